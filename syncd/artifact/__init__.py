@@ -1,0 +1,1 @@
+"""Digests, manifests, names and part layouts: plain values, no clock, no chance, no I/O."""

@@ -1,0 +1,60 @@
+"""The few kinds of failure, each named after what the caller can do about it.
+
+A foreign exception is translated by the adapter that met it and stays in `__cause__`. The message says what was
+got and what was wanted; advice for a person goes into `hint`.
+"""
+
+from __future__ import annotations
+
+
+class SyncdError(Exception):
+    """Something syncd understands went wrong; never shown as a stack trace."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class NotFound(SyncdError):
+    """The other side said, in so many words, that it is not there. A refused or failed look is never this."""
+
+
+class Conflict(SyncdError):
+    """Something else is there already, or moved meanwhile. Look again before deciding."""
+
+
+class Invalid(SyncdError):
+    """What was given cannot be right: a name, a setting, a listing. A person has to change it."""
+
+
+class Refused(SyncdError):
+    """The other side will not let us: credentials, permission, quota. Trying again does not help."""
+
+
+class Corrupt(SyncdError):
+    """Bytes are not what they must be. Nothing of them was made visible."""
+
+
+class Unavailable(SyncdError):
+    """It did not work now and may work later. Nothing was changed, or repeating it is harmless."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(Unavailable):
+    """The request may or may not have been carried out: read before doing it again."""
+
+
+class Failed(SyncdError):
+    """The other side tried and says it cannot: a function that will not start, an answer that is wrong."""
+
+
+class Cancelled(SyncdError):
+    """The work was told to stop, and stopped with nothing half recorded."""
+
+
+class Fenced(SyncdError):
+    """A newer attempt owns this step; whatever this one wanted to write was refused."""

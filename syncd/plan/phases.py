@@ -1,0 +1,111 @@
+"""What may follow what: the phases of releases, placements and flips, and the states of steps.
+
+`state.advance` is the only writer of a phase and refuses what is not in `MAY_FOLLOW`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class ReleasePhase(StrEnum):
+    """Where a release stands."""
+
+    REQUESTED = "requested"  # wished for; the version is not pinned yet
+    PLACING = "placing"  # its bytes are on their way to every target
+    STAGING = "staging"  # sealed everywhere, its aliases claimed; functions are published and probed
+    FLIPPING = "flipping"  # past the barrier; aliases move
+    LIVE = "live"
+    UNDOING = "undoing"  # a flip failed past its retries; those that moved go back
+    UNDONE = "undone"
+    STALLED = "stalled"  # nothing moved; a person has to act, the reason says how
+    SUPERSEDED = "superseded"  # a newer release of the model took its place before its first flip
+    CANCELLED = "cancelled"
+
+
+class PlacementPhase(StrEnum):
+    """Where one version at one target stands."""
+
+    WANTED = "wanted"
+    COPYING = "copying"
+    SEALED = "sealed"
+    WITHDRAWN = "withdrawn"
+
+
+class FlipPhase(StrEnum):
+    """Where one alias stands within one release. The release holds the alias from CLAIMED to an end."""
+
+    CLAIMED = "claimed"
+    STAGED = "staged"  # the function version is known and can serve
+    PROBED = "probed"  # it has answered with the manifest digest
+    INTENDED = "intended"  # the write may or may not have happened
+    FLIPPED = "flipped"
+    DONE = "done"  # the whole release is live
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    ABANDONED = "abandoned"  # never moved
+
+
+class StepState(StrEnum):
+    """Where one unit of work stands."""
+
+    WAITING = "waiting"  # until `due_at`
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    STALLED = "stalled"
+    CANCELLED = "cancelled"
+
+
+class StepKind(StrEnum):
+    """What a step does; its subject is a target group or a binding."""
+
+    RESOLVE = "resolve"
+    PLACE = "place"
+    STAGE = "stage"
+    PROBE = "probe"
+    FLIP = "flip"
+    UNDO = "undo"
+
+
+Phase = ReleasePhase | PlacementPhase | FlipPhase
+
+_R, _P, _F = ReleasePhase, PlacementPhase, FlipPhase
+_GIVE_UP: Final = frozenset({_R.STALLED, _R.SUPERSEDED, _R.CANCELLED})
+
+MAY_FOLLOW: Final[Mapping[Phase, frozenset[Phase]]] = {
+    _R.REQUESTED: frozenset({_R.PLACING}) | _GIVE_UP,
+    _R.PLACING: frozenset({_R.STAGING}) | _GIVE_UP,
+    _R.STAGING: frozenset({_R.FLIPPING}) | _GIVE_UP,
+    _R.FLIPPING: frozenset({_R.LIVE, _R.UNDOING}),
+    _R.UNDOING: frozenset({_R.UNDONE}),
+    _R.LIVE: frozenset(),
+    _R.UNDONE: frozenset(),
+    _R.STALLED: frozenset(),
+    _R.SUPERSEDED: frozenset(),
+    _R.CANCELLED: frozenset(),
+    _P.WANTED: frozenset({_P.COPYING, _P.SEALED, _P.WITHDRAWN}),
+    _P.COPYING: frozenset({_P.SEALED, _P.WANTED, _P.WITHDRAWN}),
+    _P.SEALED: frozenset({_P.WANTED, _P.WITHDRAWN}),  # WANTED: found broken, to be copied again
+    _P.WITHDRAWN: frozenset({_P.WANTED}),
+    _F.CLAIMED: frozenset({_F.STAGED, _F.ABANDONED}),
+    _F.STAGED: frozenset({_F.PROBED, _F.ABANDONED}),
+    _F.PROBED: frozenset({_F.INTENDED, _F.ABANDONED}),
+    _F.INTENDED: frozenset({_F.FLIPPED, _F.UNDOING}),
+    _F.FLIPPED: frozenset({_F.DONE, _F.UNDOING}),
+    _F.UNDOING: frozenset({_F.UNDONE}),
+    _F.DONE: frozenset(),
+    _F.UNDONE: frozenset(),
+    _F.ABANDONED: frozenset(),
+}
+
+RELEASE_ENDS: Final = frozenset(phase for phase in ReleasePhase if not MAY_FOLLOW[phase])
+FLIP_ENDS: Final = frozenset({_F.DONE, _F.UNDONE, _F.ABANDONED})
+STEP_ENDS: Final = frozenset({StepState.DONE, StepState.STALLED, StepState.CANCELLED})
+
+
+def may_follow(now: Phase, then: Phase) -> bool:
+    """Whether a thing in phase `now` may go to phase `then`."""
+    return then in MAY_FOLLOW[now]

@@ -1,0 +1,1 @@
+"""Where versions come from. One file an implementation, what each must do in `base.py`."""

@@ -1,0 +1,94 @@
+"""The seam to a model registry: names in it are resolved to pins, and only pins are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import FilePath, ModelName, VersionName
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version that a registry shows and that could be distributed."""
+
+    model: ModelName
+    version: VersionName
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """The immutable thing a ref names now. `pin` is the registry's own: a commit, a digest, a tree digest."""
+
+    version: VersionName
+    pin: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file as the registry lists it; `sha256` where the registry offers one, else None."""
+
+    path: FilePath
+    size_bytes: int
+    sha256: Digest | None
+
+
+class Stream(Protocol):
+    """The bytes of one file from where it was opened; a context manager that closes it."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill some of `buffer` and say how much; 0 means the end.
+
+        Raises:
+            Unavailable: The source broke off; open again at the offset reached.
+        """
+        ...
+
+    def __enter__(self) -> Stream: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Registry(Protocol):
+    """Four looks at a registry; none of them changes it. Safe to call from several threads."""
+
+    def discover(self) -> Sequence[Candidate]:
+        """What is there and complete, of what the configuration selects; oldest first for each model.
+
+        A version that is still being written is not in it. A bad name is left out and logged, not fatal.
+
+        Raises:
+            Unavailable: The registry could not be read; nothing is known.
+            Refused: It will not let us look.
+        """
+        ...
+
+    def resolve(self, model: ModelName, ref: str) -> Revision:
+        """Pin what `ref` names now.
+
+        Raises:
+            NotFound: No such model or ref.
+            Unavailable: It is there but not complete, or the registry could not be read.
+            Invalid: The ref, or a name in what it names, is not allowed.
+        """
+        ...
+
+    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
+        """Every file of a pinned revision, markers and checksum lists left out.
+
+        Raises:
+            Conflict: What is there now is not what was pinned.
+            Invalid: A name is refused; the message has it.
+        """
+        ...
+
+    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+        """The bytes of one file from `offset_bytes` on.
+
+        Raises:
+            NotFound: The revision has no such file, or the file is gone.
+            Unavailable: It could not be read now.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What serves a version. One file an implementation, what each must do in `base.py`."""

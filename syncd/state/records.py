@@ -1,0 +1,141 @@
+"""Rows as frozen values. Times are aware and UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
+from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version that was pinned once. Its manifest never changes."""
+
+    id: str  # "<model>@<version>#<digest12>"
+    model: str
+    name: str
+    digest: Digest
+    registry: str
+    pin: str
+    size_bytes: int
+    quarantined: str  # why, or ""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One version at one target."""
+
+    version_id: str
+    target: str
+    phase: PlacementPhase
+    bytes_sent: int
+    reason: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The wish to have the bindings of a model serve a version. Rows of one model are ordered by `number`."""
+
+    id: str  # "r-<number>", readable in a function version's description
+    number: int
+    model: str
+    ref: str
+    registry: str
+    version_id: str | None
+    rollback: bool
+    requested_by: str
+    phase: ReleasePhase
+    reason: str
+    hint: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One unit of recorded work. `attempt` fences it."""
+
+    id: str  # "<release>/<kind>/<subject>"
+    release_id: str
+    kind: StepKind
+    subject: str
+    queue: str
+    state: StepState
+    attempt: int
+    failures: int
+    due_at: datetime
+    lease_until: datetime | None
+    owner: str
+    stop_wanted: bool
+    reason: str
+    hint: str
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One alias within one release. `serves` maps every model of the binding to the version id it would serve."""
+
+    release_id: str
+    binding: str
+    phase: FlipPhase
+    from_version: str | None  # the function version the alias pointed at, None: no alias yet
+    to_version: str | None
+    served: Mapping[str, str]
+    serves: Mapping[str, str]
+    reason: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a binding serves by the record: the function version and each model's version id."""
+
+    binding: str
+    function_version: str | None
+    models: Mapping[str, str]
+    release_id: str | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionVersion:
+    """A published function version that syncd staged, and what it carries."""
+
+    binding: str
+    function_version: str
+    models: Mapping[str, str]
+    change_digest: str
+    release_id: str
+    staged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A model that automation must leave alone."""
+
+    model: str
+    who: str
+    why: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `detail` is small, JSON, and without secrets."""
+
+    id: int
+    at: datetime
+    kind: str
+    release_id: str | None
+    step_id: str | None
+    attempt: int | None
+    subject: str
+    detail: Mapping[str, object]

@@ -1,0 +1,1 @@
+"""Bytes under keys. One file an implementation, what each must do in `base.py`."""

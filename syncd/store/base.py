@@ -1,0 +1,145 @@
+"""The seam to a store: bytes under keys, made visible whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from syncd.artifact.parts import Part
+from syncd.registry.base import Stream
+
+Buffer = bytes | bytearray | memoryview
+
+
+class PutMode(Enum):
+    """What may happen to an object that is already there."""
+
+    CREATE = "create"  # it stays, and the call fails with Conflict
+    OVERWRITE = "overwrite"
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One visible object; `crc64` where the store keeps one and tells it for free."""
+
+    key: str
+    size_bytes: int
+    crc64: int | None
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The store's own word for what it holds; `crc64` is the store's figure, not an echo of ours."""
+
+    size_bytes: int
+    crc64: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingUpload:
+    """An upload that was begun and neither completed nor aborted."""
+
+    key: str
+    token: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What differs between stores, asked instead of their class."""
+
+    create_is_atomic: bool  # of two writers with PutMode.CREATE exactly one wins
+    stat_has_crc64: bool
+    needs_directory_markers: bool  # a prefix can be mounted only if the object `prefix/` exists
+    part_min_bytes: int  # for all parts but the last
+    part_max_bytes: int
+    parts_max: int
+
+
+class Upload(Protocol):
+    """One object on its way, invisible until `complete`. `send` may be called from several threads at once."""
+
+    @property
+    def token(self) -> str:
+        """What resumes it after a crash: `store.upload(key, parts, resume=token)`."""
+        ...
+
+    def has(self, part: Part, crc64: int) -> bool:
+        """Whether an earlier attempt left exactly these bytes as this part, proven by CRC, not by trust."""
+        ...
+
+    def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
+        """Write one part. Sending it again replaces it. `data` is not kept after the call.
+
+        Raises:
+            Corrupt: The store holds other bytes than `crc64` says; the part is not to be trusted.
+            Unavailable: Not written, or unknown; sending again is harmless.
+            NotFound: The upload is gone: completed, aborted or expired.
+        """
+        ...
+
+    def complete(self, crc64: int) -> Stat:
+        """Make the whole object visible, never over another one; `crc64` is that of the whole.
+
+        A lost answer is settled by looking. Completing again what is there with this CRC is success.
+
+        Raises:
+            Conflict: Another object is at the key.
+            Corrupt: The store's CRC of the whole differs, or a part is missing. Nothing became visible where
+                the store can say so beforehand; otherwise the object has been deleted again.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Throw the parts away. Repeating it, or aborting what is gone, is success."""
+        ...
+
+
+class Store(Protocol):
+    """Seven verbs. Keys are relative, '/'-separated, without a leading slash. Safe from several threads."""
+
+    @property
+    def traits(self) -> Traits: ...
+
+    def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
+        """Write a small object whole; checked against the store's own CRC before this returns.
+
+        Repeating a CREATE whose answer was lost is success if the same bytes are there.
+
+        Raises:
+            Conflict: CREATE, and other bytes are there.
+            Corrupt: The store's CRC is not ours.
+        """
+        ...
+
+    def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> Upload:
+        """Begin an upload, or go on with one.
+
+        Raises:
+            NotFound: `resume` names an upload that is gone. Look at the key: it may have been completed.
+        """
+        ...
+
+    def open(self, key: str, offset_bytes: int = 0) -> Stream:
+        """The bytes of an object. Raises NotFound."""
+        ...
+
+    def stat(self, key: str) -> Stat:
+        """Look at one object. Raises NotFound; a look that failed is Unavailable or Refused."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Stat]:
+        """All visible objects below `prefix` (which ends with '/' or is empty), directory markers included."""
+        ...
+
+    def pending(self, prefix: str) -> Iterator[PendingUpload]:
+        """All uploads below `prefix` that were begun and not ended, whoever began them."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object. What is not there is success."""
+        ...

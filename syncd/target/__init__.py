@@ -1,0 +1,1 @@
+"""Places that must hold whole versions. What each must do in `base.py`."""

@@ -1,0 +1,131 @@
+"""The seam to a target: a place that holds whole, sealed versions, or nothing a reader would take for one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.names import FilePath
+from syncd.artifact.parts import Part
+from syncd.store.base import Buffer
+
+
+class Depth(IntEnum):
+    """How hard to look; each includes the ones before it."""
+
+    SEAL = 1  # is it declared complete
+    SIZES = 2  # every file there, with its size
+    CHECKSUMS = 3  # the store's own CRC of each file against the one recorded when it was proven
+    BYTES = 4  # every byte read back and hashed
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is really there."""
+
+    sealed: bool
+    present: frozenset[FilePath]
+    missing: frozenset[FilePath]
+    wrong: dict[FilePath, str] = field(default_factory=dict)  # path -> got and want
+
+    @property
+    def whole(self) -> bool:
+        """Whether every file is there and right, as far as was looked."""
+        return not self.missing and not self.wrong
+
+
+class Journal(Protocol):
+    """Half-done uploads of one version at one target, remembered in SQL. Safe from several threads."""
+
+    def find(self, path: FilePath) -> str | None:
+        """The token of the upload begun for this file, if there is one."""
+        ...
+
+    def opened(self, path: FilePath, token: str) -> None:
+        """Remember an upload, before its first part is sent. Replaces an older one of the same file."""
+        ...
+
+    def closed(self, path: FilePath) -> None:
+        """Forget it: completed or aborted. Repeating it is success."""
+        ...
+
+    def proven(self, path: FilePath, crc64: int) -> None:
+        """Remember the CRC-64 of a file whose SHA-256 has been proven, for later cheap looks."""
+        ...
+
+    def crc64(self, path: FilePath) -> int | None:
+        """What `proven` remembered, at this target or, being a pure function of the content, at any other."""
+        ...
+
+
+class Writer(Protocol):
+    """One file on its way into one target. `send` may be called from several threads at once."""
+
+    def has(self, part: Part, crc64: int) -> bool:
+        """Whether this part need not be sent: an earlier attempt's bytes are there, proven by CRC."""
+        ...
+
+    def send(self, part: Part, data: Buffer, crc64: int) -> None:
+        """Write one part. `data` may be kept until `finish` or `abandon`; it must not change meanwhile.
+
+        Raises:
+            Corrupt: What arrived is not what was sent.
+            Unavailable: Try this part again.
+        """
+        ...
+
+    def finish(self, sha256: Digest, crc64: int) -> None:
+        """Make the file visible, if and only if `sha256` is the manifest's. Repeating it is success.
+
+        Raises:
+            Corrupt: The digest is another, or the store's checksum is; the upload is thrown away, and nothing
+                of it is visible.
+            Conflict: Other bytes are at the final name.
+        """
+        ...
+
+    def abandon(self) -> None:
+        """Let go without losing what has been accepted: a later writer resumes it."""
+        ...
+
+
+class Target(Protocol):
+    """A place for whole versions. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def inspect(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
+        """Look at what is there; believe nothing remembered. An absent version is an answer, not an error.
+
+        Raises:
+            Unavailable: The look failed; nothing is known.
+            Conflict: Another version is sealed in this place.
+        """
+        ...
+
+    def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
+        """Begin a file, or go on with what `journal` remembers of it."""
+        ...
+
+    def seal(self, manifest: Manifest, journal: Journal) -> None:
+        """Declare the version complete. The last write; readers ignore unsealed versions.
+
+        Looks at CHECKSUMS first. Sealing what is already sealed with the same manifest is success.
+
+        Raises:
+            NotFound: A file of the manifest is missing.
+            Corrupt: A file of the manifest has another size or checksum.
+            Conflict: Sealed already, with another manifest.
+        """
+        ...
+
+    def withdraw(self, manifest: Manifest, journal: Journal) -> None:
+        """Remove the version: the seal first, so that it is absent before it is incomplete. Repeating is success.
+
+        Half-done uploads below it are aborted as well.
+        """
+        ...
