@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.manifest import Manifest
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
 
 
