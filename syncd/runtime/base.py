@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -85,11 +85,12 @@ class Runtime(Protocol):
         """
         ...
 
-    def stage(self, function: str, change: Change, token: str, waiting: Waiting) -> Staged:
+    def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         """Have a published version that carries `change`, and wait until it can serve.
 
-        Looks first: a version published under `token` with this change, or the newest one if it carries it
-        already, is used. Repeating it after any crash ends with one such version.
+        Looks first: one of `known` (versions believed to carry it, best first), or one published under `token`
+        that carries it, is used; where nothing differs from the newest version, that one is. Repeating it
+        after any crash ends with one such version.
 
         Raises:
             NotFound: There is no such function.
@@ -108,8 +109,10 @@ class Runtime(Protocol):
         """
         ...
 
-    def flip(self, function: str, alias: str, to: str, expect: str | None) -> AliasState:
+    def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
         """Point `alias` wholly at `to`, if it points at `expect` (None: does not exist) or at `to` already.
+
+        With `to` None the alias is deleted: the way back from a first release.
 
         An unknown outcome is settled by reading. Returns what was read back.
 

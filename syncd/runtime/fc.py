@@ -1,0 +1,382 @@
+"""Function Compute 3.0 (API 2023-03-30) of one region. The only file that imports its SDK.
+
+What the platform does not do for us, and is done here: it has no compare-and-swap on aliases (read, write, read
+back); UpdateFunction answers before it has done anything (wait for `lastUpdateStatus`); publishing without a change
+is an error (use the newest version); publishing has no client token (look for ours in the descriptions); a function
+error is HTTP 200 with `X-Fc-Error-Type`; the SDK gives up after 10 s and a lost answer looks like none at all.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final, TypeVar
+
+from alibabacloud_fc20230330 import models as fc
+from alibabacloud_fc20230330.client import Client
+from alibabacloud_tea_openapi.utils_models import Config as SdkConfig
+from darabonba.exceptions import DaraException, UnretryableException
+from darabonba.runtime import RuntimeOptions
+from requests.exceptions import RequestException
+
+from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
+from syncd.runtime.base import AliasState, Change, Mount, MountKind, Probe, ProbeReport, Staged, Waiting
+
+T = TypeVar("T")
+
+_THROTTLED: Final = frozenset({"ResourceExhausted", "ResourceThrottled", "ConcurrentUpdateError", "ServiceUnavailable"})
+_VERSIONS_A_LOOK: Final = 50  # our own publish is among the newest; a page is one call
+_ANSWER_MAX_BYTES: Final = 1 << 20
+
+
+class NoChange(Conflict):
+    """Nothing differs from the version published last."""
+
+
+@dataclass(frozen=True, slots=True)
+class FcSettings:
+    """How to reach one region's functions."""
+
+    region: str
+    endpoint: str  # host, or host:port
+    protocol: str  # "https" or "http"
+    access_key_id: str
+    access_key_secret: Callable[[], str]  # revealed only where the SDK wants it
+    security_token: Callable[[], str] | None = None
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
+    poll_s: float = 2.0
+    stage_timeout_s: float = 2400.0  # image optimisation may take 40 minutes
+
+
+class FcRuntime:
+    """`Runtime` over the unmodified SDK."""
+
+    def __init__(self, settings: FcSettings) -> None:
+        self._settings = settings
+        self._client = Client(
+            SdkConfig(
+                access_key_id=settings.access_key_id,
+                access_key_secret=settings.access_key_secret(),
+                security_token=settings.security_token() if settings.security_token else None,
+                region_id=settings.region,
+                endpoint=settings.endpoint,  # always given: the SDK's own table has a broken entry
+                protocol=settings.protocol,
+            )
+        )
+        # LATEST is one mutable thing for all aliases of a function, so staging is one at a time.
+        self._staging: dict[str, threading.Lock] = {}
+        self._staging_guard = threading.Lock()
+
+    def read(self, function: str, alias: str) -> AliasState:
+        try:
+            found = self._call(
+                "GetAlias", function, lambda o: self._client.get_alias_with_options(function, alias, {}, o)
+            )
+        except NotFound:
+            self._function(function)  # raises NotFound if it is the function that is missing
+            return AliasState(None)
+        weights = {str(v): float(w) for v, w in (found.body.additional_version_weight or {}).items()}
+        return AliasState(found.body.version_id, weights)
+
+    def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
+        with self._staging_guard:
+            lock = self._staging.setdefault(function, threading.Lock())
+        with lock:
+            found = self._already(function, change, token, known)
+            if found is not None:
+                return Staged(found, reused=True)
+            self._update(function, change, waiting)
+            return self._publish(function, change, token)
+
+    def probe(self, function: str, candidate: str, function_version: str, probe: Probe) -> ProbeReport:
+        now = self.read(function, candidate)
+        if now.function_version != function_version or now.weights:
+            self.flip(function, candidate, function_version, now.function_version)
+        started = time.monotonic()
+        answer = self._invoke(function, candidate, probe)
+        for digest in probe.digests:
+            if digest.hex.encode() not in answer:
+                shown = answer[:200].decode("utf-8", "replace")
+                raise Failed(
+                    f"{function}:{function_version} answered without the digest {digest.hex}: {shown!r}",
+                    hint="the function must answer with the manifest digest of what it loaded",
+                )
+        return ProbeReport(answer, time.monotonic() - started)
+
+    def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
+        now = self.read(function, alias)
+        if now.function_version == to and not now.weights:
+            return now
+        if now.function_version not in {expect, to}:
+            raise Conflict(
+                f"{function}:{alias} points at {now.function_version}, expected {expect}",
+                hint="somebody moved the alias by hand; look at it before releasing again",
+            )
+        if to is not None:
+            self._function(function, to)  # the platform lets an alias dangle; we do not
+        try:
+            self._move(function, alias, to, exists=now.function_version is not None)
+        except OutcomeUnknown as unknown:
+            settled = self.read(function, alias)
+            if settled.function_version == to and not settled.weights:
+                return settled
+            raise Unavailable(f"{function}:{alias} did not move: {unknown.message}", hint=unknown.hint) from unknown
+        after = self.read(function, alias)
+        if after.function_version != to or after.weights:
+            raise Conflict(f"{function}:{alias} was moved to {to} and now points at {after.function_version}")
+        return after
+
+    def retire(self, function: str, function_version: str) -> None:
+        for alias in self._aliases(function):
+            if alias.version_id == function_version or function_version in (alias.additional_version_weight or {}):
+                raise Conflict(f"{function}:{alias.alias_name} points at version {function_version}")
+        try:
+            self._call(
+                "DeleteFunctionVersion",
+                f"{function}:{function_version}",
+                lambda o: self._client.delete_function_version_with_options(function, function_version, {}, o),
+            )
+        except NotFound:
+            return
+
+    # How a version comes to be.
+
+    def _already(self, function: str, change: Change, token: str, known: Sequence[str]) -> str | None:
+        for version in known:
+            try:
+                if _carries(self._function(function, version), change):
+                    return version
+            except NotFound:
+                continue
+        for version_id, description in self._versions(function, _VERSIONS_A_LOOK):
+            if description == token and _carries(self._function(function, version_id), change):
+                return version_id
+        return None
+
+    def _update(self, function: str, change: Change, waiting: Waiting) -> None:
+        now = self._ready(function, waiting, or_failed=True)
+        if not _carries(now, change) or now.last_update_status == "Failed":  # saving again re-triggers preparation
+            update = _merged(now, change)
+            request = fc.UpdateFunctionRequest(body=update)
+            self._call(
+                "UpdateFunction",
+                function,
+                lambda o: self._client.update_function_with_options(function, request, {}, o),
+            )
+        after = self._ready(function, waiting)
+        if not _carries(after, change):
+            raise Conflict(f"{function}: LATEST is not what was saved", hint="somebody edits the function by hand")
+
+    def _publish(self, function: str, change: Change, token: str) -> Staged:
+        request = fc.PublishFunctionVersionRequest(body=fc.PublishVersionInput(description=token))
+        reused = False
+        try:
+            published = self._call(
+                "PublishFunctionVersion",
+                function,
+                lambda o: self._client.publish_function_version_with_options(function, request, {}, o),
+            )
+            version = str(published.body.version_id)
+        except NoChange:
+            newest = self._versions(function, 1)
+            if not newest:
+                raise
+            version, reused = newest[0][0], True
+        if not _carries(self._function(function, version), change):
+            raise Conflict(
+                f"{function}:{version} does not carry what was staged",
+                hint="somebody changed the function between the update and the publish; the step will be repeated",
+            )
+        return Staged(version, reused)
+
+    def _ready(self, function: str, waiting: Waiting, *, or_failed: bool = False) -> fc.Function:
+        """Wait until the function's last update has ended; a 200 from UpdateFunction proves nothing."""
+        deadline = time.monotonic() + self._settings.stage_timeout_s
+        while True:
+            now = self._function(function)
+            # Other runtimes have no such states, or show Pending for ever.
+            container = now.runtime == "custom-container"
+            busy = container and (now.last_update_status == "InProgress" or now.state == "Pending")
+            if not busy:
+                failed = container and (now.last_update_status == "Failed" or now.state == "Failed")
+                if failed and not or_failed:
+                    reason = now.last_update_status_reason or now.state_reason or "no reason given"
+                    code = now.last_update_status_reason_code or now.state_reason_code or ""
+                    raise Failed(f"{function}: the update failed: {code} {reason}".replace("  ", " "))
+                return now
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"{function}: {now.last_update_status or now.state} after {self._settings.stage_timeout_s:.0f} s",
+                    hint="the platform is preparing the function; look at it in the console",
+                )
+            waiting(f"{function} is {now.last_update_status or now.state}")
+            time.sleep(self._settings.poll_s)
+
+    # Single calls.
+
+    def _function(self, function: str, qualifier: str | None = None) -> fc.Function:
+        request = fc.GetFunctionRequest(qualifier=qualifier)
+        what = f"{function}:{qualifier}" if qualifier else function
+        found = self._call(
+            "GetFunction", what, lambda o: self._client.get_function_with_options(function, request, {}, o)
+        )
+        if not found.body.function_name:
+            raise Unavailable(f"GetFunction {what}: the answer has no function in it")
+        return found.body
+
+    def _versions(self, function: str, limit: int) -> list[tuple[str, str]]:
+        request = fc.ListFunctionVersionsRequest(direction="BACKWARD", limit=limit)
+        found = self._call(
+            "ListFunctionVersions",
+            function,
+            lambda o: self._client.list_function_versions_with_options(function, request, {}, o),
+        )
+        versions = [(str(v.version_id), str(v.description or "")) for v in found.body.versions or []]
+        return sorted(versions, key=lambda version: int(version[0]), reverse=True)
+
+    def _aliases(self, function: str) -> list[fc.Alias]:
+        aliases: list[fc.Alias] = []
+        request = fc.ListAliasesRequest(limit=100)
+        while True:
+            page = self._call(
+                "ListAliases", function, lambda o: self._client.list_aliases_with_options(function, request, {}, o)
+            )
+            aliases += page.body.aliases or []
+            if not page.body.next_token:
+                return aliases
+            request.next_token = page.body.next_token
+
+    def _move(self, function: str, alias: str, to: str | None, *, exists: bool) -> None:
+        what = f"{function}:{alias}"
+        if to is None:
+            self._call("DeleteAlias", what, lambda o: self._client.delete_alias_with_options(function, alias, {}, o))
+        elif exists:
+            # The weights are sent, empty: leaving them out would leave a canary behind.
+            change = fc.UpdateAliasRequest(body=fc.UpdateAliasInput(version_id=to, additional_version_weight={}))
+            self._call(
+                "UpdateAlias", what, lambda o: self._client.update_alias_with_options(function, alias, change, {}, o)
+            )
+        else:
+            new = fc.CreateAliasRequest(body=fc.CreateAliasInput(alias_name=alias, version_id=to))
+            try:
+                self._call("CreateAlias", what, lambda o: self._client.create_alias_with_options(function, new, {}, o))
+            except Conflict as conflict:  # it came into being meanwhile: by a lost answer of ours, or by hand
+                raise OutcomeUnknown(conflict.message) from conflict
+
+    def _invoke(self, function: str, qualifier: str, probe: Probe) -> bytes:
+        request = fc.InvokeFunctionRequest(qualifier=qualifier, body=BytesIO(probe.body))
+        headers = fc.InvokeFunctionHeaders(x_fc_invocation_type="Sync", x_fc_log_type="None")
+        result = self._call(
+            "InvokeFunction",
+            f"{function}:{qualifier}",
+            lambda o: self._client.invoke_function_with_options(function, request, headers, o),
+            read_timeout_s=probe.timeout_s,
+        )
+        try:
+            answer: bytes = result.body.read(_ANSWER_MAX_BYTES)
+        except RequestException as broken:
+            raise Unavailable(f"InvokeFunction {function}:{qualifier}: the answer broke off: {broken}") from broken
+        error_type = result.headers.get("x-fc-error-type")
+        if error_type:
+            shown = answer[:400].decode("utf-8", "replace")
+            raise Failed(f"{function}:{qualifier} failed with {error_type}: {shown}")
+        return answer
+
+    def _call(
+        self, operation: str, what: str, send: Callable[[RuntimeOptions], T], *, read_timeout_s: float | None = None
+    ) -> T:
+        options = RuntimeOptions(
+            connect_timeout=int(self._settings.connect_timeout_s * 1000),
+            read_timeout=int((read_timeout_s or self._settings.read_timeout_s) * 1000),
+            autoretry=False,
+        )
+        try:
+            return send(options)
+        except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
+            raise translated(error, f"{operation} {what}") from error
+
+
+def translated(error: Exception, what: str) -> SyncdError:
+    """What a failure of the SDK means to the caller. Errors without a status are answers that were lost or unreadable.
+
+    The SDK meets an answer that is not JSON with ValueError, AttributeError or TypeError, according to its shape.
+    """
+    status = getattr(error, "status_code", None)
+    code = str(getattr(error, "code", "") or "")
+    if not isinstance(error, DaraException) or status is None:
+        return OutcomeUnknown(f"{what}: no usable answer: {type(error).__name__}: {str(error)[:300]}")
+    message = f"{what}: {status} {code}: {getattr(error, 'message', '')}"
+    if status == 429 or code in _THROTTLED or code.startswith("Throttling"):
+        after_ms = getattr(error, "retry_after", None)
+        return Unavailable(message, retry_after_s=after_ms / 1000 if after_ms else None)
+    if code == "VersionPublishError":
+        return NoChange(message)
+    if status >= 500:
+        return OutcomeUnknown(message)
+    kinds: Mapping[int, type[SyncdError]] = {404: NotFound, 401: Refused, 403: Refused, 409: Conflict}
+    hints = {403: "check the access key and its permissions (fc:* on this function, ram:PassRole for its role)"}
+    return kinds.get(status, Failed)(message, hint=hints.get(status, ""))
+
+
+def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
+    """The update that carries `change` and leaves everything else as it was read.
+
+    Omitted top-level fields keep their values; nested objects replace, so they are sent whole. An empty list of
+    mount points unmounts everything, so it is sent only where there was something to unmount.
+    """
+    update = fc.UpdateFunctionInput(
+        # The API insists on a handler that containers do not use, and may read it back as ''.
+        handler=now.handler or "index.handler",
+        environment_variables={**(now.environment_variables or {}), **change.environment},
+    )
+    ours = {mount.mount_dir for mount in change.mounts}
+    oss = [p for p in _points(now.oss_mount_config) if p.mount_dir not in ours]
+    oss += [_oss_point(mount) for mount in change.mounts if mount.kind is MountKind.OSS]
+    if oss or _points(now.oss_mount_config):
+        update.oss_mount_config = fc.OSSMountConfig(mount_points=oss)
+    nas = [p for p in _points(now.nas_config) if p.mount_dir not in ours]
+    nas += [_nas_point(mount) for mount in change.mounts if mount.kind is MountKind.NAS]
+    if nas or _points(now.nas_config):
+        owner = now.nas_config
+        update.nas_config = fc.NASConfig(
+            mount_points=nas,
+            user_id=owner.user_id if owner and owner.user_id is not None else 0,
+            group_id=owner.group_id if owner and owner.group_id is not None else 0,
+        )
+    return update
+
+
+def _carries(function: fc.Function, change: Change) -> bool:
+    environment = function.environment_variables or {}
+    if any(environment.get(name) != value for name, value in change.environment.items()):
+        return False
+    oss = {p.mount_dir: (p.bucket_name, p.bucket_path, p.endpoint) for p in _points(function.oss_mount_config)}
+    nas = {p.mount_dir: p.server_addr for p in _points(function.nas_config)}
+    return all(
+        oss.get(mount.mount_dir) == (mount.source, mount.path, mount.endpoint)
+        if mount.kind is MountKind.OSS
+        else nas.get(mount.mount_dir) == f"{mount.source}:{mount.path}"
+        for mount in change.mounts
+    )
+
+
+def _points(config: Any) -> list[Any]:
+    return list(config.mount_points or []) if config else []
+
+
+def _oss_point(mount: Mount) -> fc.OSSMountPoint:
+    return fc.OSSMountPoint(
+        bucket_name=mount.source,
+        bucket_path=mount.path,
+        endpoint=mount.endpoint,
+        mount_dir=mount.mount_dir,
+        read_only=True,  # a published version is never written again, not by a function either
+    )
+
+
+def _nas_point(mount: Mount) -> fc.NASMountConfig:
+    return fc.NASMountConfig(server_addr=f"{mount.source}:{mount.path}", mount_dir=mount.mount_dir, enable_tls=False)
