@@ -1,0 +1,57 @@
+"""How long a step that failed waits, and when it stops trying. `chance` is a number in [0, 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
+
+# How often a step is tried in all, by what went wrong. A wrong setting does not mend itself; bytes that were
+# corrupted on the wire, or an alias somebody is just moving, may be right the next time.
+_TRIES: Final[Mapping[type[SyncdError], int]] = {
+    Invalid: 1,
+    Refused: 2,
+    NotFound: 3,
+    Conflict: 3,
+    Corrupt: 3,
+    Failed: 3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """`failures_max` bounds the tries for what may pass by itself; the wait doubles from `base_s` up to `cap_s`."""
+
+    failures_max: int
+    base_s: float
+    cap_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again after this long."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """A person has to act first."""
+
+
+def verdict(error: SyncdError, failures: int, patience: Patience, chance: float) -> Again | GiveUp:
+    """What to do after the `failures`-th failure (from 1). The server's own delay is a lower bound of ours."""
+    tries = next((n for kind, n in _TRIES.items() if isinstance(error, kind)), patience.failures_max)
+    if failures >= min(tries, patience.failures_max):
+        return GiveUp()
+    return Again(wait_s(error, failures, patience, chance))
+
+
+def wait_s(error: SyncdError, failures: int, patience: Patience, chance: float) -> float:
+    """The growing, jittered delay before try number `failures` + 1, for steps that never give up too."""
+    ceiling: float = min(patience.cap_s, patience.base_s * 2.0 ** min(failures - 1, 30))
+    wait: float = ceiling * (0.5 + 0.5 * chance)
+    asked = error.retry_after_s if isinstance(error, Unavailable) else None
+    return max(wait, asked or 0.0)

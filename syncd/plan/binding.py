@@ -1,0 +1,119 @@
+"""What a binding says, and the change to a function that follows from the versions it is to serve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import MODELS_DIRECTORY
+from syncd.errors import Invalid
+from syncd.runtime.base import Change, Mount, MountKind
+
+ENVIRONMENT_MAX_BYTES: Final = 4096  # all variables of a function together
+
+
+class MountMode(StrEnum):
+    """How a model reaches a function."""
+
+    VERSION = "version"  # the version's own directory, at a fixed place
+    ROOT = "root"  # the models' root once; the versions are named in one variable
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A target as a function sees it."""
+
+    kind: MountKind
+    source: str  # bucket, or NAS server
+    path: str  # of the target's root within it, absolute, without a slash at the end ("" for the root)
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundModel:
+    """One model of a binding. The `*_variable`s are names of environment variables, "" for none."""
+
+    model: str
+    target: str
+    mode: MountMode
+    mount_dir: str
+    digest_variable: str = ""
+    path_variable: str = ""
+    version_variable: str = ""
+    versions_variable: str = ""  # mode ROOT: JSON {model: {"path": …, "digest": …}}
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """An alias of a function, and the models that are flipped with it."""
+
+    name: str
+    runtime: str
+    function: str
+    alias: str
+    candidate: str
+    models: tuple[BoundModel, ...]
+    probe_body: bytes = b"{}"
+    probe_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A version as one function is to serve it."""
+
+    version: str
+    digest: Digest
+    directory: str  # Manifest.directory
+
+
+def change_for(binding: Binding, places: Mapping[str, Place], serves: Mapping[str, Serving]) -> Change:
+    """The mounts and variables with which the binding's function serves exactly `serves`.
+
+    A model that has no version yet is left out: its mount and variables come with its first release.
+
+    Raises:
+        Invalid: The variables would not fit into the platform's 4 KB.
+    """
+    mounts: dict[str, Mount] = {}
+    environment: dict[str, str] = {}
+    named: dict[str, dict[str, dict[str, str]]] = {}
+    for bound in binding.models:
+        serving = serves.get(bound.model)
+        if serving is None:
+            continue
+        place = places[bound.target]
+        if bound.mode is MountMode.VERSION:
+            mounts[bound.mount_dir] = _mount(place, serving.directory, bound.mount_dir)
+            path = bound.mount_dir
+        else:
+            mounts[bound.mount_dir] = _mount(place, MODELS_DIRECTORY, bound.mount_dir)
+            path = f"{bound.mount_dir}/{serving.directory.removeprefix(MODELS_DIRECTORY + '/')}"
+            entry = {"digest": serving.digest.hex, "path": path}
+            named.setdefault(bound.versions_variable, {})[bound.model] = entry
+        told = {
+            bound.digest_variable: serving.digest.hex,
+            bound.path_variable: path,
+            bound.version_variable: serving.version,
+        }
+        environment |= {name: value for name, value in told.items() if name}
+    for variable, models in named.items():
+        environment[variable] = json.dumps(models, separators=(",", ":"), sort_keys=True)
+    _check_size(binding, environment)
+    return Change(tuple(mounts[key] for key in sorted(mounts)), dict(sorted(environment.items())))
+
+
+def _mount(place: Place, directory: str, mount_dir: str) -> Mount:
+    return Mount(place.kind, place.source, f"{place.path}/{directory}", mount_dir, place.endpoint)
+
+
+def _check_size(binding: Binding, environment: Mapping[str, str]) -> None:
+    size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in environment.items())
+    if size_bytes > ENVIRONMENT_MAX_BYTES:
+        raise Invalid(
+            f"binding {binding.name}: its variables would take {size_bytes} of {ENVIRONMENT_MAX_BYTES} bytes",
+            hint="mount fewer models as root on this function, or use shorter model and version names",
+        )
