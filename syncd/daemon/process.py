@@ -1,0 +1,170 @@
+"""One process: it ticks, polls, carries steps and says that it is alive, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from syncd.daemon.notify import notify
+from syncd.daemon.schedule import Chore, Schedule
+from syncd.errors import SyncdError
+from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.plan.phases import StepKind
+from syncd.reconcile import place, release
+from syncd.reconcile.rooms import Rooms
+from syncd.reconcile.run import Body, run_step
+from syncd.reconcile.sweep import sweep
+from syncd.reconcile.tick import tick
+from syncd.reconcile.watch import look
+from syncd.state import processes, steps
+
+log = structlog.get_logger("syncd.daemon")
+
+BODIES: Final[Mapping[StepKind, Body]] = {
+    StepKind.RESOLVE: place.resolve,
+    StepKind.PLACE: place.place,
+    StepKind.STAGE: release.stage,
+    StepKind.PROBE: release.probe,
+    StepKind.FLIP: release.flip,
+    StepKind.UNDO: release.undo,
+}
+SWEEP_EVERY_S: Final = 300.0
+SEEN_EVERY_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """How often one registry is looked at."""
+
+    registry: str
+    every_s: float
+    jitter_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """The times of a process, and how much it does at once."""
+
+    tick_s: float
+    drain_s: float
+    auto_release: bool
+    polls: tuple[Poll, ...]
+    slots: Mapping[str, int]
+
+
+DEFAULT_SLOTS: Final[Mapping[str, int]] = {
+    CONTROL_QUEUE: 16,  # a stage waits for the platform most of the time: a thread and no CPU
+    TRANSFER_QUEUE: 2,  # 2 × transfer.buffer_bytes is what bytes on their way may take
+}
+
+
+class Process:
+    """The daemon, or the same work inside `publish`. `run` blocks in the calling thread; `stop` may come from any."""
+
+    def __init__(self, rooms: Rooms, settings: ProcessSettings, *, sole: bool) -> None:
+        """`sole`: no other process can be at work on this record (it is locked), so what others left is orphaned."""
+        self._rooms = rooms
+        self._settings = settings
+        self._sole = sole
+        chores = [
+            Chore(f"poll {p.registry}", p.every_s, p.jitter_s, self._guarded(self._poll(p.registry)))
+            for p in settings.polls
+        ]
+        chores += [
+            Chore("sweep", SWEEP_EVERY_S, 0.0, self._guarded(lambda: sweep(rooms))),
+            Chore("seen", SEEN_EVERY_S, 0.0, self._guarded(self._say_alive)),
+        ]
+        self._schedule = Schedule(chores)
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Work until `stop` is called or `until` says so (asked after each pass), then drain.
+
+        Draining: no step is begun, running ones are asked to stop between two effects and are recorded as due
+        again, so that the next process goes on where this one left off.
+        """
+        rooms = self._rooms
+        if self._sole:
+            with rooms.state.write() as conn:
+                steps.expire_others(conn, rooms.owner, rooms.state.now(conn))
+        rooms.engine.serve(self._settings.slots, lambda step_id, attempt: run_step(rooms, BODIES, step_id, attempt))
+        self._schedule.start()
+        notify("READY=1")
+        log.info("started", owner=rooms.owner, registries=[poll.registry for poll in self._settings.polls])
+        try:
+            while not rooms.draining.is_set():
+                self._pass()
+                if until():
+                    break
+                rooms.wake.wait(self._settings.tick_s)
+                rooms.wake.clear()
+        finally:
+            self._drain()
+
+    def stop(self) -> None:
+        """Ask `run` to end. Safe from a signal handler; repeating it is harmless."""
+        self._rooms.draining.set()
+        self._rooms.wake.set()
+
+    def _pass(self) -> None:
+        notify("WATCHDOG=1")
+        try:
+            tick(self._rooms)
+        except SyncdError as error:  # the record is out of reach; nothing was written, the next pass is as good
+            log.warning("pass failed", error=error.message, hint=error.hint)
+        except Exception:  # the other loop top: a bug in one pass must not end the process
+            log.exception("a bug in syncd ended this pass")
+
+    def _drain(self) -> None:
+        notify("STOPPING=1")
+        started = time.monotonic()
+        self._rooms.draining.set()
+        self._schedule.stop()
+        self._rooms.engine.stop(self._settings.drain_s)
+        with self._rooms.state.write() as conn:
+            processes.gone(conn, self._rooms.owner)
+        log.info("stopped", seconds=round(time.monotonic() - started, 3))
+
+    def _poll(self, registry: str) -> Callable[[], object]:
+        return lambda: look(self._rooms, registry, auto_release=self._settings.auto_release)
+
+    def _say_alive(self) -> None:
+        rooms = self._rooms
+        with rooms.state.write() as conn:
+            processes.seen(conn, rooms.owner, socket.gethostname(), os.getpid(), rooms.state.now(conn))
+
+    def _guarded(self, chore: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            if self._rooms.draining.is_set():
+                return
+            try:
+                chore()
+            except SyncdError as error:
+                log.warning("chore failed, it will be done again", error=error.message, hint=error.hint)
+
+        return run
+
+
+@contextmanager
+def stopped_by_signals(process: Process) -> Iterator[None]:
+    """SIGTERM and SIGINT drain the process. Only in the main thread."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        process.stop()
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    assert threading.current_thread() is threading.main_thread()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

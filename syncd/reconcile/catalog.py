@@ -1,0 +1,48 @@
+"""From a ref in a registry to a pinned revision and its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import Final
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.names import ModelName
+from syncd.errors import Cancelled, Corrupt
+from syncd.registry.base import Registry, Revision, SourceFile
+
+_CHUNK_BYTES: Final = 4 << 20
+
+
+def catalog(registry: Registry, model: ModelName, ref: str, stop: threading.Event) -> tuple[Revision, Manifest]:
+    """Pin `ref` and list it. Files for which the registry offers no SHA-256 are read once to make it.
+
+    A version is its digest, and the digest is in every path: so it has to be known before the first byte moves.
+
+    Raises:
+        Cancelled: `stop` was set.
+        Corrupt: A file is not as long as listed.
+        NotFound, Unavailable, Conflict, Invalid: As the registry's own methods say.
+    """
+    revision = registry.resolve(model, ref)
+    entries = [
+        Entry(file.path, file.size_bytes, file.sha256 or _hash(registry, model, revision, file, stop))
+        for file in registry.listing(model, revision)
+    ]
+    return revision, Manifest.of(model, revision.version, entries)
+
+
+def _hash(registry: Registry, model: ModelName, revision: Revision, file: SourceFile, stop: threading.Event) -> Digest:
+    sha = hashlib.sha256()
+    buffer = memoryview(bytearray(min(_CHUNK_BYTES, max(1, file.size_bytes))))
+    seen_bytes = 0
+    with registry.open(model, revision, file.path) as stream:
+        while n := stream.readinto(buffer):
+            if stop.is_set():
+                raise Cancelled(f"{file.path}: stopped while reading it")
+            sha.update(buffer[:n])
+            seen_bytes += n
+    if seen_bytes != file.size_bytes:
+        raise Corrupt(f"{file.path}: {seen_bytes} bytes were read, the listing says {file.size_bytes}")
+    return Digest(sha.hexdigest())

@@ -1,0 +1,151 @@
+"""The bodies that bring bytes: `resolve` pins a version, `place` copies, proves and seals it at its targets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from syncd.artifact.manifest import Manifest
+from syncd.artifact.names import parse_model, parse_version
+from syncd.errors import Cancelled, Corrupt, SyncdError, Unavailable
+from syncd.plan.phases import PlacementPhase
+from syncd.reconcile.catalog import catalog
+from syncd.reconcile.run import Job
+from syncd.registry.base import Revision
+from syncd.state import placements, releases, steps, versions
+from syncd.state.advance import advance
+from syncd.state.journal import SqlJournal
+from syncd.state.records import Version
+from syncd.target.base import Depth
+from syncd.transfer import Destination, Progress, copy
+
+log = structlog.get_logger("syncd.place")
+
+
+def resolve(job: Job) -> None:
+    """Pin the release's version: the registry is asked, what it shows is hashed, the manifest is recorded."""
+    rooms, release = job.rooms, job.release
+    registry = rooms.registries[release.registry]
+    revision, manifest = catalog(registry, parse_model(release.model), release.ref, job.stop)
+    try:
+        with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = rooms.state.now(conn)
+            version = versions.record(conn, manifest, release.registry, revision.pin, now)
+            releases.pin(conn, release, version.id, now)
+            steps.done(
+                conn, job.step.id, job.step.attempt, now, {"digest": manifest.digest.hex, "bytes": manifest.size_bytes}
+            )
+    except Corrupt as changed:
+        quarantine(job, manifest, changed)
+        raise
+    log.info("version pinned", digest=manifest.digest.hex, bytes=manifest.size_bytes, files=len(manifest.entries))
+
+
+def quarantine(job: Job, manifest: Manifest, changed: Corrupt) -> None:
+    """Remember, in a transaction of its own, that a published version shows other bytes at its source."""
+    with job.rooms.state.write() as conn:
+        known = versions.find(conn, manifest.model, manifest.version)
+        if known is not None:
+            versions.quarantine(conn, known, changed.message, job.rooms.state.now(conn))
+    log.error("version quarantined", error=changed.message)
+
+
+def place(job: Job) -> None:
+    """Bring the version to every target of this step's group, with one reading of the source."""
+    rooms = job.rooms
+    with rooms.state.read() as conn:
+        version = versions.get(conn, job.release.version_id or "")
+        manifest = versions.manifest(conn, version.id)
+    names = rooms.fleet.groups_of(job.release.model)[job.step.subject]
+    failed: dict[str, SyncdError] = {}
+    lacking = [name for name in names if not _there(job, version, manifest, name, failed)]
+    if lacking:
+        failed |= _copy(job, version, manifest, lacking)
+        for name in lacking:
+            if name not in failed:
+                _seal(job, version, manifest, name, failed)
+    if failed:
+        raise _worst(failed)
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        steps.done(conn, job.step.id, job.step.attempt, rooms.state.now(conn), {"targets": list(names)})
+
+
+def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]) -> bool:
+    """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be looked at now."""
+    rooms = job.rooms
+    try:
+        found = rooms.targets[name].inspect(manifest, Depth.CHECKSUMS, SqlJournal(rooms.state, version.id, name))
+    except SyncdError as error:
+        failed[name] = error
+        return True
+    if found.sealed and not found.whole:
+        broken = "; ".join(
+            [f"{p}: missing" for p in sorted(found.missing)] + [f"{p}: {w}" for p, w in found.wrong.items()]
+        )
+        failed[name] = Corrupt(f"{name} is sealed but not whole: {broken[:500]}", hint="`syncd verify` shows all of it")
+        return True
+    _note(job, version, name, PlacementPhase.SEALED if found.sealed else PlacementPhase.COPYING)
+    return found.sealed
+
+
+def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> Mapping[str, SyncdError]:
+    rooms = job.rooms
+    registry = rooms.registries[version.registry]
+    model = parse_model(version.model)
+    revision = Revision(parse_version(version.name), version.pin)
+    registry.listing(model, revision)  # raises Conflict where the source is not what was pinned
+    destinations = [Destination(rooms.targets[name], SqlJournal(rooms.state, version.id, name)) for name in names]
+    progress = Progress(manifest, names)
+
+    def tell() -> None:
+        with rooms.state.write() as conn:
+            now = rooms.state.now(conn)
+            for name, seen in progress.snapshot().items():
+                placements.note_progress(conn, version.id, name, seen, now)
+
+    job.on_beat.append(tell)
+    started = time.monotonic()
+    report = copy(
+        manifest,
+        lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes),
+        destinations,
+        rooms.transfer,
+        progress=progress,
+        stop=job.stop,
+    )
+    tell()
+    for name in names:
+        log.info("copied", target=name, region=rooms.fleet.regions[name], seconds=round(time.monotonic() - started, 3),
+                 **progress.snapshot()[name].counters())  # fmt: skip
+    return report.failed
+
+
+def _seal(job: Job, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]) -> None:
+    try:
+        job.rooms.targets[name].seal(manifest, SqlJournal(job.rooms.state, version.id, name))
+    except SyncdError as error:
+        failed[name] = error
+        return
+    _note(job, version, name, PlacementPhase.SEALED)
+    log.info("sealed", target=name, region=job.rooms.fleet.regions[name], digest=manifest.digest.hex)
+
+
+def _note(job: Job, version: Version, name: str, phase: PlacementPhase) -> None:
+    with job.rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        placement = placements.get(conn, version.id, name)
+        if placement.phase is not phase:
+            advance(conn, placement, phase, now=job.rooms.state.now(conn), step=job.step)
+
+
+def _worst(failed: Mapping[str, SyncdError]) -> SyncdError:
+    """One error for the step: the one that most needs a person, naming every target that failed."""
+    if any(isinstance(error, Cancelled) for error in failed.values()):
+        return Cancelled("stopped while copying")
+    ordered = sorted(failed.items(), key=lambda item: isinstance(item[1], Unavailable))
+    first = ordered[0][1]
+    message = "; ".join(f"{name}: {error.message}" for name, error in ordered)
+    if isinstance(first, Unavailable):
+        return Unavailable(message, hint=first.hint, retry_after_s=first.retry_after_s)
+    return type(first)(message, hint=first.hint)

@@ -1,0 +1,50 @@
+"""What the passes work with. Built by wiring; holds no state of its own but the two signals of the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from syncd.engine.base import Engine
+from syncd.errors import NotFound
+from syncd.plan.backoff import Patience
+from syncd.plan.fleet import Fleet
+from syncd.registry.base import Registry
+from syncd.runtime.base import Runtime
+from syncd.state.state import State
+from syncd.target.base import Target
+from syncd.transfer import TransferSettings
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The concrete rooms behind their seams, and the few numbers the passes need."""
+
+    state: State
+    engine: Engine
+    fleet: Fleet
+    registries: Mapping[str, Registry]
+    targets: Mapping[str, Target]
+    runtimes: Mapping[str, Runtime]
+    transfer: TransferSettings
+    patience: Patience
+    lease_s: float
+    owner: str  # this process, new at each boot
+    chance: Callable[[], float]
+    wake: threading.Event = field(default_factory=threading.Event)  # something changed: look now
+    draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs
+
+    def registry_of(self, model: str) -> str:
+        """Which registry provides the model.
+
+        Raises:
+            NotFound: None of the configured ones.
+        """
+        for name, globs in self.fleet.registries.items():
+            if any(fnmatchcase(model, glob) for glob in globs):
+                return name
+        raise NotFound(
+            f"no registry provides the model {model!r}", hint="see [registries.*] models in the configuration"
+        )

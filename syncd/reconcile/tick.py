@@ -1,0 +1,141 @@
+"""One pass over the unfinished releases: read the rows, decide, write; hand due steps to the engine.
+
+Idempotent: a second pass right after finds nothing to do. Everything a decision writes, and the attempts it hands
+over, are one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from syncd.engine.base import Carried
+from syncd.errors import Conflict
+from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
+from syncd.plan.release import Decision, StepView, View, decide
+from syncd.reconcile.rooms import Rooms
+from syncd.state import flips, holds, placements, releases, steps
+from syncd.state.advance import advance
+from syncd.state.records import Release, Step
+
+DECISIONS_MAX: Final = 16  # a release has ten phases; more decisions in a row would be a loop
+UNHEARD_S: Final = 10.0  # a handed-over step that has not begun by then is asked after
+
+
+def tick(rooms: Rooms) -> bool:
+    """Take every unfinished release as far as it goes now. Returns whether anything was written."""
+    with rooms.state.read() as conn:
+        unfinished = [release.id for release in releases.unfinished(conn)]
+    moved = False
+    for release_id in unfinished:
+        for _ in range(DECISIONS_MAX):
+            if not _once(rooms, release_id):
+                break
+            moved = True
+    return moved
+
+
+def _once(rooms: Rooms, release_id: str) -> bool:
+    cancelled: list[Step] = []
+    with rooms.state.write() as conn:
+        release = releases.get(conn, release_id)
+        all_steps = steps.of_release(conn, release_id)
+        decision = decide(_view(rooms, conn, release, all_steps))
+        changed = _apply(rooms, conn, release, decision, all_steps)
+        if decision.stop:
+            cancelled = steps.cancel_open(conn, release_id, rooms.state.now(conn))
+        elif not rooms.draining.is_set():
+            _hand_over_due(rooms, conn, release, steps.of_release(conn, release_id))
+    for step in cancelled:
+        rooms.engine.cancel(step.id, step.attempt)
+    return changed or bool(cancelled)
+
+
+def _view(rooms: Rooms, conn: Connection, release: Release, all_steps: Sequence[Step]) -> View:
+    placed = placements.of_version(conn, release.version_id) if release.version_id else []
+    hold = holds.find(conn, release.model)
+    newer = [other.id for other in releases.unfinished(conn, release.model) if other.number > release.number]
+    return View(
+        phase=release.phase,
+        rollback=release.rollback,
+        pinned=release.version_id is not None,
+        place_groups=rooms.fleet.groups_of(release.model),
+        bindings=tuple(binding.name for binding in rooms.fleet.bindings_of(release.model)),
+        placements={placement.target: placement.phase for placement in placed},
+        steps=tuple(StepView(s.kind, s.subject, s.state, s.reason, s.hint) for s in all_steps),
+        flips={flip.binding: flip.phase for flip in flips.of_release(conn, release.id)},
+        newer=newer[-1] if newer else "",
+        held=f"{hold.who}: {hold.why}" if hold else "",
+        undo_reason=release.reason if release.phase is ReleasePhase.UNDOING else "",
+    )
+
+
+def _apply(rooms: Rooms, conn: Connection, release: Release, decision: Decision, all_steps: Sequence[Step]) -> bool:
+    now = rooms.state.now(conn)
+    changed = False
+    for target in decision.place:
+        assert release.version_id is not None
+        placements.ensure(conn, release.version_id, target, now)
+        changed = True
+    if decision.claim:
+        changed |= _claim(rooms, conn, release, decision.claim)
+    turns = dict(decision.flips)
+    for flip in flips.of_release(conn, release.id) if turns else ():
+        if flip.binding in turns:
+            advance(conn, flip, turns[flip.binding], now=now)
+            changed = True
+    if decision.hold and holds.find(conn, release.model) is None:
+        holds.put(conn, release.model, "syncd", f"{release.id} was undone: {decision.hold}", now)
+    if decision.phase is not None:
+        advance(conn, release, decision.phase, now=now, reason=decision.reason, hint=decision.hint)
+        changed = True
+    _want(conn, release, decision, all_steps, rooms)
+    return changed
+
+
+def _want(conn: Connection, release: Release, decision: Decision, all_steps: Sequence[Step], rooms: Rooms) -> None:
+    now = rooms.state.now(conn)
+    known = {(step.kind, step.subject): step for step in all_steps}
+    for kind, subject in decision.want:
+        step = known.get((kind, subject))
+        if step is None:
+            queue = TRANSFER_QUEUE if kind in {StepKind.PLACE, StepKind.RESOLVE} else CONTROL_QUEUE
+            steps.ensure(conn, release.id, kind, subject, queue, now)
+        elif step.state in STEP_ENDS:
+            # It ended, yet what it was for is not there (any more): do it again rather than wait for ever.
+            steps.reopen(conn, step, now)
+
+
+def _claim(rooms: Rooms, conn: Connection, release: Release, bindings: Sequence[str]) -> bool:
+    now = rooms.state.now(conn)
+    try:
+        holder = flips.claim(conn, release, bindings, now)
+    except Conflict as conflict:
+        holder = conflict.message
+    if holder is None:
+        return True
+    reason = f"waits for {holder}, which is moving an alias this release needs"
+    if release.reason != reason:
+        releases.note(conn, release.id, reason, "", now)
+    return False
+
+
+def _hand_over_due(rooms: Rooms, conn: Connection, release: Release, all_steps: Sequence[Step]) -> None:
+    now = rooms.state.now(conn)
+    for step in all_steps:
+        if step.state is StepState.WAITING:
+            due = step.due_at <= now
+        elif step.state is StepState.RUNNING:
+            due = step.lease_until is not None and step.lease_until < now
+        elif step.state is StepState.QUEUED:
+            unheard = step.due_at + timedelta(seconds=UNHEARD_S) < now
+            due = unheard and rooms.engine.status(step.id, step.attempt) in {Carried.MISSING, Carried.ENDED}
+        else:
+            due = False
+        if due:
+            handed = steps.hand_over(conn, step, now)
+            rooms.engine.submit(conn, handed.id, handed.attempt, handed.queue, release.number)

@@ -1,0 +1,162 @@
+"""What people and pipelines may wish for: publish, roll back, hold, unhold. Each is one transaction on the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from syncd.artifact.names import ModelName, parse_model, parse_version
+from syncd.errors import Conflict, NotFound
+from syncd.plan.fleet import Fleet
+from syncd.plan.phases import FlipPhase, ReleasePhase
+from syncd.state import flips, holds, live, releases, versions
+from syncd.state.advance import advance
+from syncd.state.records import Hold, Release, Version
+from syncd.state.state import State
+
+BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
+
+
+class Held(Conflict):
+    """The model is on hold; only a person lifts that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wisher:
+    """The record and the configured shape, and in whose name things are asked for."""
+
+    state: State
+    fleet: Fleet
+    who: str
+
+
+def publish(wisher: Wisher, model: str, version: str, registry: str) -> Release:
+    """Ask for a release of `model@version`. Asking again while it is under way returns the same release.
+
+    Asking for what is live already begins a release too: it looks at every region again, and moves what is not
+    there. Nothing is taken for true because the record says so.
+
+    Raises:
+        Held: The model is on hold.
+        NotFound: No binding serves the model.
+        Conflict: The version is quarantined.
+    """
+    name, ref = parse_model(model), parse_version(version)
+    _served(wisher.fleet, name)
+    with wisher.state.write() as conn:
+        now = wisher.state.now(conn)
+        refuse_held(conn, name)
+        known = versions.find(conn, name, ref)
+        if known is not None and known.quarantined:
+            raise Conflict(
+                f"{name}@{ref} is quarantined: {known.quarantined}", hint="publish the new bytes as a new version"
+            )
+        for release in releases.unfinished(conn, name):
+            if release.ref == ref and not release.rollback and release.phase is not ReleasePhase.UNDOING:
+                return release
+        return releases.create(
+            conn,
+            model=name,
+            ref=ref,
+            registry=registry,
+            requested_by=wisher.who,
+            rollback=False,
+            version_id=None,
+            now=now,
+        )
+
+
+def rollback(wisher: Wisher, model: str, why: str) -> Release:
+    """Go back to the version that was live before, and hold the model there.
+
+    A release in the middle of its flips is undone instead, which leads to the same versions. Others of this
+    model that have not moved anything are superseded.
+
+    Raises:
+        NotFound: There is nothing to go back to.
+    """
+    name = parse_model(model)
+    _served(wisher.fleet, name)
+    with wisher.state.write() as conn:
+        now = wisher.state.now(conn)
+        moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]
+        reason = why or "rolled back"
+        for release in moving:
+            _hold(conn, name, wisher.who, reason, wisher.state)
+            if release.phase is ReleasePhase.FLIPPING and not release.rollback:
+                return _undo(conn, release, f"rolled back by {wisher.who}: {reason}", wisher.state)
+            return release
+        before = live.previous_release(conn, name)
+        if before is None or before.version_id is None:
+            raise NotFound(f"{name} has no earlier version to go back to", hint="`syncd releases` lists what there was")
+        _hold(conn, name, wisher.who, reason, wisher.state)
+        return releases.create(
+            conn,
+            model=name,
+            ref=before.ref,
+            registry=before.registry,
+            requested_by=wisher.who,
+            rollback=True,
+            version_id=before.version_id,
+            now=now,
+        )
+
+
+def hold(wisher: Wisher, model: str, why: str) -> Hold:
+    """Keep automation away from the model. Holding what is held keeps the first reason.
+
+    Raises:
+        NotFound: No binding serves the model.
+    """
+    name = parse_model(model)
+    _served(wisher.fleet, name)
+    with wisher.state.write() as conn:
+        return _hold(conn, name, wisher.who, why, wisher.state)
+
+
+def unhold(wisher: Wisher, model: str) -> bool:
+    """Lift a hold. Returns whether there was one."""
+    with wisher.state.write() as conn:
+        return holds.lift(conn, parse_model(model), wisher.who, wisher.state.now(conn))
+
+
+def refuse_held(conn: Connection, model: str) -> None:
+    """Raises Held where the model is on hold."""
+    held = holds.find(conn, model)
+    if held is not None:
+        raise Held(
+            f"{model} is on hold since {held.since:%Y-%m-%d %H:%M} by {held.who}: {held.why}",
+            hint=f"`syncd unhold {model}` lifts it",
+        )
+
+
+def live_version(conn: Connection, fleet: Fleet, model: str) -> Version | None:
+    """The version that every binding of the model serves by the record; None where they differ or serve none."""
+    ids = {live.get(conn, binding.name).models.get(model) for binding in fleet.bindings_of(model)}
+    (only,) = ids if len(ids) == 1 else (None,)
+    return versions.get(conn, only) if only else None
+
+
+def _hold(conn: Connection, model: ModelName, who: str, why: str, state: State) -> Hold:
+    found = holds.find(conn, model)
+    if found is None:
+        holds.put(conn, model, who, why, state.now(conn))
+        found = holds.find(conn, model)
+    assert found is not None
+    return found
+
+
+def _undo(conn: Connection, release: Release, reason: str, state: State) -> Release:
+    now = state.now(conn)
+    for flip in flips.of_release(conn, release.id):
+        if flip.phase is FlipPhase.PROBED:
+            advance(conn, flip, FlipPhase.ABANDONED, now=now)
+    return advance(conn, release, ReleasePhase.UNDOING, now=now, reason=reason)
+
+
+def _served(fleet: Fleet, model: str) -> None:
+    if not fleet.bindings_of(model):
+        known = ", ".join(sorted(fleet.models())) or "none"
+        raise NotFound(f"no binding serves the model {model!r}", hint=f"models with bindings: {known}")
