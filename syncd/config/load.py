@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from syncd.config.check import problems_between
 from syncd.config.fields import NAME_WANTED, is_name, shown
-from syncd.config.problems import ConfigProblems, KeyPart, Problem, did_you_mean, key_path
+from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.values import (
     BindingSettings,
     Config,
@@ -50,8 +50,6 @@ _TYPES: Final = {
     "float_type": "a number is wanted",
     "finite_number": "a finite number is wanted",
     "tuple_type": "a list is wanted",
-    "model_type": "a table is wanted",
-    "model_attributes_type": "a table is wanted",
     "too_short": "at least one is wanted",
 }
 _BOUNDS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
@@ -101,9 +99,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _unknown_sections(document: Mapping[str, Any]) -> list[Problem]:
     known = {*_SINGLE, *_NAMED}
     return [
-        Problem(key_path(name), "an unknown table", "leave it out" + did_you_mean(name, known))
-        for name in document
-        if name not in known
+        Problem(key_path(name), "an unknown table", no_setting(name, known)) for name in document if name not in known
     ]
 
 
@@ -114,7 +110,7 @@ def _tables(
     for section in _NAMED:
         tables = document.get(section, {})
         if not isinstance(tables, dict):
-            report(Problem(key_path(section), shown(tables), f"tables are wanted: [{section}.NAME]"))
+            report(Problem(key_path(section), "a value", f"tables are wanted: [{section}.NAME]"))
             continue
         for name, raw in tables.items():
             if not is_name(name):
@@ -147,9 +143,17 @@ def _read(
     try:
         return table.model_validate(raw, context=dict(environ))
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            report(_problem(table, detail, where))
+        details = error.errors(include_url=False)
+        for detail in details:
+            if detail["type"] != "too_short" or not _has_inner(detail, details):
+                report(_problem(table, detail, where))
         return None
+
+
+def _has_inner(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a list only seems empty, because what stands in it was refused already."""
+    place = detail["loc"]
+    return any(other["loc"][: len(place)] == place and other is not detail for other in details)
 
 
 def _problem(table: type[BaseModel], detail: ErrorDetails, where: tuple[KeyPart, ...]) -> Problem:
@@ -159,13 +163,15 @@ def _problem(table: type[BaseModel], detail: ErrorDetails, where: tuple[KeyPart,
     if kind == "wrong":
         return Problem(key, context["found"], context["wanted"])
     if kind == "extra_forbidden":
-        return Problem(key, "an unknown key", "leave it out" + did_you_mean(str(place[-1]), _keys(table, place[:-1])))
+        return Problem(key, "an unknown key", no_setting(str(place[-1]), _keys(table, place[:-1])))
     if kind == "missing":
         return Problem(key, "nothing", _TYPES[kind])
+    if kind == "model_type":
+        return Problem(key, "a value", "a table is wanted")
     found = shown(detail["input"])
     if kind == "literal_error":
         return Problem(key, found, f"{context['expected'].replace(chr(39), chr(34))} is wanted")
-    bounds = [f"{words} {context[bound]} is wanted" for bound, words in _BOUNDS.items() if bound in context]
+    bounds = [f"{words} {context[bound]:.10g} is wanted" for bound, words in _BOUNDS.items() if bound in context]
     return Problem(key, found, bounds[0] if bounds else _TYPES.get(kind, detail["msg"]))
 
 

@@ -31,6 +31,11 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
+def no_setting(found: str, known: Iterable[str]) -> str:
+    """What to do about a key that is not known."""
+    return did_you_mean(found, known).removeprefix("; ") or "leave it out"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing to mend. `wanted` says what would be right."""
