@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from syncd.artifact.digest import Digest
+from syncd.artifact.names import FilePath
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
 
 
@@ -138,3 +139,14 @@ class Event:
     attempt: int | None
     subject: str
     detail: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """An upload that was begun and neither finished nor aborted, as far as the journal knows."""
+
+    version_id: str
+    target: str
+    path: FilePath
+    token: str
+    opened_at: datetime

@@ -1,0 +1,223 @@
+"""The first record.
+
+Revision ID: 0001
+Revises: nothing
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Times are microseconds since 1970, digests and checksums hex digits; see `syncd.state.types`."""
+    _versions()
+    _placements()
+    _releases()
+    _steps()
+    _flips()
+    _live()
+    _holds_and_events()
+
+
+def _one_of(column: str, words: str, name: str) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words.split())
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=name)
+
+
+def _versions() -> None:
+    op.create_table(
+        "versions",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("registry", sa.Text(), nullable=False),
+        sa.Column("pin", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("quarantined", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_versions"),
+        sa.UniqueConstraint("model", "name", name="uq_versions_model_name"),
+    )
+    op.create_table(
+        "files",
+        sa.Column("version_id", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("crc64", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_files_version_id"),
+        sa.PrimaryKeyConstraint("version_id", "path", name="pk_files"),
+    )
+    op.create_index("ix_files_sha256", "files", ["sha256"])
+
+
+def _placements() -> None:
+    op.create_table(
+        "placements",
+        sa.Column("version_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("phase", sa.Text(), server_default="wanted", nullable=False),
+        sa.Column("bytes_sent", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        _one_of("phase", "wanted copying sealed withdrawn", "ck_placements_phase"),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_placements_version_id"),
+        sa.PrimaryKeyConstraint("version_id", "target", name="pk_placements"),
+    )
+    op.create_table(
+        "uploads",
+        sa.Column("version_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_uploads_version_id"),
+        sa.PrimaryKeyConstraint("version_id", "target", "path", name="pk_uploads"),
+    )
+
+
+def _releases() -> None:
+    op.create_table(
+        "counters",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_counters"),
+    )
+    op.create_table(
+        "releases",
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("ref", sa.Text(), nullable=False),
+        sa.Column("registry", sa.Text(), nullable=False),
+        sa.Column("version_id", sa.Text(), nullable=True),
+        sa.Column("rollback", sa.Boolean(), nullable=False),
+        sa.Column("requested_by", sa.Text(), nullable=False),
+        sa.Column("phase", sa.Text(), server_default="requested", nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("hint", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        _one_of(
+            "phase",
+            "requested placing staging flipping live undoing undone stalled superseded cancelled",
+            "ck_releases_phase",
+        ),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_releases_version_id"),
+        sa.PrimaryKeyConstraint("number", name="pk_releases"),
+        sa.UniqueConstraint("id", name="uq_releases_id"),
+    )
+    op.create_index("ix_releases_model_number", "releases", ["model", "number"])
+    op.create_index("ix_releases_phase", "releases", ["phase"])
+
+
+def _steps() -> None:
+    op.create_table(
+        "steps",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
+        sa.Column("attempt", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("failures", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("owner", sa.Text(), server_default="", nullable=False),
+        sa.Column("stop_wanted", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("hint", sa.Text(), server_default="", nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        _one_of("kind", "resolve place stage probe flip undo", "ck_steps_kind"),
+        _one_of("state", "waiting queued running done stalled cancelled", "ck_steps_state"),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_steps_release_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_steps"),
+        sa.UniqueConstraint("release_id", "kind", "subject", name="uq_steps_release_id_kind_subject"),
+    )
+    op.create_index("ix_steps_state", "steps", ["state"])
+
+
+def _flips() -> None:
+    unfinished = sa.text("phase NOT IN ('abandoned', 'done', 'undone')")
+    op.create_table(
+        "flips",
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("phase", sa.Text(), server_default="claimed", nullable=False),
+        sa.Column("from_version", sa.Text(), nullable=True),
+        sa.Column("to_version", sa.Text(), nullable=True),
+        sa.Column("served", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("serves", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        _one_of("phase", "claimed staged probed intended flipped done undoing undone abandoned", "ck_flips_phase"),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_flips_release_id"),
+        sa.PrimaryKeyConstraint("release_id", "binding", name="pk_flips"),
+    )
+    op.create_index(
+        "uq_flips_binding_unfinished",
+        "flips",
+        ["binding"],
+        unique=True,
+        sqlite_where=unfinished,
+        postgresql_where=unfinished,
+    )
+
+
+def _live() -> None:
+    op.create_table(
+        "live",
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("function_version", sa.Text(), nullable=True),
+        sa.Column("models", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("release_id", sa.Text(), nullable=True),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_live_release_id"),
+        sa.PrimaryKeyConstraint("binding", name="pk_live"),
+    )
+    op.create_table(
+        "function_versions",
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("function_version", sa.Text(), nullable=False),
+        sa.Column("models", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("change_digest", sa.Text(), nullable=False),
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("staged_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_function_versions_release_id"),
+        sa.PrimaryKeyConstraint("binding", "function_version", name="pk_function_versions"),
+    )
+
+
+def _holds_and_events() -> None:
+    op.create_table(
+        "holds",
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("model", name="pk_holds"),
+    )
+    op.create_table(
+        "events",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("release_id", sa.Text(), nullable=True),
+        sa.Column("step_id", sa.Text(), nullable=True),
+        sa.Column("attempt", sa.BigInteger(), nullable=True),
+        sa.Column("subject", sa.Text(), server_default="", nullable=False),
+        sa.Column("detail", sa.JSON(), server_default="{}", nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_events"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_events_release_id_id", "events", ["release_id", "id"])

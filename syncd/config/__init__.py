@@ -1,0 +1,45 @@
+"""TOML and environment to frozen values, refused with every problem named: file, key, found, wanted."""
+
+from syncd.config.check import warnings
+from syncd.config.load import load
+from syncd.config.mounting import change_of, model_path
+from syncd.config.problems import ConfigProblems, Problem
+from syncd.config.values import (
+    BindingSettings,
+    Config,
+    CredentialsSettings,
+    DirectoryRegistrySettings,
+    FcRuntimeSettings,
+    NasTargetSettings,
+    OssTargetSettings,
+    PolicySettings,
+    ProbeSettings,
+    ServedModelSettings,
+    StateSettings,
+    TargetSettings,
+    TransferSettings,
+    VariableSettings,
+)
+
+__all__ = [
+    "BindingSettings",
+    "Config",
+    "ConfigProblems",
+    "CredentialsSettings",
+    "DirectoryRegistrySettings",
+    "FcRuntimeSettings",
+    "NasTargetSettings",
+    "OssTargetSettings",
+    "PolicySettings",
+    "ProbeSettings",
+    "Problem",
+    "ServedModelSettings",
+    "StateSettings",
+    "TargetSettings",
+    "TransferSettings",
+    "VariableSettings",
+    "change_of",
+    "load",
+    "model_path",
+    "warnings",
+]

@@ -1,0 +1,145 @@
+"""What no single setting shows: names that lead nowhere, two writers of one place, regions that differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+from typing import Final
+
+from syncd.artifact.manifest import MODELS_DIRECTORY
+from syncd.artifact.parts import PART_BYTES
+from syncd.config.check_bindings import binding_problems
+from syncd.config.fields import shown
+from syncd.config.problems import Problem, key_path, no_such
+from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
+from syncd.registry.selection import overlap, selects
+
+Declared = Mapping[str, frozenset[str]]
+Rule = Callable[[Config, Declared], Iterator[Problem]]
+
+_OSS_HOST: Final = re.compile(r"https?://oss-([a-z0-9-]+?)(-internal)?\.aliyuncs\.com")
+_FC_HOST: Final = re.compile(r"(?:fcv3(?:-vpc)?|\d+)\.([a-z0-9-]+)\.(?:fc\.)?aliyuncs\.com")
+_NOT_REGIONS: Final = frozenset({"accelerate", "accelerate-overseas"})
+
+
+def problems_between(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Every problem between settings. `declared` has the names of each section, of tables that were refused too."""
+    for rule in _RULES:
+        yield from rule(config, declared)
+
+
+def warnings(config: Config) -> tuple[Problem, ...]:
+    """What is allowed but is likely not meant: models that no binding serves, and models that no registry has."""
+    found = []
+    for name, registry in sorted(config.registries.items()):
+        for index, pattern in enumerate(registry.models):
+            if not any(selects(pattern, model) for model in config.models()):
+                key = key_path("registries", name, "models", index)
+                found.append(Problem(key, shown(pattern), "no binding serves such a model, so it is never released"))
+    for name, binding in sorted(config.bindings.items()):
+        for index, served in enumerate(binding.models):
+            if config.registry_of(served.model) is None:
+                key = key_path("bindings", name, "models", index, "model")
+                wanted = "no registry has such a model, so only `syncd publish --from` can bring it"
+                found.append(Problem(key, shown(served.model), wanted))
+    return tuple(found)
+
+
+def _buffers(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    least = config.transfer.parts_in_flight * PART_BYTES
+    if config.transfer.buffer_bytes < least:
+        wanted = f"at least {least} is wanted: parts_in_flight ({config.transfer.parts_in_flight}) times {PART_BYTES}"
+        yield Problem("transfer.buffer_bytes", str(config.transfer.buffer_bytes), wanted)
+
+
+def _times(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    policy = config.policy
+    if policy.retry_cap_s < policy.retry_base_s:
+        wanted = f"at least policy.retry_base_s ({policy.retry_base_s:g}) is wanted"
+        yield Problem("policy.retry_cap_s", f"{policy.retry_cap_s:g}", wanted)
+    if policy.lease_s < 3 * policy.tick_s:
+        wanted = f"at least three times policy.tick_s ({policy.tick_s:g}) is wanted, or leases end under their owners"
+        yield Problem("policy.lease_s", f"{policy.lease_s:g}", wanted)
+
+
+def _password(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    if config.state.password is not None and config.state.url.startswith("sqlite"):
+        yield Problem("state.password", "a password", "leave it out: SQLite has none")
+
+
+def _registries(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    for (one, first), (other, second) in combinations(sorted(config.registries.items()), 2):
+        for index, pattern in enumerate(second.models):
+            rival = next((rival for rival in first.models if overlap(rival, pattern)), None)
+            if rival is not None:
+                wanted = f"registries.{one} has {shown(rival)}: a model must come from one registry only"
+                yield Problem(key_path("registries", other, "models", index), shown(pattern), wanted)
+
+
+def _dangling(config: Config, declared: Declared) -> Iterator[Problem]:
+    users = (
+        *(("targets", name, t.credentials) for name, t in config.targets.items() if isinstance(t, OssTargetSettings)),
+        *(("runtimes", name, runtime.credentials) for name, runtime in config.runtimes.items()),
+    )
+    for section, name, credentials in users:
+        if credentials not in declared["credentials"]:
+            yield no_such(key_path(section, name, "credentials"), credentials, "credentials", declared["credentials"])
+
+
+def _endpoint_regions(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    for name, target in config.targets.items():
+        if isinstance(target, OssTargetSettings):
+            for field in ("endpoint", "mount_endpoint"):
+                yield from _other_region(("targets", name, field), getattr(target, field), _OSS_HOST, target.region)
+    for name, runtime in config.runtimes.items():
+        yield from _other_region(("runtimes", name, "endpoint"), runtime.endpoint, _FC_HOST, runtime.region)
+
+
+def _other_region(
+    where: tuple[str, str, str], endpoint: str | None, host: re.Pattern[str], region: str
+) -> Iterator[Problem]:
+    match = host.fullmatch(endpoint or "")
+    if match and match[1] != region and match[1] not in _NOT_REGIONS:
+        wanted = f'that is in "{match[1]}": an endpoint in {key_path(*where[:2], "region")}, "{region}", is wanted'
+        yield Problem(key_path(*where), shown(endpoint), wanted)
+
+
+def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Two targets whose `models/` roots are one, or lie one in the other."""
+    del declared
+    for (one, first), (other, second) in combinations(sorted(config.targets.items()), 2):
+        for (key, place, shown_place), (_, rival, _) in zip(_places(second), _places(first), strict=False):
+            if place[0] == rival[0] and (place[1].startswith(rival[1]) or rival[1].startswith(place[1])):
+                wanted = f"targets.{one} writes there too: two targets must not share a place"
+                yield Problem(key_path("targets", other, key), shown(shown_place), wanted)
+                break
+
+
+def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], ...]:
+    """Each name of the place a target writes to: the key, (holder, path), and what to show."""
+    if isinstance(target, NasTargetSettings):
+        server = (target.server.lower(), f"{target.server_path / MODELS_DIRECTORY}/")
+        return (
+            ("path", ("", f"{target.path / MODELS_DIRECTORY}/"), str(target.path)),
+            ("server_path", server, f"{target.server}:{target.server_path}"),
+        )
+    bucket = (f"{target.region}/{target.bucket}", f"{target.prefix}{MODELS_DIRECTORY}/")
+    return (("prefix", bucket, f"{target.bucket}/{target.prefix}"),)
+
+
+_RULES: Final[tuple[Rule, ...]] = (
+    _password,
+    _buffers,
+    _times,
+    _registries,
+    _dangling,
+    _endpoint_regions,
+    _one_writer,
+    binding_problems,
+)

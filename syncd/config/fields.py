@@ -1,0 +1,197 @@
+"""The kinds of setting: what each accepts, and what is said when it is given something else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from syncd.artifact.names import parse_model
+from syncd.errors import Invalid
+from syncd.secret import Secret
+
+_UNITS: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_SIZE: Final = re.compile(r"(\d+)\s*([A-Za-z]*)")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_REGION: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
+_ALIAS: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+_FUNCTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_VARIABLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_PATTERN: Final = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._*-]*(/[A-Za-z0-9*][A-Za-z0-9._*-]*)?")
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
+
+
+def shown(value: object) -> str:
+    """A value as it is named in a message: JSON, cut short. Never called with a secret."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def wrong(found: str, wanted: str) -> PydanticCustomError:
+    """The error of one setting: what was found there, and a clause that says what would be right."""
+    return PydanticCustomError("wrong", "found {found}, {wanted}", {"found": found, "wanted": wanted})
+
+
+def _text(value: object, wanted: str) -> str:
+    if not isinstance(value, str) or "\x00" in value:
+        raise wrong(shown(value), wanted)
+    return value
+
+
+def _matching(pattern: re.Pattern[str], wanted: str) -> BeforeValidator:
+    def check(value: object) -> str:
+        text = _text(value, wanted)
+        if not pattern.fullmatch(text):
+            raise wrong(shown(value), wanted)
+        return text
+
+    return BeforeValidator(check)
+
+
+def _size(value: object) -> int:
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match and match[2] in _UNITS:
+        return int(match[1]) * _UNITS[match[2]]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise wrong(shown(value), 'a size is wanted, such as "128MiB" or a number of bytes')
+
+
+def _absolute(value: object) -> Path:
+    wanted = "an absolute path without '..' is wanted"
+    path = PurePosixPath(_text(value, wanted))
+    if not path.is_absolute() or ".." in path.parts:
+        raise wrong(shown(value), wanted)
+    return Path(path)
+
+
+def _endpoint(value: object) -> str:
+    wanted = 'a URL is wanted, such as "https://oss-cn-hangzhou.aliyuncs.com"'
+    parts = urlsplit(_text(value, wanted))
+    if parts.username is not None:
+        raise wrong("a URL with a user in it", wanted)
+    extra = parts.path.strip("/") or parts.query or parts.fragment
+    if parts.scheme not in {"http", "https"} or extra or not _HOST.fullmatch(parts.netloc):
+        raise wrong(shown(value), wanted)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _prefix(value: object) -> str:
+    wanted = 'a prefix is wanted, such as "team-a/" or "" for the whole bucket'
+    text = _text(value, wanted)
+    parts = text.removesuffix("/").split("/")
+    if text and any(part in {"", ".", ".."} or "\\" in part for part in parts):
+        raise wrong(shown(value), wanted + ": no leading '/', no empty part, no '..'")
+    return text.removesuffix("/") + "/" if text else ""
+
+
+def _mount_dir(value: object) -> str:
+    wanted = "an absolute directory is wanted, such as \"/mnt/models\", without '..' and not '/' itself"
+    text = _text(value, wanted)
+    path = PurePosixPath(text)
+    if not text.startswith("/") or text.startswith("//") or len(path.parts) < 2 or ".." in path.parts:
+        raise wrong(shown(value), wanted)
+    return str(path)
+
+
+def _model(value: object) -> str:
+    text = _text(value, "a model's name is wanted")
+    try:
+        return parse_model(text)
+    except Invalid as error:
+        raise wrong(shown(value), f"a model's name is wanted: {error.hint}") from error
+
+
+def _state_url(value: object) -> str:
+    wanted = '"sqlite:////absolute/path.db" or "postgresql+psycopg://user@host/database" is wanted'
+    parts = urlsplit(_text(value, wanted))
+    if parts.password is not None:
+        raise wrong("a password in the URL", 'leave it out and set state.password = { env = "NAME" }')
+    if parts.scheme == "sqlite":
+        if parts.netloc or not parts.path.startswith("//") or len(parts.path) < 3:
+            raise wrong(shown(value), "an absolute path is wanted (four slashes): sqlite:////var/lib/syncd/syncd.db")
+    elif parts.scheme != "postgresql+psycopg" or not parts.netloc or len(parts.path) < 2:
+        raise wrong(shown(value), wanted)
+    return str(value)
+
+
+def _secret(value: object, info: ValidationInfo) -> Secret:
+    """Read a secret from where the setting points; the setting's own value is never shown."""
+    wanted = '{ env = "NAME" } or { file = "/run/secrets/name" } is wanted: secrets do not stand in this file'
+    if not isinstance(value, Mapping) or len(value) != 1 or not all(isinstance(item, str) for item in value.values()):
+        raise wrong("something else", wanted)
+    ((where, name),) = value.items()
+    if where == "env":
+        return _from_environment(name, info.context or {})
+    if where == "file":
+        return _from_file(name)
+    raise wrong(f"the key {shown(where)}", wanted)
+
+
+def _from_environment(name: str, environ: Mapping[str, Any]) -> Secret:
+    text = str(environ.get(name, ""))
+    if not text:
+        raise wrong(f"{{ env = {shown(name)} }}", "that environment variable is not set, or empty")
+    return Secret(text)
+
+
+def _from_file(name: str) -> Secret:
+    found = f"{{ file = {shown(name)} }}"
+    path = Path(name)
+    if not path.is_absolute():
+        raise wrong(found, "an absolute path is wanted")
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise wrong(found, f"that file cannot be read: {reason}") from error
+    if not text:
+        raise wrong(found, "that file is empty")
+    return Secret(text)
+
+
+_NAME_WANTED: Final = "letters, digits, '.', '_' and '-' are wanted, beginning with a letter or digit, at most 64"
+_ALIAS_WANTED: Final = "a letter, then letters, digits, '_' and '-' are wanted, at most 128"
+
+Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
+SecondsOrNone = Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)]
+"""Seconds, of which 0 is allowed too."""
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
+Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+Host = Annotated[
+    str, _matching(_HOST, 'a host is wanted, such as "123.cn-hangzhou.fc.aliyuncs.com", without "https://"')
+]
+Prefix = Annotated[str, BeforeValidator(_prefix)]
+MountDir = Annotated[str, BeforeValidator(_mount_dir)]
+Model = Annotated[str, BeforeValidator(_model)]
+StateUrl = Annotated[str, BeforeValidator(_state_url)]
+SecretField = Annotated[Secret, BeforeValidator(_secret), PlainSerializer(str)]
+Name = Annotated[str, _matching(_NAME, _NAME_WANTED)]
+Region = Annotated[str, _matching(_REGION, 'a region\'s id is wanted, such as "cn-hangzhou"')]
+Alias = Annotated[str, _matching(_ALIAS, _ALIAS_WANTED)]
+Function = Annotated[str, _matching(_FUNCTION, _ALIAS_WANTED)]
+Bucket = Annotated[
+    str, _matching(_BUCKET, "a bucket's name is wanted: 3 to 63 of a-z, 0-9 and '-', not at the ends '-'")
+]
+Variable = Annotated[
+    str, _matching(_VARIABLE, "a variable's name is wanted: a letter, then letters, digits and underscores")
+]
+ModelPattern = Annotated[
+    str, _matching(_PATTERN, 'a model\'s name or a pattern is wanted, such as "sdxl", "sd*" or "team/*"')
+]
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may name a registry, credentials, a target, a runtime or a binding."""
+    return _NAME.fullmatch(text) is not None
+
+
+NAME_WANTED: Final = _NAME_WANTED

@@ -1,0 +1,190 @@
+"""TOML to values: each table on its own, so that every problem of a file is reported at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from syncd.config.check import problems_between
+from syncd.config.fields import NAME_WANTED, is_name, shown
+from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
+from syncd.config.values import (
+    BindingSettings,
+    Config,
+    CredentialsSettings,
+    DirectoryRegistrySettings,
+    FcRuntimeSettings,
+    NasTargetSettings,
+    OssTargetSettings,
+    PolicySettings,
+    StateSettings,
+    TransferSettings,
+)
+
+T = TypeVar("T", bound=BaseModel)
+
+_SINGLE: Final[Mapping[str, type[BaseModel]]] = {
+    "state": StateSettings,
+    "transfer": TransferSettings,
+    "policy": PolicySettings,
+}
+_NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
+    "registries": {"directory": DirectoryRegistrySettings},
+    "credentials": {"": CredentialsSettings},
+    "targets": {"oss": OssTargetSettings, "nas": NasTargetSettings},
+    "runtimes": {"fc": FcRuntimeSettings},
+    "bindings": {"": BindingSettings},
+}
+_TYPES: Final = {
+    "missing": "this setting is required",
+    "string_type": "text in quotes is wanted",
+    "string_too_short": "some text is wanted",
+    "string_too_long": "shorter text is wanted",
+    "bool_type": "true or false is wanted",
+    "int_type": "a whole number is wanted",
+    "float_type": "a number is wanted",
+    "finite_number": "a finite number is wanted",
+    "tuple_type": "a list is wanted",
+    "too_short": "at least one is wanted",
+}
+_BOUNDS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read and check a configuration; secrets come from `environ` and from the files it names.
+
+    Raises:
+        ConfigProblems: It is missing or refused; all problems are in it, in the order of the file's sections.
+    """
+    document = _parse(path)
+    problems = _unknown_sections(document)
+    sections: dict[str, Any] = {section: {} for section in _NAMED}
+    for section, table in _SINGLE.items():
+        value = _read(table, document.get(section, {}), (section,), environ, problems.append)
+        sections[section] = value or table()
+    for section, name, raw in _tables(document, problems.append):
+        table_of = _kind(section, name, raw, problems.append)
+        if table_of:
+            value = _read(table_of, raw, (section, name), environ, problems.append)
+            sections[section].update({name: value} if value else {})
+    config = Config(path=path, **sections)
+    declared = {section: frozenset(map(str, _mapping(document.get(section)))) for section in _NAMED}
+    problems.extend(problems_between(config, declared))
+    if problems:
+        raise ConfigProblems(path.name, tuple(problems))
+    return config
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        problem = Problem("", f"no readable file at {path}: {error.strerror}", "a TOML file is wanted")
+        raise ConfigProblems(path.name, (problem,)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigProblems(path.name, (Problem("", "bytes that are not UTF-8", "TOML is wanted"),)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigProblems(path.name, (Problem("", f"a mistake in the TOML: {error}", "mend it first"),)) from error
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _unknown_sections(document: Mapping[str, Any]) -> list[Problem]:
+    known = {*_SINGLE, *_NAMED}
+    return [
+        Problem(key_path(name), "an unknown table", no_setting(name, known)) for name in document if name not in known
+    ]
+
+
+def _tables(
+    document: Mapping[str, Any], report: Callable[[Problem], None]
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Every named table: its section, its name, and what stands in it."""
+    for section in _NAMED:
+        tables = document.get(section, {})
+        if not isinstance(tables, dict):
+            report(Problem(key_path(section), "a value", f"tables are wanted: [{section}.NAME]"))
+            continue
+        for name, raw in tables.items():
+            if not is_name(name):
+                report(Problem(key_path(section, name), f"the name {shown(name)}", NAME_WANTED))
+            elif not isinstance(raw, dict):
+                report(Problem(key_path(section, name), "a value", f"a table is wanted: [{section}.{name}]"))
+            else:
+                yield section, name, raw
+
+
+def _kind(section: str, name: str, raw: Mapping[str, Any], report: Callable[[Problem], None]) -> type[BaseModel] | None:
+    kinds = _NAMED[section]
+    if "" in kinds:
+        return kinds[""]
+    kind = raw.get("kind")
+    if isinstance(kind, str) and kind in kinds:
+        return kinds[kind]
+    choice = " or ".join(shown(known) for known in kinds)
+    report(Problem(key_path(section, name, "kind"), shown(kind) if "kind" in raw else "nothing", f"{choice} is wanted"))
+    return None
+
+
+def _read(
+    table: type[T],
+    raw: object,
+    where: tuple[KeyPart, ...],
+    environ: Mapping[str, str],
+    report: Callable[[Problem], None],
+) -> T | None:
+    try:
+        return table.model_validate(raw, context=dict(environ))
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        for detail in details:
+            if detail["type"] != "too_short" or not _has_inner(detail, details):
+                report(_problem(table, detail, where))
+        return None
+
+
+def _has_inner(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a list only seems empty, because what stands in it was refused already."""
+    place = detail["loc"]
+    return any(other["loc"][: len(place)] == place and other is not detail for other in details)
+
+
+def _problem(table: type[BaseModel], detail: ErrorDetails, where: tuple[KeyPart, ...]) -> Problem:
+    """One pydantic error in our words. The value is named only where the setting cannot be a secret."""
+    place, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
+    key = key_path(*where, *place)
+    if kind == "wrong":
+        return Problem(key, context["found"], context["wanted"])
+    if kind == "extra_forbidden":
+        return Problem(key, "an unknown key", no_setting(str(place[-1]), _keys(table, place[:-1])))
+    if kind == "missing":
+        return Problem(key, "nothing", _TYPES[kind])
+    if kind == "model_type":
+        return Problem(key, "a value", "a table is wanted")
+    found = shown(detail["input"])
+    if kind == "literal_error":
+        return Problem(key, found, f"{context['expected'].replace(chr(39), chr(34))} is wanted")
+    bounds = [f"{words} {context[bound]:.10g} is wanted" for bound, words in _BOUNDS.items() if bound in context]
+    return Problem(key, found, bounds[0] if bounds else _TYPES.get(kind, detail["msg"]))
+
+
+def _keys(table: type[BaseModel], place: tuple[KeyPart, ...]) -> set[str]:
+    """The keys of the table at `place` inside `table`: its fields, followed through lists and tables."""
+    for part in place:
+        if isinstance(part, str):
+            table = next(_tables_in(table.model_fields[part].annotation))
+    return set(table.model_fields)
+
+
+def _tables_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _tables_in(inner)

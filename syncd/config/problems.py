@@ -1,0 +1,64 @@
+"""What is wrong with a configuration: every problem with its key, what was found and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from syncd.errors import Invalid
+
+KeyPart = str | int
+
+
+def key_path(*parts: KeyPart) -> str:
+    """A dotted key as it is written in TOML: `bindings.sd-hz.models[0].target`."""
+    text = ""
+    for part in parts:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            bare = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=False)
+            text += f".{bare}" if text else bare
+    return text
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """`; did you mean "hangzhou"?`, or nothing where no known name is near."""
+    near = difflib.get_close_matches(found, sorted(known), n=1, cutoff=0.5)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def no_setting(found: str, known: Iterable[str]) -> str:
+    """What to do about a key that is not known."""
+    return did_you_mean(found, known).removeprefix("; ") or "leave it out"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to mend. `wanted` says what would be right."""
+
+    key: str
+    found: str
+    wanted: str
+
+    def __str__(self) -> str:
+        where = f"{self.key}: " if self.key else ""
+        return f"{where}found {self.found}, {self.wanted}"
+
+
+class ConfigProblems(Invalid):
+    """A configuration that was refused; its message has one line for each problem."""
+
+    def __init__(self, file: str, problems: tuple[Problem, ...]) -> None:
+        lines = "\n".join(f"{file}: {problem}" for problem in problems)
+        super().__init__(lines, hint="mend the file and run `syncd config check`")
+        self.problems = problems
+
+
+def no_such(key: str, found: str, noun: str, known: frozenset[str]) -> Problem:
+    """A name that leads nowhere."""
+    plural = "there are no such credentials" if noun == "credentials" else f"there is no such {noun}"
+    return Problem(key, json.dumps(found, ensure_ascii=False), plural + did_you_mean(found, known))

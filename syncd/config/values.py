@@ -1,0 +1,241 @@
+"""The settings as frozen values: one class a table of the file, with each setting's default and unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import URL, make_url
+
+from syncd.config.fields import (
+    AbsolutePath,
+    Alias,
+    Bucket,
+    Endpoint,
+    Function,
+    Host,
+    Model,
+    ModelPattern,
+    MountDir,
+    Prefix,
+    Region,
+    Seconds,
+    SecondsOrNone,
+    SecretField,
+    Size,
+    StateUrl,
+    Variable,
+)
+from syncd.registry.directory import DirectorySettings
+from syncd.registry.selection import selects
+from syncd.secret import Secret
+
+MIB = 1 << 20
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are refused, nothing is converted behind the writer's back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class StateSettings(Table):
+    """Where the record is."""
+
+    url: StateUrl = "sqlite:////var/lib/syncd/syncd.db"
+    password: SecretField | None = None
+
+    @property
+    def connect_url(self) -> URL:
+        """What SQLAlchemy connects to, password included; it prints as `***`."""
+        url = make_url(self.url)
+        return url if self.password is None else url.set(password=self.password.reveal())
+
+
+class TransferSettings(Table):
+    """How much is carried at once, by one process."""
+
+    buffer_bytes: Size = 128 * MIB  # 8 parts of 8 MiB on their way, and as many being read
+    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 8  # sends at once, over all files and targets
+    files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
+
+
+class PolicySettings(Table):
+    """When things happen, and when they are given up."""
+
+    auto_release: bool = True
+    requirement: Literal["all"] = "all"
+    step_failures_max: Annotated[int, Field(ge=1, le=1000)] = 8
+    retry_base_s: Seconds = 2.0
+    retry_cap_s: Seconds = 300.0
+    lease_s: Seconds = 60.0
+    tick_s: Seconds = 1.0
+    stage_poll_s: Seconds = 2.0
+    stage_timeout_s: Seconds = 900.0
+    drain_s: Seconds = 30.0
+
+
+class DirectoryRegistrySettings(Table):
+    """A registry that is a directory."""
+
+    kind: Literal["directory"]
+    path: AbsolutePath
+    models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ("*",)
+    poll_s: Seconds = 30.0
+    jitter_s: SecondsOrNone = 5.0
+    settle_s: SecondsOrNone = 2.0
+
+    @property
+    def directory(self) -> DirectorySettings:
+        """What the room itself needs of it."""
+        return DirectorySettings(root=self.path, models=self.models, settle_s=self.settle_s)
+
+
+class CredentialsSettings(Table):
+    """An access key. `security_token` only with temporary ones."""
+
+    access_key_id: Annotated[str, Field(min_length=1, max_length=128)]
+    access_key_secret: SecretField
+    security_token: SecretField | None = None
+
+
+class OssTargetSettings(Table):
+    """A prefix of a bucket. `mount_endpoint` is the bucket's endpoint as functions see it, `endpoint` as syncd does."""
+
+    kind: Literal["oss"]
+    region: Region
+    endpoint: Endpoint
+    bucket: Bucket
+    credentials: str
+    prefix: Prefix = ""
+    mount_endpoint: Endpoint | None = None
+    timeout_s: Seconds = 60.0
+
+
+class NasTargetSettings(Table):
+    """A directory of a NAS: `path` as this machine sees it, `server` and `server_path` as functions mount it."""
+
+    kind: Literal["nas"]
+    region: Region
+    path: AbsolutePath
+    server: Host
+    server_path: AbsolutePath = Path("/")
+    mount_marker: str = ""  # a file that must lie in `path`, or the NAS is taken to be not mounted
+
+
+class FcRuntimeSettings(Table):
+    """Function Compute in one region."""
+
+    kind: Literal["fc"]
+    region: Region
+    endpoint: Host
+    credentials: str
+    protocol: Literal["https", "http"] = "https"
+    connect_timeout_s: Seconds = 5.0
+    read_timeout_s: Seconds = 30.0
+
+
+class ProbeSettings(Table):
+    """The request a new function version has to answer with its models' digests."""
+
+    body: str = "{}"
+    timeout_s: Seconds = 60.0
+
+
+class VariableSettings(Table):
+    """The function's environment variables that are told what is mounted. `versions` is for root mounts."""
+
+    digest: Variable | None = None
+    path: Variable | None = None
+    version: Variable | None = None
+    versions: Variable | None = None
+
+
+class ServedModelSettings(Table):
+    """One model that a binding serves: from which target, mounted where."""
+
+    model: Model
+    target: str
+    mount_dir: MountDir
+    mount: Literal["version", "root"] = "version"
+    env: VariableSettings = VariableSettings()
+
+
+class BindingSettings(Table):
+    """A function's alias, and the models it serves. `candidate` is the alias that is probed first."""
+
+    runtime: str
+    function: Function
+    models: Annotated[tuple[ServedModelSettings, ...], Field(strict=False, min_length=1)]
+    alias: Alias = "prod"
+    candidate: Alias = "prod-candidate"
+    probe: ProbeSettings = ProbeSettings()
+
+
+RegistrySettings = DirectoryRegistrySettings
+TargetSettings = OssTargetSettings | NasTargetSettings
+RuntimeSettings = FcRuntimeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set, checked. What is looked up by name here is there."""
+
+    path: Path
+    state: StateSettings
+    transfer: TransferSettings
+    policy: PolicySettings
+    registries: Mapping[str, RegistrySettings]
+    credentials: Mapping[str, CredentialsSettings]
+    targets: Mapping[str, TargetSettings]
+    runtimes: Mapping[str, RuntimeSettings]
+    bindings: Mapping[str, BindingSettings]
+
+    def models(self) -> tuple[str, ...]:
+        """Every model that a binding serves, in order."""
+        return tuple(sorted({served.model for binding in self.bindings.values() for served in binding.models}))
+
+    def bindings_of(self, model: str) -> tuple[str, ...]:
+        """The bindings that serve `model`, in the order of their names."""
+        return tuple(
+            sorted(name for name, b in self.bindings.items() if any(served.model == model for served in b.models))
+        )
+
+    def targets_of(self, model: str) -> tuple[str, ...]:
+        """The targets that must hold `model`, in the order of their names: those its bindings mount it from."""
+        served = (item for binding in self.bindings.values() for item in binding.models)
+        return tuple(sorted({item.target for item in served if item.model == model}))
+
+    def registry_of(self, model: str) -> str | None:
+        """The registry that `model` comes from; None if no registry's patterns select it."""
+        return next((name for name, r in self.registries.items() if any(selects(p, model) for p in r.models)), None)
+
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret in it, for those who have to keep them out of what they print."""
+        keys = self.credentials.values()
+        found = [self.state.password, *(k.access_key_secret for k in keys), *(k.security_token for k in keys)]
+        return tuple(secret for secret in found if secret is not None)
+
+
+__all__ = [
+    "BindingSettings",
+    "Config",
+    "CredentialsSettings",
+    "DirectoryRegistrySettings",
+    "FcRuntimeSettings",
+    "NasTargetSettings",
+    "OssTargetSettings",
+    "PolicySettings",
+    "ProbeSettings",
+    "RegistrySettings",
+    "RuntimeSettings",
+    "ServedModelSettings",
+    "StateSettings",
+    "Table",
+    "TargetSettings",
+    "TransferSettings",
+    "VariableSettings",
+]

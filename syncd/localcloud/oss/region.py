@@ -1,0 +1,229 @@
+"""OSS in one region: every request from its first byte to its answer, and the doors for mounts and tests."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from syncd.localcloud.account import Account
+from syncd.localcloud.counters import Call as CallRecord
+from syncd.localcloud.counters import Counters
+from syncd.localcloud.faults import Answer, FaultScript, run_with_faults
+from syncd.localcloud.messages import Request, Response, body_size
+from syncd.localcloud.oss import attributes, buckets, copying, listing, multipart, objects
+from syncd.localcloud.oss.answers import error_answer, finish
+from syncd.localcloud.oss.auth import authenticate, is_anonymous
+from syncd.localcloud.oss.call import Call, address, operation_of
+from syncd.localcloud.oss.errors import OssError, not_implemented
+from syncd.localcloud.oss.store import Store
+from syncd.localcloud.oss.values import Kind
+
+Operation = Callable[[Store, Call], Response]
+
+OPERATIONS: Mapping[str, Operation] = {
+    "ListBuckets": buckets.list_buckets,
+    "PutBucket": buckets.put_bucket,
+    "DeleteBucket": buckets.delete_bucket,
+    "GetBucketInfo": buckets.get_bucket_info,
+    "GetBucketLocation": buckets.get_bucket_location,
+    "GetBucketStat": buckets.get_bucket_stat,
+    "GetBucketACL": buckets.get_bucket_acl,
+    "PutBucketACL": buckets.put_bucket_acl,
+    "GetBucketLifecycle": buckets.get_absent_setting,
+    "GetBucketPolicy": buckets.get_absent_setting,
+    "GetBucketCors": buckets.get_absent_setting,
+    "GetBucketWebsite": buckets.get_absent_setting,
+    "GetBucketEncryption": buckets.get_absent_setting,
+    "GetBucketVersioning": buckets.get_bucket_versioning,
+    "GetBucketTags": buckets.get_bucket_tags,
+    "ListObjects": listing.list_objects,
+    "ListObjectsV2": listing.list_objects_v2,
+    "PutObject": objects.put_object,
+    "AppendObject": objects.append_object,
+    "GetObject": objects.get_object,
+    "HeadObject": objects.head_object,
+    "GetObjectMeta": objects.get_object_meta,
+    "DeleteObject": objects.delete_object,
+    "DeleteMultipleObjects": objects.delete_multiple_objects,
+    "CopyObject": copying.copy_object,
+    "InitiateMultipartUpload": multipart.initiate,
+    "UploadPart": multipart.upload_part,
+    "UploadPartCopy": copying.upload_part_copy,
+    "CompleteMultipartUpload": multipart.complete,
+    "AbortMultipartUpload": multipart.abort,
+    "ListParts": multipart.list_parts,
+    "ListMultipartUploads": multipart.list_uploads,
+    "GetObjectACL": attributes.get_object_acl,
+    "PutObjectACL": attributes.put_object_acl,
+    "GetObjectTagging": attributes.get_object_tagging,
+    "PutObjectTagging": attributes.put_object_tagging,
+    "DeleteObjectTagging": attributes.delete_object_tagging,
+    "PutSymlink": attributes.put_symlink,
+    "GetSymlink": attributes.get_symlink,
+}
+_PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta", "ListObjects", "ListObjectsV2"})
+
+
+class Surroundings(Protocol):
+    """What a region is told by the cloud it belongs to."""
+
+    @property
+    def account(self) -> Account: ...
+    @property
+    def faults(self) -> FaultScript: ...
+    @property
+    def counters(self) -> Counters: ...
+    @property
+    def oss_domains(self) -> tuple[str, ...]: ...
+    @property
+    def clock(self) -> Callable[[], float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """What a mount of `bucket:/prefix` finds. `marker_exists` is about the object named `prefix/` itself."""
+
+    bucket_exists: bool
+    marker_exists: bool
+    files: int
+
+
+class OssRegion:
+    """The OSS endpoint of one region. Safe to use from any thread."""
+
+    def __init__(self, store: Store, cloud: Surroundings) -> None:
+        self.store = store
+        self._cloud = cloud
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request; refusals and faults are answers too."""
+        call = Call(
+            request=request,
+            bucket="",
+            key="",
+            region=self.store.region,
+            request_id=uuid.uuid4().hex[:24].upper(),
+            now_s=self._cloud.clock(),
+        )
+        try:
+            response = finish(call, self._answer(call))
+        except ConnectionError:
+            self._record(call, 0, 0)
+            raise
+        reset = response.wire is not None and response.wire.reset
+        self._record(call, 0 if reset else response.status, body_size(response) or 0)
+        return response
+
+    def _answer(self, call: Call) -> Response:
+        try:
+            call.bucket, call.key = address(call.request, call.region, self._cloud.oss_domains)
+            call.args = dict(call.request.query)
+            call.operation = operation_of(call)
+        except OssError as error:
+            return error_answer(call, error)
+        rules = self._cloud.faults.take("oss", call.operation, call.resource)
+        return run_with_faults(
+            self._cloud.faults,
+            rules,
+            call.request,
+            run=lambda: self._run(call),
+            render=lambda answer: _render(call, answer),
+        )
+
+    def _run(self, call: Call) -> Response:
+        try:
+            self._admit(call)
+            operation = OPERATIONS.get(call.operation)
+            if operation is None:
+                raise not_implemented(call.operation)
+            return operation(self.store, call)
+        except OssError as error:
+            return error_answer(call, error)
+        except ConnectionError:
+            raise  # the client is gone
+        except OSError as error:
+            message = f"We encountered an internal error. Please try again. ({error.strerror})"
+            return error_answer(call, OssError(500, "InternalError", message, "0000-00000001"))
+
+    def _admit(self, call: Call) -> None:
+        if is_anonymous(call) and call.operation in _PUBLIC_READS and self._is_public(call):
+            return
+        authenticate(call, self._cloud.account)
+
+    def _is_public(self, call: Call) -> bool:
+        bucket = self.store.buckets.get(call.bucket)
+        entry = self.store.objects.get(call.bucket, call.key) if call.key else None
+        acl = entry.acl if entry is not None and entry.acl != "default" else bucket.acl if bucket else ""
+        return acl.startswith("public-read")
+
+    def _record(self, call: Call, status: int, bytes_out: int) -> None:
+        received = call.request.body.received
+        self._cloud.counters.record(
+            CallRecord("oss", call.operation, call.resource, status, received, bytes_out, call.region)
+        )
+
+    def object_file(self, bucket: str, key: str) -> Path:
+        """The file with the object's bytes, all of them, for a test to look at or damage.
+
+        An object that was uploaded in parts, or appended to, is joined into one file first, and stays so.
+        A copy made by the service has a file of its own.
+
+        Raises:
+            OssError: The bucket or the key is not there.
+        """
+        return self.store.blobs.path(self.store.one_piece(bucket, key).blob)
+
+    def materialize(self, bucket: str, prefix: str, into: Path) -> Materialized:
+        """Show the objects under `prefix` as files in the directory `into`, as a mount would.
+
+        The files are hard links to the store's own (joined first, as in `object_file`): cheap, fixed at
+        this moment, and to be treated as read-only. Markers become directories; symlinks and keys that
+        are no file names (`..`, empty segments) are left out, and so is an object whose key is also
+        another's directory.
+        """
+        base = prefix.strip("/")
+        marker = f"{base}/" if base else ""
+        into.mkdir(parents=True, exist_ok=True)
+        if self.store.buckets.get(bucket) is None:
+            return Materialized(bucket_exists=False, marker_exists=False, files=0)
+        keys = self._mountable_keys(bucket, marker)
+        directories = {parent for _, name in keys for parent in name.parents}
+        files = 0
+        for key, name in keys:
+            path = into / name
+            if key.endswith("/"):
+                path.mkdir(parents=True, exist_ok=True)
+            elif name not in directories:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.store.link(bucket, key, path)
+                files += 1
+        exists = not base or self.store.objects.get(bucket, marker) is not None
+        return Materialized(bucket_exists=True, marker_exists=exists, files=files)
+
+    def _mountable_keys(self, bucket: str, marker: str) -> list[tuple[str, PurePosixPath]]:
+        found = []
+        last = ""
+        while batch := self.store.objects.after(bucket, last, marker, 1000):
+            for entry in batch:
+                last = entry.key
+                if not entry.key.startswith(marker):
+                    return found
+                segments = entry.key.removeprefix(marker).removesuffix("/").split("/")
+                if entry.kind is not Kind.SYMLINK and not {"", ".", ".."}.intersection(segments):
+                    found.append((entry.key, PurePosixPath(*segments)))
+        return found
+
+    def close(self) -> None:
+        """Let the files go; nothing may be asked of the region afterwards."""
+        self.store.close()
+
+
+def _render(call: Call, answer: Answer) -> Response:
+    if answer.body is not None:
+        content_type = "text/html" if answer.body.lstrip().startswith("<") else "text/plain"
+        headers = dict({"Content-Type": content_type}, **answer.headers)
+        return Response(answer.status, list(headers.items()), answer.body.encode())
+    response = error_answer(call, OssError(answer.status, answer.code, answer.message, ""))
+    response.headers += list(answer.headers.items())
+    return response

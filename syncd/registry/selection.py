@@ -1,0 +1,48 @@
+"""Which models a registry offers: names and patterns, in which `*` stands for any run of characters but '/'."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+
+def selects(pattern: str, model: str) -> bool:
+    """Whether `pattern` selects `model`. `*` selects `sdxl` but not `team/sdxl`; `team/*` or `*/*` does that."""
+    return overlap(pattern, model)
+
+
+@lru_cache(maxsize=4096)
+def overlap(one: str, other: str) -> bool:
+    """Whether some name is selected by both patterns.
+
+    Walks all pairs of positions that are reachable with one name, so that any number of `*` stays quadratic.
+    """
+    seen = set()
+    todo = [(0, 0)]
+    while todo:
+        place = todo.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        at_one, at_other = place
+        if at_one == len(one) and at_other == len(other):
+            return True
+        todo.extend(_next(one, other, at_one, at_other))
+    return False
+
+
+def _next(one: str, other: str, at_one: int, at_other: int) -> list[tuple[int, int]]:
+    first = one[at_one : at_one + 1]
+    second = other[at_other : at_other + 1]
+    steps = []
+    if first == "*":
+        steps.append((at_one + 1, at_other))
+    if second == "*":
+        steps.append((at_one, at_other + 1))
+    if first and second:
+        if first == "*" and second not in {"*", "/"}:
+            steps.append((at_one, at_other + 1))
+        elif second == "*" and first not in {"*", "/"}:
+            steps.append((at_one + 1, at_other))
+        elif first == second != "*":
+            steps.append((at_one + 1, at_other + 1))
+    return steps

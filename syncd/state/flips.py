@@ -1,0 +1,106 @@
+"""Flips: the move of one alias within one release, which holds the alias from its claim to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from syncd.errors import Conflict, NotFound
+from syncd.plan.phases import FLIP_ENDS
+from syncd.state import events
+from syncd.state.records import Flip, Release
+from syncd.state.rows import every, insert, one
+from syncd.state.schema import flips
+
+_UNFINISHED: Final = flips.c.phase.not_in(tuple(FLIP_ENDS))
+_ROUNDS: Final = 3  # the holder may end between our insert and our look; that it happens thrice in a row is a bug
+
+
+def claim(conn: sa.Connection, release: Release, bindings: Sequence[str], now: datetime) -> str | None:
+    """Claim every binding for the release, or none of them.
+
+    None means all are claimed, now or by this release before; else the answer is the id of a release that holds one.
+
+    Raises:
+        Conflict: This release has finished its flip of one of them already.
+    """
+    for _ in range(_ROUNDS):
+        with conn.begin_nested() as savepoint:
+            mine = {flip.binding for flip in of_release(conn, release.id)}
+            # Sorted, so that two releases that want the same bindings wait for each other in one order.
+            wanted = [binding for binding in sorted(set(bindings)) if binding not in mine]
+            refused = next((binding for binding in wanted if not _insert(conn, release.id, binding, now)), None)
+            if refused is None:
+                _refuse_ended(conn, release, bindings)
+                return None
+            savepoint.rollback()
+        holding = holder(conn, refused)
+        if holding is not None:
+            return holding
+    raise Conflict(f"{refused} is claimed and let go again and again")
+
+
+def of_release(conn: sa.Connection, release_id: str) -> list[Flip]:
+    """The flips of a release, in the order of their bindings."""
+    return every(conn, Flip, sa.select(flips).where(flips.c.release_id == release_id).order_by(flips.c.binding))
+
+
+def get(conn: sa.Connection, release_id: str, binding: str) -> Flip:
+    """Raises NotFound: the release never claimed this binding."""
+    found = one(conn, Flip, sa.select(flips).where(_key(release_id, binding)))
+    if found is None:
+        raise NotFound(f"release {release_id} never claimed {binding}")
+    return found
+
+
+def holder(conn: sa.Connection, binding: str) -> str | None:
+    """The id of the release that holds a binding now."""
+    query = sa.select(flips.c.release_id).where(flips.c.binding == binding, _UNFINISHED)
+    return conn.execute(query).scalar_one_or_none()
+
+
+def note_staged(  # noqa: PLR0913 -- one argument a column
+    conn: sa.Connection,
+    flip: Flip,
+    *,
+    to_version: str,
+    from_version: str | None,
+    served: Mapping[str, str],
+    serves: Mapping[str, str],
+    now: datetime,
+) -> Flip:
+    """Remember what would be served, and what was before. The phase stays; `advance` it in the same transaction.
+
+    Raises:
+        Conflict: The flip has moved since it was read.
+    """
+    values: dict[str, Any] = {"to_version": to_version, "from_version": from_version, "updated_at": now}
+    values |= {"served": dict(served), "serves": dict(serves)}
+    query = sa.update(flips).where(_key(flip.release_id, flip.binding), flips.c.phase == flip.phase)
+    if not conn.execute(query.values(**values)).rowcount:
+        raise Conflict(f"flip of {flip.binding} in {flip.release_id} is no longer {flip.phase}")
+    return replace(flip, **values)
+
+
+def _key(release_id: str, binding: str) -> sa.ColumnElement[bool]:
+    return sa.and_(flips.c.release_id == release_id, flips.c.binding == binding)
+
+
+def _insert(conn: sa.Connection, release_id: str, binding: str, now: datetime) -> bool:
+    """Whether the partial unique index let it in; a concurrent claim is waited for until its commit."""
+    row = insert(conn, flips).values(release_id=release_id, binding=binding, updated_at=now)
+    if not conn.execute(row.on_conflict_do_nothing()).rowcount:
+        return False
+    detail = {"binding": binding}
+    events.append(conn, "flip.claimed", now=now, release_id=release_id, subject=binding, detail=detail)
+    return True
+
+
+def _refuse_ended(conn: sa.Connection, release: Release, bindings: Sequence[str]) -> None:
+    ended = [f for f in of_release(conn, release.id) if f.binding in bindings and f.phase in FLIP_ENDS]
+    if ended:
+        raise Conflict(f"release {release.id} has {ended[0].phase} its flip of {ended[0].binding} already")

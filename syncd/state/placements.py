@@ -1,0 +1,64 @@
+"""Placements: one version at one target. Their phase is `advance`'s."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from syncd.errors import NotFound
+from syncd.state import events
+from syncd.state.records import Placement
+from syncd.state.rows import every, insert, one
+from syncd.state.schema import placements
+
+
+def ensure(conn: sa.Connection, version_id: str, target: str, now: datetime) -> Placement:
+    """The placement as it is, or a new one that is wanted."""
+    row = {"version_id": version_id, "target": target, "updated_at": now}
+    if conn.execute(insert(conn, placements).values(**row).on_conflict_do_nothing()).rowcount:
+        detail = {"model": version_id.partition("@")[0], "version": version_id, "target": target}
+        events.append(conn, "placement.wanted", now=now, subject=target, detail=detail)
+    return get(conn, version_id, target)
+
+
+def get(conn: sa.Connection, version_id: str, target: str) -> Placement:
+    """Raises NotFound: this version was never wanted at this target."""
+    found = one(conn, Placement, sa.select(placements).where(_key(version_id, target)))
+    if found is None:
+        raise NotFound(f"{version_id} was never wanted at {target}")
+    return found
+
+
+def of_version(conn: sa.Connection, version_id: str) -> list[Placement]:
+    """The placements of a version, in the order of their targets."""
+    query = sa.select(placements).where(placements.c.version_id == version_id).order_by(placements.c.target)
+    return every(conn, Placement, query)
+
+
+def note_bytes(conn: sa.Connection, version_id: str, target: str, bytes_sent: int, now: datetime) -> None:
+    """Remember how many bytes of it are there, for people to see; nothing is decided by it.
+
+    Raises:
+        NotFound: This version was never wanted at this target.
+    """
+    _note(conn, version_id, target, bytes_sent=bytes_sent, updated_at=now)
+
+
+def note_reason(conn: sa.Connection, version_id: str, target: str, reason: str, now: datetime) -> None:
+    """Remember why it does not go on, for people to see.
+
+    Raises:
+        NotFound: This version was never wanted at this target.
+    """
+    _note(conn, version_id, target, reason=reason, updated_at=now)
+
+
+def _key(version_id: str, target: str) -> sa.ColumnElement[bool]:
+    return sa.and_(placements.c.version_id == version_id, placements.c.target == target)
+
+
+def _note(conn: sa.Connection, version_id: str, target: str, **values: Any) -> None:
+    if not conn.execute(sa.update(placements).where(_key(version_id, target)).values(**values)).rowcount:
+        raise NotFound(f"{version_id} was never wanted at {target}")

@@ -1,0 +1,101 @@
+"""Releases: wishes to have the bindings of a model serve a version. Their phase is `advance`'s."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from syncd.errors import Conflict, NotFound
+from syncd.plan.phases import RELEASE_ENDS
+from syncd.state import events
+from syncd.state.records import Release
+from syncd.state.rows import every, insert, one
+from syncd.state.schema import counters, releases
+
+_NEWEST_FIRST: Final = releases.c.number.desc()
+
+
+def create(  # noqa: PLR0913 -- one argument a column of a new row
+    conn: sa.Connection,
+    *,
+    model: str,
+    ref: str,
+    registry: str,
+    requested_by: str,
+    rollback: bool = False,
+    version_id: str | None = None,
+    now: datetime,
+) -> Release:
+    """A new release, requested. Numbers follow the order of commits, without gaps: creators wait for one another."""
+    number = _next_number(conn)
+    row = {"number": number, "id": f"r-{number}", "model": model, "ref": ref, "registry": registry}
+    row |= {"requested_by": requested_by, "rollback": rollback, "version_id": version_id}
+    conn.execute(sa.insert(releases).values(**row, created_at=now, updated_at=now))
+    release = get(conn, f"r-{number}")
+    detail: dict[str, object] = {"model": model, "version": version_id, "ref": ref, "registry": registry}
+    detail |= {"rollback": rollback, "requested_by": requested_by}
+    events.append(conn, "release.requested", now=now, release_id=release.id, subject=model, detail=detail)
+    return release
+
+
+def get(conn: sa.Connection, release_id: str) -> Release:
+    """Raises NotFound: there is no such release."""
+    found = one(conn, Release, sa.select(releases).where(releases.c.id == release_id))
+    if found is None:
+        raise NotFound(f"there is no release {release_id}", hint="list them with: syncd releases")
+    return found
+
+
+def unfinished(conn: sa.Connection) -> list[Release]:
+    """Every release that has not ended, oldest first."""
+    query = sa.select(releases).where(releases.c.phase.not_in(tuple(RELEASE_ENDS))).order_by(releases.c.number)
+    return every(conn, Release, query)
+
+
+def latest(conn: sa.Connection, model: str) -> Release | None:
+    """The newest release of a model, whatever became of it."""
+    query = sa.select(releases).where(releases.c.model == model).order_by(_NEWEST_FIRST).limit(1)
+    return one(conn, Release, query)
+
+
+def recent(conn: sa.Connection, limit: int, model: str | None = None) -> list[Release]:
+    """At most `limit` releases, newest first, of one model or of all."""
+    query = sa.select(releases).order_by(_NEWEST_FIRST).limit(limit)
+    return every(conn, Release, query if model is None else query.where(releases.c.model == model))
+
+
+def pin(conn: sa.Connection, release: Release, version_id: str, now: datetime) -> Release:
+    """Say once and for all which version this release is about. Saying the same again is success.
+
+    Raises:
+        Conflict: It is about another version already.
+    """
+    unpinned = sa.or_(releases.c.version_id.is_(None), releases.c.version_id == version_id)
+    query = sa.update(releases).where(releases.c.id == release.id, unpinned)
+    if not conn.execute(query.values(version_id=version_id, updated_at=now)).rowcount:
+        raise Conflict(f"release {release.id} is about another version already, not about {version_id}")
+    if release.version_id is None:
+        detail = {"model": release.model, "version": version_id, "ref": release.ref}
+        events.append(conn, "release.pinned", now=now, release_id=release.id, subject=release.model, detail=detail)
+    return replace(release, version_id=version_id, updated_at=now)
+
+
+def note(conn: sa.Connection, release_id: str, reason: str, hint: str, now: datetime) -> None:
+    """Remember why it does not go on and what a person can do; both are cleared by the next `advance`.
+
+    Raises:
+        NotFound: There is no such release.
+    """
+    query = sa.update(releases).where(releases.c.id == release_id)
+    if not conn.execute(query.values(reason=reason, hint=hint, updated_at=now)).rowcount:
+        raise NotFound(f"there is no release {release_id}")
+
+
+def _next_number(conn: sa.Connection) -> int:
+    first = insert(conn, counters).values(name="releases", value=1)
+    query = first.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + 1})
+    number: int = conn.execute(query.returning(counters.c.value)).scalar_one()
+    return number

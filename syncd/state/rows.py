@@ -1,0 +1,26 @@
+"""From rows to records and back, in the few forms every noun needs."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+Record = TypeVar("Record")
+
+
+def one(conn: sa.Connection, record: type[Record], query: sa.sql.Executable) -> Record | None:
+    """The first row of `query` as a record whose fields are named as its columns; None if there is none."""
+    row = conn.execute(query).mappings().first()
+    return None if row is None else record(**row)
+
+
+def every(conn: sa.Connection, record: type[Record], query: sa.sql.Executable) -> list[Record]:
+    """All rows of `query` as records whose fields are named as its columns."""
+    return [record(**row) for row in conn.execute(query).mappings()]
+
+
+def insert(conn: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT of this database's dialect: both have `on_conflict_do_nothing` and `_do_update`, spelt alike."""
+    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)

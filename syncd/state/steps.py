@@ -1,0 +1,227 @@
+"""Steps: units of recorded work. Every write of a worker names its attempt, and is refused when a newer one owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from syncd.errors import Conflict, Fenced, NotFound
+from syncd.plan.phases import STEP_ENDS, StepKind, StepState
+from syncd.state import events
+from syncd.state.records import Step
+from syncd.state.rows import every, insert, one
+from syncd.state.schema import steps
+
+_IN_HAND: Final = (StepState.QUEUED, StepState.RUNNING)
+_OPEN: Final = tuple(state for state in StepState if state not in STEP_ENDS)
+
+
+def ensure(conn: sa.Connection, release_id: str, kind: StepKind, subject: str, queue: str, now: datetime) -> Step:
+    """The step of this kind and subject within a release: as it is, or new and due now."""
+    step_id = f"{release_id}/{kind}/{subject}"
+    values = {"id": step_id, "release_id": release_id, "kind": kind, "subject": subject}
+    conn.execute(insert(conn, steps).values(**values, queue=queue, due_at=now).on_conflict_do_nothing())
+    return get(conn, step_id)
+
+
+def get(conn: sa.Connection, step_id: str) -> Step:
+    """Raises NotFound: there is no such step."""
+    found = one(conn, Step, sa.select(steps).where(steps.c.id == step_id))
+    if found is None:
+        raise NotFound(f"there is no step {step_id}")
+    return found
+
+
+def of_release(conn: sa.Connection, release_id: str) -> list[Step]:
+    """The steps of a release, in the order of their ids."""
+    return every(conn, Step, sa.select(steps).where(steps.c.release_id == release_id).order_by(steps.c.id))
+
+
+def open_steps(conn: sa.Connection) -> list[Step]:
+    """All steps that have not ended, the longest due first."""
+    return every(conn, Step, sa.select(steps).where(steps.c.state.in_(_OPEN)).order_by(steps.c.due_at, steps.c.id))
+
+
+def expired(conn: sa.Connection, now: datetime) -> list[Step]:
+    """Running steps whose worker has not renewed its lease: it is dead, or cut off and about to be fenced."""
+    over = sa.and_(steps.c.state == StepState.RUNNING, steps.c.lease_until <= now)
+    return every(conn, Step, sa.select(steps).where(over).order_by(steps.c.lease_until, steps.c.id))
+
+
+def guard(conn: sa.Connection, step_id: str, attempt: int) -> Step:
+    """The step, its row locked until the transaction ends.
+
+    Raises:
+        Fenced: It is not at this attempt, or not queued or running.
+    """
+    found = one(conn, Step, sa.select(steps).where(_held(step_id, attempt, _IN_HAND)).with_for_update())
+    if found is None:
+        raise _fenced(conn, step_id, attempt)
+    return found
+
+
+def hand_over(conn: sa.Connection, step: Step, now: datetime) -> Step:
+    """Queue the next attempt of a step that waits, whose lease is over, or that the engine lost.
+
+    From then on every earlier attempt is fenced out. `step` is what the caller decided on: it must still be so.
+    A lease that ran out is not counted as a failure: a worker may be killed any number of times.
+
+    Raises:
+        Conflict: The step has moved meanwhile, has ended, or its worker has renewed the lease.
+    """
+    unmoved = [steps.c.id == step.id, steps.c.attempt == step.attempt, steps.c.state == step.state]
+    if step.state is StepState.RUNNING:
+        unmoved.append(steps.c.lease_until <= now)
+    elif step.state in STEP_ENDS:
+        raise Conflict(f"step {step.id} is {step.state} and cannot be handed over")
+    values: dict[str, Any] = {"attempt": step.attempt + 1, "state": StepState.QUEUED, "due_at": now}
+    taken = _change(conn, unmoved, **values, owner="", lease_until=None)
+    if taken is None:
+        raise Conflict(f"step {step.id} is no longer {step.state} at attempt {step.attempt}, or its lease was renewed")
+    if step.state is not StepState.WAITING:
+        _tell(conn, "step.lost", step, now, {"was": step.state.value, "owner": step.owner})
+    _tell(conn, "step.queued", taken, now, {"queue": taken.queue})
+    return taken
+
+
+def begin(conn: sa.Connection, step_id: str, attempt: int, owner: str, lease_s: float, now: datetime) -> Step:
+    """Take a queued attempt, with a lease of `lease_s` seconds.
+
+    Raises:
+        Fenced: It is not this attempt's turn, or somebody has begun it already.
+    """
+    lease = {"owner": owner, "lease_until": now + timedelta(seconds=lease_s), "started_at": now, "ended_at": None}
+    step = _fenced_change(conn, step_id, attempt, (StepState.QUEUED,), state=StepState.RUNNING, **lease)
+    _tell(conn, "step.started", step, now, {"owner": owner, "queue": step.queue})
+    return step
+
+
+def beat(conn: sa.Connection, step_id: str, attempt: int, lease_s: float, now: datetime) -> Step:
+    """Renew the lease to `lease_s` seconds from now. The answer's `stop_wanted` tells whether to stop.
+
+    Raises:
+        Fenced: The step was taken away. A lease that is over but was not taken is renewed.
+    """
+    until = now + timedelta(seconds=lease_s)
+    return _fenced_change(conn, step_id, attempt, (StepState.RUNNING,), lease_until=until)
+
+
+def done(
+    conn: sa.Connection, step_id: str, attempt: int, now: datetime, detail: Mapping[str, object] | None = None
+) -> Step:
+    """End a running step well.
+
+    Raises:
+        Fenced: Another attempt owns it, or it has ended already.
+    """
+    return _end(conn, step_id, attempt, now, {"state": StepState.DONE, "reason": "", "hint": ""}, detail)
+
+
+def stall(conn: sa.Connection, step_id: str, attempt: int, reason: str, hint: str, now: datetime) -> Step:
+    """End a running step that only a person can help.
+
+    Raises:
+        Fenced: Another attempt owns it, or it has ended already.
+    """
+    return _end(conn, step_id, attempt, now, {"state": StepState.STALLED, "reason": reason, "hint": hint}, None)
+
+
+def postpone(  # noqa: PLR0913 -- the fence, until when, and what a person is told
+    conn: sa.Connection,
+    step_id: str,
+    attempt: int,
+    *,
+    due_at: datetime,
+    reason: str,
+    hint: str = "",
+    failed: bool,
+    now: datetime,
+) -> Step:
+    """Put a running step back to wait until `due_at`; `failed` counts a failure, else it only yields.
+
+    Raises:
+        Fenced: Another attempt owns it, or it has ended already.
+    """
+    more = {"failures": steps.c.failures + int(failed), "due_at": due_at, "reason": reason, "hint": hint}
+    step = _fenced_change(
+        conn, step_id, attempt, (StepState.RUNNING,), **more, state=StepState.WAITING, owner="", lease_until=None
+    )
+    detail = {"reason": reason, "due_at": due_at.isoformat(), "failures": step.failures, **_seconds(step, now)}
+    _tell(conn, "step.failed" if failed else "step.postponed", step, now, detail)
+    return step
+
+
+def want_stop(conn: sa.Connection, release_id: str) -> None:
+    """Ask the workers of a release to stop; their next `beat` says so. Repeating it is success."""
+    _change(conn, [steps.c.release_id == release_id, steps.c.state.in_(_OPEN)], stop_wanted=True)
+
+
+def cancel_open(conn: sa.Connection, release_id: str, now: datetime) -> list[Step]:
+    """End every step of a release that has not ended, running ones too: their workers are fenced out.
+
+    The answer is the steps as they are now, so that the engine can be told. Repeating it gives none.
+    """
+    unfinished = [steps.c.release_id == release_id, steps.c.state.in_(_OPEN)]
+    query = sa.update(steps).where(*unfinished).returning(*steps.c)
+    query = query.values(state=StepState.CANCELLED, ended_at=now, owner="", lease_until=None)
+    cancelled = every(conn, Step, query)
+    for step in cancelled:
+        _tell(conn, "step.cancelled", step, now, {})
+    return cancelled
+
+
+def _end(
+    conn: sa.Connection,
+    step_id: str,
+    attempt: int,
+    now: datetime,
+    values: Mapping[str, Any],
+    detail: Mapping[str, object] | None,
+) -> Step:
+    changes = {**values, "ended_at": now, "owner": "", "lease_until": None}
+    step = _fenced_change(conn, step_id, attempt, (StepState.RUNNING,), **changes)
+    said = {"reason": step.reason, "hint": step.hint} if step.reason else {}
+    _tell(conn, f"step.{step.state.value}", step, now, {**said, **_seconds(step, now), **(detail or {})})
+    return step
+
+
+def _held(step_id: str, attempt: int, states: Iterable[StepState]) -> sa.ColumnElement[bool]:
+    return sa.and_(steps.c.id == step_id, steps.c.attempt == attempt, steps.c.state.in_(tuple(states)))
+
+
+def _fenced_change(conn: sa.Connection, step_id: str, attempt: int, states: Iterable[StepState], **values: Any) -> Step:
+    step = _change(conn, [_held(step_id, attempt, states)], **values)
+    if step is None:
+        raise _fenced(conn, step_id, attempt)
+    return step
+
+
+def _change(conn: sa.Connection, where: Iterable[sa.ColumnElement[bool]], **values: Any) -> Step | None:
+    return one(conn, Step, sa.update(steps).where(*where).values(**values).returning(*steps.c))
+
+
+def _fenced(conn: sa.Connection, step_id: str, attempt: int) -> Fenced:
+    step = one(conn, Step, sa.select(steps).where(steps.c.id == step_id))
+    if step is None:
+        return Fenced(f"there is no step {step_id}")
+    return Fenced(f"step {step_id} is {step.state} at attempt {step.attempt}; this is attempt {attempt}")
+
+
+def _seconds(step: Step, now: datetime) -> dict[str, object]:
+    return {} if step.started_at is None else {"seconds": round((now - step.started_at).total_seconds(), 3)}
+
+
+def _tell(conn: sa.Connection, kind: str, step: Step, now: datetime, detail: Mapping[str, object]) -> None:
+    events.append(
+        conn,
+        kind,
+        now=now,
+        release_id=step.release_id,
+        step_id=step.id,
+        attempt=step.attempt,
+        subject=step.subject,
+        detail=detail,
+    )

@@ -1,0 +1,172 @@
+"""Brings a database to this syncd's tables: the record's own by Alembic, then the engine's by the engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import syncd
+from syncd.errors import Invalid
+from syncd.state.faults import UPGRADE_HINT, translated
+from syncd.state.filelock import locked_file
+from syncd.state.schema import metadata
+from syncd.state.state import make_engine
+from syncd.state.url import parse, sqlite_file
+
+VERSION_TABLE: Final = "syncd_schema"  # not Alembic's own name: the database may be shared
+_LOCK: Final = 0x73796E63  # "sync": PostgreSQL's advisory locks are numbers
+
+
+def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) -> list[str]:
+    """Bring the database at `url` to the newest tables; the answer names the migrations that ran, in order.
+
+    Repeating it is success and gives none. Two processes at once wait for each other. Each migration is one
+    transaction: after a failure the database is as an earlier one left it. `engine_tables` migrates the engine's
+    own tables after that, under the same lock.
+
+    Raises:
+        Unavailable: The database cannot be reached, or is locked by somebody else for long.
+        Invalid: The URL is wrong, or the database is newer than this syncd.
+    """
+    parsed = parse(url)
+    with translated(parsed), _locked(parsed) as conn:
+        before = _heads(conn)
+        _refuse_newer(parsed, before)
+        config = _config()
+        config.attributes["connection"] = conn
+        command.upgrade(config, "head")
+        conn.commit()
+        if engine_tables is not None:
+            engine_tables(parsed)
+        return _between(before)
+
+
+def current(url: str) -> str | None:
+    """The migration the database is at; None for one that was never upgraded, or a file that is not there.
+
+    Raises:
+        Unavailable: The database cannot be reached.
+        Invalid: The URL is wrong.
+    """
+    parsed = parse(url)
+    file = sqlite_file(parsed)
+    if file is not None and not file.exists():
+        return None  # looking must not make an empty database
+    with translated(parsed), _connected(parsed) as conn:
+        conn.execution_options(syncd_reads=True)
+        return next(iter(_heads(conn)), None)
+
+
+def check(url: str) -> None:
+    """Raises Invalid, with what to run, unless the database is exactly at this syncd's tables."""
+    found, wanted = current(url), newest()
+    if found == wanted:
+        return
+    parsed = parse(url)
+    _refuse_newer(parsed, () if found is None else (found,))
+    shown = parsed.render_as_string(hide_password=True)
+    raise Invalid(f"{shown} is at {found or 'no migration at all'}, this syncd wants {wanted}", hint=UPGRADE_HINT)
+
+
+def newest() -> str:
+    """The last migration that this syncd brings."""
+    head = _script().get_current_head()
+    if head is None:
+        raise Invalid("this installation of syncd has no migrations", hint="install syncd again")
+    return head
+
+
+def configure(context: Any, connection: sa.Connection) -> None:
+    """What Alembic must know, in migrations and when a test compares the tables with them."""
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table=VERSION_TABLE,
+        include_name=ours,
+        include_schemas=False,
+        compare_type=True,
+        compare_server_default=True,
+        render_as_batch=True,  # SQLite changes a column by copying its table
+        transaction_per_migration=True,
+    )
+
+
+def ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Whether a table is the record's: the engine's lie beside them and are not Alembic's to drop."""
+    return kind != "table" or name in metadata.tables
+
+
+def _directory() -> Path:
+    """Inside an installed package, or beside the package in a source tree."""
+    package = Path(syncd.__file__).parent
+    installed = package / "migrations"
+    return installed if installed.is_dir() else package.parent / "migrations"
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_directory()).replace("%", "%%"))
+    return config
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _between(before: tuple[str, ...]) -> list[str]:
+    lower = before[0] if before else "base"
+    revisions = _script().iterate_revisions("head", lower)
+    return [revision.revision for revision in reversed(list(revisions)) if revision.revision not in before]
+
+
+def _refuse_newer(url: sa.URL, found: tuple[str, ...]) -> None:
+    known = {revision.revision for revision in _script().walk_revisions()}
+    unknown = sorted(set(found) - known)
+    if unknown:
+        shown = url.render_as_string(hide_password=True)
+        raise Invalid(f"{shown} is at {unknown[0]}, which this syncd does not know", hint="install a newer syncd")
+
+
+def _heads(conn: sa.Connection) -> tuple[str, ...]:
+    heads = MigrationContext.configure(conn, opts={"version_table": VERSION_TABLE}).get_current_heads()
+    conn.rollback()  # looking began a transaction
+    return heads
+
+
+@contextlib.contextmanager
+def _connected(url: sa.URL) -> Iterator[sa.Connection]:
+    engine = make_engine(url)
+    if url.get_backend_name() == "sqlite":
+        sa.event.listen(engine, "connect", _drop_tables_freely)
+    try:
+        with engine.connect() as conn:
+            yield conn
+    finally:
+        engine.dispose()
+
+
+def _drop_tables_freely(connection: Any, _record: object) -> None:
+    """A migration that changes a column drops the old table, which must not empty those that refer to it."""
+    connection.execute("PRAGMA foreign_keys=OFF")
+
+
+@contextlib.contextmanager
+def _locked(url: sa.URL) -> Iterator[sa.Connection]:
+    """A connection, while no other process upgrades the same database."""
+    file = sqlite_file(url)
+    if file is None:
+        with _connected(url) as conn:
+            conn.execute(sa.text("SELECT pg_advisory_lock(:number)"), {"number": _LOCK})
+            conn.commit()
+            yield conn  # a lock of the session: closing the connection lets go
+        return
+    with locked_file(file.with_name(f"{file.name}.upgrade")), _connected(url) as conn:
+        yield conn

@@ -1,0 +1,112 @@
+"""Fixtures that give a test a database of its own: SQLite always, and a real PostgreSQL beside it.
+
+Each worker of a test run starts one PostgreSQL server, on a socket in its own directory. Databases are copied from one
+that was upgraded once, so a fresh one costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from syncd.state.state import State
+from syncd.state.upgrade import upgrade
+
+DATABASES: Final = ("sqlite", "postgresql")
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server without the name of a database. Slow promises of durability are off."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        from pgserver.postgres_server import get_server
+    directory = Path(tempfile.mkdtemp(prefix="syncd-pg-"))
+    directory.chmod(0o755)  # run by root, the server is another user
+    server = get_server(directory / "data", cleanup_mode="delete")
+    _admin(server.get_uri(), "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 100")
+    _admin(server.get_uri(), "SELECT pg_reload_conf()")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that was upgraded."""
+    file = tmp_path_factory.mktemp("template") / "state.db"
+    upgrade(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> str:
+    """The name of a PostgreSQL database that was upgraded."""
+    _admin(postgresql_server, "CREATE DATABASE template_syncd")
+    upgrade(at(postgresql_server, "template_syncd"))
+    return "template_syncd"
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an upgraded database that no other test sees; a test that asks for it runs once on each kind."""
+    if request.param == "sqlite":
+        file = tmp_path / "state.db"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
+        yield f"sqlite:///{file}"
+        return
+    server = request.getfixturevalue("postgresql_server")
+    template = request.getfixturevalue("postgresql_template")
+    with new_postgresql(server, template) as url:
+        yield url
+
+
+@pytest.fixture(params=DATABASES)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database in which nothing is yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'state.db'}"
+        return
+    with new_postgresql(request.getfixturevalue("postgresql_server"), "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def state(database_url: str) -> Iterator[State]:
+    """The record in a database of its own, by the database's clock."""
+    state = State(database_url)
+    yield state
+    state.close()
+
+
+@contextlib.contextmanager
+def new_postgresql(server: str, template: str) -> Iterator[str]:
+    """A database copied from `template`, dropped at the end whoever is still connected."""
+    name = f"t_{os.getpid()}_{next(_numbers)}"
+    _admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield at(server, name)
+    finally:
+        _admin(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def at(server: str, database: str) -> str:
+    """The URL of another database of the same server."""
+    return sa.make_url(server).set(database=database).render_as_string(hide_password=False)
+
+
+def _admin(server: str, *statements: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)

@@ -1,0 +1,110 @@
+"""The example is the reference: it loads, and shows every setting with its real default."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from syncd.config import (
+    BindingSettings,
+    CredentialsSettings,
+    DirectoryRegistrySettings,
+    FcRuntimeSettings,
+    NasTargetSettings,
+    OssTargetSettings,
+    PolicySettings,
+    StateSettings,
+    TransferSettings,
+    load,
+    warnings,
+)
+
+EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
+TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
+    (StateSettings, ("state",)),
+    (TransferSettings, ("transfer",)),
+    (PolicySettings, ("policy",)),
+    (DirectoryRegistrySettings, ("registries", "local")),
+    (CredentialsSettings, ("credentials", "main")),
+    (OssTargetSettings, ("targets", "hangzhou")),
+    (NasTargetSettings, ("targets", "shanghai-nas")),
+    (FcRuntimeSettings, ("runtimes", "cn-hangzhou")),
+    (BindingSettings, ("bindings", "sd-hz")),
+)
+# Settings whose default is "not given", or stands for another setting; their comment says so.
+NO_DEFAULT_TO_SHOW = {"password", "security_token", "mount_endpoint", "digest", "path", "version", "versions"}
+
+
+def uncommented(text: str) -> str:
+    """The example with its commented-out settings in force."""
+    return re.sub(r"(?m)^# (?=[a-z_]+ = )", "", text)
+
+
+def document() -> dict[str, Any]:
+    return tomllib.loads(uncommented(EXAMPLE.read_text()))
+
+
+def settings() -> Iterator[tuple[type[BaseModel], str, Any]]:
+    """Every setting of every table of the example, those of tables inside tables too, and what it shows for it."""
+    for table, place in TABLES:
+        shown: Any = document()
+        for part in place:
+            shown = shown[part]
+        yield from _inside(table, [shown])
+
+
+def _inside(table: type[BaseModel], shown: list[dict[str, Any]]) -> Iterator[tuple[type[BaseModel], str, Any]]:
+    for name, field in table.model_fields.items():
+        values = [item[name] for item in shown if name in item]
+        inner = [t for t in (field.annotation, *get_args(field.annotation)) if _is_table(t)]
+        if inner and values:
+            flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+            yield from _inside(inner[0], flat)
+        yield table, name, values[0] if values else PydanticUndefined
+
+
+def _is_table(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def test_the_example_loads_without_a_warning() -> None:
+    config = load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"})
+    assert sorted(config.targets) == ["hangzhou", "shanghai-nas"]
+    assert warnings(config) == ()
+
+
+def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
+    text = uncommented(EXAMPLE.read_text()).replace("sqlite:////var/lib/syncd/syncd.db", "postgresql+psycopg://a@b/c")
+    secret = tmp_path / "secret"
+    secret.write_text("x\n")
+    everything = tmp_path / "config.toml"
+    everything.write_text(text.replace("/run/secrets/syncd-database", str(secret)))
+    config = load(everything, {"SYNCD_OSS_SECRET": "x", "SYNCD_OSS_TOKEN": "y"})
+    assert config.credentials["main"].security_token is not None
+    assert config.state.connect_url.password == "x"  # the file's newline is no part of it
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "shown"), [pytest.param(*s, id=f"{s[0].__name__}.{s[1]}") for s in settings()]
+)
+def test_every_setting_is_shown_with_its_default(table: type[BaseModel], name: str, shown: object) -> None:
+    assert shown is not PydanticUndefined, f"{table.__name__}.{name} is not in {EXAMPLE.name}"
+    default = table.model_fields[name].default
+    if default is PydanticUndefined or name in NO_DEFAULT_TO_SHOW or isinstance(default, BaseModel):
+        return
+    real = table.__pydantic_validator__.validate_assignment(table.model_construct(), name, shown)
+    value = real[0][name] if isinstance(real, tuple) else getattr(real, name)
+    assert value == default, f"{table.__name__}.{name} is {default!r}, the example shows {shown!r}"
+
+
+def test_every_setting_in_the_example_has_a_comment_above_its_run() -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    explained = {line.split(" = ")[0].lstrip("# ") for above, line in pairwise(lines) if above[:2] == "# "}
+    assert {"url", "buffer_bytes", "parts_in_flight", "lease_s", "tick_s", "poll_s", "settle_s", "probe"} <= explained

@@ -1,0 +1,143 @@
+"""What loading promises beside its messages."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from syncd.config import Config, ConfigProblems, Problem, load, warnings
+from syncd.errors import Invalid
+from syncd.secret import MASK
+
+FIXTURES = Path(__file__).parents[2] / "config"
+ENVIRON = {"SYNCD_OSS_SECRET": "hunter2"}
+
+LoadText = Callable[[str], Config]
+
+
+@pytest.fixture
+def load_text(tmp_path: Path) -> LoadText:
+    def load_it(text: str) -> Config:
+        path = tmp_path / "config.toml"
+        path.write_text(text)
+        return load(path, ENVIRON)
+
+    return load_it
+
+
+def local_cloud() -> Config:
+    return load(FIXTURES / "local-cloud.good.toml", ENVIRON)
+
+
+def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigProblems, match=r"no readable file at .*: No such file or directory"):
+        load(tmp_path / "config.toml", {})
+
+
+def test_problems_are_invalid_so_that_a_person_is_asked(load_text: LoadText) -> None:
+    with pytest.raises(Invalid) as refusal:
+        load_text("[state]\nurl = 5\n")
+    assert isinstance(refusal.value, ConfigProblems)
+    (problem,) = refusal.value.problems
+    assert (problem.key, problem.found) == ("state.url", "5")
+
+
+def test_values_are_frozen() -> None:
+    config = local_cloud()
+    with pytest.raises(ValidationError):
+        config.policy.tick_s = 5.0
+
+
+def test_what_is_not_set_has_its_default(load_text: LoadText) -> None:
+    config = load_text("")
+    assert config.policy.step_failures_max == 8
+    assert config.transfer.buffer_bytes == 128 << 20
+    assert dict(config.targets) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ('"64MiB"', 64 << 20),
+        ('"1 GiB"', 1 << 30),
+        ('"100MB"', 100_000_000),
+        ('"67108864"', 64 << 20),
+        ("67_108_864", 64 << 20),
+    ],
+)
+def test_sizes_are_read_with_their_units(load_text: LoadText, text: str, size_bytes: int) -> None:
+    assert load_text(f"[transfer]\nbuffer_bytes = {text}\n").transfer.buffer_bytes == size_bytes
+
+
+@pytest.mark.parametrize("text", ["true", '"1.5GiB"', '"-1MiB"', '"64mib"', "[]", '""'])
+def test_sizes_that_are_none_are_refused(load_text: LoadText, text: str) -> None:
+    with pytest.raises(ConfigProblems, match=r"transfer\.buffer_bytes: found .*, a size is wanted"):
+        load_text(f"[transfer]\nbuffer_bytes = {text}\n")
+
+
+def test_a_refused_table_does_not_make_names_of_it_dangle(load_text: LoadText) -> None:
+    text = (FIXTURES / "local-cloud.good.toml").read_text().replace('path = "/tmp/syncd-demo/nas"', "")
+    with pytest.raises(ConfigProblems) as refusal:
+        load_text(text.replace('bucket = "models"', 'bucket = "M"'))
+    assert {problem.key for problem in refusal.value.problems} == {
+        "targets.hangzhou.bucket",
+        "targets.singapore.bucket",
+        "targets.hangzhou-b.bucket",
+        "targets.shanghai.path",
+    }
+
+
+def test_keys_that_need_quotes_are_shown_with_them(load_text: LoadText) -> None:
+    with pytest.raises(ConfigProblems, match=r'targets\."a\.b"\.kind: found nothing'):
+        load_text('[targets."a.b"]\n')
+
+
+def test_lookups_follow_the_bindings() -> None:
+    config = local_cloud()
+    assert config.models() == ("minilm", "team/a", "team/b")
+    assert config.bindings_of("team/a") == ("embed",)
+    assert config.bindings_of("unheard-of") == ()
+    assert config.targets_of("minilm") == ("hangzhou",)
+    assert config.registry_of("team/zzz") == "local"
+    assert config.registry_of("zzz") is None
+    assert config.registries["local"].directory.root == Path("/tmp/syncd-demo/models")
+
+
+def test_the_secrets_of_a_configuration_are_all_of_them() -> None:
+    assert [secret.reveal() for secret in local_cloud().secrets()] == ["hunter2"]
+    assert len(load(FIXTURES / "postgres.good.toml", ENVIRON).secrets()) == 1
+
+
+def test_no_secret_is_in_what_a_configuration_prints() -> None:
+    for config in (local_cloud(), load(FIXTURES / "postgres.good.toml", ENVIRON)):
+        for text in (repr(config), str(config.credentials), str(config.state), str(config.state.connect_url)):
+            assert "hunter2" not in text
+        assert "hunter2" not in "".join(c.model_dump_json() for c in config.credentials.values())
+    assert MASK in local_cloud().credentials["local"].model_dump_json()
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(local_cloud().credentials["local"])
+
+
+def test_the_database_is_reached_with_its_password() -> None:
+    url = load(FIXTURES / "postgres.good.toml", {"SYNCD_OSS_SECRET": "p@ss/w:rd"}).state.connect_url
+    assert url.password == "p@ss/w:rd"
+    assert (
+        url.render_as_string(hide_password=False) == "postgresql+psycopg://syncd:p%40ss%2Fw%3Ard@db.internal:5432/syncd"
+    )
+    assert local_cloud().state.connect_url.database == "/tmp/syncd-demo/syncd.db"
+
+
+def test_models_served_nowhere_and_models_of_no_registry_are_warned_of(load_text: LoadText) -> None:
+    text = (FIXTURES / "local-cloud.good.toml").read_text()
+    config = load_text(text.replace('models = ["minilm", "team/*"]', 'models = ["unserved", "team/*"]'))
+    assert warnings(config) == (
+        Problem("registries.local.models[0]", '"unserved"', "no binding serves such a model, so it is never released"),
+        Problem(
+            "bindings.embed.models[0].model",
+            '"minilm"',
+            "no registry has such a model, so only `syncd publish --from` can bring it",
+        ),
+    )
