@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from syncd.errors import NotFound
 from syncd.plan.binding import Binding, Place
+from syncd.registry.selection import selects
 
 PLACE_GROUP: Final = "targets"
 CONTROL_QUEUE: Final = "control"
@@ -35,6 +37,17 @@ class Fleet:
         """Targets that one process reaches and one reading of the source feeds; here all of them."""
         targets = self.targets_of(model)
         return {PLACE_GROUP: targets} if targets else {}
+
+    def registry_of(self, model: str) -> str:
+        """Which registry provides the model.
+
+        Raises:
+            NotFound: None of the configured ones.
+        """
+        for name, patterns in self.registries.items():
+            if any(selects(pattern, model) for pattern in patterns):
+                return name
+        raise NotFound(f"no registry provides the model {model!r}", hint="see `models` of [registries.*]")
 
     def models(self) -> tuple[str, ...]:
         """Every model that some binding serves."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from syncd.engine.base import Engine
-from syncd.errors import NotFound
 from syncd.plan.backoff import Patience
 from syncd.plan.fleet import Fleet
 from syncd.registry.base import Registry
@@ -35,16 +33,3 @@ class Rooms:
     chance: Callable[[], float]
     wake: threading.Event = field(default_factory=threading.Event)  # something changed: look now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs
-
-    def registry_of(self, model: str) -> str:
-        """Which registry provides the model.
-
-        Raises:
-            NotFound: None of the configured ones.
-        """
-        for name, globs in self.fleet.registries.items():
-            if any(fnmatchcase(model, glob) for glob in globs):
-                return name
-        raise NotFound(
-            f"no registry provides the model {model!r}", hint="see [registries.*] models in the configuration"
-        )

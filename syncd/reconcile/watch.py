@@ -30,7 +30,7 @@ def look(rooms: Rooms, registry_name: str, *, auto_release: bool) -> list[Releas
     asked: list[Release] = []
     for model, group in groupby(registry.discover(), key=lambda candidate: candidate.model):
         candidates = list(group)
-        if not rooms.fleet.bindings_of(model) or rooms.registry_of(model) != registry_name:
+        if not rooms.fleet.bindings_of(model) or rooms.fleet.registry_of(model) != registry_name:
             continue
         _same_bytes(rooms, registry, candidates)
         if auto_release:
@@ -75,7 +75,7 @@ def _same_bytes(rooms: Rooms, registry: Registry, candidates: list[Candidate]) -
         with rooms.state.write() as conn:
             now = rooms.state.now(conn)
             if manifest.digest == version.digest:
-                versions.repin(conn, version, revision.pin, now)
+                versions.repin(conn, version, revision.pin)
                 continue
             changed = Corrupt(
                 f"{manifest} was published as {version.digest.hex} and shows {manifest.digest.hex} at its source"

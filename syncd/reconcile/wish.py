@@ -13,7 +13,7 @@ from syncd.plan.fleet import Fleet
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.state import flips, holds, live, releases, versions
 from syncd.state.advance import advance
-from syncd.state.records import Hold, Release, Version
+from syncd.state.records import Hold, Release
 from syncd.state.state import State
 
 BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
@@ -32,7 +32,7 @@ class Wisher:
     who: str
 
 
-def publish(wisher: Wisher, model: str, version: str, registry: str) -> Release:
+def publish(wisher: Wisher, model: str, version: str) -> Release:
     """Ask for a release of `model@version`. Asking again while it is under way returns the same release.
 
     Asking for what is live already begins a release too: it looks at every region again, and moves what is not
@@ -44,7 +44,7 @@ def publish(wisher: Wisher, model: str, version: str, registry: str) -> Release:
         Conflict: The version is quarantined.
     """
     name, ref = parse_model(model), parse_version(version)
-    _served(wisher.fleet, name)
+    refuse_unserved(wisher.fleet, name)
     with wisher.state.write() as conn:
         now = wisher.state.now(conn)
         refuse_held(conn, name)
@@ -78,7 +78,7 @@ def rollback(wisher: Wisher, model: str, why: str) -> Release:
         NotFound: There is nothing to go back to.
     """
     name = parse_model(model)
-    _served(wisher.fleet, name)
+    refuse_unserved(wisher.fleet, name)
     with wisher.state.write() as conn:
         now = wisher.state.now(conn)
         moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]
@@ -111,7 +111,7 @@ def hold(wisher: Wisher, model: str, why: str) -> Hold:
         NotFound: No binding serves the model.
     """
     name = parse_model(model)
-    _served(wisher.fleet, name)
+    refuse_unserved(wisher.fleet, name)
     with wisher.state.write() as conn:
         return _hold(conn, name, wisher.who, why, wisher.state)
 
@@ -132,11 +132,11 @@ def refuse_held(conn: Connection, model: str) -> None:
         )
 
 
-def live_version(conn: Connection, fleet: Fleet, model: str) -> Version | None:
-    """The version that every binding of the model serves by the record; None where they differ or serve none."""
-    ids = {live.get(conn, binding.name).models.get(model) for binding in fleet.bindings_of(model)}
-    (only,) = ids if len(ids) == 1 else (None,)
-    return versions.get(conn, only) if only else None
+def refuse_unserved(fleet: Fleet, model: str) -> None:
+    """Raises NotFound where no binding serves the model."""
+    if not fleet.bindings_of(model):
+        known = ", ".join(sorted(fleet.models())) or "none"
+        raise NotFound(f"no binding serves the model {model!r}", hint=f"models with bindings: {known}")
 
 
 def _hold(conn: Connection, model: ModelName, who: str, why: str, state: State) -> Hold:
@@ -154,9 +154,3 @@ def _undo(conn: Connection, release: Release, reason: str, state: State) -> Rele
         if flip.phase is FlipPhase.PROBED:
             advance(conn, flip, FlipPhase.ABANDONED, now=now)
     return advance(conn, release, ReleasePhase.UNDOING, now=now, reason=reason)
-
-
-def _served(fleet: Fleet, model: str) -> None:
-    if not fleet.bindings_of(model):
-        known = ", ".join(sorted(fleet.models())) or "none"
-        raise NotFound(f"no binding serves the model {model!r}", hint=f"models with bindings: {known}")

@@ -25,12 +25,13 @@ def advance(  # noqa: PLR0913 -- what moves, where to, when, and the words for i
     *,
     now: datetime,
     reason: str = "",
+    hint: str = "",
     step: Step | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> Thing:
     """Move a release, placement or flip from the phase in `thing` to `to`, and say so in an event.
 
-    `reason` replaces the one that was there; a release's hint is cleared. The answer is the record as it is now.
+    `reason` replaces the one that was there, and so does a release's `hint`. The answer is the record as it is now.
 
     Raises:
         Conflict: `to` may not follow, or somebody else has moved it since `thing` was read.
@@ -41,13 +42,12 @@ def advance(  # noqa: PLR0913 -- what moves, where to, when, and the words for i
     table, key, told = _place(conn, thing)
     changes: dict[str, Any] = {"phase": to, "reason": reason, "updated_at": now}
     if isinstance(thing, Release):
-        changes["hint"] = ""
+        changes["hint"] = hint
     moved = conn.execute(sa.update(table).where(key, table.c.phase == thing.phase).values(**changes))
     if moved.rowcount != 1:
         raise Conflict(f"{name} is no longer {thing.phase}; somebody moved it before it could become {to}")
     said: dict[str, object] = {"was": thing.phase.value, **told}
-    if reason:
-        said["reason"] = reason
+    said |= {word: text for word, text in (("reason", reason), ("hint", hint)) if text}
     events.append(
         conn,
         f"{type(thing).__name__.lower()}.{to.value}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -37,13 +38,15 @@ def of_version(conn: sa.Connection, version_id: str) -> list[Placement]:
     return every(conn, Placement, query)
 
 
-def note_bytes(conn: sa.Connection, version_id: str, target: str, bytes_sent: int, now: datetime) -> None:
-    """Remember how many bytes of it are there, for people to see; nothing is decided by it.
+def note_progress(
+    conn: sa.Connection, version_id: str, target: str, bytes_sent: int, progress: Mapping[str, object], now: datetime
+) -> None:
+    """Remember how far a copy is, for those who look from outside; written about once a second, never per part.
 
     Raises:
         NotFound: This version was never wanted at this target.
     """
-    _note(conn, version_id, target, bytes_sent=bytes_sent, updated_at=now)
+    _note(conn, version_id, target, bytes_sent=bytes_sent, progress=dict(progress), updated_at=now)
 
 
 def note_reason(conn: sa.Connection, version_id: str, target: str, reason: str, now: datetime) -> None:

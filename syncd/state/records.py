@@ -34,6 +34,7 @@ class Placement:
     target: str
     phase: PlacementPhase
     bytes_sent: int
+    progress: Mapping[str, object]  # of a copy under way: counters, and the files being sent
     reason: str
     updated_at: datetime
 
@@ -150,3 +151,13 @@ class OpenUpload:
     path: FilePath
     token: str
     opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """A process that works on this record, and when it last said so."""
+
+    owner: str
+    host: str
+    pid: int
+    seen_at: datetime

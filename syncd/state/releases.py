@@ -49,10 +49,15 @@ def get(conn: sa.Connection, release_id: str) -> Release:
     return found
 
 
-def unfinished(conn: sa.Connection) -> list[Release]:
-    """Every release that has not ended, oldest first."""
+def unfinished(conn: sa.Connection, model: str | None = None) -> list[Release]:
+    """The releases that have not ended, of one model or of all, oldest first."""
     query = sa.select(releases).where(releases.c.phase.not_in(tuple(RELEASE_ENDS))).order_by(releases.c.number)
-    return every(conn, Release, query)
+    return every(conn, Release, query if model is None else query.where(releases.c.model == model))
+
+
+def refs(conn: sa.Connection, model: str) -> frozenset[str]:
+    """Every ref of the model that a release was made for, however that ended."""
+    return frozenset(conn.execute(sa.select(releases.c.ref).where(releases.c.model == model).distinct()).scalars())
 
 
 def latest(conn: sa.Connection, model: str) -> Release | None:

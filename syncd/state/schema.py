@@ -85,6 +85,7 @@ placements: Final = sa.Table(
     _text("target"),
     _word("phase", PlacementPhase, PlacementPhase.WANTED),
     _count("bytes_sent"),
+    _json("progress"),
     _text("reason", default=""),
     _moment("updated_at"),
     sa.PrimaryKeyConstraint("version_id", "target"),
@@ -230,6 +231,16 @@ uploads: Final = sa.Table(
     _text("token"),
     _moment("opened_at"),
     sa.PrimaryKeyConstraint("version_id", "target", "path"),
+)
+
+processes: Final = sa.Table(
+    "processes",
+    metadata,
+    _text("owner"),
+    _text("host"),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    _moment("seen_at"),
+    sa.PrimaryKeyConstraint("owner"),
 )
 
 # Numbers that are given out in the order of commits: the row stays locked until the giver's transaction ends.

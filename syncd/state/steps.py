@@ -154,23 +154,53 @@ def postpone(  # noqa: PLR0913 -- the fence, until when, and what a person is to
     return step
 
 
-def want_stop(conn: sa.Connection, release_id: str) -> None:
-    """Ask the workers of a release to stop; their next `beat` says so. Repeating it is success."""
-    _change(conn, [steps.c.release_id == release_id, steps.c.state.in_(_OPEN)], stop_wanted=True)
+def cancel(conn: sa.Connection, step_id: str, attempt: int, now: datetime) -> Step:
+    """End a running step that was asked to stop and has stopped.
 
-
-def cancel_open(conn: sa.Connection, release_id: str, now: datetime) -> list[Step]:
-    """End every step of a release that has not ended, running ones too: their workers are fenced out.
-
-    The answer is the steps as they are now, so that the engine can be told. Repeating it gives none.
+    Raises:
+        Fenced: Another attempt owns it, or it has ended already.
     """
-    unfinished = [steps.c.release_id == release_id, steps.c.state.in_(_OPEN)]
-    query = sa.update(steps).where(*unfinished).returning(*steps.c)
-    query = query.values(state=StepState.CANCELLED, ended_at=now, owner="", lease_until=None)
-    cancelled = every(conn, Step, query)
+    return _end(conn, step_id, attempt, now, {"state": StepState.CANCELLED}, None)
+
+
+def wind_down(conn: sa.Connection, release_id: str, now: datetime) -> list[Step]:
+    """End what is not running of a release's steps, and ask what is running to stop (its next `beat` says so).
+
+    A running step is not ended from outside while its lease is good: it may be between a write and its record.
+    The answer is the steps that were ended, so that the engine can be told. Repeating it is harmless.
+    """
+    mine = steps.c.release_id == release_id
+    idle = steps.c.state.in_((StepState.WAITING, StepState.QUEUED))
+    over = sa.and_(steps.c.state == StepState.RUNNING, steps.c.lease_until <= now)
+    query = sa.update(steps).where(mine, sa.or_(idle, over)).returning(*steps.c)
+    cancelled = every(
+        conn, Step, query.values(state=StepState.CANCELLED, ended_at=now, owner="", lease_until=None)
+    )
     for step in cancelled:
         _tell(conn, "step.cancelled", step, now, {})
+    conn.execute(sa.update(steps).where(mine, steps.c.state == StepState.RUNNING).values(stop_wanted=True))
     return cancelled
+
+
+def reopen(conn: sa.Connection, step: Step, now: datetime) -> Step:
+    """Let a step that ended wait again, due now: what it was for turned out not to be there.
+
+    Raises:
+        Conflict: It has not ended, or somebody reopened it already.
+    """
+    ended = [steps.c.id == step.id, steps.c.attempt == step.attempt, steps.c.state.in_(tuple(STEP_ENDS))]
+    fresh = {"failures": 0, "reason": "", "hint": "", "ended_at": None, "stop_wanted": False}
+    again = _change(conn, ended, state=StepState.WAITING, due_at=now, **fresh)
+    if again is None:
+        raise Conflict(f"step {step.id} is no longer {step.state} at attempt {step.attempt}")
+    _tell(conn, "step.reopened", again, now, {"was": step.state.value})
+    return again
+
+
+def expire_others(conn: sa.Connection, owner: str, now: datetime) -> int:
+    """End the leases of every other owner; for a process that knows itself to be the only one on this record."""
+    others = sa.and_(steps.c.state == StepState.RUNNING, steps.c.owner != owner)
+    return conn.execute(sa.update(steps).where(others).values(lease_until=now)).rowcount
 
 
 def _end(

@@ -83,6 +83,11 @@ def manifest(conn: sa.Connection, version_id: str) -> Manifest:
     return found
 
 
+def repin(conn: sa.Connection, version: Version, pin: str) -> None:
+    """Follow a registry that shows the same bytes under a new pin, a touched file for instance."""
+    conn.execute(sa.update(versions).where(versions.c.id == version.id).values(pin=pin))
+
+
 def _insert(conn: sa.Connection, manifest: Manifest, registry: str, pin: str, now: datetime) -> bool:
     """Whether the version is new; a concurrent writer of the same name is waited for and wins."""
     row = {"id": identity(manifest), "model": manifest.model, "name": manifest.version, "digest": manifest.digest}

@@ -1,0 +1,78 @@
+"""`syncd plan`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from syncd.artifact.names import parse_model_at_version
+from syncd.cli.output import Form, size, table
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.reconcile import foresee, wish
+from syncd.wiring import looker_of
+
+
+def plan(
+    model_at_version: Annotated[str, typer.Argument(metavar="MODEL@VERSION", show_default=False)],
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show what a release would move and flip, with bytes per target. Nothing is changed.
+
+    Example: syncd plan sdxl@v2
+    """
+    model, version = parse_model_at_version(model_at_version)
+    with session(config, output, verbose=verbose) as opened:
+        looker = looker_of(opened.config, opened.state)
+        wish.refuse_unserved(opened.fleet, model)
+        seen = foresee.plan(looker, opened.fleet.registry_of(model), model, version)
+        targets = [
+            {
+                "target": t.target,
+                "region": t.region,
+                "sealed": t.sealed,
+                "send_bytes": t.send_bytes,
+                "kept_bytes": t.kept_bytes,
+                "send_files": t.send_files,
+            }
+            for t in seen.targets
+        ]
+        flips = [
+            {
+                "binding": f.binding,
+                "region": f.region,
+                "function": f.function,
+                "alias": f.alias,
+                "function_version": f.points_at,
+                "from": f.serves_now or None,
+                "to": seen.version,
+            }
+            for f in seen.flips
+        ]
+        found = {
+            "model": seen.model,
+            "version": seen.version,
+            "digest": seen.digest.hex,
+            "bytes": seen.size_bytes,
+            "files": seen.files,
+            "targets": targets,
+            "flips": flips,
+        }
+        opened.output.show(found, lambda console: _text(console, seen))
+
+
+def _text(console: Console, seen: foresee.Plan) -> None:
+    head = f"{seen.model}@{seen.version}: {seen.files} files, {size(seen.size_bytes)}, digest {seen.digest.short}"
+    console.print(head, markup=False)
+    rows = [
+        (t.target, t.region, "sealed" if t.sealed else "to do", size(t.send_bytes), size(t.kept_bytes))
+        for t in seen.targets
+    ]
+    console.print(table(("TARGET", "REGION", "", "SEND", "KEEP"), rows))
+    moves = [
+        (f.binding, f.region, f"{f.function}:{f.alias}", f"{f.serves_now or '-'} → {seen.version}") for f in seen.flips
+    ]
+    console.print(table(("BINDING", "REGION", "ALIAS", "FLIP"), moves))

@@ -1,0 +1,157 @@
+"""`syncd publish`."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from syncd.artifact.names import parse_model_at_version
+from syncd.cli.exits import Exit
+from syncd.cli.follow import document, ended_well, follow, scene_of
+from syncd.cli.output import Form
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session
+from syncd.daemon.process import Process, stopped_by_signals
+from syncd.engine import lock
+from syncd.errors import Conflict, Invalid
+from syncd.plan.phases import RELEASE_ENDS
+from syncd.reconcile import wish
+from syncd.state.records import Release
+from syncd.wiring import process_settings, rooms_of
+
+_COPYING_SUFFIX: Final = ".incomplete"
+_CHUNK_BYTES: Final = 1 << 20
+
+
+def publish(
+    model_at_version: Annotated[str, typer.Argument(metavar="MODEL@VERSION", show_default=False)],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Put this directory into the registry as that version first.", show_default=False),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the release is live, or has ended otherwise.")
+    ] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait at most; 0 for no limit.")] = 0.0,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Ask for a version to be brought to every region, proven and served.
+
+    With a daemon running the wish is recorded and the daemon does the work: --wait follows it. With none the
+    work is done here, by the same code. Asking again for what is under way or live is harmless.
+
+    Exit codes: 0 live (or, without --wait, recorded), 4 the model is on hold, 5 ended and not live, 6 timed out.
+
+    Example: syncd publish sdxl@v2 --wait --timeout 1800
+    """
+    model, version = parse_model_at_version(model_at_version)
+    with session(config, output, verbose=verbose) as opened:
+        if source is not None:
+            _put(opened, opened.fleet.registry_of(model), source, Path(model) / version)
+        return carry(
+            opened,
+            lambda: wish.publish(opened.wisher, model, version),
+            wait=wait,
+            timeout_s=timeout,
+        )
+
+
+def carry(opened: Session, ask: Callable[[], Release], *, wait: bool, timeout_s: float) -> int:
+    """Record a wish, and see it through: here when no daemon works on this record, else by following the daemon."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock.hold(opened.config.state.connect_url.render_as_string(hide_password=False)))
+            alone = True
+        except Conflict:  # a daemon is at work on this record
+            alone = False
+        release = ask()
+        if alone:
+            return _work(opened, release, timeout_s)
+        if not wait:
+            scene = scene_of(opened.state, release.id)
+            opened.output.show(document(scene), lambda console: console.print(f"{release.id} is {scene.release.phase}"))
+            return Exit.OK
+        return _watch(opened, release, timeout_s)
+
+
+def _work(opened: Session, release: Release, timeout_s: float) -> int:
+    """Do the work in this process, while showing it."""
+    rooms = rooms_of(opened.config, opened.state)
+    process = Process(rooms, process_settings(opened.config, polls=False), sole=True)
+    done = threading.Event()
+    result: list[int] = []
+
+    def look_on() -> None:
+        try:
+            result.append(_watch(opened, release, timeout_s, leave=rooms.draining))
+        except BaseException as error:  # noqa: BLE001 -- carried over to the main thread, raised there
+            failures.append(error)
+        finally:
+            done.set()
+            rooms.wake.set()
+
+    failures: list[BaseException] = []
+    watcher = threading.Thread(target=look_on, name="follow", daemon=True)
+    with stopped_by_signals(process):
+        watcher.start()
+        process.run(until=done.is_set)
+    watcher.join()
+    if failures:
+        raise failures[0]
+    return result[0]
+
+
+def _watch(opened: Session, release: Release, timeout_s: float, *, leave: threading.Event | None = None) -> int:
+    deadline = time.monotonic() + timeout_s if timeout_s else None
+
+    def proceed() -> bool:
+        return not (leave is not None and leave.is_set()) and (deadline is None or time.monotonic() < deadline)
+
+    scene = follow(opened.state, release.id, opened.output, proceed=proceed)
+    ended_well(scene)
+    phase = scene.release.phase
+    opened.output.show(
+        {"event": "end", **document(scene)},
+        lambda console: console.print(f"{release.id} {release.model}@{release.ref} is {phase}", markup=False),
+    )
+    if phase in RELEASE_ENDS:
+        return Exit.OK
+    return Exit.INTERRUPTED if leave is not None and leave.is_set() else Exit.TIMEOUT
+
+
+def _put(opened: Session, registry: str, source: Path, below: Path) -> None:
+    """Copy a directory into a directory registry: beside the version first, listed by digest, then renamed."""
+    settings = opened.config.registries[registry]
+    final = settings.path / below
+    if final.exists():
+        raise Conflict(f"{final} is there already", hint="a published version never changes; choose another name")
+    if not source.is_dir():
+        raise Invalid(f"--from {source} is not a directory")
+    staged = final.with_name(f"{final.name}{_COPYING_SUFFIX}")
+    shutil.rmtree(staged, ignore_errors=True)
+    sums = [f"{_copied(path, staged / path.relative_to(source))}  {path.relative_to(source).as_posix()}\n"
+            for path in sorted(source.rglob("*")) if path.is_file()]  # fmt: skip
+    if not sums:
+        raise Invalid(f"--from {source} has no files in it")
+    (staged / "SHA256SUMS").write_text("".join(sums))
+    staged.rename(final)
+
+
+def _copied(path: Path, to: Path) -> str:
+    """Copy one file and return the SHA-256 of what was read, which every later reader is held to."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    sha = hashlib.sha256()
+    with path.open("rb") as reading, to.open("wb") as writing:
+        while chunk := reading.read(_CHUNK_BYTES):
+            sha.update(chunk)
+            writing.write(chunk)
+    return sha.hexdigest()

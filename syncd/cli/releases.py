@@ -1,0 +1,57 @@
+"""`syncd releases`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from syncd.cli.output import Form, moment, span, table
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.state import releases as recorded
+
+
+def releases(
+    model: Annotated[str | None, typer.Argument(help="Only of this model.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, newest first.")] = 20,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """List releases, newest first, with how they ended and why.
+
+    Example: syncd releases sdxl -n 5
+    """
+    with session(config, output, verbose=verbose) as opened:
+        with opened.state.read() as conn:
+            found = recorded.recent(conn, limit, model)
+        rows = [
+            (
+                r.id,
+                f"{r.model}@{r.ref}",
+                "rollback" if r.rollback else "promote",
+                r.phase.value,
+                moment(r.created_at),
+                span((r.updated_at - r.created_at).total_seconds()),
+                r.requested_by,
+                r.reason,
+            )
+            for r in found
+        ]
+        columns = ("RELEASE", "VERSION", "KIND", "PHASE", "ASKED", "TOOK", "BY", "REASON")
+        listed = [
+            {
+                "release": r.id,
+                "model": r.model,
+                "version": r.ref,
+                "rollback": r.rollback,
+                "phase": r.phase,
+                "created_at": r.created_at,
+                "updated_at": r.updated_at,
+                "requested_by": r.requested_by,
+                "reason": r.reason,
+                "hint": r.hint,
+            }
+            for r in found
+        ]
+        opened.output.show({"releases": listed}, lambda console: console.print(table(columns, rows)))

@@ -1,0 +1,32 @@
+"""`syncd rollback`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from syncd.cli.output import Form
+from syncd.cli.publish import carry
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.reconcile import wish
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with the hold.")] = "",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every region serves it again.")] = True,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait at most; 0 for no limit.")] = 0.0,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Go back to the version that was live before, everywhere, and hold the model there.
+
+    No byte is moved: the function version staged then is served again. A release in the middle of its flips is
+    undone instead. The hold keeps polls, webhooks and pipelines away until `syncd unhold`.
+
+    Example: syncd rollback sdxl --why "black images"
+    """
+    with session(config, output, verbose=verbose) as opened:
+        return carry(opened, lambda: wish.rollback(opened.wisher, model, why), wait=wait, timeout_s=timeout)

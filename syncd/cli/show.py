@@ -1,0 +1,102 @@
+"""`syncd show`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from syncd.cli.follow import Scene, document, scene_of
+from syncd.cli.output import Form, moment, size, span, table
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.state import events
+from syncd.state.records import Event
+
+
+def show(
+    release: Annotated[str, typer.Argument(metavar="RELEASE", help="Its id, such as r-7.", show_default=False)],
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """Tell a release's whole story: where it stands, every step and every event with its time.
+
+    Example: syncd show r-7
+    """
+    with session(config, output, verbose=verbose) as opened:
+        scene = scene_of(opened.state, release)
+        with opened.state.read() as conn:
+            happened = events.of_release(conn, release)
+        opened.output.show(
+            {**document(scene), "steps": _steps(scene), "events": [_event(event) for event in happened]},
+            lambda console: _text(console, scene, happened),
+        )
+
+
+def _text(console: Console, scene: Scene, happened: list[Event]) -> None:
+    release = scene.release
+    what = "rollback to" if release.rollback else "release of"
+    console.print(
+        f"{release.id}: {what} {release.model}@{release.ref} is {release.phase.value}", markup=False, style="bold"
+    )
+    if release.reason:
+        console.print(f"  why:     {release.reason}", markup=False)
+    if release.hint:
+        console.print(f"  to do:   {release.hint}", markup=False)
+    if scene.version:
+        console.print(f"  digest:  {scene.version.digest.hex}, {size(scene.version.size_bytes)}", markup=False)
+    console.print(f"  asked:   {moment(release.created_at)} by {release.requested_by}\n", markup=False)
+    rows = [
+        (
+            s["step"],
+            s["subject"],
+            s["state"],
+            s["attempt"],
+            s["failures"],
+            s["started_at"] and moment(s["started_at"]),  # type: ignore[arg-type]
+            "" if s["seconds"] is None else f"{s['seconds']:.1f}s",
+            s["reason"],
+        )
+        for s in _steps(scene)
+    ]
+    console.print(table(("STEP", "OF", "STATE", "ATTEMPT", "FAILED", "BEGAN", "TOOK", "REASON"), rows))
+    console.print()
+    first = happened[0].at if happened else release.created_at
+    told = [(moment(e.at), f"+{span((e.at - first).total_seconds())}", e.kind, e.subject, _words(e)) for e in happened]
+    console.print(table(("TIME", "", "EVENT", "OF", "DETAIL"), told))
+
+
+def _steps(scene: Scene) -> list[dict[str, object]]:
+    return [
+        {
+            "step": s.kind.value,
+            "subject": s.subject,
+            "state": s.state.value,
+            "attempt": s.attempt,
+            "failures": s.failures,
+            "started_at": s.started_at,
+            "ended_at": s.ended_at,
+            "seconds": (s.ended_at - s.started_at).total_seconds() if s.started_at and s.ended_at else None,
+            "reason": s.reason,
+            "hint": s.hint,
+        }
+        for s in sorted(scene.steps, key=lambda step: (step.started_at is None, step.started_at or step.due_at))
+    ]
+
+
+def _event(event: Event) -> dict[str, object]:
+    return {
+        "id": event.id,
+        "at": event.at,
+        "kind": event.kind,
+        "subject": event.subject,
+        "step": event.step_id,
+        "attempt": event.attempt,
+        "detail": dict(event.detail),
+    }
+
+
+def _words(event: Event) -> str:
+    left_out = {"was", "model", "version", "target", "binding", "queue"}
+    return ", ".join(f"{name}={value}" for name, value in event.detail.items() if name not in left_out and value != "")

@@ -1,0 +1,44 @@
+"""`syncd verify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from syncd.cli.exits import Exit
+from syncd.cli.output import Form, table
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.reconcile import foresee, wish
+from syncd.target.base import Depth
+from syncd.wiring import looker_of
+
+
+def verify(
+    model: Annotated[str | None, typer.Argument(help="Only this model.", show_default=False)] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Compare checksums instead of reading every byte.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Compare the world with the record: every byte of every sealed version, every alias.
+
+    Exit code 0 if all is as recorded, 8 if anything is not. Nothing is changed.
+
+    Example: syncd verify sdxl --quick
+    """
+    with session(config, output, verbose=verbose) as opened:
+        if model is not None:
+            wish.refuse_unserved(opened.fleet, model)
+        looker = looker_of(opened.config, opened.state)
+        depth = Depth.CHECKSUMS if quick else Depth.BYTES
+        wanted = opened.fleet.models() if model is None else (model,)
+        findings = [finding for name in wanted for finding in foresee.verify(looker, name, depth)]
+        wrong = [finding for finding in findings if finding.wrong]
+        rows = [(f.subject, f.what, f.wrong or "as recorded") for f in findings]
+        listed = [{"subject": f.subject, "what": f.what, "wrong": f.wrong or None} for f in findings]
+        opened.output.show(
+            {"good": not wrong, "findings": listed},
+            lambda console: console.print(table(("WHERE", "WHAT", "FOUND"), rows)),
+        )
+        return Exit.DIFFERS if wrong else Exit.OK

@@ -1,0 +1,166 @@
+"""What a release would do, and whether what was done is still so. Both only look."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import parse_model
+from syncd.errors import SyncdError
+from syncd.plan.binding import Binding
+from syncd.plan.fleet import Fleet
+from syncd.plan.phases import PlacementPhase
+from syncd.reconcile.catalog import catalog
+from syncd.registry.base import Registry
+from syncd.runtime.base import Runtime
+from syncd.state import live, placements, versions
+from syncd.state.journal import SqlJournal
+from syncd.state.records import Version
+from syncd.state.state import State
+from syncd.target.base import Depth, Inspection, Target
+
+
+@dataclass(frozen=True)
+class Looker:
+    """What looking needs: the record and the seams, no engine."""
+
+    state: State
+    fleet: Fleet
+    registries: Mapping[str, Registry]
+    targets: Mapping[str, Target]
+    runtimes: Mapping[str, Runtime]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """What one target would get. `kept_bytes` are of files that are there, proven, from an earlier attempt."""
+
+    target: str
+    region: str
+    sealed: bool
+    send_bytes: int
+    kept_bytes: int
+    send_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlipPlan:
+    """What one alias would do. `serves_now` is the model's version there by the record, "" for none."""
+
+    binding: str
+    region: str
+    function: str
+    alias: str
+    points_at: str | None
+    serves_now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a release of one version would move and flip."""
+
+    model: str
+    version: str
+    digest: Digest
+    size_bytes: int
+    files: int
+    targets: tuple[TargetPlan, ...]
+    flips: tuple[FlipPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `wrong` is empty where it is as recorded."""
+
+    subject: str
+    what: str
+    wrong: str
+
+
+def plan(looker: Looker, registry: str, model: str, version: str) -> Plan:
+    """What `publish` would do now; nothing is changed. Files without a digest at the source are read to make it.
+
+    Raises:
+        NotFound, Unavailable, Invalid: The registry has no such complete version, or a name in it is refused.
+    """
+    name = parse_model(model)
+    _, manifest = catalog(looker.registries[registry], name, version, threading.Event())
+    version_id = versions.identity(manifest)
+    sizes = {entry.path: entry.size_bytes for entry in manifest.entries}
+    targets: list[TargetPlan] = []
+    for target in looker.fleet.targets_of(name):
+        found = looker.targets[target].inspect(manifest, Depth.SIZES, SqlJournal(looker.state, version_id, target))
+        send = [path for path in sizes if path in found.missing or path in found.wrong]
+        send_bytes = sum(sizes[path] for path in send)
+        kept_bytes = manifest.size_bytes - send_bytes
+        region = looker.fleet.regions[target]
+        targets.append(TargetPlan(target, region, found.sealed, send_bytes, kept_bytes, len(send)))
+    flips = tuple(_flip(looker, binding, name) for binding in looker.fleet.bindings_of(name))
+    return Plan(
+        name, manifest.version, manifest.digest, manifest.size_bytes, len(manifest.entries), tuple(targets), flips
+    )
+
+
+def _flip(looker: Looker, binding: Binding, model: str) -> FlipPlan:
+    pointed = looker.runtimes[binding.runtime].read(binding.function, binding.alias)
+    with looker.state.read() as conn:
+        recorded = live.get(conn, binding.name)
+        version_id = recorded.models.get(model) if recorded else None
+        now = versions.get(conn, version_id).name if version_id else ""
+    region = looker.fleet.regions[binding.runtime]
+    return FlipPlan(binding.name, region, binding.function, binding.alias, pointed.function_version, now)
+
+
+def verify(looker: Looker, model: str, depth: Depth) -> Iterator[Finding]:
+    """Compare the world with the record: every sealed version at every target, every alias. One finding each."""
+    name = parse_model(model)
+    with looker.state.read() as conn:
+        sealed = [
+            (version, placement.target)
+            for version in versions.known(conn, name)
+            for placement in placements.of_version(conn, version.id)
+            if placement.phase is PlacementPhase.SEALED
+        ]
+    for version, target in sealed:
+        yield _verified(looker, version, target, depth)
+    for binding in looker.fleet.bindings_of(name):
+        yield _pointing(looker, binding)
+
+
+def _verified(looker: Looker, version: Version, target: str, depth: Depth) -> Finding:
+    subject, what = target, f"{version.model}@{version.name}"
+    there = looker.targets.get(target)
+    if there is None:
+        return Finding(subject, what, "the target is no longer in the configuration")
+    with looker.state.read() as conn:
+        manifest = versions.manifest(conn, version.id)
+    try:
+        found = there.inspect(manifest, depth, SqlJournal(looker.state, version.id, target))
+    except SyncdError as error:
+        return Finding(subject, what, error.message)
+    return Finding(subject, what, _faults(found))
+
+
+def _faults(found: Inspection) -> str:
+    faults = [] if found.sealed else ["not sealed"]
+    faults += [f"{path}: missing" for path in sorted(found.missing)]
+    faults += [f"{path}: {wrong}" for path, wrong in sorted(found.wrong.items())]
+    return "; ".join(faults)
+
+
+def _pointing(looker: Looker, binding: Binding) -> Finding:
+    with looker.state.read() as conn:
+        recorded = live.get(conn, binding.name)
+    wanted = recorded.function_version if recorded else None
+    what = f"{binding.function}:{binding.alias}"
+    try:
+        pointed = looker.runtimes[binding.runtime].read(binding.function, binding.alias)
+    except SyncdError as error:
+        return Finding(binding.name, what, error.message)
+    if pointed.weights:
+        return Finding(binding.name, what, f"sends a share elsewhere: {dict(pointed.weights)}")
+    if recorded is not None and pointed.function_version != wanted:
+        return Finding(binding.name, what, f"points at {pointed.function_version}, the record says {wanted}")
+    return Finding(binding.name, what, "")

@@ -1,0 +1,175 @@
+"""The only place that knows concrete classes: a checked configuration becomes rooms."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import socket
+from collections.abc import Callable
+
+from syncd.config import (
+    BindingSettings,
+    Config,
+    NasTargetSettings,
+    OssTargetSettings,
+    ServedModelSettings,
+    TargetSettings,
+)
+from syncd.daemon.process import DEFAULT_SLOTS, Poll, ProcessSettings
+from syncd.engine.dbos import DbosEngine
+from syncd.plan.backoff import Patience
+from syncd.plan.binding import Binding, BoundModel, MountMode, Place
+from syncd.plan.fleet import Fleet
+from syncd.reconcile.foresee import Looker
+from syncd.reconcile.rooms import Rooms
+from syncd.registry.base import Registry
+from syncd.registry.directory import DirectoryRegistry
+from syncd.runtime.base import MountKind, Runtime
+from syncd.runtime.fc import FcRuntime, FcSettings
+from syncd.secret import Secret
+from syncd.state.state import State
+from syncd.store.base import Store
+from syncd.store.nas import NasSettings, NasStore
+from syncd.store.oss import OssSettings, OssStore
+from syncd.target.base import Target
+from syncd.target.tree import TreeTarget
+from syncd.transfer import TransferSettings
+
+
+def fleet_of(config: Config) -> Fleet:
+    """The configured shape of things, as the passes ask for it."""
+    regions = {name: target.region for name, target in config.targets.items()}
+    return Fleet(
+        bindings={name: _binding(name, binding) for name, binding in config.bindings.items()},
+        places={name: _place(target) for name, target in config.targets.items()},
+        regions=regions | {name: runtime.region for name, runtime in config.runtimes.items()},
+        registries={name: registry.models for name, registry in config.registries.items()},
+    )
+
+
+def rooms_of(config: Config, state: State) -> Rooms:
+    """Everything concrete, ready to work. Nothing is contacted yet."""
+    policy = config.policy
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return Rooms(
+        state=state,
+        engine=DbosEngine(config.state.connect_url.render_as_string(hide_password=False)),
+        fleet=fleet_of(config),
+        registries=registries_of(config),
+        targets=targets_of(config),
+        runtimes=runtimes_of(config),
+        transfer=TransferSettings(
+            buffer_bytes=config.transfer.buffer_bytes,
+            parts_in_flight=config.transfer.parts_in_flight,
+            files_in_flight=config.transfer.files_in_flight,
+        ),
+        patience=Patience(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
+        lease_s=policy.lease_s,
+        owner=owner,
+        chance=random.random,
+    )
+
+
+def looker_of(config: Config, state: State) -> Looker:
+    """What looking needs: no engine, so it works beside a running daemon."""
+    return Looker(state, fleet_of(config), registries_of(config), targets_of(config), runtimes_of(config))
+
+
+def process_settings(config: Config, *, polls: bool) -> ProcessSettings:
+    """How a process lives. Without `polls` it only carries what the record asks for: `publish` without a daemon."""
+    looks = tuple(Poll(name, r.poll_s, r.jitter_s) for name, r in config.registries.items()) if polls else ()
+    return ProcessSettings(
+        tick_s=config.policy.tick_s,
+        drain_s=config.policy.drain_s,
+        auto_release=config.policy.auto_release,
+        polls=looks,
+        slots=DEFAULT_SLOTS,
+    )
+
+
+def registries_of(config: Config) -> dict[str, Registry]:
+    """The registries by name."""
+    return {name: DirectoryRegistry(settings.directory) for name, settings in config.registries.items()}
+
+
+def targets_of(config: Config) -> dict[str, Target]:
+    """The targets by name."""
+    return {name: TreeTarget(name, _store(config, settings)) for name, settings in config.targets.items()}
+
+
+def runtimes_of(config: Config) -> dict[str, Runtime]:
+    """The runtimes by name."""
+    made: dict[str, Runtime] = {}
+    for name, runtime in config.runtimes.items():
+        key = config.credentials[runtime.credentials]
+        made[name] = FcRuntime(
+            FcSettings(
+                region=runtime.region,
+                endpoint=runtime.endpoint,
+                protocol=runtime.protocol,
+                access_key_id=key.access_key_id,
+                access_key_secret=key.access_key_secret.reveal,
+                security_token=_revealing(key.security_token),
+                connect_timeout_s=runtime.connect_timeout_s,
+                read_timeout_s=runtime.read_timeout_s,
+                poll_s=config.policy.stage_poll_s,
+                stage_timeout_s=config.policy.stage_timeout_s,
+            )
+        )
+    return made
+
+
+def _revealing(secret: Secret | None) -> Callable[[], str] | None:
+    return None if secret is None else secret.reveal
+
+
+def _store(config: Config, settings: TargetSettings) -> Store:
+    if isinstance(settings, NasTargetSettings):
+        return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker))
+    key = config.credentials[settings.credentials]
+    return OssStore(
+        OssSettings(
+            endpoint=settings.endpoint,
+            region=settings.region,
+            bucket=settings.bucket,
+            prefix=settings.prefix,
+            access_key_id=key.access_key_id,
+            access_key_secret=key.access_key_secret,
+            security_token=key.security_token,
+            timeout_s=settings.timeout_s,
+        )
+    )
+
+
+def _place(settings: TargetSettings) -> Place:
+    if isinstance(settings, OssTargetSettings):
+        path = f"/{settings.prefix.strip('/')}".rstrip("/")
+        return Place(MountKind.OSS, settings.bucket, path, settings.mount_endpoint or settings.endpoint)
+    return Place(MountKind.NAS, settings.server, str(settings.server_path).rstrip("/"))
+
+
+def _binding(name: str, settings: BindingSettings) -> Binding:
+    return Binding(
+        name=name,
+        runtime=settings.runtime,
+        function=settings.function,
+        alias=settings.alias,
+        candidate=settings.candidate,
+        models=tuple(_bound(model) for model in settings.models),
+        probe_body=settings.probe.body.encode(),
+        probe_timeout_s=settings.probe.timeout_s,
+    )
+
+
+def _bound(model: ServedModelSettings) -> BoundModel:
+    return BoundModel(
+        model=model.model,
+        target=model.target,
+        mode=MountMode(model.mount),
+        mount_dir=model.mount_dir,
+        digest_variable=model.env.digest or "",
+        path_variable=model.env.path or "",
+        version_variable=model.env.version or "",
+        versions_variable=model.env.versions or "",
+    )
