@@ -8,6 +8,7 @@ import pytest
 from syncd.artifact.parts import Part
 from syncd.store.base import Store, Upload
 from syncd.store.memory import Held, MemoryStore
+
 from tests.conformance.store import StoreConformance
 
 
