@@ -115,8 +115,10 @@ def enable_invocation(service: Service, call: Call) -> Reply:
 
 def tag_resources(service: Service, call: Call) -> Reply:
     request = call.document()
-    added = {str(tag.get("Key")): str(tag.get("Value") or "") for tag in request.get("Tag") or []}
-    for name in _named(service, request.get("ResourceType"), request.get("ResourceId") or []):
+    added = rules.tags_of(request.get("Tag"))
+    for name in _named(
+        service, request.get("ResourceType"), [str(arn) for arn in request.get("ResourceId") or []]
+    ):
         service.shelf.change(name, _retagged(lambda tags: {**tags, **added}))
     return Reply(document={"RequestId": call.request_id})
 
@@ -144,6 +146,16 @@ def list_tag_resources(service: Service, call: Call) -> Reply:
         for key, value in service.shelf.get(name).tags.items()
     ]
     return Reply(document={"TagResources": rows, "NextToken": "", "RequestId": call.request_id})
+
+
+def change_resource_group(service: Service, call: Call) -> Reply:
+    # The document says camelCase, the clients send PascalCase.
+    request = {key[:1].lower() + key[1:]: value for key, value in call.document().items()}
+    group, arn = str(request.get("newResourceGroupId") or ""), str(request.get("resourceId") or "")
+    name = _named(service, request.get("resourceType"), [arn])[0]
+    before = service.shelf.get(name).latest.config.get("resourceGroupId", "")
+    service.shelf.change(name, lambda record: rules.regrouped(record, group))
+    return Reply(document={"NewResourceGroupId": group, "OldResourceGroupId": before, "ResourceId": arn})
 
 
 def _resolved(service: Service, record: FunctionRecord, now_s: float) -> FunctionRecord:

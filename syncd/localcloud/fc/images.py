@@ -51,14 +51,14 @@ class ImageTable:
     def resolve(self, name: str) -> str:
         """`repo@sha256:…` of a tag."""
         image = self._images.get(name)
-        return f"{_repository(name)}@{image.digest if image else _digest_of(name, ())}"
+        return f"{_repository(name)}@{image.digest if image else _digest_unseen(name)}"
 
     def complaint(self, name: str, resolved: str) -> str:
         """Why a function that resolved the tag once can not run it now; '' when it can."""
         image = self._images.get(name)
         if image is not None and resolved != f"{_repository(name)}@{image.digest}":
             return f"image '{name}' was {resolved} when the function was saved, now it is {image.digest}"
-        if image is None and not resolved.endswith(_digest_of(name, ())):
+        if image is None and not resolved.endswith(_digest_unseen(name)):
             return f"image '{name}' no longer exists, it was {resolved}"
         return ""
 
@@ -70,6 +70,10 @@ class ImageTable:
 def _repository(name: str) -> str:
     before, _, last = name.partition("@")[0].rpartition("/")
     return f"{before}/{last.split(':')[0]}" if before else last.split(":")[0]
+
+
+def _digest_unseen(name: str) -> str:
+    return _digest_of(name, ("never pushed here",))
 
 
 def _digest_of(name: str, argv: Sequence[str]) -> str:

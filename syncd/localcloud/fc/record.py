@@ -198,7 +198,7 @@ def _base_view(record: FunctionRecord, running: Running, arn: str) -> Json:
         "createdTime": timestamp(record.created_s),
         "codeSize": 0,
         "codeChecksum": "0",
-        "tags": [{"key": key, "value": value} for key, value in record.tags.items()],
+        "tags": [{"Key": key, "Value": value} for key, value in record.tags.items()],
     }
     if record.restriction:
         view["invocationRestriction"] = record.restriction

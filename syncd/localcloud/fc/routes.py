@@ -25,6 +25,7 @@ _TABLE: tuple[tuple[str, str, str, Operation], ...] = (
     ("TagResources", "POST", "/tags-v2", functions.tag_resources),
     ("UntagResources", "DELETE", "/tags-v2", functions.untag_resources),
     ("ListTagResources", "GET", "/tags-v2", functions.list_tag_resources),
+    ("ChangeResourceGroup", "PUT", "/resource-groups", functions.change_resource_group),
     ("PublishFunctionVersion", "POST", rf"{_FUNCTION}/versions", releases.publish_version),
     ("ListFunctionVersions", "GET", rf"{_FUNCTION}/versions", releases.list_versions),
     ("DeleteFunctionVersion", "DELETE", _VERSION, releases.delete_version),

@@ -40,7 +40,7 @@ def create(request: Json, preparation: Preparation, now_s: float, settings: Sett
     name, config = shape.created(request, nas_needs_vpc=settings.nas_needs_vpc)
     if not shape.is_container(config):
         preparation = Preparation()
-    tags = {str(tag["key"]): str(tag["value"]) for tag in request.get("tags") or []}
+    tags = tags_of(request.get("tags"))
     return FunctionRecord(name, now_s, now_s, Running(config), preparation, tags=tags).settled(now_s)
 
 
@@ -61,6 +61,14 @@ def with_image(record: FunctionRecord, image: str | None, now_s: float) -> Funct
     latest = replace(record.latest, image=image)
     serving = latest if record.serving == record.latest else record.serving
     return replace(record, latest=latest, serving=serving).settled(now_s)
+
+
+def regrouped(record: FunctionRecord, group: str) -> FunctionRecord:
+    """In another resource group, which is no new configuration: nothing is made ready for it."""
+    latest = replace(record.latest, config={**record.latest.config, "resourceGroupId": group})
+    return replace(
+        record, latest=latest, serving=latest if record.serving == record.latest else record.serving
+    )
 
 
 def publish(record: FunctionRecord, description: str, now_s: float, settings: Settings) -> FunctionRecord:
@@ -189,6 +197,17 @@ def draw(main: str, weights: Mapping[str, float], chance: float) -> str:
         if chance < weight:
             return version_id
     return main
+
+
+def tags_of(given: object) -> Mapping[str, str]:
+    """Tags as they come, in either spelling. Raises FcError when they are something else."""
+    found = {}
+    for tag in given if isinstance(given, list) else []:
+        key = (tag.get("Key") or tag.get("key")) if isinstance(tag, dict) else None
+        if not isinstance(key, str):
+            raise invalid(f"tag {tag} has no key")
+        found[key] = str(tag.get("Value") or tag.get("value") or "")
+    return found
 
 
 def target_of(kind: str, config: Json) -> int:

@@ -1,6 +1,7 @@
 """What the tests do to a region: through a client that was not written by us, with a function that runs."""
 
 import dataclasses
+import json
 import shutil
 import sys
 import threading
@@ -154,6 +155,19 @@ def invoke(
         name, request, models.InvokeFunctionHeaders(**headers), RuntimeOptions(read_timeout=30_000)
     )
     return Invoked(answer.status_code, answer.headers, answer.body.read())
+
+
+def shown(client: Client, qualifier: str | None = None, **asked: Any) -> dict[str, Any]:
+    """What the function says of itself when it is called."""
+    answer = invoke(client, qualifier, json.dumps(asked).encode())
+    said: dict[str, Any] = json.loads(answer.body)
+    return said
+
+
+def shown_release(client: Client, qualifier: str | None = None) -> str | None:
+    """The RELEASE variable of the process that answered."""
+    value: str | None = shown(client, qualifier)["env"].get("RELEASE")
+    return value
 
 
 def refused(call: Callable[[], object]) -> tuple[int, str, str]:
