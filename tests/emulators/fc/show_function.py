@@ -1,6 +1,6 @@
 """A function: answers with the digests of the files it was given, its environment and its headers.
 
-The payload may name files (`files`), or ask it to answer otherwise (`status`, `sleep_s`, `exit`).
+The payload may name files (`files`), or ask it to act otherwise (`status`, `sleep_s`, `exit`, `touch`).
 """
 
 import hashlib
@@ -34,6 +34,8 @@ class Show(BaseHTTPRequestHandler):
         asked: dict[str, Any] = json.loads(data or b"{}")
         if "exit" in asked:
             os._exit(asked["exit"])
+        if "touch" in asked:
+            Path(asked["touch"]).touch()
         threading.Event().wait(asked.get("sleep_s", 0))
         sys.stdout.write("invoked\n")
         sys.stdout.flush()
