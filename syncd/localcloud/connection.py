@@ -61,26 +61,37 @@ def _serve_one(
         if request is None:
             return False
         response = handler(request)
-        uninvited = request.body.untouched
-        keep = _keeps_alive(request) and not uninvited
-        _send(sock, request, response, keep=keep, stopping=stopping)
-        if not uninvited:
-            _drain(request.body)
     except BadRequestError as error:
         refusal = Response(error.status, [("Content-Type", "text/plain")], f"{error}\n".encode())
         _send(sock, None, refusal, keep=False, stopping=stopping)
         _linger(sock)
         return False
+    uninvited = request.body.untouched
+    keep = _keeps_alive(request) and not uninvited
+    _send(sock, request, response, keep=keep, stopping=stopping)
+    try:
+        if not uninvited:
+            _drain(request.body)
+    except BadRequestError:
+        return False  # the answer is out; what follows makes no sense
     return keep
 
 
 def _linger(sock: socket.socket) -> None:
     """Let a refusal be read: closing over unread bytes would reset the connection under the client's eyes."""
-    sock.shutdown(socket.SHUT_WR)
+    hang_up(sock, socket.SHUT_WR)
     sock.settimeout(_LINGER_S)
     scrap = bytearray(_DRAIN_BYTES)
     while sock.recv_into(scrap):
         pass
+
+
+def hang_up(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
+    """Shut a socket down, which wakes whoever waits on it; one already gone is fine."""
+    try:
+        sock.shutdown(how)
+    except OSError:
+        return
 
 
 def read_request(stream: "BufferedReader[socket.SocketIO]", invite: Callable[[], None]) -> Request | None:

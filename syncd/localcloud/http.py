@@ -9,7 +9,7 @@ cloud's fault.
 import socket
 import threading
 
-from syncd.localcloud.connection import serve_connection
+from syncd.localcloud.connection import hang_up, serve_connection
 from syncd.localcloud.messages import Body, FileBody, Handler, Headers, Request, Response, WireFault
 
 __all__ = ["Body", "FileBody", "Handler", "Headers", "HttpServer", "Request", "Response", "WireFault"]
@@ -49,14 +49,14 @@ class HttpServer:
         self.stopping.set()
         if self._listener is None or self._acceptor is None:
             return
-        _hang_up(self._listener)
+        hang_up(self._listener)
         self._acceptor.join()
         self._listener.close()
         self._listener = self._acceptor = None
         with self._lock:
             waiting = list(self._open.values())
             for connection in self._open:
-                _hang_up(connection)
+                hang_up(connection)
         for thread in waiting:
             thread.join()
 
@@ -82,10 +82,3 @@ class HttpServer:
             with self._lock:
                 del self._open[connection]
             connection.close()
-
-
-def _hang_up(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # already gone, which is what was wanted

@@ -125,6 +125,8 @@ class Body:
 
     def _next_chunk(self) -> None:
         line = self._source.readline(LINE_BYTES_MAX)
+        if not line:
+            raise ConnectionError(f"body ended after {self.received} bytes")
         size = line.split(b";", 1)[0].strip()
         if not size or any(c not in b"0123456789abcdefABCDEF" for c in size):
             raise BadRequestError("chunk size is not hexadecimal")

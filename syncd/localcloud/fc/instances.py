@@ -1,0 +1,229 @@
+"""The instances that run: one process for each function and version, started by the first call and kept."""
+
+import json
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from syncd.localcloud.fc.errors import FcError, no_version, not_started
+from syncd.localcloud.fc.images import ImageTable
+from syncd.localcloud.fc.mounts import ObjectMounts, mount_all
+from syncd.localcloud.fc.process import FunctionProcess, Place, Spawner, end_strays
+from syncd.localcloud.fc.rules import Resolved
+from syncd.localcloud.fc.shape import Json, is_container
+
+
+class InitializationFailedError(Exception):
+    """The function's own initializer did not succeed; the caller sees a 200 that says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every instance of a region is given."""
+
+    region: str
+    account_id: str
+    root: Path
+    oss: ObjectMounts
+    nas_root: Path
+    images: ImageTable
+    start_limit_s: float
+
+
+@dataclass(slots=True)
+class Instance:
+    """A process with what it runs. `users` calls are in it now; when `retired`, the last one out ends it."""
+
+    instance_id: str
+    function: str
+    resolved: Resolved
+    process: FunctionProcess
+    users: int = 0
+    retired: bool = False
+
+
+@dataclass(slots=True)
+class _Slot:
+    starting: threading.Lock = field(default_factory=threading.Lock)
+    instance: Instance | None = None
+
+
+class Instances:
+    """All instances of a region. Safe from many threads; a start holds up only calls of the same version."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._given = surroundings
+        self._spawner = Spawner()
+        self._guard = threading.Lock()
+        self._slots: dict[tuple[str, str], _Slot] = {}
+        self._live: dict[str, Instance] = {}
+        self._closed = False
+
+    @contextmanager
+    def borrowed(self, function: str, resolved: Resolved) -> Iterator[Instance]:
+        """An instance of what was resolved, started if there is none; it is not ended while it is borrowed.
+
+        Raises:
+            FcError: It can not be started.
+            InitializationFailedError: It started and its initializer failed.
+        """
+        instance = self._entered(function, resolved)
+        try:
+            yield instance
+        finally:
+            with self._guard:
+                instance.users -= 1
+                over = instance.retired and instance.users == 0
+            if over:
+                self._end(instance)
+
+    def running(self, function: str) -> Sequence[Instance]:
+        """The instances of a function that live, by age."""
+        with self._guard:
+            found = [i for i in self._live.values() if i.function == function]
+        return sorted((i for i in found if i.process.alive), key=lambda i: i.process.created_s)
+
+    def retire(self, function: str, version_id: str | None = None) -> None:
+        """Let go of a version's instance, or all of a function's: each ends when its last call has."""
+        with self._guard:
+            keys = [k for k in self._slots if k[0] == function and version_id in {None, k[1]}]
+            instances = [i for k in keys if (i := self._slots.pop(k).instance) is not None]
+        for instance in instances:
+            self._retire(instance)
+
+    def close(self) -> None:
+        """End every process now, calls in them or not, and start no more."""
+        with self._guard:
+            self._closed = True
+            live = list(self._live.values())
+        for instance in live:
+            instance.process.stop()
+        self._spawner.close()
+
+    def _entered(self, function: str, resolved: Resolved) -> Instance:
+        key = (function, resolved.version_id)
+        with self._guard:
+            slot = self._slots.setdefault(key, _Slot())
+        with slot.starting:
+            found = slot.instance
+            if found is None or found.resolved != resolved or not found.process.alive:
+                slot.instance = None
+                if found is not None:
+                    self._retire(found)
+                slot.instance = found = self._start(function, resolved)
+            with self._guard:
+                kept = self._slots.get(key) is slot
+                found.users += kept
+        if not kept:  # deleted while it started
+            self._retire(found)
+            raise no_version(function, resolved.version_id)
+        return found
+
+    def _start(self, function: str, resolved: Resolved) -> Instance:
+        config, given = resolved.running.config, self._given
+        argv = _command(config, given.images)
+        instance_id = f"c-{secrets.token_hex(4)}-{secrets.token_hex(6)}"
+        place = Place(
+            given.root / "instances" / instance_id,
+            given.root / "logs" / f"{function}.{resolved.version_id}.log",
+        )
+        for directory in (place.root, place.log.parent):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._mount(config, place)
+        variables = self._variables(function, resolved, instance_id)
+        process = FunctionProcess(self._spawner, argv, variables, place)
+        instance = Instance(instance_id, function, resolved, process)
+        with self._guard:
+            self._live[instance_id] = instance
+            closed = self._closed
+        if closed:
+            self._end(instance)
+            raise FcError(503, "ServiceUnavailable", "the region is stopping")
+        ready = False
+        try:
+            health = config["customContainerConfig"].get("healthCheckConfig") or {}
+            process.wait_ready(given.start_limit_s, health.get("httpGetUrl") or "")
+            _initialize(process, config, variables)
+            ready = True
+        finally:
+            if not ready:
+                self._end(instance)
+        return instance
+
+    def _mount(self, config: Json, place: Place) -> None:
+        given = self._given
+        try:
+            mount_all(config, place.root, given.region, given.oss, given.nas_root)
+        except FcError:
+            shutil.rmtree(place.root, ignore_errors=True)
+            raise
+
+    def _variables(self, function: str, resolved: Resolved, instance_id: str) -> Mapping[str, str]:
+        config = resolved.running.config
+        return {
+            **(config.get("environmentVariables") or {}),
+            "FC_FUNCTION_NAME": function,
+            "FC_FUNCTION_VERSION": resolved.version_id,
+            "FC_VER_ID": resolved.version_id,
+            "FC_FUNCTION_HANDLER": config["handler"],
+            "FC_FUNCTION_MEMORY_SIZE": str(config["memorySize"]),
+            "FC_REGION": self._given.region,
+            "FC_ACCOUNT_ID": self._given.account_id,
+            "FC_INSTANCE_ID": instance_id,
+        }
+
+    def _retire(self, instance: Instance) -> None:
+        with self._guard:
+            instance.retired = True
+            over = instance.users == 0
+        if over:
+            self._end(instance)
+
+    def _end(self, instance: Instance) -> None:
+        instance.process.stop()
+        with self._guard:
+            self._live.pop(instance.instance_id, None)
+
+
+def clear_strays(root: Path) -> int:
+    """End what a server that is gone left running below its root; returns how many processes."""
+    ended = end_strays(root / "instances")
+    shutil.rmtree(root / "instances", ignore_errors=True)
+    return ended
+
+
+def _command(config: Json, images: ImageTable) -> Sequence[str]:
+    if not is_container(config):
+        raise not_started(f"runtime '{config['runtime']}' is not run here, only custom-container is")
+    container = config["customContainerConfig"]
+    own = [*(container.get("entrypoint") or []), *(container.get("command") or [])]
+    if own:
+        return own
+    image = images.find(container["image"])
+    if image is None or not image.argv:
+        raise not_started(f"image '{container['image']}' does not exist or names no command")
+    return image.argv
+
+
+def _initialize(process: FunctionProcess, config: Json, variables: Mapping[str, str]) -> None:
+    hook = (config.get("instanceLifecycleConfig") or {}).get("initializer") or {}
+    if not (hook.get("handler") or hook.get("command")):
+        return
+    headers = {"x-fc-control-path": "/initialize", "x-fc-function-name": variables["FC_FUNCTION_NAME"]}
+    try:
+        answered = process.post("/initialize", headers, b"", float(hook.get("timeout") or 3))
+    except TimeoutError as cause:
+        raise InitializationFailedError(_error_body("initializer timed out")) from cause
+    except ConnectionError as cause:
+        raise InitializationFailedError(_error_body(f"initializer did not answer: {cause}")) from cause
+    if not 200 <= answered.status < 300:
+        text = answered.body.decode(errors="replace")
+        raise InitializationFailedError(_error_body(f"initializer answered {answered.status}: {text}"))
+
+
+def _error_body(message: str) -> str:
+    return json.dumps({"errorMessage": message, "errorType": "InitializationError"})

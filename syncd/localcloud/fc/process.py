@@ -1,0 +1,207 @@
+"""One function instance as a local process: started, spoken to over HTTP, ended with all it started."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncd.localcloud.fc import launch
+from syncd.localcloud.fc.errors import FcError, not_started
+
+ROOT_VARIABLE = "LOCALCLOUD_ROOT"
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_POLL_S = 0.01
+_LOG_TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a function's own server said."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an instance lives: the directory that stands for its `/`, and the file its output goes to."""
+
+    root: Path
+    log: Path
+
+
+class Spawner:
+    """Starts processes from one thread that lives as long as the server.
+
+    A process that asked to die with its parent dies with the parent's *thread*, so the threads that serve
+    single connections must not be the ones that start it.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fc-spawner")
+
+    def start(
+        self, argv: Sequence[str], env: Mapping[str, str], root: Path, log: Path
+    ) -> subprocess.Popen[bytes]:
+        """Start the program in `root`, output appended to `log`. Raises FcError once the server stops."""
+        try:
+            return self._thread.submit(self._popen, argv, env, root, log).result()
+        except RuntimeError as cause:
+            raise FcError(503, "ServiceUnavailable", "the region is stopping") from cause
+
+    def close(self) -> None:
+        """Start nothing more. Processes that still run are ended by this; end them properly before."""
+        self._thread.shutdown(wait=True)
+
+    @staticmethod
+    def _popen(argv: Sequence[str], env: Mapping[str, str], root: Path, log: Path) -> subprocess.Popen[bytes]:
+        launcher = [sys.executable, "-I", "-S", str(launch.__file__), str(os.getpid())]
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [*launcher, *argv],
+                env=env,
+                cwd=root,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+
+class FunctionProcess:
+    """A process that serves one configuration of a function; safe to use from many threads.
+
+    `variables` is its whole environment but for what a program needs to start at all, the port it must
+    listen on (FC_CUSTOM_LISTEN_PORT) and the directory its mounts are in as if it were `/` (LOCALCLOUD_ROOT).
+    """
+
+    def __init__(
+        self, spawner: Spawner, argv: Sequence[str], variables: Mapping[str, str], place: Place
+    ) -> None:
+        self.created_s = time.time()
+        self._place = place
+        self._port = _free_port()
+        self._stopping = threading.Lock()
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        told = {"FC_CUSTOM_LISTEN_PORT": str(self._port), ROOT_VARIABLE: str(place.root)}
+        self._process = spawner.start(argv, {**inherited, **variables, **told}, place.root, place.log)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_ready(self, limit_s: float, health_path: str = "") -> None:
+        """Return once the port accepts connections and the health check, if there is one, answers 200 to 399.
+
+        Raises:
+            FcError: The program is not there (CAFileNotFound), ended (CAExited), or took too long.
+        """
+        deadline = time.monotonic() + limit_s
+        while not (self._healthy(health_path) if health_path else _accepts(self._port)):
+            code = self._process.poll()
+            if code == 127:
+                raise FcError(
+                    412, "CAFileNotFound", f"function program can not be started: {self.log_tail()}"
+                )
+            if code is not None:
+                raise FcError(412, "CAExited", f"function process exited with code {code}: {self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise not_started(
+                    f"Function instance health check failed on port {self._port} in {limit_s:g} seconds"
+                )
+            time.sleep(_POLL_S)
+
+    def post(self, path: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answered:
+        """Send one request to the function's server.
+
+        Raises:
+            TimeoutError: It was silent for longer than the time.
+            ConnectionError: The process ended, or did not speak HTTP.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
+        try:
+            connection.request("POST", path, body=body, headers=dict(headers))
+            answer = connection.getresponse()
+            return Answered(answer.status, answer.read())
+        except http.client.HTTPException as cause:
+            raise ConnectionError(f"function did not answer: {cause!r}") from cause
+        finally:
+            connection.close()
+
+    def log_tail(self) -> str:
+        """The end of what the program wrote."""
+        with self._place.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+            return log.read().decode(errors="replace").strip()
+
+    def stop(self) -> None:
+        """End the process and all it started, and remove its directory. May be repeated."""
+        with self._stopping:
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            elif self._place.root.exists():
+                end_strays(self._place.root)  # it ended by itself; what it had started may be left
+            shutil.rmtree(self._place.root, ignore_errors=True)
+
+    def _healthy(self, path: str) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
+        try:
+            connection.request("GET", path)
+            return 200 <= connection.getresponse().status < 400
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def end_strays(below: Path) -> int:
+    """End every process that was told `below`, or a directory in it, as its root; returns how many.
+
+    The environment proves whose a process is, so that a number used again by another program is never hit.
+    """
+    ended = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            descriptor = os.pidfd_open(int(entry.name))
+            try:
+                if _is_rooted(entry, below):
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    ended += 1
+            finally:
+                os.close(descriptor)
+    return ended
+
+
+def _is_rooted(entry: Path, below: Path) -> bool:
+    prefix = f"{ROOT_VARIABLE}=".encode()
+    for word in (entry / "environ").read_bytes().split(b"\0"):
+        if word.startswith(prefix):
+            return Path(os.fsdecode(word[len(prefix) :])).is_relative_to(below)
+    return False
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _accepts(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,194 @@
+"""A store in memory: for tests, and the shortest reading of what `Store` promises."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Final
+
+from syncd.artifact.digest import crc64 as crc64_of
+from syncd.artifact.parts import Part
+from syncd.errors import Conflict, Corrupt, NotFound
+from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
+from syncd.store.keys import parse_key, parse_prefix
+
+TRAITS: Final = Traits(
+    create_is_atomic=True,
+    stat_has_crc64=True,
+    needs_directory_markers=True,
+    part_min_bytes=1,
+    part_max_bytes=1 << 32,
+    parts_max=10_000,
+)
+
+
+@dataclass
+class Held:
+    """What is visible under a key."""
+
+    data: bytes
+    modified_at: datetime
+
+
+@dataclass
+class Begun:
+    """What is not visible yet."""
+
+    key: str
+    started_at: datetime
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """Keeps everything in two dictionaries, `objects` and `uploads`, which tests may read and damage."""
+
+    def __init__(self, traits: Traits = TRAITS) -> None:
+        self.traits: Final = traits
+        self.objects: dict[str, Held] = {}
+        self.uploads: dict[str, Begun] = {}
+        self.lock = Lock()
+
+    def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
+        parse_key(key)
+        with self.lock:
+            return self.publish(key, bytes(data), mode)
+
+    def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> MemoryUpload:
+        parse_key(key)
+        with self.lock:
+            token = resume or secrets.token_hex(16)
+            if resume is None:
+                self.uploads[token] = Begun(key, datetime.now(UTC))
+            elif token not in self.uploads or self.uploads[token].key != key:
+                raise NotFound(f"memory:{key}: upload {token} is gone")
+        return MemoryUpload(self, key, parts, token)
+
+    def open(self, key: str, offset_bytes: int = 0) -> MemoryStream:
+        with self.lock:
+            return MemoryStream(self._held(key).data, offset_bytes)
+
+    def stat(self, key: str) -> Stat:
+        with self.lock:
+            return self._stat(key)
+
+    def list(self, prefix: str) -> Iterator[Stat]:
+        parse_prefix(prefix)
+        with self.lock:
+            found = [self._stat(key) for key in sorted(self.objects) if key.startswith(prefix)]
+        yield from found
+
+    def pending(self, prefix: str) -> Iterator[PendingUpload]:
+        parse_prefix(prefix)
+        with self.lock:
+            found = [
+                PendingUpload(begun.key, token, begun.started_at)
+                for token, begun in self.uploads.items()
+                if begun.key.startswith(prefix)
+            ]
+        yield from found
+
+    def delete(self, key: str) -> None:
+        parse_key(key)
+        with self.lock:
+            self.objects.pop(key, None)
+
+    def publish(self, key: str, data: bytes, mode: PutMode) -> Stat:
+        """Make an object visible; `lock` is held."""
+        held = self.objects.get(key)
+        if held is None or mode is PutMode.OVERWRITE:
+            self.objects[key] = Held(data, datetime.now(UTC))
+        elif held.data != data:
+            raise Conflict(f"memory:{key}: {len(held.data)} other bytes are there already")
+        return self._stat(key)
+
+    def _held(self, key: str) -> Held:
+        try:
+            return self.objects[parse_key(key)]
+        except KeyError as error:
+            raise NotFound(f"memory:{key} is not there") from error
+
+    def _stat(self, key: str) -> Stat:
+        held = self._held(key)
+        crc64 = crc64_of(held.data) if self.traits.stat_has_crc64 else None
+        return Stat(key, len(held.data), crc64, held.modified_at)
+
+
+class MemoryUpload:
+    """See `syncd.store.base.Upload`."""
+
+    def __init__(self, store: MemoryStore, key: str, parts: tuple[Part, ...], token: str) -> None:
+        self._store = store
+        self._key = key
+        self._parts = parts
+        self.token: Final = token
+
+    def has(self, part: Part, crc64: int) -> bool:
+        with self._store.lock:
+            begun = self._store.uploads.get(self.token)
+            data = begun.parts.get(part.number) if begun else None
+        return data is not None and len(data) == part.size_bytes and crc64_of(data) == crc64
+
+    def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
+        kept = bytes(data)
+        got = crc64_of(kept)
+        if got != crc64 or len(kept) != part.size_bytes:
+            raise Corrupt(
+                f"memory:{self._key} part {part.number}: {len(kept)} bytes with crc64 {got:016x} arrived, "
+                f"{part.size_bytes} with {crc64:016x} were announced"
+            )
+        with self._store.lock:
+            begun = self._store.uploads.get(self.token)
+            if begun is None:
+                raise NotFound(f"memory:{self._key}: upload {self.token} is gone")
+            begun.parts[part.number] = kept
+        return Receipt(len(kept), got)
+
+    def complete(self, crc64: int) -> Stat:
+        with self._store.lock:
+            begun = self._store.uploads.get(self.token)
+            if begun is None:
+                return self._settle(crc64)
+            missing = [part.number for part in self._parts if part.number not in begun.parts]
+            if missing:
+                raise Corrupt(f"memory:{self._key}: part {missing[0]} of {len(self._parts)} is missing")
+            data = b"".join(begun.parts[part.number] for part in self._parts)
+            if crc64_of(data) != crc64:
+                raise Corrupt(f"memory:{self._key}: crc64 is {crc64_of(data):016x}, {crc64:016x} is wanted")
+            stat = self._store.publish(self._key, data, PutMode.CREATE)
+            del self._store.uploads[self.token]
+            return stat
+
+    def abort(self) -> None:
+        with self._store.lock:
+            self._store.uploads.pop(self.token, None)
+
+    def _settle(self, crc64: int) -> Stat:
+        """The upload is gone: what is at the key says whether it was completed."""
+        held = self._store.objects.get(self._key)
+        if held is None:
+            raise NotFound(f"memory:{self._key}: upload {self.token} is gone and nothing is at the key")
+        if crc64_of(held.data) != crc64 or len(held.data) != sum(part.size_bytes for part in self._parts):
+            raise Conflict(f"memory:{self._key}: other bytes are there")
+        return Stat(self._key, len(held.data), crc64 if self._store.traits.stat_has_crc64 else None, held.modified_at)
+
+
+class MemoryStream:
+    """The bytes of one object as they were when it was opened."""
+
+    def __init__(self, data: bytes, offset_bytes: int = 0) -> None:
+        self._rest = memoryview(data)[offset_bytes:]
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def __enter__(self) -> MemoryStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._rest = memoryview(b"")

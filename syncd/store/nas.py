@@ -1,0 +1,399 @@
+"""A store on a mounted directory: staged beside, fsynced, read back from the server, then linked into place.
+
+Everything is reached from an open descriptor of the root, one directory after another, following no symlink.
+Layout: objects at their keys; `.syncd-staging/<token>.data` and `.key` while they are on their way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from syncd.artifact.digest import crc64 as crc64_of
+from syncd.artifact.parts import Part
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
+from syncd.store import posix
+from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
+from syncd.store.keys import parse_key, parse_prefix
+from syncd.store.posix import translated
+
+STAGING: Final = ".syncd-staging"
+_TOKEN: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
+_FREE_MARGIN_BYTES: Final = 64 << 20  # left free by large files, so that small ones and the seal still fit
+_PUBLISH_TRIES: Final = 5  # each is lost only to somebody pruning the same empty directory at that moment
+_TRAITS: Final = Traits(
+    create_is_atomic=True,
+    stat_has_crc64=False,
+    needs_directory_markers=False,
+    part_min_bytes=1,
+    part_max_bytes=1 << 40,
+    parts_max=1_000_000,
+)
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class NasSettings:
+    """Where it is mounted. `marker`, if given, is a file that must be in the root: it proves the mount is there."""
+
+    root: Path
+    marker: str | None = None
+    file_mode: int = 0o644
+    directory_mode: int = 0o755
+
+
+class NasStore:
+    """See `syncd.store.base.Store`. The root is never created: a missing one is a mount that is missing."""
+
+    traits: Final = _TRAITS
+
+    def __init__(self, settings: NasSettings) -> None:
+        self._settings = settings
+
+    def __repr__(self) -> str:
+        return f"NasStore({self._settings.root})"
+
+    def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
+        part = Part(1, 0, len(data))
+        upload = self._begin(key, (part,), mode)
+        try:
+            crc64 = crc64_of(data)
+            upload.send(part, data, crc64)
+            return upload.complete(crc64)
+        finally:
+            upload.abort()
+
+    def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> NasUpload:
+        if resume is None:
+            self._check_room(key, sum(part.size_bytes for part in parts))
+            return self._begin(key, parts, PutMode.CREATE)
+        _parse_object_key(key)
+        gone = NotFound(f"{self.place(key)}: upload {resume[:80]!r} is gone")
+        if not _TOKEN.fullmatch(resume) or not resume.startswith(_key_hash(key)):
+            raise gone
+        try:
+            with self.directory((STAGING,)) as staging, translated(self.place(key)):
+                for name in ("data", "key"):
+                    os.stat(f"{resume}.{name}", dir_fd=staging, follow_symlinks=False)
+        except NotFound as error:
+            raise gone from error
+        return NasUpload(self, key, parts, resume)
+
+    def open(self, key: str, offset_bytes: int = 0) -> NasStream:
+        *parents, name = _parse_object_key(key).split("/")
+        with self.directory(tuple(parents), key) as directory, translated(self.place(key)):
+            descriptor = posix.open_file(directory, name)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what the server has, not what we remember
+            os.lseek(descriptor, offset_bytes, os.SEEK_SET)
+        return NasStream(descriptor, self.place(key))
+
+    def stat(self, key: str) -> Stat:
+        *parents, name = _parse_object_key(key).split("/")
+        with self.directory(tuple(parents), key) as directory, translated(self.place(key)):
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if posix.is_symlink(found):
+            raise Refused(f"{self.place(key)} is a symlink", hint="syncd follows no symlinks below its root")
+        if not posix.is_file(found):
+            raise NotFound(f"{self.place(key)} is not a file")
+        return _stat(key, found)
+
+    def list(self, prefix: str) -> Iterator[Stat]:
+        parts = tuple(parse_prefix(prefix).split("/")[:-1])
+        with contextlib.suppress(NotFound), self.directory(parts, prefix) as directory:
+            yield from self._walk(directory, prefix)
+
+    def pending(self, prefix: str) -> Iterator[PendingUpload]:
+        parse_prefix(prefix)
+        with contextlib.suppress(NotFound), self.directory((STAGING,)) as staging:
+            with translated(self.place(STAGING)):
+                tokens = [name.removesuffix(".key") for name in posix.names(staging) if name.endswith(".key")]
+            for token in tokens:
+                begun = self._begun(staging, token)
+                if begun is not None and begun.key.startswith(prefix):
+                    yield begun
+
+    def delete(self, key: str) -> None:
+        *parents, name = _parse_object_key(key).split("/")
+        with (
+            contextlib.suppress(NotFound),
+            self.directory(tuple(parents), key) as directory,
+            translated(self.place(key)),
+        ):
+            os.unlink(name, dir_fd=directory)
+            os.fsync(directory)
+        self._prune(tuple(parents))
+
+    def place(self, key: str) -> str:
+        """The name of an object in messages."""
+        return f"nas:{self._settings.root / key}"
+
+    @contextmanager
+    def directory(self, parts: tuple[str, ...], key: str = "", *, create: bool = False) -> Iterator[int]:
+        """A descriptor of a directory below the root; what is missing on the way is made if `create` says so.
+
+        Raises:
+            NotFound: It is not there, the root being there.
+            Unavailable: The root is not there, or is not the mount.
+            Refused: A symlink is in the way.
+        """
+        descriptor = self._root()
+        try:
+            with translated(self.place(key or "/".join(parts))):
+                for part in parts:
+                    inner = posix.enter(descriptor, part, self._settings.directory_mode if create else None)
+                    os.close(descriptor)
+                    descriptor = inner
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def publish(self, token: str, key: str, mode: PutMode) -> None:
+        """The only thing that gives a file its final name. It is whole, fsynced and proven by then.
+
+        Raises:
+            Conflict: CREATE, and another file is there.
+            NotFound: The staged file is gone.
+        """
+        for tries_left in reversed(range(_PUBLISH_TRIES)):
+            try:
+                self._publish(token, key, mode)
+            except NotFound:
+                if not tries_left or not self._is_staged(token):
+                    raise
+            else:
+                return
+
+    def discard(self, token: str) -> None:
+        """Throw a staged upload away. The key goes last: what is half discarded is still found by `pending`."""
+        with contextlib.suppress(NotFound), self.directory((STAGING,)) as staging, translated(self.place(STAGING)):
+            posix.remove(staging, f"{token}.data")
+            posix.remove(staging, f"{token}.key")
+
+    def _publish(self, token: str, key: str, mode: PutMode) -> None:
+        *parents, name = key.split("/")
+        with (
+            self.directory((STAGING,), key) as staging,
+            self.directory(tuple(parents), key, create=True) as final,
+            translated(self.place(key)),
+        ):
+            if mode is PutMode.OVERWRITE:
+                os.rename(f"{token}.data", name, src_dir_fd=staging, dst_dir_fd=final)
+            else:
+                posix.link((staging, f"{token}.data"), (final, name))
+            os.fsync(final)
+
+    def _is_staged(self, token: str) -> bool:
+        try:
+            with self.directory((STAGING,)) as staging, translated(self.place(STAGING)):
+                return f"{token}.data" in posix.names(staging)
+        except NotFound:
+            return False
+
+    def _root(self) -> int:
+        root, marker = self._settings.root, self._settings.marker
+        with translated(f"nas:{root}"):
+            try:
+                descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise Unavailable(f"nas:{root} is not there", hint="mount it; syncd never creates a root") from error
+        if marker is None:
+            return descriptor
+        try:
+            os.stat(marker, dir_fd=descriptor, follow_symlinks=False)
+        except OSError as error:
+            os.close(descriptor)
+            raise Unavailable(
+                f"nas:{root} has no {marker}, so it is not the mount", hint=f"mount it, or once: touch {root / marker}"
+            ) from error
+        return descriptor
+
+    def _check_room(self, key: str, size_bytes: int) -> None:
+        with self.directory((), key) as root, translated(self.place(key)):
+            free = os.fstatvfs(root)
+        free_bytes = free.f_bavail * free.f_frsize
+        if size_bytes + _FREE_MARGIN_BYTES > free_bytes:
+            raise Refused(
+                f"{self.place(key)}: {size_bytes} bytes are wanted, {free_bytes} are free",
+                hint="make room, or let retention remove old versions",
+            )
+
+    def _begin(self, key: str, parts: tuple[Part, ...], mode: PutMode) -> NasUpload:
+        _parse_object_key(key)
+        token = f"{_key_hash(key)}-{secrets.token_hex(16)}"
+        with self.directory((STAGING,), key, create=True) as staging, translated(self.place(key)):
+            posix.create_file(staging, f"{token}.key", key.encode(), self._settings.file_mode)
+            posix.create_file(staging, f"{token}.data", b"", self._settings.file_mode)
+        return NasUpload(self, key, parts, token, mode)
+
+    def _begun(self, staging: int, token: str) -> PendingUpload | None:
+        try:
+            with translated(self.place(STAGING)):
+                descriptor = posix.open_file(staging, f"{token}.key")
+                try:
+                    key = os.read(descriptor, 4096).decode(errors="replace")
+                    started_at = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
+                finally:
+                    os.close(descriptor)
+        except NotFound:
+            return None  # ended meanwhile
+        return PendingUpload(key, token, started_at) if _TOKEN.fullmatch(token) else None
+
+    def _walk(self, directory: int, prefix: str) -> Iterator[Stat]:
+        with translated(self.place(prefix)):
+            children = posix.children(directory)
+        for name, found in children:
+            if not prefix and name in {STAGING, self._settings.marker}:
+                continue
+            if posix.is_file(found):
+                yield _stat(prefix + name, found)
+            elif posix.is_directory(found):
+                yield from self._inside(directory, name, prefix)
+            else:
+                _log.warning("nas.neither_file_nor_directory", place=self.place(prefix + name))
+
+    def _inside(self, directory: int, name: str, prefix: str) -> Iterator[Stat]:
+        try:
+            with translated(self.place(prefix + name)):
+                inner = posix.enter(directory, name, None)
+        except NotFound:
+            return  # removed meanwhile
+        try:
+            yield from self._walk(inner, f"{prefix}{name}/")
+        finally:
+            os.close(inner)
+
+    def _prune(self, parts: tuple[str, ...]) -> None:
+        """Remove directories that became empty, but never one that lies in the root itself: those are mounted."""
+        for depth in range(len(parts), 1, -1):
+            try:
+                with self.directory(parts[: depth - 1]) as parent:
+                    os.rmdir(parts[depth - 1], dir_fd=parent)
+            except (NotFound, FileNotFoundError):
+                continue
+            except OSError:
+                return  # not empty, or not ours to remove: it does no harm
+
+
+class NasUpload:
+    """See `syncd.store.base.Upload`. Parts are written at their offsets of one staged file."""
+
+    def __init__(
+        self, store: NasStore, key: str, parts: tuple[Part, ...], token: str, mode: PutMode = PutMode.CREATE
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._size_bytes = sum(part.size_bytes for part in parts)
+        self._mode = mode
+        self.token: Final = token
+
+    def has(self, part: Part, crc64: int) -> bool:
+        try:
+            with self._data(os.O_RDONLY) as data:
+                got = posix.crc64_of_region(data, part.offset_bytes, part.size_bytes)
+        except NotFound:
+            return False
+        return got == (crc64, part.size_bytes)
+
+    def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
+        got = crc64_of(data)
+        if got != crc64 or len(data) != part.size_bytes:
+            raise Corrupt(
+                f"{self._store.place(self._key)} part {part.number}: {len(data)} bytes with crc64 {got:016x} are here, "
+                f"{part.size_bytes} with {crc64:016x} were announced"
+            )
+        with self._data(os.O_WRONLY) as file:
+            rest, offset_bytes = memoryview(data), part.offset_bytes
+            while rest:
+                written = os.pwrite(file, rest, offset_bytes)
+                rest, offset_bytes = rest[written:], offset_bytes + written
+        return Receipt(len(data), got)
+
+    def complete(self, crc64: int) -> Stat:
+        try:
+            self._prove(crc64)
+            self._store.publish(self.token, self._key, self._mode)
+        except (Conflict, NotFound):
+            stat = self._settle(crc64)
+        else:
+            stat = self._store.stat(self._key)
+        self._store.discard(self.token)
+        return stat
+
+    def abort(self) -> None:
+        self._store.discard(self.token)
+
+    def _prove(self, crc64: int) -> None:
+        """Have it on the server's disk, forget our own copy, and read what is there."""
+        with self._data(os.O_RDWR) as data:
+            os.fsync(data)
+            os.posix_fadvise(data, 0, 0, os.POSIX_FADV_DONTNEED)
+            got, read_bytes = posix.crc64_of_region(data, 0, os.fstat(data).st_size)
+        if (got, read_bytes) != (crc64, self._size_bytes):
+            raise Corrupt(
+                f"{self._store.place(self._key)}: {read_bytes} bytes with crc64 {got:016x} were read back, "
+                f"{self._size_bytes} with {crc64:016x} are wanted"
+            )
+
+    def _settle(self, crc64: int) -> Stat:
+        """Something is at the key, or the upload is gone: reading says whether it is the same bytes."""
+        try:
+            found = self._store.stat(self._key)
+        except NotFound as error:
+            raise NotFound(f"{self._store.place(self._key)}: upload {self.token} is gone") from error
+        with self._store.open(self._key) as stream:
+            got, read_bytes = posix.crc64_of_region(stream.descriptor, 0, found.size_bytes)
+        if (got, read_bytes) != (crc64, self._size_bytes):
+            raise Conflict(f"{self._store.place(self._key)}: {read_bytes} other bytes are there already")
+        return found
+
+    @contextmanager
+    def _data(self, flags: int) -> Iterator[int]:
+        with self._store.directory((STAGING,), self._key) as staging, translated(self._store.place(self._key)):
+            descriptor = posix.open_file(staging, f"{self.token}.data", flags)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+
+class NasStream:
+    """The bytes of one file."""
+
+    def __init__(self, descriptor: int, place: str) -> None:
+        self.descriptor: Final = descriptor
+        self._place = place
+
+    def readinto(self, buffer: memoryview) -> int:
+        with translated(self._place):
+            return os.readv(self.descriptor, [buffer])
+
+    def __enter__(self) -> NasStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self.descriptor)
+
+
+def _parse_object_key(key: str) -> str:
+    if key.endswith("/") or key == STAGING or key.startswith(f"{STAGING}/"):
+        raise Invalid(f"key {key[:120]!r}: a directory needs no marker on NAS, and {STAGING} is syncd's own")
+    return parse_key(key)
+
+
+def _key_hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _stat(key: str, found: os.stat_result) -> Stat:
+    return Stat(key, found.st_size, None, datetime.fromtimestamp(found.st_mtime, UTC))

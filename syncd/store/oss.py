@@ -1,0 +1,399 @@
+"""A store in an Alibaba Cloud OSS bucket. The only file that imports oss2.
+
+The SDK signs and speaks HTTP; what is sent when, and what is believed, is decided here: multipart calls one by
+one, forbid-overwrite on Initiate and Complete, our own CRC against the server's for each part and for the whole.
+Parts go out as one buffer each; the SDK's own CRC (50 times slower) and redirects are off; it never retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from threading import Lock
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+import oss2
+import oss2.exceptions
+import requests
+import urllib3
+
+from syncd.artifact.digest import crc64 as crc64_of
+from syncd.artifact.digest import crc64_combine
+from syncd.artifact.parts import MIB, Part
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
+from syncd.secret import Secret
+from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
+from syncd.store.keys import parse_key, parse_prefix
+from syncd.store.oss_errors import Answer, translate
+
+_CRC: Final = "x-oss-hash-crc64ecma"
+_PAGE: Final = 1000  # the most OSS gives
+_FORBID: Final = {"x-oss-forbid-overwrite": "true"}
+_TRAITS: Final = Traits(
+    create_is_atomic=True,
+    stat_has_crc64=True,
+    needs_directory_markers=True,
+    part_min_bytes=100 << 10,
+    part_max_bytes=5 * 1024 * MIB,
+    parts_max=10_000,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A key pair, with the token that belongs to a temporary one."""
+
+    key_id: str
+    key_secret: Secret
+    token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OssSettings:
+    """One bucket, or a prefix of it. `credentials` is asked before each request, so that they may rotate."""
+
+    endpoint: str
+    bucket: str
+    region: str  # without `oss-`: part of the V4 signature
+    credentials: Callable[[], Credentials]
+    prefix: str = ""  # ends with '/' unless it is empty
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0  # between two reads, not for the whole
+    connections_max: int = 16  # should be as many as there are threads
+    path_style: bool = False  # an IP address as endpoint always is
+    proxy: str | None = None  # the environment's proxies and ~/.netrc are not looked at
+
+
+class OssStore:
+    """See `syncd.store.base.Store`."""
+
+    traits: Final = _TRAITS
+
+    def __init__(self, settings: OssSettings) -> None:
+        """Makes no request. Raises Invalid: the endpoint, bucket or prefix cannot be right."""
+        logging.getLogger("oss2").setLevel(logging.WARNING)  # below, it logs headers, and tokens are in them
+        self._settings = settings
+        self._prefix = parse_prefix(settings.prefix)
+        with _translated(f"oss://{settings.bucket}"):
+            self.bucket: Final = _Bucket(settings)
+
+    def __repr__(self) -> str:
+        return f"OssStore(oss://{self._settings.bucket}/{self._prefix} in {self._settings.region})"
+
+    def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
+        name, place, want = self._name(key), self.place(key), crc64_of(data)
+        try:
+            with _translated(place):
+                answer = self.bucket.put_object(name, data, headers=_FORBID if mode is PutMode.CREATE else None)
+                got = _crc64_in(answer.headers)
+        except Conflict as error:
+            return self.settled(key, len(data), want, error)
+        if got != want:
+            self.delete(key)
+            raise Corrupt(f"{place}: OSS stored crc64 {_hex(got)}, {_hex(want)} was sent; it is deleted again")
+        return Stat(key, len(data), got, _time_in(answer.headers, "date"))
+
+    def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> OssUpload:
+        name = self._name(key)
+        if resume is None:
+            with _translated(self.place(key)):
+                upload_id = str(self.bucket.init_multipart_upload(name, headers=_FORBID).upload_id)
+            return OssUpload(self, key, parts, upload_id)
+        if not resume or len(resume) > 128:
+            raise NotFound(f"{self.place(key)}: {resume[:80]!r} names no upload")
+        with _translated(self.place(key)):
+            listed = self.bucket.held_parts(name, resume)
+        return OssUpload(self, key, parts, resume, listed)
+
+    def open(self, key: str, offset_bytes: int = 0) -> OssStream:
+        name, place = self._name(key), self.place(key)
+        # Without this header OSS answers an offset past the end with the whole object.
+        headers = {"x-oss-range-behavior": "standard"}
+        try:
+            with _translated(place):
+                run = (offset_bytes, None) if offset_bytes else None
+                answer = self.bucket.get_object(name, byte_range=run, headers=headers)
+        except Invalid as error:
+            if _code_of(error) != "InvalidRange":
+                raise
+            return OssStream(None, place)
+        if offset_bytes and answer.status != 206:
+            answer.close()
+            raise Unavailable(f"{place}: {answer.status} to a range from {offset_bytes} on: the range was ignored")
+        return OssStream(answer.resp.response, place)
+
+    def stat(self, key: str) -> Stat:
+        name = self._name(key)
+        with _translated(self.place(key)):
+            headers = self.bucket.head_object(name).headers
+            return Stat(key, int(headers["content-length"]), _crc64_in(headers), _time_in(headers, "last-modified"))
+
+    def list(self, prefix: str) -> Iterator[Stat]:
+        name, token = self._prefix + parse_prefix(prefix), ""
+        while True:
+            with _translated(self.place(prefix)):
+                page = self.bucket.list_objects_v2(name, continuation_token=token, max_keys=_PAGE)
+                found = [
+                    Stat(o.key.removeprefix(self._prefix), int(o.size), None, _at(o.last_modified))
+                    for o in page.object_list
+                ]
+            yield from found
+            token = page.next_continuation_token
+            if not page.is_truncated:
+                return
+
+    def pending(self, prefix: str) -> Iterator[PendingUpload]:
+        name, key_marker, id_marker = self._prefix + parse_prefix(prefix), "", ""
+        while True:
+            with _translated(self.place(prefix)):
+                page = self.bucket.list_multipart_uploads(
+                    name, key_marker=key_marker, upload_id_marker=id_marker, max_uploads=_PAGE
+                )
+                found = [
+                    PendingUpload(u.key.removeprefix(self._prefix), str(u.upload_id), _at(u.initiation_date))
+                    for u in page.upload_list
+                ]
+            yield from found
+            key_marker, id_marker = page.next_key_marker, page.next_upload_id_marker
+            if not page.is_truncated:
+                return
+
+    def delete(self, key: str) -> None:
+        name = self._name(key)
+        with contextlib.suppress(NotFound), _translated(self.place(key)):
+            self.bucket.delete_object(name)
+
+    def place(self, key: str) -> str:
+        """The name of an object in messages."""
+        return f"oss://{self._settings.bucket}/{self._prefix}{key}"
+
+    def settled(self, key: str, size_bytes: int, crc64: int, why: Exception) -> Stat:
+        """What is at the key, if it is what we wanted there.
+
+        Raises:
+            Conflict: Something else is there. `why` is the cause.
+            NotFound: Nothing is there.
+        """
+        found = self.stat(key)
+        if (found.size_bytes, found.crc64) != (size_bytes, crc64):
+            raise Conflict(
+                f"{self.place(key)}: {found.size_bytes} bytes with crc64 {_hex(found.crc64)} are there, "
+                f"{size_bytes} with {_hex(crc64)} were to be"
+            ) from why
+        return found
+
+    def _name(self, key: str) -> str:
+        return self._prefix + parse_key(key, room_bytes=len(self._prefix.encode()))
+
+
+class OssUpload:
+    """See `syncd.store.base.Upload`. `token` is OSS's upload id."""
+
+    def __init__(
+        self, store: OssStore, key: str, parts: tuple[Part, ...], token: str, held: dict[int, _Held] | None = None
+    ) -> None:
+        self.token: Final = token
+        self._store = store
+        self._key = key
+        self._name = store._name(key)  # noqa: SLF001 - one adapter in two classes
+        self._parts = parts
+        self._held = held or {}
+        self._lock = Lock()
+
+    def has(self, part: Part, crc64: int) -> bool:
+        with self._lock:
+            held = self._held.get(part.number)
+        return held is not None and (held.size_bytes, held.crc64) == (part.size_bytes, crc64)
+
+    def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
+        place = f"{self._place} part {part.number}"
+        with _translated(place):
+            answer = self._store.bucket.upload_part(self._name, self.token, part.number, data)
+            held = _Held(answer.etag, len(data), _crc64_in(answer.headers))
+        if held.crc64 is None or (held.size_bytes, held.crc64) != (part.size_bytes, crc64):
+            raise Corrupt(
+                f"{place}: OSS holds {held.size_bytes} bytes with crc64 {_hex(held.crc64)}, "
+                f"{part.size_bytes} with {_hex(crc64)} were announced"
+            )
+        with self._lock:
+            self._held[part.number] = held
+        return Receipt(held.size_bytes, held.crc64)
+
+    def complete(self, crc64: int) -> Stat:
+        size_bytes = sum(part.size_bytes for part in self._parts)
+        try:
+            parts = self._proven_parts(crc64)
+            with _translated(self._place):
+                answer = self._store.bucket.complete_multipart_upload(self._name, self.token, parts, headers=_FORBID)
+                got = _crc64_in(answer.headers)
+        except (Conflict, NotFound) as error:
+            return self._settle(size_bytes, crc64, error)
+        except Unavailable as error:
+            try:
+                return self._settle(size_bytes, crc64, error)
+            except NotFound:
+                raise error from error.__cause__  # not completed: asking again is harmless
+        if got != crc64:
+            self._store.delete(self._key)
+            raise Corrupt(
+                f"{self._place}: OSS says crc64 {_hex(got)} of the whole, {_hex(crc64)} is wanted; it is deleted again"
+            )
+        return Stat(self._key, size_bytes, got, _time_in(answer.headers, "date"))
+
+    def abort(self) -> None:
+        with contextlib.suppress(NotFound), _translated(self._place):
+            self._store.bucket.abort_multipart_upload(self._name, self.token)
+
+    @property
+    def _place(self) -> str:
+        return self._store.place(self._key)
+
+    def _proven_parts(self, crc64: int) -> list[Any]:
+        """The parts to name in Complete, after their CRCs, put together, have given that of the whole."""
+        with self._lock:
+            held = dict(self._held)
+        if any(part.number not in held for part in self._parts):
+            with _translated(self._place):
+                held = self._store.bucket.held_parts(self._name, self.token) | held
+        combined = 0
+        for part in self._parts:
+            there = held.get(part.number)
+            if there is None or there.crc64 is None or there.size_bytes != part.size_bytes:
+                raise Corrupt(f"{self._place}: part {part.number} of {len(self._parts)} is missing")
+            combined = crc64_combine(combined, there.crc64, there.size_bytes)
+        if combined != crc64:
+            raise Corrupt(f"{self._place}: the parts make crc64 {_hex(combined)}, {_hex(crc64)} is wanted")
+        return [oss2.models.PartInfo(part.number, held[part.number].etag) for part in self._parts]
+
+    def _settle(self, size_bytes: int, crc64: int, why: Exception) -> Stat:
+        """Complete did not say yes: the object itself says whether it was carried out, by us or by another."""
+        try:
+            found = self._store.settled(self._key, size_bytes, crc64, why)
+        except NotFound as error:
+            raise NotFound(f"{self._place}: upload {self.token} is gone and nothing is at the key") from error
+        self.abort()
+        return found
+
+
+class OssStream:
+    """The bytes of one object as they come."""
+
+    def __init__(self, response: requests.Response | None, place: str) -> None:
+        self._response = response
+        self._place = place
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self._response is None:
+            return 0
+        with _translated(self._place):
+            piece: bytes = self._response.raw.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def __enter__(self) -> OssStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._response is not None:
+            self._response.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:  # one part as OSS has it
+    etag: str
+    size_bytes: int
+    crc64: int | None
+
+
+class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
+    """oss2's bucket, with what its parser drops."""
+
+    def __init__(self, settings: OssSettings) -> None:
+        session = oss2.Session(pool_size=settings.connections_max)
+        session.session.trust_env = False
+        session.session.max_redirects = 0  # a redirected body is read from a buffer that may be in use again
+        super().__init__(
+            oss2.ProviderAuthV4(_Provider(settings.credentials)),
+            settings.endpoint,
+            settings.bucket,
+            session=session,
+            connect_timeout=(settings.connect_timeout_s, settings.read_timeout_s),
+            enable_crc=False,
+            region=settings.region,
+            is_path_style=settings.path_style,
+            proxies={"http": settings.proxy, "https": settings.proxy} if settings.proxy else None,
+        )
+
+    def held_parts(self, name: str, upload_id: str) -> dict[int, _Held]:
+        """All parts of an upload with their CRCs, which `list_parts` leaves out."""
+        held: dict[int, _Held] = {}
+        marker = "0"
+        while True:
+            params = {"uploadId": upload_id, "part-number-marker": marker, "max-parts": str(_PAGE)}
+            body = self._do("GET", self.bucket_name, name, params=params).read()
+            root = ET.fromstring(body)  # noqa: S314 - oss2 reads every other answer of this server with it
+            for node in root.findall("Part"):
+                crc64 = node.findtext("HashCrc64ecma")
+                held[int(node.findtext("PartNumber", ""))] = _Held(
+                    node.findtext("ETag", "").strip('"'), int(node.findtext("Size", "")), int(crc64) if crc64 else None
+                )
+            if root.findtext("IsTruncated") != "true":
+                return held
+            marker = root.findtext("NextPartNumberMarker", "")
+
+
+class _Provider:
+    """Our credentials in the shape oss2 asks for."""
+
+    def __init__(self, credentials: Callable[[], Credentials]) -> None:
+        self._credentials = credentials
+
+    def get_credentials(self) -> Any:
+        now = self._credentials()
+        token = now.token.reveal() if now.token else ""
+        return oss2.credentials.Credentials(now.key_id, now.key_secret.reveal(), token)
+
+
+@contextmanager
+def _translated(where: str) -> Iterator[None]:
+    """Whatever oss2 and what is below it raise becomes one of ours, and stays in `__cause__`.
+
+    Bodies are read by requests and urllib3, whose errors oss2 lets through; its parsers raise RuntimeError and
+    whatever a malformed answer makes of `int` and `find`.
+    """
+    try:
+        yield
+    except oss2.exceptions.OssError as error:
+        message = error.message or str(error.body)
+        raise translate(Answer(error.status, str(error.code), message, error.headers or {}), where) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:  # requests' errors are OSErrors
+        raise Unavailable(f"{where}: the connection broke: {error}") from error
+    except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unavailable(f"{where}: the answer cannot be read: {error!r}") from error
+
+
+def _code_of(error: Exception) -> str:
+    return str(getattr(error.__cause__, "code", ""))
+
+
+def _crc64_in(headers: Any) -> int | None:
+    text = headers.get(_CRC)
+    return None if text is None else int(text)
+
+
+def _hex(crc64: int | None) -> str:
+    return "none" if crc64 is None else f"{crc64:016x}"
+
+
+def _time_in(headers: Any, name: str) -> datetime:
+    return parsedate_to_datetime(headers[name])
+
+
+def _at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,38 @@
+"""A region served by a process of its own: prints its port and serves until it is killed."""
+
+import sys
+import threading
+from pathlib import Path
+
+from syncd.localcloud.account import Account, Credential
+from syncd.localcloud.counters import Counters
+from syncd.localcloud.faults import FaultScript
+from syncd.localcloud.fc import FcRegion, Settings
+from syncd.localcloud.http import HttpServer
+
+from tests.emulators.fc.calls import ACCOUNT, KEY, REGION, SECRET, Buckets
+
+
+def main() -> None:
+    root = Path(sys.argv[1])
+    region = FcRegion(
+        region=REGION,
+        account_id=ACCOUNT,
+        root=root,
+        credentials=Account(ACCOUNT, (Credential(KEY, SECRET),)),
+        oss=Buckets(root / "buckets"),
+        nas_root=root / "nas",
+        faults=FaultScript(),
+        counters=Counters(),
+        settings=Settings(create_s=0, update_s=0),
+    )
+    region.start()
+    server = HttpServer(region.handle)
+    server.start()
+    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.flush()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Journals for tests: one in memory, and one in a file, which outlives a killed process."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from threading import Lock
+
+from syncd.artifact.names import FilePath
+
+
+class MemoryJournal:
+    """See `syncd.target.base.Journal`."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, str] = {}
+        self.crcs: dict[str, int] = {}
+        self.lock = Lock()
+
+    def find(self, path: FilePath) -> str | None:
+        with self.lock:
+            return self.tokens.get(path)
+
+    def opened(self, path: FilePath, token: str) -> None:
+        with self.lock:
+            self.tokens[path] = token
+            self.changed("opened", path, token)
+
+    def closed(self, path: FilePath) -> None:
+        with self.lock:
+            self.tokens.pop(path, None)
+            self.changed("closed", path, "")
+
+    def proven(self, path: FilePath, crc64: int) -> None:
+        with self.lock:
+            self.crcs[path] = crc64
+            self.changed("proven", path, str(crc64))
+
+    def crc64(self, path: FilePath) -> int | None:
+        with self.lock:
+            return self.crcs.get(path)
+
+    def changed(self, verb: str, path: str, value: str) -> None:
+        """Called with the lock held, after each change."""
+
+
+class FileJournal(MemoryJournal):
+    """Appends a line for each change, and reads them again when it is made."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        for line in file.read_text().splitlines() if file.exists() else ():
+            verb, path, value = json.loads(line)
+            if verb == "opened":
+                self.tokens[path] = value
+            elif verb == "closed":
+                self.tokens.pop(path, None)
+            else:
+                self.crcs[path] = int(value)
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def changed(self, verb: str, path: str, value: str) -> None:
+        os.write(self._descriptor, json.dumps([verb, path, value]).encode() + b"\n")
