@@ -31,7 +31,7 @@ from syncd.secret import Secret
 from syncd.state.state import State
 from syncd.store.base import Store
 from syncd.store.nas import NasSettings, NasStore
-from syncd.store.oss import OssSettings, OssStore
+from syncd.store.oss import Credentials, OssSettings, OssStore
 from syncd.target.base import Target
 from syncd.target.tree import TreeTarget
 from syncd.transfer import TransferSettings
@@ -134,10 +134,9 @@ def _store(config: Config, settings: TargetSettings) -> Store:
             region=settings.region,
             bucket=settings.bucket,
             prefix=settings.prefix,
-            access_key_id=key.access_key_id,
-            access_key_secret=key.access_key_secret,
-            security_token=key.security_token,
-            timeout_s=settings.timeout_s,
+            credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
+            read_timeout_s=settings.timeout_s,
+            connections_max=max(16, config.transfer.parts_in_flight),
         )
     )
 

@@ -66,6 +66,7 @@ def _placements() -> None:
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("phase", sa.Text(), server_default="wanted", nullable=False),
         sa.Column("bytes_sent", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("progress", sa.JSON(), server_default="{}", nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         _one_of("phase", "wanted copying sealed withdrawn", "ck_placements_phase"),
@@ -199,6 +200,14 @@ def _live() -> None:
 
 
 def _holds_and_events() -> None:
+    op.create_table(
+        "processes",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", name="pk_processes"),
+    )
     op.create_table(
         "holds",
         sa.Column("model", sa.Text(), nullable=False),

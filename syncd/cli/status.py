@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -110,7 +111,7 @@ def _stalled(conn: Connection, model: str) -> list[dict[str, object]]:
     return [row | {"since": latest.updated_at, "reason": latest.reason, "hint": hint}]
 
 
-def _text(console: Console, found: dict[str, object]) -> None:
+def _text(console: Console, found: Mapping[str, object]) -> None:
     daemon = found["daemon"]
     console.print(f"daemon: {daemon['owner']}" if isinstance(daemon, dict) else "daemon: none is running", markup=False)
     rows = _rows(found["live"])

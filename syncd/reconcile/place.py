@@ -29,27 +29,13 @@ def resolve(job: Job) -> None:
     rooms, release = job.rooms, job.release
     registry = rooms.registries[release.registry]
     revision, manifest = catalog(registry, parse_model(release.model), release.ref, job.stop)
-    try:
-        with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-            now = rooms.state.now(conn)
-            version = versions.record(conn, manifest, release.registry, revision.pin, now)
-            releases.pin(conn, release, version.id, now)
-            steps.done(
-                conn, job.step.id, job.step.attempt, now, {"digest": manifest.digest.hex, "bytes": manifest.size_bytes}
-            )
-    except Corrupt as changed:
-        quarantine(job, manifest, changed)
-        raise
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = rooms.state.now(conn)
+        version = versions.record(conn, manifest, release.registry, revision.pin, now)
+        releases.pin(conn, release, version.id, now)
+        detail = {"digest": manifest.digest.hex, "bytes": manifest.size_bytes}
+        steps.done(conn, job.step.id, job.step.attempt, now, detail)
     log.info("version pinned", digest=manifest.digest.hex, bytes=manifest.size_bytes, files=len(manifest.entries))
-
-
-def quarantine(job: Job, manifest: Manifest, changed: Corrupt) -> None:
-    """Remember, in a transaction of its own, that a published version shows other bytes at its source."""
-    with job.rooms.state.write() as conn:
-        known = versions.find(conn, manifest.model, manifest.version)
-        if known is not None:
-            versions.quarantine(conn, known, changed.message, job.rooms.state.now(conn))
-    log.error("version quarantined", error=changed.message)
 
 
 def place(job: Job) -> None:
@@ -103,7 +89,7 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
         with rooms.state.write() as conn:
             now = rooms.state.now(conn)
             for name, seen in progress.snapshot().items():
-                placements.note_progress(conn, version.id, name, seen, now)
+                placements.note_progress(conn, version.id, name, seen.bytes_sent, seen.document(), now)
 
     job.on_beat.append(tell)
     started = time.monotonic()

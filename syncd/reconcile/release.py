@@ -15,7 +15,7 @@ from syncd.reconcile.run import Job
 from syncd.runtime.base import Change, Probe, Runtime
 from syncd.state import events, flips, live, releases, steps, versions
 from syncd.state.advance import advance
-from syncd.state.records import Flip
+from syncd.state.records import Flip, FunctionVersion
 
 log = structlog.get_logger("syncd.release")
 
@@ -28,7 +28,8 @@ def stage(job: Job) -> None:
     with rooms.state.read() as conn:
         recorded = live.get(conn, binding.name)
         bound = {model.model for model in binding.models}
-        served = {model: version for model, version in recorded.models.items() if model in bound}
+        models = recorded.models if recorded else {}
+        served = {model: version for model, version in models.items() if model in bound}
         serves = {**served, release.model: release.version_id or ""}
         change = change_for(binding, rooms.fleet.places, _servings(job, serves))
         known = [v.function_version for v in live.function_versions(conn, binding.name) if dict(v.models) == serves]
@@ -42,14 +43,21 @@ def stage(job: Job) -> None:
     )
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
-        if pointed.function_version != recorded.function_version:
-            detail = {"alias": pointed.function_version, "record": recorded.function_version}
+        if recorded and pointed.function_version != recorded.function_version:
+            detail: dict[str, object] = {"alias": pointed.function_version, "record": recorded.function_version}
             events.append(conn, "binding.drifted", now=now, release_id=release.id, subject=binding.name, detail=detail)
-        live.note_function_version(
-            conn, binding.name, staged.function_version, serves, _digest(change), release.id, now
-        )
+        carried = FunctionVersion(binding.name, staged.function_version, serves, _digest(change), release.id, now)
+        live.note_function_version(conn, carried)
         flip = flips.get(conn, release.id, binding.name)
-        flips.note_staged(conn, flip, staged.function_version, pointed.function_version, served, serves, now)
+        flip = flips.note_staged(
+            conn,
+            flip,
+            to_version=staged.function_version,
+            from_version=pointed.function_version,
+            served=served,
+            serves=serves,
+            now=now,
+        )
         advance(conn, flip, FlipPhase.STAGED, now=now, step=job.step)
         detail = {"function_version": staged.function_version, "reused": staged.reused}
         steps.done(conn, job.step.id, job.step.attempt, now, detail)

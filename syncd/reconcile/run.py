@@ -69,9 +69,9 @@ def run_step(rooms: Rooms, bodies: Mapping[StepKind, Body], step_id: str, attemp
     with structlog.contextvars.bound_contextvars(**job.describe()):
         try:
             with _kept(job):
-                error = _attempted(job, bodies[step.kind])
-            if error is not None:
-                _record_failure(job, error)
+                failure = _attempted(job, bodies[step.kind])
+            if failure is not None:
+                _record_failure(job, failure)
         except Fenced:
             log.info("step superseded by a newer attempt")
         except SyncdError as lost:

@@ -47,7 +47,7 @@ def _once(rooms: Rooms, release_id: str) -> bool:
         decision = decide(_view(rooms, conn, release, all_steps))
         changed = _apply(rooms, conn, release, decision, all_steps)
         if decision.stop:
-            cancelled = steps.cancel_open(conn, release_id, rooms.state.now(conn))
+            cancelled = steps.wind_down(conn, release_id, rooms.state.now(conn))
         elif not rooms.draining.is_set():
             _hand_over_due(rooms, conn, release, steps.of_release(conn, release_id))
     for step in cancelled:

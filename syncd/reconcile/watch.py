@@ -72,13 +72,9 @@ def _same_bytes(rooms: Rooms, registry: Registry, candidates: list[Candidate]) -
         if registry.resolve(candidate.model, candidate.version).pin == version.pin:
             continue
         revision, manifest = catalog(registry, candidate.model, candidate.version, threading.Event())
-        with rooms.state.write() as conn:
-            now = rooms.state.now(conn)
-            if manifest.digest == version.digest:
-                versions.repin(conn, version, revision.pin)
-                continue
-            changed = Corrupt(
-                f"{manifest} was published as {version.digest.hex} and shows {manifest.digest.hex} at its source"
-            )
-            versions.quarantine(conn, version, changed.message, now)
-        log.error("version quarantined", model=version.model, version=version.name, error=changed.message)
+        try:
+            with rooms.state.write() as conn:
+                versions.record(conn, manifest, version.registry, revision.pin, rooms.state.now(conn))
+                versions.repin(conn, version, revision.pin)  # the same bytes, newly written
+        except Corrupt as changed:
+            log.error("version quarantined", model=version.model, version=version.name, error=changed.message)

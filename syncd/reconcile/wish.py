@@ -60,7 +60,7 @@ def publish(wisher: Wisher, model: str, version: str) -> Release:
             conn,
             model=name,
             ref=ref,
-            registry=registry,
+            registry=wisher.fleet.registry_of(name),
             requested_by=wisher.who,
             rollback=False,
             version_id=None,
@@ -140,12 +140,7 @@ def refuse_unserved(fleet: Fleet, model: str) -> None:
 
 
 def _hold(conn: Connection, model: ModelName, who: str, why: str, state: State) -> Hold:
-    found = holds.find(conn, model)
-    if found is None:
-        holds.put(conn, model, who, why, state.now(conn))
-        found = holds.find(conn, model)
-    assert found is not None
-    return found
+    return holds.find(conn, model) or holds.put(conn, model, who, why, state.now(conn))
 
 
 def _undo(conn: Connection, release: Release, reason: str, state: State) -> Release:

@@ -109,6 +109,15 @@ class Runtime(Protocol):
         """
         ...
 
+    def ask(self, function: str, qualifier: str, body: bytes, timeout_s: float) -> bytes:
+        """Invoke through an alias or a version, and return the answer.
+
+        Raises:
+            Failed: The function answered with an error.
+            Unavailable: The call could not be made, or its answer broke off.
+        """
+        ...
+
     def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
         """Point `alias` wholly at `to`, if it points at `expect` (None: does not exist) or at `to` already.
 

@@ -97,7 +97,7 @@ class FcRuntime:
         if now.function_version != function_version or now.weights:
             self.flip(function, candidate, function_version, now.function_version)
         started = time.monotonic()
-        answer = self._invoke(function, candidate, probe)
+        answer = self.ask(function, candidate, probe.body, probe.timeout_s)
         for digest in probe.digests:
             if digest.hex.encode() not in answer:
                 shown = answer[:200].decode("utf-8", "replace")
@@ -106,6 +106,25 @@ class FcRuntime:
                     hint="the function must answer with the manifest digest of what it loaded",
                 )
         return ProbeReport(answer, time.monotonic() - started)
+
+    def ask(self, function: str, qualifier: str, body: bytes, timeout_s: float) -> bytes:
+        request = fc.InvokeFunctionRequest(qualifier=qualifier, body=BytesIO(body))
+        headers = fc.InvokeFunctionHeaders(x_fc_invocation_type="Sync", x_fc_log_type="None")
+        result = self._call(
+            "InvokeFunction",
+            f"{function}:{qualifier}",
+            lambda o: self._client.invoke_function_with_options(function, request, headers, o),
+            read_timeout_s=timeout_s,
+        )
+        try:
+            answer: bytes = result.body.read(_ANSWER_MAX_BYTES)
+        except RequestException as broken:
+            raise Unavailable(f"InvokeFunction {function}:{qualifier}: the answer broke off: {broken}") from broken
+        error_type = result.headers.get("x-fc-error-type")
+        if error_type:
+            shown = answer[:400].decode("utf-8", "replace")
+            raise Failed(f"{function}:{qualifier} failed with {error_type}: {shown}")
+        return answer
 
     def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
         now = self.read(function, alias)
@@ -266,25 +285,6 @@ class FcRuntime:
                 self._call("CreateAlias", what, lambda o: self._client.create_alias_with_options(function, new, {}, o))
             except Conflict as conflict:  # it came into being meanwhile: by a lost answer of ours, or by hand
                 raise OutcomeUnknown(conflict.message) from conflict
-
-    def _invoke(self, function: str, qualifier: str, probe: Probe) -> bytes:
-        request = fc.InvokeFunctionRequest(qualifier=qualifier, body=BytesIO(probe.body))
-        headers = fc.InvokeFunctionHeaders(x_fc_invocation_type="Sync", x_fc_log_type="None")
-        result = self._call(
-            "InvokeFunction",
-            f"{function}:{qualifier}",
-            lambda o: self._client.invoke_function_with_options(function, request, headers, o),
-            read_timeout_s=probe.timeout_s,
-        )
-        try:
-            answer: bytes = result.body.read(_ANSWER_MAX_BYTES)
-        except RequestException as broken:
-            raise Unavailable(f"InvokeFunction {function}:{qualifier}: the answer broke off: {broken}") from broken
-        error_type = result.headers.get("x-fc-error-type")
-        if error_type:
-            shown = answer[:400].decode("utf-8", "replace")
-            raise Failed(f"{function}:{qualifier} failed with {error_type}: {shown}")
-        return answer
 
     def _call(
         self, operation: str, what: str, send: Callable[[RuntimeOptions], T], *, read_timeout_s: float | None = None

@@ -173,9 +173,7 @@ def wind_down(conn: sa.Connection, release_id: str, now: datetime) -> list[Step]
     idle = steps.c.state.in_((StepState.WAITING, StepState.QUEUED))
     over = sa.and_(steps.c.state == StepState.RUNNING, steps.c.lease_until <= now)
     query = sa.update(steps).where(mine, sa.or_(idle, over)).returning(*steps.c)
-    cancelled = every(
-        conn, Step, query.values(state=StepState.CANCELLED, ended_at=now, owner="", lease_until=None)
-    )
+    cancelled = every(conn, Step, query.values(state=StepState.CANCELLED, ended_at=now, owner="", lease_until=None))
     for step in cancelled:
         _tell(conn, "step.cancelled", step, now, {})
     conn.execute(sa.update(steps).where(mine, steps.c.state == StepState.RUNNING).values(stop_wanted=True))

@@ -77,9 +77,7 @@ def verify(call: SignedCall, keys: Keys, now_s: float) -> str:
         raise FcError(403, "SignatureNotMatch", "x-acs-content-sha256 is not the digest of the body")
     expected = signature(call, names, key.access_key_secret)
     if not hmac.compare_digest(expected, found["signature"].lower()):
-        raise FcError(
-            403, "SignatureNotMatch", "the request signature does not match the one calculated here"
-        )
+        raise FcError(403, "SignatureNotMatch", "the request signature does not match the one calculated here")
     return found["key"]
 
 

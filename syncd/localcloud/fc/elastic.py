@@ -30,9 +30,7 @@ def get(kind: str) -> Operation:
     def operation(service: Service, call: Call) -> Reply:
         record, qualifier = service.shelf.get(call.function), _checked(service, call)
         if qualifier not in _kept(record, kind):
-            raise FcError(
-                404, f"{kind.title()}ConfigNotFound", f"no {kind} config for {call.function}/{qualifier}"
-            )
+            raise FcError(404, f"{kind.title()}ConfigNotFound", f"no {kind} config for {call.function}/{qualifier}")
         return Reply(document=_view(kind, service, record, qualifier, call.now_s))
 
     return operation

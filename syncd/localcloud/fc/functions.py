@@ -80,12 +80,8 @@ def list_functions(service: Service, call: Call) -> Reply:
         and query.get("runtime", "") in {"", record.latest.config["runtime"]}
     ]
     page, token = paged(call, [(record.name, record) for record in found])
-    views = [
-        function_view(record.settled(call.now_s), service.arn(record.name), call.now_s) for record in page
-    ]
-    return Reply(
-        document={"functions": [{k: v[k] for k in _LISTED if k in v} for v in views], "nextToken": token}
-    )
+    views = [function_view(record.settled(call.now_s), service.arn(record.name), call.now_s) for record in page]
+    return Reply(document={"functions": [{k: v[k] for k in _LISTED if k in v} for v in views], "nextToken": token})
 
 
 def get_function_code(service: Service, call: Call) -> Reply:
@@ -116,9 +112,7 @@ def enable_invocation(service: Service, call: Call) -> Reply:
 def tag_resources(service: Service, call: Call) -> Reply:
     request = call.document()
     added = rules.tags_of(request.get("Tag"))
-    for name in _named(
-        service, request.get("ResourceType"), [str(arn) for arn in request.get("ResourceId") or []]
-    ):
+    for name in _named(service, request.get("ResourceType"), [str(arn) for arn in request.get("ResourceId") or []]):
         service.shelf.change(name, _retagged(lambda tags: {**tags, **added}))
     return Reply(document={"RequestId": call.request_id})
 
@@ -135,11 +129,7 @@ def untag_resources(service: Service, call: Call) -> Reply:
 
 def list_tag_resources(service: Service, call: Call) -> Reply:
     wanted = _words(call, "ResourceId")
-    names = (
-        _named(service, call.query.get("ResourceType"), wanted)
-        if wanted
-        else [r.name for r in service.shelf.all()]
-    )
+    names = _named(service, call.query.get("ResourceType"), wanted) if wanted else [r.name for r in service.shelf.all()]
     rows: list[Json] = [
         {"ResourceId": service.arn(name), "ResourceType": "function", "TagKey": key, "TagValue": value}
         for name in names

@@ -36,9 +36,7 @@ def invoke_function(service: Service, call: Call) -> Reply:
     _check_image(service, call.function, resolved)
     if kind == "Sync":
         return _run(service, call, resolved)
-    thread = threading.Thread(
-        target=_run_until_well, args=(service, call, resolved), name="fc-async", daemon=True
-    )
+    thread = threading.Thread(target=_run_until_well, args=(service, call, resolved), name="fc-async", daemon=True)
     service.background.add(thread)
     thread.start()
     task_id = call.header("x-fc-async-task-id") or call.request_id
@@ -72,9 +70,7 @@ def _post(service: Service, call: Call, instance: Instance) -> Reply:
     began = time.monotonic()
     error_type, body = "", b""
     try:
-        answered = instance.process.post(
-            "/invoke", _told(service, call, instance), call.body, config["timeout"]
-        )
+        answered = instance.process.post("/invoke", _told(service, call, instance), call.body, config["timeout"])
         body = answered.body
         if not 200 <= answered.status < 300:
             error_type = "UnhandledInvocationError"

@@ -52,8 +52,7 @@ def _mount_oss(point: Json, root: Path, region: str, oss: ObjectMounts) -> None:
         oss.materialize(bucket, f"{prefix}/" if prefix else "", place)
     except LookupError as cause:
         raise not_started(
-            f"failed to mount oss://{bucket}/{prefix}: "
-            f"bucket not found or bucket path does not exist ({cause})"
+            f"failed to mount oss://{bucket}/{prefix}: bucket not found or bucket path does not exist ({cause})"
         ) from cause
 
 

@@ -50,9 +50,7 @@ class Spawner:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fc-spawner")
 
-    def start(
-        self, argv: Sequence[str], env: Mapping[str, str], root: Path, log: Path
-    ) -> subprocess.Popen[bytes]:
+    def start(self, argv: Sequence[str], env: Mapping[str, str], root: Path, log: Path) -> subprocess.Popen[bytes]:
         """Start the program in `root`, output appended to `log`. Raises FcError once the server stops."""
         try:
             return self._thread.submit(self._popen, argv, env, root, log).result()
@@ -85,9 +83,7 @@ class FunctionProcess:
     listen on (FC_CUSTOM_LISTEN_PORT) and the directory its mounts are in as if it were `/` (LOCALCLOUD_ROOT).
     """
 
-    def __init__(
-        self, spawner: Spawner, argv: Sequence[str], variables: Mapping[str, str], place: Place
-    ) -> None:
+    def __init__(self, spawner: Spawner, argv: Sequence[str], variables: Mapping[str, str], place: Place) -> None:
         self.created_s = time.time()
         self._place = place
         self._port = _free_port()
@@ -110,15 +106,11 @@ class FunctionProcess:
         while not (self._healthy(health_path) if health_path else _accepts(self._port)):
             code = self._process.poll()
             if code == 127:
-                raise FcError(
-                    412, "CAFileNotFound", f"function program can not be started: {self.log_tail()}"
-                )
+                raise FcError(412, "CAFileNotFound", f"function program can not be started: {self.log_tail()}")
             if code is not None:
                 raise FcError(412, "CAExited", f"function process exited with code {code}: {self.log_tail()}")
             if time.monotonic() > deadline:
-                raise not_started(
-                    f"Function instance health check failed on port {self._port} in {limit_s:g} seconds"
-                )
+                raise not_started(f"Function instance health check failed on port {self._port} in {limit_s:g} seconds")
             time.sleep(_POLL_S)
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answered:

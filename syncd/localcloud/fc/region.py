@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from syncd.localcloud.counters import Call as Counted
 from syncd.localcloud.counters import Counters
 from syncd.localcloud.faults import Answer, FaultRule, FaultScript, State, run_with_faults
-from syncd.localcloud.fc import routes
+from syncd.localcloud.fc import functions, routes
 from syncd.localcloud.fc.acs3 import Keys, SignedCall, verify
 from syncd.localcloud.fc.errors import FcError
 from syncd.localcloud.fc.images import ImageTable
@@ -93,13 +94,24 @@ class FcRegion:
         """Delete a tag from the image repository."""
         self._started().images.remove(name)
 
+    def have_function(self, document: Mapping[str, Any]) -> None:
+        """Create a function from CreateFunction's body, without HTTP; one of its name that is there stays as it is.
+
+        Raises:
+            FcError: It is not as it may be.
+        """
+        service = self._started()
+        if any(record.name == document.get("functionName") for record in service.shelf.all()):
+            return
+        body = json.dumps(dict(document)).encode()
+        call = Call("", "", {}, lambda _name: "", body, _request_id(), self.clock())
+        functions.create_function(service, call)
+
     def handle(self, request: Request) -> Response:
         """Answer one request as the real service would, or as the fault script wants."""
         service, request_id = self._started(), _request_id()
         data = request.body.read(SYNC_BYTES_MAX + 1)
-        request.body = Body.of(
-            data
-        )  # it is needed to know what is being named, before any fault can touch it
+        request.body = Body.of(data)  # it is needed to know what is being named, before any fault can touch it
         try:
             route = routes.find(request.method, request.path)
         except FcError as error:
@@ -122,9 +134,7 @@ class FcRegion:
         self, service: Service, request: Request, route: Route, rules: list[FaultRule], request_id: str
     ) -> Response:
         body = request.body.read()
-        script = {
-            k: v for rule in rules if isinstance(rule.action, State) for k, v in rule.action.values.items()
-        }
+        script = {k: v for rule in rules if isinstance(rule.action, State) for k, v in rule.action.values.items()}
         try:
             now_s = self._verified(request, body)
             call = Call(

@@ -7,9 +7,7 @@ from syncd.localcloud.fc.service import Call, Reply, Service, paged
 
 def publish_version(service: Service, call: Call) -> Reply:
     description = str(call.document().get("description") or "")
-    record = service.shelf.change(
-        call.function, lambda r: rules.publish(r, description, call.now_s, service.settings)
-    )
+    record = service.shelf.change(call.function, lambda r: rules.publish(r, description, call.now_s, service.settings))
     return Reply(document=record.versions[str(record.next_version - 1)].view())
 
 
@@ -18,9 +16,7 @@ def list_versions(service: Service, call: Call) -> Reply:
     if direction not in {"BACKWARD", "FORWARD"}:
         raise invalid(f"direction is '{direction}', want BACKWARD or FORWARD")
     record = service.shelf.get(call.function)
-    ordered = sorted(
-        record.versions.values(), key=lambda v: int(v.version_id), reverse=direction == "BACKWARD"
-    )
+    ordered = sorted(record.versions.values(), key=lambda v: int(v.version_id), reverse=direction == "BACKWARD")
     page, token = paged(call, [(version.version_id, version) for version in ordered])
     return Reply(document={"versions": [v.view() for v in page], "nextToken": token, "direction": direction})
 
@@ -33,9 +29,7 @@ def delete_version(service: Service, call: Call) -> Reply:
 
 def create_alias(service: Service, call: Call) -> Reply:
     request = call.document()
-    record = service.shelf.change(
-        call.function, lambda r: rules.create_alias(r, request, call.now_s, service.settings)
-    )
+    record = service.shelf.change(call.function, lambda r: rules.create_alias(r, request, call.now_s, service.settings))
     return Reply(document=record.aliases[request["aliasName"]].view())
 
 

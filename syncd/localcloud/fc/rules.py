@@ -66,9 +66,7 @@ def with_image(record: FunctionRecord, image: str | None, now_s: float) -> Funct
 def regrouped(record: FunctionRecord, group: str) -> FunctionRecord:
     """In another resource group, which is no new configuration: nothing is made ready for it."""
     latest = replace(record.latest, config={**record.latest.config, "resourceGroupId": group})
-    return replace(
-        record, latest=latest, serving=latest if record.serving == record.latest else record.serving
-    )
+    return replace(record, latest=latest, serving=latest if record.serving == record.latest else record.serving)
 
 
 def publish(record: FunctionRecord, description: str, now_s: float, settings: Settings) -> FunctionRecord:
@@ -86,8 +84,7 @@ def publish(record: FunctionRecord, description: str, now_s: float, settings: Se
         raise FcError(
             settings.publish_unchanged_status,
             "VersionPublishError",
-            f"can not publish version for function '{record.name}', "
-            "detail: 'No changes were made since last publish'",
+            f"can not publish version for function '{record.name}', detail: 'No changes were made since last publish'",
         )
     version_id = str(record.next_version)
     version = FunctionVersion(version_id, description, now_s, record.latest, record.preparation)
@@ -115,9 +112,7 @@ def create_alias(record: FunctionRecord, request: Json, now_s: float, settings: 
     """
     name = str(request.get("aliasName") or "")
     if not _ALIAS_NAME.fullmatch(name) or name == LATEST:
-        raise invalid(
-            f"aliasName is '{name}', want a letter or _ and then up to 127 of [A-Za-z0-9_-], not LATEST"
-        )
+        raise invalid(f"aliasName is '{name}', want a letter or _ and then up to 127 of [A-Za-z0-9_-], not LATEST")
     if name in record.aliases:
         raise FcError(409, "AliasAlreadyExists", f"alias '{name}' of function '{record.name}' already exists")
     if not request.get("versionId"):
@@ -126,9 +121,7 @@ def create_alias(record: FunctionRecord, request: Json, now_s: float, settings: 
     return _put_alias(record, blank, request, now_s, settings)
 
 
-def update_alias(
-    record: FunctionRecord, name: str, request: Json, now_s: float, settings: Settings
-) -> FunctionRecord:
+def update_alias(record: FunctionRecord, name: str, request: Json, now_s: float, settings: Settings) -> FunctionRecord:
     """With the alias as asked; what is omitted stays. A new version's instances are yet to be made."""
     before = record.alias(name)
     after = _put_alias(record, before, request, now_s, settings)
@@ -212,9 +205,7 @@ def tags_of(given: object) -> Mapping[str, str]:
 
 def target_of(kind: str, config: Json) -> int:
     """How many instances a provision or scaling configuration asks for."""
-    return (
-        _target(config, "minInstances") if kind == "scaling" else _target(config, "defaultTarget", "target")
-    )
+    return _target(config, "minInstances") if kind == "scaling" else _target(config, "defaultTarget", "target")
 
 
 def _latest(record: FunctionRecord, now_s: float) -> Resolved:
@@ -222,15 +213,11 @@ def _latest(record: FunctionRecord, now_s: float) -> Resolved:
         raise not_started(f"function '{record.name}' is Failed: {record.ruined}")
     if record.serving is None:
         state = "Pending" if record.preparation.status(now_s) == "InProgress" else "Failed"
-        raise not_started(
-            f"function '{record.name}' is {state}: {record.preparation.reason or 'Function creating'}"
-        )
+        raise not_started(f"function '{record.name}' is {state}: {record.preparation.reason or 'Function creating'}")
     return Resolved(LATEST, record.serving)
 
 
-def _put_alias(
-    record: FunctionRecord, alias: Alias, request: Json, now_s: float, settings: Settings
-) -> FunctionRecord:
+def _put_alias(record: FunctionRecord, alias: Alias, request: Json, now_s: float, settings: Settings) -> FunctionRecord:
     version_id = request.get("versionId")
     weights = request.get("additionalVersionWeight")
     description = request.get("description")

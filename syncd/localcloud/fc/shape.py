@@ -87,9 +87,7 @@ def created(request: Json, *, nas_needs_vpc: bool = True) -> tuple[str, Json]:
     """
     name = request.get("functionName")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise invalid(
-            f"functionName is '{name}': want 1 to 64 of [A-Za-z0-9_-], not starting with a digit or '-'"
-        )
+        raise invalid(f"functionName is '{name}': want 1 to 64 of [A-Za-z0-9_-], not starting with a digit or '-'")
     if not request.get("handler"):
         raise invalid("Handler is required but not provided")
     if not request.get("runtime"):
@@ -207,9 +205,7 @@ def _check_runtime(config: Json) -> None:
             raise invalid("Either ossBucketName/ossObjectName or zipFile must be set")
         return
     if "code" in config:
-        raise invalid(
-            "Either ossBucketName/ossObjectName or zipFile must be set; code is not for custom-container"
-        )
+        raise invalid("Either ossBucketName/ossObjectName or zipFile must be set; code is not for custom-container")
     container = config.get("customContainerConfig") or {}
     image = container.get("image")
     if not isinstance(image, str) or not image:
@@ -235,9 +231,7 @@ def _check_environment(variables: Json) -> None:
         if key.startswith("FC_"):
             raise invalid(f"environment variable '{key}' is reserved: FC_ belongs to the service")
         if not _ENV_KEY.fullmatch(key):
-            raise invalid(
-                f"environment variable '{key}' must start with a letter and have letters, digits and _"
-            )
+            raise invalid(f"environment variable '{key}' must start with a letter and have letters, digits and _")
         size += len(key.encode()) + len(value.encode())
     if size > ENV_BYTES_MAX:
         raise invalid(f"environmentVariables take {size} bytes, want at most {ENV_BYTES_MAX}")
@@ -251,9 +245,7 @@ def _check_mounts(config: Json, *, nas_needs_vpc: bool) -> None:
     for point in oss:
         if not point.get("bucketName"):
             raise invalid("ossMountConfig.mountPoints: bucketName is required")
-        if not isinstance(point.get("bucketPath") or "/", str) or ".." in (
-            point.get("bucketPath") or ""
-        ).split("/"):
+        if not isinstance(point.get("bucketPath") or "/", str) or ".." in (point.get("bucketPath") or "").split("/"):
             raise invalid(f"bucketPath is '{point.get('bucketPath')}', want an absolute path in the bucket")
     for point in nas:
         nas_place(str(point.get("serverAddr") or ""))

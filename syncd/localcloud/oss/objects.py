@@ -164,9 +164,7 @@ def resolve(store: Store, call: Call) -> ObjectEntry:
             {"Key": entry.symlink_target},
         )
     if target.kind is Kind.SYMLINK:
-        raise OssError(
-            400, "InvalidTargetType", "The symbolic's target object type is invalid.", "0026-00000007"
-        )
+        raise OssError(400, "InvalidTargetType", "The symbolic's target object type is invalid.", "0026-00000007")
     return target
 
 
@@ -244,9 +242,7 @@ def check_conditions(call: Call, entry: ObjectEntry, prefix: str = "") -> None:
 
 
 def _etag_in(header: str, etag: str) -> bool:
-    return header.strip() == "*" or etag.upper() in [
-        tag.strip().strip('"').upper() for tag in header.split(",")
-    ]
+    return header.strip() == "*" or etag.upper() in [tag.strip().strip('"').upper() for tag in header.split(",")]
 
 
 def _instant(text: str) -> float | None:

@@ -1,0 +1,92 @@
+"""`syncd local up`: the local cloud."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from syncd.cli.exits import Exit
+from syncd.cli.output import Form, Output, table
+from syncd.cli.session import OutputOption
+from syncd.errors import Invalid, Unavailable
+from syncd.localcloud.cloud import Whole
+
+app = typer.Typer(help="OSS and Function Compute on this machine.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    """OSS and Function Compute on this machine."""
+
+
+@app.command()
+def up(
+    root: Annotated[Path, typer.Option("--root", help="Where objects and functions are kept.")] = Path("local-cloud"),
+    regions: Annotated[str, typer.Option("--regions", help="Comma-separated.")] = "cn-hangzhou,cn-shanghai",
+    port: Annotated[int, typer.Option("--port", help="Of the first region; 0 for any free ones.")] = 9001,
+    seed: Annotated[
+        Path | None, typer.Option("--seed", help="A TOML file of buckets and functions to begin with.")
+    ] = None,
+    output: OutputOption = Form.TEXT,
+) -> int:
+    """Serve a local cloud on loopback until interrupted. Objects, functions and aliases survive a restart.
+
+    Any client of OSS or of Function Compute 2023-03-30 can use it: signatures are checked, and it refuses what
+    the real ones refuse. Faults are scripted at POST /_local/faults of any endpoint.
+
+    Example: syncd local up --root ./cloud --regions cn-hangzhou,ap-southeast-1 --port 9001
+    """
+    names = [name.strip() for name in regions.split(",") if name.strip()]
+    ports = {name: port + index for index, name in enumerate(names)} if port else {}
+    whole = Whole(root.absolute(), names, ports)
+    try:
+        whole.start()
+    except OSError as taken:
+        raise Unavailable(f"cannot serve: {taken}", hint="is it running already? choose another --port") from taken
+    try:
+        if seed is not None:
+            _seed(whole, seed)
+        _tell(whole, Output(output))
+        _wait_for_a_signal()
+    finally:
+        whole.stop()
+    return Exit.OK
+
+
+def _seed(whole: Whole, seed: Path) -> None:
+    try:
+        whole.seed(seed)
+    except (OSError, ValueError, KeyError) as wrong:
+        raise Invalid(f"--seed {seed}: {wrong}", hint="see the example in docs/local-cloud.md") from wrong
+
+
+def _tell(whole: Whole, output: Output) -> None:
+    cloud = whole.cloud
+    endpoints = {region: cloud.endpoint(region) for region in whole.regions}
+    document = {
+        "endpoints": endpoints,
+        "access_key_id": cloud.access_key_id,
+        "access_key_secret": cloud.access_key_secret,
+        "account_id": cloud.account_id,
+        "root": str(whole.root),
+        "nas": {region: str(whole.nas(region)) for region in whole.regions},
+    }
+
+    def text(console: Console) -> None:
+        console.print(table(("REGION", "OSS AND FUNCTION COMPUTE"), list(endpoints.items())))
+        keys = f"access key {cloud.access_key_id}, secret {cloud.access_key_secret}, account {cloud.account_id}"
+        console.print(f"{keys}\nfiles below {whole.root}; Ctrl-C ends it", markup=False)
+
+    output.show(document, text)
+
+
+def _wait_for_a_signal() -> None:
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    told.wait()
