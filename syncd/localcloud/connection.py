@@ -142,9 +142,7 @@ def _read_fields(stream: "BufferedReader[socket.SocketIO]") -> Iterator[tuple[st
             raise ConnectionError("connection ended inside the header")
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon or not name or not _TOKEN.issuperset(name):
-            raise BadRequestError(
-                "malformed header field"
-            )  # also folded lines, which RFC 9112 lets us refuse
+            raise BadRequestError("malformed header field")  # also folded lines, which RFC 9112 lets us refuse
         yield name, value.strip(" \t\r\n")
 
 
@@ -279,9 +277,7 @@ def _read_through(pieces: Iterable[bytes | FileBody]) -> Iterator[bytes]:
                 yield data
 
 
-def _send_altered(
-    sock: socket.socket, pieces: Iterable[bytes], wire: WireFault, stopping: threading.Event
-) -> None:
+def _send_altered(sock: socket.socket, pieces: Iterable[bytes], wire: WireFault, stopping: threading.Event) -> None:
     """Send the body as the fault wants it; the connection ends with it, so that a cut is seen as one."""
     sent = 0
     for whole in pieces:
@@ -297,9 +293,7 @@ def _send_altered(
     raise _CutError("the altered answer is over")
 
 
-def _send_slowly(
-    sock: socket.socket, piece: bytearray, bytes_per_s: int | None, stopping: threading.Event
-) -> None:
+def _send_slowly(sock: socket.socket, piece: bytearray, bytes_per_s: int | None, stopping: threading.Event) -> None:
     if bytes_per_s is None:
         sock.sendall(piece)
         return

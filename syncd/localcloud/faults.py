@@ -214,9 +214,7 @@ def run_with_faults(
     return response
 
 
-def _refusal(
-    action: Action, render: Callable[[Answer], Response], applied: Response | None = None
-) -> Response | None:
+def _refusal(action: Action, render: Callable[[Answer], Response], applied: Response | None = None) -> Response | None:
     if not isinstance(action, Answer | Reset):
         return None
     close = getattr(applied.body, "close", None) if applied else None

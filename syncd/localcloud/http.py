@@ -39,9 +39,7 @@ class HttpServer:
         self.port = listener.getsockname()[1]
         self.stopping.clear()
         self._listener = listener
-        self._acceptor = threading.Thread(
-            target=self._accept, args=(listener,), name=f"http-{self.port}", daemon=True
-        )
+        self._acceptor = threading.Thread(target=self._accept, args=(listener,), name=f"http-{self.port}", daemon=True)
         self._acceptor.start()
 
     def stop(self) -> None:

@@ -54,9 +54,7 @@ class Body:
 
     __slots__ = ("_chunked", "_corrupt_at", "_ended", "_first_read", "_left", "_source", "length", "received")
 
-    def __init__(
-        self, source: _Source, length: int | None, first_read: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, source: _Source, length: int | None, first_read: Callable[[], None] | None = None) -> None:
         self.length = length
         self.received = 0
         self._source = source

@@ -93,9 +93,7 @@ class LocalCloud:
     def _serve(self, region: str) -> None:
         fc_root = self.root / region / "fc"
         fc_root.mkdir(parents=True, exist_ok=True)
-        context = RegionContext(
-            region, fc_root, self.account, self.faults, self.counters, self.clock, self.oss
-        )
+        context = RegionContext(region, fc_root, self.account, self.faults, self.counters, self.clock, self.oss)
         self._contexts.append(context)
         fc = self.fc(context) if self.fc is not None else None
         server = HttpServer(self._router(region, fc), port=(self.ports or {}).get(region, 0))

@@ -101,9 +101,7 @@ _V1_SIGNED_PARAMETERS = frozenset(
 def is_anonymous(call: Call) -> bool:
     """Whether the request claims to be nobody's."""
     return not (
-        "authorization" in call.request.headers
-        or "Signature" in call.args
-        or "x-oss-signature-version" in call.args
+        "authorization" in call.request.headers or "Signature" in call.args or "x-oss-signature-version" in call.args
     )
 
 
@@ -193,9 +191,7 @@ def _check_v4_query(call: Call, account: Account) -> None:
     _check_v4(call, account, claim, instant, additional)
 
 
-def _check_v4(
-    call: Call, account: Account, claim: tuple[str, str, str], instant: float, additional: list[str]
-) -> None:
+def _check_v4(call: Call, account: Account, claim: tuple[str, str, str], instant: float, additional: list[str]) -> None:
     """`claim` is what the request says of itself: credential, security token, signature."""
     credential_text, token, signature = claim
     access_key_id, *scope = credential_text.split("/")
@@ -248,19 +244,13 @@ def _find(call: Call, account: Account, access_key_id: str, token: str) -> Crede
             {"OSSAccessKeyId": access_key_id},
         )
     if credential.security_token != token:
-        raise OssError(
-            403, "InvalidSecurityToken", "The security token you provided is invalid.", "0002-00000081"
-        )
+        raise OssError(403, "InvalidSecurityToken", "The security token you provided is invalid.", "0002-00000081")
     if call.now_s > credential.expires_at_s:
-        raise OssError(
-            403, "SecurityTokenExpired", "The security token you provided has expired.", "0002-00000084"
-        )
+        raise OssError(403, "SecurityTokenExpired", "The security token you provided has expired.", "0002-00000084")
     return credential
 
 
-def _compare(
-    credential: Credential, provided: str, computed: str, string_to_sign: str, canonical: str = ""
-) -> None:
+def _compare(credential: Credential, provided: str, computed: str, string_to_sign: str, canonical: str = "") -> None:
     if hmac.compare_digest(provided.encode(), computed.encode()):
         return
     details = {
@@ -309,9 +299,7 @@ def _parse_http_date(text: str) -> float:
     try:
         return float(timegm(parsedate_to_datetime(text).utctimetuple()))
     except (ValueError, TypeError) as error:
-        raise access_denied(
-            "OSS authentication requires a valid Date.", ec="0002-00000051", Date=text
-        ) from error
+        raise access_denied("OSS authentication requires a valid Date.", ec="0002-00000051", Date=text) from error
 
 
 def _parse_iso_date(text: str) -> float:

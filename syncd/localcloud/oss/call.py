@@ -151,9 +151,7 @@ def _decode(text: str) -> str:
     try:
         return unquote_to_bytes(text.encode("latin-1")).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise OssError(
-            400, "InvalidObjectName", "The specified object is not valid.", "0016-00000004"
-        ) from error
+        raise OssError(400, "InvalidObjectName", "The specified object is not valid.", "0016-00000004") from error
 
 
 def _bucket_of_host(host: str, region: str, domains: tuple[str, ...]) -> str:

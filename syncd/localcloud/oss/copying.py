@@ -77,9 +77,7 @@ def _source(store: Store, call: Call) -> ObjectEntry:
     path, _, _version = text.partition("?")
     bucket, _, key = unquote(path).removeprefix("/").partition("/")
     if not bucket or not key:
-        raise invalid_argument(
-            "Copy Source must mention the source bucket and key.", "x-oss-copy-source", text
-        )
+        raise invalid_argument("Copy Source must mention the source bucket and key.", "x-oss-copy-source", text)
     if store.buckets.get(bucket) is None and store.home_of(bucket) is not None:
         raise access_denied(
             "Target object does not reside in the same data center as source object.", "", SourceBucket=bucket

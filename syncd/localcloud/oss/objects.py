@@ -125,13 +125,9 @@ def _refuse_position(old: ObjectEntry | None, position: int) -> None:
         raise OssError(409, "ObjectNotAppendable", "The object is not appendable", "0026-00000023")
     size = old.size_bytes if old else 0
     if position != size:
-        raise OssError(
-            409,
-            "PositionNotEqualToLength",
-            "Position is not equal to file length",
-            "0026-00000016",
-            {"NextAppendPosition": str(size)},
-        )
+        error = OssError(409, "PositionNotEqualToLength", "Position is not equal to file length", "0026-00000016")
+        error.headers["x-oss-next-append-position"] = str(size)
+        raise error
 
 
 def _appended(old: ObjectEntry, stored: Stored, now_s: float) -> ObjectEntry:
@@ -164,9 +160,7 @@ def resolve(store: Store, call: Call) -> ObjectEntry:
             {"Key": entry.symlink_target},
         )
     if target.kind is Kind.SYMLINK:
-        raise OssError(
-            400, "InvalidTargetType", "The symbolic's target object type is invalid.", "0026-00000007"
-        )
+        raise OssError(400, "InvalidTargetType", "The symbolic's target object type is invalid.", "0026-00000007")
     return target
 
 
@@ -244,9 +238,7 @@ def check_conditions(call: Call, entry: ObjectEntry, prefix: str = "") -> None:
 
 
 def _etag_in(header: str, etag: str) -> bool:
-    return header.strip() == "*" or etag.upper() in [
-        tag.strip().strip('"').upper() for tag in header.split(",")
-    ]
+    return header.strip() == "*" or etag.upper() in [tag.strip().strip('"').upper() for tag in header.split(",")]
 
 
 def _instant(text: str) -> float | None:

@@ -121,9 +121,7 @@ class Store:
         """A run of an object's bytes as they are now; the caller closes it."""
         with self.db.transaction():
             entry = self.object(bucket, key)
-            return PinnedPieces(
-                self.blobs, entry.pieces, start, entry.size_bytes if size_bytes is None else size_bytes
-            )
+            return PinnedPieces(self.blobs, entry.pieces, start, entry.size_bytes if size_bytes is None else size_bytes)
 
     def one_piece(self, bucket: str, key: str) -> Piece:
         """The object as a single data file: one uploaded in parts is joined, once and for good.
