@@ -88,9 +88,7 @@ class _Meter:
     def __exit__(self, *_: object) -> None:
         cpu_s, wall_s = _cpu_s(self._pid) - self._cpu_s, time.monotonic() - self._wall_s
         rate = self._gb * 1000 / max(cpu_s, 0.01)
-        print(
-            f"{self._name:<10} {cpu_s / self._gb:5.2f} CPU s/GB, {rate:6.0f} MB/s a core, wall {wall_s:5.2f} s"
-        )
+        print(f"{self._name:<10} {cpu_s / self._gb:5.2f} CPU s/GB {rate:6.0f} MB/s a core, wall {wall_s:.2f} s")
 
 
 def main() -> None:

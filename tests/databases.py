@@ -19,8 +19,8 @@ from typing import Final
 import psycopg
 import pytest
 import sqlalchemy as sa
+from syncd.engine.upgrade import upgrade
 from syncd.state.state import State
-from syncd.state.upgrade import upgrade
 
 DATABASES: Final = ("sqlite", "postgresql")
 _numbers = itertools.count(1)

@@ -69,7 +69,10 @@ class Writer(Protocol):
         ...
 
     def send(self, part: Part, data: Buffer, crc64: int) -> None:
-        """Write one part. `data` may be kept until `finish` or `abandon`; it must not change meanwhile.
+        """Write one part, in place of what was sent as this part before.
+
+        `data` of a file's only part may be kept until `finish` or `abandon`, and must not change meanwhile. Of a
+        file of several parts it is not kept after the call: memory does not grow with the file.
 
         Raises:
             Corrupt: What arrived is not what was sent.

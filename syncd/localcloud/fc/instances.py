@@ -11,7 +11,7 @@ from pathlib import Path
 
 from syncd.localcloud.fc.errors import FcError, no_version, not_started
 from syncd.localcloud.fc.images import ImageTable
-from syncd.localcloud.fc.mounts import ObjectMounts, mount_all
+from syncd.localcloud.fc.mounts import Storage, mount_all
 from syncd.localcloud.fc.process import FunctionProcess, Place, Spawner, end_strays
 from syncd.localcloud.fc.rules import Resolved
 from syncd.localcloud.fc.shape import Json, is_container
@@ -25,11 +25,9 @@ class InitializationFailedError(Exception):
 class Surroundings:
     """What every instance of a region is given."""
 
-    region: str
     account_id: str
     root: Path
-    oss: ObjectMounts
-    nas_root: Path
+    storage: Storage
     images: ImageTable
     start_limit_s: float
 
@@ -155,9 +153,8 @@ class Instances:
         return instance
 
     def _mount(self, config: Json, place: Place) -> None:
-        given = self._given
         try:
-            mount_all(config, place.root, given.region, given.oss, given.nas_root)
+            mount_all(config, place.root, self._given.storage)
         except FcError:
             shutil.rmtree(place.root, ignore_errors=True)
             raise
@@ -171,7 +168,7 @@ class Instances:
             "FC_VER_ID": resolved.version_id,
             "FC_FUNCTION_HANDLER": config["handler"],
             "FC_FUNCTION_MEMORY_SIZE": str(config["memorySize"]),
-            "FC_REGION": self._given.region,
+            "FC_REGION": self._given.storage.region,
             "FC_ACCOUNT_ID": self._given.account_id,
             "FC_INSTANCE_ID": instance_id,
         }

@@ -18,7 +18,7 @@ from syncd.localcloud.fc.errors import FcError
 from syncd.localcloud.fc.images import ImageTable
 from syncd.localcloud.fc.instances import Instances, Surroundings, clear_strays
 from syncd.localcloud.fc.invoke import SYNC_BYTES_MAX
-from syncd.localcloud.fc.mounts import ObjectMounts
+from syncd.localcloud.fc.mounts import ObjectMounts, Storage
 from syncd.localcloud.fc.routes import Route
 from syncd.localcloud.fc.rules import Settings
 from syncd.localcloud.fc.service import Call, Reply, Service
@@ -48,6 +48,7 @@ class FcRegion:
     settings: Settings = field(default_factory=Settings)
     clock: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
+    oss_elsewhere: Mapping[str, ObjectMounts] = field(default_factory=dict)
     _service: Service | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
@@ -58,11 +59,9 @@ class FcRegion:
         clear_strays(root)
         self.images = self.images or ImageTable(root / "images.json")
         surroundings = Surroundings(
-            self.region,
             self.account_id,
             root,
-            self.oss,
-            self.nas_root,
+            Storage(self.region, self.oss, self.oss_elsewhere, self.nas_root),
             self.images,
             self.settings.start_limit_s,
         )
@@ -109,7 +108,9 @@ class FcRegion:
 
     def handle(self, request: Request) -> Response:
         """Answer one request as the real service would, or as the fault script wants."""
-        service, request_id = self._started(), _request_id()
+        service, request_id = self._service, _request_id()
+        if service is None:
+            return _refused(FcError(503, "ServiceUnavailable", "the region is not started"), request_id)
         data = request.body.read(SYNC_BYTES_MAX + 1)
         request.body = Body.of(data)  # it is needed to know what is being named, before any fault can touch it
         try:

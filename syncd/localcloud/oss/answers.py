@@ -25,7 +25,9 @@ def empty_answer(status: int = 200, headers: Mapping[str, str] | None = None) ->
 
 
 def error_answer(call: Call, error: OssError) -> Response:
-    """The refusal, as XML in the body, or in `x-oss-err` where the method allows no body."""
+    """The refusal, as XML in the body, or in `x-oss-err` where the method allows no body; 304 says nothing."""
+    if error.status == 304:
+        return Response(304, [("x-oss-ec", error.ec)])
     children: list[Node] = [
         ("Code", error.code),
         ("Message", error.message),
@@ -35,8 +37,8 @@ def error_answer(call: Call, error: OssError) -> Response:
         ("EC", error.ec),
     ]
     body = render("Error", children)
-    headers = [("Content-Type", "application/xml"), ("x-oss-ec", error.ec)]
-    if call.request.method == "HEAD" or error.status == 304:
+    headers = [("Content-Type", "application/xml"), ("x-oss-ec", error.ec), *error.headers.items()]
+    if call.request.method == "HEAD":
         encoded = base64.b64encode(body).decode()
         return Response(error.status, [*headers, ("x-oss-err", encoded), ("Content-Length", "0")])
     return Response(error.status, headers, body)

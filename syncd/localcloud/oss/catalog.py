@@ -162,7 +162,8 @@ class ObjectTable:
             "COALESCE(SUM(json_extract(value, '$[1]')), 0) "
             "FROM objects, json_each(objects.pieces) WHERE bucket = ?1"
         )
-        return tuple(self._db.rows(sql, bucket)[0])  # type: ignore[return-value]  # two columns
+        objects, size = self._db.rows(sql, bucket)[0]
+        return objects, size
 
 
 class UploadTable:
@@ -262,5 +263,5 @@ def _object(row: tuple[Any, ...]) -> ObjectEntry:
 
 
 def _upload(row: tuple[Any, ...]) -> UploadEntry:
-    *plain, headers, tags = row
-    return UploadEntry(*plain, json.loads(headers), json.loads(tags))
+    upload_id, bucket, key, initiated_s, storage_class, acl, headers, tags = row
+    return UploadEntry(upload_id, bucket, key, initiated_s, storage_class, acl, json.loads(headers), json.loads(tags))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 
 class OssError(Exception):
-    """A refusal, to be rendered as OSS's error XML. `details` are further elements of it."""
+    """A refusal, to be rendered as OSS's error XML. `details` are further elements of it, `headers` its own."""
 
     def __init__(
         self,
@@ -20,6 +20,7 @@ class OssError(Exception):
         self.message = message
         self.ec = ec
         self.details = dict(details or {})
+        self.headers: dict[str, str] = {}
 
 
 def access_denied(message: str, ec: str = "0003-00000001", **details: str) -> OssError:

@@ -125,13 +125,9 @@ def _refuse_position(old: ObjectEntry | None, position: int) -> None:
         raise OssError(409, "ObjectNotAppendable", "The object is not appendable", "0026-00000023")
     size = old.size_bytes if old else 0
     if position != size:
-        raise OssError(
-            409,
-            "PositionNotEqualToLength",
-            "Position is not equal to file length",
-            "0026-00000016",
-            {"NextAppendPosition": str(size)},
-        )
+        error = OssError(409, "PositionNotEqualToLength", "Position is not equal to file length", "0026-00000016")
+        error.headers["x-oss-next-append-position"] = str(size)
+        raise error
 
 
 def _appended(old: ObjectEntry, stored: Stored, now_s: float) -> ObjectEntry:

@@ -202,7 +202,7 @@ class OssRegion:
         return Materialized(bucket_exists=True, marker_exists=exists, files=files)
 
     def _mountable_keys(self, bucket: str, marker: str) -> list[tuple[str, PurePosixPath]]:
-        found = []
+        found: list[tuple[str, PurePosixPath]] = []
         last = ""
         while batch := self.store.objects.after(bucket, last, marker, 1000):
             for entry in batch:

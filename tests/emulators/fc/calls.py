@@ -25,6 +25,12 @@ KEY, SECRET = "LTAItest", "not-so-secret"
 SHOW = Path(__file__).with_name("show_function.py")
 
 
+@dataclasses.dataclass(frozen=True)
+class Found:
+    bucket_exists: bool
+    marker_exists: bool
+
+
 class Buckets:
     """Object storage as mounts see it: a directory a bucket, a prefix there if its marker object is."""
 
@@ -39,12 +45,11 @@ class Buckets:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
-    def materialize(self, bucket: str, prefix: str, into: Path) -> None:
-        if not (self.root / bucket).is_dir():
-            raise LookupError(f"NoSuchBucket: {bucket}")
-        if not (self.root / bucket / prefix).is_dir():
-            raise LookupError(f"NoSuchKey: {prefix}")
-        shutil.copytree(self.root / bucket / prefix, into, dirs_exist_ok=True)
+    def materialize(self, bucket: str, prefix: str, into: Path) -> "Found":
+        source = self.root / bucket / prefix
+        if source.is_dir():
+            shutil.copytree(source, into, dirs_exist_ok=True)
+        return Found((self.root / bucket).is_dir(), source.is_dir())
 
 
 @dataclasses.dataclass

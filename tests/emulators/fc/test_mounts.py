@@ -75,16 +75,21 @@ def test_a_root_mount_shows_every_version_below_it(cloud: Cloud, client: Client)
 
 
 @pytest.mark.parametrize(
-    "config", [oss("/sdxl/v1", bucket="ghost"), oss("/sdxl/v9"), oss("/sdxl/v1/weights")]
+    ("config", "said"),
+    [
+        (oss("/sdxl/v1", bucket="ghost"), "oss://ghost/sdxl/v1: bucket not found"),
+        (oss("/sdxl/v9"), "oss://models/sdxl/v9: bucket not found or bucket path does not exist"),
+        (oss("/sdxl/v1/weights"), "bucket path does not exist"),
+    ],
 )
 def test_a_bucket_or_marker_that_is_missing_shows_at_the_first_call(
-    cloud: Cloud, client: Client, config: models.OSSMountConfig
+    cloud: Cloud, client: Client, config: models.OSSMountConfig, said: str
 ) -> None:
     put_model(cloud, "v1", b"one")
     create(client, oss_mount_config=config)
     status, code, message = refused(lambda: shown(client))
     assert (status, code) == (412, "FunctionNotStarted")
-    assert "bucket not found or bucket path does not exist" in message
+    assert said in message
     assert list((cloud.region.root / "instances").iterdir()) == []
 
 

@@ -1,0 +1,261 @@
+"""The engine on DBOS Transact, in the record's own database: attempts are rows, so they survive the process.
+
+Nothing else in syncd imports dbos. DBOS keeps one instance in a process, so one `DbosEngine` can serve at a time;
+any number can submit. What a killed process had claimed is never run again by DBOS, because each boot has a new
+executor id: the step's lease notices, and the record hands over the next attempt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus, error
+
+from syncd.engine.base import Carried, RunStep
+from syncd.errors import Conflict, Invalid, Unavailable
+from syncd.state.faults import UPGRADE_HINT, translated
+from syncd.state.url import parse, sqlite_file
+
+_APPLICATION: Final = "syncd"
+_APPLICATION_VERSION: Final = "1"  # a constant: DBOS runs no attempt that another version submitted
+_WORKFLOW: Final = "syncd.step"
+_POLL_S: Final = 0.1  # how long a submitted attempt may wait for a free slot to see it
+_DRAIN_POLL_S: Final = 0.02
+_POOL_SIZE: Final = 4
+_FORGET_AT_ONCE: Final = 500
+_SQLITE_WANTED: Final = (3, 42)
+
+_TAKEN: Final = "PENDING"  # DBOS's word for claimed by an executor
+_CARRIED: Final = {"ENQUEUED": Carried.WAITING, "DELAYED": Carried.WAITING, _TAKEN: Carried.RUNNING}
+_ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+# DBOS gives its logger a handler of its own unless there is one.
+_log: Final = logging.getLogger("dbos")
+_log.addHandler(logging.NullHandler())
+
+
+class _Serving:
+    """Which engine serves in this process, and with which body: DBOS itself is one for the whole process."""
+
+    def __init__(self) -> None:
+        self.lock: Final = threading.RLock()
+        self.engine: DbosEngine | None = None
+        self.run: RunStep | None = None
+
+
+_serving: Final = _Serving()
+
+
+@DBOS.workflow(name=_WORKFLOW)
+def _carry(step_id: str, attempt: int) -> None:
+    run = _serving.run
+    if run is not None:  # None: claimed while stopping; it ends here, and the record submits the next attempt
+        run(step_id, attempt)
+
+
+class DbosEngine:
+    """`engine.base.Engine` on the record's database. A child of a fork makes its own."""
+
+    def __init__(self, url: str) -> None:
+        """Opens nothing yet.
+
+        Raises:
+            Invalid: The URL is not one of a SQLite file or a PostgreSQL database.
+        """
+        self._url: Final = parse(url)
+        self._executor_id: Final = f"{_APPLICATION}-{uuid.uuid4().hex}"
+        self._client: Final = DBOSClient(
+            system_database_url=_written(self._url),
+            serializer=DBOSPortableJSONSerializer(),
+            system_database_pool_size=_POOL_SIZE,
+            application_name=_APPLICATION,
+            lazy=True,
+            retry_connection_errors=False,
+        )
+
+    def submit(self, conn: sa.Connection, step_id: str, attempt: int, queue: str, priority: int) -> None:
+        """Hand over an attempt in the caller's transaction, on the record's own database."""
+        options: EnqueueOptions = {
+            "workflow_name": _WORKFLOW,
+            "queue_name": queue,
+            "workflow_id": _workflow_id(step_id, attempt),
+            "app_version": _APPLICATION_VERSION,
+            "priority": priority + 1,  # DBOS counts from 1
+        }
+        self._client.enqueue_in_transaction(conn, options, step_id, attempt)
+
+    def cancel(self, step_id: str, attempt: int) -> None:
+        """Take an attempt off its queue. One that is claimed counts as ended from now on; its body runs on."""
+        with self._asking():
+            self._client.cancel_workflows([_workflow_id(step_id, attempt)])
+
+    def status(self, step_id: str, attempt: int) -> Carried:
+        """What became of an attempt. RUNNING means claimed: its worker may have died since."""
+        found = self._list([_workflow_id(step_id, attempt)])
+        return _CARRIED.get(found[0].status, Carried.ENDED) if found else Carried.MISSING
+
+    def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
+        """Begin to run attempts.
+
+        On SQLite the caller is the only process that serves (`engine.lock`): what others had claimed is ended here.
+
+        Raises:
+            Conflict: An engine serves in this process already.
+            Invalid: The engine's tables are missing or older, or this SQLite is too old for this Python.
+            Unavailable: The database cannot be reached.
+        """
+        check_sqlite(self._url)
+        with _serving.lock:
+            if _serving.engine is not None:
+                raise Conflict("an engine serves in this process already")
+            with self._asking():
+                self._prepare(slots)
+                _serving.engine, _serving.run = self, run
+                try:
+                    self._launch(slots)
+                except BaseException:
+                    self._leave()
+                    raise
+
+    def stop(self, grace_s: float) -> None:
+        """Take no more, wait up to `grace_s` for what runs. What runs on is ended for the engine."""
+        with _serving.lock:
+            if _serving.engine is not self:
+                return
+            for event in DBOS(config=self._config({})).background_thread_stop_events:
+                event.set()
+            with contextlib.suppress(Unavailable):
+                self._drain(time.monotonic() + grace_s)
+            self._leave()
+            with contextlib.suppress(Unavailable):
+                self._end(self._claimed([self._executor_id]))
+
+    def forget(self, older_than: datetime) -> int:
+        """Drop what ended before `older_than`; the answer is how many."""
+        dropped = 0
+        while True:
+            with self._asking():
+                old = self._client.list_workflows(
+                    status=_ENDED,
+                    completed_before=older_than.isoformat(),
+                    limit=_FORGET_AT_ONCE,
+                    load_input=False,
+                    load_output=False,
+                )
+                if not old:
+                    return dropped
+                self._client.delete_workflows([workflow.workflow_id for workflow in old])
+            dropped += len(old)
+
+    def close(self) -> None:
+        """Close idle connections; nothing can be submitted after that. Repeating it is success."""
+        self._client.destroy()
+
+    def _prepare(self, slots: Mapping[str, int]) -> None:
+        for queue, slot_count in slots.items():
+            self._client.register_queue(
+                queue,
+                worker_concurrency=slot_count,
+                polling_interval_sec=_POLL_S,
+                application_name=_APPLICATION,
+            )
+        if sqlite_file(self._url) is not None:
+            self._end(self._claimed(None))
+
+    def _launch(self, slots: Mapping[str, int]) -> None:
+        DBOS(config=self._config(slots))
+        DBOS.listen_queues(list(slots))
+        DBOS.launch()
+
+    def _config(self, slots: Mapping[str, int]) -> DBOSConfig:
+        return {
+            "name": _APPLICATION,
+            "system_database_url": _written(self._url),
+            "sys_db_pool_size": _POOL_SIZE,
+            "application_version": _APPLICATION_VERSION,
+            "executor_id": self._executor_id,
+            "serializer": DBOSPortableJSONSerializer(),
+            "use_listen_notify": False,  # nothing here waits for DBOS's events: one thread and one connection less
+            "run_migrations": False,
+            "enable_otlp": False,
+            "log_level": "WARNING",
+            "max_executor_threads": sum(slots.values()) + 2,  # DBOS runs its own recovery in one of them
+        }
+
+    def _drain(self, deadline: float) -> None:
+        while self._claimed([self._executor_id]) and time.monotonic() < deadline:
+            time.sleep(_DRAIN_POLL_S)
+
+    def _leave(self) -> None:
+        DBOS.destroy()
+        _serving.engine = _serving.run = None
+
+    def _claimed(self, executors: list[str] | None) -> list[str]:
+        with self._asking():
+            found = self._client.list_workflows(
+                status=_TAKEN, executor_id=executors, load_input=False, load_output=False
+            )
+        return [workflow.workflow_id for workflow in found]
+
+    def _end(self, workflow_ids: list[str]) -> None:
+        if workflow_ids:
+            with self._asking():
+                self._client.cancel_workflows(workflow_ids)
+
+    def _list(self, workflow_ids: list[str]) -> list[WorkflowStatus]:
+        with self._asking():
+            return self._client.list_workflows(workflow_ids=workflow_ids, load_input=False, load_output=False)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        with translated(self._url), _translated(self._url):
+            yield
+
+
+def create_tables(url: sa.URL) -> None:
+    """Bring the engine's own tables in the record's database to this version of DBOS. Repeating it is success.
+
+    Raises:
+        Invalid: This SQLite is too old for this Python, or the tables are newer than this DBOS.
+        Unavailable: The database cannot be reached.
+    """
+    check_sqlite(url)
+    with translated(url), _translated(url):
+        DBOS.migrate(_written(url))
+
+
+def check_sqlite(url: sa.URL, found: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
+    """Raises Invalid where DBOS would die of an old SQLite: from Python 3.12 on it uses `unixepoch('subsec')`."""
+    if sqlite_file(url) is None or sys.version_info < (3, 12) or found >= _SQLITE_WANTED:
+        return
+    raise Invalid(
+        f"SQLite is {'.'.join(map(str, found))}, Python {sys.version_info.major}.{sys.version_info.minor} needs 3.42",
+        hint="use Python 3.11, a Python built with a newer SQLite, or PostgreSQL",
+    )
+
+
+@contextlib.contextmanager
+def _translated(url: sa.URL) -> Iterator[None]:
+    try:
+        yield
+    except error.DBOSException as refusal:
+        shown = url.render_as_string(hide_password=True)
+        raise Invalid(f"{shown}: {refusal}", hint=UPGRADE_HINT) from refusal
+
+
+def _workflow_id(step_id: str, attempt: int) -> str:
+    return f"{step_id}:{attempt}"
+
+
+def _written(url: sa.URL) -> str:
+    return url.render_as_string(hide_password=False)

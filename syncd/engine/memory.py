@@ -1,0 +1,163 @@
+"""An engine in memory: threads, with every promise of the seam but one. It forgets all when the process ends."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from syncd.engine.base import Carried, RunStep
+from syncd.errors import Conflict
+
+_Key = tuple[str, int]
+
+
+@dataclass(order=True, slots=True)
+class _Item:
+    priority: int
+    number: int  # first come, first served among equals
+    key: _Key = field(compare=False)
+    queue: str = field(compare=False)
+
+
+@dataclass(slots=True)
+class _Known:
+    carried: Carried
+    ended_at: datetime | None = None
+
+
+class MemoryEngine:
+    """`engine.base.Engine` on threads.
+
+    An attempt becomes known when its connection goes back to the pool after the commit, so `submit` wants a
+    connection that is given back then, as `State.write` does. Should the commit itself fail, the attempt may run
+    all the same: the record fences it out.
+    """
+
+    def __init__(self) -> None:
+        self._changed: Final = threading.Condition()
+        self._numbers: Final = itertools.count()
+        self._uncommitted: Final[dict[int, list[_Item]]] = {}  # by the connection's id, while it is checked out
+        self._committed: Final[set[int]] = set()
+        self._known: Final[dict[_Key, _Known]] = {}
+        self._queues: Final[dict[str, list[_Item]]] = {}
+        self._threads: list[threading.Thread] = []
+        self._generation = 0  # threads of an earlier `serve` see that theirs is over
+
+    def submit(self, conn: sa.Connection, step_id: str, attempt: int, queue: str, priority: int) -> None:
+        """Hand over an attempt when the caller's transaction is committed."""
+        self._watch(conn.engine)
+        item = _Item(priority, next(self._numbers), (step_id, attempt), queue)
+        with self._changed:
+            self._uncommitted.setdefault(_identity(conn), []).append(item)
+
+    def cancel(self, step_id: str, attempt: int) -> None:
+        """Take an attempt off its queue. One that runs is ended from now on; its body runs on."""
+        with self._changed:
+            known = self._known.get((step_id, attempt))
+            if known is not None and known.carried is not Carried.ENDED:
+                known.carried, known.ended_at = Carried.ENDED, datetime.now(UTC)
+
+    def status(self, step_id: str, attempt: int) -> Carried:
+        """What became of an attempt."""
+        with self._changed:
+            known = self._known.get((step_id, attempt))
+            return Carried.MISSING if known is None else known.carried
+
+    def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
+        """Begin to run attempts, a thread for each slot.
+
+        Raises:
+            Conflict: It serves already.
+        """
+        with self._changed:
+            if self._threads:
+                raise Conflict("this engine serves already")
+            names = [(queue, slot) for queue, count in slots.items() for slot in range(count)]
+            self._threads = [
+                threading.Thread(
+                    target=self._work, args=(queue, run, self._generation), name=f"{queue}-{slot}", daemon=True
+                )
+                for queue, slot in names
+            ]
+            for thread in self._threads:
+                thread.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Take no more, wait up to `grace_s` for what runs."""
+        with self._changed:
+            self._generation += 1
+            threads, self._threads = self._threads, []
+            self._changed.notify_all()
+        deadline = time.monotonic() + grace_s
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def forget(self, older_than: datetime) -> int:
+        """Drop what ended before `older_than`; the answer is how many."""
+        with self._changed:
+            old = [key for key, known in self._known.items() if known.ended_at and known.ended_at < older_than]
+            for key in old:
+                del self._known[key]
+            return len(old)
+
+    def _work(self, queue: str, run: RunStep, generation: int) -> None:
+        while (key := self._take(queue, generation)) is not None:
+            try:
+                run(*key)
+            finally:
+                self._end(key)
+
+    def _take(self, queue: str, generation: int) -> _Key | None:
+        with self._changed:
+            while self._generation == generation:
+                waiting = self._queues.get(queue, [])
+                while waiting:
+                    key = heapq.heappop(waiting).key
+                    known = self._known.get(key)
+                    if known is not None and known.carried is Carried.WAITING:  # else it was cancelled
+                        known.carried = Carried.RUNNING
+                        return key
+                self._changed.wait()
+            return None
+
+    def _end(self, key: _Key) -> None:
+        with self._changed:
+            self._known[key] = _Known(Carried.ENDED, datetime.now(UTC))
+
+    def _watch(self, engine: sa.Engine) -> None:
+        for name, listener in (("commit", self._commit), ("rollback", self._rollback), ("checkin", self._checkin)):
+            if not sa.event.contains(engine, name, listener):
+                sa.event.listen(engine, name, listener)
+
+    def _commit(self, conn: sa.Connection) -> None:
+        with self._changed:
+            self._committed.add(_identity(conn))  # about to be: SQLAlchemy tells before, and not after
+
+    def _rollback(self, conn: sa.Connection) -> None:
+        with self._changed:
+            self._uncommitted.pop(_identity(conn), None)
+
+    def _checkin(self, connection: object, _record: object) -> None:
+        with self._changed:
+            items = self._uncommitted.pop(id(connection), [])
+            if id(connection) not in self._committed:
+                return
+            self._committed.discard(id(connection))
+            for item in items:
+                if item.key not in self._known:
+                    self._known[item.key] = _Known(Carried.WAITING)
+                    heapq.heappush(self._queues.setdefault(item.queue, []), item)
+            self._changed.notify_all()
+
+
+def _identity(conn: sa.Connection) -> int:
+    """The driver's own connection, which is what a pool speaks of."""
+    return id(conn.connection.dbapi_connection)

@@ -1,0 +1,127 @@
+"""Logging: one line an event, for people on a terminal and as JSON elsewhere; secrets never reach a line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from json import dumps
+from typing import Any, Final, TextIO
+from urllib.parse import quote
+
+import structlog
+
+from syncd.secret import MASK, Secret
+
+_SECRET_KEYS: Final = ("secret", "password", "authorization", "token", "signature", "cookie")  # how a key may end
+_SECRET_MIN: Final = 6  # shorter texts are found in too many innocent words
+_FOREIGN: Final = ("dbos", "apscheduler", "alembic", "sqlalchemy", "httpx", "httpcore", "oss2", "urllib3")
+_DEPTH_MAX: Final = 8
+_HANDLER_NAME: Final = "syncd"
+
+Event = MutableMapping[str, Any]
+
+
+def configure(
+    *, json: bool | None = None, level: str = "INFO", stream: TextIO | None = None, secrets: Iterable[Secret] = ()
+) -> None:
+    """Send every log line, ours and the libraries', to `stream` (stderr) as JSON or as text for a person.
+
+    `json=None` chooses text on a terminal and JSON elsewhere. `level` is ours; libraries are heard from WARNING on.
+    The texts of `secrets` are taken out of finished lines too, wherever a library put them. Repeating it replaces
+    what was set before.
+    """
+    stream = stream or sys.stderr
+    as_json = not stream.isatty() if json is None else json
+    shared = _shared()
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_renderers(as_json=as_json, colors=stream.isatty()),
+            _redactor(secrets),
+        ],
+    )
+    handler = logging.StreamHandler(stream)
+    handler.set_name(_HANDLER_NAME)
+    handler.setFormatter(formatter)
+    _install(handler, level)
+
+
+def without_secrets(_logger: object, _method: str, event: Event) -> Event:
+    """Mask what is a Secret, and what stands under a key that names one, however deep it lies."""
+    for key in list(event):
+        event[key] = MASK if _names_a_secret(key) else _masked(event[key], 0)
+    return event
+
+
+def _shared() -> list[Any]:
+    """What is done with our own events and with those of libraries alike; masking comes last, over all of it."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        without_secrets,
+    ]
+
+
+def _renderers(*, as_json: bool, colors: bool) -> list[Any]:
+    if as_json:
+        return [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+        ]
+    # Plain: the default shows every local variable of every frame, and some of them are secrets.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="at", exception_formatter=plain)]
+
+
+def _redactor(secrets: Iterable[Secret]) -> Callable[[Any, str, Any], str]:
+    texts = [secret.reveal() for secret in secrets if len(secret.reveal()) >= _SECRET_MIN]
+    known = sorted({form for text in texts for form in (text, quote(text, safe=""), dumps(text)[1:-1])}, key=len)
+    pattern = re.compile("|".join(map(re.escape, reversed(known)))) if known else None
+
+    def redact(_logger: Any, _method: str, line: Any) -> str:
+        return pattern.sub(MASK, str(line)) if pattern else str(line)
+
+    return redact
+
+
+def _install(handler: logging.Handler, level: str) -> None:
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if old.get_name() == _HANDLER_NAME]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("syncd").setLevel(level)
+    for name in _FOREIGN:
+        library = logging.getLogger(name)
+        library.handlers.clear()  # DBOS brings one of its own, which would print each line twice
+        library.propagate = True
+        library.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+def _names_a_secret(key: object) -> bool:
+    return isinstance(key, str) and key.lower().replace("-", "_").endswith(_SECRET_KEYS)
+
+
+def _masked(value: Any, depth: int) -> Any:
+    if isinstance(value, Secret) or depth > _DEPTH_MAX:
+        return MASK
+    if isinstance(value, Mapping):
+        return {key: MASK if _names_a_secret(key) else _masked(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, tuple) and len(value) == 2 and _names_a_secret(value[0]):  # a header
+        return [value[0], MASK]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(item, depth + 1) for item in value]
+    return value

@@ -1,0 +1,75 @@
+"""One file of the source, read once from its beginning to its end, however often the source breaks off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from syncd import retry
+from syncd.artifact.manifest import Entry
+from syncd.errors import Corrupt, Unavailable
+from syncd.registry.base import Stream
+
+Source = Callable[[Entry, int], Stream]
+Wait = Callable[[float], bool]
+
+
+class Reader:
+    """For one thread. A source that breaks off is opened again at the offset that was reached."""
+
+    def __init__(self, entry: Entry, source: Source, policy: retry.Retry, wait: Wait) -> None:
+        self._entry = entry
+        self._source = source
+        self._policy = policy
+        self._wait = wait
+        self._offset_bytes = 0
+        self._stream: Stream | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close()
+
+    def fill(self, view: memoryview) -> None:
+        """Read exactly as much as `view` holds.
+
+        Raises:
+            Corrupt: The file ends before.
+            Unavailable: The source broke off more often than is borne.
+            Cancelled: Told to stop while waiting to open it again.
+        """
+        end = self._offset_bytes + len(view)
+
+        def rest() -> None:
+            while self._offset_bytes < end:
+                count = self._read(view[len(view) - (end - self._offset_bytes) :])
+                if not count:
+                    raise Corrupt(
+                        f"{self._entry.path}: the source ends after {self._offset_bytes} bytes, "
+                        f"the manifest says {self._entry.size_bytes}"
+                    )
+                self._offset_bytes += count
+
+        retry.call(self._policy, rest, wait=self._wait)
+
+    def expect_end(self) -> None:
+        """Raises Corrupt: The file goes on."""
+        if retry.call(self._policy, lambda: self._read(memoryview(bytearray(1))), wait=self._wait):
+            raise Corrupt(
+                f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
+            )
+
+    def _read(self, view: memoryview) -> int:
+        try:
+            if self._stream is None:
+                self._stream = self._opened.enter_context(self._source(self._entry, self._offset_bytes))
+            return self._stream.readinto(view)
+        except Unavailable:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        self._stream = None
+        self._opened.close()

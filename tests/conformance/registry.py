@@ -1,0 +1,158 @@
+"""What every registry must do. A binding subclasses `RegistryConformance` and says how versions come to be there."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+
+import pytest
+from syncd.artifact.names import FilePath, ModelName
+from syncd.errors import Conflict, Invalid, NotFound, Unavailable
+from syncd.registry.base import Registry, Revision
+
+SDXL = ModelName("sdxl")
+LORA = ModelName("team/lora")
+FILES: Mapping[str, bytes] = {
+    "config.json": b"{}",
+    "empty": b"",
+    "unet/weights.safetensors": bytes(range(256)) * 300,
+}
+
+
+def read(registry: Registry, model: ModelName, revision: Revision, path: str, offset_bytes: int = 0) -> bytes:
+    """All bytes of a file, in pieces that are no divisor of anything."""
+    data = bytearray()
+    buffer = memoryview(bytearray(7001))
+    with registry.open(model, revision, FilePath(path), offset_bytes) as stream:
+        while count := stream.readinto(buffer):
+            data += buffer[:count]
+    return bytes(data)
+
+
+class RegistryConformance(ABC):
+    """One suite for every implementation. The binding writes with other means than the registry reads with."""
+
+    @pytest.fixture
+    @abstractmethod
+    def registry(self) -> Registry:
+        """A registry that selects every model, with nothing in it."""
+
+    @abstractmethod
+    def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
+        """Bring a complete version there, newer than all before it."""
+
+    @abstractmethod
+    def begin(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
+        """Bring a version there that is still being written."""
+
+    @abstractmethod
+    def overwrite(self, model: str, version: str, path: str, data: bytes) -> None:
+        """Change a file of a complete version, as nobody should."""
+
+    @abstractmethod
+    def cut_off(self) -> None:
+        """Make the registry unreachable."""
+
+    def test_an_empty_registry_shows_nothing(self, registry: Registry) -> None:
+        assert list(registry.discover()) == []
+
+    def test_complete_versions_are_discovered_oldest_first(self, registry: Registry) -> None:
+        for model, version in (("sdxl", "v9"), ("team/lora", "v1"), ("sdxl", "v10"), ("sdxl", "v1")):
+            self.publish(model, version, FILES)
+        found = [(candidate.model, candidate.version) for candidate in registry.discover()]
+        assert [version for model, version in found if model == "sdxl"] == ["v9", "v10", "v1"]
+        assert ("team/lora", "v1") in found
+        assert len(found) == 4
+
+    def test_a_version_that_is_still_being_written_is_not_discovered_nor_resolved(self, registry: Registry) -> None:
+        self.begin("sdxl", "v1", FILES)
+        assert list(registry.discover()) == []
+        with pytest.raises(Unavailable):
+            registry.resolve(SDXL, "v1")
+
+    def test_a_version_is_discovered_once_it_is_complete(self, registry: Registry) -> None:
+        self.begin("sdxl", "v1", FILES)
+        assert list(registry.discover()) == []
+        self.publish("sdxl", "v1", FILES)
+        assert [candidate.version for candidate in registry.discover()] == ["v1"]
+
+    def test_resolving_twice_gives_the_same_pin(self, registry: Registry) -> None:
+        self.publish("sdxl", "v1", FILES)
+        revision = registry.resolve(SDXL, "v1")
+        assert revision.version == "v1"
+        assert revision.pin
+        assert registry.resolve(SDXL, "v1") == revision
+
+    def test_latest_is_the_newest_complete_version(self, registry: Registry) -> None:
+        self.publish("sdxl", "v2", FILES)
+        self.publish("sdxl", "v1", FILES)
+        self.begin("sdxl", "v3", FILES)
+        assert registry.resolve(SDXL, "latest").version == "v1"
+
+    def test_what_is_not_there_is_not_found(self, registry: Registry) -> None:
+        self.publish("sdxl", "v1", FILES)
+        with pytest.raises(NotFound):
+            registry.resolve(SDXL, "v2")
+        with pytest.raises(NotFound):
+            registry.resolve(ModelName("unheard-of"), "v1")
+        revision = registry.resolve(SDXL, "v1")
+        with pytest.raises(NotFound):
+            registry.open(SDXL, revision, FilePath("unheard-of"))
+
+    @pytest.mark.parametrize("ref", ["../sdxl/v1", "", "v1/..", "a b", "v1\x00", "/v1", "-v1"])
+    def test_a_ref_that_is_no_name_is_refused(self, registry: Registry, ref: str) -> None:
+        self.publish("sdxl", "v1", FILES)
+        with pytest.raises(Invalid):
+            registry.resolve(SDXL, ref)
+
+    def test_the_listing_has_every_file_and_no_marker(self, registry: Registry) -> None:
+        self.publish("team/lora", "v1", FILES)
+        listing = registry.listing(LORA, registry.resolve(LORA, "v1"))
+        assert {file.path: file.size_bytes for file in listing} == {path: len(data) for path, data in FILES.items()}
+        for file in listing:
+            assert file.sha256 is None or file.sha256.hex == sha256(FILES[file.path]).hexdigest()
+
+    @pytest.mark.parametrize("path", sorted(FILES))
+    def test_a_file_is_read_whole(self, registry: Registry, path: str) -> None:
+        self.publish("sdxl", "v1", FILES)
+        assert read(registry, SDXL, registry.resolve(SDXL, "v1"), path) == FILES[path]
+
+    @pytest.mark.parametrize("offset_bytes", [1, 255, 7001, 76_799, 76_800])
+    def test_a_file_is_read_from_an_offset(self, registry: Registry, offset_bytes: int) -> None:
+        self.publish("sdxl", "v1", FILES)
+        path = "unet/weights.safetensors"
+        assert read(registry, SDXL, registry.resolve(SDXL, "v1"), path, offset_bytes) == FILES[path][offset_bytes:]
+
+    def test_a_changed_file_is_a_conflict_and_never_followed(self, registry: Registry) -> None:
+        self.publish("sdxl", "v1", FILES)
+        revision = registry.resolve(SDXL, "v1")
+        self.overwrite("sdxl", "v1", "config.json", b'{"other": 1}')
+        with pytest.raises(Conflict):
+            registry.listing(SDXL, revision)
+        with pytest.raises(Conflict):
+            registry.open(SDXL, revision, FilePath("config.json"))
+
+    def test_a_registry_that_is_cut_off_is_unavailable_not_empty(self, registry: Registry) -> None:
+        self.publish("sdxl", "v1", FILES)
+        revision = registry.resolve(SDXL, "v1")
+        self.cut_off()
+        for look in (
+            registry.discover,
+            lambda: registry.resolve(SDXL, "v1"),
+            lambda: registry.resolve(SDXL, "latest"),
+            lambda: registry.listing(SDXL, revision),
+            lambda: registry.open(SDXL, revision, FilePath("config.json")),
+        ):
+            with pytest.raises(Unavailable) as told:
+                look()
+            assert told.value.hint
+
+    def test_several_threads_read_at_once(self, registry: Registry) -> None:
+        self.publish("sdxl", "v1", FILES)
+        revision = registry.resolve(SDXL, "v1")
+        with ThreadPoolExecutor(4) as pool:
+            paths = sorted(FILES) * 8
+            assert list(pool.map(lambda path: read(registry, SDXL, revision, path), paths)) == [FILES[p] for p in paths]
+            assert len(set(pool.map(lambda _: registry.resolve(SDXL, "v1").pin, range(8)))) == 1

@@ -1,0 +1,521 @@
+"""A directory registry among people who write as they please: what is complete, what is refused, by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from structlog.testing import capture_logs
+from syncd.artifact.names import FilePath, ModelName
+from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.registry import directory as directory_module
+from syncd.registry.directory import DirectoryRegistry, DirectorySettings
+
+from tests.unit.registry.trees import THEN_S, mark, write
+
+SDXL = ModelName("sdxl")
+FILES = {"a": b"1", "sub/b": b"22"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def registry(root: Path) -> DirectoryRegistry:
+    return DirectoryRegistry(DirectorySettings(root, models=("*",), settle_s=5), now=lambda: THEN_S + 60.0)
+
+
+def ready(top: Path) -> Path:
+    write(top, FILES)
+    mark(top, "READY")
+    return top
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def listed(registry: DirectoryRegistry, version: str = "v1") -> list[str]:
+    return [file.path for file in registry.listing(SDXL, registry.resolve(SDXL, version))]
+
+
+@pytest.mark.parametrize(
+    "left_over",
+    [
+        "x.tmp",
+        "x.part",
+        "x.incomplete",
+        "x~",
+        ".git/config",
+        "sub/.cache/x",
+        "lost+found/x",
+        ".nfs000001",
+        "d.tmp/x",
+        "READY",
+        "_SUCCESS",
+        ".complete",
+    ],
+)
+def test_what_writers_leave_behind_is_no_part_of_a_version(
+    root: Path, registry: DirectoryRegistry, left_over: str
+) -> None:
+    write(ready(root / "sdxl/v1"), {left_over: b""})
+    assert listed(registry) == ["a", "sub/b"]
+
+
+@pytest.mark.parametrize("name", [".gitattributes", "sub/READY", "sub/SHA256SUMS", "READY.txt", "a.tmp.bin"])
+def test_what_only_looks_like_it_is_a_part_of_the_version(root: Path, registry: DirectoryRegistry, name: str) -> None:
+    write(ready(root / "sdxl/v1"), {name: b""})
+    assert name in listed(registry)
+
+
+def test_a_file_that_is_listed_is_never_ignored(root: Path, registry: DirectoryRegistry) -> None:
+    top = write(root / "sdxl/v1", {"x.part": b"1", ".hidden/y": b"2"})
+    mark(top, "SHA256SUMS")
+    write(top, {"other.part": b"", ".hidden2/z": b""})
+    assert listed(registry) == [".hidden/y", "x.part"]
+
+
+def test_a_list_is_not_complete_while_a_listed_file_is_missing(root: Path, registry: DirectoryRegistry) -> None:
+    top = write(root / "sdxl/v1", FILES)
+    mark(top, "SHA256SUMS")
+    (top / "sub/b").rename(top / "sub/b.part")
+    with pytest.raises(Unavailable, match=r"sub/b is in SHA256SUMS but not there"):
+        registry.resolve(SDXL, "v1")
+    assert registry.discover() == ()
+
+
+def test_a_list_is_not_complete_while_a_file_has_another_size(root: Path, registry: DirectoryRegistry) -> None:
+    top = write(root / "sdxl/v1", FILES)
+    mark(top, "MANIFEST.json")
+    write(top, {"sub/b": b"2"})
+    with pytest.raises(Unavailable, match=r"sub/b has 1 bytes, MANIFEST.json says 2"):
+        registry.resolve(SDXL, "v1")
+
+
+def test_a_list_that_does_not_list_every_file_needs_a_marker(root: Path, registry: DirectoryRegistry) -> None:
+    top = write(root / "sdxl/v1", FILES)
+    mark(top, "SHA256SUMS")
+    write(top, {"c": b"3"})
+    with pytest.raises(Unavailable, match=r"c is there but not in SHA256SUMS"):
+        registry.resolve(SDXL, "v1")
+    mark(top, "READY")
+    hashed = {file.path: file.sha256 is not None for file in registry.listing(SDXL, registry.resolve(SDXL, "v1"))}
+    assert hashed == {"a": True, "c": False, "sub/b": True}
+
+
+@pytest.mark.parametrize("marker", ["MANIFEST.json", "SHA256SUMS"])
+def test_a_list_that_is_cut_off_is_not_complete(root: Path, registry: DirectoryRegistry, marker: str) -> None:
+    top = write(root / "sdxl/v1", FILES)
+    path = mark(top, marker)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(Unavailable, match=marker) as told:
+        registry.resolve(SDXL, "v1")
+    assert "being written" in told.value.hint
+    assert registry.discover() == ()
+
+
+def test_a_marker_alone_needs_quiet(root: Path) -> None:
+    ready(root / "sdxl/v1")
+    for path in (root / "sdxl/v1").rglob("*"):
+        os.utime(path, (THEN_S, THEN_S))
+    clock = [THEN_S + 4.0]
+    registry = DirectoryRegistry(DirectorySettings(root, settle_s=5), now=lambda: clock[0])
+    with pytest.raises(Unavailable, match=r"was written 4\.0 s ago, 5 s of quiet are wanted"):
+        registry.resolve(SDXL, "v1")
+    clock[0] += 1
+    assert registry.resolve(SDXL, "v1").version == "v1"
+
+
+def test_a_marker_without_files_is_not_complete(root: Path, registry: DirectoryRegistry) -> None:
+    (root / "sdxl/v1").mkdir(parents=True)
+    mark(root / "sdxl/v1", "READY")
+    with pytest.raises(Unavailable, match="has no files yet"):
+        registry.resolve(SDXL, "v1")
+
+
+def test_without_a_marker_the_message_says_which_there_are(root: Path, registry: DirectoryRegistry) -> None:
+    write(root / "sdxl/v1", FILES)
+    with pytest.raises(Unavailable, match="has no marker yet") as told:
+        registry.resolve(SDXL, "v1")
+    assert told.value.hint == "write one of READY, _SUCCESS, .complete, MANIFEST.json, SHA256SUMS last"
+
+
+def link_file(top: Path) -> str:
+    (top / "link").symlink_to("/etc/passwd")
+    return "'link' is a symbolic link"
+
+
+def link_inside(top: Path) -> str:
+    (top / "sub/link").symlink_to("b")
+    return "'sub/link' is a symbolic link"
+
+
+def link_directory(top: Path) -> str:
+    (top / "deep").symlink_to("/etc", target_is_directory=True)
+    return "'deep' is a symbolic link"
+
+
+def pipe(top: Path) -> str:
+    os.mkfifo(top / "pipe")
+    return "'pipe' is neither a file nor a directory"
+
+
+def collision(top: Path) -> str:
+    write(top, {"Sub/B": b""})
+    return "'Sub/B' and 'sub/b' collide|'sub/b' and 'Sub/B' collide"
+
+
+def control_character(top: Path) -> str:
+    write(top, {"a\nb": b""})
+    return r"'a\\nb' is refused: it contains control characters"
+
+
+def not_utf_8(top: Path) -> str:
+    (Path(os.fsdecode(os.fsencode(top) + b"/\xff"))).write_bytes(b"")
+    return r"'\\udcff' is refused"
+
+
+def decomposed(top: Path) -> str:
+    write(top, {"e\u0301": b""})
+    return "is not in Unicode's composed form"
+
+
+def ours(top: Path) -> str:
+    write(top, {".SYNCD": b""})
+    return r"'\.SYNCD' is refused: \.syncd/ is syncd's own"
+
+
+def backslash(top: Path) -> str:
+    write(top, {"a\\b": b""})
+    return "looks like a path of another system"
+
+
+def listed_outside(top: Path) -> str:
+    (top / "SHA256SUMS").write_text("0" * 64 + "  ../../secret\n")
+    return r"'\.\./\.\./secret' is refused: it has an empty part, '\.' or '\.\.'"
+
+
+def listed_absolute(top: Path) -> str:
+    (top / "MANIFEST.json").write_text('{"files": [{"path": "/etc/passwd", "size": 1}]}')
+    return "'/etc/passwd' is refused: it is absolute"
+
+
+def list_is_a_link(top: Path) -> str:
+    (top / "SHA256SUMS").symlink_to("a")
+    return "SHA256SUMS: Too many levels of symbolic links"
+
+
+BAD_TREES: tuple[Callable[[Path], str], ...] = (
+    link_file,
+    link_inside,
+    link_directory,
+    pipe,
+    collision,
+    control_character,
+    not_utf_8,
+    decomposed,
+    ours,
+    backslash,
+    listed_outside,
+    listed_absolute,
+    list_is_a_link,
+)
+
+
+@pytest.mark.parametrize("spoil", BAD_TREES, ids=lambda spoil: spoil.__name__)
+def test_a_bad_tree_is_refused_by_name_and_hides_no_other(
+    root: Path, registry: DirectoryRegistry, spoil: Callable[[Path], str]
+) -> None:
+    ready(root / "sdxl/good")
+    message = spoil(ready(root / "sdxl/bad"))
+    with pytest.raises(Invalid, match=message):
+        registry.resolve(SDXL, "bad")
+    with capture_logs() as logs:
+        assert [candidate.version for candidate in registry.discover()] == ["good"]
+        assert [candidate.version for candidate in registry.discover()] == ["good"]
+    assert [(log["log_level"], log["directory"]) for log in logs] == [("warning", "sdxl/bad")]  # told once
+
+
+@pytest.mark.parametrize("name", ["-v1", "v 1", "v1\n", "é", "v..1", "latest"])
+def test_a_bad_version_name_is_left_out_with_a_warning(root: Path, registry: DirectoryRegistry, name: str) -> None:
+    ready(root / "sdxl" / name)
+    ready(root / "sdxl/v1")
+    with capture_logs() as logs:
+        assert [candidate.version for candidate in registry.discover()] == ["v1"]
+    assert [log["event"] for log in logs] == ["registry.version_refused"]
+    assert registry.resolve(SDXL, "latest").version == "v1"
+
+
+def test_a_bad_model_name_is_left_out_with_a_warning(root: Path, registry: DirectoryRegistry) -> None:
+    ready(root / "-sdxl/v1")
+    with capture_logs() as logs:
+        assert registry.discover() == ()
+    assert [log["directory"] for log in logs] == ["-sdxl/v1"]
+
+
+def test_linked_models_and_versions_are_not_followed(root: Path, registry: DirectoryRegistry, tmp_path: Path) -> None:
+    ready(tmp_path / "elsewhere/v1")
+    (root / "sdxl").symlink_to(tmp_path / "elsewhere")
+    (root / "lora").mkdir()
+    (root / "lora/current").symlink_to(tmp_path / "elsewhere/v1")
+    assert registry.discover() == ()
+    with pytest.raises(Invalid, match="sdxl is a symbolic link"):
+        registry.resolve(SDXL, "v1")
+    with pytest.raises(Invalid, match="lora/current is a symbolic link"):
+        registry.resolve(ModelName("lora"), "current")
+
+
+def test_files_where_directories_are_expected_are_no_models(root: Path, registry: DirectoryRegistry) -> None:
+    write(root, {"README.md": b"", "sdxl/notes.txt": b""})
+    assert registry.discover() == ()
+    with pytest.raises(NotFound, match=r"notes\.txt is not a directory"):
+        registry.resolve(SDXL, "notes.txt")
+
+
+def test_models_that_are_not_selected_are_not_looked_for(root: Path) -> None:
+    for model in ("sdxl", "sd15", "lora", "team/sdxl"):
+        ready(root / model / "v1")
+    registry = DirectoryRegistry(DirectorySettings(root, models=("sd*", "team/*"), settle_s=0))
+    assert {candidate.model for candidate in registry.discover()} == {"sdxl", "sd15", "team/sdxl"}
+    with pytest.raises(NotFound, match="lora is not among the models"):
+        registry.resolve(ModelName("lora"), "v1")
+
+
+def test_a_subdirectory_with_a_marker_is_no_version_of_a_model_with_an_owner(
+    root: Path, registry: DirectoryRegistry
+) -> None:
+    ready(root / "sdxl/v1/tokenizer")
+    assert registry.discover() == ()
+
+
+def test_latest_of_a_model_without_a_complete_version_counts_the_marked_ones(
+    root: Path, registry: DirectoryRegistry
+) -> None:
+    mark(write(root / "sdxl/v1", {"x.tmp": b""}), "READY")
+    with pytest.raises(Unavailable, match="no complete version; 1 have a marker"):
+        registry.resolve(SDXL, "latest")
+
+
+def test_versions_marked_at_one_time_are_in_the_order_of_their_names(root: Path, registry: DirectoryRegistry) -> None:
+    for version in ("b", "a", "c"):
+        os.utime(mark(write(root / "sdxl" / version, FILES), "READY"), (THEN_S, THEN_S))
+    assert [candidate.version for candidate in registry.discover()] == ["a", "b", "c"]
+    assert registry.resolve(SDXL, "latest").version == "c"
+
+
+def test_touching_a_file_without_a_digest_is_a_conflict(root: Path, registry: DirectoryRegistry) -> None:
+    ready(root / "sdxl/v1")
+    revision = registry.resolve(SDXL, "v1")
+    os.utime(root / "sdxl/v1/a", (THEN_S + 1, THEN_S + 1))
+    with pytest.raises(Conflict, match="was pinned"):
+        registry.listing(SDXL, revision)
+    with pytest.raises(Conflict, match="were listed"):
+        registry.open(SDXL, revision, FilePath("a"))
+
+
+def test_touching_a_file_with_a_digest_changes_nothing(root: Path, registry: DirectoryRegistry) -> None:
+    mark(write(root / "sdxl/v1", FILES), "SHA256SUMS")
+    revision = registry.resolve(SDXL, "v1")
+    os.utime(root / "sdxl/v1/a", (THEN_S + 1, THEN_S + 1))
+    assert len(registry.listing(SDXL, revision)) == 2
+    with registry.open(SDXL, revision, FilePath("a")) as stream:
+        assert stream.readinto(memoryview(bytearray(9))) == 1
+
+
+@pytest.mark.parametrize("change", ["new", "gone"])
+def test_a_file_more_or_less_than_was_pinned_is_a_conflict(
+    root: Path, registry: DirectoryRegistry, change: str
+) -> None:
+    mark(write(root / "sdxl/v1", FILES), "SHA256SUMS")
+    revision = registry.resolve(SDXL, "v1")
+    if change == "new":
+        write(root / "sdxl/v1", {"c": b""})
+    else:
+        (root / "sdxl/v1/a").unlink()
+        with pytest.raises(NotFound):
+            registry.open(SDXL, revision, FilePath("a"))
+    with pytest.raises(Conflict, match="no longer complete"):
+        registry.listing(SDXL, revision)
+
+
+def test_a_version_that_is_gone_is_not_found(root: Path, registry: DirectoryRegistry) -> None:
+    revision = registry.resolve(SDXL, ready(root / "sdxl/v1").name)
+    shutil.rmtree(root / "sdxl/v1")
+    with pytest.raises(NotFound):
+        registry.listing(SDXL, revision)
+
+
+@pytest.mark.parametrize("part", ["sub", "sub/b", "."])
+def test_a_part_of_the_path_that_became_a_link_is_a_conflict(
+    root: Path, registry: DirectoryRegistry, tmp_path: Path, part: str
+) -> None:
+    revision = registry.resolve(SDXL, ready(root / "sdxl/v1").name)
+    place = root / "sdxl/v1" / part
+    moved = place.rename(tmp_path / "moved")
+    place.symlink_to(moved)
+    with pytest.raises(Conflict, match="no longer a file below the registry"):
+        registry.open(SDXL, revision, FilePath("sub/b"))
+
+
+def test_an_offset_outside_of_the_file_is_refused(root: Path, registry: DirectoryRegistry) -> None:
+    revision = registry.resolve(SDXL, ready(root / "sdxl/v1").name)
+    for offset_bytes in (-1, 3):
+        with pytest.raises(Invalid, match="not within its 2 bytes"):
+            registry.open(SDXL, revision, FilePath("sub/b"), offset_bytes)
+
+
+def test_a_file_cut_off_while_it_is_read_is_unavailable_at_the_byte_reached(
+    root: Path, registry: DirectoryRegistry
+) -> None:
+    revision = registry.resolve(SDXL, ready(root / "sdxl/v1").name)
+    with registry.open(SDXL, revision, FilePath("sub/b")) as stream:
+        assert stream.readinto(memoryview(bytearray(1))) == 1
+        os.truncate(root / "sdxl/v1/sub/b", 1)
+        with pytest.raises(Unavailable, match="sub/b ended after 1 bytes, 2 were listed"):
+            stream.readinto(memoryview(bytearray(9)))
+
+
+def test_a_file_that_grows_while_it_is_read_ends_where_it_was_listed_to_end(
+    root: Path, registry: DirectoryRegistry
+) -> None:
+    revision = registry.resolve(SDXL, ready(root / "sdxl/v1").name)
+    with registry.open(SDXL, revision, FilePath("sub/b")) as stream:
+        write(root / "sdxl/v1", {"sub/b": b"22333"})
+        buffer = bytearray(9)
+        assert stream.readinto(memoryview(buffer)) == 2
+        assert stream.readinto(memoryview(buffer)) == 0
+        assert bytes(buffer) == b"22" + bytes(7)
+
+
+def test_a_closed_stream_closes_its_file_once(root: Path, registry: DirectoryRegistry) -> None:
+    revision = registry.resolve(SDXL, ready(root / "sdxl/v1").name)
+    before = open_files()
+    stream = registry.open(SDXL, revision, FilePath("sub/b"))
+    with stream, stream:
+        assert open_files() == before + 1
+    assert open_files() == before
+    with pytest.raises(Unavailable):
+        stream.readinto(memoryview(bytearray(1)))
+
+
+def test_looking_and_failing_to_open_leave_no_file_open(root: Path, registry: DirectoryRegistry) -> None:
+    revision = registry.resolve(SDXL, ready(root / "sdxl/v1").name)
+    os.truncate(root / "sdxl/v1/a", 0)
+    before = open_files()
+    with pytest.raises(Conflict):
+        registry.open(SDXL, revision, FilePath("a"))
+    (root / "sdxl/v1/a").unlink()
+    with pytest.raises(NotFound):
+        registry.open(SDXL, revision, FilePath("a"))
+    assert open_files() == before
+
+
+def test_reading_needs_no_snapshot_in_memory(root: Path, registry: DirectoryRegistry) -> None:
+    ready(root / "sdxl/v1")
+    revision = registry.resolve(SDXL, "v1")
+    for number in range(6):
+        registry.resolve(SDXL, ready(root / f"sdxl/w{number}").name)
+    with registry.open(SDXL, revision, FilePath("a")) as stream:
+        assert stream.readinto(memoryview(bytearray(9))) == 1
+
+
+def test_a_complete_version_is_not_walked_again_until_its_marker_changes(
+    root: Path, registry: DirectoryRegistry
+) -> None:
+    top = write(root / "sdxl/v1", FILES)
+    marker = mark(top, "SHA256SUMS")
+    assert len(registry.discover()) == 1
+    (top / "a").rename(top / "a.part")
+    assert len(registry.discover()) == 1  # discovering is a hint; resolving looks
+    with pytest.raises(Unavailable):
+        registry.resolve(SDXL, "v1")
+    os.utime(marker, (THEN_S + 9, THEN_S + 9))
+    assert registry.discover() == ()
+
+
+def test_a_list_too_long_to_be_read_is_refused(root: Path, registry: DirectoryRegistry) -> None:
+    top = ready(root / "sdxl/v1")
+    with (top / "SHA256SUMS").open("wb") as file:
+        file.truncate(directory_module._LIST_BYTES_MAX + 1)
+    with pytest.raises(Invalid, match="at most 67108864 are read"):
+        registry.resolve(SDXL, "v1")
+
+
+@pytest.fixture
+def readable_root() -> Iterator[Path]:
+    """A directory that another user may enter, which pytest's own are not."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As somebody who may not read everything: who is root is another user for a while."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_version_that_may_not_be_read_is_refused_and_hides_no_other(readable_root: Path) -> None:
+    ready(readable_root / "sdxl/v1")
+    (ready(readable_root / "sdxl/v2") / "sub").chmod(0)
+    registry = DirectoryRegistry(DirectorySettings(readable_root, settle_s=0))
+    with unprivileged(), capture_logs() as logs:
+        with pytest.raises(Refused, match="Permission denied") as told:
+            registry.resolve(SDXL, "v2")
+        assert [candidate.version for candidate in registry.discover()] == ["v1"]
+    assert told.value.hint
+    assert [log["directory"] for log in logs] == ["sdxl/v2"]
+
+
+def test_a_root_that_may_not_be_read_is_refused(readable_root: Path) -> None:
+    ready(readable_root / "models/sdxl/v1")
+    readable_root.chmod(0)
+    registry = DirectoryRegistry(DirectorySettings(readable_root / "models", settle_s=0))
+    with unprivileged(), pytest.raises(Refused, match="Permission denied"):
+        registry.discover()
+
+
+def test_a_root_that_is_a_file_is_unavailable_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match="not a directory") as told:
+        DirectoryRegistry(DirectorySettings(tmp_path / "file")).discover()
+    assert "mounted" in told.value.hint
+
+
+def test_a_hundred_thousand_files_are_walked_and_opened_in_seconds(root: Path) -> None:
+    """A tenth of that here; the time must be in step with the number, so opening all is no walk for each."""
+    top = root / "sdxl/v1"
+    for number in range(100):
+        (top / f"d{number:03}").mkdir(parents=True)
+        for name in range(100):
+            (top / f"d{number:03}" / f"{name:03}.bin").touch()
+    mark(top, "READY")
+    registry = DirectoryRegistry(DirectorySettings(root, settle_s=0))
+    begun_s = time.monotonic()
+    revision = registry.resolve(SDXL, "v1")
+    listing = registry.listing(SDXL, revision)
+    for file in listing:
+        with registry.open(SDXL, revision, file.path):
+            pass
+    assert len(listing) == 10_000
+    assert time.monotonic() - begun_s < 20  # about 2 s on one core; quadratic would be hours
+
+
+def test_errors_are_syncds_own(root: Path, registry: DirectoryRegistry) -> None:
+    with pytest.raises(SyncdError):
+        registry.resolve(SDXL, "v1")
