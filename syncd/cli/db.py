@@ -6,7 +6,7 @@ import typer
 
 from syncd.cli.output import Form, Output
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, settings
-from syncd.state import upgrade as schema
+from syncd.engine import upgrade as schema
 
 app = typer.Typer(help="The record's schema.", no_args_is_help=True, rich_markup_mode=None)
 

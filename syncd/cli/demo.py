@@ -69,6 +69,7 @@ class Play:
         self._daemon: subprocess.Popen[bytes] | None = None
         self._environment = {key: value for key, value in os.environ.items() if key not in _PROXIES}
         self._endpoint = ""
+        self._accepted_v1 = 0
         self._started = time.monotonic()
 
     def prepare(self, wheel: Path | None) -> None:
@@ -126,7 +127,7 @@ class Play:
                 "service": "oss",
                 "operation": "UploadPart",
                 "times": 0,
-                "action": {"kind": "delay", "seconds": _PART_DELAY_S},
+                "action": {"kind": "Delay", "seconds": _PART_DELAY_S},
             }
         )
         scene.deliver(self.home / "training" / "v2", self.home / "registry", "minilm", "v2")

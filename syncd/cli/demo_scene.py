@@ -95,7 +95,7 @@ def deliver(source: Path, registry: Path, model: str, version: str) -> None:
 def write_seed(path: Path, example_function: Path) -> None:
     """The local cloud to begin with: buckets, a NAS, and a function in each region that is not syncd's work."""
     parts = [f'[[buckets]]\nregion = "{region}"\nname = "{bucket}"\n' for region, bucket in BUCKETS.items()]
-    parts.append(f'[[nas]]\nregion = "cn-shanghai"\nserver = "{NAS_SERVER}"\n')
+    parts.append(f'[[nas]]\nserver = "{NAS_SERVER}"\n')
     command = json.dumps([sys.executable, str(example_function)])
     for region in REGIONS:
         models = "minilm=MINILM_PATH" + (",tiny=SYNCD_MODELS:json" if region == "ap-southeast-1" else "")
@@ -111,7 +111,7 @@ diskSize = 512
 timeout = 60
 role = "acs:ram::1234567890123456:role/demo"
 environmentVariables = {{ MODELS = "{models}", OWNER = "demo" }}
-customContainerConfig = {{ image = "registry-vpc.{region}.aliyuncs.com/demo/embed:1", port = 9000, command = {command} }}
+customContainerConfig = {{ image = "demo/embed:1", port = 9000, command = {command} }}
 vpcConfig = {{ vpcId = "vpc-demo", vSwitchIds = ["vsw-demo"], securityGroupId = "sg-demo" }}
 """
         )
@@ -121,54 +121,88 @@ vpcConfig = {{ vpcId = "vpc-demo", vSwitchIds = ["vsw-demo"], securityGroupId = 
 def write_config(path: Path, home: Path, up: Mapping[str, object]) -> None:
     """The configuration that `syncd` itself reads in the demo."""
     endpoints = up["endpoints"]
-    nas = up["nas"]
     assert isinstance(endpoints, dict)
-    assert isinstance(nas, dict)
-    path.write_text(
-        "\n".join(
-            [
-                f'[state]\nurl = "sqlite:///{home / "syncd.db"}"\n',
-                '[transfer]\nbuffer_bytes = "64MiB"\nparts_in_flight = 4\n',
-                "[policy]\nlease_s = 10.0\ntick_s = 0.2\nstage_poll_s = 0.1\nretry_base_s = 0.5\n",
-                f'[registries.models]\nkind = "directory"\npath = "{home / "registry"}"\nmodels = ["*"]\n'
-                "poll_s = 1.0\njitter_s = 0.2\n",
-                f'[credentials.local]\naccess_key_id = "{up["access_key_id"]}"\n'
-                'access_key_secret = { env = "SYNCD_DEMO_SECRET" }\n',
-                *(_oss_target(region, str(endpoints[region])) for region in BUCKETS),
-                f'[targets.shanghai]\nkind = "nas"\nregion = "cn-shanghai"\n'
-                f'path = "{Path(str(nas["cn-shanghai"])) / NAS_SERVER}"\nserver = "{NAS_SERVER}"\n',
-                *(_runtime(region, str(endpoints[region])) for region in REGIONS),
-                *(_binding(region) for region in REGIONS),
-            ]
-        )
-    )
+    parts = [
+        f"""[state]
+url = "sqlite:///{home / "syncd.db"}"
+
+[transfer]
+buffer_bytes = "64MiB"
+parts_in_flight = 4
+
+[policy]
+lease_s = 10.0
+tick_s = 0.2
+stage_poll_s = 0.1
+retry_base_s = 0.5
+
+[registries.models]
+kind = "directory"
+path = "{home / "registry"}"
+models = ["*"]
+poll_s = 1.0
+jitter_s = 0.2
+
+[credentials.local]
+access_key_id = "{up["access_key_id"]}"
+access_key_secret = {{ env = "SYNCD_DEMO_SECRET" }}
+
+[targets.shanghai]
+kind = "nas"
+region = "cn-shanghai"
+path = "{Path(str(up["nas_root"])) / NAS_SERVER}"
+server = "{NAS_SERVER}"
+"""
+    ]
+    parts += [_oss_target(region, str(endpoints[region])) for region in BUCKETS]
+    parts += [_runtime(region, str(endpoints[region])) for region in REGIONS]
+    parts += [_binding(region) for region in REGIONS]
+    path.write_text("\n".join(parts))
 
 
 _TARGETS: Final = {"cn-hangzhou": "hangzhou", "ap-southeast-1": "singapore", "cn-shanghai": "shanghai"}
 
 
 def _oss_target(region: str, endpoint: str) -> str:
-    return (
-        f'[targets.{_TARGETS[region]}]\nkind = "oss"\nregion = "{region}"\nendpoint = "{endpoint}"\n'
-        f'bucket = "{BUCKETS[region]}"\ncredentials = "local"\n'
-    )
+    return f"""[targets.{_TARGETS[region]}]
+kind = "oss"
+region = "{region}"
+endpoint = "{endpoint}"
+bucket = "{BUCKETS[region]}"
+credentials = "local"
+"""
 
 
 def _runtime(region: str, endpoint: str) -> str:
-    host = endpoint.removeprefix("http://")
-    return f'[runtimes.{region}]\nkind = "fc"\nregion = "{region}"\nendpoint = "{host}"\nprotocol = "http"\ncredentials = "local"\n'
+    return f"""[runtimes.{region}]
+kind = "fc"
+region = "{region}"
+endpoint = "{endpoint.removeprefix("http://")}"
+protocol = "http"
+credentials = "local"
+"""
 
 
 def _binding(region: str) -> str:
-    name = f"embed-{_TARGETS[region]}"
-    text = (
-        f'[bindings.{name}]\nruntime = "{region}"\nfunction = "embed"\nalias = "prod"\n\n'
-        f'[[bindings.{name}.models]]\nmodel = "minilm"\ntarget = "{_TARGETS[region]}"\nmount_dir = "/mnt/minilm"\n'
-        'env = { path = "MINILM_PATH", digest = "MINILM_DIGEST", version = "MINILM_VERSION" }\n'
-    )
+    place = _TARGETS[region]
+    text = f"""[bindings.embed-{place}]
+runtime = "{region}"
+function = "embed"
+alias = "prod"
+
+[[bindings.embed-{place}.models]]
+model = "minilm"
+target = "{place}"
+mount_dir = "/mnt/minilm"
+env = {{ path = "MINILM_PATH", digest = "MINILM_DIGEST", version = "MINILM_VERSION" }}
+"""
     if region == "ap-southeast-1":
-        text += (
-            f'\n[[bindings.{name}.models]]\nmodel = "tiny"\ntarget = "{_TARGETS[region]}"\nmount = "root"\n'
-            'mount_dir = "/mnt/models"\nenv = { versions = "SYNCD_MODELS" }\n'
-        )
+        text += f"""
+[[bindings.embed-{place}.models]]
+model = "tiny"
+target = "{place}"
+mount = "root"
+mount_dir = "/mnt/models"
+env = {{ versions = "SYNCD_MODELS" }}
+"""
     return text

@@ -74,7 +74,7 @@ def _tell(whole: Whole, output: Output) -> None:
         "access_key_secret": cloud.access_key_secret,
         "account_id": cloud.account_id,
         "root": str(whole.root),
-        "nas": {region: str(whole.nas(region)) for region in whole.regions},
+        "nas_root": str(whole.nas_root),
     }
 
     def text(console: Console) -> None:

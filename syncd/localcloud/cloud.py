@@ -1,35 +1,16 @@
-"""A whole local cloud: OSS, Function Compute and NAS directories of several regions, and what a seed file puts there."""
+"""A whole local cloud: OSS, Function Compute and NAS of several regions, and what a seed file puts there."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from syncd.localcloud.fc import FcRegion, Settings
-from syncd.localcloud.http import Handler
-from syncd.localcloud.oss.region import OssRegion
+from syncd.localcloud.fc import LocalFc, Settings
 from syncd.localcloud.oss.values import BucketEntry
-from syncd.localcloud.server import LocalCloud, RegionContext
-
-
-@dataclass(frozen=True, slots=True)
-class _Mounts:
-    """A region's functions mount buckets of any region; which one has a bucket is looked up by its name."""
-
-    regions: Mapping[str, OssRegion]
-
-    def materialize(self, bucket: str, prefix: str, into: Path) -> None:
-        """Lay out every object below `prefix`. Raises LookupError: no such bucket, or no `prefix/` object."""
-        for region in self.regions.values():
-            made = region.materialize(bucket, prefix, into)
-            if made.bucket_exists and not made.marker_exists:
-                raise LookupError(f"the object {prefix!r} does not exist")
-            if made.bucket_exists:
-                return
-        raise LookupError(f"the bucket {bucket!r} does not exist")
+from syncd.localcloud.server import LocalCloud
 
 
 @dataclass
@@ -40,35 +21,15 @@ class Whole:
     regions: Sequence[str]
     ports: Mapping[str, int] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
-    chance: Callable[[], float] | None = None
 
     def __post_init__(self) -> None:
-        self.functions: dict[str, FcRegion] = {}
-        self.cloud = LocalCloud(self.root, self.regions, ports=self.ports, fc=self._serve)
+        self.functions = LocalFc(self.nas_root, self.settings)
+        self.cloud = LocalCloud(self.root, self.regions, ports=self.ports, fc=self.functions)
 
-    def nas(self, region: str) -> Path:
-        """Where the NAS servers of a region lie: one directory per server host name."""
-        return self.root / region / "nas"
-
-    def _serve(self, context: RegionContext) -> Handler:
-        extra = {} if self.chance is None else {"chance": self.chance}
-        region = FcRegion(
-            region=context.region,
-            account_id=context.account.account_id,
-            root=context.root,
-            credentials=context.account,
-            oss=_Mounts(context.oss),
-            nas_root=self.nas(context.region),
-            faults=context.faults,
-            counters=context.counters,
-            settings=self.settings,
-            clock=context.clock,
-            **extra,
-        )
-        region.start()
-        context.on_stop.append(region.stop)
-        self.functions[context.region] = region
-        return region.handle
+    @property
+    def nas_root(self) -> Path:
+        """Where the NAS servers lie: one directory per server host name."""
+        return self.root / "nas"
 
     def start(self) -> None:
         """Serve every region. Raises OSError when a port is taken."""
@@ -91,10 +52,11 @@ class Whole:
         Raises:
             FcError: The service refuses it.
         """
-        self.functions[region].have_function(document)
+        self.functions.regions[region].have_function(document)
 
     def seed(self, path: Path) -> None:
-        """Put there what a TOML file lists: [[buckets]] region, name; [[functions]] region and CreateFunction's body.
+        """Put there what a TOML file lists: [[buckets]] region, name; [[functions]] region and
+        CreateFunction's body; [[nas]] server.
 
         Repeating it is harmless.
 
@@ -108,7 +70,7 @@ class Whole:
             region = self._region(function)
             self.create_function(region, {key: value for key, value in function.items() if key != "region"})
         for server in document.get("nas", ()):
-            (self.nas(self._region(server)) / server["server"]).mkdir(parents=True, exist_ok=True)
+            (self.nas_root / server["server"]).mkdir(parents=True, exist_ok=True)
 
     def _region(self, entry: Mapping[str, Any]) -> str:
         region = entry.get("region")

@@ -106,10 +106,10 @@ class Handler(BaseHTTPRequestHandler):
     models: Models
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802 -- http.server's name
+    def do_GET(self) -> None:
         self._send(200, {"healthy": True})
 
-    def do_POST(self) -> None:  # noqa: N802 -- http.server's name
+    def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             self._send(200, self.models.answer())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
@@ -19,9 +20,10 @@ from syncd.state.advance import advance
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.target.base import Depth
-from syncd.transfer import Destination, Progress, copy
+from syncd.transfer import Destination, Progress, TargetProgress, copy
 
 log = structlog.get_logger("syncd.place")
+FILES_SHOWN_MAX: Final = 8
 
 
 def resolve(job: Job) -> None:
@@ -89,7 +91,7 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
         with rooms.state.write() as conn:
             now = rooms.state.now(conn)
             for name, seen in progress.snapshot().items():
-                placements.note_progress(conn, version.id, name, seen.bytes_sent, seen.document(), now)
+                placements.note_progress(conn, version.id, name, seen.bytes_sent, _shown(seen), now)
 
     job.on_beat.append(tell)
     started = time.monotonic()
@@ -106,6 +108,16 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
         log.info("copied", target=name, region=rooms.fleet.regions[name], seconds=round(time.monotonic() - started, 3),
                  **progress.snapshot()[name].counters())  # fmt: skip
     return report.failed
+
+
+def _shown(seen: TargetProgress) -> dict[str, object]:
+    """The counters, and the few files that are under way, for those who look at the record."""
+    going = [
+        [path, file.bytes_sent + file.bytes_kept, file.bytes_total]
+        for path, file in seen.files.items()
+        if not file.is_finished and file.bytes_sent + file.bytes_kept > 0
+    ]
+    return {**seen.counters(), "files": going[:FILES_SHOWN_MAX]}
 
 
 def _seal(job: Job, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]) -> None:
