@@ -96,7 +96,7 @@ def write_seed(path: Path, example_function: Path) -> None:
     """The local cloud to begin with: buckets, a NAS, and a function in each region that is not syncd's work."""
     parts = [f'[[buckets]]\nregion = "{region}"\nname = "{bucket}"\n' for region, bucket in BUCKETS.items()]
     parts.append(f'[[nas]]\nserver = "{NAS_SERVER}"\n')
-    command = json.dumps([sys.executable, str(example_function)])
+    command = json.dumps([sys.executable, "-I", str(example_function)])
     for region in REGIONS:
         models = "minilm=MINILM_PATH" + (",tiny=SYNCD_MODELS:json" if region == "ap-southeast-1" else "")
         parts.append(

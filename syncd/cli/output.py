@@ -16,6 +16,9 @@ from rich.table import Table
 from syncd.errors import SyncdError
 
 
+_UNBOUNDED = 100_000
+
+
 class Form(StrEnum):
     """How to print."""
 
@@ -32,7 +35,9 @@ class Output:
     @property
     def console(self) -> Console:
         """The terminal, or a plain stream; made anew because tests and pipes swap the streams."""
-        return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+        if sys.stdout.isatty():
+            return Console(file=sys.stdout, highlight=False)
+        return Console(file=sys.stdout, highlight=False, width=_UNBOUNDED)  # a pipe has no width to wrap at
 
     def show(self, document: object, text: Callable[[Console], None]) -> None:
         """Print the one result of a command."""
@@ -84,6 +89,11 @@ def span(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def short(text: str, characters: int = 80) -> str:
+    """The beginning of a longer text, for a list; `show` has all of it."""
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def moment(at: datetime | None) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from syncd.cli.output import Form, moment, span, table
+from syncd.cli.output import Form, moment, short, span, table
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.state import releases as recorded
 
@@ -34,7 +34,7 @@ def releases(
                 moment(r.created_at),
                 span((r.updated_at - r.created_at).total_seconds()),
                 r.requested_by,
-                r.reason,
+                short(r.reason),
             )
             for r in found
         ]
