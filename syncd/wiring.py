@@ -126,7 +126,7 @@ def _revealing(secret: Secret | None) -> Callable[[], str] | None:
 
 def _store(config: Config, settings: TargetSettings) -> Store:
     if isinstance(settings, NasTargetSettings):
-        return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker))
+        return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker or None))
     key = config.credentials[settings.credentials]
     return OssStore(
         OssSettings(
