@@ -280,3 +280,8 @@ def test_a_runtime_that_is_no_container_is_not_run(client: Client) -> None:
     code = models.InputCodeLocation(zip_file="eA==")
     create(client, runtime="python3.10", custom_container_config=None, code=code)
     assert refused(lambda: invoke(client))[:2] == (412, "FunctionNotStarted")
+
+
+def test_more_arguments_than_a_system_takes_are_a_refusal(client: Client) -> None:
+    create(client, custom_container_config=argv("true", *["x" * 100_000] * 30))
+    assert refused(lambda: invoke(client))[:2] == (412, "CAFileNotFound")

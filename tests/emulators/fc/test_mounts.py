@@ -142,3 +142,11 @@ def test_ending_an_instance_removes_its_mounts_and_nothing_behind_them(cloud: Cl
     assert not root.exists()
     assert (directory / "keep").read_bytes() == b"kept"
     assert os.listdir(cloud.buckets.root / "models") == ["sdxl"]  # noqa: PTH208 - names alone
+
+
+def test_a_directory_that_can_not_be_made_is_a_refusal(cloud: Cloud, client: Client) -> None:
+    put_model(cloud, "v1", b"one")
+    create(client, oss_mount_config=oss("/sdxl/v1", mount_dir="/mnt/" + "x" * 300))
+    status, _, message = refused(lambda: shown(client))
+    assert status == 412
+    assert "File name too long" in message
