@@ -29,9 +29,7 @@ def delete_version(service: Service, call: Call) -> Reply:
 
 def create_alias(service: Service, call: Call) -> Reply:
     request = call.document()
-    record = service.shelf.change(
-        call.function, lambda r: rules.create_alias(r, request, call.now_s, service.settings)
-    )
+    record = service.shelf.change(call.function, lambda r: rules.create_alias(r, request, call.now_s, service.settings))
     return Reply(document=record.aliases[str(request["aliasName"])].view())
 
 

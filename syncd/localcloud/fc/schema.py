@@ -40,9 +40,7 @@ FROZEN: Mapping[str, Schema] = {
     "customRuntimeConfig": {"port": int, "command": [str], "args": [str], "healthCheckConfig": _HEALTH},
     "gpuConfig": {"gpuType": str, "gpuMemorySize": int},
     "ossMountConfig": {
-        "mountPoints": [
-            {"bucketName": str, "bucketPath": str, "endpoint": str, "mountDir": str, "readOnly": bool}
-        ]
+        "mountPoints": [{"bucketName": str, "bucketPath": str, "endpoint": str, "mountDir": str, "readOnly": bool}]
     },
     "nasConfig": {"userId": int, "groupId": int, "mountPoints": [{"serverAddr": str, "mountDir": str}]},
     "polarFsConfig": {},

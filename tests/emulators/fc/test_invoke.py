@@ -125,9 +125,7 @@ def test_a_process_that_died_is_started_again(client: Client) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 418, 500, 302])
-def test_what_a_function_answers_other_than_2xx_is_a_200_with_an_error_type(
-    client: Client, status: int
-) -> None:
+def test_what_a_function_answers_other_than_2xx_is_a_200_with_an_error_type(client: Client, status: int) -> None:
     create(client)
     answer = invoke(client, payload=json.dumps({"status": status}).encode())
     assert (answer.status, answer.headers["x-fc-error-type"]) == (200, "UnhandledInvocationError")
@@ -254,16 +252,12 @@ def test_deleting_a_version_or_a_function_ends_its_process(client: Client) -> No
     assert not lives(pids[1])
 
 
-def test_an_update_replaces_the_process_of_latest_once_its_calls_are_over(
-    client: Client, tmp_path: Path
-) -> None:
+def test_an_update_replaces_the_process_of_latest_once_its_calls_are_over(client: Client, tmp_path: Path) -> None:
     create(client)
     old = shown(client)["pid"]
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(shown, client, sleep_s=0.3)
-        eventually(
-            lambda: len(client.list_instances("show", models.ListInstancesRequest()).body.instances) == 1
-        )
+        eventually(lambda: len(client.list_instances("show", models.ListInstancesRequest()).body.instances) == 1)
         update(client, environment_variables={"RELEASE": "new"})
         assert shown_release(client) == "new"
         assert running.result()["pid"] == old

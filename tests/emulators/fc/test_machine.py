@@ -48,9 +48,7 @@ WHOLE: dict[str, Any] = {
         "healthCheckConfig": {"httpGetUrl": "/h", "periodSeconds": 3},
         "registryConfig": {"authConfig": {"userName": "u"}},
     },
-    "ossMountConfig": {
-        "mountPoints": [{"bucketName": "b", "bucketPath": "/v", "endpoint": "x", "mountDir": "/a"}]
-    },
+    "ossMountConfig": {"mountPoints": [{"bucketName": "b", "bucketPath": "/v", "endpoint": "x", "mountDir": "/a"}]},
     "nasConfig": {"mountPoints": [{"serverAddr": "h:/p", "mountDir": "/b"}]},
     "instanceLifecycleConfig": {"initializer": {"handler": "h", "command": ["x"], "timeout": 3}},
     "layers": ["arn"],
@@ -166,10 +164,7 @@ class Releases(RuleBasedStateMachine):
     def versions_are_as_published(self) -> None:
         if not hasattr(self, "record"):
             return
-        kept = {
-            k: v.running.config["environmentVariables"].get("RELEASE")
-            for k, v in self.record.versions.items()
-        }
+        kept = {k: v.running.config["environmentVariables"].get("RELEASE") for k, v in self.record.versions.items()}
         assert kept == self.versions
 
     @invariant()
