@@ -1,7 +1,7 @@
 """Fixtures that give a test a database of its own: SQLite always, and a real PostgreSQL beside it.
 
-Each worker of a test run starts one PostgreSQL server, on a socket in its own directory. Databases are copied from one
-that was upgraded once, so a fresh one costs milliseconds.
+Each worker of a test run starts one PostgreSQL server, on a socket in its own directory. A database is upgraded once
+and emptied after each test, or copied (SQLite), so that a fresh one costs milliseconds.
 """
 
 from __future__ import annotations
@@ -25,6 +25,18 @@ from syncd.state.state import State
 DATABASES: Final = ("sqlite", "postgresql")
 _numbers = itertools.count(1)
 
+# Whoever is still connected goes first: TRUNCATE would wait for him. What was migrated stays so.
+_EMPTY: Final = (
+    (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ),
+    """DO $$ BEGIN EXECUTE (
+         SELECT 'TRUNCATE ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' RESTART IDENTITY'
+         FROM pg_tables WHERE schemaname IN ('public', 'dbos') AND tablename NOT IN ('syncd_schema', 'dbos_migrations')
+       ); END $$""",
+)
+
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
@@ -35,7 +47,7 @@ def postgresql_server() -> Iterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="syncd-pg-"))
     directory.chmod(0o755)  # run by root, the server is another user
     server = get_server(directory / "data", cleanup_mode="delete")
-    _admin(server.get_uri(), "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 100")
+    _admin(server.get_uri(), "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off")
     _admin(server.get_uri(), "SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
@@ -51,11 +63,12 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgresql_server: str) -> str:
-    """The name of a PostgreSQL database that was upgraded."""
-    _admin(postgresql_server, "CREATE DATABASE template_syncd")
-    upgrade(at(postgresql_server, "template_syncd"))
-    return "template_syncd"
+def postgresql_database(postgresql_server: str) -> str:
+    """The URL of a PostgreSQL database that was upgraded; `database_url` empties it after each test."""
+    _admin(postgresql_server, "CREATE DATABASE syncd")
+    url = at(postgresql_server, "syncd")
+    upgrade(url)
+    return url
 
 
 @pytest.fixture(params=DATABASES)
@@ -66,10 +79,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
         yield f"sqlite:///{file}"
         return
-    server = request.getfixturevalue("postgresql_server")
-    template = request.getfixturevalue("postgresql_template")
-    with new_postgresql(server, template) as url:
-        yield url
+    url: str = request.getfixturevalue("postgresql_database")
+    yield url
+    _admin(url, *_EMPTY)
 
 
 @pytest.fixture(params=DATABASES)
@@ -78,7 +90,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'state.db'}"
         return
-    with new_postgresql(request.getfixturevalue("postgresql_server"), "template1") as url:
+    with new_postgresql(request.getfixturevalue("postgresql_server")) as url:
         yield url
 
 
@@ -91,10 +103,10 @@ def state(database_url: str) -> Iterator[State]:
 
 
 @contextlib.contextmanager
-def new_postgresql(server: str, template: str) -> Iterator[str]:
-    """A database copied from `template`, dropped at the end whoever is still connected."""
+def new_postgresql(server: str) -> Iterator[str]:
+    """An empty database, dropped at the end whoever is still connected."""
     name = f"t_{os.getpid()}_{next(_numbers)}"
-    _admin(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    _admin(server, f"CREATE DATABASE {name}")
     try:
         yield at(server, name)
     finally:

@@ -102,5 +102,5 @@ class Manifest:
                 Entry(parse_path(file["path"]), int(file["size"]), Digest(file["sha256"])) for file in document["files"]
             ]
             return cls.of(document["model"], document["version"], entries)
-        except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise Invalid(f"this is not a manifest: {error!r}") from error

@@ -62,6 +62,8 @@ def parse_manifest(data: bytes, model: ModelName, version: VersionName) -> tuple
     """
     try:
         document = json.loads(_decoded(data, "MANIFEST.json"))
+    except RecursionError as error:
+        raise Invalid("MANIFEST.json is nested too deeply") from error
     except ValueError as error:
         raise Unavailable(f"MANIFEST.json is not JSON: {error}", hint="it is being written, or was cut off") from error
     if isinstance(document, dict) and "format" in document:

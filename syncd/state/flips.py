@@ -13,7 +13,7 @@ from syncd.errors import Conflict, NotFound
 from syncd.plan.phases import FLIP_ENDS
 from syncd.state import events
 from syncd.state.records import Flip, Release
-from syncd.state.rows import every, insert, one
+from syncd.state.rows import every, insert_new, one
 from syncd.state.schema import flips
 
 _UNFINISHED: Final = flips.c.phase.not_in(tuple(FLIP_ENDS))
@@ -92,8 +92,7 @@ def _key(release_id: str, binding: str) -> sa.ColumnElement[bool]:
 
 def _insert(conn: sa.Connection, release_id: str, binding: str, now: datetime) -> bool:
     """Whether the partial unique index let it in; a concurrent claim is waited for until its commit."""
-    row = insert(conn, flips).values(release_id=release_id, binding=binding, updated_at=now)
-    if not conn.execute(row.on_conflict_do_nothing()).rowcount:
+    if not insert_new(conn, flips, release_id=release_id, binding=binding, updated_at=now):
         return False
     detail = {"binding": binding}
     events.append(conn, "flip.claimed", now=now, release_id=release_id, subject=binding, detail=detail)

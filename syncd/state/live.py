@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from syncd.plan.phases import ReleasePhase
 from syncd.state.records import FunctionVersion, Live, Release
-from syncd.state.rows import every, insert, one
+from syncd.state.rows import every, insert, insert_new, one
 from syncd.state.schema import function_versions as staged
 from syncd.state.schema import live, releases
 
@@ -49,7 +49,7 @@ def note_function_version(conn: sa.Connection, seen: FunctionVersion) -> None:
     """Remember a published function version. It never changes, so the first note stays; repeating is success."""
     values = {"models": dict(seen.models), "change_digest": seen.change_digest, "release_id": seen.release_id}
     key = {"binding": seen.binding, "function_version": seen.function_version}
-    conn.execute(insert(conn, staged).values(**key, **values, staged_at=seen.staged_at).on_conflict_do_nothing())
+    insert_new(conn, staged, **key, **values, staged_at=seen.staged_at)
 
 
 def previous_release(conn: sa.Connection, model: str) -> Release | None:

@@ -11,14 +11,13 @@ import sqlalchemy as sa
 from syncd.errors import NotFound
 from syncd.state import events
 from syncd.state.records import Placement
-from syncd.state.rows import every, insert, one
+from syncd.state.rows import every, insert_new, one
 from syncd.state.schema import placements
 
 
 def ensure(conn: sa.Connection, version_id: str, target: str, now: datetime) -> Placement:
     """The placement as it is, or a new one that is wanted."""
-    row = {"version_id": version_id, "target": target, "updated_at": now}
-    if conn.execute(insert(conn, placements).values(**row).on_conflict_do_nothing()).rowcount:
+    if insert_new(conn, placements, version_id=version_id, target=target, updated_at=now):
         detail = {"model": version_id.partition("@")[0], "version": version_id, "target": target}
         events.append(conn, "placement.wanted", now=now, subject=target, detail=detail)
     return get(conn, version_id, target)

@@ -24,3 +24,13 @@ def every(conn: sa.Connection, record: type[Record], query: sa.sql.Executable) -
 def insert(conn: sa.Connection, table: sa.Table) -> Any:
     """An INSERT of this database's dialect: both have `on_conflict_do_nothing` and `_do_update`, spelt alike."""
     return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def insert_new(conn: sa.Connection, table: sa.Table, **values: Any) -> bool:
+    """Insert a row; False if one that must be unique with it is there already.
+
+    A concurrent writer of such a row is waited for. The count of an INSERT's rows is not to be had from every
+    driver, hence the question for a column.
+    """
+    query = insert(conn, table).values(**values).on_conflict_do_nothing().returning(sa.literal_column("1"))
+    return conn.execute(query).first() is not None

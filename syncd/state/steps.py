@@ -12,7 +12,7 @@ from syncd.errors import Conflict, Fenced, NotFound
 from syncd.plan.phases import STEP_ENDS, StepKind, StepState
 from syncd.state import events
 from syncd.state.records import Step
-from syncd.state.rows import every, insert, one
+from syncd.state.rows import every, insert_new, one
 from syncd.state.schema import steps
 
 _IN_HAND: Final = (StepState.QUEUED, StepState.RUNNING)
@@ -23,7 +23,7 @@ def ensure(conn: sa.Connection, release_id: str, kind: StepKind, subject: str, q
     """The step of this kind and subject within a release: as it is, or new and due now."""
     step_id = f"{release_id}/{kind}/{subject}"
     values = {"id": step_id, "release_id": release_id, "kind": kind, "subject": subject}
-    conn.execute(insert(conn, steps).values(**values, queue=queue, due_at=now).on_conflict_do_nothing())
+    insert_new(conn, steps, **values, queue=queue, due_at=now)
     return get(conn, step_id)
 
 

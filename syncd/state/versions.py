@@ -13,7 +13,7 @@ from syncd.artifact.names import FilePath
 from syncd.errors import Conflict, NotFound
 from syncd.state import events
 from syncd.state.records import Version
-from syncd.state.rows import every, insert, one
+from syncd.state.rows import every, insert_new, one
 from syncd.state.schema import files, versions
 from syncd.state.state import Verdict
 
@@ -92,7 +92,7 @@ def _insert(conn: sa.Connection, manifest: Manifest, registry: str, pin: str, no
     """Whether the version is new; a concurrent writer of the same name is waited for and wins."""
     row = {"id": identity(manifest), "model": manifest.model, "name": manifest.version, "digest": manifest.digest}
     row |= {"registry": registry, "pin": pin, "size_bytes": manifest.size_bytes, "created_at": now}
-    if not conn.execute(insert(conn, versions).values(**row).on_conflict_do_nothing()).rowcount:
+    if not insert_new(conn, versions, **row):
         return False
     entries = [
         {"version_id": row["id"], "path": e.path, "size_bytes": e.size_bytes, "sha256": e.sha256}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from syncd.localcloud.fc import rules, shape
 from syncd.localcloud.fc.errors import FcError, invalid
 from syncd.localcloud.fc.record import LATEST, FunctionRecord, function_view, timestamp, version_view
+from syncd.localcloud.fc.schema import conform
 from syncd.localcloud.fc.service import Call, Reply, Service, paged
 from syncd.localcloud.fc.shape import Json
 
@@ -112,7 +113,9 @@ def enable_invocation(service: Service, call: Call) -> Reply:
 def tag_resources(service: Service, call: Call) -> Reply:
     request = call.document()
     added = rules.tags_of(request.get("Tag"))
-    for name in _named(service, request.get("ResourceType"), [str(arn) for arn in request.get("ResourceId") or []]):
+    arns = request.get("ResourceId") or []
+    conform(arns, [str], "ResourceId")
+    for name in _named(service, request.get("ResourceType"), arns):
         service.shelf.change(name, _retagged(lambda tags: {**tags, **added}))
     return Reply(document={"RequestId": call.request_id})
 

@@ -158,6 +158,9 @@ class Instances:
         except FcError:
             shutil.rmtree(place.root, ignore_errors=True)
             raise
+        except OSError as cause:
+            shutil.rmtree(place.root, ignore_errors=True)
+            raise not_started(f"failed to mount: {cause.strerror}: {cause.filename}") from cause
 
     def _variables(self, function: str, resolved: Resolved, instance_id: str) -> Mapping[str, str]:
         config = resolved.running.config

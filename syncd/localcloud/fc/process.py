@@ -49,13 +49,32 @@ class Spawner:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fc-spawner")
+        self._guard = threading.Lock()
+        self._ports: set[int] = set()
 
     def start(self, argv: Sequence[str], env: Mapping[str, str], root: Path, log: Path) -> subprocess.Popen[bytes]:
         """Start the program in `root`, output appended to `log`. Raises FcError once the server stops."""
         try:
             return self._thread.submit(self._popen, argv, env, root, log).result()
+        except OSError as cause:  # such as more arguments than the system takes
+            raise FcError(412, "CAFileNotFound", f"function program can not be started: {cause}") from cause
         except RuntimeError as cause:
             raise FcError(503, "ServiceUnavailable", "the region is stopping") from cause
+
+    def take_port(self) -> int:
+        """A free port that no other process of this spawner was told to listen on, until it is given back.
+
+        Two that were told the same would both look ready as soon as one of them is.
+        """
+        with self._guard:
+            while (port := _free_port()) in self._ports:
+                pass
+            self._ports.add(port)
+            return port
+
+    def give_back(self, port: int) -> None:
+        with self._guard:
+            self._ports.discard(port)
 
     def close(self) -> None:
         """Start nothing more. Processes that still run are ended by this; end them properly before."""
@@ -86,7 +105,8 @@ class FunctionProcess:
     def __init__(self, spawner: Spawner, argv: Sequence[str], variables: Mapping[str, str], place: Place) -> None:
         self.created_s = time.time()
         self._place = place
-        self._port = _free_port()
+        self._spawner = spawner
+        self._port = spawner.take_port()
         self._stopping = threading.Lock()
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         told = {"FC_CUSTOM_LISTEN_PORT": str(self._port), ROOT_VARIABLE: str(place.root)}
@@ -145,6 +165,7 @@ class FunctionProcess:
             elif self._place.root.exists():
                 end_strays(self._place.root)  # it ended by itself; what it had started may be left
             shutil.rmtree(self._place.root, ignore_errors=True)
+            self._spawner.give_back(self._port)
 
     def _healthy(self, path: str) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)

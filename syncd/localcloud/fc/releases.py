@@ -30,7 +30,7 @@ def delete_version(service: Service, call: Call) -> Reply:
 def create_alias(service: Service, call: Call) -> Reply:
     request = call.document()
     record = service.shelf.change(call.function, lambda r: rules.create_alias(r, request, call.now_s, service.settings))
-    return Reply(document=record.aliases[request["aliasName"]].view())
+    return Reply(document=record.aliases[str(request["aliasName"])].view())
 
 
 def get_alias(service: Service, call: Call) -> Reply:

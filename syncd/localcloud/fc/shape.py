@@ -6,50 +6,15 @@ Pure. A configuration is the JSON object of the API as it is, since it has to be
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from syncd.localcloud.fc.errors import invalid
+from syncd.localcloud.fc.schema import FROZEN, conform, known
 
 Json: TypeAlias = dict[str, Any]
 
 CUSTOM_CONTAINER = "custom-container"
-# Frozen by publishing; `description`, tags and the resource group belong to the function alone.
-FROZEN: Mapping[str, type | tuple[type, ...]] = {
-    "runtime": str,
-    "handler": str,
-    "cpu": (int, float),
-    "memorySize": int,
-    "diskSize": int,
-    "timeout": int,
-    "instanceConcurrency": int,
-    "environmentVariables": dict,
-    "customContainerConfig": dict,
-    "customRuntimeConfig": dict,
-    "gpuConfig": dict,
-    "ossMountConfig": dict,
-    "nasConfig": dict,
-    "polarFsConfig": dict,
-    "juiceFsConfig": dict,
-    "vpcConfig": dict,
-    "internetAccess": bool,
-    "role": str,
-    "logConfig": dict,
-    "layers": list,
-    "instanceLifecycleConfig": dict,
-    "tracingConfig": dict,
-    "customDNS": dict,
-    "disableOndemand": bool,
-    "disableInjectCredentials": str,
-    "idleTimeout": int,
-    "instanceIsolationMode": str,
-    "sessionAffinity": str,
-    "sessionAffinityConfig": str,
-    "microSandboxConfig": dict,
-    "enableLongLiving": bool,
-    "code": dict,
-}
-UNFROZEN: Mapping[str, type | tuple[type, ...]] = {"description": str, "resourceGroupId": str}
 DEFAULTS: Json = {
     "cpu": 0.5,
     "memorySize": 512,
@@ -92,7 +57,7 @@ def created(request: Json, *, nas_needs_vpc: bool = True) -> tuple[str, Json]:
         raise invalid("Handler is required but not provided")
     if not request.get("runtime"):
         raise invalid("Runtime is required but not provided")
-    config = {**DEFAULTS, **_known(request)}
+    config = {**DEFAULTS, **known(request)}
     check(config, nas_needs_vpc=nas_needs_vpc)
     return name, config
 
@@ -105,12 +70,12 @@ def merged(config: Json, request: Json, *, nas_needs_vpc: bool = True) -> Json:
     Raises:
         FcError: The result is not as a configuration may be.
     """
-    given = _known(request)
+    given = known(request)
     if given.get("handler") == "":
         raise invalid("Handler is required but not provided")
     container = given.get("customContainerConfig")
     old_container = config.get("customContainerConfig") or {}
-    if container is not None and "port" not in container and "port" in old_container:
+    if container is not None and container.get("port") is None and "port" in old_container:
         given["customContainerConfig"] = {**container, "port": old_container["port"]}
     after = {**config, **given}
     check(after, nas_needs_vpc=nas_needs_vpc)
@@ -151,12 +116,12 @@ def shown(config: Json, resolved_image: str | None) -> Json:
     if container is not None:
         container = {k: v for k, v in container.items() if k != "resolvedImageUri"}
         registry = container.get("registryConfig")
-        if isinstance(registry, dict):
+        if registry:
             container["registryConfig"] = {k: v for k, v in registry.items() if k != "authConfig"}
         if resolved_image is not None:
             container["resolvedImageUri"] = resolved_image
         view["customContainerConfig"] = container
-    if isinstance(view.get("layers"), list):
+    if "layers" in view:
         view["layers"] = [{"arn": arn, "size": 0} for arn in view["layers"]]
     return view
 
@@ -185,19 +150,6 @@ def nas_place(server_addr: str) -> tuple[str, str]:
     return found["host"], found["path"]
 
 
-def _known(request: Json) -> Json:
-    """The fields this service knows, typed; null is as good as omitted, the unknown is ignored."""
-    given = {}
-    for field, kind in {**FROZEN, **UNFROZEN}.items():
-        value = request.get(field)
-        if value is None:
-            continue
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise invalid(f"{field} has the wrong type: {type(value).__name__}")
-        given[field] = value
-    return given
-
-
 def _check_runtime(config: Json) -> None:
     if not is_container(config):
         code = config.get("code") or {}
@@ -207,16 +159,11 @@ def _check_runtime(config: Json) -> None:
     if "code" in config:
         raise invalid("Either ossBucketName/ossObjectName or zipFile must be set; code is not for custom-container")
     container = config.get("customContainerConfig") or {}
-    image = container.get("image")
-    if not isinstance(image, str) or not image:
+    if not container.get("image"):
         raise invalid("customContainerConfig.image is required for runtime custom-container")
-    port = container.get("port", 9000)
-    if not isinstance(port, int) or not 1 <= port <= 65535:
+    port = container.get("port")
+    if port is not None and not 1 <= port <= 65535:
         raise invalid(f"customContainerConfig.port is {port}, want 1 to 65535")
-    for field in ("entrypoint", "command"):
-        words = container.get(field) or []
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise invalid(f"customContainerConfig.{field} must be a list of strings")
     health = container.get("healthCheckConfig") or {}
     for field, (least, most) in _HEALTH_RANGES.items():
         if health.get(field) is not None and not least <= health[field] <= most:
@@ -226,8 +173,7 @@ def _check_runtime(config: Json) -> None:
 def _check_environment(variables: Json) -> None:
     size = 0
     for key, value in variables.items():
-        if not isinstance(value, str):
-            raise invalid(f"environment variable '{key}' must be a string")
+        conform(value, str, f"environmentVariables.{key}")
         if key.startswith("FC_"):
             raise invalid(f"environment variable '{key}' is reserved: FC_ belongs to the service")
         if not _ENV_KEY.fullmatch(key):
@@ -245,22 +191,23 @@ def _check_mounts(config: Json, *, nas_needs_vpc: bool) -> None:
     for point in oss:
         if not point.get("bucketName"):
             raise invalid("ossMountConfig.mountPoints: bucketName is required")
-        if not isinstance(point.get("bucketPath") or "/", str) or ".." in (point.get("bucketPath") or "").split("/"):
-            raise invalid(f"bucketPath is '{point.get('bucketPath')}', want an absolute path in the bucket")
+        path = point.get("bucketPath") or "/"
+        if not {".", ".."}.isdisjoint(path.split("/")):
+            raise invalid(f"bucketPath is '{path}', want an absolute path in the bucket")
     for point in nas:
-        nas_place(str(point.get("serverAddr") or ""))
+        nas_place(point.get("serverAddr") or "")
     if oss and not config.get("role"):
         raise invalid("role is required when OSS is mounted")
     if nas and nas_needs_vpc and not (config.get("vpcConfig") or {}).get("vpcId"):
         raise invalid("vpcConfig is required when NAS is mounted")
-    _check_directories([point.get("mountDir") for point in (*oss, *nas)])
+    _check_directories([point.get("mountDir") or "" for point in (*oss, *nas)])
 
 
-def _check_directories(mount_dirs: Sequence[object]) -> None:
+def _check_directories(mount_dirs: Sequence[str]) -> None:
     seen: list[str] = []
     for given in mount_dirs:
-        parts = str(given or "").strip("/").split("/")
-        if not isinstance(given, str) or not given.startswith("/") or not {"", ".", ".."}.isdisjoint(parts):
+        parts = given.strip("/").split("/")
+        if not given.startswith("/") or not {"", ".", ".."}.isdisjoint(parts):
             raise invalid(f"mountDir is '{given}', want an absolute directory other than /")
         path = "/" + "/".join(parts) + "/"
         for other in seen:
@@ -270,7 +217,5 @@ def _check_directories(mount_dirs: Sequence[object]) -> None:
 
 
 def _points(config: Json, field: str) -> Sequence[Json]:
-    points = (config.get(field) or {}).get("mountPoints") or []
-    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
-        raise invalid(f"{field}.mountPoints must be a list of objects")
+    points: Sequence[Json] = (config.get(field) or {}).get("mountPoints") or ()
     return points

@@ -134,9 +134,7 @@ def release(client: Client, value: str, name: str = "show") -> str:
 def alias(
     client: Client, version: str, weights: Mapping[str, float] | None = None, alias_name: str = "prod"
 ) -> models.Alias:
-    body = models.CreateAliasInput(
-        alias_name=alias_name, version_id=version, additional_version_weight=weights
-    )
+    body = models.CreateAliasInput(alias_name=alias_name, version_id=version, additional_version_weight=weights)
     return client.create_alias("show", models.CreateAliasRequest(body=body)).body
 
 

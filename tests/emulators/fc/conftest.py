@@ -27,9 +27,7 @@ def make_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
             region=REGION,
             account_id=ACCOUNT,
             root=tmp_path / "fc",
-            credentials=Account(
-                ACCOUNT, (Credential(KEY, SECRET), Credential("STS.key", "sts-secret", "sts-token"))
-            ),
+            credentials=Account(ACCOUNT, (Credential(KEY, SECRET), Credential("STS.key", "sts-secret", "sts-token"))),
             oss=buckets,
             nas_root=tmp_path / "nas",
             faults=faults,

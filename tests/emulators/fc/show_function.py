@@ -45,9 +45,7 @@ class Show(BaseHTTPRequestHandler):
             "env": dict(os.environ),
             "headers": {k.lower(): v for k, v in self.headers.items()},
             "files": {path: digest(path) for path in asked.get("files", [])},
-            "listing": sorted(p.name for p in Path(ROOT + asked["list"]).iterdir())
-            if "list" in asked
-            else [],
+            "listing": sorted(p.name for p in Path(ROOT + asked["list"]).iterdir()) if "list" in asked else [],
             "initialized": STATE["initialized"],
         }
         self._say(asked.get("status", 200), answer)

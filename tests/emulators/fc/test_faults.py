@@ -58,9 +58,7 @@ def test_a_scripted_refusal_changes_nothing_and_passes(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("action", [HTML, Answer(500, body=""), Reset()], ids=["html", "empty", "reset"])
-def test_an_unknown_outcome_is_settled_by_reading(
-    cloud: Cloud, prepared: Client, action: Action, when: Any
-) -> None:
+def test_an_unknown_outcome_is_settled_by_reading(cloud: Cloud, prepared: Client, action: Action, when: Any) -> None:
     script(cloud, action, when=when)
     unknown(lambda: flip(prepared, version_id="2"))
     is_applied = prepared.get_alias("show", "prod").body.version_id == "2"
@@ -92,11 +90,7 @@ def test_an_alias_to_be_made_is_named_in_the_script(cloud: Cloud, prepared: Clie
 def test_a_slow_answer_outlasts_a_client_that_does_not_wait(cloud: Cloud, prepared: Client) -> None:
     script(cloud, Delay(1.0), when="after")
     request = models.UpdateAliasRequest(body=models.UpdateAliasInput(version_id="2"))
-    unknown(
-        lambda: prepared.update_alias_with_options(
-            "show", "prod", request, {}, RuntimeOptions(read_timeout=100)
-        )
-    )
+    unknown(lambda: prepared.update_alias_with_options("show", "prod", request, {}, RuntimeOptions(read_timeout=100)))
     assert prepared.get_alias("show", "prod").body.version_id == "2"
 
 

@@ -30,9 +30,7 @@ def health(**ranges: int) -> models.CustomContainerConfig:
 
 
 def test_a_function_is_shown_as_it_was_made(client: Client) -> None:
-    create(
-        client, environment_variables={"A": "1"}, description="d", gpu_config=models.GPUConfig(gpu_type="t")
-    )
+    create(client, environment_variables={"A": "1"}, description="d", gpu_config=models.GPUConfig(gpu_type="t"))
     shown = get(client)
     assert (shown.runtime, shown.handler, shown.memory_size) == ("custom-container", "index.handler", 512)
     assert shown.function_arn == f"acs:fc:{REGION}:{ACCOUNT}:functions/show"
@@ -79,9 +77,7 @@ def test_the_port_stays_when_the_container_is_replaced_without_one(client: Clien
     assert get(client).custom_container_config.port == 8124
 
 
-def test_the_image_is_shown_resolved_to_its_digest_and_without_passwords(
-    cloud: Cloud, client: Client
-) -> None:
+def test_the_image_is_shown_resolved_to_its_digest_and_without_passwords(cloud: Cloud, client: Client) -> None:
     cloud.region.put_image("registry:5000/ns/show:v1", ["x"], digest="sha256:" + "a" * 64)
     auth = models.RegistryAuthConfig(user_name="u", password="p")
     registry = models.RegistryConfig(auth_config=auth)
@@ -158,12 +154,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
-)
-def test_a_configuration_that_may_not_be_is_refused(
-    client: Client, changes: dict[str, Any], message: str
-) -> None:
+@pytest.mark.parametrize(("changes", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_a_configuration_that_may_not_be_is_refused(client: Client, changes: dict[str, Any], message: str) -> None:
     status, code, said = refused(lambda: create(client, **changes))
     assert (status, code) == (400, "InvalidArgument")
     assert message in said
@@ -250,9 +242,7 @@ def test_a_code_read_back_of_a_container_is_empty(client: Client) -> None:
 
 def test_a_function_moves_to_another_resource_group_without_an_update(client: Client) -> None:
     arn = create(client, resource_group_id="rg-1").function_arn
-    moved = models.ChangeResourceGroupInput(
-        new_resource_group_id="rg-2", resource_id=arn, resource_type="function"
-    )
+    moved = models.ChangeResourceGroupInput(new_resource_group_id="rg-2", resource_id=arn, resource_type="function")
     answer = client.change_resource_group(models.ChangeResourceGroupRequest(body=moved)).body
     assert (answer.old_resource_group_id, answer.new_resource_group_id) == ("rg-1", "rg-2")
     assert get(client).resource_group_id == "rg-2"

@@ -125,9 +125,7 @@ def test_a_process_that_died_is_started_again(client: Client) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 418, 500, 302])
-def test_what_a_function_answers_other_than_2xx_is_a_200_with_an_error_type(
-    client: Client, status: int
-) -> None:
+def test_what_a_function_answers_other_than_2xx_is_a_200_with_an_error_type(client: Client, status: int) -> None:
     create(client)
     answer = invoke(client, payload=json.dumps({"status": status}).encode())
     assert (answer.status, answer.headers["x-fc-error-type"]) == (200, "UnhandledInvocationError")
@@ -254,16 +252,12 @@ def test_deleting_a_version_or_a_function_ends_its_process(client: Client) -> No
     assert not lives(pids[1])
 
 
-def test_an_update_replaces_the_process_of_latest_once_its_calls_are_over(
-    client: Client, tmp_path: Path
-) -> None:
+def test_an_update_replaces_the_process_of_latest_once_its_calls_are_over(client: Client, tmp_path: Path) -> None:
     create(client)
     old = shown(client)["pid"]
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(shown, client, sleep_s=0.3)
-        eventually(
-            lambda: len(client.list_instances("show", models.ListInstancesRequest()).body.instances) == 1
-        )
+        eventually(lambda: len(client.list_instances("show", models.ListInstancesRequest()).body.instances) == 1)
         update(client, environment_variables={"RELEASE": "new"})
         assert shown_release(client) == "new"
         assert running.result()["pid"] == old
@@ -280,3 +274,8 @@ def test_a_runtime_that_is_no_container_is_not_run(client: Client) -> None:
     code = models.InputCodeLocation(zip_file="eA==")
     create(client, runtime="python3.10", custom_container_config=None, code=code)
     assert refused(lambda: invoke(client))[:2] == (412, "FunctionNotStarted")
+
+
+def test_more_arguments_than_a_system_takes_are_a_refusal(client: Client) -> None:
+    create(client, custom_container_config=argv("true", *["x" * 100_000] * 30))
+    assert refused(lambda: invoke(client))[:2] == (412, "CAFileNotFound")

@@ -78,9 +78,7 @@ def test_a_bucket_of_another_region_is_mounted_by_its_public_endpoint_only(local
     assert shown(client, list="/mnt/model")["listing"] == ["w.bin"]
 
 
-def test_a_cloud_that_is_stopped_has_no_functions_running_and_starts_as_it_was(
-    local: LocalCloud, fc: LocalFc
-) -> None:
+def test_a_cloud_that_is_stopped_has_no_functions_running_and_starts_as_it_was(local: LocalCloud, fc: LocalFc) -> None:
     create(client_of(local, "cn-hangzhou"))
     fc.regions["cn-hangzhou"].put_image("r/other:1", ["true"])
     pid = shown(client_of(local, "cn-hangzhou"))["pid"]

@@ -32,16 +32,12 @@ def put_model(cloud: Cloud, version: str, data: bytes) -> None:
     cloud.buckets.put("models", f"sdxl/{version}/unet/weights.bin", data)
 
 
-def served(
-    client: Client, qualifier: str | None = None, path: str = "/mnt/model/unet/weights.bin"
-) -> str | None:
+def served(client: Client, qualifier: str | None = None, path: str = "/mnt/model/unet/weights.bin") -> str | None:
     digest: str | None = shown(client, qualifier, files=[path])["files"][path]
     return digest
 
 
-def test_each_version_serves_the_bytes_of_its_own_mount_before_and_after_a_flip(
-    cloud: Cloud, client: Client
-) -> None:
+def test_each_version_serves_the_bytes_of_its_own_mount_before_and_after_a_flip(cloud: Cloud, client: Client) -> None:
     put_model(cloud, "v1", b"one")
     put_model(cloud, "v2", b"two")
     create(client, oss_mount_config=oss("/sdxl/v1"), environment_variables={"RELEASE": "1"})
@@ -142,3 +138,11 @@ def test_ending_an_instance_removes_its_mounts_and_nothing_behind_them(cloud: Cl
     assert not root.exists()
     assert (directory / "keep").read_bytes() == b"kept"
     assert os.listdir(cloud.buckets.root / "models") == ["sdxl"]  # noqa: PTH208 - names alone
+
+
+def test_a_directory_that_can_not_be_made_is_a_refusal(cloud: Cloud, client: Client) -> None:
+    put_model(cloud, "v1", b"one")
+    create(client, oss_mount_config=oss("/sdxl/v1", mount_dir="/mnt/" + "x" * 300))
+    status, _, message = refused(lambda: shown(client))
+    assert status == 412
+    assert "File name too long" in message

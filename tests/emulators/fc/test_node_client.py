@@ -25,9 +25,7 @@ def node_modules() -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=cache))
         options = ["--no-audit", "--no-fund", "--no-package-lock"]
-        subprocess.run(
-            ["npm", "install", *options, PACKAGE], cwd=fresh, check=True, capture_output=True, timeout=300
-        )
+        subprocess.run(["npm", "install", *options, PACKAGE], cwd=fresh, check=True, capture_output=True, timeout=300)
         try:
             fresh.rename(installed)
         except OSError:  # another worker was first
@@ -45,9 +43,7 @@ def test_the_node_client_meets_the_same_service(cloud: Cloud, node_modules: Path
         "SCRIPT": str(SHOW),
     }
     env = {"PATH": os.environ["PATH"], "NODE_PATH": str(node_modules), **told}
-    ran = subprocess.run(
-        ["node", str(SCRIPT)], env=env, capture_output=True, text=True, timeout=60, check=False
-    )
+    ran = subprocess.run(["node", str(SCRIPT)], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {
         "arn": f"acs:fc:{REGION}:{ACCOUNT}:functions/node",

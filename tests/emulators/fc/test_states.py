@@ -66,9 +66,7 @@ def test_a_new_function_that_fails_stays_failed_until_it_is_saved_again(cloud: C
     assert invoke(client).status == 200
 
 
-def test_while_an_update_is_in_progress_the_new_is_shown_and_the_old_is_run(
-    cloud: Cloud, client: Client
-) -> None:
+def test_while_an_update_is_in_progress_the_new_is_shown_and_the_old_is_run(cloud: Cloud, client: Client) -> None:
     create(client, environment_variables={"RELEASE": "old"})
     scripted(cloud, in_progress_s=60, reason_code="ImageOptimizing")
     updated = update(client, environment_variables={"RELEASE": "new"})
@@ -81,9 +79,7 @@ def test_while_an_update_is_in_progress_the_new_is_shown_and_the_old_is_run(
     assert shown_release(client) == "new"
 
 
-def test_a_failed_update_goes_on_running_the_old_until_it_is_saved_again(
-    cloud: Cloud, client: Client
-) -> None:
+def test_a_failed_update_goes_on_running_the_old_until_it_is_saved_again(cloud: Cloud, client: Client) -> None:
     create(client, environment_variables={"RELEASE": "old"})
     scripted(cloud, end="Failed", reason_code="ImageOptimizeTimeout", reason="timed out")
     update(client, environment_variables={"RELEASE": "new"})

@@ -14,7 +14,7 @@ from tests.conformance.engine import EngineConformance
 class TestDbosEngine(EngineConformance):
     @pytest.fixture
     def engine(self, database_url: str) -> Iterator[DbosEngine]:
-        engine = DbosEngine(database_url)
+        engine = DbosEngine(database_url, poll_s=0.02)
         yield engine
         engine.stop(0.0)
         engine.close()

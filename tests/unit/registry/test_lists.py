@@ -123,6 +123,11 @@ def test_a_manifest_that_is_not_json_is_being_written(text: str) -> None:
         parse_manifest(text.encode(), SDXL, V1)
 
 
+def test_a_manifest_nested_without_end_is_refused() -> None:
+    with pytest.raises(Invalid, match="nested too deeply"):
+        parse_manifest(b"[" * 100_000, SDXL, V1)
+
+
 @pytest.mark.parametrize("document", [[], {}, {"files": {}}, 5, None, "files"])
 def test_a_manifest_without_files_is_refused(document: object) -> None:
     with pytest.raises(Invalid, match="no list 'files'"):

@@ -1,0 +1,65 @@
+# `make demo` and `make test` each do all their set-up, on a machine with Python 3.11 or later and nothing else of ours.
+# What is set up once is not set up again until a lock file or pyproject.toml changes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+export COVERAGE_FILE := $(CURDIR)/.coverage
+
+.PHONY: help demo test lint lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
+
+demo: .venv/.runtime ## publish, kill, go on, roll back: three regions on this machine
+	$(BIN)/syncd demo
+
+test: lint ## every check and every test, with coverage
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal | tee .pytest.out
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --skip-covered --skip-empty --precision=1 | tail -n 40
+	@$(BIN)/coverage report --include='syncd/artifact/*,syncd/plan/*' --fail-under=100 >/dev/null \
+	  || { echo 'artifact and plan: every branch must be tested'; exit 1; }
+	@$(BIN)/coverage report --omit='syncd/artifact/*,syncd/plan/*' --fail-under=90 >/dev/null \
+	  || { echo 'less than 90 % of the other rooms is tested'; exit 1; }
+	@tail -n 1 .pytest.out
+
+lint: .venv/.test ## style, types, and the order of imports
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache | sed -n '/^Contracts:/p;/BROKEN/,$$p'
+
+# Both locks hold the same versions, so what is tested is what runs. uv is needed for this target only.
+lock: .venv/.made ## choose versions anew
+	$(PIP) install uv
+	@lock() { printf 'editables\nhatchling\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml - "$$@"; }; \
+	rm -f requirements-test.lock; \
+	lock --extra test -o requirements-test.lock; \
+	lock --constraint requirements-test.lock -o requirements.lock
+
+clean: ## forget what was set up
+	rm -rf .venv .coverage .coverage.* .pytest.out .mypy_cache .ruff_cache .hypothesis build dist
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	  "Python 3.11 or later is wanted, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.runtime: requirements.lock pyproject.toml .venv/.made
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.test: requirements-test.lock pyproject.toml .venv/.made
+	$(PIP) install --require-hashes -r requirements-test.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ .venv/.runtime
