@@ -1,4 +1,8 @@
-"""The only place that knows concrete classes: a checked configuration becomes rooms."""
+"""The only place that knows concrete classes: a checked configuration becomes rooms.
+
+The vendors' SDKs and the engine take a second to import, so they are imported where one is made: `syncd status`
+needs none of them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,6 @@ from syncd.config import (
     TargetSettings,
 )
 from syncd.daemon.process import DEFAULT_SLOTS, Poll, ProcessSettings
-from syncd.engine.dbos import DbosEngine
 from syncd.plan.backoff import Patience
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place
 from syncd.plan.fleet import Fleet
@@ -26,12 +29,10 @@ from syncd.reconcile.rooms import Rooms
 from syncd.registry.base import Registry
 from syncd.registry.directory import DirectoryRegistry
 from syncd.runtime.base import MountKind, Runtime
-from syncd.runtime.fc import FcRuntime, FcSettings
 from syncd.secret import Secret
 from syncd.state.state import State
 from syncd.store.base import Store
 from syncd.store.nas import NasSettings, NasStore
-from syncd.store.oss import Credentials, OssSettings, OssStore
 from syncd.target.base import Target
 from syncd.target.tree import TreeTarget
 from syncd.transfer import TransferSettings
@@ -50,6 +51,8 @@ def fleet_of(config: Config) -> Fleet:
 
 def rooms_of(config: Config, state: State) -> Rooms:
     """Everything concrete, ready to work. Nothing is contacted yet."""
+    from syncd.engine.dbos import DbosEngine  # noqa: PLC0415
+
     policy = config.policy
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     return Rooms(
@@ -100,6 +103,8 @@ def targets_of(config: Config) -> dict[str, Target]:
 
 def runtimes_of(config: Config) -> dict[str, Runtime]:
     """The runtimes by name."""
+    from syncd.runtime.fc import FcRuntime, FcSettings  # noqa: PLC0415
+
     made: dict[str, Runtime] = {}
     for name, runtime in config.runtimes.items():
         key = config.credentials[runtime.credentials]
@@ -127,6 +132,8 @@ def _revealing(secret: Secret | None) -> Callable[[], str] | None:
 def _store(config: Config, settings: TargetSettings) -> Store:
     if isinstance(settings, NasTargetSettings):
         return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker or None))
+    from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
+
     key = config.credentials[settings.credentials]
     return OssStore(
         OssSettings(

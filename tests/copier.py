@@ -49,9 +49,7 @@ def run(
     ]
     progress = (Telling if tell else Progress)(manifest, places)
     began, cpu = time.monotonic(), time.process_time()
-    report = copy(
-        manifest, generated, destinations, TransferSettings(**settings), progress=progress, stop=Event()
-    )
+    report = copy(manifest, generated, destinations, TransferSettings(**settings), progress=progress, stop=Event())
     return {
         "failed": {name: str(error) for name, error in report.failed.items()},
         "targets": {name: seen.counters() for name, seen in report.targets.items()},

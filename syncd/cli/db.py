@@ -6,7 +6,6 @@ import typer
 
 from syncd.cli.output import Form, Output
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, settings
-from syncd.engine import upgrade as schema
 
 app = typer.Typer(help="The record's schema.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -24,6 +23,8 @@ def upgrade(
 
     Example: syncd db upgrade -c /etc/syncd/config.toml
     """
+    from syncd.engine import upgrade as schema  # noqa: PLC0415 -- the engine takes a while to import
+
     loaded = settings(config, verbose=verbose)
     applied = schema.upgrade(loaded.state.connect_url.render_as_string(hide_password=False))
     text = f"upgraded: {', '.join(applied)}" if applied else "up to date"

@@ -29,7 +29,7 @@ from syncd.wiring import runtimes_of
 _MARK: Final = ".syncd-demo"
 _SECRET: Final = "SYNCD_DEMO_SECRET"  # noqa: S105 -- a variable's name
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
-_PART_DELAY_S: Final = 0.4  # what a part takes on its way to another region, so that there is a middle to be killed in
+_PART_DELAY_S: Final = 1.5  # what a part takes on its way to another region, so that there is a middle to be killed in
 
 
 def demo(
@@ -131,7 +131,6 @@ class Play:
             }
         )
         scene.deliver(self.home / "training" / "v2", self.home / "registry", "minilm", "v2")
-        self._run("plan", "minilm@v2")
         self._run("publish", "minilm@v2")
         self._until(lambda: self._sent() > 0.25, "a quarter of the copy")
         assert self._daemon is not None
@@ -142,6 +141,7 @@ class Play:
         live = self._live("minilm")
         if live != {"v1"}:
             raise Failed(f"after the kill minilm serves {live}, not v1 everywhere")
+        self._invoke_all("v1")
         self.proved.append("kill -9 in the middle of a copy: v1 went on serving in every region")
 
     def _go_on(self) -> None:
@@ -149,9 +149,8 @@ class Play:
         self._start_daemon()
         self._run("publish", "minilm@v2", "--wait")
         self._clear_faults()
-        weights = (self.home / "training" / "v2" / "model.safetensors").stat().st_size
-        needed = weights * len(scene.BUCKETS)
         total = self._accepted() - self._accepted_v1
+        needed = round(total / self._sent())
         again = max(0, total - needed)
         self._note(
             f"sent before the kill {size(before - self._accepted_v1)}, in all {size(total)} of {size(needed)} needed"
@@ -168,6 +167,7 @@ class Play:
         if again != first or again == second:
             raise Failed("after the rollback the functions do not serve what they served before")
         self.proved.append(f"rollback of three regions in {took:.1f} s, {moved} bytes moved")
+        self._run("plan", "minilm@v2")
         refused = self._run("publish", "minilm@v2", "--wait", expect=Exit.HELD)
         self.proved.append(f"a re-publish of v2 is refused by the hold, with exit code {refused}")
 
@@ -235,11 +235,9 @@ class Play:
         return {row["version"] for row in self._ask("status", model)["live"]}
 
     def _sent(self) -> float:
-        """The share of the newest release's bytes that all targets have."""
-        newest = self._ask("releases", "minilm", "-n", "1")["releases"][0]["release"]
-        targets = self._ask("show", newest)["targets"]
-        total = sum(t["bytes_total"] for t in targets)
-        return sum(t.get("bytes_sent", 0) for t in targets) / total if total else 0.0
+        """The share of v2's weights that the buckets have accepted."""
+        weights = (self.home / "training" / "v2" / "model.safetensors").stat().st_size
+        return (self._accepted() - self._accepted_v1) / (weights * len(scene.BUCKETS))
 
     def _accepted(self) -> int:
         """Bytes of parts that OSS has accepted so far, in all regions."""
