@@ -11,9 +11,9 @@ class SyncdError(Exception):
     """Something syncd understands went wrong; never shown as a stack trace."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message = " ".join(message.split())  # one line, whatever a server put into its answer
+        super().__init__(message)
+        self.message = message
         self.hint = hint
-        super().__init__(self.message)
 
 
 class NotFound(SyncdError):

@@ -20,7 +20,6 @@ from syncd.config import (
     ServedModelSettings,
     TargetSettings,
 )
-from syncd.daemon.process import DEFAULT_SLOTS, Poll, ProcessSettings
 from syncd.plan.backoff import Patience
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place
 from syncd.plan.fleet import Fleet
@@ -77,18 +76,6 @@ def rooms_of(config: Config, state: State) -> Rooms:
 def looker_of(config: Config, state: State) -> Looker:
     """What looking needs: no engine, so it works beside a running daemon."""
     return Looker(state, fleet_of(config), registries_of(config), targets_of(config), runtimes_of(config))
-
-
-def process_settings(config: Config, *, polls: bool) -> ProcessSettings:
-    """How a process lives. Without `polls` it only carries what the record asks for: `publish` without a daemon."""
-    looks = tuple(Poll(name, r.poll_s, r.jitter_s) for name, r in config.registries.items()) if polls else ()
-    return ProcessSettings(
-        tick_s=config.policy.tick_s,
-        drain_s=config.policy.drain_s,
-        auto_release=config.policy.auto_release,
-        polls=looks,
-        slots=DEFAULT_SLOTS,
-    )
 
 
 def registries_of(config: Config) -> dict[str, Registry]:

@@ -19,6 +19,7 @@ from syncd.store.base import Store
 from syncd.store.nas import NasSettings, NasStore
 from syncd.target.tree import TreeTarget
 from syncd.transfer import Destination, Progress, TransferSettings, copy
+
 from tests.clouds import RawBucket
 from tests.journals import FileJournal
 from tests.sources import generated, generated_manifest

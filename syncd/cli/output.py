@@ -15,7 +15,6 @@ from rich.table import Table
 
 from syncd.errors import SyncdError
 
-
 _UNBOUNDED = 100_000
 
 

@@ -18,13 +18,13 @@ from syncd.cli.exits import Exit
 from syncd.cli.follow import document, ended_well, follow, scene_of
 from syncd.cli.output import Form
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session
-from syncd.daemon.process import Process, stopped_by_signals
+from syncd.daemon.process import Process, settings_of, stopped_by_signals
 from syncd.engine import lock
 from syncd.errors import Conflict, Invalid
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.reconcile import wish
 from syncd.state.records import Release
-from syncd.wiring import process_settings, rooms_of
+from syncd.wiring import rooms_of
 
 _COPYING_SUFFIX: Final = ".incomplete"
 _CHUNK_BYTES: Final = 1 << 20
@@ -86,7 +86,7 @@ def carry(opened: Session, ask: Callable[[], Release], *, wait: bool, timeout_s:
 def _work(opened: Session, release: Release, timeout_s: float) -> int:
     """Do the work in this process, while showing it."""
     rooms = rooms_of(opened.config, opened.state)
-    process = Process(rooms, process_settings(opened.config, polls=False), sole=True)
+    process = Process(rooms, settings_of(opened.config, polls=False), sole=True)
     done = threading.Event()
     result: list[int] = []
 

@@ -10,11 +10,11 @@ from syncd.cli.exits import Exit
 from syncd.cli.output import Form
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption
 from syncd.config import load
-from syncd.daemon.process import Process, stopped_by_signals
+from syncd.daemon.process import Process, settings_of, stopped_by_signals
 from syncd.engine import lock
 from syncd.state import upgrade
 from syncd.state.state import State
-from syncd.wiring import process_settings, rooms_of
+from syncd.wiring import rooms_of
 
 
 def run(config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = Form.TEXT, verbose: VerboseOption = False) -> int:
@@ -35,7 +35,7 @@ def run(config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = Form.TEXT,
     with lock.hold(url):
         state = State(url)
         try:
-            process = Process(rooms_of(loaded, state), process_settings(loaded, polls=True), sole=True)
+            process = Process(rooms_of(loaded, state), settings_of(loaded, polls=True), sole=True)
             with stopped_by_signals(process):
                 process.run()
         finally:

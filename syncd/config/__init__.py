@@ -2,7 +2,6 @@
 
 from syncd.config.check import warnings
 from syncd.config.load import load
-from syncd.config.mounting import change_of, model_path
 from syncd.config.problems import ConfigProblems, Problem
 from syncd.config.values import (
     BindingSettings,
@@ -38,8 +37,6 @@ __all__ = [
     "TargetSettings",
     "TransferSettings",
     "VariableSettings",
-    "change_of",
     "load",
-    "model_path",
     "warnings",
 ]

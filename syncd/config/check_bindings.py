@@ -8,9 +8,9 @@ from typing import Final
 
 from syncd.artifact.names import VERSION_MAX
 from syncd.config.fields import shown
-from syncd.config.mounting import ENVIRONMENT_BYTES_MAX, environment_bytes, versions_text
 from syncd.config.problems import KeyPart, Problem, key_path, no_such
 from syncd.config.values import BindingSettings, Config, NasTargetSettings, ServedModelSettings, VariableSettings
+from syncd.plan.binding import ENVIRONMENT_MAX_BYTES, environment_bytes, versions_text
 
 Declared = Mapping[str, frozenset[str]]
 
@@ -152,9 +152,9 @@ def _variables_size(name: str, binding: BindingSettings) -> Iterator[Problem]:
             lines[served.model] = {"digest": "0" * 64, "path": path}
             environment[served.env.versions] = versions_text(lines)
     size_bytes = environment_bytes(environment)
-    if size_bytes > ENVIRONMENT_BYTES_MAX:
+    if size_bytes > ENVIRONMENT_MAX_BYTES:
         found = f"{len(binding.models)} models, whose variables may need {size_bytes} bytes"
-        wanted = f"a function has {ENVIRONMENT_BYTES_MAX} bytes for variables: split them over two functions"
+        wanted = f"a function has {ENVIRONMENT_MAX_BYTES} bytes for variables: split them over two functions"
         yield Problem(key_path("bindings", name, "models"), found, wanted)
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from syncd.config import Config
 from syncd.daemon.notify import notify
 from syncd.daemon.schedule import Chore, Schedule
 from syncd.errors import SyncdError
@@ -66,6 +67,18 @@ DEFAULT_SLOTS: Final[Mapping[str, int]] = {
     CONTROL_QUEUE: 16,  # a stage waits for the platform most of the time: a thread and no CPU
     TRANSFER_QUEUE: 2,  # 2 × transfer.buffer_bytes is what bytes on their way may take
 }
+
+
+def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
+    """How a process lives. Without `polls` it only carries what the record asks for: `publish` without a daemon."""
+    looks = tuple(Poll(name, r.poll_s, r.jitter_s) for name, r in config.registries.items()) if polls else ()
+    return ProcessSettings(
+        tick_s=config.policy.tick_s,
+        drain_s=config.policy.drain_s,
+        auto_release=config.policy.auto_release,
+        polls=looks,
+        slots=DEFAULT_SLOTS,
+    )
 
 
 class Process:

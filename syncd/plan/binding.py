@@ -101,9 +101,19 @@ def change_for(binding: Binding, places: Mapping[str, Place], serves: Mapping[st
         }
         environment |= {name: value for name, value in told.items() if name}
     for variable, models in named.items():
-        environment[variable] = json.dumps(models, separators=(",", ":"), sort_keys=True)
+        environment[variable] = versions_text(models)
     _check_size(binding, environment)
     return Change(tuple(mounts[key] for key in sorted(mounts)), dict(sorted(environment.items())))
+
+
+def versions_text(models: Mapping[str, Mapping[str, str]]) -> str:
+    """The one variable of a root mount: compact JSON, model to path and digest, in the order of the models."""
+    return json.dumps(models, separators=(",", ":"), sort_keys=True)
+
+
+def environment_bytes(environment: Mapping[str, str]) -> int:
+    """What the variables count towards the platform's limit."""
+    return sum(len(name.encode()) + len(value.encode()) for name, value in environment.items())
 
 
 def _mount(place: Place, directory: str, mount_dir: str) -> Mount:
@@ -111,7 +121,7 @@ def _mount(place: Place, directory: str, mount_dir: str) -> Mount:
 
 
 def _check_size(binding: Binding, environment: Mapping[str, str]) -> None:
-    size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in environment.items())
+    size_bytes = environment_bytes(environment)
     if size_bytes > ENVIRONMENT_MAX_BYTES:
         raise Invalid(
             f"binding {binding.name}: its variables would take {size_bytes} of {ENVIRONMENT_MAX_BYTES} bytes",

@@ -309,7 +309,8 @@ def translated(error: Exception, what: str) -> SyncdError:
     code = str(getattr(error, "code", "") or "")
     if not isinstance(error, DaraException) or status is None:
         return OutcomeUnknown(f"{what}: no usable answer: {type(error).__name__}: {str(error)[:300]}")
-    message = f"{what}: {status} {code}: {getattr(error, 'message', '')}"
+    said = " ".join(str(getattr(error, "message", "")).split())  # a function's own trace may be in it
+    message = f"{what}: {status} {code}: {said[:1000]}"
     if status == 429 or code in _THROTTLED or code.startswith("Throttling"):
         after_ms = getattr(error, "retry_after", None)
         return Unavailable(message, retry_after_s=after_ms / 1000 if after_ms else None)

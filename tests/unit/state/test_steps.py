@@ -141,16 +141,7 @@ def test_a_stalled_step_says_why_and_what_to_do(state: State) -> None:
         assert event.detail == {"reason": "AccessDenied", "hint": "grant oss:PutObject", "seconds": 1.0}
 
 
-def test_a_wish_to_stop_is_told_by_the_next_beat(state: State) -> None:
-    with state.write() as conn:
-        step = make_running(conn)
-        assert not steps.beat(conn, step.id, 1, 10, NOON).stop_wanted
-        steps.want_stop(conn, step.release_id)
-        steps.want_stop(conn, step.release_id)
-        assert steps.beat(conn, step.id, 1, 10, NOON).stop_wanted
-
-
-def test_cancelling_ends_what_is_open_and_leaves_what_ended(state: State) -> None:
+def test_winding_down_ends_what_is_idle_and_asks_what_runs_to_stop(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         ended, running, waiting = (make_step(conn, subject, release) for subject in ("a", "b", "c"))
@@ -159,12 +150,39 @@ def test_cancelling_ends_what_is_open_and_leaves_what_ended(state: State) -> Non
             steps.begin(conn, step.id, 1, "worker-1", 10, NOON)
         steps.done(conn, ended.id, 1, NOON)
         other = make_step(conn, "b", make_release(conn))
-        cancelled = steps.cancel_open(conn, release.id, after_s(1))
-        assert sorted(step.id for step in cancelled) == [running.id, waiting.id]
-        assert steps.cancel_open(conn, release.id, after_s(2)) == []
-        assert steps.open_steps(conn) == [other]
+        assert [step.id for step in steps.wind_down(conn, release.id, after_s(1))] == [waiting.id]
+        assert steps.wind_down(conn, release.id, after_s(2)) == []
+        assert steps.beat(conn, running.id, 1, 10, after_s(2)).stop_wanted
+        assert steps.get(conn, other.id) == other
+        assert steps.cancel(conn, running.id, 1, after_s(3)).state is StepState.CANCELLED
         with pytest.raises(Fenced, match="is cancelled"):
-            steps.done(conn, running.id, 1, after_s(2))
+            steps.done(conn, running.id, 1, after_s(4))
+
+
+def test_winding_down_ends_a_running_step_whose_lease_is_over(state: State) -> None:
+    with state.write() as conn:
+        running = make_running(conn)
+        (ended,) = steps.wind_down(conn, running.release_id, after_s(3600))
+        assert (ended.id, ended.state) == (running.id, StepState.CANCELLED)
+
+
+def test_a_step_that_ended_is_reopened_with_a_clean_slate_and_a_new_attempt_to_come(state: State) -> None:
+    with state.write() as conn:
+        step = make_running(conn)
+        ended = steps.stall(conn, step.id, 1, "AccessDenied", "grant it", NOON)
+        again = steps.reopen(conn, ended, after_s(1))
+        assert (again.state, again.failures, again.reason, again.ended_at) == (StepState.WAITING, 0, "", None)
+        with pytest.raises(Conflict, match="no longer stalled"):
+            steps.reopen(conn, ended, after_s(2))
+        assert steps.hand_over(conn, again, after_s(2)).attempt == 2
+
+
+def test_a_sole_process_ends_the_leases_of_every_other_owner(state: State) -> None:
+    with state.write() as conn:
+        step = make_running(conn)
+        assert steps.expire_others(conn, step.owner, NOON) == 0
+        assert steps.expire_others(conn, "somebody else", NOON) == 1
+        assert [late.id for late in steps.expired(conn, NOON)] == [step.id]
 
 
 WORKER_WRITES: dict[str, Callable[[sa.Connection, str, int], Step]] = {

@@ -93,10 +93,11 @@ def test_notes_on_a_placement_are_for_people_and_leave_its_phase(state: State) -
     with state.write() as conn:
         version = make_version(conn)
         before = placements.ensure(conn, version.id, "oss-hz", NOON)
-        placements.note_bytes(conn, version.id, "oss-hz", 2**40, after_s(1))
+        placements.note_progress(conn, version.id, "oss-hz", 2**40, {"parts_sent": 7}, after_s(1))
         placements.note_reason(conn, version.id, "oss-hz", "503", after_s(2))
         after = placements.get(conn, version.id, "oss-hz")
         assert (after.bytes_sent, after.reason, after.updated_at) == (2**40, "503", after_s(2))
+        assert after.progress == {"parts_sent": 7}
         assert after.phase is before.phase
 
 
@@ -105,7 +106,7 @@ def test_a_placement_that_nobody_wanted_is_not_found(state: State) -> None:
         version = make_version(conn)
         for look in (
             lambda: placements.get(conn, version.id, "oss"),
-            lambda: placements.note_bytes(conn, version.id, "oss", 1, NOON),
+            lambda: placements.note_progress(conn, version.id, "oss", 1, {}, NOON),
             lambda: placements.note_reason(conn, version.id, "oss", "why", NOON),
         ):
             with pytest.raises(NotFound, match="never wanted at oss"):
