@@ -22,6 +22,7 @@ from syncd.localcloud.fc.errors import FcError, not_started
 ROOT_VARIABLE = "LOCALCLOUD_ROOT"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _POLL_S = 0.01
+_EXIT_GRACE_S = 0.2
 _PASSES_MAX = 5
 _KILL_LIMIT_S = 5.0  # a killed process is gone in milliseconds, unless a disk it waits for is
 _LOG_TAIL_BYTES = 4096
@@ -148,7 +149,10 @@ class FunctionProcess:
             connection.request("POST", path, body=body, headers=dict(headers))
             answer = connection.getresponse()
             return Answered(answer.status, answer.read())
-        except http.client.HTTPException as cause:
+        except (http.client.HTTPException, ConnectionError) as cause:
+            # A process that exits closes its sockets a little before it can be seen to have ended.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_EXIT_GRACE_S)
             raise ConnectionError(f"function did not answer: {cause!r}") from cause
         finally:
             connection.close()

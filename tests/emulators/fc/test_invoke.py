@@ -205,8 +205,12 @@ def test_an_unhealthy_function_does_not_start(make_cloud: Callable[..., Cloud]) 
     status, code, message = refused(lambda: invoke(client))
     assert (status, code) == (412, "FunctionNotStarted")
     assert "health check failed on port" in message
-    create(client, "well", custom_container_config=health)
-    assert invoke(client, name="well").status == 200
+
+
+def test_a_healthy_function_starts(client: Client) -> None:
+    health = container(health_check_config=models.CustomHealthCheckConfig(http_get_url="/health"))
+    create(client, custom_container_config=health)
+    assert invoke(client).status == 200
 
 
 def test_an_async_call_is_answered_before_it_runs(client: Client, tmp_path: Path) -> None:
