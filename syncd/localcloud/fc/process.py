@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import select
 import shutil
 import signal
 import socket
@@ -21,6 +22,9 @@ from syncd.localcloud.fc.errors import FcError, not_started
 ROOT_VARIABLE = "LOCALCLOUD_ROOT"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 _POLL_S = 0.01
+_EXIT_GRACE_S = 0.2
+_PASSES_MAX = 5
+_KILL_LIMIT_S = 5.0  # a killed process is gone in milliseconds, unless a disk it waits for is
 _LOG_TAIL_BYTES = 4096
 
 
@@ -145,7 +149,10 @@ class FunctionProcess:
             connection.request("POST", path, body=body, headers=dict(headers))
             answer = connection.getresponse()
             return Answered(answer.status, answer.read())
-        except http.client.HTTPException as cause:
+        except (http.client.HTTPException, ConnectionError) as cause:
+            # A process that exits closes its sockets a little before it can be seen to have ended.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_EXIT_GRACE_S)
             raise ConnectionError(f"function did not answer: {cause!r}") from cause
         finally:
             connection.close()
@@ -162,8 +169,8 @@ class FunctionProcess:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
-            elif self._place.root.exists():
-                end_strays(self._place.root)  # it ended by itself; what it had started may be left
+            if self._place.root.exists():
+                end_strays(self._place.root)  # what left its session, or was left by a process that died
             shutil.rmtree(self._place.root, ignore_errors=True)
             self._spawner.give_back(self._port)
 
@@ -181,21 +188,34 @@ class FunctionProcess:
 def end_strays(below: Path) -> int:
     """End every process that was told `below`, or a directory in it, as its root; returns how many.
 
-    The environment proves whose a process is, so that a number used again by another program is never hit.
+    They have ended when this returns. The environment proves whose a process is, so that a number used again
+    by another program is never hit.
     """
     ended = 0
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            descriptor = os.pidfd_open(int(entry.name))
-            try:
-                if _is_rooted(entry, below):
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                    ended += 1
-            finally:
-                os.close(descriptor)
+    for _ in range(_PASSES_MAX):
+        found = sum(_end_stray(entry, below) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        ended += found
+        if not found:
+            break  # else look again: what was just ended may have started more
     return ended
+
+
+def _end_stray(entry: Path, below: Path) -> bool:
+    if int(entry.name) == os.getpid():
+        return False
+    with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+        descriptor = os.pidfd_open(int(entry.name))
+        try:
+            if not _is_rooted(entry, below):
+                return False
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            gone = select.poll()
+            gone.register(descriptor, select.POLLIN)
+            gone.poll(_KILL_LIMIT_S * 1000)
+        finally:
+            os.close(descriptor)
+        return True
+    return False
 
 
 def _is_rooted(entry: Path, below: Path) -> bool:

@@ -34,6 +34,10 @@ class FcRegion:
 
     What a call has changed is in `root` when it is answered; a region made again on the same root goes on
     from there. `clock` is in seconds since 1970; `chance` in [0, 1) draws the version of a call of an alias.
+
+    A fault rule's resource is the function, or `function/version`, `function/alias`, `function/qualifier`.
+    A `State` rule for CreateFunction, UpdateFunction, PutProvisionConfig or PutScalingConfig may say
+    `in_progress_s`, `end` (Successful or Failed), `reason_code` and `reason`.
     """
 
     region: str

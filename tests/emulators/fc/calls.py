@@ -1,6 +1,8 @@
 """What the tests do to a region: through a client that was not written by us, with a function that runs."""
 
 import dataclasses
+import hashlib
+import http.client
 import json
 import shutil
 import sys
@@ -9,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from alibabacloud_fc20230330 import models
@@ -17,6 +20,7 @@ from alibabacloud_tea_openapi.models import Config
 from darabonba.runtime import RuntimeOptions
 from syncd.localcloud.faults import FaultScript
 from syncd.localcloud.fc import FcRegion
+from syncd.localcloud.fc.acs3 import ALGORITHM, SignedCall, signature
 from syncd.localcloud.http import HttpServer
 
 REGION = "cn-hangzhou"
@@ -187,3 +191,24 @@ def eventually(reached: Callable[[], bool], limit_s: float = 10.0) -> None:
     while not reached():
         assert time.monotonic() < deadline, "the condition did not come true"
         pause.wait(0.01)
+
+
+def raw(cloud: Cloud, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+    """A request of any shape, signed as it must be."""
+    parts = urlsplit(target)
+    headers = {
+        "host": cloud.endpoint,
+        "x-acs-content-sha256": hashlib.sha256(body).hexdigest(),
+        "x-acs-date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "x-acs-signature-nonce": "n",
+    }
+    names = sorted(headers)
+    signed = SignedCall(method, parts.path, parse_qsl(parts.query), lambda name: headers[name], body)
+    value = f"{ALGORITHM} Credential={KEY},SignedHeaders={';'.join(names)},Signature={signature(signed, names, SECRET)}"
+    connection = http.client.HTTPConnection(cloud.endpoint, timeout=5)
+    try:
+        connection.request(method, target, body, {**headers, "authorization": value})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()

@@ -1,6 +1,6 @@
 """A function: answers with the digests of the files it was given, its environment and its headers.
 
-The payload may name files (`files`), or ask it to act otherwise (`status`, `sleep_s`, `exit`, `touch`).
+The payload may name files (`files`), or ask it to act otherwise (`status`, `sleep_s`, `exit`, `touch`, `count`).
 """
 
 import hashlib
@@ -28,12 +28,18 @@ class Show(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path == "/initialize":
+            threading.Event().wait(9 if os.environ.get("HANG_INIT") else 0)
+            if os.environ.get("EXIT_INIT"):
+                os._exit(4)
             STATE["initialized"] = not os.environ.get("FAIL_INIT")
             self._say(200 if STATE["initialized"] else 500, {"why": os.environ.get("FAIL_INIT")})
             return
         asked: dict[str, Any] = json.loads(data or b"{}")
         if "exit" in asked:
             os._exit(asked["exit"])
+        if "count" in asked:
+            with Path(asked["count"]).open("a") as runs:
+                runs.write(".")
         if "touch" in asked:
             Path(asked["touch"]).touch()
         threading.Event().wait(asked.get("sleep_s", 0))

@@ -19,8 +19,10 @@ from tests.emulators.fc.calls import (
     KEY,
     REGION,
     SECRET,
+    SHOW,
     Cloud,
     alias,
+    container,
     create,
     eventually,
     flip,
@@ -130,20 +132,29 @@ def test_a_killed_server_takes_its_functions_with_it_and_comes_back_as_it_was(se
     assert shown_release(served.client, "prod") == "a"
 
 
-def test_what_a_function_started_ends_too_once_the_server_is_back(served: Served, tmp_path: Path) -> None:
-    told = tmp_path / "grandchild"
-    grandchild = (
-        "import subprocess, sys; child = subprocess.Popen(['sleep', '600']); "
+def leaving_a_child(told: Path) -> models.CustomContainerConfig:
+    """A function that starts a process in a session of its own, and says which."""
+    child = (
+        "import subprocess, sys; child = subprocess.Popen(['sleep', '600'], start_new_session=True); "
         f"open({str(told)!r}, 'w').write(str(child.pid))"
     )
     serve = "; import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
-    command = [sys.executable, "-c", grandchild + serve, str(Path(__file__).with_name("show_function.py"))]
-    container = models.CustomContainerConfig(image="r/x:1", entrypoint=command)
-    create(served.client, custom_container_config=container)
+    return container(entrypoint=[sys.executable, "-c", child + serve, str(SHOW)])
+
+
+def test_what_a_function_started_ends_too_once_the_server_is_back(served: Served, tmp_path: Path) -> None:
+    create(served.client, custom_container_config=leaving_a_child(tmp_path / "child"))
     shown(served.client)
     served.kill()
     served.start()
-    assert not lives(int(told.read_text()))
+    assert not lives(int((tmp_path / "child").read_text()))
+
+
+def test_what_a_function_started_ends_with_it(client: Client, tmp_path: Path) -> None:
+    create(client, custom_container_config=leaving_a_child(tmp_path / "child"))
+    shown(client)
+    client.delete_function("show")
+    assert not lives(int((tmp_path / "child").read_text()))
 
 
 def test_an_answered_flip_survives_a_kill_right_after_it(served: Served) -> None:

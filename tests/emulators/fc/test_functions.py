@@ -1,12 +1,25 @@
 """Functions through the vendor's client: what is merged, what is refused, what is shown."""
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 
-from tests.emulators.fc.calls import ACCOUNT, REGION, Cloud, container, create, get, refused, update
+from tests.emulators.fc.calls import (
+    ACCOUNT,
+    REGION,
+    Cloud,
+    container,
+    create,
+    function_input,
+    get,
+    raw,
+    refused,
+    update,
+)
 
 VPC = models.VPCConfig(vpc_id="vpc-1", v_switch_ids=["vsw-1"], security_group_id="sg-1")
 
@@ -246,3 +259,51 @@ def test_a_function_moves_to_another_resource_group_without_an_update(client: Cl
     answer = client.change_resource_group(models.ChangeResourceGroupRequest(body=moved)).body
     assert (answer.old_resource_group_id, answer.new_resource_group_id) == ("rg-1", "rg-2")
     assert get(client).resource_group_id == "rg-2"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [(b"{", "is not JSON"), (b"[]", "not a JSON object"), (b"\xff", "is not JSON")]
+)
+def test_a_body_that_is_no_json_object_is_refused(cloud: Cloud, body: bytes, said: str) -> None:
+    status, answer = raw(cloud, "POST", "/2023-03-30/functions", body)
+    assert status == 400
+    assert said in json.loads(answer)["Message"]
+
+
+def test_a_page_that_was_never_given_is_refused(client: Client) -> None:
+    request = models.ListFunctionsRequest(next_token="nowhere")
+    assert refused(lambda: client.list_functions(request))[:2] == (400, "InvalidArgument")
+
+
+@pytest.mark.parametrize("words", ["{", '{"a": 1}'])
+def test_a_list_in_the_query_that_is_none_is_refused(cloud: Cloud, words: str) -> None:
+    query = f"ResourceId={quote(words)}&ResourceType=function"
+    assert raw(cloud, "GET", f"/2023-03-30/tags-v2?{query}")[0] == 400
+
+
+def test_tags_of_another_kind_of_resource_are_refused(client: Client) -> None:
+    request = models.ListTagResourcesRequest(resource_id=["x"], resource_type="layer")
+    assert refused(lambda: client.list_tag_resources(request))[:2] == (400, "InvalidArgument")
+
+
+def test_tags_are_listed_for_every_function_when_none_is_named(client: Client) -> None:
+    for name in ("a", "b"):
+        create(client, name, tags=[models.Tag(key="k", value=name)])
+    request = models.ListTagResourcesRequest(resource_type="function")
+    assert [t.tag_value for t in client.list_tag_resources(request).body.tag_resources] == ["a", "b"]
+
+
+def test_a_function_that_is_had_again_stays_as_it_is(cloud: Cloud, client: Client) -> None:
+    document = function_input().to_map()
+    cloud.region.have_function(document)
+    update(client, timeout=77)
+    cloud.region.have_function(document)
+    assert get(client).timeout == 77
+
+
+def test_what_the_service_does_not_know_is_ignored_and_null_is_as_good_as_omitted(cloud: Cloud, client: Client) -> None:
+    create(client, environment_variables={"A": "1"})
+    changes = {"functionName": "other", "novelty": {"x": 1}, "environmentVariables": None, "timeout": 12}
+    assert raw(cloud, "PUT", "/2023-03-30/functions/show", json.dumps(changes).encode())[0] == 200
+    shown = get(client)
+    assert (shown.function_name, shown.timeout, shown.environment_variables) == ("show", 12, {"A": "1"})

@@ -16,6 +16,7 @@ from syncd.localcloud.fc import Settings
 from tests.emulators.fc.calls import (
     ACCOUNT,
     REGION,
+    SHOW,
     Cloud,
     alias,
     container,
@@ -204,8 +205,12 @@ def test_an_unhealthy_function_does_not_start(make_cloud: Callable[..., Cloud]) 
     status, code, message = refused(lambda: invoke(client))
     assert (status, code) == (412, "FunctionNotStarted")
     assert "health check failed on port" in message
-    create(client, "well", custom_container_config=health)
-    assert invoke(client, name="well").status == 200
+
+
+def test_a_healthy_function_starts(client: Client) -> None:
+    health = container(health_check_config=models.CustomHealthCheckConfig(http_get_url="/health"))
+    create(client, custom_container_config=health)
+    assert invoke(client).status == 200
 
 
 def test_an_async_call_is_answered_before_it_runs(client: Client, tmp_path: Path) -> None:
@@ -279,3 +284,84 @@ def test_a_runtime_that_is_no_container_is_not_run(client: Client) -> None:
 def test_more_arguments_than_a_system_takes_are_a_refusal(client: Client) -> None:
     create(client, custom_container_config=argv("true", *["x" * 100_000] * 30))
     assert refused(lambda: invoke(client))[:2] == (412, "CAFileNotFound")
+
+
+GATED = """
+import os, sys, threading
+while not os.path.exists(sys.argv[2]):
+    threading.Event().wait(0.01)
+os.execv(sys.executable, [sys.executable, sys.argv[1]])
+"""
+
+
+def gated(gate: Path) -> models.CustomContainerConfig:
+    """A function that starts to listen when the gate is there."""
+    return argv(sys.executable, "-c", GATED, str(SHOW), str(gate))
+
+
+def instances(client: Client) -> int:
+    return len(client.list_instances("show", models.ListInstancesRequest()).body.instances)
+
+
+def test_a_version_deleted_while_it_starts_serves_nobody(cloud: Cloud, client: Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    create(client, custom_container_config=gated(gate))
+    publish(client)
+    with ThreadPoolExecutor(1) as pool:
+        called = pool.submit(refused, lambda: invoke(cloud.client(), "1"))
+        eventually(lambda: instances(client) == 1)
+        client.delete_function_version("show", "1")
+        gate.touch()
+        assert called.result()[:2] == (404, "VersionNotFound")
+    assert instances(client) == 0
+
+
+def test_a_region_that_stops_cuts_the_calls_and_starts_in_it(cloud: Cloud, client: Client, tmp_path: Path) -> None:
+    create(client)
+    create(client, "gated", custom_container_config=gated(tmp_path / "never"))
+    with ThreadPoolExecutor(2) as pool:
+        payload = json.dumps({"touch": str(tmp_path / "in"), "sleep_s": 9}).encode()
+        running = pool.submit(invoke, client, None, payload)
+        starting = pool.submit(refused, lambda: invoke(cloud.client(), name="gated"))
+        eventually((tmp_path / "in").exists)
+        listed = models.ListInstancesRequest()
+        eventually(lambda: len(client.list_instances("gated", listed).body.instances) == 1)
+        cloud.region.stop()
+        assert running.result().headers["x-fc-error-type"] == "UnhandledInvocationError"
+        assert starting.result()[:2] == (412, "CAExited")
+    assert refused(lambda: invoke(client))[:2] == (503, "ServiceUnavailable")
+
+
+def test_disabling_may_cut_what_runs(client: Client, tmp_path: Path) -> None:
+    create(client)
+    with ThreadPoolExecutor(1) as pool:
+        payload = json.dumps({"touch": str(tmp_path / "in"), "sleep_s": 9}).encode()
+        running = pool.submit(invoke, client, None, payload)
+        eventually((tmp_path / "in").exists)
+        request = models.DisableFunctionInvocationRequest(reason="x", abort_ongoing_request=True)
+        client.disable_function_invocation("show", request)
+        assert running.result().headers["x-fc-error-type"] == "UnhandledInvocationError"
+
+
+@pytest.mark.parametrize(("variable", "said"), [("HANG_INIT", b"timed out"), ("EXIT_INIT", b"did not answer")])
+def test_an_initializer_that_hangs_or_dies_has_failed(client: Client, variable: str, said: bytes) -> None:
+    hook = models.InstanceLifecycleConfig(initializer=models.LifecycleHook(handler="init", timeout=1))
+    create(client, instance_lifecycle_config=hook, environment_variables={variable: "1"})
+    answer = invoke(client)
+    assert (answer.status, answer.headers["x-fc-error-type"]) == (200, "InitializationError")
+    assert said in answer.body
+    assert instances(client) == 0
+
+
+def test_an_async_call_that_fails_is_run_three_times_more(client: Client, tmp_path: Path) -> None:
+    create(client)
+    payload = json.dumps({"count": str(tmp_path / "runs"), "status": 500}).encode()
+    invoke(client, payload=payload, x_fc_invocation_type="Async")
+    eventually(lambda: (tmp_path / "runs").exists() and (tmp_path / "runs").read_text() == "....")
+
+
+def test_an_async_call_of_what_can_not_start_is_still_taken(cloud: Cloud, client: Client) -> None:
+    create(client, custom_container_config=models.CustomContainerConfig(image="r/ghost:1"))
+    assert invoke(client, x_fc_invocation_type="Async").status == 202
+    cloud.region.stop()
+    cloud.region.start()
