@@ -12,10 +12,9 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import Any, Final
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import oss2
@@ -30,9 +29,9 @@ from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
 from syncd.secret import Secret
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
+from syncd.store.oss_answers import HeldPart, crc64_in, hex_of, parts_in, time_in, time_of
 from syncd.store.oss_errors import Answer, translate
 
-_CRC: Final = "x-oss-hash-crc64ecma"
 _PAGE: Final = 1000  # the most OSS gives
 _FORBID: Final = {"x-oss-forbid-overwrite": "true"}
 _TRAITS: Final = Traits(
@@ -80,6 +79,9 @@ class OssStore:
         logging.getLogger("oss2").setLevel(logging.WARNING)  # below, it logs headers, and tokens are in them
         self._settings = settings
         self._prefix = parse_prefix(settings.prefix)
+        url = urlsplit(settings.endpoint)
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            raise Invalid(f"endpoint {settings.endpoint!r} is not an address", hint="https://oss-<region>.aliyuncs.com")
         with _translated(f"oss://{settings.bucket}"):
             self.bucket: Final = _Bucket(settings)
 
@@ -91,13 +93,13 @@ class OssStore:
         try:
             with _translated(place):
                 answer = self.bucket.put_object(name, data, headers=_FORBID if mode is PutMode.CREATE else None)
-                got = _crc64_in(answer.headers)
+                got = crc64_in(answer.headers)
         except Conflict as error:
             return self.settled(key, len(data), want, error)
         if got != want:
             self.delete(key)
-            raise Corrupt(f"{place}: OSS stored crc64 {_hex(got)}, {_hex(want)} was sent; it is deleted again")
-        return Stat(key, len(data), got, _time_in(answer.headers, "date"))
+            raise Corrupt(f"{place}: OSS stored crc64 {hex_of(got)}, {hex_of(want)} was sent; it is deleted again")
+        return Stat(key, len(data), got, time_in(answer.headers, "date"))
 
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> OssUpload:
         name = self._name(key)
@@ -132,7 +134,7 @@ class OssStore:
         name = self._name(key)
         with _translated(self.place(key)):
             headers = self.bucket.head_object(name).headers
-            return Stat(key, int(headers["content-length"]), _crc64_in(headers), _time_in(headers, "last-modified"))
+            return Stat(key, int(headers["content-length"]), crc64_in(headers), time_in(headers, "last-modified"))
 
     def list(self, prefix: str) -> Iterator[Stat]:
         name, token = self._prefix + parse_prefix(prefix), ""
@@ -140,7 +142,7 @@ class OssStore:
             with _translated(self.place(prefix)):
                 page = self.bucket.list_objects_v2(name, continuation_token=token, max_keys=_PAGE)
                 found = [
-                    Stat(o.key.removeprefix(self._prefix), int(o.size), None, _at(o.last_modified))
+                    Stat(o.key.removeprefix(self._prefix), int(o.size), None, time_of(o.last_modified))
                     for o in page.object_list
                 ]
             yield from found
@@ -156,7 +158,7 @@ class OssStore:
                     name, key_marker=key_marker, upload_id_marker=id_marker, max_uploads=_PAGE
                 )
                 found = [
-                    PendingUpload(u.key.removeprefix(self._prefix), str(u.upload_id), _at(u.initiation_date))
+                    PendingUpload(u.key.removeprefix(self._prefix), str(u.upload_id), time_of(u.initiation_date))
                     for u in page.upload_list
                 ]
             yield from found
@@ -183,8 +185,8 @@ class OssStore:
         found = self.stat(key)
         if (found.size_bytes, found.crc64) != (size_bytes, crc64):
             raise Conflict(
-                f"{self.place(key)}: {found.size_bytes} bytes with crc64 {_hex(found.crc64)} are there, "
-                f"{size_bytes} with {_hex(crc64)} were to be"
+                f"{self.place(key)}: {found.size_bytes} bytes with crc64 {hex_of(found.crc64)} are there, "
+                f"{size_bytes} with {hex_of(crc64)} were to be"
             ) from why
         return found
 
@@ -196,7 +198,7 @@ class OssUpload:
     """See `syncd.store.base.Upload`. `token` is OSS's upload id."""
 
     def __init__(
-        self, store: OssStore, key: str, parts: tuple[Part, ...], token: str, held: dict[int, _Held] | None = None
+        self, store: OssStore, key: str, parts: tuple[Part, ...], token: str, held: dict[int, HeldPart] | None = None
     ) -> None:
         self.token: Final = token
         self._store = store
@@ -215,11 +217,11 @@ class OssUpload:
         place = f"{self._place} part {part.number}"
         with _translated(place):
             answer = self._store.bucket.upload_part(self._name, self.token, part.number, data)
-            held = _Held(answer.etag, len(data), _crc64_in(answer.headers))
+            held = HeldPart(answer.etag, len(data), crc64_in(answer.headers))
         if held.crc64 is None or (held.size_bytes, held.crc64) != (part.size_bytes, crc64):
             raise Corrupt(
-                f"{place}: OSS holds {held.size_bytes} bytes with crc64 {_hex(held.crc64)}, "
-                f"{part.size_bytes} with {_hex(crc64)} were announced"
+                f"{place}: OSS holds {held.size_bytes} bytes with crc64 {hex_of(held.crc64)}, "
+                f"{part.size_bytes} with {hex_of(crc64)} were announced"
             )
         with self._lock:
             self._held[part.number] = held
@@ -231,7 +233,7 @@ class OssUpload:
             parts = self._proven_parts(crc64)
             with _translated(self._place):
                 answer = self._store.bucket.complete_multipart_upload(self._name, self.token, parts, headers=_FORBID)
-                got = _crc64_in(answer.headers)
+                got = crc64_in(answer.headers)
         except (Conflict, NotFound) as error:
             return self._settle(size_bytes, crc64, error)
         except Unavailable as error:
@@ -242,9 +244,10 @@ class OssUpload:
         if got != crc64:
             self._store.delete(self._key)
             raise Corrupt(
-                f"{self._place}: OSS says crc64 {_hex(got)} of the whole, {_hex(crc64)} is wanted; it is deleted again"
+                f"{self._place}: OSS says crc64 {hex_of(got)} of the whole, {hex_of(crc64)} is wanted; "
+                "it is deleted again"
             )
-        return Stat(self._key, size_bytes, got, _time_in(answer.headers, "date"))
+        return Stat(self._key, size_bytes, got, time_in(answer.headers, "date"))
 
     def abort(self) -> None:
         with contextlib.suppress(NotFound), _translated(self._place):
@@ -268,7 +271,7 @@ class OssUpload:
                 raise Corrupt(f"{self._place}: part {part.number} of {len(self._parts)} is missing")
             combined = crc64_combine(combined, there.crc64, there.size_bytes)
         if combined != crc64:
-            raise Corrupt(f"{self._place}: the parts make crc64 {_hex(combined)}, {_hex(crc64)} is wanted")
+            raise Corrupt(f"{self._place}: the parts make crc64 {hex_of(combined)}, {hex_of(crc64)} is wanted")
         return [oss2.models.PartInfo(part.number, held[part.number].etag) for part in self._parts]
 
     def _settle(self, size_bytes: int, crc64: int, why: Exception) -> Stat:
@@ -304,13 +307,6 @@ class OssStream:
             self._response.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:  # one part as OSS has it
-    etag: str
-    size_bytes: int
-    crc64: int | None
-
-
 class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
     """oss2's bucket, with what its parser drops."""
 
@@ -330,22 +326,15 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
             proxies={"http": settings.proxy, "https": settings.proxy} if settings.proxy else None,
         )
 
-    def held_parts(self, name: str, upload_id: str) -> dict[int, _Held]:
+    def held_parts(self, name: str, upload_id: str) -> dict[int, HeldPart]:
         """All parts of an upload with their CRCs, which `list_parts` leaves out."""
-        held: dict[int, _Held] = {}
+        held: dict[int, HeldPart] = {}
         marker = "0"
-        while True:
+        while marker:
             params = {"uploadId": upload_id, "part-number-marker": marker, "max-parts": str(_PAGE)}
-            body = self._do("GET", self.bucket_name, name, params=params).read()
-            root = ET.fromstring(body)  # noqa: S314 - oss2 reads every other answer of this server with it
-            for node in root.findall("Part"):
-                crc64 = node.findtext("HashCrc64ecma")
-                held[int(node.findtext("PartNumber", ""))] = _Held(
-                    node.findtext("ETag", "").strip('"'), int(node.findtext("Size", "")), int(crc64) if crc64 else None
-                )
-            if root.findtext("IsTruncated") != "true":
-                return held
-            marker = root.findtext("NextPartNumberMarker", "")
+            page, marker = parts_in(self._do("GET", self.bucket_name, name, params=params).read())
+            held |= page
+        return held
 
 
 class _Provider:
@@ -380,20 +369,3 @@ def _translated(where: str) -> Iterator[None]:
 
 def _code_of(error: Exception) -> str:
     return str(getattr(error.__cause__, "code", ""))
-
-
-def _crc64_in(headers: Any) -> int | None:
-    text = headers.get(_CRC)
-    return None if text is None else int(text)
-
-
-def _hex(crc64: int | None) -> str:
-    return "none" if crc64 is None else f"{crc64:016x}"
-
-
-def _time_in(headers: Any, name: str) -> datetime:
-    return parsedate_to_datetime(headers[name])
-
-
-def _at(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -22,6 +22,12 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.mark.parametrize("prefix", ["", "team a/ü/"])
 class TestOssStore(StoreConformance):
+    many = 23
+
+    @pytest.fixture(autouse=True)
+    def _short_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("syncd.store.oss._PAGE", 5)
+
     @pytest.fixture(autouse=True)
     def bucket(self, cloud: LocalCloud, prefix: str) -> RawBucket:
         self._prefix = prefix

@@ -1,0 +1,38 @@
+"""What is counted is what happened, at one moment."""
+
+from __future__ import annotations
+
+from syncd.artifact.names import FilePath
+from syncd.transfer import FileProgress, Progress
+from tests.sources import manifest_of
+
+A, B = FilePath("a"), FilePath("b")
+
+
+def test_counters_add_up_by_file_and_target() -> None:
+    progress = Progress(manifest_of({"a": bytes(10), "b": bytes(5)}), ["t1", "t2"])
+    progress.sent("t1", A, 6)
+    progress.resent("t1")
+    progress.kept("t1", A, 4)
+    progress.finished("t1", A)
+    progress.kept("t2", B, 5, parts=3)
+    seen = progress.snapshot()
+    assert seen["t1"].files == {A: FileProgress(10, 6, 4, is_finished=True), B: FileProgress(5)}
+    assert seen["t1"].counters() == {
+        "bytes_total": 15,
+        "bytes_sent": 6,
+        "bytes_kept": 4,
+        "files_total": 2,
+        "files_finished": 1,
+        "parts_sent": 1,
+        "parts_kept": 1,
+        "parts_resent": 1,
+    }
+    assert (seen["t2"].bytes_kept, seen["t2"].parts_kept, seen["t2"].files_finished) == (5, 3, 0)
+
+
+def test_a_snapshot_does_not_move() -> None:
+    progress = Progress(manifest_of({"a": bytes(10)}), ["t"])
+    before = progress.snapshot()["t"]
+    progress.sent("t", A, 10)
+    assert before.bytes_sent == 0
