@@ -179,7 +179,7 @@ def _keys(table: type[BaseModel], place: tuple[KeyPart, ...]) -> set[str]:
     """The keys of the table at `place` inside `table`: its fields, followed through lists and tables."""
     for part in place:
         if isinstance(part, str):
-            table = next(_tables_in(table.model_fields[part].annotation))
+            (table,) = _tables_in(table.model_fields[part].annotation)
     return set(table.model_fields)
 
 

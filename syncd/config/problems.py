@@ -55,6 +55,8 @@ class ConfigProblems(Invalid):
     def __init__(self, file: str, problems: tuple[Problem, ...]) -> None:
         lines = "\n".join(f"{file}: {problem}" for problem in problems)
         super().__init__(lines, hint="mend the file and run `syncd config check`")
+        self.message = lines  # the one message of several lines: each is a problem, with its values quoted
+        self.args = (lines,)
         self.problems = problems
 
 

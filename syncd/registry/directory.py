@@ -163,11 +163,11 @@ class DirectoryRegistry:
         nested = any("/" in pattern for pattern in self._settings.models)
         for first in directories(root):
             for second in self._directories(root / first):
-                if self._marks(f"{first}/{second}").found:
+                if self._is_marked(f"{first}/{second}"):
                     yield from self._named(first, second)
                 elif nested:
                     for third in self._directories(root / first / second):
-                        if self._marks(f"{first}/{second}/{third}").found:
+                        if self._is_marked(f"{first}/{second}/{third}"):
                             yield from self._named(f"{first}/{second}", third)
 
     def _directories(self, parent: Path) -> list[str]:
@@ -175,6 +175,16 @@ class DirectoryRegistry:
             return directories(parent)
         except NotFound:  # it went away between two looks
             return []
+        except Refused as error:
+            self._tell_once(str(parent.relative_to(self._settings.root)), error)
+            return []
+
+    def _is_marked(self, directory: str) -> bool:
+        try:
+            return bool(self._marks(directory).found)
+        except Refused as error:
+            self._tell_once(directory, error)
+            return False
 
     def _named(self, model: str, version: str) -> Iterator[tuple[ModelName, VersionName]]:
         try:
@@ -211,8 +221,8 @@ class DirectoryRegistry:
     def _latest(self, model: ModelName) -> VersionName:
         aged = []
         marked = 0
-        for name in directories(self._settings.root / model):
-            for _, version in self._named(model, name) if self._marks(f"{model}/{name}").found else ():
+        for name in self._directories(self._settings.root / model):
+            for _, version in self._named(model, name) if self._is_marked(f"{model}/{name}") else ():
                 marked += 1
                 made_at_ns = self._complete_at_ns(model, version)
                 aged += [] if made_at_ns is None else [(made_at_ns, version)]
