@@ -69,7 +69,7 @@ def _placements() -> None:
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("phase", sa.Text(), server_default="wanted", nullable=False),
         sa.Column("bytes_sent", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("progress", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("progress", _JSON, server_default="{}", nullable=False),
         sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         _one_of("phase", "wanted copying sealed withdrawn", "ck_placements_phase"),
