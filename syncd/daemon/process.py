@@ -25,7 +25,7 @@ from syncd.reconcile import place, release
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.run import Body, run_step
 from syncd.reconcile.sweep import sweep
-from syncd.reconcile.tick import tick
+from syncd.reconcile.tick import UNHEARD_S, tick
 from syncd.reconcile.watch import look
 from syncd.state import processes, steps
 
@@ -113,9 +113,11 @@ class Process:
         self._schedule.start()
         notify("READY=1")
         log.info("started", owner=rooms.owner, registries=[poll.registry for poll in self._settings.polls])
+        unheard_s = 0.0 if self._sole else UNHEARD_S  # nobody else can have begun what was handed over before
         try:
             while not rooms.draining.is_set():
-                self._pass()
+                self._pass(unheard_s)
+                unheard_s = UNHEARD_S
                 if until():
                     break
                 rooms.wake.wait(self._settings.tick_s)
@@ -128,10 +130,10 @@ class Process:
         self._rooms.draining.set()
         self._rooms.wake.set()
 
-    def _pass(self) -> None:
+    def _pass(self, unheard_s: float) -> None:
         notify("WATCHDOG=1")
         try:
-            tick(self._rooms)
+            tick(self._rooms, unheard_s)
         except SyncdError as error:  # the record is out of reach; nothing was written, the next pass is as good
             log.warning("pass failed", error=error.message, hint=error.hint)
         except Exception:  # the other loop top: a bug in one pass must not end the process

@@ -1,4 +1,4 @@
-"""One serving process for a SQLite file; PostgreSQL needs no such thing."""
+"""One controlling process for a record: a file lock beside SQLite, an advisory lock in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import sqlalchemy as sa
+
 from syncd.errors import Conflict
+from syncd.state.faults import translated
 from syncd.state.filelock import locked_file
+from syncd.state.state import make_engine
 from syncd.state.url import parse, sqlite_file
 
-_HINT: Final = "stop it first; several processes need a PostgreSQL database"
+_HINT: Final = "it does the work; stop it first if this process should"
+_ADVISORY_KEY: Final = 0x73796E6364  # "syncd"
 
 
 @contextmanager
 def hold(url: str) -> Iterator[None]:
-    """Be the only process that serves this database, inside the block. On PostgreSQL it promises nothing.
+    """Be the only process that controls this record, inside the block.
 
-    The kernel lets go after any death of the process. The file `<database>.lock` stays and means nothing by itself.
+    The lock ends with the process, whatever its death. On SQLite the file `<database>.lock` stays and means nothing
+    by itself. On PostgreSQL the lock is the session's: should its connection break, another process may take over
+    while this one still runs, and the fence on every step keeps the two apart.
 
     Raises:
-        Conflict: Another process has it; the message has its id.
+        Conflict: Another process has it; where it can be known the message has its id.
         Invalid: The URL is wrong, or the file beside the database cannot be made.
+        Unavailable: PostgreSQL cannot be reached.
     """
     file = sqlite_file(parse(url))
     if file is None:
-        yield
+        with _advisory(parse(url)):
+            yield
         return
     lock = locked_file(file.with_name(f"{file.name}.lock"), wait=False)
     try:
@@ -36,3 +45,19 @@ def hold(url: str) -> Iterator[None]:
         yield
     finally:
         lock.__exit__(None, None, None)
+
+
+@contextmanager
+def _advisory(url: sa.URL) -> Iterator[None]:
+    engine = make_engine(url)
+    try:
+        with translated(url):
+            conn = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            taken = conn.execute(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_KEY))).scalar_one()
+        with conn:
+            if not taken:
+                shown = url.render_as_string(hide_password=True)
+                raise Conflict(f"{shown} is served by another process", hint=_HINT)
+            yield
+    finally:
+        engine.dispose()

@@ -7,7 +7,7 @@ over, are one transaction.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -26,20 +26,23 @@ DECISIONS_MAX: Final = 16  # a release has ten phases; more decisions in a row w
 UNHEARD_S: Final = 10.0  # a handed-over step that has not begun by then is asked after
 
 
-def tick(rooms: Rooms) -> bool:
-    """Take every unfinished release as far as it goes now. Returns whether anything was written."""
+def tick(rooms: Rooms, unheard_s: float = UNHEARD_S) -> bool:
+    """Take every unfinished release as far as it goes now. Returns whether anything was written.
+
+    A step handed over `unheard_s` seconds ago that has not begun is asked after, and handed over anew if it is lost.
+    """
     with rooms.state.read() as conn:
         unfinished = [release.id for release in releases.unfinished(conn)]
     moved = False
     for release_id in unfinished:
         for _ in range(DECISIONS_MAX):
-            if not _once(rooms, release_id):
+            if not _once(rooms, release_id, unheard_s):
                 break
             moved = True
     return moved
 
 
-def _once(rooms: Rooms, release_id: str) -> bool:
+def _once(rooms: Rooms, release_id: str, unheard_s: float) -> bool:
     cancelled: list[Step] = []
     with rooms.state.write() as conn:
         release = releases.get(conn, release_id)
@@ -49,7 +52,10 @@ def _once(rooms: Rooms, release_id: str) -> bool:
         if decision.stop:
             cancelled = steps.wind_down(conn, release_id, rooms.state.now(conn))
         elif not rooms.draining.is_set():
-            _hand_over_due(rooms, conn, release, steps.of_release(conn, release_id))
+            for step in steps.of_release(conn, release_id):
+                if _is_due(rooms, step, rooms.state.now(conn), unheard_s):
+                    handed = steps.hand_over(conn, step, rooms.state.now(conn))
+                    rooms.engine.submit(conn, handed.id, handed.attempt, handed.queue, release.number)
     for step in cancelled:
         rooms.engine.cancel(step.id, step.attempt)
     return changed or bool(cancelled)
@@ -124,18 +130,14 @@ def _claim(rooms: Rooms, conn: Connection, release: Release, bindings: Sequence[
     return False
 
 
-def _hand_over_due(rooms: Rooms, conn: Connection, release: Release, all_steps: Sequence[Step]) -> None:
-    now = rooms.state.now(conn)
-    for step in all_steps:
-        if step.state is StepState.WAITING:
-            due = step.due_at <= now
-        elif step.state is StepState.RUNNING:
-            due = step.lease_until is not None and step.lease_until < now
-        elif step.state is StepState.QUEUED:
-            unheard = step.due_at + timedelta(seconds=UNHEARD_S) < now
-            due = unheard and rooms.engine.status(step.id, step.attempt) in {Carried.MISSING, Carried.ENDED}
-        else:
-            due = False
-        if due:
-            handed = steps.hand_over(conn, step, now)
-            rooms.engine.submit(conn, handed.id, handed.attempt, handed.queue, release.number)
+def _is_due(rooms: Rooms, step: Step, now: datetime, unheard_s: float) -> bool:
+    if step.state is StepState.WAITING:
+        return step.due_at <= now
+    if step.state is StepState.RUNNING:
+        return step.lease_until is not None and step.lease_until < now
+    if step.state is not StepState.QUEUED or step.due_at + timedelta(seconds=unheard_s) > now:
+        return False
+    carried = rooms.engine.status(step.id, step.attempt)
+    if carried is Carried.RUNNING:  # claimed, yet not begun: whoever claimed it is silent
+        return step.due_at + timedelta(seconds=rooms.lease_s) < now
+    return carried is not Carried.WAITING

@@ -163,7 +163,7 @@ def test_a_second_serving_process_is_refused_with_the_first_ones_id(tmp_path: Pa
     with hold(url):
         with pytest.raises(Conflict, match=f"process {os.getpid()}") as caught, hold(url):
             pass
-        assert "PostgreSQL" in caught.value.hint
+        assert "stop it first" in caught.value.hint
         with hold(f"sqlite:///{tmp_path / 'other.db'}"):
             pass
     with hold(url):
@@ -189,6 +189,9 @@ def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
     os.close(writer)
 
 
-def test_postgresql_may_be_served_by_many() -> None:
-    with hold("postgresql:///syncd"), hold("postgresql:///syncd"):
+def test_a_record_has_one_controlling_process_on_both_databases(database_url: str) -> None:
+    with hold(database_url):
+        with pytest.raises(Conflict, match="is served by another process"), hold(database_url):
+            pass
+    with hold(database_url):
         pass
