@@ -190,8 +190,7 @@ def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
 
 
 def test_a_record_has_one_controlling_process_on_both_databases(database_url: str) -> None:
-    with hold(database_url):
-        with pytest.raises(Conflict, match="is served by another process"), hold(database_url):
-            pass
+    with hold(database_url), pytest.raises(Conflict, match="is served by another process"), hold(database_url):
+        pass
     with hold(database_url):
         pass
