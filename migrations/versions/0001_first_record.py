@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+_JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
@@ -28,7 +31,7 @@ def upgrade() -> None:
 
 def _one_of(column: str, words: str, name: str) -> sa.CheckConstraint:
     listed = ", ".join(f"'{word}'" for word in words.split())
-    return sa.CheckConstraint(f"{column} IN ({listed})", name=name)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=op.f(name))
 
 
 def _versions() -> None:
@@ -41,7 +44,7 @@ def _versions() -> None:
         sa.Column("registry", sa.Text(), nullable=False),
         sa.Column("pin", sa.Text(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("quarantined", sa.Text(), server_default="", nullable=False),
+        sa.Column("quarantined", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_versions"),
         sa.UniqueConstraint("model", "name", name="uq_versions_model_name"),
@@ -66,8 +69,8 @@ def _placements() -> None:
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("phase", sa.Text(), server_default="wanted", nullable=False),
         sa.Column("bytes_sent", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("progress", sa.JSON(), server_default="{}", nullable=False),
-        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("progress", _JSON, server_default="{}", nullable=False),
+        sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         _one_of("phase", "wanted copying sealed withdrawn", "ck_placements_phase"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_placements_version_id"),
@@ -94,7 +97,7 @@ def _releases() -> None:
     )
     op.create_table(
         "releases",
-        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("ref", sa.Text(), nullable=False),
@@ -103,8 +106,8 @@ def _releases() -> None:
         sa.Column("rollback", sa.Boolean(), nullable=False),
         sa.Column("requested_by", sa.Text(), nullable=False),
         sa.Column("phase", sa.Text(), server_default="requested", nullable=False),
-        sa.Column("reason", sa.Text(), server_default="", nullable=False),
-        sa.Column("hint", sa.Text(), server_default="", nullable=False),
+        sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("hint", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         _one_of(
@@ -133,10 +136,10 @@ def _steps() -> None:
         sa.Column("failures", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
-        sa.Column("owner", sa.Text(), server_default="", nullable=False),
+        sa.Column("owner", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("stop_wanted", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("reason", sa.Text(), server_default="", nullable=False),
-        sa.Column("hint", sa.Text(), server_default="", nullable=False),
+        sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("hint", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         _one_of("kind", "resolve place stage probe flip undo", "ck_steps_kind"),
@@ -157,9 +160,9 @@ def _flips() -> None:
         sa.Column("phase", sa.Text(), server_default="claimed", nullable=False),
         sa.Column("from_version", sa.Text(), nullable=True),
         sa.Column("to_version", sa.Text(), nullable=True),
-        sa.Column("served", sa.JSON(), server_default="{}", nullable=False),
-        sa.Column("serves", sa.JSON(), server_default="{}", nullable=False),
-        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("served", _JSON, server_default="{}", nullable=False),
+        sa.Column("serves", _JSON, server_default="{}", nullable=False),
+        sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         _one_of("phase", "claimed staged probed intended flipped done undoing undone abandoned", "ck_flips_phase"),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_flips_release_id"),
@@ -180,7 +183,7 @@ def _live() -> None:
         "live",
         sa.Column("binding", sa.Text(), nullable=False),
         sa.Column("function_version", sa.Text(), nullable=True),
-        sa.Column("models", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("models", _JSON, server_default="{}", nullable=False),
         sa.Column("release_id", sa.Text(), nullable=True),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_live_release_id"),
@@ -190,7 +193,7 @@ def _live() -> None:
         "function_versions",
         sa.Column("binding", sa.Text(), nullable=False),
         sa.Column("function_version", sa.Text(), nullable=False),
-        sa.Column("models", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("models", _JSON, server_default="{}", nullable=False),
         sa.Column("change_digest", sa.Text(), nullable=False),
         sa.Column("release_id", sa.Text(), nullable=False),
         sa.Column("staged_at", sa.BigInteger(), nullable=False),
@@ -218,14 +221,14 @@ def _holds_and_events() -> None:
     )
     op.create_table(
         "events",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("release_id", sa.Text(), nullable=True),
         sa.Column("step_id", sa.Text(), nullable=True),
         sa.Column("attempt", sa.BigInteger(), nullable=True),
-        sa.Column("subject", sa.Text(), server_default="", nullable=False),
-        sa.Column("detail", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("subject", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("detail", _JSON, server_default="{}", nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_events"),
         sqlite_autoincrement=True,
     )

@@ -15,7 +15,12 @@ UPGRADE_HINT: Final = "run: syncd db upgrade"
 
 _SQLITE_SCHEMA: Final = ("no such table", "no such column", "has no column named")
 _POSTGRES_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})  # undefined table, column, schema
-_POSTGRES_DOOR: Final = frozenset({"28000", "28P01", "3D000"})  # who are you; wrong password; no such database
+_NOT_A_DATABASE: Final = ("file is not a database", 'FATAL:  database "')
+_NOT_LET_IN: Final = (
+    "authentication failed",
+    "no pg_hba.conf entry",
+    'FATAL:  role "',
+)  # psycopg has no code for these
 _POSTGRES_READ_ONLY: Final = "25006"
 
 
@@ -25,7 +30,8 @@ def translated(url: sa.URL) -> Iterator[None]:
 
     Raises:
         Unavailable: It is locked, out of reach, or ended our transaction: nothing was changed.
-        Invalid: The tables are missing or older than this syncd, or the URL leads nowhere.
+        Invalid: The tables are missing or older than this syncd, or the URL leads to no database.
+        Refused: It does not let us in, or not write.
         Conflict: A row that must be unique is there already, or one that must be there is not.
     """
     try:
@@ -58,8 +64,10 @@ def meaning(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
     code = getattr(cause, "sqlstate", None)
     if code in _POSTGRES_SCHEMA or any(words in said for words in _SQLITE_SCHEMA):
         return Invalid(said, hint=UPGRADE_HINT)
-    if code in _POSTGRES_DOOR or "file is not a database" in said:
+    if any(words in said for words in _NOT_A_DATABASE):
         return Invalid(said, hint="check the database URL of the configuration")
+    if any(words in said for words in _NOT_LET_IN):
+        return Refused(said, hint="check the user and password of the database URL")
     if code == _POSTGRES_READ_ONLY or "readonly database" in said:
         return Refused(
             said, hint="syncd must be able to write there: check the file's owner, or that it is the primary"

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from syncd.plan.phases import FLIP_ENDS, FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
 from syncd.state.types import Checksum, Moment, Sha256, Word
@@ -26,7 +27,8 @@ metadata: Final = sa.MetaData(
 
 
 def _text(name: str, *args: Any, default: str | None = None, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, *args, nullable=nullable, server_default=default)
+    empty = sa.text("''")  # as SQLite tells it back; Alembic would see a difference in ""
+    return sa.Column(name, sa.Text, *args, nullable=nullable, server_default=empty if default == "" else default)
 
 
 def _moment(name: str, *, nullable: bool = False) -> sa.Column[Any]:
@@ -47,7 +49,8 @@ def _count(name: str, default: str | None = "0") -> sa.Column[int]:
 
 
 def _json(name: str) -> sa.Column[Any]:
-    return sa.Column(name, sa.JSON, nullable=False, server_default="{}")
+    kind = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+    return sa.Column(name, kind, nullable=False, server_default="{}")
 
 
 versions: Final = sa.Table(
@@ -209,7 +212,7 @@ _event_id: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 events: Final = sa.Table(
     "events",
     metadata,
-    sa.Column("id", _event_id, sa.Identity(), nullable=False),
+    sa.Column("id", _event_id, nullable=False),
     _moment("at"),
     _text("kind"),
     _text("release_id", nullable=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import syncd
-from syncd.errors import Invalid
+from syncd.errors import Invalid, Unavailable
 from syncd.state.faults import UPGRADE_HINT, translated
 from syncd.state.filelock import locked_file
 from syncd.state.schema import metadata
@@ -23,6 +24,8 @@ from syncd.state.url import parse, sqlite_file
 
 VERSION_TABLE: Final = "syncd_schema"  # not Alembic's own name: the database may be shared
 _LOCK: Final = 0x73796E63  # "sync": PostgreSQL's advisory locks are numbers
+_LOCK_WAIT_S: Final = 300
+_LOCK_POLL_S: Final = 0.1
 
 
 def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) -> list[str]:
@@ -158,14 +161,28 @@ def _drop_tables_freely(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys=OFF")
 
 
+def _wait_for_lock(url: sa.URL, conn: sa.Connection) -> None:
+    """Ask again and again, in transactions of their own: the engine builds indexes concurrently, for which
+    PostgreSQL waits until every other transaction has ended, one that waits in `pg_advisory_lock` too.
+    """
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    query = sa.text("SELECT pg_try_advisory_lock(:number)")
+    while not conn.execute(query, {"number": _LOCK}).scalar_one():
+        conn.commit()
+        if time.monotonic() > deadline:
+            shown = url.render_as_string(hide_password=True)
+            raise Unavailable(f"{shown}: another process has been upgrading it for {_LOCK_WAIT_S} s")
+        time.sleep(_LOCK_POLL_S)
+    conn.commit()
+
+
 @contextlib.contextmanager
 def _locked(url: sa.URL) -> Iterator[sa.Connection]:
     """A connection, while no other process upgrades the same database."""
     file = sqlite_file(url)
     if file is None:
         with _connected(url) as conn:
-            conn.execute(sa.text("SELECT pg_advisory_lock(:number)"), {"number": _LOCK})
-            conn.commit()
+            _wait_for_lock(url, conn)
             yield conn  # a lock of the session: closing the connection lets go
         return
     with locked_file(file.with_name(f"{file.name}.upgrade")), _connected(url) as conn:

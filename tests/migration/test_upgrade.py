@@ -1,0 +1,164 @@
+"""Migrations and `state.schema` say the same, from whatever a database is upgraded, by however many at once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import syncd
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from syncd.engine.upgrade import upgrade
+from syncd.errors import Invalid, Unavailable
+from syncd.state import upgrade as record
+from syncd.state.schema import metadata
+from syncd.state.state import make_engine
+from syncd.state.url import parse
+
+from tests.databases import at
+
+
+def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:
+    assert record.current(empty_database_url) is None
+    assert upgrade(empty_database_url) == ["0001"]
+    assert record.current(empty_database_url) == record.newest() == "0001"
+    assert upgrade(empty_database_url) == []
+    record.check(empty_database_url)
+
+
+def test_autogenerate_finds_nothing_to_do(database_url: str) -> None:
+    options: dict[str, Any] = {}
+
+    class Recorder:
+        @staticmethod
+        def configure(**given: Any) -> None:
+            options.update(given)
+
+    engine = make_engine(parse(database_url))
+    with engine.connect() as conn:
+        record.configure(Recorder, conn)
+        context = MigrationContext.configure(conn, opts=options)
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_upgrading_equals_creating_down_to_checks_and_partial_indexes(empty_database_url: str) -> None:
+    record.upgrade(empty_database_url)
+    upgraded = make_engine(parse(empty_database_url))
+    migrated = _described(upgraded)
+    with upgraded.begin() as conn:
+        metadata.drop_all(conn)
+        metadata.create_all(conn)
+    assert _described(upgraded) == migrated
+    upgraded.dispose()
+
+
+def _described(engine: sa.Engine) -> Mapping[str, Any]:
+    inspector = sa.inspect(engine)
+    return {
+        table: {
+            "columns": [{**column, "type": str(column["type"])} for column in inspector.get_columns(table)],
+            "checks": sorted(inspector.get_check_constraints(table), key=str),
+            "indexes": sorted(map(_index, inspector.get_indexes(table))),
+            "unique": sorted(inspector.get_unique_constraints(table), key=str),
+            "foreign": sorted(inspector.get_foreign_keys(table), key=str),
+            "primary": inspector.get_pk_constraint(table),
+        }
+        for table in metadata.tables
+    }
+
+
+def _index(found: Mapping[str, Any]) -> str:
+    options = {key: str(value) for key, value in found.get("dialect_options", {}).items()}
+    return str((found["name"], found["column_names"], found["unique"], sorted(options.items())))
+
+
+def test_a_database_that_was_never_upgraded_is_refused_with_what_to_run(empty_database_url: str) -> None:
+    with pytest.raises(Invalid, match="no migration at all") as caught:
+        record.check(empty_database_url)
+    assert caught.value.hint == "run: syncd db upgrade"
+
+
+def test_looking_makes_no_file(tmp_path: Path) -> None:
+    assert record.current(f"sqlite:///{tmp_path / 'state.db'}") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_of_a_newer_syncd_is_refused(empty_database_url: str) -> None:
+    record.upgrade(empty_database_url)
+    engine = make_engine(parse(empty_database_url))
+    with engine.begin() as conn:
+        conn.execute(sa.text(f"UPDATE {record.VERSION_TABLE} SET version_num = '9999'"))
+    engine.dispose()
+    for act in (record.check, record.upgrade):
+        with pytest.raises(Invalid, match="9999") as caught:
+            act(empty_database_url)
+        assert "newer syncd" in caught.value.hint
+
+
+def test_the_engines_tables_are_left_alone(database_url: str) -> None:
+    engine = make_engine(parse(database_url))
+    with engine.connect() as conn:
+        schema = "" if conn.dialect.name == "sqlite" else "dbos."
+        assert conn.execute(sa.text(f"SELECT count(*) FROM {schema}workflow_status")).scalar_one() == 0
+    engine.dispose()
+    assert not record.ours("workflow_status", "table", {})
+    assert record.ours("steps", "table", {})
+
+
+def test_two_processes_that_upgrade_at_once_both_succeed(empty_database_url: str) -> None:
+    program = f"from syncd.engine.upgrade import upgrade; print(upgrade({empty_database_url!r}))"
+    root = Path(syncd.__file__).parent.parent
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    ends = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    assert sorted(out.strip() for out, _ in ends) == ["['0001']", "[]"]
+    record.check(empty_database_url)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "migrations"
+    shutil.copytree(record._directory(), copy)
+    first = copy / "versions" / "0001_first_record.py"
+    first.write_text(first.read_text().replace("    _flips()\n", "    _flips()\n    raise KeyError('half way')\n"))
+    monkeypatch.setattr(record, "_directory", lambda: copy)
+    with pytest.raises(KeyError):
+        record.upgrade(empty_database_url)
+    assert record.current(empty_database_url) is None
+    monkeypatch.undo()
+    assert record.upgrade(empty_database_url) == ["0001"]
+
+
+def test_an_installed_package_brings_its_migrations(tmp_path: Path) -> None:
+    """The wheel puts them inside the package; a copy laid out like it upgrades a database."""
+    root = Path(syncd.__file__).parent
+    shutil.copytree(root, tmp_path / "syncd", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root.parent / "migrations", tmp_path / "syncd" / "migrations")
+    program = f"from syncd.engine.upgrade import upgrade; print(upgrade('sqlite:///{tmp_path}/state.db'))"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ran.stdout.strip() == "['0001']"
+
+
+def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable):
+        upgrade(f"postgresql:///syncd?host={tmp_path}")
+
+
+def test_a_database_that_is_not_there_is_a_wrong_url(postgresql_server: str) -> None:
+    with pytest.raises(Invalid, match="does not exist"):
+        upgrade(at(postgresql_server, "nobody_made_this"))
