@@ -37,6 +37,7 @@ class Engine(Protocol):
         """Take an attempt off its queue. A running body is not interrupted: the record tells it.
 
         Either way its status is ENDED from then on. Cancelling what ended or was never submitted is success.
+        Not to be called within a transaction of the record: on SQLite it would wait for that one's end.
         """
         ...
 

@@ -57,7 +57,8 @@ class State:
     def write(self) -> Iterator[sa.Connection]:
         """One transaction, committed when the block ends, rolled back when it raises (a Verdict is committed).
 
-        On SQLite there is one writer at a time from the first statement on; on PostgreSQL writers meet at rows.
+        On SQLite there is one writer at a time from the beginning on, so a second `write` within the block waits for
+        the first until it gives up; on PostgreSQL writers meet at rows.
 
         Raises:
             Unavailable: The database cannot be reached, is locked, or ended the transaction: nothing was written.

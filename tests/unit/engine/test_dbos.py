@@ -1,0 +1,194 @@
+"""What is DBOS's alone: its tables, its one instance in a process, its log, its SQLite."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from syncd.engine.base import Carried
+from syncd.engine.dbos import DbosEngine, check_sqlite, create_tables
+from syncd.engine.lock import hold
+from syncd.errors import Conflict, Invalid, Unavailable
+from syncd.state import upgrade as record
+from syncd.state.state import State
+from syncd.state.url import parse
+
+from tests.conformance.engine import Bodies, eventually
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[DbosEngine]:
+    engine = DbosEngine(database_url, poll_s=0.02)
+    yield engine
+    engine.stop(10)
+    engine.close()
+
+
+def submit(engine: DbosEngine, state: State, step: str) -> None:
+    with state.write() as conn:
+        engine.submit(conn, step, 1, "q", 0)
+
+
+def test_one_engine_serves_in_a_process_and_others_submit(engine: DbosEngine, state: State, database_url: str) -> None:
+    ran = threading.Event()
+    other = DbosEngine(database_url)
+    engine.serve({"q": 1}, lambda *_: ran.set())
+    with pytest.raises(Conflict, match="in this process already"):
+        other.serve({"q": 1}, lambda *_: None)
+    submit(other, state, "a")
+    assert ran.wait(20)
+    other.stop(0)
+    submit(other, state, "b")
+    eventually(lambda: other.status("b", 1) is Carried.ENDED)
+    other.close()
+
+
+def test_a_body_that_breaks_its_promise_ends_for_the_engine(engine: DbosEngine, state: State) -> None:
+    def raise_anyway(step_id: str, attempt: int) -> None:
+        raise RuntimeError(step_id, attempt)
+
+    engine.serve({"q": 1}, raise_anyway)
+    submit(engine, state, "a")
+    submit(engine, state, "b")
+    eventually(lambda: engine.status("b", 1) is Carried.ENDED)
+    assert engine.status("a", 1) is Carried.ENDED
+
+
+def test_what_an_earlier_process_claimed_is_ended_when_sqlite_is_served_again(
+    tmp_path: Path, sqlite_template: Path
+) -> None:
+    file = tmp_path / "state.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    state, engine, bodies = State(f"sqlite:///{file}"), DbosEngine(f"sqlite:///{file}", poll_s=0.02), Bodies()
+    submit(engine, state, "a")
+    with state.write() as conn:
+        conn.execute(sa.text("UPDATE workflow_status SET status = 'PENDING', executor_id = 'dead'"))
+    assert engine.status("a", 1) is Carried.RUNNING
+    engine.serve({"q": 1}, bodies.run)
+    assert engine.status("a", 1) is Carried.ENDED
+    assert bodies.ran == []
+    engine.stop(0)
+    engine.close()
+    state.close()
+
+
+def test_a_database_without_the_engines_tables_says_what_to_run(empty_database_url: str) -> None:
+    record.upgrade(empty_database_url)
+    engine, state = DbosEngine(empty_database_url), State(empty_database_url)
+    with pytest.raises(Invalid) as caught:
+        engine.serve({"q": 1}, lambda *_: None)
+    assert caught.value.hint == "run: syncd db upgrade"
+    with pytest.raises(Invalid):
+        submit(engine, state, "a")
+    create_tables(parse(empty_database_url))
+    create_tables(parse(empty_database_url))
+    submit(engine, state, "a")
+    assert engine.status("a", 1) is Carried.WAITING
+    engine.close()
+    state.close()
+
+
+def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    engine = DbosEngine(f"postgresql:///syncd?host={tmp_path}")
+    for ask in (
+        lambda: engine.serve({"q": 1}, lambda *_: None),
+        lambda: engine.status("a", 1),
+        lambda: engine.cancel("a", 1),
+        lambda: create_tables(parse(f"postgresql:///syncd?host={tmp_path}")),
+    ):
+        with pytest.raises(Unavailable):
+            ask()
+    engine.stop(0)
+    engine.close()
+
+
+def test_the_engine_logs_where_everything_is_logged(engine: DbosEngine, caplog: pytest.LogCaptureFixture) -> None:
+    engine.serve({"q": 1}, lambda *_: None)
+    log = logging.getLogger("dbos")
+    assert log.propagate
+    assert [type(handler) for handler in log.handlers] == [logging.NullHandler]
+    log.warning("something")
+    log.info("chatter")
+    assert [entry.getMessage() for entry in caplog.records] == ["something"]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # Python 3.12 on; on purpose
+def test_a_child_of_a_fork_can_serve(tmp_path: Path, sqlite_template: Path) -> None:
+    file = tmp_path / "state.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    child = os.fork()
+    if child == 0:  # pragma: no cover -- in the child
+        code = 1
+        try:
+            state, engine, ran = State(f"sqlite:///{file}"), DbosEngine(f"sqlite:///{file}"), threading.Event()
+            engine.serve({"q": 1}, lambda *_: ran.set())
+            submit(engine, state, "a")
+            code = 0 if ran.wait(20) else 2
+            engine.stop(5)
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_an_old_sqlite_is_refused_where_dbos_would_die_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = parse("sqlite:////tmp/state.db")
+    monkeypatch.setattr(sys, "version_info", _Version(3, 12))
+    with pytest.raises(Invalid, match=r"SQLite is 3\.40\.1, Python 3\.12 needs 3\.42") as caught:
+        check_sqlite(url, (3, 40, 1))
+    assert "PostgreSQL" in caught.value.hint
+    check_sqlite(url, (3, 42, 0))
+    check_sqlite(parse("postgresql:///syncd"), (3, 40, 1))
+    monkeypatch.setattr(sys, "version_info", _Version(3, 11))
+    check_sqlite(url, (3, 40, 1))
+
+
+class _Version(tuple[int, ...]):
+    __slots__ = ()
+
+    def __new__(cls, major: int, minor: int) -> _Version:
+        return super().__new__(cls, (major, minor))
+
+    major = property(lambda self: self[0])
+    minor = property(lambda self: self[1])
+
+
+def test_a_second_serving_process_is_refused_with_the_first_ones_id(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    with hold(url):
+        with pytest.raises(Conflict, match=f"process {os.getpid()}") as caught, hold(url):
+            pass
+        assert "PostgreSQL" in caught.value.hint
+        with hold(f"sqlite:///{tmp_path / 'other.db'}"):
+            pass
+    with hold(url):
+        pass
+
+
+def test_a_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover -- in the child
+        with hold(url):
+            os.write(writer, b"held")
+            threading.Event().wait()
+    assert os.read(reader, 4) == b"held"
+    with pytest.raises(Conflict, match=f"process {child}"), hold(url):
+        pass
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    with hold(url):
+        pass
+    os.close(reader)
+    os.close(writer)
+
+
+def test_postgresql_may_be_served_by_many() -> None:
+    with hold("postgresql:///syncd"), hold("postgresql:///syncd"):
+        pass
