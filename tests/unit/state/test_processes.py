@@ -1,0 +1,62 @@
+"""Who works on this record."""
+
+from __future__ import annotations
+
+from syncd.state import processes, releases, steps, versions
+from syncd.state.records import ProcessSeen
+from syncd.state.state import State
+
+from tests.unit.state.making import NOON, after_s, make_release, make_running, make_version
+
+
+def test_a_process_is_alive_while_it_says_so(state: State) -> None:
+    with state.write() as conn:
+        processes.seen(conn, "a", "host-1", 100, NOON)
+        processes.seen(conn, "b", "host-2", 200, after_s(10))
+        processes.seen(conn, "a", "host-1", 100, after_s(20))
+        late = after_s(10 + processes.SILENT_AFTER_S)
+        both = [ProcessSeen("a", "host-1", 100, after_s(20)), ProcessSeen("b", "host-2", 200, after_s(10))]
+        assert processes.alive(conn, late) == both
+        assert processes.alive(conn, after_s(11 + processes.SILENT_AFTER_S)) == both[:1]
+
+
+def test_a_process_that_left_is_not_alive(state: State) -> None:
+    with state.write() as conn:
+        processes.seen(conn, "a", "host-1", 100, NOON)
+        processes.gone(conn, "a")
+        processes.gone(conn, "a")
+        assert processes.alive(conn, NOON) == []
+
+
+def test_a_process_that_was_silent_for_a_day_is_forgotten(state: State) -> None:
+    with state.write() as conn:
+        processes.seen(conn, "dead", "host-1", 100, NOON)
+        processes.seen(conn, "b", "host-1", 200, NOON + processes.FORGOTTEN_AFTER)
+        assert [process.owner for process in processes.alive(conn, NOON)] == ["b", "dead"]
+        processes.seen(conn, "b", "host-1", 200, after_s(1) + processes.FORGOTTEN_AFTER)
+        assert [process.owner for process in processes.alive(conn, NOON)] == ["b"]
+
+
+def test_the_only_process_ends_every_lease_but_its_own(state: State) -> None:
+    with state.write() as conn:
+        lost = make_running(conn, lease_s=1000)
+        assert steps.expire_others(conn, "worker-1", NOON) == 0
+        assert steps.expired(conn, after_s(1)) == []
+        assert steps.expire_others(conn, "worker-2", after_s(1)) == 1
+        assert [step.id for step in steps.expired(conn, after_s(1))] == [lost.id]
+
+
+def test_a_version_follows_a_new_pin_of_the_same_bytes(state: State) -> None:
+    with state.write() as conn:
+        version = make_version(conn)
+        versions.repin(conn, version, "tree:13")
+        assert versions.get(conn, version.id).pin == "tree:13"
+
+
+def test_refs_and_open_releases_of_one_model_are_told_apart(state: State) -> None:
+    with state.write() as conn:
+        mine = make_release(conn)
+        make_release(conn, "flux")
+        assert releases.unfinished(conn, "sdxl") == [mine]
+        assert releases.refs(conn, "sdxl") == frozenset({"latest"})
+        assert releases.refs(conn, "unknown") == frozenset()
