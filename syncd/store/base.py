@@ -120,6 +120,8 @@ class Store(Protocol):
         """Begin an upload, or go on with one.
 
         Raises:
+            Conflict: An upload is to be begun and something is at the key. Nothing has been sent for nothing;
+                whether it is the same bytes is for the caller to see.
             NotFound: `resume` names an upload that is gone. Look at the key: it may have been completed.
         """
         ...

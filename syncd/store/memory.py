@@ -60,6 +60,8 @@ class MemoryStore:
         parse_key(key)
         with self.lock:
             token = resume or secrets.token_hex(16)
+            if resume is None and key in self.objects:
+                raise Conflict(f"memory:{key}: {len(self.objects[key].data)} bytes are there already")
             if resume is None:
                 self.uploads[token] = Begun(key, datetime.now(UTC))
             elif token not in self.uploads or self.uploads[token].key != key:

@@ -76,6 +76,8 @@ class NasStore:
 
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> NasUpload:
         if resume is None:
+            with contextlib.suppress(NotFound):
+                raise Conflict(f"{self.place(key)}: {self.stat(key).size_bytes} bytes are there already")
             self._check_room(key, sum(part.size_bytes for part in parts))
             return self._begin(key, parts, PutMode.CREATE)
         _parse_object_key(key)
@@ -125,13 +127,9 @@ class NasStore:
 
     def delete(self, key: str) -> None:
         *parents, name = _parse_object_key(key).split("/")
-        with (
-            contextlib.suppress(NotFound),
-            self.directory(tuple(parents), key) as directory,
-            translated(self.place(key)),
-        ):
-            os.unlink(name, dir_fd=directory)
-            os.fsync(directory)
+        with contextlib.suppress(NotFound), self.directory(tuple(parents), key) as final, translated(self.place(key)):
+            os.unlink(name, dir_fd=final)
+            os.fsync(final)
         self._prune(tuple(parents))
 
     def place(self, key: str) -> str:

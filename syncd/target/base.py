@@ -111,7 +111,10 @@ class Target(Protocol):
         ...
 
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
-        """Begin a file, or go on with what `journal` remembers of it."""
+        """Begin a file, or go on with what `journal` remembers of it.
+
+        Of a file that is at its final name already the writer has every part, and `finish` proves it.
+        """
         ...
 
     def seal(self, manifest: Manifest, journal: Journal) -> None:

@@ -22,9 +22,9 @@ from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound
 from syncd.store.base import PutMode, Stat, Store
 from syncd.target.base import Depth, Inspection, Journal, Writer
-from syncd.target.writers import LargeWriter, SmallWriter
+from syncd.target.looks import checksum, pieces
+from syncd.target.writers import LargeWriter, PresentWriter, SmallWriter
 
-_READ_BYTES: Final = 1 << 20
 _LOOKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; a look at one file is one round trip for most stores
 _log = structlog.get_logger()
 
@@ -62,7 +62,10 @@ class TreeTarget:
         if token is not None:
             with contextlib.suppress(NotFound):
                 return LargeWriter(self._store.upload(key, parts, resume=token), key, entry, journal)
-        upload = self._store.upload(key, parts)
+        try:
+            upload = self._store.upload(key, parts)
+        except Conflict:
+            return PresentWriter(self._store, key, entry, journal)
         journal.opened(entry.path, upload.token)
         return LargeWriter(upload, key, entry, journal)
 
@@ -97,7 +100,7 @@ class TreeTarget:
         key = _seal_key(manifest)
         want = manifest.canonical
         try:
-            got = b"".join(bytes(piece) for piece in self._pieces(key, limit_bytes=len(want) + 1))
+            got = b"".join(bytes(piece) for piece in pieces(self._store, key, limit_bytes=len(want) + 1))
         except NotFound:
             return False
         if got != want:
@@ -134,17 +137,13 @@ class TreeTarget:
             return None
 
     def _checksum_fault(self, key: str, want: int) -> str:
-        got = self._store.stat(key).crc64 if self._store.traits.stat_has_crc64 else None
-        if got is None:
-            got = 0
-            for piece in self._pieces(key):
-                got = crc64_of(piece, got)
+        got = checksum(self._store, key)
         return "" if got == want else f"crc64 is {got:016x}, when it was proven it was {want:016x}"
 
     def _bytes_fault(self, manifest: Manifest, entry: Entry, journal: Journal) -> str:
         hasher = hashlib.sha256()
         crc64 = read_bytes = 0
-        for piece in self._pieces(f"{manifest.directory}/{entry.path}", limit_bytes=entry.size_bytes + 1):
+        for piece in pieces(self._store, f"{manifest.directory}/{entry.path}", limit_bytes=entry.size_bytes + 1):
             hasher.update(piece)
             crc64, read_bytes = crc64_of(piece, crc64), read_bytes + len(piece)
         got = Digest(hasher.hexdigest())
@@ -152,18 +151,6 @@ class TreeTarget:
             return f"sha256 is {got}, the manifest says {entry.sha256}, after {read_bytes} bytes"
         journal.proven(entry.path, crc64)
         return ""
-
-    def _pieces(self, key: str, limit_bytes: int | None = None) -> Iterator[memoryview]:
-        """The bytes of an object, not many more than `limit_bytes`; each piece is good until the next one."""
-        buffer = memoryview(bytearray(_READ_BYTES))
-        read_bytes = 0
-        with self._store.open(key) as stream:
-            while limit_bytes is None or read_bytes < limit_bytes:
-                count = stream.readinto(buffer)
-                if not count:
-                    return
-                read_bytes += count
-                yield buffer[:count]
 
     def _check_layout(self, entry: Entry, parts: tuple[Part, ...]) -> None:
         traits = self._store.traits

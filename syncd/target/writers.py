@@ -9,6 +9,7 @@ from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, NotFound
 from syncd.store.base import Buffer, PutMode, Store, Upload
 from syncd.target.base import Journal
+from syncd.target.looks import checksum
 
 
 class SmallWriter:
@@ -86,6 +87,36 @@ class LargeWriter:
 
     def abandon(self) -> None:
         """The parts stay where they are, and the journal knows them."""
+
+
+class PresentWriter:
+    """A file that is at its final name already: nothing is sent, and at the end it has to be the right one."""
+
+    def __init__(self, store: Store, key: str, entry: Entry, journal: Journal) -> None:
+        self._store = store
+        self._key = key
+        self._entry = entry
+        self._journal = journal
+
+    def has(self, part: Part, crc64: int) -> bool:  # noqa: ARG002 - the whole is proven by `finish`
+        return True
+
+    def send(self, part: Part, data: Buffer, crc64: int) -> None:
+        """Nothing has to be sent."""
+
+    def finish(self, sha256: Digest, crc64: int) -> None:
+        _check(self._key, sha256, self._entry)
+        size_bytes, got = self._store.stat(self._key).size_bytes, checksum(self._store, self._key)
+        if (size_bytes, got) != (self._entry.size_bytes, crc64):
+            raise Conflict(
+                f"{self._key}: {size_bytes} bytes with crc64 {got:016x} are there, "
+                f"{self._entry.size_bytes} with {crc64:016x} were to be"
+            )
+        self._journal.proven(self._entry.path, crc64)
+        self._journal.closed(self._entry.path)
+
+    def abandon(self) -> None:
+        """There is nothing to let go."""
 
 
 def _check(key: str, got: Digest, entry: Entry) -> None:

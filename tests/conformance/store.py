@@ -198,6 +198,12 @@ class StoreConformance(ABC):
         assert self.raw_read(store, "d/k") == DATA
         assert list(store.pending("")) == []
 
+    def test_an_upload_to_a_key_that_is_taken_is_not_begun(self, store: Store) -> None:
+        self.raw_write(store, "d/k", b"theirs")
+        with pytest.raises(Conflict, match="d/k"):
+            store.upload("d/k", PARTS)
+        assert list(store.pending("")) == []
+
     def test_parts_may_come_in_any_order_and_from_several_threads(self, store: Store) -> None:
         upload = store.upload("d/k", PARTS)
         with ThreadPoolExecutor(3) as pool:
@@ -366,8 +372,9 @@ class StoreConformance(ABC):
     def test_of_many_completers_one_wins(self, store: Store) -> None:
         versions = [bytes([n]) * len(DATA) for n in range(4)]
 
-        def write(data: bytes) -> Stat | SyncdError:
-            upload = store.upload("race/k", PARTS)
+        uploads = [store.upload("race/k", PARTS) for _ in versions]
+
+        def write(upload: Upload, data: bytes) -> Stat | SyncdError:
             send(upload, *PARTS, data=data)
             try:
                 return upload.complete(crc64(data))
@@ -375,7 +382,7 @@ class StoreConformance(ABC):
                 return error
 
         with ThreadPoolExecutor(4) as pool:
-            results = list(pool.map(write, versions))
+            results = list(pool.map(write, uploads, versions))
         winners = [n for n, result in enumerate(results) if isinstance(result, Stat)]
         assert len(winners) == 1
         assert self.raw_read(store, "race/k") == versions[winners[0]]

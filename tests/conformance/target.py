@@ -255,6 +255,24 @@ class TargetConformance(ABC):
         assert self.raw_read(f"{manifest.directory}/{LARGE}") == data
         assert self.raw_uploads() == 0
 
+    @pytest.mark.parametrize("path", ["config.json", LARGE])
+    def test_a_file_another_writer_finished_meanwhile_is_proven_not_written(
+        self, target: Target, manifest: Manifest, journal: MemoryJournal, path: str
+    ) -> None:
+        write(target, manifest, MemoryJournal(), path)
+        journal.opened(FilePath(path), "0123456789abcdef-" + "0" * 32)
+        entry = entry_of(manifest, path)
+        writer = target.writer(manifest, entry, layout(entry), journal)
+        send(writer, entry, FILES[path])
+        with pytest.raises(Corrupt):
+            writer.finish(Digest("0" * 64), crc64(FILES[path]))
+        again = target.writer(manifest, entry, layout(entry), journal)
+        send(again, entry, FILES[path])
+        again.finish(entry.sha256, crc64(FILES[path]))
+        assert journal.crcs == {path: crc64(FILES[path])}
+        assert self.raw_read(f"{manifest.directory}/{path}") == FILES[path]
+        assert self.raw_uploads() == 0
+
     def test_an_upload_that_is_gone_is_begun_anew(
         self, target: Target, manifest: Manifest, journal: MemoryJournal
     ) -> None:

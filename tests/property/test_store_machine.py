@@ -85,7 +85,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.model[key] = data
 
     @rule(target=uploads, key=KEYS, data=DATA.filter(bool))  # nothing has to be sent of an empty one
-    def begin(self, key: str, data: bytes) -> Begun:
+    def begin(self, key: str, data: bytes) -> Any:
+        if key in self.model:
+            with pytest.raises(Conflict):
+                self.store.upload(key, cut(len(data), PART_BYTES))
+            return multiple()
         begun = Begun(key, data, self.store.upload(key, cut(len(data), PART_BYTES)))
         self.begun.append(begun)
         return begun
