@@ -1,10 +1,13 @@
 """The fault script of OSS and FC: which calls go wrong, how, and how often; driven over HTTP too."""
 
+import json
 import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from syncd.localcloud.messages import Request, Response, WireFault
 
@@ -88,12 +91,17 @@ class FaultRule:
         """Refuse what could never fire.
 
         Raises:
-            ValueError: An unknown word, a negative count, or a pattern that does not compile.
+            ValueError: An unknown word, an impossible number, or a pattern that does not compile.
         """
         if self.service not in ("oss", "fc") or self.when not in ("before", "after"):
             raise ValueError(f"service is {self.service!r} and when is {self.when!r}")
-        if self.skip < 0 or self.times < 0:
-            raise ValueError("skip and times must not be negative")
+        for name, count in (("skip", self.skip), ("times", self.times)):
+            if type(count) is not int or count < 0:  # JSON may have brought anything
+                raise ValueError(f"{name} is {count!r}")
+        if isinstance(self.action, Answer) and not 200 <= self.action.status <= 599:
+            raise ValueError(f"status is {self.action.status}, not 200 to 599")
+        if isinstance(self.action, Trickle) and self.action.bytes_per_s < 1:
+            raise ValueError(f"bytes_per_s is {self.action.bytes_per_s}, not 1 or more")
         try:
             re.compile(self.operation)
             re.compile(self.resource)
@@ -116,9 +124,12 @@ class FaultRule:
         try:
             action = dict(plain["action"])
             kind = _ACTIONS[action.pop("kind")]
-            return cls(**{**plain, "action": kind(**action)})
+            # The constructors refuse unknown names; the adapter holds an action's values against their types.
+            rule = cls(**{**plain, "action": kind(**action)})
+            TypeAdapter(kind).validate_json(json.dumps(action), strict=True)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a fault rule: {error}") from error
+        return rule
 
     def matches(self, service: str, operation: str, resource: str) -> bool:
         return (

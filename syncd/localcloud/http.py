@@ -42,19 +42,23 @@ class HttpServer:
         self._acceptor = threading.Thread(target=self._accept, args=(listener,), name=f"http-{self.port}", daemon=True)
         self._acceptor.start()
 
-    def stop(self) -> None:
-        """Refuse new connections, cut the open ones, wait for their threads."""
+    def hang_up(self) -> None:
+        """Take no more requests and cut every connection; handlers at work are not waited for. May be repeated."""
         self.stopping.set()
-        if self._listener is None or self._acceptor is None:
-            return
-        hang_up(self._listener)
-        self._acceptor.join()
-        self._listener.close()
-        self._listener = self._acceptor = None
+        if self._listener is not None and self._acceptor is not None:
+            hang_up(self._listener)
+            self._acceptor.join()
+            self._listener.close()
+            self._listener = self._acceptor = None
         with self._lock:
-            waiting = list(self._open.values())
             for connection in self._open:
                 hang_up(connection)
+
+    def stop(self) -> None:
+        """Hang up, and wait for the handlers at work."""
+        self.hang_up()
+        with self._lock:
+            waiting = list(self._open.values())
         for thread in waiting:
             thread.join()
 
@@ -70,13 +74,10 @@ class HttpServer:
                 target=self._serve, args=(connection,), name=f"http-{self.port}-conn", daemon=True
             )
             with self._lock:
+                self._open = {sock: old for sock, old in self._open.items() if old.is_alive()}
                 self._open[connection] = thread
-            thread.start()
+                thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        try:
+        with connection:
             serve_connection(connection, self._handler, self.stopping)
-        finally:
-            with self._lock:
-                del self._open[connection]
-            connection.close()

@@ -29,7 +29,8 @@ class RegionContext:
     counters: Counters
     clock: Callable[[], float]
     oss: Mapping[str, OssRegion]  # by region: a mount may be of another region's bucket
-    on_stop: list[Callable[[], None]] = field(default_factory=list)  # called in reverse when the cloud stops
+    # Called in reverse when the cloud stops: requests come no more, but handlers may still be at work.
+    on_stop: list[Callable[[], None]] = field(default_factory=list)
 
 
 FcFactory = Callable[[RegionContext], Handler]
@@ -74,16 +75,19 @@ class LocalCloud:
         return f"http://127.0.0.1:{self._servers[region].port}"
 
     def start(self) -> None:
-        """Open the state and serve. Raises OSError when a port is taken; nothing is then left running."""
+        """Open the state and serve.
+
+        Raises:
+            OSError: A port is taken, or the state is another process's; nothing is then left running.
+        """
         self.faults.resume()
-        stores = {
-            region: Store.open(self.root / region / "oss", region, self.account_id, self.oss_domain)
-            for region in self.regions
-        }
-        for region, store in stores.items():
-            store.peers = stores
-            self.oss[region] = OssRegion(store, self)
+        stores: dict[str, Store] = {}
         try:
+            for region in self.regions:
+                store = Store.open(self.root / region / "oss", region, self.account_id, self.oss_domain)
+                stores[region] = store
+                store.peers = stores
+                self.oss[region] = OssRegion(store, self)
             for region in self.regions:
                 self._serve(region)
         except OSError:
@@ -104,12 +108,15 @@ class LocalCloud:
         """Cut what is in flight, end every thread, close every file. May be repeated."""
         self.faults.release()
         for server in self._servers.values():
-            server.stop()
-        self._servers.clear()
+            server.hang_up()
+        # What a handler may be waiting for, such as a function's process, ends before the handler is waited for.
         for context in reversed(self._contexts):
             for callback in reversed(context.on_stop):
                 callback()
         self._contexts.clear()
+        for server in self._servers.values():
+            server.stop()
+        self._servers.clear()
         for oss in self.oss.values():
             oss.close()
         self.oss.clear()

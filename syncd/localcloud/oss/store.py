@@ -1,11 +1,13 @@
 """What the operations of one region work on: names, bytes, and the regions beside it."""
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from syncd.localcloud.oss.blobs import BlobDirectory, PinnedPieces
 from syncd.localcloud.oss.catalog import BucketTable, Database, ObjectTable, UploadTable, named_blobs
@@ -25,16 +27,22 @@ class Store:
     objects: ObjectTable
     uploads: UploadTable
     blobs: BlobDirectory
+    lock: IO[bytes]
     peers: Mapping[str, "Store"] = field(default_factory=dict)
 
     @classmethod
     def open(cls, root: Path, region: str, owner: str, domain: str) -> "Store":
-        """Open or create the state under `root`; files left by a killed process are removed."""
+        """Open or create the state under `root`; files left by a killed process are removed.
+
+        Raises:
+            OSError: Another process, or another cloud of this one, has it open.
+        """
         root.mkdir(parents=True, exist_ok=True)
+        lock = _locked(root / "lock")
         db = Database(root / "catalog.sqlite")
         blobs = BlobDirectory(root / "data")
         blobs.sweep(named_blobs(db))
-        return cls(region, owner, domain, db, BucketTable(db), ObjectTable(db), UploadTable(db), blobs)
+        return cls(region, owner, domain, db, BucketTable(db), ObjectTable(db), UploadTable(db), blobs, lock)
 
     @property
     def location(self) -> str:
@@ -158,3 +166,15 @@ class Store:
 
     def close(self) -> None:
         self.db.close()
+        self.lock.close()
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """Hold the state: a second owner would sweep away what this one is receiving. Ends with the process."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise BlockingIOError(errno.EAGAIN, "in use by another local cloud", str(path.parent)) from error
+    return file
