@@ -58,7 +58,7 @@ class StateSettings(Table):
 class TransferSettings(Table):
     """How much is carried at once, by one process."""
 
-    buffer_bytes: Size = 128 * MIB  # 8 parts of 8 MiB on their way, and as many being read
+    buffer_bytes: Size = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
     parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 8  # sends at once, over all files and targets
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
 

@@ -65,7 +65,7 @@ class ProcessSettings:
 
 DEFAULT_SLOTS: Final[Mapping[str, int]] = {
     CONTROL_QUEUE: 16,  # a stage waits for the platform most of the time: a thread and no CPU
-    TRANSFER_QUEUE: 2,  # 2 × transfer.buffer_bytes is what bytes on their way may take
+    TRANSFER_QUEUE: 1,  # one copy at a time has the bandwidth, and the memory that transfer.buffer_bytes allows
 }
 
 

@@ -109,7 +109,7 @@ def _want(conn: Connection, release: Release, decision: Decision, all_steps: Seq
     for kind, subject in decision.want:
         step = known.get((kind, subject))
         if step is None:
-            queue = TRANSFER_QUEUE if kind in {StepKind.PLACE, StepKind.RESOLVE} else CONTROL_QUEUE
+            queue = TRANSFER_QUEUE if kind is StepKind.PLACE else CONTROL_QUEUE
             steps.ensure(conn, release.id, kind, subject, queue, now)
         elif step.state in STEP_ENDS:
             # It ended, yet what it was for is not there (any more): do it again rather than wait for ever.

@@ -40,7 +40,7 @@ class Destination:
 class TransferSettings:
     """Bounds of one copy. Memory is `buffer_bytes` whatever the model's size and the number of targets."""
 
-    buffer_bytes: int = 128 * MIB  # 16 parts of 8 MiB, being read, hashed and sent
+    buffer_bytes: int = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
     part_bytes: int = PART_BYTES
     files_in_flight: int = 2  # threads that read and hash; one SHA-256 runs at 1 to 2 GB/s
     parts_in_flight: int = 8  # threads that send, for each target

@@ -89,4 +89,4 @@ def test_memory_does_not_grow_with_the_model_or_the_targets(tmp_path: Path) -> N
         }
         order = command(tmp_path, places, {f"{n}.safetensors": 64 * MIB for n in range(3)})
         report = finished(order)
-    assert report["rss_bytes"] < 250 * MIB  # with the default 128 MiB of buffers
+    assert report["rss_bytes"] < 250 * MIB  # with the default 64 MiB of buffers
