@@ -156,6 +156,55 @@ def test_a_crash_before_the_data_file_leaves_something_that_can_be_aborted(tmp_p
     assert list(store.pending("")) == []
 
 
+def test_an_upload_that_ended_has_no_parts(store: NasStore) -> None:
+    upload = store.upload("d/k", PARTS)
+    upload.abort()
+    assert not upload.has(PARTS[0], crc64(DATA[:100_000]))
+    with pytest.raises(NotFound):
+        store.publish(upload.token, "d/k", PutMode.CREATE)
+
+
+class Pruned(NasStore):
+    """Somebody removes the empty directory just before a file is linked into it, so many times."""
+
+    times = 0
+
+    @contextmanager
+    def directory(self, parts: tuple[str, ...], key: str = "", *, create: bool = False) -> Iterator[int]:
+        with super().directory(parts, key, create=create) as descriptor:
+            if create and parts[0] != STAGING and self.times:
+                self.times -= 1
+                Path(f"/proc/self/fd/{descriptor}").resolve().rmdir()
+            yield descriptor
+
+
+@pytest.mark.parametrize(("times", "survives"), [(1, True), (4, True), (5, False)])
+def test_a_directory_that_is_pruned_meanwhile_is_made_again(tmp_path: Path, times: int, survives: object) -> None:
+    store = Pruned(NasSettings(tmp_path))
+    store.times = times
+    if not survives:
+        with pytest.raises(NotFound):
+            store.put("d/e/k", b"1", PutMode.CREATE)
+        return
+    store.put("d/e/k", b"1", PutMode.CREATE)
+    assert (tmp_path / "d/e/k").read_bytes() == b"1"
+
+
+def test_what_vanishes_while_it_is_listed_is_left_out(tmp_path: Path, store: NasStore) -> None:
+    for key in ("m/a", "m/d/k", "m/z"):
+        store.put(key, b"1", PutMode.CREATE)
+    listing = store.list("m/")
+    assert next(listing).key == "m/a"
+    store.delete("m/d/k")
+    assert [found.key for found in listing] == ["m/z"]
+    store.upload("k", PARTS)
+    gone = store.upload("l", PARTS)
+    pending = store.pending("")
+    first = next(pending)
+    gone.abort()
+    assert [*pending, first].count(first) == 1
+
+
 def test_what_others_left_in_staging_is_ignored(tmp_path: Path, store: NasStore) -> None:
     store.upload("k", PARTS)
     (tmp_path / STAGING / "notes.key").write_text("x")

@@ -9,11 +9,12 @@ import pytest
 import structlog
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import Part, cut
-from syncd.errors import Conflict, Invalid, Unavailable
-from syncd.store.base import Buffer, PutMode, Stat
-from syncd.store.memory import TRAITS, MemoryStore
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
+from syncd.store.base import Buffer, PutMode, Receipt, Stat
+from syncd.store.memory import TRAITS, MemoryStore, MemoryUpload
 from syncd.target.base import Depth
 from syncd.target.tree import TreeTarget
+from syncd.target.writers import LargeWriter
 from tests.journals import MemoryJournal
 from tests.sources import manifest_of
 
@@ -190,6 +191,30 @@ def test_a_small_file_whose_bytes_change_while_they_are_held_is_not_written() ->
         writer.finish(entry.sha256, crc64(b"22"))
     writer.abandon()
     assert store.objects == {}
+
+
+def test_an_upload_that_expires_before_it_is_finished_is_forgotten() -> None:
+    store, journal, data = MemoryStore(), MemoryJournal(), bytes(300)
+    manifest = manifest_of({"large": data})
+    writer = TreeTarget("t", store).writer(manifest, manifest.entries[0], cut(300, 200), journal)
+    for part in cut(300, 200):
+        writer.send(part, bytes(part.size_bytes), crc64(bytes(part.size_bytes)))
+    store.uploads.clear()
+    with pytest.raises(NotFound):
+        writer.finish(manifest.entries[0].sha256, crc64(data))
+    assert journal.tokens == {}
+    writer.abandon()
+
+
+def test_a_store_that_confesses_to_hold_other_bytes_is_believed() -> None:
+    class Confessing(MemoryUpload):
+        def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
+            return Receipt(part.size_bytes, crc64 ^ 1)
+
+    store, entry = MemoryStore(), MANIFEST.entries[0]
+    upload = Confessing(store, "k", cut(1), store.upload("k", cut(1)).token)
+    with pytest.raises(Corrupt, match="the store holds 1 bytes"):
+        LargeWriter(upload, "k", entry, MemoryJournal()).send(cut(1)[0], b"1", crc64(b"1"))
 
 
 def test_the_target_names_itself() -> None:
