@@ -75,37 +75,44 @@ Phase = ReleasePhase | PlacementPhase | FlipPhase
 _R, _P, _F = ReleasePhase, PlacementPhase, FlipPhase
 _GIVE_UP: Final = frozenset({_R.STALLED, _R.SUPERSEDED, _R.CANCELLED})
 
-MAY_FOLLOW: Final[Mapping[Phase, frozenset[Phase]]] = {
-    _R.REQUESTED: frozenset({_R.PLACING}) | _GIVE_UP,
-    _R.PLACING: frozenset({_R.STAGING}) | _GIVE_UP,
-    _R.STAGING: frozenset({_R.FLIPPING}) | _GIVE_UP,
-    _R.FLIPPING: frozenset({_R.LIVE, _R.UNDOING}),
-    _R.UNDOING: frozenset({_R.UNDONE}),
-    _R.LIVE: frozenset(),
-    _R.UNDONE: frozenset(),
-    _R.STALLED: frozenset(),
-    _R.SUPERSEDED: frozenset(),
-    _R.CANCELLED: frozenset(),
-    _P.WANTED: frozenset({_P.COPYING, _P.SEALED, _P.WITHDRAWN}),
-    _P.COPYING: frozenset({_P.SEALED, _P.WANTED, _P.WITHDRAWN}),
-    _P.SEALED: frozenset({_P.WANTED, _P.WITHDRAWN}),  # WANTED: found broken, to be copied again
-    _P.WITHDRAWN: frozenset({_P.WANTED}),
-    _F.CLAIMED: frozenset({_F.STAGED, _F.ABANDONED}),
-    _F.STAGED: frozenset({_F.PROBED, _F.ABANDONED}),
-    _F.PROBED: frozenset({_F.INTENDED, _F.ABANDONED}),
-    _F.INTENDED: frozenset({_F.FLIPPED, _F.UNDOING}),
-    _F.FLIPPED: frozenset({_F.DONE, _F.UNDOING}),
-    _F.UNDOING: frozenset({_F.UNDONE}),
-    _F.DONE: frozenset(),
-    _F.UNDONE: frozenset(),
-    _F.ABANDONED: frozenset(),
+# A table for each list of words: "undoing" of a release equals "undoing" of a flip, and in one table hid its line.
+MAY_FOLLOW: Final[Mapping[type[Phase], Mapping[Phase, frozenset[Phase]]]] = {
+    ReleasePhase: {
+        _R.REQUESTED: frozenset({_R.PLACING}) | _GIVE_UP,
+        _R.PLACING: frozenset({_R.STAGING}) | _GIVE_UP,
+        _R.STAGING: frozenset({_R.FLIPPING}) | _GIVE_UP,
+        _R.FLIPPING: frozenset({_R.LIVE, _R.UNDOING}),
+        _R.UNDOING: frozenset({_R.UNDONE}),
+        _R.LIVE: frozenset(),
+        _R.UNDONE: frozenset(),
+        _R.STALLED: frozenset(),
+        _R.SUPERSEDED: frozenset(),
+        _R.CANCELLED: frozenset(),
+    },
+    PlacementPhase: {
+        _P.WANTED: frozenset({_P.COPYING, _P.SEALED, _P.WITHDRAWN}),
+        _P.COPYING: frozenset({_P.SEALED, _P.WANTED, _P.WITHDRAWN}),
+        _P.SEALED: frozenset({_P.WANTED, _P.WITHDRAWN}),  # WANTED: found broken, to be copied again
+        _P.WITHDRAWN: frozenset({_P.WANTED}),
+    },
+    FlipPhase: {
+        _F.CLAIMED: frozenset({_F.STAGED, _F.ABANDONED}),
+        _F.STAGED: frozenset({_F.PROBED, _F.ABANDONED}),
+        _F.PROBED: frozenset({_F.INTENDED, _F.ABANDONED}),
+        _F.INTENDED: frozenset({_F.FLIPPED, _F.UNDOING}),
+        _F.FLIPPED: frozenset({_F.DONE, _F.UNDOING}),
+        _F.UNDOING: frozenset({_F.UNDONE}),
+        _F.DONE: frozenset(),
+        _F.UNDONE: frozenset(),
+        _F.ABANDONED: frozenset(),
+    },
 }
 
-RELEASE_ENDS: Final = frozenset(phase for phase in ReleasePhase if not MAY_FOLLOW[phase])
+RELEASE_ENDS: Final = frozenset(phase for phase in ReleasePhase if not MAY_FOLLOW[ReleasePhase][phase])
 FLIP_ENDS: Final = frozenset({_F.DONE, _F.UNDONE, _F.ABANDONED})
 STEP_ENDS: Final = frozenset({StepState.DONE, StepState.STALLED, StepState.CANCELLED})
 
 
 def may_follow(now: Phase, then: Phase) -> bool:
     """Whether a thing in phase `now` may go to phase `then`."""
-    return then in MAY_FOLLOW[now]
+    return type(then) is type(now) and then in MAY_FOLLOW[type(now)][now]

@@ -86,6 +86,12 @@ def _before_the_first_flip_given_up(view: View) -> Decision | None:
             reason=f"the model is on hold: {view.held}",
             hint="`syncd unhold MODEL` lifts it",
         )
+    if not view.bindings:
+        return Decision(
+            phase=ReleasePhase.STALLED,
+            reason="no binding serves the model any more",
+            hint="give it one in [bindings.*] and publish again",
+        )
     return _stalled(view, ReleasePhase.STALLED)
 
 
@@ -109,14 +115,16 @@ def _placing(view: View) -> Decision:
     absent = tuple(target for target in targets if target not in view.placements)
     if absent:
         return Decision(place=absent)
-    if all(view.placements[target] is PlacementPhase.SEALED for target in targets):
-        return Decision(phase=ReleasePhase.STAGING)
+    # A row says what was sealed once; that it still is, each release looks for itself. A rollback has no time to
+    # read a terabyte again: what it goes back to is proven by its probe.
+    looked = {step.subject for step in view.steps if step.kind is StepKind.PLACE and step.state is StepState.DONE}
     lacking = tuple(
         (StepKind.PLACE, group)
         for group, members in view.place_groups.items()
-        if any(view.placements[target] is not PlacementPhase.SEALED for target in members)
+        if not (view.rollback or group in looked)
+        or any(view.placements[target] is not PlacementPhase.SEALED for target in members)
     )
-    return Decision(want=lacking)
+    return Decision(want=lacking) if lacking else Decision(phase=ReleasePhase.STAGING)
 
 
 def _staging(view: View) -> Decision:

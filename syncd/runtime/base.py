@@ -105,6 +105,7 @@ class Runtime(Protocol):
 
         Raises:
             Failed: It answered with an error, too late, or without a digest; got and want are in the message.
+            NotFound: There is no such function or version.
             Unavailable: The call could not be made.
         """
         ...
@@ -114,6 +115,7 @@ class Runtime(Protocol):
 
         Raises:
             Failed: The function answered with an error.
+            NotFound: There is no such function, alias or version.
             Unavailable: The call could not be made, or its answer broke off.
         """
         ...

@@ -1,0 +1,151 @@
+"""A runtime in memory: for tests, and the shortest reading of what `Runtime` promises."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Final
+
+from syncd.errors import Conflict, Failed, NotFound
+from syncd.runtime.base import AliasState, Change, Mount, Probe, ProbeReport, Staged, Waiting
+
+LATEST: Final = "LATEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A function version. It never changes."""
+
+    change: Change
+    description: str
+
+
+@dataclass
+class MemoryFunction:
+    """What is known of one function; `latest` is what the next version would be."""
+
+    latest: Change
+    versions: dict[str, Published] = field(default_factory=dict)
+    aliases: dict[str, AliasState] = field(default_factory=dict)
+    published_last: int = 0
+
+
+def answer_with_change(change: Change) -> bytes:
+    """What a function answers that serves what it was told to: every variable and mount it was published with."""
+    mounts = {mount.mount_dir: f"{mount.source}{mount.path}" for mount in change.mounts}
+    return json.dumps({"environment": dict(change.environment), "mounts": mounts}, sort_keys=True).encode()
+
+
+class MemoryRuntime:
+    """Keeps everything in one dictionary, `functions`, which tests may read and damage while they hold `lock`.
+
+    `answers` is what a function says when it is asked: given all mounts and variables of the version that was
+    reached. It may raise Failed or Unavailable. A share of weights is never drawn: an alias answers with its main
+    version.
+    """
+
+    def __init__(self, answers: Callable[[Change], bytes] = answer_with_change) -> None:
+        self.answers = answers
+        self.functions: Final[dict[str, MemoryFunction]] = {}
+        self.lock: Final = RLock()
+
+    def have_function(
+        self, name: str, mounts: Sequence[Mount] = (), environment: Mapping[str, str] | None = None
+    ) -> MemoryFunction:
+        """Have a function with nothing published. One that is there is left as it is."""
+        with self.lock:
+            made = MemoryFunction(Change(tuple(mounts), dict(environment or {})))
+            return self.functions.setdefault(name, made)
+
+    def read(self, function: str, alias: str) -> AliasState:
+        with self.lock:
+            return self._function(function).aliases.get(alias, AliasState(None))
+
+    def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
+        waiting(f"{function} is being prepared")
+        with self.lock:
+            found = self._function(function)
+            for version in (*known, *self._published_as(found, token)):
+                if version in found.versions and _carries(found.versions[version].change, change):
+                    return Staged(version, reused=True)
+            found.latest = _merged(found.latest, change)
+            newest = str(found.published_last)
+            if newest in found.versions and found.versions[newest].change == found.latest:
+                return Staged(newest, reused=True)
+            found.published_last += 1
+            found.versions[str(found.published_last)] = Published(found.latest, token)
+            return Staged(str(found.published_last), reused=False)
+
+    def probe(self, function: str, candidate: str, function_version: str, probe: Probe) -> ProbeReport:
+        with self.lock:
+            self._version(function, function_version)
+            self._function(function).aliases[candidate] = AliasState(function_version)
+        started = time.monotonic()
+        answer = self.ask(function, candidate, probe.body, probe.timeout_s)
+        for digest in probe.digests:
+            if digest.hex.encode() not in answer:
+                shown = answer[:200].decode("utf-8", "replace")
+                raise Failed(f"{function}:{function_version} answered without the digest {digest.hex}: {shown!r}")
+        return ProbeReport(answer, time.monotonic() - started)
+
+    def ask(self, function: str, qualifier: str, body: bytes, timeout_s: float) -> bytes:  # noqa: ARG002 -- the seam's
+        with self.lock:
+            found = self._function(function)
+            reached = found.aliases.get(qualifier, AliasState(qualifier)).function_version
+            change = found.latest if reached == LATEST else self._version(function, reached).change
+        return self.answers(change)
+
+    def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
+        with self.lock:
+            aliases = self._function(function).aliases
+            now = aliases.get(alias, AliasState(None))
+            if now.function_version not in {expect, to}:
+                raise Conflict(
+                    f"{function}:{alias} points at {now.function_version}, expected {expect}",
+                    hint="somebody moved the alias by hand; look at it before releasing again",
+                )
+            if to is None:
+                aliases.pop(alias, None)
+                return AliasState(None)
+            self._version(function, to)
+            aliases[alias] = AliasState(to)
+            return aliases[alias]
+
+    def retire(self, function: str, function_version: str) -> None:
+        with self.lock:
+            found = self._function(function)
+            for name, alias in found.aliases.items():
+                if function_version == alias.function_version or function_version in alias.weights:
+                    raise Conflict(f"{function}:{name} points at version {function_version}")
+            found.versions.pop(function_version, None)
+
+    def _function(self, name: str) -> MemoryFunction:
+        try:
+            return self.functions[name]
+        except KeyError as error:
+            raise NotFound(f"there is no function {name}") from error
+
+    def _version(self, function: str, version: str | None) -> Published:
+        found = self._function(function).versions.get(version or "")
+        if found is None:
+            raise NotFound(f"{function} has no version {version}")
+        return found
+
+    def _published_as(self, function: MemoryFunction, token: str) -> list[str]:
+        return [version for version, published in function.versions.items() if published.description == token][::-1]
+
+
+def _merged(latest: Change, change: Change) -> Change:
+    """`latest` with what `change` says; other mounts and variables stay."""
+    mounts = {mount.mount_dir: mount for mount in (*latest.mounts, *change.mounts)}
+    return Change(tuple(mounts[key] for key in sorted(mounts)), {**latest.environment, **change.environment})
+
+
+def _carries(published: Change, change: Change) -> bool:
+    told = published.environment
+    return set(change.mounts) <= set(published.mounts) and all(
+        told.get(name) == value for name, value in change.environment.items()
+    )

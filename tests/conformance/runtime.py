@@ -1,0 +1,303 @@
+"""What every runtime must do. A subclass gives the runtime, and its own hands to see and change the world with."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import pytest
+from syncd.artifact.digest import Digest
+from syncd.errors import Cancelled, Conflict, Failed, NotFound
+from syncd.runtime.base import AliasState, Change, Mount, MountKind, Probe, Runtime, Staged
+
+FUNCTION = "show"
+DIGESTS = {name: Digest(name * 64) for name in "abcd"}
+
+
+def go_on(_what: str) -> None:
+    """A wait that nobody stops."""
+
+
+def change_to(name: str, mount_dir: str = "/mnt/model") -> Change:
+    mount = Mount(MountKind.NAS, "n.cn-hangzhou.nas.aliyuncs.com", f"/models/sdxl/{name}", mount_dir)
+    return Change((mount,), {"MODEL_DIGEST": DIGESTS[name].hex})
+
+
+def probe_for(*names: str) -> Probe:
+    return Probe(b"{}", tuple(DIGESTS[name] for name in names), 10.0)
+
+
+class RuntimeConformance:
+    """A subclass binds `runtime`, in which the function `show` has nothing published, and the abstract methods."""
+
+    @abstractmethod
+    def alias_raw(self, alias: str) -> AliasState:
+        """Where an alias points, seen by other means than the runtime's."""
+
+    @abstractmethod
+    def edit_alias(self, alias: str, version: str, weights: dict[str, float] | None = None) -> None:
+        """Make or move an alias by hand."""
+
+    @abstractmethod
+    def environment_raw(self, version: str) -> dict[str, str]:
+        """The variables of a published version."""
+
+    @abstractmethod
+    def versions_raw(self) -> list[tuple[str, str]]:
+        """Every published version with its description, oldest first."""
+
+    @abstractmethod
+    def edit_environment(self, name: str, value: str) -> None:
+        """Change a variable of the function by hand."""
+
+    def stage(self, runtime: Runtime, name: str, token: str = "", known: tuple[str, ...] = ()) -> Staged:
+        return runtime.stage(FUNCTION, change_to(name), token or f"token-{name}", known=known, waiting=go_on)
+
+    # Staging.
+
+    def test_what_is_staged_is_a_published_version_that_carries_the_change(self, runtime: Runtime) -> None:
+        staged = self.stage(runtime, "a")
+        assert not staged.reused
+        assert self.environment_raw(staged.function_version)["MODEL_DIGEST"] == DIGESTS["a"].hex
+        assert self.versions_raw() == [(staged.function_version, "token-a")]
+
+    def test_staging_again_ends_with_one_version(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a")
+        assert self.stage(runtime, "a") == Staged(first.function_version, reused=True)
+        assert len(self.versions_raw()) == 1
+
+    def test_a_version_published_under_the_token_is_found_though_others_came_after_it(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a")
+        self.stage(runtime, "b")
+        assert self.stage(runtime, "a") == Staged(first.function_version, reused=True)
+        assert len(self.versions_raw()) == 2
+
+    def test_a_token_alone_does_not_make_a_version_carry_the_change(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a", "token")
+        second = self.stage(runtime, "b", "token")
+        assert not second.reused
+        assert second.function_version != first.function_version
+        assert self.environment_raw(second.function_version)["MODEL_DIGEST"] == DIGESTS["b"].hex
+
+    def test_where_nothing_differs_from_the_newest_version_that_one_is_used(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a", "earlier")
+        assert self.stage(runtime, "a", "later") == Staged(first.function_version, reused=True)
+        assert len(self.versions_raw()) == 1
+
+    def test_an_older_version_with_the_same_content_is_not_used_unasked(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a", "earlier")
+        self.stage(runtime, "b")
+        again = self.stage(runtime, "a", "later")
+        assert not again.reused
+        assert again.function_version != first.function_version
+
+    def test_a_known_version_that_carries_the_change_is_used(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a", "earlier")
+        self.stage(runtime, "b")
+        again = self.stage(runtime, "a", "later", known=("999", first.function_version))
+        assert again == Staged(first.function_version, reused=True)
+
+    def test_a_known_version_that_does_not_carry_the_change_is_not_used(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a")
+        second = self.stage(runtime, "b", known=(first.function_version,))
+        assert not second.reused
+        assert self.environment_raw(second.function_version)["MODEL_DIGEST"] == DIGESTS["b"].hex
+
+    def test_a_variable_that_is_not_ours_is_kept_as_it_is_now(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a")
+        self.edit_environment("OWNER", "ops")
+        second = self.stage(runtime, "b")
+        assert self.environment_raw(second.function_version)["OWNER"] == "ops"
+        assert "OWNER" not in self.environment_raw(first.function_version), "what is published never changes"
+
+    def test_a_setting_changed_by_hand_is_published_though_our_part_is_the_same(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a", "earlier")
+        self.edit_environment("OWNER", "ops")
+        second = self.stage(runtime, "a", "later")
+        assert second.function_version != first.function_version
+
+    def test_staging_moves_no_alias(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a")
+        self.edit_alias("prod", first.function_version)
+        self.stage(runtime, "b")
+        assert self.alias_raw("prod") == AliasState(first.function_version)
+
+    def test_staging_a_function_that_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+        with pytest.raises(NotFound):
+            runtime.stage("nothing", change_to("a"), "token", known=(), waiting=go_on)
+
+    # Looking.
+
+    def test_an_absent_alias_is_an_answer(self, runtime: Runtime) -> None:
+        assert runtime.read(FUNCTION, "prod") == AliasState(None)
+
+    def test_an_alias_is_read_with_its_weights(self, runtime: Runtime) -> None:
+        first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
+        self.edit_alias("prod", first.function_version, {second.function_version: 0.25})
+        assert runtime.read(FUNCTION, "prod") == AliasState(first.function_version, {second.function_version: 0.25})
+
+    def test_an_alias_of_a_function_that_is_not_there_is_not_an_absent_alias(self, runtime: Runtime) -> None:
+        with pytest.raises(NotFound):
+            runtime.read("nothing", "prod")
+
+    # Probing and asking.
+
+    def test_a_probe_asks_the_staged_version_through_the_candidate(self, runtime: Runtime) -> None:
+        first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
+        self.edit_alias("prod", first.function_version)
+        report = runtime.probe(FUNCTION, "candidate", second.function_version, probe_for("b"))
+        assert DIGESTS["b"].hex.encode() in report.answer
+        assert report.seconds >= 0
+        assert self.alias_raw("candidate") == AliasState(second.function_version)
+        assert self.alias_raw("prod") == AliasState(first.function_version)
+
+    def test_the_candidate_follows_from_release_to_release(self, runtime: Runtime) -> None:
+        for name in "ab":
+            version = self.stage(runtime, name).function_version
+            runtime.probe(FUNCTION, "candidate", version, probe_for(name))
+            assert self.alias_raw("candidate") == AliasState(version)
+
+    def test_a_candidate_with_weights_is_pointed_wholly_at_the_version(self, runtime: Runtime) -> None:
+        first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
+        self.edit_alias("candidate", second.function_version, {first.function_version: 0.5})
+        runtime.probe(FUNCTION, "candidate", second.function_version, probe_for("b"))
+        assert self.alias_raw("candidate") == AliasState(second.function_version)
+
+    def test_an_answer_without_a_digest_fails_the_probe_with_got_and_want(self, runtime: Runtime) -> None:
+        version = self.stage(runtime, "a").function_version
+        with pytest.raises(Failed, match=DIGESTS["b"].hex):
+            runtime.probe(FUNCTION, "candidate", version, probe_for("a", "b"))
+
+    def test_probing_a_version_that_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+        self.stage(runtime, "a")
+        with pytest.raises(NotFound):
+            runtime.probe(FUNCTION, "candidate", "999", probe_for("a"))
+        assert self.alias_raw("candidate") == AliasState(None)
+
+    def test_a_version_is_asked_by_its_number_and_by_its_alias(self, runtime: Runtime) -> None:
+        first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
+        self.edit_alias("prod", first.function_version)
+        assert DIGESTS["a"].hex.encode() in runtime.ask(FUNCTION, "prod", b"{}", 10.0)
+        assert DIGESTS["b"].hex.encode() in runtime.ask(FUNCTION, second.function_version, b"{}", 10.0)
+
+    def test_asking_through_what_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+        self.stage(runtime, "a")
+        with pytest.raises(NotFound):
+            runtime.ask(FUNCTION, "nowhere", b"{}", 10.0)
+
+    # Flipping.
+
+    def test_a_first_flip_makes_the_alias(self, runtime: Runtime) -> None:
+        version = self.stage(runtime, "a").function_version
+        assert runtime.flip(FUNCTION, "prod", version, None) == AliasState(version)
+        assert self.alias_raw("prod") == AliasState(version)
+
+    def test_a_flip_moves_the_alias_wholly(self, runtime: Runtime) -> None:
+        first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
+        self.edit_alias("prod", first.function_version, {second.function_version: 0.1})
+        assert runtime.flip(FUNCTION, "prod", second.function_version, first.function_version) == AliasState(
+            second.function_version
+        )
+        assert self.alias_raw("prod") == AliasState(second.function_version)
+
+    def test_flipping_again_is_success(self, runtime: Runtime) -> None:
+        first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
+        self.edit_alias("prod", first.function_version)
+        for _ in range(2):
+            after = runtime.flip(FUNCTION, "prod", second.function_version, first.function_version)
+            assert after == AliasState(second.function_version)
+
+    def test_weights_on_the_wanted_version_are_cleared(self, runtime: Runtime) -> None:
+        first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
+        self.edit_alias("prod", second.function_version, {first.function_version: 0.5})
+        runtime.flip(FUNCTION, "prod", second.function_version, first.function_version)
+        assert self.alias_raw("prod") == AliasState(second.function_version)
+
+    def test_an_alias_that_points_elsewhere_is_not_moved(self, runtime: Runtime) -> None:
+        first, second, third = (self.stage(runtime, name).function_version for name in "abc")
+        self.edit_alias("prod", third)
+        with pytest.raises(Conflict, match=f"points at {third}") as caught:
+            runtime.flip(FUNCTION, "prod", second, first)
+        assert caught.value.hint
+        assert self.alias_raw("prod") == AliasState(third)
+
+    def test_an_alias_that_should_not_exist_and_does_is_not_moved(self, runtime: Runtime) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        self.edit_alias("prod", first)
+        with pytest.raises(Conflict):
+            runtime.flip(FUNCTION, "prod", second, None)
+
+    def test_an_alias_that_should_exist_and_does_not_is_not_made(self, runtime: Runtime) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        with pytest.raises(Conflict):
+            runtime.flip(FUNCTION, "prod", second, first)
+        assert self.alias_raw("prod") == AliasState(None)
+
+    def test_an_alias_is_never_left_dangling(self, runtime: Runtime) -> None:
+        version = self.stage(runtime, "a").function_version
+        self.edit_alias("prod", version)
+        with pytest.raises(NotFound):
+            runtime.flip(FUNCTION, "prod", "999", version)
+        assert self.alias_raw("prod") == AliasState(version)
+
+    def test_the_way_back_from_a_first_release_deletes_the_alias(self, runtime: Runtime) -> None:
+        version = self.stage(runtime, "a").function_version
+        runtime.flip(FUNCTION, "prod", version, None)
+        for _ in range(2):
+            assert runtime.flip(FUNCTION, "prod", None, version) == AliasState(None)
+        assert self.alias_raw("prod") == AliasState(None)
+
+    def test_an_alias_that_points_elsewhere_is_not_deleted(self, runtime: Runtime) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        self.edit_alias("prod", second)
+        with pytest.raises(Conflict):
+            runtime.flip(FUNCTION, "prod", None, first)
+        assert self.alias_raw("prod") == AliasState(second)
+
+    def test_flipping_an_alias_of_a_function_that_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+        with pytest.raises(NotFound):
+            runtime.flip("nothing", "prod", "1", None)
+
+    # Retiring.
+
+    def test_a_version_nobody_points_at_is_retired(self, runtime: Runtime) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        for _ in range(2):
+            runtime.retire(FUNCTION, first)
+        assert [version for version, _ in self.versions_raw()] == [second]
+
+    def test_a_version_an_alias_points_at_is_not_retired(self, runtime: Runtime) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        self.edit_alias("prod", first, {second: 0.05})
+        for version in (first, second):
+            with pytest.raises(Conflict, match="prod"):
+                runtime.retire(FUNCTION, version)
+        assert len(self.versions_raw()) == 2
+
+    def test_the_number_of_a_retired_version_is_not_given_again(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a").function_version
+        runtime.retire(FUNCTION, first)
+        assert self.stage(runtime, "b").function_version != first
+
+    def test_a_known_version_that_was_retired_is_published_anew(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a", "earlier").function_version
+        self.stage(runtime, "b")
+        runtime.retire(FUNCTION, first)
+        again = self.stage(runtime, "a", "later", known=(first,))
+        assert not again.reused
+
+    # Stopping.
+
+    def test_a_wait_can_be_stopped_and_staging_goes_on_later(self, runtime: Runtime) -> None:
+        self.make_slow(runtime)
+
+        def stop(what: str) -> None:
+            raise Cancelled(what)
+
+        with pytest.raises(Cancelled):
+            runtime.stage(FUNCTION, change_to("a"), "token-a", known=(), waiting=stop)
+        assert self.versions_raw() == []
+        assert self.environment_raw(self.stage(runtime, "a").function_version)["MODEL_DIGEST"] == DIGESTS["a"].hex
+        assert len(self.versions_raw()) == 1
+
+    def make_slow(self, runtime: Runtime) -> None:
+        """Have the platform take a while over the next update, where it does not do so by itself."""

@@ -1,0 +1,63 @@
+"""The conformance suite, bound to the runtime in memory; and what only that one promises."""
+
+from __future__ import annotations
+
+import pytest
+from syncd.errors import Failed
+from syncd.runtime.base import AliasState, Change
+from syncd.runtime.memory import LATEST, MemoryRuntime
+
+from tests.conformance.runtime import DIGESTS, FUNCTION, RuntimeConformance, change_to, go_on
+
+
+class TestMemoryRuntime(RuntimeConformance):
+    @pytest.fixture
+    def runtime(self) -> MemoryRuntime:
+        self.memory = MemoryRuntime()
+        self.memory.have_function(FUNCTION)
+        return self.memory
+
+    def alias_raw(self, alias: str) -> AliasState:
+        return self.memory.functions[FUNCTION].aliases.get(alias, AliasState(None))
+
+    def edit_alias(self, alias: str, version: str, weights: dict[str, float] | None = None) -> None:
+        self.memory.functions[FUNCTION].aliases[alias] = AliasState(version, weights or {})
+
+    def environment_raw(self, version: str) -> dict[str, str]:
+        return dict(self.memory.functions[FUNCTION].versions[version].change.environment)
+
+    def versions_raw(self) -> list[tuple[str, str]]:
+        versions = self.memory.functions[FUNCTION].versions
+        return [(version, published.description) for version, published in versions.items()]
+
+    def edit_environment(self, name: str, value: str) -> None:
+        function = self.memory.functions[FUNCTION]
+        function.latest = Change(function.latest.mounts, {**function.latest.environment, name: value})
+
+    def test_a_function_that_is_there_is_left_as_it_is(self, runtime: MemoryRuntime) -> None:
+        self.stage(runtime, "a")
+        runtime.have_function(FUNCTION, environment={"OTHER": "x"})
+        assert len(self.versions_raw()) == 1
+
+    def test_what_is_not_published_yet_answers_as_latest(self, runtime: MemoryRuntime) -> None:
+        self.edit_environment("OWNER", "ops")
+        assert b"ops" in runtime.ask(FUNCTION, LATEST, b"", 1.0)
+
+    def test_answers_are_made_from_what_the_version_was_published_with(self) -> None:
+        def refuse(change: Change) -> bytes:
+            if change.environment["MODEL_DIGEST"] == DIGESTS["b"].hex:
+                raise Failed("it does not start")
+            return b"fine"
+
+        runtime = MemoryRuntime(refuse)
+        runtime.have_function(FUNCTION)
+        versions = [runtime.stage(FUNCTION, change_to(n), n, known=(), waiting=go_on).function_version for n in "ab"]
+        assert runtime.ask(FUNCTION, versions[0], b"", 1.0) == b"fine"
+        with pytest.raises(Failed, match="start"):
+            runtime.ask(FUNCTION, versions[1], b"", 1.0)
+
+    def test_another_mount_stays_beside_ours(self, runtime: MemoryRuntime) -> None:
+        self.stage(runtime, "a")
+        other = runtime.stage(FUNCTION, change_to("b", "/mnt/other"), "b", known=(), waiting=go_on)
+        mounts = runtime.functions[FUNCTION].versions[other.function_version].change.mounts
+        assert [mount.mount_dir for mount in mounts] == ["/mnt/model", "/mnt/other"]

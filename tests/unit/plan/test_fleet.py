@@ -1,0 +1,54 @@
+"""What serves what."""
+
+from __future__ import annotations
+
+import pytest
+from syncd.errors import NotFound
+from syncd.plan.binding import Binding, BoundModel, MountMode
+from syncd.plan.fleet import PLACE_GROUP, Fleet
+
+
+def binding(name: str, *models: tuple[str, str]) -> Binding:
+    bound = tuple(BoundModel(model, target, MountMode.VERSION, f"/mnt/{model}") for model, target in models)
+    return Binding(name, name, "f", "prod", "next", bound)
+
+
+FLEET = Fleet(
+    bindings={
+        "one": binding("one", ("sdxl", "hz"), ("team/llm", "hz")),
+        "two": binding("two", ("sdxl", "sg")),
+        "three": binding("three", ("sdxl", "hz")),
+    },
+    places={},
+    regions={},
+    registries={"team": ("team/*",), "all": ("sdxl", "idle")},
+)
+
+
+def test_a_model_is_served_by_its_bindings_in_the_order_of_the_configuration() -> None:
+    assert [b.name for b in FLEET.bindings_of("sdxl")] == ["one", "two", "three"]
+    assert FLEET.bindings_of("idle") == ()
+
+
+def test_a_target_of_two_bindings_gets_the_bytes_once() -> None:
+    assert FLEET.targets_of("sdxl") == ("hz", "sg")
+    assert FLEET.groups_of("sdxl") == {PLACE_GROUP: ("hz", "sg")}
+
+
+def test_a_model_that_nobody_serves_has_no_targets() -> None:
+    assert FLEET.groups_of("idle") == {}
+
+
+def test_a_models_registry_is_the_first_that_selects_it() -> None:
+    assert FLEET.registry_of("team/llm") == "team"
+    assert FLEET.registry_of("sdxl") == "all"
+
+
+def test_a_model_of_no_registry_is_said_so() -> None:
+    with pytest.raises(NotFound, match="other") as caught:
+        FLEET.registry_of("other")
+    assert "registries" in caught.value.hint
+
+
+def test_every_model_is_named_once() -> None:
+    assert FLEET.models() == ("sdxl", "team/llm")
