@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from syncd.engine.base import Carried
 from syncd.engine.dbos import DbosEngine, check_sqlite, create_tables
 from syncd.engine.lock import hold
+from syncd.engine.upgrade import upgrade
 from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.state import upgrade as record
 from syncd.state.state import State
@@ -90,6 +91,25 @@ def test_a_database_without_the_engines_tables_says_what_to_run(empty_database_u
     create_tables(parse(empty_database_url))
     submit(engine, state, "a")
     assert engine.status("a", 1) is Carried.WAITING
+    engine.close()
+    state.close()
+
+
+def test_older_tables_of_the_engine_are_refused_and_serving_can_be_tried_again(empty_database_url: str) -> None:
+    upgrade(empty_database_url)
+    engine, state, ran = DbosEngine(empty_database_url, poll_s=0.02), State(empty_database_url), threading.Event()
+    with state.write() as conn:
+        migrations = "dbos_migrations" if conn.dialect.name == "sqlite" else "dbos.dbos_migrations"
+        conn.execute(sa.text(f"UPDATE {migrations} SET version = version - 1"))
+    with pytest.raises(Invalid) as caught:
+        engine.serve({"q": 1}, lambda *_: ran.set())
+    assert caught.value.hint == "run: syncd db upgrade"
+    with state.write() as conn:
+        conn.execute(sa.text(f"UPDATE {migrations} SET version = version + 1"))
+    engine.serve({"q": 1}, lambda *_: ran.set())
+    submit(engine, state, "a")
+    assert ran.wait(20)
+    engine.stop(10)
     engine.close()
     state.close()
 
