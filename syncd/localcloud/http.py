@@ -14,6 +14,8 @@ from syncd.localcloud.messages import Body, FileBody, Handler, Headers, Request,
 
 __all__ = ["Body", "FileBody", "Handler", "Headers", "HttpServer", "Request", "Response", "WireFault"]
 
+_ACCEPT_AGAIN_S = 0.05
+
 
 class HttpServer:
     """Serves `handler` on one port until stopped.
@@ -67,9 +69,9 @@ class HttpServer:
             try:
                 connection, _ = listener.accept()
             except OSError:
-                if self.stopping.is_set():
-                    return
-                continue  # the client gave up between SYN and accept
+                # Stopped; or the client gave up between SYN and accept; or there is no file descriptor left just now.
+                self.stopping.wait(_ACCEPT_AGAIN_S)
+                continue
             thread = threading.Thread(
                 target=self._serve, args=(connection,), name=f"http-{self.port}-conn", daemon=True
             )

@@ -60,11 +60,11 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is read and written inside happens at once, or not at all when an exception leaves it."""
+        """All that is read and written inside happens at once, or not at all when an exception leaves it.
+
+        Not to be nested.
+        """
         with self._lock:
-            if self._connection.in_transaction:
-                yield
-                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield

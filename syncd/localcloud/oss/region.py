@@ -196,10 +196,16 @@ class OssRegion:
                 path.mkdir(parents=True, exist_ok=True)
             elif name not in directories:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self.store.link(bucket, key, path)
-                files += 1
+                files += self._link(bucket, key, path)
         exists = not base or self.store.objects.get(bucket, marker) is not None
         return Materialized(bucket_exists=True, marker_exists=exists, files=files)
+
+    def _link(self, bucket: str, key: str, path: Path) -> int:
+        try:
+            self.store.link(bucket, key, path)
+        except OssError:
+            return 0  # deleted since it was listed: a mount made a moment later would not show it either
+        return 1
 
     def _mountable_keys(self, bucket: str, marker: str) -> list[tuple[str, PurePosixPath]]:
         found: list[tuple[str, PurePosixPath]] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from syncd.localcloud.oss.blobs import BlobDirectory, PinnedPieces
+from syncd.localcloud.oss.blobs import BlobDirectory
 from syncd.localcloud.oss.catalog import BucketTable, Database, ObjectTable, UploadTable, named_blobs
 from syncd.localcloud.oss.errors import access_denied, file_already_exists, no_such_bucket, no_such_key
 from syncd.localcloud.oss.values import BucketEntry, ObjectEntry, Piece
@@ -124,12 +124,6 @@ class Store:
         if old is not None:
             self.blobs.discard(old.pieces)
         return old is not None
-
-    def read(self, bucket: str, key: str, start: int = 0, size_bytes: int | None = None) -> PinnedPieces:
-        """A run of an object's bytes as they are now; the caller closes it."""
-        with self.db.transaction():
-            entry = self.object(bucket, key)
-            return PinnedPieces(self.blobs, entry.pieces, start, entry.size_bytes if size_bytes is None else size_bytes)
 
     def one_piece(self, bucket: str, key: str) -> Piece:
         """The object as a single data file: one uploaded in parts is joined, once and for good.
