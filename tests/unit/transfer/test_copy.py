@@ -93,14 +93,8 @@ class Bench:
             Destination(TreeTarget(name, store), self.journals[name]) for name, store in self.stores.items()
         ]
         self.progress = Progress(self.manifest, self.stores)
-        return copy(
-            self.manifest,
-            source or self.source,
-            destinations,
-            settings,
-            progress=self.progress,
-            stop=self.stop,
-        )
+        read = source or self.source
+        return copy(self.manifest, read, destinations, settings, progress=self.progress, stop=self.stop)
 
     def visible(self, name: str) -> dict[str, bytes]:
         prefix = self.manifest.directory + "/"
