@@ -1,7 +1,7 @@
 """The only place that knows concrete classes: a checked configuration becomes rooms.
 
-The vendors' SDKs and the engine take a second to import, so they are imported where one is made: `syncd status`
-needs none of them.
+The vendors' SDKs, the engine and whatever writes logs take a second to import, so they are imported where one is
+made: `syncd status` needs the shape of the fleet and none of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import secrets
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from syncd.config import (
     BindingSettings,
@@ -20,21 +21,18 @@ from syncd.config import (
     ServedModelSettings,
     TargetSettings,
 )
-from syncd.plan.backoff import Patience
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place
 from syncd.plan.fleet import Fleet
-from syncd.reconcile.foresee import Looker
-from syncd.reconcile.rooms import Rooms
-from syncd.registry.base import Registry
-from syncd.registry.directory import DirectoryRegistry
 from syncd.runtime.base import MountKind, Runtime
 from syncd.secret import Secret
-from syncd.state.state import State
-from syncd.store.base import Store
-from syncd.store.nas import NasSettings, NasStore
-from syncd.target.base import Target
-from syncd.target.tree import TreeTarget
-from syncd.transfer import TransferSettings
+
+if TYPE_CHECKING:
+    from syncd.reconcile.foresee import Looker
+    from syncd.reconcile.rooms import Rooms
+    from syncd.registry.base import Registry
+    from syncd.state.state import State
+    from syncd.store.base import Store
+    from syncd.target.base import Target
 
 
 def fleet_of(config: Config) -> Fleet:
@@ -51,6 +49,9 @@ def fleet_of(config: Config) -> Fleet:
 def rooms_of(config: Config, state: State) -> Rooms:
     """Everything concrete, ready to work. Nothing is contacted yet."""
     from syncd.engine.dbos import DbosEngine  # noqa: PLC0415
+    from syncd.plan.backoff import Patience  # noqa: PLC0415
+    from syncd.reconcile.rooms import Rooms  # noqa: PLC0415
+    from syncd.transfer import TransferSettings  # noqa: PLC0415
 
     policy = config.policy
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -75,16 +76,22 @@ def rooms_of(config: Config, state: State) -> Rooms:
 
 def looker_of(config: Config, state: State) -> Looker:
     """What looking needs: no engine, so it works beside a running daemon."""
+    from syncd.reconcile.foresee import Looker  # noqa: PLC0415
+
     return Looker(state, fleet_of(config), registries_of(config), targets_of(config), runtimes_of(config))
 
 
 def registries_of(config: Config) -> dict[str, Registry]:
     """The registries by name."""
+    from syncd.registry.directory import DirectoryRegistry  # noqa: PLC0415
+
     return {name: DirectoryRegistry(settings.directory) for name, settings in config.registries.items()}
 
 
 def targets_of(config: Config) -> dict[str, Target]:
     """The targets by name."""
+    from syncd.target.tree import TreeTarget  # noqa: PLC0415
+
     return {name: TreeTarget(name, _store(config, settings)) for name, settings in config.targets.items()}
 
 
@@ -118,6 +125,8 @@ def _revealing(secret: Secret | None) -> Callable[[], str] | None:
 
 def _store(config: Config, settings: TargetSettings) -> Store:
     if isinstance(settings, NasTargetSettings):
+        from syncd.store.nas import NasSettings, NasStore  # noqa: PLC0415
+
         return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker or None))
     from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
-from rich.console import Console
 
 from syncd.cli.output import Form, Output
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, settings
-from syncd.config import warnings
 
-app = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+app = typer.Typer(help="Look at the configuration.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -27,6 +31,8 @@ def check(
 
     Example: syncd config check -c /etc/syncd/config.toml
     """
+    from syncd.config import warnings  # noqa: PLC0415
+
     loaded = settings(config, verbose=verbose)
     notes = [str(problem) for problem in warnings(loaded)]
     counts = {

@@ -7,7 +7,7 @@ import typer
 from syncd.cli.output import Form, Output
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, settings
 
-app = typer.Typer(help="The record's schema.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The record's schema.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()

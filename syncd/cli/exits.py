@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import IntEnum
 
 from syncd.errors import Cancelled, Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
-from syncd.reconcile.wish import Held
 
 
 class Exit(IntEnum):
@@ -26,7 +25,6 @@ class Exit(IntEnum):
 
 
 _CODES: tuple[tuple[type[SyncdError], Exit], ...] = (
-    (Held, Exit.HELD),
     (Invalid, Exit.USAGE),
     (NotFound, Exit.NOT_FOUND),
     (Refused, Exit.REFUSED),
@@ -40,4 +38,9 @@ _CODES: tuple[tuple[type[SyncdError], Exit], ...] = (
 
 def code_of(error: SyncdError) -> Exit:
     """The exit code of an error that ended a command."""
+    if isinstance(error, Conflict):
+        from syncd.reconcile.wish import Held  # noqa: PLC0415 -- the record's room: half a second for `--help`
+
+        if isinstance(error, Held):
+            return Exit.HELD
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)

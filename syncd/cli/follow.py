@@ -6,10 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
-
-from rich.live import Live as Screen
-from rich.table import Table
+from typing import TYPE_CHECKING, Final
 
 from syncd.cli.output import Form, Output, size, span, table
 from syncd.errors import Failed
@@ -17,6 +14,9 @@ from syncd.plan.phases import RELEASE_ENDS, PlacementPhase, ReleasePhase, StepSt
 from syncd.state import flips, placements, releases, steps, versions
 from syncd.state.records import Flip, Placement, Release, Step, Version
 from syncd.state.state import State
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 REFRESH_S: Final = 0.25
 LINE_EVERY_S: Final = 1.0
@@ -69,6 +69,8 @@ def follow(state: State, release_id: str, output: Output, *, proceed: Callable[[
     """Show the release until it ends or `proceed` says to stop looking; returns the last look."""
     rates = Rates()
     if output.form is Form.TEXT and sys.stdout.isatty():
+        from rich.live import Live as Screen  # noqa: PLC0415
+
         with Screen(console=output.console, refresh_per_second=4, transient=True) as screen:
             return _look_on(state, release_id, proceed, lambda scene: screen.update(picture(scene, rates)))
     told: dict[str, str] = {}

@@ -5,18 +5,24 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from syncd.cli.exits import Exit
 from syncd.cli.output import Form, Output, table
 from syncd.cli.session import OutputOption
 from syncd.errors import Invalid, Unavailable
-from syncd.localcloud.cloud import Whole
 
-app = typer.Typer(help="OSS and Function Compute on this machine.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from syncd.localcloud.cloud import Whole
+
+
+app = typer.Typer(
+    help="OSS and Function Compute on this machine.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback()
@@ -41,6 +47,8 @@ def up(
 
     Example: syncd local up --root ./cloud --regions cn-hangzhou,ap-southeast-1 --port 9001
     """
+    from syncd.localcloud.cloud import Whole  # noqa: PLC0415 -- `--help` needs none of it
+
     names = [name.strip() for name in regions.split(",") if name.strip()]
     ports = {name: port + index for index, name in enumerate(names)} if port else {}
     whole = Whole(root.absolute(), names, ports)

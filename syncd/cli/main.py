@@ -2,92 +2,163 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, Final
 
-import click
 import typer
+from typer.core import TyperGroup
 
-from syncd.cli import (
-    config,
-    db,
-    demo,
-    health,
-    hold,
-    local,
-    plan,
-    publish,
-    releases,
-    rollback,
-    run,
-    show,
-    status,
-    verify,
-)
 from syncd.cli.exits import Exit, code_of
 from syncd.cli.output import Form, Output
-from syncd.errors import SyncdError
+from syncd.errors import Invalid, SyncdError
+
+# The base class of every complaint about a command line. Typer carries a click of its own and exports only leaves.
+_Complaint: Final[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command is, and its first line: known without importing it, so that `--help` costs nothing."""
+
+    module: str
+    attribute: str
+    line: str
+
+
+COMMANDS: Final[Mapping[str, Entry]] = {
+    "publish": Entry("publish", "publish", "Ask for a version to be brought to every region, proven and served."),
+    "status": Entry("status", "status", "Show what is live where, what is in flight, what is stuck and why."),
+    "releases": Entry("releases", "releases", "List releases, newest first, with how they ended and why."),
+    "show": Entry("show", "show", "Tell a release's whole story, with every step and event."),
+    "plan": Entry("plan", "plan", "Show what a release would move and flip; change nothing."),
+    "rollback": Entry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
+    "hold": Entry("hold", "hold", "Keep automation away from a model."),
+    "unhold": Entry("hold", "unhold", "Lift a hold."),
+    "verify": Entry("verify", "verify", "Compare the world with the record, byte by byte."),
+    "run": Entry("run", "run", "Run the daemon until SIGTERM."),
+    "health": Entry("health", "health", "Say whether a daemon works on this record."),
+    "demo": Entry("demo", "demo", "Play a model's whole life on this machine."),
+    "config": Entry("config", "app", "Look at the configuration."),
+    "db": Entry("db", "app", "The record's schema."),
+    "local": Entry("local", "app", "OSS and Function Compute on this machine."),
+}
+
+
+class Commands(TyperGroup):
+    """The commands by name, each imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 -- the base class's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 -- the base class's signature
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        found = getattr(import_module(f"syncd.cli.{entry.module}"), entry.attribute)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(cmd_name)(found)
+        return typer.main.get_command(alone)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 -- the base class's signature
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items()])
+
 
 app = typer.Typer(
     name="syncd",
-    help="Bring a model version to every region, prove it, and flip the functions to it as one release.",
-    no_args_is_help=True,
+    cls=Commands,
     pretty_exceptions_enable=False,
     add_completion=True,
     rich_markup_mode=None,
 )
-app.add_typer(config.app, name="config")
-app.add_typer(db.app, name="db")
-app.add_typer(local.app, name="local")
-for command in (
-    publish.publish,
-    status.status,
-    releases.releases,
-    show.show,
-    plan.plan,
-    rollback.rollback,
-    hold.hold,
-    hold.unhold,
-    verify.verify,
-    run.run,
-    health.health,
-    demo.demo,
-):
-    app.command()(command)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 -- an option's callback
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 -- for this option alone
+
+        try:
+            known = version("syncd")
+        except PackageNotFoundError:  # run from a source tree
+            known = "(not installed)"
+        typer.echo(f"syncd {known}")
+        raise typer.Exit
+
+
+@app.callback()
+def _syncd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Bring a model version to every region, prove it, and flip the functions to it as one release.
+
+    Example: syncd publish sdxl@v2 --wait
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with a documented code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_run(given))
+    _never_fail_to_print()
+    try:
+        code = _run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `syncd releases | head -1`: who listens has what they wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush complains
+        code = Exit.OK
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     output = Output(_asked_form(arguments))
+    verbose = bool({"-v", "--verbose"} & set(arguments))
     try:
-        result = app(arguments, standalone_mode=False, prog_name="syncd")
+        result = app(arguments or ["--help"], standalone_mode=False, prog_name="syncd")
         return int(result) if isinstance(result, int) else Exit.OK
     except SyncdError as error:
-        code = code_of(error)
-        if {"-v", "--verbose"} & set(arguments) and error.__cause__ is not None:
-            traceback.print_exception(error.__cause__, file=sys.stderr)
-        output.fail(error, code)
-        return code
-    except click.exceptions.Abort:
+        output.fail(error, code_of(error), verbose=verbose)
+        return code_of(error)
+    except BrokenPipeError:
+        raise
+    except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
-    except click.ClickException as wrong:
-        wrong.show()
-        return Exit.USAGE
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-    except BrokenPipeError:  # `syncd releases | head`
-        sys.stderr.close()
-        return Exit.OK
+    except OSError as error:  # a disk that is full, a directory that is not ours: the machine's, not a bug
+        wrong = Invalid(f"{error.filename or 'this machine'}: {error.strerror or error}")
+        wrong.__cause__ = error
+        output.fail(wrong, Exit.UNAVAILABLE, verbose=verbose)
+        return Exit.UNAVAILABLE
+    except _Complaint as wrong:
+        return _usage(output, wrong)
+
+
+def _usage(output: Output, wrong: Any) -> int:
+    """A command line that cannot be: told like every other error."""
+    context = getattr(wrong, "ctx", None)
+    path = context.command_path if context is not None else "syncd"
+    message = str(wrong.format_message()).replace("Value error, ", "")  # pydantic's words, for people
+    if message.startswith("Usage:"):  # `syncd config` alone: the message would be the whole help
+        message = f"{path}: a command is wanted"
+    output.fail(Invalid(message, hint=f"`{path} --help` shows what can be given"), Exit.USAGE)
+    return Exit.USAGE
+
+
+def _never_fail_to_print() -> None:
+    """Under a terminal or locale without UTF-8 an arrow becomes a question mark instead of a stack trace."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
 
 
 def _asked_form(arguments: list[str]) -> Form:
     """Known before parsing, so that a wrong command line is told in the form that was asked for."""
-    text = " ".join(arguments)
-    asked = any(flag in text for flag in ("-o json", "-ojson", "--output json", "--output=json"))
+    text = "\0".join(["", *arguments, ""])
+    asked = any(f"\0{flag}\0" in text for flag in ("-o\0json", "-ojson", "--output\0json", "--output=json"))
     return Form.JSON if asked else Form.TEXT

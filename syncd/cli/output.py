@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING, Final, TextIO
 
 from syncd.errors import SyncdError
 
-_UNBOUNDED = 100_000
+if TYPE_CHECKING:  # a tenth of a second, which errors and `-o json` do without
+    from rich.console import Console
+    from rich.table import Table
+
+_UNBOUNDED: Final = 100_000
+_CAUSES_MAX: Final = 8
+_RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
 class Form(StrEnum):
@@ -34,6 +38,8 @@ class Output:
     @property
     def console(self) -> Console:
         """The terminal, or a plain stream; made anew because tests and pipes swap the streams."""
+        from rich.console import Console  # noqa: PLC0415 -- see the top
+
         if sys.stdout.isatty():
             return Console(file=sys.stdout, highlight=False)
         return Console(file=sys.stdout, highlight=False, width=_UNBOUNDED)  # a pipe has no width to wrap at
@@ -46,23 +52,47 @@ class Output:
             text(self.console)
 
     def line(self, document: object) -> None:
-        """Print one JSON document on one line, at once."""
-        sys.stdout.write(json.dumps(document, default=_plain, ensure_ascii=False) + "\n")
+        """Print one JSON document on one line, at once; in ASCII where the stream knows no more."""
+        known = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        sys.stdout.write(json.dumps(document, default=_plain, ensure_ascii=not known) + "\n")
         sys.stdout.flush()
 
-    def fail(self, error: SyncdError, code: int) -> None:
-        """Say in one line what is wrong, and in a second what to do."""
+    def fail(self, error: SyncdError, code: int, *, verbose: bool = False) -> None:
+        """Say in one line what is wrong, in a second what to do; `verbose` adds what lies beneath, a line each."""
+        causes = list(_causes(error)) if verbose else []
         if self.form is Form.JSON:
-            self.line({"error": error.message, "hint": error.hint, "exit_code": code})
+            more = {"causes": causes} if verbose else {}
+            self.line({"error": error.message, "hint": error.hint, "exit_code": int(code), **more})
             return
-        console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {escape(error.message)}")
-        if error.hint:
-            console.print(f"[yellow]hint:[/yellow]  {escape(error.hint)}")
+        told = [_labelled("error:", _RED, error.message)]
+        told += [_labelled("cause:", _YELLOW, cause) for cause in causes]
+        told += [_labelled("hint: ", _YELLOW, error.hint)] if error.hint else []
+        sys.stderr.write("".join(told))
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Whether a person looks at it who has not asked for none (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _labelled(label: str, colour: str, text: str) -> str:
+    return f"{colour}{label}{_PLAIN} {text}\n" if has_colours(sys.stderr) else f"{label} {text}\n"
+
+
+def _causes(error: BaseException) -> Iterator[str]:
+    for _ in range(_CAUSES_MAX):
+        beneath = error.__cause__
+        if beneath is None:
+            return
+        error = beneath
+        yield f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """A plain table; cells are text, never markup."""
+    from rich.markup import escape  # noqa: PLC0415 -- see the top
+    from rich.table import Table  # noqa: PLC0415 -- see the top
+
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from syncd.artifact.names import parse_model_at_version
 from syncd.cli.output import Form, size, table
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import foresee, wish
-from syncd.wiring import looker_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def plan(
@@ -26,7 +27,7 @@ def plan(
     """
     model, version = parse_model_at_version(model_at_version)
     with session(config, output, verbose=verbose) as opened:
-        looker = looker_of(opened.config, opened.state)
+        looker = opened.looker()
         wish.refuse_unserved(opened.fleet, model)
         seen = foresee.plan(looker, opened.fleet.registry_of(model), model, version)
         targets = [

@@ -17,14 +17,12 @@ from syncd.artifact.names import parse_model_at_version
 from syncd.cli.exits import Exit
 from syncd.cli.follow import document, ended_well, follow, scene_of
 from syncd.cli.output import Form
-from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session
-from syncd.daemon.process import Process, settings_of, stopped_by_signals
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session, set_up_logs
 from syncd.engine import lock
 from syncd.errors import Conflict, Invalid
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.reconcile import wish
 from syncd.state.records import Release
-from syncd.wiring import rooms_of
 
 _COPYING_SUFFIX: Final = ".incomplete"
 _CHUNK_BYTES: Final = 1 << 20
@@ -85,6 +83,10 @@ def carry(opened: Session, ask: Callable[[], Release], *, wait: bool, timeout_s:
 
 def _work(opened: Session, release: Release, timeout_s: float) -> int:
     """Do the work in this process, while showing it."""
+    from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415 -- only where no
+    from syncd.wiring import rooms_of  # noqa: PLC0415 -- daemon does the work
+
+    set_up_logs(opened.config, verbose=opened.verbose)
     rooms = rooms_of(opened.config, opened.state)
     process = Process(rooms, settings_of(opened.config, polls=False), sole=True)
     done = threading.Event()

@@ -5,16 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from syncd import logs
 from syncd.cli.exits import Exit
 from syncd.cli.output import Form
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption
-from syncd.config import load
-from syncd.daemon.process import Process, settings_of, stopped_by_signals
-from syncd.engine import lock
-from syncd.state import upgrade
-from syncd.state.state import State
-from syncd.wiring import rooms_of
 
 
 def run(config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = Form.TEXT, verbose: VerboseOption = False) -> int:
@@ -26,18 +19,24 @@ def run(config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = Form.TEXT,
 
     Example: syncd run -c /etc/syncd/config.toml
     """
-    logs.configure(
-        json=True if output is Form.JSON or not sys.stderr.isatty() else None, level="DEBUG" if verbose else "INFO"
-    )
+    from syncd import logs  # noqa: PLC0415 -- `run --help` needs none of what follows
+    from syncd.config import load  # noqa: PLC0415
+    from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415
+    from syncd.engine import lock  # noqa: PLC0415
+    from syncd.state import level  # noqa: PLC0415
+    from syncd.state.state import State  # noqa: PLC0415
+    from syncd.wiring import rooms_of  # noqa: PLC0415
+
     loaded = load(config, os.environ)
-    url = loaded.state.connect_url.render_as_string(hide_password=False)
-    upgrade.check(url)
-    with lock.hold(url):
-        state = State(url)
-        try:
+    as_json = output is Form.JSON or not sys.stderr.isatty()
+    logs.configure(json=as_json, level="DEBUG" if verbose else "INFO", secrets=loaded.secrets())
+    state = State(loaded.state.connect_url.render_as_string(hide_password=False))
+    try:
+        level.check(state)
+        with lock.hold(state.url.render_as_string(hide_password=False)):
             process = Process(rooms_of(loaded, state), settings_of(loaded, polls=True), sole=True)
             with stopped_by_signals(process):
                 process.run()
-        finally:
-            state.close()
+    finally:
+        state.close()
     return Exit.OK

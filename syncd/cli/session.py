@@ -9,24 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd import logs
 from syncd.cli.output import Form, Output
-from syncd.config import Config, load
-from syncd.plan.fleet import Fleet
-from syncd.reconcile.wish import Wisher
-from syncd.state import upgrade
-from syncd.state.state import State
-from syncd.wiring import fleet_of
+
+if TYPE_CHECKING:  # each command pays for what it uses, and `--help` for nothing
+    from syncd.config import Config
+    from syncd.plan.fleet import Fleet
+    from syncd.reconcile.foresee import Looker
+    from syncd.reconcile.wish import Wisher
+    from syncd.state.state import State
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="SYNCD_CONFIG", help="The configuration file.", show_default=True)
 ]
 OutputOption = Annotated[Form, typer.Option("--output", "-o", help="text for people, json for programs.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done, to standard error.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error, causes too.")]
 DEFAULT_CONFIG = Path("/etc/syncd/config.toml")
 
 
@@ -38,17 +38,38 @@ class Session:
     output: Output
     state: State
     fleet: Fleet
+    verbose: bool
 
     @property
     def wisher(self) -> Wisher:
         """In whose name the command asks."""
+        from syncd.reconcile.wish import Wisher  # noqa: PLC0415 -- `status` wishes for nothing
+
         return Wisher(self.state, self.fleet, f"{_user()}@{socket.gethostname()}")
+
+    def looker(self) -> Looker:
+        """What looking at the world needs. Logs are set up too: stores and targets write some."""
+        from syncd.wiring import looker_of  # noqa: PLC0415 -- the vendors' SDKs
+
+        set_up_logs(self.config, verbose=self.verbose)
+        return looker_of(self.config, self.state)
 
 
 def settings(config: Path, *, verbose: bool) -> Config:
-    """Read the configuration and set up the logs. Raises ConfigProblems with all that is wrong."""
-    logs.configure(level="INFO" if verbose else "ERROR")
-    return load(config, os.environ)
+    """Read the configuration; `verbose` sets up the logs too. Raises ConfigProblems with all that is wrong."""
+    from syncd.config import load  # noqa: PLC0415
+
+    loaded = load(config, os.environ)
+    if verbose:
+        set_up_logs(loaded, verbose=True)
+    return loaded
+
+
+def set_up_logs(config: Config, *, verbose: bool) -> None:
+    """Send the logs of a command to standard error: errors alone, or with `verbose` all that is done."""
+    from syncd import logs  # noqa: PLC0415 -- a command that only reads the record logs nothing
+
+    logs.configure(level="INFO" if verbose else "ERROR", secrets=config.secrets())
 
 
 @contextmanager
@@ -59,12 +80,16 @@ def session(config: Path, output: Form, *, verbose: bool) -> Iterator[Session]:
         Invalid: The configuration is wrong, or the record's schema is missing or behind.
         Unavailable: The database does not answer.
     """
+    from syncd.state import level  # noqa: PLC0415 -- SQLAlchemy: only for commands that open the record
+    from syncd.state.state import State  # noqa: PLC0415
+    from syncd.wiring import fleet_of  # noqa: PLC0415
+
     loaded = settings(config, verbose=verbose)
     url = loaded.state.connect_url.render_as_string(hide_password=False)
-    upgrade.check(url)
     state = State(url)
     try:
-        yield Session(loaded, Output(output), state, fleet_of(loaded))
+        level.check(state)
+        yield Session(loaded, Output(output), state, fleet_of(loaded), verbose)
     finally:
         state.close()
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from syncd.cli.follow import Scene, document, scene_of
 from syncd.cli.output import Form, moment, size, span, table
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.state import events
 from syncd.state.records import Event
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def show(

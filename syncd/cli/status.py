@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from sqlalchemy import Connection
 
 from syncd.artifact.names import parse_model
@@ -15,6 +14,9 @@ from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Sessio
 from syncd.errors import NotFound
 from syncd.plan.phases import StepState
 from syncd.state import holds, live, processes, releases, steps, versions
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def status(

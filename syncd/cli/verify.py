@@ -11,7 +11,6 @@ from syncd.cli.output import Form, table
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import foresee, wish
 from syncd.target.base import Depth
-from syncd.wiring import looker_of
 
 
 def verify(
@@ -30,7 +29,7 @@ def verify(
     with session(config, output, verbose=verbose) as opened:
         if model is not None:
             wish.refuse_unserved(opened.fleet, model)
-        looker = looker_of(opened.config, opened.state)
+        looker = opened.looker()
         depth = Depth.CHECKSUMS if quick else Depth.BYTES
         wanted = opened.fleet.models() if model is None else (model,)
         findings = [finding for name in wanted for finding in foresee.verify(looker, name, depth)]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import URL, make_url
 
 from syncd.config.fields import (
     AbsolutePath,
@@ -29,9 +28,12 @@ from syncd.config.fields import (
     StateUrl,
     Variable,
 )
-from syncd.registry.directory import DirectorySettings
 from syncd.registry.selection import selects
+from syncd.registry.settings import DirectorySettings
 from syncd.secret import Secret
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 MIB = 1 << 20
 
@@ -51,6 +53,8 @@ class StateSettings(Table):
     @property
     def connect_url(self) -> URL:
         """What SQLAlchemy connects to, password included; it prints as `***`."""
+        from sqlalchemy import make_url  # noqa: PLC0415 -- `config check` needs no database
+
         url = make_url(self.url)
         return url if self.password is None else url.set(password=self.password.reveal())
 

@@ -24,6 +24,7 @@ from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unava
 from syncd.registry.base import Candidate, Revision, SourceFile, Stream
 from syncd.registry.lists import Listed, parse_manifest, parse_sums
 from syncd.registry.selection import selects
+from syncd.registry.settings import DirectorySettings
 from syncd.registry.tree import Found, directories, looking_at, open_beneath, refuse_links, scan
 
 LATEST: Final = "latest"
@@ -33,15 +34,6 @@ _LIST_BYTES_MAX: Final = 64 << 20  # 100 000 files of 600 bytes of line each
 _SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class DirectorySettings:
-    """What is looked at. `settle_s` is how long a version that has a marker but no list must have been left alone."""
-
-    root: Path
-    models: tuple[str, ...] = ("*",)
-    settle_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 Record = TypeVar("Record")
 
@@ -23,7 +23,11 @@ def every(conn: sa.Connection, record: type[Record], query: sa.sql.Executable) -
 
 def insert(conn: sa.Connection, table: sa.Table) -> Any:
     """An INSERT of this database's dialect: both have `on_conflict_do_nothing` and `_do_update`, spelt alike."""
-    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
+    if conn.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 -- a tenth of a command's start, for those who have it
+
+    return postgresql.insert(table)
 
 
 def insert_new(conn: sa.Connection, table: sa.Table, **values: Any) -> bool:

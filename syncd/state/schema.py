@@ -10,10 +10,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from syncd.plan.phases import FLIP_ENDS, FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
-from syncd.state.types import Checksum, Moment, Sha256, Word
+from syncd.state.types import Checksum, Document, Moment, Sha256, Word
 
 metadata: Final = sa.MetaData(
     naming_convention={
@@ -49,8 +48,7 @@ def _count(name: str, default: str | None = "0") -> sa.Column[int]:
 
 
 def _json(name: str) -> sa.Column[Any]:
-    kind = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-    return sa.Column(name, kind, nullable=False, server_default="{}")
+    return sa.Column(name, Document, nullable=False, server_default="{}")
 
 
 versions: Final = sa.Table(

@@ -50,6 +50,20 @@ class Word(TypeDecorator[StrEnum]):
         return None if value is None else self.words(value)
 
 
+class Document(TypeDecorator[Any]):
+    """JSON; on PostgreSQL its binary kind, whose dialect is loaded only for those who have that database."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(sa.JSON())
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+        return dialect.type_descriptor(postgresql.JSONB())
+
+
 class Sha256(TypeDecorator[Digest]):
     """A digest, kept as 64 hex digits."""
 

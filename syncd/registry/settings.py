@@ -1,0 +1,15 @@
+"""What configures a registry: plain values, apart from the registries so that reading a configuration loads none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorySettings:
+    """What is looked at. `settle_s` is how long a version that has a marker but no list must have been left alone."""
+
+    root: Path
+    models: tuple[str, ...] = ("*",)
+    settle_s: float = 2.0
