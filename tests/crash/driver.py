@@ -1,0 +1,172 @@
+"""A server of forks: imports syncd once, and for each job forks a process that works until its releases end.
+
+One job is one line of JSON, and so is its answer. The child may be killed at an effect; the parent lives on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import syncd.engine.dbos
+import syncd.runtime.fc
+import syncd.store.oss  # noqa: F401 -- so that no fork has to import it
+from syncd import logs
+from syncd.config import Config, load
+from syncd.daemon.process import Process
+from syncd.engine import lock
+from syncd.engine.dbos import DbosEngine
+from syncd.plan.phases import RELEASE_ENDS
+from syncd.reconcile import wish
+from syncd.reconcile.rooms import Rooms
+from syncd.state import releases
+from syncd.state.state import State
+from syncd.transfer import TransferSettings
+from syncd.wiring import process_settings, rooms_of
+
+from tests.crash.effects import Effects, watch
+from tests.fleet import MODEL, PART_BYTES
+
+LIMIT_S: Final = 90  # a child that is still at work by then waits for ever: it is ended, and that is a finding
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process is to do, and where it is to die."""
+
+    config: str
+    environment: dict[str, str]
+    version: str  # to publish; "" to roll back
+    log: str
+    crash: str = ""
+    errors: str = ""  # the file for the child's log
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it went. `killed`: at its effect; else `code` is 0 for releases that ended."""
+
+    killed: bool
+    code: int
+    seconds: float
+
+
+class Driver:
+    """The parent, as a test sees it."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-m", "tests.crash.driver"]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def run(self, job: Job) -> Ended:
+        """Have one process do it, to its end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(dataclasses.asdict(job)) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return Ended(**answer)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+@contextmanager
+def driving() -> Iterator[Driver]:
+    """A driver for as long as the block lasts."""
+    driver = Driver()
+    try:
+        yield driver
+    finally:
+        driver.close()
+
+
+def serve() -> None:
+    """Fork for each line of the input until it ends."""
+    assert threading.active_count() == 1, "a fork takes one thread along only"
+    for line in sys.stdin:
+        job = Job(**json.loads(line))
+        started = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            os._exit(_be_the_child(job))
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        ended = Ended(code == -signal.SIGKILL, code, round(time.monotonic() - started, 3))
+        sys.stdout.write(json.dumps(dataclasses.asdict(ended)) + "\n")
+        sys.stdout.flush()
+
+
+def _be_the_child(job: Job) -> int:
+    signal.alarm(LIMIT_S)
+    if job.errors:
+        os.dup2(os.open(job.errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    logs.configure(level="INFO" if job.errors else "CRITICAL", json=True)
+    try:
+        _work(job)
+    except BaseException:  # noqa: BLE001 -- a child of a fork must not return into its parent's loop
+        traceback.print_exc()
+        return 70
+    return 0
+
+
+def _work(job: Job) -> None:
+    config = load(Path(job.config), job.environment)
+    url = config.state.connect_url.render_as_string(hide_password=False)
+    with lock.hold(url):
+        state = State(url)
+        rooms = small_rooms(config, state)
+        watch(rooms, Effects(Path(job.log), job.crash))
+        _wish(rooms, job.version)
+        Process(rooms, process_settings(config, polls=False), sole=True).run(until=lambda: _all_ended(state))
+        state.close()
+
+
+def small_rooms(config: Config, state: State) -> Rooms:
+    """The real rooms, with parts that suit small files and an engine that looks often."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDKs' own
+        rooms = rooms_of(config, state)
+    url = config.state.connect_url.render_as_string(hide_password=False)
+    transfer = TransferSettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2)
+    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.02))
+
+
+def _wish(rooms: Rooms, version: str) -> None:
+    """Ask as `syncd publish` and `syncd rollback` do, unless an earlier life of this process did."""
+    wisher = wish.Wisher(rooms.state, rooms.fleet, "driver")
+    with rooms.state.read() as conn:
+        latest = releases.latest(conn, MODEL)
+    if version and (latest is None or latest.ref != version):
+        wish.publish(wisher, MODEL, version)
+    elif not version and (latest is None or not latest.rollback):
+        wish.rollback(wisher, MODEL, "crash test")
+
+
+def _all_ended(state: State) -> bool:
+    with state.read() as conn:
+        return all(release.phase in RELEASE_ENDS for release in releases.unfinished(conn))
+
+
+if __name__ == "__main__":
+    serve()

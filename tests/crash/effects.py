@@ -1,0 +1,187 @@
+"""Names every effect of a process on the world outside, writes each down, and kills the process at one of them.
+
+Nothing in syncd knows of this: what it calls to have an effect (oss2's bucket, the SDK's client, `os` where the NAS
+store uses it, the database drivers' commit) is wrapped from outside.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+import syncd.store.nas
+import syncd.store.posix
+from sqlalchemy.engine.default import DefaultDialect
+from syncd.reconcile.rooms import Rooms
+from syncd.runtime.fc import FcRuntime
+from syncd.store.oss import OssStore
+from syncd.target.tree import TreeTarget
+
+BEFORE, AFTER, FAILED = "before", "after", "failed"
+_OSS: Final = frozenset(
+    {
+        "put_object",
+        "init_multipart_upload",
+        "upload_part",
+        "complete_multipart_upload",
+        "abort_multipart_upload",
+        "delete_object",
+    }
+)
+_FC: Final = ("update_", "publish_", "create_", "delete_", "invoke_")
+_WRITES: Final = ("INSERT", "UPDATE", "DELETE")
+
+
+class Effects:
+    """`crash` is the line to die at (`<name>|before` or `|after`), `@<n>` for the n-th line, or "" for none."""
+
+    def __init__(self, log: Path, crash: str) -> None:
+        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._crash = crash
+        self._lock = threading.Lock()
+        self._seen: Counter[str] = Counter()
+        self._lines = 0
+
+    def around(self, name: str, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        """Make the call, as an effect of this name; a number is added for each time it happens."""
+        with self._lock:
+            self._seen[name] += 1
+            full = f"{name} #{self._seen[name]}"
+        self._pass(full, BEFORE)
+        try:
+            result = call(*arguments, **more)
+        except BaseException:
+            self._pass(full, FAILED)
+            raise
+        self._pass(full, AFTER)
+        return result
+
+    def _pass(self, name: str, when: str) -> None:
+        line = f"{name}|{when}"
+        os.write(self._log, f"{line}\n".encode())
+        with self._lock:
+            self._lines += 1
+            is_here = self._crash in {line, f"@{self._lines}"}
+        if is_here:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Wrapped:
+    """An object whose chosen methods are effects."""
+
+    def __init__(self, inner: Any, effects: Effects, name_of: Callable[[str, tuple[Any, ...]], str]) -> None:
+        self._inner = inner
+        self._effects = effects
+        self._name_of = name_of
+
+    def __getattr__(self, attribute: str) -> Any:
+        found = getattr(self._inner, attribute)
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            name = self._name_of(attribute, arguments)
+            return self._effects.around(name, found, *arguments, **more) if name else found(*arguments, **more)
+
+        return call if callable(found) and self._name_of(attribute, ()) else found
+
+
+def watch(rooms: Rooms, effects: Effects) -> None:
+    """Have every effect of these rooms, and of any database engine of this process, pass through `effects`."""
+    for place, target in rooms.targets.items():
+        assert isinstance(target, TreeTarget)
+        if isinstance(target._store, OssStore):
+            wrapped: Any = _Wrapped(target._store.bucket, effects, _oss_name(place))
+            target._store.bucket = wrapped  # type: ignore[misc]  # the one place where it is replaced
+    for region, runtime in rooms.runtimes.items():
+        assert isinstance(runtime, FcRuntime)
+        runtime._client = _Wrapped(runtime._client, effects, _fc_name(region))
+    for module in (syncd.store.nas, syncd.store.posix):
+        module.os = _Wrapped(os, effects, _nas_name)  # type: ignore[attr-defined]
+    _watch_commits(effects)
+
+
+def _oss_name(place: str) -> Callable[[str, tuple[Any, ...]], str]:
+    def name(method: str, arguments: tuple[Any, ...]) -> str:
+        if method not in _OSS:
+            return ""
+        file = _end(str(arguments[0])) if arguments else ""
+        part = f":{arguments[2]}" if method == "upload_part" and len(arguments) > 2 else ""
+        return f"oss {place} {method} {file}{part}"
+
+    return name
+
+
+def _fc_name(region: str) -> Callable[[str, tuple[Any, ...]], str]:
+    def name(method: str, arguments: tuple[Any, ...]) -> str:
+        if not method.startswith(_FC) or not method.endswith("_with_options"):
+            return ""
+        alias = ""
+        if method.startswith(("update_alias", "delete_alias")) and len(arguments) > 1:
+            alias = str(arguments[1])
+        elif method.startswith("create_alias") and len(arguments) > 1:
+            alias = str(arguments[1].body.alias_name)
+        elif method.startswith("invoke") and len(arguments) > 1:
+            alias = str(arguments[1].qualifier)
+        return f"fc {region} {method.removesuffix('_with_options')} {alias}".strip()
+
+    return name
+
+
+def _nas_name(method: str, arguments: tuple[Any, ...]) -> str:
+    if method == "open":  # only what makes a file
+        return f"nas create {_end(str(arguments[0]))}" if len(arguments) > 1 and arguments[1] & os.O_CREAT else "" if arguments else "nas"
+    if method not in {"mkdir", "link", "rename", "unlink", "rmdir", "fsync", "pwrite", "write"}:
+        return ""
+    texts = [_end(argument) for argument in arguments if isinstance(argument, str)]
+    offset = f"@{arguments[2]}" if method == "pwrite" and len(arguments) > 2 else ""
+    return f"nas {method}{offset} {' '.join(texts)}".strip()
+
+
+def _end(name: str) -> str:
+    """The end of a name, without what is random in it."""
+    last = name.rstrip("/").rpartition("/")[2]
+    head, dot, suffix = last.partition(".")
+    return f"*{dot}{suffix}" if suffix in {"data", "key"} else last + ("/" if name.endswith("/") else "")
+
+
+def _watch_commits(effects: Effects) -> None:
+    """A transaction that changed rows is one effect: its commit. Its name says which tables."""
+    named: dict[int, set[str]] = {}
+    changes: dict[int, int] = {}  # as SQLite counts them; what it counted before belongs to earlier transactions
+
+    def note(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
+        words = statement.replace("(", " ").split()
+        if words and words[0].upper() in _WRITES:
+            tables = [w for w in words[1:] if w.upper() not in {"INTO", "FROM", "OR", "IGNORE"}]
+            named.setdefault(_driver(conn.connection), set()).add(tables[0].strip('"').rpartition(".")[2])
+
+    commit, rollback = DefaultDialect.do_commit, DefaultDialect.do_rollback
+
+    def counted(dialect: DefaultDialect, connection: Any) -> None:
+        key, total = _driver(connection), connection.total_changes
+        tables, before = named.pop(key, set()), changes.get(key, 0)
+        changes[key] = total
+        if tables and total != before:
+            effects.around(f"sql {'+'.join(sorted(tables))}", commit, dialect, connection)
+        else:
+            commit(dialect, connection)
+
+    def forgotten(dialect: DefaultDialect, connection: Any) -> None:
+        named.pop(_driver(connection), None)
+        changes[_driver(connection)] = connection.total_changes
+        rollback(dialect, connection)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    replaced: Mapping[str, Any] = {"do_commit": counted, "do_rollback": forgotten}
+    for name, function in replaced.items():
+        setattr(DefaultDialect, name, function)
+
+
+def _driver(connection: Any) -> int:
+    """The driver's connection, by which what was written in it is found again."""
+    return id(getattr(connection, "dbapi_connection", connection))

@@ -1,0 +1,227 @@
+"""kill -9 before and after every single effect of a release, of a rollback and of a first release; then start again.
+
+The effects are found by a run that is not killed, and every one of them is a case: none is sampled. A case begins
+with the same record and the same cloud, restored from a copy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.crash.driver import Driver, Ended, Job, driving
+from tests.crash.effects import AFTER, BEFORE
+from tests.crash.world import check_any_time, check_barrier, check_live, sent_again
+from tests.fleet import Fleet, quick_directory
+
+SHARDS: Final = 4
+DOUBLES: Final = 20
+
+
+@dataclass
+class Tally:
+    """What a run of many cases came to."""
+
+    scenario: str
+    effects: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    killed: int = 0
+    not_met: int = 0  # the effect did not come up in that run: there was nothing to be killed at
+    parts_sent_again: int = 0
+    parts_sent_again_max: int = 0
+    seconds: float = 0.0
+    slowest_restart_s: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+    def tell(self) -> None:
+        """Print it, and write it where `SYNCD_CRASH_REPORT` says."""
+        rows = {key: value for key, value in vars(self).items() if key not in {"wrong", "kinds"}} | dict(self.kinds)
+        print("\n" + "\n".join(f"{key:>24}  {value}" for key, value in rows.items()))  # noqa: T201 -- the summary
+        where = os.environ.get("SYNCD_CRASH_REPORT")
+        if where:
+            path = Path(where)
+            path.mkdir(parents=True, exist_ok=True)
+            (path / f"{self.scenario}.json").write_text(json.dumps({**vars(self), "kinds": dict(self.kinds)}, indent=1))
+
+
+class Stage:
+    """A fleet, a copy of it to begin each case from, and the process that forks."""
+
+    def __init__(self, base: Path, driver: Driver, *, delivered: tuple[str, ...] = ("v1", "v2")) -> None:
+        self.base = base
+        self.driver = driver
+        self.names = delivered
+        self.fleet = Fleet(base / "now")
+        self.fleet.home.mkdir()
+        self.fleet.make()
+        for name in delivered:
+            self.fleet.deliver(name)
+
+    def work(self, version: str, crash: str = "") -> tuple[Ended, list[str]]:
+        """One life of the process, and the effects it had."""
+        log = self.base / "effects.log"
+        log.unlink(missing_ok=True)
+        errors = self.base / "child.log"
+        errors.unlink(missing_ok=True)
+        job = Job(str(self.fleet.config_file), self.fleet.environment, version, str(log), crash, str(errors))
+        ended = self.driver.run(job)
+        return ended, log.read_text().splitlines() if log.exists() else []
+
+    def settle(self, *wishes: str) -> None:
+        """Do these without a kill, and keep what there is then."""
+        for version in wishes:
+            ended, _ = self.work(version)
+            assert ended.code == 0, (self.base / "child.log").read_text()[-2000:]
+        self.fleet.stop()
+        self.fleet.save(self.base / "copy")
+        self.fleet.start()
+
+    def again(self) -> None:
+        """Begin a case."""
+        self.fleet.restore(self.base / "copy")
+
+    def child_log(self) -> str:
+        return (self.base / "child.log").read_text()[-3000:]
+
+    def lines(self, version: str) -> list[str]:
+        """Every moment to be killed at: the lines of a run without a kill, and of a second one, each once."""
+        found: dict[str, None] = {}
+        for _ in range(2):
+            self.again()
+            ended, lines = self.work(version)
+            assert ended.code == 0, self.child_log()
+            found |= dict.fromkeys(line for line in lines if line.endswith((BEFORE, AFTER)))
+        return list(found)
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    with driving() as made:
+        yield made
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    with quick_directory() as made:
+        yield made
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_release_killed_at_any_effect_ends_live(base: Path, driver: Driver, shard: int) -> None:
+    stage = Stage(base, driver)
+    try:
+        stage.settle("v1")
+        everything = stage.lines("v2")
+        tally = Tally(f"release-{shard + 1}-of-{SHARDS}", effects=len(everything) // 2)
+        _kill_at_each(stage, everything[shard::SHARDS], "v2", "v2", tally)
+    finally:
+        stage.fleet.stop()
+
+
+def test_a_rollback_killed_at_any_effect_ends_live(base: Path, driver: Driver) -> None:
+    stage = Stage(base, driver)
+    try:
+        stage.settle("v1", "v2")
+        everything = stage.lines("")
+        assert not [line for line in everything if line.startswith(("oss", "nas"))], "a rollback moves no byte"
+        _kill_at_each(stage, everything, "", "v1", Tally("rollback", effects=len(everything) // 2))
+    finally:
+        stage.fleet.stop()
+
+
+def test_a_first_release_killed_at_any_call_of_a_function_ends_live(base: Path, driver: Driver) -> None:
+    """The aliases do not exist yet: they are created, not moved."""
+    stage = Stage(base, driver, delivered=("v1",))
+    try:
+        stage.settle()
+        calls = [line for line in stage.lines("v1") if line.startswith("fc")]
+        assert [line for line in calls if "create_alias prod " in line]
+        _kill_at_each(stage, calls, "v1", "v1", Tally("first-release", effects=len(calls) // 2))
+    finally:
+        stage.fleet.stop()
+
+
+def test_a_release_killed_twice_ends_live(base: Path, driver: Driver) -> None:
+    """Twenty pairs of moments, drawn with a seed."""
+    stage = Stage(base, driver)
+    chance = random.Random(20)
+    try:
+        stage.settle("v1")
+        total = len(stage.lines("v2"))
+        tally = Tally("two-kills", effects=total // 2)
+        for _ in range(DOUBLES):
+            first = chance.randrange(1, total)
+            second = chance.randrange(1, max(2, total - first))
+            _case(stage, [f"@{first}", f"@{second}"], "v2", "v2", tally)
+        _judge(tally)
+    finally:
+        stage.fleet.stop()
+
+
+def _kill_at_each(stage: Stage, lines: list[str], wish: str, live: str, tally: Tally) -> None:
+    for line in lines:
+        tally.kinds[line.split()[0]] += 1
+        _case(stage, [line], wish, live, tally)
+    _judge(tally)
+
+
+def _case(stage: Stage, crashes: list[str], wish: str, live: str, tally: Tally) -> None:
+    began = time.monotonic()
+    stage.again()
+    told = " then ".join(crashes)
+    lives: list[list[str]] = []
+    for crash in crashes:
+        ended, lines = stage.work(wish, crash)
+        lives.append(lines)
+        tally.killed += ended.killed
+        tally.not_met += not ended.killed
+        if not ended.killed and ended.code:
+            tally.wrong.append(f"{told}: the process ended with {ended.code}: {stage.child_log()}")
+            return
+        _held(stage, wish, told, tally)
+    ended, lines = stage.work(wish)
+    tally.slowest_restart_s = max(tally.slowest_restart_s, ended.seconds)
+    if ended.code:
+        tally.wrong.append(f"{told}: started again it ended with {ended.code}: {stage.child_log()}")
+        return
+    _held(stage, wish, told, tally)
+    try:
+        check_live(stage.fleet, live)
+    except AssertionError as wrong:
+        tally.wrong.append(f"{told}: {wrong}")
+    if len(crashes) == 1:
+        _count(lives[0], lines, told, tally)
+    tally.seconds += time.monotonic() - began
+
+
+def _held(stage: Stage, wish: str, told: str, tally: Tally) -> None:
+    """What holds at any time, looked at right after the kill."""
+    try:
+        check_any_time(stage.fleet, stage.names)
+        if wish:
+            check_barrier(stage.fleet, stage.fleet.manifest(stage.names[0]), stage.fleet.manifest(wish))
+    except AssertionError as wrong:
+        tally.wrong.append(f"{told}: right after it: {wrong}")
+
+
+def _count(first: list[str], second: list[str], told: str, tally: Tally) -> None:
+    again, on_their_way = sent_again(first, second)
+    tally.parts_sent_again += again
+    tally.parts_sent_again_max = max(tally.parts_sent_again_max, again)
+    if again > on_their_way:
+        tally.wrong.append(f"{told}: {again} parts were sent again, {on_their_way} were on their way")
+
+
+def _judge(tally: Tally) -> None:
+    tally.tell()
+    assert not tally.wrong, f"{len(tally.wrong)} of {tally.killed} cases:\n" + "\n".join(tally.wrong)
+    assert tally.not_met <= max(3, tally.killed // 10), "too many effects did not come up again"

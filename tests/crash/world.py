@@ -1,0 +1,127 @@
+"""What must hold of the world: at every moment, and when a release has come to its end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from syncd.artifact.manifest import SEAL_PATH, Manifest
+from syncd.plan.phases import FLIP_ENDS, STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
+from syncd.state import flips, live, placements, releases, steps, versions
+from syncd.state.journal import open_uploads
+from syncd.state.state import State
+
+from tests.crash.effects import AFTER, BEFORE
+from tests.fleet import FUNCTION, MODEL, PLACES, SIZES, Fleet, answered
+
+
+def check_any_time(fleet: Fleet, names: Iterable[str]) -> None:
+    """A reader sees whole versions or none, and an alias leads to a version that is whole."""
+    manifests = {name: fleet.manifest(name) for name in names}
+    sealed = {(p, m.directory) for p in PLACES for m in manifests.values() if _seen_whole(fleet, p, m)}
+    for place in PLACES:
+        for alias in ("prod", "prod-candidate"):
+            version, weights = fleet.pointed(place, alias)
+            assert not weights, f"{place}:{alias} sends a share elsewhere: {weights}"
+            if version is not None:
+                mounted = fleet.mounted(place, version)
+                assert (place, mounted) in sealed, f"{place}:{alias} serves {mounted}, which is not sealed"
+
+
+def check_barrier(fleet: Fleet, old: Manifest, new: Manifest) -> None:
+    """Where one alias has moved, the new version is sealed in every region."""
+    moved = [p for p in PLACES if (v := fleet.pointed(p)[0]) and fleet.mounted(p, v) == new.directory]
+    if moved and old != new:
+        for place in PLACES:
+            assert _seen_whole(fleet, place, new), f"{moved} have moved and {place} has not got the bytes"
+
+
+def _seen_whole(fleet: Fleet, place: str, manifest: Manifest) -> bool:
+    """Whether the version is sealed there. What is visible of it is right, sealed or not."""
+    seen = fleet.visible(place, manifest)
+    for entry in manifest.entries:
+        data = seen.get(entry.path)
+        if data is not None:
+            assert hashlib.sha256(data).hexdigest() == entry.sha256.hex, f"{place}: {entry.path} has other bytes"
+    if SEAL_PATH not in seen:
+        return False
+    assert seen[SEAL_PATH] == manifest.canonical, f"{place}: the seal is not the manifest"
+    lacking = {entry.path for entry in manifest.entries} - seen.keys()
+    assert not lacking, f"{place} is sealed and lacks {lacking}"
+    return True
+
+
+def check_live(fleet: Fleet, name: str) -> None:
+    """The newest release is live everywhere, the record equals the world, and nothing is left over."""
+    manifest = fleet.manifest(name)
+    check_record(fleet, ReleasePhase.LIVE)
+    state = State(fleet.url)
+    with state.read() as conn:
+        latest = releases.latest(conn, MODEL)
+        assert latest is not None
+        assert latest.version_id == versions.identity(manifest)
+        placed = {p.target: p.phase for p in placements.of_version(conn, latest.version_id)}
+        turned = {f.binding: (f.phase, f.to_version) for f in flips.of_release(conn, latest.id)}
+        served = {row.binding: row for row in live.all(conn)}
+    state.close()
+    assert placed == dict.fromkeys(PLACES, PlacementPhase.SEALED)
+    for place, runtime in fleet.runtimes().items():
+        now = runtime.read(FUNCTION, "prod")
+        assert not now.weights
+        row = served[f"serve-{place}"]
+        assert (row.function_version, dict(row.models)) == (now.function_version, {MODEL: latest.version_id})
+        assert turned[f"serve-{place}"] == (FlipPhase.DONE, now.function_version)
+        assert runtime.read(FUNCTION, "prod-candidate") == now
+        assert fleet.mounted(place, str(now.function_version)) == manifest.directory
+        answer = runtime.ask(FUNCTION, "prod", b"{}", 20.0)
+        assert answered(answer) == manifest.digest.hex, f"{place} serves {answer!r}"
+        once = Counter(fleet.published(place).values())
+        assert max(once.values()) == 1, f"{place} has one release published twice: {once}"
+    assert fleet.half_done() == []
+
+
+def check_record(fleet: Fleet, phase: ReleasePhase) -> str:
+    """The newest release has ended in this phase and nothing in the record is still under way. The reason it gives."""
+    state = State(fleet.url)
+    try:
+        with state.read() as conn:
+            latest = releases.latest(conn, MODEL)
+            assert latest is not None
+            assert latest.phase is phase, f"{latest.phase}: {latest.reason}"
+            assert releases.unfinished(conn) == []
+            every = [release.id for release in releases.recent(conn, 100)]
+            assert all(step.state in STEP_ENDS for one in every for step in steps.of_release(conn, one))
+            assert all(flip.phase in FLIP_ENDS for one in every for flip in flips.of_release(conn, one))
+            assert open_uploads(conn) == [] or phase is not ReleasePhase.LIVE
+            assert conn.execute(sa.text("PRAGMA integrity_check")).scalar_one() == "ok"
+            return latest.reason
+    finally:
+        state.close()
+
+
+def sent_again(first: Iterable[str], second: Iterable[str]) -> tuple[int, int]:
+    """Parts that the second process sent though the first had, and parts on their way when the first was killed.
+
+    Files of one part count as one: they are put whole.
+    """
+    before, after = list(first), list(second)
+    sent = Counter(_part(line) for line in [*before, *after] if line.endswith(AFTER) and _part(line))
+    begun = Counter(_part(line) for line in before if line.endswith(BEFORE) and _part(line))
+    ended = Counter(_part(line) for line in before if not line.endswith(BEFORE) and _part(line))
+    unacknowledged = sum((begun - ended).values())
+    return sum(count - 1 for count in sent.values()), unacknowledged
+
+
+def _part(line: str) -> str:
+    """The part that a line of the log is about, or ""."""
+    name = line.rpartition(" #")[0]
+    words = name.split()
+    if line.startswith("oss") and words[2:3] == ["upload_part"]:
+        return name
+    if line.startswith("oss") and words[2:3] == ["put_object"] and any(p.endswith(words[-1]) for p in SIZES):
+        return name
+    return name if name.startswith("nas pwrite@") and name != "nas pwrite@0" else ""
+
+
