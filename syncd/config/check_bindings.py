@@ -143,14 +143,14 @@ def _variables_size(name: str, binding: BindingSettings) -> Iterator[Problem]:
     """Reckoned with the longest version names there can be, so that no release is refused for it later."""
     longest = "v" * (VERSION_MAX + len("-") + 12)
     environment: dict[str, str] = {}
-    lines: dict[str, dict[str, str]] = {}
+    roots: dict[str, dict[str, dict[str, str]]] = {}
     for served in binding.models:
         path = served.mount_dir if served.mount == "version" else f"{served.mount_dir}/{served.model}/{longest}"
         told = {served.env.digest: "0" * 64, served.env.path: path, served.env.version: longest[:VERSION_MAX]}
         environment.update({variable: value for variable, value in told.items() if variable is not None})
         if served.mount == "root" and served.env.versions is not None:
-            lines[served.model] = {"digest": "0" * 64, "path": path}
-            environment[served.env.versions] = versions_text(lines)
+            roots.setdefault(served.env.versions, {})[served.model] = {"digest": "0" * 64, "path": path}
+    environment.update({variable: versions_text(root) for variable, root in roots.items()})
     size_bytes = environment_bytes(environment)
     if size_bytes > ENVIRONMENT_MAX_BYTES:
         found = f"{len(binding.models)} models, whose variables may need {size_bytes} bytes"

@@ -202,17 +202,6 @@ class Config:
         """Every model that a binding serves, in order."""
         return tuple(sorted({served.model for binding in self.bindings.values() for served in binding.models}))
 
-    def bindings_of(self, model: str) -> tuple[str, ...]:
-        """The bindings that serve `model`, in the order of their names."""
-        return tuple(
-            sorted(name for name, b in self.bindings.items() if any(served.model == model for served in b.models))
-        )
-
-    def targets_of(self, model: str) -> tuple[str, ...]:
-        """The targets that must hold `model`, in the order of their names: those its bindings mount it from."""
-        served = (item for binding in self.bindings.values() for item in binding.models)
-        return tuple(sorted({item.target for item in served if item.model == model}))
-
     def registry_of(self, model: str) -> str | None:
         """The registry that `model` comes from; None if no registry's patterns select it."""
         return next((name for name, r in self.registries.items() if any(selects(p, model) for p in r.models)), None)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import VERSION_MAX
 from syncd.config import Config, ConfigProblems, Problem, load, warnings
 from syncd.errors import Invalid
+from syncd.plan.binding import Serving, change_for
 from syncd.secret import MASK
+from syncd.wiring import fleet_of
 
 FIXTURES = Path(__file__).parents[2] / "config"
 ENVIRON = {"SYNCD_OSS_SECRET": "hunter2"}
@@ -98,9 +104,6 @@ def test_keys_that_need_quotes_are_shown_with_them(load_text: LoadText) -> None:
 def test_lookups_follow_the_bindings() -> None:
     config = local_cloud()
     assert config.models() == ("minilm", "team/a", "team/b")
-    assert config.bindings_of("team/a") == ("embed",)
-    assert config.bindings_of("unheard-of") == ()
-    assert config.targets_of("minilm") == ("hangzhou",)
     assert config.registry_of("team/zzz") == "local"
     assert config.registry_of("zzz") is None
     assert config.registries["local"].directory.root == Path("/tmp/syncd-demo/models")
@@ -141,3 +144,19 @@ def test_models_served_nowhere_and_models_of_no_registry_are_warned_of(load_text
             "no registry has such a model, so only `syncd publish --from` can bring it",
         ),
     )
+
+
+def test_the_check_reckons_variables_as_the_change_is_made() -> None:
+    """With the longest version names, as many models pass the check as a change can be made for, and no more."""
+    config = load(FIXTURES / "seventeen-models-on-one-root.good.toml", ENVIRON)
+    fleet = fleet_of(config)
+    longest = "v" * VERSION_MAX
+    names = [f"checkpoint-{number:02}" for number in range(18)]
+    serves = {n: Serving(longest, Digest("0" * 64), f"models/{n}/{longest}-{'0' * 12}") for n in names}
+    change = change_for(fleet.bindings["b"], fleet.places, serves)
+    assert set(json.loads(change.environment["SYNCD_MODELS"])) == set(names[:17])
+    bound = fleet.bindings["b"].models
+    one_more = replace(fleet.bindings["b"], models=(*bound, replace(bound[0], model=names[17])))
+    with pytest.raises(Invalid, match="4315 of 4096"):
+        change_for(one_more, fleet.places, serves)
+    assert "may need 4315 bytes" in (FIXTURES / "variables-past-4-kb.bad.txt").read_text()
