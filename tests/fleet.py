@@ -101,6 +101,11 @@ class Fleet:
         if not self.ports:
             self.ports = {region: int(self._endpoint(region).rpartition(":")[2]) for region in PLACES.values()}
 
+    def configure(self, timeout_s: float) -> None:
+        """Write the configuration anew, with this patience for each call to OSS and FC."""
+        self.timeout_s = timeout_s
+        self.config_file.write_text(self._config())
+
     def stop(self) -> None:
         """Stop the cloud and every function in it; what it keeps stays."""
         self.whole.stop()
@@ -223,7 +228,7 @@ class Fleet:
             f'[runtimes.{region}]\nkind = "fc"\nregion = "{region}"\nendpoint = "{host}"\nprotocol = "http"',
             f'credentials = "local"\nconnect_timeout_s = 5.0\nread_timeout_s = {self.timeout_s}',
             f'[bindings.serve-{place}]\nruntime = "{region}"\nfunction = "{FUNCTION}"\nalias = "prod"',
-            f"probe = {{ timeout_s = {max(self.timeout_s, 10.0)} }}",
+            f"probe = {{ timeout_s = {self.timeout_s} }}",
             f'[[bindings.serve-{place}.models]]\nmodel = "{MODEL}"\ntarget = "{place}"\nmount_dir = "/mnt/m"',
             'env = { path = "M_PATH", digest = "M_DIGEST", version = "M_VERSION" }',
         ]

@@ -6,6 +6,7 @@ One job is one line of JSON, and so is its answer. The child may be killed at an
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ import syncd.runtime.fc
 import syncd.store.oss  # noqa: F401 -- so that no fork has to import it
 from syncd import logs
 from syncd.config import Config, load
-from syncd.daemon.process import Process
+from syncd.daemon.process import Process, settings_of
 from syncd.engine import lock
 from syncd.engine.dbos import DbosEngine
 from syncd.plan.phases import RELEASE_ENDS
@@ -35,7 +36,7 @@ from syncd.reconcile.rooms import Rooms
 from syncd.state import releases
 from syncd.state.state import State
 from syncd.transfer import TransferSettings
-from syncd.wiring import process_settings, rooms_of
+from syncd.wiring import rooms_of
 
 from tests.crash.effects import Effects, watch
 from tests.fleet import MODEL, PART_BYTES
@@ -104,6 +105,8 @@ def driving() -> Iterator[Driver]:
 def serve() -> None:
     """Fork for each line of the input until it ends."""
     assert threading.active_count() == 1, "a fork takes one thread along only"
+    gc.freeze()
+    gc.disable()  # a child does not live long enough to need it
     for line in sys.stdin:
         job = Job(**json.loads(line))
         started = time.monotonic()
@@ -138,7 +141,7 @@ def _work(job: Job) -> None:
         rooms = small_rooms(config, state)
         watch(rooms, Effects(Path(job.log), job.crash))
         _wish(rooms, job.version)
-        Process(rooms, process_settings(config, polls=False), sole=True).run(until=lambda: _all_ended(state))
+        Process(rooms, settings_of(config, polls=False), sole=True).run(until=lambda: _all_ended(state))
         state.close()
 
 
@@ -149,7 +152,7 @@ def small_rooms(config: Config, state: State) -> Rooms:
         rooms = rooms_of(config, state)
     url = config.state.connect_url.render_as_string(hide_password=False)
     transfer = TransferSettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2)
-    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.02))
+    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.03))
 
 
 def _wish(rooms: Rooms, version: str) -> None:

@@ -64,7 +64,7 @@ class Effects:
 
     def _pass(self, name: str, when: str) -> None:
         line = f"{name}|{when}"
-        os.write(self._log, f"{line}\n".encode())
+        os.write(self._log, f"{line}\t{threading.get_ident()}\n".encode())
         with self._lock:
             self._lines += 1
             is_here = self._crash in {line, f"@{self._lines}"}

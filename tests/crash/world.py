@@ -106,7 +106,7 @@ def sent_again(first: Iterable[str], second: Iterable[str]) -> tuple[int, int]:
 
     Files of one part count as one: they are put whole.
     """
-    before, after = list(first), list(second)
+    before, after = ([line.partition("\t")[0] for line in lines] for lines in (first, second))
     sent = Counter(_part(line) for line in [*before, *after] if line.endswith(AFTER) and _part(line))
     begun = Counter(_part(line) for line in before if line.endswith(BEFORE) and _part(line))
     ended = Counter(_part(line) for line in before if not line.endswith(BEFORE) and _part(line))

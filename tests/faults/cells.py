@@ -1,0 +1,96 @@
+"""The faults of the local cloud, each on each kind of call that a release makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from syncd.localcloud.faults import Action, Answer, Corrupt, Delay, FaultRule, Reset, State, Truncate
+
+TIMEOUT_S: Final = 1.0  # of the clients, where an answer is to come too late
+LATE_S: Final = 1.6
+_HTML: Final = Answer(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
+_SLOW_DOWN: Final = {"x-acs-retry-after": "100", "retry-after": "1"}
+
+OSS_READS: Final = ("ListObjectsV2", "HeadObject", "GetObject", "ListMultipartUploads")
+OSS_WRITES: Final = ("PutObject", "InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
+FC_READS: Final = ("GetFunction", "GetAlias", "ListFunctionVersions")
+FC_WRITES: Final = ("UpdateFunction", "PublishFunctionVersion", "UpdateAlias", "InvokeFunction")
+
+When = Literal["before", "after"]
+_REFUSALS: Final[Mapping[str, Action]] = {
+    "429": Answer(429, "Throttling.User", "slow down", _SLOW_DOWN),
+    "500": Answer(500, "InternalError", "try again"),
+    "503": Answer(503, "ServiceUnavailable", "try again"),
+    "html 502": _HTML,
+    "empty 200": Answer(200, body=""),
+    "reset": Reset(),
+    "403": Answer(403, "AccessDenied", "not yours"),
+}
+_LOST: Final[Mapping[str, Action]] = {
+    "answer lost": Reset(),
+    "500 though applied": Answer(500, "InternalError", "try again"),
+    "html 502 though applied": _HTML,
+    "empty 200 though applied": Answer(200, body=""),
+    "truncated answer": Truncate(5),
+    "late answer": Delay(LATE_S),
+}
+_CORRUPT: Final = Corrupt(50)
+_WRONG_CRC: Final = Answer(200, body="", headers={"x-oss-hash-crc64ecma": "1", "etag": '"0"', "x-oss-request-id": "1"})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault on one kind of call, once or for ever."""
+
+    fault: str
+    rule: FaultRule
+    timeout_s: float = 30.0
+
+    @property
+    def name(self) -> str:
+        often = {0: "always", 1: "once"}[self.rule.times]
+        return f"{self.rule.service} {self.rule.operation} {self.fault} {often}"
+
+
+def cells() -> Iterator[Cell]:
+    """All of them, in an order that stays."""
+    for cell in _once():
+        yield cell
+        yield replace(cell, rule=replace(cell.rule, times=0))
+
+
+def _once() -> Iterator[Cell]:
+    for operation in (*OSS_READS, *OSS_WRITES):
+        yield from _common("oss", operation)
+    for operation in (*FC_READS, *FC_WRITES):
+        yield from _common("fc", operation)
+    for operation in ("PutObject", "UploadPart"):
+        yield _cell("oss", operation, "bit flipped on the way there", _CORRUPT)
+    for operation in ("PutObject", "UploadPart", "CompleteMultipartUpload", "HeadObject"):
+        yield _cell("oss", operation, "wrong crc in the answer", _WRONG_CRC, "after")
+    for operation in ("GetObject", "ListObjectsV2", "ListMultipartUploads"):
+        yield _cell("oss", operation, "bit flipped on the way back", _CORRUPT, "after")
+    for operation in (*FC_READS, "InvokeFunction"):
+        yield _cell("fc", operation, "bit flipped on the way back", Corrupt(20), "after")
+    yield _cell("fc", "UpdateFunction", "in progress for a while", State({"in_progress_s": 1.0}))
+    yield _cell("fc", "UpdateFunction", "ends Failed", State({"end": "Failed", "reason": "no such image"}))
+
+
+def _common(service: Literal["oss", "fc"], operation: str) -> Iterator[Cell]:
+    for fault, action in _REFUSALS.items():
+        yield _cell(service, operation, fault, action)
+    is_read = operation in (*OSS_READS, *FC_READS)
+    for fault, action in _LOST.items():
+        if operation == "HeadObject" and isinstance(action, Truncate):
+            continue  # there is no body to cut
+        if not is_read or isinstance(action, Truncate | Delay):  # of a read nothing is applied: it is as if before
+            yield _cell(service, operation, fault, action, "after")
+
+
+def _cell(
+    service: Literal["oss", "fc"], operation: str, fault: str, action: Action, when: When = "before"
+) -> Cell:
+    timeout_s = TIMEOUT_S if isinstance(action, Delay) else 30.0
+    return Cell(fault, FaultRule(service, action, operation, when=when), timeout_s)

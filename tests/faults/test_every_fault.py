@@ -1,0 +1,110 @@
+"""Every fault of the local cloud, on every kind of call, once and for ever, during a release over three regions.
+
+It ends live; or stalled, with a reason and no alias moved; or undone, with every alias back. Never half-moved, never
+waiting for ever, never a wrong byte in sight. When the fault is over, publishing again ends live.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from syncd.plan.phases import ReleasePhase
+
+from tests.crash.world import check_any_time, check_live, check_record
+from tests.faults.cells import Cell, cells
+from tests.faults.play import Outcome, release, served
+from tests.fleet import PLACES, Fleet, quick_directory
+
+SHARDS: Final = 8
+CELLS: Final = tuple(cells())
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A fleet on which v1 is live, and the copy that each cell begins with."""
+
+    fleet: Fleet
+    copy: Path
+
+
+@pytest.fixture
+def ground() -> Iterator[Ground]:
+    with quick_directory() as base:
+        fleet = Fleet(base / "now", {"stage_timeout_s": 5.0, "drain_s": 5.0, "step_failures_max": 3})
+        fleet.home.mkdir()
+        fleet.make()
+        try:
+            for name in ("v1", "v2"):
+                fleet.deliver(name)
+            assert release(fleet, "v1").phase == "live"
+            fleet.stop()
+            fleet.save(base / "copy")
+            fleet.start()
+            yield Ground(fleet, base / "copy")
+        finally:
+            fleet.stop()
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_release_under_any_fault_ends_whole(ground: Ground, shard: int) -> None:
+    table = [(cell, *_play(ground, cell)) for cell in CELLS[shard::SHARDS]]
+    _report(table, shard)
+    wrong = [f"{cell.name}: {fault}" for cell, _, _, fault in table if fault]
+    assert not wrong, f"{len(wrong)} of {len(table)} cells:\n" + "\n".join(wrong)
+
+
+def _play(ground: Ground, cell: Cell) -> tuple[Outcome, int, str]:
+    """How it ended, how often the fault hit, and what was wrong about it."""
+    fleet = ground.fleet
+    fleet.restore(ground.copy)
+    fleet.configure(cell.timeout_s)
+    before = {place: fleet.pointed(place) for place in PLACES}
+    recorded = served(fleet)
+    fleet.whole.cloud.faults.add(cell.rule)
+    outcome = release(fleet, "v2")
+    hits = sum(rule["hits"] for rule in fleet.whole.cloud.faults.to_list())
+    fleet.whole.cloud.faults.clear()
+    try:
+        check_any_time(fleet, ("v1", "v2"))
+        if outcome.phase == "live":
+            check_live(fleet, "v2")
+        else:
+            assert outcome.phase in {"stalled", "undone"}, f"{outcome.phase}: {outcome.reason}"
+            assert outcome.reason
+            check_record(fleet, ReleasePhase(outcome.phase))
+            assert {place: fleet.pointed(place) for place in PLACES} == before, "an alias has moved"
+            assert served(fleet) == recorded, "the record has moved"
+        if cell.rule.times == 1 and outcome.phase != "live":
+            assert _may_stall_at_once(cell), f"one fault was enough: {outcome.phase}: {outcome.reason}"
+        if outcome.phase != "live":
+            again = release(fleet, "v2")
+            assert again.phase == "live", f"after the fault, publishing again: {again.phase}: {again.reason}"
+            check_live(fleet, "v2")
+    except AssertionError as wrong:
+        return outcome, hits, str(wrong)
+    return outcome, hits, ""
+
+
+def _may_stall_at_once(cell: Cell) -> bool:
+    """A refusal for good reason is not asked again and again: with little patience it may be the end."""
+    return False
+
+
+def _report(table: list[tuple[Cell, Outcome, int, str]], shard: int) -> None:
+    lines = []
+    for cell, outcome, hits, wrong in table:
+        rule = cell.rule
+        ended = outcome.phase + (" (when the fault was over)" if outcome.undone_after_the_fault else "")
+        often = "once" if rule.times == 1 else "always"
+        told = [rule.service, rule.operation, cell.fault, often, hits, f"{ended}{' WRONG' if wrong else ''}", outcome.seconds]
+        lines.append("| " + " | ".join(map(str, [*told, outcome.reason.replace("|", "/")[:160]])) + " |")
+    print("\n".join(lines))  # noqa: T201 -- the summary
+    where = os.environ.get("SYNCD_FAULT_REPORT")
+    if where:
+        head = "| service | call | fault | how often | hits | ended | seconds | reason |\n|---|---|---|---|---|---|---|---|\n"
+        Path(f"{where}.{shard + 1}-of-{SHARDS}.md").write_text(head + "\n".join(lines) + "\n")
