@@ -132,8 +132,9 @@ def _hand_over_due(rooms: Rooms, conn: Connection, release: Release, all_steps: 
         elif step.state is StepState.RUNNING:
             due = step.lease_until is not None and step.lease_until < now
         elif step.state is StepState.QUEUED:
+            # A worker begins what it claims at once: one that claimed it and has not begun by now has died.
             unheard = step.due_at + timedelta(seconds=UNHEARD_S) < now
-            due = unheard and rooms.engine.status(step.id, step.attempt) in {Carried.MISSING, Carried.ENDED}
+            due = unheard and rooms.engine.status(step.id, step.attempt) is not Carried.WAITING
         else:
             due = False
         if due:
