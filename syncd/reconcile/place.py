@@ -11,7 +11,7 @@ import structlog
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model, parse_version
 from syncd.errors import Cancelled, Corrupt, SyncdError, Unavailable
-from syncd.plan.phases import PlacementPhase
+from syncd.plan.phases import PlacementPhase, may_follow
 from syncd.reconcile.catalog import catalog
 from syncd.reconcile.run import Job
 from syncd.registry.base import Revision
@@ -34,6 +34,8 @@ def resolve(job: Job) -> None:
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         version = versions.record(conn, manifest, release.registry, revision.pin, now)
+        if version.pin != revision.pin:
+            versions.repin(conn, version, revision.pin)  # the same bytes, newly written: `place` reads by the pin
         releases.pin(conn, release, version.id, now)
         detail = {"digest": manifest.digest.hex, "bytes": manifest.size_bytes}
         steps.done(conn, job.step.id, job.step.attempt, now, detail)
@@ -132,9 +134,13 @@ def _seal(job: Job, version: Version, manifest: Manifest, name: str, failed: dic
 
 def _note(job: Job, version: Version, name: str, phase: PlacementPhase) -> None:
     with job.rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = job.rooms.state.now(conn)
         placement = placements.get(conn, version.id, name)
+        if phase is PlacementPhase.COPYING and not may_follow(placement.phase, phase) and placement.phase is not phase:
+            gone = "it was sealed here once and is not any more"
+            placement = advance(conn, placement, PlacementPhase.WANTED, now=now, reason=gone, step=job.step)
         if placement.phase is not phase:
-            advance(conn, placement, phase, now=job.rooms.state.now(conn), step=job.step)
+            advance(conn, placement, phase, now=now, step=job.step)
 
 
 def _worst(failed: Mapping[str, SyncdError]) -> SyncdError:

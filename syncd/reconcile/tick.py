@@ -138,6 +138,6 @@ def _is_due(rooms: Rooms, step: Step, now: datetime, unheard_s: float) -> bool:
     if step.state is not StepState.QUEUED or step.due_at + timedelta(seconds=unheard_s) > now:
         return False
     carried = rooms.engine.status(step.id, step.attempt)
-    if carried is Carried.RUNNING:  # claimed, yet not begun: whoever claimed it is silent
-        return step.due_at + timedelta(seconds=rooms.lease_s) < now
+    if carried is Carried.RUNNING:  # a worker begins what it claims at once: one that has not by then has died
+        return step.due_at + timedelta(seconds=UNHEARD_S) < now
     return carried is not Carried.WAITING
