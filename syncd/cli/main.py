@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with a documented code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_to_print()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, where a command has nothing better to do
     try:
         code = _run(given)
         sys.stdout.flush()
@@ -128,6 +130,7 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
         return Exit.INTERRUPTED
     except OSError as error:  # a disk that is full, a directory that is not ours: the machine's, not a bug
         wrong = Invalid(f"{error.filename or 'this machine'}: {error.strerror or error}")

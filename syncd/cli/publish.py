@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -17,15 +15,13 @@ from syncd.artifact.names import parse_model_at_version
 from syncd.cli.exits import Exit
 from syncd.cli.follow import document, ended_well, follow, scene_of
 from syncd.cli.output import Form
+from syncd.cli.put import put
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session, set_up_logs
 from syncd.engine import lock
-from syncd.errors import Conflict, Invalid
+from syncd.errors import Conflict
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.reconcile import wish
 from syncd.state.records import Release
-
-_COPYING_SUFFIX: Final = ".incomplete"
-_CHUNK_BYTES: Final = 1 << 20
 
 
 def publish(
@@ -54,7 +50,7 @@ def publish(
     model, version = parse_model_at_version(model_at_version)
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
-            _put(opened, opened.fleet.registry_of(model), source, Path(model) / version)
+            put(source, opened.config.registries[opened.fleet.registry_of(model)].path / model / version)
         return carry(
             opened,
             lambda: wish.publish(opened.wisher, model, version),
@@ -128,32 +124,3 @@ def _watch(opened: Session, release: Release, timeout_s: float, *, leave: thread
     if phase in RELEASE_ENDS:
         return Exit.OK
     return Exit.INTERRUPTED if leave is not None and leave.is_set() else Exit.TIMEOUT
-
-
-def _put(opened: Session, registry: str, source: Path, below: Path) -> None:
-    """Copy a directory into a directory registry: beside the version first, listed by digest, then renamed."""
-    settings = opened.config.registries[registry]
-    final = settings.path / below
-    if final.exists():
-        raise Conflict(f"{final} is there already", hint="a published version never changes; choose another name")
-    if not source.is_dir():
-        raise Invalid(f"--from {source} is not a directory")
-    staged = final.with_name(f"{final.name}{_COPYING_SUFFIX}")
-    shutil.rmtree(staged, ignore_errors=True)
-    sums = [f"{_copied(path, staged / path.relative_to(source))}  {path.relative_to(source).as_posix()}\n"
-            for path in sorted(source.rglob("*")) if path.is_file()]  # fmt: skip
-    if not sums:
-        raise Invalid(f"--from {source} has no files in it")
-    (staged / "SHA256SUMS").write_text("".join(sums))
-    staged.rename(final)
-
-
-def _copied(path: Path, to: Path) -> str:
-    """Copy one file and return the SHA-256 of what was read, which every later reader is held to."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    sha = hashlib.sha256()
-    with path.open("rb") as reading, to.open("wb") as writing:
-        while chunk := reading.read(_CHUNK_BYTES):
-            sha.update(chunk)
-            writing.write(chunk)
-    return sha.hexdigest()
