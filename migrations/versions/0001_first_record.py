@@ -72,7 +72,7 @@ def _placements() -> None:
         sa.Column("progress", _JSON, server_default="{}", nullable=False),
         sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        _one_of("phase", "wanted copying sealed withdrawn", "ck_placements_phase"),
+        _one_of("phase", "wanted copying sealed withdrawing withdrawn", "ck_placements_phase"),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_placements_version_id"),
         sa.PrimaryKeyConstraint("version_id", "target", name="pk_placements"),
     )

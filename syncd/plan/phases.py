@@ -31,6 +31,7 @@ class PlacementPhase(StrEnum):
     WANTED = "wanted"
     COPYING = "copying"
     SEALED = "sealed"
+    WITHDRAWING = "withdrawing"  # being removed: nobody begins a copy there until it is gone
     WITHDRAWN = "withdrawn"
 
 
@@ -90,9 +91,10 @@ MAY_FOLLOW: Final[Mapping[type[Phase], Mapping[Phase, frozenset[Phase]]]] = {
         _R.CANCELLED: frozenset(),
     },
     PlacementPhase: {
-        _P.WANTED: frozenset({_P.COPYING, _P.SEALED, _P.WITHDRAWN}),
-        _P.COPYING: frozenset({_P.SEALED, _P.WANTED, _P.WITHDRAWN}),
-        _P.SEALED: frozenset({_P.WANTED, _P.WITHDRAWN}),  # WANTED: found broken, to be copied again
+        _P.WANTED: frozenset({_P.COPYING, _P.SEALED, _P.WITHDRAWING}),
+        _P.COPYING: frozenset({_P.SEALED, _P.WANTED, _P.WITHDRAWING}),
+        _P.SEALED: frozenset({_P.WANTED, _P.WITHDRAWING}),  # WANTED: found broken, to be copied again
+        _P.WITHDRAWING: frozenset({_P.WITHDRAWN}),
         _P.WITHDRAWN: frozenset({_P.WANTED}),
     },
     FlipPhase: {

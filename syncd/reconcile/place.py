@@ -66,6 +66,7 @@ def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: di
     """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be looked at now."""
     rooms = job.rooms
     try:
+        _refuse_going(job, version, name)
         found = rooms.targets[name].inspect(manifest, Depth.CHECKSUMS, SqlJournal(rooms.state, version.id, name))
     except SyncdError as error:
         failed[name] = error
@@ -78,6 +79,13 @@ def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: di
         return True
     _note(job, version, name, PlacementPhase.SEALED if found.sealed else PlacementPhase.COPYING)
     return found.sealed
+
+
+def _refuse_going(job: Job, version: Version, name: str) -> None:
+    with job.rooms.state.read() as conn:
+        placement = placements.get(conn, version.id, name)
+    if placement.phase is PlacementPhase.WITHDRAWING:
+        raise Unavailable(f"{name}: an older copy of {version.model}@{version.name} is being cleared away first")
 
 
 def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> Mapping[str, SyncdError]:

@@ -1,38 +1,67 @@
-"""Clear what nobody will finish: uploads of versions that no unfinished release wants, and the engine's old rows."""
+"""Clear what nobody will finish: copies that were begun and left alone for a day, and the engine's old rows."""
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 import structlog
 
-from syncd.errors import SyncdError
+from syncd.errors import Conflict, SyncdError
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.rooms import Rooms
 from syncd.state import placements, releases, versions
-from syncd.state.journal import SqlJournal, open_uploads
+from syncd.state.advance import advance
+from syncd.state.journal import SqlJournal
+from syncd.state.records import Placement
 
 log = structlog.get_logger("syncd.sweep")
 
+LEFT_ALONE: Final = timedelta(days=1)  # a stalled release may be mended and asked for again until then
+ENGINE_ROWS_KEPT: Final = timedelta(days=7)
+
 
 def sweep(rooms: Rooms) -> int:
-    """One pass. Returns how many versions at targets were cleared; repeating it is harmless."""
+    """One pass. Returns how many half-done copies were cleared; repeating it is harmless.
+
+    A copy is marked as going before the first of its files is, in a transaction that sees no unfinished release
+    of its version; a release that comes after that waits until it is gone. Sealed versions are never touched.
+    """
     with rooms.state.read() as conn:
-        wanted = {release.version_id for release in releases.unfinished(conn)}
-        stale = sorted({(u.version_id, u.target) for u in open_uploads(conn) if u.version_id not in wanted})
-    cleared = 0
-    for version_id, target_name in stale:
-        target = rooms.targets.get(target_name)
-        if target is None:
-            continue  # taken out of the configuration: nothing here can reach it
+        rows_before = rooms.state.now(conn) - ENGINE_ROWS_KEPT
+        begun = placements.unsealed(conn, rooms.state.now(conn) - LEFT_ALONE)
+    rooms.engine.forget(rows_before)
+    return sum(_cleared(rooms, placement) for placement in begun)
+
+
+def _cleared(rooms: Rooms, placement: Placement) -> bool:
+    target = rooms.targets.get(placement.target)
+    if target is None:
+        return False  # taken out of the configuration: nothing here can reach it
+    try:
+        going = _mark(rooms, placement)
+        if going is None:
+            return False
         with rooms.state.read() as conn:
-            manifest = versions.manifest(conn, version_id)
-            phase = placements.get(conn, version_id, target_name).phase
-        if phase is PlacementPhase.SEALED:
-            continue
+            manifest = versions.manifest(conn, placement.version_id)
+        target.withdraw(manifest, SqlJournal(rooms.state, placement.version_id, placement.target))
+        with rooms.state.write() as conn:
+            advance(conn, going, PlacementPhase.WITHDRAWN, now=rooms.state.now(conn))
+    except SyncdError as error:  # the next sweep finds it marked, and goes on
+        log.warning("could not clear a half-done copy", target=placement.target, error=error.message)
+        return False
+    log.info("cleared a half-done copy", target=placement.target, model=manifest.model, version=manifest.version)
+    return True
+
+
+def _mark(rooms: Rooms, placement: Placement) -> Placement | None:
+    """Mark it as going; None where a release wants it after all, or somebody moved it meanwhile."""
+    if placement.phase is PlacementPhase.WITHDRAWING:
+        return placement
+    with rooms.state.write() as conn:
+        if any(release.version_id == placement.version_id for release in releases.unfinished(conn)):
+            return None
         try:
-            target.withdraw(manifest, SqlJournal(rooms.state, version_id, target_name))
-        except SyncdError as error:
-            log.warning("could not clear a half-done copy", target=target_name, error=error.message)
-            continue
-        cleared += 1
-        log.info("cleared a half-done copy", target=target_name, model=manifest.model, version=manifest.version)
-    return cleared
+            return advance(conn, placement, PlacementPhase.WITHDRAWING, now=rooms.state.now(conn))
+        except Conflict:
+            return None

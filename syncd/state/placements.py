@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from syncd.errors import NotFound
+from syncd.plan.phases import PlacementPhase
 from syncd.state import events
 from syncd.state.records import Placement
 from syncd.state.rows import every, insert_new, one
@@ -34,6 +35,16 @@ def get(conn: sa.Connection, version_id: str, target: str) -> Placement:
 def of_version(conn: sa.Connection, version_id: str) -> list[Placement]:
     """The placements of a version, in the order of their targets."""
     query = sa.select(placements).where(placements.c.version_id == version_id).order_by(placements.c.target)
+    return every(conn, Placement, query)
+
+
+def unsealed(conn: sa.Connection, before: datetime) -> list[Placement]:
+    """What was begun and left alone since `before`, and all that is being withdrawn."""
+    idle = sa.and_(
+        placements.c.phase.in_((PlacementPhase.WANTED, PlacementPhase.COPYING)), placements.c.updated_at < before
+    )
+    going = placements.c.phase == PlacementPhase.WITHDRAWING
+    query = sa.select(placements).where(sa.or_(idle, going)).order_by(placements.c.version_id, placements.c.target)
     return every(conn, Placement, query)
 
 

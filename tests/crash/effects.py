@@ -134,7 +134,13 @@ def _fc_name(region: str) -> Callable[[str, tuple[Any, ...]], str]:
 
 def _nas_name(method: str, arguments: tuple[Any, ...]) -> str:
     if method == "open":  # only what makes a file
-        return f"nas create {_end(str(arguments[0]))}" if len(arguments) > 1 and arguments[1] & os.O_CREAT else "" if arguments else "nas"
+        return (
+            f"nas create {_end(str(arguments[0]))}"
+            if len(arguments) > 1 and arguments[1] & os.O_CREAT
+            else ""
+            if arguments
+            else "nas"
+        )
     if method not in {"mkdir", "link", "rename", "unlink", "rmdir", "fsync", "pwrite", "write"}:
         return ""
     texts = [_end(argument) for argument in arguments if isinstance(argument, str)]

@@ -89,8 +89,6 @@ def _common(service: Literal["oss", "fc"], operation: str) -> Iterator[Cell]:
             yield _cell(service, operation, fault, action, "after")
 
 
-def _cell(
-    service: Literal["oss", "fc"], operation: str, fault: str, action: Action, when: When = "before"
-) -> Cell:
+def _cell(service: Literal["oss", "fc"], operation: str, fault: str, action: Action, when: When = "before") -> Cell:
     timeout_s = TIMEOUT_S if isinstance(action, Delay) else 30.0
     return Cell(fault, FaultRule(service, action, operation, when=when), timeout_s)

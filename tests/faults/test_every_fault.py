@@ -101,7 +101,15 @@ def _report(table: list[tuple[Cell, Outcome, int, str]], shard: int) -> None:
         rule = cell.rule
         ended = outcome.phase + (" (when the fault was over)" if outcome.undone_after_the_fault else "")
         often = "once" if rule.times == 1 else "always"
-        told = [rule.service, rule.operation, cell.fault, often, hits, f"{ended}{' WRONG' if wrong else ''}", outcome.seconds]
+        told = [
+            rule.service,
+            rule.operation,
+            cell.fault,
+            often,
+            hits,
+            f"{ended}{' WRONG' if wrong else ''}",
+            outcome.seconds,
+        ]
         lines.append("| " + " | ".join(map(str, [*told, outcome.reason.replace("|", "/")[:160]])) + " |")
     print("\n".join(lines))  # noqa: T201 -- the summary
     where = os.environ.get("SYNCD_FAULT_REPORT")
