@@ -20,7 +20,7 @@ from syncd.state.advance import advance
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.target.base import Depth
-from syncd.transfer import Destination, Progress, TargetProgress, copy
+from syncd.transfer import Destination, Glance, Progress, copy
 
 log = structlog.get_logger("syncd.place")
 FILES_SHOWN_MAX: Final = 8
@@ -100,8 +100,8 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
     def tell() -> None:
         with rooms.state.write() as conn:
             now = rooms.state.now(conn)
-            for name, seen in progress.snapshot().items():
-                placements.note_progress(conn, version.id, name, seen.bytes_sent, _shown(seen), now)
+            for name, seen in progress.glance().items():
+                placements.note_progress(conn, version.id, name, seen.counters["bytes_sent"], _shown(seen), now)
 
     job.on_beat.append(tell)
     started = time.monotonic()
@@ -116,18 +116,13 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
     tell()
     for name in names:
         log.info("copied", target=name, region=rooms.fleet.regions[name], seconds=round(time.monotonic() - started, 3),
-                 **progress.snapshot()[name].counters())  # fmt: skip
+                 **progress.glance()[name].counters)  # fmt: skip
     return report.failed
 
 
-def _shown(seen: TargetProgress) -> dict[str, object]:
-    """The counters, and the few files that are under way, for those who look at the record."""
-    going = [
-        [path, file.bytes_sent + file.bytes_kept, file.bytes_total]
-        for path, file in seen.files.items()
-        if not file.is_finished and file.bytes_sent + file.bytes_kept > 0
-    ]
-    return {**seen.counters(), "files": going[:FILES_SHOWN_MAX]}
+def _shown(seen: Glance) -> dict[str, object]:
+    """The counters, and a few of the files that are under way, for those who look at the record."""
+    return {**seen.counters, "files": [list(file) for file in seen.going[:FILES_SHOWN_MAX]]}
 
 
 def _seal(job: Job, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]) -> None:

@@ -59,6 +59,14 @@ class TargetProgress:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The sums of one target, and the files under way as (path, bytes there, bytes in all)."""
+
+    counters: Mapping[str, int]
+    going: tuple[tuple[FilePath, int, int], ...]
+
+
 @dataclass
 class _File:
     bytes_total: int
@@ -71,6 +79,17 @@ class _File:
 class _Target:
     files: dict[FilePath, _File]
     parts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "kept": 0, "resent": 0})
+    # Kept up to date with each change, so that a look costs the same for ten files and for a hundred thousand.
+    sums: dict[str, int] = field(default_factory=lambda: {"bytes_sent": 0, "bytes_kept": 0, "files_finished": 0})
+    going: dict[FilePath, _File] = field(default_factory=dict)
+
+    def moved(self, path: FilePath, what: str, size_bytes: int) -> None:
+        """Count bytes of one file."""
+        file = self.files[path]
+        setattr(file, what, getattr(file, what) + size_bytes)
+        self.sums[what] += size_bytes
+        if not file.is_finished:
+            self.going[path] = file
 
 
 class Progress:
@@ -78,6 +97,7 @@ class Progress:
 
     def __init__(self, manifest: Manifest, targets: Iterable[str]) -> None:
         self._lock = Lock()
+        self._bytes_total = manifest.size_bytes
         self._targets = {
             name: _Target({entry.path: _File(entry.size_bytes) for entry in manifest.entries}) for name in targets
         }
@@ -85,13 +105,13 @@ class Progress:
     def sent(self, target: str, path: FilePath, size_bytes: int) -> None:
         """A part was accepted."""
         with self._lock:
-            self._targets[target].files[path].bytes_sent += size_bytes
+            self._targets[target].moved(path, "bytes_sent", size_bytes)
             self._targets[target].parts["sent"] += 1
 
     def kept(self, target: str, path: FilePath, size_bytes: int, parts: int = 1) -> None:
         """Parts were there already, and have been proven."""
         with self._lock:
-            self._targets[target].files[path].bytes_kept += size_bytes
+            self._targets[target].moved(path, "bytes_kept", size_bytes)
             self._targets[target].parts["kept"] += parts
 
     def resent(self, target: str) -> None:
@@ -102,12 +122,28 @@ class Progress:
     def finished(self, target: str, path: FilePath) -> None:
         """A file is visible."""
         with self._lock:
-            self._targets[target].files[path].is_finished = True
+            seen = self._targets[target]
+            if not seen.files[path].is_finished:
+                seen.files[path].is_finished = True
+                seen.sums["files_finished"] += 1
+            seen.going.pop(path, None)
+
+    def glance(self) -> dict[str, Glance]:
+        """The sums and the files under way, by target: for eyes that come back every second."""
+        with self._lock:
+            return {name: _glanced(target, self._bytes_total) for name, target in self._targets.items()}
 
     def snapshot(self) -> dict[str, TargetProgress]:
         """All counters at one moment, by target."""
         with self._lock:
             return {name: _frozen(target) for name, target in self._targets.items()}
+
+
+def _glanced(target: _Target, bytes_total: int) -> Glance:
+    parts = {f"parts_{word}": count for word, count in target.parts.items()}
+    counters = {"bytes_total": bytes_total, "files_total": len(target.files), **target.sums, **parts}
+    going = tuple((path, f.bytes_sent + f.bytes_kept, f.bytes_total) for path, f in target.going.items())
+    return Glance(counters, going)
 
 
 def _frozen(target: _Target) -> TargetProgress:

@@ -36,3 +36,17 @@ def test_a_snapshot_does_not_move() -> None:
     before = progress.snapshot()["t"]
     progress.sent("t", A, 10)
     assert before.bytes_sent == 0
+
+
+def test_a_glance_has_the_sums_of_the_snapshot_and_the_files_under_way() -> None:
+    progress = Progress(manifest_of({"a": bytes(10), "b": bytes(5)}), ["t1", "t2"])
+    progress.sent("t1", A, 6)
+    progress.kept("t1", B, 5)
+    progress.finished("t1", B)
+    progress.finished("t1", B)
+    seen = progress.glance()
+    assert seen["t1"].going == ((A, 6, 10),)
+    assert seen["t2"].going == ()
+    assert {name: look.counters for name, look in seen.items()} == {
+        name: look.counters() for name, look in progress.snapshot().items()
+    }
