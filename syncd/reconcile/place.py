@@ -53,9 +53,8 @@ def place(job: Job) -> None:
     lacking = [name for name in names if not _there(job, version, manifest, name, failed)]
     if lacking:
         failed |= _copy(job, version, manifest, lacking)
-        for name in lacking:
-            if name not in failed:
-                _seal(job, version, manifest, name, failed)
+    for name in [name for name in names if name not in failed and not _is_recorded(job, version, name)]:
+        _seal(job, version, manifest, name, failed)
     if failed:
         raise _worst(failed)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
@@ -77,7 +76,8 @@ def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: di
         )
         failed[name] = Corrupt(f"{name} is sealed but not whole: {broken[:500]}", hint="`syncd verify` shows all of it")
         return True
-    _note(job, version, name, PlacementPhase.SEALED if found.sealed else PlacementPhase.COPYING)
+    if not found.sealed:
+        _note(job, version, name, PlacementPhase.COPYING)
     return found.sealed
 
 
@@ -86,6 +86,12 @@ def _refuse_going(job: Job, version: Version, name: str) -> None:
         placement = placements.get(conn, version.id, name)
     if placement.phase is PlacementPhase.WITHDRAWING:
         raise Unavailable(f"{name}: an older copy of {version.model}@{version.name} is being cleared away first")
+
+
+def _is_recorded(job: Job, version: Version, name: str) -> bool:
+    """Whether the record says that it is sealed. Where a crash came before that, sealing again clears what it left."""
+    with job.rooms.state.read() as conn:
+        return placements.get(conn, version.id, name).phase is PlacementPhase.SEALED
 
 
 def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> Mapping[str, SyncdError]:

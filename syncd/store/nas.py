@@ -84,13 +84,11 @@ class NasStore:
         gone = NotFound(f"{self.place(key)}: upload {resume[:80]!r} is gone")
         if not _TOKEN.fullmatch(resume) or not resume.startswith(_key_hash(key)):
             raise gone
-        try:
-            with self.directory((STAGING,)) as staging, translated(self.place(key)):
-                for name in ("data", "key"):
-                    os.stat(f"{resume}.{name}", dir_fd=staging, follow_symlinks=False)
-        except NotFound as error:
-            raise gone from error
-        return NasUpload(self, key, parts, resume)
+        with contextlib.suppress(NotFound), self.directory((STAGING,)) as staging:
+            if self._is_whole(staging, resume, key):
+                return NasUpload(self, key, parts, resume)
+        self.discard(resume)  # half of it is of no use to anybody
+        raise gone
 
     def open(self, key: str, offset_bytes: int = 0) -> NasStream:
         *parents, name = _parse_object_key(key).split("/")
@@ -230,9 +228,33 @@ class NasStore:
         _parse_object_key(key)
         token = f"{_key_hash(key)}-{secrets.token_hex(16)}"
         with self.directory((STAGING,), key, create=True) as staging, translated(self.place(key)):
+            self._clear(staging, key)
             posix.create_file(staging, f"{token}.key", key.encode(), self._settings.file_mode)
             posix.create_file(staging, f"{token}.data", b"", self._settings.file_mode)
         return NasUpload(self, key, parts, token, mode)
+
+    def _clear(self, staging: int, key: str) -> None:
+        """Remove what a crash left of an upload of this key that was half begun, or half discarded.
+
+        It may be so young that its `.key` is empty: then the beginning of its name is all that says whose it is. One
+        that another writer of this key is just beginning may be hit, who then learns that it is gone.
+        """
+        tokens = {name.partition(".")[0] for name in posix.names(staging) if name.startswith(_key_hash(key))}
+        for token in sorted(tokens):
+            if _TOKEN.fullmatch(token) and not self._is_whole(staging, token, key):
+                self.discard(token)
+
+    def _is_whole(self, staging: int, token: str, key: str) -> bool:
+        """Whether both files of a staged upload are there and it is of this key."""
+        begun = self._begun(staging, token)
+        if begun is None or begun.key != key:
+            return False
+        try:
+            with translated(self.place(STAGING)):
+                os.stat(f"{token}.data", dir_fd=staging, follow_symlinks=False)
+        except NotFound:
+            return False
+        return True
 
     def _begun(self, staging: int, token: str) -> PendingUpload | None:
         try:

@@ -79,7 +79,8 @@ def check_live(fleet: Fleet, name: str) -> None:
         assert answered(answer) == manifest.digest.hex, f"{place} serves {answer!r}"
         once = Counter(fleet.published(place).values())
         assert max(once.values()) == 1, f"{place} has one release published twice: {once}"
-    assert fleet.half_done() == []
+    left = fleet.half_done()
+    assert not left, f"left over: {left}"
 
 
 def check_record(fleet: Fleet, phase: ReleasePhase) -> str:
@@ -94,7 +95,8 @@ def check_record(fleet: Fleet, phase: ReleasePhase) -> str:
             every = [release.id for release in releases.recent(conn, 100)]
             assert all(step.state in STEP_ENDS for one in every for step in steps.of_release(conn, one))
             assert all(flip.phase in FLIP_ENDS for one in every for flip in flips.of_release(conn, one))
-            assert open_uploads(conn) == [] or phase is not ReleasePhase.LIVE
+            left = open_uploads(conn)
+            assert not left or phase is not ReleasePhase.LIVE, f"the journal has {left}"
             assert conn.execute(sa.text("PRAGMA integrity_check")).scalar_one() == "ok"
             return latest.reason
     finally:

@@ -150,10 +150,23 @@ def test_a_crash_between_the_link_and_the_end_is_settled_by_completing_again(tmp
 def test_a_crash_before_the_data_file_leaves_something_that_can_be_aborted(tmp_path: Path, store: NasStore) -> None:
     token = store.upload("d/k", PARTS).token
     (tmp_path / STAGING / f"{token}.data").unlink()
+    assert [pending.token for pending in store.pending("d/")] == [token]
     with pytest.raises(NotFound):
         store.upload("d/k", PARTS, resume=token)
-    store.discard(token)
-    assert list(store.pending("")) == []
+    assert list((tmp_path / STAGING).iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [{"key": b""}, {"key": b"d/k"}, {"key": b"d/", "data": b""}, {"data": b"1"}])
+def test_what_a_crash_left_half_begun_goes_when_the_key_is_begun_again(
+    tmp_path: Path, store: NasStore, left: dict[str, bytes]
+) -> None:
+    whole = store.upload("d/k", PARTS).token
+    other = store.upload("d/other", PARTS).token
+    for name, content in left.items():
+        (tmp_path / STAGING / f"{whole[:16]}-{'0' * 32}.{name}").write_bytes(content)
+    again = store.upload("d/k", PARTS).token
+    staged = {path.name.partition(".")[0] for path in (tmp_path / STAGING).iterdir()}
+    assert staged == {whole, other, again}
 
 
 def test_an_upload_that_ended_has_no_parts(store: NasStore) -> None:
