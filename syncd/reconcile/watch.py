@@ -7,13 +7,13 @@ from itertools import groupby
 
 import structlog
 
-from syncd.errors import Corrupt
+from syncd.errors import Corrupt, SyncdError
 from syncd.plan.desired import wish
 from syncd.reconcile.catalog import catalog
 from syncd.reconcile.rooms import Rooms
 from syncd.registry.base import Candidate, Registry
 from syncd.state import holds, releases, versions
-from syncd.state.records import Release
+from syncd.state.records import Release, Version
 
 log = structlog.get_logger("syncd.watch")
 
@@ -69,12 +69,18 @@ def _same_bytes(rooms: Rooms, registry: Registry, candidates: list[Candidate]) -
         version = known.get(candidate.version)
         if version is None or version.quarantined:
             continue
-        if registry.resolve(candidate.model, candidate.version).pin == version.pin:
-            continue
-        revision, manifest = catalog(registry, candidate.model, candidate.version, threading.Event())
         try:
-            with rooms.state.write() as conn:
-                versions.record(conn, manifest, version.registry, revision.pin, rooms.state.now(conn))
-                versions.repin(conn, version, revision.pin)  # the same bytes, newly written
+            _compare(rooms, registry, candidate, version)
         except Corrupt as changed:
             log.error("version quarantined", model=version.model, version=version.name, error=changed.message)  # noqa: TRY400 -- expected, and told whole
+        except SyncdError as unreadable:  # one that cannot be looked at must not hide the others, nor a new version
+            log.warning("version not compared", model=version.model, version=version.name, error=unreadable.message)
+
+
+def _compare(rooms: Rooms, registry: Registry, candidate: Candidate, version: Version) -> None:
+    if registry.resolve(candidate.model, candidate.version).pin == version.pin:
+        return
+    revision, manifest = catalog(registry, candidate.model, candidate.version, threading.Event())
+    with rooms.state.write() as conn:
+        versions.record(conn, manifest, version.registry, revision.pin, rooms.state.now(conn))
+        versions.repin(conn, version, revision.pin)  # the same bytes, newly written

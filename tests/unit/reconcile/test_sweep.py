@@ -1,0 +1,101 @@
+"""Clearing what nobody will finish."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from syncd.artifact.manifest import SEAL_PATH
+from syncd.engine.base import Carried
+from syncd.errors import Unavailable
+from syncd.plan.phases import PlacementPhase, ReleasePhase
+from syncd.reconcile.sweep import sweep
+from syncd.reconcile.wish import hold, publish
+from syncd.state.journal import open_uploads
+from syncd.store.memory import MemoryStore, MemoryUpload
+from syncd.target.tree import TreeTarget
+
+from tests.rooms import SDXL, Site, World, site
+
+
+class Full(MemoryStore):
+    """A store that begins uploads and takes no part."""
+
+    def upload(self, key: str, parts: object, resume: str | None = None) -> MemoryUpload:
+        begun = super().upload(key, parts, resume)  # type: ignore[arg-type]
+
+        def refuse(*_: object) -> object:
+            raise Unavailable("no room")
+
+        begun.send = refuse  # type: ignore[method-assign, assignment]
+        return begun
+
+
+def half_done(here: Site, world: World) -> Site:
+    """A process whose copy to `hz` has broken off with an upload open, and whose model is on hold then."""
+    world.stores["hz"] = Full()
+    there = site(world, here.state)
+    world.deliver(SDXL, "v1")
+    release = publish(there.wisher, SDXL, "v1")
+    there.until(ReleasePhase.PLACING, release.id)
+    there.settle()
+    assert uploads(there) == ["hz"]
+    return there
+
+
+def uploads(here: Site) -> list[str]:
+    with here.state.read() as conn:
+        return [upload.target for upload in open_uploads(conn)]
+
+
+def test_an_upload_that_an_unfinished_release_wants_is_left(here: Site, world: World) -> None:
+    there = half_done(here, world)
+    assert sweep(there.rooms) == 0
+    assert uploads(there) == ["hz"]
+
+
+def test_a_copy_that_nobody_wants_any_more_is_cleared(here: Site, world: World) -> None:
+    there = half_done(here, world)
+    hold(there.wisher, SDXL, "never mind")
+    there.settle()
+    assert sweep(there.rooms) == 1
+    assert uploads(there) == []
+    assert world.stores["hz"].uploads == {}
+    assert not [key for key in world.stores["hz"].objects if "v1" in key]
+    assert sweep(there.rooms) == 0
+
+
+def test_what_is_sealed_is_never_cleared(here: Site, world: World) -> None:
+    there = half_done(here, world)
+    hold(there.wisher, SDXL, "never mind")
+    there.settle()
+    assert there.placements(SDXL, "v1")["sg"].phase is PlacementPhase.SEALED
+    sweep(there.rooms)
+    assert [key for key in world.stores["sg"].objects if key.endswith(SEAL_PATH)]
+
+
+def test_a_target_that_cannot_be_reached_is_cleared_the_next_time(here: Site, world: World) -> None:
+    there = half_done(here, world)
+    hold(there.wisher, SDXL, "never mind")
+    there.settle()
+
+    class CutOff(TreeTarget):
+        def withdraw(self, *_: object) -> None:
+            raise Unavailable("cut off")
+
+    cut_off = site(world, here.state, targets={"hz": CutOff("hz", world.stores["hz"])})
+    assert sweep(cut_off.rooms) == 0
+    assert sweep(there.rooms) == 1
+
+
+def test_a_target_that_left_the_configuration_is_left_alone(here: Site, world: World) -> None:
+    there = half_done(here, world)
+    hold(there.wisher, SDXL, "never mind")
+    there.settle()
+    assert sweep(site(world, here.state, targets={}).rooms) == 0
+
+
+def test_what_the_engine_knows_of_old_attempts_is_forgotten(here: Site, world: World) -> None:
+    here.engine.known["r-0/place/targets", 1] = Carried.ENDED
+    world.time += timedelta(days=30)
+    sweep(here.rooms)
+    assert here.engine.known == {}
