@@ -33,7 +33,8 @@ def verify(
         looker = opened.looker()
         depth = Depth.CHECKSUMS if quick else Depth.BYTES
         wanted = opened.fleet.models() if model is None else (model,)
-        findings = [finding for name in wanted for finding in foresee.verify(looker, name, depth)]
+        found = (finding for name in wanted for finding in foresee.verify(looker, name, depth))
+        findings = list(dict.fromkeys(found))  # an alias that serves two models is one thing
         wrong = [finding for finding in findings if finding.wrong]
         rows = [(f.subject, f.what, f.wrong or "as recorded") for f in findings]
         listed = [{"subject": f.subject, "what": f.what, "wrong": f.wrong or None} for f in findings]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.acceptance.stage import SECRET, Stage, command, ended, large, small, until
 
@@ -43,9 +44,9 @@ def test_sigterm_in_the_middle_of_a_copy_drains_and_the_next_start_goes_on(one_r
     assert copied["bytes_kept"] >= left["bytes_sent"] - (2 << 23), "what was sent was sent again"
 
 
-def placed(stage: Stage) -> dict[str, int]:
+def placed(stage: Stage) -> dict[str, Any]:
     shown = stage.run("show", "r-1", "-o", "json").document
-    target = (shown.get("targets") or [{}])[0]
+    target: dict[str, Any] = (shown.get("targets") or [{}])[0]
     return {"phase": "", "bytes_sent": 0, "bytes_kept": 0} | target
 
 
