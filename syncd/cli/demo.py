@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,17 +18,19 @@ from typing import Annotated, Any, Final
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.rule import Rule
 
 from syncd.cli import demo_scene as scene
 from syncd.cli.exits import Exit
 from syncd.cli.output import size, table
 from syncd.config import load
-from syncd.errors import Failed, Invalid
+from syncd.errors import Failed, Invalid, SyncdError
 from syncd.wiring import runtimes_of
 
 _MARK: Final = ".syncd-demo"
 _SECRET: Final = "SYNCD_DEMO_SECRET"  # noqa: S105 -- a variable's name
+_END_S: Final = 40.0  # longer than the daemon's own time to drain
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
 _PART_DELAY_S: Final = 1.5  # what a part takes on its way to another region, so that there is a middle to be killed in
 
@@ -51,6 +54,11 @@ def demo(
     try:
         play.prepare(wheel)
         play.act()
+    except Invalid:  # what was given is wrong: there are no logs yet
+        raise
+    except SyncdError as error:
+        advice = f"{error.hint}; " if error.hint else ""
+        raise Failed(error.message, hint=f"{advice}the logs are {play.logs}") from error
     finally:
         play.end()
     return Exit.OK
@@ -69,8 +77,13 @@ class Play:
         self._daemon: subprocess.Popen[bytes] | None = None
         self._environment = {key: value for key, value in os.environ.items() if key not in _PROXIES}
         self._endpoint = ""
-        self._accepted_v1 = 0
+        self._before_v2 = 0
         self._started = time.monotonic()
+
+    @property
+    def logs(self) -> str:
+        """Where to look when something went wrong."""
+        return f"{self.home / 'daemon.log'} and {self.home / 'cloud.log'}"
 
     def prepare(self, wheel: Path | None) -> None:
         """Models, local cloud, configuration."""
@@ -102,7 +115,6 @@ class Play:
         self._run("publish", "minilm@v1", "--from", str(self.home / "training" / "v1"), "--wait")
         self._run("status")
         first = self._invoke_all("v1")
-        self._accepted_v1 = self._accepted()
         self._say("3. v2 is published, and the daemon is killed in the middle of the copy")
         self._kill_in_the_middle()
         self._say("4. Started again, it goes on where the record stands")
@@ -116,13 +128,22 @@ class Play:
         self._tell()
 
     def end(self) -> None:
-        """End what was started; the files stay."""
+        """End what was started, in order where it can be; the files stay."""
         for process in (self._daemon, self._cloud):
-            if process is not None and process.poll() is None:
-                process.terminate()
-                process.wait(30)
+            if process is None or process.poll() is not None:
+                continue
+            process.terminate()
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._cloud is not None and self._cloud.stdout is not None:
+            self._cloud.stdout.close()
 
     def _kill_in_the_middle(self) -> None:
+        self._before_v2 = self._accepted()
+        self._note(f"(each part to OSS is slowed by {_PART_DELAY_S} s here, so that there is a middle to be killed in)")
         self._fault(
             {
                 "service": "oss",
@@ -146,16 +167,15 @@ class Play:
         self.proved.append("kill -9 in the middle of a copy: v1 went on serving in every region")
 
     def _go_on(self) -> None:
-        before = self._accepted()
+        early = self._accepted() - self._before_v2
         self._start_daemon()
         self._run("publish", "minilm@v2", "--wait")
         self._clear_faults()
-        total = self._accepted() - self._accepted_v1
-        needed = round(total / self._sent())
-        again = max(0, total - needed)
-        self._note(
-            f"sent before the kill {size(before - self._accepted_v1)}, in all {size(total)} of {size(needed)} needed"
-        )
+        total, needed = self._accepted() - self._before_v2, self._needed()
+        if total < needed:
+            raise Failed(f"only {total} bytes of v2's weights were sent, {needed} are needed")
+        again = total - needed
+        self._note(f"sent before the kill {size(early)}, after it {size(total - early)}, needed {size(needed)}")
         self.proved.append(f"after the restart {size(again)} of {size(needed)} were sent a second time")
 
     def _roll_back(self, first: dict[str, str], second: dict[str, str]) -> None:
@@ -175,7 +195,7 @@ class Play:
     # Processes and what they say.
 
     def _run(self, *arguments: str, expect: int = Exit.OK) -> int:
-        self.console.print(f"[bold]$ syncd {' '.join(arguments)}[/bold]")
+        self.console.print(f"[bold]$ syncd {escape(shlex.join(arguments))}[/bold]")
         command = [sys.executable, "-m", "syncd", *arguments]
         done = subprocess.run(command, env=self._environment, check=False)
         if done.returncode != expect:
@@ -193,7 +213,10 @@ class Play:
     def _local_up(self, seed: Path) -> dict[str, Any]:
         command = [sys.executable, "-m", "syncd", "local", "up", "--root", str(self.home / "cloud"), "--port", "0"]
         command += ["--regions", ",".join(scene.REGIONS), "--seed", str(seed), "-o", "json"]
-        self._cloud = subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, text=True)
+        with (self.home / "cloud.log").open("ab") as log:
+            self._cloud = subprocess.Popen(
+                command, env=self._environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+            )
         assert self._cloud.stdout is not None
         line = self._cloud.stdout.readline()
         if not line.startswith("{"):
@@ -208,7 +231,9 @@ class Play:
         command = [sys.executable, "-m", "syncd", "run"]
         self.console.print("[bold]$ syncd run &[/bold]")
         with (self.home / "daemon.log").open("ab") as log:
-            self._daemon = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            self._daemon = subprocess.Popen(
+                command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
         self._until(lambda: self._ask("status")["daemon"] is not None, "the daemon to start")
 
     def _invoke_all(self, version: str) -> dict[str, str]:
@@ -236,8 +261,11 @@ class Play:
 
     def _sent(self) -> float:
         """The share of v2's weights that the buckets have accepted."""
-        weights = (self.home / "training" / "v2" / "model.safetensors").stat().st_size
-        return (self._accepted() - self._accepted_v1) / (weights * len(scene.BUCKETS))
+        return (self._accepted() - self._before_v2) / self._needed()
+
+    def _needed(self) -> int:
+        """Bytes of v2's weights, once for each bucket."""
+        return (self.home / "training" / "v2" / "model.safetensors").stat().st_size * len(scene.BUCKETS)
 
     def _accepted(self) -> int:
         """Bytes of parts that OSS has accepted so far, in all regions."""
@@ -254,12 +282,14 @@ class Play:
     def _clear_faults(self) -> None:
         httpx.delete(f"{self._endpoint}/_local/faults").raise_for_status()
 
-    def _until(self, true: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
+    def _until(self, true: Callable[[], bool], what: str, limit_s: float = 240.0) -> None:
         deadline = time.monotonic() + limit_s
         while not true():
             if time.monotonic() > deadline:
-                raise Failed(f"waited {limit_s:.0f} s for {what}", hint=f"see {self.home / 'daemon.log'}")
-            time.sleep(0.05)
+                raise Failed(f"waited {limit_s:.0f} s for {what}")
+            if self._daemon is not None and self._daemon.poll() not in {None, -signal.SIGKILL}:
+                raise Failed(f"the daemon ended with {self._daemon.poll()} while waiting for {what}")
+            time.sleep(0.1)
 
     def _empty(self) -> None:
         if self.home.exists():
@@ -284,5 +314,6 @@ class Play:
         self._note(f"configuration  {self.home / 'config.toml'}")
         self._note(f"record         {self.home / 'syncd.db'}")
         self._note(f"daemon's log   {self.home / 'daemon.log'}")
+        self._note(f"cloud's log    {self.home / 'cloud.log'}")
         self._note(f"cloud's files  {self.home / 'cloud'}")
         self._note(f"took           {time.monotonic() - self._started:.0f} s")

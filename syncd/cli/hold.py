@@ -45,5 +45,7 @@ def unhold(
     """
     with session(config, output, verbose=verbose) as opened:
         lifted = wish.unhold(opened.wisher, model)
+        if not lifted:  # one that was taken out of the configuration may still be on hold
+            wish.refuse_unserved(opened.fleet, model)
         text = f"{model} is no longer on hold" if lifted else f"{model} was not on hold"
         opened.output.show({"model": model, "lifted": lifted}, lambda console: console.print(text, markup=False))

@@ -33,7 +33,7 @@ def publish(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the release is live, or has ended otherwise.")
     ] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait at most; 0 for no limit.")] = 0.0,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most; 0 for no limit.")] = 0.0,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,

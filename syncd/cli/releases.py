@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from syncd.artifact.names import parse_model
 from syncd.cli.output import Form, moment, short, span, table
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.reconcile.wish import refuse_unserved
 from syncd.state import releases as recorded
 
 
@@ -23,8 +25,11 @@ def releases(
     Example: syncd releases sdxl -n 5
     """
     with session(config, output, verbose=verbose) as opened:
+        name = None if model is None else parse_model(model)
         with opened.state.read() as conn:
-            found = recorded.recent(conn, limit, model)
+            found = recorded.recent(conn, limit, name)
+        if name is not None and not found:  # one that was taken out of the configuration still has its past
+            refuse_unserved(opened.fleet, name)
         rows = [
             (
                 r.id,

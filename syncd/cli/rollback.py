@@ -16,7 +16,7 @@ def rollback(
     model: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the hold.")] = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every region serves it again.")] = True,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait at most; 0 for no limit.")] = 0.0,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most; 0 for no limit.")] = 0.0,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from syncd.cli.follow import Scene, document, scene_of
-from syncd.cli.output import Form, moment, size, span, table
+from syncd.cli.output import Form, moment, short, size, span, table
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.errors import NotFound
 from syncd.state import events
 from syncd.state.records import Event
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_ID: Final = re.compile(r"r-[0-9]{1,18}")
 
 
 def show(
@@ -27,6 +31,8 @@ def show(
     Example: syncd show r-7
     """
     with session(config, output, verbose=verbose) as opened:
+        if not _ID.fullmatch(release):
+            raise NotFound(f"there is no release {short(ascii(release), 40)}", hint="list them with: syncd releases")
         scene = scene_of(opened.state, release)
         with opened.state.read() as conn:
             happened = events.of_release(conn, release)

@@ -119,17 +119,15 @@ def _text(console: Console, found: Mapping[str, object]) -> None:
     rows = _rows(found["live"])
     console.print(
         table(
-            ("MODEL", "VERSION", "DIGEST", "REGION", "FUNCTION", "ALIAS", "→", "SINCE"),
+            ("MODEL", "VERSION", "DIGEST", "REGION", "SERVED BY", "SINCE"),
             [
                 (
                     r["model"],
                     r["version"] or "-",
                     str(r["digest"] or "-")[:12],
                     r["region"],
-                    r["function"],
-                    r["alias"],
-                    r["function_version"] or "-",
-                    moment(r["since"]),  # type: ignore[arg-type]
+                    f"{r['function']}:{r['alias']} → {r['function_version'] or '-'}",
+                    moment(r["since"])[:-4] + "Z" if r["since"] else "-",  # type: ignore[arg-type]
                 )
                 for r in rows
             ],

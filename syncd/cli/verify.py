@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from syncd.artifact.names import parse_model
 from syncd.cli.exits import Exit
 from syncd.cli.output import Form, table
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
@@ -28,11 +29,12 @@ def verify(
     """
     with session(config, output, verbose=verbose) as opened:
         if model is not None:
-            wish.refuse_unserved(opened.fleet, model)
+            wish.refuse_unserved(opened.fleet, parse_model(model))
         looker = opened.looker()
         depth = Depth.CHECKSUMS if quick else Depth.BYTES
         wanted = opened.fleet.models() if model is None else (model,)
-        findings = [finding for name in wanted for finding in foresee.verify(looker, name, depth)]
+        found = (finding for name in wanted for finding in foresee.verify(looker, name, depth))
+        findings = list(dict.fromkeys(found))  # an alias that serves two models is one thing
         wrong = [finding for finding in findings if finding.wrong]
         rows = [(f.subject, f.what, f.wrong or "as recorded") for f in findings]
         listed = [{"subject": f.subject, "what": f.what, "wrong": f.wrong or None} for f in findings]

@@ -30,6 +30,7 @@ def resolve(job: Job) -> None:
     """Pin the release's version: the registry is asked, what it shows is hashed, the manifest is recorded."""
     rooms, release = job.rooms, job.release
     registry = rooms.registries[release.registry]
+    started = time.monotonic()
     revision, manifest = catalog(registry, parse_model(release.model), release.ref, job.stop)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
@@ -39,7 +40,8 @@ def resolve(job: Job) -> None:
         releases.pin(conn, release, version.id, now)
         detail = {"digest": manifest.digest.hex, "bytes": manifest.size_bytes}
         steps.done(conn, job.step.id, job.step.attempt, now, detail)
-    log.info("version pinned", digest=manifest.digest.hex, bytes=manifest.size_bytes, files=len(manifest.entries))
+    log.info("version pinned", digest=manifest.digest.hex, bytes=manifest.size_bytes, files=len(manifest.entries),
+             seconds=round(time.monotonic() - started, 3))  # fmt: skip
 
 
 def place(job: Job) -> None:
@@ -120,9 +122,11 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
         stop=job.stop,
     )
     tell()
-    for name in names:
-        log.info("copied", target=name, region=rooms.fleet.regions[name], seconds=round(time.monotonic() - started, 3),
-                 **progress.glance()[name].counters)  # fmt: skip
+    took = round(time.monotonic() - started, 3)
+    for name, seen in progress.glance().items():
+        if name not in report.failed:
+            sent = seen.counters["bytes_sent"]
+            log.info("copied", target=name, region=rooms.fleet.regions[name], seconds=took, bytes=sent, **seen.counters)
     return report.failed
 
 
@@ -132,13 +136,15 @@ def _shown(seen: Glance) -> dict[str, object]:
 
 
 def _seal(job: Job, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]) -> None:
+    started = time.monotonic()
     try:
         job.rooms.targets[name].seal(manifest, SqlJournal(job.rooms.state, version.id, name))
     except SyncdError as error:
         failed[name] = error
         return
     _note(job, version, name, PlacementPhase.SEALED)
-    log.info("sealed", target=name, region=job.rooms.fleet.regions[name], digest=manifest.digest.hex)
+    log.info("sealed", target=name, region=job.rooms.fleet.regions[name], digest=manifest.digest.hex,
+             bytes=manifest.size_bytes, seconds=round(time.monotonic() - started, 3))  # fmt: skip
 
 
 def _note(job: Job, version: Version, name: str, phase: PlacementPhase) -> None:

@@ -114,6 +114,7 @@ def undo(job: Job) -> None:
     rooms = job.rooms
     binding, runtime = _where(job)
     move = _flip_of(job)
+    started = time.monotonic()
     runtime.flip(binding.function, binding.alias, move.from_version, move.to_version)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
@@ -121,7 +122,7 @@ def undo(job: Job) -> None:
         live.record(conn, binding.name, move.from_version, move.served, job.release.id, now)
         steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.from_version})
     log.info("undone", function=binding.function, alias=binding.alias, function_version=move.from_version,
-             region=rooms.fleet.regions[binding.runtime])  # fmt: skip
+             region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
 
 
 def _where(job: Job) -> tuple[Binding, Runtime]:

@@ -1,0 +1,222 @@
+"""Bad input of every kind ends in one line, a hint and a documented code; never in a stack trace."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from syncd.state.state import State
+
+from tests.unit.cli.calling import Calling, Told
+
+
+def refused(told: Told, code: int, *words: str) -> None:
+    assert (told.code, told.out) == (code, ""), told
+    assert told.err.startswith("error: "), told
+    assert len(told.err.splitlines()) <= 2, told
+    assert all(word in told.err for word in words), told
+
+
+def test_a_missing_configuration(bare: Calling) -> None:
+    refused(bare("status", "-c", "/nowhere/config.toml"), 2, "/nowhere/config.toml", "hint:")
+
+
+def test_a_configuration_that_is_a_directory(bare: Calling) -> None:
+    refused(bare("status", "-c", str(bare.home)), 2, str(bare.home))
+
+
+def test_bad_toml_names_the_line(bare: Calling) -> None:
+    bare.config.write_text("[state\n")
+    refused(bare("config", "check"), 2, "line 1")
+
+
+def test_an_unknown_key_is_named(bare: Calling) -> None:
+    bare.change("[policy]", "[policy]\nrety_base_s = 1.0")
+    refused(bare("config", "check"), 2, "policy.rety_base_s")
+    document = bare("config", "check", "-o", "json").document
+    assert document["exit_code"] == 2
+    assert "rety_base_s" in document["error"]
+
+
+def test_a_secret_that_is_not_set(bare: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CALLING_SECRET")
+    refused(bare("status"), 2, "CALLING_SECRET")
+
+
+@pytest.mark.parametrize("command", [("status",), ("releases",), ("publish", "m@v1"), ("run",), ("verify",)])
+def test_a_record_that_was_never_made(bare: Calling, command: tuple[str, ...]) -> None:
+    refused(bare(*command), 2, "syncd db upgrade")
+    assert not bare.database.exists(), "looking must not make a database"
+
+
+def test_an_empty_file_instead_of_a_record(bare: Calling) -> None:
+    bare.database.touch()
+    refused(bare("status"), 2, "syncd db upgrade")
+
+
+def test_a_record_of_a_newer_syncd(call: Calling) -> None:
+    with sqlite3.connect(call.database) as connection:
+        connection.execute("UPDATE syncd_schema SET version_num = '9999'")
+    connection.close()
+    refused(call("status"), 2, "9999", "newer syncd")
+    refused(call("db", "upgrade"), 2, "9999", "newer syncd")
+
+
+def test_a_file_that_is_no_database(bare: Calling) -> None:
+    bare.database.write_bytes(b"not a database, but long enough to have a header of one" * 40)
+    refused(bare("status"), 2, "not a database")
+    refused(bare("db", "upgrade"), 2, "not a database")
+
+
+def test_a_record_below_a_directory_that_is_not_there(bare: Calling) -> None:
+    bare.change(f"sqlite:///{bare.home}/syncd.db", f"sqlite:///{bare.home}/nowhere/syncd.db")
+    refused(bare("db", "upgrade"), 2, "nowhere")
+    refused(bare("status"), 2, "syncd db upgrade")
+
+
+def test_a_record_that_somebody_else_is_writing_can_still_be_read(call: Calling) -> None:
+    connection = sqlite3.connect(call.database, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        assert call("status").code == 0
+    finally:
+        connection.close()
+
+
+def test_a_locked_record_is_said_to_be_locked(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncd.state.state.BUSY_TIMEOUT_MS", 50)
+    connection = sqlite3.connect(call.database, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        refused(call("hold", "m"), 7, "locked")
+    finally:
+        connection.close()
+
+
+def test_two_that_serve_one_record(call: Calling) -> None:
+    from syncd.engine import lock
+
+    with lock.hold(f"sqlite:///{call.database}"):
+        refused(call("run"), 9, "served by another process", str(os.getpid()), "stop it first")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x", "x@", "@v1", "@", "../x@v1", "m@../v1", "/m@v1", "m@v1@v2", "m@v1\0", "m\n@v1", "M x@v1", "m@" + "a" * 10_000,
+     "a" * 10_000 + "@v1", "é@v1", "m@-rf", "\udcff@v1", ""],
+    ids=lambda name: ascii(name)[:20],
+)  # fmt: skip
+def test_a_name_that_is_none_is_refused_before_anything_is_asked(call: Calling, name: str) -> None:
+    for command in ("publish", "plan"):
+        told = call(command, "--", name)
+        refused(told, 2)
+        assert len(told.err) < 600
+
+
+@pytest.mark.parametrize("command", ["status", "hold", "unhold", "rollback", "verify", "releases"])
+@pytest.mark.parametrize("name", ["../x", "x\0", "a" * 10_000, "x@v1"], ids=lambda name: ascii(name)[:12])
+def test_a_model_that_cannot_be_is_refused(call: Calling, command: str, name: str) -> None:
+    told = call(command, name)
+    refused(told, 2)
+    assert len(told.err) < 600
+
+
+@pytest.mark.parametrize("command", ["status", "hold", "unhold", "rollback", "verify", "releases"])
+def test_a_model_that_nothing_serves_is_not_found(call: Calling, command: str) -> None:
+    refused(call(command, "nobody"), 3, "nobody")
+    assert call(command, "nobody", "-o", "json").document["exit_code"] == 3
+
+
+@pytest.mark.parametrize("release", ["r-99", "7", "../x", "", "r-1\0", "a" * 10_000], ids=lambda name: ascii(name)[:8])
+def test_a_release_that_there_is_not_is_not_found(call: Calling, release: str) -> None:
+    told = call("show", release)
+    refused(told, 3)
+    assert len(told.err) < 600
+
+
+def test_a_negative_timeout_is_a_mistake(call: Calling) -> None:
+    refused(call("publish", "m@v1", "--timeout", "-1"), 2, "--timeout")
+
+
+def test_from_something_that_is_no_version(call: Calling, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(call("publish", "m@v1", "--from", str(tmp_path / "nowhere")), 2, "not a directory")
+    refused(call("publish", "m@v1", "--from", str(empty)), 2, "no files")
+    (empty / "link").symlink_to("/etc/passwd")
+    refused(call("publish", "m@v1", "--from", str(empty)), 2, "link")
+    assert list((call.home / "registry" / "m").iterdir()) == []
+
+
+def test_plan_of_a_version_that_the_registry_has_not(call: Calling) -> None:
+    refused(call("plan", "m@v1"), 3, "v1")
+
+
+def test_plan_with_a_registry_that_is_not_there(call: Calling) -> None:
+    (call.home / "registry" / "m").rmdir()
+    (call.home / "registry").rmdir()
+    told = call("plan", "m@v1")
+    refused(told, told.code, "registry")
+    assert told.code in {3, 7}
+
+
+def test_plan_with_a_nas_that_is_not_mounted(call: Calling) -> None:
+    call.change('server = "nas.local"', 'server = "nas.local"\nmount_marker = "MOUNTED"')
+    version = call.home / "registry" / "m" / "v1"
+    version.mkdir()
+    (version / "a").write_bytes(b"a")
+    (version / "SHA256SUMS").write_text(f"{'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb'}  a\n")
+    refused(call("plan", "m@v1"), 7, "MOUNTED")
+
+
+def test_plan_with_an_endpoint_that_refuses_connections(call: Calling) -> None:
+    version = call.home / "registry" / "m" / "v1"
+    version.mkdir()
+    (version / "a").write_bytes(b"a")
+    (version / "SHA256SUMS").write_text(f"{'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb'}  a\n")
+    refused(call("plan", "m@v1"), 7, "127.0.0.1")
+    verbose = call("plan", "m@v1", "--verbose")
+    assert "cause: " in verbose.err
+    assert call("plan", "m@v1", "--verbose", "-o", "json").document["causes"]
+
+
+def test_a_long_hold_reason_and_odd_characters_are_kept_as_they_are(call: Calling) -> None:
+    why = "[bold]é→\u202e" + "x" * 5000
+    assert call("hold", "m", "--why", why).code == 0
+    (held,) = call("status", "-o", "json").document["held"]
+    assert held["why"] == why
+    assert "[bold]" in call("status").out
+
+
+def test_health_without_a_daemon_is_unavailable(call: Calling) -> None:
+    told = call("health")
+    assert told.code == 7
+    assert call("health", "-o", "json").document == {"alive": False, "processes": []}
+
+
+def test_db_upgrade_twice_is_success_and_says_so(bare: Calling) -> None:
+    assert bare("db", "upgrade", "-o", "json").document["applied"]
+    assert bare("db", "upgrade", "-o", "json").document == {"applied": []}
+    assert "up to date" in bare("db", "upgrade").out
+
+
+def test_reading_goes_on_while_a_thread_writes(call: Calling) -> None:
+    state = State(f"sqlite:///{call.database}")
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            with state.write() as conn:
+                conn.exec_driver_sql("UPDATE syncd_schema SET version_num = version_num")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert [call("status").code for _ in range(3)] == [0, 0, 0]
+    finally:
+        stop.set()
+        thread.join()
+        state.close()

@@ -1,0 +1,135 @@
+"""Every command: its help, its example, its forms, and that it loads only what it uses."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from syncd.cli.exits import Exit
+from syncd.cli.main import COMMANDS, app
+from syncd.state import level, upgrade
+
+from tests.unit.cli.calling import Calling
+
+ROOT = Path(__file__).parents[3]
+GROUP = typer.main.get_command(app)
+HEAVY = ("alembic", "dbos", "oss2", "alibabacloud_fc20230330", "apscheduler", "httpx", "structlog", "rich")
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, with its path."""
+    context = GROUP.make_context("syncd", [], resilient_parsing=True)
+    for name in COMMANDS:
+        found: Any = GROUP.get_command(context, name)  # type: ignore[attr-defined]
+        inner: Any = getattr(found, "commands", None)
+        yield from (((name, sub), inner[sub]) for sub in inner) if inner else (((name,), found),)
+
+
+PATHS = [path for path, _ in commands()]
+
+
+def examples(help_text: str) -> list[str]:
+    return re.findall(r"Example: (syncd .+)", help_text)
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()), ids=[" ".join(path) for path in PATHS])
+def test_each_command_has_an_example_that_parses(path: tuple[str, ...], command: Any) -> None:
+    found = examples(command.help)
+    assert found, f"{path} shows no example"
+    for example in found:
+        program, *words = shlex.split(example)
+        assert program == "syncd"
+        assert tuple(words[: len(path)]) == path
+        command.make_context(" ".join(path), words[len(path) :])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_each_command_tells_its_help_and_ends_well(bare: Calling, path: tuple[str, ...]) -> None:
+    told = bare(*path, "--help")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.startswith(f"Usage: syncd {' '.join(path)}")
+    assert "Example: syncd" in told.out
+
+
+def test_the_first_lines_in_the_list_are_those_of_the_commands() -> None:
+    for path, command in commands():
+        if len(path) == 1:
+            line = COMMANDS[path[0]].line.rstrip(".")
+            assert line.split()[0] == command.help.split()[0], f"{path}: {line!r} and {command.help.splitlines()[0]!r}"
+
+
+@pytest.mark.parametrize("path", [p for p in PATHS if p != ("demo",)], ids=" ".join)
+def test_each_command_has_both_forms(path: tuple[str, ...]) -> None:
+    command = dict(commands())[path]
+    assert {"--output", "-o"} <= {name for parameter in command.params for name in parameter.opts}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nope",),
+        ("config",),
+        ("config", "nope"),
+        ("status", "-o", "yaml"),
+        ("status", "a", "b"),
+        ("show",),
+        ("releases", "-n", "0"),
+        ("releases", "-n", "many"),
+        ("publish", "m@v1", "--timeout", "soon"),
+        ("--nope",),
+        ("status", "--nope"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_one_line_a_hint_and_exit_code_2(bare: Calling, arguments: tuple[str, ...]) -> None:
+    told = bare(*arguments)
+    assert (told.code, told.out) == (2, "")
+    error, hint = told.err.splitlines()
+    assert error.startswith("error: ")
+    assert "--help" in hint
+    if arguments[-2:] != ("-o", "yaml"):
+        document = bare(*arguments, "-o", "json").document
+        assert document["exit_code"] == 2
+
+
+def test_without_arguments_the_commands_are_listed(bare: Calling) -> None:
+    told = bare()
+    assert told.code == 0
+    assert all(f"\n  {name} " in told.out for name in COMMANDS)
+
+
+def test_there_is_a_version(bare: Calling) -> None:
+    told = bare("--version")
+    assert told.code == 0
+    assert told.out.startswith("syncd ")
+
+
+def test_the_documented_exit_codes_are_the_exit_codes() -> None:
+    rows = re.findall(r"^\| (\d+) \| `([A-Z_]+)` \|", (ROOT / "docs" / "exit-codes.md").read_text(), re.MULTILINE)
+    assert [(int(number), name) for number, name in rows] == [(code.value, code.name) for code in Exit]
+
+
+def test_the_level_that_commands_ask_for_is_that_of_the_newest_migration() -> None:
+    assert upgrade.newest() == level.NEWEST
+
+
+LIGHT = [["--help"], ["--version"], ["config", "check"], ["status"], ["releases"], ["hold", "m"], ["health"]]
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
+def test_common_commands_load_no_vendor_sdk_no_engine_and_no_log_writer(call: Calling, arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom syncd.cli.main import main\n"
+        f"try:\n    main({[*arguments, '-o', 'json'] if arguments[0][0] != '-' else arguments!r})\n"
+        f"finally:\n    print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stderr == "[]\n", done
+    assert call.config.exists()
