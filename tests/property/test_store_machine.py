@@ -29,6 +29,7 @@ from syncd.localcloud.server import LocalCloud
 from syncd.store.base import PutMode, Store, Upload
 from syncd.store.memory import MemoryStore
 from syncd.store.nas import NasSettings, NasStore
+
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.store import read
 
