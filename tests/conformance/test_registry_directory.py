@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from syncd.registry.base import Registry
-from syncd.registry.directory import DirectoryRegistry, DirectorySettings
+from syncd.registry.directory import DirectoryRegistry
+from syncd.registry.settings import DirectorySettings
 
 from tests.conformance.registry import RegistryConformance
 from tests.unit.registry.trees import mark, write

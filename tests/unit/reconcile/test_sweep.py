@@ -9,7 +9,7 @@ from syncd.engine.base import Carried
 from syncd.errors import Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.sweep import sweep
-from syncd.reconcile.wish import hold, publish
+from syncd.reconcile.wish import hold, publish, unhold
 from syncd.state.journal import open_uploads
 from syncd.store.memory import MemoryStore, MemoryUpload
 from syncd.target.tree import TreeTarget
@@ -47,17 +47,34 @@ def uploads(here: Site) -> list[str]:
         return [upload.target for upload in open_uploads(conn)]
 
 
-def test_an_upload_that_an_unfinished_release_wants_is_left(here: Site, world: World) -> None:
+def left_alone(here: Site, world: World) -> Site:
+    """The same, long after."""
     there = half_done(here, world)
+    hold(there.wisher, SDXL, "never mind")
+    there.settle()
+    world.time += timedelta(days=2)
+    return there
+
+
+def test_a_copy_that_an_unfinished_release_wants_is_left(here: Site, world: World) -> None:
+    there = half_done(here, world)
+    world.time += timedelta(days=2)
+    assert sweep(there.rooms) == 0
+    assert uploads(there) == ["hz"]
+
+
+def test_a_copy_that_broke_off_today_is_kept_for_who_mends_it(here: Site, world: World) -> None:
+    there = half_done(here, world)
+    hold(there.wisher, SDXL, "never mind")
+    there.settle()
     assert sweep(there.rooms) == 0
     assert uploads(there) == ["hz"]
 
 
 def test_a_copy_that_nobody_wants_any_more_is_cleared(here: Site, world: World) -> None:
-    there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
-    there.settle()
+    there = left_alone(here, world)
     assert sweep(there.rooms) == 1
+    assert there.placements(SDXL, "v1")["hz"].phase is PlacementPhase.WITHDRAWN
     assert uploads(there) == []
     assert world.stores["hz"].uploads == {}
     assert not [key for key in world.stores["hz"].objects if "v1" in key]
@@ -65,18 +82,14 @@ def test_a_copy_that_nobody_wants_any_more_is_cleared(here: Site, world: World) 
 
 
 def test_what_is_sealed_is_never_cleared(here: Site, world: World) -> None:
-    there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
-    there.settle()
+    there = left_alone(here, world)
     assert there.placements(SDXL, "v1")["sg"].phase is PlacementPhase.SEALED
     sweep(there.rooms)
     assert [key for key in world.stores["sg"].objects if key.endswith(SEAL_PATH)]
 
 
 def test_a_target_that_cannot_be_reached_is_cleared_the_next_time(here: Site, world: World) -> None:
-    there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
-    there.settle()
+    there = left_alone(here, world)
 
     class CutOff(TreeTarget):
         def withdraw(self, *_: object) -> None:
@@ -84,13 +97,32 @@ def test_a_target_that_cannot_be_reached_is_cleared_the_next_time(here: Site, wo
 
     cut_off = site(world, here.state, targets={"hz": CutOff("hz", world.stores["hz"])})
     assert sweep(cut_off.rooms) == 0
+    assert there.placements(SDXL, "v1")["hz"].phase is PlacementPhase.WITHDRAWING
     assert sweep(there.rooms) == 1
 
 
+def test_a_release_that_comes_while_a_copy_is_being_cleared_waits_and_copies_anew(here: Site, world: World) -> None:
+    there = left_alone(here, world)
+
+    class CutOff(TreeTarget):
+        def withdraw(self, *_: object) -> None:
+            raise Unavailable("cut off")
+
+    sweep(site(world, here.state, targets={"hz": CutOff("hz", world.stores["hz"])}).rooms)
+    unhold(there.wisher, SDXL)
+    world.stores["hz"] = MemoryStore()
+    mended = site(world, here.state)
+    again = publish(mended.wisher, SDXL, "v1")
+    mended.until(ReleasePhase.PLACING, again.id)
+    mended.settle()
+    assert mended.placements(SDXL, "v1")["hz"].phase is PlacementPhase.WITHDRAWING
+    assert not world.stores["hz"].objects
+    assert sweep(mended.rooms) == 1
+    mended.until(ReleasePhase.LIVE, again.id)
+
+
 def test_a_target_that_left_the_configuration_is_left_alone(here: Site, world: World) -> None:
-    there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
-    there.settle()
+    left_alone(here, world)
     assert sweep(site(world, here.state, targets={}).rooms) == 0
 
 

@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry import directory as directory_module
-from syncd.registry.directory import DirectoryRegistry, DirectorySettings
+from syncd.registry.directory import DirectoryRegistry
+from syncd.registry.settings import DirectorySettings
 from syncd.registry.tree import looking_at, scan
 
 from tests.unit.registry.trees import THEN_S, mark, write
