@@ -252,6 +252,10 @@ def _function() -> dict[str, Any]:
         "timeout": 60,
         "role": "acs:ram::1234567890123456:role/fleet",
         "environmentVariables": {"MODELS": f"{MODEL}=M_PATH", "OWNER": "team"},
-        "customContainerConfig": {"image": "fleet/serve:1", "port": 9000, "command": [sys.executable, "-IS", str(program)]},
+        "customContainerConfig": {
+            "image": "fleet/serve:1",
+            "port": 9000,
+            "command": [sys.executable, "-IS", str(program)],
+        },
         "vpcConfig": {"vpcId": "vpc-1", "vSwitchIds": ["vsw-1"], "securityGroupId": "sg-1"},
     }

@@ -125,5 +125,3 @@ def _part(line: str) -> str:
     if line.startswith("oss") and words[2:3] == ["put_object"] and any(p.endswith(words[-1]) for p in SIZES):
         return name
     return name if name.startswith("nas pwrite@") and name != "nas pwrite@0" else ""
-
-
