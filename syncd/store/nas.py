@@ -26,7 +26,7 @@ from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavaila
 from syncd.store import posix
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
-from syncd.store.posix import translated
+from syncd.store.posix import FileStream, translated
 
 STAGING: Final = ".syncd-staging"
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
@@ -90,13 +90,13 @@ class NasStore:
         self.discard(resume)  # half of it is of no use to anybody
         raise gone
 
-    def open(self, key: str, offset_bytes: int = 0) -> NasStream:
+    def open(self, key: str, offset_bytes: int = 0) -> FileStream:
         *parents, name = _parse_object_key(key).split("/")
         with self.directory(tuple(parents), key) as directory, translated(self.place(key)):
             descriptor = posix.open_file(directory, name)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what the server has, not what we remember
             os.lseek(descriptor, offset_bytes, os.SEEK_SET)
-        return NasStream(descriptor, self.place(key))
+        return FileStream(descriptor, self.place(key))
 
     def stat(self, key: str) -> Stat:
         *parents, name = _parse_object_key(key).split("/")
@@ -247,14 +247,8 @@ class NasStore:
     def _is_whole(self, staging: int, token: str, key: str) -> bool:
         """Whether both files of a staged upload are there and it is of this key."""
         begun = self._begun(staging, token)
-        if begun is None or begun.key != key:
-            return False
-        try:
-            with translated(self.place(STAGING)):
-                os.stat(f"{token}.data", dir_fd=staging, follow_symlinks=False)
-        except NotFound:
-            return False
-        return True
+        with translated(self.place(STAGING)):
+            return begun is not None and begun.key == key and f"{token}.data" in posix.names(staging)
 
     def _begun(self, staging: int, token: str) -> PendingUpload | None:
         try:
@@ -385,24 +379,6 @@ class NasUpload:
                 yield descriptor
             finally:
                 os.close(descriptor)
-
-
-class NasStream:
-    """The bytes of one file."""
-
-    def __init__(self, descriptor: int, place: str) -> None:
-        self.descriptor: Final = descriptor
-        self._place = place
-
-    def readinto(self, buffer: memoryview) -> int:
-        with translated(self._place):
-            return os.readv(self.descriptor, [buffer])
-
-    def __enter__(self) -> NasStream:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        os.close(self.descriptor)
 
 
 def _parse_object_key(key: str) -> str:

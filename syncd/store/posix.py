@@ -143,3 +143,21 @@ def crc64_of_region(descriptor: int, offset_bytes: int, size_bytes: int) -> tupl
             break
         crc64, read_bytes = crc64_of(piece[:count], crc64), read_bytes + count
     return crc64, read_bytes
+
+
+class FileStream:
+    """The bytes of one file, from where its descriptor stands; the descriptor is closed with it."""
+
+    def __init__(self, descriptor: int, place: str) -> None:
+        self.descriptor: Final = descriptor
+        self._place = place
+
+    def readinto(self, buffer: memoryview) -> int:
+        with translated(self._place):
+            return os.readv(self.descriptor, [buffer])
+
+    def __enter__(self) -> FileStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self.descriptor)

@@ -151,7 +151,7 @@ def _nas_name(method: str, arguments: tuple[Any, ...]) -> str:
 def _end(name: str) -> str:
     """The end of a name, without what is random in it."""
     last = name.rstrip("/").rpartition("/")[2]
-    head, dot, suffix = last.partition(".")
+    _, dot, suffix = last.partition(".")
     return f"*{dot}{suffix}" if suffix in {"data", "key"} else last + ("/" if name.endswith("/") else "")
 
 
@@ -166,7 +166,8 @@ def _watch_commits(effects: Effects) -> None:
             tables = [w for w in words[1:] if w.upper() not in {"INTO", "FROM", "OR", "IGNORE"}]
             named.setdefault(_driver(conn.connection), set()).add(tables[0].strip('"').rpartition(".")[2])
 
-    commit, rollback = DefaultDialect.do_commit, DefaultDialect.do_rollback
+    commit: Callable[..., Any] = DefaultDialect.do_commit
+    rollback: Callable[..., Any] = DefaultDialect.do_rollback
 
     def counted(dialect: DefaultDialect, connection: Any) -> None:
         key, total = _driver(connection), connection.total_changes

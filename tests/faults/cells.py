@@ -11,7 +11,7 @@ from syncd.localcloud.faults import Action, Answer, Corrupt, Delay, FaultRule, R
 TIMEOUT_S: Final = 1.0  # of the clients, where an answer is to come too late
 LATE_S: Final = 1.6
 _HTML: Final = Answer(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
-_SLOW_DOWN: Final = {"x-acs-retry-after": "100", "retry-after": "1"}
+_SLOW_DOWN: Final = {"x-acs-retry-after": "100", "x-oss-qos-delay-time": "100"}  # milliseconds
 
 OSS_READS: Final = ("ListObjectsV2", "HeadObject", "GetObject", "ListMultipartUploads")
 OSS_WRITES: Final = ("PutObject", "InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
@@ -74,8 +74,22 @@ def _once() -> Iterator[Cell]:
         yield _cell("oss", operation, "bit flipped on the way back", _CORRUPT, "after")
     for operation in (*FC_READS, "InvokeFunction"):
         yield _cell("fc", operation, "bit flipped on the way back", Corrupt(20), "after")
+    yield from _in_the_middle_of_the_flips()
     yield _cell("fc", "UpdateFunction", "in progress for a while", State({"in_progress_s": 1.0}))
     yield _cell("fc", "UpdateFunction", "ends Failed", State({"end": "Failed", "reason": "no such image"}))
+
+
+def _in_the_middle_of_the_flips() -> Iterator[Cell]:
+    """One alias has moved, or its move is being read back, when it begins: what follows is a release half-way."""
+    for fault, action in _REFUSALS.items():
+        yield _half_way(_cell("fc", "UpdateAlias", f"{fault} after the first flip", action), 1)
+        yield _half_way(_cell("fc", "GetAlias", f"{fault} after the first flip", action), 5)  # 3 to stage, 2 to flip
+    for fault, action in _LOST.items():
+        yield _half_way(_cell("fc", "UpdateAlias", f"{fault} after the first flip", action, "after"), 1)
+
+
+def _half_way(cell: Cell, skip: int) -> Cell:
+    return replace(cell, rule=replace(cell.rule, resource=".*/prod", skip=skip))
 
 
 def _common(service: Literal["oss", "fc"], operation: str) -> Iterator[Cell]:
