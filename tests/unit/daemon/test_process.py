@@ -1,0 +1,220 @@
+"""The life of a process: it works until it is told to stop, and leaves nothing half recorded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from syncd.daemon.process import DEFAULT_SLOTS, Poll, Process, ProcessSettings, stopped_by_signals
+from syncd.engine.memory import MemoryEngine
+from syncd.errors import Unavailable
+from syncd.plan.phases import ReleasePhase, StepState
+from syncd.reconcile.rooms import Rooms
+from syncd.reconcile.tick import tick
+from syncd.reconcile.wish import publish
+from syncd.state import processes, releases, steps
+from syncd.state.state import State
+
+from tests.rooms import LEASE_S, SDXL, World, site
+
+PATIENCE_S = 30.0
+SETTINGS = ProcessSettings(tick_s=0.02, drain_s=10.0, auto_release=True, polls=(), slots=DEFAULT_SLOTS)
+POLLING = replace(SETTINGS, polls=(Poll("models", 0.05, 0.0),))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "registry")
+
+
+@pytest.fixture
+def state(database_url: str) -> Iterator[State]:
+    state = State(database_url)
+    yield state
+    state.close()
+
+
+def rooms_of(world: World, state: State, owner: str = "worker-1") -> Rooms:
+    return site(world, state, owner, engine=MemoryEngine()).rooms
+
+
+def phase_of(state: State, release_id: str) -> ReleasePhase:
+    with state.read() as conn:
+        return releases.get(conn, release_id).phase
+
+
+def ask(state: State, world: World, version: str) -> str:
+    world.deliver(SDXL, version)
+    return publish(site(world, state).wisher, SDXL, version).id
+
+
+def limited(done: Callable[[], bool]) -> Callable[[], bool]:
+    deadline = time.monotonic() + PATIENCE_S
+
+    def until() -> bool:
+        assert time.monotonic() < deadline
+        return done()
+
+    return until
+
+
+@contextmanager
+def running(process: Process) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=process.run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        process.stop()
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_it_carries_a_release_to_its_end_and_stops_when_that_is_all(world: World, state: State) -> None:
+    release_id = ask(state, world, "v1")
+    process = Process(rooms_of(world, state), SETTINGS, sole=True)
+    process.run(limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE))
+    assert len(world.serves("singapore")) == 1
+
+
+def test_a_registry_that_is_polled_is_enough(world: World, state: State) -> None:
+    world.deliver(SDXL, "v1")
+    rooms = rooms_of(world, state)
+
+    def is_live() -> bool:
+        with state.read() as conn:
+            latest = releases.latest(conn, SDXL)
+        return latest is not None and latest.phase is ReleasePhase.LIVE
+
+    Process(rooms, POLLING, sole=True).run(limited(is_live))
+
+
+def test_a_chore_that_fails_is_done_again(world: World, state: State) -> None:
+    hidden = world.root.rename(world.root.with_name("hidden"))
+    passes: list[int] = []
+
+    def until() -> bool:
+        passes.append(1)
+        if len(passes) == 10:
+            hidden.rename(world.root)
+            world.deliver(SDXL, "v1")
+        with state.read() as conn:
+            return releases.latest(conn, SDXL) is not None
+
+    Process(rooms_of(world, state), POLLING, sole=True).run(limited(until))
+
+
+def test_a_draining_process_does_no_chores(world: World, state: State) -> None:
+    world.deliver(SDXL, "v1")
+    rooms = rooms_of(world, state)
+    rooms.draining.set()
+    Process(rooms, POLLING, sole=True).run()
+    with state.read() as conn:
+        assert releases.latest(conn, SDXL) is None
+
+
+def test_it_says_that_it_is_alive_and_that_it_has_left(world: World, state: State) -> None:
+    seen: list[str] = []
+
+    def until() -> bool:
+        with state.read() as conn:
+            seen.extend(process.owner for process in processes.alive(conn, state.now(conn)))
+        return bool(seen)
+
+    Process(rooms_of(world, state), SETTINGS, sole=True).run(limited(until))
+    assert set(seen) == {"worker-1"}
+    with state.read() as conn:
+        assert processes.alive(conn, state.now(conn)) == []
+
+
+def test_what_runs_when_it_is_told_to_stop_is_due_again_at_once(world: World, state: State) -> None:
+    release_id = ask(state, world, "v1")
+    rooms = replace(rooms_of(world, state), lease_s=0.2)
+    entered, stopped = threading.Event(), threading.Event()
+    real = world.runtimes["singapore"]
+
+    class Slow(type(real)):  # type: ignore[misc]
+        def stage(self, *_: object, waiting: Callable[[str], None], **__: object) -> None:
+            entered.set()
+            while True:
+                waiting("the platform prepares")
+                stopped.wait(0.01)
+
+    rooms = replace(rooms, runtimes={**rooms.runtimes, "singapore": Slow(real.answers)})
+    with state.read() as conn:
+        assert releases.get(conn, release_id).phase is ReleasePhase.REQUESTED
+    slow = rooms.runtimes["singapore"]
+    slow.functions.update(real.functions)  # type: ignore[attr-defined]
+    with running(Process(rooms, SETTINGS, sole=True)):
+        assert entered.wait(PATIENCE_S)
+    with state.read() as conn:
+        found = {step.id: step for step in steps.of_release(conn, release_id)}
+    step = found[f"{release_id}/stage/draw-sg"]
+    assert (step.state, step.failures, step.owner) == (StepState.WAITING, 0, "")
+    assert not [s for s in found.values() if s.state is StepState.RUNNING]
+    again = Process(rooms_of(world, state, "worker-2"), SETTINGS, sole=True)
+    again.run(limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE))
+
+
+@pytest.mark.parametrize("sole", [True, False])
+def test_the_only_process_takes_over_from_a_killed_one_at_once(world: World, state: State, sole: bool) -> None:  # noqa: FBT001 -- pytest gives it
+    release_id = ask(state, world, "v1")
+    killed = site(world, state, "killed")
+    tick(killed.rooms)
+    key = killed.engine.take()
+    assert key is not None
+    with state.write() as conn:
+        steps.begin(conn, *key, "killed", LEASE_S, state.now(conn))
+    passes: list[int] = []
+
+    def until() -> bool:
+        passes.append(1)
+        return phase_of(state, release_id) is ReleasePhase.LIVE if sole else len(passes) > 5
+
+    Process(rooms_of(world, state), SETTINGS, sole=sole).run(limited(until))
+    with state.read() as conn:
+        step = steps.get(conn, key[0])
+    assert step.attempt == (2 if sole else 1), "another process may be alive behind that lease"
+
+
+@pytest.mark.parametrize("error", [Unavailable("the record is away"), ZeroDivisionError("a bug")])
+def test_a_pass_that_fails_does_not_end_the_process(world: World, state: State, error: Exception) -> None:
+    release_id = ask(state, world, "v1")
+    rooms = rooms_of(world, state)
+    failures = [error]
+
+    class Failing(State):
+        def now(self, conn: object) -> object:  # type: ignore[override]
+            if failures and threading.current_thread() is threading.main_thread():
+                raise failures.pop()
+            return super().now(conn)  # type: ignore[arg-type]
+
+    failing = Failing(state.url.render_as_string(hide_password=False))
+    process = Process(replace(rooms, state=failing), SETTINGS, sole=False)
+    process.run(limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE))
+    assert failures == []
+    failing.close()
+
+
+def test_a_signal_stops_it_and_the_handlers_are_put_back(world: World, state: State) -> None:
+    process = Process(rooms_of(world, state), SETTINGS, sole=True)
+    before = signal.getsignal(signal.SIGTERM)
+    passes: list[int] = []
+
+    def until() -> bool:
+        passes.append(1)
+        if len(passes) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    with stopped_by_signals(process):
+        process.run(limited(until))
+    assert signal.getsignal(signal.SIGTERM) is before
+    process.stop()
