@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from syncd.localcloud.cloud import Whole
 
+
+_REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
 
 app = typer.Typer(
     help="OSS and Function Compute on this machine.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -34,7 +37,9 @@ def _group() -> None:
 def up(
     root: Annotated[Path, typer.Option("--root", help="Where objects and functions are kept.")] = Path("local-cloud"),
     regions: Annotated[str, typer.Option("--regions", help="Comma-separated.")] = "cn-hangzhou,cn-shanghai",
-    port: Annotated[int, typer.Option("--port", help="Of the first region; 0 for any free ones.")] = 9001,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Of the first region; 0 for any free ones.")
+    ] = 9001,
     seed: Annotated[
         Path | None, typer.Option("--seed", help="A TOML file of buckets and functions to begin with.")
     ] = None,
@@ -49,7 +54,7 @@ def up(
     """
     from syncd.localcloud.cloud import Whole  # noqa: PLC0415 -- `--help` needs none of it
 
-    names = [name.strip() for name in regions.split(",") if name.strip()]
+    names = _names(regions)
     ports = {name: port + index for index, name in enumerate(names)} if port else {}
     whole = Whole(root.absolute(), names, ports)
     try:
@@ -66,10 +71,22 @@ def up(
     return Exit.OK
 
 
+def _names(regions: str) -> list[str]:
+    names = [name.strip() for name in regions.split(",") if name.strip()]
+    wrong = next((name for name in names if not _REGION.fullmatch(name)), None)
+    if wrong is not None or not names or len(set(names)) < len(names):
+        raise Invalid(f"--regions {regions!r} is no list of regions", hint="for example cn-hangzhou,ap-southeast-1")
+    return names
+
+
 def _seed(whole: Whole, seed: Path) -> None:
+    from syncd.localcloud.fc.errors import FcError  # noqa: PLC0415 -- as above
+
     try:
         whole.seed(seed)
-    except (OSError, ValueError, KeyError) as wrong:
+    except KeyError as lacking:
+        raise Invalid(f"--seed {seed}: {lacking} is missing", hint="see docs/local-cloud.md") from lacking
+    except (OSError, ValueError, TypeError, AttributeError, FcError) as wrong:  # the last but one: not a table
         raise Invalid(f"--seed {seed}: {wrong}", hint="see the example in docs/local-cloud.md") from wrong
 
 

@@ -92,7 +92,7 @@ def test_breaking_the_demo_off_ends_all_its_processes(wheel: Path, tmp_path: Pat
         command("demo", "--dir", str(home), "--wheel", str(wheel)),
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path,
     )  # fmt: skip
-    until(lambda: (home / "daemon.log").exists(), "the daemon to be started")
+    until((home / "daemon.log").exists, "the daemon to be started")
     process.send_signal(number)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out.decode()
