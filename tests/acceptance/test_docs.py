@@ -1,0 +1,386 @@
+"""The pages tell the truth: their commands, settings, links, events, samples and files are the program's own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.names import ModelName, VersionName, parse_path
+from syncd.cli.exits import Exit
+from syncd.cli.follow import Scene, document
+from syncd.config import (
+    BindingSettings,
+    CredentialsSettings,
+    DirectoryRegistrySettings,
+    FcRuntimeSettings,
+    NasTargetSettings,
+    OssTargetSettings,
+    PolicySettings,
+    StateSettings,
+    TransferSettings,
+    load,
+)
+from syncd.engine.base import Engine
+from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
+from syncd.registry.base import Registry
+from syncd.registry.directory import DirectoryRegistry, DirectorySettings
+from syncd.registry.lists import parse_manifest
+from syncd.runtime.base import Runtime
+from syncd.state.records import Release
+from syncd.state.schema import metadata
+from syncd.store.base import Store
+from syncd.target.base import Target
+
+from tests import docs
+from tests.docs import PAGES, ROOT, Block, blocks, codes, name
+
+README: Final = ROOT / "README.md"
+DOCS: Final = ROOT / "docs"
+ENVIRON: Final = {"SYNCD_ACCESS_KEY_SECRET": "not-a-secret"}
+TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
+    "state": (StateSettings,),
+    "transfer": (TransferSettings,),
+    "policy": (PolicySettings,),
+    "registries.*": (DirectoryRegistrySettings,),
+    "credentials.*": (CredentialsSettings,),
+    "targets.*": (OssTargetSettings, NasTargetSettings),
+    "runtimes.*": (FcRuntimeSettings,),
+    "bindings.*": (BindingSettings,),
+}
+TIME: Final = re.compile(r"\b(release|placement|flip|step|version|hold|binding)\.[a-z]+\b")
+
+
+def inner(annotation: object) -> list[type[BaseModel]]:
+    """The tables in a setting's type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [table for part in get_args(annotation) for table in inner(part)]
+
+
+def settings() -> set[str]:
+    """Every setting by its dotted name; `*` for the names that people choose."""
+    found: set[str] = set()
+    todo = [(prefix, table) for prefix, tables in TABLES.items() for table in tables]
+    while todo:
+        prefix, table = todo.pop()
+        for field, info in table.model_fields.items():
+            found.add(f"{prefix}.{field}")
+            todo += [(f"{prefix}.{field}", below) for below in inner(info.annotation)]
+    return found
+
+
+def named_settings(page: Path) -> set[str]:
+    """What a page's prose names as a setting, with its value cut off."""
+    sections = "|".join(prefix.partition(".")[0] for prefix in TABLES)
+    found = (re.match(rf"((?:{sections})\.[\w*.]+)", code) for code in codes(page))
+    return {match[1] for match in found if match and match[1] not in TABLES}
+
+
+def emitted() -> set[str]:
+    """Every kind of event that the program can write."""
+    kinds = {text for text in docs.texts() if TIME.fullmatch(text)}
+    for noun, words in (("release", ReleasePhase), ("placement", PlacementPhase), ("flip", FlipPhase)):
+        kinds |= {f"{noun}.{word.value}" for word in words}
+    return kinds | {f"step.{state.value}" for state in STEP_ENDS}
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_the_readmes_two_commands_are_targets_of_the_makefile(target: str) -> None:
+    assert any(f"make {target}" in block.text.splitlines() for block in blocks("sh") if block.page == README)
+    assert re.search(rf"(?m)^{target}:", (ROOT / "Makefile").read_text())
+
+
+@pytest.mark.parametrize(("where", "arguments"), list(docs.commands()))
+def test_every_command_that_is_shown_is_one_the_program_takes(where: str, arguments: list[str]) -> None:
+    docs.parse(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_that_is_mentioned_has_these_options(page: Path) -> None:
+    for code in codes(page):
+        if code.startswith("syncd "):
+            words = code.split()[1:]
+            options = {word for word in words if word.startswith("-")}
+            assert options <= docs.known_options(words), code
+
+
+def test_every_command_is_in_some_page() -> None:
+    from syncd.cli.main import COMMANDS
+
+    shown = {arguments[0] for _, arguments in docs.commands()}
+    mentioned = {code.split()[1] for page in PAGES for code in codes(page) if code.startswith("syncd ")}
+    assert set(COMMANDS) <= shown | mentioned
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=str)
+def test_every_shell_block_is_shell(block: Block) -> None:
+    done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_every_python_block_is_python(block: Block) -> None:
+    ast.parse(block.text)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_every_yaml_block_is_yaml(block: Block) -> None:
+    assert isinstance(yaml.safe_load(block.text), dict)
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=str)
+def test_every_json_block_is_lines_of_json(block: Block) -> None:
+    for line in block.text.splitlines():
+        assert isinstance(json.loads(line), dict)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for link in docs.links(page):
+        assert "://" not in link, f"{link}: a page that is not ours"
+        file, _, anchor = link.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        assert there.exists(), link
+        assert not anchor or anchor in docs.anchors(there), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
+    todo, seen = [README], {README}
+    while todo:
+        here = todo.pop()
+        for link in docs.links(here):
+            there = (here.parent / link.partition("#")[0]).resolve()
+            if there.suffix == ".md" and there.exists() and there not in seen:
+                seen.add(there)
+                todo.append(there)
+    assert page in seen
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_path_in_the_project_that_a_page_names_is_there(page: Path) -> None:
+    for code in codes(page):
+        if re.fullmatch(r"(?:tests|deploy|migrations)/[\w./-]*|\w[\w/]*\.(?:py|toml|lock)", code):
+            places = (ROOT / code, ROOT / "syncd" / code, ROOT / "syncd" / "registry" / code)
+            assert any(place.exists() for place in places), code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_setting_that_a_page_names_exists(page: Path) -> None:
+    assert named_settings(page) <= settings()
+
+
+def test_every_setting_is_explained() -> None:
+    explained = named_settings(DOCS / "configure.md") | named_settings(DOCS / "registries.md")
+    kinds = {f"{table}.kind" for table in TABLES}  # told by their values, in each section
+    tables = {"bindings.*.models", "bindings.*.models.env"}
+    assert settings() - explained - kinds - tables == set()
+
+
+def test_a_default_in_the_table_of_policies_is_the_programs() -> None:
+    shown = {
+        setting.strip().strip("`").removeprefix("policy."): value.strip().strip('"')
+        for names, defaults, _ in docs.rows(DOCS / "configure.md", "When to release, and when to give up")
+        for setting, value in zip(names.split(","), defaults.split(","), strict=True)
+    }
+    assert set(shown) == set(PolicySettings.model_fields)
+    for field, value in shown.items():
+        default = getattr(PolicySettings(), field)
+        assert value == (str(default).lower() if isinstance(default, bool | str) else f"{default:g}")
+
+
+def whole_files() -> list[Block]:
+    return [block for block in blocks("toml") if "[state]" in block.text and "[bindings" in block.text]
+
+
+@pytest.mark.parametrize("block", whole_files(), ids=str)
+def test_a_whole_configuration_in_a_page_loads(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(block.text)
+    assert load(file, ENVIRON).bindings
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_a_piece_of_configuration_has_only_settings_that_exist(block: Block) -> None:
+    def walk(place: str, value: Any) -> None:
+        for key, below in value.items():
+            here = f"{place}.{key}".lstrip(".")
+            if f"{here}.*" in TABLES:
+                for one in below.values():
+                    walk(f"{here}.*", one)
+                continue
+            assert here in TABLES or here in settings(), here
+            for table in below if isinstance(below, list) else [below]:
+                if isinstance(table, dict) and not {"env", "file"} >= set(table):
+                    walk(here, table)
+
+    walk("", tomllib.loads(block.text))
+
+
+def run_check(file: Path) -> str:
+    command = [sys.executable, "-m", "syncd", "config", "check", "-c", str(file)]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **ENVIRON, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Exit.USAGE
+    return done.stdout + done.stderr
+
+
+def test_what_config_check_is_shown_to_say_is_what_it_says(tmp_path: Path) -> None:
+    text = whole_files()[0].text
+    text = text.replace('target = "hangzhou"', 'target = "hangzou"')
+    text = text.replace('{ env = "SYNCD_ACCESS_KEY_SECRET" }', '"in-the-file"')
+    (tmp_path / "bad.toml").write_text(text + "\n[policy]\ntic_s = 1.0\n")
+    (shown,) = [block.text for block in blocks("console") if "config check" in block.text]
+    assert run_check(tmp_path / "bad.toml") == shown.partition("\n")[2]
+
+
+def test_every_kind_of_event_is_documented_and_every_documented_one_is_written() -> None:
+    table = docs.rows(DOCS / "operate.md", "Events")
+    documented = {match[0] for row in table for match in TIME.finditer(row[0])}
+    assert documented == emitted()
+
+
+def test_every_log_line_in_the_table_is_one_the_program_writes() -> None:
+    documented = {code for row in docs.rows(DOCS / "operate.md", "Logs") for code in re.findall(r"`([^`]+)`", row[0])}
+    assert documented
+    assert documented <= docs.logged()
+
+
+def test_every_reason_in_the_table_of_the_night_is_one_the_program_gives() -> None:
+    table = docs.rows(DOCS / "recover.md", "A release is stalled")
+    assert len(table) >= 10
+    for row in table:
+        for reason in re.findall(r"`([^`]+)`", row[0]):
+            for piece in filter(None, (piece.strip() for piece in reason.split("…"))):
+                said = re.escape(piece).replace("r\\-7", ".*").replace("\\.mounted", ".*")
+                halves = [half for half in said.split(".*") if half.strip(" ,\\")]
+                found = all(any(re.search(half.strip("\\ "), text) for text in docs.texts()) for half in halves)
+                assert found, piece
+
+
+def test_the_exit_codes_of_the_pipelines_page_are_the_programs() -> None:
+    shown = {int(row[0]) for row in docs.rows(DOCS / "publish-from-a-pipeline.md", "Exit codes")}
+    assert shown <= {code.value for code in Exit}
+    assert {Exit.OK, Exit.HELD, Exit.NOT_LIVE, Exit.TIMEOUT} <= shown
+
+
+def test_a_session_shows_tables_and_phases_of_the_program() -> None:
+    phases = {word.value for words in (ReleasePhase, PlacementPhase, FlipPhase) for word in words}
+    headings = 0
+    for block in blocks("console"):
+        for line in block.text.splitlines():
+            words = tuple(re.split(r"\s{2,}", line.strip()))
+            if len(words) > 2 and line == line.upper() and not line.startswith("$"):
+                assert words in docs.columns()
+                headings += 1
+            told = re.match(r"r-\d+ (?:[\w-]+|release): (\w+)", line)
+            assert told is None or told[1] in phases, line
+    assert headings >= 3
+
+
+def test_the_sample_of_a_releases_end_has_the_keys_of_a_real_one() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    release = Release("r-1", 1, "m", "v1", "r", None, False, "me", ReleasePhase.LIVE, "", "", now, now)
+    (sample,) = [json.loads(block.text) for block in blocks("json") if '"event": "end"' in block.text]
+    assert list(sample) == ["event", *document(Scene(release, None, [], [], []))]
+
+
+def test_the_sample_of_a_list_is_read_by_the_registry() -> None:
+    (sample,) = [block.text for block in blocks("json") if block.page.name == "registries.md"]
+    (listed,) = parse_manifest(sample.encode(), ModelName("sdxl"), VersionName("v2"))
+    assert (listed.path, listed.size_bytes) == ("model.safetensors", 16384)
+    assert listed.sha256 is not None
+
+
+def test_the_function_in_the_page_finds_the_versions_digest(tmp_path: Path) -> None:
+    (block,) = [block for block in blocks("python") if block.page.name == "write-a-function.md"]
+    (tmp_path / ".syncd").mkdir()
+    (tmp_path / "weights").write_bytes(b"abc")
+    sha256 = Digest("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+    manifest = Manifest.of("sdxl", "v1", [Entry(parse_path("weights"), 3, sha256)])
+    (tmp_path / ".syncd" / "manifest.json").write_bytes(manifest.canonical)
+    scope: dict[str, Any] = {}
+    exec(compile(block.text, name(block.page), "exec"), scope)
+    assert scope["load"](tmp_path) == manifest.digest.hex
+    (tmp_path / "weights").write_bytes(b"abd")
+    with pytest.raises(ValueError, match="weights"):
+        scope["load"](tmp_path)
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("sh") if "run" in block.info.split()], ids=str)
+def test_a_block_that_can_be_run_makes_a_version_that_the_registry_finds(block: Block, tmp_path: Path) -> None:
+    registry, shim = tmp_path / "registry", tmp_path / "bin" / "syncd"
+    (tmp_path / "out" / "tokenizer").mkdir(parents=True)
+    (tmp_path / "out" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "out" / "tokenizer" / "a file.json").write_text("{}")
+    registry.mkdir()
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m syncd "$@"\n')
+    shim.chmod(0o755)
+    (tmp_path / "config.toml").write_text(whole_files()[0].text)
+    environ = {**os.environ, **ENVIRON, "PYTHONPATH": str(ROOT), "REGISTRY": str(registry)}
+    environ |= {"SYNCD_CONFIG": str(tmp_path / "config.toml"), "PATH": f"{shim.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = DirectoryRegistry(DirectorySettings(registry)).discover()
+    assert (found.model, found.version) == ("sdxl", "v2")
+
+
+def test_the_architecture_names_every_table_and_every_promise_of_a_seam() -> None:
+    named = set(codes(DOCS / "ARCHITECTURE.md"))
+    assert set(metadata.tables) <= named
+    for seam in (Registry, Store, Target, Runtime):
+        promises = {name for name, made in vars(seam).items() if callable(made) and not name.startswith("_")}
+        row = next(row for row in docs.rows(DOCS / "ARCHITECTURE.md", "The seams") if f"`{seam.__name__}`" in row[0])
+        assert promises == set(re.findall(r"`(\w+)`", row[1])) & promises
+    assert Engine.__name__ in named
+
+
+def test_every_room_is_in_the_picture() -> None:
+    (picture,) = [block.text for block in blocks("text") if "wiring" in block.text]
+    rooms = {path.name.removesuffix(".py") for path in (ROOT / "syncd").iterdir() if not path.name.startswith("_")}
+    assert {room for room in rooms - {"py.typed"} if not re.search(rf"\b{room}\b", picture)} == set()
+
+
+def test_every_decision_is_listed_once() -> None:
+    pages = {page.name for page in (DOCS / "adr").glob("0*.md")}
+    assert sorted(docs.links(DOCS / "adr" / "README.md")) == sorted(pages)
+    for page in pages:
+        assert (DOCS / "adr" / page).read_text().startswith(f"# {page[:4]} ")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_tells_the_projects_own_story(page: Path) -> None:
+    text = page.read_text()
+    assert not re.search(r"(?i)shared/|/work\b|#\d+\b|\bissue \d|TODO|FIXME", text)
+
+
+def test_the_licence_is_the_one_that_the_package_names() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"]["text"]
+    assert told == "Apache-2.0"
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()

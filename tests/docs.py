@@ -1,0 +1,182 @@
+"""The project's own pages, read as data: their blocks, links, tables, commands and the names they use."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+import yaml
+from syncd.cli.main import app
+
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = tuple(sorted((ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("changes/*.md"))))
+
+_FENCE: Final = re.compile(r"(?ms)^```([^\n]*)\n(.*?)^```$")
+_LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE: Final = re.compile(r"`([^`\n]+)`")
+_HEADING: Final = re.compile(r"(?m)^#+ (.+)$")
+# A command stands at the beginning of a line, or after what ends or joins another one.
+_COMMAND: Final = re.compile(r"(?m)(?:^|[;&|)]|\bthen|\bdo)\s*(?:[\w/.-]*/)?syncd ([^;&|<>\n]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: where it stands, what it says it is, and what is in it."""
+
+    page: Path
+    info: str
+    text: str
+
+    @property
+    def language(self) -> str:
+        return self.info.partition(" ")[0]
+
+    def __str__(self) -> str:
+        first = self.text.strip().splitlines()[0] if self.text.strip() else "nothing"
+        return f"{name(self.page)}: {first[:40]}"
+
+
+def name(page: Path) -> str:
+    """A page as it is named in a test."""
+    return page.relative_to(ROOT).as_posix()
+
+
+@cache
+def blocks(*languages: str) -> tuple[Block, ...]:
+    """Every fenced block of these languages, in all pages."""
+    found = (Block(page, info, text) for page in PAGES for info, text in _FENCE.findall(page.read_text()))
+    return tuple(block for block in found if block.language in languages)
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return _FENCE.sub("", page.read_text())
+
+
+def codes(page: Path) -> list[str]:
+    """What stands in backticks in a page's prose."""
+    return _CODE.findall(prose(page))
+
+
+def links(page: Path) -> list[str]:
+    """Every link of a page."""
+    return _LINK.findall(prose(page))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name after `#`, by the rule of those who show Markdown."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(prose(page))}
+
+
+def rows(page: Path, under: str) -> list[list[str]]:
+    """The body of the first table below a heading, cell by cell."""
+    below = page.read_text().partition(f"# {under}\n")[2]
+    lines = re.split(r"(?m)^#+ ", below)[0].splitlines()
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return table[2:]
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Every `syncd …` line of shell, sessions and YAML, as (where, arguments)."""
+    for block in blocks("sh", "console"):
+        text = block.text.replace("\\\n", " ")
+        if block.language == "console":
+            text = "\n".join(line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ "))
+        for line in _COMMAND.findall(text):
+            yield str(block), shlex.split(line, comments=True)
+    for block in blocks("yaml"):
+        for arguments in _yaml_commands(yaml.safe_load(block.text)):
+            yield str(block), arguments
+
+
+def _yaml_commands(document: Any) -> Iterator[list[str]]:
+    match document:
+        case ["syncd", *arguments]:
+            yield [str(argument) for argument in arguments]
+        case dict():
+            for value in document.values():
+                yield from _yaml_commands(value)
+        case list():
+            for value in document:
+                yield from _yaml_commands(value)
+        case str() if document.startswith("syncd "):
+            yield from (shlex.split(line) for line in _COMMAND.findall(document))
+
+
+def parse(arguments: list[str]) -> None:
+    """Hold a command line against the real commands, and run nothing. Raises what the command line would."""
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("syncd", [], resilient_parsing=True)
+    rest = [word for word in arguments if word != "--help"]
+    while rest and hasattr(command, "list_commands"):
+        _, command, rest = command.resolve_command(context, rest)
+        if hasattr(command, "list_commands"):
+            context = command.make_context(command.name, [], resilient_parsing=True)
+    if "--help" not in arguments:
+        command.make_context(command.name, rest)
+
+
+def known_options(arguments: list[str]) -> set[str]:
+    """The options of the command that a mention in prose, which may be half a command line, is about."""
+    command: Any = typer.main.get_command(app)
+    for word in arguments:
+        if not hasattr(command, "list_commands"):
+            break
+        found = command.get_command(None, word)
+        assert found is not None, f"there is no command {word!r}"
+        command = found
+    return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {
+        "--help"
+    }
+
+
+def sources(*, without: str = "syncd/localcloud/") -> Iterator[Path]:
+    """The program's files, the local cloud's left out unless asked for."""
+    for path in sorted((ROOT / "syncd").rglob("*.py")):
+        if not (without and name(path).startswith(without)):
+            yield path
+
+
+@cache
+def texts() -> frozenset[str]:
+    """Every piece of text in the program, f-strings in the pieces between their values."""
+    found: set[str] = set()
+    for path in sources(without=""):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return frozenset(found)
+
+
+@cache
+def logged() -> frozenset[str]:
+    """The `event` of every line that the program logs."""
+    found: set[str] = set()
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                of_log = isinstance(node.func.value, ast.Name) and node.func.value.id in {"log", "_log"}
+                first = node.args[0]
+                if of_log and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    found.add(first.value)
+    return frozenset(found)
+
+
+@cache
+def columns() -> frozenset[tuple[str, ...]]:
+    """The headings of every table that a command prints; empty ones left out."""
+    found: set[tuple[str, ...]] = set()
+    for path in (ROOT / "syncd" / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Tuple) and all(isinstance(item, ast.Constant) for item in node.elts):
+                words = tuple(str(item.value) for item in node.elts if isinstance(item, ast.Constant))
+                if words and all(word == word.upper() for word in words):
+                    found.add(tuple(word for word in words if word))
+    return frozenset(found)
