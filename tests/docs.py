@@ -23,7 +23,8 @@ _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE: Final = re.compile(r"`([^`\n]+)`")
 _HEADING: Final = re.compile(r"(?m)^#+ (.+)$")
 # A command stands at the beginning of a line, or after what ends or joins another one.
-_COMMAND: Final = re.compile(r"(?m)(?:^|[;&|)]|\bthen|\bdo)\s*(?:[\w/.-]*/)?syncd ([^;&|<>\n]*)")
+_WORDS: Final = r"""(?:"[^"\n]*"|'[^'\n]*'|[^;&|<>\n"'])*"""
+_COMMAND: Final = re.compile(rf"(?m)(?:^|[;&|)]|\bthen|\bdo)\s*(?:[\w/.-]*/)?syncd ({_WORDS})")
 
 
 @dataclass(frozen=True, slots=True)
