@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from syncd.cli.exits import Exit
-from syncd.cli.output import Form, Output, table
+from syncd.cli.output import Form, Output, tabulate
 from syncd.cli.session import OutputOption
 from syncd.errors import Invalid, Unavailable
 
@@ -103,7 +103,7 @@ def _tell(whole: Whole, output: Output) -> None:
     }
 
     def text(console: Console) -> None:
-        console.print(table(("REGION", "OSS AND FUNCTION COMPUTE"), list(endpoints.items())))
+        tabulate(console, ("REGION", "OSS AND FUNCTION COMPUTE"), list(endpoints.items()))
         keys = f"access key {cloud.access_key_id}, secret {cloud.access_key_secret}, account {cloud.account_id}"
         console.print(f"{keys}\nfiles below {whole.root}; Ctrl-C ends it", markup=False)
 
