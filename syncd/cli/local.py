@@ -64,8 +64,9 @@ def up(
     try:
         if seed is not None:
             _seed(whole, seed)
+        told = _when_told()  # before anybody is told that it serves
         _tell(whole, Output(output))
-        _wait_for_a_signal()
+        told.wait()
     finally:
         whole.stop()
     return Exit.OK
@@ -110,8 +111,9 @@ def _tell(whole: Whole, output: Output) -> None:
     output.show(document, text)
 
 
-def _wait_for_a_signal() -> None:
+def _when_told() -> threading.Event:
+    """Set by SIGTERM or SIGINT."""
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    told.wait()
+    return told
