@@ -23,7 +23,7 @@ from rich.rule import Rule
 
 from syncd.cli import demo_scene as scene
 from syncd.cli.exits import Exit
-from syncd.cli.output import size, table
+from syncd.cli.output import size, tabulate
 from syncd.config import load
 from syncd.errors import Failed, Invalid, SyncdError
 from syncd.wiring import runtimes_of
@@ -248,7 +248,7 @@ class Play:
             digests[region] = answer["models"]["minilm"]["digest"]
             if answer["models"]["minilm"]["version"] != version:
                 raise Failed(f"{region} serves {answer['models']['minilm']['version']}, not {version}")
-        self.console.print(table(("INVOKED IN", "ANSWERED WITH", "DIGEST IT COMPUTED", "PARAMETERS"), rows))
+        tabulate(self.console, ("INVOKED IN", "ANSWERED WITH", "DIGEST IT COMPUTED", "PARAMETERS"), rows)
         if len(set(digests.values())) != 1:
             raise Failed("the regions disagree")
         self.proved.append(

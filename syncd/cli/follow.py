@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from syncd.cli.output import Form, Output, size, span, table
+from syncd.cli.output import Form, Output, size, span
 from syncd.errors import Failed
 from syncd.plan.phases import RELEASE_ENDS, PlacementPhase, ReleasePhase, StepState
 from syncd.state import flips, placements, releases, steps, versions
@@ -149,6 +149,8 @@ def picture(scene: Scene, rates: Rates) -> Table:
     rows += [
         (f"{s.kind} {s.subject}", "waits", s.reason) for s in scene.steps if s.state is StepState.WAITING and s.reason
     ]
+    from syncd.cli.tables import table  # noqa: PLC0415 -- rich, on a terminal only
+
     return table((f"{release.id} {release.model}@{release.ref}", "phase", ""), rows)
 
 

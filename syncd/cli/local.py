@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from syncd.cli.exits import Exit
-from syncd.cli.output import Form, Output, table
+from syncd.cli.output import Form, Output, tabulate
 from syncd.cli.session import OutputOption
 from syncd.errors import Invalid, Unavailable
 
@@ -64,8 +64,9 @@ def up(
     try:
         if seed is not None:
             _seed(whole, seed)
+        told = _when_told()  # before anybody is told that it serves
         _tell(whole, Output(output))
-        _wait_for_a_signal()
+        told.wait()
     finally:
         whole.stop()
     return Exit.OK
@@ -103,15 +104,16 @@ def _tell(whole: Whole, output: Output) -> None:
     }
 
     def text(console: Console) -> None:
-        console.print(table(("REGION", "OSS AND FUNCTION COMPUTE"), list(endpoints.items())))
+        tabulate(console, ("REGION", "OSS AND FUNCTION COMPUTE"), list(endpoints.items()))
         keys = f"access key {cloud.access_key_id}, secret {cloud.access_key_secret}, account {cloud.account_id}"
         console.print(f"{keys}\nfiles below {whole.root}; Ctrl-C ends it", markup=False)
 
     output.show(document, text)
 
 
-def _wait_for_a_signal() -> None:
+def _when_told() -> threading.Event:
+    """Set by SIGTERM or SIGINT."""
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    told.wait()
+    return told

@@ -15,7 +15,6 @@ from syncd.errors import SyncdError
 
 if TYPE_CHECKING:  # a tenth of a second, which errors and `-o json` do without
     from rich.console import Console
-    from rich.table import Table
 
 _UNBOUNDED: Final = 100_000
 _CAUSES_MAX: Final = 8
@@ -38,11 +37,11 @@ class Output:
     @property
     def console(self) -> Console:
         """The terminal, or a plain stream; made anew because tests and pipes swap the streams."""
-        from rich.console import Console  # noqa: PLC0415 -- see the top
+        from syncd.cli.tables import Terminal  # noqa: PLC0415 -- see the top
 
         if sys.stdout.isatty():
-            return Console(file=sys.stdout, highlight=False)
-        return Console(file=sys.stdout, highlight=False, width=_UNBOUNDED)  # a pipe has no width to wrap at
+            return Terminal(file=sys.stdout, highlight=False)
+        return Terminal(file=sys.stdout, highlight=False, width=_UNBOUNDED)  # a pipe has no width to wrap at
 
     def show(self, document: object, text: Callable[[Console], None]) -> None:
         """Print the one result of a command."""
@@ -88,17 +87,11 @@ def _causes(error: BaseException) -> Iterator[str]:
         yield f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A plain table; cells are text, never markup."""
-    from rich.markup import escape  # noqa: PLC0415 -- see the top
-    from rich.table import Table  # noqa: PLC0415 -- see the top
+def tabulate(console: Console, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows in columns, or cell by cell where the terminal is too narrow."""
+    from syncd.cli import tables  # noqa: PLC0415 -- see the top
 
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
-    return made
+    tables.tabulate(console, columns, rows)
 
 
 def size(bytes_: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncd.artifact.names import parse_model_at_version
-from syncd.cli.output import Form, size, table
+from syncd.cli.output import Form, size, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import foresee, wish
 
@@ -72,8 +72,8 @@ def _text(console: Console, seen: foresee.Plan) -> None:
         (t.target, t.region, "sealed" if t.sealed else "to do", size(t.send_bytes), size(t.kept_bytes))
         for t in seen.targets
     ]
-    console.print(table(("TARGET", "REGION", "", "SEND", "KEEP"), rows))
+    tabulate(console, ("TARGET", "REGION", "", "SEND", "KEEP"), rows)
     moves = [
         (f.binding, f.region, f"{f.function}:{f.alias}", f"{f.serves_now or '-'} → {seen.version}") for f in seen.flips
     ]
-    console.print(table(("BINDING", "REGION", "ALIAS", "FLIP"), moves))
+    tabulate(console, ("BINDING", "REGION", "ALIAS", "FLIP"), moves)

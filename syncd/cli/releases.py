@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from syncd.artifact.names import parse_model
-from syncd.cli.output import Form, moment, short, span, table
+from syncd.cli.output import Form, moment, short, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile.wish import refuse_unserved
 from syncd.state import releases as recorded
@@ -59,4 +59,4 @@ def releases(
             }
             for r in found
         ]
-        opened.output.show({"releases": listed}, lambda console: console.print(table(columns, rows)))
+        opened.output.show({"releases": listed}, lambda console: tabulate(console, columns, rows))

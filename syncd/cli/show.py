@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from syncd.cli.follow import Scene, document, scene_of
-from syncd.cli.output import Form, moment, short, size, span, table
+from syncd.cli.output import Form, moment, short, size, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.errors import NotFound
 from syncd.state import events
@@ -68,11 +68,11 @@ def _text(console: Console, scene: Scene, happened: list[Event]) -> None:
         )
         for s in _steps(scene)
     ]
-    console.print(table(("STEP", "OF", "STATE", "ATTEMPT", "FAILED", "BEGAN", "TOOK", "REASON"), rows))
+    tabulate(console, ("STEP", "OF", "STATE", "ATTEMPT", "FAILED", "BEGAN", "TOOK", "REASON"), rows)
     console.print()
     first = happened[0].at if happened else release.created_at
     told = [(moment(e.at), f"+{span((e.at - first).total_seconds())}", e.kind, e.subject, _words(e)) for e in happened]
-    console.print(table(("TIME", "", "EVENT", "OF", "DETAIL"), told))
+    tabulate(console, ("TIME", "", "EVENT", "OF", "DETAIL"), told)
 
 
 def _steps(scene: Scene) -> list[dict[str, object]]:

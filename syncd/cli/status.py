@@ -9,7 +9,7 @@ import typer
 from sqlalchemy import Connection
 
 from syncd.artifact.names import parse_model
-from syncd.cli.output import Form, moment, table
+from syncd.cli.output import Form, moment, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session
 from syncd.errors import NotFound
 from syncd.plan.phases import StepState
@@ -117,21 +117,20 @@ def _text(console: Console, found: Mapping[str, object]) -> None:
     daemon = found["daemon"]
     console.print(f"daemon: {daemon['owner']}" if isinstance(daemon, dict) else "daemon: none is running", markup=False)
     rows = _rows(found["live"])
-    console.print(
-        table(
-            ("MODEL", "VERSION", "DIGEST", "REGION", "SERVED BY", "SINCE"),
-            [
-                (
-                    r["model"],
-                    r["version"] or "-",
-                    str(r["digest"] or "-")[:12],
-                    r["region"],
-                    f"{r['function']}:{r['alias']} → {r['function_version'] or '-'}",
-                    moment(r["since"])[:-4] + "Z" if r["since"] else "-",  # type: ignore[arg-type]
-                )
-                for r in rows
-            ],
-        )
+    tabulate(
+        console,
+        ("MODEL", "VERSION", "DIGEST", "REGION", "SERVED BY", "SINCE"),
+        [
+            (
+                r["model"],
+                r["version"] or "-",
+                str(r["digest"] or "-")[:12],
+                r["region"],
+                f"{r['function']}:{r['alias']} → {r['function_version'] or '-'}",
+                moment(r["since"])[:-4] + "Z" if r["since"] else "-",  # type: ignore[arg-type]
+            )
+            for r in rows
+        ],
     )
     for title, key, line in (
         ("in flight", "in_flight", "{release} {model}@{version} {phase}: {reason}"),

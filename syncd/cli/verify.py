@@ -8,7 +8,7 @@ import typer
 
 from syncd.artifact.names import parse_model
 from syncd.cli.exits import Exit
-from syncd.cli.output import Form, table
+from syncd.cli.output import Form, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import foresee, wish
 from syncd.target.base import Depth
@@ -40,6 +40,6 @@ def verify(
         listed = [{"subject": f.subject, "what": f.what, "wrong": f.wrong or None} for f in findings]
         opened.output.show(
             {"good": not wrong, "findings": listed},
-            lambda console: console.print(table(("WHERE", "WHAT", "FOUND"), rows)),
+            lambda console: tabulate(console, ("WHERE", "WHAT", "FOUND"), rows),
         )
         return Exit.DIFFERS if wrong else Exit.OK

@@ -14,6 +14,7 @@ from syncd.errors import Conflict, Invalid, OutcomeUnknown, Refused, SyncdError,
 UPGRADE_HINT: Final = "run: syncd db upgrade"
 
 _SQLITE_SCHEMA: Final = ("no such table", "no such column", "has no column named")
+_SQLITE_DISK: Final = ("disk is full", "disk I/O error")
 _POSTGRES_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})  # undefined table, column, schema
 _NOT_A_DATABASE: Final = ("file is not a database", 'FATAL:  database "')
 _NOT_LET_IN: Final = (
@@ -74,6 +75,8 @@ def meaning(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
         )
     if isinstance(error, exc.IntegrityError):
         return Conflict(said)
+    if any(words in said for words in _SQLITE_DISK):
+        return Unavailable(said, hint="look at the disk the database lies on; nothing was written")
     if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
         return Unavailable(said)
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:

@@ -37,8 +37,8 @@ from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
 from syncd.registry.base import Registry
 from syncd.registry.directory import DirectoryRegistry
-from syncd.registry.lists import parse_manifest
 from syncd.registry.settings import DirectorySettings
+from syncd.registry.lists import parse_manifest
 from syncd.runtime.base import Runtime
 from syncd.state.records import Release
 from syncd.state.schema import metadata
@@ -214,12 +214,7 @@ def test_a_whole_configuration_in_a_page_loads(block: Block, tmp_path: Path) -> 
     assert load(file, ENVIRON).bindings
 
 
-def pieces() -> list[Block]:
-    """TOML that is of the configuration; a seed of the local cloud is another file, and its page has its own test."""
-    return [block for block in blocks("toml") if not {"buckets", "functions", "nas"} & set(tomllib.loads(block.text))]
-
-
-@pytest.mark.parametrize("block", pieces(), ids=str)
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
 def test_a_piece_of_configuration_has_only_settings_that_exist(block: Block) -> None:
     def walk(place: str, value: Any) -> None:
         for key, below in value.items():
