@@ -21,7 +21,7 @@ def hold(
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Keep automation away from a model: no poll, webhook or pipeline releases a version of it.
+    """Keep automation away from a model: no poll and no pipeline releases a version of it.
 
     Example: syncd hold sdxl --why "black images since v7"
     """

@@ -24,7 +24,7 @@ def rollback(
     """Go back to the version that was live before, everywhere, and hold the model there.
 
     No byte is moved: the function version staged then is served again. A release in the middle of its flips is
-    undone instead. The hold keeps polls, webhooks and pipelines away until `syncd unhold`.
+    undone instead. The hold keeps polls and pipelines away until `syncd unhold`.
 
     Example: syncd rollback sdxl --why "black images"
     """

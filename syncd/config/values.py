@@ -63,7 +63,7 @@ class TransferSettings(Table):
     """How much is carried at once, by one process."""
 
     buffer_bytes: Size = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
-    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 8  # sends at once, over all files and targets
+    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 8  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
 
 
@@ -72,7 +72,7 @@ class PolicySettings(Table):
 
     auto_release: bool = True
     requirement: Literal["all"] = "all"
-    step_failures_max: Annotated[int, Field(ge=1, le=1000)] = 8
+    step_failures_max: Annotated[int, Field(ge=1, le=1000)] = 20
     retry_base_s: Seconds = 2.0
     retry_cap_s: Seconds = 300.0
     lease_s: Seconds = 60.0

@@ -43,6 +43,7 @@ class View:
     newer: str = ""  # a newer unfinished release of the same model
     held: str = ""  # by whom and why, where the model is held against this release
     undo_reason: str = ""  # why it is being undone, as recorded when that was decided
+    undo_hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +163,8 @@ def _undoing(view: View) -> Decision:
     back = tuple((StepKind.UNDO, b) for b, phase in view.flips.items() if phase is FlipPhase.UNDOING)
     if back:
         return Decision(want=back)
-    return Decision(
-        phase=ReleasePhase.UNDONE, reason=view.undo_reason, hold=view.undo_reason or "the release was undone"
-    )
+    why = view.undo_reason or "the release was undone"
+    return Decision(phase=ReleasePhase.UNDONE, reason=view.undo_reason, hint=view.undo_hint, hold=why)
 
 
 def _open(view: View) -> tuple[StepView, ...]:

@@ -77,6 +77,7 @@ def _view(rooms: Rooms, conn: Connection, release: Release, all_steps: Sequence[
         newer=newer[-1] if newer else "",
         held=f"{hold.who}: {hold.why}" if hold else "",
         undo_reason=release.reason if release.phase is ReleasePhase.UNDOING else "",
+        undo_hint=release.hint if release.phase is ReleasePhase.UNDOING else "",
     )
 
 

@@ -221,7 +221,7 @@ class NasStore:
         if size_bytes + _FREE_MARGIN_BYTES > free_bytes:
             raise Refused(
                 f"{self.place(key)}: {size_bytes} bytes are wanted, {free_bytes} are free",
-                hint="make room, or let retention remove old versions",
+                hint="make room: remove versions that nothing serves",
             )
 
     def _begin(self, key: str, parts: tuple[Part, ...], mode: PutMode) -> NasUpload:

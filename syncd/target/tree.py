@@ -106,7 +106,7 @@ class TreeTarget:
         if got != want:
             raise Conflict(
                 f"{self.name}: {key} seals {_described(got)}, this is {manifest} {manifest.digest.short}",
-                hint="nobody but syncd may write here; look at who did, then withdraw the version",
+                hint="nobody but syncd may write here; look at who did; docs/recover.md says how to place it anew",
             )
         return True
 

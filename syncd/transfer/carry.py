@@ -204,5 +204,5 @@ def _refuse_wrong(crew: Crew, found: Inspection) -> None:
         kind = Corrupt if found.sealed else Conflict
         raise kind(
             f"{crew.target.name}: {len(found.wrong)} files are there and wrong: {path}: {fault}",
-            hint="nothing is written over it; withdraw this version there, then place it again",
+            hint="nothing is written over it; remove those files there, then publish again",
         )
