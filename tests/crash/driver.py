@@ -152,7 +152,7 @@ def small_rooms(config: Config, state: State) -> Rooms:
         rooms = rooms_of(config, state)
     url = config.state.connect_url.render_as_string(hide_password=False)
     transfer = TransferSettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2)
-    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.03))
+    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.05))
 
 
 def _wish(rooms: Rooms, version: str) -> None:

@@ -72,7 +72,8 @@ def _distinct(lines: list[str], wanted: set[str]) -> Iterator[str]:
     last: dict[str, str] = {}
     for line in lines:
         text, _, thread = line.partition("\t")
-        is_same = text.endswith(BEFORE) and last.get(thread, "").endswith(AFTER) and last[thread] in wanted
+        before = last.get(thread, "")
+        is_same = text.endswith(BEFORE) and before.partition("\t")[0].endswith(AFTER) and before in wanted
         last[thread] = line
         if line in wanted and not is_same and text.endswith((BEFORE, AFTER)):
             yield text

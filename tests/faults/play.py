@@ -32,6 +32,7 @@ class Outcome:
     phase: str
     reason: str
     seconds: float
+    hits: int  # of the fault
     undone_after_the_fault: bool = False
 
 
@@ -51,6 +52,7 @@ def release(fleet: Fleet, version: str) -> Outcome:
     state = State(fleet.url)
     began = time.monotonic()
     undoing_since: list[float] = []
+    hits: list[int] = []
     try:
         rooms = rooms_for(fleet, state)
         wisher = wish.Wisher(state, rooms.fleet, "test")
@@ -63,6 +65,7 @@ def release(fleet: Fleet, version: str) -> Outcome:
             if phase is ReleasePhase.UNDOING:
                 undoing_since.append(time.monotonic())
                 if time.monotonic() - undoing_since[0] > UNDOING_S:
+                    hits.append(_hits(fleet))
                     fleet.whole.cloud.faults.clear()
             return phase in RELEASE_ENDS or time.monotonic() - began > LIMIT_S
 
@@ -71,9 +74,15 @@ def release(fleet: Fleet, version: str) -> Outcome:
             ended = releases.get(conn, asked.id)
         phase = ended.phase.value if ended.phase in RELEASE_ENDS else f"waits in {ended.phase}"
         is_late = bool(undoing_since) and undoing_since[-1] - undoing_since[0] > UNDOING_S
-        return Outcome(phase, f"{ended.reason} {ended.hint}".strip(), round(time.monotonic() - began, 2), is_late)
+        hits.append(_hits(fleet))
+        reason = f"{ended.reason} {ended.hint}".strip()
+        return Outcome(phase, reason, round(time.monotonic() - began, 2), max(hits), is_late)
     finally:
         state.close()
+
+
+def _hits(fleet: Fleet) -> int:
+    return sum(rule["hits"] for rule in fleet.whole.cloud.faults.to_list())
 
 
 def served(fleet: Fleet) -> dict[str, str | None]:
