@@ -30,7 +30,8 @@ from syncd.reconcile.run import run_step
 from syncd.reconcile.tick import tick
 from syncd.reconcile.wish import Wisher
 from syncd.registry.base import Registry
-from syncd.registry.directory import DirectoryRegistry, DirectorySettings
+from syncd.registry.directory import DirectoryRegistry
+from syncd.registry.settings import DirectorySettings
 from syncd.retry import Retry
 from syncd.runtime.base import AliasState, Change, MountKind
 from syncd.runtime.memory import MemoryRuntime

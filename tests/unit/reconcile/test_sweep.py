@@ -8,7 +8,7 @@ from syncd.artifact.manifest import SEAL_PATH
 from syncd.engine.base import Carried
 from syncd.errors import Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
-from syncd.reconcile.sweep import sweep
+from syncd.reconcile.sweep import LEFT_ALONE, sweep
 from syncd.reconcile.wish import hold, publish
 from syncd.state.journal import open_uploads
 from syncd.store.memory import MemoryStore, MemoryUpload
@@ -42,6 +42,13 @@ def half_done(here: Site, world: World) -> Site:
     return there
 
 
+def never_mind(there: Site) -> None:
+    """End the release, and let the copy lie for longer than a mended release is waited for."""
+    hold(there.wisher, SDXL, "never mind")
+    there.settle()
+    there.world.time += LEFT_ALONE + timedelta(minutes=1)
+
+
 def uploads(here: Site) -> list[str]:
     with here.state.read() as conn:
         return [upload.target for upload in open_uploads(conn)]
@@ -49,14 +56,22 @@ def uploads(here: Site) -> list[str]:
 
 def test_an_upload_that_an_unfinished_release_wants_is_left(here: Site, world: World) -> None:
     there = half_done(here, world)
+    world.time += 2 * LEFT_ALONE
+    assert sweep(there.rooms) == 0
+    assert uploads(there) == ["hz"]
+
+
+def test_a_copy_that_a_mended_release_may_go_on_with_is_left_for_a_day(here: Site, world: World) -> None:
+    there = half_done(here, world)
+    hold(there.wisher, SDXL, "never mind")
+    there.settle()
     assert sweep(there.rooms) == 0
     assert uploads(there) == ["hz"]
 
 
 def test_a_copy_that_nobody_wants_any_more_is_cleared(here: Site, world: World) -> None:
     there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
-    there.settle()
+    never_mind(there)
     assert sweep(there.rooms) == 1
     assert uploads(there) == []
     assert world.stores["hz"].uploads == {}
@@ -66,8 +81,7 @@ def test_a_copy_that_nobody_wants_any_more_is_cleared(here: Site, world: World) 
 
 def test_what_is_sealed_is_never_cleared(here: Site, world: World) -> None:
     there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
-    there.settle()
+    never_mind(there)
     assert there.placements(SDXL, "v1")["sg"].phase is PlacementPhase.SEALED
     sweep(there.rooms)
     assert [key for key in world.stores["sg"].objects if key.endswith(SEAL_PATH)]
@@ -75,8 +89,7 @@ def test_what_is_sealed_is_never_cleared(here: Site, world: World) -> None:
 
 def test_a_target_that_cannot_be_reached_is_cleared_the_next_time(here: Site, world: World) -> None:
     there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
-    there.settle()
+    never_mind(there)
 
     class CutOff(TreeTarget):
         def withdraw(self, *_: object) -> None:
@@ -89,8 +102,7 @@ def test_a_target_that_cannot_be_reached_is_cleared_the_next_time(here: Site, wo
 
 def test_a_target_that_left_the_configuration_is_left_alone(here: Site, world: World) -> None:
     there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
-    there.settle()
+    never_mind(there)
     assert sweep(site(world, here.state, targets={}).rooms) == 0
 
 
