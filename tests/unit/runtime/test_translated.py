@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from typing import Any
 
 import alibabacloud_tea_openapi
 import darabonba.exceptions
@@ -23,7 +24,7 @@ WITH_A_STATUS |= {"ThrottlingException"}
 WITHOUT = {"DaraException", "UnretryableException"}
 
 
-def classes() -> dict[str, type[BaseException]]:
+def classes() -> dict[str, Any]:
     package = f"{alibabacloud_tea_openapi.__name__}."
     names = [m.name for m in pkgutil.walk_packages(alibabacloud_tea_openapi.__path__, package) if "exception" in m.name]
     modules = [darabonba.exceptions, Tea.exceptions, *(importlib.import_module(name) for name in names)]
@@ -32,8 +33,7 @@ def classes() -> dict[str, type[BaseException]]:
 
 
 def answered(kind: str, status: int, code: str = "", **more: object) -> Exception:
-    made = classes()[kind](status_code=status, code=code, message="said so", **more)
-    assert isinstance(made, DaraException)
+    made: Exception = classes()[kind](status_code=status, code=code, message="said so", **more)
     return made
 
 
