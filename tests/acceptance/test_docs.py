@@ -37,8 +37,8 @@ from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
 from syncd.registry.base import Registry
 from syncd.registry.directory import DirectoryRegistry
-from syncd.registry.settings import DirectorySettings
 from syncd.registry.lists import parse_manifest
+from syncd.registry.settings import DirectorySettings
 from syncd.runtime.base import Runtime
 from syncd.state.records import Release
 from syncd.state.schema import metadata
