@@ -308,7 +308,11 @@ def translated(error: Exception, what: str) -> SyncdError:
     status = getattr(error, "status_code", None)
     code = str(getattr(error, "code", "") or "")
     if not isinstance(error, DaraException) or status is None:
-        return OutcomeUnknown(f"{what}: no usable answer: {type(error).__name__}: {str(error)[:300]}")
+        inner = getattr(error, "inner_exception", None) or error
+        said = " ".join(str(getattr(inner, "message", "") or inner).split())
+        return OutcomeUnknown(
+            f"{what}: no usable answer: {said[:300]}", hint="is the endpoint right, and reachable from this machine?"
+        )
     said = " ".join(str(getattr(error, "message", "")).split())  # a function's own trace may be in it
     message = f"{what}: {status} {code}: {said[:1000]}"
     if status == 429 or code in _THROTTLED or code.startswith("Throttling"):
