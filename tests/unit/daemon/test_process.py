@@ -181,7 +181,7 @@ def test_the_only_process_takes_over_from_a_killed_one_at_once(world: World, sta
     Process(rooms_of(world, state), SETTINGS, sole=sole).run(limited(until))
     with state.read() as conn:
         step = steps.get(conn, key[0])
-    assert step.attempt == (2 if sole else 1), "another process may be alive behind that lease"
+    assert (step.attempt > 1) is sole, "another process may be alive behind that lease"
 
 
 @pytest.mark.parametrize("error", [Unavailable("the record is away"), ZeroDivisionError("a bug")])
