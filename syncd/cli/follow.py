@@ -84,10 +84,15 @@ def follow(state: State, release_id: str, output: Output, *, proceed: Callable[[
     return _look_on(state, release_id, proceed, _every(LINE_EVERY_S if output.form is Form.JSON else 0.0, tell))
 
 
-def ended_well(scene: Scene) -> None:
-    """Raises NotLive, with the reason and the hint, where the release ended and is not live."""
+def ended_well(scene: Scene, *, going_back: bool = False) -> None:
+    """Raises NotLive, with the reason and the hint, where the release ended and is not live.
+
+    For who is `going_back`, a release that was undone in the middle of its flips is what was asked for; a rollback
+    that was itself undone is not.
+    """
     release = scene.release
-    if release.phase in RELEASE_ENDS and release.phase is not ReleasePhase.LIVE:
+    undone_as_asked = going_back and release.phase is ReleasePhase.UNDONE and not release.rollback
+    if release.phase in RELEASE_ENDS and release.phase is not ReleasePhase.LIVE and not undone_as_asked:
         raise NotLive(
             f"{release.id} {release.model}@{release.ref} is {release.phase}: {release.reason}",
             hint=release.hint or f"`syncd show {release.id}` tells what happened",

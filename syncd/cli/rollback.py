@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -29,4 +30,5 @@ def rollback(
     Example: syncd rollback sdxl --why "black images"
     """
     with session(config, output, verbose=verbose) as opened:
-        return carry(opened, lambda: wish.rollback(opened.wisher, model, why), wait=wait, timeout_s=timeout)
+        ask = partial(wish.rollback, opened.wisher, model, why)
+        return carry(opened, ask, wait=wait, timeout_s=timeout, going_back=True)

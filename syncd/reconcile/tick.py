@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import Connection
 
 from syncd.engine.base import Carried
@@ -22,6 +23,7 @@ from syncd.state import flips, holds, placements, releases, steps
 from syncd.state.advance import advance
 from syncd.state.records import Release, Step
 
+log = structlog.get_logger("syncd.tick")
 DECISIONS_MAX: Final = 16  # a release has ten phases; more decisions in a row would be a loop
 UNHEARD_S: Final = 10.0  # a handed-over step that has not begun by then is asked after
 
@@ -35,10 +37,19 @@ def tick(rooms: Rooms, unheard_s: float = UNHEARD_S) -> bool:
         unfinished = [release.id for release in releases.unfinished(conn)]
     moved = False
     for release_id in unfinished:
-        for _ in range(DECISIONS_MAX):
-            if not _once(rooms, release_id, unheard_s):
-                break
-            moved = True
+        try:
+            moved |= _advanced(rooms, release_id, unheard_s)
+        except Conflict as elsewhere:  # a worker or a person moved it between our look and our write: look again later
+            log.info("release moved meanwhile", release=release_id, reason=elsewhere.message)
+    return moved
+
+
+def _advanced(rooms: Rooms, release_id: str, unheard_s: float) -> bool:
+    moved = False
+    for _ in range(DECISIONS_MAX):
+        if not _once(rooms, release_id, unheard_s):
+            break
+        moved = True
     return moved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,9 @@ BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACI
 
 class Held(Conflict):
     """The model is on hold; only a person lifts that."""
+
+
+_LOOKS_MAX: Final = 5  # each follows a write by somebody else; a release has few
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,13 @@ def rollback(wisher: Wisher, model: str, why: str) -> Release:
     """
     name = parse_model(model)
     refuse_unserved(wisher.fleet, name)
+    for _ in range(_LOOKS_MAX):
+        with suppress(Conflict):  # a flip was recorded between our look and our write: look again
+            return _rolled_back(wisher, name, why)
+    return _rolled_back(wisher, name, why)
+
+
+def _rolled_back(wisher: Wisher, name: ModelName, why: str) -> Release:
     with wisher.state.write() as conn:
         now = wisher.state.now(conn)
         moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]

@@ -68,7 +68,8 @@ def _standing(history: Iterable[Release]) -> list[Release]:
     """The releases that lie below one another, the current one last; none serves what its neighbour does."""
     stack: list[Release] = []
     for release in history:
-        below = next((n for n in range(len(stack)) if stack[n].version_id == release.version_id), None)
+        # From the top: a version that was live twice is gone back to where it stands nearest below.
+        below = next((n for n in reversed(range(len(stack))) if stack[n].version_id == release.version_id), None)
         if release.rollback and below is not None:
             del stack[below + 1 :]
         elif not stack or stack[-1].version_id != release.version_id:

@@ -224,6 +224,19 @@ def test_a_rollback_goes_to_what_was_live_before_and_a_second_one_further_back(s
         assert live.previous_release(conn, "sdxl") is None
 
 
+def test_a_version_that_was_live_twice_is_gone_back_through_twice(state: State) -> None:
+    with state.write() as conn:
+        a, b, c = (make_version(conn, name=name, content=name) for name in "abc")
+        for version in (a, b, a, c):
+            go_live(conn, "sdxl", version)
+        for back_to in (a, b, a):
+            before = live.previous_release(conn, "sdxl")
+            assert before is not None
+            assert before.version_id == back_to.id
+            go_live(conn, "sdxl", back_to, rollback=True)
+        assert live.previous_release(conn, "sdxl") is None
+
+
 def test_after_a_rollback_and_a_new_release_the_bad_version_is_not_gone_back_to(state: State) -> None:
     with state.write() as conn:
         good, bad, fixed = (make_version(conn, name=name, content=name) for name in "abc")

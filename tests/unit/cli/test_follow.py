@@ -1,0 +1,37 @@
+"""What counts as the end that was asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from syncd.cli.follow import NotLive, Scene, ended_well
+from syncd.plan.phases import RELEASE_ENDS, ReleasePhase
+from syncd.state.records import Release
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def scene(phase: ReleasePhase, *, rollback: bool = False) -> Scene:
+    asked = ("r-1", 1, "sdxl", "v2", "models", None, rollback, "ann@desk")
+    return Scene(Release(*asked, phase, "cut off", "mend it", NOON, NOON), None, [], [], [])
+
+
+@pytest.mark.parametrize("phase", sorted(RELEASE_ENDS - {ReleasePhase.LIVE}))
+def test_a_release_that_ended_and_is_not_live_is_an_error_with_its_reason_and_hint(phase: ReleasePhase) -> None:
+    with pytest.raises(NotLive, match=f"r-1 sdxl@v2 is {phase}: cut off") as caught:
+        ended_well(scene(phase))
+    assert caught.value.hint == "mend it"
+
+
+@pytest.mark.parametrize("phase", sorted(set(ReleasePhase) - RELEASE_ENDS | {ReleasePhase.LIVE}))
+def test_a_release_that_is_live_or_under_way_is_none(phase: ReleasePhase) -> None:
+    ended_well(scene(phase))
+
+
+def test_who_goes_back_has_what_was_asked_for_when_the_release_was_undone() -> None:
+    ended_well(scene(ReleasePhase.UNDONE), going_back=True)
+    with pytest.raises(NotLive):
+        ended_well(scene(ReleasePhase.UNDONE, rollback=True), going_back=True)
+    with pytest.raises(NotLive):
+        ended_well(scene(ReleasePhase.STALLED), going_back=True)
