@@ -79,6 +79,8 @@ class FcRuntime:
         except NotFound:
             self._function(function)  # raises NotFound if it is the function that is missing
             return AliasState(None)
+        if not found.body.version_id:  # an answer that is damaged is no absent alias: an undo would delete it
+            raise Unavailable(f"GetAlias {function}:{alias}: the answer has no version in it")
         weights = {str(v): float(w) for v, w in (found.body.additional_version_weight or {}).items()}
         return AliasState(found.body.version_id, weights)
 
@@ -255,6 +257,8 @@ class FcRuntime:
             lambda o: self._client.list_function_versions_with_options(function, request, {}, o),
         )
         versions = [(str(v.version_id), str(v.description or "")) for v in found.body.versions or []]
+        if not all(version.isdecimal() for version, _ in versions):
+            raise Unavailable(f"ListFunctionVersions {function}: the answer has a version without a number in it")
         return sorted(versions, key=lambda version: int(version[0]), reverse=True)
 
     def _aliases(self, function: str) -> list[fc.Alias]:
