@@ -150,7 +150,7 @@ def _case(stage: Stage, crashes: list[str], wish: str, live: str, tally: Tally) 
     except AssertionError as wrong:
         tally.wrong.append(f"{told}: {wrong}")
     if len(crashes) == 1:
-        _count(lives[0], lines, told, tally)
+        _count(stage, lives[0], lines, told, tally)
     tally.seconds = round(tally.seconds + time.monotonic() - began, 3)
 
 
@@ -164,8 +164,8 @@ def _held(stage: Stage, wish: str, told: str, tally: Tally) -> None:
         tally.wrong.append(f"{told}: right after it: {wrong}")
 
 
-def _count(first: list[str], second: list[str], told: str, tally: Tally) -> None:
-    again, on_their_way = sent_again(first, second)
+def _count(stage: Stage, first: list[str], second: list[str], told: str, tally: Tally) -> None:
+    again, on_their_way = sent_again(stage.fleet, first, second)
     tally.parts_sent_again += again
     tally.parts_sent_again_max = max(tally.parts_sent_again_max, again)
     if again > on_their_way:

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 from syncd.artifact.manifest import SEAL_PATH, Manifest
+from syncd.artifact.parts import cut
 from syncd.plan.phases import FLIP_ENDS, STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
 from syncd.state import flips, live, placements, releases, steps, versions
 from syncd.state.journal import open_uploads
 from syncd.state.state import State
 
 from tests.crash.effects import AFTER, BEFORE
-from tests.fleet import FUNCTION, MODEL, PLACES, SIZES, Fleet, answered
+from tests.fleet import BUCKETS, FUNCTION, MODEL, PART_BYTES, PLACES, SIZES, WEIGHTS, Fleet, answered
 
 
 def check_any_time(fleet: Fleet, names: Iterable[str]) -> None:
@@ -103,17 +104,27 @@ def check_record(fleet: Fleet, phase: ReleasePhase) -> str:
         state.close()
 
 
-def sent_again(first: Iterable[str], second: Iterable[str]) -> tuple[int, int]:
-    """Parts that the second process sent though the first had, and parts on their way when the first was killed.
+def sent_again(fleet: Fleet, first: Iterable[str], second: Iterable[str]) -> tuple[int, int]:
+    """Parts of files that were written twice over both lives, and parts on their way when the first one was killed.
 
-    Files of one part count as one: they are put whole.
+    OSS is asked what it has accepted since the case began; of NAS the lives' own logs tell. Files of one part are
+    put whole and count as one.
     """
     before, after = ([line.partition("\t")[0] for line in lines] for lines in (first, second))
-    sent = Counter(_part(line) for line in [*before, *after] if line.endswith(AFTER) and _part(line))
     begun = Counter(_part(line) for line in before if line.endswith(BEFORE) and _part(line))
     ended = Counter(_part(line) for line in before if not line.endswith(BEFORE) and _part(line))
-    unacknowledged = sum((begun - ended).values())
-    return sum(count - 1 for count in sent.values()), unacknowledged
+    on_nas = Counter(_part(line) for line in [*before, *after] if line.endswith(AFTER) and "nas pwrite" in _part(line))
+    twice = sum(count - 1 for count in on_nas.values())
+    accepted = Counter(
+        (call.region, call.resource)
+        for operation in ("UploadPart", "PutObject")
+        for call in fleet.whole.cloud.counters.calls(operation)
+        if 200 <= call.status < 300 and any(call.resource.endswith(f"/{path}") for path in SIZES)
+    )
+    assert len(accepted) in {0, len(BUCKETS) * len(SIZES)}, f"the cloud counted {accepted}"
+    for (_, resource), count in accepted.items():
+        twice += count - (len(cut(SIZES[WEIGHTS], PART_BYTES)) if resource.endswith(WEIGHTS) else 1)
+    return twice, (begun - ended).total()
 
 
 def _part(line: str) -> str:
