@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -62,6 +63,26 @@ def demo(
     finally:
         play.end()
     return Exit.OK
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let a signal that comes inside wait for the end: a process is begun and remembered, or neither.
+
+    Blocking them would be inherited by what is begun here.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @dataclass
@@ -216,7 +237,7 @@ class Play:
     def _local_up(self, seed: Path) -> dict[str, Any]:
         command = [sys.executable, "-m", "syncd", "local", "up", "--root", str(self.home / "cloud"), "--port", "0"]
         command += ["--regions", ",".join(scene.REGIONS), "--seed", str(seed), "-o", "json"]
-        with (self.home / "cloud.log").open("ab") as log:
+        with (self.home / "cloud.log").open("ab") as log, _signals_wait():
             self._cloud = subprocess.Popen(
                 command, env=self._environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
             )
@@ -233,7 +254,7 @@ class Play:
     def _start_daemon(self) -> None:
         command = [sys.executable, "-m", "syncd", "run"]
         self.console.print("[bold]$ syncd run &[/bold]")
-        with (self.home / "daemon.log").open("ab") as log:
+        with (self.home / "daemon.log").open("ab") as log, _signals_wait():
             self._daemon = subprocess.Popen(
                 command, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
