@@ -25,9 +25,10 @@ _GROWING = ("syncd", "s5cmd", "rclone")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=0.05, help="of the ten checkpoints' 40.57 GB")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="counted runs of each; one more warms up")
     parser.add_argument("--small-files", type=int, default=10_000)
     parser.add_argument("--check-every", type=int, default=16, help="compare MD5 and SHA of one body of so many")
+    parser.add_argument("--trial", choices=(ONE, THREE, SMALL), help="this one alone")
     parser.add_argument("--only", action="append", help="a contender; may be repeated")
     parser.add_argument("--data", type=Path, default=ROOT / ".bench", help="where the files lie; they are kept")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "bench")
@@ -57,11 +58,12 @@ def _trials(options: argparse.Namespace, there: Sequence[Contender]) -> list[Tri
     large = made(options.data, f"checkpoints-{options.scale:g}", checkpoints(options.scale))
     few = [contender for contender in there if contender.name in _GROWING]
     plain = [contender for contender in there if contender.name != "rclone, lean"]
-    return [
+    trials = [
         Trial(ONE, large, ["bucket-1"], there),
         Trial(THREE, large, ["bucket-1", "bucket-2", "bucket-3"], few),
         Trial(SMALL, _small(options, options.small_files), ["bucket-1"], plain),
     ]
+    return [trial for trial in trials if options.trial in {None, trial.name}]
 
 
 def _small(options: argparse.Namespace, count: int) -> FileSet:

@@ -140,9 +140,7 @@ def _rclone() -> list[Contender]:
     )
     version = _told(program, "--version")
     return [
-        Contender(
-            "rclone", version, commands, "defaults: parts of 5 MiB; MD5 of every file and part, SHA-256 of parts"
-        ),
+        Contender("rclone", version, commands, "defaults: one PUT up to 200 MiB, above it parts of 5 MiB; MD5"),
         Contender("rclone, lean", version, lambda job: commands(job, *lean), "`" + " ".join(lean) + "`"),
     ]
 

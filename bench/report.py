@@ -126,10 +126,11 @@ def _growth(name: str, series: Sequence[Sample]) -> str:
 
 def _machine(setting: Setting) -> str:
     model = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0] or platform.machine()
+    kernel = f"{platform.system()} {platform.release().partition('-')[0]}"
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     return (
         "## The machine and the run\n\n"
-        f"{os.cpu_count()} cores ({model}), {memory_gb:.0f} GB of memory, {platform.system()} {platform.release()}, "
+        f"{os.cpu_count()} cores ({model}), {memory_gb:.0f} GB of memory, {kernel}, "
         f"Python {platform.python_version()}. Checkpoint sizes × {setting.scale:g}, {setting.rounds} rounds. "
         f"Load of the machine {setting.load[0]:.1f} at the beginning, {setting.load[1]:.1f} at the end: with more than "
         "about 2 for what runs here, something else ran beside it, and wall times say little.\n"

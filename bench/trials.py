@@ -55,7 +55,7 @@ class Bench:
         subprocess.run(command, check=True, cwd=ROOT)
 
     def rounds(self, trials: Sequence[Trial], rounds: int, tell: Callable[[Sample], None]) -> Iterator[Sample]:
-        """Every trial so many times; the first run of each contender warms up and is not counted.
+        """Every trial so many times, and once before that, to warm up, which is not counted (but is all, for 0).
 
         Raises:
             FailedRunError: A client failed, or did not bring every byte.
@@ -66,7 +66,7 @@ class Bench:
                 for contender in trial.contenders:
                     sample = self._sample(trial, contender, number)
                     tell(sample)
-                    if number:
+                    if number or not rounds:
                         yield sample
 
     def _sample(self, trial: Trial, contender: Contender, number: int) -> Sample:
