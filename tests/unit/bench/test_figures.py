@@ -27,7 +27,7 @@ def test_a_verdict_is_by_the_ratio_of_medians_and_none_without_a_rival() -> None
     by_what = {(v.target.trial, v.target.what): v for v in verdicts(samples())}
     cpu = by_what[ONE, "CPU, beside s5cmd"]
     assert (cpu.ratio, cpu.is_met) == (0.5, True)
-    wall = by_what[ONE, "wall, beside the fastest of them"]
+    wall = by_what[ONE, "wall, beside the fastest that checks what it sends"]
     assert (wall.ratio, wall.is_met) == (2.0, False)
     rclone = by_what[ONE, "CPU, beside rclone"]
     assert (rclone.ratio, rclone.is_met) == (None, False)
