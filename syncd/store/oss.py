@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 import oss2
 import oss2.exceptions
 import requests
 import urllib3
+from requests.structures import CaseInsensitiveDict
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.digest import crc64_combine
@@ -311,14 +312,11 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
     """oss2's bucket, with what its parser drops."""
 
     def __init__(self, settings: OssSettings) -> None:
-        session = oss2.Session(pool_size=settings.connections_max)
-        session.session.trust_env = False
-        session.session.max_redirects = 0  # a redirected body is read from a buffer that may be in use again
         super().__init__(
             oss2.ProviderAuthV4(_Provider(settings.credentials)),
             settings.endpoint,
             settings.bucket,
-            session=session,
+            session=_Session(pool_size=settings.connections_max),
             connect_timeout=(settings.connect_timeout_s, settings.read_timeout_s),
             enable_crc=False,
             region=settings.region,
@@ -335,6 +333,28 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
             page, marker = parts_in(self._do("GET", self.bucket_name, name, params=params).read())
             held |= page
         return held
+
+
+class _Session(oss2.Session):  # type: ignore[misc]  # oss2 has no types
+    """Hands requests to the connection pool as oss2 made them: nothing of the environment, no cookies, no redirects.
+
+    A redirected body would be read from a buffer that may be in use again; and what `requests` does to a request on
+    its way costs as much as sending it.
+    """
+
+    def do_request(self, req: Any, timeout: tuple[float, float]) -> Any:
+        query = urlencode([(name, value) for name, value in req.params.items() if value is not None])
+        ready = requests.PreparedRequest()
+        ready.method, ready.body = req.method, req.data or None
+        ready.url = f"{req.url}?{query}" if query else req.url
+        ready.headers = CaseInsensitiveDict({name: value for name, value in req.headers.items() if value is not None})
+        if ready.body is not None or req.method not in {"GET", "HEAD"}:
+            ready.headers["Content-Length"] = str(len(req.data or b""))
+        adapter = self.session.get_adapter(ready.url)
+        try:
+            return oss2.http.Response(adapter.send(ready, stream=True, timeout=timeout, proxies=req.proxies))
+        except requests.RequestException as error:
+            raise oss2.exceptions.RequestError(error) from error
 
 
 class _Provider:
