@@ -90,6 +90,11 @@ class Crew:
         wait = self._halt.wait
         return retry.call(self._settings.retry, fn, on=on, wait=lambda s: wait(s, lambda: self.error is not None))
 
+    def wait_for_bandwidth(self, size_bytes: int) -> None:
+        """Wait until so much may be sent. Raises Cancelled: The crew is out."""
+        if self._settings.bandwidth is not None:
+            self._settings.bandwidth.take(size_bytes, lambda s: self._halt.wait(s, lambda: self.error is not None))
+
     def fail(self, error: SyncdError) -> None:
         """Nothing more goes to this target. Only the first error counts: the others follow from it."""
         with self._changed:

@@ -97,6 +97,7 @@ class Lane:
             tries += 1
             if tries > 1:
                 crew.progress.resent(crew.target.name)
+            crew.wait_for_bandwidth(part.size_bytes)
             writer.send(part, lease.view, crc64)
 
         # A bit that flipped on the wire will not flip again; a part is replaced by sending it again.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from syncd.artifact.parts import MIB, PART_BYTES
 from syncd.retry import Retry
 from syncd.target.base import Journal, Target
+from syncd.transfer.bandwidth import Bandwidth
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +33,5 @@ class TransferSettings:
     files_in_flight: int = 2  # threads that read and hash; one SHA-256 runs at 1 to 2 GB/s
     parts_in_flight: int = 8  # threads that send, for each target
     retry: Retry = field(default_factory=Retry)
+    bandwidth: Bandwidth | None = None  # of the whole process
     patience_s: float = 1.0  # for a target that the others wait for; see `transfer/blame.py`
