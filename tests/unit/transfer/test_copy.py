@@ -245,7 +245,7 @@ def test_a_wrong_file_in_the_way_is_not_overwritten() -> None:
     report = bench.copy()
     assert isinstance(report.failed["t"], Conflict)
     assert "config.json" in report.failed["t"].message
-    assert "withdraw" in report.failed["t"].hint
+    assert "remove those files" in report.failed["t"].hint
     assert bench.visible("t") == {"config.json": b"[]"}
     assert bench.visible("other") == FILES
 
