@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from syncd.state.state import State
     from syncd.store.base import Store
     from syncd.target.base import Target
+    from syncd.transfer import Timetable
 
 
 def fleet_of(config: Config) -> Fleet:
@@ -51,7 +52,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
     from syncd.engine.dbos import DbosEngine  # noqa: PLC0415
     from syncd.plan.backoff import Patience  # noqa: PLC0415
     from syncd.reconcile.rooms import Rooms  # noqa: PLC0415
-    from syncd.transfer import TransferSettings  # noqa: PLC0415
+    from syncd.transfer import Bandwidth, TransferSettings  # noqa: PLC0415
 
     policy = config.policy
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -66,12 +67,21 @@ def rooms_of(config: Config, state: State) -> Rooms:
             buffer_bytes=config.transfer.buffer_bytes,
             parts_in_flight=config.transfer.parts_in_flight,
             files_in_flight=config.transfer.files_in_flight,
+            bandwidth=Bandwidth(_timetable(config)),
         ),
         patience=Patience(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
         lease_s=policy.lease_s,
         owner=owner,
         chance=random.random,
     )
+
+
+def _timetable(config: Config) -> Timetable:
+    from syncd.transfer import Hours, Timetable  # noqa: PLC0415
+
+    settings = config.transfer
+    hours = tuple(Hours(each.since, each.to, each.limit) for each in settings.bandwidth_times)
+    return Timetable(settings.bandwidth, hours, settings.time_zone)
 
 
 def looker_of(config: Config, state: State) -> Looker:

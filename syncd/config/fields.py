@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -18,6 +20,7 @@ from syncd.secret import Secret
 
 _UNITS: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZE: Final = re.compile(r"(\d+)\s*([A-Za-z]*)")
+_TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REGION: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 _ALIAS: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
@@ -62,6 +65,33 @@ def _size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise wrong(shown(value), 'a size is wanted, such as "128MiB" or a number of bytes')
+
+
+def _rate(value: object) -> int:
+    text = value.strip() if isinstance(value, str) else value
+    try:
+        if isinstance(text, str) and text.endswith("/s"):
+            return _size(text.removesuffix("/s"))
+    except PydanticCustomError:
+        text = None
+    if text == 0 and not isinstance(text, bool):
+        return 0
+    raise wrong(shown(value), 'a rate is wanted, such as "40MiB/s", or 0 for none')
+
+
+def _time_of_day(value: object) -> time:
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise wrong(shown(value), 'a time of day is wanted, such as "08:00"')
+    return time(int(match[1]), int(match[2]))
+
+
+def _zone(value: object) -> ZoneInfo:
+    wanted = 'a time zone is wanted, such as "Asia/Shanghai"'
+    try:
+        return ZoneInfo(_text(value, wanted))
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise wrong(shown(value), wanted) from error
 
 
 def _absolute(value: object) -> Path:
@@ -161,6 +191,10 @@ _NAME_WANTED: Final = "letters, digits, '.', '_' and '-' are wanted, beginning w
 _ALIAS_WANTED: Final = "a letter, then letters, digits, '_' and '-' are wanted, at most 128"
 
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+Rate = Annotated[int, BeforeValidator(_rate)]
+"""Bytes a second; 0 for no limit."""
+ClockTime = Annotated[time, BeforeValidator(_time_of_day)]
+TimeZone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)]
 """Seconds, of which 0 is allowed too."""

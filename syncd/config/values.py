@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +14,7 @@ from syncd.config.fields import (
     AbsolutePath,
     Alias,
     Bucket,
+    ClockTime,
     Endpoint,
     Function,
     Host,
@@ -20,12 +22,14 @@ from syncd.config.fields import (
     ModelPattern,
     MountDir,
     Prefix,
+    Rate,
     Region,
     Seconds,
     SecondsOrNone,
     SecretField,
     Size,
     StateUrl,
+    TimeZone,
     Variable,
 )
 from syncd.registry.selection import selects
@@ -59,12 +63,23 @@ class StateSettings(Table):
         return url if self.password is None else url.set(password=self.password.reveal())
 
 
+class BandwidthTimeSettings(Table):
+    """A limit for some hours of each day, over midnight where `from` is the later."""
+
+    since: Annotated[ClockTime, Field(alias="from")]
+    to: ClockTime
+    limit: Rate
+
+
 class TransferSettings(Table):
     """How much is carried at once, by one process."""
 
     buffer_bytes: Size = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
     parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 8  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
+    bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit
+    bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
+    time_zone: TimeZone = ZoneInfo("UTC")
 
 
 class PolicySettings(Table):
@@ -214,6 +229,7 @@ class Config:
 
 
 __all__ = [
+    "BandwidthTimeSettings",
     "BindingSettings",
     "Config",
     "CredentialsSettings",

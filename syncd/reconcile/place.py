@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import structlog
 
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model, parse_version
-from syncd.errors import Cancelled, Corrupt, SyncdError, Unavailable
+from syncd.errors import Cancelled, Corrupt, Fenced, SyncdError, Unavailable
 from syncd.plan.phases import PlacementPhase, may_follow
 from syncd.reconcile.catalog import catalog
 from syncd.reconcile.run import Job
@@ -56,7 +57,12 @@ def place(job: Job) -> None:
     if lacking:
         failed |= _copy(job, version, manifest, lacking)
     for name in [name for name in names if name not in failed and not _is_recorded(job, version, name)]:
-        _seal(job, version, manifest, name, failed)
+        try:
+            _seal(job, version, manifest, name)
+        except Fenced:
+            raise
+        except SyncdError as error:
+            failed[name] = error
     if failed:
         raise _worst(failed)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
@@ -102,7 +108,16 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
     model = parse_model(version.model)
     revision = Revision(parse_version(version.name), version.pin)
     registry.listing(model, revision)  # raises Conflict where the source is not what was pinned
-    destinations = [Destination(rooms.targets[name], SqlJournal(rooms.state, version.id, name)) for name in names]
+    bound = structlog.contextvars.get_contextvars()
+
+    def seal(name: str) -> None:
+        with structlog.contextvars.bound_contextvars(**bound):
+            _seal(job, version, manifest, name)
+
+    destinations = [
+        Destination(rooms.targets[name], SqlJournal(rooms.state, version.id, name), partial(seal, name))
+        for name in names
+    ]
     progress = Progress(manifest, names)
 
     def tell() -> None:
@@ -135,13 +150,10 @@ def _shown(seen: Glance) -> dict[str, object]:
     return {**seen.counters, "files": [list(file) for file in seen.going[:FILES_SHOWN_MAX]]}
 
 
-def _seal(job: Job, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]) -> None:
+def _seal(job: Job, version: Version, manifest: Manifest, name: str) -> None:
+    """Seal and record. Called as soon as a target is whole, from threads of the copy, and fenced as all of it is."""
     started = time.monotonic()
-    try:
-        job.rooms.targets[name].seal(manifest, SqlJournal(job.rooms.state, version.id, name))
-    except SyncdError as error:
-        failed[name] = error
-        return
+    job.rooms.targets[name].seal(manifest, SqlJournal(job.rooms.state, version.id, name))
     _note(job, version, name, PlacementPhase.SEALED)
     log.info("sealed", target=name, region=job.rooms.fleet.regions[name], digest=manifest.digest.hex,
              bytes=manifest.size_bytes, seconds=round(time.monotonic() - started, 3))  # fmt: skip
@@ -160,6 +172,8 @@ def _note(job: Job, version: Version, name: str, phase: PlacementPhase) -> None:
 
 def _worst(failed: Mapping[str, SyncdError]) -> SyncdError:
     """One error for the step: the one that most needs a person, naming every target that failed."""
+    if fenced := next((error for error in failed.values() if isinstance(error, Fenced)), None):
+        return fenced
     if any(isinstance(error, Cancelled) for error in failed.values()):
         return Cancelled("stopped while copying")
     ordered = sorted(failed.items(), key=lambda item: isinstance(item[1], Unavailable))

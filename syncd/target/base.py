@@ -10,6 +10,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
+from syncd.registry.base import Stream
 from syncd.store.base import Buffer
 
 
@@ -114,6 +115,15 @@ class Target(Protocol):
         """Begin a file, or go on with what `journal` remembers of it.
 
         Of a file that is at its final name already the writer has every part, and `finish` proves it.
+        """
+        ...
+
+    def open(self, manifest: Manifest, entry: Entry, offset_bytes: int = 0) -> Stream:
+        """The bytes of a finished file, sealed or not, from `offset_bytes` on; the caller proves them.
+
+        Raises:
+            NotFound: It is not finished here.
+            Unavailable: It cannot be read now.
         """
         ...
 

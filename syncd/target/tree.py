@@ -20,6 +20,7 @@ from syncd.artifact.manifest import MODELS_DIRECTORY, SEAL_PATH, Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound
+from syncd.registry.base import Stream
 from syncd.store.base import PutMode, Stat, Store
 from syncd.target.base import Depth, Inspection, Journal, Writer
 from syncd.target.looks import checksum, pieces
@@ -68,6 +69,9 @@ class TreeTarget:
             return PresentWriter(self._store, key, entry, journal)
         journal.opened(entry.path, upload.token)
         return LargeWriter(upload, key, entry, journal)
+
+    def open(self, manifest: Manifest, entry: Entry, offset_bytes: int = 0) -> Stream:
+        return self._store.open(f"{manifest.directory}/{entry.path}", offset_bytes)
 
     def seal(self, manifest: Manifest, journal: Journal) -> None:
         found = self.inspect(manifest, Depth.CHECKSUMS, journal)

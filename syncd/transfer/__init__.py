@@ -1,15 +1,20 @@
 """Copies one version to many targets with one reading of the source, in bounded memory."""
 
-from syncd.transfer.carry import CopyReport, Destination, TransferSettings, copy
+from syncd.transfer.bandwidth import Bandwidth, Hours, Timetable
+from syncd.transfer.carry import CopyReport, copy
 from syncd.transfer.progress import FileProgress, Glance, Progress, TargetProgress
+from syncd.transfer.settings import Destination, TransferSettings
 
 __all__ = [
+    "Bandwidth",
     "CopyReport",
     "Destination",
     "FileProgress",
     "Glance",
+    "Hours",
     "Progress",
     "TargetProgress",
+    "Timetable",
     "TransferSettings",
     "copy",
 ]

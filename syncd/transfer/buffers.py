@@ -1,8 +1,13 @@
-"""Buffers for parts: reused, shared by all targets that a part goes to, and bounded in bytes."""
+"""Buffers for parts: reused, shared by all targets that a part goes to, and bounded in bytes.
+
+Some are common, the others spare: of the common ones a target may be sending as many as it likes, of the spare ones
+no more than its share. So targets that hang cannot hold all of them, however many they are.
+"""
 
 from __future__ import annotations
 
 import mmap
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from threading import Condition
@@ -17,8 +22,10 @@ _LOOK_S: Final = 0.1  # how often somebody who waits for memory looks whether to
 class Lease:
     """One buffer on loan. Everybody who needs it longer holds it, and lets it go once."""
 
-    def __init__(self, pool: Pool, slab: mmap.mmap, size_bytes: int) -> None:
+    def __init__(self, pool: Pool, slab: mmap.mmap, size_bytes: int, *, is_common: bool) -> None:
         self.view: Final = memoryview(slab)[:size_bytes]
+        self.capacity_bytes: Final = len(slab)
+        self.is_common: Final = is_common
         self._pool = pool
         self._slab = slab
         self._holders = 1
@@ -33,20 +40,24 @@ class Lease:
         with self._pool.changed:
             self._holders -= 1
             if not self._holders:
-                self._pool.give_back(self._slab)
+                self._pool.give_back(self._slab, is_common=self.is_common)
 
 
 class Pool:
     """At most `limit_bytes` of buffers, on loan and idle together. Safe from several threads."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, common_bytes: int | None = None) -> None:
         self.changed: Final = Condition()
         self._limit_bytes = limit_bytes
+        self._common_bytes = limit_bytes if common_bytes is None else common_bytes
+        self._common_lent_bytes = 0
         self._allocated_bytes = 0
         self._idle: defaultdict[int, list[mmap.mmap]] = defaultdict(list)
 
-    def take(self, size_bytes: int, is_halted: Callable[[], bool]) -> Lease:
-        """Wait for a buffer of this size.
+    def take(
+        self, size_bytes: int, is_halted: Callable[[], bool], starved: Callable[[float], None] | None = None
+    ) -> Lease:
+        """Wait for a buffer of this size. `starved` is told, without a lock held, how long it has waited again.
 
         Raises:
             Invalid: It can never fit.
@@ -58,12 +69,16 @@ class Pool:
                 f"a part of {size_bytes} bytes does not fit into {self._limit_bytes} bytes of buffers",
                 hint=f"set transfer.buffer_bytes to at least {2 * capacity}",
             )
-        with self.changed:
-            while (slab := self._find(capacity)) is None:
-                if is_halted():
-                    raise Cancelled("told to stop while waiting for a buffer")
-                self.changed.wait(_LOOK_S)
-        return Lease(self, slab, size_bytes)
+        while (lease := self._lend(capacity, size_bytes)) is None:
+            if is_halted():
+                raise Cancelled("told to stop while waiting for a buffer")
+            began = time.monotonic()
+            with self.changed:
+                if not self._has_room(capacity):
+                    self.changed.wait(_LOOK_S)
+            if starved is not None:
+                starved(time.monotonic() - began)
+        return lease
 
     @property
     def allocated_bytes(self) -> int:
@@ -71,10 +86,24 @@ class Pool:
         with self.changed:
             return self._allocated_bytes
 
-    def give_back(self, slab: mmap.mmap) -> None:
+    def give_back(self, slab: mmap.mmap, *, is_common: bool) -> None:
         """Called by a lease, with `changed` held."""
+        self._common_lent_bytes -= len(slab) * is_common
         self._idle[len(slab)].append(slab)
         self.changed.notify_all()
+
+    def _lend(self, capacity: int, size_bytes: int) -> Lease | None:
+        with self.changed:
+            slab = self._find(capacity)
+            if slab is None:
+                return None
+            is_common = self._common_lent_bytes + capacity <= self._common_bytes
+            self._common_lent_bytes += capacity * is_common
+            return Lease(self, slab, size_bytes, is_common=is_common)
+
+    def _has_room(self, capacity: int) -> bool:
+        idle_bytes = sum(size * len(slabs) for size, slabs in self._idle.items())
+        return self._allocated_bytes - idle_bytes + capacity <= self._limit_bytes
 
     def _find(self, capacity: int) -> mmap.mmap | None:
         if self._idle[capacity]:

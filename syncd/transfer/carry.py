@@ -1,50 +1,30 @@
 """One reading of the source feeds every target that lacks a file.
 
 Each file in flight has a thread that reads and hashes; each target has its own threads that send. They share
-part buffers of one bounded pool. A target that fails past its retries drops out; the others go on.
+part buffers of one bounded pool. A target that fails past its retries drops out; the others go on. A target that the
+others would have to wait for is let go, and fed by itself with what another target has by then (see `late.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Event, Lock
+from threading import Event
 
-from syncd.artifact.digest import Digest, crc64_combine
-from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import Entry, Manifest
-from syncd.artifact.parts import MIB, PART_BYTES, Part, cut
 from syncd.errors import Cancelled, Conflict, Corrupt, SyncdError
-from syncd.retry import Retry
-from syncd.target.base import Inspection, Journal, Target
-from syncd.transfer.buffers import Pool
+from syncd.target.base import Inspection
+from syncd.transfer.crew import Crew
+from syncd.transfer.feed import Fed, Feed
 from syncd.transfer.halt import Halt
-from syncd.transfer.lane import Crew, Lane
+from syncd.transfer.lane import Lane
+from syncd.transfer.late import Late
 from syncd.transfer.progress import Progress, TargetProgress
-from syncd.transfer.reader import Reader, Source
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A target, and what is remembered of this version there."""
-
-    target: Target
-    journal: Journal
-
-
-@dataclass(frozen=True, slots=True)
-class TransferSettings:
-    """Bounds of one copy. Memory is `buffer_bytes` whatever the model's size and the number of targets."""
-
-    buffer_bytes: int = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
-    part_bytes: int = PART_BYTES
-    files_in_flight: int = 2  # threads that read and hash; one SHA-256 runs at 1 to 2 GB/s
-    parts_in_flight: int = 8  # threads that send, for each target
-    retry: Retry = field(default_factory=Retry)
+from syncd.transfer.reader import Source
+from syncd.transfer.settings import Destination, TransferSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +67,25 @@ class _Copy:
         self._settings = settings
         self._halt = halt
         self._progress = progress
-        self._pool = Pool(settings.buffer_bytes)
-        self._bytes_read = 0
         self._spoiled: Corrupt | None = None
-        self._lock = Lock()
 
     def run(self, destinations: Sequence[Destination]) -> CopyReport:
-        crews = [Crew(d.target, d.journal, self._progress, self._halt, self._settings.retry) for d in destinations]
+        self._feed = Feed(self._manifest, self._settings, self._halt, len(destinations))
+        share_bytes = self._feed.share_bytes
+        crews = [Crew(to, self._progress, self._halt, self._settings, share_bytes) for to in destinations]
         with ExitStack() as stack:
             for crew in crews:
-                crew.start(self._settings.parts_in_flight)
+                crew.start(len(self._manifest.entries))
                 stack.callback(crew.join)
             lacking = self._look(crews)
-            waiting: SimpleQueue[Entry] = SimpleQueue()
-            for entry in sorted(lacking, key=lambda entry: entry.size_bytes, reverse=True):
-                waiting.put(entry)
-            with ThreadPoolExecutor(self._settings.files_in_flight, thread_name_prefix="read") as readers:
-                for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
-                    readers.submit(self._read_all, waiting, lacking).add_done_callback(self._halt.look)
-        if reason := self._spoiled or self._halt.reason:
+            with Late(self._feed, crews, self._source, self._halt) as late:
+                self._read_everything(lacking, late)
+        if reason := self._spoiled or late.spoiled or self._halt.reason:
             raise reason
         if self._halt.is_set() and not all(crew.error is not None or self._is_whole(crew) for crew in crews):
             raise Cancelled(f"told to stop while copying {self._manifest}")
         failed = {crew.target.name: crew.error for crew in crews if crew.error is not None}
-        return CopyReport(failed, self._progress.snapshot(), self._bytes_read)
+        return CopyReport(failed, self._progress.snapshot(), self._feed.bytes_read)
 
     def _look(self, crews: Sequence[Crew]) -> dict[Entry, list[Crew]]:
         """Which crews lack which file."""
@@ -130,32 +105,41 @@ class _Copy:
         return lacking
 
     def _keep(self, crew: Crew, entry: Entry) -> None:
-        name = crew.target.name
-        self._progress.kept(name, entry.path, entry.size_bytes, len(self._parts(entry)))
-        self._progress.finished(name, entry.path)
-
-    def _parts(self, entry: Entry) -> tuple[Part, ...]:
-        return cut(entry.size_bytes, self._settings.part_bytes)
+        parts = self._feed.parts(entry)
+        self._progress.kept(crew.target.name, entry.path, entry.size_bytes, len(parts))
+        crew.finish(entry.path)
 
     def _is_whole(self, crew: Crew) -> bool:
         seen = self._progress.snapshot()[crew.target.name]
         return seen.files_finished == len(seen.files)
 
-    def _read_all(self, waiting: SimpleQueue[Entry], lacking: Mapping[Entry, list[Crew]]) -> None:
+    def _read_everything(self, lacking: Mapping[Entry, list[Crew]], late: Late) -> None:
+        waiting: SimpleQueue[Entry] = SimpleQueue()
+        for entry in sorted(lacking, key=lambda entry: entry.size_bytes, reverse=True):
+            waiting.put(entry)
+        with ThreadPoolExecutor(self._settings.files_in_flight, thread_name_prefix="read") as readers:
+            for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
+                readers.submit(self._read_all, waiting, lacking, late).add_done_callback(self._halt.look)
+
+    def _read_all(self, waiting: SimpleQueue[Entry], lacking: Mapping[Entry, list[Crew]], late: Late) -> None:
         while not self._halt.is_set() and self._spoiled is None:
             try:
                 entry = waiting.get_nowait()
             except Empty:
                 return
-            parts = self._parts(entry)
-            lanes = [Lane(crew, self._manifest, entry, parts) for crew in lacking[entry] if not crew.is_out]
+            lanes = []
+            for crew in lacking[entry]:
+                if crew.is_let_go:
+                    crew.defer(entry)
+                elif not crew.is_out:
+                    lanes.append(Lane(crew, self._manifest, entry, self._feed.parts(entry)))
             if lanes:
-                self._read(entry, parts, lanes)
+                self._read(entry, lanes, late)
 
-    def _read(self, entry: Entry, parts: tuple[Part, ...], lanes: Sequence[Lane]) -> None:
-        fed: tuple[Digest, int] | None = None
+    def _read(self, entry: Entry, lanes: Sequence[Lane], late: Late) -> None:
+        fed: Fed | None = None
         try:
-            fed = self._feed(entry, parts, lanes)
+            fed = self._feed.run(entry, lanes, self._source, late.starved)
         except SyncdError as error:
             self._halt.trip(error)
         finally:
@@ -163,39 +147,10 @@ class _Copy:
                 lane.drop()
         if fed is None:
             return
-        if fed[0] != entry.sha256:
-            # Not a halt: the lanes have to learn of it, so that what they uploaded is thrown away.
-            self._spoiled = Corrupt(
-                f"{entry.path}: sha256 of the source is {fed[0]}, the manifest says {entry.sha256}, "
-                f"after {entry.size_bytes} bytes"
-            )
+        # Not a halt: the lanes have to learn of it, so that what they uploaded is thrown away.
+        self._spoiled = self._spoiled or fed.fault(entry)
         for lane in lanes:
-            lane.end(*fed)
-
-    def _feed(self, entry: Entry, parts: tuple[Part, ...], lanes: Sequence[Lane]) -> tuple[Digest, int] | None:
-        """Read the file into the lanes. Its digest and CRC; None if nobody wants it any more."""
-        hasher = hashlib.sha256()
-        whole = 0
-        with Reader(entry, self._source, self._settings.retry, self._halt.wait) as reader:
-            for part in parts:
-                if self._halt.is_set():
-                    raise Cancelled(f"told to stop while reading {entry.path}")
-                if all(lane.crew.is_out for lane in lanes):
-                    return None
-                lease = self._pool.take(part.size_bytes, self._halt.is_set)
-                try:
-                    reader.fill(lease.view)
-                    hasher.update(lease.view)
-                    crc64 = crc64_of(lease.view)
-                    whole = crc64_combine(whole, crc64, part.size_bytes)
-                    for lane in lanes:
-                        lane.offer(part, lease, crc64)
-                finally:
-                    lease.release()
-                with self._lock:
-                    self._bytes_read += part.size_bytes
-            reader.expect_end()
-        return Digest(hasher.hexdigest()), whole
+            lane.end(fed.sha256, fed.crc64)
 
 
 def _refuse_wrong(crew: Crew, found: Inspection) -> None:

@@ -1,70 +1,18 @@
-"""The way of one file to one target, and the crew of threads that serves all ways to that target."""
+"""The way of one file to one target."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from syncd import retry
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
-from syncd.errors import Cancelled, Corrupt, SyncdError, Unavailable
-from syncd.target.base import Depth, Inspection, Journal, Target, Writer
+from syncd.errors import Corrupt, SyncdError, Unavailable
+from syncd.target.base import Writer
 from syncd.transfer.buffers import Lease
-from syncd.transfer.halt import Halt
-from syncd.transfer.progress import Progress
-
-T = TypeVar("T")
-
-
-class Crew:
-    """Sends to one target, so many parts at a time. Its first error past all retries puts it out."""
-
-    def __init__(self, target: Target, journal: Journal, progress: Progress, halt: Halt, policy: retry.Retry) -> None:
-        self.target: Final = target
-        self.journal: Final = journal
-        self.progress: Final = progress
-        self.error: SyncdError | None = None
-        self._policy = policy
-        self._halt = halt
-
-    def start(self, threads: int) -> None:
-        """Begin; nothing can be submitted before."""
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"send-{self.target.name}")
-
-    def join(self) -> None:
-        """Wait until all that was submitted is done."""
-        self._pool.shutdown()
-
-    @property
-    def is_out(self) -> bool:
-        """Whether nothing more is sent to this target."""
-        return self.error is not None or self._halt.is_set()
-
-    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Do something in a thread of the crew."""
-        self._pool.submit(work, *arguments).add_done_callback(self._halt.look)
-
-    def inspect(self, manifest: Manifest) -> Future[Inspection]:
-        """Look what is there, in a thread of the crew."""
-        return self._pool.submit(
-            self.call, lambda: self.target.inspect(manifest, Depth.CHECKSUMS, self.journal), (Unavailable,)
-        )
-
-    def call(self, fn: Callable[[], T], on: tuple[type[SyncdError], ...] = (Unavailable,)) -> T:
-        """Retry by the policy; the waits end when the crew is out."""
-        return retry.call(self._policy, fn, on=on, wait=self._wait)
-
-    def fail(self, error: SyncdError) -> None:
-        """Nothing more goes to this target. Only the first error counts: the others follow from it."""
-        if self.error is None and not (isinstance(error, Cancelled) and self._halt.is_set()):
-            self.error = error
-
-    def _wait(self, seconds: float) -> bool:
-        return self._halt.wait(seconds, lambda: self.error is not None)
+from syncd.transfer.crew import Crew, Load
 
 
 class Lane:
@@ -72,24 +20,40 @@ class Lane:
 
     def __init__(self, crew: Crew, manifest: Manifest, entry: Entry, parts: tuple[Part, ...]) -> None:
         self.crew: Final = crew
+        self._is_late = crew.is_let_go  # its file is fed to it alone, so it is in nobody's way
         self._manifest = manifest
         self._entry = entry
         self._parts = parts
+        self.limit_bytes: Callable[[], int] | None = None
         self._lock = Lock()
         self._open = 1  # what must end before the file can: the reader, and each part on its way
+        self._lacks = False  # a part was skipped
         self._ended: tuple[Digest, int] | None = None
         self._writer: Writer | None = None
         self._writer_lock = Lock()
         self._held: list[Lease] = []
+        crew.entered()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it makes sense to offer more."""
+        return not self.crew.is_out and not self._lacks and (self._is_late or not self.crew.is_let_go)
+
+    def wait_for_room(self, size_bytes: int) -> None:
+        """Of a late file no more is read than the target may hold; the common reading waits for nobody."""
+        if self.limit_bytes is not None:
+            self.crew.wait_for_room(size_bytes, self.limit_bytes)
 
     def offer(self, part: Part, lease: Lease, crc64: int) -> None:
         """Send this part when a thread is free. The lease is held as long as it is needed."""
-        if self.crew.is_out:
+        if not self.is_wanted:
+            self._lacks = True
             return
         lease.hold()
         with self._lock:
             self._open += 1
-        self.crew.submit(self._send, part, lease, crc64)
+        load = Load(lease, lambda: self._send(part, lease, crc64), lambda: self._skip(lease))
+        self.crew.carry(load, is_late=self._is_late)
 
     def end(self, sha256: Digest, crc64: int) -> None:
         """All parts have been offered. The file is finished when the last of them is accepted."""
@@ -111,14 +75,20 @@ class Lane:
             if len(self._parts) == 1:
                 self._held.append(lease)
             else:
-                lease.release()
+                self.crew.put_down(lease)
             self._less()
+
+    def _skip(self, lease: Lease) -> None:
+        self._lacks = True
+        lease.release()
+        self._less()
 
     def _send_once_or_more(self, part: Part, lease: Lease, crc64: int) -> None:
         crew, path = self.crew, self._entry.path
         writer = self._opened()
         if crew.call(lambda: writer.has(part, crc64)):
-            crew.progress.kept(crew.target.name, path, part.size_bytes)
+            if crew.is_new(path, part.number):
+                crew.progress.kept(crew.target.name, path, part.size_bytes)
             return
         tries = 0
 
@@ -127,11 +97,13 @@ class Lane:
             tries += 1
             if tries > 1:
                 crew.progress.resent(crew.target.name)
+            crew.wait_for_bandwidth(part.size_bytes)
             writer.send(part, lease.view, crc64)
 
         # A bit that flipped on the wire will not flip again; a part is replaced by sending it again.
         crew.call(send, on=(Unavailable, Corrupt))
-        crew.progress.sent(crew.target.name, path, part.size_bytes)
+        if crew.is_new(path, part.number):
+            crew.progress.sent(crew.target.name, path, part.size_bytes)
 
     def _opened(self) -> Writer:
         with self._writer_lock:
@@ -153,14 +125,16 @@ class Lane:
             self.crew.fail(error)
         finally:
             for lease in self._held:
-                lease.release()
+                self.crew.put_down(lease)
+            self.crew.left()
 
     def _close(self) -> None:
-        if self._ended is None or self.crew.is_out:
+        if self._ended is None or self._lacks or self.crew.is_out:
             if self._writer is not None:
                 self._writer.abandon()
+            self.crew.defer(self._entry)
             return
         writer = self._opened()
         sha256, crc64 = self._ended
         self.crew.call(lambda: writer.finish(sha256, crc64))
-        self.crew.progress.finished(self.crew.target.name, self._entry.path)
+        self.crew.finish(self._entry.path)

@@ -78,8 +78,8 @@ def settings() -> set[str]:
     while todo:
         prefix, table = todo.pop()
         for field, info in table.model_fields.items():
-            found.add(f"{prefix}.{field}")
-            todo += [(f"{prefix}.{field}", below) for below in inner(info.annotation)]
+            found.add(f"{prefix}.{info.alias or field}")
+            todo += [(f"{prefix}.{info.alias or field}", below) for below in inner(info.annotation)]
     return found
 
 

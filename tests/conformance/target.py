@@ -281,6 +281,29 @@ class TargetConformance(ABC):
         assert self.visible(manifest) == {LARGE}
         assert journal.tokens == {}
 
+    # reading back
+
+    @pytest.mark.parametrize("offset_bytes", [0, 1, PART_BYTES + 3, 3 * PART_BYTES + 17])
+    def test_a_finished_file_is_read_from_an_offset_before_the_seal(
+        self, target: Target, manifest: Manifest, journal: MemoryJournal, offset_bytes: int
+    ) -> None:
+        write(target, manifest, journal, LARGE)
+        found, buffer = bytearray(), memoryview(bytearray(100_000))
+        with target.open(manifest, entry_of(manifest, LARGE), offset_bytes) as stream:
+            while count := stream.readinto(buffer):
+                found += buffer[:count]
+        assert found == FILES[LARGE][offset_bytes:]
+
+    @pytest.mark.parametrize("begun", ["begun", "absent"])
+    def test_a_file_that_is_not_finished_is_not_read(
+        self, target: Target, manifest: Manifest, journal: MemoryJournal, begun: str
+    ) -> None:
+        entry = entry_of(manifest, LARGE)
+        if begun == "begun":
+            send(target.writer(manifest, entry, layout(entry), journal), entry, FILES[LARGE])
+        with pytest.raises(NotFound), target.open(manifest, entry) as stream:
+            stream.readinto(memoryview(bytearray(1)))
+
     # sealing
 
     def test_the_seal_is_the_manifest_and_comes_last(

@@ -39,7 +39,16 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (BindingSettings, ("bindings", "sd-hz")),
 )
 # Settings whose default is "not given", or stands for another setting; their comment says so.
-NO_DEFAULT_TO_SHOW = {"password", "security_token", "mount_endpoint", "digest", "path", "version", "versions"}
+NO_DEFAULT_TO_SHOW = {
+    "password",
+    "security_token",
+    "mount_endpoint",
+    "bandwidth_times",
+    "digest",
+    "path",
+    "version",
+    "versions",
+}
 
 
 def uncommented(text: str) -> str:
@@ -62,7 +71,8 @@ def settings() -> Iterator[tuple[type[BaseModel], str, Any]]:
 
 def _inside(table: type[BaseModel], shown: list[dict[str, Any]]) -> Iterator[tuple[type[BaseModel], str, Any]]:
     for name, field in table.model_fields.items():
-        values = [item[name] for item in shown if name in item]
+        key = field.alias or name
+        values = [item[key] for item in shown if key in item]
         inner = [t for t in (field.annotation, *get_args(field.annotation)) if _is_table(t)]
         if inner and values:
             flat = [item for value in values for item in (value if isinstance(value, list) else [value])]

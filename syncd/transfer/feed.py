@@ -1,0 +1,106 @@
+"""Reads a file part by part into lanes: hashed once, with the buffers of one pool."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from syncd.artifact.digest import Digest, crc64_combine
+from syncd.artifact.digest import crc64 as crc64_of
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.parts import Part, cut
+from syncd.errors import Cancelled, Corrupt
+from syncd.transfer.buffers import Pool
+from syncd.transfer.halt import Halt
+from syncd.transfer.lane import Lane
+from syncd.transfer.reader import Reader, Source
+from syncd.transfer.settings import TransferSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What a file that was read to its end turned out to be."""
+
+    sha256: Digest
+    crc64: int
+
+    def fault(self, entry: Entry) -> Corrupt | None:
+        """What is wrong with it, if something is."""
+        if self.sha256 == entry.sha256:
+            return None
+        return Corrupt(
+            f"{entry.path}: sha256 of the source is {self.sha256}, the manifest says {entry.sha256}, "
+            f"after {entry.size_bytes} bytes"
+        )
+
+
+class Feed:
+    """For one copy. Safe from several threads.
+
+    `share_bytes` is what each target may hold of the buffers that are not common: one share more than there are
+    targets, so that with all but one of them hanging the last still has two shares, or one where buffers are few.
+    """
+
+    def __init__(self, manifest: Manifest, settings: TransferSettings, halt: Halt, targets: int) -> None:
+        self.manifest: Final = manifest
+        self.limit_bytes: Final = settings.buffer_bytes
+        self.share_bytes: Final = max(settings.part_bytes, settings.buffer_bytes // (targets + 1))
+        common_bytes = max(0, settings.buffer_bytes - targets * self.share_bytes)
+        self._pool = Pool(settings.buffer_bytes, settings.buffer_bytes if targets < 2 else common_bytes)
+        self._settings = settings
+        self._halt = halt
+        self._lock = Lock()
+        self._bytes_read = 0
+
+    @property
+    def bytes_read(self) -> int:
+        """From wherever `run` was told to read."""
+        return self._bytes_read
+
+    def parts(self, entry: Entry) -> tuple[Part, ...]:
+        """How this file is cut, for whoever gets it."""
+        return cut(entry.size_bytes, self._settings.part_bytes)
+
+    def run(
+        self,
+        entry: Entry,
+        lanes: Sequence[Lane],
+        source: Source,
+        starved: Callable[[float], None] | None = None,
+        *,
+        counts: bool = True,
+    ) -> Fed | None:
+        """Read the file into the lanes. What it was; None if nobody wants it any more.
+
+        Raises:
+            Corrupt: It is shorter or longer than the manifest says.
+            Unavailable: It could not be read, past all retries.
+            Cancelled: Told to stop.
+        """
+        hasher = hashlib.sha256()
+        whole = 0
+        with Reader(entry, source, self._settings.retry, self._halt.wait) as reader:
+            for part in self.parts(entry):
+                if self._halt.is_set():
+                    raise Cancelled(f"told to stop while reading {entry.path}")
+                if not any(lane.is_wanted for lane in lanes):
+                    return None
+                for lane in lanes:
+                    lane.wait_for_room(part.size_bytes)
+                lease = self._pool.take(part.size_bytes, self._halt.is_set, starved)
+                try:
+                    reader.fill(lease.view)
+                    hasher.update(lease.view)
+                    crc64 = crc64_of(lease.view)
+                    whole = crc64_combine(whole, crc64, part.size_bytes)
+                    for lane in lanes:
+                        lane.offer(part, lease, crc64)
+                finally:
+                    lease.release()
+                with self._lock:
+                    self._bytes_read += part.size_bytes if counts else 0
+            reader.expect_end()
+        return Fed(Digest(hasher.hexdigest()), whole)
