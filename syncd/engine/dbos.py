@@ -174,6 +174,7 @@ class DbosEngine:
             self._end(self._claimed(None))
 
     def _launch(self, slots: Mapping[str, int]) -> None:
+        _keep_logger()
         DBOS(config=self._config(slots))
         DBOS.listen_queues(list(slots))
         DBOS.launch()
@@ -222,6 +223,13 @@ class DbosEngine:
     def _asking(self) -> Iterator[None]:
         with translated(self._url), _translated(self._url):
             yield
+
+
+def _keep_logger() -> None:
+    """Leave the library's log to the process: it makes a handler of its own, and stops propagating, where none is."""
+    if not _log.handlers:
+        _log.addHandler(logging.NullHandler())
+    _log.propagate = True
 
 
 def create_tables(url: sa.URL) -> None:

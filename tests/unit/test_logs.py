@@ -25,11 +25,14 @@ def _leaves_no_trace() -> Iterator[None]:
     """Logging is the process's, so each test puts it back."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    own = logging.getLogger("dbos").handlers[:]
     yield
     for handler in root.handlers[:]:
         if handler not in handlers:
             root.removeHandler(handler)
     root.setLevel(level)
+    library = logging.getLogger("dbos")
+    library.handlers[:], library.propagate = own, True
     logging.getLogger("syncd").setLevel(logging.NOTSET)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
