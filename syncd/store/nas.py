@@ -1,7 +1,9 @@
 """A store on a mounted directory: staged beside, fsynced, read back from the server, then linked into place.
 
 Everything is reached from an open descriptor of the root, one directory after another, following no symlink.
-Layout: objects at their keys; `.syncd-staging/<token>.data` and `.key` while they are on their way.
+Layout: objects at their keys; `.syncd-staging/<token>.data` and `.key` while they are on their way. `.key`, which holds
+the key, is called `.new` until `.data` is there too: so an upload is begun by one rename, and one that was never begun
+can be taken over by whoever renames it first.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ STAGING: Final = ".syncd-staging"
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
 _FREE_MARGIN_BYTES: Final = 64 << 20  # left free by large files, so that small ones and the seal still fit
 _PUBLISH_TRIES: Final = 5  # each is lost only to somebody pruning the same empty directory at that moment
+_BEGIN_TRIES: Final = 100  # each is lost only to another writer of the same key who began at that moment
 _TRAITS: Final = Traits(
     create_is_atomic=True,
     stat_has_crc64=False,
@@ -87,7 +90,8 @@ class NasStore:
         with contextlib.suppress(NotFound), self.directory((STAGING,)) as staging:
             if self._is_whole(staging, resume, key):
                 return NasUpload(self, key, parts, resume)
-        self.discard(resume)  # half of it is of no use to anybody
+            if self._is_left(staging, resume, key):
+                self.discard(resume)  # half of it is of no use to anybody
         raise gone
 
     def open(self, key: str, offset_bytes: int = 0) -> FileStream:
@@ -117,8 +121,8 @@ class NasStore:
         parse_prefix(prefix)
         with contextlib.suppress(NotFound), self.directory((STAGING,)) as staging:
             with translated(self.place(STAGING)):
-                tokens = [name.removesuffix(".key") for name in posix.names(staging) if name.endswith(".key")]
-            for token in tokens:
+                names = [name.rpartition(".") for name in posix.names(staging)]
+            for token in dict.fromkeys(token for token, _, kind in names if kind in {"key", "new"}):
                 begun = self._begun(staging, token)
                 if begun is not None and begun.key.startswith(prefix):
                     yield begun
@@ -226,42 +230,53 @@ class NasStore:
 
     def _begin(self, key: str, parts: tuple[Part, ...], mode: PutMode) -> NasUpload:
         _parse_object_key(key)
-        token = f"{_key_hash(key)}-{secrets.token_hex(16)}"
         with self.directory((STAGING,), key, create=True) as staging, translated(self.place(key)):
             self._clear(staging, key)
-            posix.create_file(staging, f"{token}.key", key.encode(), self._settings.file_mode)
-            posix.create_file(staging, f"{token}.data", b"", self._settings.file_mode)
-        return NasUpload(self, key, parts, token, mode)
+            for _ in range(_BEGIN_TRIES):
+                token = f"{_key_hash(key)}-{secrets.token_hex(16)}"
+                if self._stage(staging, token, key):
+                    return NasUpload(self, key, parts, token, mode)
+        raise Unavailable(f"{self.place(key)}: {_BEGIN_TRIES} times another writer of it was faster")
+
+    def _stage(self, staging: int, token: str, key: str) -> bool:
+        """Whether it is begun; not if somebody who began the same key took this for what a crash left."""
+        posix.create_file(staging, f"{token}.new", key.encode(), self._settings.file_mode)
+        posix.create_file(staging, f"{token}.data", b"", self._settings.file_mode)
+        if posix.rename(staging, f"{token}.new", f"{token}.key"):
+            return True
+        posix.remove(staging, f"{token}.data")
+        return False
 
     def _clear(self, staging: int, key: str) -> None:
         """Remove what a crash left of an upload of this key that was half begun, or half discarded.
 
-        It may be so young that its `.key` is empty: then the beginning of its name is all that says whose it is. One
-        that another writer of this key is just beginning may be hit, who then learns that it is gone.
+        It may be so young that its `.new` is empty: then the beginning of its name is all that says whose it is.
         """
         tokens = {name.partition(".")[0] for name in posix.names(staging) if name.startswith(_key_hash(key))}
         for token in sorted(tokens):
-            if _TOKEN.fullmatch(token) and not self._is_whole(staging, token, key):
+            if _TOKEN.fullmatch(token) and self._is_left(staging, token, key):
                 self.discard(token)
+
+    def _is_left(self, staging: int, token: str, key: str) -> bool:
+        """Whether it is half an upload, and ours to remove: a writer who was just beginning it begins anew."""
+        taken = posix.rename(staging, f"{token}.new", f"{token}.key")
+        return taken or not self._is_whole(staging, token, key)
 
     def _is_whole(self, staging: int, token: str, key: str) -> bool:
         """Whether both files of a staged upload are there and it is of this key."""
         begun = self._begun(staging, token)
         with translated(self.place(STAGING)):
-            return begun is not None and begun.key == key and f"{token}.data" in posix.names(staging)
+            both = {f"{token}.key", f"{token}.data"} <= set(posix.names(staging))
+        return both and begun is not None and begun.key == key
 
     def _begun(self, staging: int, token: str) -> PendingUpload | None:
-        try:
-            with translated(self.place(STAGING)):
-                descriptor = posix.open_file(staging, f"{token}.key")
-                try:
-                    key = os.read(descriptor, 4096).decode(errors="replace")
-                    started_at = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
-                finally:
-                    os.close(descriptor)
-        except NotFound:
-            return None  # ended meanwhile
-        return PendingUpload(key, token, started_at) if _TOKEN.fullmatch(token) else None
+        if not _TOKEN.fullmatch(token):
+            return None
+        for kind in ("new", "key"):  # in this order, since it may be renamed meanwhile
+            with contextlib.suppress(NotFound), translated(self.place(STAGING)):
+                content, started_at = posix.read_file(staging, f"{token}.{kind}")
+                return PendingUpload(content.decode(errors="replace"), token, started_at)
+        return None  # ended meanwhile
 
     def _walk(self, directory: int, prefix: str) -> Iterator[Stat]:
         with translated(self.place(prefix)):

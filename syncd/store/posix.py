@@ -8,12 +8,14 @@ import os
 import stat as modes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Final
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 
 _READ_BYTES: Final = 1 << 20  # read back in pieces that stay in the CPU's cache
+_SMALL_BYTES: Final = 4096
 _SYMLINK: Final = "a symlink or a file is where a directory must be; syncd follows no symlinks below its root"
 _MEANING: Final[dict[int, tuple[type[SyncdError], str]]] = {
     errno.ENOENT: (NotFound, ""),
@@ -89,6 +91,24 @@ def remove(directory: int, name: str) -> None:
     """Unlink; what is not there is success."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=directory)
+
+
+def rename(directory: int, name: str, to: str) -> bool:
+    """Whether it was there to be renamed: of several who try, one does it."""
+    try:
+        os.rename(name, to, src_dir_fd=directory, dst_dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_file(directory: int, name: str) -> tuple[bytes, datetime]:
+    """The beginning of a small file, and when it was written."""
+    descriptor = open_file(directory, name)
+    try:
+        return os.read(descriptor, _SMALL_BYTES), datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
+    finally:
+        os.close(descriptor)
 
 
 def link(source: tuple[int, str], final: tuple[int, str]) -> None:

@@ -8,6 +8,7 @@ import os
 import resource
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -156,7 +157,17 @@ def test_a_crash_before_the_data_file_leaves_something_that_can_be_aborted(tmp_p
     assert list((tmp_path / STAGING).iterdir()) == []
 
 
-@pytest.mark.parametrize("left", [{"key": b""}, {"key": b"d/k"}, {"key": b"d/", "data": b""}, {"data": b"1"}])
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"new": b""},
+        {"new": b"d/k", "data": b""},
+        {"key": b""},
+        {"key": b"d/k"},
+        {"key": b"d/", "data": b""},
+        {"data": b"1"},
+    ],
+)
 def test_what_a_crash_left_half_begun_goes_when_the_key_is_begun_again(
     tmp_path: Path, store: NasStore, left: dict[str, bytes]
 ) -> None:
@@ -167,6 +178,40 @@ def test_what_a_crash_left_half_begun_goes_when_the_key_is_begun_again(
     again = store.upload("d/k", PARTS).token
     staged = {path.name.partition(".")[0] for path in (tmp_path / STAGING).iterdir()}
     assert staged == {whole, other, again}
+
+
+def test_a_writer_who_is_taken_for_dead_while_he_begins_begins_anew(
+    tmp_path: Path, store: NasStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_file, others = posix.create_file, [NasStore(NasSettings(tmp_path)) for _ in range(3)]
+
+    def create_after_another(directory: int, name: str, content: bytes, mode: int) -> None:
+        create_file(directory, name, content, mode)
+        if others:  # between any two of his files somebody else begins the same key
+            others.pop().upload("d/k", PARTS)
+
+    monkeypatch.setattr(posix, "create_file", create_after_another)
+    upload = store.upload("d/k", PARTS)
+    for part in PARTS:
+        piece = DATA[part.offset_bytes : part.offset_bytes + part.size_bytes]
+        upload.send(part, piece, crc64(piece))
+    assert upload.complete(crc64(DATA)).size_bytes == len(DATA)
+    assert len(list(store.pending("d/"))) == 3
+    assert {path.suffix for path in (tmp_path / STAGING).iterdir()} == {".data", ".key"}
+
+
+def test_of_many_writers_at_once_each_learns_whether_it_was_him(tmp_path: Path, store: NasStore) -> None:
+    def create(key: str) -> bool:
+        try:
+            store.put(key, os.urandom(8), PutMode.CREATE)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        for n in range(40):
+            assert sum(pool.map(create, [f"race/{n}"] * 8)) == 1
+    assert list((tmp_path / STAGING).iterdir()) == []
 
 
 def test_an_upload_that_ended_has_no_parts(store: NasStore) -> None:
