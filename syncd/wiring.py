@@ -45,6 +45,7 @@ def fleet_of(config: Config) -> Fleet:
         regions=regions | {name: runtime.region for name, runtime in config.runtimes.items()},
         registries={name: registry.models for name, registry in config.registries.items()},
         replicas=_replicas(config),
+        sources=config.transfer.sources,
     )
 
 

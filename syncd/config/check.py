@@ -13,6 +13,7 @@ from syncd.config.check_bindings import binding_problems
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
 from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
+from syncd.plan.fleet import REGISTRY
 from syncd.registry.selection import overlap, selects
 
 Declared = Mapping[str, frozenset[str]]
@@ -121,6 +122,22 @@ def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
                 break
 
 
+def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Targets, each once, and the registry: the first version of all is nowhere else."""
+    sources = config.transfer.sources
+    for index, name in enumerate(sources):
+        key = key_path("transfer", "sources", index)
+        if name in sources[:index]:
+            yield Problem(key, shown(name), "leave it out: it is in the list already")
+        elif name != REGISTRY and name not in declared["targets"]:
+            yield no_such(key, name, "target", declared["targets"])
+    if REGISTRY not in sources:
+        yield Problem("transfer.sources", shown(list(sources)), f'"{REGISTRY}" is wanted in it')
+    if REGISTRY in declared["targets"]:
+        wanted = "another name is wanted: in transfer.sources it stands for the registry"
+        yield Problem(key_path("targets", REGISTRY), shown(REGISTRY), wanted)
+
+
 def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
     """Replication keeps keys, goes one step, and comes from a bucket that syncd sends to."""
     for name, target in config.targets.items():
@@ -163,5 +180,6 @@ _RULES: Final[tuple[Rule, ...]] = (
     _endpoint_regions,
     _one_writer,
     _replicas,
+    _sources,
     binding_problems,
 )

@@ -80,6 +80,7 @@ class TransferSettings(Table):
     bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit
     bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")
+    sources: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("registry",)  # by preference
 
 
 class PolicySettings(Table):

@@ -10,6 +10,7 @@ from syncd.errors import NotFound
 from syncd.plan.binding import Binding, Place
 from syncd.registry.selection import selects
 
+REGISTRY: Final = "registry"  # among the sources, what is not a target
 PLACE_GROUP: Final = "targets"
 REPLICA_GROUP: Final = "replica:"  # and the target's name
 CONTROL_QUEUE: Final = "control"
@@ -32,6 +33,7 @@ class Fleet:
     places: Mapping[str, Place]  # target -> as a function sees it
     regions: Mapping[str, str]  # target or runtime -> region
     registries: Mapping[str, tuple[str, ...]]  # registry -> names or globs of the models it provides
+    sources: tuple[str, ...] = (REGISTRY,)  # what bytes are read from, by preference: targets and the registry
     replicas: Mapping[str, Replica] = field(default_factory=dict)  # target -> where its bytes come from
 
     def bindings_of(self, model: str) -> tuple[Binding, ...]:

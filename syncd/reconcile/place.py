@@ -11,7 +11,8 @@ import structlog
 
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model, parse_version
-from syncd.errors import Cancelled, Corrupt, Fenced, SyncdError, Unavailable
+from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdError, Unavailable
+from syncd.plan.fleet import REGISTRY
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.catalog import catalog
 from syncd.reconcile.replicas import await_replica
@@ -22,7 +23,7 @@ from syncd.state import placements, releases, steps, versions
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.target.base import Depth
-from syncd.transfer import Destination, Glance, Progress, copy
+from syncd.transfer import Destination, Glance, Preferred, Progress, Source, copy
 
 log = structlog.get_logger("syncd.place")
 FILES_SHOWN_MAX: Final = 8
@@ -59,7 +60,8 @@ def place(job: Job) -> None:
     failed: dict[str, SyncdError] = {}
     lacking = [name for name in names if not _there(job, version, manifest, name, failed)]
     if lacking:
-        failed |= _copy(job, version, manifest, lacking)
+        peers = [name for name in names if name not in lacking and name not in failed]
+        failed |= _copy(job, version, manifest, lacking, peers)
     for name in [name for name in names if name not in failed and not _is_recorded(job, version, name)]:
         try:
             seal(job, version, manifest, name)
@@ -99,12 +101,52 @@ def _is_recorded(job: Job, version: Version, name: str) -> bool:
         return placements.get(conn, version.id, name).phase is PlacementPhase.SEALED
 
 
-def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> Mapping[str, SyncdError]:
+def _copy(
+    job: Job, version: Version, manifest: Manifest, names: list[str], peers: list[str]
+) -> Mapping[str, SyncdError]:
+    """`peers` have been found sealed and whole: they may be read from, as far as `transfer.sources` says so."""
+    sources = _sources(job, version, manifest, peers)
+    log.info("reading from", sources=list(sources))
+    try:
+        return _carried(job, version, manifest, names, Preferred(tuple(sources.items())))
+    except Corrupt as error:
+        registry = sources.get(REGISTRY)
+        if registry is None or len(sources) == 1:
+            raise
+        log.warning("what was read is wrong, once more from the registry alone", error=error.message)
+        return _carried(job, version, manifest, names, registry)
+
+
+def _sources(job: Job, version: Version, manifest: Manifest, peers: list[str]) -> dict[str, Source]:
+    """Where the bytes can be read, in the configured order. A registry that comes after a target is not asked yet."""
     rooms = job.rooms
     registry = rooms.registries[version.registry]
     model = parse_model(version.model)
     revision = Revision(parse_version(version.name), version.pin)
-    registry.listing(model, revision)  # raises Conflict where the source is not what was pinned
+    group = rooms.fleet.groups_of(job.release.model)[job.step.subject]
+    with rooms.state.read() as conn:  # what another step places is believed: each byte is proven as it is read
+        sealed = {p.target for p in placements.of_version(conn, version.id) if p.phase is PlacementPhase.SEALED}
+    givers = {*peers, *(sealed & rooms.targets.keys() - set(group)), REGISTRY}
+    usable = [name for name in rooms.fleet.sources if name in givers]
+    if usable[0] == REGISTRY:
+        try:
+            registry.listing(model, revision)  # raises Conflict where the source is not what was pinned
+        except (NotFound, Refused, Unavailable) as error:
+            if len(usable) == 1:
+                raise
+            log.warning("the registry cannot be read, a target can", error=error.message)
+            del usable[0]
+    found: dict[str, Source] = {
+        name: partial(rooms.targets[name].open, manifest) for name in usable if name != REGISTRY
+    }
+    found[REGISTRY] = lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes)
+    return {name: found[name] for name in usable}
+
+
+def _carried(
+    job: Job, version: Version, manifest: Manifest, names: list[str], source: Source
+) -> Mapping[str, SyncdError]:
+    rooms = job.rooms
     bound = structlog.contextvars.get_contextvars()
 
     def sealed(name: str) -> None:
@@ -125,14 +167,10 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
 
     job.on_beat.append(tell)
     started = time.monotonic()
-    report = copy(
-        manifest,
-        lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes),
-        destinations,
-        rooms.transfer,
-        progress=progress,
-        stop=job.stop,
-    )
+    try:
+        report = copy(manifest, source, destinations, rooms.transfer, progress=progress, stop=job.stop)
+    finally:
+        job.on_beat.remove(tell)
     tell()
     took = round(time.monotonic() - started, 3)
     for name, seen in progress.glance().items():
