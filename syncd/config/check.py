@@ -13,6 +13,7 @@ from syncd.config.check_bindings import binding_problems
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
 from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
+from syncd.plan.fleet import REGISTRY
 from syncd.registry.selection import overlap, selects
 
 Declared = Mapping[str, frozenset[str]]
@@ -125,6 +126,43 @@ def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
                 break
 
 
+def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Targets, each once, and the registry: the first version of all is nowhere else."""
+    sources = config.transfer.sources
+    for index, name in enumerate(sources):
+        key = key_path("transfer", "sources", index)
+        if name in sources[:index]:
+            yield Problem(key, shown(name), "leave it out: it is in the list already")
+        elif name != REGISTRY and name not in declared["targets"]:
+            yield no_such(key, name, "target", declared["targets"])
+    if REGISTRY not in sources:
+        yield Problem("transfer.sources", shown(list(sources)), f'"{REGISTRY}" is wanted in it')
+    if REGISTRY in declared["targets"]:
+        wanted = "another name is wanted: in transfer.sources it stands for the registry"
+        yield Problem(key_path("targets", REGISTRY), shown(REGISTRY), wanted)
+
+
+def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Replication keeps keys, goes one step, and comes from a bucket that syncd sends to."""
+    for name, target in config.targets.items():
+        if not isinstance(target, OssTargetSettings):
+            continue
+        key, source = key_path("targets", name, "replicated_from"), config.targets.get(target.replicated_from)
+        if target.mode == "sent":
+            if target.replicated_from:
+                yield Problem(key, shown(target.replicated_from), 'mode = "replicated" is wanted beside it')
+        elif not target.replicated_from:
+            yield Problem(key, "nothing", 'mode = "replicated" needs the target that replication comes from')
+        elif target.replicated_from not in declared["targets"]:
+            yield no_such(key, target.replicated_from, "target", declared["targets"])
+        elif not isinstance(source, OssTargetSettings | None) or (source and source.mode != "sent"):
+            wanted = 'another is wanted: it must be of kind "oss" and mode "sent"'
+            yield Problem(key, shown(target.replicated_from), wanted)
+        elif source and source.prefix != target.prefix:
+            wanted = f"{shown(source.prefix)} as in targets.{target.replicated_from} is wanted: replication keeps keys"
+            yield Problem(key_path("targets", name, "prefix"), shown(target.prefix), wanted)
+
+
 def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], ...]:
     """Each name of the place a target writes to: the key, (holder, path), and what to show."""
     if isinstance(target, NasTargetSettings):
@@ -145,5 +183,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _dangling,
     _endpoint_regions,
     _one_writer,
+    _replicas,
+    _sources,
     binding_problems,
 )

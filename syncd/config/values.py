@@ -81,6 +81,7 @@ class TransferSettings(Table):
     bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit
     bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")
+    sources: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("registry",)  # by preference
 
 
 class FreezeTimeSettings(Table):
@@ -144,6 +145,9 @@ class OssTargetSettings(Table):
     prefix: Prefix = ""
     mount_endpoint: Endpoint | None = None
     timeout_s: Seconds = 60.0
+    mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`
+    replicated_from: str = ""
+    replication_deadline_s: Seconds = 7200.0
 
 
 class NasTargetSettings(Table):

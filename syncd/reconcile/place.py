@@ -11,17 +11,19 @@ import structlog
 
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model, parse_version
-from syncd.errors import Cancelled, Corrupt, Fenced, SyncdError, Unavailable
-from syncd.plan.phases import PlacementPhase, may_follow
+from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdError, Unavailable
+from syncd.plan.fleet import REGISTRY
+from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.catalog import catalog
+from syncd.reconcile.replicas import await_replica
 from syncd.reconcile.run import Job
+from syncd.reconcile.sealing import note, refuse_going, seal
 from syncd.registry.base import Revision
 from syncd.state import placements, releases, steps, versions
-from syncd.state.advance import advance
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.target.base import Depth
-from syncd.transfer import Destination, Glance, Progress, copy
+from syncd.transfer import Destination, Glance, Preferred, Progress, Source, copy
 
 log = structlog.get_logger("syncd.place")
 FILES_SHOWN_MAX: Final = 8
@@ -52,13 +54,17 @@ def place(job: Job) -> None:
         version = versions.get(conn, job.release.version_id or "")
         manifest = versions.manifest(conn, version.id)
     names = rooms.fleet.groups_of(job.release.model)[job.step.subject]
+    if names[0] in rooms.fleet.replicas:
+        await_replica(job, version, manifest, names[0])
+        return
     failed: dict[str, SyncdError] = {}
     lacking = [name for name in names if not _there(job, version, manifest, name, failed)]
     if lacking:
-        failed |= _copy(job, version, manifest, lacking)
+        peers = [name for name in names if name not in lacking and name not in failed]
+        failed |= _copy(job, version, manifest, lacking, peers)
     for name in [name for name in names if name not in failed and not _is_recorded(job, version, name)]:
         try:
-            _seal(job, version, manifest, name)
+            seal(job, version, manifest, name)
         except Fenced:
             raise
         except SyncdError as error:
@@ -73,7 +79,7 @@ def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: di
     """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be looked at now."""
     rooms = job.rooms
     try:
-        _refuse_going(job, version, name)
+        refuse_going(job, version, name)
         found = rooms.targets[name].inspect(manifest, Depth.CHECKSUMS, SqlJournal(rooms.state, version.id, name))
     except SyncdError as error:
         failed[name] = error
@@ -85,15 +91,8 @@ def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: di
         failed[name] = Corrupt(f"{name} is sealed but not whole: {broken[:500]}", hint="`syncd verify` shows all of it")
         return True
     if not found.sealed:
-        _note(job, version, name, PlacementPhase.COPYING)
+        note(job, version, name, PlacementPhase.COPYING)
     return found.sealed
-
-
-def _refuse_going(job: Job, version: Version, name: str) -> None:
-    with job.rooms.state.read() as conn:
-        placement = placements.get(conn, version.id, name)
-    if placement.phase is PlacementPhase.WITHDRAWING:
-        raise Unavailable(f"{name}: an older copy of {version.model}@{version.name} is being cleared away first")
 
 
 def _is_recorded(job: Job, version: Version, name: str) -> bool:
@@ -102,20 +101,60 @@ def _is_recorded(job: Job, version: Version, name: str) -> bool:
         return placements.get(conn, version.id, name).phase is PlacementPhase.SEALED
 
 
-def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> Mapping[str, SyncdError]:
+def _copy(
+    job: Job, version: Version, manifest: Manifest, names: list[str], peers: list[str]
+) -> Mapping[str, SyncdError]:
+    """`peers` have been found sealed and whole: they may be read from, as far as `transfer.sources` says so."""
+    sources = _sources(job, version, manifest, peers)
+    log.info("reading from", sources=list(sources))
+    try:
+        return _carried(job, version, manifest, names, Preferred(tuple(sources.items())))
+    except Corrupt as error:
+        registry = sources.get(REGISTRY)
+        if registry is None or len(sources) == 1:
+            raise
+        log.warning("what was read is wrong, once more from the registry alone", error=error.message)
+        return _carried(job, version, manifest, names, registry)
+
+
+def _sources(job: Job, version: Version, manifest: Manifest, peers: list[str]) -> dict[str, Source]:
+    """Where the bytes can be read, in the configured order. A registry that comes after a target is not asked yet."""
     rooms = job.rooms
     registry = rooms.registries[version.registry]
     model = parse_model(version.model)
     revision = Revision(parse_version(version.name), version.pin)
-    registry.listing(model, revision)  # raises Conflict where the source is not what was pinned
+    group = rooms.fleet.groups_of(job.release.model)[job.step.subject]
+    with rooms.state.read() as conn:  # what another step places is believed: each byte is proven as it is read
+        sealed = {p.target for p in placements.of_version(conn, version.id) if p.phase is PlacementPhase.SEALED}
+    givers = {*peers, *(sealed & rooms.targets.keys() - set(group)), REGISTRY}
+    usable = [name for name in rooms.fleet.sources if name in givers]
+    if usable[0] == REGISTRY:
+        try:
+            registry.listing(model, revision)  # raises Conflict where the source is not what was pinned
+        except (NotFound, Refused, Unavailable) as error:
+            if len(usable) == 1:
+                raise
+            log.warning("the registry cannot be read, a target can", error=error.message)
+            del usable[0]
+    found: dict[str, Source] = {
+        name: partial(rooms.targets[name].open, manifest) for name in usable if name != REGISTRY
+    }
+    found[REGISTRY] = lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes)
+    return {name: found[name] for name in usable}
+
+
+def _carried(
+    job: Job, version: Version, manifest: Manifest, names: list[str], source: Source
+) -> Mapping[str, SyncdError]:
+    rooms = job.rooms
     bound = structlog.contextvars.get_contextvars()
 
-    def seal(name: str) -> None:
+    def sealed(name: str) -> None:
         with structlog.contextvars.bound_contextvars(**bound):
-            _seal(job, version, manifest, name)
+            seal(job, version, manifest, name)
 
     destinations = [
-        Destination(rooms.targets[name], SqlJournal(rooms.state, version.id, name), partial(seal, name))
+        Destination(rooms.targets[name], SqlJournal(rooms.state, version.id, name), partial(sealed, name))
         for name in names
     ]
     progress = Progress(manifest, names)
@@ -128,14 +167,10 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
 
     job.on_beat.append(tell)
     started = time.monotonic()
-    report = copy(
-        manifest,
-        lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes),
-        destinations,
-        rooms.transfer,
-        progress=progress,
-        stop=job.stop,
-    )
+    try:
+        report = copy(manifest, source, destinations, rooms.transfer, progress=progress, stop=job.stop)
+    finally:
+        job.on_beat.remove(tell)
     tell()
     took = round(time.monotonic() - started, 3)
     for name, seen in progress.glance().items():
@@ -148,26 +183,6 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
 def _shown(seen: Glance) -> dict[str, object]:
     """The counters, and a few of the files that are under way, for those who look at the record."""
     return {**seen.counters, "files": [list(file) for file in seen.going[:FILES_SHOWN_MAX]]}
-
-
-def _seal(job: Job, version: Version, manifest: Manifest, name: str) -> None:
-    """Seal and record. Called as soon as a target is whole, from threads of the copy, and fenced as all of it is."""
-    started = time.monotonic()
-    job.rooms.targets[name].seal(manifest, SqlJournal(job.rooms.state, version.id, name))
-    _note(job, version, name, PlacementPhase.SEALED)
-    log.info("sealed", target=name, region=job.rooms.fleet.regions[name], digest=manifest.digest.hex,
-             bytes=manifest.size_bytes, seconds=round(time.monotonic() - started, 3))  # fmt: skip
-
-
-def _note(job: Job, version: Version, name: str, phase: PlacementPhase) -> None:
-    with job.rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-        now = job.rooms.state.now(conn)
-        placement = placements.get(conn, version.id, name)
-        if phase is PlacementPhase.COPYING and not may_follow(placement.phase, phase) and placement.phase is not phase:
-            gone = "it was sealed here once and is not any more"
-            placement = advance(conn, placement, PlacementPhase.WANTED, now=now, reason=gone, step=job.step)
-        if placement.phase is not phase:
-            advance(conn, placement, phase, now=now, step=job.step)
 
 
 def _worst(failed: Mapping[str, SyncdError]) -> SyncdError:

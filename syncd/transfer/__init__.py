@@ -2,7 +2,9 @@
 
 from syncd.transfer.bandwidth import Bandwidth, Hours, Timetable
 from syncd.transfer.carry import CopyReport, copy
+from syncd.transfer.preferred import Preferred
 from syncd.transfer.progress import FileProgress, Glance, Progress, TargetProgress
+from syncd.transfer.reader import Source
 from syncd.transfer.settings import Destination, TransferSettings
 
 __all__ = [
@@ -12,7 +14,9 @@ __all__ = [
     "FileProgress",
     "Glance",
     "Hours",
+    "Preferred",
     "Progress",
+    "Source",
     "TargetProgress",
     "Timetable",
     "TransferSettings",

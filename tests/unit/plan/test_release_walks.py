@@ -174,7 +174,8 @@ def events_beside(now: Situation) -> Iterator[Situation]:
     yield replace(now, newer=True)
     yield replace(now, held=not now.held)
     yield replace(now, taken=not now.taken)
-    yield replace(now, gated=not now.gated)
+    if now.phase is R.STAGING:  # elsewhere nobody asks
+        yield replace(now, gated=not now.gated)
     if now.phase in {R.REQUESTED, R.PLACING, R.STAGING, R.FLIPPING}:  # as a wish that came in the last moment
         yield replace(now, cancelled=True)
     if now.phase is R.FLIPPING and not now.rollback:  # somebody asks for a rollback in the middle
