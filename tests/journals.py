@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from threading import Lock
 
+from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath
+from syncd.target.base import Held
 
 
 class MemoryJournal:
@@ -16,6 +18,8 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.tokens: dict[str, str] = {}
         self.crcs: dict[str, int] = {}
+        self.blocks: dict[Digest, bytes] = {}
+        self.holds: list[Held] = []  # what tests say that sealed versions have
         self.lock = Lock()
 
     def find(self, path: FilePath) -> str | None:
@@ -41,6 +45,14 @@ class MemoryJournal:
         with self.lock:
             return self.crcs.get(path)
 
+    def learned(self, sha256: Digest, blocks: bytes) -> None:
+        with self.lock:
+            self.blocks[sha256] = blocks
+
+    def held(self, parts_max: int) -> list[Held]:
+        with self.lock:
+            return list(self.holds)
+
     def changed(self, verb: str, path: str, value: str) -> None:
         """Called with the lock held, after each change."""
 
@@ -59,6 +71,14 @@ class FileJournal(MemoryJournal):
             else:
                 self.crcs[path] = int(value)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def learned(self, sha256: Digest, blocks: bytes) -> None:
+        with self.lock:
+            self.blocks[sha256] = blocks
+
+    def held(self, parts_max: int) -> list[Held]:
+        with self.lock:
+            return list(self.holds)
 
     def changed(self, verb: str, path: str, value: str) -> None:
         os.write(self._descriptor, json.dumps([verb, path, value]).encode() + b"\n")
