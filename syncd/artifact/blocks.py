@@ -13,6 +13,7 @@ from syncd.errors import Corrupt
 
 _FORM: Final = struct.Struct("<QQQ32s")
 BLOCK_BYTES: Final = _FORM.size
+COPY_BYTES_MIN: Final = 100 << 10  # a smaller file is sent: a copy's three requests cost more than its bytes
 
 
 @dataclass(frozen=True, slots=True)

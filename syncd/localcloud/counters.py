@@ -19,6 +19,7 @@ class Call:
     bytes_in: int = 0
     bytes_out: int = 0
     region: str = ""
+    bytes_copied: int = 0  # by the service itself: these were neither sent nor received
 
 
 class Counters:
@@ -26,14 +27,19 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._totals: dict[tuple[str, str, int], tuple[int, int, int]] = {}
+        self._totals: dict[tuple[str, str, int], tuple[int, int, int, int]] = {}
         self._calls: list[Call] = []
 
     def record(self, call: Call) -> None:
         key = (call.service, call.operation, call.status)
         with self._lock:
-            count, bytes_in, bytes_out = self._totals.get(key, (0, 0, 0))
-            self._totals[key] = (count + 1, bytes_in + call.bytes_in, bytes_out + call.bytes_out)
+            count, bytes_in, bytes_out, copied = self._totals.get(key, (0, 0, 0, 0))
+            self._totals[key] = (
+                count + 1,
+                bytes_in + call.bytes_in,
+                bytes_out + call.bytes_out,
+                copied + call.bytes_copied,
+            )
             if len(self._calls) < CALLS_KEPT_MAX:
                 self._calls.append(call)
 
@@ -56,6 +62,10 @@ class Counters:
         """Payload bytes received by the calls that were answered with success."""
         return sum(c.bytes_in for c in self.calls(operation, resource_prefix) if 200 <= c.status < 300)
 
+    def bytes_copied(self, operation: str = "", resource_prefix: str = "") -> int:
+        """Bytes the service copied by itself, from one object to another, for the calls that succeeded."""
+        return sum(c.bytes_copied for c in self.calls(operation, resource_prefix) if 200 <= c.status < 300)
+
     def statuses(self, operation: str) -> dict[int, int]:
         return dict(Counter(call.status for call in self.calls(operation)))
 
@@ -68,7 +78,15 @@ class Counters:
         """The JSON form: totals by service, operation and status, and payload bytes by resource."""
         with self._lock:
             totals = [
-                {"service": s, "operation": o, "status": st, "count": n, "bytes_in": i, "bytes_out": out}
-                for (s, o, st), (n, i, out) in sorted(self._totals.items())
+                {
+                    "service": s,
+                    "operation": o,
+                    "status": st,
+                    "count": n,
+                    "bytes_in": i,
+                    "bytes_out": out,
+                    "bytes_copied": copied,
+                }
+                for (s, o, st), (n, i, out, copied) in sorted(self._totals.items())
             ]
             return {"totals": totals, "calls": [asdict(call) for call in self._calls[-1000:]]}

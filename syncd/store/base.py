@@ -61,7 +61,7 @@ class Traits:
 
 
 class Upload(Protocol):
-    """One object on its way, invisible until `complete`. `send` may be called from several threads at once."""
+    """One object on its way, invisible until `complete`. Parts may be sent and copied from several threads at once."""
 
     @property
     def token(self) -> str:
@@ -79,6 +79,23 @@ class Upload(Protocol):
             Corrupt: The store holds other bytes than `crc64` says; the part is not to be trusted.
             Unavailable: Not written, or unknown; sending again is harmless.
             NotFound: The upload is gone: completed, aborted or expired.
+        """
+        ...
+
+    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
+        """Have the store itself write one part, from `part.size_bytes` bytes of the object at `key` in this store.
+
+        No byte passes through here. As with `send`, several threads may call it, and doing it again, or sending the
+        part afterwards, replaces it. Nothing the store says is taken for proof of the bytes but its CRC of what it
+        wrote, so a source that was changed or damaged is noticed here.
+
+        Raises:
+            Corrupt: The store wrote other bytes than `crc64` says; the part is not to be trusted.
+            NotFound: The source is gone, or the upload is (the message says which). Send the part instead: if it
+                was the upload, `send` says NotFound again.
+            Invalid: The run is empty, not wholly inside the source, or larger than a part may be.
+            Refused: The store will not read the source for us: no permission, archived, another region.
+            Unavailable: Not written, or unknown; copying again is harmless.
         """
         ...
 

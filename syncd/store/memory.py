@@ -11,7 +11,7 @@ from typing import Final
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
-from syncd.errors import Conflict, Corrupt, NotFound
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
 
@@ -148,6 +148,13 @@ class MemoryUpload:
             begun.parts[part.number] = kept
         return Receipt(len(kept), got)
 
+    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
+        with self._store.open(key) as stream:
+            whole = stream.rest
+        if not 0 <= offset_bytes < offset_bytes + part.size_bytes <= len(whole):
+            raise Invalid(f"memory:{key} has no {part.size_bytes} bytes from {offset_bytes} on, it has {len(whole)}")
+        return self.send(part, whole[offset_bytes : offset_bytes + part.size_bytes], crc64)
+
     def complete(self, crc64: int) -> Stat:
         with self._store.lock:
             begun = self._store.uploads.get(self.token)
@@ -181,16 +188,16 @@ class MemoryStream:
     """The bytes of one object as they were when it was opened."""
 
     def __init__(self, data: bytes, offset_bytes: int = 0) -> None:
-        self._rest = memoryview(data)[offset_bytes:]
+        self.rest = memoryview(data)[offset_bytes:]
 
     def readinto(self, buffer: memoryview) -> int:
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
+        count = min(len(buffer), len(self.rest))
+        buffer[:count] = self.rest[:count]
+        self.rest = self.rest[count:]
         return count
 
     def __enter__(self) -> MemoryStream:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._rest = memoryview(b"")
+        self.rest = memoryview(b"")

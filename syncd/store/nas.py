@@ -24,10 +24,11 @@ import structlog
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
-from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
+from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from syncd.store import posix
-from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
+from syncd.store.base import Buffer, PendingUpload, PutMode, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
+from syncd.store.nas_upload import NasUpload
 from syncd.store.posix import FileStream, translated
 
 STAGING: Final = ".syncd-staging"
@@ -180,6 +181,16 @@ class NasStore:
             posix.remove(staging, f"{token}.data")
             posix.remove(staging, f"{token}.key")
 
+    @contextmanager
+    def staged(self, token: str, key: str, flags: int) -> Iterator[int]:
+        """A descriptor of the bytes of an upload on its way to `key`. Raises NotFound: it is gone."""
+        with self.directory((STAGING,), key) as staging, translated(self.place(key)):
+            descriptor = posix.open_file(staging, f"{token}.data", flags)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
     def _publish(self, token: str, key: str, mode: PutMode) -> None:
         *parents, name = key.split("/")
         with (
@@ -312,88 +323,6 @@ class NasStore:
                 continue
             except OSError:
                 return  # not empty, or not ours to remove: it does no harm
-
-
-class NasUpload:
-    """See `syncd.store.base.Upload`. Parts are written at their offsets of one staged file."""
-
-    def __init__(
-        self, store: NasStore, key: str, parts: tuple[Part, ...], token: str, mode: PutMode = PutMode.CREATE
-    ) -> None:
-        self._store = store
-        self._key = key
-        self._size_bytes = sum(part.size_bytes for part in parts)
-        self._mode = mode
-        self.token: Final = token
-
-    def has(self, part: Part, crc64: int) -> bool:
-        try:
-            with self._data(os.O_RDONLY) as data:
-                got = posix.crc64_of_region(data, part.offset_bytes, part.size_bytes)
-        except NotFound:
-            return False
-        return got == (crc64, part.size_bytes)
-
-    def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
-        got = crc64_of(data)
-        if got != crc64 or len(data) != part.size_bytes:
-            raise Corrupt(
-                f"{self._store.place(self._key)} part {part.number}: {len(data)} bytes with crc64 {got:016x} are here, "
-                f"{part.size_bytes} with {crc64:016x} were announced"
-            )
-        with self._data(os.O_WRONLY) as file:
-            rest, offset_bytes = memoryview(data), part.offset_bytes
-            while rest:
-                written = os.pwrite(file, rest, offset_bytes)
-                rest, offset_bytes = rest[written:], offset_bytes + written
-        return Receipt(len(data), got)
-
-    def complete(self, crc64: int) -> Stat:
-        try:
-            self._prove(crc64)
-            self._store.publish(self.token, self._key, self._mode)
-        except (Conflict, NotFound):
-            stat = self._settle(crc64)
-        else:
-            stat = self._store.stat(self._key)
-        self._store.discard(self.token)
-        return stat
-
-    def abort(self) -> None:
-        self._store.discard(self.token)
-
-    def _prove(self, crc64: int) -> None:
-        """Have it on the server's disk, forget our own copy, and read what is there."""
-        with self._data(os.O_RDWR) as data:
-            os.fsync(data)
-            os.posix_fadvise(data, 0, 0, os.POSIX_FADV_DONTNEED)
-            got, read_bytes = posix.crc64_of_region(data, 0, os.fstat(data).st_size)
-        if (got, read_bytes) != (crc64, self._size_bytes):
-            raise Corrupt(
-                f"{self._store.place(self._key)}: {read_bytes} bytes with crc64 {got:016x} were read back, "
-                f"{self._size_bytes} with {crc64:016x} are wanted"
-            )
-
-    def _settle(self, crc64: int) -> Stat:
-        """Something is at the key, or the upload is gone: reading says whether it is the same bytes."""
-        try:
-            found = self._store.stat(self._key)
-        except NotFound as error:
-            raise NotFound(f"{self._store.place(self._key)}: upload {self.token} is gone") from error
-        with self._store.open(self._key) as stream:
-            got, read_bytes = posix.crc64_of_region(stream.descriptor, 0, found.size_bytes)
-        if (got, read_bytes) != (crc64, self._size_bytes):
-            raise Conflict(f"{self._store.place(self._key)}: {read_bytes} other bytes are there already")
-        return found
-
-    @contextmanager
-    def _data(self, flags: int) -> Iterator[int]:
-        with self._store.directory((STAGING,), self._key) as staging, translated(self._store.place(self._key)):
-            descriptor = posix.open_file(staging, f"{self.token}.data", flags)
-            try:
-                yield descriptor
-            finally:
-                os.close(descriptor)
 
 
 def _parse_object_key(key: str) -> str:

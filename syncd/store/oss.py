@@ -24,13 +24,12 @@ import urllib3
 from requests.structures import CaseInsensitiveDict
 
 from syncd.artifact.digest import crc64 as crc64_of
-from syncd.artifact.digest import crc64_combine
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
 from syncd.secret import Secret
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
-from syncd.store.oss_answers import HeldPart, crc64_in, hex_of, parts_in, time_in, time_of
+from syncd.store.oss_answers import HeldPart, crc64_in, crc64_of_parts, hex_of, parts_in, time_in, time_of
 from syncd.store.oss_errors import Answer, translate
 
 _PAGE: Final = 1000  # the most OSS gives
@@ -215,18 +214,20 @@ class OssUpload:
         return held is not None and (held.size_bytes, held.crc64) == (part.size_bytes, crc64)
 
     def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
-        place = f"{self._place} part {part.number}"
-        with _translated(place):
+        with _translated(f"{self._place} part {part.number}"):
             answer = self._store.bucket.upload_part(self._name, self.token, part.number, data)
             held = HeldPart(answer.etag, len(data), crc64_in(answer.headers))
-        if held.crc64 is None or (held.size_bytes, held.crc64) != (part.size_bytes, crc64):
-            raise Corrupt(
-                f"{place}: OSS holds {held.size_bytes} bytes with crc64 {hex_of(held.crc64)}, "
-                f"{part.size_bytes} with {hex_of(crc64)} were announced"
-            )
-        with self._lock:
-            self._held[part.number] = held
-        return Receipt(held.size_bytes, held.crc64)
+        return self._keep(part, held, crc64)
+
+    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
+        source, run = self._store._name(key), (offset_bytes, offset_bytes + part.size_bytes - 1)  # noqa: SLF001 - as above
+        bucket = self._store.bucket
+        with _translated(f"{self._place} part {part.number} from {self._store.place(key)}"):
+            answer = bucket.upload_part_copy(bucket.bucket_name, source, run, self._name, self.token, part.number)
+            held = HeldPart(answer.etag, part.size_bytes, crc64_in(answer.headers))
+            if held.crc64 is None:  # OSS may tell it of a copy only where it lists the parts
+                held = bucket.held_parts(self._name, self.token, part.number).get(part.number, held)
+        return self._keep(part, held, crc64)
 
     def complete(self, crc64: int) -> Stat:
         size_bytes = sum(part.size_bytes for part in self._parts)
@@ -254,6 +255,16 @@ class OssUpload:
         with contextlib.suppress(NotFound), _translated(self._place):
             self._store.bucket.abort_multipart_upload(self._name, self.token)
 
+    def _keep(self, part: Part, held: HeldPart, crc64: int) -> Receipt:
+        if held.crc64 is None or (held.size_bytes, held.crc64) != (part.size_bytes, crc64):
+            raise Corrupt(
+                f"{self._place} part {part.number}: OSS holds {held.size_bytes} bytes with crc64 {hex_of(held.crc64)}, "
+                f"{part.size_bytes} with {hex_of(crc64)} were announced"
+            )
+        with self._lock:
+            self._held[part.number] = held
+        return Receipt(held.size_bytes, held.crc64)
+
     @property
     def _place(self) -> str:
         return self._store.place(self._key)
@@ -265,12 +276,7 @@ class OssUpload:
         if any(part.number not in held for part in self._parts):
             with _translated(self._place):
                 held = self._store.bucket.held_parts(self._name, self.token) | held
-        combined = 0
-        for part in self._parts:
-            there = held.get(part.number)
-            if there is None or there.crc64 is None or there.size_bytes != part.size_bytes:
-                raise Corrupt(f"{self._place}: part {part.number} of {len(self._parts)} is missing")
-            combined = crc64_combine(combined, there.crc64, there.size_bytes)
+        combined = crc64_of_parts(self._parts, held, self._place)
         if combined != crc64:
             raise Corrupt(f"{self._place}: the parts make crc64 {hex_of(combined)}, {hex_of(crc64)} is wanted")
         return [oss2.models.PartInfo(part.number, held[part.number].etag) for part in self._parts]
@@ -324,14 +330,15 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
             proxies={"http": settings.proxy, "https": settings.proxy} if settings.proxy else None,
         )
 
-    def held_parts(self, name: str, upload_id: str) -> dict[int, HeldPart]:
-        """All parts of an upload with their CRCs, which `list_parts` leaves out."""
+    def held_parts(self, name: str, upload_id: str, only: int = 0) -> dict[int, HeldPart]:
+        """The parts of an upload, or that of one number, with their CRCs, which `list_parts` leaves out."""
         held: dict[int, HeldPart] = {}
-        marker = "0"
+        marker, most = (str(only - 1), 1) if only else ("0", _PAGE)
         while marker:
-            params = {"uploadId": upload_id, "part-number-marker": marker, "max-parts": str(_PAGE)}
+            params = {"uploadId": upload_id, "part-number-marker": marker, "max-parts": str(most)}
             page, marker = parts_in(self._do("GET", self.bucket_name, name, params=params).read())
             held |= page
+            marker = "" if only else marker
         return held
 
 

@@ -8,6 +8,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from xml.etree import ElementTree as ET
 
+from syncd.artifact.digest import crc64_combine
+from syncd.artifact.parts import Part
+from syncd.errors import Corrupt
+
 
 @dataclass(frozen=True, slots=True)
 class HeldPart:
@@ -42,6 +46,21 @@ def crc64_in(headers: Mapping[str, str]) -> int | None:
     """OSS's CRC of what it holds, if it says one."""
     text = headers.get("x-oss-hash-crc64ecma")
     return None if text is None else int(text)
+
+
+def crc64_of_parts(parts: tuple[Part, ...], held: Mapping[int, HeldPart], place: str) -> int:
+    """The CRC of the whole that OSS's own CRCs of its parts make.
+
+    Raises:
+        Corrupt: A part is missing, has another size, or OSS told no CRC of it.
+    """
+    combined = 0
+    for part in parts:
+        there = held.get(part.number)
+        if there is None or there.crc64 is None or there.size_bytes != part.size_bytes:
+            raise Corrupt(f"{place}: part {part.number} of {len(parts)} is missing")
+        combined = crc64_combine(combined, there.crc64, there.size_bytes)
+    return combined
 
 
 def time_in(headers: Mapping[str, str], name: str) -> datetime:

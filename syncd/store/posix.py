@@ -13,9 +13,11 @@ from typing import Final
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.store.base import Buffer
 
 _READ_BYTES: Final = 1 << 20  # read back in pieces that stay in the CPU's cache
 _SMALL_BYTES: Final = 4096
+_NO_COPY: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # the kernel's "not here"
 _SYMLINK: Final = "a symlink or a file is where a directory must be; syncd follows no symlinks below its root"
 _MEANING: Final[dict[int, tuple[type[SyncdError], str]]] = {
     errno.ENOENT: (NotFound, ""),
@@ -163,6 +165,44 @@ def crc64_of_region(descriptor: int, offset_bytes: int, size_bytes: int) -> tupl
             break
         crc64, read_bytes = crc64_of(piece[:count], crc64), read_bytes + count
     return crc64, read_bytes
+
+
+def write_region(descriptor: int, offset_bytes: int, data: Buffer) -> None:
+    """Write all of `data` at an offset."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset_bytes)
+        rest, offset_bytes = rest[written:], offset_bytes + written
+
+
+def copy_region(source: tuple[int, int], to: tuple[int, int], size_bytes: int) -> None:
+    """Copy bytes from one descriptor and offset to another, and stop early where the source ends.
+
+    The file server does it, or the file system shares the blocks; where neither can, the bytes pass through here.
+    """
+    copied_bytes, is_able = 0, True
+    while copied_bytes < size_bytes:
+        places = (source[0], to[0], size_bytes - copied_bytes, source[1] + copied_bytes, to[1] + copied_bytes)
+        count = _copied_inside(*places) if is_able else _copied_through(*places)
+        if not count and not is_able:
+            return
+        is_able = is_able and count > 0  # some file systems say 0 where they mean that they cannot
+        copied_bytes += count
+
+
+def _copied_inside(source: int, to: int, size_bytes: int, source_offset_bytes: int, offset_bytes: int) -> int:
+    try:
+        return os.copy_file_range(source, to, size_bytes, source_offset_bytes, offset_bytes)
+    except OSError as error:
+        if error.errno not in _NO_COPY:
+            raise
+        return 0
+
+
+def _copied_through(source: int, to: int, size_bytes: int, source_offset_bytes: int, offset_bytes: int) -> int:
+    data = os.pread(source, min(size_bytes, _READ_BYTES), source_offset_bytes)
+    write_region(to, offset_bytes, data)
+    return len(data)
 
 
 class FileStream:

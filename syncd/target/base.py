@@ -9,7 +9,7 @@ from typing import Protocol
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
-from syncd.artifact.names import FilePath, ModelName, VersionName
+from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
 from syncd.registry.base import Stream
 from syncd.store.base import Buffer
@@ -40,17 +40,25 @@ class Inspection:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where in a target some bytes lie already: a file of a version that is sealed there, and how far into it.
+
+    A seal is not looked for: what is copied from there is proven by its own checksum, wherever it came from.
+    """
+
+    manifest: Manifest
+    path: FilePath
+    offset_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A file of another version, which was sealed at this target: its bytes need not be sent there once more.
 
     Only remembered: it may be gone or changed by now.
     """
 
-    model: ModelName
-    version: VersionName
-    digest: Digest  # of that version
-    path: FilePath
-    size_bytes: int
+    origin: Origin
     sha256: Digest
     crc64: int | None  # of the whole
     blocks: bytes  # its parts, as `artifact.blocks` packs them; empty where it was only one
@@ -91,7 +99,7 @@ class Journal(Protocol):
 
 
 class Writer(Protocol):
-    """One file on its way into one target. `send` may be called from several threads at once."""
+    """One file on its way into one target. Parts may be sent and copied from several threads at once."""
 
     def has(self, part: Part, crc64: int) -> bool:
         """Whether this part need not be sent: an earlier attempt's bytes are there, proven by CRC."""
@@ -106,6 +114,22 @@ class Writer(Protocol):
         Raises:
             Corrupt: What arrived is not what was sent.
             Unavailable: Try this part again.
+        """
+        ...
+
+    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
+        """Have the target itself write one part, from bytes that it has. They do not pass through here.
+
+        As with `send`, nothing is visible before `finish`, and copying or sending the part again replaces it. What
+        was written is proven to have `crc64`. A file of one part can be copied too; to a store over HTTP that is
+        three requests instead of one, so a file of a few KiB is better sent.
+
+        Raises:
+            Corrupt: Other bytes are there. Send this part.
+            NotFound: The origin is gone. Send this part.
+            Invalid: The origin is shorter than that, or no store copies so much or so little. Send this part.
+            Refused: The target will not read the origin for us. Send this part.
+            Unavailable: Try this part again, or send it.
         """
         ...
 

@@ -24,7 +24,7 @@ from syncd.registry.base import Stream
 from syncd.store.base import PutMode, Stat, Store
 from syncd.target.base import Depth, Inspection, Journal, Writer
 from syncd.target.looks import checksum, pieces
-from syncd.target.writers import LargeWriter, PresentWriter, SmallWriter
+from syncd.target.writers import LargeWriter, PresentWriter, SmallWriter, key_of
 
 _LOOKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; a look at one file is one round trip for most stores
 _log = structlog.get_logger()
@@ -55,7 +55,7 @@ class TreeTarget:
         return Inspection(sealed, present, missing, wrong)
 
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
-        key = f"{manifest.directory}/{entry.path}"
+        key = key_of(manifest, entry.path)
         self._check_layout(entry, parts)
         if len(parts) == 1:
             return SmallWriter(self._store, key, entry, journal)
@@ -71,7 +71,7 @@ class TreeTarget:
         return LargeWriter(upload, key, entry, journal)
 
     def open(self, manifest: Manifest, entry: Entry, offset_bytes: int = 0) -> Stream:
-        return self._store.open(f"{manifest.directory}/{entry.path}", offset_bytes)
+        return self._store.open(key_of(manifest, entry.path), offset_bytes)
 
     def seal(self, manifest: Manifest, journal: Journal) -> None:
         found = self.inspect(manifest, Depth.CHECKSUMS, journal)

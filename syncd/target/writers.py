@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
-from syncd.artifact.manifest import Entry
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, NotFound
-from syncd.store.base import Buffer, PutMode, Store, Upload
-from syncd.target.base import Journal
+from syncd.store.base import Buffer, PutMode, Receipt, Store, Upload
+from syncd.target.base import Journal, Origin
 from syncd.target.looks import checksum
 
 
 class SmallWriter:
-    """A file of one part. It is held, not copied, until its digest is known, and then put."""
+    """A file of one part. It is held until its digest is known, and then put; or it is an upload of one copied part.
+
+    Such an upload is not in the journal: it is begun again rather than resumed, and the seal ends what a crash left.
+    """
 
     def __init__(self, store: Store, key: str, entry: Entry, journal: Journal) -> None:
         self._store = store
@@ -21,6 +25,8 @@ class SmallWriter:
         self._entry = entry
         self._journal = journal
         self._data: Buffer | None = None
+        self._upload: Upload | None = None
+        self._present: PresentWriter | None = None
         self._is_finished = False
 
     def has(self, part: Part, crc64: int) -> bool:  # noqa: ARG002 - there are no half-done small files
@@ -32,21 +38,50 @@ class SmallWriter:
             raise Corrupt(f"{self._key}: {len(data)} bytes with crc64 {got:016x} came, {crc64:016x} was announced")
         self._data = data
 
+    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
+        if self._upload is None and self._present is None:
+            try:
+                self._upload = self._store.upload(self._key, (part,))
+            except Conflict:  # something is at the final name: at the end it has to be the right one
+                self._present = PresentWriter(self._store, self._key, self._entry, self._journal)
+        if self._upload is not None:
+            _copy(self._upload, part, origin, crc64)
+        self._data = None
+
     def finish(self, sha256: Digest, crc64: int) -> None:
         if self._is_finished:
             return
-        _check(self._key, sha256, self._entry)
-        if self._data is None:
-            raise Corrupt(f"{self._key}: part 1 of 1 is missing")
-        if crc64_of(self._data) != crc64:
-            raise Corrupt(f"{self._key}: the bytes changed while they were held")
-        self._store.put(self._key, self._data, PutMode.CREATE)
+        try:
+            _check(self._key, sha256, self._entry)
+            self._publish(sha256, crc64)
+        except (Corrupt, Conflict):
+            self._abort()
+            raise
         self._journal.proven(self._entry.path, crc64)
-        self._data = None
         self._is_finished = True
+        self.abandon()
 
     def abandon(self) -> None:
         self._data = None
+        self._abort()
+
+    def _publish(self, sha256: Digest, crc64: int) -> None:
+        if self._data is not None:
+            if crc64_of(self._data) != crc64:
+                raise Corrupt(f"{self._key}: the bytes changed while they were held")
+            self._store.put(self._key, self._data, PutMode.CREATE)
+        elif self._upload is not None:
+            self._upload.complete(crc64)
+            self._upload = None
+        elif self._present is not None:
+            self._present.finish(sha256, crc64)
+        else:
+            raise Corrupt(f"{self._key}: part 1 of 1 is missing")
+
+    def _abort(self) -> None:
+        if self._upload is not None:
+            self._upload.abort()
+            self._upload = None
 
 
 class LargeWriter:
@@ -62,12 +97,10 @@ class LargeWriter:
         return self._upload.has(part, crc64)
 
     def send(self, part: Part, data: Buffer, crc64: int) -> None:
-        receipt = self._upload.send(part, data, crc64)
-        if (receipt.size_bytes, receipt.crc64) != (part.size_bytes, crc64):
-            raise Corrupt(
-                f"{self._key} part {part.number}: the store holds {receipt.size_bytes} bytes with crc64 "
-                f"{receipt.crc64:016x}, {part.size_bytes} with {crc64:016x} were sent"
-            )
+        _check_receipt(self._key, part, self._upload.send(part, data, crc64), crc64)
+
+    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
+        _copy(self._upload, part, origin, crc64)
 
     def finish(self, sha256: Digest, crc64: int) -> None:
         try:
@@ -104,6 +137,9 @@ class PresentWriter:
     def send(self, part: Part, data: Buffer, crc64: int) -> None:
         """Nothing has to be sent."""
 
+    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
+        """Nothing has to be copied."""
+
     def finish(self, sha256: Digest, crc64: int) -> None:
         _check(self._key, sha256, self._entry)
         size_bytes, got = self._store.stat(self._key).size_bytes, checksum(self._store, self._key)
@@ -117,6 +153,24 @@ class PresentWriter:
 
     def abandon(self) -> None:
         """There is nothing to let go."""
+
+
+def key_of(manifest: Manifest, path: FilePath) -> str:
+    """Where a file of a version lies in the store of a tree."""
+    return f"{manifest.directory}/{path}"
+
+
+def _copy(upload: Upload, part: Part, origin: Origin, crc64: int) -> None:
+    key = key_of(origin.manifest, origin.path)
+    _check_receipt(key, part, upload.copy(part, key, origin.offset_bytes, crc64), crc64)
+
+
+def _check_receipt(key: str, part: Part, got: Receipt, crc64: int) -> None:
+    if (got.size_bytes, got.crc64) != (part.size_bytes, crc64):
+        raise Corrupt(
+            f"{key} part {part.number}: the store holds {got.size_bytes} bytes with crc64 {got.crc64:016x}, "
+            f"{part.size_bytes} with {crc64:016x} were to be"
+        )
 
 
 def _check(key: str, got: Digest, entry: Entry) -> None:

@@ -37,8 +37,8 @@ def read(store: Store, key: str, offset_bytes: int = 0) -> bytes:
     return bytes(found)
 
 
-class StoreConformance(ABC):
-    """Subclass, give it a `store` fixture and the raw looks, and name it Test…."""
+class RawAccess(ABC):
+    """What a binding supplies beside its `store` fixture."""
 
     @abstractmethod
     def raw_read(self, store: Store, key: str) -> bytes | None:
@@ -59,6 +59,10 @@ class StoreConformance(ABC):
     @abstractmethod
     def again(self, store: Store) -> Store:
         """The same place seen by a process that was started anew."""
+
+
+class StoreConformance(RawAccess):
+    """Subclass, give it a `store` fixture and the raw looks, and name it Test…."""
 
     # whole objects
 

@@ -53,8 +53,8 @@ def write(target: Target, manifest: Manifest, journal: Journal, *paths: str) -> 
         writer.finish(entry.sha256, crc64(FILES[path]))
 
 
-class TargetConformance(ABC):
-    """Subclass, give it a `target` fixture and the raw looks, and name it Test…."""
+class RawAccess(ABC):
+    """What a binding supplies beside its `target` fixture, and what every test is given."""
 
     @pytest.fixture
     def manifest(self) -> Manifest:
@@ -86,6 +86,10 @@ class TargetConformance(ABC):
 
     def visible(self, manifest: Manifest) -> set[str]:
         return {key.removeprefix(manifest.directory + "/") for key in self.raw_keys()}
+
+
+class TargetConformance(RawAccess):
+    """Subclass, give it a `target` fixture and the raw looks, and name it Test…."""
 
     # looking
 

@@ -9,10 +9,11 @@ from syncd.artifact.parts import Part
 from syncd.store.base import Store, Upload
 from syncd.store.memory import Held, MemoryStore
 
+from tests.conformance.copies import CopyConformance
 from tests.conformance.store import StoreConformance
 
 
-class TestMemoryStore(StoreConformance):
+class TestMemoryStore(StoreConformance, CopyConformance):
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore()

@@ -9,10 +9,11 @@ from syncd.artifact.parts import Part
 from syncd.store.base import Store, Upload
 from syncd.store.nas import STAGING, NasSettings, NasStore
 
+from tests.conformance.copies import CopyConformance
 from tests.conformance.store import StoreConformance
 
 
-class TestNasStore(StoreConformance):
+class TestNasStore(StoreConformance, CopyConformance):
     many = 30  # a directory has no pages
 
     @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from syncd.store.base import Store, Upload
 from syncd.store.oss import OssStore
 
 from tests.clouds import REGION, RawBucket, cloud_at
+from tests.conformance.copies import CopyConformance
 from tests.conformance.store import StoreConformance
 
 
@@ -21,7 +22,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 
 @pytest.mark.parametrize("prefix", ["", "team a/ü/"])
-class TestOssStore(StoreConformance):
+class TestOssStore(StoreConformance, CopyConformance):
     many = 23
 
     @pytest.fixture(autouse=True)

@@ -14,9 +14,10 @@ from syncd.target.tree import TreeTarget
 
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.target import TargetConformance
+from tests.conformance.target_copies import TargetCopyConformance
 
 
-class TestTreeInMemory(TargetConformance):
+class TestTreeInMemory(TargetConformance, TargetCopyConformance):
     @pytest.fixture
     def target(self) -> TreeTarget:
         self.store = MemoryStore()
@@ -39,7 +40,7 @@ class TestTreeInMemory(TargetConformance):
         return len(self.store.uploads)
 
 
-class TestTreeOnNas(TargetConformance):
+class TestTreeOnNas(TargetConformance, TargetCopyConformance):
     @pytest.fixture
     def target(self, tmp_path: Path) -> TreeTarget:
         self.root = tmp_path
@@ -69,7 +70,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
         yield cloud
 
 
-class TestTreeOnOss(TargetConformance):
+class TestTreeOnOss(TargetConformance, TargetCopyConformance):
     @pytest.fixture
     def target(self, cloud: LocalCloud) -> TreeTarget:
         self.bucket = RawBucket(cloud.endpoint(REGION))

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 import syncd.store.nas
+import syncd.store.nas_upload
 import syncd.store.posix
 from sqlalchemy.engine.default import DefaultDialect
 from syncd.reconcile.rooms import Rooms
@@ -29,6 +30,7 @@ _OSS: Final = frozenset(
         "put_object",
         "init_multipart_upload",
         "upload_part",
+        "upload_part_copy",
         "complete_multipart_upload",
         "abort_multipart_upload",
         "delete_object",
@@ -100,7 +102,7 @@ def watch(rooms: Rooms, effects: Effects) -> None:
     for region, runtime in rooms.runtimes.items():
         assert isinstance(runtime, FcRuntime)
         runtime._client = _Wrapped(runtime._client, effects, _fc_name(region))
-    for module in (syncd.store.nas, syncd.store.posix):
+    for module in (syncd.store.nas, syncd.store.nas_upload, syncd.store.posix):
         module.os = _Wrapped(os, effects, _nas_name)  # type: ignore[attr-defined]
     _watch_commits(effects)
 
@@ -110,6 +112,8 @@ def _oss_name(place: str) -> Callable[[str, tuple[Any, ...]], str]:
         if method not in _OSS:
             return ""
         file = _end(str(arguments[0])) if arguments else ""
+        if method == "upload_part_copy" and arguments:
+            return f"oss {place} {method} {_end(str(arguments[3]))}:{arguments[5]}"
         part = f":{arguments[2]}" if method == "upload_part" and len(arguments) > 2 else ""
         return f"oss {place} {method} {file}{part}"
 
@@ -141,10 +145,12 @@ def _nas_name(method: str, arguments: tuple[Any, ...]) -> str:
             if arguments
             else "nas"
         )
-    if method not in {"mkdir", "link", "rename", "unlink", "rmdir", "fsync", "pwrite", "write"}:
+    if method not in {"mkdir", "link", "rename", "unlink", "rmdir", "fsync", "pwrite", "write", "copy_file_range"}:
         return ""
     texts = [_end(argument) for argument in arguments if isinstance(argument, str)]
     offset = f"@{arguments[2]}" if method == "pwrite" and len(arguments) > 2 else ""
+    if method == "copy_file_range" and arguments:
+        offset = f"@{arguments[4]}"
     return f"nas {method}{offset} {' '.join(texts)}".strip()
 
 

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import Part, cut
-from syncd.errors import Conflict, Corrupt, NotFound
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound
 from syncd.localcloud.server import LocalCloud
 from syncd.store.base import PutMode, Store, Upload
 from syncd.store.memory import MemoryStore
@@ -105,6 +105,22 @@ class StoreMachine(RuleBasedStateMachine):
             return
         begun.upload.send(part, piece, crc64(piece))
         begun.accepted[part.number] = crc64(piece)
+
+    @rule(begun=uploads, number=st.integers(0, 2), source=KEYS, shift=st.sampled_from([0, 1]))
+    def copy(self, begun: Begun, number: int, source: str, shift: int) -> None:
+        part = begun.parts[min(number, len(begun.parts) - 1)]
+        offset_bytes, want = part.offset_bytes + shift, crc64(begun.piece(part))
+        run = self.model.get(source, b"")[offset_bytes : offset_bytes + part.size_bytes]
+        if begun.ended or source not in self.model or len(run) < part.size_bytes:
+            with pytest.raises((NotFound, Invalid)):
+                begun.upload.copy(part, source, offset_bytes, want)
+        elif run != begun.piece(part):
+            with pytest.raises(Corrupt):
+                begun.upload.copy(part, source, offset_bytes, want)
+            self.send(begun, number, wrong=False)  # what the failed copy left is not to be trusted
+        else:
+            assert begun.upload.copy(part, source, offset_bytes, want).crc64 == want
+            begun.accepted[part.number] = want
 
     @rule(begun=uploads)
     def send_rest(self, begun: Begun) -> None:

@@ -92,6 +92,7 @@ class Call:
     now_s: float
     operation: str = ""
     args: Mapping[str, str] = field(default_factory=dict)
+    copied_bytes: int = 0  # that the service copied by itself to answer it
 
     def header(self, name: str, default: str = "") -> str:
         """A header as text; clients send UTF-8 although HTTP says Latin-1."""

@@ -160,7 +160,9 @@ class OssRegion:
     def _record(self, call: Call, status: int, bytes_out: int) -> None:
         received = call.request.body.received
         self._cloud.counters.record(
-            CallRecord("oss", call.operation, call.resource, status, received, bytes_out, call.region)
+            CallRecord(
+                "oss", call.operation, call.resource, status, received, bytes_out, call.region, call.copied_bytes
+            )
         )
 
     def object_file(self, bucket: str, key: str) -> Path:

@@ -181,6 +181,7 @@ def test_the_counters_and_the_health_are_read_over_http(one_bucket: Any, cloud: 
         "count": 1,
         "bytes_in": 5,
         "bytes_out": 0,
+        "bytes_copied": 0,
     }
     assert cloud.counters.bytes_in("PutObject", f"{BUCKET}/k") == 5
     assert _local(cloud, "DELETE", "counters") == (204, None)

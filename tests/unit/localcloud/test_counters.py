@@ -27,6 +27,16 @@ def test_only_what_was_taken_counts_as_payload() -> None:
     assert made.bytes_in("UploadPart", "b/two") == 5
 
 
+def test_what_the_service_copied_counts_apart_and_only_where_it_succeeded() -> None:
+    made = _filled()
+    made.record(Call("oss", "UploadPartCopy", "b/one", 200, bytes_copied=100))
+    made.record(Call("oss", "UploadPartCopy", "b/one", 500, bytes_copied=100))
+    made.record(Call("oss", "CopyObject", "b/two", 200, bytes_copied=7))
+    assert made.bytes_copied() == 107
+    assert made.bytes_copied("UploadPartCopy", "b/one") == 100
+    assert made.bytes_in("UploadPartCopy") == 0
+
+
 def test_the_json_form_has_totals_and_the_latest_calls() -> None:
     made = _filled()
     plain = made.to_dict()
@@ -37,6 +47,7 @@ def test_the_json_form_has_totals_and_the_latest_calls() -> None:
         "count": 2,
         "bytes_in": 15,
         "bytes_out": 1,
+        "bytes_copied": 0,
     }
     assert plain["calls"][-1]["operation"] == "UpdateAlias"
     made.clear()
