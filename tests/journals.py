@@ -8,8 +8,9 @@ from pathlib import Path
 from threading import Lock
 
 from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath
-from syncd.target.base import Held
+from syncd.target.base import Held, Origin
 
 
 class MemoryJournal:
@@ -53,6 +54,13 @@ class MemoryJournal:
         with self.lock:
             return list(self.holds)
 
+    def told(self, manifest: Manifest) -> list[Held]:
+        """What a later version is told of this one, which was sealed."""
+        return [
+            Held(Origin(manifest, e.path), e.sha256, self.crcs.get(e.path), self.blocks.get(e.sha256, b""))
+            for e in manifest.entries
+        ]
+
     def changed(self, verb: str, path: str, value: str) -> None:
         """Called with the lock held, after each change."""
 
@@ -79,6 +87,13 @@ class FileJournal(MemoryJournal):
     def held(self, parts_max: int) -> list[Held]:
         with self.lock:
             return list(self.holds)
+
+    def told(self, manifest: Manifest) -> list[Held]:
+        """What a later version is told of this one, which was sealed."""
+        return [
+            Held(Origin(manifest, e.path), e.sha256, self.crcs.get(e.path), self.blocks.get(e.sha256, b""))
+            for e in manifest.entries
+        ]
 
     def changed(self, verb: str, path: str, value: str) -> None:
         os.write(self._descriptor, json.dumps([verb, path, value]).encode() + b"\n")

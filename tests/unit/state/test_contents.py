@@ -45,7 +45,10 @@ def make(
 
 
 def seen(journal: SqlJournal, parts_max: int = 100) -> list[tuple[str, str, int]]:
-    return [(file.origin.manifest.version, file.origin.path, len(file.blocks) // BLOCK_BYTES) for file in journal.held(parts_max)]
+    return [
+        (file.origin.manifest.version, file.origin.path, len(file.blocks) // BLOCK_BYTES)
+        for file in journal.held(parts_max)
+    ]
 
 
 def test_files_of_the_newest_versions_of_the_model_are_told_with_their_parts(state: State) -> None:
