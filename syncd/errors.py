@@ -44,6 +44,10 @@ class Unavailable(SyncdError):
         self.retry_after_s = retry_after_s
 
 
+class NotYet(Unavailable):
+    """Nothing went wrong: what is waited for has not come. Look again after `retry_after_s`; it is no failure."""
+
+
 class OutcomeUnknown(Unavailable):
     """The request may or may not have been carried out: read before doing it again."""
 

@@ -22,7 +22,7 @@ from syncd.config import (
     TargetSettings,
 )
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place
-from syncd.plan.fleet import Fleet
+from syncd.plan.fleet import Fleet, Replica
 from syncd.runtime.base import MountKind, Runtime
 from syncd.secret import Secret
 
@@ -44,6 +44,7 @@ def fleet_of(config: Config) -> Fleet:
         places={name: _place(target) for name, target in config.targets.items()},
         regions=regions | {name: runtime.region for name, runtime in config.runtimes.items()},
         registries={name: registry.models for name, registry in config.registries.items()},
+        replicas=_replicas(config),
     )
 
 
@@ -127,6 +128,14 @@ def runtimes_of(config: Config) -> dict[str, Runtime]:
             )
         )
     return made
+
+
+def _replicas(config: Config) -> dict[str, Replica]:
+    return {
+        name: Replica(target.replicated_from, target.replication_deadline_s)
+        for name, target in config.targets.items()
+        if isinstance(target, OssTargetSettings) and target.mode == "replicated"
+    }
 
 
 def _revealing(secret: Secret | None) -> Callable[[], str] | None:

@@ -38,6 +38,7 @@ def plan(
                 "send_bytes": t.send_bytes,
                 "kept_bytes": t.kept_bytes,
                 "send_files": t.send_files,
+                "replicated_from": t.replicated_from or None,
             }
             for t in seen.targets
         ]
@@ -65,13 +66,16 @@ def plan(
         opened.output.show(found, lambda console: _text(console, seen))
 
 
+def _to_do(target: foresee.TargetPlan) -> str:
+    if target.sealed:
+        return "sealed"
+    return f"replicated from {target.replicated_from}" if target.replicated_from else "to do"
+
+
 def _text(console: Console, seen: foresee.Plan) -> None:
     head = f"{seen.model}@{seen.version}: {seen.files} files, {size(seen.size_bytes)}, digest {seen.digest.short}"
     console.print(head, markup=False)
-    rows = [
-        (t.target, t.region, "sealed" if t.sealed else "to do", size(t.send_bytes), size(t.kept_bytes))
-        for t in seen.targets
-    ]
+    rows = [(t.target, t.region, _to_do(t), size(t.send_bytes), size(t.kept_bytes)) for t in seen.targets]
     tabulate(console, ("TARGET", "REGION", "", "SEND", "KEEP"), rows)
     moves = [
         (f.binding, f.region, f"{f.function}:{f.alias}", f"{f.serves_now or '-'} → {seen.version}") for f in seen.flips

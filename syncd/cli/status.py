@@ -86,7 +86,8 @@ def _in_flight(conn: Connection, model: str) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for release in releases.unfinished(conn, model):
         waiting = [s for s in steps.of_release(conn, release.id) if s.state is StepState.WAITING and s.reason]
-        reasons = [f"{s.kind} {s.subject}: {s.reason} (tried {s.failures}×)" for s in waiting]
+        tried = {s.id: f" (tried {s.failures}×)" if s.failures else "" for s in waiting}
+        reasons = [f"{s.kind} {s.subject}: {s.reason}{tried[s.id]}" for s in waiting]
         rows.append(
             {
                 "release": release.id,

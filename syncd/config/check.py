@@ -121,6 +121,27 @@ def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
                 break
 
 
+def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Replication keeps keys, goes one step, and comes from a bucket that syncd sends to."""
+    for name, target in config.targets.items():
+        if not isinstance(target, OssTargetSettings):
+            continue
+        key, source = key_path("targets", name, "replicated_from"), config.targets.get(target.replicated_from)
+        if target.mode == "sent":
+            if target.replicated_from:
+                yield Problem(key, shown(target.replicated_from), 'mode = "replicated" is wanted beside it')
+        elif not target.replicated_from:
+            yield Problem(key, "nothing", 'mode = "replicated" needs the target that replication comes from')
+        elif target.replicated_from not in declared["targets"]:
+            yield no_such(key, target.replicated_from, "target", declared["targets"])
+        elif not isinstance(source, OssTargetSettings | None) or (source and source.mode != "sent"):
+            wanted = 'another is wanted: it must be of kind "oss" and mode "sent"'
+            yield Problem(key, shown(target.replicated_from), wanted)
+        elif source and source.prefix != target.prefix:
+            wanted = f"{shown(source.prefix)} as in targets.{target.replicated_from} is wanted: replication keeps keys"
+            yield Problem(key_path("targets", name, "prefix"), shown(target.prefix), wanted)
+
+
 def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], ...]:
     """Each name of the place a target writes to: the key, (holder, path), and what to show."""
     if isinstance(target, NasTargetSettings):
@@ -141,5 +162,6 @@ _RULES: Final[tuple[Rule, ...]] = (
     _dangling,
     _endpoint_regions,
     _one_writer,
+    _replicas,
     binding_problems,
 )

@@ -132,6 +132,9 @@ class OssTargetSettings(Table):
     prefix: Prefix = ""
     mount_endpoint: Endpoint | None = None
     timeout_s: Seconds = 60.0
+    mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`
+    replicated_from: str = ""
+    replication_deadline_s: Seconds = 7200.0
 
 
 class NasTargetSettings(Table):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, NotYet, Refused, SyncdError, Unavailable
 
 # How often a step is tried in all, by what went wrong. A wrong setting does not mend itself; bytes that were
 # corrupted on the wire, or an alias somebody is just moving, may be right the next time.
@@ -42,7 +42,12 @@ class GiveUp:
 
 
 def verdict(error: SyncdError, failures: int, patience: Patience, chance: float) -> Again | GiveUp:
-    """What to do after the `failures`-th failure (from 1). The server's own delay is a lower bound of ours."""
+    """What to do after the `failures`-th failure (from 1). The server's own delay is a lower bound of ours.
+
+    What has only not come yet is no failure, and never given up by counting.
+    """
+    if isinstance(error, NotYet):
+        return Again(max(error.retry_after_s or 0.0, patience.base_s))
     tries = next((n for kind, n in _TRIES.items() if isinstance(error, kind)), patience.failures_max)
     if failures >= min(tries, patience.failures_max):
         return GiveUp()

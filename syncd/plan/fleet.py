@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from syncd.errors import NotFound
@@ -11,8 +11,17 @@ from syncd.plan.binding import Binding, Place
 from syncd.registry.selection import selects
 
 PLACE_GROUP: Final = "targets"
+REPLICA_GROUP: Final = "replica:"  # and the target's name
 CONTROL_QUEUE: Final = "control"
 TRANSFER_QUEUE: Final = "transfer"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A target that its store fills from another one; syncd waits for that, this long at most."""
+
+    source: str
+    deadline_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +32,29 @@ class Fleet:
     places: Mapping[str, Place]  # target -> as a function sees it
     regions: Mapping[str, str]  # target or runtime -> region
     registries: Mapping[str, tuple[str, ...]]  # registry -> names or globs of the models it provides
+    replicas: Mapping[str, Replica] = field(default_factory=dict)  # target -> where its bytes come from
 
     def bindings_of(self, model: str) -> tuple[Binding, ...]:
         """The bindings that serve the model, in the order of the configuration."""
         return tuple(b for b in self.bindings.values() if any(bound.model == model for bound in b.models))
 
     def targets_of(self, model: str) -> tuple[str, ...]:
-        """The targets that must hold the model's versions, each once."""
-        targets = (bound.target for b in self.bindings.values() for bound in b.models if bound.model == model)
-        return tuple(dict.fromkeys(targets))
+        """The targets that must hold the model's versions, each once, and after what it is replicated from."""
+        targets = [bound.target for b in self.bindings.values() for bound in b.models if bound.model == model]
+        sources = [self.replicas[target].source for target in targets if target in self.replicas]
+        return tuple(dict.fromkeys([*(t for t in targets if t not in self.replicas), *sources, *targets]))
 
     def groups_of(self, model: str) -> dict[str, tuple[str, ...]]:
-        """Targets that one process reaches and one reading of the source feeds; here all of them."""
+        """Targets that one process reaches and one reading of the source feeds, and each replica by itself."""
         targets = self.targets_of(model)
-        return {PLACE_GROUP: targets} if targets else {}
+        sent = tuple(target for target in targets if target not in self.replicas)
+        alone = {f"{REPLICA_GROUP}{target}": (target,) for target in targets if target in self.replicas}
+        return {PLACE_GROUP: sent, **alone} if targets else {}
+
+    def feeds_of(self, model: str) -> dict[str, str]:
+        """For each group of `groups_of` that has to wait for a target: which one must be sealed before."""
+        groups = self.groups_of(model)
+        return {group: self.replicas[m[0]].source for group, m in groups.items() if m[0] in self.replicas}
 
     def registry_of(self, model: str) -> str:
         """Which registry provides the model.

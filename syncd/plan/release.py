@@ -37,6 +37,7 @@ class View:
     pinned: bool  # its version is known
     place_groups: Mapping[str, tuple[str, ...]]  # group -> the targets that one reading of the source feeds
     bindings: tuple[str, ...]  # that must serve the version
+    feeds: Mapping[str, str] = field(default_factory=dict)  # group -> the target that must be sealed before it
     placements: Mapping[str, PlacementPhase] = field(default_factory=dict)
     steps: tuple[StepView, ...] = ()
     flips: Mapping[str, FlipPhase] = field(default_factory=dict)
@@ -119,13 +120,16 @@ def _placing(view: View) -> Decision:
     # A row says what was sealed once; that it still is, each release looks for itself. A rollback has no time to
     # read a terabyte again: what it goes back to is proven by its probe.
     looked = {step.subject for step in view.steps if step.kind is StepKind.PLACE and step.state is StepState.DONE}
-    lacking = tuple(
-        (StepKind.PLACE, group)
+    lacking = [
+        group
         for group, members in view.place_groups.items()
         if not (view.rollback or group in looked)
         or any(view.placements[target] is not PlacementPhase.SEALED for target in members)
-    )
-    return Decision(want=lacking) if lacking else Decision(phase=ReleasePhase.STAGING)
+    ]
+    # What feeds a group is in another one, so that one is lacking as long as this one waits.
+    ready = [g for g in lacking if g not in view.feeds or view.placements[view.feeds[g]] is PlacementPhase.SEALED]
+    want = tuple((StepKind.PLACE, group) for group in ready)
+    return Decision(want=want) if lacking else Decision(phase=ReleasePhase.STAGING)
 
 
 def _staging(view: View) -> Decision:

@@ -35,7 +35,10 @@ class Looker:
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """What one target would get. `kept_bytes` are of files that are there, proven, from an earlier attempt."""
+    """What one target would get. `kept_bytes` are of files that are there, proven, from an earlier attempt.
+
+    Nothing is sent to a target that is `replicated_from` another one; the seal there may have come before the files.
+    """
 
     target: str
     region: str
@@ -43,6 +46,7 @@ class TargetPlan:
     send_bytes: int
     kept_bytes: int
     send_files: int
+    replicated_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,11 @@ def plan(looker: Looker, registry: str, model: str, version: str) -> Plan:
         send_bytes = sum(sizes[path] for path in send)
         kept_bytes = manifest.size_bytes - send_bytes
         region = looker.fleet.regions[target]
-        targets.append(TargetPlan(target, region, found.sealed, send_bytes, kept_bytes, len(send)))
+        if replica := looker.fleet.replicas.get(target):
+            sealed = found.sealed and not send
+            targets.append(TargetPlan(target, region, sealed, 0, kept_bytes, 0, replica.source))
+        else:
+            targets.append(TargetPlan(target, region, found.sealed, send_bytes, kept_bytes, len(send)))
     flips = tuple(_flip(looker, binding, name) for binding in looker.fleet.bindings_of(name))
     return Plan(
         name, manifest.version, manifest.digest, manifest.size_bytes, len(manifest.entries), tuple(targets), flips

@@ -12,12 +12,13 @@ import structlog
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model, parse_version
 from syncd.errors import Cancelled, Corrupt, Fenced, SyncdError, Unavailable
-from syncd.plan.phases import PlacementPhase, may_follow
+from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.catalog import catalog
+from syncd.reconcile.replicas import await_replica
 from syncd.reconcile.run import Job
+from syncd.reconcile.sealing import note, refuse_going, seal
 from syncd.registry.base import Revision
 from syncd.state import placements, releases, steps, versions
-from syncd.state.advance import advance
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.target.base import Depth
@@ -52,13 +53,16 @@ def place(job: Job) -> None:
         version = versions.get(conn, job.release.version_id or "")
         manifest = versions.manifest(conn, version.id)
     names = rooms.fleet.groups_of(job.release.model)[job.step.subject]
+    if names[0] in rooms.fleet.replicas:
+        await_replica(job, version, manifest, names[0])
+        return
     failed: dict[str, SyncdError] = {}
     lacking = [name for name in names if not _there(job, version, manifest, name, failed)]
     if lacking:
         failed |= _copy(job, version, manifest, lacking)
     for name in [name for name in names if name not in failed and not _is_recorded(job, version, name)]:
         try:
-            _seal(job, version, manifest, name)
+            seal(job, version, manifest, name)
         except Fenced:
             raise
         except SyncdError as error:
@@ -73,7 +77,7 @@ def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: di
     """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be looked at now."""
     rooms = job.rooms
     try:
-        _refuse_going(job, version, name)
+        refuse_going(job, version, name)
         found = rooms.targets[name].inspect(manifest, Depth.CHECKSUMS, SqlJournal(rooms.state, version.id, name))
     except SyncdError as error:
         failed[name] = error
@@ -85,15 +89,8 @@ def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: di
         failed[name] = Corrupt(f"{name} is sealed but not whole: {broken[:500]}", hint="`syncd verify` shows all of it")
         return True
     if not found.sealed:
-        _note(job, version, name, PlacementPhase.COPYING)
+        note(job, version, name, PlacementPhase.COPYING)
     return found.sealed
-
-
-def _refuse_going(job: Job, version: Version, name: str) -> None:
-    with job.rooms.state.read() as conn:
-        placement = placements.get(conn, version.id, name)
-    if placement.phase is PlacementPhase.WITHDRAWING:
-        raise Unavailable(f"{name}: an older copy of {version.model}@{version.name} is being cleared away first")
 
 
 def _is_recorded(job: Job, version: Version, name: str) -> bool:
@@ -110,12 +107,12 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
     registry.listing(model, revision)  # raises Conflict where the source is not what was pinned
     bound = structlog.contextvars.get_contextvars()
 
-    def seal(name: str) -> None:
+    def sealed(name: str) -> None:
         with structlog.contextvars.bound_contextvars(**bound):
-            _seal(job, version, manifest, name)
+            seal(job, version, manifest, name)
 
     destinations = [
-        Destination(rooms.targets[name], SqlJournal(rooms.state, version.id, name), partial(seal, name))
+        Destination(rooms.targets[name], SqlJournal(rooms.state, version.id, name), partial(sealed, name))
         for name in names
     ]
     progress = Progress(manifest, names)
@@ -148,26 +145,6 @@ def _copy(job: Job, version: Version, manifest: Manifest, names: list[str]) -> M
 def _shown(seen: Glance) -> dict[str, object]:
     """The counters, and a few of the files that are under way, for those who look at the record."""
     return {**seen.counters, "files": [list(file) for file in seen.going[:FILES_SHOWN_MAX]]}
-
-
-def _seal(job: Job, version: Version, manifest: Manifest, name: str) -> None:
-    """Seal and record. Called as soon as a target is whole, from threads of the copy, and fenced as all of it is."""
-    started = time.monotonic()
-    job.rooms.targets[name].seal(manifest, SqlJournal(job.rooms.state, version.id, name))
-    _note(job, version, name, PlacementPhase.SEALED)
-    log.info("sealed", target=name, region=job.rooms.fleet.regions[name], digest=manifest.digest.hex,
-             bytes=manifest.size_bytes, seconds=round(time.monotonic() - started, 3))  # fmt: skip
-
-
-def _note(job: Job, version: Version, name: str, phase: PlacementPhase) -> None:
-    with job.rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-        now = job.rooms.state.now(conn)
-        placement = placements.get(conn, version.id, name)
-        if phase is PlacementPhase.COPYING and not may_follow(placement.phase, phase) and placement.phase is not phase:
-            gone = "it was sealed here once and is not any more"
-            placement = advance(conn, placement, PlacementPhase.WANTED, now=now, reason=gone, step=job.step)
-        if placement.phase is not phase:
-            advance(conn, placement, phase, now=now, step=job.step)
 
 
 def _worst(failed: Mapping[str, SyncdError]) -> SyncdError:

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from syncd.errors import Cancelled, Failed, Fenced, SyncdError, Unavailable
+from syncd.errors import Cancelled, Failed, Fenced, NotYet, SyncdError, Unavailable
 from syncd.plan.backoff import GiveUp, verdict, wait_s
 from syncd.plan.phases import StepKind
 from syncd.reconcile.rooms import Rooms
@@ -112,10 +112,15 @@ def _record_failure(job: Job, error: SyncdError) -> None:
         after_s = (
             wait_s(error, failures, rooms.patience, rooms.chance()) if isinstance(choice, GiveUp) else choice.after_s
         )
-        log.warning("step failed, will be repeated", error=error.message, failures=failures, after_s=round(after_s, 1))
+        failed = not isinstance(error, NotYet)
+        if failed:
+            said = {"error": error.message, "failures": failures, "after_s": round(after_s, 1)}
+            log.warning("step failed, will be repeated", **said)
+        else:
+            log.info("step waits", reason=error.message, after_s=round(after_s, 1))
         due_at = now + timedelta(seconds=after_s)
         steps.postpone(
-            conn, step.id, step.attempt, due_at=due_at, reason=error.message, hint=error.hint, failed=True, now=now
+            conn, step.id, step.attempt, due_at=due_at, reason=error.message, hint=error.hint, failed=failed, now=now
         )
 
 

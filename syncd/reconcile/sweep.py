@@ -36,8 +36,8 @@ def sweep(rooms: Rooms) -> int:
 
 def _cleared(rooms: Rooms, placement: Placement) -> bool:
     target = rooms.targets.get(placement.target)
-    if target is None:
-        return False  # taken out of the configuration: nothing here can reach it
+    if target is None or placement.target in rooms.fleet.replicas:
+        return False  # taken out of the configuration, or filled by replication, which would not bring it again
     try:
         going = _mark(rooms, placement)
         if going is None:

@@ -81,6 +81,7 @@ def _view(rooms: Rooms, conn: Connection, release: Release, all_steps: Sequence[
         rollback=release.rollback,
         pinned=release.version_id is not None,
         place_groups=rooms.fleet.groups_of(release.model),
+        feeds=rooms.fleet.feeds_of(release.model),
         bindings=tuple(binding.name for binding in rooms.fleet.bindings_of(release.model)),
         placements={placement.target: placement.phase for placement in placed},
         steps=tuple(StepView(s.kind, s.subject, s.state, s.reason, s.hint) for s in all_steps),

@@ -33,6 +33,7 @@ from syncd.store.oss_answers import HeldPart, crc64_in, crc64_of_parts, hex_of, 
 from syncd.store.oss_errors import Answer, translate
 
 _PAGE: Final = 1000  # the most OSS gives
+_ANSWER_MAX_BYTES: Final = MIB  # of what is not an object
 _FORBID: Final = {"x-oss-forbid-overwrite": "true"}
 _TRAITS: Final = Traits(
     create_is_atomic=True,
@@ -359,9 +360,28 @@ class _Session(oss2.Session):  # type: ignore[misc]  # oss2 has no types
             ready.headers["Content-Length"] = str(len(req.data or b""))
         adapter = self.session.get_adapter(ready.url)
         try:
-            return oss2.http.Response(adapter.send(ready, stream=True, timeout=timeout, proxies=req.proxies))
+            answer = adapter.send(ready, stream=True, timeout=timeout, proxies=req.proxies)
         except requests.RequestException as error:
             raise oss2.exceptions.RequestError(error) from error
+        is_read_by_caller = req.method == "GET" and answer.ok
+        return oss2.http.Response(answer) if is_read_by_caller else _ReadAnswer(answer)
+
+
+class _ReadAnswer(oss2.http.Response):  # type: ignore[misc]  # oss2 has no types
+    """An answer whose body has been read, and whose connection is free again or closed.
+
+    oss2 reads 4 KiB of what a refusal says, and nothing of what a PUT is answered with: a gateway's page would leave
+    the connection open and lost.
+    """
+
+    def __init__(self, answer: requests.Response) -> None:
+        super().__init__(answer)
+        with answer:
+            self._body: bytes = answer.raw.read(_ANSWER_MAX_BYTES, decode_content=True)
+
+    def read(self, amt: int | None = None) -> bytes:  # noqa: ARG002 - there is no more than this
+        body, self._body = self._body, b""
+        return body
 
 
 class _Provider:

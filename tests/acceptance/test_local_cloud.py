@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.acceptance.stage import ROOT, command, ended, environment, run
+from tests.clouds import oss2_session
 
 PAGE = (ROOT / "docs" / "local-cloud.md").read_text()
 
@@ -69,7 +70,7 @@ def test_sigint_while_it_serves_ends_it_well_and_the_objects_are_there_again(tmp
             assert process.stdout is not None
             up = json.loads(process.stdout.readline())
             auth = oss2.Auth(up["access_key_id"], up["access_key_secret"])
-            bucket = oss2.Bucket(auth, up["endpoints"]["cn-hangzhou"], "kept-bucket")
+            bucket = oss2.Bucket(auth, up["endpoints"]["cn-hangzhou"], "kept-bucket", session=oss2_session())
             if bucket.object_exists("key"):
                 assert bucket.get_object("key").read() == b"value"
                 return

@@ -9,10 +9,12 @@ import oss2
 from syncd.runtime.fc import FcRuntime, FcSettings
 
 from tests.acceptance.stage import BUCKET, HANGZHOU, SECRET, Stage, large, small, until
+from tests.clouds import oss2_session
 
 
 def bucket_of(stage: Stage) -> Any:
-    return oss2.Bucket(oss2.Auth("local-access-key", SECRET), stage.cloud.endpoint, BUCKET, enable_crc=False)
+    auth = oss2.Auth("local-access-key", SECRET)
+    return oss2.Bucket(auth, stage.cloud.endpoint, BUCKET, enable_crc=False, session=oss2_session())
 
 
 def runtime_of(stage: Stage) -> FcRuntime:

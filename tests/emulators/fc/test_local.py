@@ -12,6 +12,7 @@ from alibabacloud_tea_openapi.models import Config
 from syncd.localcloud.fc import LocalFc, Settings
 from syncd.localcloud.server import LocalCloud
 
+from tests.clouds import oss2_session
 from tests.emulators.fc.calls import create, eventually, refused, shown, update
 from tests.emulators.fc.test_invoke import lives
 from tests.emulators.fc.test_mounts import oss
@@ -44,7 +45,7 @@ def client_of(cloud: LocalCloud, region: str) -> Client:
 
 def put(cloud: LocalCloud, region: str, bucket: str, objects: dict[str, bytes]) -> None:
     auth = oss2.Auth(cloud.access_key_id, cloud.access_key_secret)
-    target = oss2.Bucket(auth, cloud.endpoint(region), bucket)
+    target = oss2.Bucket(auth, cloud.endpoint(region), bucket, session=oss2_session())
     target.create_bucket()
     for key, data in objects.items():
         target.put_object(key, data)

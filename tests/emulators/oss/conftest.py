@@ -7,6 +7,7 @@ import oss2
 import pytest
 from syncd.localcloud.server import LocalCloud
 
+from tests.clouds import oss2_session
 from tests.emulators.clouds import BUCKET, REGION
 
 Connect = Callable[..., Any]
@@ -31,7 +32,7 @@ def connect(cloud: LocalCloud) -> Iterator[Connect]:
             auth = oss2.StsAuth(key_id, secret, token, auth_version=version)
         else:
             auth = oss2.make_auth(key_id, secret, auth_version=version)
-        sessions.append(oss2.Session())
+        sessions.append(oss2_session())
         options = {"connect_timeout": 20, "endpoint": cloud.endpoint(region), "region": region, **options}
         return oss2.Bucket(auth, bucket_name=name, session=sessions[-1], **options)
 

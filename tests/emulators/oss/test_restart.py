@@ -12,6 +12,7 @@ import oss2
 import pytest
 from syncd.localcloud.server import LocalCloud
 
+from tests.clouds import oss2_session
 from tests.emulators.clouds import BUCKET, REGION
 
 MIN = 100 * 1024
@@ -31,7 +32,7 @@ class Server:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._process: subprocess.Popen[str] | None = None
-        self._session = oss2.Session()
+        self._session = oss2_session()
 
     def start(self) -> Any:
         """Start; a client of it."""
@@ -102,7 +103,7 @@ def test_an_upload_cut_by_a_kill_is_not_there(server: Server) -> None:
 
 def test_a_stopped_cloud_starts_again(tmp_path: Path) -> None:
     cloud = LocalCloud(tmp_path, [REGION])
-    session = oss2.Session()
+    session = oss2_session()
     for expected in ([], ["k"]):
         with cloud:
             bucket = oss2.Bucket(

@@ -13,6 +13,8 @@ from bench.sink import CONTROL, Sink
 from syncd.localcloud.http import HttpServer
 from syncd.localcloud.oss.crc64 import crc64
 
+from tests.clouds import oss2_session
+
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
@@ -24,7 +26,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(endpoint: str) -> Any:
-    return oss2.Bucket(oss2.Auth("key", "secret"), endpoint, "bucket-1")
+    return oss2.Bucket(oss2.Auth("key", "secret"), endpoint, "bucket-1", session=oss2_session())
 
 
 def counts(endpoint: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from syncd.errors import (
     Failed,
     Invalid,
     NotFound,
+    NotYet,
     OutcomeUnknown,
     Refused,
     SyncdError,
@@ -32,6 +33,12 @@ TRIES = {
     Cancelled: 8,
 }
 chances = st.floats(0, 1, exclude_max=True)
+
+
+@pytest.mark.parametrize(("asked", "wait"), [(None, 2.0), (1.0, 2.0), (30.0, 30.0), (300.0, 300.0)])
+def test_what_has_not_come_yet_is_never_given_up(asked: float | None, wait: float) -> None:
+    for failures in (1, 8, 1000):
+        assert verdict(NotYet("x", retry_after_s=asked), failures, PATIENCE, 0.5) == Again(wait)
 
 
 @pytest.mark.parametrize(("kind", "tries"), TRIES.items())

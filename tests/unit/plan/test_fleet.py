@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from syncd.errors import NotFound
 from syncd.plan.binding import Binding, BoundModel, MountMode
-from syncd.plan.fleet import PLACE_GROUP, Fleet
+from syncd.plan.fleet import PLACE_GROUP, Fleet, Replica
 
 
 def binding(name: str, *models: tuple[str, str]) -> Binding:
@@ -33,6 +35,24 @@ def test_a_model_is_served_by_its_bindings_in_the_order_of_the_configuration() -
 def test_a_target_of_two_bindings_gets_the_bytes_once() -> None:
     assert FLEET.targets_of("sdxl") == ("hz", "sg")
     assert FLEET.groups_of("sdxl") == {PLACE_GROUP: ("hz", "sg")}
+
+
+def test_a_replica_is_a_group_of_its_own_that_its_source_feeds() -> None:
+    fleet = replace(FLEET, replicas={"sg": Replica("hz", 60.0)})
+    assert fleet.targets_of("sdxl") == ("hz", "sg")
+    assert fleet.groups_of("sdxl") == {PLACE_GROUP: ("hz",), "replica:sg": ("sg",)}
+    assert fleet.feeds_of("sdxl") == {"replica:sg": "hz"}
+    assert fleet.feeds_of("team/llm") == {}
+
+
+def test_what_a_replica_comes_from_gets_the_model_even_if_nobody_serves_it_there() -> None:
+    fleet = replace(FLEET, replicas={"sg": Replica("elsewhere", 60.0), "hz": Replica("elsewhere", 60.0)})
+    assert fleet.targets_of("sdxl") == ("elsewhere", "hz", "sg")
+    assert fleet.groups_of("sdxl") == {
+        PLACE_GROUP: ("elsewhere",),
+        "replica:hz": ("hz",),
+        "replica:sg": ("sg",),
+    }
 
 
 def test_a_model_that_nobody_serves_has_no_targets() -> None:

@@ -57,6 +57,17 @@ def test_only_the_groups_that_lack_something_are_placed() -> None:
     assert decide(view(R.PLACING, place_groups=groups, placements=placements, steps=done)).want == ((K.PLACE, "nas"),)
 
 
+@pytest.mark.parametrize("source", [P.WANTED, P.COPYING])
+def test_a_replica_waits_until_what_feeds_it_is_sealed(source: PlacementPhase) -> None:
+    given = {"place_groups": {"targets": ("hz",), "replica:sg": ("sg",)}, "feeds": {"replica:sg": "hz"}}
+    waits = view(R.PLACING, **given, placements={"hz": source, "sg": P.WANTED})
+    assert decide(waits).want == ((K.PLACE, "targets"),)
+    fed = view(R.PLACING, **given, placements={"hz": P.SEALED, "sg": P.WANTED}, steps=(PLACED,))
+    assert decide(fed).want == ((K.PLACE, "replica:sg"),)
+    looked = (PLACED, StepView(K.PLACE, "replica:sg", S.DONE))
+    assert decide(view(R.PLACING, **given, placements=SEALED, steps=looked)) == Decision(phase=R.STAGING)
+
+
 def test_a_version_that_the_record_believes_sealed_is_looked_at_again() -> None:
     # The record may be older than what somebody did to the bucket.
     assert decide(view(R.PLACING, placements=SEALED)).want == ((K.PLACE, "targets"),)
