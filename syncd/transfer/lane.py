@@ -157,6 +157,8 @@ class Lane:
             return
         writer = self._opened()
         sha256, crc64, blocks = self._ended
+        if sha256 == self._entry.sha256:
+            self.crew.origins.learn(sha256, blocks)
         try:
             self.crew.call(lambda: writer.finish(sha256, crc64))
         except Corrupt as error:
@@ -165,5 +167,4 @@ class Lane:
             self.crew.origins.close(self._entry.path, error)
             self.crew.do_again(self._entry)
             return
-        self.crew.origins.learn(sha256, blocks)
         self.crew.finish(self._entry.path)

@@ -90,7 +90,8 @@ class _Whole:
                 )
         except SyncdError as error:
             self._failed = error
-        self._less()
+        finally:
+            self._less()
 
     def _runs(self) -> list[Run]:
         crc64 = self._held.crc64

@@ -90,6 +90,42 @@ def test_a_file_that_is_there_under_another_version_is_copied_and_not_read() -> 
         assert (seen.bytes_sent, seen.bytes_copied, seen.files_finished) == (2, len(OLD["unet.safetensors"]), 2)
 
 
+def test_a_large_file_is_copied_in_runs_and_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncd.transfer.wholes.RUN_BYTES", 4 * PART)
+    store = Faulty()
+    bench = placed(t=store)
+    new = {"again.safetensors": OLD["unet.safetensors"]}
+    bench.become(new)
+    store.counts.clear()
+    store.before = stop_at(bench, "copy", 3)
+    with pytest.raises(Cancelled):
+        bench.copy(replace(SETTINGS, parts_in_flight=1))
+    before = bench.progress.snapshot()["t"]
+    bench.stop.clear()
+    report = bench.copy()
+    seen = report.targets["t"]
+    assert bench.visible("t") == new
+    assert before.parts_copied == seen.parts_kept == 3
+    assert seen.bytes_kept == before.bytes_copied
+    assert store.counts["copy"] == 3 + seen.parts_copied
+    assert seen.bytes_sent == report.bytes_read == 0
+
+
+def test_a_run_that_cannot_be_copied_has_the_whole_file_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncd.transfer.wholes.RUN_BYTES", 4 * PART)
+    store = Faulty()
+    bench = placed(t=store)
+    new = {"again.safetensors": OLD["unet.safetensors"]}
+    bench.become(new)
+    store.counts.clear()
+    store.before = refusing("copy", NotFound("gone"), since=3)
+    report = bench.copy(replace(SETTINGS, parts_in_flight=4))
+    seen = report.targets["t"]
+    assert report.failed == {}
+    assert bench.visible("t") == new
+    assert report.bytes_read == seen.bytes_sent + seen.bytes_kept + seen.bytes_copied == len(OLD["unet.safetensors"])
+
+
 def test_each_target_copies_what_it_has_and_one_reading_feeds_the_others() -> None:
     bench = placed(one=Faulty(), two=Faulty())
     bench.become(NEW)
@@ -272,6 +308,7 @@ def test_a_damaged_record_is_no_record() -> None:
     report = bench.copy()
     assert report.failed == {}
     assert bench.visible("t") == NEW
+    assert report.targets["t"].bytes_copied == 0
 
 
 def test_a_file_whose_checksum_nobody_knows_is_read() -> None:
