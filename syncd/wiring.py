@@ -23,6 +23,7 @@ from syncd.config import (
 )
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place
 from syncd.plan.fleet import Fleet, Replica
+from syncd.plan.gate import Gates
 from syncd.runtime.base import MountKind, Runtime
 from syncd.secret import Secret
 
@@ -74,7 +75,16 @@ def rooms_of(config: Config, state: State) -> Rooms:
         lease_s=policy.lease_s,
         owner=owner,
         chance=random.random,
+        gates=_gates(config),
     )
+
+
+def _gates(config: Config) -> Gates:
+    from syncd.plan.gate import Gates, Window  # noqa: PLC0415
+
+    policy = config.policy
+    windows = tuple(Window(each.since, each.to, policy.time_zone, each.models) for each in policy.freeze_times)
+    return Gates(policy.approval, windows)
 
 
 def _timetable(config: Config) -> Timetable:

@@ -31,6 +31,7 @@ from syncd.config.fields import (
     StateUrl,
     TimeZone,
     Variable,
+    WeekMoment,
 )
 from syncd.registry.selection import selects
 from syncd.registry.settings import DirectorySettings
@@ -82,11 +83,22 @@ class TransferSettings(Table):
     time_zone: TimeZone = ZoneInfo("UTC")
 
 
+class FreezeTimeSettings(Table):
+    """A part of each week in which nothing is flipped, over its end where `from` is the later."""
+
+    since: Annotated[WeekMoment, Field(alias="from")]
+    to: WeekMoment
+    models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ("*",)
+
+
 class PolicySettings(Table):
     """When things happen, and when they are given up."""
 
     auto_release: bool = True
     requirement: Literal["all"] = "all"
+    approval: Annotated[tuple[ModelPattern, ...], Field(strict=False)] = ()  # models that wait for `syncd approve`
+    freeze_times: Annotated[tuple[FreezeTimeSettings, ...], Field(strict=False)] = ()
+    time_zone: TimeZone = ZoneInfo("UTC")  # of `freeze_times`
     step_failures_max: Annotated[int, Field(ge=1, le=1000)] = 20
     retry_base_s: Seconds = 2.0
     retry_cap_s: Seconds = 300.0

@@ -116,6 +116,7 @@ releases: Final = sa.Table(
     _word("phase", ReleasePhase, ReleasePhase.REQUESTED),
     _text("reason", default=""),
     _text("hint", default=""),
+    _text("cancel", default=""),
     _moment("created_at"),
     _moment("updated_at"),
     sa.PrimaryKeyConstraint("number"),
@@ -210,6 +211,27 @@ holds: Final = sa.Table(
     _text("who"),
     _text("why"),
     _moment("since"),
+    sa.PrimaryKeyConstraint("model"),
+)
+
+approvals: Final = sa.Table(
+    "approvals",
+    metadata,
+    _text("release_id", sa.ForeignKey("releases.id")),
+    sa.Column("digest", Sha256, nullable=False),
+    _text("who"),
+    _moment("at"),
+    sa.PrimaryKeyConstraint("release_id"),
+)
+
+freezes: Final = sa.Table(
+    "freezes",
+    metadata,
+    _text("model"),
+    _text("who"),
+    _text("why"),
+    _moment("since"),
+    _moment("until", nullable=True),
     sa.PrimaryKeyConstraint("model"),
 )
 

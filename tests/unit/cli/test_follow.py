@@ -14,7 +14,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def scene(phase: ReleasePhase, *, rollback: bool = False) -> Scene:
     asked = ("r-1", 1, "sdxl", "v2", "models", None, rollback, "ann@desk")
-    return Scene(Release(*asked, phase, "cut off", "mend it", NOON, NOON), None, [], [], [])
+    return Scene(Release(*asked, phase, "cut off", "mend it", "", NOON, NOON), None, [], [], [])
 
 
 @pytest.mark.parametrize("phase", sorted(RELEASE_ENDS - {ReleasePhase.LIVE}))
