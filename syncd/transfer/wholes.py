@@ -36,13 +36,15 @@ class Wholes:
         if held is None:
             return False
         self.crew.entered()
-        self.queue([_Whole(self, entry, held).begin])
+        with self._lock:
+            self._waiting.append(_Whole(self, entry, held).begin)
+        self._go_on()
         return True
 
-    def queue(self, works: list[Callable[[], None]]) -> None:
-        """Do these in threads of the crew, after what is queued already."""
+    def hurry(self, works: list[Callable[[], None]]) -> None:
+        """Do these in threads of the crew, before another file is begun."""
         with self._lock:
-            self._waiting += works
+            self._waiting.extendleft(reversed(works))
         for _ in works:
             self._go_on()
 
@@ -85,9 +87,8 @@ class _Whole:
                 parts = tuple(Part(n, run.offset_bytes, run.size_bytes) for n, run in enumerate(runs, start=1))
                 self._writer = crew.call(lambda: crew.target.writer(manifest, self._entry, parts, crew.journal))
                 self._open += len(parts)
-                self._wholes.queue(
-                    [partial(self._copy, part, run.crc64) for part, run in zip(parts, runs, strict=True)]
-                )
+                copies = [partial(self._copy, part, run.crc64) for part, run in zip(parts, runs, strict=True)]
+                self._wholes.hurry([*copies])
         except SyncdError as error:
             self._failed = error
         finally:
