@@ -61,6 +61,12 @@ def _versions() -> None:
         sa.PrimaryKeyConstraint("version_id", "path", name="pk_files"),
     )
     op.create_index("ix_files_sha256", "files", ["sha256"])
+    op.create_table(
+        "contents",
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("blocks", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name="pk_contents"),
+    )
 
 
 def _placements() -> None:

@@ -79,6 +79,15 @@ files: Final = sa.Table(
     sa.Index(None, "sha256"),
 )
 
+# How a content was cut into parts: of every file of more than one, whatever version and target it is at.
+contents: Final = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("sha256", Sha256, nullable=False),
+    sa.Column("blocks", sa.LargeBinary, nullable=False),
+    sa.PrimaryKeyConstraint("sha256"),
+)
+
 placements: Final = sa.Table(
     "placements",
     metadata,

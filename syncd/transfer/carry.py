@@ -25,6 +25,7 @@ from syncd.transfer.late import Late
 from syncd.transfer.progress import Progress, TargetProgress
 from syncd.transfer.reader import Source
 from syncd.transfer.settings import Destination, TransferSettings
+from syncd.transfer.wholes import Wholes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,11 @@ class _Copy:
                 crew.start(len(self._manifest.entries))
                 stack.callback(crew.join)
             lacking = self._look(crews)
+            wholes = [Wholes(crew, self._manifest, max(1, self._settings.parts_in_flight // 2)) for crew in crews]
             with Late(self._feed, crews, self._source, self._halt) as late:
-                self._read_everything(lacking, late)
+                while lacking:
+                    self._read_everything(_unread(lacking, wholes), late)
+                    lacking = _deferred(crews)
         if reason := self._spoiled or late.spoiled or self._halt.reason:
             raise reason
         if self._halt.is_set() and not all(crew.error is not None or self._is_whole(crew) for crew in crews):
@@ -105,8 +109,7 @@ class _Copy:
         return lacking
 
     def _keep(self, crew: Crew, entry: Entry) -> None:
-        parts = self._feed.parts(entry)
-        self._progress.kept(crew.target.name, entry.path, entry.size_bytes, len(parts))
+        self._progress.kept(crew.target.name, entry.path, entry.size_bytes, self._feed.parts_about(entry))
         crew.finish(entry.path)
 
     def _is_whole(self, crew: Crew) -> bool:
@@ -115,7 +118,7 @@ class _Copy:
 
     def _read_everything(self, lacking: Mapping[Entry, list[Crew]], late: Late) -> None:
         waiting: SimpleQueue[Entry] = SimpleQueue()
-        for entry in sorted(lacking, key=lambda entry: entry.size_bytes, reverse=True):
+        for entry in lacking:
             waiting.put(entry)
         with ThreadPoolExecutor(self._settings.files_in_flight, thread_name_prefix="read") as readers:
             for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
@@ -132,7 +135,7 @@ class _Copy:
                 if crew.is_let_go:
                     crew.defer(entry)
                 elif not crew.is_out:
-                    lanes.append(Lane(crew, self._manifest, entry, self._feed.parts(entry)))
+                    lanes.append(Lane(crew, self._manifest, entry))
             if lanes:
                 self._read(entry, lanes, late)
 
@@ -150,7 +153,26 @@ class _Copy:
         # Not a halt: the lanes have to learn of it, so that what they uploaded is thrown away.
         self._spoiled = self._spoiled or fed.fault(entry)
         for lane in lanes:
-            lane.end(fed.sha256, fed.crc64)
+            lane.end(fed.sha256, fed.crc64, fed.blocks)
+
+
+def _unread(lacking: Mapping[Entry, list[Crew]], wholes: Sequence[Wholes]) -> dict[Entry, list[Crew]]:
+    """What is left to be read where a target copies by itself what it can."""
+    found: dict[Entry, list[Crew]] = {}
+    for entry in sorted(lacking, key=lambda entry: entry.size_bytes, reverse=True):
+        crews = [whole.crew for whole in wholes if whole.crew in lacking[entry] and not whole.take(entry)]
+        if crews:
+            found[entry] = crews
+    return found
+
+
+def _deferred(crews: Sequence[Crew]) -> dict[Entry, list[Crew]]:
+    """What was to be made of what a target had, and could not be; who was let go is served elsewhere."""
+    found: dict[Entry, list[Crew]] = {}
+    for crew in crews:
+        for entry in [] if crew.is_out or crew.is_let_go else crew.take_deferred():
+            found.setdefault(entry, []).append(crew)
+    return found
 
 
 def _refuse_wrong(crew: Crew, found: Inspection) -> None:

@@ -17,6 +17,7 @@ from syncd.target.base import Depth, Inspection
 from syncd.transfer.blame import Blame
 from syncd.transfer.buffers import Lease
 from syncd.transfer.halt import Halt
+from syncd.transfer.origins import Origins
 from syncd.transfer.progress import Progress
 from syncd.transfer.settings import Destination, TransferSettings
 
@@ -45,6 +46,7 @@ class Crew:
         self.target: Final = to.target
         self.journal: Final = to.journal
         self.progress: Final = progress
+        self.origins: Final = Origins(to.target.name, to.journal)
         self._finish = to.finished
         self.error: SyncdError | None = None
         self.is_let_go = False
@@ -173,6 +175,13 @@ class Crew:
         """Leave this file for later."""
         with self._changed:
             self._deferred.append(entry)
+
+    def do_again(self, entry: Entry) -> None:
+        """What the target had did not make this file: nothing of it counts, and it is left for later."""
+        with self._changed:
+            self._counted = {seen for seen in self._counted if seen[0] != entry.path}
+        self.progress.undone(self.target.name, entry.path)
+        self.defer(entry)
 
     def take_deferred(self) -> list[Entry]:
         """What was deferred up to now, once nothing of it is on its way any more."""

@@ -72,7 +72,7 @@ class Late:
         if crew.is_out:
             return
         donor = self._donor(crew, entry)
-        lane = Lane(crew, self._feed.manifest, entry, self._feed.parts(entry))
+        lane = Lane(crew, self._feed.manifest, entry)
         fed: Fed | None = None
         try:
             lane.limit_bytes = self._room
@@ -88,7 +88,7 @@ class Late:
             if fed is None:
                 lane.drop()
             else:
-                lane.end(fed.sha256, fed.crc64)
+                lane.end(fed.sha256, fed.crc64, fed.blocks)
 
     def _source_of(self, donor: Crew | None) -> Source:
         if donor is None:

@@ -22,7 +22,8 @@ class Reader:
         self._source = source
         self._policy = policy
         self._wait = wait
-        self._offset_bytes = 0
+        self._offset_bytes = 0  # up to which was read
+        self._ahead = bytearray()  # what was read of it and not handed over yet
         self._stream: Stream | None = None
         self._opened = ExitStack()
 
@@ -32,14 +33,39 @@ class Reader:
     def __exit__(self, *exc: object) -> None:
         self._close()
 
+    def head(self, size_bytes: int) -> bytes:
+        """The first bytes of the file, before any were handed over. `fill` begins with them all the same.
+
+        Raises: as `fill`.
+        """
+        missing = bytearray(size_bytes - len(self._ahead))
+        self._read_on(memoryview(missing))
+        self._ahead += missing
+        return bytes(self._ahead)
+
     def fill(self, view: memoryview) -> None:
-        """Read exactly as much as `view` holds.
+        """Hand over exactly as much as `view` holds.
 
         Raises:
             Corrupt: The file ends before.
             Unavailable: The source broke off more often than is borne.
             Cancelled: Told to stop while waiting to open it again.
         """
+        if self._ahead:
+            ready = min(len(view), len(self._ahead))
+            view[:ready] = self._ahead[:ready]
+            del self._ahead[:ready]
+            view = view[ready:]
+        self._read_on(view)
+
+    def expect_end(self) -> None:
+        """Raises Corrupt: The file goes on."""
+        if retry.call(self._policy, lambda: self._read(memoryview(bytearray(1))), wait=self._wait):
+            raise Corrupt(
+                f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
+            )
+
+    def _read_on(self, view: memoryview) -> None:
         end = self._offset_bytes + len(view)
 
         def rest() -> None:
@@ -53,13 +79,6 @@ class Reader:
                 self._offset_bytes += count
 
         retry.call(self._policy, rest, wait=self._wait)
-
-    def expect_end(self) -> None:
-        """Raises Corrupt: The file goes on."""
-        if retry.call(self._policy, lambda: self._read(memoryview(bytearray(1))), wait=self._wait):
-            raise Corrupt(
-                f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
-            )
 
     def _read(self, view: memoryview) -> int:
         try:
