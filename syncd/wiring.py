@@ -71,6 +71,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
             parts_in_flight=config.transfer.parts_in_flight,
             files_in_flight=config.transfer.files_in_flight,
             bandwidth=Bandwidth(_timetable(config)),
+            stall_s=config.transfer.stall_s,
         ),
         patience=Patience(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
         lease_s=policy.lease_s,
@@ -168,7 +169,7 @@ def _store(config: Config, settings: TargetSettings) -> Store:
             bucket=settings.bucket,
             prefix=settings.prefix,
             credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
-            read_timeout_s=settings.timeout_s,
+            read_timeout_s=config.transfer.stall_s,
             connections_max=max(16, config.transfer.parts_in_flight),
         )
     )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from syncd.allocator import share_one_arena
 from syncd.cli.exits import Exit, code_of
 from syncd.cli.output import Form, Output
 from syncd.errors import Invalid, SyncdError
@@ -110,6 +111,7 @@ def _syncd(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with a documented code."""
+    share_one_arena()
     given = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_to_print()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, where a command has nothing better to do

@@ -75,9 +75,10 @@ class BandwidthTimeSettings(Table):
 class TransferSettings(Table):
     """How much is carried at once, by one process."""
 
-    buffer_bytes: Size = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
-    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 8  # sends at once to each target, over all its files
+    buffer_bytes: Size = 48 * MIB  # 6 parts of 8 MiB, being read, hashed and sent
+    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 6  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
+    stall_s: Seconds = 60.0  # a call that has heard nothing for so long is given up
     bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit
     bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")
@@ -144,7 +145,6 @@ class OssTargetSettings(Table):
     credentials: str
     prefix: Prefix = ""
     mount_endpoint: Endpoint | None = None
-    timeout_s: Seconds = 60.0
     mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`
     replicated_from: str = ""
     replication_deadline_s: Seconds = 7200.0
