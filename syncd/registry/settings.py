@@ -13,3 +13,11 @@ class DirectorySettings:
     root: Path
     models: tuple[str, ...] = ("*",)
     settle_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """A JSON index, at `url`."""
+
+    url: str
+    models: tuple[str, ...] = ("*",)
