@@ -21,3 +21,12 @@ class IndexSettings:
 
     url: str
     models: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """A Hub. With `branch` its head is a version too, named by its commit."""
+
+    endpoint: str
+    models: tuple[str, ...]
+    branch: str = ""
