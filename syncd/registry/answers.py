@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 import time
@@ -116,6 +117,22 @@ def unpacked(response: httpx.Response) -> Iterator[bytes]:
             rest = unpack.unconsumed_tail
     if not unpack.eof:
         raise Unavailable(f"{shown(str(response.url))}: the packed answer was cut off")
+
+
+def parsed(body: bytes, what: str) -> Any:
+    """A body as JSON.
+
+    Raises:
+        Invalid: It is nested too deeply.
+        Unavailable: It is not JSON: something else answers there.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise Invalid(f"{what}: the JSON is nested too deeply") from error
+    except ValueError as error:
+        hint = "is this the registry, or a page of something in front of it?"
+        raise Unavailable(f"{what}: the answer is no JSON: {error}", hint=hint) from error
 
 
 def table(value: object, what: str) -> Mapping[str, Any]:

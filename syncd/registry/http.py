@@ -7,8 +7,9 @@ after decompression; files are read as they come, never decompressed, from any o
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
 import logging
+import ssl
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from syncd import retry
 from syncd.errors import Invalid, NotFound, SyncdError, Unavailable
 from syncd.registry.access import Access, Nobody
 from syncd.registry.addresses import Lookup, Neighbourhood, lookup
-from syncd.registry.answers import joined, refusal, shown, translated, unpacked
+from syncd.registry.answers import joined, parsed, refusal, shown, translated, unpacked
 from syncd.registry.streams import Etags, HttpStream, Wanted, begin
 
 MIB: Final = 1 << 20
@@ -54,19 +55,8 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON.
-
-        Raises:
-            Invalid: It is nested too deeply.
-            Unavailable: It is not JSON: something else answers there.
-        """
-        try:
-            return json.loads(self.body)
-        except RecursionError as error:
-            raise Invalid(f"{shown(self.url)}: the JSON is nested too deeply") from error
-        except ValueError as error:
-            hint = "is this the registry, or a page of something in front of it?"
-            raise Unavailable(f"{shown(self.url)} answers no JSON: {error}", hint=hint) from error
+        """The body as JSON. Raises what `answers.parsed` does."""
+        return parsed(self.body, shown(self.url))
 
 
 Explain = Callable[[Answer], SyncdError | None]
@@ -109,7 +99,7 @@ class Http:
             timeout=httpx.Timeout(settings.timeout_s, pool=None),
             limits=limits,
             trust_env=False,
-            verify=httpx.create_ssl_context(),
+            verify=_certificates(),
             headers={"Accept-Encoding": "identity", "User-Agent": "syncd"},
         )
         weakref.finalize(self, self._client.close)
@@ -225,6 +215,12 @@ class Http:
 
     def _is_home(self, url: httpx.URL) -> bool:
         return _origin(url) == _origin(self._home)
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Those of the machine and of the environment; read once, it takes some 30 ms."""
+    return httpx.create_ssl_context()
 
 
 def not_modified(answer: Answer) -> bool:

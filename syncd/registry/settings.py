@@ -30,3 +30,12 @@ class HubSettings:
     endpoint: str
     models: tuple[str, ...]
     branch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OciSettings:
+    """An image repository. A model's repository is `<prefix><model>`; the prefix ends with '/' unless it is empty."""
+
+    endpoint: str
+    models: tuple[str, ...]
+    prefix: str = ""

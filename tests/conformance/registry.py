@@ -137,7 +137,9 @@ class RegistryConformance(ABC):
         self.overwrite("sdxl", "v1", "config.json", b'{"other": 1}')
         if self.pins_are_content:
             assert registry.resolve(SDXL, "v1").pin != revision.pin
-            assert {file.path: file.size_bytes for file in registry.listing(SDXL, revision)}[FilePath("config.json")] == 2
+            assert {file.path: file.size_bytes for file in registry.listing(SDXL, revision)}[
+                FilePath("config.json")
+            ] == 2
             assert read(registry, SDXL, revision, "config.json") == FILES["config.json"]
             return
         with pytest.raises(Conflict):
