@@ -31,6 +31,7 @@ from syncd.registry.snapshots import (
     check_selected,
     file_at,
     files_of,
+    natural,
     source_files,
     version_name,
 )
@@ -49,7 +50,6 @@ _ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the like, by the protocol's fall-back
 _TAGS_MAX: Final = 10_000
-_NUMBERS: Final = re.compile(r"(\d+)")
 
 
 class OciRegistry:
@@ -140,7 +140,7 @@ class OciRegistry:
         for tag in self._tags(model):
             try:
                 revision = self._revision(model, tag)
-                dated.append((self._created_at(model, revision), _natural(tag), revision))
+                dated.append((self._created_at(model, revision), natural(tag), revision))
             except (NotFound, Invalid) as error:
                 self._refusals.tell(f"{model}@{tag}", error, error.hint)
         return [revision for _, _, revision in sorted(dated, key=lambda each: each[:2])]
@@ -231,8 +231,3 @@ def _is_packed(kind: str, name: str, notes: Mapping[str, Any]) -> bool:
     if _PACKED.fullmatch(kind) or notes.get(_UNPACK) == "true":
         return True
     return _PACKED_DIRECTORY.fullmatch(kind) is not None and not name.endswith(_ARCHIVES)
-
-
-def _natural(tag: str) -> tuple[tuple[int, int, str], ...]:
-    """Numbers in a tag are compared as numbers: v9 comes before v10."""
-    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in _NUMBERS.split(tag))

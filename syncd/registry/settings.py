@@ -39,3 +39,13 @@ class OciSettings:
     endpoint: str
     models: tuple[str, ...]
     prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixSettings:
+    """A prefix of a bucket, for messages and for who copies from there; it ends with '/' unless it is empty."""
+
+    bucket: str
+    region: str
+    prefix: str = ""
+    models: tuple[str, ...] = ("*",)

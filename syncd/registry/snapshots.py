@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ LATEST: Final = "latest"
 FILES_MAX: Final = 100_000
 _SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
 _TOLD_MAX: Final = 10_000
+_NUMBERS: Final = re.compile(r"(\d+)")
 
 _log = structlog.get_logger()
 
@@ -116,6 +118,11 @@ def version_name(text: str) -> VersionName:
     if text == LATEST:
         raise Invalid(f"version name {LATEST!r} is taken: it is what the newest version is asked for by")
     return parse_version(text)
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Numbers in a version's name are compared as numbers: v9 comes before v10."""
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in _NUMBERS.split(name))
 
 
 def files_of(found: Iterable[Remote], what: str) -> Files:
