@@ -3,11 +3,18 @@
 from syncd.config.check import warnings
 from syncd.config.load import load
 from syncd.config.problems import ConfigProblems, Problem
+from syncd.config.registries import (
+    DirectoryRegistrySettings,
+    HttpRegistrySettings,
+    HubRegistrySettings,
+    OciRegistrySettings,
+    OssRegistrySettings,
+    RegistrySettings,
+)
 from syncd.config.values import (
     BindingSettings,
     Config,
     CredentialsSettings,
-    DirectoryRegistrySettings,
     FcRuntimeSettings,
     NasTargetSettings,
     OssTargetSettings,
@@ -27,11 +34,16 @@ __all__ = [
     "CredentialsSettings",
     "DirectoryRegistrySettings",
     "FcRuntimeSettings",
+    "HttpRegistrySettings",
+    "HubRegistrySettings",
     "NasTargetSettings",
+    "OciRegistrySettings",
+    "OssRegistrySettings",
     "OssTargetSettings",
     "PolicySettings",
     "ProbeSettings",
     "Problem",
+    "RegistrySettings",
     "ServedModelSettings",
     "StateSettings",
     "TargetSettings",

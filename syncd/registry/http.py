@@ -19,7 +19,7 @@ from typing import Any, Final
 import httpx
 
 from syncd import retry
-from syncd.errors import Invalid, NotFound, SyncdError, Unavailable
+from syncd.errors import Invalid, SyncdError, Unavailable
 from syncd.registry.access import Access, Nobody
 from syncd.registry.addresses import Lookup, Neighbourhood, lookup
 from syncd.registry.answers import joined, parsed, refusal, shown, translated, unpacked
@@ -40,7 +40,6 @@ class HttpSettings:
 
     origin: str
     timeout_s: float = 30.0  # for connecting, and between two reads
-    connections_max: int = 32
     policy: retry.Retry = _RETRY
     bytes_max: int = LOOK_BYTES_MAX
 
@@ -93,7 +92,8 @@ class Http:
         self._home = httpx.URL(settings.origin)
         self._neighbourhood = Neighbourhood(self._home.host, lookup)
         self._etags = Etags()
-        limits = httpx.Limits(max_connections=settings.connections_max, max_keepalive_connections=4)
+        # As many connections as there are threads: whoever looks does not wait for those who read.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
         # Neither the environment's proxies nor ~/.netrc are looked at; its certificates are.
         self._client = httpx.Client(
             timeout=httpx.Timeout(settings.timeout_s, pool=None),
@@ -223,17 +223,15 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address. Raises Invalid."""
+    there = _url(url)
+    return f"{there.scheme}://{there.netloc.decode()}"
+
+
 def not_modified(answer: Answer) -> bool:
     """Whether what was seen before still holds."""
     return answer.status == 304
-
-
-def absent(look: Callable[[], Answer]) -> Answer | None:
-    """None where the registry says that it is not there."""
-    try:
-        return look()
-    except NotFound:
-        return None
 
 
 def _url(text: str) -> httpx.URL:
