@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -79,18 +79,18 @@ def refusal(url: str, status: int, headers: Mapping[str, str]) -> SyncdError:
     if status in {401, 403}:
         return Refused(reason, hint="look at the registry's credentials and what they may read")
     if status in _LATER or status >= 500:
-        return Unavailable(reason, hint=UNREACHABLE_HINT, retry_after_s=retry_after_s(headers, time.time()))
+        return Unavailable(reason, hint=UNREACHABLE_HINT, retry_after_s=retry_after_s(headers))
     return Failed(reason, hint="the registry does not understand what it is asked: is it of this kind?")
 
 
-def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
+def retry_after_s(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
     """How long the registry says to wait: `Retry-After`, in seconds or as a date, or `RateLimit: …;t=55`."""
     text = headers.get("retry-after", "").strip()
     if text.isdecimal():
         return float(text[:6])
     if text:
         try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
+            return max(0.0, parsedate_to_datetime(text).timestamp() - now())
         except ValueError:
             return None
     reset = _RESET.search(headers.get("ratelimit", ""))
@@ -104,7 +104,7 @@ def unpacked(response: httpx.Response) -> Iterator[bytes]:
         Invalid: It is packed in a way that was not asked for and is not known.
     """
     packing = response.headers.get("content-encoding", "identity").strip().lower()
-    if packing == "identity":
+    if packing == "identity" or response.request.method == "HEAD":
         yield from response.iter_raw()
         return
     if packing not in {"gzip", "x-gzip", "deflate"}:

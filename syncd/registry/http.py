@@ -239,7 +239,7 @@ def _url(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
         raise Invalid(f"{shown(text)} is no address: {error}") from error
-    if url.scheme not in {"http", "https"} or not url.host or url.userinfo:
+    if url.scheme not in {"http", "https"} or not url.host or "%" in url.host or url.userinfo:
         raise Invalid(f"{shown(text)} is no address that is gone to", hint="http or https without a user is")
     return url
 

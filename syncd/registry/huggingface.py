@@ -39,7 +39,7 @@ from syncd.registry.streams import EmptyStream, Wanted
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _REFS_MAX: Final = 10_000
 _MODELS_MAX: Final = 10_000
-_GONE: Final = frozenset({"RevisionNotFound", "EntryNotFound"})
+_GONE: Final = frozenset({"RepoNotFound", "RevisionNotFound", "EntryNotFound"})
 
 
 class HubRegistry:
@@ -192,7 +192,7 @@ def explain(answer: Answer) -> SyncdError | None:
     if code in _GONE and answer.status == 404:
         return NotFound(told)
     if answer.status == 429:
-        wait_s = retry_after_s(answer.headers, 0.0)
+        wait_s = retry_after_s(answer.headers)
         return Unavailable(
             told, hint="the Hub limits how much is asked: set `token`, or poll less", retry_after_s=wait_s
         )

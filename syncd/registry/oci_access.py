@@ -17,7 +17,7 @@ from syncd.errors import Invalid, Refused
 from syncd.registry.access import Access, Basic, Nobody
 from syncd.registry.addresses import Lookup, Neighbourhood, lookup
 from syncd.registry.answers import shown, table
-from syncd.registry.http import MIB, Ask, Http, HttpSettings
+from syncd.registry.http import MIB, Ask, Http, HttpSettings, origin_of
 from syncd.secret import Secret
 
 _PARAMETER: Final = re.compile(r'([A-Za-z]+)="([^"]*)"')
@@ -97,15 +97,11 @@ class OciAccess:
 
     def _server(self, realm: str) -> Http:
         """The connections to the server of tokens: wherever the registry says, but not onto this machine."""
-        try:
-            url = httpx.URL(realm)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise Invalid(f"the server of tokens is {shown(realm)}: {error}") from error
-        allowed = {"https"} if self._origin.scheme == "https" else {"http", "https"}
-        if url.scheme not in allowed or not url.host or url.userinfo:
+        origin = origin_of(realm)
+        url = httpx.URL(origin)
+        if self._origin.scheme == "https" and url.scheme != "https":
             raise Invalid(f"the server of tokens is {shown(realm)}, an address with https is wanted")
         Neighbourhood(self._origin.host, self._lookup).check_host(url.host)
-        origin = f"{url.scheme}://{url.netloc.decode()}"
         access: Access = self._login or Nobody()
         with self._lock:
             found = self._servers.get(origin)

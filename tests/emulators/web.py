@@ -151,9 +151,9 @@ def _server(web: Web) -> ThreadingHTTPServer:
             else:
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
-                for piece in reply.body:
+                for piece in reply.body if self.command != "HEAD" else ():
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                self.wfile.write(b"0\r\n\r\n")
+                self.wfile.write(b"0\r\n\r\n" if self.command != "HEAD" else b"")
             if reply.cut_after is not None:
                 self.close_connection = True
 
