@@ -19,6 +19,7 @@ from syncd.config import (
     DirectoryRegistrySettings,
     HttpRegistrySettings,
     HubRegistrySettings,
+    MlflowRegistrySettings,
     NasTargetSettings,
     OciRegistrySettings,
     OssRegistrySettings,
@@ -126,8 +127,10 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
     return _web_registry(settings)
 
 
-def _web_registry(settings: HttpRegistrySettings | HubRegistrySettings | OciRegistrySettings) -> Registry:
-    from syncd.registry import huggingface, index, oci, oci_access  # noqa: PLC0415
+def _web_registry(
+    settings: HttpRegistrySettings | HubRegistrySettings | MlflowRegistrySettings | OciRegistrySettings,
+) -> Registry:
+    from syncd.registry import huggingface, index, mlflow, oci, oci_access  # noqa: PLC0415
     from syncd.registry.access import Basic, access_of  # noqa: PLC0415
     from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
 
@@ -138,6 +141,9 @@ def _web_registry(settings: HttpRegistrySettings | HubRegistrySettings | OciRegi
     if isinstance(settings, HubRegistrySettings):
         access = access_of("", settings.token)
         return huggingface.HubRegistry(settings.hub, Http(reached, access, huggingface.explain))
+    if isinstance(settings, MlflowRegistrySettings):
+        access = access_of(settings.user, settings.token)
+        return mlflow.MlflowRegistry(settings.mlflow, Http(reached, access, mlflow.explain))
     login = None if settings.password is None else Basic(settings.user, settings.password)
     return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
 

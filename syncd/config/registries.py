@@ -21,7 +21,14 @@ from syncd.config.fields import (
     wrong,
 )
 from syncd.config.table import Table
-from syncd.registry.settings import DirectorySettings, HubSettings, IndexSettings, OciSettings, PrefixSettings
+from syncd.registry.settings import (
+    DirectorySettings,
+    HubSettings,
+    IndexSettings,
+    MlflowSettings,
+    OciSettings,
+    PrefixSettings,
+)
 from syncd.secret import Secret
 
 
@@ -129,6 +136,27 @@ class OciRegistrySettings(_Polled):
         return self.password
 
 
+class MlflowRegistrySettings(_Polled):
+    """An MLflow server. `token` is a user's password where `user` is set, and a Bearer token where not."""
+
+    kind: Literal["mlflow"]
+    endpoint: Endpoint
+    ready_file: str = "MLmodel"
+    user: str = ""
+    token: SecretField | None = None
+    timeout_s: Seconds = 60.0  # a server in front of a store reads the whole file first
+
+    @property
+    def mlflow(self) -> MlflowSettings:
+        """What the room itself needs of it."""
+        return MlflowSettings(self.endpoint, self.models, self.ready_file)
+
+    @property
+    def secret(self) -> Secret | None:
+        """What must not be printed."""
+        return self.token
+
+
 class OssRegistrySettings(_Polled):
     """A prefix of a bucket; versions are `<prefix><model>/<version>/`."""
 
@@ -148,12 +176,18 @@ class OssRegistrySettings(_Polled):
 
 
 RegistrySettings = (
-    DirectoryRegistrySettings | HttpRegistrySettings | HubRegistrySettings | OciRegistrySettings | OssRegistrySettings
+    DirectoryRegistrySettings
+    | HttpRegistrySettings
+    | HubRegistrySettings
+    | MlflowRegistrySettings
+    | OciRegistrySettings
+    | OssRegistrySettings
 )
 KINDS: dict[str, type[RegistrySettings]] = {
     "directory": DirectoryRegistrySettings,
     "http": HttpRegistrySettings,
     "huggingface": HubRegistrySettings,
+    "mlflow": MlflowRegistrySettings,
     "oci": OciRegistrySettings,
     "oss": OssRegistrySettings,
 }

@@ -49,3 +49,12 @@ class PrefixSettings:
     region: str
     prefix: str = ""
     models: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowSettings:
+    """An MLflow server. A version without `ready_file` at its top is not complete; "" wants none."""
+
+    endpoint: str
+    models: tuple[str, ...] = ("*",)
+    ready_file: str = "MLmodel"

@@ -45,6 +45,8 @@ class HostileConformance(ABC):
     """`web` is asked for everything; its faults are how it misbehaves."""
 
     web: Web
+    nothing_is: tuple[type[Exception], ...] = ()
+    """What an empty object in place of a listing says, where that is how nothing is written."""
 
     @pytest.fixture
     @abstractmethod
@@ -117,7 +119,7 @@ class HostileConformance(ABC):
     def test_a_listing_of_another_shape_is_refused(self, registry: Registry, body: bytes) -> None:
         self.offer([("w", DATA)])
         self.answer_listing(Reply(200, {}, body))
-        with pytest.raises((Invalid, Corrupt)):
+        with pytest.raises((Invalid, Corrupt, *self.nothing_is)):
             self.look(registry)
 
     @pytest.mark.parametrize("host", ["169.254.169.254", "100.100.100.200", "[fd00:ec2::254]", "[::ffff:169.254.0.1]"])

@@ -10,20 +10,24 @@ from pathlib import Path
 import httpx
 import pytest
 from syncd.artifact.names import FilePath
-from syncd.errors import Conflict, Corrupt, Invalid
+from syncd.errors import Conflict, Corrupt, Invalid, Unavailable
 from syncd.registry.access import Basic, Bearer
 from syncd.registry.base import Registry
 from syncd.registry.http import Http, HttpSettings
 from syncd.registry.huggingface import HubRegistry, explain
 from syncd.registry.index import IndexRegistry
+from syncd.registry.mlflow import MlflowRegistry
+from syncd.registry.mlflow import explain as mlflow_explain
 from syncd.registry.oci import OciRegistry
 from syncd.registry.oci_access import OciAccess
-from syncd.registry.settings import HubSettings, IndexSettings, OciSettings
+from syncd.registry.settings import HubSettings, IndexSettings, MlflowSettings, OciSettings
 from syncd.secret import Secret
 
 from tests.conformance.hostile import BYTES_MAX, DATA, SDXL, HostileConformance
+from tests.emulators import mlflow as mlflow_server
 from tests.emulators.distribution import PASSWORD, USER, Distribution, digest, distribution, layer
 from tests.emulators.hub import TOKEN, HubWeb
+from tests.emulators.mlflow import MlflowWeb
 from tests.emulators.web import Reply, Request, Web, as_json
 from tests.unit.registry.webs import ONCE, IndexWeb
 
@@ -101,6 +105,52 @@ class TestHub(HostileConformance):
         self.web.faults.append(lambda request: as_json([], headers=more) if self.is_listing(request) else None)
         with pytest.raises(Invalid, match="never ends"):
             self.look(registry)
+
+
+class TestMlflow(HostileConformance):
+    nothing_is = (Unavailable,)
+
+    @pytest.fixture(autouse=True)
+    def mlflow(self) -> Iterator[MlflowWeb]:
+        self._mlflow = MlflowWeb()
+        self.web = self._mlflow.web
+        with self.web:
+            yield self._mlflow
+
+    @pytest.fixture
+    def registry(self, mlflow: MlflowWeb) -> Registry:
+        http = Http(settings(self.web), Basic(mlflow_server.USER, Secret(mlflow_server.PASSWORD)), mlflow_explain)
+        return MlflowRegistry(MlflowSettings(self.web.origin, ("sdxl",), ready_file=""), http)
+
+    def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """In one directory, as a server might list it that does not look at its own names."""
+        root = self._mlflow.register("sdxl", "1", dict(files)).root
+        self._mlflow.aliases["sdxl", "v1"] = "1"
+        listed = [{"path": name, "is_dir": False, "file_size": len(data)} for name, data in files]
+        top = as_json({"files": listed})
+        self.web.faults.append(
+            lambda request: top if self.is_listing(request) and request.query["path"] == root else None
+        )
+
+    def is_listing(self, request: Request) -> bool:
+        return request.path == "/api/2.0/mlflow-artifacts/artifacts"
+
+    def is_file(self, request: Request) -> bool:
+        return request.path.startswith("/api/2.0/mlflow-artifacts/artifacts/")
+
+    def test_directories_without_end_are_refused(self, registry: Registry) -> None:
+        self.offer([("w", DATA)])
+        more = as_json({"files": [{"path": "evil", "is_dir": True}]})
+        self.web.faults.append(lambda request: more if self.is_listing(request) else None)
+        with pytest.raises(Invalid, match="deeper than"):
+            self.look(registry)
+
+    def test_a_signed_address_that_is_a_machines_metadata_is_refused(self, registry: Registry) -> None:
+        revision = self.ready(registry)
+        signed = as_json({"url": "http://100.100.100.200/latest/", "headers": {}})
+        self.web.faults.append(lambda request: signed if "/presigned/" in request.path else None)
+        with pytest.raises(Invalid, match="metadata"):
+            registry.open(SDXL, revision, FilePath("w"))
 
 
 @pytest.mark.needs_docker_registry

@@ -19,6 +19,7 @@ from syncd.config import (
     FcRuntimeSettings,
     HttpRegistrySettings,
     HubRegistrySettings,
+    MlflowRegistrySettings,
     NasTargetSettings,
     OciRegistrySettings,
     OssRegistrySettings,
@@ -38,6 +39,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (DirectoryRegistrySettings, ("registries", "local")),
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
+    (MlflowRegistrySettings, ("registries", "mlflow")),
     (OciRegistrySettings, ("registries", "images")),
     (OssRegistrySettings, ("registries", "bucket")),
     (CredentialsSettings, ("credentials", "main")),
@@ -50,6 +52,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
 NO_DEFAULT_TO_SHOW = {
     "password",
     "security_token",
+    "models",
     "token",
     "mount_endpoint",
     "bandwidth_times",
@@ -106,10 +109,10 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     secret.write_text("x\n")
     everything = tmp_path / "config.toml"
     everything.write_text(text.replace("/run/secrets/syncd-database", str(secret)))
-    names = ("SYNCD_OSS_TOKEN", "SYNCD_INDEX_TOKEN", "SYNCD_HUB_TOKEN", "SYNCD_IMAGES_PASSWORD")
+    names = ("SYNCD_OSS_TOKEN", "SYNCD_INDEX_TOKEN", "SYNCD_HUB_TOKEN", "SYNCD_MLFLOW_TOKEN", "SYNCD_IMAGES_PASSWORD")
     config = load(everything, {"SYNCD_OSS_SECRET": "x", **dict.fromkeys(names, "y")})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 6
+    assert len(config.secrets()) == 7
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
 
 
