@@ -117,7 +117,7 @@ class _Version:
         return {
             path: seen
             for path, seen in self.objects.items()
-            if path not in _MARKS and not path.endswith("/") and (path in listed or not _is_left_behind(path))
+            if path and path not in _MARKS and not path.endswith("/") and (path in listed or not _is_left_behind(path))
         }
 
 
@@ -324,6 +324,8 @@ class PrefixRegistry:
 
 def _is_left_behind(path: str) -> bool:
     parts = path.split("/")
+    if {".", ".."} & set(parts):
+        return False  # to be refused, not passed over
     return any(is_ignored(part, directory=place < len(parts) - 1) for place, part in enumerate(parts))
 
 
