@@ -18,8 +18,9 @@ from syncd.cli.follow import document, ended_well, follow, scene_of
 from syncd.cli.output import Form
 from syncd.cli.put import put
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session, set_up_logs
+from syncd.config import DirectoryRegistrySettings
 from syncd.engine import lock
-from syncd.errors import Conflict, Unavailable
+from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.reconcile import wish
 from syncd.state.records import Release
@@ -52,7 +53,7 @@ def publish(
     model, version = parse_model_at_version(model_at_version)
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
-            put(source, opened.config.registries[opened.fleet.registry_of(model)].path / model / version)
+            put(source, _drop(opened, model) / model / version)
         _refuse_unknown(opened, model, version)
         return carry(
             opened,
@@ -60,6 +61,18 @@ def publish(
             wait=wait,
             timeout_s=timeout,
         )
+
+
+def _drop(opened: Session, model: ModelName) -> Path:
+    """Where the registry of the model is written to. Raises Invalid where that is not a directory."""
+    name = opened.fleet.registry_of(model)
+    settings = opened.config.registries[name]
+    if not isinstance(settings, DirectoryRegistrySettings):
+        hint = "bring the version there with that registry's own tools, then publish it without --from"
+        raise Invalid(
+            f"--from writes into a directory, registry {name} of {model} is of kind {settings.kind}", hint=hint
+        )
+    return settings.path
 
 
 def _refuse_unknown(opened: Session, model: ModelName, version: VersionName) -> None:

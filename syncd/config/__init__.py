@@ -3,11 +3,19 @@
 from syncd.config.check import warnings
 from syncd.config.load import load
 from syncd.config.problems import ConfigProblems, Problem
+from syncd.config.registries import (
+    DirectoryRegistrySettings,
+    HttpRegistrySettings,
+    HubRegistrySettings,
+    MlflowRegistrySettings,
+    OciRegistrySettings,
+    OssRegistrySettings,
+    RegistrySettings,
+)
 from syncd.config.values import (
     BindingSettings,
     Config,
     CredentialsSettings,
-    DirectoryRegistrySettings,
     FcRuntimeSettings,
     NasTargetSettings,
     OssTargetSettings,
@@ -27,11 +35,17 @@ __all__ = [
     "CredentialsSettings",
     "DirectoryRegistrySettings",
     "FcRuntimeSettings",
+    "HttpRegistrySettings",
+    "HubRegistrySettings",
+    "MlflowRegistrySettings",
     "NasTargetSettings",
+    "OciRegistrySettings",
+    "OssRegistrySettings",
     "OssTargetSettings",
     "PolicySettings",
     "ProbeSettings",
     "Problem",
+    "RegistrySettings",
     "ServedModelSettings",
     "StateSettings",
     "TargetSettings",

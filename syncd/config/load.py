@@ -13,11 +13,11 @@ from pydantic_core import ErrorDetails
 from syncd.config.check import problems_between
 from syncd.config.fields import NAME_WANTED, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
+from syncd.config.registries import KINDS
 from syncd.config.values import (
     BindingSettings,
     Config,
     CredentialsSettings,
-    DirectoryRegistrySettings,
     FcRuntimeSettings,
     NasTargetSettings,
     OssTargetSettings,
@@ -34,7 +34,7 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "policy": PolicySettings,
 }
 _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
-    "registries": {"directory": DirectoryRegistrySettings},
+    "registries": KINDS,
     "credentials": {"": CredentialsSettings},
     "targets": {"oss": OssTargetSettings, "nas": NasTargetSettings},
     "runtimes": {"fc": FcRuntimeSettings},

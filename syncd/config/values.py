@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from syncd.config.fields import (
     AbsolutePath,
@@ -25,7 +25,6 @@ from syncd.config.fields import (
     Rate,
     Region,
     Seconds,
-    SecondsOrNone,
     SecretField,
     Size,
     StateUrl,
@@ -33,20 +32,15 @@ from syncd.config.fields import (
     Variable,
     WeekMoment,
 )
+from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
+from syncd.config.table import Table
 from syncd.registry.selection import selects
-from syncd.registry.settings import DirectorySettings
 from syncd.secret import Secret
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
 MIB = 1 << 20
-
-
-class Table(BaseModel):
-    """A table of the file: unknown keys are refused, nothing is converted behind the writer's back."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
 class StateSettings(Table):
@@ -109,22 +103,6 @@ class PolicySettings(Table):
     stage_poll_s: Seconds = 2.0
     stage_timeout_s: Seconds = 900.0
     drain_s: Seconds = 30.0
-
-
-class DirectoryRegistrySettings(Table):
-    """A registry that is a directory."""
-
-    kind: Literal["directory"]
-    path: AbsolutePath
-    models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ("*",)
-    poll_s: Seconds = 30.0
-    jitter_s: SecondsOrNone = 5.0
-    settle_s: SecondsOrNone = 2.0
-
-    @property
-    def directory(self) -> DirectorySettings:
-        """What the room itself needs of it."""
-        return DirectorySettings(root=self.path, models=self.models, settle_s=self.settle_s)
 
 
 class CredentialsSettings(Table):
@@ -210,7 +188,6 @@ class BindingSettings(Table):
     probe: ProbeSettings = ProbeSettings()
 
 
-RegistrySettings = DirectoryRegistrySettings
 TargetSettings = OssTargetSettings | NasTargetSettings
 RuntimeSettings = FcRuntimeSettings
 
@@ -241,6 +218,7 @@ class Config:
         """Every secret in it, for those who have to keep them out of what they print."""
         keys = self.credentials.values()
         found = [self.state.password, *(k.access_key_secret for k in keys), *(k.security_token for k in keys)]
+        found += [registry.secret for registry in self.registries.values()]
         return tuple(secret for secret in found if secret is not None)
 
 
