@@ -193,6 +193,7 @@ def copy_region(source: tuple[int, int], to: tuple[int, int], size_bytes: int) -
             return
         is_able = is_able and count > 0  # some file systems say 0 where they mean that they cannot
         copied_bytes += count
+        beat()
 
 
 def _copied_inside(source: int, to: int, size_bytes: int, source_offset_bytes: int, offset_bytes: int) -> int:

@@ -122,7 +122,11 @@ class Lane:
         if origin is None:
             return False
         try:
-            crew.call(f"copying part {part.number} of {path}", lambda: writer.copy(part, origin, block.crc64))
+            crew.call(
+                f"copying part {part.number} of {path}",
+                lambda: writer.copy(part, origin, block.crc64),
+                patience_s=part.size_bytes / SYNCED_BYTES_S,
+            )
         except UNCOPYABLE as error:
             crew.origins.forget(origin, error)
             return False

@@ -112,7 +112,8 @@ class _Whole:
                 is_kept = crew.call(f"looking for {what}", lambda: writer.has(part, crc64))
                 if not is_kept:
                     origin = Origin(self._held.origin.manifest, self._held.origin.path, part.offset_bytes)
-                    crew.call(f"copying {what}", lambda: writer.copy(part, origin, crc64))
+                    patience_s = part.size_bytes / SYNCED_BYTES_S
+                    crew.call(f"copying {what}", lambda: writer.copy(part, origin, crc64), patience_s=patience_s)
                 if crew.shelf.is_new(path, part.number):
                     note = crew.progress.kept if is_kept else crew.progress.copied
                     note(crew.target.name, path, part.size_bytes)
