@@ -18,7 +18,7 @@ from syncd.state import freezes, holds, live, processes, releases, steps, versio
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LIFTED_BY: Final = {"held": "`syncd unhold {model}` lifts it", "frozen": "`syncd unfreeze` lifts it"}
+_LIFTED_BY: Final = {"held": "`syncd unhold {model}` lifts it", "frozen": "`syncd unfreeze {model}` lifts it"}
 
 
 def status(
@@ -149,7 +149,7 @@ def _text(console: Console, found: Mapping[str, object]) -> None:
     ):
         for row in _rows(found[key]):
             console.print(f"{title}: {line.format(**row)}".rstrip(": "), markup=False)
-            hint = row.get("hint") or _LIFTED_BY.get(key, "").format(**row)
+            hint = row.get("hint") or _LIFTED_BY.get(key, "").format(**row).replace(" *`", "`")
             if hint:
                 console.print(f"   to do: {hint}", markup=False)
 
