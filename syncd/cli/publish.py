@@ -5,23 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from syncd.artifact.names import ModelName, VersionName, parse_model_at_version
+from syncd.artifact.names import parse_model_at_version
 from syncd.cli.exits import Exit
-from syncd.cli.follow import document, ended_well, follow, scene_of
+from syncd.cli.follow import ended_well, follow
 from syncd.cli.output import Form
 from syncd.cli.put import put
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session, set_up_logs
 from syncd.engine import lock
-from syncd.errors import Conflict, Unavailable
+from syncd.errors import Conflict
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.reconcile import wish
+from syncd.reconcile.scene import document, scene_of
 from syncd.state.records import Release
 from syncd.wiring import registries_of
 
@@ -53,22 +54,13 @@ def publish(
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
             put(source, opened.config.registries[opened.fleet.registry_of(model)].path / model / version)
-        _refuse_unknown(opened, model, version)
+        wish.refuse_unknown(registries_of(opened.config), opened.fleet, model, version)
         return carry(
             opened,
             lambda: wish.publish(opened.wisher, model, version),
             wait=wait,
             timeout_s=timeout,
         )
-
-
-def _refuse_unknown(opened: Session, model: ModelName, version: VersionName) -> None:
-    """Raises NotFound where the registry can be read from here and has no such version: nothing is recorded then.
-
-    What is there and not complete yet is waited for by the release, and so is a registry out of reach.
-    """
-    with suppress(Unavailable):
-        registries_of(opened.config)[opened.fleet.registry_of(model)].resolve(model, version)
 
 
 @dataclass(frozen=True, slots=True)

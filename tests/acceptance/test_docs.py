@@ -20,7 +20,6 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.cli.exits import Exit
-from syncd.cli.follow import Scene, document
 from syncd.config import (
     BindingSettings,
     CredentialsSettings,
@@ -35,6 +34,7 @@ from syncd.config import (
 )
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
+from syncd.reconcile.scene import Scene, document
 from syncd.registry.base import Registry
 from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.lists import parse_manifest
