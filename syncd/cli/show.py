@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd.cli.output import Form, moment, short, size, span, tabulate
+from syncd.cli.output import Form, moment, size, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.errors import NotFound
-from syncd.reconcile.scene import Scene, document, event_told, scene_of, steps_told
+from syncd.reconcile.scene import Scene, parse_release, scene_of, steps_told, story
 from syncd.state import events
 from syncd.state.records import Event
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_ID: Final = re.compile(r"r-[0-9]{1,18}")
 
 
 def show(
@@ -31,15 +27,10 @@ def show(
     Example: syncd show r-7
     """
     with session(config, output, verbose=verbose) as opened:
-        if not _ID.fullmatch(release):
-            raise NotFound(f"there is no release {short(ascii(release), 40)}", hint="list them with: syncd releases")
-        scene = scene_of(opened.state, release)
+        scene = scene_of(opened.state, parse_release(release))
         with opened.state.read() as conn:
             happened = events.of_release(conn, release)
-        opened.output.show(
-            {**document(scene), "steps": steps_told(scene), "events": [event_told(event) for event in happened]},
-            lambda console: _text(console, scene, happened),
-        )
+        opened.output.show(story(scene, happened), lambda console: _text(console, scene, happened))
 
 
 def _text(console: Console, scene: Scene, happened: list[Event]) -> None:

@@ -4,11 +4,15 @@ from syncd.config.check import warnings
 from syncd.config.load import load
 from syncd.config.problems import ConfigProblems, Problem
 from syncd.config.values import (
+    AnyHookSettings,
+    ApiSettings,
     BindingSettings,
     Config,
     CredentialsSettings,
     DirectoryRegistrySettings,
+    EventBridgeHookSettings,
     FcRuntimeSettings,
+    HookSettings,
     NasTargetSettings,
     OssTargetSettings,
     PolicySettings,
@@ -21,12 +25,16 @@ from syncd.config.values import (
 )
 
 __all__ = [
+    "AnyHookSettings",
+    "ApiSettings",
     "BindingSettings",
     "Config",
     "ConfigProblems",
     "CredentialsSettings",
     "DirectoryRegistrySettings",
+    "EventBridgeHookSettings",
     "FcRuntimeSettings",
+    "HookSettings",
     "NasTargetSettings",
     "OssTargetSettings",
     "PolicySettings",

@@ -14,11 +14,14 @@ from syncd.config.check import problems_between
 from syncd.config.fields import NAME_WANTED, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.values import (
+    ApiSettings,
     BindingSettings,
     Config,
     CredentialsSettings,
     DirectoryRegistrySettings,
+    EventBridgeHookSettings,
     FcRuntimeSettings,
+    HookSettings,
     NasTargetSettings,
     OssTargetSettings,
     PolicySettings,
@@ -32,13 +35,16 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "state": StateSettings,
     "transfer": TransferSettings,
     "policy": PolicySettings,
+    "api": ApiSettings,
 }
+_HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
 _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
     "registries": {"directory": DirectoryRegistrySettings},
     "credentials": {"": CredentialsSettings},
     "targets": {"oss": OssTargetSettings, "nas": NasTargetSettings},
     "runtimes": {"fc": FcRuntimeSettings},
     "bindings": {"": BindingSettings},
+    "hooks": {**dict.fromkeys(_HOOKS, HookSettings), "eventbridge": EventBridgeHookSettings},
 }
 _TYPES: Final = {
     "missing": "this setting is required",

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from syncd.errors import NotFound
 from syncd.plan.phases import PlacementPhase, StepState
 from syncd.state import flips, placements, releases, steps, versions
 from syncd.state.records import Event, Flip, Placement, Release, Step, Version
 from syncd.state.state import State
+
+_ID: Final = re.compile(r"r-[0-9]{1,18}")
+_SHOWN_MAX: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,14 @@ def scene_of(state: State, release_id: str) -> Scene:
         version = versions.get(conn, release.version_id) if release.version_id else None
         placed = placements.of_version(conn, version.id) if version else []
         return Scene(release, version, placed, steps.of_release(conn, release_id), flips.of_release(conn, release_id))
+
+
+def parse_release(text: str) -> str:
+    """A release's id, such as `r-7`. Raises NotFound for what cannot be one."""
+    if not _ID.fullmatch(text):
+        shown = ascii(text) if len(text) <= _SHOWN_MAX else ascii(text[:_SHOWN_MAX]) + "…"
+        raise NotFound(f"there is no release {shown}", hint="list them with: syncd releases")
+    return text
 
 
 @dataclass
@@ -132,4 +146,25 @@ def event_told(event: Event) -> dict[str, object]:
         "step": event.step_id,
         "attempt": event.attempt,
         "detail": dict(event.detail),
+    }
+
+
+def story(scene: Scene, happened: Sequence[Event]) -> dict[str, object]:
+    """A release's whole story as JSON: where it stands, every step and every event."""
+    return {**document(scene), "steps": steps_told(scene), "events": [event_told(event) for event in happened]}
+
+
+def release_told(release: Release) -> dict[str, object]:
+    """A release as JSON, as it stands in a list."""
+    return {
+        "release": release.id,
+        "model": release.model,
+        "version": release.ref,
+        "rollback": release.rollback,
+        "phase": release.phase,
+        "created_at": release.created_at,
+        "updated_at": release.updated_at,
+        "requested_by": release.requested_by,
+        "reason": release.reason,
+        "hint": release.hint,
     }
