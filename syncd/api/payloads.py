@@ -53,7 +53,7 @@ def _hint(identity: object, *subject: object) -> Hint:
     """An id is kept as it is where it can be a key in any database; what else comes is made one by hashing."""
     text = identity if isinstance(identity, str) else json.dumps(identity, sort_keys=True, default=str)
     kept = text if _ID.fullmatch(text) else _hashed(text.encode("utf-8", "surrogatepass"))
-    words = " ".join(str(word) for word in subject if word not in {None, ""})
+    words = " ".join(str(word) for word in subject if isinstance(word, str | int) and word != "")
     return Hint(kept, re.sub(r"[^\x20-\x7e]", "?", words)[:SUBJECT_MAX])
 
 

@@ -134,10 +134,11 @@ def _listen(value: object) -> str:
 
 def _hook_url(value: object) -> str:
     wanted = 'the URL that the sender was given is wanted, such as "https://syncd.example.com/hooks/models"'
-    parts = urlsplit(_text(value, wanted))
-    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(parts.netloc) or not parts.path.strip("/"):
+    text = _text(value, wanted)
+    host, slash, path = re.sub("^https?://", "", text).partition("/")
+    if not text.startswith(("http://", "https://")) or not _HOST.fullmatch(host) or not slash or not path:
         raise wrong(shown(value), wanted)
-    return str(value)
+    return text
 
 
 def _address(value: object) -> str:
