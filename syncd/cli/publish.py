@@ -13,13 +13,15 @@ from typing import Annotated
 import typer
 
 from syncd.artifact.names import parse_model_at_version
+from syncd.cli import remote
 from syncd.cli.exits import Exit
 from syncd.cli.follow import ended_well, follow
-from syncd.cli.output import Form
+from syncd.cli.output import Form, Output
 from syncd.cli.put import put
+from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session, set_up_logs
 from syncd.engine import lock
-from syncd.errors import Conflict
+from syncd.errors import Conflict, Invalid
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.reconcile import wish
 from syncd.reconcile.scene import document, scene_of
@@ -36,7 +38,9 @@ def publish(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the release is live, or has ended otherwise.")
     ] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most; 0 for no limit.")] = 0.0,
+    timeout: TimeoutOption = 0.0,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -44,13 +48,20 @@ def publish(
     """Ask for a version to be brought to every region, proven and served.
 
     With a daemon running the wish is recorded and the daemon does the work: --wait follows it. With none the
-    work is done here, by the same code. Asking again for what is under way or live is harmless.
+    work is done here, by the same code. Asking again for what is under way or live is harmless. With --server a
+    daemon elsewhere is asked over HTTP: no configuration is needed, but a token (SYNCD_TOKEN, or --token-file).
 
     Exit codes: 0 live (or, without --wait, recorded), 4 the model is on hold, 5 ended and not live, 6 timed out.
 
     Example: syncd publish sdxl@v2 --wait --timeout 1800
     """
     model, version = parse_model_at_version(model_at_version)
+    if server:
+        if source is not None:
+            hint = "let the job write into the registry, then publish without --from"
+            raise Invalid("--from writes into a registry of this machine, and --server is another", hint=hint)
+        see = remote.See(Output(output), wait=wait, timeout_s=timeout)
+        return remote.carry(server, token_file, lambda client: client.publish(model, version), see)
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
             put(source, opened.config.registries[opened.fleet.registry_of(model)].path / model / version)
