@@ -143,7 +143,13 @@ def test_a_body_that_does_not_come_is_not_waited_for_long(at: Site, monkeypatch:
     with serving(at) as served, socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2]))) as raw:
         token = served.token(Role.PUBLISH)
         raw.settimeout(LIMIT_S)
-        raw.sendall(
-            f"POST /v1/releases HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nAuthorization: Bearer {token}\r\n\r\n{{".encode()
+        lines = (
+            "POST /v1/releases HTTP/1.1",
+            "Host: x",
+            "Content-Length: 9",
+            f"Authorization: Bearer {token}",
+            "",
+            "{",
         )
+        raw.sendall("\r\n".join(lines).encode())
         assert b" 408 " in raw.recv(4096)
