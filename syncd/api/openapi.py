@@ -92,6 +92,7 @@ _EVENT: Final[Mapping[str, Schema]] = {
     "attempt": _maybe("integer"),
     "detail": {"type": "object"},
 }
+_SAID: Final[Mapping[str, Schema]] = {"model": _TEXT, "who": _TEXT, "why": _TEXT, "since": _TIME}
 _SCHEMAS: Final[Mapping[str, Schema]] = {
     "Error": _object({"code": _TEXT, "message": _TEXT, "hint": _TEXT}, closed=True),
     "Health": _object({"status": {"const": "ok"}}, closed=True),
@@ -124,6 +125,11 @@ _SCHEMAS: Final[Mapping[str, Schema]] = {
             "live": _list(_ref("Live")),
             "in_flight": _list({"type": "object"}),
             "held": _list(_object({"model": _TEXT, "who": _TEXT, "why": _TEXT, "since": _TIME}, closed=True)),
+            "frozen": _list(
+                _object(
+                    {"model": _TEXT, "who": _TEXT, "why": _TEXT, "since": _TIME, "until": _maybe("string")}, closed=True
+                )
+            ),
             "quarantined": _list(_object({"model": _TEXT, "version": _TEXT, "reason": _TEXT}, closed=True)),
             "stalled": _list({"type": "object"}),
         },

@@ -108,10 +108,6 @@ def test_it_is_asked_by_command_and_leaves_on_sigterm(home: Path) -> None:
         until(lambda: httpx.get(f"{address}/readyz", trust_env=False).status_code == 200, "readiness")
         asked = run("publish", "m@v1", "--server", address, "-o", "json", env=environment(SYNCD_TOKEN=token)).document
         assert (asked["model"], asked["version"]) == ("m", "v1")
-        late = run(
-            "publish", "m@v1", "--server", address, "--wait", "--timeout", "1s", env=environment(SYNCD_TOKEN=token)
-        )
-        assert late.code in {5, 6}  # no cloud stands behind this configuration
         wrong = run("publish", "m@v1", "--server", address, env=environment(SYNCD_TOKEN="x"))
         assert wrong.code == 10
         process.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -153,3 +154,25 @@ def test_a_body_that_does_not_come_is_not_waited_for_long(at: Site, monkeypatch:
         )
         raw.sendall("\r\n".join(lines).encode())
         assert b" 408 " in raw.recv(4096)
+
+
+def test_more_than_can_be_served_at_once_are_refused_before_their_bodies_are_read(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.api.app.AT_ONCE_MAX", 0)
+    answer = served.get("/healthz", None)
+    assert problem(answer) == (503, "unavailable")
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_bug_is_told_without_its_trace(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_given: object) -> object:
+        raise KeyError("a secret place")
+
+    monkeypatch.setattr("syncd.api.routes.overview.models", broken)
+    with caplog.at_level(logging.CRITICAL, logger="uvicorn.error"):
+        answer = served.get("/v1/models")
+    assert problem(answer) == (500, "bug")
+    assert "secret place" not in answer.text
