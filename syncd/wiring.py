@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING
 from syncd.config import (
     BindingSettings,
     Config,
+    DirectoryRegistrySettings,
+    HttpRegistrySettings,
+    HubRegistrySettings,
+    MlflowRegistrySettings,
     NasTargetSettings,
+    OciRegistrySettings,
+    OssRegistrySettings,
     OssTargetSettings,
+    RegistrySettings,
     ServedModelSettings,
     TargetSettings,
 )
@@ -71,6 +78,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
             parts_in_flight=config.transfer.parts_in_flight,
             files_in_flight=config.transfer.files_in_flight,
             bandwidth=Bandwidth(_timetable(config)),
+            stall_s=config.transfer.stall_s,
         ),
         patience=Patience(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
         lease_s=policy.lease_s,
@@ -105,9 +113,58 @@ def looker_of(config: Config, state: State) -> Looker:
 
 def registries_of(config: Config) -> dict[str, Registry]:
     """The registries by name."""
-    from syncd.registry.directory import DirectoryRegistry  # noqa: PLC0415
+    return {name: _registry(config, settings) for name, settings in config.registries.items()}
 
-    return {name: DirectoryRegistry(settings.directory) for name, settings in config.registries.items()}
+
+def _registry(config: Config, settings: RegistrySettings) -> Registry:
+    if isinstance(settings, DirectoryRegistrySettings):
+        from syncd.registry.directory import DirectoryRegistry  # noqa: PLC0415
+
+        return DirectoryRegistry(settings.directory)
+    if isinstance(settings, OssRegistrySettings):
+        from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
+
+        return PrefixRegistry(settings.oss, _source(config, settings))
+    return _web_registry(settings)
+
+
+def _web_registry(
+    settings: HttpRegistrySettings | HubRegistrySettings | MlflowRegistrySettings | OciRegistrySettings,
+) -> Registry:
+    from syncd.registry import huggingface, index, mlflow, oci, oci_access  # noqa: PLC0415
+    from syncd.registry.access import Basic, access_of  # noqa: PLC0415
+    from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
+
+    if isinstance(settings, HttpRegistrySettings):
+        reached = HttpSettings(origin_of(settings.url), settings.timeout_s)
+        return index.IndexRegistry(settings.index, Http(reached, access_of(settings.user, settings.token)))
+    reached = HttpSettings(settings.endpoint, settings.timeout_s)
+    if isinstance(settings, HubRegistrySettings):
+        access = access_of("", settings.token)
+        return huggingface.HubRegistry(settings.hub, Http(reached, access, huggingface.explain))
+    if isinstance(settings, MlflowRegistrySettings):
+        access = access_of(settings.user, settings.token)
+        return mlflow.MlflowRegistry(settings.mlflow, Http(reached, access, mlflow.explain))
+    login = None if settings.password is None else Basic(settings.user, settings.password)
+    return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
+
+
+def _source(config: Config, settings: OssRegistrySettings) -> Store:
+    """A store that begins where the registry does; nothing is ever written through it."""
+    from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
+
+    key = config.credentials[settings.credentials]
+    return OssStore(
+        OssSettings(
+            endpoint=settings.endpoint,
+            region=settings.region,
+            bucket=settings.bucket,
+            prefix=settings.prefix,
+            credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
+            read_timeout_s=settings.timeout_s,
+            connections_max=max(16, 2 * config.transfer.files_in_flight),
+        )
+    )
 
 
 def targets_of(config: Config) -> dict[str, Target]:
@@ -168,7 +225,7 @@ def _store(config: Config, settings: TargetSettings) -> Store:
             bucket=settings.bucket,
             prefix=settings.prefix,
             credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
-            read_timeout_s=settings.timeout_s,
+            read_timeout_s=config.transfer.stall_s,
             connections_max=max(16, config.transfer.parts_in_flight),
         )
     )

@@ -13,10 +13,14 @@ settings.load_profile("syncd")
 pytest_plugins = ["tests.databases"]
 
 
+NEEDED = {"needs_npm": "npm", "needs_docker_registry": "docker-registry"}
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs npm where there is none, by name; in CI its absence is a failure."""
-    if item.get_closest_marker("needs_npm") and shutil.which("npm") is None:
-        message = f"{item.name} drives a Node client and npm is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+    """Skip what needs a program of the machine where there is none, by name; in CI its absence is a failure."""
+    for mark, program in NEEDED.items():
+        if item.get_closest_marker(mark) and shutil.which(program) is None:
+            message = f"{item.name} needs {program}, which is not installed"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from syncd.allocator import share_one_arena
 from syncd.cli.exits import Exit, code_of
 from syncd.cli.output import Form, Output
 from syncd.errors import Invalid, SyncdError
@@ -35,6 +36,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "status": Entry("status", "status", "Show what is live where, what is in flight, what is stuck and why."),
     "releases": Entry("releases", "releases", "List releases, newest first, with how they ended and why."),
     "show": Entry("show", "show", "Tell a release's whole story, with every step and event."),
+    "inspect": Entry("inspect", "inspect", "Show a version where it comes from: files, digests, parameters."),
     "plan": Entry("plan", "plan", "Show what a release would move and flip; change nothing."),
     "rollback": Entry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
     "cancel": Entry("cancel", "cancel", "End a release before it moves anything."),
@@ -111,6 +113,7 @@ def _syncd(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with a documented code."""
+    share_one_arena()
     given = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_to_print()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, where a command has nothing better to do

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from syncd.artifact.names import parse_model_at_version
+from syncd.artifact.names import ModelName, parse_model_at_version
 from syncd.cli import remote
 from syncd.cli.exits import Exit
 from syncd.cli.follow import ended_well, follow
@@ -20,6 +20,7 @@ from syncd.cli.output import Form, Output
 from syncd.cli.put import put
 from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session, set_up_logs
+from syncd.config import DirectoryRegistrySettings
 from syncd.engine import lock
 from syncd.errors import Conflict, Invalid
 from syncd.plan.phases import RELEASE_ENDS
@@ -64,7 +65,7 @@ def publish(
         return remote.carry(server, token_file, lambda client: client.publish(model, version), see)
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
-            put(source, opened.config.registries[opened.fleet.registry_of(model)].path / model / version)
+            put(source, _drop(opened, model) / model / version)
         wish.refuse_unknown(registries_of(opened.config), opened.fleet, model, version)
         return carry(
             opened,
@@ -72,6 +73,18 @@ def publish(
             wait=wait,
             timeout_s=timeout,
         )
+
+
+def _drop(opened: Session, model: ModelName) -> Path:
+    """Where the registry of the model is written to. Raises Invalid where that is not a directory."""
+    name = opened.fleet.registry_of(model)
+    settings = opened.config.registries[name]
+    if not isinstance(settings, DirectoryRegistrySettings):
+        hint = "bring the version there with that registry's own tools, then publish it without --from"
+        raise Invalid(
+            f"--from writes into a directory, registry {name} of {model} is of kind {settings.kind}", hint=hint
+        )
+    return settings.path
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,21 @@
 from syncd.config.check import warnings
 from syncd.config.load import load
 from syncd.config.problems import ConfigProblems, Problem
+from syncd.config.registries import (
+    DirectoryRegistrySettings,
+    HttpRegistrySettings,
+    HubRegistrySettings,
+    MlflowRegistrySettings,
+    OciRegistrySettings,
+    OssRegistrySettings,
+    RegistrySettings,
+)
 from syncd.config.values import (
     AnyHookSettings,
     ApiSettings,
     BindingSettings,
     Config,
     CredentialsSettings,
-    DirectoryRegistrySettings,
     EventBridgeHookSettings,
     FcRuntimeSettings,
     HookSettings,
@@ -35,11 +43,17 @@ __all__ = [
     "EventBridgeHookSettings",
     "FcRuntimeSettings",
     "HookSettings",
+    "HttpRegistrySettings",
+    "HubRegistrySettings",
+    "MlflowRegistrySettings",
     "NasTargetSettings",
+    "OciRegistrySettings",
+    "OssRegistrySettings",
     "OssTargetSettings",
     "PolicySettings",
     "ProbeSettings",
     "Problem",
+    "RegistrySettings",
     "ServedModelSettings",
     "StateSettings",
     "TargetSettings",

@@ -13,6 +13,7 @@ from syncd.artifact.parts import PART_BYTES
 from syncd.config.check_bindings import binding_problems
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
+from syncd.config.registries import OssRegistrySettings
 from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.plan.fleet import REGISTRY
 from syncd.registry.selection import overlap, selects
@@ -92,6 +93,11 @@ def _registries(config: Config, declared: Declared) -> Iterator[Problem]:
 
 def _dangling(config: Config, declared: Declared) -> Iterator[Problem]:
     users = (
+        *(
+            ("registries", name, r.credentials)
+            for name, r in config.registries.items()
+            if isinstance(r, OssRegistrySettings)
+        ),
         *(("targets", name, t.credentials) for name, t in config.targets.items() if isinstance(t, OssTargetSettings)),
         *(("runtimes", name, runtime.credentials) for name, runtime in config.runtimes.items()),
     )
@@ -125,6 +131,10 @@ def _endpoint_regions(config: Config, declared: Declared) -> Iterator[Problem]:
         if isinstance(target, OssTargetSettings):
             for field in ("endpoint", "mount_endpoint"):
                 yield from _other_region(("targets", name, field), getattr(target, field), _OSS_HOST, target.region)
+    for name, registry in config.registries.items():
+        if isinstance(registry, OssRegistrySettings):
+            where = ("registries", name, "endpoint")
+            yield from _other_region(where, registry.endpoint, _OSS_HOST, registry.region)
     for name, runtime in config.runtimes.items():
         yield from _other_region(("runtimes", name, "endpoint"), runtime.endpoint, _FC_HOST, runtime.region)
 

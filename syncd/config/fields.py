@@ -150,6 +150,16 @@ def _address(value: object) -> str:
         raise wrong(shown(value), wanted) from error
 
 
+def _index_url(value: object) -> str:
+    wanted = 'the address of a JSON index is wanted, such as "https://models.example.com/index.json"'
+    parts = urlsplit(_text(value, wanted))
+    if parts.username is not None:
+        raise wrong("a URL with a user in it", "set `user` and `token`")
+    if parts.scheme not in {"http", "https"} or parts.query or parts.fragment or not _HOST.fullmatch(parts.netloc):
+        raise wrong(shown(value), wanted)
+    return str(value)
+
+
 def _prefix(value: object) -> str:
     wanted = 'a prefix is wanted, such as "team-a/" or "" for the whole bucket'
     text = _text(value, wanted)
@@ -238,6 +248,7 @@ SecondsOrNone = Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)
 """Seconds, of which 0 is allowed too."""
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+IndexUrl = Annotated[str, BeforeValidator(_index_url)]
 Host = Annotated[
     str, _matching(_HOST, 'a host is wanted, such as "123.cn-hangzhou.fc.aliyuncs.com", without "https://"')
 ]

@@ -13,12 +13,12 @@ from pydantic_core import ErrorDetails
 from syncd.config.check import problems_between
 from syncd.config.fields import NAME_WANTED, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
+from syncd.config.registries import KINDS
 from syncd.config.values import (
     ApiSettings,
     BindingSettings,
     Config,
     CredentialsSettings,
-    DirectoryRegistrySettings,
     EventBridgeHookSettings,
     FcRuntimeSettings,
     HookSettings,
@@ -39,7 +39,7 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
 }
 _HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
 _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
-    "registries": {"directory": DirectoryRegistrySettings},
+    "registries": KINDS,
     "credentials": {"": CredentialsSettings},
     "targets": {"oss": OssTargetSettings, "nas": NasTargetSettings},
     "runtimes": {"fc": FcRuntimeSettings},

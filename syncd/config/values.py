@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from syncd.config.fields import (
     AbsolutePath,
@@ -28,7 +28,6 @@ from syncd.config.fields import (
     Rate,
     Region,
     Seconds,
-    SecondsOrNone,
     SecretField,
     Size,
     StateUrl,
@@ -36,20 +35,15 @@ from syncd.config.fields import (
     Variable,
     WeekMoment,
 )
+from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
+from syncd.config.table import Table
 from syncd.registry.selection import selects
-from syncd.registry.settings import DirectorySettings
 from syncd.secret import Secret
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
 MIB = 1 << 20
-
-
-class Table(BaseModel):
-    """A table of the file: unknown keys are refused, nothing is converted behind the writer's back."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
 class StateSettings(Table):
@@ -78,9 +72,10 @@ class BandwidthTimeSettings(Table):
 class TransferSettings(Table):
     """How much is carried at once, by one process."""
 
-    buffer_bytes: Size = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
-    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 8  # sends at once to each target, over all its files
+    buffer_bytes: Size = 48 * MIB  # 6 parts of 8 MiB, being read, hashed and sent
+    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 6  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
+    stall_s: Seconds = 60.0  # a call that has heard nothing for so long is given up
     bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit
     bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")
@@ -142,22 +137,6 @@ class EventBridgeHookSettings(Table):
     certificate: AbsolutePath | None = None  # default: fetched from the region's own address, once a day
 
 
-class DirectoryRegistrySettings(Table):
-    """A registry that is a directory."""
-
-    kind: Literal["directory"]
-    path: AbsolutePath
-    models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ("*",)
-    poll_s: Seconds = 30.0
-    jitter_s: SecondsOrNone = 5.0
-    settle_s: SecondsOrNone = 2.0
-
-    @property
-    def directory(self) -> DirectorySettings:
-        """What the room itself needs of it."""
-        return DirectorySettings(root=self.path, models=self.models, settle_s=self.settle_s)
-
-
 class CredentialsSettings(Table):
     """An access key. `security_token` only with temporary ones."""
 
@@ -176,7 +155,6 @@ class OssTargetSettings(Table):
     credentials: str
     prefix: Prefix = ""
     mount_endpoint: Endpoint | None = None
-    timeout_s: Seconds = 60.0
     mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`
     replicated_from: str = ""
     replication_deadline_s: Seconds = 7200.0
@@ -242,7 +220,6 @@ class BindingSettings(Table):
     probe: ProbeSettings = ProbeSettings()
 
 
-RegistrySettings = DirectoryRegistrySettings
 TargetSettings = OssTargetSettings | NasTargetSettings
 RuntimeSettings = FcRuntimeSettings
 AnyHookSettings = HookSettings | EventBridgeHookSettings
@@ -277,6 +254,7 @@ class Config:
         keys = self.credentials.values()
         found = [self.state.password, *(k.access_key_secret for k in keys), *(k.security_token for k in keys)]
         found += [secret for hook in self.hooks.values() for secret in (hook.secret, hook.secret_before)]
+        found += [registry.secret for registry in self.registries.values()]
         return tuple(secret for secret in found if secret is not None)
 
 

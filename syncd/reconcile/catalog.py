@@ -10,7 +10,9 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import ModelName
 from syncd.errors import Cancelled, Corrupt
+from syncd.reconcile.inspection import inspect
 from syncd.registry.base import Registry, Revision, SourceFile
+from syncd.silence import heard
 
 _CHUNK_BYTES: Final = 4 << 20
 
@@ -22,15 +24,15 @@ def catalog(registry: Registry, model: ModelName, ref: str, stop: threading.Even
 
     Raises:
         Cancelled: `stop` was set.
-        Corrupt: A file is not as long as listed.
+        Corrupt: A file is not as long as listed, or as it says itself.
         NotFound, Unavailable, Conflict, Invalid: As the registry's own methods say.
     """
-    revision = registry.resolve(model, ref)
+    found = inspect(registry, model, ref, stop)
     entries = [
-        Entry(file.path, file.size_bytes, file.sha256 or _hash(registry, model, revision, file, stop))
-        for file in registry.listing(model, revision)
+        Entry(file.path, file.size_bytes, file.sha256 or _hash(registry, model, found.revision, file, stop))
+        for file in found.files
     ]
-    return revision, Manifest.of(model, revision.version, entries)
+    return found.revision, Manifest.of(model, found.revision.version, entries)
 
 
 def _hash(registry: Registry, model: ModelName, revision: Revision, file: SourceFile, stop: threading.Event) -> Digest:
@@ -43,6 +45,7 @@ def _hash(registry: Registry, model: ModelName, revision: Revision, file: Source
                 raise Cancelled(f"{file.path}: stopped while reading it")
             sha.update(buffer[:n])
             seen_bytes += n
+            heard()
     if seen_bytes != file.size_bytes:
         raise Corrupt(f"{file.path}: {seen_bytes} bytes were read, the listing says {file.size_bytes}")
     return Digest(sha.hexdigest())

@@ -13,3 +13,48 @@ class DirectorySettings:
     root: Path
     models: tuple[str, ...] = ("*",)
     settle_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """A JSON index, at `url`."""
+
+    url: str
+    models: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """A Hub. With `branch` its head is a version too, named by its commit."""
+
+    endpoint: str
+    models: tuple[str, ...]
+    branch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OciSettings:
+    """An image repository. A model's repository is `<prefix><model>`; the prefix ends with '/' unless it is empty."""
+
+    endpoint: str
+    models: tuple[str, ...]
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixSettings:
+    """A prefix of a bucket, for messages and for who copies from there; it ends with '/' unless it is empty."""
+
+    bucket: str
+    region: str
+    prefix: str = ""
+    models: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowSettings:
+    """An MLflow server. A version without `ready_file` at its top is not complete; "" wants none."""
+
+    endpoint: str
+    models: tuple[str, ...] = ("*",)
+    ready_file: str = "MLmodel"

@@ -27,10 +27,12 @@ from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
 from syncd.secret import Secret
+from syncd.silence import heard
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
 from syncd.store.oss_answers import HeldPart, crc64_in, crc64_of_parts, hex_of, parts_in, time_in, time_of
 from syncd.store.oss_errors import Answer, translate
+from syncd.store.wire import Wire, is_silence, told
 
 _PAGE: Final = 1000  # the most OSS gives
 _ANSWER_MAX_BYTES: Final = MIB  # of what is not an object
@@ -63,8 +65,7 @@ class OssSettings:
     region: str  # without `oss-`: part of the V4 signature
     credentials: Callable[[], Credentials]
     prefix: str = ""  # ends with '/' unless it is empty
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 60.0  # between two reads, not for the whole
+    read_timeout_s: float = 60.0  # without a byte, in either direction; not for the whole
     connections_max: int = 16  # should be as many as there are threads
     path_style: bool = False  # an IP address as endpoint always is
     proxy: str | None = None  # the environment's proxies and ~/.netrc are not looked at
@@ -323,8 +324,8 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
             oss2.ProviderAuthV4(_Provider(settings.credentials)),
             settings.endpoint,
             settings.bucket,
-            session=_Session(pool_size=settings.connections_max),
-            connect_timeout=(settings.connect_timeout_s, settings.read_timeout_s),
+            session=_Session(adapter=Wire(settings.connections_max)),
+            connect_timeout=settings.read_timeout_s,
             enable_crc=False,
             region=settings.region,
             is_path_style=settings.path_style,
@@ -350,7 +351,7 @@ class _Session(oss2.Session):  # type: ignore[misc]  # oss2 has no types
     its way costs as much as sending it.
     """
 
-    def do_request(self, req: Any, timeout: tuple[float, float]) -> Any:
+    def do_request(self, req: Any, timeout: float) -> Any:
         query = urlencode([(name, value) for name, value in req.params.items() if value is not None])
         ready = requests.PreparedRequest()
         ready.method, ready.body = req.method, req.data or None
@@ -362,7 +363,7 @@ class _Session(oss2.Session):  # type: ignore[misc]  # oss2 has no types
         try:
             answer = adapter.send(ready, stream=True, timeout=timeout, proxies=req.proxies)
         except requests.RequestException as error:
-            raise oss2.exceptions.RequestError(error) from error
+            raise oss2.exceptions.RequestError(told(error, timeout)) from error
         is_read_by_caller = req.method == "GET" and answer.ok
         return oss2.http.Response(answer) if is_read_by_caller else _ReadAnswer(answer)
 
@@ -403,13 +404,15 @@ def _translated(where: str) -> Iterator[None]:
     Bodies are read by requests and urllib3, whose errors oss2 lets through; its parsers raise RuntimeError and
     whatever a malformed answer makes of `int` and `find`.
     """
+    heard()
     try:
         yield
     except oss2.exceptions.OssError as error:
         message = error.message or str(error.body)
         raise translate(Answer(error.status, str(error.code), message, error.headers or {}), where) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:  # requests' errors are OSErrors
-        raise Unavailable(f"{where}: the connection broke: {error}") from error
+        what = "no byte came for too long" if is_silence(error) else "the connection broke"
+        raise Unavailable(f"{where}: {what}: {error}") from error
     except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"{where}: the answer cannot be read: {error!r}") from error
 

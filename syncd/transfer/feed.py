@@ -15,7 +15,7 @@ from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
 from syncd.errors import Cancelled, Corrupt
-from syncd.transfer.buffers import Pool
+from syncd.transfer.buffers import Lease, Pool
 from syncd.transfer.halt import Halt
 from syncd.transfer.lane import Lane
 from syncd.transfer.reader import Reader, Source
@@ -96,7 +96,9 @@ class Feed:
                     return None
                 for lane in lanes:
                     lane.wait_for_room(part.size_bytes)
-                lease = self._pool.take(part.size_bytes, self._halt.is_set, starved)
+                lease = self._taken(part, lanes, starved)
+                if lease is None:
+                    return None
                 try:
                     reader.fill(lease.view)
                     hasher.update(lease.view)
@@ -111,6 +113,19 @@ class Feed:
                     self._bytes_read += part.size_bytes if counts else 0
             reader.expect_end()
         return Fed(Digest(hasher.hexdigest()), whole, tuple(blocks))
+
+    def _taken(self, part: Part, lanes: Sequence[Lane], starved: Callable[[float], None] | None) -> Lease | None:
+        """A buffer; None if nobody wants it any more: a target that hangs may hold them all."""
+
+        def is_enough() -> bool:
+            return self._halt.is_set() or not any(lane.is_wanted for lane in lanes)
+
+        try:
+            return self._pool.take(part.size_bytes, is_enough, starved)
+        except Cancelled:
+            if self._halt.is_set():
+                raise
+            return None
 
     def _cut(self, entry: Entry, reader: Reader) -> tuple[Part, ...]:
         """The same for whoever gets this file, whenever and from wherever: it is a function of the content."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Final
 
 from syncd import retry
 from syncd.artifact.manifest import Entry
 from syncd.errors import Corrupt, Unavailable
 from syncd.registry.base import Stream
+from syncd.silence import beat, calling
 
+_PIECE_BYTES: Final = 1 << 20  # so that a slow source is seen to move, and can be left within seconds
 Source = Callable[[Entry, int], Stream]
 Wait = Callable[[float], bool]
 
@@ -82,9 +85,11 @@ class Reader:
 
     def _read(self, view: memoryview) -> int:
         try:
-            if self._stream is None:
-                self._stream = self._opened.enter_context(self._source(self._entry, self._offset_bytes))
-            return self._stream.readinto(view)
+            with calling(f"reading {self._entry.path} from {self._offset_bytes} on"):
+                if self._stream is None:
+                    self._stream = self._opened.enter_context(self._source(self._entry, self._offset_bytes))
+                beat()
+                return self._stream.readinto(view[:_PIECE_BYTES])
         except Unavailable:
             self._close()
             raise

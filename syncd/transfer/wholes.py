@@ -14,7 +14,7 @@ from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import SyncdError
 from syncd.target.base import Held, Origin, Writer
-from syncd.transfer.crew import Crew
+from syncd.transfer.crew import SYNCED_BYTES_S, Crew
 from syncd.transfer.origins import UNCOPYABLE
 
 RUN_BYTES: Final = 256 * MIB  # copied by one call: so short that its silence is not taken for a hang
@@ -54,7 +54,7 @@ class Wholes:
                 return
             self._free -= 1
             work = self._waiting.popleft()
-        self.crew.submit(self._work, work)
+        self.crew.submit(partial(self._work, work))
 
     def _work(self, work: Callable[[], None]) -> None:
         try:
@@ -85,7 +85,10 @@ class _Whole:
             if not crew.is_out:
                 runs = self._runs()
                 parts = tuple(Part(n, run.offset_bytes, run.size_bytes) for n, run in enumerate(runs, start=1))
-                self._writer = crew.call(lambda: crew.target.writer(manifest, self._entry, parts, crew.journal))
+                self._writer = crew.call(
+                    f"beginning {self._entry.path}",
+                    lambda: crew.target.writer(manifest, self._entry, parts, crew.journal),
+                )
                 self._open += len(parts)
                 copies = [partial(self._copy, part, run.crc64) for part, run in zip(parts, runs, strict=True)]
                 self._wholes.hurry([*copies])
@@ -105,11 +108,12 @@ class _Whole:
         crew, path, writer = self._crew, self._entry.path, self._writer
         try:
             if writer is not None and not crew.is_out and self._failed is None:
-                is_kept = crew.call(lambda: writer.has(part, crc64))
+                what = f"part {part.number} of {path}"
+                is_kept = crew.call(f"looking for {what}", lambda: writer.has(part, crc64))
                 if not is_kept:
                     origin = Origin(self._held.origin.manifest, self._held.origin.path, part.offset_bytes)
-                    crew.call(lambda: writer.copy(part, origin, crc64))
-                if crew.is_new(path, part.number):
+                    crew.call(f"copying {what}", lambda: writer.copy(part, origin, crc64))
+                if crew.shelf.is_new(path, part.number):
                     note = crew.progress.kept if is_kept else crew.progress.copied
                     note(crew.target.name, path, part.size_bytes)
         except SyncdError as error:
@@ -126,7 +130,7 @@ class _Whole:
             self._close()
         except UNCOPYABLE as error:
             self._crew.origins.forget(self._held.origin, error)
-            self._crew.do_again(self._entry)
+            self._crew.shelf.do_again(self._entry)
         except SyncdError as error:
             self._crew.fail(error)
         finally:
@@ -135,7 +139,9 @@ class _Whole:
     def _close(self) -> None:
         crew, writer, crc64 = self._crew, self._writer, self._held.crc64
         if self._failed is None and not crew.is_out and writer is not None and crc64 is not None:
-            crew.call(lambda: writer.finish(self._entry.sha256, crc64))
+            patience_s = self._entry.size_bytes / SYNCED_BYTES_S
+            finish = partial(writer.finish, self._entry.sha256, crc64)
+            crew.call(f"finishing {self._entry.path}", finish, patience_s=patience_s)
             crew.finish(self._entry.path)
             return
         if writer is not None:

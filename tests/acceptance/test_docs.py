@@ -24,13 +24,13 @@ from syncd.config import (
     ApiSettings,
     BindingSettings,
     CredentialsSettings,
-    DirectoryRegistrySettings,
     EventBridgeHookSettings,
     FcRuntimeSettings,
     HookSettings,
     NasTargetSettings,
     OssTargetSettings,
     PolicySettings,
+    RegistrySettings,
     StateSettings,
     TransferSettings,
     load,
@@ -38,10 +38,11 @@ from syncd.config import (
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
 from syncd.reconcile.scene import Scene, document
-from syncd.registry.base import Registry
+from syncd.registry.base import Candidate, Registry, SourceFile
 from syncd.registry.directory import DirectoryRegistry
-from syncd.registry.lists import parse_manifest
-from syncd.registry.settings import DirectorySettings
+from syncd.registry.index import IndexRegistry
+from syncd.registry.lists import Listed, parse_manifest
+from syncd.registry.settings import DirectorySettings, IndexSettings
 from syncd.runtime.base import Runtime
 from syncd.state.records import Release
 from syncd.state.schema import metadata
@@ -50,6 +51,8 @@ from syncd.target.base import Target
 
 from tests import docs
 from tests.docs import PAGES, ROOT, Block, blocks, codes, name
+from tests.emulators.web import Reply, Web
+from tests.unit.registry.webs import http_to
 
 README: Final = ROOT / "README.md"
 DOCS: Final = ROOT / "docs"
@@ -59,7 +62,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "transfer": (TransferSettings,),
     "policy": (PolicySettings,),
     "api": (ApiSettings,),
-    "registries.*": (DirectoryRegistrySettings,),
+    "registries.*": get_args(RegistrySettings),
     "credentials.*": (CredentialsSettings,),
     "targets.*": (OssTargetSettings, NasTargetSettings),
     "runtimes.*": (FcRuntimeSettings,),
@@ -321,10 +324,20 @@ def test_the_sample_of_a_releases_end_has_the_keys_of_a_real_one() -> None:
 
 
 def test_the_sample_of_a_list_is_read_by_the_registry() -> None:
-    (sample,) = [block.text for block in blocks("json") if block.page.name == "registries.md"]
+    sample, index = [block.text for block in blocks("json") if block.page.name == "registries.md"]
     (listed,) = parse_manifest(sample.encode(), ModelName("sdxl"), VersionName("v2"))
     assert (listed.path, listed.size_bytes) == ("model.safetensors", 16384)
     assert listed.sha256 is not None
+    with Web(lambda _: Reply(200, {}, index.encode())) as web:
+        registry = IndexRegistry(IndexSettings(f"{web.origin}/index.json", ("*/*",)), http_to(web))
+        assert registry.discover() == (Candidate(ModelName("speech/asr"), VersionName("v1")),)
+        revision = registry.resolve(ModelName("speech/asr"), "prod")
+        assert registry.listing(ModelName("speech/asr"), revision) == listed_as_source(listed)
+
+
+def listed_as_source(listed: Listed) -> tuple[SourceFile]:
+    """The samples of both lists are of one file."""
+    return (SourceFile(listed.path, listed.size_bytes or 0, listed.sha256),)
 
 
 def test_the_function_in_the_page_finds_the_versions_digest(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def _end(name: str) -> str:
     """The end of a name, without what is random in it."""
     last = name.rstrip("/").rpartition("/")[2]
     _, dot, suffix = last.partition(".")
-    return f"*{dot}{suffix}" if suffix in {"data", "key", "new"} else last + ("/" if name.endswith("/") else "")
+    return f"*{dot}{suffix}" if suffix in {"data", "key"} else last + ("/" if name.endswith("/") else "")
 
 
 def _watch_commits(effects: Effects) -> None:

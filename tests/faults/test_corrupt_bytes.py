@@ -121,7 +121,7 @@ def test_a_bit_that_flips_in_the_store_is_found_by_verify(fleet: Fleet, place: s
 
 @pytest.mark.parametrize("offset_bytes", [5, 102_400 + 5])
 def test_a_bit_that_flips_in_what_is_staged_on_nas_is_sent_again(stage: Stage, offset_bytes: int) -> None:
-    ended, _ = stage.work("v2", "nas link *.data weights.bin #1|before")
+    ended, _ = stage.work("v2", "nas pwrite@204800 #1|before")
     assert ended.killed
     staged = [
         path for path in (stage.fleet.nas / ".syncd-staging").glob("*.data") if path.stat().st_size > offset_bytes

@@ -20,7 +20,12 @@ from syncd.config import (
     EventBridgeHookSettings,
     FcRuntimeSettings,
     HookSettings,
+    HttpRegistrySettings,
+    HubRegistrySettings,
+    MlflowRegistrySettings,
     NasTargetSettings,
+    OciRegistrySettings,
+    OssRegistrySettings,
     OssTargetSettings,
     PolicySettings,
     StateSettings,
@@ -36,6 +41,11 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (PolicySettings, ("policy",)),
     (ApiSettings, ("api",)),
     (DirectoryRegistrySettings, ("registries", "local")),
+    (HttpRegistrySettings, ("registries", "index")),
+    (HubRegistrySettings, ("registries", "hub")),
+    (MlflowRegistrySettings, ("registries", "mlflow")),
+    (OciRegistrySettings, ("registries", "images")),
+    (OssRegistrySettings, ("registries", "bucket")),
     (CredentialsSettings, ("credentials", "main")),
     (OssTargetSettings, ("targets", "hangzhou")),
     (NasTargetSettings, ("targets", "shanghai-nas")),
@@ -54,6 +64,8 @@ ENVIRON = {
 NO_DEFAULT_TO_SHOW = {
     "password",
     "security_token",
+    "models",
+    "token",
     "mount_endpoint",
     "bandwidth_times",
     "freeze_times",
@@ -112,8 +124,10 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     secret.write_text("x\n")
     everything = tmp_path / "config.toml"
     everything.write_text(text.replace("/run/secrets/syncd-database", str(secret)))
-    config = load(everything, ENVIRON)
+    names = ("SYNCD_OSS_TOKEN", "SYNCD_INDEX_TOKEN", "SYNCD_HUB_TOKEN", "SYNCD_MLFLOW_TOKEN", "SYNCD_IMAGES_PASSWORD")
+    config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
+    assert len(config.secrets()) == 7 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
 
 

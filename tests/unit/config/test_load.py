@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import VERSION_MAX
-from syncd.config import Config, ConfigProblems, Problem, load, warnings
+from syncd.config import Config, ConfigProblems, DirectoryRegistrySettings, Problem, load, warnings
 from syncd.errors import Invalid
 from syncd.plan.binding import Serving, change_for
 from syncd.secret import MASK
@@ -60,7 +60,7 @@ def test_values_are_frozen() -> None:
 def test_what_is_not_set_has_its_default(load_text: LoadText) -> None:
     config = load_text("")
     assert config.policy.step_failures_max == 20
-    assert config.transfer.buffer_bytes == 64 << 20
+    assert config.transfer.buffer_bytes == 48 << 20
     assert dict(config.targets) == {}
 
 
@@ -106,7 +106,9 @@ def test_lookups_follow_the_bindings() -> None:
     assert config.models() == ("minilm", "team/a", "team/b")
     assert config.registry_of("team/zzz") == "local"
     assert config.registry_of("zzz") is None
-    assert config.registries["local"].directory.root == Path("/tmp/syncd-demo/models")
+    registry = config.registries["local"]
+    assert isinstance(registry, DirectoryRegistrySettings)
+    assert registry.directory.root == Path("/tmp/syncd-demo/models")
 
 
 def test_the_secrets_of_a_configuration_are_all_of_them() -> None:

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from syncd.api.routes import ROUTES
-from syncd.config import Config, load, warnings
+from syncd.config import Config, DirectoryRegistrySettings, load, warnings
 
 MANIFEST = Path(__file__).parents[3] / "deploy" / "kubernetes" / "syncd.yaml"
 DOCUMENTS: list[dict[str, Any]] = [document for document in yaml.safe_load_all(MANIFEST.read_text()) if document]
@@ -94,7 +94,9 @@ def test_what_is_mounted_is_there_and_covers_the_paths_of_the_configuration(conf
     for container in containers():
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         assert set(mounts.values()) <= volumes
-        assert str(config.registries["models"].path) in mounts
+        registry = config.registries["models"]
+        assert isinstance(registry, DirectoryRegistrySettings)
+        assert str(registry.path) in mounts
         assert str(Path(str(config.state.connect_url.database)).parent) in mounts
 
 

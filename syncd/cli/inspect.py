@@ -1,0 +1,73 @@
+"""`syncd inspect`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from syncd.artifact.names import parse_model_at_version
+from syncd.artifact.safetensors import Header
+from syncd.cli.exits import Exit
+from syncd.cli.output import Form, size, tabulate
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.reconcile import wish
+from syncd.reconcile.inspection import inspect as look
+from syncd.registry.base import SourceFile
+
+
+def inspect(
+    model_at_ref: Annotated[str, typer.Argument(metavar="MODEL@REF", show_default=False)],
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Show a version where it comes from: its pin, files, digests, types and number of parameters.
+
+    Only heads of files are read. A file that was cut off or a shard that is missing is an error, as in `publish`.
+
+    Example: syncd inspect sdxl@v2
+    """
+    model, ref = parse_model_at_version(model_at_ref)
+    with session(config, output, verbose=verbose) as opened:
+        wish.refuse_unserved(opened.fleet, model)
+        looker = opened.looker()
+        found = look(looker.registries[looker.fleet.registry_of(model)], model, ref, threading.Event())
+        document = {
+            "model": model,
+            "version": found.revision.version,
+            "pin": found.revision.pin,
+            "size_bytes": sum(file.size_bytes for file in found.files),
+            "parameters": found.parameters,
+            "files": [_file(file, found.headers.get(file.path)) for file in found.files],
+        }
+        rows = [_row(file, found.headers.get(file.path)) for file in found.files]
+        total = (f"{model}@{found.revision.version}", size(sum(f.size_bytes for f in found.files)), found.revision.pin)
+        rows.append((*total, _counts(found.parameters)))
+        opened.output.show(
+            document, lambda console: tabulate(console, ("FILE", "SIZE", "SHA256 OR PIN", "PARAMETERS"), rows)
+        )
+    return Exit.OK
+
+
+def _file(file: SourceFile, header: Header | None) -> Mapping[str, object]:
+    return {
+        "path": file.path,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256.hex if file.sha256 else None,
+        "format": "safetensors" if header else None,
+        "tensors": header.tensors if header else None,
+        "parameters": header.parameters if header else None,
+    }
+
+
+def _row(file: SourceFile, header: Header | None) -> tuple[str, str, str, str]:
+    sha256 = file.sha256.hex if file.sha256 else "none: it is read once to make it"
+    return (file.path, size(file.size_bytes), sha256, _counts(header.parameters) if header else "")
+
+
+def _counts(parameters: Mapping[str, int]) -> str:
+    """`BF16 7 241 732 096`."""
+    return ", ".join(f"{dtype} {count:_}".replace("_", " ") for dtype, count in sorted(parameters.items()))

@@ -1,0 +1,193 @@
+"""The settings of registries: one class a kind, all with models, a rhythm and at most one secret."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from syncd.config.fields import (
+    AbsolutePath,
+    Bucket,
+    Endpoint,
+    IndexUrl,
+    ModelPattern,
+    Prefix,
+    Region,
+    Seconds,
+    SecondsOrNone,
+    SecretField,
+    shown,
+    wrong,
+)
+from syncd.config.table import Table
+from syncd.registry.settings import (
+    DirectorySettings,
+    HubSettings,
+    IndexSettings,
+    MlflowSettings,
+    OciSettings,
+    PrefixSettings,
+)
+from syncd.secret import Secret
+
+
+def _of_one_owner(pattern: str) -> str:
+    """A Hub has millions of models: those of one owner can be asked for, not those of all."""
+    if "*" in pattern.partition("/")[0]:
+        raise wrong(shown(pattern), 'an owner is wanted before the pattern, such as "my-team/*"')
+    return pattern
+
+
+_Patterns = Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)]
+_OwnedPatterns = Annotated[
+    tuple[Annotated[ModelPattern, AfterValidator(_of_one_owner)], ...], Field(strict=False, min_length=1)
+]
+
+
+class _Polled(Table):
+    """What every registry has."""
+
+    models: _Patterns
+    poll_s: Seconds = 30.0
+    jitter_s: SecondsOrNone = 5.0
+
+    @property
+    def secret(self) -> Secret | None:
+        """What must not be printed."""
+        return None
+
+
+class DirectoryRegistrySettings(_Polled):
+    """A registry that is a directory."""
+
+    kind: Literal["directory"]
+    models: _Patterns = ("*",)
+    path: AbsolutePath
+    settle_s: SecondsOrNone = 2.0
+
+    @property
+    def directory(self) -> DirectorySettings:
+        """What the room itself needs of it."""
+        return DirectorySettings(root=self.path, models=self.models, settle_s=self.settle_s)
+
+
+class HttpRegistrySettings(_Polled):
+    """A JSON index at `url`. `token` is a user's password where `user` is set, and a Bearer token where not."""
+
+    kind: Literal["http"]
+    url: IndexUrl
+    user: str = ""
+    token: SecretField | None = None
+    timeout_s: Seconds = 30.0
+
+    @property
+    def index(self) -> IndexSettings:
+        """What the room itself needs of it."""
+        return IndexSettings(self.url, self.models)
+
+    @property
+    def secret(self) -> Secret | None:
+        """What must not be printed."""
+        return self.token
+
+
+class HubRegistrySettings(_Polled):
+    """The Hugging Face Hub or a mirror of it. With `branch`, its head is a version too."""
+
+    kind: Literal["huggingface"]
+    models: _OwnedPatterns
+    poll_s: Seconds = 300.0
+    endpoint: Endpoint = "https://huggingface.co"
+    branch: str = ""
+    token: SecretField | None = None
+    timeout_s: Seconds = 30.0
+
+    @property
+    def hub(self) -> HubSettings:
+        """What the room itself needs of it."""
+        return HubSettings(self.endpoint, self.models, self.branch)
+
+    @property
+    def secret(self) -> Secret | None:
+        """What must not be printed."""
+        return self.token
+
+
+class OciRegistrySettings(_Polled):
+    """An image repository; a model is the repository `<prefix><model>`."""
+
+    kind: Literal["oci"]
+    endpoint: Endpoint
+    prefix: Prefix = ""
+    user: str = ""
+    password: SecretField | None = None
+    poll_s: Seconds = 60.0
+    timeout_s: Seconds = 30.0
+
+    @property
+    def oci(self) -> OciSettings:
+        """What the room itself needs of it."""
+        return OciSettings(self.endpoint, self.models, self.prefix)
+
+    @property
+    def secret(self) -> Secret | None:
+        """What must not be printed."""
+        return self.password
+
+
+class MlflowRegistrySettings(_Polled):
+    """An MLflow server. `token` is a user's password where `user` is set, and a Bearer token where not."""
+
+    kind: Literal["mlflow"]
+    endpoint: Endpoint
+    ready_file: str = "MLmodel"
+    user: str = ""
+    token: SecretField | None = None
+    timeout_s: Seconds = 60.0  # a server in front of a store reads the whole file first
+
+    @property
+    def mlflow(self) -> MlflowSettings:
+        """What the room itself needs of it."""
+        return MlflowSettings(self.endpoint, self.models, self.ready_file)
+
+    @property
+    def secret(self) -> Secret | None:
+        """What must not be printed."""
+        return self.token
+
+
+class OssRegistrySettings(_Polled):
+    """A prefix of a bucket; versions are `<prefix><model>/<version>/`."""
+
+    kind: Literal["oss"]
+    region: Region
+    endpoint: Endpoint
+    bucket: Bucket
+    credentials: str
+    prefix: Prefix = ""
+    poll_s: Seconds = 60.0
+    timeout_s: Seconds = 60.0
+
+    @property
+    def oss(self) -> PrefixSettings:
+        """What the room itself needs of it."""
+        return PrefixSettings(self.bucket, self.region, self.prefix, self.models)
+
+
+RegistrySettings = (
+    DirectoryRegistrySettings
+    | HttpRegistrySettings
+    | HubRegistrySettings
+    | MlflowRegistrySettings
+    | OciRegistrySettings
+    | OssRegistrySettings
+)
+KINDS: dict[str, type[RegistrySettings]] = {
+    "directory": DirectoryRegistrySettings,
+    "http": HttpRegistrySettings,
+    "huggingface": HubRegistrySettings,
+    "mlflow": MlflowRegistrySettings,
+    "oci": OciRegistrySettings,
+    "oss": OssRegistrySettings,
+}

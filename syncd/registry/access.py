@@ -1,0 +1,74 @@
+"""Who we say we are to a registry. What is said goes to the registry's own address and nowhere else."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from syncd.secret import Secret
+
+
+class Access(Protocol):
+    """Headers for requests about one scope (what it is, the registry knows). Safe from several threads."""
+
+    def headers(self, scope: str) -> Mapping[str, str]:
+        """What goes with a request now."""
+        ...
+
+    def renew(self, scope: str, challenge: str) -> bool:
+        """After a 401 with this `WWW-Authenticate`: whether asking once more makes sense."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """Anonymous."""
+
+    def headers(self, scope: str) -> Mapping[str, str]:
+        del scope
+        return {}
+
+    def renew(self, scope: str, challenge: str) -> bool:
+        del scope, challenge
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """One token for everything."""
+
+    token: Secret
+
+    def headers(self, scope: str) -> Mapping[str, str]:
+        del scope
+        return {"Authorization": f"Bearer {self.token.reveal()}"}
+
+    def renew(self, scope: str, challenge: str) -> bool:
+        del scope, challenge
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """A user and a password."""
+
+    user: str
+    password: Secret
+
+    def headers(self, scope: str) -> Mapping[str, str]:
+        del scope
+        pair = base64.b64encode(f"{self.user}:{self.password.reveal()}".encode()).decode()
+        return {"Authorization": f"Basic {pair}"}
+
+    def renew(self, scope: str, challenge: str) -> bool:
+        del scope, challenge
+        return False
+
+
+def access_of(user: str, secret: Secret | None) -> Access:
+    """With a user its password, without one a token, with neither nobody."""
+    if secret is None:
+        return Nobody()
+    return Basic(user, secret) if user else Bearer(secret)

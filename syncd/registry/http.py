@@ -1,0 +1,276 @@
+"""Looking at a registry over HTTP: answers are bounded, redirects are followed by hand, a range is what it says.
+
+Credentials go to the registry's own origin only. What is meant to be JSON is read whole, up to a limit before and
+after decompression; files are read as they come, never decompressed, from any offset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import ssl
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+
+from syncd import retry
+from syncd.errors import Invalid, SyncdError, Unavailable
+from syncd.registry.access import Access, Nobody
+from syncd.registry.addresses import Lookup, Neighbourhood, lookup
+from syncd.registry.answers import joined, parsed, refusal, shown, translated, unpacked
+from syncd.registry.streams import Etags, HttpStream, Wanted, begin
+
+MIB: Final = 1 << 20
+LOOK_BYTES_MAX: Final = 64 * MIB  # 100 000 files of 600 bytes of JSON each
+LOOK_S_MAX: Final = 120.0  # for one answer, however slowly it drips
+HOPS_MAX: Final = 5
+PAGES_MAX: Final = 1000
+_RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=30.0)
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How a registry is reached. `origin` is scheme, host and port: where credentials may go."""
+
+    origin: str
+    timeout_s: float = 30.0  # for connecting, and between two reads
+    policy: retry.Retry = _RETRY
+    bytes_max: int = LOOK_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer: 2xx, or 304 where that was asked for."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON. Raises what `answers.parsed` does."""
+        return parsed(self.body, shown(self.url))
+
+
+Explain = Callable[[Answer], SyncdError | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. `scope` is what the access needs to know of it."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    scope: str = ""
+
+
+class Http:
+    """One registry's connections. Safe from several threads; they close when this is garbage."""
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        access: Access | None = None,
+        explain: Explain = lambda answer: None,  # noqa: ARG005 -- most say nothing that the status does not
+        lookup: Lookup = lookup,
+        wait: Callable[[float], bool] = retry.sleep,
+    ) -> None:
+        """Makes no request. `explain` may know better than the status what a refusal means."""
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # below, they log addresses, and signed ones are secrets
+        self._settings = settings
+        self._access = access or Nobody()
+        self._explain = explain
+        self._wait = wait
+        self._home = httpx.URL(settings.origin)
+        self._neighbourhood = Neighbourhood(self._home.host, lookup)
+        self._etags = Etags()
+        # As many connections as there are threads: whoever looks does not wait for those who read.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
+        # Neither the environment's proxies nor ~/.netrc are looked at; its certificates are.
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(settings.timeout_s, pool=None),
+            limits=limits,
+            trust_env=False,
+            verify=_certificates(),
+            headers={"Accept-Encoding": "identity", "User-Agent": "syncd"},
+        )
+        weakref.finalize(self, self._client.close)
+
+    def look(self, ask: Ask) -> Answer:
+        """Read a whole answer, trying again where that may help.
+
+        Raises:
+            NotFound: The registry says that it is not there.
+            Refused: It will not let us.
+            Unavailable: It could not be read now.
+            Invalid: The answer is too large, or leads where we do not go.
+        """
+        return retry.call(self._settings.policy, lambda: self._look(ask), wait=self._wait)
+
+    def pages(self, ask: Ask) -> Iterator[Answer]:
+        """An answer and those that its `Link: …; rel="next"` leads to, always at the registry itself.
+
+        Raises:
+            Invalid: There is no end of them.
+            NotFound, Refused, Unavailable: As `look`.
+        """
+        left_bytes = self._settings.bytes_max
+        for _ in range(PAGES_MAX):
+            answer = self.look(ask)
+            yield answer
+            left_bytes -= len(answer.body)
+            following = _next(answer)
+            if following is None:
+                return
+            if left_bytes < 0:
+                break
+            ask = Ask(following, ask.headers, ask.method, ask.scope)
+        raise Invalid(
+            f"{shown(ask.url)}: the listing never ends: more than {PAGES_MAX} pages or {self._settings.bytes_max} bytes"
+        )
+
+    def open(self, ask: Ask, wanted: Wanted, offset_bytes: int) -> HttpStream:
+        """A file's bytes from an offset on. Tries once: whoever reads opens again where it broke off.
+
+        Raises:
+            NotFound, Refused, Unavailable, Invalid: As `look`.
+            Conflict: The size or the ETag is not the one that was listed or seen before.
+        """
+        headers = {**ask.headers, **self._etags.range_headers(wanted, offset_bytes)}
+        with translated(ask.url):
+            response = self._send(Ask(ask.url, headers, ask.method, ask.scope))
+            with contextlib.ExitStack() as opened:
+                opened.callback(response.close)
+                if response.status_code not in {200, 206}:
+                    raise self._refusal(response, ask.url)
+                stream = begin(response, wanted, offset_bytes, self._etags)
+                opened.pop_all()
+        return stream
+
+    def _look(self, ask: Ask) -> Answer:
+        with translated(ask.url), contextlib.closing(self._send(ask)) as response:
+            asked_304 = response.status_code == 304 and "If-None-Match" in ask.headers
+            if not response.is_success and not asked_304:
+                raise self._refusal(response, ask.url)
+            body = _whole(response, self._settings.bytes_max, ask.url)
+            return Answer(ask.url, response.status_code, response.headers, body)
+
+    def _refusal(self, response: httpx.Response, url: str) -> SyncdError:
+        body = b""
+        with contextlib.suppress(Invalid, httpx.HTTPError):
+            body = _whole(response, MIB, url)
+        answer = Answer(url, response.status_code, response.headers, body)
+        return self._explain(answer) or refusal(url, response.status_code, response.headers)
+
+    def _send(self, ask: Ask) -> httpx.Response:
+        """Follow redirects and answer one challenge. The caller closes what comes back."""
+        url, renewed, home = _url(ask.url), False, True
+        for _ in range(HOPS_MAX + 2):
+            home = home and self._is_home(url)  # who left for another host comes back a stranger
+            response = self._once(url, ask, home=home)
+            target = response.headers.get("location") if response.status_code in _REDIRECTS else None
+            challenge = response.headers.get("www-authenticate", "")
+            if target is not None:
+                response.close()
+                url = _hop(url, target)
+            elif response.status_code == 401 and not renewed and home:
+                renewed = True
+                with contextlib.ExitStack() as opened:
+                    opened.callback(response.close)
+                    if not self._access.renew(ask.scope, challenge):
+                        opened.pop_all()
+                        return response
+            else:
+                return response
+        raise Invalid(f"{shown(ask.url)} redirects more than {HOPS_MAX} times")
+
+    def _once(self, url: httpx.URL, ask: Ask, *, home: bool) -> httpx.Response:
+        foreign = not self._is_home(url)
+        if foreign:
+            self._neighbourhood.check_host(url.host)
+        told = {**ask.headers, **(self._access.headers(ask.scope) if home else {})}
+        self._client.cookies.clear()
+        request = self._client.build_request(ask.method, url, headers=told)
+        response = self._client.send(request, stream=True, follow_redirects=False)
+        if foreign:
+            with contextlib.ExitStack() as opened:
+                opened.callback(response.close)
+                self._check_peer(url.host, response)
+                opened.pop_all()
+        return response
+
+    def _check_peer(self, host: str, response: httpx.Response) -> None:
+        """The name may have led elsewhere the second time it was looked up."""
+        peer = response.extensions["network_stream"].get_extra_info("server_addr")
+        if peer:
+            self._neighbourhood.check_address(host, str(peer[0]))
+
+    def _is_home(self, url: httpx.URL) -> bool:
+        return _origin(url) == _origin(self._home)
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Those of the machine and of the environment; read once, it takes some 30 ms."""
+    return httpx.create_ssl_context()
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address. Raises Invalid."""
+    there = _url(url)
+    return f"{there.scheme}://{there.netloc.decode()}"
+
+
+def not_modified(answer: Answer) -> bool:
+    """Whether what was seen before still holds."""
+    return answer.status == 304
+
+
+def _url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise Invalid(f"{shown(text)} is no address: {error}") from error
+    if url.scheme not in {"http", "https"} or not url.host or "%" in url.host or url.userinfo:
+        raise Invalid(f"{shown(text)} is no address that is gone to", hint="http or https without a user is")
+    return url
+
+
+def _hop(here: httpx.URL, target: str) -> httpx.URL:
+    there = _url(joined(str(here), target))
+    if here.scheme == "https" and there.scheme != "https":
+        raise Invalid(f"{shown(str(here))} redirects to {shown(str(there))}, which is not encrypted")
+    return there
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int]:
+    return (url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
+
+
+def _next(answer: Answer) -> str | None:
+    """What `Link` says comes next: at the same place, whatever host a mirror left in it."""
+    link = httpx.Response(200, headers={"Link": answer.headers.get("link", "")}).links.get("next", {}).get("url")
+    if not link:
+        return None
+    there = _url(joined(answer.url, link))
+    return str(_url(answer.url).copy_with(raw_path=there.raw_path))
+
+
+def _whole(response: httpx.Response, bytes_max: int, url: str) -> bytes:
+    body = bytearray()
+    began_s = time.monotonic()
+    for piece in unpacked(response):
+        body += piece
+        if len(body) > bytes_max:
+            raise Invalid(f"{shown(url)}: the answer has more than {bytes_max} bytes")
+        if time.monotonic() - began_s > LOOK_S_MAX:
+            raise Unavailable(f"{shown(url)}: the answer was not whole after {LOOK_S_MAX:g} s")
+    return bytes(body)

@@ -1,0 +1,204 @@
+"""A registry that is one JSON document: models, their versions, and each file's size, sha256 and address.
+
+The document is `{"schema": "syncd/v1", "models": [{"name", "versions": [{"version", "ready", "aliases", "files":
+[{"path", "size", "sha256", "url"}]}]}]}`, a model's oldest version first. `ready` (true), `aliases` (none), `sha256`
+(the file is then read to make it) and `url` (then `<name>/<version>/<path>`) may be missing; addresses are relative
+to the document's own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
+from syncd.errors import Conflict, Invalid, NotFound, Unavailable
+from syncd.registry.answers import joined, rows, size_at, table, text_at
+from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.http import Answer, Ask, Http, not_modified
+from syncd.registry.selection import selects
+from syncd.registry.settings import IndexSettings
+from syncd.registry.snapshots import (
+    FILES_MAX,
+    LATEST,
+    Files,
+    Refusals,
+    Remote,
+    Snapshots,
+    check_selected,
+    file_at,
+    files_of,
+    source_files,
+    tree_digest,
+    version_name,
+)
+from syncd.registry.streams import EmptyStream, Wanted
+
+SCHEMA: Final = "syncd/v1"
+MODELS_MAX: Final = 10_000
+VERSIONS_MAX: Final = 10_000
+
+Row = Mapping[str, Any]
+
+
+class IndexRegistry:
+    """Versions that a JSON index lists. Only reads; safe from several threads."""
+
+    def __init__(self, settings: IndexSettings, http: Http) -> None:
+        self._settings = settings
+        self._http = http
+        self._snapshots = Snapshots()
+        self._refusals = Refusals()
+        self._lock = threading.Lock()
+        self._last: tuple[str, Mapping[str, Row]] | None = None
+
+    def discover(self) -> Sequence[Candidate]:
+        """See `registry.base.Registry`. An index that has not changed since the last look is not sent again."""
+        found = []
+        for name, row in self._models().items():
+            try:
+                model = parse_model(name)
+                if not any(selects(pattern, model) for pattern in self._settings.models):
+                    continue
+                versions = _versions(row, model)
+            except Invalid as error:
+                self._refusals.tell(name, error, error.hint)
+                continue
+            found += [Candidate(model, version) for version in self._named(model, versions)]
+        return tuple(found)
+
+    def resolve(self, model: ModelName, ref: str) -> Revision:
+        """See `registry.base.Registry`. A ref is a version's name, an alias of it, or `latest`, the last listed."""
+        parse_model(model)
+        check_selected(self._settings.models, model)
+        wanted = None if ref == LATEST else version_name(ref)
+        row = self._models().get(model)
+        if row is None:
+            raise NotFound(f"{self._settings.url} has no model {model}")
+        found = _chosen(_versions(row, model), wanted, model)
+        revision, files = self._pinned(model, found)
+        self._snapshots.keep(model, revision, files)
+        return revision
+
+    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
+        """See `registry.base.Registry`; in the order of the paths.
+
+        Raises:
+            NotFound: The index has no such version any more.
+        """
+        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
+
+    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+        """See `registry.base.Registry`.
+
+        Raises:
+            Conflict: The file's size or ETag is not the one that was pinned.
+            Invalid: The offset is outside of the file.
+        """
+        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
+        if offset_bytes and offset_bytes == found.file.size_bytes:
+            return EmptyStream()
+        wanted = Wanted(found.url, found.file.size_bytes, f"{revision.pin}/{path}")
+        return self._http.open(Ask(found.url), wanted, offset_bytes)
+
+    def _look(self, model: ModelName, revision: Revision) -> Files:
+        row = self._models().get(model, {})
+        found = _chosen(_versions(row, model), revision.version, model) if row else None
+        if found is None:
+            raise NotFound(f"{self._settings.url} has no model {model} any more")
+        now, files = self._pinned(model, found)
+        if now != revision:
+            raise Conflict(
+                f"{model}@{revision.version} is now {now.pin}, {revision.pin} was pinned",
+                hint="a published version must not be written again: give the new bytes a new version",
+            )
+        return files
+
+    def _pinned(self, model: ModelName, row: Row) -> tuple[Revision, Files]:
+        version = version_name(text_at(row, "version", model))
+        what = f"{model}@{version}"
+        if row.get("ready", True) is not True:
+            raise Unavailable(f"{what} is not ready", hint="it is being written; the index says when it is ready")
+        base = joined(self._settings.url, quote(f"{model}/{version}/"))
+        listed = rows(row.get("files"), f"{what}: 'files'", FILES_MAX)
+        files = files_of((_file(table(each, what), what, base, self._settings.url) for each in listed), what)
+        return Revision(version, tree_digest(files, lambda each: each.url)), files
+
+    def _models(self) -> Mapping[str, Row]:
+        """Each model's row by its name, as the index is now."""
+        with self._lock:
+            last = self._last
+        condition = {"If-None-Match": last[0]} if last else {}
+        answer = self._http.look(Ask(self._settings.url, condition))
+        if last and not_modified(answer):
+            return last[1]
+        models = _rows(answer)
+        etag = answer.headers.get("etag", "")
+        with self._lock:
+            self._last = (etag, models) if etag else None
+        return models
+
+    def _named(self, model: ModelName, versions: Sequence[Row]) -> Iterator[VersionName]:
+        """The versions that are ready and whole on paper; a bad one hides no other."""
+        for row in versions:
+            try:
+                revision, _ = self._pinned(model, row)
+            except Unavailable:
+                continue
+            except Invalid as error:
+                self._refusals.tell(f"{model}@{str(row.get('version'))[:96]}", error, error.hint)
+                continue
+            yield revision.version
+
+
+def _rows(answer: Answer) -> Mapping[str, Row]:
+    document = table(answer.json(), "the index")
+    if document.get("schema") != SCHEMA:
+        raise Invalid(f"the index has schema {str(document.get('schema'))[:40]!r}, {SCHEMA!r} is wanted")
+    models: dict[str, Row] = {}
+    for each in rows(document.get("models"), "the index: 'models'", MODELS_MAX):
+        row = table(each, "a model of the index")
+        name = text_at(row, "name", "a model of the index")
+        if name in models:
+            raise Invalid(f"the index has model {name[:128]!r} twice")
+        models[name] = row
+    return models
+
+
+def _versions(row: Row, model: str) -> Sequence[Row]:
+    found = [table(each, f"a version of {model}") for each in rows(row.get("versions"), model, VERSIONS_MAX)]
+    names = [text_at(each, "version", f"a version of {model}") for each in found]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Invalid(f"the index has {model}@{twice[:96]} twice")
+    return found
+
+
+def _chosen(versions: Sequence[Row], ref: str | None, model: str) -> Row:
+    if ref is None:
+        ready = [row for row in versions if row.get("ready", True) is True]
+        if not ready:
+            raise Unavailable(f"{model} has no version that is ready, of {len(versions)}")
+        return ready[-1]
+    for row in versions:
+        if row["version"] == ref:
+            return row
+    for row in reversed(versions):
+        if ref in rows(row.get("aliases", []), f"{model}: 'aliases'", VERSIONS_MAX):
+            return row
+    raise NotFound(f"{model} has no version {ref}")
+
+
+def _file(row: Row, what: str, base: str, index: str) -> Remote:
+    path = parse_path(text_at(row, "path", what))
+    sha256 = row.get("sha256")
+    if not isinstance(sha256, str | None):
+        raise Invalid(f"{what}: {path}: 'sha256' is no text")
+    url = joined(index, row["url"]) if isinstance(row.get("url"), str) else joined(base, quote(path))
+    return Remote(
+        SourceFile(path, size_at(row, "size", f"{what}: {path}"), Digest.parse(sha256) if sha256 else None), url
+    )

@@ -1,0 +1,263 @@
+"""A registry that is MLflow's: version numbers are versions, aliases refs, artifacts files.
+
+MLflow has no checksums and lets artifacts be overwritten, so a version is pinned by when it was made, from what, and
+the names and sizes of its files; every file is read once to make its sha256. Only artifacts that the server itself
+hands out (`mlflow-artifacts:`) are read, by a signed address where it gives one, else as one stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
+from syncd.errors import Conflict, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.registry.answers import parsed, rows, shown, size_at, table, text_at
+from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.http import Answer, Ask, Http
+from syncd.registry.selection import selects
+from syncd.registry.settings import MlflowSettings
+from syncd.registry.snapshots import (
+    FILES_MAX,
+    LATEST,
+    Files,
+    Refusals,
+    Remote,
+    Snapshots,
+    check_selected,
+    file_at,
+    files_of,
+    source_files,
+    tree_digest,
+    version_name,
+)
+from syncd.registry.streams import EmptyStream, Wanted
+
+_PAGES_MAX: Final = 1000
+_DIRECTORIES_MAX: Final = 10_000
+_LOGGED: Final = re.compile(r"models:/(m-[0-9a-f]{32})")
+_SAFE: Final = re.compile(r"[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*")
+_WAITS_HINT: Final = "it is being made; MLflow says READY when it is there"
+
+Row = Mapping[str, Any]
+
+
+class MlflowRegistry:
+    """Models registered in MLflow. Only reads; safe from several threads."""
+
+    def __init__(self, settings: MlflowSettings, http: Http) -> None:
+        """`http` is made with `explain` of this module."""
+        self._settings = settings
+        self._http = http
+        self._snapshots = Snapshots()
+        self._refusals = Refusals()
+        self._signs = True
+
+    def discover(self) -> Sequence[Candidate]:
+        """See `registry.base.Registry`: what MLflow calls READY. Whether its files are there is seen by `resolve`."""
+        found: list[Candidate] = []
+        for model in self._models():
+            try:
+                found += [Candidate(model, version) for version in self._aged(model)]
+            except (NotFound, Invalid) as error:
+                self._refusals.tell(model, error, error.hint)
+        return tuple(found)
+
+    def resolve(self, model: ModelName, ref: str) -> Revision:
+        """See `registry.base.Registry`. A ref is a version's number, an alias, or `latest`: the one made last."""
+        parse_model(model)
+        check_selected(self._settings.models, model)
+        if ref == LATEST:
+            ready = self._aged(model)
+            if not ready:
+                raise Unavailable(f"{model} has no version that is ready", hint=_WAITS_HINT)
+            row = self._version(model, ready[-1])
+        else:
+            wanted = version_name(ref)
+            row = self._version(model, wanted) if wanted.isdecimal() else self._aliased(model, wanted)
+        revision, files = self._pinned(model, row)
+        self._snapshots.keep(model, revision, files)
+        return revision
+
+    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
+        """See `registry.base.Registry`; in the order of the paths.
+
+        Raises:
+            NotFound: The version was deleted.
+        """
+        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
+
+    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+        """See `registry.base.Registry`. Where a server knows no ranges, it sends all, and what is before is skipped.
+
+        Raises:
+            Conflict: The file's size or ETag is not the one that was pinned.
+            Invalid: The offset is outside of the file.
+        """
+        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
+        if offset_bytes and offset_bytes == found.file.size_bytes:
+            return EmptyStream()
+        wanted = Wanted(path, found.file.size_bytes, f"{revision.pin}/{path}")
+        return self._http.open(self._signed(found.url) or Ask(self._api(found.url)), wanted, offset_bytes)
+
+    def _models(self) -> Iterator[ModelName]:
+        for each in self._all("registered-models/search", {"max_results": "1000"}, "registered_models"):
+            name = text_at(each, "name", "a registered model")
+            try:
+                if any(selects(pattern, name) for pattern in self._settings.models):
+                    yield parse_model(name)
+            except Invalid as error:
+                self._refusals.tell(name, error, error.hint)
+
+    def _aged(self, model: ModelName) -> list[VersionName]:
+        """Every version that is ready, oldest first."""
+        query = {"filter": f"name='{model}'", "max_results": "10000"}
+        aged = []
+        for row in self._all("model-versions/search", query, "model_versions"):
+            number = text_at(row, "version", f"a version of {model}")
+            try:
+                if row.get("name") == model and row.get("status") == "READY":
+                    made = size_at(row, "creation_timestamp", f"{model}@{number[:40]}")
+                    aged.append((made, int(number) if number.isdecimal() else 0, version_name(number)))
+            except Invalid as error:
+                self._refusals.tell(f"{model}@{number}", error, error.hint)
+        return [version for _, _, version in sorted(aged)]
+
+    def _all(self, call: str, query: Mapping[str, str], key: str) -> Iterator[Row]:
+        """The rows of every page."""
+        token: object = ""
+        for _ in range(_PAGES_MAX):
+            more = {"page_token": str(token)} if token else {}
+            page = self._get(call, {**query, **more})
+            for each in rows(page.get(key) or [], f"{call}: {key!r}", FILES_MAX):
+                yield table(each, f"{call}: {key!r}")
+            token = page.get("next_page_token")
+            if not token:
+                return
+        raise Invalid(f"{call}: the listing never ends: more than {_PAGES_MAX} pages")
+
+    def _get(self, call: str, query: Mapping[str, str]) -> Row:
+        url = f"{self._settings.endpoint}/api/2.0/mlflow/{call}?{urlencode(query)}"
+        return table(self._http.look(Ask(url)).json(), call)
+
+    def _version(self, model: ModelName, number: VersionName) -> Row:
+        found = self._get("model-versions/get", {"name": model, "version": number}).get("model_version")
+        row = table(found, f"{model}@{number}")
+        if (row.get("name"), row.get("version")) != (model, number):
+            raise Conflict(f"{model}@{number} was asked for, {row.get('name')}@{row.get('version')} is answered")
+        return row
+
+    def _aliased(self, model: ModelName, alias: VersionName) -> Row:
+        found = self._get("registered-models/alias", {"name": model, "alias": alias}).get("model_version")
+        return table(found, f"{model}@{alias}")
+
+    def _look(self, model: ModelName, revision: Revision) -> Files:
+        try:
+            now, files = self._pinned(model, self._version(model, revision.version))
+        except Unavailable as error:
+            if error.retry_after_s is None and error.hint == _WAITS_HINT:
+                raise Conflict(f"{model}@{revision.version} is no longer ready: {error}") from error
+            raise
+        if now != revision:
+            raise Conflict(
+                f"{model}@{revision.version} is now {now.pin}, {revision.pin} was pinned",
+                hint="a published version must not be written again: give the new bytes a new version",
+            )
+        return files
+
+    def _pinned(self, model: ModelName, row: Row) -> tuple[Revision, Files]:
+        version = version_name(text_at(row, "version", f"a version of {model}"))
+        what = f"{model}@{version}"
+        if row.get("status") != "READY":
+            raise Unavailable(f"{what} is {str(row.get('status'))[:60]}, READY is wanted", hint=_WAITS_HINT)
+        source = text_at(row, "source", what, "")
+        logged = _LOGGED.fullmatch(source)
+        if logged:
+            self._check_logged(logged[1], what)
+        root = self._root(model, version)
+        made = size_at(row, "creation_timestamp", what)
+        found = list(self._files(root, what))
+        ready_file = self._settings.ready_file
+        if not found or (ready_file and all(each.file.path != ready_file for each in found)):
+            wanted = ready_file or "file"
+            raise Unavailable(f"{what} has no {wanted} yet, of {len(found)} files", hint=_WAITS_HINT)
+        files = files_of(found, what)
+        return Revision(version, tree_digest(files, lambda _: f"{made} {source}")), files
+
+    def _check_logged(self, logged: str, what: str) -> None:
+        document = table(self._get(f"logged-models/{logged}", {}).get("model"), f"{what}: {logged}")
+        status = table(document.get("info"), f"{what}: {logged}").get("status")
+        if status != "LOGGED_MODEL_READY":
+            raise Unavailable(f"{what}: {logged} is {str(status)[:60]}", hint=_WAITS_HINT)
+
+    def _root(self, model: ModelName, version: VersionName) -> str:
+        """The directory of the version among the artifacts that the server hands out."""
+        answer = self._get("model-versions/get-download-uri", {"name": model, "version": version})
+        uri = text_at(answer, "artifact_uri", f"{model}@{version}")
+        parts = urlsplit(uri)
+        path = parts.path.strip("/")
+        home = urlsplit(self._settings.endpoint).netloc
+        if parts.scheme != "mlflow-artifacts" or parts.netloc not in {"", home}:
+            raise Invalid(
+                f"{model}@{version} lies at {shown(uri)}, and only what the server itself hands out is read",
+                hint="start it with --serve-artifacts, or make a registry of the bucket",
+            )
+        if not _SAFE.fullmatch(path) or {".", ".."} & set(path.split("/")):
+            raise Invalid(f"{model}@{version} lies at {shown(uri)}, which is no directory of artifacts")
+        return path
+
+    def _files(self, root: str, what: str) -> Iterator[Remote]:
+        todo, seen = [""], 0
+        while todo:
+            directory = todo.pop()
+            seen += 1
+            if seen > _DIRECTORIES_MAX:
+                raise Invalid(f"{what} has more than {_DIRECTORIES_MAX} directories")
+            place = quote(f"{root}/{directory}".rstrip("/"), safe="")
+            url = f"{self._settings.endpoint}/api/2.0/mlflow-artifacts/artifacts?path={place}"
+            listed = table(self._http.look(Ask(url)).json(), f"the files of {what}").get("files") or []
+            for each in rows(listed, f"the files of {what}", FILES_MAX):
+                row = table(each, f"a file of {what}")
+                name = text_at(row, "path", f"a file of {what}")
+                path = parse_path(f"{directory}/{name}" if directory else name)
+                if row.get("is_dir") is True:
+                    todo.append(path)
+                    continue
+                size_bytes = size_at({"file_size": 0, **row}, "file_size", f"{what}: {path}")
+                yield Remote(SourceFile(path, size_bytes, None), f"{root}/{path}")
+
+    def _signed(self, path: str) -> Ask | None:
+        """An address at the object store, if the server signs such. Asked for each time: it is short-lived."""
+        if not self._signs:
+            return None
+        url = f"{self._settings.endpoint}/api/2.0/mlflow-artifacts/presigned/{quote(path)}"
+        try:
+            document = table(self._http.look(Ask(url)).json(), "a signed address")
+        except (Failed, NotFound, Refused):
+            self._signs = False  # this server never does, or not for us
+            return None
+        headers = table(document.get("headers") or {}, "the headers of a signed address")
+        return Ask(text_at(document, "url", "a signed address"), {str(key): str(headers[key]) for key in headers})
+
+    def _api(self, path: str) -> str:
+        return f"{self._settings.endpoint}/api/2.0/mlflow-artifacts/artifacts/{quote(path)}"
+
+
+def explain(answer: Answer) -> SyncdError | None:
+    """MLflow's own codes, which are truer than its statuses."""
+    try:
+        document = parsed(answer.body, shown(answer.url))
+    except SyncdError:
+        return None
+    code = str(document.get("error_code", "")) if isinstance(document, dict) else ""
+    told = f"{shown(answer.url)}: {code} {document.get('message', '')}"[:300] if code else ""
+    if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and "/alias" in answer.url):
+        return NotFound(told)
+    if code == "NOT_IMPLEMENTED":
+        return Failed(told)
+    if code == "PERMISSION_DENIED":
+        return Refused(told, hint="let the user of this registry read the model")
+    return None

@@ -1,0 +1,233 @@
+"""A registry that is an image repository: tags are versions, manifest digests are pins, layers are files.
+
+Three ways to lay a model out are read: ModelPack (raw layers), ORAS (layers with a title), and of KitOps whatever is
+not packed. A layer that is a tar is refused by its name: its files have no digests of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
+from syncd.errors import Corrupt, Invalid, NotFound, Refused, Unavailable
+from syncd.registry.answers import parsed, rows, size_at, table, text_at
+from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.http import Answer, Ask, Http
+from syncd.registry.selection import selects
+from syncd.registry.settings import OciSettings
+from syncd.registry.snapshots import (
+    FILES_MAX,
+    LATEST,
+    Files,
+    Refusals,
+    Remembered,
+    Remote,
+    Snapshots,
+    check_selected,
+    file_at,
+    files_of,
+    natural,
+    source_files,
+    version_name,
+)
+from syncd.registry.streams import EmptyStream, Wanted
+
+_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+_DOCKER: Final = "application/vnd.docker.distribution.manifest.v2+json"
+_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+_ACCEPT: Final = {"Accept": f"{_MANIFEST}, {_INDEX}, {_DOCKER}"}
+_NAMES: Final = ("org.cncf.model.filepath", "org.opencontainers.image.title")
+_UNPACK: Final = "io.deis.oras.content.unpack"
+_CREATED: Final = "org.opencontainers.image.created"
+_PACKED: Final = re.compile(r"application/vnd\.(cncf\.model|kitops\.modelkit)\..*\.tar(\+\w+)?")
+_PACKED_DIRECTORY: Final = re.compile(r"application/.*\.tar\+\w+")
+_ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the like, by the protocol's fall-back
+_TAGS_MAX: Final = 10_000
+
+
+class OciRegistry:
+    """Models in an image repository. Only reads; safe from several threads."""
+
+    def __init__(self, settings: OciSettings, http: Http) -> None:
+        """`http` has an `OciAccess`."""
+        self._settings = settings
+        self._http = http
+        self._snapshots = Snapshots()
+        self._refusals = Refusals()
+        self._created = Remembered()
+
+    def discover(self) -> Sequence[Candidate]:
+        """See `registry.base.Registry`. A registry takes a manifest only when all its layers are there."""
+        found: list[Candidate] = []
+        for model in self._models():
+            try:
+                found += [Candidate(model, revision.version) for revision in self._aged(model)]
+            except (NotFound, Refused, Invalid) as error:
+                self._refusals.tell(model, error, error.hint)
+        return tuple(found)
+
+    def resolve(self, model: ModelName, ref: str) -> Revision:
+        """See `registry.base.Registry`. A ref is a tag, or `latest`: the newest manifest, whatever that tag says."""
+        parse_model(model)
+        check_selected(self._settings.models, model)
+        if ref == LATEST:
+            revisions = self._aged(model)
+            if not revisions:
+                raise Unavailable(f"{model} has no version yet", hint="push a manifest with a tag")
+            return revisions[-1]
+        revision = self._revision(model, version_name(ref))
+        self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        return revision
+
+    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
+        """See `registry.base.Registry`; in the order of the paths. A tag that has moved on does not change it.
+
+        Raises:
+            NotFound: The manifest is gone.
+            Corrupt: The manifest is not what its digest says.
+        """
+        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
+
+    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+        """See `registry.base.Registry`."""
+        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
+        if offset_bytes and offset_bytes == found.file.size_bytes:
+            return EmptyStream()
+        ask = Ask(found.url, scope=self._scope(model))
+        return self._http.open(ask, Wanted(path, found.file.size_bytes), offset_bytes)
+
+    def _models(self) -> Iterator[ModelName]:
+        """Those named, and for patterns those that the catalogue of the registry has."""
+        seen = {parse_model(pattern) for pattern in self._settings.models if "*" not in pattern}
+        yield from sorted(seen)
+        patterns = [pattern for pattern in self._settings.models if "*" in pattern]
+        if not patterns:
+            return
+        for name in self._catalogue():
+            if name not in seen and any(selects(pattern, name) for pattern in patterns):
+                seen.add(name)
+                yield name
+
+    def _catalogue(self) -> Iterator[ModelName]:
+        ask = Ask(f"{self._settings.endpoint}/v2/_catalog?n=1000", scope="registry:catalog:*")
+        try:
+            answers = list(self._http.pages(ask))
+        except (NotFound, Refused) as error:
+            hint = "it has no catalogue for us: name the models of this registry, without `*`"
+            raise Refused(error.message, hint=hint) from error
+        for answer in answers:
+            for each in rows(
+                table(answer.json(), "the catalogue").get("repositories") or [], "the catalogue", FILES_MAX
+            ):
+                name = each.removeprefix(self._settings.prefix) if isinstance(each, str) else ""
+                if isinstance(each, str) and each.startswith(self._settings.prefix):
+                    try:
+                        yield parse_model(name)
+                    except Invalid as error:
+                        self._refusals.tell(name, error, error.hint)
+
+    def _aged(self, model: ModelName) -> list[Revision]:
+        """Every version, oldest first: by the time in the manifest, then by the numbers in the tag."""
+        dated = []
+        for tag in self._tags(model):
+            try:
+                revision = self._revision(model, tag)
+                dated.append((self._created_at(model, revision), natural(tag), revision))
+            except (NotFound, Invalid) as error:
+                self._refusals.tell(f"{model}@{tag}", error, error.hint)
+        return [revision for _, _, revision in sorted(dated, key=lambda each: each[:2])]
+
+    def _tags(self, model: ModelName) -> Iterator[VersionName]:
+        for answer in self._http.pages(Ask(f"{self._repository(model)}/tags/list", scope=self._scope(model))):
+            listed = table(answer.json(), f"the tags of {model}").get("tags") or []
+            for tag in rows(listed, f"the tags of {model}", _TAGS_MAX):
+                if not isinstance(tag, str) or tag == LATEST or _ATTACHED.fullmatch(tag):
+                    continue
+                try:
+                    yield version_name(tag)
+                except Invalid as error:
+                    self._refusals.tell(f"{model}@{tag}", error, error.hint)
+
+    def _revision(self, model: ModelName, tag: VersionName) -> Revision:
+        answer = self._manifest(model, tag, "HEAD")
+        digest = answer.headers.get("docker-content-digest", "")
+        if not digest:
+            digest = f"sha256:{hashlib.sha256(self._manifest(model, tag).body).hexdigest()}"
+        if not _DIGEST.fullmatch(digest):
+            raise Invalid(f"{model}@{tag}: the manifest's digest is {digest[:80]!r}, a sha256 is wanted")
+        return Revision(tag, digest)
+
+    def _created_at(self, model: ModelName, revision: Revision) -> str:
+        """The manifest's own time. Looking for it finds a manifest that is no model."""
+        return self._created.find(f"{model}/{revision.pin}", lambda: self._look_at_time(model, revision))
+
+    def _look_at_time(self, model: ModelName, revision: Revision) -> str:
+        manifest = self._pinned(model, revision)
+        files_of(self._files(manifest, model, revision), f"{model}@{revision.version}")
+        return str((manifest.get("annotations") or {}).get(_CREATED, ""))[:40]
+
+    def _look(self, model: ModelName, revision: Revision) -> Files:
+        manifest = self._pinned(model, revision)
+        return files_of(self._files(manifest, model, revision), f"{model}@{revision.version}")
+
+    def _pinned(self, model: ModelName, revision: Revision) -> Mapping[str, Any]:
+        what = f"{model}@{revision.version}"
+        if not _DIGEST.fullmatch(revision.pin):
+            raise Invalid(f"{what}: {revision.pin[:80]!r} is no digest of a manifest")
+        body = self._manifest(model, revision.pin).body
+        found = hashlib.sha256(body).hexdigest()
+        if f"sha256:{found}" != revision.pin:
+            raise Corrupt(f"{what}: the manifest's sha256 is {found}, {revision.pin} was asked for")
+        return table(parsed(body, what), what)
+
+    def _manifest(self, model: ModelName, reference: str, method: str = "GET") -> Answer:
+        url = f"{self._repository(model)}/manifests/{quote(reference, safe=':')}"
+        return self._http.look(Ask(url, _ACCEPT, method, self._scope(model)))
+
+    def _files(self, manifest: Mapping[str, Any], model: ModelName, revision: Revision) -> Iterator[Remote]:
+        what = f"{model}@{revision.version}"
+        if "manifests" in manifest:
+            raise Invalid(f"{what} is an index of manifests, the manifest of a model is wanted")
+        for each in rows(manifest.get("layers"), f"{what}: 'layers'", FILES_MAX):
+            yield _file(table(each, f"a layer of {what}"), what, f"{self._repository(model)}/blobs")
+
+    def _repository(self, model: ModelName) -> str:
+        return f"{self._settings.endpoint}/v2/{self._settings.prefix}{model}"
+
+    def _scope(self, model: ModelName) -> str:
+        return f"repository:{self._settings.prefix}{model}:pull"
+
+
+def _file(layer: Mapping[str, Any], what: str, blobs: str) -> Remote:
+    notes = table(layer.get("annotations") or {}, f"the annotations of a layer of {what}")
+    digest = text_at(layer, "digest", f"a layer of {what}")
+    if not _DIGEST.fullmatch(digest):
+        raise Invalid(f"{what}: a layer's digest is {digest[:80]!r}, a sha256 is wanted")
+    kind = text_at(layer, "mediaType", f"{what}: {digest}")
+    name = next((str(notes[key]) for key in _NAMES if notes.get(key)), "")
+    if not name and not _PACKED.fullmatch(kind):
+        hint = "it is an image, or was pushed without titles"
+        raise Invalid(f"{what}: layer {digest} has no name, of type {kind[:80]}", hint=hint)
+    if _is_packed(kind, name, notes):
+        raise Invalid(
+            f"{what}: layer {name or digest!r} is a packed directory, of type {kind[:80]}",
+            hint="push its files as raw layers, one each",
+        )
+    path = parse_path(name.removeprefix("./"))
+    size_bytes = size_at(layer, "size", f"{what}: {path}")
+    return Remote(SourceFile(path, size_bytes, Digest.parse(digest)), f"{blobs}/{digest}")
+
+
+def _is_packed(kind: str, name: str, notes: Mapping[str, Any]) -> bool:
+    """ORAS clients call plain files tar as well, so there only a mark, or a packed tar under another name, tells."""
+    if _PACKED.fullmatch(kind) or notes.get(_UNPACK) == "true":
+        return True
+    return _PACKED_DIRECTORY.fullmatch(kind) is not None and not name.endswith(_ARCHIVES)

@@ -1,0 +1,111 @@
+"""Who we say we are to an OCI registry: nobody, a user, or a token that its own server gives for one repository."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+import httpx
+
+from syncd import retry
+from syncd.errors import Invalid, Refused
+from syncd.registry.access import Access, Basic, Nobody
+from syncd.registry.addresses import Lookup, Neighbourhood, lookup
+from syncd.registry.answers import shown, table
+from syncd.registry.http import MIB, Ask, Http, HttpSettings, origin_of
+from syncd.secret import Secret
+
+_PARAMETER: Final = re.compile(r'([A-Za-z]+)="([^"]*)"')
+_ONCE: Final = retry.Retry(attempts_max=1)  # whoever asked for the thing itself asks again
+_EARLY_S: Final = 10.0
+_LASTS_S: Final = 60.0  # where the server does not say, as the protocol has it
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    secret: Secret
+    good_until_s: float
+
+
+class OciAccess:
+    """See `registry.access.Access`; a scope is as the protocol writes it. Tokens are kept until they end."""
+
+    def __init__(
+        self,
+        origin: str,
+        login: Basic | None,
+        lookup: Lookup = lookup,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Makes no request. `login` is for the registry and for the server of tokens that it names."""
+        self._origin = httpx.URL(origin)
+        self._login = login
+        self._lookup = lookup
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens: dict[str, _Token] = {}
+        self._servers: dict[str, Http] = {}
+        self._wants_login = False
+
+    def headers(self, scope: str) -> Mapping[str, str]:
+        """See `registry.access.Access`."""
+        with self._lock:
+            token = self._tokens.get(scope)
+            basic = self._wants_login
+        if token and self._clock() < token.good_until_s:
+            return {"Authorization": f"Bearer {token.secret.reveal()}"}
+        return self._login.headers(scope) if basic and self._login else {}
+
+    def renew(self, scope: str, challenge: str) -> bool:
+        """See `registry.access.Access`.
+
+        Raises:
+            Refused, Unavailable: The server of tokens gives none.
+            Invalid: It is where we do not go.
+        """
+        kind, _, rest = challenge.partition(" ")
+        if kind.lower() == "bearer":
+            told = {name.lower(): value for name, value in _PARAMETER.findall(rest)}
+            token = self._token(told.get("realm", ""), told.get("service", ""), scope)
+            with self._lock:
+                self._tokens[scope] = token
+            return True
+        if kind.lower() != "basic" or self._login is None:
+            return False
+        with self._lock:
+            sent, self._wants_login = self._wants_login, True
+        return not sent
+
+    def _token(self, realm: str, service: str, scope: str) -> _Token:
+        asked = {"scope": scope} | ({"service": service} if service else {})
+        mark = "&" if "?" in realm else "?"
+        now_s = self._clock()
+        answer = self._server(realm).look(Ask(f"{realm}{mark}{urlencode(asked)}"))
+        document = table(answer.json(), "the answer of the server of tokens")
+        text = document.get("token") or document.get("access_token")
+        if not isinstance(text, str) or not re.fullmatch(r"[\x21-\x7e]+", text):
+            raise Refused(f"{shown(realm)} gives no token for {scope}", hint="look at the registry's credentials")
+        lasts_s = document.get("expires_in", _LASTS_S)
+        if not isinstance(lasts_s, int | float):
+            lasts_s = _LASTS_S
+        return _Token(Secret(text), now_s + max(0.0, lasts_s - _EARLY_S))
+
+    def _server(self, realm: str) -> Http:
+        """The connections to the server of tokens: wherever the registry says, but not onto this machine."""
+        origin = origin_of(realm)
+        url = httpx.URL(origin)
+        if self._origin.scheme == "https" and url.scheme != "https":
+            raise Invalid(f"the server of tokens is {shown(realm)}, an address with https is wanted")
+        Neighbourhood(self._origin.host, self._lookup).check_host(url.host)
+        access: Access = self._login or Nobody()
+        with self._lock:
+            found = self._servers.get(origin)
+            if found is None:
+                settings = HttpSettings(origin, policy=_ONCE, bytes_max=MIB)
+                found = self._servers[origin] = Http(settings, access, lookup=self._lookup)
+        return found

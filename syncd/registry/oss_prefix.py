@@ -1,0 +1,340 @@
+"""A registry that is a prefix of a bucket: `<prefix><model>/<version>/`, complete when a marker object says so.
+
+The markers and lists are those of a directory (`registry/directory.py`), written last. There is no rename in a
+bucket and no time to wait for: a marker without a list says that everything beside it is there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
+from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.directory import LISTS, MARKERS
+from syncd.registry.lists import Listed, parse_manifest, parse_sums
+from syncd.registry.selection import selects
+from syncd.registry.settings import PrefixSettings
+from syncd.registry.snapshots import (
+    LATEST,
+    Files,
+    Refusals,
+    Remote,
+    Snapshots,
+    check_selected,
+    file_at,
+    files_of,
+    natural,
+    source_files,
+    tree_digest,
+    version_name,
+)
+from syncd.registry.tree import is_ignored
+
+OBJECTS_MAX: Final = 200_000  # below the whole prefix, some 60 MB while it is looked at
+LIST_BYTES_MAX: Final = 64 << 20
+_MARKS: Final = frozenset({*LISTS, *MARKERS})
+_HINT: Final = "is the bucket reachable from here? look at the endpoint and credentials of the registry"
+
+
+class Seen(Protocol):
+    """One object. `crc64` where the look has it."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def crc64(self) -> int | None: ...
+    @property
+    def modified_at(self) -> datetime: ...
+
+
+class Objects(Protocol):
+    """What is needed of a bucket: what a store can do without writing."""
+
+    def list(self, prefix: str) -> Iterator[Seen]:
+        """All objects below `prefix`."""
+        ...
+
+    def stat(self, key: str) -> Seen:
+        """Look at one object. Raises NotFound."""
+        ...
+
+    def open(self, key: str, offset_bytes: int = 0) -> Stream:
+        """The bytes of an object. Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bytes of a file lie, for who can copy them there without reading."""
+
+    region: str
+    bucket: str
+    key: str
+
+
+class _Incomplete(Unavailable):
+    """It is still being written, or will never be finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """What lies below a version's prefix, by its name there."""
+
+    objects: Mapping[str, Seen]
+
+    @property
+    def marks(self) -> Mapping[str, Seen]:
+        return {name: self.objects[name] for name in (*LISTS, *MARKERS) if name in self.objects}
+
+    @property
+    def list_name(self) -> str | None:
+        return next((name for name in LISTS if name in self.marks), None)
+
+    @property
+    def has_marker(self) -> bool:
+        return any(name in self.marks for name in MARKERS)
+
+    @property
+    def made_at(self) -> datetime:
+        return max(seen.modified_at for seen in self.marks.values())
+
+    @property
+    def signature(self) -> tuple[tuple[str, int, datetime], ...]:
+        """What changes when a marker is written again."""
+        return tuple((name, seen.size_bytes, seen.modified_at) for name, seen in self.marks.items())
+
+    def files(self, listed: Mapping[str, Listed]) -> Mapping[str, Seen]:
+        """What is distributed: no markers, no markers of directories, nothing left behind unless a list names it."""
+        return {
+            path: seen
+            for path, seen in self.objects.items()
+            if path and path not in _MARKS and not path.endswith("/") and (path in listed or not _is_left_behind(path))
+        }
+
+
+class PrefixRegistry:
+    """Versions in a bucket. Only reads; safe from several threads."""
+
+    def __init__(self, settings: PrefixSettings, objects: Objects) -> None:
+        """`objects` begins where the registry does: its keys are `<model>/<version>/<path>`."""
+        self._settings = settings
+        self._objects = objects
+        self._snapshots = Snapshots()
+        self._refusals = Refusals()
+        self._lock = threading.Lock()
+        self._complete: dict[tuple[str, str], tuple[tuple[str, int, datetime], ...]] = {}
+
+    def discover(self) -> Sequence[Candidate]:
+        """See `registry.base.Registry`. Lists the whole prefix: one request for every thousand objects in it."""
+        found = []
+        for (model, version), there in self._everything("").items():
+            try:
+                self._check_complete(model, version, there)
+            except _Incomplete:
+                continue
+            except (Invalid, Refused, NotFound) as error:
+                self._refusals.tell(f"{model}@{version}", error, error.hint)
+                continue
+            found.append((model, there.made_at, natural(version), version))
+        return tuple(Candidate(model, version) for model, _, _, version in sorted(found))
+
+    def resolve(self, model: ModelName, ref: str) -> Revision:
+        """See `registry.base.Registry`. A ref is a version's name, or `latest`: the complete one marked last."""
+        parse_model(model)
+        check_selected(self._settings.models, model)
+        version = self._latest(model) if ref == LATEST else version_name(ref)
+        revision, files = self._pinned(model, version)
+        self._snapshots.keep(model, revision, files)
+        return revision
+
+    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
+        """See `registry.base.Registry`; in the order of the paths.
+
+        Raises:
+            NotFound: Nothing is below the version's prefix any more.
+        """
+        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
+
+    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+        """See `registry.base.Registry`.
+
+        Raises:
+            Conflict: The object's size or checksum is not the one that was pinned.
+            Invalid: The offset is outside of the file.
+        """
+        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
+        key, _, crc64 = found.url.rpartition("#")
+        with _hinted():
+            now = self._objects.stat(key)
+            if now.size_bytes != found.file.size_bytes or (crc64 and str(now.crc64) != crc64):
+                raise Conflict(
+                    f"{key} has {now.size_bytes} bytes of crc64 {now.crc64}, {found.file.size_bytes} bytes "
+                    f"{f'of crc64 {crc64} ' if crc64 else ''}were pinned",
+                    hint="a published version must not be written again",
+                )
+            return self._objects.open(key, offset_bytes)
+
+    def place_of(self, model: ModelName, revision: Revision, path: FilePath) -> Place:
+        """Where a file's bytes lie.
+
+        Raises:
+            NotFound: The revision has no such file.
+            Conflict, Invalid, Unavailable: As `listing`.
+        """
+        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        found = file_at(files, f"{model}@{revision.version}", path, 0)
+        key = found.url.rpartition("#")[0]
+        return Place(self._settings.region, self._settings.bucket, f"{self._settings.prefix}{key}")
+
+    def _latest(self, model: ModelName) -> VersionName:
+        aged = []
+        everything = self._everything(f"{model}/")
+        for (owner, version), there in everything.items():
+            try:
+                if owner == model:
+                    self._check_complete(model, version, there)
+                    aged.append((there.made_at, natural(version), version))
+            except (_Incomplete, Invalid, NotFound):
+                continue
+        if not aged:
+            raise Unavailable(f"{model} has no complete version; {len(everything)} have a marker")
+        return max(aged)[2]
+
+    def _everything(self, prefix: str) -> Mapping[tuple[ModelName, VersionName], _Version]:
+        """Every version that has a marker, under an allowed name."""
+        objects: dict[str, Seen] = {}
+        with _hinted():
+            for seen in self._objects.list(prefix):
+                objects[seen.key] = seen
+                if len(objects) > OBJECTS_MAX:
+                    raise Invalid(
+                        f"more than {OBJECTS_MAX} objects are below the prefix", hint="give it one of its own"
+                    )
+        tops = {top for top, _, name in (key.rpartition("/") for key in objects) if name in _MARKS}
+        tops = {
+            top for top in tops if top.count("/") == 1 or (top.count("/") == 2 and top.rpartition("/")[0] not in tops)
+        }
+        grouped: defaultdict[str, dict[str, Seen]] = defaultdict(dict)
+        for key, seen in objects.items():
+            second, third = "/".join(key.split("/", 2)[:2]), "/".join(key.split("/", 3)[:3])
+            top = second if second in tops else third
+            if top in tops:
+                grouped[top][key[len(top) + 1 :]] = seen
+        found = {}
+        for top, below in grouped.items():
+            name, _, version = top.rpartition("/")
+            try:
+                model = parse_model(name)
+                if any(selects(pattern, model) for pattern in self._settings.models):
+                    found[model, version_name(version)] = _Version(below)
+            except Invalid as error:
+                self._refusals.tell(top, error, error.hint)
+        return found
+
+    def _look(self, model: ModelName, revision: Revision) -> Files:
+        try:
+            now, files = self._pinned(model, revision.version)
+        except _Incomplete as error:
+            raise Conflict(f"{model}@{revision.version} is no longer complete: {error}") from error
+        if now != revision:
+            raise Conflict(
+                f"{model}@{revision.version} is now {now.pin}, {revision.pin} was pinned",
+                hint="a published version must not be written again: give the new bytes a new version",
+            )
+        return files
+
+    def _pinned(self, model: ModelName, version: VersionName) -> tuple[Revision, Files]:
+        what, top = f"{model}@{version}", f"{model}/{version}/"
+        with _hinted():
+            there = _Version({seen.key[len(top) :]: seen for seen in self._objects.list(top)})
+            if not there.objects:
+                raise NotFound(f"nothing is below {top} in {self._settings.bucket}")
+            found, listed = self._whole(model, version, there)
+            if not found:
+                raise _Incomplete(f"{what} has no files yet")
+            files = files_of((self._file(path, seen, listed) for path, seen in found.items()), what)
+        return Revision(version, tree_digest(files, lambda each: each.url.rpartition("#")[2])), files
+
+    def _file(self, path: str, seen: Seen, listed: Mapping[str, Listed]) -> Remote:
+        """Its address carries the bucket's own checksum behind a `#`, where no list has a sha256."""
+        sha256 = listed[path].sha256 if path in listed else None
+        crc64 = "" if sha256 else str(self._objects.stat(seen.key).crc64)
+        return Remote(SourceFile(FilePath(path), seen.size_bytes, sha256), f"{seen.key}#{crc64}")
+
+    def _check_complete(self, model: ModelName, version: VersionName, there: _Version) -> None:
+        """As `_whole`, but a version once seen complete is not looked into again until a marker changes."""
+        with self._lock:
+            if self._complete.get((model, version)) == there.signature:
+                return
+        with _hinted():
+            self._whole(model, version, there)
+        with self._lock:
+            self._complete[model, version] = there.signature
+
+    def _whole(
+        self, model: ModelName, version: VersionName, there: _Version
+    ) -> tuple[Mapping[str, Seen], Mapping[str, Listed]]:
+        """Its files, and what its list has. Raises _Incomplete where the list and what is there differ."""
+        what, name = f"{model}@{version}", there.list_name
+        if not there.marks:
+            raise _Incomplete(f"{what} has no marker yet", hint=f"write one of {', '.join((*MARKERS, *LISTS))} last")
+        if name is None:
+            return there.files({}), {}
+        listed = self._listed(model, version, name, there.marks[name])
+        files = there.files(listed)
+        for path, item in listed.items():
+            if path not in files:
+                raise _Incomplete(f"{what}: {path} is in {name} but not there")
+            if item.size_bytes not in {None, files[path].size_bytes}:
+                raise _Incomplete(f"{what}: {path} has {files[path].size_bytes} bytes, {name} says {item.size_bytes}")
+        beside = [] if there.has_marker else sorted(files.keys() - listed.keys())
+        if beside:
+            raise _Incomplete(f"{what}: {beside[0]} is there but not in {name}", hint="list it, or add READY")
+        return files, listed
+
+    def _listed(self, model: ModelName, version: VersionName, name: str, seen: Seen) -> Mapping[str, Listed]:
+        if seen.size_bytes > LIST_BYTES_MAX:
+            raise Invalid(f"{seen.key} has {seen.size_bytes} bytes, at most {LIST_BYTES_MAX} are read")
+        data = self._read(seen)
+        try:
+            listed = parse_sums(data) if name == "SHA256SUMS" else parse_manifest(data, model, version)
+        except Unavailable as error:
+            raise _Incomplete(f"{model}@{version}: {error}", hint=error.hint) from error
+        return {item.path: item for item in listed if item.path not in _MARKS}
+
+    def _read(self, seen: Seen) -> bytes:
+        data, buffer = bytearray(), memoryview(bytearray(min(seen.size_bytes + 1, 1 << 20)))
+        with self._objects.open(seen.key) as stream:
+            while count := stream.readinto(buffer):
+                data += buffer[:count]
+                if len(data) > seen.size_bytes:
+                    raise _Incomplete(f"{seen.key} has more than the {seen.size_bytes} bytes that were listed")
+        return bytes(data)
+
+
+def _is_left_behind(path: str) -> bool:
+    parts = path.split("/")
+    if {".", ".."} & set(parts):
+        return False  # to be refused, not passed over
+    return any(is_ignored(part, directory=place < len(parts) - 1) for place, part in enumerate(parts))
+
+
+@contextmanager
+def _hinted() -> Iterator[None]:
+    """A bucket that cannot be looked at is unavailable with a word to the operator; a bucket that is gone is too."""
+    try:
+        yield
+    except _Incomplete:
+        raise
+    except Unavailable as error:
+        raise Unavailable(error.message, hint=error.hint or _HINT, retry_after_s=error.retry_after_s) from error

@@ -1,0 +1,201 @@
+"""Each registry over HTTP against somebody who means ill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+from syncd.artifact.names import FilePath
+from syncd.errors import Conflict, Corrupt, Invalid, Unavailable
+from syncd.registry.access import Basic, Bearer
+from syncd.registry.base import Registry
+from syncd.registry.http import Http, HttpSettings
+from syncd.registry.huggingface import HubRegistry, explain
+from syncd.registry.index import IndexRegistry
+from syncd.registry.mlflow import MlflowRegistry
+from syncd.registry.mlflow import explain as mlflow_explain
+from syncd.registry.oci import OciRegistry
+from syncd.registry.oci_access import OciAccess
+from syncd.registry.settings import HubSettings, IndexSettings, MlflowSettings, OciSettings
+from syncd.secret import Secret
+
+from tests.conformance.hostile import BYTES_MAX, DATA, SDXL, HostileConformance
+from tests.emulators import mlflow as mlflow_server
+from tests.emulators.distribution import PASSWORD, USER, Distribution, digest, distribution, layer
+from tests.emulators.hub import TOKEN, HubWeb
+from tests.emulators.mlflow import MlflowWeb
+from tests.emulators.web import Reply, Request, Web, as_json
+from tests.unit.registry.webs import ONCE, IndexWeb
+
+
+def settings(web: Web) -> HttpSettings:
+    return HttpSettings(web.origin, 5, ONCE, BYTES_MAX)
+
+
+class TestIndex(HostileConformance):
+    @pytest.fixture(autouse=True)
+    def index(self) -> Iterator[IndexWeb]:
+        self._index = IndexWeb()
+        self.web = self._index.web
+        with self.web:
+            yield self._index
+
+    @pytest.fixture
+    def registry(self, index: IndexWeb) -> Registry:
+        http = Http(settings(self.web), Basic("syncd", Secret("hunter2")))
+        return IndexRegistry(IndexSettings(index.url), http)
+
+    def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
+        self._index.add("sdxl", "v1", dict(files))
+
+    def is_listing(self, request: Request) -> bool:
+        return request.path == "/index.json"
+
+    def is_file(self, request: Request) -> bool:
+        return request.path.startswith("/sdxl/")
+
+    @pytest.mark.parametrize("url", ["http://169.254.169.254/x", "//100.100.100.200/x"])
+    def test_an_address_in_the_index_that_is_a_machines_metadata_is_refused(self, registry: Registry, url: str) -> None:
+        self._index.models["sdxl"] = {
+            "v1": {"version": "v1", "files": [{"path": "w", "size": 5, "url": url}]},
+        }
+        revision = self.look(registry)
+        with pytest.raises(Invalid, match="metadata"):
+            registry.open(SDXL, revision, FilePath("w"))
+
+    def test_an_etag_that_changes_while_a_file_is_read_is_a_conflict(self, registry: Registry) -> None:
+        revision = self.ready(registry)
+        with registry.open(SDXL, revision, FilePath("w")):
+            pass
+        self._index.files["/sdxl/v1/w"] = DATA[::-1]  # as long as before
+        with pytest.raises(Conflict, match="ETag"):
+            registry.open(SDXL, revision, FilePath("w"), 100)
+
+
+class TestHub(HostileConformance):
+    @pytest.fixture(autouse=True)
+    def hub(self) -> Iterator[HubWeb]:
+        self._hub = HubWeb(page=50)
+        self.web = self._hub.web
+        with self.web:
+            yield self._hub
+
+    @pytest.fixture
+    def registry(self, hub: HubWeb) -> Registry:
+        http = Http(settings(self.web), Bearer(Secret(TOKEN)), explain)
+        return HubRegistry(HubSettings(self.web.origin, ("sdxl",)), http)
+
+    def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
+        self._hub.commit("sdxl", dict(files), "v1")
+
+    def is_listing(self, request: Request) -> bool:
+        return "/tree/" in request.path
+
+    def is_file(self, request: Request) -> bool:
+        return "/resolve/" in request.path
+
+    def test_pages_without_end_are_refused(self, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("syncd.registry.http.PAGES_MAX", 20)
+        self.offer([("w", DATA)])
+        more = {"Link": f'<{self.web.origin}/api/models/sdxl/tree/x?cursor=1>; rel="next"'}
+        self.web.faults.append(lambda request: as_json([], headers=more) if self.is_listing(request) else None)
+        with pytest.raises(Invalid, match="never ends"):
+            self.look(registry)
+
+
+class TestMlflow(HostileConformance):
+    nothing_is = (Unavailable,)
+
+    @pytest.fixture(autouse=True)
+    def mlflow(self) -> Iterator[MlflowWeb]:
+        self._mlflow = MlflowWeb()
+        self.web = self._mlflow.web
+        with self.web:
+            yield self._mlflow
+
+    @pytest.fixture
+    def registry(self, mlflow: MlflowWeb) -> Registry:
+        http = Http(settings(self.web), Basic(mlflow_server.USER, Secret(mlflow_server.PASSWORD)), mlflow_explain)
+        return MlflowRegistry(MlflowSettings(self.web.origin, ("sdxl",), ready_file=""), http)
+
+    def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """In one directory, as a server might list it that does not look at its own names."""
+        root = self._mlflow.register("sdxl", "1", dict(files)).root
+        self._mlflow.aliases["sdxl", "v1"] = "1"
+        listed = [{"path": name, "is_dir": False, "file_size": len(data)} for name, data in files]
+        top = as_json({"files": listed})
+        self.web.faults.append(
+            lambda request: top if self.is_listing(request) and request.query["path"] == root else None
+        )
+
+    def is_listing(self, request: Request) -> bool:
+        return request.path == "/api/2.0/mlflow-artifacts/artifacts"
+
+    def is_file(self, request: Request) -> bool:
+        return request.path.startswith("/api/2.0/mlflow-artifacts/artifacts/")
+
+    def test_directories_without_end_are_refused(self, registry: Registry) -> None:
+        self.offer([("w", DATA)])
+        more = as_json({"files": [{"path": "evil", "is_dir": True}]})
+        self.web.faults.append(lambda request: more if self.is_listing(request) else None)
+        with pytest.raises(Invalid, match="deeper than"):
+            self.look(registry)
+
+    def test_a_signed_address_that_is_a_machines_metadata_is_refused(self, registry: Registry) -> None:
+        revision = self.ready(registry)
+        signed = as_json({"url": "http://100.100.100.200/latest/", "headers": {}})
+        self.web.faults.append(lambda request: signed if "/presigned/" in request.path else None)
+        with pytest.raises(Invalid, match="metadata"):
+            registry.open(SDXL, revision, FilePath("w"))
+
+
+@pytest.mark.needs_docker_registry
+class TestOci(HostileConformance):
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def distribution(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        with distribution(tmp_path_factory.mktemp("blobs"), "htpasswd") as cls.real:
+            yield
+
+    real: Distribution
+
+    @pytest.fixture(autouse=True)
+    def between(self, tmp_path: Path) -> Iterator[None]:
+        with httpx.Client(base_url=self.real.origin, trust_env=False, verify=False) as client:
+
+            def forward(request: Request) -> Reply:
+                headers = {name: value for name, value in request.headers.items() if name != "host"}
+                answer = client.request(request.method, request.path, params=request.query, headers=headers)
+                told = {name.title(): value for name, value in answer.headers.items()}
+                return Reply(answer.status_code, told, answer.content)
+
+            self.web = Web(forward)
+            with self.web:
+                yield
+
+    @pytest.fixture
+    def registry(self, between: None) -> Registry:
+        access = OciAccess(self.web.origin, Basic(USER, Secret(PASSWORD)))
+        return OciRegistry(OciSettings(self.web.origin, ("sdxl",)), Http(settings(self.web), access))
+
+    def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
+        layers = [layer("modelpack", name, data) for name, data in files]
+        self.real.push_layers("sdxl", "v1", layers, [data for _, data in files], {})
+
+    def is_listing(self, request: Request) -> bool:
+        return "/manifests/" in request.path
+
+    def is_file(self, request: Request) -> bool:
+        return "/blobs/" in request.path
+
+    def test_a_manifest_that_is_not_its_digest_is_corrupt(self, registry: Registry) -> None:
+        self.offer([("w", DATA)])
+        forged = json.dumps({"layers": [layer("oras", "w", b"")]}).encode()
+        assert digest(forged) == f"sha256:{hashlib.sha256(forged).hexdigest()}"
+        self.web.faults.append(lambda request: Reply(200, {}, forged) if "/manifests/sha256" in request.path else None)
+        with pytest.raises(Corrupt, match="was asked for"):
+            self.look(registry)

@@ -1,0 +1,74 @@
+"""The registry that Docker wrote is a registry of models: open, with users, and with tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from syncd.errors import NotFound
+from syncd.registry.access import Basic
+from syncd.registry.base import Registry
+from syncd.registry.http import Http, HttpSettings
+from syncd.registry.oci import OciRegistry
+from syncd.registry.oci_access import OciAccess
+from syncd.registry.settings import OciSettings
+from syncd.secret import Secret
+
+from tests.conformance.registry import RegistryConformance
+from tests.emulators.distribution import PASSWORD, USER, Distribution, Login, digest, distribution
+from tests.unit.registry.webs import ONCE
+
+
+@pytest.mark.needs_docker_registry
+class TestOpen(RegistryConformance):
+    unfinished = (NotFound,)
+    pins_are_content = True
+    login: Login = ""
+    layout = "oras"
+
+    @pytest.fixture(autouse=True)
+    def distribution(self, tmp_path: Path) -> Iterator[Distribution]:
+        with distribution(tmp_path, self.login) as self._registry:
+            yield self._registry
+
+    @pytest.fixture
+    def registry(self, distribution: Distribution) -> Registry:
+        settings = OciSettings(distribution.origin, self.models(), "models/")
+        access = OciAccess(distribution.origin, Basic(USER, Secret(PASSWORD)) if self.login else None)
+        return OciRegistry(settings, Http(HttpSettings(distribution.origin, 5, policy=ONCE), access))
+
+    def models(self) -> tuple[str, ...]:
+        return ("*", "*/*")
+
+    def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
+        self._registry.push(f"models/{model}", version, files, self.layout)
+
+    def begin(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
+        self._registry.push_blobs(f"models/{model}", list(files.values()))
+
+    def overwrite(self, model: str, version: str, path: str, data: bytes) -> None:
+        with self._registry.client(f"models/{model}") as client:
+            accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+            manifest = client.get(f"/v2/models/{model}/manifests/{version}", headers=accept).json()
+        for layer in manifest["layers"]:
+            if path in layer["annotations"].values():
+                layer |= {"digest": digest(data), "size": len(data)}
+        self._registry.push_layers(f"models/{model}", version, manifest["layers"], [data], {})
+
+    def cut_off(self) -> None:
+        self._registry.stop()
+
+
+class TestUsers(TestOpen):
+    login = "htpasswd"
+    layout = "modelpack"
+
+
+class TestTokens(TestOpen):
+    """A catalogue is more than a token for a repository gives, so the models are named."""
+
+    login = "token"
+
+    def models(self) -> tuple[str, ...]:
+        return ("sdxl", "team/lora", "unheard-of")

@@ -1,0 +1,75 @@
+"""A prefix of a bucket is a registry, whatever its versions are marked with; every request is signed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from syncd.localcloud.server import LocalCloud
+from syncd.registry.base import Registry
+from syncd.registry.oss_prefix import PrefixRegistry
+from syncd.registry.settings import PrefixSettings
+
+from tests.clouds import REGION, RawBucket
+from tests.conformance.registry import RegistryConformance
+
+
+class PrefixConformance(RegistryConformance):
+    marker = "READY"
+    prefix = ""
+
+    @pytest.fixture(autouse=True)
+    def cloud(self, tmp_path: Path) -> Iterator[LocalCloud]:
+        self._later_s = 0
+        with LocalCloud(tmp_path / "cloud", (REGION,), clock=lambda: time.time() + self._later_s) as self._cloud:
+            self._bucket = RawBucket(self._cloud.endpoint(REGION))
+            yield self._cloud
+            self._bucket.client.session.session.close()
+
+    @pytest.fixture
+    def registry(self, cloud: LocalCloud) -> Registry:
+        settings = PrefixSettings(self._bucket.name, REGION, self.prefix, ("*", "*/*"))
+        return PrefixRegistry(settings, self._bucket.store(prefix=self.prefix))
+
+    def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
+        self.begin(model, version, files)
+        self._later_s += 2  # OSS tells times in seconds
+        self._bucket.write(f"{self.prefix}{model}/{version}/{self.marker}", self.marks(files))
+
+    def marks(self, files: Mapping[str, bytes]) -> bytes:
+        return b""
+
+    def begin(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
+        for path, data in files.items():
+            self._bucket.write(f"{self.prefix}{model}/{version}/{path}", data)
+
+    def overwrite(self, model: str, version: str, path: str, data: bytes) -> None:
+        self._bucket.write(f"{self.prefix}{model}/{version}/{path}", data)
+
+    def cut_off(self) -> None:
+        self._cloud.stop()
+
+
+class TestReady(PrefixConformance):
+    pass
+
+
+class TestSums(PrefixConformance):
+    marker = "SHA256SUMS"
+    prefix = "team a/ü/"
+
+    def marks(self, files: Mapping[str, bytes]) -> bytes:
+        return "".join(f"{sha256(data).hexdigest()}  {path}\n" for path, data in files.items()).encode()
+
+
+class TestManifest(PrefixConformance):
+    marker = "MANIFEST.json"
+    prefix = "models/"
+
+    def marks(self, files: Mapping[str, bytes]) -> bytes:
+        rows = [{"path": path, "size": len(data), "sha256": sha256(data).hexdigest()} for path, data in files.items()]
+        return json.dumps({"files": rows}).encode()

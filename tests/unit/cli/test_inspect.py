@@ -1,0 +1,56 @@
+"""`syncd inspect`: a version where it comes from, for people and for programs."""
+
+from __future__ import annotations
+
+import hashlib
+
+from syncd.cli.exits import Exit
+
+from tests.unit.artifact.test_safetensors import TENSORS, file_of
+from tests.unit.cli.calling import Calling
+from tests.unit.registry.trees import mark, write
+
+MODEL = file_of(TENSORS)
+
+
+def offered(call: Calling, data: bytes = MODEL, marker: str = "SHA256SUMS") -> Calling:
+    top = write(call.home / "registry/m/v1", {"model.safetensors": data, "config.json": b"{}"})
+    mark(top, marker)
+    return call
+
+
+def test_a_version_is_shown_with_its_files_and_parameters(call: Calling) -> None:
+    told = offered(call)("inspect", "m@v1", "-o", "json")
+    assert told.code == Exit.OK
+    document = told.document
+    assert (document["model"], document["version"], document["size_bytes"]) == ("m", "v1", len(MODEL) + 2)
+    assert document["parameters"] == {"BF16": 7, "F32": 1}
+    config, model = document["files"]
+    assert model == {
+        "path": "model.safetensors",
+        "size_bytes": len(MODEL),
+        "sha256": hashlib.sha256(MODEL).hexdigest(),
+        "format": "safetensors",
+        "tensors": 3,
+        "parameters": {"BF16": 7, "F32": 1},
+    }
+    assert (config["format"], config["tensors"], config["parameters"]) == (None, None, None)
+    assert len(document["pin"]) == 64
+
+
+def test_a_person_sees_the_same(call: Calling) -> None:
+    told = offered(call, marker="READY")("inspect", "m@latest")
+    assert told.code == Exit.OK
+    assert "BF16 7, F32 1" in told.out
+    assert "none: it is read once to make it" in told.out
+    assert "m@v1" in told.out
+
+
+def test_a_file_that_was_cut_off_is_an_error(call: Calling) -> None:
+    told = offered(call, MODEL[:-1])("inspect", "m@v1")
+    assert told.code == Exit.DIFFERS
+    assert f"model.safetensors has {len(MODEL) - 1} bytes" in told.err
+
+
+def test_a_model_that_nobody_serves_is_not_found(call: Calling) -> None:
+    assert "no binding serves" in call("inspect", "other@v1").err

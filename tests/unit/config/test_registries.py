@@ -1,0 +1,56 @@
+"""Every kind of registry that can be configured is made, with what was configured, and contacts nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from syncd.config import load
+from syncd.registry.directory import DirectoryRegistry
+from syncd.registry.huggingface import HubRegistry
+from syncd.registry.index import IndexRegistry
+from syncd.registry.mlflow import MlflowRegistry
+from syncd.registry.oci import OciRegistry
+from syncd.registry.oss_prefix import PrefixRegistry
+from syncd.wiring import registries_of
+
+EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
+
+
+def test_every_kind_of_registry_is_made() -> None:
+    made = registries_of(load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"}))
+    assert {name: type(registry) for name, registry in made.items()} == {
+        "local": DirectoryRegistry,
+        "index": IndexRegistry,
+        "hub": HubRegistry,
+        "mlflow": MlflowRegistry,
+        "images": OciRegistry,
+        "bucket": PrefixRegistry,
+    }
+
+
+def test_a_registry_with_a_user_and_one_with_a_token_are_made(tmp_path: Path) -> None:
+    secret = '{ env = "S" }'
+    text = f"""
+        [registries.a]
+        kind = "http"
+        url = "https://h/index.json"
+        models = ["a"]
+        user = "u"
+        token = {secret}
+        [registries.b]
+        kind = "oci"
+        endpoint = "https://h"
+        models = ["b"]
+        user = "u"
+        password = {secret}
+        [registries.c]
+        kind = "mlflow"
+        endpoint = "https://h"
+        models = ["c"]
+        token = {secret}
+    """
+    (tmp_path / "c.toml").write_text(text)
+    config = load(tmp_path / "c.toml", {"S": "hunter2"})
+    assert len(registries_of(config)) == 3
+    assert [found.reveal() for found in config.secrets()] == ["hunter2"] * 3
+    assert "hunter2" not in repr(config)
