@@ -24,6 +24,10 @@ class Conflict(SyncdError):
     """Something else is there already, or moved meanwhile. Look again before deciding."""
 
 
+class Held(Conflict):
+    """The model is on hold; only a person lifts that."""
+
+
 class Invalid(SyncdError):
     """What was given cannot be right: a name, a setting, a listing. A person has to change it."""
 

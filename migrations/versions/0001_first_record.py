@@ -28,6 +28,7 @@ def upgrade() -> None:
     _live()
     _holds_and_events()
     _approvals_and_freezes()
+    _what_comes_by_http()
 
 
 def _one_of(column: str, words: str, name: str) -> sa.CheckConstraint:
@@ -261,4 +262,41 @@ def _approvals_and_freezes() -> None:
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("model", name="pk_freezes"),
+    )
+
+
+def _what_comes_by_http() -> None:
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_tokens"),
+        sa.UniqueConstraint("name", name="uq_tokens_name"),
+        _one_of("role", "read publish operate", "ck_tokens_role"),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("hook", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("registry", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("claim", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("looked_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("hook", "id", name="pk_deliveries"),
+    )
+    op.create_index("ix_deliveries_registry_looked_at", "deliveries", ["registry", "looked_at"])
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("release_id", sa.Text(), nullable=True),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_idempotency_keys_release_id"),
+        sa.PrimaryKeyConstraint("who", "key", name="pk_idempotency_keys"),
     )

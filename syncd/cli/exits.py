@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from syncd.errors import Cancelled, Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.errors import Cancelled, Conflict, Corrupt, Failed, Held, Invalid, NotFound, Refused, SyncdError, Unavailable
 
 
 class Exit(IntEnum):
@@ -32,15 +32,11 @@ _CODES: tuple[tuple[type[SyncdError], Exit], ...] = (
     (Failed, Exit.NOT_LIVE),
     (Cancelled, Exit.INTERRUPTED),
     (Unavailable, Exit.UNAVAILABLE),
+    (Held, Exit.HELD),
     (Conflict, Exit.CONFLICT),
 )
 
 
 def code_of(error: SyncdError) -> Exit:
     """The exit code of an error that ended a command."""
-    if isinstance(error, Conflict):
-        from syncd.reconcile.wish import Held  # noqa: PLC0415 -- the record's room: half a second for `--help`
-
-        if isinstance(error, Held):
-            return Exit.HELD
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from syncd.cli.output import Form, Output, size, span
 from syncd.errors import Failed
 from syncd.plan.phases import RELEASE_ENDS, PlacementPhase, ReleasePhase, StepState
-from syncd.state import flips, placements, releases, steps, versions
-from syncd.state.records import Flip, Placement, Release, Step, Version
+from syncd.reconcile.scene import Rates, Scene, arrived, document, scene_of
+from syncd.state.records import Placement
 from syncd.state.state import State
 
 if TYPE_CHECKING:
@@ -25,45 +24,6 @@ FILES_SHOWN: Final = 3
 
 class NotLive(Failed):
     """The release ended, and is not live."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A release with all that bears on it, read at one moment."""
-
-    release: Release
-    version: Version | None
-    placements: list[Placement]
-    steps: list[Step]
-    flips: list[Flip]
-
-
-def scene_of(state: State, release_id: str) -> Scene:
-    """Read one release. Raises NotFound."""
-    with state.read() as conn:
-        release = releases.get(conn, release_id)
-        version = versions.get(conn, release.version_id) if release.version_id else None
-        placed = placements.of_version(conn, version.id) if version else []
-        return Scene(release, version, placed, steps.of_release(conn, release_id), flips.of_release(conn, release_id))
-
-
-@dataclass
-class Rates:
-    """Bytes a second per target, from what the record says now and said before."""
-
-    _seen: dict[str, tuple[float, int]] = field(default_factory=dict)
-    _rate: dict[str, float] = field(default_factory=dict)
-
-    def of(self, placement: Placement, now_s: float) -> float:
-        """How fast bytes arrive at one target, sent or copied there; smoothed over the last few looks."""
-        moved = _sum(placement, "bytes_sent", "bytes_copied")
-        before_s, before_bytes = self._seen.setdefault(placement.target, (now_s, moved))
-        if moved != before_bytes and now_s > before_s:
-            fresh = (moved - before_bytes) / (now_s - before_s)
-            old = self._rate.get(placement.target, fresh)
-            self._rate[placement.target] = max(0.0, 0.5 * old + 0.5 * fresh)
-            self._seen[placement.target] = (now_s, moved)
-        return self._rate.get(placement.target, 0.0)
 
 
 def follow(state: State, release_id: str, output: Output, *, proceed: Callable[[], bool]) -> Scene:
@@ -100,48 +60,6 @@ def ended_well(scene: Scene, *, going_back: bool = False) -> None:
         )
 
 
-def document(scene: Scene, rates: Rates | None = None) -> dict[str, object]:
-    """The release as JSON."""
-    release, version = scene.release, scene.version
-    now_s = time.monotonic()
-    return {
-        "release": release.id,
-        "model": release.model,
-        "version": release.ref,
-        "digest": version.digest.hex if version else None,
-        "phase": release.phase,
-        "rollback": release.rollback,
-        "reason": release.reason,
-        "hint": release.hint,
-        "requested_by": release.requested_by,
-        "created_at": release.created_at,
-        "updated_at": release.updated_at,
-        "targets": [_target(placement, version, rates, now_s) for placement in scene.placements],
-        "bindings": [
-            {"binding": f.binding, "phase": f.phase, "from": f.from_version, "to": f.to_version} for f in scene.flips
-        ],
-        "stuck": [
-            {"step": s.kind, "subject": s.subject, "state": s.state, "failures": s.failures, "reason": s.reason}
-            for s in scene.steps
-            if s.reason and s.state in {StepState.WAITING, StepState.STALLED}
-        ],
-    }
-
-
-def _target(placement: Placement, version: Version | None, rates: Rates | None, now_s: float) -> dict[str, object]:
-    total = version.size_bytes if version else 0
-    copying = placement.phase is PlacementPhase.COPYING and rates is not None
-    rate = rates.of(placement, now_s) if rates is not None and copying else 0.0
-    return {
-        "target": placement.target,
-        "phase": placement.phase,
-        "bytes_total": total,
-        "bytes_per_s": round(rate),
-        "eta_s": round((total - _arrived(placement)) / rate, 1) if rate else None,
-        **placement.progress,
-    }
-
-
 def picture(scene: Scene, rates: Rates) -> Table:
     """The release as a table that is drawn again and again."""
     release = scene.release
@@ -163,23 +81,14 @@ def picture(scene: Scene, rates: Rates) -> Table:
 def _bar(placement: Placement, total: int, rate: float) -> str:
     if placement.phase is not PlacementPhase.COPYING:
         return size(total)
-    arrived = _arrived(placement)
-    eta = f", {span((total - arrived) / rate)} left" if rate else ""
-    return f"{_share(arrived, total)}{f', {size(rate)}/s' if rate else ''}{eta}"
+    there = arrived(placement)
+    eta = f", {span((total - there) / rate)} left" if rate else ""
+    return f"{_share(there, total)}{f', {size(rate)}/s' if rate else ''}{eta}"
 
 
 def _share(done: int, total: int) -> str:
     filled = int(20 * done / total) if total else 20
     return f"{'█' * filled}{'░' * (20 - filled)} {size(done)} of {size(total)}"
-
-
-def _arrived(placement: Placement) -> int:
-    return _sum(placement, "bytes_sent", "bytes_kept", "bytes_copied")
-
-
-def _sum(placement: Placement, *counters: str) -> int:
-    seen: Mapping[str, object] = placement.progress
-    return sum(int(str(seen.get(key, 0))) for key in counters)
 
 
 def _active(placement: Placement) -> list[tuple[str, int, int]]:

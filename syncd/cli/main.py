@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "verify": Entry("verify", "verify", "Compare the world with the record, byte by byte."),
     "run": Entry("run", "run", "Run the daemon until SIGTERM."),
     "health": Entry("health", "health", "Say whether a daemon works on this record."),
+    "token": Entry("token", "app", "Who may use the HTTP API."),
     "demo": Entry("demo", "demo", "Play a model's whole life on this machine."),
     "config": Entry("config", "app", "Look at the configuration."),
     "db": Entry("db", "app", "The record's schema."),

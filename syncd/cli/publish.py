@@ -5,24 +5,27 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from syncd.artifact.names import ModelName, VersionName, parse_model_at_version
+from syncd.artifact.names import ModelName, parse_model_at_version
+from syncd.cli import remote
 from syncd.cli.exits import Exit
-from syncd.cli.follow import document, ended_well, follow, scene_of
-from syncd.cli.output import Form
+from syncd.cli.follow import ended_well, follow
+from syncd.cli.output import Form, Output
 from syncd.cli.put import put
+from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session, set_up_logs
 from syncd.config import DirectoryRegistrySettings
 from syncd.engine import lock
-from syncd.errors import Conflict, Invalid, Unavailable
+from syncd.errors import Conflict, Invalid
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.reconcile import wish
+from syncd.reconcile.scene import document, scene_of
 from syncd.state.records import Release
 from syncd.wiring import registries_of
 
@@ -36,7 +39,9 @@ def publish(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the release is live, or has ended otherwise.")
     ] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most; 0 for no limit.")] = 0.0,
+    timeout: TimeoutOption = 0.0,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -44,17 +49,24 @@ def publish(
     """Ask for a version to be brought to every region, proven and served.
 
     With a daemon running the wish is recorded and the daemon does the work: --wait follows it. With none the
-    work is done here, by the same code. Asking again for what is under way or live is harmless.
+    work is done here, by the same code. Asking again for what is under way or live is harmless. With --server a
+    daemon elsewhere is asked over HTTP: no configuration is needed, but a token (SYNCD_TOKEN, or --token-file).
 
     Exit codes: 0 live (or, without --wait, recorded), 4 the model is on hold, 5 ended and not live, 6 timed out.
 
     Example: syncd publish sdxl@v2 --wait --timeout 1800
     """
     model, version = parse_model_at_version(model_at_version)
+    if server:
+        if source is not None:
+            hint = "let the job write into the registry, then publish without --from"
+            raise Invalid("--from writes into a registry of this machine, and --server is another", hint=hint)
+        see = remote.See(Output(output), wait=wait, timeout_s=timeout)
+        return remote.carry(server, token_file, lambda client: client.publish(model, version), see)
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
             put(source, _drop(opened, model) / model / version)
-        _refuse_unknown(opened, model, version)
+        wish.refuse_unknown(registries_of(opened.config), opened.fleet, model, version)
         return carry(
             opened,
             lambda: wish.publish(opened.wisher, model, version),
@@ -73,15 +85,6 @@ def _drop(opened: Session, model: ModelName) -> Path:
             f"--from writes into a directory, registry {name} of {model} is of kind {settings.kind}", hint=hint
         )
     return settings.path
-
-
-def _refuse_unknown(opened: Session, model: ModelName, version: VersionName) -> None:
-    """Raises NotFound where the registry can be read from here and has no such version: nothing is recorded then.
-
-    What is there and not complete yet is waited for by the release, and so is a registry out of reach.
-    """
-    with suppress(Unavailable):
-        registries_of(opened.config)[opened.fleet.registry_of(model)].resolve(model, version)
 
 
 @dataclass(frozen=True, slots=True)

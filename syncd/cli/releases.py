@@ -9,6 +9,7 @@ import typer
 from syncd.artifact.names import parse_model
 from syncd.cli.output import Form, moment, short, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.reconcile.scene import release_told
 from syncd.reconcile.wish import refuse_unserved
 from syncd.state import releases as recorded
 
@@ -44,19 +45,5 @@ def releases(
             for r in found
         ]
         columns = ("RELEASE", "VERSION", "KIND", "PHASE", "ASKED", "TOOK", "BY", "REASON")
-        listed = [
-            {
-                "release": r.id,
-                "model": r.model,
-                "version": r.ref,
-                "rollback": r.rollback,
-                "phase": r.phase,
-                "created_at": r.created_at,
-                "updated_at": r.updated_at,
-                "requested_by": r.requested_by,
-                "reason": r.reason,
-                "hint": r.hint,
-            }
-            for r in found
-        ]
+        listed = [release_told(release) for release in found]
         opened.output.show({"releases": listed}, lambda console: tabulate(console, columns, rows))

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from syncd.cli.output import Form
+from syncd.cli import remote
+from syncd.cli.output import Form, Output
 from syncd.cli.publish import carry
+from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import wish
 
@@ -17,7 +19,9 @@ def rollback(
     model: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the hold.")] = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every region serves it again.")] = True,
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most; 0 for no limit.")] = 0.0,
+    timeout: TimeoutOption = 0.0,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -29,6 +33,9 @@ def rollback(
 
     Example: syncd rollback sdxl --why "black images"
     """
+    if server:
+        see = remote.See(Output(output), wait=wait, timeout_s=timeout, going_back=True)
+        return remote.carry(server, token_file, lambda client: client.rollback(model, why), see)
     with session(config, output, verbose=verbose) as opened:
         ask = partial(wish.rollback, opened.wisher, model, why)
         return carry(opened, ask, wait=wait, timeout_s=timeout, going_back=True)

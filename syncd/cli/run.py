@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from syncd.cli.exits import Exit
 from syncd.cli.output import Form
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption
 
+if TYPE_CHECKING:
+    from syncd.config import Config
+    from syncd.daemon.process import Service
+    from syncd.daemon.pulse import Pulse
+    from syncd.reconcile.rooms import Rooms
+
 
 def run(config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = Form.TEXT, verbose: VerboseOption = False) -> int:
-    """Run the daemon: poll registries, carry releases, until SIGTERM.
+    """Run the daemon: poll registries, carry releases, serve the API where it is configured, until SIGTERM.
 
     SIGTERM drains: no step is begun, running ones stop between two effects, nothing is left half-recorded. A
     kill -9 is survived as well: the next start goes on where the record stands. Logs go to standard error, as
@@ -34,9 +41,18 @@ def run(config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = Form.TEXT,
     try:
         level.check(state)
         with lock.hold(state.url.render_as_string(hide_password=False)):
-            process = Process(rooms_of(loaded, state), settings_of(loaded, polls=True), sole=True)
+            rooms = rooms_of(loaded, state)
+            process = Process(rooms, settings_of(loaded, polls=True), sole=True)
             with stopped_by_signals(process):
-                process.run()
+                process.run(beside=_beside(loaded, rooms, process.pulse))
     finally:
         state.close()
     return Exit.OK
+
+
+def _beside(config: Config, rooms: Rooms, pulse: Pulse) -> list[Service]:
+    if not config.api.listen:
+        return []
+    from syncd.api.server import api_of  # noqa: PLC0415 -- the web server: only where it is wanted
+
+    return [api_of(config, rooms, pulse)]

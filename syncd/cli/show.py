@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd.cli.follow import Scene, document, scene_of
-from syncd.cli.output import Form, moment, short, size, span, tabulate
+from syncd.cli.output import Form, moment, size, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.errors import NotFound
+from syncd.reconcile.scene import Scene, parse_release, scene_of, steps_told, story
 from syncd.state import events
 from syncd.state.records import Event
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_ID: Final = re.compile(r"r-[0-9]{1,18}")
 
 
 def show(
@@ -31,15 +27,10 @@ def show(
     Example: syncd show r-7
     """
     with session(config, output, verbose=verbose) as opened:
-        if not _ID.fullmatch(release):
-            raise NotFound(f"there is no release {short(ascii(release), 40)}", hint="list them with: syncd releases")
-        scene = scene_of(opened.state, release)
+        scene = scene_of(opened.state, parse_release(release))
         with opened.state.read() as conn:
             happened = events.of_release(conn, release)
-        opened.output.show(
-            {**document(scene), "steps": _steps(scene), "events": [_event(event) for event in happened]},
-            lambda console: _text(console, scene, happened),
-        )
+        opened.output.show(story(scene, happened), lambda console: _text(console, scene, happened))
 
 
 def _text(console: Console, scene: Scene, happened: list[Event]) -> None:
@@ -66,43 +57,13 @@ def _text(console: Console, scene: Scene, happened: list[Event]) -> None:
             "" if s["seconds"] is None else f"{s['seconds']:.1f}s",
             s["reason"],
         )
-        for s in _steps(scene)
+        for s in steps_told(scene)
     ]
     tabulate(console, ("STEP", "OF", "STATE", "ATTEMPT", "FAILED", "BEGAN", "TOOK", "REASON"), rows)
     console.print()
     first = happened[0].at if happened else release.created_at
     told = [(moment(e.at), f"+{span((e.at - first).total_seconds())}", e.kind, e.subject, _words(e)) for e in happened]
     tabulate(console, ("TIME", "", "EVENT", "OF", "DETAIL"), told)
-
-
-def _steps(scene: Scene) -> list[dict[str, object]]:
-    return [
-        {
-            "step": s.kind.value,
-            "subject": s.subject,
-            "state": s.state.value,
-            "attempt": s.attempt,
-            "failures": s.failures,
-            "started_at": s.started_at,
-            "ended_at": s.ended_at,
-            "seconds": (s.ended_at - s.started_at).total_seconds() if s.started_at and s.ended_at else None,
-            "reason": s.reason,
-            "hint": s.hint,
-        }
-        for s in sorted(scene.steps, key=lambda step: (step.started_at is None, step.started_at or step.due_at))
-    ]
-
-
-def _event(event: Event) -> dict[str, object]:
-    return {
-        "id": event.id,
-        "at": event.at,
-        "kind": event.kind,
-        "subject": event.subject,
-        "step": event.step_id,
-        "attempt": event.attempt,
-        "detail": dict(event.detail),
-    }
 
 
 def _words(event: Event) -> str:

@@ -13,10 +13,14 @@ from syncd.config.registries import (
     RegistrySettings,
 )
 from syncd.config.values import (
+    AnyHookSettings,
+    ApiSettings,
     BindingSettings,
     Config,
     CredentialsSettings,
+    EventBridgeHookSettings,
     FcRuntimeSettings,
+    HookSettings,
     NasTargetSettings,
     OssTargetSettings,
     PolicySettings,
@@ -29,12 +33,16 @@ from syncd.config.values import (
 )
 
 __all__ = [
+    "AnyHookSettings",
+    "ApiSettings",
     "BindingSettings",
     "Config",
     "ConfigProblems",
     "CredentialsSettings",
     "DirectoryRegistrySettings",
+    "EventBridgeHookSettings",
     "FcRuntimeSettings",
+    "HookSettings",
     "HttpRegistrySettings",
     "HubRegistrySettings",
     "MlflowRegistrySettings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
@@ -16,6 +17,7 @@ from syncd.config.registries import OssRegistrySettings
 from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.plan.fleet import REGISTRY
 from syncd.registry.selection import overlap, selects
+from syncd.secret import Secret
 
 Declared = Mapping[str, frozenset[str]]
 Rule = Callable[[Config, Declared], Iterator[Problem]]
@@ -32,13 +34,15 @@ def problems_between(config: Config, declared: Declared) -> Iterator[Problem]:
 
 
 def warnings(config: Config) -> tuple[Problem, ...]:
-    """What is allowed but is likely not meant: models that no binding serves, and models that no registry has."""
+    """What is allowed but is likely not meant: models that nobody serves or has, hooks that nobody can call."""
     found = []
     for name, registry in sorted(config.registries.items()):
         for index, pattern in enumerate(registry.models):
             if not any(selects(pattern, model) for model in config.models()):
                 key = key_path("registries", name, "models", index)
                 found.append(Problem(key, shown(pattern), "no binding serves such a model, so it is never released"))
+    if config.hooks and not config.api.listen:
+        found.append(Problem("api.listen", "nothing", "nobody can call the hooks without an address to listen on"))
     for name, binding in sorted(config.bindings.items()):
         for index, served in enumerate(binding.models):
             if config.registry_of(served.model) is None:
@@ -100,6 +104,25 @@ def _dangling(config: Config, declared: Declared) -> Iterator[Problem]:
     for section, name, credentials in users:
         if credentials not in declared["credentials"]:
             yield no_such(key_path(section, name, "credentials"), credentials, "credentials", declared["credentials"])
+
+
+def _hooks(config: Config, declared: Declared) -> Iterator[Problem]:
+    for name, hook in sorted(config.hooks.items()):
+        key = key_path("hooks", name) if hook.registry is None else key_path("hooks", name, "registry")
+        registry = name if hook.registry is None else hook.registry
+        if registry not in declared["registries"]:
+            yield no_such(key, registry, "registry", declared["registries"])
+        for field in ("secret", "secret_before"):
+            secret = getattr(hook, field)
+            if hook.kind == "standard" and secret is not None and not _is_base64(secret):
+                yield Problem(key_path("hooks", name, field), "something else", '"whsec_" and base64 are wanted')
+
+
+def _is_base64(secret: Secret) -> bool:
+    try:
+        return bool(base64.b64decode(secret.reveal().removeprefix("whsec_"), validate=True))
+    except ValueError:
+        return False
 
 
 def _endpoint_regions(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -191,6 +214,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _times,
     _registries,
     _dangling,
+    _hooks,
     _endpoint_regions,
     _one_writer,
     _replicas,

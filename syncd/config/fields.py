@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import time
+from ipaddress import ip_address, ip_network
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -122,6 +123,33 @@ def _endpoint(value: object) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _listen(value: object) -> str:
+    wanted = 'an address and a port are wanted, such as "127.0.0.1:8484", or "" for none'
+    text = _text(value, wanted)
+    host, colon, port = text.rpartition(":")
+    if text and not (colon and _HOST.fullmatch(host) and port.isdecimal() and int(port) < 1 << 16):
+        raise wrong(shown(value), wanted)
+    return text
+
+
+def _hook_url(value: object) -> str:
+    wanted = 'the URL that the sender was given is wanted, such as "https://syncd.example.com/hooks/models"'
+    text = _text(value, wanted)
+    host, slash, path = re.sub("^https?://", "", text).partition("/")
+    if not text.startswith(("http://", "https://")) or not _HOST.fullmatch(host) or not slash or not path:
+        raise wrong(shown(value), wanted)
+    return text
+
+
+def _address(value: object) -> str:
+    wanted = 'an IP address or network is wanted, such as "10.0.0.7" or "10.0.0.0/8"'
+    text = _text(value, wanted)
+    try:
+        return str(ip_network(text, strict=False)) if "/" in text else str(ip_address(text))
+    except ValueError as error:
+        raise wrong(shown(value), wanted) from error
+
+
 def _index_url(value: object) -> str:
     wanted = 'the address of a JSON index is wanted, such as "https://models.example.com/index.json"'
     parts = urlsplit(_text(value, wanted))
@@ -224,6 +252,10 @@ IndexUrl = Annotated[str, BeforeValidator(_index_url)]
 Host = Annotated[
     str, _matching(_HOST, 'a host is wanted, such as "123.cn-hangzhou.fc.aliyuncs.com", without "https://"')
 ]
+Listen = Annotated[str, BeforeValidator(_listen)]
+"""`host:port`, or empty."""
+HookUrl = Annotated[str, BeforeValidator(_hook_url)]
+Address = Annotated[str, BeforeValidator(_address)]
 Prefix = Annotated[str, BeforeValidator(_prefix)]
 MountDir = Annotated[str, BeforeValidator(_mount_dir)]
 Model = Annotated[str, BeforeValidator(_model)]

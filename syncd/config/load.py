@@ -15,10 +15,13 @@ from syncd.config.fields import NAME_WANTED, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS
 from syncd.config.values import (
+    ApiSettings,
     BindingSettings,
     Config,
     CredentialsSettings,
+    EventBridgeHookSettings,
     FcRuntimeSettings,
+    HookSettings,
     NasTargetSettings,
     OssTargetSettings,
     PolicySettings,
@@ -32,13 +35,16 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "state": StateSettings,
     "transfer": TransferSettings,
     "policy": PolicySettings,
+    "api": ApiSettings,
 }
+_HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
 _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
     "registries": KINDS,
     "credentials": {"": CredentialsSettings},
     "targets": {"oss": OssTargetSettings, "nas": NasTargetSettings},
     "runtimes": {"fc": FcRuntimeSettings},
     "bindings": {"": BindingSettings},
+    "hooks": {**dict.fromkeys(_HOOKS, HookSettings), "eventbridge": EventBridgeHookSettings},
 }
 _TYPES: Final = {
     "missing": "this setting is required",

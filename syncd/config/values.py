@@ -12,12 +12,15 @@ from pydantic import Field
 
 from syncd.config.fields import (
     AbsolutePath,
+    Address,
     Alias,
     Bucket,
     ClockTime,
     Endpoint,
     Function,
+    HookUrl,
     Host,
+    Listen,
     Model,
     ModelPattern,
     MountDir,
@@ -105,6 +108,35 @@ class PolicySettings(Table):
     drain_s: Seconds = 30.0
 
 
+class ApiSettings(Table):
+    """The HTTP API. TLS is a proxy's in front of it."""
+
+    listen: Listen = ""
+    trusted_proxies: Annotated[tuple[Address, ...], Field(strict=False)] = ("127.0.0.1",)  # who may say who asks
+
+
+class HookSettings(Table):
+    """A webhook, `POST /hooks/NAME`, of a sender that signs with a secret or shows it."""
+
+    kind: Literal["mlflow", "huggingface", "oci", "harbor", "acr", "dockerhub", "github", "standard", "cloudevents"]
+    secret: SecretField
+    secret_before: SecretField | None = None  # good as well, while senders are told the new one
+    registry: str | None = None  # default: the one of the same name
+    window_s: Seconds = 300.0  # how old a signed timestamp may be, and how far ahead
+
+
+class EventBridgeHookSettings(Table):
+    """A webhook that EventBridge calls: signed with its region's key, bound to us by `url` and `secret`."""
+
+    kind: Literal["eventbridge"]
+    url: HookUrl
+    secret: SecretField
+    secret_before: SecretField | None = None
+    registry: str | None = None
+    window_s: Seconds = 60.0
+    certificate: AbsolutePath | None = None  # default: fetched from the region's own address, once a day
+
+
 class CredentialsSettings(Table):
     """An access key. `security_token` only with temporary ones."""
 
@@ -190,6 +222,7 @@ class BindingSettings(Table):
 
 TargetSettings = OssTargetSettings | NasTargetSettings
 RuntimeSettings = FcRuntimeSettings
+AnyHookSettings = HookSettings | EventBridgeHookSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +233,13 @@ class Config:
     state: StateSettings
     transfer: TransferSettings
     policy: PolicySettings
+    api: ApiSettings
     registries: Mapping[str, RegistrySettings]
     credentials: Mapping[str, CredentialsSettings]
     targets: Mapping[str, TargetSettings]
     runtimes: Mapping[str, RuntimeSettings]
     bindings: Mapping[str, BindingSettings]
+    hooks: Mapping[str, AnyHookSettings]
 
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""
@@ -218,17 +253,22 @@ class Config:
         """Every secret in it, for those who have to keep them out of what they print."""
         keys = self.credentials.values()
         found = [self.state.password, *(k.access_key_secret for k in keys), *(k.security_token for k in keys)]
+        found += [secret for hook in self.hooks.values() for secret in (hook.secret, hook.secret_before)]
         found += [registry.secret for registry in self.registries.values()]
         return tuple(secret for secret in found if secret is not None)
 
 
 __all__ = [
+    "AnyHookSettings",
+    "ApiSettings",
     "BandwidthTimeSettings",
     "BindingSettings",
     "Config",
     "CredentialsSettings",
     "DirectoryRegistrySettings",
+    "EventBridgeHookSettings",
     "FcRuntimeSettings",
+    "HookSettings",
     "NasTargetSettings",
     "OssTargetSettings",
     "PolicySettings",

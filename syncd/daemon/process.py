@@ -7,26 +7,28 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from syncd.config import Config
+from syncd.daemon.hints import ASKED_EVERY_S, Told
 from syncd.daemon.notify import notify
+from syncd.daemon.pulse import Pulse
 from syncd.daemon.schedule import Chore, Schedule
 from syncd.errors import Cancelled, SyncdError
 from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.phases import StepKind
 from syncd.reconcile import place, release
+from syncd.reconcile.hints import look_and_settle
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.run import Body, run_step
 from syncd.reconcile.sweep import sweep
 from syncd.reconcile.tick import UNHEARD_S, tick
-from syncd.reconcile.watch import look
 from syncd.state import processes, steps
 from syncd.transfer import apart
 
@@ -83,6 +85,18 @@ def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
     )
 
 
+class Service(Protocol):
+    """Something that lives as long as the process and works in threads of its own: the HTTP API."""
+
+    def start(self) -> None:
+        """Begin. Raises a SyncdError where it cannot, and then nothing of it is left."""
+        ...
+
+    def stop(self) -> None:
+        """End, and wait until it has. Repeating it is success."""
+        ...
+
+
 class Process:
     """The daemon, or the same work inside `publish`. `run` blocks in the calling thread; `stop` may come from any."""
 
@@ -91,8 +105,17 @@ class Process:
         self._rooms = rooms
         self._settings = settings
         self._sole = sole
+        self.pulse: Final = Pulse((p.registry for p in settings.polls), settings.tick_s)
         chores = [
             self._chore(f"poll {p.registry}", p.every_s, self._poll(p.registry), p.jitter_s) for p in settings.polls
+        ]
+        chores += [
+            self._chore(
+                f"told of {p.registry}",
+                ASKED_EVERY_S,
+                Told(rooms, p.registry, p.every_s, auto_release=settings.auto_release),
+            )
+            for p in settings.polls
         ]
         chores += [
             self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(rooms)),
@@ -100,12 +123,21 @@ class Process:
         ]
         self._schedule = Schedule(chores)
 
-    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+    def run(self, until: Callable[[], bool] = lambda: False, beside: Sequence[Service] = ()) -> None:
         """Work until `stop` is called or `until` says so (asked after each pass), then drain.
+
+        What runs `beside` is started before any work is begun and stopped before it is drained.
 
         Draining: no step is begun, running ones are asked to stop between two effects and are recorded as due
         again, so that the next process goes on where this one left off.
         """
+        with ExitStack() as stack:
+            for service in beside:
+                service.start()
+                stack.callback(service.stop)
+            self._work(until, stack.close)
+
+    def _work(self, until: Callable[[], bool], before_draining: Callable[[], None]) -> None:
         rooms = self._rooms
         if self._sole:
             with rooms.state.write() as conn:
@@ -124,6 +156,7 @@ class Process:
                 rooms.wake.wait(self._settings.tick_s)
                 rooms.wake.clear()
         finally:
+            before_draining()
             self._drain()
 
     def stop(self) -> None:
@@ -133,6 +166,7 @@ class Process:
 
     def _pass(self, unheard_s: float) -> None:
         notify("WATCHDOG=1")
+        self.pulse.beat()
         try:
             tick(self._rooms, unheard_s)
         except SyncdError as error:  # the record is out of reach; nothing was written, the next pass is as good
@@ -151,7 +185,13 @@ class Process:
         log.info("stopped", seconds=round(time.monotonic() - started, 3))
 
     def _poll(self, registry: str) -> Callable[[], object]:
-        return lambda: look(self._rooms, registry, auto_release=self._settings.auto_release)
+        def poll() -> None:
+            try:
+                look_and_settle(self._rooms, registry, auto_release=self._settings.auto_release)
+            finally:
+                self.pulse.looked(registry)
+
+        return poll
 
     def _say_alive(self) -> None:
         rooms = self._rooms

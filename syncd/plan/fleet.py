@@ -64,10 +64,14 @@ class Fleet:
         Raises:
             NotFound: None of the configured ones.
         """
-        for name, patterns in self.registries.items():
-            if any(selects(pattern, model) for pattern in patterns):
-                return name
+        found = self.registry_name(model)
+        if found is not None:
+            return found
         raise NotFound(f"no registry provides the model {model!r}", hint="see `models` of [registries.*]")
+
+    def registry_name(self, model: str) -> str | None:
+        """Which registry provides the model; None where none does."""
+        return next((n for n, patterns in self.registries.items() if any(selects(p, model) for p in patterns)), None)
 
     def models(self) -> tuple[str, ...]:
         """Every model that some binding serves."""

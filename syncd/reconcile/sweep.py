@@ -10,7 +10,7 @@ import structlog
 from syncd.errors import Conflict, SyncdError
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.rooms import Rooms
-from syncd.state import placements, releases, versions
+from syncd.state import deliveries, idempotency, placements, releases, versions
 from syncd.state.advance import advance
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Placement
@@ -31,6 +31,10 @@ def sweep(rooms: Rooms) -> int:
         rows_before = rooms.state.now(conn) - ENGINE_ROWS_KEPT
         begun = placements.unsealed(conn, rooms.state.now(conn) - LEFT_ALONE)
     rooms.engine.forget(rows_before)
+    with rooms.state.write() as conn:
+        now = rooms.state.now(conn)
+        deliveries.forget(conn, now - deliveries.KEPT)
+        idempotency.forget(conn, now - idempotency.KEPT)
     return sum(_cleared(rooms, placement) for placement in begun)
 
 

@@ -5,6 +5,8 @@ Each is one transaction on the record.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,20 +14,18 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from syncd.artifact.names import ModelName, parse_model, parse_version
-from syncd.errors import Conflict, NotFound
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import ModelName, VersionName, parse_model, parse_version
+from syncd.errors import Conflict, Held, NotFound, Unavailable
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
-from syncd.state import approvals, flips, freezes, holds, live, releases, versions
+from syncd.registry.base import Registry
+from syncd.state import approvals, flips, freezes, holds, idempotency, live, releases, versions
 from syncd.state.advance import advance
 from syncd.state.records import Approval, Freeze, Hold, Release
 from syncd.state.state import State
 
 BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
-
-
-class Held(Conflict):
-    """The model is on hold; only a person lifts that."""
 
 
 _LOOKS_MAX: Final = 5  # each follows a write by somebody else; a release has few
@@ -40,40 +40,60 @@ class Wisher:
     who: str
 
 
-def publish(wisher: Wisher, model: str, version: str) -> Release:
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A key by which asking again, whatever became of the release meanwhile, is not asking twice."""
+
+    asker: str
+    key: str
+
+
+def publish(wisher: Wisher, model: str, version: str, once: Once | None = None) -> Release:
     """Ask for a release of `model@version`. Asking again while it is under way returns the same release.
 
     Asking for what is live already begins a release too: it looks at every region again, and moves what is not
-    there. Nothing is taken for true because the record says so.
+    there. Nothing is taken for true because the record says so. With a key (`once`) that was used for the same
+    before, the release of that time is returned, also when it has ended.
 
     Raises:
         Held: The model is on hold.
         NotFound: No binding serves the model.
-        Conflict: The version is quarantined.
+        Conflict: The version is quarantined, or the key was used for something else.
     """
     name, ref = parse_model(model), parse_version(version)
     refuse_unserved(wisher.fleet, name)
     with wisher.state.write() as conn:
-        now = wisher.state.now(conn)
-        refuse_held(conn, name)
-        known = versions.find(conn, name, ref)
-        if known is not None and known.quarantined:
-            raise Conflict(
-                f"{name}@{ref} is quarantined: {known.quarantined}", hint="publish the new bytes as a new version"
-            )
-        for release in releases.unfinished(conn, name):
-            if release.ref == ref and not release.rollback and release.phase is not ReleasePhase.UNDOING:
-                return release
-        return releases.create(
-            conn,
-            model=name,
-            ref=ref,
-            registry=wisher.fleet.registry_of(name),
-            requested_by=wisher.who,
-            rollback=False,
-            version_id=None,
-            now=now,
+        if once is None:
+            return _published(conn, wisher, name, ref)
+        body = Digest(hashlib.sha256(f"publish {name}@{ref}".encode()).hexdigest())
+        known = idempotency.claim(conn, once.asker, once.key, body, wisher.state.now(conn))
+        if known is not None:
+            return releases.get(conn, known)
+        release = _published(conn, wisher, name, ref)
+        idempotency.settle(conn, once.asker, once.key, release.id)
+        return release
+
+
+def _published(conn: Connection, wisher: Wisher, name: ModelName, ref: VersionName) -> Release:
+    refuse_held(conn, name)
+    known = versions.find(conn, name, ref)
+    if known is not None and known.quarantined:
+        raise Conflict(
+            f"{name}@{ref} is quarantined: {known.quarantined}", hint="publish the new bytes as a new version"
         )
+    for release in releases.unfinished(conn, name):
+        if release.ref == ref and not release.rollback and release.phase is not ReleasePhase.UNDOING:
+            return release
+    return releases.create(
+        conn,
+        model=name,
+        ref=ref,
+        registry=wisher.fleet.registry_of(name),
+        requested_by=wisher.who,
+        rollback=False,
+        version_id=None,
+        now=wisher.state.now(conn),
+    )
 
 
 def rollback(wisher: Wisher, model: str, why: str) -> Release:
@@ -208,6 +228,15 @@ def refuse_held(conn: Connection, model: str) -> None:
             f"{model} is on hold since {held.since:%Y-%m-%d %H:%M} by {held.who}: {held.why}",
             hint=f"`syncd unhold {model}` lifts it",
         )
+
+
+def refuse_unknown(registries: Mapping[str, Registry], fleet: Fleet, model: ModelName, version: VersionName) -> None:
+    """Raises NotFound where the registry can be read from here and has no such version: nothing is recorded then.
+
+    What is there and not complete yet is waited for by the release, and so is a registry out of reach.
+    """
+    with suppress(Unavailable):
+        registries[fleet.registry_of(model)].resolve(model, version)
 
 
 def refuse_unserved(fleet: Fleet, model: str) -> None:

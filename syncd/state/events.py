@@ -51,6 +51,11 @@ def after(conn: sa.Connection, event_id: int, limit: int) -> list[Event]:
     return found if conn.dialect.name == "sqlite" else found[: _settled(conn, event_id, found)]
 
 
+def newest(conn: sa.Connection) -> int:
+    """The id of the newest event, 0 where there is none: who follows from here sees only what comes."""
+    return conn.execute(sa.select(sa.func.max(events.c.id))).scalar_one() or 0
+
+
 def _settled(conn: sa.Connection, event_id: int, found: list[Event]) -> int:
     """How many of `found` no event that is still being written can come before."""
     before = [event_id, *(event.id for event in found)]

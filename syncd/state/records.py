@@ -9,6 +9,7 @@ from datetime import datetime
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
+from syncd.plan.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +184,25 @@ class ProcessSeen:
     host: str
     pid: int
     seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Who may use the HTTP API, and for what."""
+
+    id: str
+    name: str
+    role: Role
+    hash: Digest
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One thing a webhook told: only a hint that a registry should be looked at."""
+
+    hook: str
+    id: str  # the sender's own, or made of what does not change when it is sent again
+    registry: str
+    subject: str  # what it is about in the registry's words; nothing is decided by it

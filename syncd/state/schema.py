@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from syncd.plan.phases import FLIP_ENDS, FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
+from syncd.plan.roles import Role
 from syncd.state.types import Checksum, Document, Moment, Sha256, Word
 
 metadata: Final = sa.MetaData(
@@ -282,4 +283,44 @@ counters: Final = sa.Table(
     _text("name"),
     _count("value", None),
     sa.PrimaryKeyConstraint("name"),
+)
+
+tokens: Final = sa.Table(
+    "tokens",
+    metadata,
+    _text("id"),
+    _text("name"),
+    _word("role", Role),
+    sa.Column("hash", Sha256, nullable=False),
+    _text("created_by"),
+    _moment("created_at"),
+    sa.PrimaryKeyConstraint("id"),
+    sa.UniqueConstraint("name"),
+    _only("role", Role),
+)
+
+# What registries told us. A row is kept after its look, so that the same delivery is known when it comes again.
+deliveries: Final = sa.Table(
+    "deliveries",
+    metadata,
+    _text("hook"),
+    _text("id"),
+    _text("registry"),
+    _text("subject"),
+    _moment("received_at"),
+    _text("claim", default=""),
+    _moment("looked_at", nullable=True),
+    sa.PrimaryKeyConstraint("hook", "id"),
+    sa.Index(None, "registry", "looked_at"),
+)
+
+idempotency_keys: Final = sa.Table(
+    "idempotency_keys",
+    metadata,
+    _text("who"),
+    _text("key"),
+    sa.Column("body", Sha256, nullable=False),
+    _text("release_id", sa.ForeignKey("releases.id"), nullable=True),
+    _moment("asked_at"),
+    sa.PrimaryKeyConstraint("who", "key"),
 )

@@ -20,11 +20,13 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.cli.exits import Exit
-from syncd.cli.follow import Scene, document
 from syncd.config import (
+    ApiSettings,
     BindingSettings,
     CredentialsSettings,
+    EventBridgeHookSettings,
     FcRuntimeSettings,
+    HookSettings,
     NasTargetSettings,
     OssTargetSettings,
     PolicySettings,
@@ -35,6 +37,7 @@ from syncd.config import (
 )
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
+from syncd.reconcile.scene import Scene, document
 from syncd.registry.base import Candidate, Registry, SourceFile
 from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.index import IndexRegistry
@@ -58,13 +61,15 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "state": (StateSettings,),
     "transfer": (TransferSettings,),
     "policy": (PolicySettings,),
+    "api": (ApiSettings,),
     "registries.*": get_args(RegistrySettings),
     "credentials.*": (CredentialsSettings,),
     "targets.*": (OssTargetSettings, NasTargetSettings),
     "runtimes.*": (FcRuntimeSettings,),
     "bindings.*": (BindingSettings,),
+    "hooks.*": (HookSettings, EventBridgeHookSettings),
 }
-TIME: Final = re.compile(r"\b(release|placement|flip|step|version|hold|binding)\.[a-z]+\b")
+TIME: Final = re.compile(r"\b(release|placement|flip|step|version|hold|binding|token)\.[a-z]+\b")
 
 
 def inner(annotation: object) -> list[type[BaseModel]]:
@@ -188,7 +193,8 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_setting_is_explained() -> None:
-    explained = named_settings(DOCS / "configure.md") | named_settings(DOCS / "registries.md")
+    pages = ("configure.md", "registries.md", "api.md", "webhooks.md")
+    explained = {setting for page in pages for setting in named_settings(DOCS / page)}
     kinds = {f"{table}.kind" for table in TABLES}  # told by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}
     assert settings() - explained - kinds - tables == set()

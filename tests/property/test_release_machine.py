@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from syncd.engine.upgrade import upgrade
-from syncd.errors import Conflict, NotFound, Unavailable
+from syncd.errors import Conflict, Held, NotFound, Unavailable
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.reconcile.sweep import sweep
 from syncd.reconcile.tick import tick
 from syncd.reconcile.watch import look
-from syncd.reconcile.wish import Held, hold, publish, rollback, unhold
+from syncd.reconcile.wish import hold, publish, rollback, unhold
 from syncd.runtime.base import AliasState
 from syncd.state import holds, versions
 from syncd.state.state import State

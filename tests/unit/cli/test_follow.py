@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from syncd.cli.follow import NotLive, Rates, Scene, ended_well
+from syncd.cli.follow import NotLive, ended_well
 from syncd.plan.phases import RELEASE_ENDS, PlacementPhase, ReleasePhase
+from syncd.reconcile.scene import Rates, Scene
 from syncd.state.records import Placement, Release
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from syncd.cli.exits import Exit
+from syncd.state import releases
+from syncd.state.state import State
 
 from tests.unit.cli.calling import Calling
 
@@ -30,14 +30,14 @@ def test_everything_is_frozen_and_thawed_by_the_same_words(call: Calling) -> Non
     assert call("unfreeze", "-o", "json").document == {"model": None, "lifted": True}
 
 
-def test_a_release_is_cancelled_and_then_cannot_be_approved(call: Calling) -> None:
-    version = call.home / "registry" / "m" / "v1"
-    version.mkdir()
-    (version / "model.bin").write_bytes(b"weights")
-    (version / "SHA256SUMS").write_text(f"{sha256(b'weights').hexdigest()}  model.bin\n")
-    assert call("freeze").code == 0
-    assert call("publish", "m@v1", "--wait", "--timeout", "1").code in {Exit.TIMEOUT, Exit.NOT_LIVE}
-    release = call("releases", "-o", "json").document["releases"][0]["release"]
-    assert call("approve", release).code in {Exit.OK, Exit.CONFLICT}
+def test_a_release_is_cancelled_once_and_not_approved_before_its_bytes_are_known(call: Calling) -> None:
+    state = State(f"sqlite:///{call.database}")
+    with state.write() as conn:
+        now = state.now(conn)
+        release = releases.create(conn, model="m", ref="v1", registry="local", requested_by="ann", now=now).id
+    state.close()
+    told = call("approve", release)
+    assert (told.code, told.err.startswith(f"error: {release}: its bytes are not known yet")) == (Exit.CONFLICT, True)
     told = call("cancel", release, "--why", "wrong file", "-o", "json")
     assert (told.code, told.document["release"]) == (Exit.OK, release)
+    assert call("cancel", release).out.startswith(f"{release} m@v1 ends; ")

@@ -13,10 +13,13 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from syncd.config import (
+    ApiSettings,
     BindingSettings,
     CredentialsSettings,
     DirectoryRegistrySettings,
+    EventBridgeHookSettings,
     FcRuntimeSettings,
+    HookSettings,
     HttpRegistrySettings,
     HubRegistrySettings,
     MlflowRegistrySettings,
@@ -36,6 +39,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (StateSettings, ("state",)),
     (TransferSettings, ("transfer",)),
     (PolicySettings, ("policy",)),
+    (ApiSettings, ("api",)),
     (DirectoryRegistrySettings, ("registries", "local")),
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
@@ -47,7 +51,15 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (NasTargetSettings, ("targets", "shanghai-nas")),
     (FcRuntimeSettings, ("runtimes", "cn-hangzhou")),
     (BindingSettings, ("bindings", "sd-hz")),
+    (HookSettings, ("hooks", "local")),
+    (EventBridgeHookSettings, ("hooks", "oss")),
 )
+ENVIRON = {
+    "SYNCD_OSS_SECRET": "x",
+    "SYNCD_OSS_TOKEN": "y",
+    "SYNCD_HOOK_SECRET": "whsec_eHh4",
+    "SYNCD_HOOK_SECRET_BEFORE": "eXl5",
+}
 # Settings whose default is "not given", or stands for another setting; their comment says so.
 NO_DEFAULT_TO_SHOW = {
     "password",
@@ -61,12 +73,15 @@ NO_DEFAULT_TO_SHOW = {
     "path",
     "version",
     "versions",
+    "secret_before",
+    "registry",
+    "certificate",
 }
 
 
 def uncommented(text: str) -> str:
     """The example with its commented-out settings in force."""
-    return re.sub(r"(?m)^# (?=[a-z_]+ = )", "", text)
+    return re.sub(r"(?m)^# (?=[a-z_]+ = |\[hooks\.[a-z]+\]$)", "", text)
 
 
 def document() -> dict[str, Any]:
@@ -110,9 +125,9 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     everything = tmp_path / "config.toml"
     everything.write_text(text.replace("/run/secrets/syncd-database", str(secret)))
     names = ("SYNCD_OSS_TOKEN", "SYNCD_INDEX_TOKEN", "SYNCD_HUB_TOKEN", "SYNCD_MLFLOW_TOKEN", "SYNCD_IMAGES_PASSWORD")
-    config = load(everything, {"SYNCD_OSS_SECRET": "x", **dict.fromkeys(names, "y")})
+    config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 7
+    assert len(config.secrets()) == 7 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from syncd.api.routes import ROUTES
 from syncd.config import Config, DirectoryRegistrySettings, load, warnings
 
 MANIFEST = Path(__file__).parents[3] / "deploy" / "kubernetes" / "syncd.yaml"
@@ -105,10 +106,21 @@ def test_no_secret_stands_in_the_manifest() -> None:
         assert all("value" not in variable for variable in container["env"])
 
 
-def test_the_record_is_brought_up_to_date_before_the_daemon_runs_and_probes_ask_it() -> None:
+def test_the_record_is_brought_up_to_date_before_the_daemon_runs() -> None:
     upgrade, daemon = containers()
     assert upgrade["command"][:3] == ["syncd", "db", "upgrade"]
     assert daemon["command"][:2] == ["syncd", "run"]
-    for probe in (daemon["startupProbe"], daemon["livenessProbe"]):
-        assert probe["exec"]["command"] == ["syncd", "health", *daemon["command"][2:]]
-        assert probe["timeoutSeconds"] <= 20
+
+
+def test_probes_and_the_service_ask_the_api_where_it_listens(config: Config) -> None:
+    (daemon,) = pod()["containers"]
+    (port,) = daemon["ports"]
+    assert config.api.listen == f"0.0.0.0:{port['containerPort']}"
+    paths = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    served = {route.path for route in ROUTES}
+    for probe, path in paths.items():
+        assert daemon[probe]["httpGet"] == {"path": path, "port": port["name"]}
+        assert path in served
+    service = of_kind("Service")["spec"]
+    assert service["selector"].items() <= of_kind("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    assert [each["targetPort"] for each in service["ports"]] == [port["name"]]

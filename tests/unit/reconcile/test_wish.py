@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from syncd.errors import Conflict, Invalid, NotFound
+from syncd.errors import Conflict, Held, Invalid, NotFound
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.reconcile.tick import tick
 from syncd.reconcile.watch import look
-from syncd.reconcile.wish import Held, hold, publish, rollback, unhold
+from syncd.reconcile.wish import hold, publish, rollback, unhold
 from syncd.runtime.base import AliasState
 
 from tests.rooms import DRAW, LORA, SDXL, Site, World

@@ -1,0 +1,74 @@
+"""The ASGI application: routes, the one shape of errors, and a bound on what is served at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from syncd.api.answers import Problem, on_bug, on_http_error, on_syncd_error, problem
+from syncd.api.desk import Desk, Site
+from syncd.api.routes import ROUTES
+from syncd.errors import SyncdError
+
+AT_ONCE_MAX: Final = 512  # requests, event streams among them; each may hold a body of 1 MiB
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Bounded:
+    """Refuses what comes while too much is served already, before any of its body is read."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._now = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._now >= AT_ONCE_MAX:
+            retry: Mapping[str, str] = {"Retry-After": "1", "Connection": "close"}
+            refusal = Problem(503, "unavailable", "too many requests at once", headers=retry)
+            await problem(refusal)(scope, receive, send)
+            return
+        self._now += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._now -= 1
+
+
+def app_of(site: Site) -> Starlette:
+    """The application for one process. What belongs to a loop is made when the server starts it."""
+
+    @asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        desk = Desk(site)
+        app.state.desk = desk
+        work = asyncio.create_task(desk.intake.work())
+        try:
+            yield
+        finally:
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+            desk.close()
+
+    app = Starlette(
+        routes=list(ROUTES),
+        middleware=[Middleware(Bounded)],
+        exception_handlers={SyncdError: on_syncd_error, HTTPException: on_http_error, Exception: on_bug},
+        lifespan=life,
+    )
+    app.router.redirect_slashes = False
+    return app

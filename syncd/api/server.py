@@ -1,0 +1,123 @@
+"""The server in the daemon's process: a thread with a loop of its own, so that neither waits for the other."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Final
+
+import structlog
+import uvicorn
+
+from syncd.api.app import app_of
+from syncd.api.desk import Desk, Site
+from syncd.api.senders import hooks_of
+from syncd.config import Config
+from syncd.daemon.pulse import Pulse
+from syncd.errors import Invalid, Unavailable
+from syncd.reconcile.rooms import Rooms
+
+log = structlog.get_logger("syncd.api")
+
+STOP_S: Final = 5  # how long a request under way may go on; whole seconds, as uvicorn counts
+START_S: Final = 30.0
+KEEP_ALIVE_S: Final = 30
+HEAD_MAX_BYTES: Final = 32 << 10
+_BACKLOG: Final = 512
+
+
+class ApiServer:
+    """Serves one site on one address. `start` and `stop` are called from one thread, once each in this order."""
+
+    def __init__(self, site: Site, listen: str, trusted_proxies: tuple[str, ...] = ()) -> None:
+        self._listen = listen
+        self._app = app_of(site)
+        self._server = uvicorn.Server(_settings(self._app, trusted_proxies))
+        self._thread: threading.Thread | None = None
+        self.address = ""  # once it has started: where it listens, with the port that was chosen for 0
+
+    def start(self) -> None:
+        """Listen, and return when requests are served.
+
+        Raises:
+            Invalid: The address cannot be listened on.
+            Unavailable: The server did not come up.
+        """
+        listener = _listening(self._listen)
+        host, port = listener.getsockname()[:2]
+        self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="api", daemon=True)
+        self._thread.start()
+        waited = threading.Event()
+        for _ in range(int(START_S / 0.01)):
+            if self._server.started or not self._thread.is_alive():
+                break
+            waited.wait(0.01)
+        if not self._server.started:
+            listener.close()
+            raise Unavailable("the API's server did not start", hint="look at the log above")
+        log.info("api listens", address=self.address)
+
+    def stop(self) -> None:
+        """End event streams, let requests under way end, and leave. Repeating it is success."""
+        thread = self._thread
+        if thread is None:
+            return
+        self._thread = None
+        desk = self._app.state.desk
+        assert isinstance(desk, Desk)
+        if thread.is_alive():
+            desk.loop.call_soon_threadsafe(desk.stopping.set)
+        self._server.should_exit = True
+        thread.join()
+
+
+def api_of(config: Config, rooms: Rooms, pulse: Pulse) -> ApiServer:
+    """The server of a daemon. Raises Invalid where a certificate that is named cannot be read."""
+    site = Site(
+        state=rooms.state,
+        fleet=rooms.fleet,
+        registries=rooms.registries,
+        hooks=hooks_of(config),
+        pulse=pulse,
+        wake=rooms.wake.set,
+    )
+    return ApiServer(site, config.api.listen, config.api.trusted_proxies)
+
+
+def _settings(app: object, trusted_proxies: tuple[str, ...]) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S,
+        h11_max_incomplete_event_size=HEAD_MAX_BYTES,
+    )
+
+
+def _listening(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    try:
+        ((family, kind, protocol, _, address), *_) = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM
+        )
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise Invalid(f"api.listen: {listen}: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Invalid(f"api.listen: {listen}: {error.strerror}", hint="another process may listen there") from error
+    listener.set_inheritable(False)
+    return listener

@@ -1,0 +1,125 @@
+"""What is live where, what is in flight, what is stuck and why: one reading for `syncd status` and the API."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from syncd.artifact.names import parse_model
+from syncd.errors import NotFound
+from syncd.plan.fleet import Fleet
+from syncd.plan.phases import StepState
+from syncd.state import freezes, holds, live, processes, releases, steps, versions
+from syncd.state.state import State
+
+
+def overview(state: State, fleet: Fleet, model: str | None = None) -> dict[str, object]:
+    """The record at one moment, of one model or of all; contacts no cloud.
+
+    Raises:
+        NotFound: No binding serves the model.
+    """
+    wanted = fleet.models() if model is None else (str(parse_model(model)),)
+    if model is not None and not fleet.bindings_of(model):
+        raise NotFound(f"no binding serves the model {model!r}", hint="`syncd status` lists all models")
+    with state.read() as conn:
+        return {
+            "daemon": _daemon(conn, state),
+            "live": [row for name in wanted for row in _live(conn, fleet, name)],
+            "in_flight": [row for name in wanted for row in _in_flight(conn, name)],
+            "held": [
+                {"model": h.model, "who": h.who, "why": h.why, "since": h.since}
+                for h in holds.all(conn)
+                if h.model in wanted
+            ],
+            "frozen": [
+                {"model": f.model, "who": f.who, "why": f.why, "since": f.since, "until": f.until}
+                for f in freezes.all(conn, state.now(conn))
+                if f.model in {freezes.EVERY, *wanted}
+            ],
+            "quarantined": [
+                {"model": v.model, "version": v.name, "reason": v.quarantined}
+                for name in wanted
+                for v in versions.known(conn, name)
+                if v.quarantined
+            ],
+            "stalled": [row for name in wanted for row in _stalled(conn, name)],
+        }
+
+
+def models(state: State, fleet: Fleet) -> list[dict[str, object]]:
+    """Every model that a binding serves: where from, what is live in each binding, whether it is held."""
+    with state.read() as conn:
+        held = {each.model: each for each in holds.all(conn)}
+        found: list[dict[str, object]] = []
+        for name in fleet.models():
+            latest = releases.latest(conn, name)
+            found.append(
+                {
+                    "model": name,
+                    "registry": fleet.registry_name(name),
+                    "live": _live(conn, fleet, name),
+                    "held": held[name].why if name in held else None,
+                    "latest_release": latest.id if latest else None,
+                }
+            )
+        return found
+
+
+def _daemon(conn: Connection, state: State) -> dict[str, object] | None:
+    alive = processes.alive(conn, state.now(conn))
+    return {"owner": alive[0].owner, "seen_at": alive[0].seen_at} if alive else None
+
+
+def _live(conn: Connection, fleet: Fleet, model: str) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for binding in fleet.bindings_of(model):
+        recorded = live.get(conn, binding.name)
+        version_id = recorded.models.get(model) if recorded else None
+        version = versions.get(conn, version_id) if version_id else None
+        rows.append(
+            {
+                "model": model,
+                "version": version.name if version else None,
+                "digest": version.digest.hex if version else None,
+                "region": fleet.regions[binding.runtime],
+                "binding": binding.name,
+                "function": binding.function,
+                "alias": binding.alias,
+                "function_version": recorded.function_version if recorded else None,
+                "since": recorded.since if recorded else None,
+                "release": recorded.release_id if recorded else None,
+            }
+        )
+    return rows
+
+
+def _in_flight(conn: Connection, model: str) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for release in releases.unfinished(conn, model):
+        waiting = [s for s in steps.of_release(conn, release.id) if s.state is StepState.WAITING and s.reason]
+        tried = {s.id: f" (tried {s.failures}×)" if s.failures else "" for s in waiting}
+        reasons = [f"{s.kind} {s.subject}: {s.reason}{tried[s.id]}" for s in waiting]
+        rows.append(
+            {
+                "release": release.id,
+                "model": model,
+                "version": release.ref,
+                "rollback": release.rollback,
+                "phase": release.phase,
+                "since": release.updated_at,
+                "reason": "; ".join([release.reason, *reasons]).strip("; "),
+                "hint": next((s.hint for s in waiting if s.hint), release.hint),
+            }
+        )
+    return rows
+
+
+def _stalled(conn: Connection, model: str) -> list[dict[str, object]]:
+    """The newest release of the model, where it ended without being live: nothing will happen by itself."""
+    latest = releases.latest(conn, model)
+    if latest is None or latest.phase.value not in {"stalled", "undone"}:
+        return []
+    mend = f"mend the cause, then: syncd publish {latest.model}@{latest.ref}"
+    hint = f"{latest.hint}; {mend}" if latest.hint else mend
+    row = {"release": latest.id, "model": model, "version": latest.ref, "phase": latest.phase}
+    return [row | {"since": latest.updated_at, "reason": latest.reason, "hint": hint}]

@@ -1,0 +1,170 @@
+"""A release with all that bears on it, as the commands and the API tell it: one reading, one document."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from syncd.errors import NotFound
+from syncd.plan.phases import PlacementPhase, StepState
+from syncd.state import flips, placements, releases, steps, versions
+from syncd.state.records import Event, Flip, Placement, Release, Step, Version
+from syncd.state.state import State
+
+_ID: Final = re.compile(r"r-[0-9]{1,18}")
+_SHOWN_MAX: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A release with all that bears on it, read at one moment."""
+
+    release: Release
+    version: Version | None
+    placements: list[Placement]
+    steps: list[Step]
+    flips: list[Flip]
+
+
+def scene_of(state: State, release_id: str) -> Scene:
+    """Read one release. Raises NotFound."""
+    with state.read() as conn:
+        release = releases.get(conn, release_id)
+        version = versions.get(conn, release.version_id) if release.version_id else None
+        placed = placements.of_version(conn, version.id) if version else []
+        return Scene(release, version, placed, steps.of_release(conn, release_id), flips.of_release(conn, release_id))
+
+
+def parse_release(text: str) -> str:
+    """A release's id, such as `r-7`. Raises NotFound for what cannot be one."""
+    if not _ID.fullmatch(text):
+        shown = ascii(text) if len(text) <= _SHOWN_MAX else ascii(text[:_SHOWN_MAX]) + "…"
+        raise NotFound(f"there is no release {shown}", hint="list them with: syncd releases")
+    return text
+
+
+@dataclass
+class Rates:
+    """Bytes a second per target, from what the record says now and said before."""
+
+    _seen: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _rate: dict[str, float] = field(default_factory=dict)
+
+    def of(self, placement: Placement, now_s: float) -> float:
+        """How fast bytes arrive at one target, sent or copied there; smoothed over the last few looks."""
+        moved = _sum(placement, "bytes_sent", "bytes_copied")
+        before_s, before_bytes = self._seen.setdefault(placement.target, (now_s, moved))
+        if moved != before_bytes and now_s > before_s:
+            fresh = (moved - before_bytes) / (now_s - before_s)
+            old = self._rate.get(placement.target, fresh)
+            self._rate[placement.target] = max(0.0, 0.5 * old + 0.5 * fresh)
+            self._seen[placement.target] = (now_s, moved)
+        return self._rate.get(placement.target, 0.0)
+
+
+def document(scene: Scene, rates: Rates | None = None) -> dict[str, object]:
+    """The release as JSON."""
+    release, version = scene.release, scene.version
+    now_s = time.monotonic()
+    return {
+        "release": release.id,
+        "model": release.model,
+        "version": release.ref,
+        "digest": version.digest.hex if version else None,
+        "phase": release.phase,
+        "rollback": release.rollback,
+        "reason": release.reason,
+        "hint": release.hint,
+        "requested_by": release.requested_by,
+        "created_at": release.created_at,
+        "updated_at": release.updated_at,
+        "targets": [_target(placement, version, rates, now_s) for placement in scene.placements],
+        "bindings": [
+            {"binding": f.binding, "phase": f.phase, "from": f.from_version, "to": f.to_version} for f in scene.flips
+        ],
+        "stuck": [
+            {"step": s.kind, "subject": s.subject, "state": s.state, "failures": s.failures, "reason": s.reason}
+            for s in scene.steps
+            if s.reason and s.state in {StepState.WAITING, StepState.STALLED}
+        ],
+    }
+
+
+def _target(placement: Placement, version: Version | None, rates: Rates | None, now_s: float) -> dict[str, object]:
+    total = version.size_bytes if version else 0
+    copying = placement.phase is PlacementPhase.COPYING and rates is not None
+    rate = rates.of(placement, now_s) if rates is not None and copying else 0.0
+    return {
+        "target": placement.target,
+        "phase": placement.phase,
+        "bytes_total": total,
+        "bytes_per_s": round(rate),
+        "eta_s": round((total - arrived(placement)) / rate, 1) if rate else None,
+        **placement.progress,
+    }
+
+
+def arrived(placement: Placement) -> int:
+    """The bytes of a copy under way that are at their target."""
+    return _sum(placement, "bytes_sent", "bytes_kept", "bytes_copied")
+
+
+def _sum(placement: Placement, *counters: str) -> int:
+    seen: Mapping[str, object] = placement.progress
+    return sum(int(str(seen.get(key, 0))) for key in counters)
+
+
+def steps_told(scene: Scene) -> list[dict[str, object]]:
+    """The steps of a release as JSON, in the order in which they began."""
+    return [
+        {
+            "step": s.kind.value,
+            "subject": s.subject,
+            "state": s.state.value,
+            "attempt": s.attempt,
+            "failures": s.failures,
+            "started_at": s.started_at,
+            "ended_at": s.ended_at,
+            "seconds": (s.ended_at - s.started_at).total_seconds() if s.started_at and s.ended_at else None,
+            "reason": s.reason,
+            "hint": s.hint,
+        }
+        for s in sorted(scene.steps, key=lambda step: (step.started_at is None, step.started_at or step.due_at))
+    ]
+
+
+def event_told(event: Event) -> dict[str, object]:
+    """An event as JSON."""
+    return {
+        "id": event.id,
+        "at": event.at,
+        "kind": event.kind,
+        "subject": event.subject,
+        "step": event.step_id,
+        "attempt": event.attempt,
+        "detail": dict(event.detail),
+    }
+
+
+def story(scene: Scene, happened: Sequence[Event]) -> dict[str, object]:
+    """A release's whole story as JSON: where it stands, every step and every event."""
+    return {**document(scene), "steps": steps_told(scene), "events": [event_told(event) for event in happened]}
+
+
+def release_told(release: Release) -> dict[str, object]:
+    """A release as JSON, as it stands in a list."""
+    return {
+        "release": release.id,
+        "model": release.model,
+        "version": release.ref,
+        "rollback": release.rollback,
+        "phase": release.phase,
+        "created_at": release.created_at,
+        "updated_at": release.updated_at,
+        "requested_by": release.requested_by,
+        "reason": release.reason,
+        "hint": release.hint,
+    }

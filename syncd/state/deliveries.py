@@ -1,0 +1,60 @@
+"""What registries told us by webhook: kept until it was looked at, and then so that a repetition is known as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from syncd.state.records import Delivery
+from syncd.state.rows import every, insert_new
+from syncd.state.schema import deliveries
+
+KEPT: Final = timedelta(days=2)  # senders repeat within a day
+
+
+def take(conn: sa.Connection, told: Sequence[Delivery], now: datetime) -> int:
+    """Remember what was told; how much of it is new. What is known by its hook and id stays as it is."""
+    return sum(
+        insert_new(
+            conn, deliveries, hook=each.hook, id=each.id, registry=each.registry, subject=each.subject, received_at=now
+        )
+        for each in told
+    )
+
+
+def claim(conn: sa.Connection, registry: str, claim: str) -> int:
+    """Mark what was told of a registry and is not looked at yet as seen by the look `claim`; how much that is.
+
+    A look that never ends loses nothing: the next one claims the same again.
+    """
+    return conn.execute(sa.update(deliveries).where(_unseen(registry)).values(claim=claim)).rowcount
+
+
+def looked(conn: sa.Connection, registry: str, claim: str, now: datetime) -> None:
+    """The look `claim` has ended well. What came after it began is not touched."""
+    mine = sa.and_(_unseen(registry), deliveries.c.claim == claim)
+    conn.execute(sa.update(deliveries).where(mine).values(looked_at=now))
+
+
+def unseen(conn: sa.Connection, registry: str) -> list[Delivery]:
+    """What was told of a registry and not looked at yet, oldest first."""
+    columns = (deliveries.c.hook, deliveries.c.id, deliveries.c.registry, deliveries.c.subject)
+    query = sa.select(*columns).where(_unseen(registry)).order_by(deliveries.c.received_at, deliveries.c.id)
+    return every(conn, Delivery, query)
+
+
+def is_waiting(conn: sa.Connection, registry: str) -> bool:
+    """Whether something was told of a registry that was not looked at yet."""
+    return conn.execute(sa.select(sa.literal(1)).where(_unseen(registry)).limit(1)).first() is not None
+
+
+def forget(conn: sa.Connection, received_before: datetime) -> int:
+    """Drop what is older and say how much that was: looked at or not, for polls have looked since."""
+    return conn.execute(sa.delete(deliveries).where(deliveries.c.received_at < received_before)).rowcount
+
+
+def _unseen(registry: str) -> sa.ColumnElement[bool]:
+    return sa.and_(deliveries.c.registry == registry, deliveries.c.looked_at.is_(None))

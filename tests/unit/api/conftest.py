@@ -1,0 +1,28 @@
+"""A served world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from syncd.state.state import State
+
+from tests.rooms import Site, World, site
+from tests.unit.api.serving import Served, serving
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "registry")
+
+
+@pytest.fixture
+def at(world: World, state: State) -> Site:
+    return site(world, state)
+
+
+@pytest.fixture
+def served(at: Site) -> Iterator[Served]:
+    with serving(at) as made:
+        yield made

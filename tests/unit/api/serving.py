@@ -1,0 +1,89 @@
+"""A real server on a port of its own, over a world in memory and a real database; and callers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from syncd.api.desk import Site as ApiSite
+from syncd.api.senders import Hook
+from syncd.api.server import ApiServer
+from syncd.daemon.pulse import Pulse
+from syncd.plan.roles import Role
+from syncd.state import tokens
+from syncd.state.state import State
+
+from tests.rooms import Site
+
+LIMIT_S = 30.0
+
+
+@dataclass
+class Served:
+    """A server that runs, and tokens for it."""
+
+    site: Site
+    api: ApiServer
+    pulse: Pulse
+    woken: list[int]
+    _tokens: dict[Role, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        return self.site.state
+
+    @property
+    def url(self) -> str:
+        return self.api.address
+
+    def token(self, role: Role) -> str:
+        """A token of that role, made once."""
+        if role not in self._tokens:
+            with self.state.write() as conn:
+                made = tokens.create(conn, f"a-{role}er", role, "ann@desk", self.state.now(conn))
+            self._tokens[role] = made.reveal()
+        return self._tokens[role]
+
+    def call(
+        self, method: str, path: str, role: Role | None = None, headers: Mapping[str, str] | None = None, **more: object
+    ) -> httpx.Response:
+        """One request, whole."""
+        given = dict(headers or {})
+        if role is not None:
+            given["Authorization"] = f"Bearer {self.token(role)}"
+        with httpx.Client(base_url=self.url, timeout=LIMIT_S, trust_env=False) as client:
+            return client.request(method, path, headers=given, **more)  # type: ignore[arg-type]
+
+    def get(self, path: str, role: Role | None = Role.READ, **more: object) -> httpx.Response:
+        return self.call("GET", path, role, **more)  # type: ignore[arg-type]
+
+    def post(self, path: str, role: Role | None = Role.OPERATE, **more: object) -> httpx.Response:
+        return self.call("POST", path, role, **more)  # type: ignore[arg-type]
+
+
+@contextmanager
+def serving(site: Site, hooks: Mapping[str, Hook] | None = None, clock_s: float | None = None) -> Iterator[Served]:
+    """Serve a site until the block ends. The pulse beats, and its registries are not looked at yet."""
+    pulse = Pulse(["models"], 1.0)
+    woken: list[int] = []
+    rooms = site.rooms
+    at = ApiSite(rooms.state, rooms.fleet, rooms.registries, hooks or {}, pulse, lambda: woken.append(1))
+    if clock_s is not None:
+        at = ApiSite(at.state, at.fleet, at.registries, at.hooks, at.pulse, at.wake, lambda: clock_s)
+    api = ApiServer(at, "127.0.0.1:0")
+    api.start()
+    try:
+        yield Served(site, api, pulse, woken)
+    finally:
+        api.stop()
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """The status and code of an error, which must have the one shape."""
+    told = answer.json()
+    assert set(told) == {"code", "message", "hint"}, told
+    assert "Traceback" not in answer.text
+    assert answer.headers["content-type"] == "application/json"
+    return answer.status_code, told["code"]

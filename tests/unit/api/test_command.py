@@ -1,0 +1,167 @@
+"""`publish` and `rollback` with --server: the same codes and forms as beside the record, and no configuration."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from syncd.cli.main import main
+from syncd.cli.remote import duration
+from syncd.plan.roles import Role
+from syncd.reconcile.tick import tick
+from syncd.reconcile.wish import hold
+
+from tests.rooms import SDXL
+from tests.unit.api.serving import Served
+from tests.unit.cli.calling import Told
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+class Calling:
+    """The entry point, with a server and a token in the environment and no configuration."""
+
+    def __init__(self, served: Served, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        self.served = served
+        self._capsys = capsys
+        patch.setenv("SYNCD_CONFIG", "/nonexistent/config.toml")
+        patch.setenv("SYNCD_SERVER", served.url)
+        patch.setenv("SYNCD_TOKEN", served.token(Role.OPERATE))
+
+    def __call__(self, *arguments: str) -> Told:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        seen = self._capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Told(int(ended.value.code), seen.out, seen.err)
+
+
+@pytest.fixture
+def call(served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Calling:
+    for version in ("v1", "v2"):
+        served.site.world.deliver(SDXL, version)
+    return Calling(served, capsys, monkeypatch)
+
+
+@contextmanager
+def at_work(served: Served) -> Iterator[None]:
+    """A daemon that does what is asked for, until the block ends."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            tick(served.site.rooms)
+            if not served.site.run_one():
+                over.wait(0.02)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_it_asks_and_without_wait_says_what_was_recorded(call: Calling) -> None:
+    told = call("publish", f"{SDXL}@v1")
+    assert (told.code, told.out) == (0, "r-1 is requested\n")
+    assert call("publish", f"{SDXL}@v1", "-o", "json").document["release"] == "r-1"
+
+
+def test_it_waits_until_the_release_is_live_and_tells_each_change_once(call: Calling) -> None:
+    with at_work(call.served):
+        told = call("publish", f"{SDXL}@v1", "--wait", "--timeout", "2m")
+    assert told.code == 0
+    lines = told.out.splitlines()
+    assert lines[-1] == f"r-1 {SDXL}@v1 is live"
+    assert len(set(lines)) == len(lines)
+    assert "r-1 release: live" in lines
+
+
+def test_as_json_it_ends_with_the_document_of_the_end(call: Calling) -> None:
+    with at_work(call.served):
+        told = call("publish", f"{SDXL}@v1", "--wait", "-o", "json")
+    documents = [json.loads(line) for line in told.out.splitlines() if line.startswith("{")]  # and the daemon's log
+    assert [document["event"] for document in documents[-2:]] == ["progress", "end"]
+    assert documents[-1]["phase"] == "live"
+    assert not {"steps", "events"} & set(documents[-1])
+
+
+def test_a_rollback_goes_back_from_elsewhere_too(call: Calling) -> None:
+    with at_work(call.served):
+        for version in ("v1", "v2"):
+            assert call("publish", f"{SDXL}@{version}", "--wait").code == 0
+        told = call("rollback", SDXL, "--why", "black images")
+    assert told.code == 0
+    assert told.out.splitlines()[-1] == f"r-3 {SDXL}@v1 is live"
+    assert call("publish", f"{SDXL}@v2").code == 4
+
+
+def test_every_way_to_fail_has_the_code_of_the_local_command(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncd.client.FIRST_WAIT_S", 0.01)
+    assert call("publish", f"{SDXL}@v9").code == 3
+    assert call("publish", "nobody@v1").code == 3
+    late = call("publish", f"{SDXL}@v1", "--wait", "--timeout", "0.2s", "-o", "json")
+    assert (late.code, json.loads(late.out.splitlines()[-1])["event"]) == (6, "end")
+    assert call("publish", f"{SDXL}@v1", "--server", "http://127.0.0.1:9").code == 7
+    assert call("publish", f"{SDXL}@v1", "--server", "nowhere").code == 2
+    assert call("publish", f"{SDXL}@v1", "--from", ".").code == 2
+    hold(call.served.site.wisher, SDXL, "by hand")
+    held = call("publish", f"{SDXL}@v2", "-o", "json").document
+    assert held["exit_code"] == 4
+    assert "by hand" in held["error"]
+    call.served.site.settle(patient=True)
+    monkeypatch.setenv("SYNCD_TOKEN", "wrong")
+    assert call("publish", f"{SDXL}@v1").code == 10
+
+
+def test_a_release_that_ends_otherwise_is_code_5(call: Calling) -> None:
+    with at_work(call.served):
+        asked = call("publish", f"{SDXL}@v1", "-o", "json").document["release"]
+        hold(call.served.site.wisher, SDXL, "by hand")
+        from syncd.client import Client, NotLive
+
+        token = call.served.token(Role.READ)
+        with Client(call.served.url, token, trust_env=False) as client, pytest.raises(NotLive) as told:
+            client.wait(asked, timeout_s=60, poll_s=0.05)
+    from syncd.cli.exits import code_of
+
+    assert code_of(told.value) == 5
+
+
+def test_the_token_comes_from_a_file_where_one_is_named(
+    call: Calling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNCD_TOKEN", "wrong")
+    file = tmp_path / "token"
+    file.write_text(call.served.token(Role.PUBLISH) + "\n")
+    assert call("publish", f"{SDXL}@v1", "--token-file", str(file)).code == 0
+    assert call("publish", f"{SDXL}@v1", "--token-file", str(tmp_path / "none")).code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1800", 1800),
+        ("90s", 90),
+        ("0.5", 0.5),
+        ("30m", 1800),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1h2m3s", 3723),
+        ("0", 0),
+    ],
+)
+def test_a_time_is_written_as_people_do(database_url: str, text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "30 m", "m", "1d", "5m3h", "1e3"])
+def test_what_is_no_time_is_refused(database_url: str, text: str) -> None:
+    with pytest.raises(ValueError, match="is no time"):
+        duration(text)

@@ -1,0 +1,189 @@
+"""A delivery that was answered with 202 is in the record: it survives a crash, is taken once, and is looked after."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from syncd.api.intake import QUEUE_MAX
+from syncd.errors import Unavailable
+from syncd.reconcile.hints import look_and_settle, look_if_told
+from syncd.state import deliveries
+from syncd.state.records import Delivery
+from syncd.state.state import State
+
+from tests.rooms import SDXL, Site
+from tests.unit.api.deliveries import SHOWN, Genuine, genuine, hook
+from tests.unit.api.serving import Served, problem, serving
+
+ALL = genuine()
+MLFLOW = next(each for each in ALL if each.name == "mlflow model_version.created")
+HARBOR = next(each for each in ALL if each.name == "harbor push")
+
+
+def send(served: Served, given: Genuine, name: str = "models") -> httpx.Response:
+    return served.call("POST", f"/hooks/{name}", headers=given.headers, content=given.body, params=given.query)
+
+
+def waiting(state: State) -> list[Delivery]:
+    with state.read() as conn:
+        return deliveries.unseen(conn, "models")
+
+
+@pytest.mark.parametrize("given", ALL, ids=str)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_over_the_wire_a_genuine_one_is_accepted_and_a_changed_one_is_not(
+    at: Site, given: Genuine, tmp_path: Path
+) -> None:
+    with serving(at, {"models": hook(given, tmp_path)}, given.now_s) as served:
+        answer = send(served, given)
+        assert answer.status_code == 202
+        told = answer.json()
+        assert told["new"] == told["accepted"] == len(waiting(at.state))
+        wrong = {name: value[:-2] + ("AA" if value[-2:] != "AA" else "BB") for name, value in given.headers.items()}
+        forged = replace(given, headers=wrong, query={"token": "x"})
+        assert problem(send(served, forged)) == (401, "unauthenticated")
+        assert len(waiting(at.state)) == told["new"]
+
+
+def test_what_was_accepted_is_in_the_record_before_the_answer_and_taken_once(at: Site, tmp_path: Path) -> None:
+    hooks = {"models": hook(MLFLOW, tmp_path)}
+    with serving(at, hooks, MLFLOW.now_s) as served:
+        assert send(served, MLFLOW).json() == {"accepted": 1, "new": 1}
+        assert send(served, MLFLOW).json() == {"accepted": 1, "new": 0}
+    (told,) = waiting(at.state)
+    assert (told.hook, told.id) == ("models", MLFLOW.headers["x-mlflow-delivery-id"])
+    with serving(at, hooks, MLFLOW.now_s) as another:  # as after a crash
+        assert send(another, MLFLOW).json() == {"accepted": 1, "new": 0}
+    assert waiting(at.state) == [told]
+
+
+def test_many_at_once_and_each_twice_are_each_recorded_once(at: Site, tmp_path: Path) -> None:
+    bodies = [HARBOR.body.replace(b'"v1"', f'"v{n}"'.encode()) for n in range(60)]
+    with serving(at, {"models": hook(HARBOR, tmp_path)}) as served, httpx.Client(trust_env=False) as client:
+
+        def post(body: bytes) -> int:
+            return client.post(f"{served.url}/hooks/models", headers=HARBOR.headers, content=body).status_code
+
+        with ThreadPoolExecutor(20) as pool:
+            assert set(pool.map(post, [*bodies, *bodies])) == {202}
+    assert len(waiting(at.state)) == 60
+
+
+def test_a_webhook_that_is_not_configured_and_other_methods_are_told(served: Served) -> None:
+    assert problem(served.post("/hooks/nobody", None, content=b"{}")) == (404, "not_found")
+    assert problem(served.get("/hooks/nobody", None)) == (405, "method_not_allowed")
+
+
+def test_a_proven_delivery_that_is_not_json_or_too_large_is_refused(at: Site, tmp_path: Path) -> None:
+    with serving(at, {"models": hook(HARBOR, tmp_path)}) as served:
+        assert problem(send(served, replace(HARBOR, body=b"{"))) == (400, "invalid")
+        assert problem(send(served, replace(HARBOR, body=b"x" * ((1 << 20) + 1)))) == (413, "too_large")
+        assert send(served, replace(HARBOR, body=b"{}" + b" " * ((1 << 20) - 2))).status_code == 202
+
+
+def test_a_header_that_comes_twice_proves_nothing(at: Site, tmp_path: Path) -> None:
+    with serving(at, {"models": hook(HARBOR, tmp_path)}) as served, httpx.Client(trust_env=False) as client:
+        headers = [("Authorization", SHOWN), ("Authorization", "other")]
+        answer = client.post(f"{served.url}/hooks/models", headers=headers, content=HARBOR.body)
+        assert problem(answer) == (401, "unauthenticated")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_record_that_does_not_answer_accepts_nothing(at: Site, tmp_path: Path) -> None:
+    with serving(at, {"models": hook(HARBOR, tmp_path)}) as served:
+        with at.state.write() as conn:
+            conn.exec_driver_sql("ALTER TABLE deliveries RENAME TO gone")
+        assert problem(send(served, HARBOR)) == (503, "unavailable")
+        with at.state.write() as conn:
+            conn.exec_driver_sql("ALTER TABLE gone RENAME TO deliveries")
+        assert send(served, HARBOR).json() == {"accepted": 1, "new": 1}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_more_than_can_wait_are_told_to_come_later_and_not_lost_in_silence(
+    at: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.api.intake.QUEUE_MAX", 2)
+    bodies = [HARBOR.body.replace(b'"v1"', f'"v{n}"'.encode()) for n in range(8)]
+    locked, go_on = threading.Event(), threading.Event()
+
+    def keep_the_record() -> None:
+        with at.state.write():
+            locked.set()
+            go_on.wait(20)
+
+    with serving(at, {"models": hook(HARBOR, tmp_path)}) as served, ThreadPoolExecutor(9) as pool:
+        pool.submit(keep_the_record)
+        locked.wait(20)
+        refused = threading.Event()
+
+        def post(body: bytes) -> int:
+            answer = send(served, replace(HARBOR, body=body))
+            if answer.status_code == 429:
+                assert problem(answer) == (429, "busy")
+                assert answer.headers["retry-after"]
+                refused.set()
+            return answer.status_code
+
+        answers = [pool.submit(post, body) for body in bodies]
+        assert refused.wait(20)
+        go_on.set()
+        codes = [answer.result() for answer in answers]
+    assert set(codes) == {202, 429}
+    assert codes.count(202) == len(waiting(at.state)) >= 3
+    assert QUEUE_MAX == 1000
+
+
+def told(state: State, name: str) -> None:
+    with state.write() as conn:
+        deliveries.take(conn, [Delivery("models", name, "models", "m")], state.now(conn))
+
+
+def test_what_was_told_leads_to_a_look_that_asks_for_the_new_version(at: Site) -> None:
+    assert not look_if_told(at.rooms, "models", auto_release=True)
+    at.world.deliver(SDXL, "v1")
+    told(at.state, "1")
+    told(at.state, "2")
+    assert look_if_told(at.rooms, "models", auto_release=True)
+    assert [(release.ref, release.requested_by) for release in at.all_releases()] == [("v1", "watch models")]
+    assert waiting(at.state) == []
+    assert not look_if_told(at.rooms, "models", auto_release=True)
+
+
+def test_a_look_that_fails_settles_nothing(at: Site) -> None:
+    told(at.state, "1")
+    hidden = at.world.root.rename(at.world.root.with_name("hidden"))
+    with pytest.raises(Unavailable):
+        look_and_settle(at.rooms, "models", auto_release=True)
+    assert len(waiting(at.state)) == 1
+    hidden.rename(at.world.root)
+    look_and_settle(at.rooms, "models", auto_release=True)
+    assert waiting(at.state) == []
+
+
+def test_what_is_told_during_a_look_is_looked_at_again(at: Site) -> None:
+    told(at.state, "1")
+
+    class Slow:
+        def discover(self) -> list[object]:
+            told(at.state, "2")
+            return []
+
+    at.rooms.registries["models"] = Slow()  # type: ignore[index]
+    look_and_settle(at.rooms, "models", auto_release=True)
+    assert [delivery.id for delivery in waiting(at.state)] == ["2"]
+
+
+def test_deliveries_are_kept_for_their_repetitions_and_then_forgotten(state: State) -> None:
+    told(state, "1")
+    with state.write() as conn:
+        now = state.now(conn)
+        assert deliveries.forget(conn, now - deliveries.KEPT) == 0
+        assert deliveries.take(conn, [Delivery("models", "1", "models", "m")], now) == 0
+        assert deliveries.take(conn, [Delivery("other", "1", "models", "m")], now) == 1
+        assert deliveries.forget(conn, now + deliveries.KEPT) == 2

@@ -1,0 +1,178 @@
+"""The server beside the loop: it starts with the process, bounds what it takes, and leaves with it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import pytest
+from syncd.api import desk as desk_module
+from syncd.api.desk import Site as ApiSite
+from syncd.api.server import ApiServer, api_of
+from syncd.config import ApiSettings
+from syncd.daemon.process import Process
+from syncd.daemon.pulse import Pulse
+from syncd.engine.memory import MemoryEngine
+from syncd.errors import Invalid
+from syncd.plan.roles import Role
+from syncd.state import deliveries, releases, tokens
+from syncd.state.records import Delivery
+
+from tests.rooms import SDXL, Site, World, site
+from tests.unit.api.deliveries import config_of
+from tests.unit.api.serving import LIMIT_S, Served, problem, serving
+from tests.unit.daemon.test_process import POLLING, limited, running
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+RARELY = replace(POLLING, polls=(replace(POLLING.polls[0], every_s=3600.0),))
+
+
+def api(at: Site, listen: str = "127.0.0.1:0", proxies: tuple[str, ...] = ()) -> ApiServer:
+    rooms = at.rooms
+    return ApiServer(
+        ApiSite(rooms.state, rooms.fleet, rooms.registries, {}, Pulse([], 1.0), rooms.wake.set), listen, proxies
+    )
+
+
+def test_a_process_serves_it_from_its_start_to_its_end(world: World, at: Site) -> None:
+    rooms = site(world, at.state, engine=MemoryEngine()).rooms
+    process = Process(rooms, POLLING, sole=True)
+    config = replace(config_of({}), api=ApiSettings(listen="127.0.0.1:0"))
+    server = api_of(config, rooms, process.pulse)
+    world.deliver(SDXL, "v1")
+
+    def is_live() -> bool:
+        with at.state.read() as conn:
+            latest = releases.latest(conn, SDXL)
+        if latest is None or latest.phase != "live":
+            return False
+        assert httpx.get(f"{server.address}/readyz", trust_env=False).json() == {"status": "ok"}
+        assert httpx.get(f"{server.address}/healthz", trust_env=False).json() == {"status": "ok"}
+        return True
+
+    process.run(limited(is_live), beside=[server])
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.address}/healthz", trust_env=False)
+
+
+def test_a_webhooks_word_brings_a_version_that_no_poll_would_have_found_for_an_hour(world: World, at: Site) -> None:
+    rooms = site(world, at.state, engine=MemoryEngine()).rooms
+    process = Process(rooms, RARELY, sole=True)
+    with running(process):
+        limited_wait(lambda: process.pulse.unseen() == ())
+        world.deliver(SDXL, "v1")
+        with at.state.write() as conn:
+            deliveries.take(conn, [Delivery("models", "1", "models", "sdxl v1")], at.state.now(conn))
+
+        def asked() -> bool:
+            with at.state.read() as conn:
+                return releases.latest(conn, SDXL) is not None
+
+        limited_wait(asked)
+
+
+def limited_wait(done: Callable[[], bool]) -> None:
+    check, pause = limited(done), threading.Event()
+    while not check():
+        pause.wait(0.02)
+
+
+def test_an_address_that_is_taken_or_none_is_told_and_nothing_is_left(world: World, at: Site) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(Invalid, match=r"api\.listen"):
+            api(at, f"127.0.0.1:{taken.getsockname()[1]}").start()
+    with pytest.raises(Invalid, match=r"api\.listen"):
+        api(at, "no.such.host.invalid:1").start()
+
+
+def test_a_process_whose_service_cannot_start_does_no_work(world: World, at: Site) -> None:
+    world.deliver(SDXL, "v1")
+    process = Process(site(world, at.state, engine=MemoryEngine()).rooms, POLLING, sole=True)
+    with pytest.raises(Invalid):
+        process.run(beside=[api(at), api(at, "no.such.host.invalid:1")])
+    with at.state.read() as conn:
+        assert releases.latest(conn, SDXL) is None
+
+
+def test_stopping_again_and_stopping_what_never_started_is_success(at: Site) -> None:
+    server = api(at)
+    server.stop()
+    server.start()
+    server.stop()
+    server.stop()
+
+
+def test_who_asks_is_what_a_trusted_proxy_says_and_nobody_else(world: World, at: Site) -> None:
+    world.deliver(SDXL, "v1")
+    world.deliver(SDXL, "v2")
+    with at.state.write() as conn:
+        token = tokens.create(conn, "ci", Role.PUBLISH, "ann@desk", at.state.now(conn)).reveal()
+    for proxies, ref, address in (((), "v1", "127.0.0.1"), (("127.0.0.1",), "v2", "10.9.8.7")):
+        server = api(at, proxies=proxies)
+        server.start()
+        try:
+            headers = {"X-Forwarded-For": "10.9.8.7", "Authorization": f"Bearer {token}"}
+            body = {"model": SDXL, "ref": ref}
+            answer = httpx.post(f"{server.address}/v1/releases", json=body, headers=headers, trust_env=False)
+            assert answer.json()["requested_by"] == f"ci@{address}"
+        finally:
+            server.stop()
+
+
+def test_more_than_the_threads_can_take_are_told_to_come_later(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "WAITING_MAX", 0)
+    served.token(Role.READ)
+    with served.state.write(), ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _n: served.get("/v1/models"), range(60)))
+    codes = {answer.status_code for answer in answers}
+    assert codes <= {200, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert problem(answer) == (503, "unavailable")
+            assert answer.headers["retry-after"] == "1"
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_long(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncd.api.answers.BODY_TIMEOUT_S", 0.1)
+    with serving(at) as served, socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2]))) as raw:
+        token = served.token(Role.PUBLISH)
+        raw.settimeout(LIMIT_S)
+        lines = (
+            "POST /v1/releases HTTP/1.1",
+            "Host: x",
+            "Content-Length: 9",
+            f"Authorization: Bearer {token}",
+            "",
+            "{",
+        )
+        raw.sendall("\r\n".join(lines).encode())
+        assert b" 408 " in raw.recv(4096)
+
+
+def test_more_than_can_be_served_at_once_are_refused_before_their_bodies_are_read(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.api.app.AT_ONCE_MAX", 0)
+    answer = served.get("/healthz", None)
+    assert problem(answer) == (503, "unavailable")
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_bug_is_told_without_its_trace(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_given: object) -> object:
+        raise KeyError("a secret place")
+
+    monkeypatch.setattr("syncd.api.routes.overview.models", broken)
+    with caplog.at_level(logging.CRITICAL, logger="uvicorn.error"):
+        answer = served.get("/v1/models")
+    assert problem(answer) == (500, "bug")
+    assert "secret place" not in answer.text
