@@ -39,22 +39,28 @@ class Sink:
         bucket, _, key = unquote(request.path.lstrip("/")).partition("/")
         args = dict(request.query)
         what = _name_of(request.method, args, has_key=bool(key))
+        head_bytes = len(request.method) + len(request.target) + 14
+        head_bytes += sum(len(name) + len(value) + 4 for name, value in request.headers.items())
         try:
-            response = self._routes()[what](request, bucket, key, args)
+            response = self._answer(what, request, (bucket, key), args)
+        finally:  # also where the client is gone in the middle of its body
+            self._shelf.count(what, bucket, head_bytes, request.body.received)
+        request_id = uuid.uuid4().hex
+        response.headers += [("x-oss-request-id", request_id), ("x-amz-request-id", request_id)]
+        return response
+
+    def _answer(self, what: str, request: Request, place: tuple[str, str], args: dict[str, str]) -> Response:
+        bucket, key = place
+        try:
+            return self._routes()[what](request, bucket, key, args)
         except (RefusedError, WrongBytesError) as error:
             if isinstance(error, WrongBytesError):
                 self._shelf.refuse(f"{what} {bucket}/{key}: {error}")
                 error = RefusedError(400, "BadDigest", str(error))
-            response = _xml("Error", [("Code", error.code), ("Message", error.message)], error.status)
+            return _xml("Error", [("Code", error.code), ("Message", error.message)], error.status)
         except KeyError:
             self._shelf.refuse(f"{what} {request.target}: not known here")
-            response = _xml("Error", [("Code", "NotImplemented"), ("Message", what)], 501)
-        head_bytes = len(request.method) + len(request.target) + 14
-        head_bytes += sum(len(name) + len(value) + 4 for name, value in request.headers.items())
-        self._shelf.count(what, bucket, head_bytes, request.body.received)
-        request_id = uuid.uuid4().hex
-        response.headers += [("x-oss-request-id", request_id), ("x-amz-request-id", request_id)]
-        return response
+            return _xml("Error", [("Code", "NotImplemented"), ("Message", what)], 501)
 
     def _routes(self) -> dict[str, Callable[[Request, str, str, dict[str, str]], Response]]:
         return {

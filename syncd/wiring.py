@@ -23,6 +23,7 @@ from syncd.config import (
 )
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place
 from syncd.plan.fleet import Fleet, Replica
+from syncd.plan.gate import Gates
 from syncd.runtime.base import MountKind, Runtime
 from syncd.secret import Secret
 
@@ -70,12 +71,22 @@ def rooms_of(config: Config, state: State) -> Rooms:
             parts_in_flight=config.transfer.parts_in_flight,
             files_in_flight=config.transfer.files_in_flight,
             bandwidth=Bandwidth(_timetable(config)),
+            stall_s=config.transfer.stall_s,
         ),
         patience=Patience(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
         lease_s=policy.lease_s,
         owner=owner,
         chance=random.random,
+        gates=_gates(config),
     )
+
+
+def _gates(config: Config) -> Gates:
+    from syncd.plan.gate import Gates, Window  # noqa: PLC0415
+
+    policy = config.policy
+    windows = tuple(Window(each.since, each.to, policy.time_zone, each.models) for each in policy.freeze_times)
+    return Gates(policy.approval, windows)
 
 
 def _timetable(config: Config) -> Timetable:
@@ -158,7 +169,7 @@ def _store(config: Config, settings: TargetSettings) -> Store:
             bucket=settings.bucket,
             prefix=settings.prefix,
             credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
-            read_timeout_s=settings.timeout_s,
+            read_timeout_s=config.transfer.stall_s,
             connections_max=max(16, config.transfer.parts_in_flight),
         )
     )

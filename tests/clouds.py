@@ -54,7 +54,6 @@ class RawBucket:
             "bucket": self.name,
             "region": self.region,
             "credentials": lambda: Credentials(KEY_ID, Secret(KEY_SECRET)),
-            "connect_timeout_s": 5.0,
             "read_timeout_s": 10.0,
         }
         return OssSettings(**(own | changes))

@@ -206,7 +206,8 @@ class Fleet:
     def _config(self) -> str:
         policy: dict[str, float] = {"tick_s": 0.2, "stage_poll_s": 0.05, "retry_base_s": 0.05, "retry_cap_s": 0.2}
         policy |= {"lease_s": 60.0, "step_failures_max": 6, **self.policy}
-        lines = [f'[state]\nurl = "{self.url}"\n[transfer]\nparts_in_flight = 4\nbuffer_bytes = "64MiB"\n[policy]']
+        lines = [f'[state]\nurl = "{self.url}"\n[transfer]\nparts_in_flight = 4\nbuffer_bytes = "64MiB"']
+        lines.append(f"stall_s = {self.timeout_s}\n[policy]")
         lines += [f"{name} = {value}" for name, value in policy.items()]
         lines.append(f'[registries.files]\nkind = "directory"\npath = "{self.home / "registry"}"\nsettle_s = 0.0')
         lines.append(f'[credentials.local]\naccess_key_id = "{self.whole.cloud.access_key_id}"')
@@ -219,7 +220,6 @@ class Fleet:
         endpoint = self._endpoint(region)
         if place in BUCKETS:
             target = f'kind = "oss"\nendpoint = "{endpoint}"\nbucket = "{BUCKETS[place]}"\ncredentials = "local"'
-            target += f"\ntimeout_s = {self.timeout_s}"
         else:
             target = f'kind = "nas"\npath = "{self.nas}"\nserver = "{NAS_SERVER}"'
         host = endpoint.removeprefix("http://")

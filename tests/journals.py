@@ -7,7 +7,10 @@ import os
 from pathlib import Path
 from threading import Lock
 
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath
+from syncd.target.base import Held, Origin
 
 
 class MemoryJournal:
@@ -16,6 +19,8 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.tokens: dict[str, str] = {}
         self.crcs: dict[str, int] = {}
+        self.blocks: dict[Digest, bytes] = {}
+        self.holds: list[Held] = []  # what tests say that sealed versions have
         self.lock = Lock()
 
     def find(self, path: FilePath) -> str | None:
@@ -41,6 +46,21 @@ class MemoryJournal:
         with self.lock:
             return self.crcs.get(path)
 
+    def learned(self, sha256: Digest, blocks: bytes) -> None:
+        with self.lock:
+            self.blocks[sha256] = blocks
+
+    def held(self, parts_max: int) -> list[Held]:
+        with self.lock:
+            return list(self.holds)
+
+    def told(self, manifest: Manifest) -> list[Held]:
+        """What a later version is told of this one, which was sealed."""
+        return [
+            Held(Origin(manifest, e.path), e.sha256, self.crcs.get(e.path), self.blocks.get(e.sha256, b""))
+            for e in manifest.entries
+        ]
+
     def changed(self, verb: str, path: str, value: str) -> None:
         """Called with the lock held, after each change."""
 
@@ -59,6 +79,21 @@ class FileJournal(MemoryJournal):
             else:
                 self.crcs[path] = int(value)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def learned(self, sha256: Digest, blocks: bytes) -> None:
+        with self.lock:
+            self.blocks[sha256] = blocks
+
+    def held(self, parts_max: int) -> list[Held]:
+        with self.lock:
+            return list(self.holds)
+
+    def told(self, manifest: Manifest) -> list[Held]:
+        """What a later version is told of this one, which was sealed."""
+        return [
+            Held(Origin(manifest, e.path), e.sha256, self.crcs.get(e.path), self.blocks.get(e.sha256, b""))
+            for e in manifest.entries
+        ]
 
     def changed(self, verb: str, path: str, value: str) -> None:
         os.write(self._descriptor, json.dumps([verb, path, value]).encode() + b"\n")

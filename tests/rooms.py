@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import sqlalchemy as sa
@@ -51,6 +52,7 @@ PATIENCE: Final = Patience(failures_max=4, base_s=1.0, cap_s=8.0)
 LEASE_S: Final = 30.0
 _TICKS_MAX: Final = 200
 _BIG_BYTES: Final = 100_000
+_NO_MORE: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 BINDINGS: Final = (
     Binding(
@@ -153,12 +155,14 @@ class World:
         self.time += timedelta(milliseconds=1)
         return self.time
 
-    def deliver(self, model: str, version: str, content: str = "") -> None:
-        """Put a version into the registry, as a training job does. Newer ones get later times."""
+    def deliver(
+        self, model: str, version: str, content: str = "", more: Mapping[str, bytes] = MappingProxyType({})
+    ) -> None:
+        """Put a version into the registry, as a training job does, with `more` files. Newer ones get later times."""
         place = self.root / model / version
         number = sum(1 for _ in self.root.rglob("SHA256SUMS"))
         data = hashlib.shake_128(f"{model} {version} {content}".encode()).digest(_BIG_BYTES)
-        files = {"weights.bin": data, "config.json": f"{model} {version} {content}".encode()}
+        files = {"weights.bin": data, "config.json": f"{model} {version} {content}".encode(), **more}
         listed = "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in files.items())
         write(place, files, THEN_S + number)
         write(place, {"SHA256SUMS": listed.encode()}, THEN_S + number)

@@ -65,6 +65,12 @@ class FaultyUpload(MemoryUpload):
         store.meet("send")
         return super().send(part, data, crc64)
 
+    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
+        store = self._store
+        assert isinstance(store, Faulty)
+        store.meet("copy")
+        return MemoryUpload(store, self._key, self._parts, self.token).copy(part, key, offset_bytes, crc64)
+
     def complete(self, crc64: int) -> Stat:
         store = self._store
         assert isinstance(store, Faulty)
@@ -94,9 +100,20 @@ class Bench:
         read = source or self.source
         return copy(self.manifest, read, destinations, settings, progress=self.progress, stop=self.stop)
 
+    def become(self, files: Mapping[str, bytes]) -> None:
+        """The version is sealed everywhere; the next one has these files."""
+        before, journals = self.manifest, self.journals
+        for name, store in self.stores.items():
+            TreeTarget(name, store).seal(before, journals[name])
+        self.manifest, self.source = manifest_of(files), Files(files)
+        self.journals = {name: MemoryJournal() for name in self.stores}
+        for name, journal in self.journals.items():
+            journal.holds = journals[name].told(before) + journals[name].holds
+
     def visible(self, name: str) -> dict[str, bytes]:
         prefix = self.manifest.directory + "/"
-        return {key.removeprefix(prefix): held.data for key, held in self.stores[name].objects.items()}
+        objects = self.stores[name].objects
+        return {key.removeprefix(prefix): held.data for key, held in objects.items() if key.startswith(prefix)}
 
 
 def refusing(verb: str, error: SyncdError, *, since: int = 1, until: int = 1 << 30) -> Step:

@@ -27,6 +27,7 @@ def upgrade() -> None:
     _flips()
     _live()
     _holds_and_events()
+    _approvals_and_freezes()
 
 
 def _one_of(column: str, words: str, name: str) -> sa.CheckConstraint:
@@ -60,6 +61,12 @@ def _versions() -> None:
         sa.PrimaryKeyConstraint("version_id", "path", name="pk_files"),
     )
     op.create_index("ix_files_sha256", "files", ["sha256"])
+    op.create_table(
+        "contents",
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("blocks", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name="pk_contents"),
+    )
 
 
 def _placements() -> None:
@@ -108,6 +115,7 @@ def _releases() -> None:
         sa.Column("phase", sa.Text(), server_default="requested", nullable=False),
         sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("hint", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("cancel", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         _one_of(
@@ -233,3 +241,24 @@ def _holds_and_events() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_events_release_id_id", "events", ["release_id", "id"])
+
+
+def _approvals_and_freezes() -> None:
+    op.create_table(
+        "approvals",
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_approvals_release_id"),
+        sa.PrimaryKeyConstraint("release_id", name="pk_approvals"),
+    )
+    op.create_table(
+        "freezes",
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("model", name="pk_freezes"),
+    )

@@ -1,4 +1,4 @@
-"""SHA-256 digests and CRC-64/XZ checksums.
+"""SHA-256 digests, CRC-64/XZ checksums, and BLAKE3 fingerprints.
 
 CRC-64/XZ is what OSS reports as `x-oss-hash-crc64ecma`: reflected polynomial 0x42F0E1EBA9EA3693, all ones in and
 out; the check value of "123456789" is 0x995DC9BBDF1939FA.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from blake3 import blake3
 from fastcrc import crc64 as _crc64
 
 from syncd.errors import Invalid
@@ -47,6 +48,14 @@ class Digest:
 
     def __str__(self) -> str:
         return self.hex
+
+
+def fingerprint(data: bytes | bytearray | memoryview) -> bytes:
+    """32 bytes that no other data has: unlike a CRC, nobody can make two that agree.
+
+    BLAKE3, which takes a quarter of the time of a SHA-256; see docs/adr/0013. The buffer must not change meanwhile.
+    """
+    return blake3(data).digest()
 
 
 def crc64(data: bytes | bytearray | memoryview, initial: int = 0) -> int:

@@ -15,7 +15,7 @@ class Exit(IntEnum):
     USAGE = 2  # the command line or the configuration is wrong
     NOT_FOUND = 3  # no such model, version or release
     HELD = 4  # the model is on hold
-    NOT_LIVE = 5  # the release ended and is not live: stalled, undone or superseded
+    NOT_LIVE = 5  # the release ended and is not live: stalled, undone, superseded or cancelled
     TIMEOUT = 6  # --timeout ran out; the release goes on
     UNAVAILABLE = 7  # something did not answer; try again
     DIFFERS = 8  # verify found bytes or aliases that are not as recorded

@@ -55,13 +55,14 @@ class Rates:
     _rate: dict[str, float] = field(default_factory=dict)
 
     def of(self, placement: Placement, now_s: float) -> float:
-        """The rate of one target's copy, smoothed over the last few looks."""
-        before_s, before_bytes = self._seen.setdefault(placement.target, (now_s, placement.bytes_sent))
-        if placement.bytes_sent != before_bytes and now_s > before_s:
-            fresh = (placement.bytes_sent - before_bytes) / (now_s - before_s)
+        """How fast bytes arrive at one target, sent or copied there; smoothed over the last few looks."""
+        moved = _sum(placement, "bytes_sent", "bytes_copied")
+        before_s, before_bytes = self._seen.setdefault(placement.target, (now_s, moved))
+        if moved != before_bytes and now_s > before_s:
+            fresh = (moved - before_bytes) / (now_s - before_s)
             old = self._rate.get(placement.target, fresh)
             self._rate[placement.target] = max(0.0, 0.5 * old + 0.5 * fresh)
-            self._seen[placement.target] = (now_s, placement.bytes_sent)
+            self._seen[placement.target] = (now_s, moved)
         return self._rate.get(placement.target, 0.0)
 
 
@@ -173,8 +174,12 @@ def _share(done: int, total: int) -> str:
 
 
 def _arrived(placement: Placement) -> int:
+    return _sum(placement, "bytes_sent", "bytes_kept", "bytes_copied")
+
+
+def _sum(placement: Placement, *counters: str) -> int:
     seen: Mapping[str, object] = placement.progress
-    return sum(int(str(seen.get(key, 0))) for key in ("bytes_sent", "bytes_kept"))
+    return sum(int(str(seen.get(key, 0))) for key in counters)
 
 
 def _active(placement: Placement) -> list[tuple[str, int, int]]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from syncd.allocator import share_one_arena
 from syncd.cli.exits import Exit, code_of
 from syncd.cli.output import Form, Output
 from syncd.errors import Invalid, SyncdError
@@ -37,8 +38,12 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "show": Entry("show", "show", "Tell a release's whole story, with every step and event."),
     "plan": Entry("plan", "plan", "Show what a release would move and flip; change nothing."),
     "rollback": Entry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
+    "cancel": Entry("cancel", "cancel", "End a release before it moves anything."),
+    "approve": Entry("approve", "approve", "Let a release flip that waits for a person."),
     "hold": Entry("hold", "hold", "Keep automation away from a model."),
     "unhold": Entry("hold", "unhold", "Lift a hold."),
+    "freeze": Entry("freeze", "freeze", "Flip nothing, of one model or of any, but rollbacks."),
+    "unfreeze": Entry("freeze", "unfreeze", "Lift a freeze."),
     "verify": Entry("verify", "verify", "Compare the world with the record, byte by byte."),
     "run": Entry("run", "run", "Run the daemon until SIGTERM."),
     "health": Entry("health", "health", "Say whether a daemon works on this record."),
@@ -106,6 +111,7 @@ def _syncd(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with a documented code."""
+    share_one_arena()
     given = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_to_print()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, where a command has nothing better to do

@@ -23,6 +23,9 @@ def plan(
 ) -> None:
     """Show what a release would move and flip, with bytes per target. Nothing is changed.
 
+    What is sent is said as a maximum: parts of a changed file that a target has already are found while it is read, and
+    copied there.
+
     Example: syncd plan sdxl@v2
     """
     model, version = parse_model_at_version(model_at_version)
@@ -36,6 +39,7 @@ def plan(
                 "region": t.region,
                 "sealed": t.sealed,
                 "send_bytes": t.send_bytes,
+                "copied_bytes": t.copied_bytes,
                 "kept_bytes": t.kept_bytes,
                 "send_files": t.send_files,
                 "replicated_from": t.replicated_from or None,
@@ -75,8 +79,11 @@ def _to_do(target: foresee.TargetPlan) -> str:
 def _text(console: Console, seen: foresee.Plan) -> None:
     head = f"{seen.model}@{seen.version}: {seen.files} files, {size(seen.size_bytes)}, digest {seen.digest.short}"
     console.print(head, markup=False)
-    rows = [(t.target, t.region, _to_do(t), size(t.send_bytes), size(t.kept_bytes)) for t in seen.targets]
-    tabulate(console, ("TARGET", "REGION", "", "SEND", "KEEP"), rows)
+    rows = [
+        (t.target, t.region, _to_do(t), size(t.send_bytes), size(t.copied_bytes), size(t.kept_bytes))
+        for t in seen.targets
+    ]
+    tabulate(console, ("TARGET", "REGION", "", "SEND AT MOST", "COPY THERE", "KEEP"), rows)
     moves = [
         (f.binding, f.region, f"{f.function}:{f.alias}", f"{f.serves_now or '-'} → {seen.version}") for f in seen.flips
     ]

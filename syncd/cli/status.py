@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from sqlalchemy import Connection
@@ -13,10 +13,12 @@ from syncd.cli.output import Form, moment, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session
 from syncd.errors import NotFound
 from syncd.plan.phases import StepState
-from syncd.state import holds, live, processes, releases, steps, versions
+from syncd.state import freezes, holds, live, processes, releases, steps, versions
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_LIFTED_BY: Final = {"held": "`syncd unhold {model}` lifts it", "frozen": "`syncd unfreeze` lifts it"}
 
 
 def status(
@@ -42,6 +44,11 @@ def status(
                     {"model": h.model, "who": h.who, "why": h.why, "since": h.since}
                     for h in holds.all(conn)
                     if h.model in wanted
+                ],
+                "frozen": [
+                    {"model": f.model, "who": f.who, "why": f.why, "since": f.since, "until": f.until}
+                    for f in freezes.all(conn, opened.state.now(conn))
+                    if f.model in {freezes.EVERY, *wanted}
                 ],
                 "quarantined": [
                     {"model": v.model, "version": v.name, "reason": v.quarantined}
@@ -137,11 +144,12 @@ def _text(console: Console, found: Mapping[str, object]) -> None:
         ("in flight", "in_flight", "{release} {model}@{version} {phase}: {reason}"),
         ("stuck", "stalled", "{release} {model}@{version} {phase}: {reason}"),
         ("on hold", "held", "{model} by {who}: {why}"),
+        ("frozen", "frozen", "{model} by {who}: {why}"),
         ("quarantined", "quarantined", "{model}@{version}: {reason}"),
     ):
         for row in _rows(found[key]):
             console.print(f"{title}: {line.format(**row)}".rstrip(": "), markup=False)
-            hint = row.get("hint") or (f"`syncd unhold {row['model']}` lifts it" if key == "held" else "")
+            hint = row.get("hint") or _LIFTED_BY.get(key, "").format(**row)
             if hint:
                 console.print(f"   to do: {hint}", markup=False)
 

@@ -61,6 +61,10 @@ def _times(config: Config, declared: Declared) -> Iterator[Problem]:
     if policy.retry_cap_s < policy.retry_base_s:
         wanted = f"at least policy.retry_base_s ({policy.retry_base_s:g}) is wanted"
         yield Problem("policy.retry_cap_s", f"{policy.retry_cap_s:g}", wanted)
+    for n, window in enumerate(policy.freeze_times):
+        if window.since == window.to:
+            wanted = "an end that is not the beginning is wanted; `syncd freeze` freezes for good"
+            yield Problem(key_path("policy", "freeze_times", n, "to"), str(window.to), wanted)
     if policy.lease_s < 3 * policy.tick_s:
         wanted = f"at least three times policy.tick_s ({policy.tick_s:g}) is wanted, or leases end under their owners"
         yield Problem("policy.lease_s", f"{policy.lease_s:g}", wanted)

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from syncd.artifact.names import parse_model
 from syncd.errors import Invalid
+from syncd.plan.gate import DAYS, Moment
 from syncd.secret import Secret
 
 _UNITS: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -84,6 +85,14 @@ def _time_of_day(value: object) -> time:
     if match is None:
         raise wrong(shown(value), 'a time of day is wanted, such as "08:00"')
     return time(int(match[1]), int(match[2]))
+
+
+def _moment_of_week(value: object) -> Moment:
+    day, _, at = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    match = _TIME.fullmatch(at)
+    if match is None or day not in DAYS:
+        raise wrong(shown(value), 'a day and a time are wanted, such as "fri 18:00"')
+    return Moment(DAYS.index(day), time(int(match[1]), int(match[2])))
 
 
 def _zone(value: object) -> ZoneInfo:
@@ -194,6 +203,7 @@ Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Rate = Annotated[int, BeforeValidator(_rate)]
 """Bytes a second; 0 for no limit."""
 ClockTime = Annotated[time, BeforeValidator(_time_of_day)]
+WeekMoment = Annotated[Moment, BeforeValidator(_moment_of_week)]
 TimeZone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)]

@@ -31,6 +31,7 @@ from syncd.config.fields import (
     StateUrl,
     TimeZone,
     Variable,
+    WeekMoment,
 )
 from syncd.registry.selection import selects
 from syncd.registry.settings import DirectorySettings
@@ -74,13 +75,22 @@ class BandwidthTimeSettings(Table):
 class TransferSettings(Table):
     """How much is carried at once, by one process."""
 
-    buffer_bytes: Size = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
-    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 8  # sends at once to each target, over all its files
+    buffer_bytes: Size = 48 * MIB  # 6 parts of 8 MiB, being read, hashed and sent
+    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 6  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
+    stall_s: Seconds = 60.0  # a call that has heard nothing for so long is given up
     bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit
     bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")
     sources: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("registry",)  # by preference
+
+
+class FreezeTimeSettings(Table):
+    """A part of each week in which nothing is flipped, over its end where `from` is the later."""
+
+    since: Annotated[WeekMoment, Field(alias="from")]
+    to: WeekMoment
+    models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ("*",)
 
 
 class PolicySettings(Table):
@@ -88,6 +98,9 @@ class PolicySettings(Table):
 
     auto_release: bool = True
     requirement: Literal["all"] = "all"
+    approval: Annotated[tuple[ModelPattern, ...], Field(strict=False)] = ()  # models that wait for `syncd approve`
+    freeze_times: Annotated[tuple[FreezeTimeSettings, ...], Field(strict=False)] = ()
+    time_zone: TimeZone = ZoneInfo("UTC")  # of `freeze_times`
     step_failures_max: Annotated[int, Field(ge=1, le=1000)] = 20
     retry_base_s: Seconds = 2.0
     retry_cap_s: Seconds = 300.0
@@ -132,7 +145,6 @@ class OssTargetSettings(Table):
     credentials: str
     prefix: Prefix = ""
     mount_endpoint: Endpoint | None = None
-    timeout_s: Seconds = 60.0
     mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`
     replicated_from: str = ""
     replication_deadline_s: Seconds = 7200.0

@@ -18,7 +18,7 @@ import structlog
 from syncd.config import Config
 from syncd.daemon.notify import notify
 from syncd.daemon.schedule import Chore, Schedule
-from syncd.errors import SyncdError
+from syncd.errors import Cancelled, SyncdError
 from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.phases import StepKind
 from syncd.reconcile import place, release
@@ -28,6 +28,7 @@ from syncd.reconcile.sweep import sweep
 from syncd.reconcile.tick import UNHEARD_S, tick
 from syncd.reconcile.watch import look
 from syncd.state import processes, steps
+from syncd.transfer import apart
 
 log = structlog.get_logger("syncd.daemon")
 
@@ -41,6 +42,7 @@ BODIES: Final[Mapping[StepKind, Body]] = {
 }
 SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
+_CHORE_S: Final = 600.0  # one that has been silent for longer hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,11 @@ class Process:
         self._settings = settings
         self._sole = sole
         chores = [
-            Chore(f"poll {p.registry}", p.every_s, p.jitter_s, self._guarded(self._poll(p.registry)))
-            for p in settings.polls
+            self._chore(f"poll {p.registry}", p.every_s, self._poll(p.registry), p.jitter_s) for p in settings.polls
         ]
         chores += [
-            Chore("sweep", SWEEP_EVERY_S, 0.0, self._guarded(lambda: sweep(rooms))),
-            Chore("seen", SEEN_EVERY_S, 0.0, self._guarded(self._say_alive)),
+            self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(rooms)),
+            self._chore("seen", SEEN_EVERY_S, self._say_alive),
         ]
         self._schedule = Schedule(chores)
 
@@ -157,16 +158,20 @@ class Process:
         with rooms.state.write() as conn:
             processes.seen(conn, rooms.owner, socket.gethostname(), os.getpid(), rooms.state.now(conn))
 
-    def _guarded(self, chore: Callable[[], object]) -> Callable[[], None]:
+    def _chore(self, name: str, every_s: float, chore: Callable[[], object], jitter_s: float = 0.0) -> Chore:
+        """One that may hang on a mount: it is left behind then, and does not keep the process from ending."""
+
         def run() -> None:
             if self._rooms.draining.is_set():
                 return
             try:
-                chore()
+                apart(name, chore, self._rooms.transfer, self._rooms.draining, what="a chore", patience_s=_CHORE_S)
+            except Cancelled:
+                return
             except SyncdError as error:
                 log.warning("chore failed, it will be done again", error=error.message, hint=error.hint)
 
-        return run
+        return Chore(name, every_s, jitter_s, run)
 
 
 @contextmanager

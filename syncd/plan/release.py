@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from syncd.plan.gate import Wait
 from syncd.plan.phases import (
     FLIP_ENDS,
     RELEASE_ENDS,
@@ -43,6 +44,8 @@ class View:
     flips: Mapping[str, FlipPhase] = field(default_factory=dict)
     newer: str = ""  # a newer unfinished release of the same model
     held: str = ""  # by whom and why, where the model is held against this release
+    cancelled: str = ""  # by whom and why, where somebody wants it to end
+    wait: Wait | None = None  # what keeps it from flipping now
     undo_reason: str = ""  # why it is being undone, as recorded when that was decided
     undo_hint: str = ""
 
@@ -60,6 +63,7 @@ class Decision:
     flips: tuple[tuple[str, FlipPhase], ...] = ()
     stop: bool = False  # cancel what waits, ask what runs to stop
     hold: str = ""  # put the model on hold, and why
+    note: Wait | None = None  # why it waits; written where it is not written yet
 
 
 def decide(view: View) -> Decision:
@@ -80,6 +84,8 @@ def decide(view: View) -> Decision:
 
 def _before_the_first_flip_given_up(view: View) -> Decision | None:
     """Why this release ends before it moved anything; None where it goes on."""
+    if view.cancelled:
+        return Decision(phase=ReleasePhase.CANCELLED, reason=f"cancelled by {view.cancelled}")
     if view.newer:
         return Decision(phase=ReleasePhase.SUPERSEDED, reason=f"{view.newer} is newer")
     if view.held and not view.rollback:
@@ -138,13 +144,15 @@ def _staging(view: View) -> Decision:
         return Decision(claim=view.bindings)
     # The barrier: every function has answered with this version's digest before the first alias moves.
     if all(phase is FlipPhase.PROBED for phase in view.flips.values()):
-        return Decision(phase=ReleasePhase.FLIPPING)
+        return Decision(note=view.wait) if view.wait else Decision(phase=ReleasePhase.FLIPPING)
     kinds = {FlipPhase.CLAIMED: StepKind.STAGE, FlipPhase.STAGED: StepKind.PROBE}
     return Decision(want=tuple((kinds[phase], b) for b, phase in view.flips.items() if phase in kinds))
 
 
 def _flipping(view: View) -> Decision:
     failed = _stalled(view, ReleasePhase.UNDOING)
+    if view.cancelled:  # it was asked to end in the moment in which it began to flip
+        failed = Decision(phase=ReleasePhase.UNDOING, reason=f"cancelled by {view.cancelled}")
     if failed is not None:
         return Decision(stop=True) if _open(view) else failed
     if all(phase is FlipPhase.FLIPPED for phase in view.flips.values()):

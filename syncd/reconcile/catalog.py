@@ -11,6 +11,7 @@ from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import ModelName
 from syncd.errors import Cancelled, Corrupt
 from syncd.registry.base import Registry, Revision, SourceFile
+from syncd.silence import heard
 
 _CHUNK_BYTES: Final = 4 << 20
 
@@ -43,6 +44,7 @@ def _hash(registry: Registry, model: ModelName, revision: Revision, file: Source
                 raise Cancelled(f"{file.path}: stopped while reading it")
             sha.update(buffer[:n])
             seen_bytes += n
+            heard()
     if seen_bytes != file.size_bytes:
         raise Corrupt(f"{file.path}: {seen_bytes} bytes were read, the listing says {file.size_bytes}")
     return Digest(sha.hexdigest())

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model
 from syncd.errors import SyncdError
 from syncd.plan.binding import Binding
@@ -15,7 +16,7 @@ from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.catalog import catalog
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
-from syncd.state import live, placements, versions
+from syncd.state import contents, live, placements, versions
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.state.state import State
@@ -37,6 +38,9 @@ class Looker:
 class TargetPlan:
     """What one target would get. `kept_bytes` are of files that are there, proven, from an earlier attempt.
 
+    `copied_bytes` are of files that it has under another version and copies by itself. `send_bytes` is the most that
+    can be needed: parts that it has within a file of another version are found while the file is read, and copied.
+
     Nothing is sent to a target that is `replicated_from` another one; the seal there may have come before the files.
     """
 
@@ -47,6 +51,7 @@ class TargetPlan:
     kept_bytes: int
     send_files: int
     replicated_from: str = ""
+    copied_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +96,25 @@ def plan(looker: Looker, registry: str, model: str, version: str) -> Plan:
     """
     name = parse_model(model)
     _, manifest = catalog(looker.registries[registry], name, version, threading.Event())
-    version_id = versions.identity(manifest)
-    sizes = {entry.path: entry.size_bytes for entry in manifest.entries}
-    targets: list[TargetPlan] = []
-    for target in looker.fleet.targets_of(name):
-        found = looker.targets[target].inspect(manifest, Depth.SIZES, SqlJournal(looker.state, version_id, target))
-        send = [path for path in sizes if path in found.missing or path in found.wrong]
-        send_bytes = sum(sizes[path] for path in send)
-        kept_bytes = manifest.size_bytes - send_bytes
-        region = looker.fleet.regions[target]
-        if replica := looker.fleet.replicas.get(target):
-            sealed = found.sealed and not send
-            targets.append(TargetPlan(target, region, sealed, 0, kept_bytes, 0, replica.source))
-        else:
-            targets.append(TargetPlan(target, region, found.sealed, send_bytes, kept_bytes, len(send)))
+    targets = tuple(_target(looker, manifest, target) for target in looker.fleet.targets_of(name))
     flips = tuple(_flip(looker, binding, name) for binding in looker.fleet.bindings_of(name))
-    return Plan(
-        name, manifest.version, manifest.digest, manifest.size_bytes, len(manifest.entries), tuple(targets), flips
-    )
+    return Plan(name, manifest.version, manifest.digest, manifest.size_bytes, len(manifest.entries), targets, flips)
+
+
+def _target(looker: Looker, manifest: Manifest, target: str) -> TargetPlan:
+    journal = SqlJournal(looker.state, versions.identity(manifest), target)
+    found = looker.targets[target].inspect(manifest, Depth.SIZES, journal)
+    region = looker.fleet.regions[target]
+    lacking = [entry for entry in manifest.entries if entry.path in found.missing or entry.path in found.wrong]
+    kept_bytes = manifest.size_bytes - sum(entry.size_bytes for entry in lacking)
+    if replica := looker.fleet.replicas.get(target):
+        return TargetPlan(target, region, found.sealed and not lacking, 0, kept_bytes, 0, replica.source)
+    with looker.state.read() as conn:
+        there = contents.copyable(conn, target, {entry.sha256 for entry in lacking})
+    send = [entry for entry in lacking if entry.sha256 not in there]
+    send_bytes = sum(entry.size_bytes for entry in send)
+    copied_bytes = manifest.size_bytes - kept_bytes - send_bytes
+    return TargetPlan(target, region, found.sealed, send_bytes, kept_bytes, len(send), copied_bytes=copied_bytes)
 
 
 def _flip(looker: Looker, binding: Binding, model: str) -> FlipPlan:

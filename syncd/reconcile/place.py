@@ -23,10 +23,11 @@ from syncd.state import placements, releases, steps, versions
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.target.base import Depth
-from syncd.transfer import Destination, Glance, Preferred, Progress, Source, copy
+from syncd.transfer import Destination, Glance, Preferred, Progress, Source, apart, copy
 
 log = structlog.get_logger("syncd.place")
 FILES_SHOWN_MAX: Final = 8
+_LISTING_S: Final = 600.0  # a registry that lists a hundred thousand files may be silent for long
 
 
 def resolve(job: Job) -> None:
@@ -34,7 +35,14 @@ def resolve(job: Job) -> None:
     rooms, release = job.rooms, job.release
     registry = rooms.registries[release.registry]
     started = time.monotonic()
-    revision, manifest = catalog(registry, parse_model(release.model), release.ref, job.stop)
+    revision, manifest = apart(
+        release.registry,
+        lambda: catalog(registry, parse_model(release.model), release.ref, job.stop),
+        rooms.transfer,
+        job.stop,
+        what="listing a version",
+        patience_s=_LISTING_S,
+    )
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         version = versions.record(conn, manifest, release.registry, revision.pin, now)
@@ -64,7 +72,7 @@ def place(job: Job) -> None:
         failed |= _copy(job, version, manifest, lacking, peers)
     for name in [name for name in names if name not in failed and not _is_recorded(job, version, name)]:
         try:
-            seal(job, version, manifest, name)
+            apart(name, partial(seal, job, version, manifest, name), rooms.transfer, job.stop, what="sealing")
         except Fenced:
             raise
         except SyncdError as error:
@@ -80,7 +88,9 @@ def _there(job: Job, version: Version, manifest: Manifest, name: str, failed: di
     rooms = job.rooms
     try:
         refuse_going(job, version, name)
-        found = rooms.targets[name].inspect(manifest, Depth.CHECKSUMS, SqlJournal(rooms.state, version.id, name))
+        target, journal = rooms.targets[name], SqlJournal(rooms.state, version.id, name)
+        look = partial(target.inspect, manifest, Depth.CHECKSUMS, journal)
+        found = apart(name, look, rooms.transfer, job.stop, what="looking what is there")
     except SyncdError as error:
         failed[name] = error
         return True
@@ -130,7 +140,9 @@ def _sources(job: Job, version: Version, manifest: Manifest, peers: list[str]) -
     usable = [name for name in rooms.fleet.sources if name in givers]
     if usable[0] == REGISTRY:
         try:
-            registry.listing(model, revision)  # raises Conflict where the source is not what was pinned
+            # raises Conflict where the source is not what was pinned
+            look = partial(registry.listing, model, revision)
+            apart(version.registry, look, rooms.transfer, job.stop, what="listing a version", patience_s=_LISTING_S)
         except (NotFound, Refused, Unavailable) as error:
             if len(usable) == 1:
                 raise

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from syncd.engine.base import Engine
 from syncd.plan.backoff import Patience
 from syncd.plan.fleet import Fleet
+from syncd.plan.gate import Gates
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
 from syncd.state.state import State
@@ -31,5 +32,6 @@ class Rooms:
     lease_s: float
     owner: str  # this process, new at each boot
     chance: Callable[[], float]
+    gates: Gates = field(default_factory=Gates)
     wake: threading.Event = field(default_factory=threading.Event)  # something changed: look now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs

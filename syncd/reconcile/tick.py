@@ -16,10 +16,11 @@ from sqlalchemy import Connection
 from syncd.engine.base import Carried
 from syncd.errors import Conflict
 from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.plan.gate import Wait, wait_at
 from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
 from syncd.plan.release import Decision, StepView, View, decide
 from syncd.reconcile.rooms import Rooms
-from syncd.state import flips, holds, placements, releases, steps
+from syncd.state import approvals, flips, freezes, holds, placements, releases, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Release, Step
 
@@ -88,9 +89,26 @@ def _view(rooms: Rooms, conn: Connection, release: Release, all_steps: Sequence[
         flips={flip.binding: flip.phase for flip in flips.of_release(conn, release.id)},
         newer=newer[-1] if newer else "",
         held=f"{hold.who}: {hold.why}" if hold else "",
+        cancelled=release.cancel,
+        wait=_wait(rooms, conn, release),
         undo_reason=release.reason if release.phase is ReleasePhase.UNDOING else "",
         undo_hint=release.hint if release.phase is ReleasePhase.UNDOING else "",
     )
+
+
+def _wait(rooms: Rooms, conn: Connection, release: Release) -> Wait | None:
+    """What keeps it at the barrier. A rollback waits for nobody."""
+    if release.rollback or release.phase is not ReleasePhase.STAGING or release.version_id is None:
+        return None
+    unapproved = False
+    if rooms.gates.wants_approval(release.model):
+        approved = approvals.find(conn, release.id)
+        unapproved = approved is None or approved.digest != versions.get(conn, release.version_id).digest
+    now = rooms.state.now(conn)
+    frozen = [f"frozen by {freeze.who}: {freeze.why}" for freeze in freezes.of(conn, release.model, now)]
+    if window := rooms.gates.window(release.model, now):
+        frozen.append(f"nothing is flipped {window}")
+    return wait_at(release.id, unapproved=unapproved, frozen=frozen)
 
 
 def _apply(rooms: Rooms, conn: Connection, release: Release, decision: Decision, all_steps: Sequence[Step]) -> bool:
@@ -112,6 +130,8 @@ def _apply(rooms: Rooms, conn: Connection, release: Release, decision: Decision,
     if decision.phase is not None:
         advance(conn, release, decision.phase, now=now, reason=decision.reason, hint=decision.hint)
         changed = True
+    if decision.note is not None and (release.reason, release.hint) != (decision.note.reason, decision.note.hint):
+        releases.note(conn, release.id, decision.note.reason, decision.note.hint, now)
     _want(conn, release, decision, all_steps, rooms)
     return changed
 

@@ -1,9 +1,13 @@
-"""What people and pipelines may wish for: publish, roll back, hold, unhold. Each is one transaction on the record."""
+"""What people and pipelines may wish for: publish, roll back, cancel, approve, hold, freeze.
+
+Each is one transaction on the record.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -11,10 +15,10 @@ from sqlalchemy import Connection
 from syncd.artifact.names import ModelName, parse_model, parse_version
 from syncd.errors import Conflict, NotFound
 from syncd.plan.fleet import Fleet
-from syncd.plan.phases import FlipPhase, ReleasePhase
-from syncd.state import flips, holds, live, releases, versions
+from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
+from syncd.state import approvals, flips, freezes, holds, live, releases, versions
 from syncd.state.advance import advance
-from syncd.state.records import Hold, Release
+from syncd.state.records import Approval, Freeze, Hold, Release
 from syncd.state.state import State
 
 BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
@@ -131,6 +135,69 @@ def unhold(wisher: Wisher, model: str) -> bool:
     """Lift a hold. Returns whether there was one."""
     with wisher.state.write() as conn:
         return holds.lift(conn, parse_model(model), wisher.who, wisher.state.now(conn))
+
+
+def cancel(wisher: Wisher, release_id: str, why: str) -> Release:
+    """Ask a release to end before it moves any alias. What it has copied stays. Asking again is success.
+
+    Raises:
+        NotFound: There is no such release.
+        Conflict: It has ended already, or is moving aliases.
+    """
+    for _ in range(_LOOKS_MAX):
+        with wisher.state.write() as conn:
+            release = releases.get(conn, release_id)
+            if release.phase is ReleasePhase.CANCELLED:
+                return release
+            if release.phase in RELEASE_ENDS:
+                raise Conflict(f"{release.id} has ended: it is {release.phase}")
+            if release.phase not in BEFORE_FIRST_FLIP:
+                raise Conflict(
+                    f"{release.id} is {release.phase}: it is moving aliases",
+                    hint=f"`syncd rollback {release.model}` takes them back",
+                )
+            word = f"{wisher.who}: {why}" if why else wisher.who
+            if releases.want_cancelled(conn, release, word, wisher.state.now(conn)):
+                return release
+    raise Conflict(f"{release_id} changes faster than it can be looked at", hint="try again")
+
+
+def approve(wisher: Wisher, release_id: str) -> Approval:
+    """Say that a release may be flipped, for the bytes that it is about. Saying it again is success.
+
+    Raises:
+        NotFound: There is no such release.
+        Conflict: It has ended already, or it is not known yet which bytes it is about.
+    """
+    with wisher.state.write() as conn:
+        release = releases.get(conn, release_id)
+        if release.phase in RELEASE_ENDS:
+            raise Conflict(f"{release.id} has ended: it is {release.phase}")
+        if release.version_id is None:
+            raise Conflict(f"{release.id}: its bytes are not known yet", hint="it is being looked up; try again")
+        digest = versions.get(conn, release.version_id).digest
+        return approvals.put(conn, release, digest, wisher.who, wisher.state.now(conn))
+
+
+def freeze(wisher: Wisher, model: str | None, why: str, lasts: timedelta | None) -> Freeze:
+    """Flip nothing of a model, or of any, until it is lifted or `lasts` is over. Copies and rollbacks go on.
+
+    Raises:
+        NotFound: No binding serves the model.
+    """
+    name = freezes.EVERY if model is None else parse_model(model)
+    if model is not None:
+        refuse_unserved(wisher.fleet, name)
+    with wisher.state.write() as conn:
+        now = wisher.state.now(conn)
+        return freezes.put(conn, name, wisher.who, why, now + lasts if lasts else None, now)
+
+
+def unfreeze(wisher: Wisher, model: str | None) -> bool:
+    """Lift the freeze of a model, or that of all. Returns whether there was one."""
+    with wisher.state.write() as conn:
+        name = freezes.EVERY if model is None else parse_model(model)
+        return freezes.lift(conn, name, wisher.who, wisher.state.now(conn))
 
 
 def refuse_held(conn: Connection, model: str) -> None:

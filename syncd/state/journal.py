@@ -1,15 +1,18 @@
-"""The journal: half-done uploads in SQL, and the checksums of files that were proven."""
+"""The journal: half-done uploads in SQL, the checksums of files that were proven, and what lies there already."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
+from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath
 from syncd.errors import NotFound
+from syncd.state import contents
 from syncd.state.records import OpenUpload
 from syncd.state.rows import every, insert
 from syncd.state.schema import files, uploads
 from syncd.state.state import State
+from syncd.target.base import Held
 
 
 class SqlJournal:
@@ -57,6 +60,16 @@ class SqlJournal:
         proven = sa.select(files.c.crc64).where(files.c.sha256 == content, files.c.crc64.is_not(None)).limit(1)
         with self._state.read() as conn:
             return conn.execute(proven).scalar_one_or_none()
+
+    def learned(self, sha256: Digest, blocks: bytes) -> None:
+        """Remember what the parts of a content are; replaces an older cut of it."""
+        with self._state.write() as conn:
+            contents.learn(conn, sha256, blocks)
+
+    def held(self, parts_max: int) -> list[Held]:
+        """What versions sealed at this target have that could be copied, newest first."""
+        with self._state.read() as conn:
+            return contents.held(conn, self._version_id, self._target, parts_max)
 
     def _upload(self, path: FilePath) -> sa.ColumnElement[bool]:
         here = sa.and_(uploads.c.version_id == self._version_id, uploads.c.target == self._target)

@@ -54,6 +54,7 @@ class Release:
     phase: ReleasePhase
     reason: str
     hint: str
+    cancel: str  # by whom and why it is to end, or ""
     created_at: datetime
     updated_at: datetime
 
@@ -126,6 +127,27 @@ class Hold:
     who: str
     why: str
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's word that a release may be flipped, for these bytes."""
+
+    release_id: str
+    digest: Digest
+    who: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Nothing of a model is flipped, but rollbacks, until somebody lifts it or its time is over."""
+
+    model: str  # EVERY for all
+    who: str
+    why: str
+    since: datetime
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def get(conn: sa.Connection, release_id: str) -> Release:
     """Raises NotFound: there is no such release."""
     found = one(conn, Release, sa.select(releases).where(releases.c.id == release_id))
     if found is None:
-        raise NotFound(f"there is no release {release_id}", hint="list them with: syncd releases")
+        raise NotFound(f"there is no release {release_id[:40]}", hint="list them with: syncd releases")
     return found
 
 
@@ -97,6 +97,27 @@ def note(conn: sa.Connection, release_id: str, reason: str, hint: str, now: date
     query = sa.update(releases).where(releases.c.id == release_id)
     if not conn.execute(query.values(reason=reason, hint=hint, updated_at=now)).rowcount:
         raise NotFound(f"there is no release {release_id}")
+
+
+def want_cancelled(conn: sa.Connection, release: Release, why: str, now: datetime) -> bool:
+    """Ask a release to end that is still in the phase it was read in. False: it is in another by now.
+
+    Asking again keeps the first reason.
+    """
+    here = sa.and_(releases.c.id == release.id, releases.c.phase == release.phase)
+    query = (
+        sa.update(releases)
+        .where(here)
+        .values(cancel=sa.case((releases.c.cancel == "", why), else_=releases.c.cancel), updated_at=now)
+    )
+    if not conn.execute(query).rowcount:
+        return False
+    if not release.cancel:
+        about = {"why": why}
+        events.append(
+            conn, "release.cancel_wanted", now=now, release_id=release.id, subject=release.model, detail=about
+        )
+    return True
 
 
 def _next_number(conn: sa.Connection) -> int:

@@ -79,6 +79,15 @@ files: Final = sa.Table(
     sa.Index(None, "sha256"),
 )
 
+# How a content was cut into parts: of every file of more than one, whatever version and target it is at.
+contents: Final = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("sha256", Sha256, nullable=False),
+    sa.Column("blocks", sa.LargeBinary, nullable=False),
+    sa.PrimaryKeyConstraint("sha256"),
+)
+
 placements: Final = sa.Table(
     "placements",
     metadata,
@@ -107,6 +116,7 @@ releases: Final = sa.Table(
     _word("phase", ReleasePhase, ReleasePhase.REQUESTED),
     _text("reason", default=""),
     _text("hint", default=""),
+    _text("cancel", default=""),
     _moment("created_at"),
     _moment("updated_at"),
     sa.PrimaryKeyConstraint("number"),
@@ -201,6 +211,27 @@ holds: Final = sa.Table(
     _text("who"),
     _text("why"),
     _moment("since"),
+    sa.PrimaryKeyConstraint("model"),
+)
+
+approvals: Final = sa.Table(
+    "approvals",
+    metadata,
+    _text("release_id", sa.ForeignKey("releases.id")),
+    sa.Column("digest", Sha256, nullable=False),
+    _text("who"),
+    _moment("at"),
+    sa.PrimaryKeyConstraint("release_id"),
+)
+
+freezes: Final = sa.Table(
+    "freezes",
+    metadata,
+    _text("model"),
+    _text("who"),
+    _text("why"),
+    _moment("since"),
+    _moment("until", nullable=True),
     sa.PrimaryKeyConstraint("model"),
 )
 

@@ -25,11 +25,13 @@ from requests.structures import CaseInsensitiveDict
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
+from syncd.silence import heard
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
 from syncd.store.oss_answers import HeldPart, crc64_in, crc64_of_parts, hex_of, parts_in, time_in, time_of
 from syncd.store.oss_errors import Answer, translate
 from syncd.store.oss_settings import Credentials, OssSettings
+from syncd.store.wire import Wire, is_silence, told
 
 __all__ = ["Credentials", "OssSettings", "OssStore", "OssUpload"]
 
@@ -299,8 +301,8 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
             oss2.ProviderAuthV4(_Provider(settings.credentials)),
             settings.endpoint,
             settings.bucket,
-            session=_Session(pool_size=settings.connections_max),
-            connect_timeout=(settings.connect_timeout_s, settings.read_timeout_s),
+            session=_Session(adapter=Wire(settings.connections_max)),
+            connect_timeout=settings.read_timeout_s,
             enable_crc=False,
             region=settings.region,
             is_path_style=settings.path_style,
@@ -326,7 +328,7 @@ class _Session(oss2.Session):  # type: ignore[misc]  # oss2 has no types
     its way costs as much as sending it.
     """
 
-    def do_request(self, req: Any, timeout: tuple[float, float]) -> Any:
+    def do_request(self, req: Any, timeout: float) -> Any:
         query = urlencode([(name, value) for name, value in req.params.items() if value is not None])
         ready = requests.PreparedRequest()
         ready.method, ready.body = req.method, req.data or None
@@ -338,7 +340,7 @@ class _Session(oss2.Session):  # type: ignore[misc]  # oss2 has no types
         try:
             answer = adapter.send(ready, stream=True, timeout=timeout, proxies=req.proxies)
         except requests.RequestException as error:
-            raise oss2.exceptions.RequestError(error) from error
+            raise oss2.exceptions.RequestError(told(error, timeout)) from error
         is_read_by_caller = req.method == "GET" and answer.ok
         return oss2.http.Response(answer) if is_read_by_caller else _ReadAnswer(answer)
 
@@ -379,13 +381,15 @@ def _translated(where: str) -> Iterator[None]:
     Bodies are read by requests and urllib3, whose errors oss2 lets through; its parsers raise RuntimeError and
     whatever a malformed answer makes of `int` and `find`.
     """
+    heard()
     try:
         yield
     except oss2.exceptions.OssError as error:
         message = error.message or str(error.body)
         raise translate(Answer(error.status, str(error.code), message, error.headers or {}), where) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:  # requests' errors are OSErrors
-        raise Unavailable(f"{where}: the connection broke: {error}") from error
+        what = "no byte came for too long" if is_silence(error) else "the connection broke"
+        raise Unavailable(f"{where}: {what}: {error}") from error
     except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"{where}: the answer cannot be read: {error!r}") from error
 

@@ -26,8 +26,7 @@ class OssSettings:
     region: str  # without `oss-`: part of the V4 signature
     credentials: Callable[[], Credentials]
     prefix: str = ""  # ends with '/' unless it is empty
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 60.0  # between two reads, not for the whole
+    read_timeout_s: float = 60.0  # without a byte, in either direction; not for the whole
     connections_max: int = 16  # should be as many as there are threads
     path_style: bool = False  # an IP address as endpoint always is
     proxy: str | None = None  # the environment's proxies and ~/.netrc are not looked at

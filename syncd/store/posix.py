@@ -13,8 +13,10 @@ from typing import Final
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.silence import beat, heard
 from syncd.store.base import Buffer
 
+_WRITE_BYTES: Final = 1 << 20  # at once, so that a slow mount is seen to move
 _READ_BYTES: Final = 1 << 20  # read back in pieces that stay in the CPU's cache
 _SMALL_BYTES: Final = 4096
 _NO_COPY: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})  # the kernel's "not here"
@@ -58,6 +60,7 @@ def translate(error: OSError, where: str) -> SyncdError:
 @contextmanager
 def translated(where: str) -> Iterator[None]:
     """Whatever the file system says inside becomes one of ours, and stays in `__cause__`."""
+    heard()
     try:
         yield
     except OSError as error:
@@ -163,6 +166,7 @@ def crc64_of_region(descriptor: int, offset_bytes: int, size_bytes: int) -> tupl
         count = os.preadv(descriptor, [piece], offset_bytes + read_bytes)
         if not count:
             break
+        beat()
         crc64, read_bytes = crc64_of(piece[:count], crc64), read_bytes + count
     return crc64, read_bytes
 
@@ -171,7 +175,8 @@ def write_region(descriptor: int, offset_bytes: int, data: Buffer) -> None:
     """Write all of `data` at an offset."""
     rest = memoryview(data)
     while rest:
-        written = os.pwrite(descriptor, rest, offset_bytes)
+        beat()
+        written = os.pwrite(descriptor, rest[:_WRITE_BYTES], offset_bytes)
         rest, offset_bytes = rest[written:], offset_bytes + written
 
 

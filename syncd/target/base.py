@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -50,6 +51,19 @@ class Origin:
     offset_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file of another version, which was sealed at this target: its bytes need not be sent there once more.
+
+    Only remembered: it may be gone or changed by now.
+    """
+
+    origin: Origin
+    sha256: Digest
+    crc64: int | None  # of the whole
+    blocks: bytes  # its parts, as `artifact.blocks` packs them; empty where it was only one
+
+
 class Journal(Protocol):
     """Half-done uploads of one version at one target, remembered in SQL. Safe from several threads."""
 
@@ -71,6 +85,16 @@ class Journal(Protocol):
 
     def crc64(self, path: FilePath) -> int | None:
         """What `proven` remembered, at this target or, being a pure function of the content, at any other."""
+        ...
+
+    def learned(self, sha256: Digest, blocks: bytes) -> None:
+        """Remember what the parts of a content are, once its SHA-256 has been proven. Replaces an older cut of it."""
+        ...
+
+    def held(self, parts_max: int) -> Sequence[Held]:
+        """What could be copied at this target, newest first: files that this version has as well, and those of the
+        newest versions of its model, of these only as many as have `parts_max` parts together.
+        """
         ...
 
 

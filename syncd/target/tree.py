@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import structlog
@@ -23,7 +22,7 @@ from syncd.errors import Conflict, Corrupt, Invalid, NotFound
 from syncd.registry.base import Stream
 from syncd.store.base import PutMode, Stat, Store
 from syncd.target.base import Depth, Inspection, Journal, Writer
-from syncd.target.looks import checksum, pieces
+from syncd.target.looks import checksum, pieces, together
 from syncd.target.writers import LargeWriter, PresentWriter, SmallWriter, key_of
 
 _LOOKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; a look at one file is one round trip for most stores
@@ -46,9 +45,12 @@ class TreeTarget:
             return Inspection(sealed, frozenset(), frozenset())
         listed = self._listed(manifest)
         entries = [entry for entry in manifest.entries if entry.path in listed]
-        with ThreadPoolExecutor(_LOOKS_IN_FLIGHT, thread_name_prefix=f"look-{self.name}") as pool:
-            looks = [pool.submit(self._fault, manifest, e, listed[e.path], (depth, journal)) for e in entries]
-            faults = {entry.path: look.result() for entry, look in zip(entries, looks, strict=True)}
+
+        def look(entry: Entry) -> str | None:
+            return self._fault(manifest, entry, listed[entry.path], (depth, journal))
+
+        found = together(look, entries, _LOOKS_IN_FLIGHT)
+        faults = {entry.path: fault for entry, fault in zip(entries, found, strict=True)}
         present = frozenset(path for path, fault in faults.items() if fault == "")
         wrong = {path: fault for path, fault in faults.items() if fault}
         missing = frozenset(entry.path for entry in manifest.entries if faults.get(entry.path) is None)

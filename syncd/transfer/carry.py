@@ -8,9 +8,9 @@ others would have to wait for is let go, and fed by itself with what another tar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event
 
@@ -20,11 +20,13 @@ from syncd.target.base import Inspection
 from syncd.transfer.crew import Crew
 from syncd.transfer.feed import Fed, Feed
 from syncd.transfer.halt import Halt
+from syncd.transfer.hands import Watch
 from syncd.transfer.lane import Lane
 from syncd.transfer.late import Late
 from syncd.transfer.progress import Progress, TargetProgress
 from syncd.transfer.reader import Source
 from syncd.transfer.settings import Destination, TransferSettings
+from syncd.transfer.wholes import Wholes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +57,36 @@ def copy(
         Unavailable: The source could not be read, past all retries.
         Cancelled: `stop` was set. What was accepted is kept for the next time.
     """
-    return _Copy(manifest, source, settings, Halt(stop), progress).run(destinations)
+    halt = Halt(stop, settings.leave_s)
+    with Watch(halt, settings.silence_s, settings.adrift) as watch:
+        return _Copy(manifest, source, settings, watch, progress).run(destinations)
 
 
 class _Copy:
     def __init__(
-        self, manifest: Manifest, source: Source, settings: TransferSettings, halt: Halt, progress: Progress
+        self, manifest: Manifest, source: Source, settings: TransferSettings, watch: Watch, progress: Progress
     ) -> None:
         self._manifest = manifest
         self._source = source
         self._settings = settings
-        self._halt = halt
+        self._watch = watch
+        self._halt = watch.halt
         self._progress = progress
         self._spoiled: Corrupt | None = None
 
     def run(self, destinations: Sequence[Destination]) -> CopyReport:
         self._feed = Feed(self._manifest, self._settings, self._halt, len(destinations))
-        share_bytes = self._feed.share_bytes
-        crews = [Crew(to, self._progress, self._halt, self._settings, share_bytes) for to in destinations]
+        crews = [Crew(to, self._manifest, self._progress, self._watch, self._settings) for to in destinations]
         with ExitStack() as stack:
             for crew in crews:
-                crew.start(len(self._manifest.entries))
                 stack.callback(crew.join)
+                crew.start(self._feed.share_bytes)
             lacking = self._look(crews)
-            with Late(self._feed, crews, self._source, self._halt) as late:
-                self._read_everything(lacking, late)
+            wholes = [Wholes(crew, self._manifest, max(1, self._settings.parts_in_flight // 2)) for crew in crews]
+            with Late(self._feed, crews, self._source, self._watch) as late:
+                while lacking:
+                    self._read_everything(_unread(lacking, wholes), late)
+                    lacking = _deferred(crews)
         if reason := self._spoiled or late.spoiled or self._halt.reason:
             raise reason
         if self._halt.is_set() and not all(crew.error is not None or self._is_whole(crew) for crew in crews):
@@ -90,9 +97,11 @@ class _Copy:
     def _look(self, crews: Sequence[Crew]) -> dict[Entry, list[Crew]]:
         """Which crews lack which file."""
         lacking: dict[Entry, list[Crew]] = {}
-        for crew, look in [(crew, crew.inspect(self._manifest)) for crew in crews]:
+        for crew in crews:
+            found = crew.found()
+            if found is None:
+                continue
             try:
-                found = look.result()
                 _refuse_wrong(crew, found)
             except SyncdError as error:
                 crew.fail(error)
@@ -105,8 +114,7 @@ class _Copy:
         return lacking
 
     def _keep(self, crew: Crew, entry: Entry) -> None:
-        parts = self._feed.parts(entry)
-        self._progress.kept(crew.target.name, entry.path, entry.size_bytes, len(parts))
+        self._progress.kept(crew.target.name, entry.path, entry.size_bytes, self._feed.parts_about(entry))
         crew.finish(entry.path)
 
     def _is_whole(self, crew: Crew) -> bool:
@@ -115,11 +123,15 @@ class _Copy:
 
     def _read_everything(self, lacking: Mapping[Entry, list[Crew]], late: Late) -> None:
         waiting: SimpleQueue[Entry] = SimpleQueue()
-        for entry in sorted(lacking, key=lambda entry: entry.size_bytes, reverse=True):
+        for entry in lacking:
             waiting.put(entry)
-        with ThreadPoolExecutor(self._settings.files_in_flight, thread_name_prefix="read") as readers:
-            for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
-                readers.submit(self._read_all, waiting, lacking, late).add_done_callback(self._halt.look)
+        where = f"the source of {self._manifest}"
+        if lacking:
+            self._watch.adrift.refuse(where)
+        readers = self._watch.hands(where, self._settings.files_in_flight, self._halt.is_set, self._halt.trip)
+        for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
+            readers.submit(partial(self._read_all, waiting, lacking, late))
+        readers.dismiss(self._halt.has_waited)
 
     def _read_all(self, waiting: SimpleQueue[Entry], lacking: Mapping[Entry, list[Crew]], late: Late) -> None:
         while not self._halt.is_set() and self._spoiled is None:
@@ -130,9 +142,9 @@ class _Copy:
             lanes = []
             for crew in lacking[entry]:
                 if crew.is_let_go:
-                    crew.defer(entry)
+                    crew.shelf.defer(entry)
                 elif not crew.is_out:
-                    lanes.append(Lane(crew, self._manifest, entry, self._feed.parts(entry)))
+                    lanes.append(Lane(crew, self._manifest, entry))
             if lanes:
                 self._read(entry, lanes, late)
 
@@ -150,7 +162,31 @@ class _Copy:
         # Not a halt: the lanes have to learn of it, so that what they uploaded is thrown away.
         self._spoiled = self._spoiled or fed.fault(entry)
         for lane in lanes:
-            lane.end(fed.sha256, fed.crc64)
+            lane.end(fed.sha256, fed.crc64, fed.blocks)
+
+
+def _unread(lacking: Mapping[Entry, list[Crew]], wholes: Sequence[Wholes]) -> dict[Entry, list[Crew]]:
+    """What is left to be read where a target copies by itself what it can."""
+    found: dict[Entry, list[Crew]] = {}
+    for entry in sorted(lacking, key=lambda entry: entry.size_bytes, reverse=True):
+        crews = [whole.crew for whole in wholes if whole.crew in lacking[entry] and not whole.take(entry)]
+        if crews:
+            found[entry] = crews
+    return found
+
+
+def _deferred(crews: Sequence[Crew]) -> dict[Entry, list[Crew]]:
+    """What was to be made of what a target had, and could not be; who was let go is served elsewhere."""
+    found: dict[Entry, list[Crew]] = {}
+    for crew in crews:
+        crew.wait_until(partial(_is_settled, crew))
+        for entry in [] if crew.is_out or crew.is_let_go else crew.shelf.take_deferred():
+            found.setdefault(entry, []).append(crew)
+    return found
+
+
+def _is_settled(crew: Crew) -> bool:
+    return crew.is_out or crew.is_let_go or not crew.lanes
 
 
 def _refuse_wrong(crew: Crew, found: Inspection) -> None:

@@ -1,99 +1,113 @@
-"""The crew of threads that serves one target, and what waits for them."""
+"""The crew that serves one target: how it stands, and what waits for it. What it carries is in `loads.py`."""
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Condition
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from syncd import retry
-from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath
 from syncd.errors import Cancelled, SyncdError, Unavailable
+from syncd.silence import calling
 from syncd.target.base import Depth, Inspection
 from syncd.transfer.blame import Blame
-from syncd.transfer.buffers import Lease
-from syncd.transfer.halt import Halt
+from syncd.transfer.hands import Watch
+from syncd.transfer.loads import Loads
+from syncd.transfer.origins import Origins
 from syncd.transfer.progress import Progress
 from syncd.transfer.settings import Destination, TransferSettings
+from syncd.transfer.shelf import Shelf
+from syncd.transfer.turns import Turns
 
 T = TypeVar("T")
+SYNCED_BYTES_S: Final = 4 << 20  # a mount that has taken all bytes may still have to write them, and says nothing
 _LOOK_S: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """A part that waits for a thread. Exactly one of the two is called."""
-
-    lease: Lease
-    send: Callable[[], None]
-    skip: Callable[[], None]
 
 
 class Crew:
     """Sends to one target, so many parts at a time. Its first error past all retries puts it out.
 
     One that the others have to wait for is let go: what waits for it is dropped, and it is fed by itself from then on.
+    One that hangs is given up: its threads are left behind.
     """
 
     def __init__(
-        self, to: Destination, progress: Progress, halt: Halt, settings: TransferSettings, share_bytes: int
+        self, to: Destination, manifest: Manifest, progress: Progress, watch: Watch, settings: TransferSettings
     ) -> None:
         self.target: Final = to.target
         self.journal: Final = to.journal
+        self.manifest: Final = manifest
         self.progress: Final = progress
-        self._finish = to.finished
+        self.origins: Final = Origins(to.target.name, to.journal)
         self.error: SyncdError | None = None
         self.is_let_go = False
+        self.shelf: Final = Shelf(to.target.name, len(manifest.entries), progress)
+        self._told = to.finished
         self._settings = settings
-        self._halt = halt
-        self._share_bytes = share_bytes
+        self._adrift = watch.adrift
+        self._halt = watch.halt
         self._blame = Blame(settings.patience_s)
         self._changed = Condition()
-        self._waiting: deque[Load] = deque()
-        self._in_flight = self._spare_bytes = self._held_bytes = 0
-        self._lanes = 0
-        self._deferred: list[Entry] = []
-        self._finished: set[FilePath] = set()
-        self._counted: set[tuple[FilePath, int]] = set()
+        self.lanes = 0  # what is on its way
+        self._out_s = float("inf")
+        self._found: Inspection | None = None
+        self._hands = watch.hands(to.target.name, settings.parts_in_flight, lambda: self.is_out, self.fail)
+        self.submit: Final = self._hands.submit
+        self._turns = Turns(settings.parts_in_flight, lambda: self.is_out)
 
-    def start(self, files: int) -> None:
-        """Begin; nothing can be submitted before. The target is finished when so many files are there."""
-        self._files = files
-        self._pool = ThreadPoolExecutor(self._settings.parts_in_flight, thread_name_prefix=f"send-{self.target.name}")
+    def start(self, share_bytes: int) -> None:
+        """Begin to look what is there; `found` says what. Nothing can be carried before."""
+        self.loads = Loads(self._changed, share_bytes, lambda: self._turns.allowed, self.submit)
+        self.entered()
+        self.submit(self._inspect)
+
+    def found(self) -> Inspection | None:
+        """What is there; None if that cannot be known, and the crew is out."""
+        self.wait_until(lambda: self.is_out or self._found is not None)
+        return self._found
 
     def join(self) -> None:
-        """Wait until all that was submitted is done."""
-        self.wait_until(lambda: not self._lanes)
-        self._pool.shutdown()
+        """Wait until all that was submitted is done. Who does not stop though the crew is out is left behind."""
+        self.wait_until(lambda: not self.lanes or self.is_left())
+        self._hands.dismiss(self.is_left)
+
+    def is_left(self) -> bool:
+        """Whether who is still at work for it is to be left behind."""
+        return self._halt.has_waited() or time.monotonic() - self._out_s >= self._settings.leave_s
 
     @property
     def is_out(self) -> bool:
         """Whether nothing more is sent to this target."""
         return self.error is not None or self._halt.is_set()
 
-    def submit(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Do something in a thread of the crew."""
-        self._pool.submit(work, *arguments).add_done_callback(self._halt.look)
+    def call(
+        self,
+        what: str,
+        fn: Callable[[], T],
+        on: tuple[type[SyncdError], ...] = (Unavailable,),
+        *,
+        size_bytes: int = 0,
+        patience_s: float = 0.0,
+    ) -> T:
+        """Ask something of the target when it is its turn and so many bytes may be sent; retried by the policy.
 
-    def inspect(self, manifest: Manifest) -> Future[Inspection]:
-        """Look what is there, in a thread of the crew."""
-        return self._pool.submit(
-            self.call, lambda: self.target.inspect(manifest, Depth.CHECKSUMS, self.journal), (Unavailable,)
-        )
+        It may be silent for `patience_s` beyond what calls may. All waits end when the crew is out.
+        """
 
-    def call(self, fn: Callable[[], T], on: tuple[type[SyncdError], ...] = (Unavailable,)) -> T:
-        """Retry by the policy; the waits end when the crew is out."""
-        wait = self._halt.wait
-        return retry.call(self._settings.retry, fn, on=on, wait=lambda s: wait(s, lambda: self.error is not None))
+        def once() -> T:
+            with self._turns.turn():
+                if size_bytes and self._settings.bandwidth is not None:
+                    self._settings.bandwidth.take(size_bytes, self._wait)
+                with calling(f"{what} at {self.target.name}", patience_s):
+                    return fn()
 
-    def wait_for_bandwidth(self, size_bytes: int) -> None:
-        """Wait until so much may be sent. Raises Cancelled: The crew is out."""
-        if self._settings.bandwidth is not None:
-            self._settings.bandwidth.take(size_bytes, lambda s: self._halt.wait(s, lambda: self.error is not None))
+        answer = retry.call(self._settings.retry, once, on=on, wait=self._wait)
+        if size_bytes:
+            self._turns.sent(size_bytes, is_short=self.loads.is_short)
+        return answer
 
     def fail(self, error: SyncdError) -> None:
         """Nothing more goes to this target. Only the first error counts: the others follow from it."""
@@ -101,46 +115,20 @@ class Crew:
             if self.error is not None or (isinstance(error, Cancelled) and self._halt.is_set()):
                 return
             self.error = error
-        self._drop_waiting()
-
-    # what is on its way
-
-    def carry(self, load: Load, *, is_late: bool) -> None:
-        """Have a part sent as soon as a thread and a share of the memory are free. Skipped once the crew is let go."""
-        with self._changed:
-            is_wanted = self.error is None and (is_late or not self.is_let_go)
-            if is_wanted:
-                self._held_bytes += load.lease.capacity_bytes
-                self._waiting.append(load)
-        if is_wanted:
-            self._pump()
-        else:
-            load.skip()
-
-    def put_down(self, lease: Lease) -> None:
-        """A part that was carried needs its buffer no longer."""
-        lease.release()
-        with self._changed:
-            self._in_flight -= 1
-            self._held_bytes -= lease.capacity_bytes
-            self._spare_bytes -= 0 if lease.is_common else lease.capacity_bytes
+            self._out_s = time.monotonic()
             self._changed.notify_all()
-        self._pump()
+        self.loads.drop()
 
     def entered(self) -> None:
         """One more thing is on its way that `join` has to wait for."""
         with self._changed:
-            self._lanes += 1
+            self.lanes += 1
 
     def left(self) -> None:
         """It has come to its end."""
         with self._changed:
-            self._lanes -= 1
+            self.lanes -= 1
             self._changed.notify_all()
-
-    def wait_for_room(self, size_bytes: int, limit_bytes: Callable[[], int]) -> None:
-        """Wait until no more than so much memory is held for this target with this part, or only this part."""
-        self.wait_until(lambda: self.is_out or not self._held_bytes or self._held_bytes + size_bytes <= limit_bytes())
 
     def wait_until(self, is_enough: Callable[[], bool]) -> None:
         """Wait for something that changes with what is on its way."""
@@ -148,89 +136,42 @@ class Crew:
             while not is_enough():
                 self._changed.wait(_LOOK_S)
 
-    # being let go
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether buffers are held for this target."""
-        return self._held_bytes > 0
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it has done all it was given of the files under way, and waits for more."""
-        return self._lanes > 0 and not self._held_bytes
-
     def blame(self, waited_s: float, now_s: float) -> bool:
         """The others have waited for this one. Whether that was too long, and it was let go by this call."""
         with self._changed:
             if not self._blame.note(waited_s, now_s) or self.is_let_go:
                 return False
             self.is_let_go = True
-        self._drop_waiting()
+        self.loads.drop()
         return True
-
-    def defer(self, entry: Entry) -> None:
-        """Leave this file for later."""
-        with self._changed:
-            self._deferred.append(entry)
-
-    def take_deferred(self) -> list[Entry]:
-        """What was deferred up to now, once nothing of it is on its way any more."""
-        with self._changed:
-            self.wait_until(lambda: not self._lanes)
-            taken, self._deferred = self._deferred, []
-        return taken
-
-    # what is there
-
-    def has(self, path: FilePath) -> bool:
-        """Whether this file is finished here."""
-        return path in self._finished
 
     def finish(self, path: FilePath) -> None:
         """A file is there and proven."""
-        self.progress.finished(self.target.name, path)
-        with self._changed:
-            self._finished.add(path)
-            is_whole = len(self._finished) == self._files
-        if is_whole:
+        if self.shelf.put(path):
             self.entered()
             self.submit(self._tell)
 
-    def is_new(self, path: FilePath, number: int) -> bool:
-        """Whether this part was not counted before: one that is looked at again, or sent again, counts once."""
-        with self._changed:
-            is_new = (path, number) not in self._counted
-            self._counted.add((path, number))
-        return is_new
+    def _wait(self, seconds: float) -> bool:
+        return self._halt.wait(seconds, lambda: self.error is not None)
 
-    def _tell(self) -> None:
+    def _inspect(self) -> None:
+        def look() -> Inspection:
+            return self.target.inspect(self.manifest, Depth.CHECKSUMS, self.journal)
+
         try:
-            if self._finish is not None:
-                self._finish()
+            self._adrift.refuse(self.target.name)
+            self._found = self.call("looking what is there", look)
         except SyncdError as error:
             self.fail(error)
         finally:
             self.left()
 
-    def _drop_waiting(self) -> None:
-        with self._changed:
-            dropped = list(self._waiting)
-            self._waiting.clear()
-            self._held_bytes -= sum(load.lease.capacity_bytes for load in dropped)
-            self._changed.notify_all()
-        for load in dropped:
-            load.skip()
-
-    def _pump(self) -> None:
-        with self._changed:
-            while self._waiting and self._may_go(self._waiting[0].lease):
-                load = self._waiting.popleft()
-                self._in_flight += 1
-                self._spare_bytes += 0 if load.lease.is_common else load.lease.capacity_bytes
-                self.submit(load.send)
-
-    def _may_go(self, lease: Lease) -> bool:
-        if self._in_flight >= self._settings.parts_in_flight:
-            return False
-        return lease.is_common or not self._spare_bytes or self._spare_bytes + lease.capacity_bytes <= self._share_bytes
+    def _tell(self) -> None:
+        try:
+            if self._told is not None:
+                with calling(f"sealing at {self.target.name}"):
+                    self._told()
+        except SyncdError as error:
+            self.fail(error)
+        finally:
+            self.left()

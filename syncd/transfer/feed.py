@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from syncd.artifact.digest import Digest, crc64_combine
+from syncd.artifact import layout, parts, tensors
+from syncd.artifact.blocks import Block
+from syncd.artifact.digest import Digest, crc64_combine, fingerprint
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import Entry, Manifest
-from syncd.artifact.parts import Part, cut
+from syncd.artifact.parts import Part
 from syncd.errors import Cancelled, Corrupt
-from syncd.transfer.buffers import Pool
+from syncd.transfer.buffers import Lease, Pool
 from syncd.transfer.halt import Halt
 from syncd.transfer.lane import Lane
 from syncd.transfer.reader import Reader, Source
@@ -26,6 +28,7 @@ class Fed:
 
     sha256: Digest
     crc64: int
+    blocks: tuple[Block, ...]  # its parts
 
     def fault(self, entry: Entry) -> Corrupt | None:
         """What is wrong with it, if something is."""
@@ -60,9 +63,9 @@ class Feed:
         """From wherever `run` was told to read."""
         return self._bytes_read
 
-    def parts(self, entry: Entry) -> tuple[Part, ...]:
-        """How this file is cut, for whoever gets it."""
-        return cut(entry.size_bytes, self._settings.part_bytes)
+    def parts_about(self, entry: Entry) -> int:
+        """How many parts this file has, if it has no tensors; to count a file that nobody reads."""
+        return len(parts.cut(entry.size_bytes, self._settings.part_bytes))
 
     def run(
         self,
@@ -81,26 +84,60 @@ class Feed:
             Cancelled: Told to stop.
         """
         hasher = hashlib.sha256()
-        whole = 0
+        whole, blocks = 0, list[Block]()
         with Reader(entry, source, self._settings.retry, self._halt.wait) as reader:
-            for part in self.parts(entry):
+            cut = self._cut(entry, reader)
+            for lane in lanes:
+                lane.parts = cut
+            for part in cut:
                 if self._halt.is_set():
                     raise Cancelled(f"told to stop while reading {entry.path}")
                 if not any(lane.is_wanted for lane in lanes):
                     return None
                 for lane in lanes:
                     lane.wait_for_room(part.size_bytes)
-                lease = self._pool.take(part.size_bytes, self._halt.is_set, starved)
+                lease = self._taken(part, lanes, starved)
+                if lease is None:
+                    return None
                 try:
                     reader.fill(lease.view)
                     hasher.update(lease.view)
-                    crc64 = crc64_of(lease.view)
-                    whole = crc64_combine(whole, crc64, part.size_bytes)
+                    block = _block(part, lease.view, is_alone=len(cut) == 1)
+                    whole = crc64_combine(whole, block.crc64, part.size_bytes)
                     for lane in lanes:
-                        lane.offer(part, lease, crc64)
+                        lane.offer(part, lease, block)
                 finally:
                     lease.release()
+                blocks.append(block)
                 with self._lock:
                     self._bytes_read += part.size_bytes if counts else 0
             reader.expect_end()
-        return Fed(Digest(hasher.hexdigest()), whole)
+        return Fed(Digest(hasher.hexdigest()), whole, tuple(blocks))
+
+    def _taken(self, part: Part, lanes: Sequence[Lane], starved: Callable[[float], None] | None) -> Lease | None:
+        """A buffer; None if nobody wants it any more: a target that hangs may hold them all."""
+
+        def is_enough() -> bool:
+            return self._halt.is_set() or not any(lane.is_wanted for lane in lanes)
+
+        try:
+            return self._pool.take(part.size_bytes, is_enough, starved)
+        except Cancelled:
+            if self._halt.is_set():
+                raise
+            return None
+
+    def _cut(self, entry: Entry, reader: Reader) -> tuple[Part, ...]:
+        """The same for whoever gets this file, whenever and from wherever: it is a function of the content."""
+        part_bytes = self._settings.part_bytes
+        if entry.size_bytes <= part_bytes:
+            return parts.cut(entry.size_bytes, part_bytes)
+        found: int | tuple[int, ...] = tensors.look(entry.path, entry.size_bytes, b"")
+        while isinstance(found, int):
+            found = tensors.look(entry.path, entry.size_bytes, reader.head(found))
+        return layout.cut(entry.size_bytes, found, part_bytes)
+
+
+def _block(part: Part, data: memoryview, *, is_alone: bool) -> Block:
+    """A file of one part is known by its SHA-256, and needs no fingerprint."""
+    return Block(part.offset_bytes, part.size_bytes, crc64_of(data), b"" if is_alone else fingerprint(data))

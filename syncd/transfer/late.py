@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Event, Lock
 
 import structlog
@@ -13,7 +13,7 @@ from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Corrupt, SyncdError
 from syncd.transfer.crew import Crew
 from syncd.transfer.feed import Fed, Feed
-from syncd.transfer.halt import Halt
+from syncd.transfer.hands import Hands, Watch
 from syncd.transfer.lane import Lane
 from syncd.transfer.reader import Source
 
@@ -24,40 +24,45 @@ _log = structlog.get_logger("syncd.transfer")
 class Late:
     """A context manager around the common reading; leaving it waits until everybody late has been served."""
 
-    def __init__(self, feed: Feed, crews: Sequence[Crew], source: Source, halt: Halt) -> None:
+    def __init__(self, feed: Feed, crews: Sequence[Crew], source: Source, watch: Watch) -> None:
         self.spoiled: Corrupt | None = None
         self._feed = feed
         self._crews = crews
         self._source = source
-        self._halt = halt
+        self._watch = watch
+        self._halt = watch.halt
         self._blaming = Lock()
         self._is_over = Event()  # the common reading
         self._distrusted: set[tuple[Crew, Entry]] = set()  # what could not be read back there
-        self._threads = ThreadPoolExecutor(max(1, len(crews)), thread_name_prefix="late")
+        self._hands: list[tuple[Crew, Hands]] = []
 
     def __enter__(self) -> Late:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._is_over.set()
-        self._threads.shutdown()
+        for crew, hands in self._hands:
+            hands.dismiss(crew.is_left)
 
     def starved(self, waited_s: float) -> None:
         """The common reading has waited for a buffer: whoever holds some while another has nothing to do is blamed."""
         with self._blaming:
             crews = [crew for crew in self._crews if not crew.is_out and not crew.is_let_go]
-            holding = [crew for crew in crews if crew.is_holding]
-            if not any(crew.is_idle for crew in crews):
+            holding = [crew for crew in crews if crew.loads.held_bytes]
+            if not any(crew.lanes and not crew.loads.held_bytes for crew in crews):  # who waits for more
                 return
             now_s = time.monotonic()
             for crew in [crew for crew in holding if crew.blame(waited_s, now_s)]:
                 _log.info("target let go, the others wait for it", target=crew.target.name)
-                self._threads.submit(self._serve, crew).add_done_callback(self._halt.look)
+                hands = self._watch.hands(f"feeding {crew.target.name}", 1, partial(_is_out, crew), crew.fail)
+                self._hands.append((crew, hands))
+                hands.submit(partial(self._serve, crew))
 
     def _serve(self, crew: Crew) -> None:
         while True:
             is_over = self._is_over.is_set()
-            deferred = crew.take_deferred()
+            crew.wait_until(lambda: crew.is_out or not crew.lanes)
+            deferred = crew.shelf.take_deferred()
             if crew.is_out or (is_over and not deferred):
                 return
             if not deferred:
@@ -72,7 +77,7 @@ class Late:
         if crew.is_out:
             return
         donor = self._donor(crew, entry)
-        lane = Lane(crew, self._feed.manifest, entry, self._feed.parts(entry))
+        lane = Lane(crew, self._feed.manifest, entry)
         fed: Fed | None = None
         try:
             lane.limit_bytes = self._room
@@ -83,12 +88,13 @@ class Late:
                     raise fault
                 self.spoiled = fault
         except SyncdError as error:
-            self._not_read(donor, entry, error)
+            if not crew.is_out:
+                self._not_read(donor, entry, error)
         finally:
             if fed is None:
                 lane.drop()
             else:
-                lane.end(fed.sha256, fed.crc64)
+                lane.end(fed.sha256, fed.crc64, fed.blocks)
 
     def _source_of(self, donor: Crew | None) -> Source:
         if donor is None:
@@ -104,13 +110,13 @@ class Late:
     def _donor(self, crew: Crew, entry: Entry) -> Crew | None:
         """Who has this file already and is not known to read it back badly."""
         for other in self._crews:
-            if other is not crew and other.has(entry.path) and (other, entry) not in self._distrusted:
+            if other is not crew and other.shelf.has(entry.path) and (other, entry) not in self._distrusted:
                 return other
         return None
 
     def _hope(self, entry: Entry) -> bool:
         """Whether somebody is going to have this file without waiting for anybody."""
-        return any(not c.is_out and not c.is_let_go and not c.has(entry.path) for c in self._crews)
+        return any(not c.is_out and not c.is_let_go and not c.shelf.has(entry.path) for c in self._crews)
 
     def _not_read(self, donor: Crew | None, entry: Entry, error: SyncdError) -> None:
         if donor is None or isinstance(error, Cancelled):
@@ -120,3 +126,7 @@ class Late:
             "a finished file cannot be read back", target=donor.target.name, path=entry.path, error=error.message
         )
         self._distrusted.add((donor, entry))
+
+
+def _is_out(crew: Crew) -> bool:
+    return crew.is_out

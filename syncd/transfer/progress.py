@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Final
 
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath
@@ -12,11 +13,12 @@ from syncd.artifact.names import FilePath
 
 @dataclass(frozen=True, slots=True)
 class FileProgress:
-    """One file at one target. `bytes_kept` were there already."""
+    """One file at one target. `bytes_kept` were there already, `bytes_copied` by the target itself from what it had."""
 
     bytes_total: int
     bytes_sent: int = 0
     bytes_kept: int = 0
+    bytes_copied: int = 0
     is_finished: bool = False
 
 
@@ -27,6 +29,7 @@ class TargetProgress:
     files: Mapping[FilePath, FileProgress]
     parts_sent: int
     parts_kept: int
+    parts_copied: int
     parts_resent: int  # sends that were needed beyond the first of a part
 
     @property
@@ -42,6 +45,10 @@ class TargetProgress:
         return sum(file.bytes_kept for file in self.files.values())
 
     @property
+    def bytes_copied(self) -> int:
+        return sum(file.bytes_copied for file in self.files.values())
+
+    @property
     def files_finished(self) -> int:
         return sum(file.is_finished for file in self.files.values())
 
@@ -51,10 +58,12 @@ class TargetProgress:
             "bytes_total": self.bytes_total,
             "bytes_sent": self.bytes_sent,
             "bytes_kept": self.bytes_kept,
+            "bytes_copied": self.bytes_copied,
             "files_total": len(self.files),
             "files_finished": self.files_finished,
             "parts_sent": self.parts_sent,
             "parts_kept": self.parts_kept,
+            "parts_copied": self.parts_copied,
             "parts_resent": self.parts_resent,
         }
 
@@ -67,20 +76,28 @@ class Glance:
     going: tuple[tuple[FilePath, int, int], ...]
 
 
+_BYTES: Final = ("bytes_sent", "bytes_kept", "bytes_copied")
+
+
 @dataclass
 class _File:
     bytes_total: int
     bytes_sent: int = 0
     bytes_kept: int = 0
+    bytes_copied: int = 0
     is_finished: bool = False
+
+    @property
+    def bytes_there(self) -> int:
+        return self.bytes_sent + self.bytes_kept + self.bytes_copied
 
 
 @dataclass
 class _Target:
     files: dict[FilePath, _File]
-    parts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "kept": 0, "resent": 0})
+    parts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "kept": 0, "copied": 0, "resent": 0})
     # Kept up to date with each change, so that a look costs the same for ten files and for a hundred thousand.
-    sums: dict[str, int] = field(default_factory=lambda: {"bytes_sent": 0, "bytes_kept": 0, "files_finished": 0})
+    sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*_BYTES, "files_finished"), 0))
     going: dict[FilePath, _File] = field(default_factory=dict)
 
     def moved(self, path: FilePath, what: str, size_bytes: int) -> None:
@@ -114,6 +131,19 @@ class Progress:
             self._targets[target].moved(path, "bytes_kept", size_bytes)
             self._targets[target].parts["kept"] += parts
 
+    def copied(self, target: str, path: FilePath, size_bytes: int) -> None:
+        """A part was made by the target itself, and has been proven."""
+        with self._lock:
+            self._targets[target].moved(path, "bytes_copied", size_bytes)
+            self._targets[target].parts["copied"] += 1
+
+    def undone(self, target: str, path: FilePath) -> None:
+        """Nothing of this file is there after all; what was sent of it will be sent again."""
+        with self._lock:
+            seen = self._targets[target]
+            for what in _BYTES:
+                seen.moved(path, what, -getattr(seen.files[path], what))
+
     def resent(self, target: str) -> None:
         """A part is about to be sent once more, because it failed or nobody knows."""
         with self._lock:
@@ -142,13 +172,14 @@ class Progress:
 def _glanced(target: _Target, bytes_total: int) -> Glance:
     parts = {f"parts_{word}": count for word, count in target.parts.items()}
     counters = {"bytes_total": bytes_total, "files_total": len(target.files), **target.sums, **parts}
-    going = tuple((path, f.bytes_sent + f.bytes_kept, f.bytes_total) for path, f in target.going.items())
+    going = tuple((path, f.bytes_there, f.bytes_total) for path, f in target.going.items())
     return Glance(counters, going)
 
 
 def _frozen(target: _Target) -> TargetProgress:
     files = {
-        path: FileProgress(file.bytes_total, file.bytes_sent, file.bytes_kept, file.is_finished)
-        for path, file in target.files.items()
+        path: FileProgress(f.bytes_total, f.bytes_sent, f.bytes_kept, f.bytes_copied, f.is_finished)
+        for path, f in target.files.items()
     }
-    return TargetProgress(files, target.parts["sent"], target.parts["kept"], target.parts["resent"])
+    parts = target.parts
+    return TargetProgress(files, parts["sent"], parts["kept"], parts["copied"], parts["resent"])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Final
 
 from syncd import retry
 from syncd.artifact.manifest import Entry
 from syncd.errors import Corrupt, Unavailable
 from syncd.registry.base import Stream
+from syncd.silence import beat, calling
 
+_PIECE_BYTES: Final = 1 << 20  # so that a slow source is seen to move, and can be left within seconds
 Source = Callable[[Entry, int], Stream]
 Wait = Callable[[float], bool]
 
@@ -22,7 +25,8 @@ class Reader:
         self._source = source
         self._policy = policy
         self._wait = wait
-        self._offset_bytes = 0
+        self._offset_bytes = 0  # up to which was read
+        self._ahead = bytearray()  # what was read of it and not handed over yet
         self._stream: Stream | None = None
         self._opened = ExitStack()
 
@@ -32,14 +36,39 @@ class Reader:
     def __exit__(self, *exc: object) -> None:
         self._close()
 
+    def head(self, size_bytes: int) -> bytes:
+        """The first bytes of the file, before any were handed over. `fill` begins with them all the same.
+
+        Raises: as `fill`.
+        """
+        missing = bytearray(size_bytes - len(self._ahead))
+        self._read_on(memoryview(missing))
+        self._ahead += missing
+        return bytes(self._ahead)
+
     def fill(self, view: memoryview) -> None:
-        """Read exactly as much as `view` holds.
+        """Hand over exactly as much as `view` holds.
 
         Raises:
             Corrupt: The file ends before.
             Unavailable: The source broke off more often than is borne.
             Cancelled: Told to stop while waiting to open it again.
         """
+        if self._ahead:
+            ready = min(len(view), len(self._ahead))
+            view[:ready] = self._ahead[:ready]
+            del self._ahead[:ready]
+            view = view[ready:]
+        self._read_on(view)
+
+    def expect_end(self) -> None:
+        """Raises Corrupt: The file goes on."""
+        if retry.call(self._policy, lambda: self._read(memoryview(bytearray(1))), wait=self._wait):
+            raise Corrupt(
+                f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
+            )
+
+    def _read_on(self, view: memoryview) -> None:
         end = self._offset_bytes + len(view)
 
         def rest() -> None:
@@ -54,18 +83,13 @@ class Reader:
 
         retry.call(self._policy, rest, wait=self._wait)
 
-    def expect_end(self) -> None:
-        """Raises Corrupt: The file goes on."""
-        if retry.call(self._policy, lambda: self._read(memoryview(bytearray(1))), wait=self._wait):
-            raise Corrupt(
-                f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
-            )
-
     def _read(self, view: memoryview) -> int:
         try:
-            if self._stream is None:
-                self._stream = self._opened.enter_context(self._source(self._entry, self._offset_bytes))
-            return self._stream.readinto(view)
+            with calling(f"reading {self._entry.path} from {self._offset_bytes} on"):
+                if self._stream is None:
+                    self._stream = self._opened.enter_context(self._source(self._entry, self._offset_bytes))
+                beat()
+                return self._stream.readinto(view[:_PIECE_BYTES])
         except Unavailable:
             self._close()
             raise

@@ -9,6 +9,7 @@ from syncd.artifact.parts import MIB, PART_BYTES
 from syncd.retry import Retry
 from syncd.target.base import Journal, Target
 from syncd.transfer.bandwidth import Bandwidth
+from syncd.transfer.hands import Adrift
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,18 @@ class Destination:
 class TransferSettings:
     """Bounds of one copy. Memory is `buffer_bytes` whatever the model's size and the number of targets."""
 
-    buffer_bytes: int = 64 * MIB  # 8 parts of 8 MiB, being read, hashed and sent
+    buffer_bytes: int = 48 * MIB  # 6 parts of 8 MiB, being read, hashed and sent
     part_bytes: int = PART_BYTES
     files_in_flight: int = 2  # threads that read and hash; one SHA-256 runs at 1 to 2 GB/s
-    parts_in_flight: int = 8  # threads that send, for each target
+    parts_in_flight: int = 6  # threads that send, for each target
     retry: Retry = field(default_factory=Retry)
     bandwidth: Bandwidth | None = None  # of the whole process
     patience_s: float = 1.0  # for a target that the others wait for; see `transfer/blame.py`
+    stall_s: float = 60.0  # a call that has heard nothing for so long is given up
+    leave_s: float = 2.0  # who was told to stop and has not by then is left behind
+    adrift: Adrift = field(default_factory=Adrift)  # of the whole process
+
+    @property
+    def silence_s(self) -> float:
+        """When a thread is given up. The sockets' own timeouts come before: what they end may be tried again."""
+        return self.stall_s + max(self.leave_s, self.stall_s / 4)

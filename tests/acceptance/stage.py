@@ -378,7 +378,6 @@ endpoint = "{endpoint}"
 bucket = "acceptance-models"
 prefix = "{stage.model}/"
 credentials = "local"
-timeout_s = 10.0
 
 [runtimes.hangzhou]
 kind = "fc"

@@ -116,7 +116,10 @@ def test_a_name_that_is_none_is_refused_before_anything_is_asked(call: Calling, 
         assert len(told.err) < 600
 
 
-@pytest.mark.parametrize("command", ["status", "hold", "unhold", "rollback", "verify", "releases"])
+MODEL_COMMANDS = ["status", "hold", "unhold", "freeze", "unfreeze", "rollback", "verify", "releases"]
+
+
+@pytest.mark.parametrize("command", MODEL_COMMANDS)
 @pytest.mark.parametrize("name", ["../x", "x\0", "a" * 10_000, "x@v1"], ids=lambda name: ascii(name)[:12])
 def test_a_model_that_cannot_be_is_refused(call: Calling, command: str, name: str) -> None:
     told = call(command, name)
@@ -124,7 +127,7 @@ def test_a_model_that_cannot_be_is_refused(call: Calling, command: str, name: st
     assert len(told.err) < 600
 
 
-@pytest.mark.parametrize("command", ["status", "hold", "unhold", "rollback", "verify", "releases"])
+@pytest.mark.parametrize("command", MODEL_COMMANDS)
 def test_a_model_that_nothing_serves_is_not_found(call: Calling, command: str) -> None:
     refused(call(command, "nobody"), 3, "nobody")
     assert call(command, "nobody", "-o", "json").document["exit_code"] == 3
@@ -132,9 +135,10 @@ def test_a_model_that_nothing_serves_is_not_found(call: Calling, command: str) -
 
 @pytest.mark.parametrize("release", ["r-99", "7", "../x", "", "r-1\0", "a" * 10_000], ids=lambda name: ascii(name)[:8])
 def test_a_release_that_there_is_not_is_not_found(call: Calling, release: str) -> None:
-    told = call("show", release)
-    refused(told, 3)
-    assert len(told.err) < 600
+    for command in ("show", "cancel", "approve"):
+        told = call(command, release)
+        refused(told, 3)
+        assert len(told.err) < 600
 
 
 def test_a_negative_timeout_is_a_mistake(call: Calling) -> None:

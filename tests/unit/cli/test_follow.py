@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from syncd.cli.follow import NotLive, Scene, ended_well
-from syncd.plan.phases import RELEASE_ENDS, ReleasePhase
-from syncd.state.records import Release
+from syncd.cli.follow import NotLive, Rates, Scene, ended_well
+from syncd.plan.phases import RELEASE_ENDS, PlacementPhase, ReleasePhase
+from syncd.state.records import Placement, Release
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def scene(phase: ReleasePhase, *, rollback: bool = False) -> Scene:
     asked = ("r-1", 1, "sdxl", "v2", "models", None, rollback, "ann@desk")
-    return Scene(Release(*asked, phase, "cut off", "mend it", NOON, NOON), None, [], [], [])
+    return Scene(Release(*asked, phase, "cut off", "mend it", "", NOON, NOON), None, [], [], [])
 
 
 @pytest.mark.parametrize("phase", sorted(RELEASE_ENDS - {ReleasePhase.LIVE}))
@@ -35,3 +35,20 @@ def test_who_goes_back_has_what_was_asked_for_when_the_release_was_undone() -> N
         ended_well(scene(ReleasePhase.UNDONE, rollback=True), going_back=True)
     with pytest.raises(NotLive):
         ended_well(scene(ReleasePhase.STALLED), going_back=True)
+
+
+def placement(**counters: int) -> Placement:
+    return Placement("sdxl@v1#1", "hz", PlacementPhase.COPYING, counters.get("bytes_sent", 0), counters, "", NOON)
+
+
+def test_what_a_target_copies_by_itself_counts_for_its_rate_and_what_it_kept_does_not() -> None:
+    rates = Rates()
+    assert rates.of(placement(bytes_kept=900), 0.0) == 0.0
+    assert rates.of(placement(bytes_kept=900, bytes_sent=10, bytes_copied=90), 1.0) == 100.0
+    assert rates.of(placement(bytes_kept=999, bytes_sent=10, bytes_copied=90), 2.0) == 100.0
+
+
+def test_a_file_that_is_done_again_makes_no_rate_below_nothing() -> None:
+    rates = Rates()
+    rates.of(placement(bytes_copied=900), 0.0)
+    assert rates.of(placement(bytes_copied=100), 1.0) == 0.0

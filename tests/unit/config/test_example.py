@@ -44,6 +44,7 @@ NO_DEFAULT_TO_SHOW = {
     "security_token",
     "mount_endpoint",
     "bandwidth_times",
+    "freeze_times",
     "digest",
     "path",
     "version",

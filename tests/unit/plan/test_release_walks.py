@@ -12,6 +12,7 @@ from functools import cache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from syncd.plan.gate import Wait
 from syncd.plan.phases import (
     FLIP_ENDS,
     RELEASE_ENDS,
@@ -45,6 +46,8 @@ class Situation:
     flips: tuple[tuple[str, FlipPhase], ...] = ()
     newer: bool = False
     held: bool = False
+    cancelled: bool = False
+    gated: bool = False  # an approval is missing, or there is a freeze
     taken: bool = False  # another release holds an alias
 
     def view(self) -> View:
@@ -59,6 +62,8 @@ class Situation:
             flips=dict(self.flips),
             newer="r-9" if self.newer else "",
             held="ops: why" if self.held else "",
+            cancelled="ops: why" if self.cancelled else "",
+            wait=Wait("waits", "approve") if self.gated and not self.rollback else None,
             undo_reason="why" if self.phase is R.UNDOING else "",
         )
 
@@ -106,13 +111,14 @@ def check_move(now: Situation, decision: Decision) -> None:
         assert flips == dict.fromkeys(BINDINGS, F.PROBED), "no alias moves before every region has answered"
         assert now.placed is P.SEALED
         assert not now.newer
-        assert now.rollback or not now.held
+        assert now.rollback or not (now.held or now.gated)
+        assert not now.cancelled
     if decision.phase is R.LIVE:
         assert flips == dict.fromkeys(BINDINGS, F.DONE)
     if decision.phase in RELEASE_ENDS:
         assert set(flips.values()) <= FLIP_ENDS, "a release that ended holds no alias"
         assert not now.open_steps(), "nothing runs for a release that ended"
-    if decision.phase in {R.STALLED, R.SUPERSEDED, R.UNDOING, R.UNDONE}:
+    if decision.phase in {R.STALLED, R.SUPERSEDED, R.CANCELLED, R.UNDOING, R.UNDONE}:
         assert decision.reason, "whoever looks is told why"
     if decision.phase in {R.STALLED, R.SUPERSEDED, R.CANCELLED}:
         assert set(flips.values()) <= {F.ABANDONED}, "what ends before the barrier has moved nothing"
@@ -168,6 +174,10 @@ def events_beside(now: Situation) -> Iterator[Situation]:
     yield replace(now, newer=True)
     yield replace(now, held=not now.held)
     yield replace(now, taken=not now.taken)
+    if now.phase is R.STAGING:  # elsewhere nobody asks
+        yield replace(now, gated=not now.gated)
+    if now.phase in {R.REQUESTED, R.PLACING, R.STAGING, R.FLIPPING}:  # as a wish that came in the last moment
+        yield replace(now, cancelled=True)
     if now.phase is R.FLIPPING and not now.rollback:  # somebody asks for a rollback in the middle
         undone = replace(now, phase=R.UNDOING, held=True)
         for binding, phase in now.flips:
@@ -194,12 +204,12 @@ def reachable() -> Mapping[Situation, Situation]:
 
 
 def test_all_ends_are_reached() -> None:
-    assert {now.phase for now in reachable()} == set(R) - {R.CANCELLED}
+    assert {now.phase for now in reachable()} == set(R)
 
 
 def test_no_release_waits_for_nothing() -> None:
     for now in reachable():
-        waits = now.phase in RELEASE_ENDS or now.open_steps() or (now.phase is R.STAGING and now.taken)
+        waits = now.phase in RELEASE_ENDS or now.open_steps() or (now.phase is R.STAGING and (now.taken or now.gated))
         assert waits, f"nothing will ever happen again: {now}, after {reachable()[now]}"
 
 
@@ -219,7 +229,7 @@ def test_no_alias_has_moved_without_the_barrier() -> None:
 @pytest.mark.parametrize("workers", ["do well", "give up whenever they may"])
 def test_from_everywhere_a_release_comes_to_an_end(workers: str) -> None:
     for start in reachable():
-        now = settled(replace(start, taken=False))
+        now = settled(replace(start, taken=False, gated=False))
         for _ in range(40):
             if now.phase in RELEASE_ENDS:
                 break
@@ -244,6 +254,8 @@ views = st.builds(
     flips=phases_of_flips,
     newer=st.sampled_from(["", "r-9"]),
     held=st.sampled_from(["", "ops: why"]),
+    cancelled=st.sampled_from(["", "ops: why"]),
+    wait=st.sampled_from([None, Wait("waits", "approve")]),
 )
 
 

@@ -14,6 +14,7 @@ from syncd.target.base import Depth
 from syncd.target.tree import TreeTarget
 
 from tests.rooms import DRAW, SDXL, Site, World
+from tests.sources import content
 
 SIZE = 100_008
 
@@ -54,6 +55,34 @@ def test_what_is_there_already_would_not_move(served: Site, world: World) -> Non
     targets = {target.target: target for target in plan(served.looker, "models", SDXL, "v1").targets}
     assert (targets["hz"].sealed, targets["hz"].send_bytes) == (True, 0)
     assert (targets["sg"].send_files, targets["sg"].kept_bytes) == (1, 100_000)
+
+
+def test_a_file_that_is_there_under_another_version_would_be_copied_and_is(here: Site, world: World) -> None:
+    shared = content("vae", 300_000)
+    world.deliver(SDXL, "v1", more={"vae.bin": shared})
+    publish(here.wisher, SDXL, "v1")
+    here.settle()
+    world.deliver(SDXL, "v2", more={"vae/renamed.bin": shared})
+    planned = plan(here.looker, "models", SDXL, "v2").targets
+    assert {(t.send_bytes, t.send_files, t.copied_bytes, t.kept_bytes) for t in planned} == {(SIZE, 2, 300_000, 0)}
+    publish(here.wisher, SDXL, "v2")
+    here.settle()
+    for target, placement in here.placements(SDXL, "v2").items():
+        assert (placement.progress["bytes_sent"], placement.progress["bytes_copied"]) == (SIZE, 300_000)
+        assert len(world.sealed(target)) == 2
+
+
+def test_parts_of_what_the_record_knows_are_copied_by_the_next_version(here: Site, world: World) -> None:
+    first, second = content("first", 200_000), content("second", 200_000)
+    world.deliver(SDXL, "v1", more={"vae.bin": first + second})
+    publish(here.wisher, SDXL, "v1")
+    here.settle()
+    world.deliver(SDXL, "v2", more={"vae.bin": first + first})
+    assert {t.copied_bytes for t in plan(here.looker, "models", SDXL, "v2").targets} == {0}
+    publish(here.wisher, SDXL, "v2")
+    here.settle()
+    for placement in here.placements(SDXL, "v2").values():
+        assert placement.progress["bytes_copied"] == 400_000
 
 
 def test_a_first_release_would_make_the_alias(here: Site, world: World) -> None:

@@ -22,13 +22,37 @@ def test_counters_add_up_by_file_and_target() -> None:
         "bytes_total": 15,
         "bytes_sent": 6,
         "bytes_kept": 4,
+        "bytes_copied": 0,
         "files_total": 2,
         "files_finished": 1,
         "parts_sent": 1,
         "parts_kept": 1,
+        "parts_copied": 0,
         "parts_resent": 1,
     }
     assert (seen["t2"].bytes_kept, seen["t2"].parts_kept, seen["t2"].files_finished) == (5, 3, 0)
+
+
+def test_what_a_target_copied_counts_as_there_and_as_neither_sent_nor_kept() -> None:
+    progress = Progress(manifest_of({"a": bytes(10)}), ["t"])
+    progress.copied("t", A, 7)
+    progress.sent("t", A, 2)
+    seen = progress.snapshot()["t"]
+    assert (seen.bytes_copied, seen.bytes_sent, seen.bytes_kept) == (7, 2, 0)
+    assert (seen.parts_copied, seen.parts_sent, seen.parts_kept) == (1, 1, 0)
+    assert progress.glance()["t"].going == ((A, 9, 10),)
+
+
+def test_of_a_file_that_is_undone_no_byte_counts() -> None:
+    progress = Progress(manifest_of({"a": bytes(10), "b": bytes(5)}), ["t"])
+    progress.copied("t", A, 7)
+    progress.sent("t", A, 2)
+    progress.kept("t", A, 1)
+    progress.sent("t", B, 5)
+    progress.undone("t", A)
+    seen = progress.snapshot()["t"]
+    assert seen.files == {A: FileProgress(10), B: FileProgress(5, 5)}
+    assert progress.glance()["t"].counters == seen.counters()
 
 
 def test_a_snapshot_does_not_move() -> None:

@@ -35,6 +35,29 @@ def test_a_file_is_opened_once_and_closed() -> None:
     assert files.read_bytes == {"f": len(DATA)}
 
 
+@pytest.mark.parametrize("sizes", [[8], [8, 200], [8, 60_000, 90_000], [len(DATA)], [0]])
+def test_the_head_is_looked_at_and_handed_over_all_the_same(sizes: list[int]) -> None:
+    files = Files({"f": DATA}, piece_bytes=1000, breaks={"f": [5, 70_000]})
+    buffer = bytearray(len(DATA))
+    with Reader(ENTRY, files, POLICY, go_on) as reader:
+        for size_bytes in sizes:
+            assert reader.head(size_bytes) == DATA[:size_bytes]
+        reader.fill(memoryview(buffer)[:100])
+        reader.fill(memoryview(buffer)[100:80_000])
+        reader.fill(memoryview(buffer)[80_000:])
+        reader.expect_end()
+    assert buffer == DATA
+    assert files.read_bytes == {"f": len(DATA)}
+
+
+def test_a_file_that_is_shorter_than_its_head_is_corrupt() -> None:
+    with (
+        pytest.raises(Corrupt, match="ends after 1000 bytes"),
+        Reader(ENTRY, Files({"f": DATA[:1000]}), POLICY, go_on) as r,
+    ):
+        r.head(2000)
+
+
 def test_a_source_that_breaks_off_is_opened_again_where_it_broke() -> None:
     files = Files({"f": DATA}, breaks={"f": [0, 5, 30_000, 30_000, len(DATA)]})
     assert read(files) == DATA

@@ -22,6 +22,7 @@ from syncd.transfer import CopyReport, Destination, Progress, copy
 from syncd.transfer.buffers import Pool
 from tests.journals import MemoryJournal
 from tests.sources import content
+from tests.tensors import safetensors
 from tests.transfers import PART, SETTINGS, Bench, Faulty
 
 WAIT_S = 60
@@ -101,6 +102,22 @@ def test_the_source_is_read_once_and_no_accepted_part_is_sent_again() -> None:
     for seen in report.targets.values():
         assert (seen.bytes_sent, seen.bytes_kept, seen.parts_resent) == (SIZE, 0, 0)
         assert (seen.parts_sent, seen.files_finished) == (61 + 20 + 12, len(FILES))
+
+
+def test_a_file_with_tensors_is_cut_alike_for_who_is_fed_later_from_another_target() -> None:
+    gate = Gate(7)
+    slow = Faulty(gate)
+    bench = Bench({"m.safetensors": safetensors({f"{n}": content(f"{n}", 3 * PART + n) for n in range(20)})},
+                  fast=MemoryStore(), slow=slow)  # fmt: skip
+    done = finish_of(bench, "fast")
+    with copying(bench, gate) as pool:
+        copied = pool.submit(bench.copy, QUICK)
+        assert done["fast"].wait(WAIT_S)
+        gate.opened.set()
+        targets = copied.result(WAIT_S).targets
+    assert targets["fast"].parts_sent == targets["slow"].parts_sent == slow.counts["send"] > 80
+    assert bench.visible("slow") == bench.visible("fast")
+    assert bench.journals["slow"].blocks == bench.journals["fast"].blocks
 
 
 def test_memory_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,32 @@
+"""`syncd cancel`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from syncd.cli.output import Form
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.reconcile import wish
+
+
+def cancel(
+    release: Annotated[str, typer.Argument(help="The release, such as r-12.", show_default=False)],
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with the release.")] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """End a release before it moves any alias.
+
+    What it has copied stays, and the next release of the same version goes on from there. A release that is moving
+    aliases is taken back with `syncd rollback`.
+
+    Example: syncd cancel r-12 --why "wrong checkpoint"
+    """
+    with session(config, output, verbose=verbose) as opened:
+        asked = wish.cancel(opened.wisher, release, why)
+        found = {"release": asked.id, "model": asked.model, "version": asked.ref, "phase": asked.phase}
+        text = f"{asked.id} {asked.model}@{asked.ref} ends; `syncd show {asked.id}` tells when it has"
+        opened.output.show(found, lambda console: console.print(text, markup=False))

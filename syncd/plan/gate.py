@@ -1,0 +1,80 @@
+"""What keeps a release at the barrier: an approval that is wanted, a time of the week in which nothing is flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, tzinfo
+from typing import Final
+
+from syncd.registry.selection import selects
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A day of the week, 0 for Monday, and a time of that day."""
+
+    day: int
+    at: time
+
+    def __str__(self) -> str:
+        return f"{DAYS[self.day]} {self.at:%H:%M}"
+
+    @property
+    def minute(self) -> int:
+        """Minutes since the week began."""
+        return (self.day * 24 + self.at.hour) * 60 + self.at.minute
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of each week, from one moment to another (over the week's end where that is earlier), for some models."""
+
+    since: Moment
+    to: Moment
+    zone: tzinfo
+    models: tuple[str, ...] = ("*",)  # names, or patterns as registries have them
+
+    def covers(self, model: str, now: datetime) -> bool:
+        """Whether `model` is kept from flipping at this aware time. The last minute is not part of it."""
+        if not any(selects(pattern, model) for pattern in self.models):
+            return False
+        there = now.astimezone(self.zone)
+        minute = Moment(there.weekday(), there.time()).minute
+        since, to = self.since.minute, self.to.minute
+        return since <= minute < to if since < to else minute >= since or minute < to
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What the configuration puts at the barrier."""
+
+    approval: tuple[str, ...] = ()  # models whose releases a person has to approve
+    windows: tuple[Window, ...] = ()
+
+    def wants_approval(self, model: str) -> bool:
+        """Whether a release of the model waits for a person."""
+        return any(selects(pattern, model) for pattern in self.approval)
+
+    def window(self, model: str, now: datetime) -> str:
+        """The window that covers the model now, in words; empty where none does."""
+        return next((f"{w.since} to {w.to} {w.zone}" for w in self.windows if w.covers(model, now)), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a release stays where it is, and what a person can do."""
+
+    reason: str
+    hint: str
+
+
+def wait_at(release: str, *, unapproved: bool, frozen: Sequence[str]) -> Wait | None:
+    """What a release that is ready waits for before its first alias moves; None: nothing."""
+    if unapproved:
+        return Wait("waits for an approval", f"`syncd approve {release}`, or `syncd cancel {release}`")
+    if frozen:
+        return Wait(f"waits: {frozen[0]}", "it goes on by itself when that ends; `syncd unfreeze` lifts a freeze")
+    return None

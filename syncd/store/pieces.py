@@ -1,0 +1,28 @@
+"""Sending a body over a socket piece by piece.
+
+The standard library gives a body as a whole the time that a socket may be silent, so that a part to a slow store never
+arrives. Here each piece has that time, and the thread can be called off between two of them.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from syncd.silence import beat
+from syncd.store.base import Buffer
+
+_PIECE_BYTES: Final = 256 << 10
+
+
+def send_in_pieces(connection: socket.socket, body: Buffer) -> None:
+    """All of it, from where it is.
+
+    Raises:
+        TimeoutError: The socket's own timeout has passed, and nothing more was taken.
+        Cancelled: Nobody waits for this thread any more. The connection is of no more use.
+    """
+    rest = memoryview(body)
+    while rest:
+        rest = rest[connection.send(rest[:_PIECE_BYTES]) :]
+        beat()

@@ -1,0 +1,155 @@
+"""Bytes that are wrong, wherever they went wrong, are named, and nothing of them is visible: whole copies to OSS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from threading import Event
+from typing import Any
+
+import pytest
+from syncd.artifact.manifest import Entry
+from syncd.artifact.parts import cut
+from syncd.errors import Corrupt
+from syncd.localcloud.faults import Action, Answer, FaultRule
+from syncd.localcloud.faults import Corrupt as Flip
+from syncd.localcloud.server import LocalCloud
+from syncd.registry.base import Stream
+from syncd.retry import Retry
+from syncd.store.memory import MemoryStore
+from syncd.target.tree import TreeTarget
+from syncd.transfer import CopyReport, Destination, Progress, TransferSettings, copy
+from tests.clouds import REGION, RawBucket, cloud_at
+from tests.journals import MemoryJournal
+from tests.sources import Files, FilesStream, content, manifest_of
+
+PART = 128 << 10
+FILES = {"big": content("big", 5 * PART + 7), "small": content("small", 5000)}
+MANIFEST = manifest_of(FILES)
+BIG = f"{MANIFEST.directory}/big"
+SETTINGS = TransferSettings(part_bytes=PART, buffer_bytes=8 * PART, parts_in_flight=2, retry=Retry(3, 60, 0.001, 0.002))
+Fault = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with cloud_at(tmp_path_factory.mktemp("cloud"), REGION) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def bucket(cloud: LocalCloud) -> Iterator[RawBucket]:
+    yield RawBucket(cloud.endpoint(REGION))
+    cloud.faults.clear()
+
+
+@pytest.fixture
+def fault(cloud: LocalCloud) -> Fault:
+    def add(operation: str, action: Action, **more: Any) -> None:
+        cloud.faults.add(FaultRule("oss", action, operation, **more))
+
+    return add
+
+
+def copied(bucket: RawBucket, journal: MemoryJournal, source: Callable[[Entry, int], Stream]) -> CopyReport:
+    """To the bucket, beside a target to which nothing happens."""
+    to = [
+        Destination(TreeTarget("oss", bucket.store()), journal),
+        Destination(TreeTarget("other", MemoryStore()), MemoryJournal()),
+    ]
+    progress = Progress(MANIFEST, ["oss", "other"])
+    return copy(MANIFEST, source, to, SETTINGS, progress=progress, stop=Event())
+
+
+def test_a_source_that_changes_while_it_is_read_is_named_and_leaves_nothing(bucket: RawBucket) -> None:
+    files = Files(FILES)
+
+    class Changing(FilesStream):
+        def readinto(self, buffer: memoryview) -> int:
+            count = super().readinto(buffer)
+            if files.read_bytes.get("big", 0) >= 2 * PART:
+                files.files = {**FILES, "big": FILES["big"][: 3 * PART] + bytes(2 * PART + 7)}
+            return count
+
+    with pytest.raises(Corrupt, match=r"big: sha256 of the source is .*, the manifest says"):
+        copied(bucket, MemoryJournal(), lambda entry, offset: Changing(files, entry.path, offset))
+    assert BIG not in bucket.all_keys()
+    assert bucket.uploads() == set()
+
+
+def test_a_bit_that_flips_once_on_the_wire_is_sent_again(bucket: RawBucket, fault: Fault) -> None:
+    fault("UploadPart", Flip(1000), skip=2)
+    report = copied(bucket, MemoryJournal(), Files(FILES))
+    assert report.failed == {}
+    assert report.targets["oss"].parts_resent == 1
+    assert bucket.read(BIG) == FILES["big"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "action", "more", "said"),
+    [
+        ("UploadPart", Flip(1000), {"times": 0}, r"big part \d: OSS holds .* bytes with crc64 .* were announced"),
+        (
+            "UploadPart",
+            Answer(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body=""),
+            {"times": 0, "when": "after"},
+            r"big part \d: OSS holds .* bytes with crc64 0000000000000001",
+        ),
+        (
+            "CompleteMultipartUpload",
+            Answer(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body=""),
+            {"when": "after"},
+            r"big: OSS says crc64 0000000000000001 of the whole.*deleted again",
+        ),
+        ("PutObject", Flip(10), {"times": 0}, r"small: OSS stored crc64 .*deleted again"),
+    ],
+    ids=["each part's wire", "each part's crc", "the crc of the whole", "a small file's wire"],
+)
+def test_what_stays_wrong_is_named_and_is_that_targets_failure(
+    bucket: RawBucket, fault: Fault, operation: str, action: Action, more: dict[str, Any], said: str
+) -> None:
+    fault(operation, action, **more)
+    report = copied(bucket, MemoryJournal(), Files(FILES))
+    assert set(report.failed) == {"oss"}
+    error = report.failed["oss"]
+    assert isinstance(error, Corrupt)
+    assert re.search(said, error.message), error.message
+    wrong = BIG if "big" in said else f"{MANIFEST.directory}/small"
+    assert wrong not in bucket.all_keys()
+
+
+@pytest.mark.parametrize("wrong", [b"?", b""], ids=["as long", "shorter"])
+def test_a_wrong_part_that_another_attempt_left_is_replaced(bucket: RawBucket, wrong: bytes) -> None:
+    """By its checksum it is not ours, so it is not kept; the others are."""
+    journal, parts = MemoryJournal(), cut(len(FILES["big"]), PART)
+    token = bucket.client.init_multipart_upload(BIG).upload_id
+    journal.tokens["big"] = token
+    for part in parts:
+        piece = FILES["big"][part.offset_bytes : part.offset_bytes + part.size_bytes]
+        if part.number == 3:
+            piece = wrong + piece[1:]
+        bucket.client.upload_part(BIG, token, part.number, piece)
+    report = copied(bucket, journal, Files(FILES))
+    assert report.failed == {}
+    assert report.targets["oss"].parts_kept == len(parts) - 1
+    assert bucket.read(BIG) == FILES["big"]
+
+
+def test_a_part_that_is_replaced_by_somebody_after_it_was_proven_shows_nothing(
+    bucket: RawBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, store = MemoryJournal(), bucket.store()
+    complete = store.bucket.complete_multipart_upload
+
+    def replaced(key: str, token: str, *rest: Any, **more: Any) -> Any:
+        bucket.client.upload_part(BIG, token, 2, bytes(PART))
+        return complete(key, token, *rest, **more)
+
+    monkeypatch.setattr(store.bucket, "complete_multipart_upload", replaced)
+    to = [Destination(TreeTarget("oss", store), journal)]
+    settings = replace(SETTINGS, parts_in_flight=1)
+    report = copy(MANIFEST, Files(FILES), to, settings, progress=Progress(MANIFEST, ["oss"]), stop=Event())
+    assert isinstance(report.failed["oss"], Corrupt)
+    assert "big" in report.failed["oss"].message
+    assert BIG not in bucket.all_keys()
