@@ -11,7 +11,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -26,13 +25,15 @@ from requests.structures import CaseInsensitiveDict
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
-from syncd.secret import Secret
 from syncd.silence import heard
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
 from syncd.store.oss_answers import HeldPart, crc64_in, crc64_of_parts, hex_of, parts_in, time_in, time_of
 from syncd.store.oss_errors import Answer, translate
+from syncd.store.oss_settings import Credentials, OssSettings
 from syncd.store.wire import Wire, is_silence, told
+
+__all__ = ["Credentials", "OssSettings", "OssStore", "OssUpload"]
 
 _PAGE: Final = 1000  # the most OSS gives
 _ANSWER_MAX_BYTES: Final = MIB  # of what is not an object
@@ -45,30 +46,6 @@ _TRAITS: Final = Traits(
     part_max_bytes=5 * 1024 * MIB,
     parts_max=10_000,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A key pair, with the token that belongs to a temporary one."""
-
-    key_id: str
-    key_secret: Secret
-    token: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OssSettings:
-    """One bucket, or a prefix of it. `credentials` is asked before each request, so that they may rotate."""
-
-    endpoint: str
-    bucket: str
-    region: str  # without `oss-`: part of the V4 signature
-    credentials: Callable[[], Credentials]
-    prefix: str = ""  # ends with '/' unless it is empty
-    read_timeout_s: float = 60.0  # without a byte, in either direction; not for the whole
-    connections_max: int = 16  # should be as many as there are threads
-    path_style: bool = False  # an IP address as endpoint always is
-    proxy: str | None = None  # the environment's proxies and ~/.netrc are not looked at
 
 
 class OssStore:
