@@ -8,7 +8,7 @@ from threading import Event, Lock
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
 from syncd.errors import SyncdError
-from syncd.registry.base import Stream
+from syncd.registry.base import Location, Stream
 from syncd.retry import Retry
 from syncd.store.base import Buffer, PutMode, Receipt, Stat
 from syncd.store.memory import MemoryStore, MemoryUpload
@@ -65,11 +65,11 @@ class FaultyUpload(MemoryUpload):
         store.meet("send")
         return super().send(part, data, crc64)
 
-    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
+    def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
         store = self._store
         assert isinstance(store, Faulty)
         store.meet("copy")
-        return MemoryUpload(store, self._key, self._parts, self.token).copy(part, key, offset_bytes, crc64)
+        return MemoryUpload(store, self._key, self._parts, self.token).copy(part, source, offset_bytes, crc64)
 
     def complete(self, crc64: int) -> Stat:
         store = self._store

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from syncd.artifact.manifest import Manifest
-from syncd.artifact.names import parse_model, parse_version
+from syncd.artifact.names import FilePath, parse_model, parse_version
 from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdError, Unavailable
 from syncd.plan.fleet import REGISTRY
 from syncd.plan.phases import PlacementPhase
@@ -18,7 +18,7 @@ from syncd.reconcile.catalog import catalog
 from syncd.reconcile.replicas import await_replica
 from syncd.reconcile.run import Job
 from syncd.reconcile.sealing import note, refuse_going, seal
-from syncd.registry.base import Revision
+from syncd.registry.base import Location, Revision
 from syncd.state import placements, releases, steps, versions
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
@@ -166,7 +166,12 @@ def _carried(
             seal(job, version, manifest, name)
 
     destinations = [
-        Destination(rooms.targets[name], SqlJournal(rooms.state, version.id, name), partial(sealed, name))
+        Destination(
+            rooms.targets[name],
+            SqlJournal(rooms.state, version.id, name),
+            partial(sealed, name),
+            partial(_nearby, job, version, rooms.fleet.regions[name]),
+        )
         for name in names
     ]
     progress = Progress(manifest, names)
@@ -190,6 +195,14 @@ def _carried(
             sent = seen.counters["bytes_sent"]
             log.info("copied", target=name, region=rooms.fleet.regions[name], seconds=took, bytes=sent, **seen.counters)
     return report.failed
+
+
+def _nearby(job: Job, version: Version, region: str, path: FilePath) -> Location | None:
+    """Where the registry's bytes of a file lie, if that is in this region: copies never leave theirs."""
+    registry = job.rooms.registries[version.registry]
+    revision = Revision(parse_version(version.name), version.pin)
+    found = registry.lies_in(parse_model(version.model), revision, path)
+    return found if found is not None and found.region == region else None
 
 
 def _shown(seen: Glance) -> dict[str, object]:

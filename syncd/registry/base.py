@@ -51,6 +51,15 @@ class Stream(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Location:
+    """An object in a bucket of OSS, by its whole key."""
+
+    region: str
+    bucket: str
+    key: str
+
+
 class Registry(Protocol):
     """Four looks at a registry; none of them changes it. Safe to call from several threads."""
 
@@ -90,5 +99,16 @@ class Registry(Protocol):
         Raises:
             NotFound: The revision has no such file, or the file is gone.
             Unavailable: It could not be read now.
+        """
+        ...
+
+    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
+        """Where a store of the same region could copy a file's bytes from by itself; None if nowhere.
+
+        It proves nothing, and spares no reading: the SHA-256 of every byte is made of what `open` gives, and what
+        was copied has to have the CRC-64 of exactly those bytes.
+
+        Raises:
+            As `listing`, and NotFound: The revision has no such file.
         """
         ...

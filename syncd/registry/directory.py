@@ -116,6 +116,9 @@ class DirectoryRegistry:
         snapshot = self._pinned(model, revision)
         return tuple(file for _, file in snapshot.files.values())
 
+    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
+        """See `registry.base.Registry`. Nowhere that a store could copy from."""
+
     def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
         """See `registry.base.Registry`.
 

@@ -90,6 +90,9 @@ class HubRegistry:
         """
         return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
 
+    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
+        """See `registry.base.Registry`. Nowhere that a store could copy from."""
+
     def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
         """See `registry.base.Registry`. What was not read from its beginning is not held against git's sha1."""
         files = self._snapshots.find(model, revision, lambda: self._look(model, revision))

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.base import Candidate, Location, Revision, SourceFile, Stream
 from syncd.registry.directory import LISTS, MARKERS
 from syncd.registry.lists import Listed, parse_manifest, parse_sums
 from syncd.registry.selection import selects
@@ -70,15 +70,6 @@ class Objects(Protocol):
     def open(self, key: str, offset_bytes: int = 0) -> Stream:
         """The bytes of an object. Raises NotFound."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the bytes of a file lie, for who can copy them there without reading."""
-
-    region: str
-    bucket: str
-    key: str
 
 
 class _Incomplete(Unavailable):
@@ -184,17 +175,12 @@ class PrefixRegistry:
                 )
             return self._objects.open(key, offset_bytes)
 
-    def place_of(self, model: ModelName, revision: Revision, path: FilePath) -> Place:
-        """Where a file's bytes lie.
-
-        Raises:
-            NotFound: The revision has no such file.
-            Conflict, Invalid, Unavailable: As `listing`.
-        """
+    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
+        """See `registry.base.Registry`."""
         files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
         found = file_at(files, f"{model}@{revision.version}", path, 0)
         key = found.url.rpartition("#")[0]
-        return Place(self._settings.region, self._settings.bucket, f"{self._settings.prefix}{key}")
+        return Location(self._settings.region, self._settings.bucket, f"{self._settings.prefix}{key}")
 
     def _latest(self, model: ModelName) -> VersionName:
         aged = []

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Protocol
 
 from syncd.artifact.parts import Part
-from syncd.registry.base import Stream
+from syncd.registry.base import Location, Stream
 
 Buffer = bytes | bytearray | memoryview
 
@@ -82,8 +82,10 @@ class Upload(Protocol):
         """
         ...
 
-    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
-        """Have the store itself write one part, from `part.size_bytes` bytes of the object at `key` in this store.
+    def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
+        """Have the store itself write one part, from `part.size_bytes` bytes of an object that it can read.
+
+        `source` is a key of this store, or an object in any bucket of the same region.
 
         No byte passes through here. As with `send`, several threads may call it, and doing it again, or sending the
         part afterwards, replaces it. Nothing the store says is taken for proof of the bytes but its CRC of what it
@@ -94,7 +96,7 @@ class Upload(Protocol):
             NotFound: The source is gone, or the upload is (the message says which). Send the part instead: if it
                 was the upload, `send` says NotFound again.
             Invalid: The run is empty, not wholly inside the source, or larger than a part may be.
-            Refused: The store will not read the source for us: no permission, archived, another region.
+            Refused: The store will not read the source for us: no permission, archived, another region, no bucket.
             Unavailable: Not written, or unknown; copying again is harmless.
         """
         ...

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from syncd.errors import Invalid
+from syncd.errors import Invalid, Refused
+from syncd.registry.base import Location
 
 KEY_MAX_BYTES: Final = 1023  # OSS's limit, taken as everybody's
 
@@ -26,6 +27,17 @@ def parse_key(text: str, *, room_bytes: int = 0) -> str:
     if size_bytes > KEY_MAX_BYTES:
         raise Invalid(f"key {text[:120]!r} is {size_bytes} bytes long, {KEY_MAX_BYTES} are possible")
     return text
+
+
+def parse_source(source: str | Location, place: str) -> str:
+    """The key of what is to be copied, for a store that is no bucket.
+
+    Raises:
+        Refused: It lies in a bucket.
+    """
+    if isinstance(source, Location):
+        raise Refused(f"{place}: {source.bucket}/{source.key} is in a bucket in {source.region}, and this is none")
+    return source
 
 
 def parse_prefix(text: str) -> str:

@@ -12,8 +12,9 @@ from typing import Final
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound
+from syncd.registry.base import Location
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
-from syncd.store.keys import parse_key, parse_prefix
+from syncd.store.keys import parse_key, parse_prefix, parse_source
 
 TRAITS: Final = Traits(
     create_is_atomic=True,
@@ -148,7 +149,8 @@ class MemoryUpload:
             begun.parts[part.number] = kept
         return Receipt(len(kept), got)
 
-    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
+    def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
+        key = parse_source(source, f"memory:{self._key}")
         with self._store.open(key) as stream:
             whole = stream.rest
         if not 0 <= offset_bytes < offset_bytes + part.size_bytes <= len(whole):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound
+from syncd.registry.base import Location
 from syncd.store import posix
 from syncd.store.base import Buffer, PutMode, Receipt, Stat
+from syncd.store.keys import parse_source
 
 if TYPE_CHECKING:
     from syncd.store.nas import NasStore
@@ -46,14 +48,15 @@ class NasUpload:
             posix.write_region(file, part.offset_bytes, data)
         return Receipt(len(data), got)
 
-    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
+    def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
+        key = parse_source(source, self._store.place(self._key))
         there = self._store.stat(key).size_bytes
         if not 0 <= offset_bytes < offset_bytes + part.size_bytes <= there:
             raise Invalid(
                 f"{self._store.place(key)} has no {part.size_bytes} bytes from {offset_bytes} on, but {there}"
             )
-        with self._store.open(key) as source, self._store.staged(self.token, self._key, os.O_RDWR) as data:
-            posix.copy_region((source.descriptor, offset_bytes), (data, part.offset_bytes), part.size_bytes)
+        with self._store.open(key) as stream, self._store.staged(self.token, self._key, os.O_RDWR) as data:
+            posix.copy_region((stream.descriptor, offset_bytes), (data, part.offset_bytes), part.size_bytes)
             got = posix.crc64_of_region(data, part.offset_bytes, part.size_bytes)
         if got != (crc64, part.size_bytes):
             raise Corrupt(

@@ -24,7 +24,8 @@ from requests.structures import CaseInsensitiveDict
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import MIB, Part
-from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
+from syncd.registry.base import Location
 from syncd.silence import heard
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
@@ -101,7 +102,7 @@ class OssStore:
                 run = (offset_bytes, None) if offset_bytes else None
                 answer = self.bucket.get_object(name, byte_range=run, headers=headers)
         except Invalid as error:
-            if _code_of(error) != "InvalidRange":
+            if getattr(error.__cause__, "code", "") != "InvalidRange":
                 raise
             return OssStream(None, place)
         if offset_bytes and answer.status != 206:
@@ -154,6 +155,14 @@ class OssStore:
         """The name of an object in messages."""
         return f"oss://{self._settings.bucket}/{self._prefix}{key}"
 
+    def location(self, source: str | Location) -> Location:
+        """What is to be copied. Raises Refused: it is in another region, and copies never leave theirs."""
+        here = self._settings
+        found = Location(here.region, here.bucket, self._name(source)) if isinstance(source, str) else source
+        if found.region != here.region:
+            raise Refused(f"oss://{found.bucket} is in {found.region}, {here.bucket} is in {here.region}")
+        return found
+
     def settled(self, key: str, size_bytes: int, crc64: int, why: Exception) -> Stat:
         """What is at the key, if it is what we wanted there.
 
@@ -198,11 +207,11 @@ class OssUpload:
             held = HeldPart(answer.etag, len(data), crc64_in(answer.headers))
         return self._keep(part, held, crc64)
 
-    def copy(self, part: Part, key: str, offset_bytes: int, crc64: int) -> Receipt:
-        source, run = self._store._name(key), (offset_bytes, offset_bytes + part.size_bytes - 1)  # noqa: SLF001 - as above
-        bucket = self._store.bucket
-        with _translated(f"{self._place} part {part.number} from {self._store.place(key)}"):
-            answer = bucket.upload_part_copy(bucket.bucket_name, source, run, self._name, self.token, part.number)
+    def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
+        bucket, run = self._store.bucket, (offset_bytes, offset_bytes + part.size_bytes - 1)
+        there = self._store.location(source)
+        with _translated(f"{self._place} part {part.number} from oss://{there.bucket}/{there.key}"):
+            answer = bucket.upload_part_copy(there.bucket, there.key, run, self._name, self.token, part.number)
             held = HeldPart(answer.etag, part.size_bytes, crc64_in(answer.headers))
             if held.crc64 is None:  # OSS may tell it of a copy only where it lists the parts
                 held = bucket.held_parts(self._name, self.token, part.number).get(part.number, held)
@@ -392,7 +401,3 @@ def _translated(where: str) -> Iterator[None]:
         raise Unavailable(f"{where}: {what}: {error}") from error
     except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"{where}: the answer cannot be read: {error!r}") from error
-
-
-def _code_of(error: Exception) -> str:
-    return str(getattr(error.__cause__, "code", ""))

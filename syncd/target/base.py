@@ -11,7 +11,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
-from syncd.registry.base import Stream
+from syncd.registry.base import Location, Stream
 from syncd.store.base import Buffer
 
 
@@ -48,6 +48,14 @@ class Origin:
 
     manifest: Manifest
     path: FilePath
+    offset_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Nearby:
+    """Bytes of an object that is no part of this target, but in a bucket that its store can copy from."""
+
+    location: Location
     offset_bytes: int = 0
 
 
@@ -117,8 +125,8 @@ class Writer(Protocol):
         """
         ...
 
-    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
-        """Have the target itself write one part, from bytes that it has. They do not pass through here.
+    def copy(self, part: Part, origin: Origin | Nearby, crc64: int) -> None:
+        """Have the target itself write one part, from bytes that it has or can read. They do not pass through here.
 
         As with `send`, nothing is visible before `finish`, and copying or sending the part again replaces it. What
         was written is proven to have `crc64`. A file of one part can be copied too; to a store over HTTP that is

@@ -9,7 +9,7 @@ from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, NotFound
 from syncd.store.base import Buffer, PutMode, Receipt, Store, Upload
-from syncd.target.base import Journal, Origin
+from syncd.target.base import Journal, Nearby, Origin
 from syncd.target.looks import checksum
 
 
@@ -38,7 +38,7 @@ class SmallWriter:
             raise Corrupt(f"{self._key}: {len(data)} bytes with crc64 {got:016x} came, {crc64:016x} was announced")
         self._data = data
 
-    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
+    def copy(self, part: Part, origin: Origin | Nearby, crc64: int) -> None:
         if self._upload is None and self._present is None:
             try:
                 self._upload = self._store.upload(self._key, (part,))
@@ -99,7 +99,7 @@ class LargeWriter:
     def send(self, part: Part, data: Buffer, crc64: int) -> None:
         _check_receipt(self._key, part, self._upload.send(part, data, crc64), crc64)
 
-    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
+    def copy(self, part: Part, origin: Origin | Nearby, crc64: int) -> None:
         _copy(self._upload, part, origin, crc64)
 
     def finish(self, sha256: Digest, crc64: int) -> None:
@@ -137,7 +137,7 @@ class PresentWriter:
     def send(self, part: Part, data: Buffer, crc64: int) -> None:
         """Nothing has to be sent."""
 
-    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
+    def copy(self, part: Part, origin: Origin | Nearby, crc64: int) -> None:
         """Nothing has to be copied."""
 
     def finish(self, sha256: Digest, crc64: int) -> None:
@@ -160,9 +160,9 @@ def key_of(manifest: Manifest, path: FilePath) -> str:
     return f"{manifest.directory}/{path}"
 
 
-def _copy(upload: Upload, part: Part, origin: Origin, crc64: int) -> None:
-    key = key_of(origin.manifest, origin.path)
-    _check_receipt(key, part, upload.copy(part, key, origin.offset_bytes, crc64), crc64)
+def _copy(upload: Upload, part: Part, origin: Origin | Nearby, crc64: int) -> None:
+    source = origin.location if isinstance(origin, Nearby) else key_of(origin.manifest, origin.path)
+    _check_receipt(str(source), part, upload.copy(part, source, origin.offset_bytes, crc64), crc64)
 
 
 def _check_receipt(key: str, part: Part, got: Receipt, crc64: int) -> None:

@@ -41,7 +41,7 @@ class Crew:
         self.journal: Final = to.journal
         self.manifest: Final = manifest
         self.progress: Final = progress
-        self.origins: Final = Origins(to.target.name, to.journal)
+        self.origins: Final = Origins(to.target.name, to.journal, to.nearby)
         self.error: SyncdError | None = None
         self.is_let_go = False
         self.shelf: Final = Shelf(to.target.name, len(manifest.entries), progress)

@@ -6,7 +6,7 @@ not known, cannot be read or turns out wrong is sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Final
@@ -19,7 +19,8 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry
 from syncd.artifact.names import FilePath
 from syncd.errors import Corrupt, Invalid, NotFound, Refused, SyncdError
-from syncd.target.base import Held, Journal, Origin
+from syncd.registry.base import Location
+from syncd.target.base import Held, Journal, Nearby, Origin
 
 PARTS_MAX: Final = 20_000  # × 250 bytes = 5 MB for each target; of full parts they are 160 GB
 UNCOPYABLE: Final = (NotFound, Refused, Corrupt, Invalid)  # what means that the bytes have to be sent
@@ -29,8 +30,12 @@ _log = structlog.get_logger("syncd.transfer")
 class Origins:
     """Of one target. Safe from several threads. The journal is asked at the first question."""
 
-    def __init__(self, target: str, journal: Journal) -> None:
+    def __init__(
+        self, target: str, journal: Journal, nearby: Callable[[FilePath], Location | None] | None = None
+    ) -> None:
         self._target = target
+        self._nearby = nearby
+        self._locations: dict[FilePath, Location | None] = {}
         self._journal = journal
         self._lock = Lock()
         self._is_loaded = False
@@ -39,13 +44,17 @@ class Origins:
         self._forgotten: set[tuple[Digest, FilePath]] = set()
         self._closed: set[FilePath] = set()
 
-    def find(self, path: FilePath, block: Block) -> Origin | None:
-        """Where bytes like these lie, for a part of this file."""
-        if not block.fingerprint or path in self._closed:
+    def find(self, path: FilePath, block: Block) -> Origin | Nearby | None:
+        """Where bytes like these lie, for a part of this file: at the target, or where the source has them."""
+        if path in self._closed:
             return None
-        self._load()
-        origin = self._parts.get(block.fingerprint)
-        return None if origin is None or self._is_forgotten(origin) else origin
+        if block.fingerprint:
+            self._load()
+            origin = self._parts.get(block.fingerprint)
+            if origin is not None and not self._is_forgotten(origin):
+                return origin
+        location = self._location(path) if block.size_bytes >= COPY_BYTES_MIN else None
+        return None if location is None else Nearby(location, block.offset_bytes)
 
     def whole(self, entry: Entry) -> Held | None:
         """A file of the same content, if it is worth copying whole and there is what proves the copy."""
@@ -56,8 +65,11 @@ class Origins:
         is_sound = held is not None and held.crc64 is not None and not self._is_forgotten(held.origin)
         return held if is_sound else None
 
-    def forget(self, origin: Origin, error: SyncdError) -> None:
-        """A copy from this file failed: nothing more is copied from it."""
+    def forget(self, origin: Origin | Nearby, error: SyncdError) -> None:
+        """A copy from this file failed: nothing more is copied from it. Who may not read one may read none."""
+        if isinstance(origin, Nearby):
+            self._forget_nearby(origin.location, error)
+            return
         with self._lock:
             is_news = not self._is_forgotten(origin)
             self._forgotten.add((origin.manifest.digest, origin.path))
@@ -79,6 +91,32 @@ class Origins:
                 self._journal.learned(sha256, blocks.pack(found))
             except SyncdError as error:
                 _log.warning("the parts of a file are not remembered", target=self._target, error=error.message)
+
+    def _location(self, path: FilePath) -> Location | None:
+        with self._lock:
+            if self._nearby is None:
+                return None
+            if path not in self._locations:
+                try:
+                    self._locations[path] = self._nearby(path)
+                except SyncdError as error:
+                    self._locations[path] = None
+                    _log.warning("where the source lies is not known, all is sent", target=self._target, path=path,
+                                 error=error.message)  # fmt: skip
+            return self._locations[path]
+
+    def _forget_nearby(self, location: Location, error: SyncdError) -> None:
+        with self._lock:
+            if isinstance(error, Refused):
+                is_news, self._nearby = self._nearby is not None, None
+            else:
+                paths = [path for path, known in self._locations.items() if known == location]
+                is_news = bool(paths)
+                self._locations.update(dict.fromkeys(paths))
+        if is_news:
+            what = f"oss://{location.bucket}/{location.key}"
+            _log.warning("the source cannot be copied, it is sent", target=self._target, source=what,
+                         error=error.message)  # fmt: skip
 
     def _is_forgotten(self, origin: Origin) -> bool:
         return (origin.manifest.digest, origin.path) in self._forgotten

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from syncd.artifact.names import FilePath
 from syncd.artifact.parts import MIB, PART_BYTES
+from syncd.registry.base import Location
 from syncd.retry import Retry
 from syncd.target.base import Journal, Target
 from syncd.transfer.bandwidth import Bandwidth
@@ -17,12 +19,14 @@ class Destination:
     """A target, and what is remembered of this version there.
 
     `finished` is called once, as soon as every file is there, from a thread of the target's own and while others may
-    still be copied to. What it raises of ours is this target's failure.
+    still be copied to. What it raises of ours is this target's failure. `nearby` says where the target's store could
+    copy a file of the source from; the file is read all the same, and its bytes are not sent.
     """
 
     target: Target
     journal: Journal
     finished: Callable[[], None] | None = None
+    nearby: Callable[[FilePath], Location | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

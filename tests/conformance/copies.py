@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import Part, cut
-from syncd.errors import Corrupt, Invalid, NotFound
+from syncd.errors import Corrupt, Invalid, NotFound, Refused
+from syncd.registry.base import Location
 from syncd.store.base import Store
 
 from tests.conformance.store import CRC, DATA, PART_BYTES, PARTS, RawAccess, piece, send
@@ -140,6 +141,14 @@ class CopyConformance(RawAccess):
         with pytest.raises(Invalid, match="old/k"):
             upload.copy(cut(size_bytes)[0], "old/k", offset_bytes, crc64(DATA[:size_bytes]))
         assert self.raw_keys(store) == {"old/k"}
+
+    def test_a_bucket_in_another_region_is_refused_and_the_part_can_be_sent(self, store: Store) -> None:
+        upload = store.upload("new/k", PARTS)
+        with pytest.raises(Refused, match="elsewhere"):
+            upload.copy(PARTS[0], Location("elsewhere-1", "bucket", "old/k"), 0, crc64(piece(PARTS[0])))
+        send(upload, *PARTS)
+        upload.complete(CRC)
+        assert self.raw_read(store, "new/k") == DATA
 
     @pytest.mark.parametrize("key", ["", "/a", "a/../b", "a\\b"])
     def test_a_source_that_could_lead_astray_is_refused(self, store: Store, key: str) -> None:

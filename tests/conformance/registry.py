@@ -181,3 +181,10 @@ class RegistryConformance(ABC):
             paths = sorted(FILES) * 8
             assert list(pool.map(lambda path: read(registry, SDXL, revision, path), paths)) == [FILES[p] for p in paths]
             assert len(set(pool.map(lambda _: registry.resolve(SDXL, self.v(1)).pin, range(8)))) == 1
+
+    def test_where_a_file_lies_is_an_answer_about_files_that_are_there(self, registry: Registry) -> None:
+        self.publish(SDXL, self.v(1), FILES)
+        revision = registry.resolve(SDXL, self.v(1))
+        for path in FILES:
+            location = registry.lies_in(SDXL, revision, FilePath(path))
+            assert location is None or location.key.endswith(f"{SDXL}/{self.v(1)}/{path}")

@@ -9,8 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from syncd.artifact.names import FilePath, ModelName
+from syncd.errors import NotFound
 from syncd.localcloud.server import LocalCloud
-from syncd.registry.base import Registry
+from syncd.registry.base import Location, Registry
 from syncd.registry.oss_prefix import PrefixRegistry
 from syncd.registry.settings import PrefixSettings
 
@@ -55,7 +57,13 @@ class PrefixConformance(RegistryConformance):
 
 
 class TestReady(PrefixConformance):
-    pass
+    def test_a_file_lies_in_the_bucket_by_its_whole_key(self, registry: Registry) -> None:
+        self.publish("sdxl", "v1", {"unet/w.bin": b"12345"})
+        revision = registry.resolve(ModelName("sdxl"), "v1")
+        found = registry.lies_in(ModelName("sdxl"), revision, FilePath("unet/w.bin"))
+        assert found == Location(REGION, self._bucket.name, f"{self.prefix}sdxl/v1/unet/w.bin")
+        with pytest.raises(NotFound):
+            registry.lies_in(ModelName("sdxl"), revision, FilePath("none"))
 
 
 class TestSums(PrefixConformance):

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from syncd.artifact.digest import crc64
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.base import Stream
-from syncd.registry.oss_prefix import Objects, Place, PrefixRegistry
+from syncd.registry.base import Location, Stream
+from syncd.registry.oss_prefix import Objects, PrefixRegistry
 from syncd.registry.settings import PrefixSettings
 from syncd.store.base import Stat
 
@@ -211,12 +211,12 @@ def test_it_tells_where_its_bytes_lie(bucket: Bucket) -> None:
     bucket.write({"sdxl/v1/sub/a#1": b"1", "sdxl/v1/READY": b""})
     registry = registry_of(bucket)
     revision = registry.resolve(SDXL, "v1")
-    assert registry.place_of(SDXL, revision, FilePath("sub/a#1")) == Place(
+    assert registry.lies_in(SDXL, revision, FilePath("sub/a#1")) == Location(
         "cn-hangzhou", "training", "team/sdxl/v1/sub/a#1"
     )
     assert read(registry, SDXL, revision, "sub/a#1") == b"1"
     with pytest.raises(NotFound):
-        registry.place_of(SDXL, revision, FilePath("b"))
+        registry.lies_in(SDXL, revision, FilePath("b"))
 
 
 def test_a_refusal_is_not_an_empty_bucket(bucket: Bucket) -> None:

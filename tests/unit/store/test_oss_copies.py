@@ -11,6 +11,7 @@ from syncd.errors import Corrupt, Invalid, NotFound, Refused, SyncdError, Unavai
 from syncd.localcloud.faults import Action, Answer, FaultRule, Reset
 from syncd.localcloud.http import Handler, Request, Response
 from syncd.localcloud.server import LocalCloud
+from syncd.registry.base import Location
 from syncd.store.base import PutMode
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.unit.store.test_oss_requests import answering
@@ -85,6 +86,25 @@ def test_a_bucket_that_is_gone_is_not_an_object_that_is_gone(bucket: RawBucket) 
     bucket.client.delete_bucket()
     with pytest.raises(Invalid, match="NoSuchBucket"):
         upload.copy(PARTS[0], "old/k", 0, FIRST)
+
+
+def test_a_part_is_copied_from_another_bucket_by_its_whole_key(cloud: LocalCloud, bucket: RawBucket) -> None:
+    other = RawBucket(cloud.endpoint(REGION))
+    other.write("raw/ü k+%", b"head" + DATA)
+    upload = bucket.store(prefix="team/").upload("new/k", PARTS)
+    for part in PARTS:
+        there = Location(REGION, other.name, "raw/ü k+%")
+        upload.copy(part, there, 4 + part.offset_bytes, crc64(DATA[part.offset_bytes :][: part.size_bytes]))
+    upload.complete(crc64(DATA))
+    assert bucket.read("team/new/k") == DATA
+
+
+def test_a_bucket_that_is_said_to_be_here_and_is_not_is_refused(cloud: LocalCloud, bucket: RawBucket) -> None:
+    other = RawBucket(cloud.endpoint("cn-shanghai"), region="cn-shanghai")
+    other.write("k", DATA)
+    upload = bucket.store().upload("new/k", PARTS)
+    with pytest.raises(Refused, match="same data center"):
+        upload.copy(PARTS[0], Location(REGION, other.name, "k"), 0, FIRST)
 
 
 def copying(told: str, listed: str) -> tuple[list[str], Handler]:

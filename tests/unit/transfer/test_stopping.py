@@ -19,7 +19,7 @@ from syncd.secret import Secret
 from syncd.store.base import Buffer
 from syncd.store.memory import MemoryStore
 from syncd.store.oss import Credentials, OssSettings, OssStore, OssUpload
-from syncd.target.base import Depth, Inspection, Journal, Origin, Writer
+from syncd.target.base import Depth, Inspection, Journal, Nearby, Origin, Writer
 from syncd.target.tree import TreeTarget
 from syncd.transfer import Bandwidth, CopyReport, Destination, Progress, Timetable, TransferSettings, copy
 from tests.journals import MemoryJournal
@@ -160,7 +160,7 @@ class Sending:
     def send(self, part: Part, data: Buffer, crc64: int) -> None:
         self._upload.send(part, data, crc64)
 
-    def copy(self, part: Part, origin: Origin, crc64: int) -> None:
+    def copy(self, part: Part, origin: Origin | Nearby, crc64: int) -> None:
         raise AssertionError("nothing is there to be copied")
 
     def finish(self, sha256: Digest, crc64: int) -> None:
