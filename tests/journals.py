@@ -37,10 +37,17 @@ class MemoryJournal:
             self.tokens.pop(path, None)
             self.changed("closed", path, "")
 
+    def forget(self) -> None:
+        for path in list(self.tokens):
+            self.closed(FilePath(path))
+
     def proven(self, path: FilePath, crc64: int) -> None:
         with self.lock:
             self.crcs[path] = crc64
             self.changed("proven", path, str(crc64))
+
+    def settle(self) -> None:
+        """Nothing waits here."""
 
     def crc64(self, path: FilePath) -> int | None:
         with self.lock:

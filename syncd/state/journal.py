@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Final
+
 import sqlalchemy as sa
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath
-from syncd.errors import NotFound
+from syncd.errors import NotFound, SyncdError
 from syncd.state import contents
 from syncd.state.records import OpenUpload
 from syncd.state.rows import every, insert
@@ -14,17 +19,31 @@ from syncd.state.schema import files, uploads
 from syncd.state.state import State
 from syncd.target.base import Held
 
+_SAVE_S: Final = 0.25  # a commit waits for the disk: one for each small file would cost more than sending it
+
 
 class SqlJournal:
     """`target.base.Journal` of one version at one target. Each call is a short transaction. Safe from several threads.
 
+    But `proven` only remembers, and commits several files at once: the first one later than a quarter of a second
+    after the last commit takes those before it along, and `settle` takes all. The checksums of the version are read
+    once; one that was not known then is asked for again.
+
     Raises from every method what `State.read` and `State.write` raise.
     """
 
-    def __init__(self, state: State, version_id: str, target: str) -> None:
+    def __init__(
+        self, state: State, version_id: str, target: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._state = state
         self._version_id = version_id
         self._target = target
+        self._clock = clock
+        self._lock = Lock()
+        self._saving = Lock()
+        self._saved_s = clock()
+        self._known: dict[FilePath, int | None] | None = None  # None for a file: not proven when it was asked for
+        self._unsaved: dict[FilePath, int] = {}
 
     def find(self, path: FilePath) -> str | None:
         """The token of the upload begun for this file, if there is one."""
@@ -44,18 +63,47 @@ class SqlJournal:
         with self._state.write() as conn:
             conn.execute(sa.delete(uploads).where(self._upload(path)))
 
+    def forget(self) -> None:
+        """Forget every upload of the version here. Repeating it is success."""
+        with self._state.write() as conn:
+            conn.execute(sa.delete(uploads).where(self._here()))
+
     def proven(self, path: FilePath, crc64: int) -> None:
         """Remember the checksum of a file whose SHA-256 was proven.
 
         Raises:
             NotFound: The version has no such file.
         """
-        with self._state.write() as conn:
-            if not conn.execute(sa.update(files).where(self._file(path)).values(crc64=crc64)).rowcount:
-                raise NotFound(f"{self._version_id} has no file {path}")
+        known = self._checksums()
+        if path not in known:
+            raise NotFound(f"{self._version_id} has no file {path}")
+        with self._lock:
+            known[path] = self._unsaved[path] = crc64
+            is_due = self._clock() - self._saved_s >= _SAVE_S
+            if is_due:
+                self._saved_s = self._clock()  # so that one thread goes, and the others go on
+        if is_due:
+            self.settle()
+
+    def settle(self) -> None:
+        """Commit what `proven` was told. If that fails, it is kept for the next time."""
+        with self._saving:
+            with self._lock:
+                unsaved, self._unsaved = self._unsaved, {}
+            try:
+                self._save(unsaved)
+            except SyncdError:
+                with self._lock:
+                    self._unsaved = unsaved | self._unsaved
+                raise
+            with self._lock:
+                self._saved_s = self._clock()
 
     def crc64(self, path: FilePath) -> int | None:
         """The checksum that was proven for a file of the same SHA-256, in whatever version and at whatever target."""
+        known = self._checksums().get(path)
+        if known is not None:
+            return known
         content = sa.select(files.c.sha256).where(self._file(path)).scalar_subquery()
         proven = sa.select(files.c.crc64).where(files.c.sha256 == content, files.c.crc64.is_not(None)).limit(1)
         with self._state.read() as conn:
@@ -71,9 +119,33 @@ class SqlJournal:
         with self._state.read() as conn:
             return contents.held(conn, self._version_id, self._target, parts_max)
 
+    def _checksums(self) -> dict[FilePath, int | None]:
+        """Of every file of the version, whatever is proven for its content."""
+        with self._lock:
+            if self._known is None:
+                same = files.alias()
+                proven = sa.select(same.c.crc64).where(same.c.sha256 == files.c.sha256, same.c.crc64.is_not(None))
+                query = sa.select(files.c.path, proven.limit(1).scalar_subquery())
+                with self._state.read() as conn:
+                    rows = conn.execute(query.where(files.c.version_id == self._version_id))
+                    self._known = {FilePath(path): crc64 for path, crc64 in rows}
+            return self._known
+
+    def _save(self, proven: dict[FilePath, int]) -> None:
+        if not proven:
+            return
+        query = sa.update(files).where(files.c.version_id == self._version_id, files.c.path == sa.bindparam("at"))
+        with self._state.write() as conn:
+            conn.execute(
+                query.values(crc64=sa.bindparam("sum", type_=files.c.crc64.type)),
+                [{"at": path, "sum": crc64} for path, crc64 in proven.items()],
+            )
+
     def _upload(self, path: FilePath) -> sa.ColumnElement[bool]:
-        here = sa.and_(uploads.c.version_id == self._version_id, uploads.c.target == self._target)
-        return sa.and_(here, uploads.c.path == path)
+        return sa.and_(self._here(), uploads.c.path == path)
+
+    def _here(self) -> sa.ColumnElement[bool]:
+        return sa.and_(uploads.c.version_id == self._version_id, uploads.c.target == self._target)
 
     def _file(self, path: FilePath) -> sa.ColumnElement[bool]:
         return sa.and_(files.c.version_id == self._version_id, files.c.path == path)

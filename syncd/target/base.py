@@ -87,8 +87,19 @@ class Journal(Protocol):
         """Forget it: completed or aborted. Repeating it is success."""
         ...
 
+    def forget(self) -> None:
+        """Forget every upload of the version here. Repeating it is success."""
+        ...
+
     def proven(self, path: FilePath, crc64: int) -> None:
-        """Remember the CRC-64 of a file whose SHA-256 has been proven, for later cheap looks."""
+        """Remember the CRC-64 of a file whose SHA-256 has been proven, for later cheap looks.
+
+        It lasts once `settle` has returned. What a crash makes forgotten costs that look a reading of the file.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Make all that `proven` was told outlast a crash."""
         ...
 
     def crc64(self, path: FilePath) -> int | None:

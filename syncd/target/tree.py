@@ -85,6 +85,7 @@ class TreeTarget:
                 f"{self.name}: {manifest} is not sealed, {len(found.missing)} of {len(manifest.entries)} files are "
                 f"missing: {min(found.missing)}"
             )
+        journal.settle()
         self._end_uploads(manifest, journal)
         if self._store.traits.needs_directory_markers:
             for marker in _markers(manifest):
@@ -175,9 +176,7 @@ class TreeTarget:
         for pending in list(self._store.pending(f"{manifest.directory}/")):
             with contextlib.suppress(NotFound):
                 self._store.upload(pending.key, cut(0), resume=pending.token).abort()
-        for entry in manifest.entries:
-            if journal.find(entry.path) is not None:
-                journal.closed(FilePath(entry.path))
+        journal.forget()
 
 
 def _seal_key(manifest: Manifest) -> str:

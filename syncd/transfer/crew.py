@@ -70,9 +70,13 @@ class Crew:
         return self._found
 
     def join(self) -> None:
-        """Wait until all that was submitted is done. Who does not stop though the crew is out is left behind."""
+        """Wait until all that was submitted is done, and remembered. Who does not stop though the crew is out is left."""
         self.wait_until(lambda: not self.lanes or self.is_left())
         self._hands.dismiss(self.is_left)
+        try:
+            self.journal.settle()
+        except SyncdError as error:
+            self.fail(error)
 
     def is_left(self) -> bool:
         """Whether who is still at work for it is to be left behind."""
@@ -168,6 +172,7 @@ class Crew:
 
     def _tell(self) -> None:
         try:
+            self.journal.settle()
             if self._told is not None:
                 with calling(f"sealing at {self.target.name}"):
                     self._told()

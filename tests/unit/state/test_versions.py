@@ -153,6 +153,7 @@ def test_every_checksum_comes_back(journal: Journal, crc: int) -> None:
 
 def test_a_checksum_is_known_for_the_same_content_in_another_version(state: State, journal: SqlJournal) -> None:
     journal.proven(WEIGHTS, 42)
+    journal.settle()
     with state.write() as conn:
         same = make_version(conn, name="v2", content="a")
         other = make_version(conn, name="v3", content="b")
