@@ -1,116 +1,27 @@
-"""One run of syncd as a process: from a directory registry to OSS buckets, journal in SQLite, every digest on.
+"""One run of syncd as a process. Its only argument is a JSON object with the fields of `bench.carry.Order`.
 
-Its only argument is a JSON object with the fields of `Order`. `python -m bench.run_syncd --prepare FILE` makes an
-empty record; a run takes a copy of that, since a daemon has its record already when a version comes. What a process
-pays for being started is measured with it; what it pays for going through its modules once more at its end is not.
+`python -m bench.run_syncd --prepare FILE` makes an empty record; a run takes a copy of that, since a daemon has its
+record already when a version comes. What a process pays for being started is measured with it. It begins and leaves as
+the `syncd` command does.
 """
 
-import gc
 import json
 import sys
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from threading import Event
 
-from syncd.artifact.manifest import Manifest
-from syncd.artifact.names import parse_model
-from syncd.reconcile.catalog import catalog
-from syncd.registry.base import Revision
-from syncd.registry.directory import DirectoryRegistry
-from syncd.registry.settings import DirectorySettings
-from syncd.secret import Secret
-from syncd.state import versions
-from syncd.state.journal import SqlJournal
-from syncd.state.state import State
-from syncd.store.oss import Credentials, OssSettings, OssStore
-from syncd.target.tree import TreeTarget
-from syncd.transfer import Destination, Progress, TransferSettings, copy
-
-REGISTRY = "files"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to carry where. `part_bytes` is syncd's own choice when it is 0."""
-
-    registry: str
-    model: str
-    version: str
-    endpoint: str
-    buckets: list[str]
-    record: str
-    seal: bool = False
-    part_bytes: int = 0
-
-
-def run(order: Order) -> dict[str, float]:
-    """Carry it. CPU seconds: before `copy`, in it, and after it."""
-    state = State(f"sqlite:///{order.record}")
-    registry = DirectoryRegistry(DirectorySettings(Path(order.registry)))
-    model = parse_model(order.model)
-    revision, manifest = catalog(registry, model, order.version, Event())
-    with state.write() as conn:
-        known = versions.record(conn, manifest, REGISTRY, revision.pin, state.now(conn))
-    destinations = [
-        Destination(TreeTarget(bucket, _store(order, bucket)), SqlJournal(state, known.id, bucket))
-        for bucket in order.buckets
-    ]
-    before_s = time.process_time()
-    _copy(order, registry, (revision, manifest), destinations)
-    copied_s = time.process_time()
-    for destination in destinations if order.seal else ():
-        destination.target.seal(manifest, destination.journal)
-    state.close()
-    return {
-        "before_s": before_s,
-        "copy_s": copied_s - before_s,
-        "after_s": time.process_time() - copied_s,
-    }
-
-
-def _copy(
-    order: Order,
-    registry: DirectoryRegistry,
-    what: tuple[Revision, Manifest],
-    destinations: list[Destination],
-) -> None:
-    revision, manifest = what
-    settings = TransferSettings()
-    if order.part_bytes:
-        buffers = max(settings.buffer_bytes, 8 * order.part_bytes)
-        settings = TransferSettings(part_bytes=order.part_bytes, buffer_bytes=buffers)
-    report = copy(
-        manifest,
-        lambda entry, offset_bytes: registry.open(manifest.model, revision, entry.path, offset_bytes),
-        destinations,
-        settings,
-        progress=Progress(manifest, order.buckets),
-        stop=Event(),
-    )
-    if report.failed:
-        raise SystemExit(f"failed: {report.failed}")
-
-
-def _store(order: Order, bucket: str) -> OssStore:
-    return OssStore(
-        OssSettings(
-            endpoint=order.endpoint,
-            bucket=bucket,
-            region="cn-hangzhou",
-            credentials=lambda: Credentials("key", Secret("secret")),
-        )
-    )
+from syncd import collector
 
 
 def main() -> None:
-    gc.freeze()  # a third of a second at the end, which a daemon does not pay
+    collector.set_for_modules()
     if sys.argv[1] == "--prepare":
         from syncd.state.upgrade import upgrade  # noqa: PLC0415 - Alembic, which no run needs
 
         upgrade(f"sqlite:///{sys.argv[2]}")
         return
+    from bench.carry import Order, run  # noqa: PLC0415 - nothing before the collector is set
+
     print(json.dumps(run(Order(**json.loads(sys.argv[1])))))
+    collector.leave()
 
 
 if __name__ == "__main__":

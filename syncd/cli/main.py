@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from syncd import collector
 from syncd.allocator import share_one_arena
 from syncd.cli.exits import Exit, code_of
 from syncd.cli.output import Form, Output
@@ -114,6 +115,7 @@ def _syncd(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with a documented code."""
     share_one_arena()
+    collector.set_for_modules()
     given = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_to_print()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, where a command has nothing better to do
@@ -123,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `syncd releases | head -1`: who listens has what they wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush complains
         code = Exit.OK
+    collector.leave()
     sys.exit(code)
 
 

@@ -70,7 +70,7 @@ class Crew:
         return self._found
 
     def join(self) -> None:
-        """Wait until all that was submitted is done, and remembered. Who does not stop though the crew is out is left."""
+        """Wait until all that was submitted is done, and remembered. Who does not stop once the crew is out is left."""
         self.wait_until(lambda: not self.lanes or self.is_left())
         self._hands.dismiss(self.is_left)
         try:
