@@ -1,6 +1,6 @@
 """A store in an Alibaba Cloud OSS bucket. The only file that imports oss2.
 
-The SDK signs and speaks HTTP; what is sent when, and what is believed, is decided here: multipart calls one by
+The SDK makes and signs requests, `oss_wire` carries them; what is sent when, and what is believed, is decided here: multipart calls one by
 one, forbid-overwrite on Initiate and Complete, our own CRC against the server's for each part and for the whole.
 Parts go out as one buffer each; the SDK's own CRC (50 times slower) and redirects are off; it never retries.
 """
@@ -18,9 +18,6 @@ from xml.etree import ElementTree as ET
 
 import oss2
 import oss2.exceptions
-import requests
-import urllib3
-from requests.structures import CaseInsensitiveDict
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import MIB, Part
@@ -30,14 +27,15 @@ from syncd.silence import heard
 from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
 from syncd.store.oss_answers import HeldPart, crc64_in, crc64_of_parts, hex_of, parts_in, time_in, time_of
-from syncd.store.oss_errors import Answer, translate
+from syncd.store.oss_errors import Answer as OssAnswer
+from syncd.store.oss_errors import translate
 from syncd.store.oss_settings import Credentials, OssSettings
-from syncd.store.wire import Wire, is_silence, told
+from syncd.store.oss_wire import Answer, Wire, WireSettings
 
 __all__ = ["Credentials", "OssSettings", "OssStore", "OssUpload"]
 
 _PAGE: Final = 1000  # the most OSS gives
-_ANSWER_MAX_BYTES: Final = MIB  # of what is not an object
+_STATUS_WRONG: Final = 300  # from here on oss2 makes an error of the answer
 _FORBID: Final = {"x-oss-forbid-overwrite": "true"}
 _TRAITS: Final = Traits(
     create_is_atomic=True,
@@ -108,7 +106,7 @@ class OssStore:
         if offset_bytes and answer.status != 206:
             answer.close()
             raise Unavailable(f"{place}: {answer.status} to a range from {offset_bytes} on: the range was ignored")
-        return OssStream(answer.resp.response, place)
+        return OssStream(answer.resp, place)
 
     def stat(self, key: str) -> Stat:
         name = self._name(key)
@@ -282,7 +280,7 @@ class OssUpload:
 class OssStream:
     """The bytes of one object as they come."""
 
-    def __init__(self, response: requests.Response | None, place: str) -> None:
+    def __init__(self, response: Answer | None, place: str) -> None:
         self._response = response
         self._place = place
 
@@ -290,9 +288,7 @@ class OssStream:
         if self._response is None:
             return 0
         with _translated(self._place):
-            piece: bytes = self._response.raw.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
+            return self._response.readinto(buffer)
 
     def __enter__(self) -> OssStream:
         return self
@@ -310,12 +306,11 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
             oss2.ProviderAuthV4(_Provider(settings.credentials)),
             settings.endpoint,
             settings.bucket,
-            session=_Session(adapter=Wire(settings.connections_max)),
+            session=_Session(settings),
             connect_timeout=settings.read_timeout_s,
             enable_crc=False,
             region=settings.region,
             is_path_style=settings.path_style,
-            proxies={"http": settings.proxy, "https": settings.proxy} if settings.proxy else None,
         )
 
     def held_parts(self, name: str, upload_id: str, only: int = 0) -> dict[int, HeldPart]:
@@ -330,45 +325,22 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
         return held
 
 
-class _Session(oss2.Session):  # type: ignore[misc]  # oss2 has no types
-    """Hands requests to the connection pool as oss2 made them: nothing of the environment, no cookies, no redirects.
+class _Session:
+    """Sends requests as oss2 made them, by a client of ours: see `oss_wire`."""
 
-    A redirected body would be read from a buffer that may be in use again; and what `requests` does to a request on
-    its way costs as much as sending it.
-    """
+    def __init__(self, settings: OssSettings) -> None:
+        self._wire = Wire(WireSettings(settings.read_timeout_s, settings.connections_max, settings.proxy))
 
-    def do_request(self, req: Any, timeout: float) -> Any:
+    def do_request(self, req: Any, timeout: object) -> Answer:  # noqa: ARG002 - the settings have it
         query = urlencode([(name, value) for name, value in req.params.items() if value is not None])
-        ready = requests.PreparedRequest()
-        ready.method, ready.body = req.method, req.data or None
-        ready.url = f"{req.url}?{query}" if query else req.url
-        ready.headers = CaseInsensitiveDict({name: value for name, value in req.headers.items() if value is not None})
-        if ready.body is not None or req.method not in {"GET", "HEAD"}:
-            ready.headers["Content-Length"] = str(len(req.data or b""))
-        adapter = self.session.get_adapter(ready.url)
+        headers = {name: value for name, value in req.headers.items() if value is not None}
         try:
-            answer = adapter.send(ready, stream=True, timeout=timeout, proxies=req.proxies)
-        except requests.RequestException as error:
-            raise oss2.exceptions.RequestError(told(error, timeout)) from error
-        is_read_by_caller = req.method == "GET" and answer.ok
-        return oss2.http.Response(answer) if is_read_by_caller else _ReadAnswer(answer)
-
-
-class _ReadAnswer(oss2.http.Response):  # type: ignore[misc]  # oss2 has no types
-    """An answer whose body has been read, and whose connection is free again or closed.
-
-    oss2 reads 4 KiB of what a refusal says, and nothing of what a PUT is answered with: a gateway's page would leave
-    the connection open and lost.
-    """
-
-    def __init__(self, answer: requests.Response) -> None:
-        super().__init__(answer)
-        with answer:
-            self._body: bytes = answer.raw.read(_ANSWER_MAX_BYTES, decode_content=True)
-
-    def read(self, amt: int | None = None) -> bytes:  # noqa: ARG002 - there is no more than this
-        body, self._body = self._body, b""
-        return body
+            answer = self._wire.ask(req.method, f"{req.url}?{query}" if query else req.url, headers, req.data or b"")
+            if req.method != "GET" or answer.status >= _STATUS_WRONG:
+                answer.load()
+        except OSError as error:
+            raise oss2.exceptions.RequestError(error) from error
+        return answer
 
 
 class _Provider:
@@ -387,17 +359,17 @@ class _Provider:
 def _translated(where: str) -> Iterator[None]:
     """Whatever oss2 and what is below it raise becomes one of ours, and stays in `__cause__`.
 
-    Bodies are read by requests and urllib3, whose errors oss2 lets through; its parsers raise RuntimeError and
-    whatever a malformed answer makes of `int` and `find`.
+    Bodies are read by us while oss2 parses them; its parsers raise RuntimeError and whatever a malformed answer makes
+    of `int` and `find`.
     """
     heard()
     try:
         yield
     except oss2.exceptions.OssError as error:
         message = error.message or str(error.body)
-        raise translate(Answer(error.status, str(error.code), message, error.headers or {}), where) from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:  # requests' errors are OSErrors
-        what = "no byte came for too long" if is_silence(error) else "the connection broke"
+        raise translate(OssAnswer(error.status, str(error.code), message, error.headers or {}), where) from error
+    except OSError as error:
+        what = "no byte came for too long" if isinstance(error, TimeoutError) else "the connection broke"
         raise Unavailable(f"{where}: {what}: {error}") from error
     except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"{where}: the answer cannot be read: {error!r}") from error

@@ -94,7 +94,7 @@ def test_a_gateways_long_page_is_read_and_the_connection_goes_on(status: int, ch
                 store.upload("k", cut(10))
             with pytest.raises(SyncdError):
                 next(store.list(""))
-        store.bucket.session.session.close()
+        del store  # and its connection
         listener.shutdown(socket.SHUT_RDWR)
         accepting.join()
     assert len(connections) == 1
