@@ -32,9 +32,7 @@ class SqlJournal:
     Raises from every method what `State.read` and `State.write` raise.
     """
 
-    def __init__(
-        self, state: State, version_id: str, target: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, state: State, version_id: str, target: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = state
         self._version_id = version_id
         self._target = target

@@ -23,12 +23,17 @@ class PutMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One visible object; `crc64` where the store keeps one and tells it for free."""
+    """One visible object; `crc64` where the store keeps one and tells it for free.
+
+    `tag` becomes another one whenever other bytes are put there, and says nothing of what they are. Empty where the
+    store has none, or does not tell it in a list.
+    """
 
     key: str
     size_bytes: int
     crc64: int | None
     modified_at: datetime
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,12 @@ class MemoryStore:
 
     def _stat(self, key: str) -> Stat:
         held = self._held(key)
+        return self.stat_of(key, held)
+
+    def stat_of(self, key: str, held: Held) -> Stat:
+        """What is told of an object."""
         crc64 = crc64_of(held.data) if self.traits.stat_has_crc64 else None
-        return Stat(key, len(held.data), crc64, held.modified_at)
+        return Stat(key, len(held.data), crc64, held.modified_at, "" if crc64 is None else f"tag of {crc64:016x}")
 
 
 class MemoryUpload:
@@ -183,7 +187,7 @@ class MemoryUpload:
             raise NotFound(f"memory:{self._key}: upload {self.token} is gone and nothing is at the key")
         if crc64_of(held.data) != crc64 or len(held.data) != sum(part.size_bytes for part in self._parts):
             raise Conflict(f"memory:{self._key}: other bytes are there")
-        return Stat(self._key, len(held.data), crc64 if self._store.traits.stat_has_crc64 else None, held.modified_at)
+        return self._store.stat_of(self._key, held)
 
 
 class MemoryStream:

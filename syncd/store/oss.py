@@ -1,7 +1,8 @@
 """A store in an Alibaba Cloud OSS bucket. The only file that imports oss2.
 
-The SDK makes and signs requests, `oss_wire` carries them; what is sent when, and what is believed, is decided here: multipart calls one by
-one, forbid-overwrite on Initiate and Complete, our own CRC against the server's for each part and for the whole.
+The SDK makes and signs requests, `oss_wire` carries them; what is sent when, and what is believed, is decided here:
+multipart calls one by one, forbid-overwrite on Initiate and Complete, our own CRC against the server's for each part
+and for the whole.
 Parts go out as one buffer each; the SDK's own CRC (50 times slower) and redirects are off; it never retries.
 """
 
@@ -77,7 +78,7 @@ class OssStore:
         if got != want:
             self.delete(key)
             raise Corrupt(f"{place}: OSS stored crc64 {hex_of(got)}, {hex_of(want)} was sent; it is deleted again")
-        return Stat(key, len(data), got, time_in(answer.headers, "date"))
+        return Stat(key, len(data), got, time_in(answer.headers, "date"), answer.etag)
 
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> OssUpload:
         name = self._name(key)
@@ -112,7 +113,8 @@ class OssStore:
         name = self._name(key)
         with _translated(self.place(key)):
             headers = self.bucket.head_object(name).headers
-            return Stat(key, int(headers["content-length"]), crc64_in(headers), time_in(headers, "last-modified"))
+            size_bytes, tag = int(headers["content-length"]), headers.get("etag", "").strip('"')
+            return Stat(key, size_bytes, crc64_in(headers), time_in(headers, "last-modified"), tag)
 
     def list(self, prefix: str) -> Iterator[Stat]:
         name, token = self._prefix + parse_prefix(prefix), ""
@@ -120,7 +122,7 @@ class OssStore:
             with _translated(self.place(prefix)):
                 page = self.bucket.list_objects_v2(name, continuation_token=token, max_keys=_PAGE)
                 found = [
-                    Stat(o.key.removeprefix(self._prefix), int(o.size), None, time_of(o.last_modified))
+                    Stat(o.key.removeprefix(self._prefix), int(o.size), None, time_of(o.last_modified), o.etag)
                     for o in page.object_list
                 ]
             yield from found
@@ -235,7 +237,7 @@ class OssUpload:
                 f"{self._place}: OSS says crc64 {hex_of(got)} of the whole, {hex_of(crc64)} is wanted; "
                 "it is deleted again"
             )
-        return Stat(self._key, size_bytes, got, time_in(answer.headers, "date"))
+        return Stat(self._key, size_bytes, got, time_in(answer.headers, "date"), answer.etag)
 
     def abort(self) -> None:
         with contextlib.suppress(NotFound), _translated(self._place):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,17 +18,34 @@ import structlog
 from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import MODELS_DIRECTORY, SEAL_PATH, Entry, Manifest
-from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound
 from syncd.registry.base import Stream
 from syncd.store.base import PutMode, Stat, Store
 from syncd.target.base import Depth, Inspection, Journal, Writer
 from syncd.target.looks import checksum, pieces, together
+from syncd.target.receipts import Receipts
 from syncd.target.writers import LargeWriter, PresentWriter, SmallWriter, key_of
 
 _LOOKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; a look at one file is one round trip for most stores
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How to look at files. `told` is what the store answered when files were put, by key."""
+
+    depth: Depth
+    journal: Journal
+    told: Mapping[str, Stat]
+
+    def is_proven(self, entry: Entry, listed: Stat) -> bool:
+        """Whether the object that is listed is the one that the store confirmed, with the CRC of this very file."""
+        told = self.told.get(listed.key)
+        if told is None or told.crc64 is None or not told.tag or self.depth is not Depth.CHECKSUMS:
+            return False
+        want = (entry.size_bytes, self.journal.crc64(entry.path))
+        return (told.tag, told.size_bytes) == (listed.tag, listed.size_bytes) and (told.size_bytes, told.crc64) == want
 
 
 class TreeTarget:
@@ -35,48 +54,43 @@ class TreeTarget:
     def __init__(self, name: str, store: Store) -> None:
         self.name: Final = name
         self._store = store
+        self._receipts = Receipts()
 
     def __repr__(self) -> str:
         return f"TreeTarget({self.name}, {self._store!r})"
 
     def inspect(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
-        sealed = self._is_sealed(manifest)
-        if depth is Depth.SEAL:
-            return Inspection(sealed, frozenset(), frozenset())
-        listed = self._listed(manifest)
-        entries = [entry for entry in manifest.entries if entry.path in listed]
-
-        def look(entry: Entry) -> str | None:
-            return self._fault(manifest, entry, listed[entry.path], (depth, journal))
-
-        found = together(look, entries, _LOOKS_IN_FLIGHT)
-        faults = {entry.path: fault for entry, fault in zip(entries, found, strict=True)}
-        present = frozenset(path for path, fault in faults.items() if fault == "")
-        wrong = {path: fault for path, fault in faults.items() if fault}
-        missing = frozenset(entry.path for entry in manifest.entries if faults.get(entry.path) is None)
-        return Inspection(sealed, present, missing, wrong)
+        return self._inspect(manifest, _How(depth, journal, {}))
 
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
         key = key_of(manifest, entry.path)
+        told = partial(self._receipts.keep, manifest.directory)
         self._check_layout(entry, parts)
         if len(parts) == 1:
-            return SmallWriter(self._store, key, entry, journal)
+            return SmallWriter(self._store, key, entry, journal, told)
         token = journal.find(entry.path)
         if token is not None:
             with contextlib.suppress(NotFound):
-                return LargeWriter(self._store.upload(key, parts, resume=token), key, entry, journal)
+                return LargeWriter(self._store.upload(key, parts, resume=token), key, entry, journal, told)
         try:
             upload = self._store.upload(key, parts)
         except Conflict:
             return PresentWriter(self._store, key, entry, journal)
         journal.opened(entry.path, upload.token)
-        return LargeWriter(upload, key, entry, journal)
+        return LargeWriter(upload, key, entry, journal, told)
 
     def open(self, manifest: Manifest, entry: Entry, offset_bytes: int = 0) -> Stream:
         return self._store.open(key_of(manifest, entry.path), offset_bytes)
 
     def seal(self, manifest: Manifest, journal: Journal) -> None:
-        found = self.inspect(manifest, Depth.CHECKSUMS, journal)
+        """See `Target.seal`. Of a file that this process has put, the store's answer to that is its word.
+
+        It held the CRC of all that was stored, it was compared with ours, and the list shows the same object there
+        still: its size, and a tag that other bytes would have changed. A request for that one file could tell no more.
+        Whatever else is there is asked for one by one, as is everything after a restart.
+        """
+        told = self._receipts.take(manifest.directory)
+        found = self._inspect(manifest, _How(Depth.CHECKSUMS, journal, told))
         if found.wrong:
             path, fault = min(found.wrong.items())
             raise Corrupt(f"{self.name}: {manifest} is not sealed, {len(found.wrong)} files are wrong: {path}: {fault}")
@@ -94,6 +108,7 @@ class TreeTarget:
         self._store.put(_seal_key(manifest), manifest.canonical, PutMode.CREATE)
 
     def withdraw(self, manifest: Manifest, journal: Journal) -> None:
+        self._receipts.take(manifest.directory)
         self._store.delete(_seal_key(manifest))
         self._end_uploads(manifest, journal)
         marker = f"{manifest.directory}/"
@@ -102,6 +117,25 @@ class TreeTarget:
                 self._store.delete(stat.key)
         if self._store.traits.needs_directory_markers:
             self._store.delete(marker)
+
+    def _inspect(self, manifest: Manifest, how: _How) -> Inspection:
+        sealed = self._is_sealed(manifest)
+        if how.depth is Depth.SEAL:
+            return Inspection(sealed, frozenset(), frozenset())
+        listed = self._listed(manifest)
+        entries = [entry for entry in manifest.entries if entry.path in listed]
+        faults: dict[str, str | None] = {e.path: "" for e in entries if how.is_proven(e, listed[e.path])}
+        unknown = [entry for entry in entries if entry.path not in faults]
+
+        def look(entry: Entry) -> str | None:
+            return self._fault(manifest, entry, listed[entry.path], how)
+
+        looks = together(look, unknown, _LOOKS_IN_FLIGHT)
+        faults |= zip((entry.path for entry in unknown), looks, strict=True)
+        present = frozenset(entry.path for entry in entries if faults[entry.path] == "")
+        wrong = {entry.path: fault for entry in entries if (fault := faults[entry.path])}
+        missing = frozenset(entry.path for entry in manifest.entries if faults.get(entry.path) is None)
+        return Inspection(sealed, present, missing, wrong)
 
     def _is_sealed(self, manifest: Manifest) -> bool:
         key = _seal_key(manifest)
@@ -128,9 +162,9 @@ class TreeTarget:
             )
         return listed
 
-    def _fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: tuple[Depth, Journal]) -> str | None:
+    def _fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: _How) -> str | None:
         """What is wrong with a file: got and want; empty if nothing is, None if it vanished meanwhile."""
-        depth, journal = how
+        depth, journal = how.depth, how.journal
         if listed.size_bytes != entry.size_bytes:
             return f"{listed.size_bytes} bytes are there, the manifest says {entry.size_bytes}"
         if depth is Depth.SIZES:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, NotFound
-from syncd.store.base import Buffer, PutMode, Receipt, Store, Upload
+from syncd.store.base import Buffer, PutMode, Receipt, Stat, Store, Upload
 from syncd.target.base import Journal, Nearby, Origin
 from syncd.target.looks import checksum
+
+Told = Callable[[Stat], None]  # is handed what the store said of a file when it became visible
 
 
 class SmallWriter:
@@ -19,11 +23,12 @@ class SmallWriter:
     Such an upload is not in the journal: it is begun again rather than resumed, and the seal ends what a crash left.
     """
 
-    def __init__(self, store: Store, key: str, entry: Entry, journal: Journal) -> None:
+    def __init__(self, store: Store, key: str, entry: Entry, journal: Journal, told: Told) -> None:
         self._store = store
         self._key = key
         self._entry = entry
         self._journal = journal
+        self._told = told
         self._data: Buffer | None = None
         self._upload: Upload | None = None
         self._present: PresentWriter | None = None
@@ -69,9 +74,9 @@ class SmallWriter:
         if self._data is not None:
             if crc64_of(self._data) != crc64:
                 raise Corrupt(f"{self._key}: the bytes changed while they were held")
-            self._store.put(self._key, self._data, PutMode.CREATE)
+            self._told(self._store.put(self._key, self._data, PutMode.CREATE))
         elif self._upload is not None:
-            self._upload.complete(crc64)
+            self._told(self._upload.complete(crc64))
             self._upload = None
         elif self._present is not None:
             self._present.finish(sha256, crc64)
@@ -87,8 +92,9 @@ class SmallWriter:
 class LargeWriter:
     """A file of several parts, which the journal remembers until it is finished."""
 
-    def __init__(self, upload: Upload, key: str, entry: Entry, journal: Journal) -> None:
+    def __init__(self, upload: Upload, key: str, entry: Entry, journal: Journal, told: Told) -> None:
         self._upload = upload
+        self._told = told
         self._key = key
         self._entry = entry
         self._journal = journal
@@ -108,7 +114,8 @@ class LargeWriter:
             # Before it is visible: a crash in between costs the next look one HEAD and not every byte. It is true
             # already, being about the content and not about the place.
             self._journal.proven(self._entry.path, crc64)
-            self._upload.complete(crc64)
+            self._journal.settle()
+            self._told(self._upload.complete(crc64))
         except (Corrupt, Conflict):
             self._upload.abort()
             self._journal.closed(self._entry.path)

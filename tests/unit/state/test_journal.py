@@ -40,7 +40,7 @@ def version_id(state: State) -> str:
 def saved(state: State) -> dict[str, int]:
     with state.read() as conn:
         rows = conn.execute(sa.select(files.c.path, files.c.crc64).where(files.c.crc64.is_not(None)))
-        return {path: crc64 for path, crc64 in rows}
+        return {row.path: row.crc64 for row in rows}
 
 
 def test_every_upload_of_one_target_is_forgotten_at_once(state: State, version_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import structlog
@@ -13,6 +14,7 @@ from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
 from syncd.store.base import Buffer, PutMode, Receipt, Stat
 from syncd.store.memory import TRAITS, MemoryStore, MemoryUpload
 from syncd.target.base import Depth
+from syncd.target.receipts import Receipts
 from syncd.target.tree import TreeTarget
 from syncd.target.writers import LargeWriter
 from tests.journals import MemoryJournal
@@ -180,6 +182,70 @@ def test_a_layout_the_store_would_refuse_is_refused_before_a_byte_is_sent(parts:
     assert store.uploads == {}
 
 
+def asking(seen: list[str]) -> Recording:
+    """A store that notes which files it is asked for one by one."""
+    return Recording(lambda verb, key: seen.append(key.rpartition(MANIFEST.directory)[2]) if verb == "stat" else None)
+
+
+def test_sealing_asks_for_no_file_that_this_process_has_just_put() -> None:
+    seen: list[str] = []
+    target, journal = placed(asking(seen))
+    target.seal(MANIFEST, journal)
+    assert seen == []
+    assert target.inspect(MANIFEST, Depth.CHECKSUMS, journal).whole
+    assert sorted(seen) == ["/a", "/unet/b"]  # a look believes nothing remembered
+
+
+def test_sealing_asks_for_every_file_after_a_restart() -> None:
+    seen: list[str] = []
+    store = asking(seen)
+    _, journal = placed(store)
+    TreeTarget("t", store).seal(MANIFEST, journal)
+    assert sorted(seen) == ["/a", "/unet/b"]
+
+
+def test_sealing_asks_for_a_file_that_somebody_wrote_again() -> None:
+    seen: list[str] = []
+    store = asking(seen)
+    target, journal = placed(store)
+    store.objects[f"{MANIFEST.directory}/a"].data = b"2"
+    with pytest.raises(Corrupt, match="a: crc64"):
+        target.seal(MANIFEST, journal)
+    assert seen == ["/a"]
+
+
+def test_sealing_trusts_no_answer_about_other_bytes_than_were_proven() -> None:
+    seen: list[str] = []
+    target, journal = placed(asking(seen))
+    journal.crcs["a"] ^= 1
+    with pytest.raises(Corrupt, match="a: crc64"):
+        target.seal(MANIFEST, journal)
+    assert seen == ["/a"]
+
+
+def test_what_was_withdrawn_is_not_remembered() -> None:
+    seen: list[str] = []
+    store = asking(seen)
+    target, journal = placed(store)
+    objects = dict(store.objects)
+    target.withdraw(MANIFEST, journal)
+    store.objects |= objects
+    target.seal(MANIFEST, journal)
+    assert sorted(seen) == ["/a", "/unet/b"]
+
+
+def test_the_answers_for_the_latest_versions_are_kept() -> None:
+    receipts = Receipts()
+    stat = Stat("k", 1, 2, datetime.now(UTC), "tag")
+    for n in range(17):
+        receipts.keep(f"models/{n}", stat)
+    receipts.keep("models/16", replace(stat, key="l"))
+    assert receipts.take("models/0") == {}
+    assert receipts.take("models/1") == {"k": stat}
+    assert receipts.take("models/16").keys() == {"k", "l"}
+    assert receipts.take("models/16") == {}
+
+
 def test_a_small_file_whose_bytes_change_while_they_are_held_is_not_written() -> None:
     store = MemoryStore()
     entry = MANIFEST.entries[1]
@@ -214,7 +280,7 @@ def test_a_store_that_confesses_to_hold_other_bytes_is_believed() -> None:
     store, entry = MemoryStore(), MANIFEST.entries[0]
     upload = Confessing(store, "k", cut(1), store.upload("k", cut(1)).token)
     with pytest.raises(Corrupt, match="the store holds 1 bytes"):
-        LargeWriter(upload, "k", entry, MemoryJournal()).send(cut(1)[0], b"1", crc64(b"1"))
+        LargeWriter(upload, "k", entry, MemoryJournal(), lambda stat: None).send(cut(1)[0], b"1", crc64(b"1"))
 
 
 def test_the_target_names_itself() -> None:
