@@ -183,8 +183,9 @@ class Answer:
 
     def load(self) -> None:
         """Read the body now, so that the connection is free; it is kept for `read`, but no more than 4 MiB of it."""
-        self._loaded = memoryview(self.read(_LOADED_BYTES_MAX))
-        self.close()
+        if self._line is not None:
+            self._loaded = memoryview(self.read(_LOADED_BYTES_MAX))
+            self.close()
 
     def readinto(self, view: memoryview) -> int:
         """Fill `view` from its beginning on, as far as there is more. 0 at the end.
@@ -198,12 +199,11 @@ class Answer:
             return got
         if self._line is None or not view:
             return 0
-        if self._is_chunked and not self._left_bytes:
-            self._left_bytes = self._line.next_chunk()
-            if not self._left_bytes:
-                self._end()
-                return 0
-        return self._received(self._line, view[: self._left_bytes])
+        try:
+            return self._received(self._line, view)
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, size_bytes: int | None = None) -> bytes:
         """All that is left, or no more of it than so much."""
@@ -221,7 +221,12 @@ class Answer:
             self._line = None
 
     def _received(self, line: _Line, view: memoryview) -> int:
-        got = line.file.readinto(view)
+        if self._is_chunked and not self._left_bytes:
+            self._left_bytes = line.next_chunk()
+            if not self._left_bytes:
+                self._end()
+                return 0
+        got = line.file.readinto(view[: self._left_bytes])
         if not got and not self._is_open_ended:
             raise WireError(f"the answer breaks off {self._left_bytes} bytes before its end")
         self._left_bytes -= got
