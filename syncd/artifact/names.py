@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NewType
 
 from syncd.errors import Invalid
@@ -101,7 +102,9 @@ def parse_paths(texts: Iterable[str]) -> tuple[FilePath, ...]:
     return paths
 
 
+@lru_cache(maxsize=16_384)  # a path is parsed at several doors, and a version may have ten thousand
 def _path_fault(text: str) -> str:
+    is_plain = text.isascii() and text.isprintable()  # most are, and then what follows looks at no character
     parts = text.split("/")
     checks = (
         (not text, "it is empty"),
@@ -109,7 +112,7 @@ def _path_fault(text: str) -> str:
         (text.startswith("/"), "it is absolute"),
         ("\\" in text or re.match(r"[A-Za-z]:", text) is not None, "it looks like a path of another system"),
         (any(part in {"", ".", ".."} for part in parts), "it has an empty part, '.' or '..'"),
-        (any(unicodedata.category(c).startswith("C") for c in text), "it contains control characters"),
+        (not is_plain and any(unicodedata.category(c).startswith("C") for c in text), "it contains control characters"),
         (unicodedata.normalize("NFC", text) != text, "it is not in Unicode's composed form (NFC)"),
         (
             len(text.encode("utf-8", "surrogatepass")) > PATH_MAX_BYTES,
