@@ -72,7 +72,7 @@ def test_what_is_proven_is_committed_together_and_at_the_latest_when_it_is_settl
 
 
 def test_what_could_not_be_committed_is_kept_for_the_next_time(state: State, version_id: str) -> None:
-    journal = SqlJournal(state, version_id, "oss-hz")
+    journal = SqlJournal(state, version_id, "oss-hz", Clock())
     journal.proven(WEIGHTS, 42)
     with state.write() as conn:
         conn.execute(sa.text("ALTER TABLE files RENAME TO gone"))
