@@ -1,7 +1,8 @@
 """HTTP/1.1 to one endpoint, as little of it as OSS needs: requests with whole bodies, answers as streams.
 
 A request through a general client costs more than half a millisecond of Python; through this, about a tenth of one.
-So there are no redirects, cookies, retries or encodings, and nothing of the environment but its certificates.
+So there are no redirects, cookies, retries or encodings, and nothing of the environment. Silence is noticed, and
+a thread can leave a large body in its middle: see `pieces`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from syncd.store.pieces import send_in_pieces
+
+_CONNECT_S: Final = 10.0  # an address that does not answer by then is not there
 _LINE_BYTES_MAX: Final = 64 << 10
 _HEADERS_MAX: Final = 100
 _READ_BYTES: Final = 64 << 10  # larger reads go past this buffer
@@ -60,8 +64,7 @@ class Headers(dict[str, str]):
 class WireSettings:
     """For connections to one address; `proxy` is an address too, with a user and a password where it wants them."""
 
-    connect_timeout_s: float
-    read_timeout_s: float  # between two reads, not for the whole
+    silence_s: float  # without a byte, in either direction; not for the whole
     connections_max: int  # that are kept while nobody uses them
     proxy: str | None = None
 
@@ -116,19 +119,21 @@ class Wire:
         """Python's own client connects, through a proxy where there is one; it is not asked for more."""
         settings = self._settings
         via = urlsplit(settings.proxy) if settings.proxy else to
+        connect_s = min(settings.silence_s, _CONNECT_S)
         if not via.hostname:
             raise WireError(f"{settings.proxy or to.geturl()} is no address")
         connection: http.client.HTTPConnection
         if to.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                via.hostname, via.port, timeout=settings.connect_timeout_s, context=self._tls
-            )
+            connection = http.client.HTTPSConnection(via.hostname, via.port, timeout=connect_s, context=self._tls)
             if via is not to:
                 connection.set_tunnel(str(to.hostname), to.port or 443, self._proxy_headers)
         else:
-            connection = http.client.HTTPConnection(via.hostname, via.port, timeout=settings.connect_timeout_s)
-        connection.connect()
-        connection.sock.settimeout(settings.read_timeout_s)
+            connection = http.client.HTTPConnection(via.hostname, via.port, timeout=connect_s)
+        try:
+            connection.connect()
+        except TimeoutError as error:
+            raise TimeoutError(f"no connection within {connect_s:g} s") from error
+        connection.sock.settimeout(settings.silence_s)
         return connection
 
     def _hop(self, to: SplitResult) -> dict[str, str]:
@@ -226,7 +231,7 @@ class Answer:
             if not self._left_bytes:
                 self._end()
                 return 0
-        got = line.file.readinto(view[: self._left_bytes])
+        got = line.readinto(view[: self._left_bytes])
         if not got and not self._is_open_ended:
             raise WireError(f"the answer breaks off {self._left_bytes} bytes before its end")
         self._left_bytes -= got
@@ -257,7 +262,7 @@ class _Line:
 
     def __init__(self, origin: str, connection: http.client.HTTPConnection) -> None:
         self.origin: Final = origin
-        self.file: Final[BufferedReader] = BufferedReader(socket.SocketIO(connection.sock, "r"), _READ_BYTES)
+        self._file: Final[BufferedReader] = BufferedReader(socket.SocketIO(connection.sock, "r"), _READ_BYTES)
         self._sock = connection.sock
         self._broken: OSError | None = None
         self._poll = select.poll()
@@ -274,9 +279,11 @@ class _Line:
                 self._sock.sendall(head + body)
             else:
                 self._sock.sendall(head)
-                self._sock.sendall(body)
+                send_in_pieces(self._sock, body)
         except (BrokenPipeError, ConnectionResetError) as error:
             self._broken = error
+        except TimeoutError as error:
+            raise self._silent() from error
 
     def head(self) -> _Head:
         """The head of the answer; interim ones are passed over."""
@@ -305,8 +312,15 @@ class _Line:
         if self._text():
             raise WireError("a chunk is longer than announced")
 
+    def readinto(self, view: memoryview) -> int:
+        """So much of the body as has come, or 0 at the end."""
+        try:
+            return self._file.readinto(view)
+        except TimeoutError as error:
+            raise self._silent() from error
+
     def close(self) -> None:
-        self.file.close()
+        self._file.close()
         self._sock.close()
 
     def _headers(self) -> Headers:
@@ -320,8 +334,14 @@ class _Line:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         raise WireError(f"the answer has more than {_HEADERS_MAX} headers")
 
+    def _silent(self) -> TimeoutError:
+        return TimeoutError(f"no byte for {self._sock.gettimeout():g} s")
+
     def _text(self) -> str:
-        line = self.file.readline(_LINE_BYTES_MAX)
+        try:
+            line = self._file.readline(_LINE_BYTES_MAX)
+        except TimeoutError as error:
+            raise self._silent() from error
         if not line.endswith(b"\n"):
             raise WireError(
                 "the answer breaks off in its head" if line else "the connection was closed, no answer came"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from cryptography import x509
@@ -32,6 +32,7 @@ class Scripted:
         self.heads: list[str] = []
         self.bodies: list[bytes] = []
         self.connections = 0
+        self.hung_up = Event()  # the last connection
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._thread = Thread(target=self._serve)
@@ -50,9 +51,11 @@ class Scripted:
             except OSError:
                 return
             self.connections += 1
+            self.hung_up.clear()
             with connection, connection.makefile("rb") as file:
                 while self._answer(connection, file.readline, file.read) and not self.hang_up_each:
                     pass
+            self.hung_up.set()
 
     def _answer(self, connection: socket.socket, line: Callable[[], bytes], read: Callable[[int], bytes]) -> bool:
         head = b""
@@ -86,7 +89,7 @@ def script() -> Iterator[Script]:
 
 
 def wire(proxy: str | None = None, connections_max: int = 4) -> Wire:
-    return Wire(WireSettings(5.0, 5.0, connections_max, proxy))
+    return Wire(WireSettings(5.0, connections_max, proxy))
 
 
 def ask(to: Wire, server: Scripted, method: str = "GET", body: bytes = b"") -> Answer:
@@ -135,6 +138,7 @@ def test_a_connection_that_the_other_side_has_closed_is_not_used(script: Script)
     server = script(OK, OK, hang_up_each=True)
     to = wire()
     assert ask(to, server).read() == b"ok"
+    assert server.hung_up.wait(5)
     assert ask(to, server).read() == b"ok"
     assert server.connections == 2
 
@@ -211,8 +215,8 @@ def test_an_answer_that_breaks_off_or_is_none_is_an_error(script: Script, answer
 
 def test_an_answer_that_does_not_come_is_a_timeout(script: Script) -> None:
     server = script(b"HTTP/1.1 200", OK)  # the connection stays open: there is more to answer
-    with pytest.raises(TimeoutError):
-        Wire(WireSettings(5.0, 0.05, 4)).ask("GET", server.url, {}, b"")
+    with pytest.raises(TimeoutError, match=r"no byte for 0\.05 s"):
+        Wire(WireSettings(0.05, 4)).ask("GET", server.url, {}, b"")
 
 
 def test_nobody_at_the_address_is_an_error() -> None:
