@@ -99,6 +99,7 @@ class Play:
         self._environment = {key: value for key, value in os.environ.items() if key not in _PROXIES}
         self._endpoint = ""
         self._before_v2 = 0
+        self._copied_before_v2 = 0
         self._started = time.monotonic()
 
     @property
@@ -164,6 +165,7 @@ class Play:
 
     def _kill_in_the_middle(self) -> None:
         self._before_v2 = self._accepted()
+        self._copied_before_v2 = self._copied()
         self._note(f"(each part to OSS is slowed by {_PART_DELAY_S} s here, so that there is a middle to be killed in)")
         self._fault(
             {
@@ -175,15 +177,15 @@ class Play:
         )
         scene.deliver(self.home / "training" / "v2", self.home / "registry", "minilm", "v2")
         self._run("publish", "minilm@v2")
-        self._until(lambda: self._sent() > 0.25, "a quarter of the copy")
+        self._until(lambda: self._there() > 0.25, "a quarter of the copy")
         assert self._daemon is not None
         self._daemon.send_signal(signal.SIGKILL)
         self._daemon.wait()
-        sent = self._sent()
+        there = self._there()
         self._clear_faults()
-        if sent > 0.95:
+        if there > 0.95:
             raise Failed("the copy was over before the kill", hint="this machine is very busy; run the demo again")
-        self._note(f"kill -9 with about {sent:.0%} sent")
+        self._note(f"kill -9 with about {there:.0%} of v2 in the buckets")
         self._run("status", "minilm")
         live = self._live("minilm")
         if live != {"v1"}:
@@ -195,10 +197,12 @@ class Play:
         early = self._accepted() - self._before_v2
         self._start_daemon()
         self._run("publish", "minilm@v2", "--wait")
-        total, needed = self._accepted() - self._before_v2, self._needed()
+        copied = self._copied() - self._copied_before_v2
+        total, needed = self._accepted() - self._before_v2, self._weights() - copied
         if total < needed:
             raise Failed(f"only {total} bytes of v2's weights were sent, {needed} are needed")
         again = total - needed
+        self._note(f"of {size(self._weights())} for two buckets, {size(copied)} were copied there from v1")
         self._note(f"sent before the kill {size(early)}, after it {size(total - early)}, needed {size(needed)}")
         self.proved.append(f"after the restart {size(again)} of {size(needed)} were sent a second time")
 
@@ -283,22 +287,25 @@ class Play:
     def _live(self, model: str) -> set[str | None]:
         return {row["version"] for row in self._ask("status", model)["live"]}
 
-    def _sent(self) -> float:
-        """The share of v2's weights that the buckets have accepted."""
-        return (self._accepted() - self._before_v2) / self._needed()
+    def _there(self) -> float:
+        """The share of v2's weights that lies in the buckets: sent, or copied there from v1."""
+        return (self._accepted() - self._before_v2 + self._copied() - self._copied_before_v2) / self._weights()
 
-    def _needed(self) -> int:
+    def _weights(self) -> int:
         """Bytes of v2's weights, once for each bucket."""
         return (self.home / "training" / "v2" / "model.safetensors").stat().st_size * len(scene.BUCKETS)
 
     def _accepted(self) -> int:
         """Bytes of parts that OSS has accepted so far, in all regions."""
-        counters = httpx.get(f"{self._endpoint}/_local/counters").json()
-        return sum(
-            int(row["bytes_in"])
-            for row in counters["totals"]
-            if row["operation"] == "UploadPart" and 200 <= row["status"] < 300
-        )
+        return self._counted("UploadPart", "bytes_in")
+
+    def _copied(self) -> int:
+        """Bytes of parts that OSS has copied by itself so far, in all regions."""
+        return self._counted("UploadPartCopy", "bytes_copied")
+
+    def _counted(self, operation: str, figure: str) -> int:
+        totals = httpx.get(f"{self._endpoint}/_local/counters").json()["totals"]
+        return sum(int(row[figure]) for row in totals if row["operation"] == operation and 200 <= row["status"] < 300)
 
     def _fault(self, rule: dict[str, object]) -> None:
         httpx.post(f"{self._endpoint}/_local/faults", json=rule).raise_for_status()

@@ -72,8 +72,8 @@ class BandwidthTimeSettings(Table):
 class TransferSettings(Table):
     """How much is carried at once, by one process."""
 
-    buffer_bytes: Size = 48 * MIB  # 6 parts of 8 MiB, being read, hashed and sent
-    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 6  # sends at once to each target, over all its files
+    buffer_bytes: Size = 40 * MIB  # 5 parts of 8 MiB, being read, hashed and sent
+    parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 5  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
     stall_s: Seconds = 60.0  # a call that has heard nothing for so long is given up
     bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit

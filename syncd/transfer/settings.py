@@ -33,10 +33,10 @@ class Destination:
 class TransferSettings:
     """Bounds of one copy. Memory is `buffer_bytes` whatever the model's size and the number of targets."""
 
-    buffer_bytes: int = 48 * MIB  # 6 parts of 8 MiB, being read, hashed and sent
+    buffer_bytes: int = 40 * MIB  # 5 parts of 8 MiB, being read, hashed and sent
     part_bytes: int = PART_BYTES
     files_in_flight: int = 2  # threads that read and hash; one SHA-256 runs at 1 to 2 GB/s
-    parts_in_flight: int = 6  # threads that send, for each target
+    parts_in_flight: int = 5  # threads that send, for each target
     retry: Retry = field(default_factory=Retry)
     bandwidth: Bandwidth | None = None  # of the whole process
     patience_s: float = 1.0  # for a target that the others wait for; see `transfer/blame.py`

@@ -60,7 +60,7 @@ def test_values_are_frozen() -> None:
 def test_what_is_not_set_has_its_default(load_text: LoadText) -> None:
     config = load_text("")
     assert config.policy.step_failures_max == 20
-    assert config.transfer.buffer_bytes == 48 << 20
+    assert config.transfer.buffer_bytes == 40 << 20
     assert dict(config.targets) == {}
 
 

@@ -94,8 +94,10 @@ def test_a_file_of_the_version_is_told_wherever_it_is_and_without_parts_as_well(
 def test_what_can_be_copied_whole_is_known_by_its_content(state: State) -> None:
     with state.write() as conn:
         old = make(conn, "v1", {"a": ("1", MIB), "b": ("2", MIB), "tiny": ("3", 1000)}, HZ)
+    journal = SqlJournal(state, old.id, HZ)
     for path in ("a", "tiny"):
-        SqlJournal(state, old.id, HZ).proven(FilePath(path), 7)
+        journal.proven(FilePath(path), 7)
+    journal.settle()
     wanted = [digest(letter) for letter in "123456789abcdef"]
     many = [Digest(f"{n:064x}") for n in range(1200)]
     with state.read() as conn:
