@@ -8,7 +8,10 @@ from typing import Any
 class Logger:
     """structlog's, when it is asked for a method. Safe from several threads."""
 
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
     def __getattr__(self, name: str) -> Any:
         import structlog  # noqa: PLC0415 - what this is for
 
-        return getattr(structlog.get_logger(), name)
+        return getattr(structlog.get_logger(*self._names), name)
