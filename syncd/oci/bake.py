@@ -24,7 +24,7 @@ from syncd.artifact.manifest import Manifest
 from syncd.errors import Cancelled, Corrupt, Invalid, Unavailable
 from syncd.oci.errors import Unchunked, UploadLost
 from syncd.oci.images import LAYERS_MAX, Base, Blob, blob_of, image_of
-from syncd.oci.layers import Layer, Source, TarStream, layers_of
+from syncd.oci.layers import ALONE_BYTES, Layer, Source, TarStream, layers_of
 from syncd.oci.references import tag_of
 from syncd.oci.repository import Repository
 from syncd.oci.uploads import BlobUpload
@@ -118,6 +118,7 @@ class BakeSettings:
     chunk_bytes: int = CHUNK_BYTES
     layers_in_flight: int = LAYERS_IN_FLIGHT
     limit_bytes: int = LIMIT_BYTES
+    alone_bytes: int = ALONE_BYTES
 
 
 class Baker:
@@ -145,7 +146,7 @@ class Baker:
             Cancelled: It was told to stop. What was accepted is kept for the next time.
             NotFound, Unavailable, Refused, Failed: As the source and the registry say, past all tries.
         """
-        layers = layers_of(manifest, recipe.directory)
+        layers = layers_of(manifest, recipe.directory, self._settings.alone_bytes)
         self._check(base, layers)
         below = self._together([partial(self._carry_base, base, blob) for blob in base.layers])
         ours = self._together([partial(self._carry, layer, source) for layer in layers])
@@ -266,8 +267,7 @@ class _Push:
         upload = self._upload(key)
         try:
             digest = self._send(upload, key, size_bytes, stream)
-            if want is not None and digest != want:
-                raise Corrupt(f"sha256 of the blob is {digest}, {want} was to be, after {size_bytes} bytes")
+            _prove(digest, want, size_bytes)
             self._complete(upload, digest, size_bytes)
         except Corrupt:
             upload.abort()
@@ -354,6 +354,11 @@ class _Text:
 
     def __exit__(self, *exc: object) -> None:
         pass
+
+
+def _prove(digest: Digest, want: Digest | None, size_bytes: int) -> None:
+    if want is not None and digest != want:
+        raise Corrupt(f"sha256 of the blob is {digest}, {want} was to be, after {size_bytes} bytes")
 
 
 def _fill(stream: Stream, buffer: memoryview) -> int:

@@ -50,7 +50,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """An image that is built upon, as it was when it was looked up. `digest` is that of its manifest for our platform."""
+    """An image that is built upon, as it was when it was looked up; `digest` is that of our platform's manifest."""
 
     repository: Repository
     name: str
@@ -117,8 +117,10 @@ def image_of(
     told = {
         **notes,
         "org.opencontainers.image.base.digest": f"sha256:{base.digest}",
-        "org.opencontainers.image.base.name": base.name,
         "org.opencontainers.image.version": str(manifest.version),
+        "syncd.base": base.name.partition("/")[
+            2
+        ],  # without the host: each region has one, and one image has one digest
         "syncd.digest": manifest.digest.hex,
         "syncd.model": str(manifest.model),
         "syncd.version": str(manifest.version),

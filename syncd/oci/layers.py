@@ -22,7 +22,7 @@ from syncd.errors import Corrupt, Invalid, Unavailable
 from syncd.registry.base import Stream
 
 FORMAT: Final = "syncd/layer/v1"
-ALONE_BYTES: Final = 8 << 20  # a file of this size or more has a layer of its own
+ALONE_BYTES: Final = 8 << 20  # so that 127 layers are enough for most models
 GROUP_BYTES: Final = 64 << 20  # of the files that share one
 _BLOCK_BYTES: Final = 512
 _END_BYTES: Final = 2 * _BLOCK_BYTES
@@ -90,8 +90,10 @@ class Layer:
         return _header(f"{self.directory}/{member.path}", member.size_bytes, tarfile.REGTYPE, 0o644)
 
 
-def layers_of(manifest: Manifest, directory: str) -> tuple[Layer, ...]:
+def layers_of(manifest: Manifest, directory: str, alone_bytes: int = ALONE_BYTES) -> tuple[Layer, ...]:
     """The layers of a version whose files are to lie in `directory`, an absolute path.
+
+    A file of `alone_bytes` or more has one of its own; less only makes more layers.
 
     Raises:
         Invalid: A file's name means to an image that something is to be removed.
@@ -102,7 +104,7 @@ def layers_of(manifest: Manifest, directory: str) -> tuple[Layer, ...]:
     for entry in manifest.entries:
         _refuse_whiteout(entry.path)
         member = Member(entry.path, entry.size_bytes, entry.sha256, entry)
-        if entry.size_bytes >= ALONE_BYTES:
+        if entry.size_bytes >= alone_bytes:
             layers.append(Layer(below, (member,)))
             continue
         if sum(each.size_bytes for each in group) + entry.size_bytes > GROUP_BYTES:

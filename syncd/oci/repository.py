@@ -19,7 +19,7 @@ OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
-_ACCEPT: Final = {"Accept": ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST))}
+_ACCEPT: Final = {"Accept": f"{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}, {DOCKER_LIST}"}
 _RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=60.0)
 _CHUNK_MIN_MAX: Final = 256 << 20  # what a registry may want a chunk to have: it is held in memory
 

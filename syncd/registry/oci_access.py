@@ -96,7 +96,7 @@ class OciAccess:
         lasts_s = document.get("expires_in", _LASTS_S)
         if not isinstance(lasts_s, int | float):
             lasts_s = _LASTS_S
-        return _Token(Secret(text), now_s + max(0.0, lasts_s - _EARLY_S))
+        return _Token(Secret(text), now_s + max(lasts_s / 2, lasts_s - _EARLY_S))
 
     def _server(self, realm: str) -> Http:
         """The connections to the server of tokens: wherever the registry says, but not onto this machine."""
