@@ -84,9 +84,8 @@ class BlobUpload:
         """Append a chunk. After an answer that was lost the registry is asked, and only what it lacks is sent.
 
         Raises:
-            UploadLost: It has less than it had said, or nothing: begin anew.
+            UploadLost: It has less than it had said, or more than was sent, or nothing: begin anew.
             Unchunked: It takes no chunks at all.
-            Corrupt: It says that it has more than was sent.
             Failed, Refused, Unavailable, Invalid: As the registry says, past all tries.
         """
         begin, is_unknown = self.offset_bytes, False
@@ -148,9 +147,8 @@ class BlobUpload:
         if self.offset_bytes < begin:
             raise UploadLost(f"{shown(self.location)}: {self.offset_bytes} bytes are there, it had {begin} before")
         if self.offset_bytes > begin + size_bytes:
-            raise Corrupt(
-                f"{shown(self.location)}: {self.offset_bytes} bytes are there, {begin + size_bytes} were sent",
-                hint="does another process write to this upload?",
+            raise UploadLost(  # another bake of the same layer goes on with the same upload
+                f"{shown(self.location)}: {self.offset_bytes} bytes are there, {begin + size_bytes} were sent"
             )
 
 

@@ -1,4 +1,4 @@
-"""What stands in front of a registry of images: it takes a request whole before it hands it on, and counts the bytes."""
+"""What stands in front of a registry of images: takes each request whole, hands it on, and counts the bytes."""
 
 from __future__ import annotations
 

@@ -193,16 +193,16 @@ class Kitchen:
     clock: Callable[[], float] = time.monotonic
 
     def bake(self, made: tuple[Manifest, Source], directory: str = "/models/sdxl", **variables: str) -> Baked:
-        return self.bake_until(*made, Hasty(), directory, **variables)
+        return self.bake_until(made, Hasty(), directory, **variables)
 
     def bake_until(
         self,
-        manifest: Manifest,
-        source: Source,
+        made: tuple[Manifest, Source],
         stop: threading.Event,
         directory: str = "/models/sdxl",
         **variables: str,
     ) -> Baked:
+        manifest, source = made
         origin = self.base_origin or self.origin
         where = parse_image(f"{origin.removeprefix('http://')}/{self.base}")
         base = base_of(repository(origin, where.repository, login=self.login, writes=False), where)

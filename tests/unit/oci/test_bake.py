@@ -250,7 +250,7 @@ def test_what_was_told_to_stop_is_gone_on_with(registry: Distribution, relay: Im
         return files(entry, offset_bytes)
 
     with pytest.raises(Cancelled):
-        kitchen.bake_until(manifest, stopping, stop)
+        kitchen.bake_until((manifest, stopping), stop)
     assert registry.tags("team/sdxl") == []
     assert kitchen.bake((manifest, files)).layers[1].how is How.KEPT
 
