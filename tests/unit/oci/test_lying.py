@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from syncd.oci.layers import layers_of
 
 from tests.emulators.distribution import Distribution, distribution
 from tests.emulators.relay import ImageRelay, image_relay
-from tests.emulators.web import Fault, Reply, Request, Web, as_json
+from tests.emulators.web import Fault, Reply, Request, Web, as_json, ranged
 from tests.unit.oci.kitchen import SMALL, Kitchen, model, push_base
 
 pytestmark = pytest.mark.needs_docker_registry
@@ -98,6 +98,9 @@ SURVIVED = {
     "loses an upload": Case(lambda _: Nth("PATCH", 2, lambda _: error("BLOB_UPLOAD_UNKNOWN", 404)), SHARD),
     "says that it is elsewhere": Case(lambda _: Nth("PATCH", 2, lambda _: Reply(416)), CHUNK),
     "does not say how much it kept": Case(lambda relay: Nth("PATCH", 1, altered(relay, range=""))),
+    "does not mount": Case(
+        lambda relay: Nth("POST", 1, lambda request: relay.forward(replace(request, target=request.path))), CHUNK
+    ),
     "is sent to by another bake as well": Case(
         lambda relay: Nth("PATCH", 2, lambda request: relay.forward(request, 2 * request.body)), 5 * CHUNK
     ),
@@ -244,6 +247,31 @@ def test_uploads_that_go_on_at_another_host_get_no_credentials(guarded: tuple[Di
             Kitchen(relay.origin, login=True).bake(model())
     assert far.seen
     assert all("authorization" not in request.headers for request in far.seen)
+
+
+def test_blobs_that_lie_at_another_host_are_looked_at_there_without_credentials(
+    guarded: tuple[Distribution, ImageRelay], tmp_path: Path
+) -> None:
+    def stored(request: Request) -> Reply:
+        name = request.path.rpartition(":")[2]
+        data = tmp_path / "blobs/docker/registry/v2/blobs/sha256" / name[:2] / name / "data"
+        return ranged(request, data.read_bytes()) if data.exists() else Reply(404)
+
+    _, relay = guarded
+    with Web(stored) as far:
+
+        def lies_far(request: Request) -> Reply:
+            has = relay.forward(request)
+            place = f"http://localhost:{far.port}{request.path}"
+            return Reply(307, {"Location": place}) if has.status == 200 else has
+
+        for method in ("GET", "HEAD"):
+            relay.web.faults.append(always(method, "/blobs/sha256:", lies_far))
+        baked = Kitchen(relay.origin, login=True).bake(model())
+        again = Kitchen(relay.origin, login=True).repository
+        assert again.has_blob(baked.layers[1].digest, baked.layers[1].size_bytes)
+        assert {request.method for request in far.seen} == {"GET", "HEAD"}
+        assert all("authorization" not in request.headers for request in far.seen)
 
 
 def test_a_refusal_to_push_names_what_to_look_at(tmp_path: Path) -> None:
