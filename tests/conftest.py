@@ -13,7 +13,12 @@ settings.load_profile("syncd")
 pytest_plugins = ["tests.databases"]
 
 
-NEEDED = {"needs_npm": "npm", "needs_docker_registry": "docker-registry"}
+NEEDED = {
+    "needs_npm": "npm",
+    "needs_docker_registry": "docker-registry",
+    "needs_skopeo": "skopeo",
+    "needs_umoci": "umoci",
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
