@@ -40,10 +40,13 @@ class Mlflow:
             place = f"/api/2.0/mlflow-artifacts/artifacts/{root}/{path}"
             self.http.put(place, content=data).raise_for_status()
         if not self.has(model):
-            self._post("registered-models/create", name=model)
+            self.create(model)
         source = {"source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]}
         number: str = self._post("model-versions/create", name=model, **source)["model_version"]["version"]
         return number
+
+    def create(self, model: str) -> None:
+        self._post("registered-models/create", name=model)
 
     def has(self, model: str) -> bool:
         return self.http.get("/api/2.0/mlflow/registered-models/get", params={"name": model}).is_success

@@ -59,9 +59,10 @@ class Source(ABC):
 
 
 class DirectorySource(Source):
-    name, hook, model = "directory", "standard", "from-directory"
+    name, hook = "directory", "standard"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, model: str = "from-directory") -> None:
+        self.model = model
         self._root = root
         root.mkdir()
 
