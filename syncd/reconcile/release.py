@@ -12,7 +12,7 @@ from syncd.errors import Cancelled, Conflict
 from syncd.plan.binding import Binding, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.reconcile.run import Job
-from syncd.runtime.base import Change, Probe, Runtime
+from syncd.runtime.base import Change, Runtime
 from syncd.state import events, flips, live, releases, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Flip, FunctionVersion
@@ -66,18 +66,14 @@ def stage(job: Job) -> None:
 
 
 def probe(job: Job) -> None:
-    """Ask the staged version, through the candidate alias, for the digests it serves."""
+    """Ask the staged version, through the candidate alias, for the digests it serves and all else it must answer."""
     rooms = job.rooms
     binding, runtime = _where(job)
     flip = _flip_of(job)
     with rooms.state.read() as conn:
         digests = tuple(versions.get(conn, version_id).digest for version_id in flip.serves.values())
-    report = runtime.probe(
-        binding.function,
-        binding.candidate,
-        flip.to_version or "",
-        Probe(binding.probe_body, digests, binding.probe_timeout_s),
-    )
+    asking = binding.probe(digests)
+    report = runtime.probe(binding.function, binding.candidate, flip.to_version or "", asking, job.waiting)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
