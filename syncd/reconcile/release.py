@@ -11,6 +11,7 @@ import structlog
 from syncd.errors import Cancelled, Conflict
 from syncd.plan.binding import Binding, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase
+from syncd.reconcile import times, warm
 from syncd.reconcile.run import Job
 from syncd.runtime.base import Change, Runtime
 from syncd.state import events, flips, live, releases, steps, versions
@@ -72,11 +73,14 @@ def probe(job: Job) -> None:
     flip = _flip_of(job)
     with rooms.state.read() as conn:
         digests = tuple(versions.get(conn, version_id).digest for version_id in flip.serves.values())
+    held = warm.held_ready(job, binding, runtime, flip.to_version or "")
     asking = binding.probe(digests)
     report = runtime.probe(binding.function, binding.candidate, flip.to_version or "", asking, job.waiting)
+    warm.note_scaling(job, binding, runtime)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
+        times.note(conn, job, binding, flip, report, warm=held)
         steps.done(conn, job.step.id, job.step.attempt, now, {"seconds": round(report.seconds, 3)})
     log.info("probed", function=binding.function, function_version=flip.to_version, seconds=round(report.seconds, 3),
              region=rooms.fleet.regions[binding.runtime])  # fmt: skip
@@ -94,6 +98,7 @@ def flip(job: Job) -> None:
             move = advance(conn, move, FlipPhase.INTENDED, now=rooms.state.now(conn), step=job.step)
     if move.phase is not FlipPhase.INTENDED or move.to_version is None:
         raise Conflict(f"{binding.name}: the flip is {move.phase}, not intended")
+    warm.keep_previous(job, binding, runtime, move)
     started = time.monotonic()
     runtime.flip(binding.function, binding.alias, move.to_version, move.from_version)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
