@@ -53,8 +53,9 @@ def own(conn: sa.Connection, wanted: Warmth) -> Warmth:
 def due(conn: sa.Connection, now: datetime) -> list[Warmth]:
     """What no release needs any more: it has ended, and the time is over for which it stays after going live."""
     ended = sa.select(warmths, releases.c.phase, releases.c.updated_at).join_from(warmths, releases, _of_release())
+    ended = ended.where(releases.c.phase.in_(tuple(RELEASE_ENDS))).order_by(warmths.c.binding, warmths.c.alias)
     found = []
-    for row in conn.execute(ended.where(releases.c.phase.in_(tuple(RELEASE_ENDS)))).mappings():
+    for row in conn.execute(ended).mappings():
         values = dict(row)
         phase, at = values.pop("phase"), values.pop("updated_at")
         warmth = Warmth(**values)
