@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from syncd.errors import NotFound
-from syncd.plan.binding import Binding
 from syncd.runtime.base import ProbeReport
 from syncd.state import live, load_times, versions
 from syncd.state.records import Flip, LoadTime
@@ -20,13 +19,14 @@ if TYPE_CHECKING:  # it brings what writes logs, which `syncd show` does without
     from syncd.reconcile.run import Job
 
 
-def note(conn: Connection, job: Job, binding: Binding, flip: Flip, report: ProbeReport, *, warm: bool) -> None:
+def note(conn: Connection, job: Job, flip: Flip, report: ProbeReport, *, warm: bool) -> None:
     """Record the first answer to a release's probe.
 
     It was a cold start if the function version was published by this release, no attempt before this one can have
     begun an instance, and none were held ready.
     """
     fleet = job.rooms.fleet
+    binding = fleet.bindings[flip.binding]
     staged = live.function_versions(conn, binding.name)
     fresh = any(v.function_version == flip.to_version and v.release_id == job.release.id for v in staged)
     (bound,) = (model for model in binding.models if model.model == job.release.model)

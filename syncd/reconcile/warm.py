@@ -67,6 +67,9 @@ def note_scaling(job: Job, binding: Binding, runtime: Runtime) -> None:
         settings = runtime.scaling(binding.function, binding.alias).settings
     except NotFound:  # the flip will make it
         settings = {}
+    except (Failed, Refused) as error:  # a key that may not look is no reason not to release
+        log.warning("what hangs on the alias is not known", function=binding.function, error=error.message)
+        settings = {}
     with job.rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         warmths.note_scaling(conn, job.release.id, binding.name, settings)
 
