@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from alibabacloud_fc20230330 import models as fc
 
-from syncd.errors import NotFound
+from syncd.errors import NotFound, Unavailable
 from syncd.runtime.base import Scaling
 from syncd.runtime.fc_call import Call
 
@@ -63,6 +63,8 @@ def read(client: Any, call: Call, where: tuple[str, str]) -> Scaling:
             found = _send(client, call, ("get", kind), where, kind.requests[0](qualifier=where[1])).body.to_map()
         except NotFound:
             continue
+        if not {"functionArn", kind.wanted, kind.target} & found.keys():  # damaged: it is not that there are none
+            raise Unavailable(f"{kind.operation} of {':'.join(where)}: the answer has no configuration in it")
         asked_for = found.get(kind.wanted) or found.get(kind.target) or 0
         kept = {field: value for field, value in found.items() if field not in _TOLD and value not in (None, [])}
         settings[name] = {**kept, kind.wanted: asked_for}

@@ -107,7 +107,7 @@ def test_why_instances_do_not_come_is_told(fc: FcCloud, runtime: FcRuntime, name
 
 def test_a_look_that_failed_is_not_nothing(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     runtime.scale(name, "prod", {}, least=2)
-    for action in (Reset(), Answer(502, body="<html>")):
+    for action in (Reset(), Answer(502, body="<html>"), Answer(200, body=""), Answer(200, body="{}")):
         script(fc, "GetScalingConfig", action)
         with pytest.raises(Unavailable):
             runtime.scaling(name, "prod")
