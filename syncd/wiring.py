@@ -124,7 +124,10 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
     if isinstance(settings, OssRegistrySettings):
         from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
-        return PrefixRegistry(settings.oss, _source(config, settings))
+        # Nothing is ever written through this store.
+        return PrefixRegistry(
+            settings.oss, _bucket(config, settings, settings.timeout_s, 2 * config.transfer.files_in_flight)
+        )
     return _web_registry(settings)
 
 
@@ -147,24 +150,6 @@ def _web_registry(
         return mlflow.MlflowRegistry(settings.mlflow, Http(reached, access, mlflow.explain))
     login = None if settings.password is None else Basic(settings.user, settings.password)
     return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
-
-
-def _source(config: Config, settings: OssRegistrySettings) -> Store:
-    """A store that begins where the registry does; nothing is ever written through it."""
-    from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
-
-    key = config.credentials[settings.credentials]
-    return OssStore(
-        OssSettings(
-            endpoint=settings.endpoint,
-            region=settings.region,
-            bucket=settings.bucket,
-            prefix=settings.prefix,
-            credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
-            read_timeout_s=settings.timeout_s,
-            connections_max=max(16, 2 * config.transfer.files_in_flight),
-        )
-    )
 
 
 def targets_of(config: Config) -> dict[str, Target]:
@@ -215,6 +200,13 @@ def _store(config: Config, settings: TargetSettings) -> Store:
         from syncd.store.nas import NasSettings, NasStore  # noqa: PLC0415
 
         return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker or None))
+    return _bucket(config, settings, config.transfer.stall_s, config.transfer.parts_in_flight)
+
+
+def _bucket(
+    config: Config, settings: OssRegistrySettings | OssTargetSettings, read_timeout_s: float, at_once: int
+) -> Store:
+    """A store that begins where the settings' prefix does."""
     from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
 
     key = config.credentials[settings.credentials]
@@ -225,8 +217,8 @@ def _store(config: Config, settings: TargetSettings) -> Store:
             bucket=settings.bucket,
             prefix=settings.prefix,
             credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
-            read_timeout_s=config.transfer.stall_s,
-            connections_max=max(16, config.transfer.parts_in_flight),
+            read_timeout_s=read_timeout_s,
+            connections_max=max(16, at_once),
         )
     )
 

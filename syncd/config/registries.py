@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from syncd.config.bucket import BucketTable
 from syncd.config.fields import (
     AbsolutePath,
-    Bucket,
     Endpoint,
     IndexUrl,
     ModelPattern,
     Prefix,
-    Region,
     Seconds,
     SecondsOrNone,
     SecretField,
@@ -157,15 +156,10 @@ class MlflowRegistrySettings(_Polled):
         return self.token
 
 
-class OssRegistrySettings(_Polled):
+class OssRegistrySettings(_Polled, BucketTable):
     """A prefix of a bucket; versions are `<prefix><model>/<version>/`."""
 
     kind: Literal["oss"]
-    region: Region
-    endpoint: Endpoint
-    bucket: Bucket
-    credentials: str
-    prefix: Prefix = ""
     poll_s: Seconds = 60.0
     timeout_s: Seconds = 60.0
 

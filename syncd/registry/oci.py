@@ -13,29 +13,16 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
+from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
 from syncd.errors import Corrupt, Invalid, NotFound, Refused, Unavailable
 from syncd.registry.answers import parsed, rows, size_at, table, text_at
 from syncd.registry.base import Candidate, Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
+from syncd.registry.pinned import PinnedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import OciSettings
-from syncd.registry.snapshots import (
-    FILES_MAX,
-    LATEST,
-    Files,
-    Refusals,
-    Remembered,
-    Remote,
-    Snapshots,
-    check_selected,
-    file_at,
-    files_of,
-    natural,
-    source_files,
-    version_name,
-)
-from syncd.registry.streams import EmptyStream, Wanted
+from syncd.registry.snapshots import FILES_MAX, LATEST, Files, Remembered, Remote, files_of, natural, version_name
+from syncd.registry.streams import Wanted
 
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _DOCKER: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -52,15 +39,14 @@ _ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the li
 _TAGS_MAX: Final = 10_000
 
 
-class OciRegistry:
+class OciRegistry(PinnedRegistry):
     """Models in an image repository. Only reads; safe from several threads."""
 
     def __init__(self, settings: OciSettings, http: Http) -> None:
         """`http` has an `OciAccess`."""
+        super().__init__(settings.models)
         self._settings = settings
         self._http = http
-        self._snapshots = Snapshots()
-        self._refusals = Refusals()
         self._created = Remembered()
 
     def discover(self) -> Sequence[Candidate]:
@@ -73,39 +59,22 @@ class OciRegistry:
                 self._refusals.tell(model, error, error.hint)
         return tuple(found)
 
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. A ref is a tag, or `latest`: the newest manifest, whatever that tag says."""
-        parse_model(model)
-        check_selected(self._settings.models, model)
-        if ref == LATEST:
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a tag; the newest is the newest manifest, whatever the tag `latest` says."""
+        if ref is None:
             revisions = self._aged(model)
             if not revisions:
                 raise Unavailable(f"{model} has no version yet", hint="push a manifest with a tag")
             return revisions[-1]
-        revision = self._revision(model, version_name(ref))
+        revision = self._revision(model, ref)
         self._snapshots.find(model, revision, lambda: self._look(model, revision))
         return revision
 
-    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; in the order of the paths. A tag that has moved on does not change it.
-
-        Raises:
-            NotFound: The manifest is gone.
-            Corrupt: The manifest is not what its digest says.
-        """
-        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
-
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
-        """See `registry.base.Registry`. Nowhere that a store could copy from."""
-
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
-        """See `registry.base.Registry`."""
-        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
-        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
-        if offset_bytes and offset_bytes == found.file.size_bytes:
-            return EmptyStream()
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """A blob by its digest: a tag that has moved on does not change it."""
+        del revision
         ask = Ask(found.url, scope=self._scope(model))
-        return self._http.open(ask, Wanted(path, found.file.size_bytes), offset_bytes)
+        return self._http.open(ask, Wanted(found.file.path, found.file.size_bytes), offset_bytes)
 
     def _models(self) -> Iterator[ModelName]:
         """Those named, and for patterns those that the catalogue of the registry has."""
