@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -16,9 +16,9 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path, parse_version
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.answers import retry_after_s, rows, shown, size_at, table, text_at
-from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
-from syncd.registry.pinned import PinnedRegistry
+from syncd.registry.pinned import ListedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import HubSettings
 from syncd.registry.snapshots import FILES_MAX, Files, Remembered, Remote, files_of, version_name
@@ -30,7 +30,7 @@ _MODELS_MAX: Final = 10_000
 _GONE: Final = frozenset({"RepoNotFound", "RevisionNotFound", "EntryNotFound"})
 
 
-class HubRegistry(PinnedRegistry):
+class HubRegistry(ListedRegistry):
     """Models of a Hub. Only reads; safe from several threads."""
 
     def __init__(self, settings: HubSettings, http: Http) -> None:
@@ -39,16 +39,6 @@ class HubRegistry(PinnedRegistry):
         self._settings = settings
         self._http = http
         self._dates = Remembered()
-
-    def discover(self) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. A model that is gone, or that we may not see, hides no other."""
-        found: list[Candidate] = []
-        for model in self._models():
-            try:
-                found += [Candidate(model, revision.version) for revision in self._aged(model)]
-            except (NotFound, Refused, Invalid) as error:
-                self._refusals.tell(model, error, error.hint)
-        return tuple(found)
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a tag, a branch or a commit's whole sha; the newest is of the newest commit.
@@ -98,6 +88,9 @@ class HubRegistry(PinnedRegistry):
                         yield parse_model(name)
                 except Invalid as error:
                     self._refusals.tell(name, error, error.hint)
+
+    def _versions(self, model: ModelName) -> Iterator[VersionName]:
+        return (revision.version for revision in self._aged(model))
 
     def _aged(self, model: ModelName) -> list[Revision]:
         """Every version, oldest commit first."""

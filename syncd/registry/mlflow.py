@@ -8,16 +8,16 @@ hands out (`mlflow-artifacts:`) are read, by a signed address where it gives one
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
 from syncd.errors import Conflict, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.answers import parsed, rows, shown, size_at, table, text_at
-from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
-from syncd.registry.pinned import PinnedRegistry
+from syncd.registry.pinned import ListedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import MlflowSettings
 from syncd.registry.snapshots import FILES_MAX, Files, Remote, check_unchanged, files_of, tree_digest, version_name
@@ -32,7 +32,7 @@ _WAITS_HINT: Final = "it is being made; MLflow says READY when it is there"
 Row = Mapping[str, Any]
 
 
-class MlflowRegistry(PinnedRegistry):
+class MlflowRegistry(ListedRegistry):
     """Models registered in MLflow. Only reads; safe from several threads."""
 
     def __init__(self, settings: MlflowSettings, http: Http) -> None:
@@ -42,20 +42,10 @@ class MlflowRegistry(PinnedRegistry):
         self._http = http
         self._signs = True
 
-    def discover(self) -> Sequence[Candidate]:
-        """See `registry.base.Registry`: what MLflow calls READY. Whether its files are there is seen by `resolve`."""
-        found: list[Candidate] = []
-        for model in self._models():
-            try:
-                found += [Candidate(model, version) for version in self._aged(model)]
-            except (NotFound, Invalid) as error:
-                self._refusals.tell(model, error, error.hint)
-        return tuple(found)
-
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a version's number or an alias; the newest is the one made last."""
         if ref is None:
-            ready = self._aged(model)
+            ready = self._versions(model)
             if not ready:
                 raise Unavailable(f"{model} has no version that is ready", hint=_WAITS_HINT)
             ref = ready[-1]
@@ -77,8 +67,8 @@ class MlflowRegistry(PinnedRegistry):
             except Invalid as error:
                 self._refusals.tell(name, error, error.hint)
 
-    def _aged(self, model: ModelName) -> list[VersionName]:
-        """Every version that is ready, oldest first."""
+    def _versions(self, model: ModelName) -> list[VersionName]:
+        """What MLflow calls READY. Whether its files are there is seen when it is resolved."""
         query = {"filter": f"name='{model}'", "max_results": "10000"}
         aged = []
         for row in self._all("model-versions/search", query, "model_versions"):

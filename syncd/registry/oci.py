@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -16,9 +16,9 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
 from syncd.errors import Corrupt, Invalid, NotFound, Refused, Unavailable
 from syncd.registry.answers import parsed, rows, size_at, table, text_at
-from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
-from syncd.registry.pinned import PinnedRegistry
+from syncd.registry.pinned import ListedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import OciSettings
 from syncd.registry.snapshots import FILES_MAX, LATEST, Files, Remembered, Remote, files_of, natural, version_name
@@ -39,8 +39,11 @@ _ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the li
 _TAGS_MAX: Final = 10_000
 
 
-class OciRegistry(PinnedRegistry):
-    """Models in an image repository. Only reads; safe from several threads."""
+class OciRegistry(ListedRegistry):
+    """Models in an image repository. Only reads; safe from several threads.
+
+    Such a registry takes a manifest only when all its layers are there: what has a tag is complete.
+    """
 
     def __init__(self, settings: OciSettings, http: Http) -> None:
         """`http` has an `OciAccess`."""
@@ -48,16 +51,6 @@ class OciRegistry(PinnedRegistry):
         self._settings = settings
         self._http = http
         self._created = Remembered()
-
-    def discover(self) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. A registry takes a manifest only when all its layers are there."""
-        found: list[Candidate] = []
-        for model in self._models():
-            try:
-                found += [Candidate(model, revision.version) for revision in self._aged(model)]
-            except (NotFound, Refused, Invalid) as error:
-                self._refusals.tell(model, error, error.hint)
-        return tuple(found)
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a tag; the newest is the newest manifest, whatever the tag `latest` says."""
@@ -105,6 +98,9 @@ class OciRegistry(PinnedRegistry):
                         yield parse_model(name)
                     except Invalid as error:
                         self._refusals.tell(name, error, error.hint)
+
+    def _versions(self, model: ModelName) -> Iterator[VersionName]:
+        return (revision.version for revision in self._aged(model))
 
     def _aged(self, model: ModelName) -> list[Revision]:
         """Every version, oldest first: by the time in the manifest, then by the numbers in the tag."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
-from syncd.errors import Invalid
+from syncd.errors import Invalid, NotFound, Refused
 from syncd.registry.base import Candidate, Location, Revision, SourceFile, Stream
 from syncd.registry.snapshots import (
     LATEST,
@@ -90,3 +90,25 @@ class PinnedRegistry(ABC):
         """Remember what was seen while a version was pinned: it will be read next."""
         self._snapshots.keep(model, *pinned)
         return pinned[0]
+
+
+class ListedRegistry(PinnedRegistry):
+    """One that is asked for its models first, and then for the versions of each."""
+
+    def discover(self) -> Sequence[Candidate]:
+        """See `registry.base.Registry`. A model that is gone, or that we may not see, hides no other."""
+        found: list[Candidate] = []
+        for model in self._models():
+            try:
+                found += [Candidate(model, version) for version in self._versions(model)]
+            except (NotFound, Refused, Invalid) as error:
+                self._refusals.tell(model, error, error.hint)
+        return tuple(found)
+
+    @abstractmethod
+    def _models(self) -> Iterable[ModelName]:
+        """Those that the configuration selects, each once. Raises what `discover` does."""
+
+    @abstractmethod
+    def _versions(self, model: ModelName) -> Iterable[VersionName]:
+        """A model's complete versions, oldest first; a bad one is left out and logged."""
