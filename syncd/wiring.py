@@ -112,8 +112,13 @@ def looker_of(config: Config, state: State) -> Looker:
 
 
 def registries_of(config: Config) -> dict[str, Registry]:
-    """The registries by name."""
-    return {name: _registry(config, settings) for name, settings in config.registries.items()}
+    """The registries by name, each with what is wanted of it."""
+    from syncd.registry.selected import SelectedRegistry  # noqa: PLC0415
+
+    return {
+        name: SelectedRegistry(_registry(config, settings), [each.rule for each in settings.follow], settings.taking)
+        for name, settings in config.registries.items()
+    }
 
 
 def _registry(config: Config, settings: RegistrySettings) -> Registry:
@@ -125,23 +130,22 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
         from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
         # Nothing is ever written through this store.
-        return PrefixRegistry(
-            settings.oss, _bucket(config, settings, settings.timeout_s, 2 * config.transfer.files_in_flight)
-        )
-    return _web_registry(settings)
+        return PrefixRegistry(settings.oss, _bucket(config, settings, 2 * config.transfer.files_in_flight))
+    return _web_registry(settings, config.transfer.stall_s)
 
 
 def _web_registry(
     settings: HttpRegistrySettings | HubRegistrySettings | MlflowRegistrySettings | OciRegistrySettings,
+    timeout_s: float,
 ) -> Registry:
     from syncd.registry import huggingface, index, mlflow, oci, oci_access  # noqa: PLC0415
     from syncd.registry.access import Basic, access_of  # noqa: PLC0415
     from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
 
     if isinstance(settings, HttpRegistrySettings):
-        reached = HttpSettings(origin_of(settings.url), settings.timeout_s)
+        reached = HttpSettings(origin_of(settings.url), timeout_s)
         return index.IndexRegistry(settings.index, Http(reached, access_of(settings.user, settings.token)))
-    reached = HttpSettings(settings.endpoint, settings.timeout_s)
+    reached = HttpSettings(settings.endpoint, timeout_s)
     if isinstance(settings, HubRegistrySettings):
         access = access_of("", settings.token)
         return huggingface.HubRegistry(settings.hub, Http(reached, access, huggingface.explain))
@@ -200,12 +204,10 @@ def _store(config: Config, settings: TargetSettings) -> Store:
         from syncd.store.nas import NasSettings, NasStore  # noqa: PLC0415
 
         return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker or None))
-    return _bucket(config, settings, config.transfer.stall_s, config.transfer.parts_in_flight)
+    return _bucket(config, settings, config.transfer.parts_in_flight)
 
 
-def _bucket(
-    config: Config, settings: OssRegistrySettings | OssTargetSettings, read_timeout_s: float, at_once: int
-) -> Store:
+def _bucket(config: Config, settings: OssRegistrySettings | OssTargetSettings, at_once: int) -> Store:
     """A store that begins where the settings' prefix does."""
     from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
 
@@ -217,7 +219,7 @@ def _bucket(
             bucket=settings.bucket,
             prefix=settings.prefix,
             credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
-            read_timeout_s=read_timeout_s,
+            read_timeout_s=config.transfer.stall_s,
             connections_max=max(16, at_once),
         )
     )

@@ -14,6 +14,7 @@ from syncd.cli.exits import Exit
 from syncd.cli.output import Form, size, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import wish
+from syncd.reconcile.catalog import pin
 from syncd.reconcile.inspection import inspect as look
 from syncd.registry.base import SourceFile
 
@@ -34,7 +35,8 @@ def inspect(
     with session(config, output, verbose=verbose) as opened:
         wish.refuse_unserved(opened.fleet, model)
         looker = opened.looker()
-        found = look(looker.registries[looker.fleet.registry_of(model)], model, ref, threading.Event())
+        registry = looker.registries[looker.fleet.registry_of(model)]
+        found = look(registry, model, pin(looker.state, registry, model, ref), threading.Event())
         document = {
             "model": model,
             "version": found.revision.version,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from syncd.config.bucket import BucketTable
+from syncd.config.choosing import ChoosingTable
 from syncd.config.fields import (
     AbsolutePath,
     Endpoint,
@@ -19,7 +20,6 @@ from syncd.config.fields import (
     shown,
     wrong,
 )
-from syncd.config.table import Table
 from syncd.registry.settings import (
     DirectorySettings,
     HubSettings,
@@ -44,7 +44,7 @@ _OwnedPatterns = Annotated[
 ]
 
 
-class _Polled(Table):
+class _Polled(ChoosingTable):
     """What every registry has."""
 
     models: _Patterns
@@ -78,7 +78,6 @@ class HttpRegistrySettings(_Polled):
     url: IndexUrl
     user: str = ""
     token: SecretField | None = None
-    timeout_s: Seconds = 30.0
 
     @property
     def index(self) -> IndexSettings:
@@ -100,7 +99,6 @@ class HubRegistrySettings(_Polled):
     endpoint: Endpoint = "https://huggingface.co"
     branch: str = ""
     token: SecretField | None = None
-    timeout_s: Seconds = 30.0
 
     @property
     def hub(self) -> HubSettings:
@@ -122,7 +120,6 @@ class OciRegistrySettings(_Polled):
     user: str = ""
     password: SecretField | None = None
     poll_s: Seconds = 60.0
-    timeout_s: Seconds = 30.0
 
     @property
     def oci(self) -> OciSettings:
@@ -143,7 +140,6 @@ class MlflowRegistrySettings(_Polled):
     ready_file: str = "MLmodel"
     user: str = ""
     token: SecretField | None = None
-    timeout_s: Seconds = 60.0  # a server in front of a store reads the whole file first
 
     @property
     def mlflow(self) -> MlflowSettings:
@@ -161,7 +157,6 @@ class OssRegistrySettings(_Polled, BucketTable):
 
     kind: Literal["oss"]
     poll_s: Seconds = 60.0
-    timeout_s: Seconds = 60.0
 
     @property
     def oss(self) -> PrefixSettings:

@@ -43,8 +43,8 @@ class Inspection:
         return total
 
 
-def inspect(registry: Registry, model: ModelName, ref: str, stop: threading.Event) -> Inspection:
-    """Pin `ref`, list it, and read the head of each safetensors file and every index of shards.
+def inspect(registry: Registry, model: ModelName, revision: Revision, stop: threading.Event) -> Inspection:
+    """List what was pinned, and read the head of each safetensors file and every index of shards.
 
     Raises:
         Cancelled: `stop` was set.
@@ -52,7 +52,6 @@ def inspect(registry: Registry, model: ModelName, ref: str, stop: threading.Even
         Invalid: A shard is missing, or an index names something else than its shards.
         NotFound, Unavailable, Conflict, Refused: As the registry's own methods say.
     """
-    revision = registry.resolve(model, ref)
     files = registry.listing(model, revision)
     _check_names(frozenset(file.path for file in files))
     headers = {}

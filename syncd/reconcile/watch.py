@@ -12,6 +12,7 @@ from syncd.plan.desired import wish
 from syncd.reconcile.catalog import catalog
 from syncd.reconcile.rooms import Rooms
 from syncd.registry.base import Candidate, Registry
+from syncd.registry.taking import as_published
 from syncd.state import holds, releases, versions
 from syncd.state.records import Release, Version
 
@@ -41,10 +42,11 @@ def look(rooms: Rooms, registry_name: str, *, auto_release: bool) -> list[Releas
 
 
 def _wish(rooms: Rooms, registry_name: str, candidates: list[Candidate]) -> list[Release]:
-    model = candidates[0].model
+    model, us = candidates[0].model, f"watch {registry_name}"
     with rooms.state.write() as conn:
         released = releases.refs(conn, model)
-        chosen = wish(candidates, released, held=holds.find(conn, model) is not None)
+        last = {found.ref for found in (releases.latest(conn, model), releases.latest(conn, model, us)) if found}
+        chosen = wish(candidates, released, last, held=holds.find(conn, model) is not None)
         if chosen is None:
             return []
         release = releases.create(
@@ -52,7 +54,7 @@ def _wish(rooms: Rooms, registry_name: str, candidates: list[Candidate]) -> list
             model=model,
             ref=chosen.version,
             registry=registry_name,
-            requested_by=f"watch {registry_name}",
+            requested_by=us,
             rollback=False,
             version_id=None,
             now=rooms.state.now(conn),
@@ -78,9 +80,10 @@ def _same_bytes(rooms: Rooms, registry: Registry, candidates: list[Candidate]) -
 
 
 def _compare(rooms: Rooms, registry: Registry, candidate: Candidate, version: Version) -> None:
-    if registry.resolve(candidate.model, candidate.version).pin == version.pin:
+    now = as_published(registry.resolve(candidate.model, candidate.version), version.pin)
+    if now.pin == version.pin:
         return
-    revision, manifest = catalog(registry, candidate.model, candidate.version, threading.Event())
+    manifest = catalog(registry, candidate.model, now, threading.Event())
     with rooms.state.write() as conn:
-        versions.record(conn, manifest, version.registry, revision.pin, rooms.state.now(conn))
-        versions.repin(conn, version, revision.pin)  # the same bytes, newly written
+        versions.record(conn, manifest, version.registry, now.pin, rooms.state.now(conn))
+        versions.repin(conn, version, now.pin)  # the same bytes, newly written

@@ -33,6 +33,7 @@ from syncd.config import (
     load,
     warnings,
 )
+from syncd.config.choosing import ChoosingTable
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
@@ -73,6 +74,9 @@ NO_DEFAULT_TO_SHOW = {
     "path",
     "version",
     "versions",
+    "follow",
+    "alias",
+    "tags",
     "secret_before",
     "registry",
     "certificate",
@@ -94,7 +98,7 @@ def settings() -> Iterator[tuple[type[BaseModel], str, Any]]:
         shown: Any = document()
         for part in place:
             shown = shown[part]
-        yield from _inside(table, [shown])
+        yield from (each for each in _inside(table, [shown]) if not _is_shown_elsewhere(*each))
 
 
 def _inside(table: type[BaseModel], shown: list[dict[str, Any]]) -> Iterator[tuple[type[BaseModel], str, Any]]:
@@ -106,6 +110,12 @@ def _inside(table: type[BaseModel], shown: list[dict[str, Any]]) -> Iterator[tup
             flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
             yield from _inside(inner[0], flat)
         yield table, name, values[0] if values else PydanticUndefined
+
+
+def _is_shown_elsewhere(table: type[BaseModel], name: str, shown: object) -> bool:
+    """What every registry has is shown with the first."""
+    shared = table is not DirectoryRegistrySettings and issubclass(table, ChoosingTable)
+    return shared and name in ChoosingTable.model_fields and shown is PydanticUndefined
 
 
 def _is_table(annotation: object) -> bool:

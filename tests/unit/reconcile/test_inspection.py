@@ -12,6 +12,7 @@ from syncd.artifact.names import ModelName
 from syncd.errors import Cancelled, Corrupt, Invalid, SyncdError
 from syncd.reconcile.catalog import catalog
 from syncd.reconcile.inspection import inspect
+from syncd.registry.base import Revision
 from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.settings import DirectorySettings
 
@@ -45,8 +46,12 @@ def offer(tmp_path: Path, request: pytest.FixtureRequest) -> Offer:
     return made
 
 
+def pinned(registry: DirectoryRegistry) -> tuple[DirectoryRegistry, ModelName, Revision]:
+    return registry, MODEL, registry.resolve(MODEL, "v1")
+
+
 def test_what_is_in_a_version_is_told_without_reading_it(offer: Offer) -> None:
-    found = inspect(offer(WHOLE), MODEL, "v1", threading.Event())
+    found = inspect(*pinned(offer(WHOLE)), threading.Event())
     assert found.parameters == {"BF16": 14, "F32": 2}
     assert sorted(found.headers) == [ONE, TWO]
     assert [file.path for file in found.files] == sorted(WHOLE)
@@ -54,7 +59,7 @@ def test_what_is_in_a_version_is_told_without_reading_it(offer: Offer) -> None:
 
 def test_a_file_that_only_is_called_so_is_an_ordinary_one(offer: Offer) -> None:
     files = {"a.safetensors": b"not really", "b.safetensors": b"", "c.safetensors": bytes(100)}
-    found = inspect(offer(files), MODEL, "v1", threading.Event())
+    found = inspect(*pinned(offer(files)), threading.Event())
     assert found.headers == {}
     assert found.parameters == {}
 
@@ -77,17 +82,17 @@ def test_what_is_not_whole_is_refused_by_name(
 ) -> None:
     files = {path: data for path, data in {**WHOLE, **changes}.items() if data is not None}
     with pytest.raises(kind, match=message):
-        catalog(offer(files), MODEL, "v1", threading.Event())
+        catalog(*pinned(offer(files)), threading.Event())
 
 
 def test_an_index_that_is_too_large_is_not_read(offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.reconcile.inspection.INDEX_BYTES_MAX", 10)
     with pytest.raises(Invalid, match="at most 10 are read"):
-        inspect(offer(WHOLE), MODEL, "v1", threading.Event())
+        inspect(*pinned(offer(WHOLE)), threading.Event())
 
 
 def test_looking_stops_when_it_is_told_to(offer: Offer) -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(Cancelled):
-        inspect(offer(WHOLE), MODEL, "v1", stop)
+        inspect(*pinned(offer(WHOLE)), stop)
