@@ -20,6 +20,7 @@ from syncd.config import (
     HttpRegistrySettings,
     HubRegistrySettings,
     MlflowRegistrySettings,
+    ModelScopeRegistrySettings,
     NasTargetSettings,
     OciRegistrySettings,
     OssRegistrySettings,
@@ -135,11 +136,15 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
 
 
 def _web_registry(
-    settings: HttpRegistrySettings | HubRegistrySettings | MlflowRegistrySettings | OciRegistrySettings,
+    settings: HttpRegistrySettings
+    | HubRegistrySettings
+    | MlflowRegistrySettings
+    | ModelScopeRegistrySettings
+    | OciRegistrySettings,
     timeout_s: float,
 ) -> Registry:
-    from syncd.registry import huggingface, index, mlflow, oci, oci_access  # noqa: PLC0415
-    from syncd.registry.access import Basic, access_of  # noqa: PLC0415
+    from syncd.registry import huggingface, index, mlflow, modelscope, oci, oci_access  # noqa: PLC0415
+    from syncd.registry.access import Basic, Nobody, Session, access_of  # noqa: PLC0415
     from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
 
     if isinstance(settings, HttpRegistrySettings):
@@ -152,6 +157,9 @@ def _web_registry(
     if isinstance(settings, MlflowRegistrySettings):
         access = access_of(settings.user, settings.token)
         return mlflow.MlflowRegistry(settings.mlflow, Http(reached, access, mlflow.explain))
+    if isinstance(settings, ModelScopeRegistrySettings):
+        session = Nobody() if settings.token is None else Session(settings.token, modelscope.COOKIE)
+        return modelscope.ModelScopeRegistry(settings.modelscope, Http(reached, session, modelscope.explain))
     login = None if settings.password is None else Basic(settings.user, settings.password)
     return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
 

@@ -14,6 +14,7 @@ from syncd.config.fields import (
     IndexUrl,
     ModelPattern,
     Prefix,
+    Region,
     Seconds,
     SecondsOrNone,
     SecretField,
@@ -25,6 +26,7 @@ from syncd.registry.settings import (
     HubSettings,
     IndexSettings,
     MlflowSettings,
+    ModelScopeSettings,
     OciSettings,
     PrefixSettings,
 )
@@ -111,6 +113,27 @@ class HubRegistrySettings(_Polled):
         return self.token
 
 
+class ModelScopeRegistrySettings(_Polled):
+    """ModelScope. With `region`, files are asked for from that region's own store."""
+
+    kind: Literal["modelscope"]
+    models: _OwnedPatterns
+    poll_s: Seconds = 300.0
+    endpoint: Endpoint = "https://www.modelscope.cn"
+    region: Region | None = None
+    token: SecretField | None = None
+
+    @property
+    def modelscope(self) -> ModelScopeSettings:
+        """What the room itself needs of it."""
+        return ModelScopeSettings(self.endpoint, self.models, self.region or "")
+
+    @property
+    def secret(self) -> Secret | None:
+        """What must not be printed."""
+        return self.token
+
+
 class OciRegistrySettings(_Polled):
     """An image repository; a model is the repository `<prefix><model>`."""
 
@@ -169,6 +192,7 @@ RegistrySettings = (
     | HttpRegistrySettings
     | HubRegistrySettings
     | MlflowRegistrySettings
+    | ModelScopeRegistrySettings
     | OciRegistrySettings
     | OssRegistrySettings
 )
@@ -177,6 +201,7 @@ KINDS: dict[str, type[RegistrySettings]] = {
     "http": HttpRegistrySettings,
     "huggingface": HubRegistrySettings,
     "mlflow": MlflowRegistrySettings,
+    "modelscope": ModelScopeRegistrySettings,
     "oci": OciRegistrySettings,
     "oss": OssRegistrySettings,
 }

@@ -23,6 +23,7 @@ from syncd.config import (
     HttpRegistrySettings,
     HubRegistrySettings,
     MlflowRegistrySettings,
+    ModelScopeRegistrySettings,
     NasTargetSettings,
     OciRegistrySettings,
     OssRegistrySettings,
@@ -45,6 +46,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
     (MlflowRegistrySettings, ("registries", "mlflow")),
+    (ModelScopeRegistrySettings, ("registries", "modelscope")),
     (OciRegistrySettings, ("registries", "images")),
     (OssRegistrySettings, ("registries", "bucket")),
     (CredentialsSettings, ("credentials", "main")),
@@ -76,6 +78,7 @@ NO_DEFAULT_TO_SHOW = {
     "versions",
     "follow",
     "alias",
+    "region",
     "tags",
     "secret_before",
     "registry",
@@ -134,10 +137,17 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     secret.write_text("x\n")
     everything = tmp_path / "config.toml"
     everything.write_text(text.replace("/run/secrets/syncd-database", str(secret)))
-    names = ("SYNCD_OSS_TOKEN", "SYNCD_INDEX_TOKEN", "SYNCD_HUB_TOKEN", "SYNCD_MLFLOW_TOKEN", "SYNCD_IMAGES_PASSWORD")
+    names = (
+        "SYNCD_OSS_TOKEN",
+        "SYNCD_INDEX_TOKEN",
+        "SYNCD_HUB_TOKEN",
+        "SYNCD_MLFLOW_TOKEN",
+        "SYNCD_MODELSCOPE_TOKEN",
+        "SYNCD_IMAGES_PASSWORD",
+    )
     config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 7 + 4
+    assert len(config.secrets()) == 8 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
 
 

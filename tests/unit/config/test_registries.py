@@ -9,6 +9,7 @@ from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.huggingface import HubRegistry
 from syncd.registry.index import IndexRegistry
 from syncd.registry.mlflow import MlflowRegistry
+from syncd.registry.modelscope import ModelScopeRegistry
 from syncd.registry.oci import OciRegistry
 from syncd.registry.oss_prefix import PrefixRegistry
 from syncd.registry.selected import SelectedRegistry
@@ -26,6 +27,7 @@ def test_every_kind_of_registry_is_made() -> None:
         "index": IndexRegistry,
         "hub": HubRegistry,
         "mlflow": MlflowRegistry,
+        "modelscope": ModelScopeRegistry,
         "images": OciRegistry,
         "bucket": PrefixRegistry,
     }
