@@ -103,13 +103,13 @@ class ModelScopeWeb:
 
 
 def row(path: str, data: bytes, tag: Tag) -> dict[str, Any]:
-    """An entry of a listing; some have their digests in capitals."""
+    """An entry of a listing."""
     return {
         "Name": path.rpartition("/")[2],
         "Path": path,
         "Type": "blob",
         "Size": len(data),
-        "Sha256": hashlib.sha256(data).hexdigest().upper(),
+        "Sha256": hashlib.sha256(data).hexdigest(),
         "IsLFS": path.endswith(".safetensors"),
         "InCheck": tag.in_check,
         "Revision": "9f271f714255a035ce239c76876b096eeedafaf2",

@@ -18,7 +18,7 @@ from syncd.registry.settings import ModelScopeSettings
 from syncd.secret import Secret
 
 from tests.conformance.registry import read
-from tests.emulators.modelscope import TOKEN, ModelScopeWeb
+from tests.emulators.modelscope import TOKEN, ModelScopeWeb, row
 from tests.emulators.web import Reply, Request, Web, as_json
 from tests.unit.registry.webs import http_to
 
@@ -175,6 +175,16 @@ def test_an_envelope_says_more_than_its_status(
     modelscope.web.faults.append(lambda r: as_json(answer) if r.path.endswith("/repo/files") else None)
     with pytest.raises(kind, match=message):
         of(modelscope.web).resolve(CHAT, "v1")
+
+
+def test_a_digest_in_capitals_is_a_digest(modelscope: ModelScopeWeb) -> None:
+    modelscope.tag("acme/chat", "v1", {"a": b"1"})
+    entry = row("a", b"1", modelscope.models["acme/chat"].tags["v1"])
+    loud = as_json({"Code": 200, "Data": {"Files": [entry | {"Sha256": entry["Sha256"].upper()}]}})
+    modelscope.web.faults.append(lambda r: loud if r.path.endswith("/repo/files") else None)
+    (file,) = of(modelscope.web).listing(CHAT, of(modelscope.web).resolve(CHAT, "v1"))
+    assert file.sha256 is not None
+    assert file.sha256.hex == entry["Sha256"]
 
 
 def test_a_tag_with_a_bad_name_and_a_model_with_one_hide_no_other(modelscope: ModelScopeWeb) -> None:
