@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from syncd.transfer import TransferSettings
+
 from bench import run_bake
 from bench.contenders import ROOT
 from bench.house import house
@@ -25,7 +27,7 @@ from bench.relay import Relay
 from bench.run_bounds import Order
 
 PART_BYTES = 8 << 20
-PARTS_IN_FLIGHT = 6
+PARTS_IN_FLIGHT = TransferSettings().parts_in_flight
 _LOOK_S = 0.02
 _MB = 1_000_000
 _LINE_BYTES_S = 100 * _MB
@@ -77,6 +79,18 @@ class Bounds:
         twice = self._arrived() - size_bytes
         verdict = "" if twice <= PARTS_IN_FLIGHT * PART_BYTES else " MORE THAN THE PARTS IN FLIGHT"
         return f"killed at {before / size_bytes:5.1%}: {twice / PART_BYTES:.2f} parts sent twice{verdict}"
+
+    def again(self, size_bytes: int, targets: int) -> str:
+        """What the same version costs a second time, in a process that knows nothing of the first."""
+        self._sink.clear()
+        order = replace(self._order(size_bytes, self._buckets(targets)), seal=True)
+        run(_command(order), {"PATH": ""})
+        before = self._arrived()
+        cost = run(_command(order), {"PATH": ""})
+        return (
+            f"again: {size_bytes / _MB:.0f} MB at {targets} targets: {self._arrived() - before} bytes,"
+            f" {cost.wall_s:.2f} s, the start of the process included"
+        )
 
     def limited(self, bytes_s: int, targets: int, seconds: float) -> str:
         """The rate of one copy under a limit."""
@@ -162,7 +176,7 @@ def _started(order: Order) -> Iterator[subprocess.Popen[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=["memory", "killed", "baked", "limited", "slow"])
+    parser.add_argument("what", nargs="*", default=["memory", "again", "killed", "baked", "limited", "slow"])
     parser.add_argument(
         "--sizes-mb", type=int, nargs="+", default=[2000, 20_000], help="of the models for memory and baked"
     )
@@ -181,6 +195,8 @@ def _lines(options: argparse.Namespace, bounds: Bounds) -> Iterator[str]:
     if "memory" in options.what:
         for size in options.sizes_mb:
             yield from (bounds.memory(size * _MB, targets) for targets in options.targets)
+    if "again" in options.what:
+        yield from (bounds.again(options.size_mb * _MB, targets) for targets in options.targets)
     if "killed" in options.what:
         chance = random.Random(options.seed)
         yield from (bounds.killed(options.size_mb * _MB, chance) for _ in range(options.kills))

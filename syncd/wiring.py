@@ -28,10 +28,11 @@ from syncd.config import (
     ServedModelSettings,
     TargetSettings,
 )
-from syncd.plan.binding import Binding, BoundModel, MountMode, Place
+from syncd.config.probes import GoldenSettings
+from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
 from syncd.plan.fleet import Fleet, Replica
 from syncd.plan.gate import Gates
-from syncd.runtime.base import MountKind, Runtime
+from syncd.runtime.base import Golden, Latency, MountKind, Runtime
 from syncd.secret import Secret
 
 if TYPE_CHECKING:
@@ -280,7 +281,22 @@ def _binding(name: str, settings: BindingSettings) -> Binding:
         models=tuple(_bound(model) for model in settings.models),
         probe_body=settings.probe.body.encode(),
         probe_timeout_s=settings.probe.timeout_s,
+        golden=tuple(_golden(index, golden) for index, golden in enumerate(settings.probe.golden)),
+        latency=Latency(latency.calls, latency.p95_s) if (latency := settings.probe.latency) else None,
+        load_path=settings.probe.load_path,
+        warmth=_warmth(settings),
     )
+
+
+def _golden(index: int, golden: GoldenSettings) -> Golden:
+    name = golden.name or f"golden[{index}]"
+    return Golden(name, golden.request, golden.expected, golden.tolerance, golden.fails)
+
+
+def _warmth(settings: BindingSettings) -> Warmth | None:
+    if not settings.warm:
+        return None
+    return Warmth(settings.warm, settings.warm_timeout_s, settings.previous, settings.rollback_warm)
 
 
 def _bound(model: ServedModelSettings) -> BoundModel:

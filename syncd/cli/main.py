@@ -22,6 +22,8 @@ from syncd.errors import Invalid, SyncdError
 # The base class of every complaint about a command line. Typer carries a click of its own and exports only leaves.
 _Complaint: Final[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
+_SERVER_PARTS: Final = "pip install 'syncd[server]'; or ask a daemon elsewhere, with --server"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -144,6 +146,13 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         return Exit.INTERRUPTED
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] in {"syncd", "typer", "rich", "httpx"}:
+            raise
+        alone = Invalid(f"this command needs more than is installed: {error.name}", hint=_SERVER_PARTS)
+        alone.__cause__ = error
+        output.fail(alone, Exit.USAGE, verbose=verbose)
+        return Exit.USAGE
     except OSError as error:  # a disk that is full, a directory that is not ours: the machine's, not a bug
         wrong = Invalid(f"{error.filename or 'this machine'}: {error.strerror or error}")
         wrong.__cause__ = error

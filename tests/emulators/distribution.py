@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,6 +29,7 @@ USER, PASSWORD = "syncd", "registry-password"
 SERVICE = "syncd-registry"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _HTPASSWD = "syncd:$2b$05$5X6NSbIyFVf0q/KDxkz91eQl.En2g6J86oR1z9HhCiqqZj0n3RYZC\n"
+_NO_MORE: Mapping[str, Any] = MappingProxyType({})
 
 Login = Literal["", "htpasswd", "token"]
 
@@ -173,20 +175,22 @@ def _url64(data: bytes) -> str:
 
 
 @contextmanager
-def distribution(root: Path, login: Login = "") -> Iterator[Distribution]:
-    """One that keeps its blobs below `root`, while it is entered."""
+def distribution(root: Path, login: Login = "", more: Mapping[str, Any] = _NO_MORE) -> Iterator[Distribution]:
+    """One that keeps its blobs below `root`, while it is entered; `more` stands in its configuration too."""
     if login != "token":
-        with _process(root, login, "") as (origin, process):
+        with _process(root, login, "", more) as (origin, process):
             yield Distribution(origin, login, process)
         return
     tokens = Tokens()
     (root / "tokens.pem").write_bytes(tokens.pem)
-    with tokens.web, _process(root, login, f"{tokens.web.origin}/token") as (origin, process):
+    with tokens.web, _process(root, login, f"{tokens.web.origin}/token", more) as (origin, process):
         yield Distribution(origin, login, process, tokens)
 
 
 @contextmanager
-def _process(root: Path, login: Login, realm: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def _process(
+    root: Path, login: Login, realm: str, more: Mapping[str, Any]
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     config = root / "config.json"
     (root / "htpasswd").write_text(_HTPASSWD)
     auth: dict[str, Any] = {
@@ -212,6 +216,7 @@ def _process(root: Path, login: Login, realm: str) -> Iterator[tuple[str, subpro
                 "storage": storage,
                 "http": {"addr": "127.0.0.1:0"},
                 **auth,
+                **more,
             }
         )
     )
