@@ -31,6 +31,7 @@ from syncd.config import (
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place
 from syncd.plan.fleet import Fleet, Replica
 from syncd.plan.gate import Gates
+from syncd.plan.strategy import Strategies
 from syncd.runtime.base import MountKind, Runtime
 from syncd.secret import Secret
 
@@ -85,6 +86,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
         owner=owner,
         chance=random.random,
         gates=_gates(config),
+        strategies=strategies_of(config),
     )
 
 
@@ -94,6 +96,11 @@ def _gates(config: Config) -> Gates:
     policy = config.policy
     windows = tuple(Window(each.since, each.to, policy.time_zone, each.models) for each in policy.freeze_times)
     return Gates(policy.approval, windows)
+
+
+def strategies_of(config: Config) -> Strategies:
+    """How releases move, by model."""
+    return Strategies(tuple((each.models, each.strategy) for each in config.policy.strategies))
 
 
 def _timetable(config: Config) -> Timetable:

@@ -85,7 +85,10 @@ class Situation:
             place_groups={"targets": ("t",)},
             bindings=BINDINGS,
             placements={} if self.placed is None else {"t": self.placed},
-            steps=tuple(StepView(kind, subject, state, "why") for (kind, subject), state, _ in self.steps),
+            steps=tuple(
+                StepView(kind, subject, state, "" if kind is K.UNDO else "why")
+                for (kind, subject), state, _ in self.steps
+            ),
             flips=dict(self.flips),
             newer="r-9" if self.newer else "",
             held="ops: why" if self.held else "",
@@ -250,6 +253,21 @@ def events_beside(now: Situation) -> Iterator[Situation]:
         yield undone
 
 
+def lean(now: Situation) -> Situation:
+    """Itself without what no decision asks for any more; of a release at once all is kept, and it is few enough."""
+    if now.strategy == AT_ONCE:
+        return now
+    steps = tuple(step for step in now.steps if step[1] not in {S.DONE, S.CANCELLED})
+    now = replace(now, steps=steps)
+    if now.phase is R.FLIPPING:
+        return replace(now, newer=False, held=False, taken=False)
+    if now.phase not in {R.UNDOING, *RELEASE_ENDS}:
+        return now
+    bare = replace(now, newer=False, held=False, taken=False, gated=False, cancelled=False, out=False, expired=False)
+    steps = tuple(step for step in steps if step[1] is not S.STALLED)
+    return replace(bare, steps=steps, stage=0, paused=None, overdue=False, shares=(), judged=frozenset())
+
+
 def reachable_from(starts: Sequence[Situation]) -> Mapping[Situation, Situation]:
     """Every situation a tick can leave, with one that led to it."""
     found = {start: start for start in starts}
@@ -258,7 +276,7 @@ def reachable_from(starts: Sequence[Situation]) -> Mapping[Situation, Situation]
         reached: dict[Situation, Situation] = {}
         for now in new:
             for moved in (*steps_of_workers(now), *events_beside(now)):
-                after = settled(moved)
+                after = lean(settled(moved))
                 if after not in found:
                     found[after] = reached[after] = now
         new = list(reached)
