@@ -8,11 +8,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from syncd.plan.phases import FlipPhase, ReleasePhase
+from syncd.plan.phases import FlipPhase, ReleasePhase, StepKind
 from syncd.plan.release import Decision
 from syncd.plan.strategy import AT_ONCE, WHOLE_PERCENT, Course, Pause, Stage
 from syncd.reconcile.rooms import Rooms
-from syncd.state import releases, rollouts
+from syncd.state import releases, rollouts, steps
 from syncd.state.records import Flip, Release
 from syncd.state.rollouts import Canary, Rollout
 
@@ -24,6 +24,7 @@ def keep_time(conn: Connection, release_id: str, now: datetime) -> None:
         pause = rollout.pause.by_clock(now)
         if pause != rollout.pause:
             rollouts.rest(conn, rollout, pause)
+            steps.hasten(conn, release_id, StepKind.JUDGE, now)
 
 
 def of(conn: Connection, rooms: Rooms, release: Release, moving: Sequence[Flip]) -> Course:
