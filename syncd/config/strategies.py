@@ -88,6 +88,10 @@ def _requirements(each: StrategySettings, regions: frozenset[str]) -> Iterator[t
         wanted = 'a quorum is for going on without the others: region_out = "leave" is wanted'
         yield "region_out", shown(each.region_out), wanted
     if each.region_out == "leave" and each.requirement == "all":
-        yield "region_out", '"leave"', 'with requirement = "all" nobody can be left: "quorum" or "primary-first" is wanted'
+        yield (
+            "region_out",
+            '"leave"',
+            'with requirement = "all" nobody can be left: "quorum" or "primary-first" is wanted',
+        )
     if each.requirement == "primary-first" and not each.waves:
         yield "waves", "none", "the first wave says which regions are the primary ones"

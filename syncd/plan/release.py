@@ -198,9 +198,8 @@ def _placing(view: View) -> Decision:
 
 def _staging(view: View) -> Decision:
     left = _left(view)
-    missing = tuple(binding for binding in view.bindings if binding not in view.flips and binding not in left)
-    if missing:
-        return Decision(claim=tuple(binding for binding in view.bindings if binding not in left))
+    if any(binding not in view.flips for binding in view.bindings):
+        return Decision(claim=view.bindings)
     # The barrier: every function that is required has answered with this version's digest before the first alias moves.
     behind = [b for b, phase in view.flips.items() if phase is not FlipPhase.PROBED and b not in left]
     if view.course.strategy.requirement is Requirement.PRIMARY_FIRST:

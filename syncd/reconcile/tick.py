@@ -20,6 +20,7 @@ from syncd.plan.gate import Wait, wait_at
 from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
 from syncd.plan.release import Decision, StepView, View, decide
 from syncd.reconcile import course
+from syncd.reconcile.catchup import catch_up
 from syncd.reconcile.rooms import Rooms
 from syncd.state import approvals, flips, freezes, holds, placements, releases, steps, versions
 from syncd.state.advance import advance
@@ -38,7 +39,7 @@ def tick(rooms: Rooms, unheard_s: float = UNHEARD_S) -> bool:
     """
     with rooms.state.read() as conn:
         unfinished = [release.id for release in releases.unfinished(conn)]
-    moved = False
+    moved = catch_up(rooms)
     for release_id in unfinished:
         try:
             moved |= _advanced(rooms, release_id, unheard_s)

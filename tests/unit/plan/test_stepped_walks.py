@@ -30,7 +30,11 @@ STRATEGIES = {
     "a canary in two waves": Strategy(waves=(("r1",),), steps=STEPS, judge_samples=1),
     "waves": Strategy(waves=(("r2",), ("r1",))),
     "a primary, and others as they can": Strategy(
-        waves=(("r1",),), bake_s=60.0, requirement=Requirement.PRIMARY_FIRST, region_out=RegionOut.LEAVE, judge_samples=1
+        waves=(("r1",),),
+        bake_s=60.0,
+        requirement=Requirement.PRIMARY_FIRST,
+        region_out=RegionOut.LEAVE,
+        judge_samples=1,
     ),
     "one is enough": Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=RegionOut.LEAVE),
     "regions are waited for": Strategy(waves=(("r1",),), region_out=RegionOut.WAIT),

@@ -333,6 +333,29 @@ def test_a_region_that_is_out_is_left_behind_and_said_so(here: Site, strategy: S
     here.assert_record_is_true()
 
 
+def test_a_region_that_was_left_behind_catches_up_by_itself(here: Site) -> None:
+    live(here, "v1")
+    here, region = outage(here, PRIMARY)
+    region.out = True
+    here.world.deliver(SDXL, "v2")
+    release = publish(here.wisher, SDXL, "v2")
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.LIVE
+    here.world.time += timedelta(seconds=PRIMARY.deadline_s - 60)
+    here.settle(patient=True)
+    assert here.all_releases()[0].id == release.id, "it is not time yet"
+    region.out = False
+    here.world.time += timedelta(seconds=120)
+    here.settle(patient=True)
+    again = here.all_releases()[0]
+    assert (again.phase, again.requested_by) == (R.LIVE, f"syncd, for what {release.id} left behind")
+    assert here.world.alias(SG) == here.world.alias(HZ) == AliasState("2")
+    here.world.time += timedelta(days=1)
+    here.settle(patient=True)
+    assert here.all_releases()[0].id == again.id, "nobody is behind any more"
+    here.assert_record_is_true()
+
+
 def test_too_few_regions_stall_the_release(here: Site) -> None:
     live(here, "v1")
     here, region = outage(here, Strategy(requirement=Requirement.QUORUM, quorum=2, region_out=RegionOut.LEAVE))
