@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from syncd.errors import Cancelled, Conflict
 from syncd.plan.binding import Binding, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_follow
+from syncd.reconcile import times, warm
 from syncd.reconcile.run import Job
-from syncd.runtime.base import Change, Probe, ProbeReport, Runtime
+from syncd.runtime.base import Change, ProbeReport, Runtime
 from syncd.state import events, flips, live, releases, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Flip, FunctionVersion
@@ -68,15 +69,18 @@ def stage(job: Job) -> None:
 
 
 def probe(job: Job) -> None:
-    """Ask the staged version, through the candidate alias, for the digests it serves."""
+    """Ask the staged version, through the candidate alias, for the digests it serves and all else it must answer."""
     rooms = job.rooms
+    binding, runtime = where(job)
     flip = flip_of(job)
+    held = warm.held_ready(job, binding, runtime, flip.to_version or "")
     report = asked(job, flip)
+    warm.note_scaling(job, binding, runtime)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
-        advance(conn, flips.get(conn, job.release.id, flip.binding), FlipPhase.PROBED, now=now, step=job.step)
+        advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
+        times.note(conn, job, flip, report, warm=held)
         steps.done(conn, job.step.id, job.step.attempt, now, {"seconds": round(report.seconds, 3)})
-    binding, _ = where(job)
     log.info("probed", function=binding.function, function_version=flip.to_version, seconds=round(report.seconds, 3),
              region=rooms.fleet.regions[binding.runtime])  # fmt: skip
 
@@ -88,9 +92,9 @@ def asked(job: Job, flip: Flip) -> ProbeReport:
     """
     binding, runtime = where(job)
     with job.rooms.state.read() as conn:
-        digests = tuple(versions.get(conn, version_id).digest for version_id in flip.serves.values())
-    request = Probe(binding.probe_body, digests, binding.probe_timeout_s)
-    return runtime.probe(binding.function, binding.candidate, flip.to_version or "", request)
+        digests = [versions.get(conn, version_id).digest for version_id in flip.serves.values()]
+    request = binding.probe(digests)
+    return runtime.probe(binding.function, binding.candidate, flip.to_version or "", request, job.waiting)
 
 
 def flip(job: Job) -> None:
@@ -99,6 +103,7 @@ def flip(job: Job) -> None:
     binding, runtime = where(job)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         move, to = intended(conn, job, FlipPhase.INTENDED)
+    warm.keep_previous(job, binding, runtime, move)
     started = time.monotonic()
     runtime.flip(binding.function, binding.alias, to, move.from_version)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:

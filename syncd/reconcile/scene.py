@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from syncd.errors import NotFound
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
-from syncd.reconcile import course
-from syncd.state import flips, placements, releases, steps, versions
-from syncd.state.records import Event, Flip, Placement, Release, Step, Version
+from syncd.reconcile import course, times
+from syncd.state import flips, load_times, placements, releases, steps, versions
+from syncd.state.records import Event, Flip, LoadTime, Placement, Release, Step, Version
 from syncd.state.state import State
 
 _ID: Final = re.compile(r"r-[0-9]{1,18}")
@@ -31,6 +31,7 @@ class Scene:
     placements: list[Placement]
     steps: list[Step]
     flips: list[Flip]
+    times: Sequence[LoadTime] = ()
     way: dict[str, object] | None = None  # where it is, if it moves in steps
 
 
@@ -41,8 +42,15 @@ def scene_of(state: State, release_id: str) -> Scene:
         version = versions.get(conn, release.version_id) if release.version_id else None
         placed = placements.of_version(conn, version.id) if version else []
         moving = flips.of_release(conn, release_id)
-        way = way_of(conn, release, moving, state.now(conn))
-        return Scene(release, version, placed, steps.of_release(conn, release_id), moving, way)
+        return Scene(
+            release,
+            version,
+            placed,
+            steps.of_release(conn, release_id),
+            moving,
+            load_times.of_release(conn, release_id),
+            way_of(conn, release, moving, state.now(conn)),
+        )
 
 
 def way_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
@@ -169,8 +177,13 @@ def event_told(event: Event) -> dict[str, object]:
 
 
 def story(scene: Scene, happened: Sequence[Event]) -> dict[str, object]:
-    """A release's whole story as JSON: where it stands, every step and every event."""
-    return {**document(scene), "steps": steps_told(scene), "events": [event_told(event) for event in happened]}
+    """A release's whole story as JSON: where it stands, every step and every event, and how long first answers took."""
+    return {
+        **document(scene),
+        "steps": steps_told(scene),
+        "first_answers": [times.told(time) for time in scene.times],
+        "events": [event_told(event) for event in happened],
+    }
 
 
 def release_told(release: Release) -> dict[str, object]:

@@ -12,7 +12,7 @@ from syncd.plan.strategy import RegionOut, Requirement, Share, Strategies, Strat
 from syncd.reconcile.course import told
 from syncd.reconcile.scene import document, scene_of
 from syncd.reconcile.wish import cancel, freeze, publish, rollback, unfreeze
-from syncd.runtime.base import AliasState, Change, Probe, ProbeReport, Staged, Waiting
+from syncd.runtime.base import AliasState, Change, Probe, ProbeReport, Staged, Waiting, waits_for_nobody
 from syncd.runtime.memory import MemoryRuntime
 from syncd.state import rollouts
 from syncd.state.records import Release
@@ -38,9 +38,11 @@ class Outage(MemoryRuntime):
         self._refuse()
         return super().stage(function, change, token, known=known, waiting=waiting)
 
-    def probe(self, function: str, candidate: str, function_version: str, probe: Probe) -> ProbeReport:
+    def probe(
+        self, function: str, candidate: str, function_version: str, probe: Probe, waiting: Waiting = waits_for_nobody
+    ) -> ProbeReport:
         self._refuse()
-        return super().probe(function, candidate, function_version, probe)
+        return super().probe(function, candidate, function_version, probe, waiting)
 
     def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
         self._refuse()
