@@ -33,6 +33,7 @@ from syncd.config.probes import GoldenSettings
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
 from syncd.plan.fleet import Fleet, Replica
 from syncd.plan.gate import Gates
+from syncd.plan.strategy import Strategies
 from syncd.runtime.base import Golden, Latency, MountKind, Runtime
 from syncd.secret import Secret
 
@@ -92,6 +93,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
         owner=owner,
         chance=random.random,
         gates=_gates(config),
+        strategies=strategies_of(config),
     )
 
 
@@ -101,6 +103,11 @@ def _gates(config: Config) -> Gates:
     policy = config.policy
     windows = tuple(Window(each.since, each.to, policy.time_zone, each.models) for each in policy.freeze_times)
     return Gates(policy.approval, windows)
+
+
+def strategies_of(config: Config) -> Strategies:
+    """How releases move, by model."""
+    return Strategies(tuple((each.models, each.strategy) for each in config.policy.strategies))
 
 
 def _timetable(config: Config) -> Timetable:

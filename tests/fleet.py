@@ -60,6 +60,7 @@ class Fleet:
     home: Path
     policy: Mapping[str, float] = field(default_factory=dict)
     timeout_s: float = 30.0  # of each call to OSS and FC
+    strategy: str = ""  # the settings of one, for every model
     ports: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -209,6 +210,7 @@ class Fleet:
         lines = [f'[state]\nurl = "{self.url}"\n[transfer]\nparts_in_flight = 4\nbuffer_bytes = "64MiB"']
         lines.append(f"stall_s = {self.timeout_s}\n[policy]")
         lines += [f"{name} = {value}" for name, value in policy.items()]
+        lines += [f'[[policy.strategies]]\nmodels = ["*"]\n{self.strategy}'] if self.strategy else []
         lines.append(f'[registries.files]\nkind = "directory"\npath = "{self.home / "registry"}"\nsettle_s = 0.0')
         lines.append(f'[credentials.local]\naccess_key_id = "{self.whole.cloud.access_key_id}"')
         lines.append(f'access_key_secret = {{ env = "{_SECRET}" }}')

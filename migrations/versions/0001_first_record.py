@@ -25,6 +25,7 @@ def upgrade() -> None:
     _releases()
     _steps()
     _flips()
+    _rollouts()
     _live()
     _warmth_and_times()
     _holds_and_events()
@@ -153,7 +154,7 @@ def _steps() -> None:
         sa.Column("hint", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
-        _one_of("kind", "resolve place stage probe flip undo", "ck_steps_kind"),
+        _one_of("kind", "resolve place stage probe weigh judge flip undo", "ck_steps_kind"),
         _one_of("state", "waiting queued running done stalled cancelled", "ck_steps_state"),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_steps_release_id"),
         sa.PrimaryKeyConstraint("id", name="pk_steps"),
@@ -175,7 +176,11 @@ def _flips() -> None:
         sa.Column("serves", _JSON, server_default="{}", nullable=False),
         sa.Column("reason", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        _one_of("phase", "claimed staged probed intended flipped done undoing undone abandoned", "ck_flips_phase"),
+        _one_of(
+            "phase",
+            "claimed staged probed weighing weighted intended flipped done undoing undone abandoned",
+            "ck_flips_phase",
+        ),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_flips_release_id"),
         sa.PrimaryKeyConstraint("release_id", "binding", name="pk_flips"),
     )
@@ -186,6 +191,33 @@ def _flips() -> None:
         unique=True,
         sqlite_where=unfinished,
         postgresql_where=unfinished,
+    )
+
+
+def _rollouts() -> None:
+    op.create_table(
+        "rollouts",
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("strategy", _JSON, server_default="{}", nullable=False),
+        sa.Column("regions", _JSON, server_default="{}", nullable=False),
+        sa.Column("stage", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("pause_since", sa.BigInteger(), nullable=True),
+        sa.Column("pause_until", sa.BigInteger(), nullable=True),
+        sa.Column("out_since", sa.BigInteger(), nullable=True),
+        sa.Column("hurried", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_rollouts_release_id"),
+        sa.PrimaryKeyConstraint("release_id", name="pk_rollouts"),
+    )
+    op.create_table(
+        "canaries",
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("percent", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("stage", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("good", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("bad", sa.BigInteger(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_canaries_release_id"),
+        sa.PrimaryKeyConstraint("release_id", "binding", name="pk_canaries"),
     )
 
 

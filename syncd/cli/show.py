@@ -10,7 +10,7 @@ from syncd.artifact.names import parse_model_at_version
 from syncd.cli.output import Form, moment, size, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import times
-from syncd.reconcile.scene import Scene, parse_release, scene_of, steps_told, story
+from syncd.reconcile.scene import Scene, left_behind, parse_release, scene_of, steps_told, story
 from syncd.state import events
 from syncd.state.records import Event
 
@@ -54,6 +54,10 @@ def _text(console: Console, scene: Scene, happened: list[Event]) -> None:
     )
     if release.reason:
         console.print(f"  why:     {release.reason}", markup=False)
+    if scene.way:
+        console.print(f"  now:     {scene.way['says']}", markup=False)
+    if left := left_behind(release, scene.flips):
+        console.print(f"  left:    {', '.join(left)}; still to be moved", markup=False)
     if release.hint:
         console.print(f"  to do:   {release.hint}", markup=False)
     if scene.version:

@@ -15,6 +15,7 @@ from syncd.config.choosing import ANY_MODEL
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
 from syncd.config.registries import OssRegistrySettings
+from syncd.config.strategies import strategy_problems
 from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.plan.fleet import NEAREST, REGISTRY
 from syncd.registry.selection import overlap, selects
@@ -74,6 +75,12 @@ def _times(config: Config, declared: Declared) -> Iterator[Problem]:
     if policy.lease_s < 3 * policy.tick_s:
         wanted = f"at least three times policy.tick_s ({policy.tick_s:g}) is wanted, or leases end under their owners"
         yield Problem("policy.lease_s", f"{policy.lease_s:g}", wanted)
+
+
+def _strategies(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    regions = frozenset(runtime.region for runtime in config.runtimes.values())
+    yield from strategy_problems(config.policy.strategies, regions)
 
 
 def _password(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -228,6 +235,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _password,
     _buffers,
     _times,
+    _strategies,
     _registries,
     _followed,
     _dangling,

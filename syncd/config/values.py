@@ -36,6 +36,7 @@ from syncd.config.fields import (
 )
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
+from syncd.config.strategies import StrategySettings
 from syncd.config.table import Table
 from syncd.registry.selection import selects
 from syncd.secret import Secret
@@ -94,7 +95,7 @@ class PolicySettings(Table):
     """When things happen, and when they are given up."""
 
     auto_release: bool = True
-    requirement: Literal["all"] = "all"
+    strategies: Annotated[tuple[StrategySettings, ...], Field(strict=False)] = ()  # the first that fits a model
     approval: Annotated[tuple[ModelPattern, ...], Field(strict=False)] = ()  # models that wait for `syncd approve`
     freeze_times: Annotated[tuple[FreezeTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")  # of `freeze_times`
@@ -272,6 +273,7 @@ __all__ = [
     "RuntimeSettings",
     "ServedModelSettings",
     "StateSettings",
+    "StrategySettings",
     "Table",
     "TargetSettings",
     "TransferSettings",

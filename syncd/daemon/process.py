@@ -23,7 +23,7 @@ from syncd.daemon.schedule import Chore, Schedule
 from syncd.errors import Cancelled, SyncdError
 from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.phases import StepKind
-from syncd.reconcile import place, release
+from syncd.reconcile import canary, place, release
 from syncd.reconcile.hints import look_and_settle
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.run import Body, run_step
@@ -40,6 +40,8 @@ BODIES: Final[Mapping[StepKind, Body]] = {
     StepKind.PLACE: place.place,
     StepKind.STAGE: release.stage,
     StepKind.PROBE: release.probe,
+    StepKind.WEIGH: canary.weigh,
+    StepKind.JUDGE: canary.judge,
     StepKind.FLIP: release.flip,
     StepKind.UNDO: release.undo,
 }

@@ -41,6 +41,16 @@ class Fleet:
         """The bindings that serve the model, in the order of the configuration."""
         return tuple(b for b in self.bindings.values() if any(bound.model == model for bound in b.models))
 
+    def needs_of(self, model: str) -> dict[str, tuple[str, ...]]:
+        """For each binding that serves the model: the targets it is served from."""
+        served = self.bindings_of(model)
+        return {b.name: tuple(bound.target for bound in b.models if bound.model == model) for b in served}
+
+    def region_of(self, binding: str) -> str:
+        """The region in which a binding's function is; empty for one that is configured no more."""
+        found = self.bindings.get(binding)
+        return self.regions[found.runtime] if found else ""
+
     def targets_of(self, model: str) -> tuple[str, ...]:
         """The targets that must hold the model's versions, each once, and after what it is replicated from."""
         targets = [bound.target for b in self.bindings.values() for bound in b.models if bound.model == model]

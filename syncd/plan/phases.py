@@ -41,6 +41,8 @@ class FlipPhase(StrEnum):
     CLAIMED = "claimed"
     STAGED = "staged"  # the function version is known and can serve
     PROBED = "probed"  # it has answered with the manifest digest
+    WEIGHING = "weighing"  # a share is being sent to it; the write may or may not have happened
+    WEIGHTED = "weighted"  # the alias points at the old version and sends a share to it
     INTENDED = "intended"  # the write may or may not have happened
     FLIPPED = "flipped"
     DONE = "done"  # the whole release is live
@@ -67,6 +69,8 @@ class StepKind(StrEnum):
     PLACE = "place"
     STAGE = "stage"
     PROBE = "probe"
+    WEIGH = "weigh"
+    JUDGE = "judge"
     FLIP = "flip"
     UNDO = "undo"
 
@@ -100,7 +104,9 @@ MAY_FOLLOW: Final[Mapping[type[Phase], Mapping[Phase, frozenset[Phase]]]] = {
     FlipPhase: {
         _F.CLAIMED: frozenset({_F.STAGED, _F.ABANDONED}),
         _F.STAGED: frozenset({_F.PROBED, _F.ABANDONED}),
-        _F.PROBED: frozenset({_F.INTENDED, _F.ABANDONED}),
+        _F.PROBED: frozenset({_F.WEIGHING, _F.INTENDED, _F.ABANDONED}),
+        _F.WEIGHING: frozenset({_F.WEIGHTED, _F.UNDOING}),
+        _F.WEIGHTED: frozenset({_F.WEIGHING, _F.INTENDED, _F.UNDOING}),
         _F.INTENDED: frozenset({_F.FLIPPED, _F.UNDOING}),
         _F.FLIPPED: frozenset({_F.DONE, _F.UNDOING}),
         _F.UNDOING: frozenset({_F.UNDONE}),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from syncd.plan.gate import Wait
 from syncd.plan.phases import (
@@ -16,6 +17,7 @@ from syncd.plan.phases import (
     StepKind,
     StepState,
 )
+from syncd.plan.strategy import WHOLE_PERCENT, Course, RegionOut, Requirement, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class View:
     wait: Wait | None = None  # what keeps it from flipping now
     undo_reason: str = ""  # why it is being undone, as recorded when that was decided
     undo_hint: str = ""
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # binding -> the targets it is served from
+    course: Course = field(default_factory=Course)  # how its aliases move, and how far they have
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,18 @@ class Decision:
     stop: bool = False  # cancel what waits, ask what runs to stop
     hold: str = ""  # put the model on hold, and why
     note: Wait | None = None  # why it waits; written where it is not written yet
+    stage: int | None = None  # of its course, to be entered
+    pause_s: float | None = None  # of the stage it is in, beginning now
+    out: bool = False  # a region is out and waited for; since when is remembered
 
 
 def decide(view: View) -> Decision:
     """The next writes for one release; an empty decision means: wait for what is under way."""
+    decision = _decided(view)
+    return replace(decision, out=True) if decision.want and _waited_for(view) else decision
+
+
+def _decided(view: View) -> Decision:
     if view.phase in RELEASE_ENDS:
         return Decision()
     if view.phase is ReleasePhase.FLIPPING:
@@ -105,9 +117,52 @@ def _before_the_first_flip_given_up(view: View) -> Decision | None:
 
 def _stalled(view: View, then: ReleasePhase) -> Decision | None:
     for step in view.steps:
-        if step.state is StepState.STALLED:
+        if step.state is StepState.STALLED and not _is_borne(view, step):
             return Decision(phase=then, reason=f"{step.kind} {step.subject}: {step.reason}", hint=step.hint)
     return None
+
+
+_PREPARES: Final = frozenset({StepKind.PLACE, StepKind.STAGE, StepKind.PROBE})
+_MOVES: Final = frozenset({StepKind.WEIGH, StepKind.FLIP})
+
+
+def _is_borne(view: View, step: StepView) -> bool:
+    """Whether the release goes on though this step was given up: its region is waited for, or left behind."""
+    course = view.course
+    if course.strategy.region_out is RegionOut.WAIT:
+        return step.kind in _PREPARES | _MOVES and not course.expired
+    # What has begun to move is not left: who could not be reached may have been.
+    return step.kind in _PREPARES and bool(_left(view))
+
+
+def _waited_for(view: View) -> bool:
+    """Whether some step was given up, and is begun again because its region may come back."""
+    if view.course.strategy.region_out is not RegionOut.WAIT:
+        return False
+    return any(step.state is StepState.STALLED and _is_borne(view, step) for step in view.steps)
+
+
+def _left(view: View) -> frozenset[str]:
+    """The bindings that the release goes on without; none where too few would remain."""
+    if view.course.strategy.region_out is not RegionOut.LEAVE:
+        return frozenset()
+    given_up = {(step.kind, step.subject) for step in view.steps if step.state is StepState.STALLED}
+    absent = {
+        target
+        for group, members in view.place_groups.items()
+        if (StepKind.PLACE, group) in given_up
+        for target in members
+        if view.placements.get(target) is not PlacementPhase.SEALED
+    }
+    left = {
+        binding
+        for binding in view.bindings
+        if absent & set(view.needs.get(binding, ()))
+        or (StepKind.STAGE, binding) in given_up
+        or (StepKind.PROBE, binding) in given_up
+        or view.flips.get(binding) is FlipPhase.ABANDONED
+    }
+    return frozenset(left) if view.course.met(view.bindings, set(view.bindings) - left) else frozenset()
 
 
 def _wind_down(view: View, ending: Decision) -> Decision:
@@ -125,13 +180,16 @@ def _placing(view: View) -> Decision:
         return Decision(place=absent)
     # A row says what was sealed once; that it still is, each release looks for itself. A rollback has no time to
     # read a terabyte again: what it goes back to is proven by its probe.
-    looked = {step.subject for step in view.steps if step.kind is StepKind.PLACE and step.state is StepState.DONE}
+    ended = {step.subject: step.state for step in view.steps if step.kind is StepKind.PLACE}
+    looked = {group for group, state in ended.items() if state is StepState.DONE}
     lacking = [
         group
         for group, members in view.place_groups.items()
         if not (view.rollback or group in looked)
         or any(view.placements[target] is not PlacementPhase.SEALED for target in members)
     ]
+    if _left(view):
+        lacking = [group for group in lacking if ended.get(group) is not StepState.STALLED]
     # What feeds a group is in another one, so that one is lacking as long as this one waits.
     ready = [g for g in lacking if g not in view.feeds or view.placements[view.feeds[g]] is PlacementPhase.SEALED]
     want = tuple((StepKind.PLACE, group) for group in ready)
@@ -139,34 +197,102 @@ def _placing(view: View) -> Decision:
 
 
 def _staging(view: View) -> Decision:
-    missing = tuple(binding for binding in view.bindings if binding not in view.flips)
-    if missing:
+    left = _left(view)
+    if any(binding not in view.flips for binding in view.bindings):
         return Decision(claim=view.bindings)
-    # The barrier: every function has answered with this version's digest before the first alias moves.
-    if all(phase is FlipPhase.PROBED for phase in view.flips.values()):
-        return Decision(note=view.wait) if view.wait else Decision(phase=ReleasePhase.FLIPPING)
+    # The barrier: every function that is required has answered with this version's digest before the first alias moves.
+    behind = [b for b, phase in view.flips.items() if phase is not FlipPhase.PROBED and b not in left]
+    if view.course.strategy.requirement is Requirement.PRIMARY_FIRST:
+        behind = [binding for binding in behind if binding in view.course.primary(view.bindings)]
+    if not behind:
+        if view.wait:
+            return Decision(want=_preparing(view, left), note=view.wait)
+        return Decision(phase=ReleasePhase.FLIPPING)
+    return Decision(want=_preparing(view, left))
+
+
+def _preparing(view: View, left: frozenset[str]) -> tuple[tuple[StepKind, str], ...]:
     kinds = {FlipPhase.CLAIMED: StepKind.STAGE, FlipPhase.STAGED: StepKind.PROBE}
-    return Decision(want=tuple((kinds[phase], b) for b, phase in view.flips.items() if phase in kinds))
+    return tuple((kinds[phase], b) for b, phase in view.flips.items() if phase in kinds and b not in left)
 
 
 def _flipping(view: View) -> Decision:
     failed = _stalled(view, ReleasePhase.UNDOING)
-    if view.cancelled:  # it was asked to end in the moment in which it began to flip
+    if view.cancelled:  # it was asked to end in the moment in which it began to flip, or in the middle of its steps
         failed = Decision(phase=ReleasePhase.UNDOING, reason=f"cancelled by {view.cancelled}")
     if failed is not None:
         return Decision(stop=True) if _open(view) else failed
-    if all(phase is FlipPhase.FLIPPED for phase in view.flips.values()):
-        return Decision(phase=ReleasePhase.LIVE, flips=tuple((b, FlipPhase.DONE) for b in view.flips))
-    moving = {FlipPhase.PROBED, FlipPhase.INTENDED}
-    return Decision(want=tuple((StepKind.FLIP, b) for b, phase in view.flips.items() if phase in moving))
+    left = _left(view)
+    let_go = tuple((b, FlipPhase.ABANDONED) for b in sorted(left) if view.flips.get(b) in _UNMOVED)
+    if let_go:
+        return Decision(flips=let_go)
+    stages = view.course.stages(view.flips)
+    if view.course.stage >= len(stages):
+        return _arrived(view)
+    stage = stages[view.course.stage]
+    wave = [b for b in view.flips if view.course.wave_of(b) == stage.wave and b not in left]
+    prepare, moves = _preparing(view, left), _moves(view, stage, wave)
+    if moves or any((kind, b) in prepare for kind in _PREPARES for b in wave):
+        return Decision(want=(*prepare, *moves))
+    return _resting(view, stage, wave, prepare) or _onward(view, stages, prepare)
+
+
+_UNMOVED: Final = frozenset({FlipPhase.CLAIMED, FlipPhase.STAGED, FlipPhase.PROBED})
+_SPLIT: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.WEIGHTED})
+_MOVED: Final = _SPLIT | {FlipPhase.INTENDED, FlipPhase.FLIPPED}
+
+
+def _moves(view: View, stage: Stage, wave: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:
+    if stage.percent >= WHOLE_PERCENT:
+        moving = {FlipPhase.PROBED, FlipPhase.WEIGHTED, FlipPhase.INTENDED}
+        return tuple((StepKind.FLIP, b) for b in wave if view.flips[b] in moving)
+    course = view.course
+    there = {b for b in wave if view.flips[b] is FlipPhase.WEIGHTED and course.shares.get(b) == stage.percent}
+    moving = {FlipPhase.PROBED} | _SPLIT
+    return tuple(
+        (StepKind.WEIGH, b) for b in wave if view.flips[b] in moving and b not in there and b not in course.whole
+    )
+
+
+def _resting(
+    view: View, stage: Stage, wave: Sequence[str], prepare: tuple[tuple[StepKind, str], ...]
+) -> Decision | None:
+    """What a wave that has come to its share waits for; None: nothing (any more)."""
+    course = view.course
+    if not stage.pause_s or not any(view.flips[b] in _MOVED for b in wave):
+        return None
+    if course.paused is None:
+        return Decision(want=prepare, pause_s=stage.pause_s)
+    moved = [b for b, phase in view.flips.items() if phase in _MOVED]
+    unjudged = [b for b in moved if course.answers.get(b, 0) < course.strategy.judge_samples]
+    if unjudged and course.overdue:
+        deadline = f"within {course.strategy.deadline_s:g} s after its pause"
+        ending = Decision(phase=ReleasePhase.UNDOING, reason=f"judge {unjudged[0]}: too few answers {deadline}")
+        return Decision(stop=True) if _open(view) else ending
+    asked = moved if course.paused else unjudged
+    return Decision(want=(*prepare, *((StepKind.JUDGE, b) for b in asked))) if asked else None
+
+
+def _onward(view: View, stages: Sequence[Stage], prepare: tuple[tuple[StepKind, str], ...]) -> Decision:
+    if view.course.stage + 1 >= len(stages):
+        return _arrived(view)
+    if view.wait:
+        return Decision(want=prepare, note=view.wait)
+    return Decision(stage=view.course.stage + 1)
+
+
+def _arrived(view: View) -> Decision:
+    if _open(view):  # who judges may still be at it
+        return Decision(stop=True)
+    done = tuple((b, FlipPhase.DONE) for b, phase in view.flips.items() if phase not in FLIP_ENDS)
+    return Decision(phase=ReleasePhase.LIVE, flips=done)
 
 
 def _undoing(view: View) -> Decision:
     if any(step.kind is not StepKind.UNDO for step in _open(view)):
         return Decision(stop=True)
-    moved = {FlipPhase.FLIPPED, FlipPhase.INTENDED}
     turns = tuple(
-        (b, FlipPhase.UNDOING if phase in moved else FlipPhase.ABANDONED)
+        (b, FlipPhase.UNDOING if phase in _MOVED else FlipPhase.ABANDONED)
         for b, phase in view.flips.items()
         if phase not in FLIP_ENDS and phase is not FlipPhase.UNDOING
     )
@@ -174,9 +300,17 @@ def _undoing(view: View) -> Decision:
         return Decision(flips=turns)
     back = tuple((StepKind.UNDO, b) for b, phase in view.flips.items() if phase is FlipPhase.UNDOING)
     if back:
-        return Decision(want=back)
+        return Decision(want=_in_turn(view, back))
     why = view.undo_reason or "the release was undone"
     return Decision(phase=ReleasePhase.UNDONE, reason=view.undo_reason, hint=view.undo_hint, hold=why)
+
+
+def _in_turn(view: View, back: tuple[tuple[StepKind, str], ...]) -> tuple[tuple[StepKind, str], ...]:
+    """The last wave goes back first. One that has trouble is not waited for: the others are to be safe meanwhile."""
+    course = view.course
+    trouble = {step.subject for step in view.steps if step.kind is StepKind.UNDO and step.reason}
+    turn = max((course.wave_of(b) for _, b in back if b not in trouble), default=0)
+    return back if course.hurried else tuple((k, b) for k, b in back if course.wave_of(b) >= turn or b in trouble)
 
 
 def _open(view: View) -> tuple[StepView, ...]:

@@ -16,7 +16,7 @@ from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.catalog import catalog, pin
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
-from syncd.state import contents, live, placements, versions
+from syncd.state import contents, flips, live, placements, versions
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.state.state import State
@@ -168,13 +168,15 @@ def _faults(found: Inspection) -> str:
 def _pointing(looker: Looker, binding: Binding) -> Finding:
     with looker.state.read() as conn:
         recorded = live.get(conn, binding.name)
+        holder = flips.holder(conn, binding.name)
+        moving = flips.get(conn, holder, binding.name) if holder else None
     wanted = recorded.function_version if recorded else None
     what = f"{binding.function}:{binding.alias}"
     try:
         pointed = looker.runtimes[binding.runtime].read(binding.function, binding.alias)
     except SyncdError as error:
         return Finding(binding.name, what, error.message)
-    if pointed.weights:
+    if pointed.weights and not (moving and pointed.weights.keys() <= {moving.to_version}):
         return Finding(binding.name, what, f"sends a share elsewhere: {dict(pointed.weights)}")
     if recorded is not None and pointed.function_version != wanted:
         return Finding(binding.name, what, f"points at {pointed.function_version}, the record says {wanted}")

@@ -10,7 +10,8 @@ from syncd.artifact.names import parse_model
 from syncd.errors import NotFound
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import StepState
-from syncd.state import freezes, holds, live, processes, releases, steps, versions
+from syncd.reconcile.scene import way_of
+from syncd.state import flips, freezes, holds, live, processes, releases, steps, versions
 from syncd.state.state import State
 
 
@@ -27,7 +28,7 @@ def overview(state: State, fleet: Fleet, model: str | None = None) -> dict[str, 
         return {
             "daemon": _daemon(conn, state),
             "live": [row for name in wanted for row in _live(conn, fleet, name)],
-            "in_flight": [row for name in wanted for row in _in_flight(conn, name)],
+            "in_flight": [row for name in wanted for row in _in_flight(conn, state, name)],
             "held": [asdict(hold) for hold in holds.all(conn) if hold.model in wanted],
             "frozen": [
                 asdict(freeze)
@@ -91,11 +92,12 @@ def _live(conn: Connection, fleet: Fleet, model: str) -> list[dict[str, object]]
     return rows
 
 
-def _in_flight(conn: Connection, model: str) -> list[dict[str, object]]:
+def _in_flight(conn: Connection, state: State, model: str) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for release in releases.unfinished(conn, model):
         waiting = [s for s in steps.of_release(conn, release.id) if s.state is StepState.WAITING and s.reason]
         tried = {s.id: f" (tried {s.failures}×)" if s.failures else "" for s in waiting}
+        way = way_of(conn, release, flips.of_release(conn, release.id), state.now(conn))
         reasons = [f"{s.kind} {s.subject}: {s.reason}{tried[s.id]}" for s in waiting]
         rows.append(
             {
@@ -105,7 +107,8 @@ def _in_flight(conn: Connection, model: str) -> list[dict[str, object]]:
                 "rollback": release.rollback,
                 "phase": release.phase,
                 "since": release.updated_at,
-                "reason": "; ".join([release.reason, *reasons]).strip("; "),
+                "rollout": way,
+                "reason": "; ".join(filter(None, [str(way["says"]) if way else "", release.reason, *reasons])),
                 "hint": next((s.hint for s in waiting if s.hint), release.hint),
             }
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 
 import structlog
+from sqlalchemy import Connection
 
 from syncd.errors import Cancelled, Conflict
 from syncd.plan.binding import Binding, Serving, change_for
-from syncd.plan.phases import FlipPhase, ReleasePhase
+from syncd.plan.phases import FlipPhase, ReleasePhase, may_follow
 from syncd.reconcile import times, warm
 from syncd.reconcile.run import Job
 from syncd.runtime.base import Change, ProbeReport, Runtime
@@ -24,7 +26,7 @@ log = structlog.get_logger("syncd.release")
 def stage(job: Job) -> None:
     """Have a function version published that carries this release's version beside what the alias serves already."""
     rooms, release = job.rooms, job.release
-    binding, runtime = _where(job)
+    binding, runtime = where(job)
     pointed = runtime.read(binding.function, binding.alias)
     with rooms.state.read() as conn:
         recorded = live.get(conn, binding.name)
@@ -69,8 +71,8 @@ def stage(job: Job) -> None:
 def probe(job: Job) -> None:
     """Ask the staged version, through the candidate alias, for the digests it serves and all else it must answer."""
     rooms = job.rooms
-    binding, runtime = _where(job)
-    flip = _flip_of(job)
+    binding, runtime = where(job)
+    flip = flip_of(job)
     held = warm.held_ready(job, binding, runtime, flip.to_version or "")
     report = asked(job, flip)
     warm.note_scaling(job, binding, runtime)
@@ -88,7 +90,7 @@ def asked(job: Job, flip: Flip) -> ProbeReport:
 
     Raises as `Runtime.probe` does.
     """
-    binding, runtime = _where(job)
+    binding, runtime = where(job)
     with job.rooms.state.read() as conn:
         digests = [versions.get(conn, version_id).digest for version_id in flip.serves.values()]
     request = binding.probe(digests)
@@ -98,32 +100,45 @@ def asked(job: Job, flip: Flip) -> ProbeReport:
 def flip(job: Job) -> None:
     """Move the alias: the intent is committed first, the outcome with its event after it was read back."""
     rooms = job.rooms
-    binding, runtime = _where(job)
+    binding, runtime = where(job)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-        if releases.get(conn, job.release.id).phase is not ReleasePhase.FLIPPING:
-            raise Cancelled("the release is being undone")
-        move = flips.get(conn, job.release.id, binding.name)
-        if move.phase is FlipPhase.PROBED:
-            move = advance(conn, move, FlipPhase.INTENDED, now=rooms.state.now(conn), step=job.step)
-    if move.phase is not FlipPhase.INTENDED or move.to_version is None:
-        raise Conflict(f"{binding.name}: the flip is {move.phase}, not intended")
+        move, to = intended(conn, job, FlipPhase.INTENDED)
     warm.keep_previous(job, binding, runtime, move)
     started = time.monotonic()
-    runtime.flip(binding.function, binding.alias, move.to_version, move.from_version)
+    runtime.flip(binding.function, binding.alias, to, move.from_version)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         advance(conn, move, FlipPhase.FLIPPED, now=now, step=job.step)
-        live.record(conn, binding.name, move.to_version, move.serves, job.release.id, now)
-        steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.to_version})
-    log.info("flipped", function=binding.function, alias=binding.alias, function_version=move.to_version,
+        live.record(conn, binding.name, to, move.serves, job.release.id, now)
+        steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to})
+    log.info("flipped", function=binding.function, alias=binding.alias, function_version=to,
              region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
+
+
+def intended(
+    conn: Connection, job: Job, phase: FlipPhase, detail: Mapping[str, object] | None = None
+) -> tuple[Flip, str]:
+    """Say that the alias is about to be touched, and give the flip and the version it is about.
+
+    Raises:
+        Cancelled: The release does not want it any more.
+        Conflict: The flip is in no phase from which this may follow.
+    """
+    if releases.get(conn, job.release.id).phase is not ReleasePhase.FLIPPING:
+        raise Cancelled("the release is being undone")
+    move = flips.get(conn, job.release.id, job.step.subject)
+    if may_follow(move.phase, phase):
+        move = advance(conn, move, phase, now=job.rooms.state.now(conn), step=job.step, detail=detail)
+    if move.phase is not phase or move.to_version is None:
+        raise Conflict(f"{move.binding}: the flip is {move.phase}, not {phase}")
+    return move, move.to_version
 
 
 def undo(job: Job) -> None:
     """Move the alias back to where it was before this release; repeated until it is there."""
     rooms = job.rooms
-    binding, runtime = _where(job)
-    move = _flip_of(job)
+    binding, runtime = where(job)
+    move = flip_of(job)
     started = time.monotonic()
     runtime.flip(binding.function, binding.alias, move.from_version, move.to_version)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
@@ -135,12 +150,14 @@ def undo(job: Job) -> None:
              region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
 
 
-def _where(job: Job) -> tuple[Binding, Runtime]:
+def where(job: Job) -> tuple[Binding, Runtime]:
+    """The binding that a step is about, and its runtime."""
     binding = job.rooms.fleet.bindings[job.step.subject]
     return binding, job.rooms.runtimes[binding.runtime]
 
 
-def _flip_of(job: Job) -> Flip:
+def flip_of(job: Job) -> Flip:
+    """The flip that a step is about."""
     with job.rooms.state.read() as conn:
         return flips.get(conn, job.release.id, job.step.subject)
 

@@ -10,6 +10,7 @@ from syncd.engine.base import Engine
 from syncd.plan.backoff import Patience
 from syncd.plan.fleet import Fleet
 from syncd.plan.gate import Gates
+from syncd.plan.strategy import Strategies
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
 from syncd.state.state import State
@@ -33,5 +34,6 @@ class Rooms:
     owner: str  # this process, new at each boot
     chance: Callable[[], float]
     gates: Gates = field(default_factory=Gates)
+    strategies: Strategies = field(default_factory=Strategies)
     wake: threading.Event = field(default_factory=threading.Event)  # something changed: look now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs

@@ -6,11 +6,14 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
+from sqlalchemy import Connection
+
 from syncd.errors import NotFound
-from syncd.plan.phases import PlacementPhase, StepState
-from syncd.reconcile import times
+from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
+from syncd.reconcile import course, times
 from syncd.state import flips, load_times, placements, releases, steps, versions
 from syncd.state.records import Event, Flip, LoadTime, Placement, Release, Step, Version
 from syncd.state.state import State
@@ -29,6 +32,7 @@ class Scene:
     steps: list[Step]
     flips: list[Flip]
     times: Sequence[LoadTime] = ()
+    way: dict[str, object] | None = None  # where it is, if it moves in steps
 
 
 def scene_of(state: State, release_id: str) -> Scene:
@@ -37,14 +41,21 @@ def scene_of(state: State, release_id: str) -> Scene:
         release = releases.get(conn, release_id)
         version = versions.get(conn, release.version_id) if release.version_id else None
         placed = placements.of_version(conn, version.id) if version else []
+        moving = flips.of_release(conn, release_id)
         return Scene(
             release,
             version,
             placed,
             steps.of_release(conn, release_id),
-            flips.of_release(conn, release_id),
+            moving,
             load_times.of_release(conn, release_id),
+            way_of(conn, release, moving, state.now(conn)),
         )
+
+
+def way_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
+    """Where a release that moves its aliases is on its way, as JSON. None where it is not moving, or has no steps."""
+    return course.told(conn, release.id, moving, now) if release.phase is ReleasePhase.FLIPPING else None
 
 
 def parse_release(text: str) -> str:
@@ -94,12 +105,19 @@ def document(scene: Scene, rates: Rates | None = None) -> dict[str, object]:
         "bindings": [
             {"binding": f.binding, "phase": f.phase, "from": f.from_version, "to": f.to_version} for f in scene.flips
         ],
+        "rollout": scene.way,
+        "left_behind": left_behind(release, scene.flips),
         "stuck": [
             {"step": s.kind, "subject": s.subject, "state": s.state, "failures": s.failures, "reason": s.reason}
             for s in scene.steps
             if s.reason and s.state in {StepState.WAITING, StepState.STALLED}
         ],
     }
+
+
+def left_behind(release: Release, moving: Sequence[Flip]) -> list[str]:
+    """The bindings that a release went live without."""
+    return [f.binding for f in moving if release.phase is ReleasePhase.LIVE and f.phase is FlipPhase.ABANDONED]
 
 
 def _target(placement: Placement, version: Version | None, rates: Rates | None, now_s: float) -> dict[str, object]:

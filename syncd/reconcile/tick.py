@@ -19,6 +19,8 @@ from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.gate import Wait, wait_at
 from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
 from syncd.plan.release import Decision, StepView, View, decide
+from syncd.reconcile import course
+from syncd.reconcile.catchup import catch_up
 from syncd.reconcile.rooms import Rooms
 from syncd.state import approvals, flips, freezes, holds, placements, releases, steps, versions
 from syncd.state.advance import advance
@@ -26,6 +28,7 @@ from syncd.state.records import Release, Step
 
 log = structlog.get_logger("syncd.tick")
 DECISIONS_MAX: Final = 16  # a release has ten phases; more decisions in a row would be a loop
+_GATED: Final = frozenset({ReleasePhase.STAGING, ReleasePhase.FLIPPING})
 UNHEARD_S: Final = 10.0  # a handed-over step that has not begun by then is asked after
 
 
@@ -36,7 +39,7 @@ def tick(rooms: Rooms, unheard_s: float = UNHEARD_S) -> bool:
     """
     with rooms.state.read() as conn:
         unfinished = [release.id for release in releases.unfinished(conn)]
-    moved = False
+    moved = catch_up(rooms)
     for release_id in unfinished:
         try:
             moved |= _advanced(rooms, release_id, unheard_s)
@@ -59,6 +62,7 @@ def _once(rooms: Rooms, release_id: str, unheard_s: float) -> bool:
     with rooms.state.write() as conn:
         release = releases.get(conn, release_id)
         all_steps = steps.of_release(conn, release_id)
+        course.keep_time(conn, release.id, rooms.state.now(conn))
         decision = decide(_view(rooms, conn, release, all_steps))
         changed = _apply(rooms, conn, release, decision, all_steps)
         if decision.stop:
@@ -77,6 +81,7 @@ def _view(rooms: Rooms, conn: Connection, release: Release, all_steps: Sequence[
     placed = placements.of_version(conn, release.version_id) if release.version_id else []
     hold = holds.find(conn, release.model)
     newer = [other.id for other in releases.unfinished(conn, release.model) if other.number > release.number]
+    moving = flips.of_release(conn, release.id)
     return View(
         phase=release.phase,
         rollback=release.rollback,
@@ -86,19 +91,21 @@ def _view(rooms: Rooms, conn: Connection, release: Release, all_steps: Sequence[
         bindings=tuple(binding.name for binding in rooms.fleet.bindings_of(release.model)),
         placements={placement.target: placement.phase for placement in placed},
         steps=tuple(StepView(s.kind, s.subject, s.state, s.reason, s.hint) for s in all_steps),
-        flips={flip.binding: flip.phase for flip in flips.of_release(conn, release.id)},
+        flips={flip.binding: flip.phase for flip in moving},
         newer=newer[-1] if newer else "",
         held=f"{hold.who}: {hold.why}" if hold else "",
         cancelled=release.cancel,
         wait=_wait(rooms, conn, release),
         undo_reason=release.reason if release.phase is ReleasePhase.UNDOING else "",
         undo_hint=release.hint if release.phase is ReleasePhase.UNDOING else "",
+        needs=rooms.fleet.needs_of(release.model),
+        course=course.of(conn, rooms, release, moving),
     )
 
 
 def _wait(rooms: Rooms, conn: Connection, release: Release) -> Wait | None:
-    """What keeps it at the barrier. A rollback waits for nobody."""
-    if release.rollback or release.phase is not ReleasePhase.STAGING or release.version_id is None:
+    """What keeps it at the barrier, and from one stage to the next. A rollback waits for nobody."""
+    if release.rollback or release.phase not in _GATED or release.version_id is None:
         return None
     unapproved = False
     if rooms.gates.wants_approval(release.model):
@@ -130,6 +137,7 @@ def _apply(rooms: Rooms, conn: Connection, release: Release, decision: Decision,
     if decision.phase is not None:
         advance(conn, release, decision.phase, now=now, reason=decision.reason, hint=decision.hint)
         changed = True
+    changed |= course.follow(conn, rooms, release, decision)
     if decision.note is not None and (release.reason, release.hint) != (decision.note.reason, decision.note.hint):
         releases.note(conn, release.id, decision.note.reason, decision.note.hint, now)
     _want(conn, release, decision, all_steps, rooms)

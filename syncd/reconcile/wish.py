@@ -20,7 +20,7 @@ from syncd.errors import Conflict, Held, NotFound, Unavailable
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.registry.base import Registry
-from syncd.state import approvals, flips, freezes, holds, idempotency, live, releases, versions
+from syncd.state import approvals, flips, freezes, holds, idempotency, live, releases, rollouts, versions
 from syncd.state.advance import advance
 from syncd.state.records import Approval, Freeze, Hold, Release
 from syncd.state.state import State
@@ -166,11 +166,13 @@ def unhold(wisher: Wisher, model: str) -> bool:
 
 
 def cancel(wisher: Wisher, release_id: str, why: str) -> Release:
-    """Ask a release to end before it moves any alias. What it has copied stays. Asking again is success.
+    """Ask a release to end: before it moves any alias, or in the middle of its steps, when all of it goes back.
+
+    What it has copied stays. Asking again is success.
 
     Raises:
         NotFound: There is no such release.
-        Conflict: It has ended already, or is moving aliases.
+        Conflict: It has ended already, or is moving aliases and has nothing to wait for between.
     """
     for _ in range(_LOOKS_MAX):
         with wisher.state.write() as conn:
@@ -179,7 +181,7 @@ def cancel(wisher: Wisher, release_id: str, why: str) -> Release:
                 return release
             if release.phase in RELEASE_ENDS:
                 raise Conflict(f"{release.id} has ended: it is {release.phase}")
-            if release.phase not in BEFORE_FIRST_FLIP:
+            if release.phase not in BEFORE_FIRST_FLIP and not _is_in_steps(conn, release):
                 raise Conflict(
                     f"{release.id} is {release.phase}: it is moving aliases",
                     hint=f"`syncd rollback {release.model}` takes them back",
@@ -188,6 +190,10 @@ def cancel(wisher: Wisher, release_id: str, why: str) -> Release:
             if releases.want_cancelled(conn, release, word, wisher.state.now(conn)):
                 return release
     raise Conflict(f"{release_id} changes faster than it can be looked at", hint="try again")
+
+
+def _is_in_steps(conn: Connection, release: Release) -> bool:
+    return release.phase is ReleasePhase.FLIPPING and rollouts.find(conn, release.id) is not None
 
 
 def approve(wisher: Wisher, release_id: str) -> Approval:
@@ -270,4 +276,5 @@ def _undo(conn: Connection, release: Release, reason: str, state: State) -> Rele
     for flip in flips.of_release(conn, release.id):
         if flip.phase is FlipPhase.PROBED:
             advance(conn, flip, FlipPhase.ABANDONED, now=now)
+    rollouts.hurry(conn, release.id)
     return advance(conn, release, ReleasePhase.UNDOING, now=now, reason=reason)

@@ -230,6 +230,19 @@ class Runtime(Protocol):
         """
         ...
 
+    def split(self, function: str, alias: str, to: str, expect: str, share: float) -> AliasState:
+        """Have `alias` stay at `expect` and send `share` (above 0, below 1) of its requests to `to`.
+
+        It must point at `expect`, with a share for `to` or none. `flip` ends it, either way. An unknown outcome is
+        settled by reading. Returns what was read back.
+
+        Raises:
+            Conflict: It points elsewhere, or sends a share elsewhere; nothing was changed.
+            NotFound: There is no such function or version.
+            Unavailable: Not changed, or unreadable.
+        """
+        ...
+
     def scaling(self, function: str, alias: str) -> Scaling:
         """What hangs on the alias. Instances come in their own time: `current` follows `target`.
 

@@ -22,7 +22,7 @@ from darabonba.runtime import RuntimeOptions
 from requests.exceptions import RequestException
 
 from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Unavailable
-from syncd.runtime import fc_probe, fc_scaling
+from syncd.runtime import fc_alias, fc_probe, fc_scaling
 from syncd.runtime.base import (
     AliasState,
     Answer,
@@ -78,6 +78,7 @@ class FcRuntime:
         # LATEST is one mutable thing for all aliases of a function, so staging is one at a time.
         self._staging: dict[str, threading.Lock] = {}
         self._staging_guard = threading.Lock()
+        self._moves = fc_alias.Calls(self.read, self._function, self._write)
 
     def read(self, function: str, alias: str) -> AliasState:
         try:
@@ -135,27 +136,10 @@ class FcRuntime:
         fc_scaling.put(self._client, self._call, (function, alias), fc_scaling.with_least(settings, least))
 
     def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
-        now = self.read(function, alias)
-        if now.function_version == to and not now.weights:
-            return now
-        if now.function_version not in {expect, to}:
-            raise Conflict(
-                f"{function}:{alias} points at {now.function_version}, expected {expect}",
-                hint="somebody moved the alias by hand; look at it before releasing again",
-            )
-        if to is not None:
-            self._function(function, to)  # the platform lets an alias dangle; we do not
-        try:
-            self._move(function, alias, to, exists=now.function_version is not None)
-        except OutcomeUnknown as unknown:
-            settled = self.read(function, alias)
-            if settled.function_version == to and not settled.weights:
-                return settled
-            raise Unavailable(f"{function}:{alias} did not move: {unknown.message}", hint=unknown.hint) from unknown
-        after = self.read(function, alias)
-        if after.function_version != to or after.weights:
-            raise Conflict(f"{function}:{alias} was moved to {to} and now points at {after.function_version}")
-        return after
+        return fc_alias.flip(self._moves, function, alias, to, expect)
+
+    def split(self, function: str, alias: str, to: str, expect: str, share: float) -> AliasState:
+        return fc_alias.split(self._moves, function, alias, to, expect, share)
 
     def retire(self, function: str, function_version: str) -> None:
         for alias in self._aliases(function):
@@ -284,18 +268,20 @@ class FcRuntime:
                 return aliases
             request.next_token = page.body.next_token
 
-    def _move(self, function: str, alias: str, to: str | None, *, exists: bool) -> None:
+    def _write(self, function: str, alias: str, now: AliasState, to: AliasState) -> None:
         what = f"{function}:{alias}"
-        if to is None:
+        if to.function_version is None:
             self._call("DeleteAlias", what, lambda o: self._client.delete_alias_with_options(function, alias, {}, o))
-        elif exists:
-            # The weights are sent, empty: leaving them out would leave a canary behind.
-            change = fc.UpdateAliasRequest(body=fc.UpdateAliasInput(version_id=to, additional_version_weight={}))
+        elif now.function_version is not None:
+            # The weights are sent, also where there are none: leaving them out would leave a canary behind.
+            weights = dict(to.weights)
+            wanted = fc.UpdateAliasInput(version_id=to.function_version, additional_version_weight=weights)
+            change = fc.UpdateAliasRequest(body=wanted)
             self._call(
                 "UpdateAlias", what, lambda o: self._client.update_alias_with_options(function, alias, change, {}, o)
             )
         else:
-            new = fc.CreateAliasRequest(body=fc.CreateAliasInput(alias_name=alias, version_id=to))
+            new = fc.CreateAliasRequest(body=fc.CreateAliasInput(alias_name=alias, version_id=to.function_version))
             try:
                 self._call("CreateAlias", what, lambda o: self._client.create_alias_with_options(function, new, {}, o))
             except Conflict as conflict:  # it came into being meanwhile: by a lost answer of ours, or by hand

@@ -153,6 +153,19 @@ class MemoryRuntime:
             aliases[alias] = AliasState(to)
             return aliases[alias]
 
+    def split(self, function: str, alias: str, to: str, expect: str, share: float) -> AliasState:
+        with self.lock:
+            aliases = self._function(function).aliases
+            now = aliases.get(alias, AliasState(None))
+            if now.function_version != expect or not now.weights.keys() <= {to}:
+                raise Conflict(
+                    f"{function}:{alias} points at {now.function_version} and {dict(now.weights)}, expected {expect}",
+                    hint="somebody moved the alias by hand; look at it before releasing again",
+                )
+            self._version(function, to)
+            aliases[alias] = AliasState(expect, {to: share})
+            return aliases[alias]
+
     def retire(self, function: str, function_version: str) -> None:
         with self.lock:
             found = self._function(function)

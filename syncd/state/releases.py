@@ -9,11 +9,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from syncd.errors import Conflict, NotFound
-from syncd.plan.phases import RELEASE_ENDS
+from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.state import events
 from syncd.state.records import Release
 from syncd.state.rows import every, insert, one
-from syncd.state.schema import counters, releases
+from syncd.state.schema import counters, flips, releases
 
 _NEWEST_FIRST: Final = releases.c.number.desc()
 
@@ -53,6 +53,13 @@ def unfinished(conn: sa.Connection, model: str | None = None) -> list[Release]:
     """The releases that have not ended, of one model or of all, oldest first."""
     query = sa.select(releases).where(releases.c.phase.not_in(tuple(RELEASE_ENDS))).order_by(releases.c.number)
     return every(conn, Release, query if model is None else query.where(releases.c.model == model))
+
+
+def live_without_some(conn: sa.Connection) -> list[Release]:
+    """The releases that went live and let go of a binding they had claimed, oldest first."""
+    let_go = sa.select(flips.c.release_id).where(flips.c.phase == FlipPhase.ABANDONED)
+    query = sa.select(releases).where(releases.c.phase == ReleasePhase.LIVE, releases.c.id.in_(let_go))
+    return every(conn, Release, query.order_by(releases.c.number))
 
 
 def refs(conn: sa.Connection, model: str) -> frozenset[str]:

@@ -182,6 +182,34 @@ sa.Index(
     postgresql_where=sa.text(FLIP_UNFINISHED),
 )
 
+# How far a release is on its way, where it moves in steps. Strategy and regions are kept as they were when it began.
+rollouts: Final = sa.Table(
+    "rollouts",
+    metadata,
+    _text("release_id", sa.ForeignKey("releases.id")),
+    _json("strategy"),
+    _json("regions"),  # of its bindings
+    _count("stage"),
+    _moment("pause_since", nullable=True),
+    _moment("pause_until", nullable=True),
+    _moment("out_since", nullable=True),
+    sa.Column("hurried", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.PrimaryKeyConstraint("release_id"),
+)
+
+# The share that an alias sends to the new version of a release, as intended last; and what that one has answered.
+canaries: Final = sa.Table(
+    "canaries",
+    metadata,
+    _text("release_id", sa.ForeignKey("releases.id")),
+    _text("binding"),
+    _count("percent"),
+    _count("stage"),
+    _count("good"),
+    _count("bad"),
+    sa.PrimaryKeyConstraint("release_id", "binding"),
+)
+
 live: Final = sa.Table(
     "live",
     metadata,

@@ -195,6 +195,12 @@ def reopen(conn: sa.Connection, step: Step, now: datetime) -> Step:
     return again
 
 
+def hasten(conn: sa.Connection, release_id: str, kind: StepKind, now: datetime) -> None:
+    """Have the steps of a kind that wait be due by now: what they were to wait for is not so long any more."""
+    late = sa.and_(steps.c.release_id == release_id, steps.c.kind == kind, steps.c.due_at > now)
+    conn.execute(sa.update(steps).where(late, steps.c.state == StepState.WAITING).values(due_at=now))
+
+
 def expire_others(conn: sa.Connection, owner: str, now: datetime) -> int:
     """End the leases of every other owner; for a process that knows itself to be the only one on this record."""
     others = sa.and_(steps.c.state == StepState.RUNNING, steps.c.owner != owner)

@@ -369,6 +369,48 @@ class RuntimeConformance:
         with pytest.raises(NotFound):
             runtime.flip("nothing", "prod", "1", None)
 
+    # Splitting.
+
+    @pytest.mark.parametrize("before", [None, 0.1, 0.9])
+    def test_a_share_goes_to_the_new_version_and_the_alias_stays(self, runtime: Runtime, before: float | None) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        self.edit_alias("prod", first, {} if before is None else {second: before})
+        wanted = AliasState(first, {second: 0.25})
+        for _ in range(2):
+            assert runtime.split(FUNCTION, "prod", second, first, 0.25) == wanted
+        assert self.alias_raw("prod") == wanted
+
+    @pytest.mark.parametrize("way", ["there", "back"])
+    def test_a_flip_leaves_no_share_behind(self, runtime: Runtime, way: str) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        self.edit_alias("prod", first)
+        runtime.split(FUNCTION, "prod", second, first, 0.5)
+        to, expect = (second, first) if way == "there" else (first, second)
+        assert runtime.flip(FUNCTION, "prod", to, expect) == AliasState(to)
+        assert self.alias_raw("prod") == AliasState(to)
+
+    def test_an_alias_that_points_elsewhere_gets_no_share(self, runtime: Runtime) -> None:
+        first, second, third = (self.stage(runtime, name).function_version for name in "abc")
+        for version, weights in ((third, {}), (second, {}), (first, {third: 0.5})):
+            self.edit_alias("prod", version, weights)
+            with pytest.raises(Conflict) as caught:
+                runtime.split(FUNCTION, "prod", second, first, 0.1)
+            assert caught.value.hint
+            assert self.alias_raw("prod") == AliasState(version, weights)
+
+    def test_an_alias_that_is_not_there_cannot_be_split(self, runtime: Runtime) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        with pytest.raises(Conflict):
+            runtime.split(FUNCTION, "prod", second, first, 0.1)
+        assert self.alias_raw("prod") == AliasState(None)
+
+    def test_no_share_goes_to_a_version_that_is_not_there(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a").function_version
+        self.edit_alias("prod", first)
+        with pytest.raises(NotFound):
+            runtime.split(FUNCTION, "prod", "999", first, 0.1)
+        assert self.alias_raw("prod") == AliasState(first)
+
     # Retiring.
 
     def test_a_version_nobody_points_at_is_retired(self, runtime: Runtime) -> None:

@@ -17,7 +17,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,15 +25,16 @@ from typing import Any, Final
 import syncd.engine.dbos
 import syncd.runtime.fc
 import syncd.store.oss  # noqa: F401 -- so that no fork has to import it
+from sqlalchemy import Connection
 from syncd import logs
 from syncd.config import Config, load
 from syncd.daemon.process import Process, settings_of
 from syncd.engine import lock
 from syncd.engine.dbos import DbosEngine
-from syncd.plan.phases import RELEASE_ENDS
+from syncd.errors import Conflict
 from syncd.reconcile import wish
 from syncd.reconcile.rooms import Rooms
-from syncd.state import releases
+from syncd.state import releases, rollouts
 from syncd.state.state import State
 from syncd.transfer import TransferSettings
 from syncd.wiring import rooms_of
@@ -54,6 +55,7 @@ class Job:
     log: str
     crash: str = ""
     errors: str = ""  # the file for the child's log
+    cancels: bool = False  # in the first pause of a release in steps
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _work(job: Job) -> None:
         rooms = small_rooms(config, state)
         watch(rooms, Effects(Path(job.log), job.crash))
         _wish(rooms, job.version)
-        Process(rooms, settings_of(config, polls=False), sole=True).run(until=lambda: _all_ended(state))
+        Process(rooms, settings_of(config, polls=False), sole=True).run(until=lambda: _all_ended(rooms, job))
         state.close()
 
 
@@ -157,7 +159,7 @@ def small_rooms(config: Config, state: State) -> Rooms:
 
 def _wish(rooms: Rooms, version: str) -> None:
     """Ask as `syncd publish` and `syncd rollback` do, unless an earlier life of this process did."""
-    wisher = wish.Wisher(rooms.state, rooms.fleet, "driver")
+    wisher = _wisher(rooms)
     with rooms.state.read() as conn:
         latest = releases.latest(conn, MODEL)
     if version and (latest is None or latest.ref != version):
@@ -166,9 +168,23 @@ def _wish(rooms: Rooms, version: str) -> None:
         wish.rollback(wisher, MODEL, "crash test")
 
 
-def _all_ended(state: State) -> bool:
-    with state.read() as conn:
-        return all(release.phase in RELEASE_ENDS for release in releases.unfinished(conn))
+def _all_ended(rooms: Rooms, job: Job) -> bool:
+    with rooms.state.read() as conn:
+        unfinished = releases.unfinished(conn)
+        resting = [release.id for release in unfinished if _is_resting(conn, release.id)]
+    for release_id in resting if job.cancels else ():
+        with suppress(Conflict):  # it is going back already
+            wish.cancel(_wisher(rooms), release_id, "crash test")
+    return not unfinished
+
+
+def _is_resting(conn: Connection, release_id: str) -> bool:
+    rollout = rollouts.find(conn, release_id)
+    return rollout is not None and rollout.pause is not None
+
+
+def _wisher(rooms: Rooms) -> wish.Wisher:
+    return wish.Wisher(rooms.state, rooms.fleet, "driver")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,14 @@ from tests.fleet import Fleet
 class Stage:
     """A fleet, a copy of it to begin each case from, and the process that forks."""
 
-    def __init__(self, base: Path, driver: Driver, *, delivered: tuple[str, ...] = ("v1", "v2")) -> None:
+    def __init__(
+        self, base: Path, driver: Driver, *, delivered: tuple[str, ...] = ("v1", "v2"), strategy: str = ""
+    ) -> None:
         self.base = base
         self.driver = driver
         self.names = delivered
-        self.fleet = Fleet(base / "now")
+        self.cancels = False  # whether a release is cancelled in its first pause
+        self.fleet = Fleet(base / "now", strategy=strategy)
         self.fleet.home.mkdir()
         self.fleet.make()
         for name in delivered:
@@ -29,7 +32,9 @@ class Stage:
         log.unlink(missing_ok=True)
         errors = self.base / "child.log"
         errors.unlink(missing_ok=True)
-        job = Job(str(self.fleet.config_file), self.fleet.environment, version, str(log), crash, str(errors))
+        job = Job(
+            str(self.fleet.config_file), self.fleet.environment, version, str(log), crash, str(errors), self.cancels
+        )
         ended = self.driver.run(job)
         return ended, log.read_text().splitlines() if log.exists() else []  # each "<effect> #n|before<TAB>thread"
 

@@ -12,8 +12,9 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +22,20 @@ import pytest
 
 from tests.crash.driver import Driver, driving
 from tests.crash.stage import Stage
-from tests.crash.world import check_any_time, check_barrier, check_live, sent_again
-from tests.fleet import quick_directory
+from tests.crash.world import check_any_time, check_barrier, check_live, check_undone, sent_again
+from tests.fleet import Fleet, quick_directory
 
+Check = Callable[[Fleet], None]
 SHARDS: Final = 4
+SHARE: Final = 0.1
+CANARY: Final = 'waves = [["cn-hangzhou"]]\nsteps = ["10% 1s"]\njudge_samples = 2'
+CANARY_KILLS: Final = 40  # drawn with a seed where there are more; each takes some seconds, for its pauses
 DOUBLES: Final = 20
+
+
+def is_live(name: str) -> Check:
+    """That a version is live everywhere."""
+    return partial(check_live, name=name)
 
 
 @dataclass
@@ -73,7 +83,7 @@ def test_a_release_killed_at_any_effect_ends_live(base: Path, driver: Driver, sh
         stage.settle("v1")
         everything, effects = stage.moments("v2")
         tally = Tally(f"release-{shard + 1}-of-{SHARDS}", effects)
-        _kill_at_each(stage, everything[shard::SHARDS], "v2", "v2", tally)
+        _kill_at_each(stage, everything[shard::SHARDS], "v2", is_live("v2"), tally)
     finally:
         stage.fleet.stop()
 
@@ -84,7 +94,7 @@ def test_a_rollback_killed_at_any_effect_ends_live(base: Path, driver: Driver) -
         stage.settle("v1", "v2")
         everything, effects = stage.moments("")
         assert not [line for line in everything if line.startswith(("oss", "nas"))], "a rollback moves no byte"
-        _kill_at_each(stage, everything, "", "v1", Tally("rollback", effects))
+        _kill_at_each(stage, everything, "", is_live("v1"), Tally("rollback", effects))
     finally:
         stage.fleet.stop()
 
@@ -96,9 +106,41 @@ def test_a_first_release_killed_at_any_call_of_a_function_ends_live(base: Path, 
         stage.settle()
         calls = [line for line in stage.moments("v1")[0] if line.startswith("fc")]
         assert [line for line in calls if "create_alias prod " in line]
-        _kill_at_each(stage, calls, "v1", "v1", Tally("first-release", len(calls)))
+        _kill_at_each(stage, calls, "v1", is_live("v1"), Tally("first-release", len(calls)))
     finally:
         stage.fleet.stop()
+
+
+@pytest.mark.parametrize("end", ["live", "cancelled"])
+def test_a_canary_killed_at_an_effect_of_its_steps_ends_whole(base: Path, driver: Driver, end: str) -> None:
+    """Two waves, each with a share and a pause; to its end, or cancelled in the first pause."""
+    stage = Stage(base, driver, strategy=CANARY)
+    try:
+        stage.settle("v1")
+        stage.cancels = end == "cancelled"
+        moments = [line for line in stage.moments("v2")[0] if _is_of_steps(line)]
+        assert [line for line in moments if "update_alias prod " in line]
+        chosen = random.Random(7).sample(moments, min(CANARY_KILLS, len(moments)))
+        check = is_live("v2") if end == "live" else partial(check_undone, name="v1")
+        _kill_at_each(stage, chosen, "v2", check, Tally(f"canary-{end}", len(moments)))
+    finally:
+        stage.fleet.stop()
+
+
+def test_a_rollback_of_a_canary_killed_at_a_call_of_a_function_ends_live(base: Path, driver: Driver) -> None:
+    stage = Stage(base, driver, strategy=CANARY)
+    try:
+        stage.settle("v1", "v2")
+        calls = [line for line in stage.moments("")[0] if line.startswith("fc")]
+        assert not [line for line in calls if "update_alias prod #4" in line], "it moves each alias once, at once"
+        _kill_at_each(stage, calls, "", is_live("v1"), Tally("canary-rollback", len(calls)))
+    finally:
+        stage.fleet.stop()
+
+
+def _is_of_steps(line: str) -> bool:
+    """Whether an effect is one that only a release in steps has, or has in the middle of them."""
+    return any(word in line for word in ("rollouts", "canaries", "flips", "update_alias prod ", "releases", "invoke"))
 
 
 def test_a_release_killed_twice_ends_live(base: Path, driver: Driver) -> None:
@@ -112,20 +154,20 @@ def test_a_release_killed_twice_ends_live(base: Path, driver: Driver) -> None:
         for _ in range(DOUBLES):
             first = chance.randrange(1, total)
             second = chance.randrange(1, max(2, total - first))
-            _case(stage, [f"@{first}", f"@{second}"], "v2", "v2", tally)
+            _case(stage, [f"@{first}", f"@{second}"], "v2", is_live("v2"), tally)
         _judge(tally)
     finally:
         stage.fleet.stop()
 
 
-def _kill_at_each(stage: Stage, lines: list[str], wish: str, live: str, tally: Tally) -> None:
+def _kill_at_each(stage: Stage, lines: list[str], wish: str, ended: Check, tally: Tally) -> None:
     for line in lines:
         tally.kinds[line.split()[0]] += 1
-        _case(stage, [line], wish, live, tally)
+        _case(stage, [line], wish, ended, tally)
     _judge(tally)
 
 
-def _case(stage: Stage, crashes: list[str], wish: str, live: str, tally: Tally) -> None:
+def _case(stage: Stage, crashes: list[str], wish: str, check: Check, tally: Tally) -> None:
     began = time.monotonic()
     stage.again()
     told = " then ".join(crashes)
@@ -146,7 +188,7 @@ def _case(stage: Stage, crashes: list[str], wish: str, live: str, tally: Tally) 
         return
     _held(stage, wish, told, tally)
     try:
-        check_live(stage.fleet, live)
+        check(stage.fleet)
     except AssertionError as wrong:
         tally.wrong.append(f"{told}: {wrong}")
     if len(crashes) == 1:
@@ -157,7 +199,7 @@ def _case(stage: Stage, crashes: list[str], wish: str, live: str, tally: Tally) 
 def _held(stage: Stage, wish: str, told: str, tally: Tally) -> None:
     """What holds at any time, looked at right after the kill."""
     try:
-        check_any_time(stage.fleet, stage.names)
+        check_any_time(stage.fleet, stage.names, SHARE if stage.fleet.strategy else 0.0)
         if wish:
             check_barrier(stage.fleet, stage.fleet.manifest(stage.names[0]), stage.fleet.manifest(wish))
     except AssertionError as wrong:

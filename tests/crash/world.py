@@ -18,25 +18,46 @@ from tests.crash.effects import AFTER, BEFORE
 from tests.fleet import BUCKETS, FUNCTION, MODEL, PART_BYTES, PLACES, SIZES, WEIGHTS, Fleet, answered
 
 
-def check_any_time(fleet: Fleet, names: Iterable[str]) -> None:
-    """A reader sees whole versions or none, and an alias leads to a version that is whole."""
+def check_any_time(fleet: Fleet, names: Iterable[str], share: float = 0.0) -> None:
+    """A reader sees whole versions or none, and an alias leads to whole ones: one, or with `share` two."""
     manifests = {name: fleet.manifest(name) for name in names}
     sealed = {(p, m.directory) for p in PLACES for m in manifests.values() if _seen_whole(fleet, p, m)}
     for place in PLACES:
         for alias in ("prod", "prod-candidate"):
             version, weights = fleet.pointed(place, alias)
-            assert not weights, f"{place}:{alias} sends a share elsewhere: {weights}"
-            if version is not None:
-                mounted = fleet.mounted(place, version)
+            is_split = share and alias == "prod" and list(weights.values()) == [share] and version not in weights
+            assert not weights or is_split, f"{place}:{alias} points at {version} and sends a share to {weights}"
+            for reached in (version, *weights) if version is not None else ():
+                mounted = fleet.mounted(place, reached)
                 assert (place, mounted) in sealed, f"{place}:{alias} serves {mounted}, which is not sealed"
 
 
 def check_barrier(fleet: Fleet, old: Manifest, new: Manifest) -> None:
     """Where one alias has moved, the new version is sealed in every region."""
-    moved = [p for p in PLACES if (v := fleet.pointed(p)[0]) and fleet.mounted(p, v) == new.directory]
+    moved = [place for place in PLACES for v in _reached(fleet, place) if fleet.mounted(place, v) == new.directory]
     if moved and old != new:
         for place in PLACES:
             assert _seen_whole(fleet, place, new), f"{moved} have moved and {place} has not got the bytes"
+
+
+def check_undone(fleet: Fleet, name: str) -> None:
+    """The newest release was taken back: every alias is wholly where `name` is, and so says the record."""
+    check_record(fleet, ReleasePhase.UNDONE)
+    state = State(fleet.url)
+    with state.read() as conn:
+        served = {row.binding: row.function_version for row in live.all(conn)}
+    state.close()
+    for place in PLACES:
+        version, weights = fleet.pointed(place)
+        assert not weights, f"{place} has a share left behind: {weights}"
+        assert version == served[f"serve-{place}"]
+        assert fleet.mounted(place, str(version)) == fleet.manifest(name).directory
+
+
+def _reached(fleet: Fleet, place: str) -> list[str]:
+    """The function versions that an alias leads to, wholly or with a share."""
+    version, weights = fleet.pointed(place)
+    return [reached for reached in (version, *weights) if reached]
 
 
 def _seen_whole(fleet: Fleet, place: str, manifest: Manifest) -> bool:

@@ -36,6 +36,7 @@ _LOST: Final[Mapping[str, Action]] = {
     "truncated answer": Truncate(5),
     "late answer": Delay(LATE_S),
 }
+_STEPS: Final = 'steps = ["50% 1s"]\njudge_samples = 2\njudge_failures_max = 1\ndeadline_s = 2.0'
 _CORRUPT: Final = Corrupt(50)
 _WRONG_CRC: Final = Answer(200, body="", headers={"x-oss-hash-crc64ecma": "1", "etag": '"0"', "x-oss-request-id": "1"})
 
@@ -47,11 +48,13 @@ class Cell:
     fault: str
     rule: FaultRule
     timeout_s: float = 30.0
+    strategy: str = ""  # by which the release moves
 
     @property
     def name(self) -> str:
         often = {0: "always", 1: "once"}[self.rule.times]
-        return f"{self.rule.service} {self.rule.operation} {self.fault} {often}"
+        steps = " in steps" if self.strategy else ""
+        return f"{self.rule.service} {self.rule.operation} {self.fault} {often}{steps}"
 
 
 def cells() -> Iterator[Cell]:
@@ -75,6 +78,7 @@ def _once() -> Iterator[Cell]:
     for operation in (*FC_READS, "InvokeFunction"):
         yield _cell("fc", operation, "bit flipped on the way back", Corrupt(20), "after")
     yield from _in_the_middle_of_the_flips()
+    yield from _in_steps()
     yield _cell("fc", "UpdateFunction", "in progress for a while", State({"in_progress_s": 1.0}))
     yield _cell("fc", "UpdateFunction", "ends Failed", State({"end": "Failed", "reason": "no such image"}))
 
@@ -88,6 +92,20 @@ def _in_the_middle_of_the_flips() -> Iterator[Cell]:
         )  # 3 to stage, 3 to see what hangs there, 2 to flip
     for fault, action in _LOST.items():
         yield _half_way(_cell("fc", "UpdateAlias", f"{fault} after the first flip", action, "after"), 1)
+
+
+def _in_steps() -> Iterator[Cell]:
+    """A share is being given, read back, or judged when it begins."""
+    kinds: tuple[tuple[When, Mapping[str, Action]], ...] = (("before", _REFUSALS), ("after", _LOST))
+    for when, faults in kinds:
+        for fault, action in faults.items():
+            cell = _cell("fc", "UpdateAlias", f"{fault} at a share", action, when)
+            yield replace(_half_way(cell, 1), strategy=_STEPS)
+    for fault in ("503", "403", "reset", "html 502"):
+        cell = _cell("fc", "InvokeFunction", f"{fault} at judging", _REFUSALS[fault])
+        yield replace(cell, rule=replace(cell.rule, skip=3), strategy=_STEPS)  # 3 to probe
+    cell = _cell("fc", "InvokeFunction", "bit flipped at judging", Corrupt(20), "after")
+    yield replace(cell, rule=replace(cell.rule, skip=3), strategy=_STEPS)
 
 
 def _half_way(cell: Cell, skip: int) -> Cell:

@@ -62,6 +62,7 @@ def _play(ground: Ground, cell: Cell) -> tuple[Outcome, str]:
     """How it ended, and what was wrong about it."""
     fleet = ground.fleet
     fleet.restore(ground.copy)
+    fleet.strategy = cell.strategy
     fleet.configure(cell.timeout_s)
     before = {place: fleet.pointed(place) for place in PLACES}
     recorded = served(fleet)

@@ -55,7 +55,9 @@ def test_nothing_follows_an_end_and_every_road_leads_to_one() -> None:
 
 def test_no_alias_moves_before_it_was_staged_and_probed() -> None:
     before = {phase for phase in FlipPhase if may_follow(phase, FlipPhase.INTENDED)}
-    assert before == {FlipPhase.PROBED}
+    assert before == {FlipPhase.PROBED, FlipPhase.WEIGHTED}
+    shares = {phase for phase in FlipPhase if may_follow(phase, FlipPhase.WEIGHING)}
+    assert shares == {FlipPhase.PROBED, FlipPhase.WEIGHTED}
     assert {phase for phase in FlipPhase if may_follow(phase, FlipPhase.PROBED)} == {FlipPhase.STAGED}
 
 

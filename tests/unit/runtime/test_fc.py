@@ -242,6 +242,22 @@ def test_a_flip_that_did_not_happen_is_said_so(fc: FcCloud, runtime: FcRuntime, 
     assert runtime.read(name, "prod") == before
 
 
+@pytest.mark.parametrize("action", LOST)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_split_whose_answer_is_lost_is_settled_by_reading(
+    fc: FcCloud, runtime: FcRuntime, name: str, when: str, action: Action
+) -> None:
+    first, second = (stage(runtime, name, digit).function_version for digit in "ab")
+    runtime.flip(name, "prod", first, None)
+    script(fc, "UpdateAlias", action, when=when)
+    if when == "after":
+        assert runtime.split(name, "prod", second, first, 0.1) == AliasState(first, {second: 0.1})
+        return
+    with pytest.raises(Unavailable, match="did not move"):
+        runtime.split(name, "prod", second, first, 0.1)
+    assert runtime.read(name, "prod") == AliasState(first)
+
+
 def test_a_look_that_fails_is_never_an_absent_alias(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     for action in (Reset(), HTML, Answer(503, "ServiceUnavailable", "later"), Answer(403, "AccessDenied", "no")):
         script(fc, "GetAlias", action)

@@ -1,0 +1,99 @@
+"""The bodies of a release in steps: send a share of an alias to the new version, and judge what that one answers."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from syncd.errors import Conflict, Failed, NotYet, Unavailable
+from syncd.plan.phases import FlipPhase
+from syncd.plan.strategy import WHOLE_PERCENT, Pause
+from syncd.reconcile import course
+from syncd.reconcile.release import asked, flip_of, intended, where
+from syncd.reconcile.run import Job
+from syncd.state import flips, rollouts, steps
+from syncd.state.advance import advance
+
+log = structlog.get_logger("syncd.canary")
+
+JUDGE_EVERY_MAX_S: Final = 60.0  # a version that goes bad in a long pause is noticed within about a minute
+
+
+def weigh(job: Job) -> None:
+    """Send the share of this stage to the new version: intent, write, outcome, as a flip does."""
+    rooms = job.rooms
+    binding, runtime = where(job)
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        rollout = rollouts.find(conn, job.release.id)
+        stage = course.stage_of(rollout, flips.of_release(conn, job.release.id)) if rollout else None
+        if stage is None or stage.percent >= WHOLE_PERCENT:
+            raise Conflict(f"{binding.name}: no share is wanted at this stage")
+        detail = {"percent": stage.percent}
+        rollouts.weigh(conn, job.release.id, binding.name, stage.percent)
+        move, to = intended(conn, job, FlipPhase.WEIGHING, detail)
+    if move.from_version is None:
+        raise Conflict(f"{binding.name}: there is no alias yet to be split")
+    started = time.monotonic()
+    runtime.split(binding.function, binding.alias, to, move.from_version, stage.percent / WHOLE_PERCENT)
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = rooms.state.now(conn)
+        advance(conn, move, FlipPhase.WEIGHTED, now=now, step=job.step, detail=detail)
+        steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to, **detail})
+    log.info("weighted", function=binding.function, alias=binding.alias, function_version=to, percent=stage.percent,
+             region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
+
+
+def judge(job: Job) -> None:
+    """Ask the new version once, count how it answered, and come again until the pause is over and enough is known.
+
+    An answer that is wrong counts against it, and one too many stalls the step: the release goes back. That it cannot
+    be asked proves nothing: it is asked again.
+
+    Raises:
+        NotYet: It could not be asked.
+    """
+    rooms, binding = job.rooms, job.step.subject
+    with rooms.state.read() as conn:
+        before = rollouts.find(conn, job.release.id)
+    wrong = _verdict(job) if before is not None and before.pause is not None else ""
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = rooms.state.now(conn)
+        rollout = rollouts.find(conn, job.release.id)
+        if rollout is None or before is None or rollout.pause is None or rollout.stage != before.stage:
+            steps.done(conn, job.step.id, job.step.attempt, now)  # nothing rests here any more
+            return
+        canary = rollouts.judge(conn, rollout, binding, good=not wrong)
+        strategy = rollout.strategy
+        if canary.bad > strategy.judge_failures_max:
+            reason = f"{canary.bad} of {canary.good + canary.bad} answers were wrong, the last one: {wrong}"
+            steps.stall(conn, job.step.id, job.step.attempt, reason, _HINT, now)
+        elif canary.good >= strategy.judge_samples and not rollout.pause.on(now):
+            steps.done(conn, job.step.id, job.step.attempt, now, {"good": canary.good, "bad": canary.bad})
+        else:
+            due_at = now + timedelta(seconds=_spacing_s(rollout.pause, strategy.judge_samples))
+            steps.postpone(
+                conn, job.step.id, job.step.attempt, due_at=due_at, reason=wrong, failed=bool(wrong), now=now
+            )
+    if wrong:
+        log.warning("judged badly", binding=binding, error=wrong)
+
+
+_HINT: Final = "the new version was taken back everywhere; look at what it answered, and publish a mended one"
+
+
+def _verdict(job: Job) -> str:
+    """What is wrong about an answer; empty where it is right."""
+    try:
+        asked(job, flip_of(job))
+    except Failed as wrong:
+        return wrong.message
+    except Unavailable as silent:
+        raise NotYet(silent.message, hint=silent.hint, retry_after_s=silent.retry_after_s) from silent
+    return ""
+
+
+def _spacing_s(pause: Pause, samples: int) -> float:
+    return min((pause.until - pause.since).total_seconds() / max(1, samples), JUDGE_EVERY_MAX_S)

@@ -1,0 +1,418 @@
+"""A release in waves and shares, as the record and the aliases tell it: pauses, verdicts, and every way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from syncd.errors import Held, Unavailable
+from syncd.plan.phases import FlipPhase, ReleasePhase, StepState
+from syncd.plan.strategy import RegionOut, Requirement, Share, Strategies, Strategy
+from syncd.reconcile.course import told
+from syncd.reconcile.scene import document, scene_of
+from syncd.reconcile.wish import cancel, freeze, publish, rollback, unfreeze
+from syncd.runtime.base import AliasState, Change, Probe, ProbeReport, Staged, Waiting, waits_for_nobody
+from syncd.runtime.memory import MemoryRuntime
+from syncd.state import rollouts
+from syncd.state.records import Release
+
+from tests.rooms import NOON, SDXL, Site, World, site
+
+R = ReleasePhase
+HZ, SG = "hangzhou", "singapore"
+CANARY = Strategy(steps=(Share(10, 300.0), Share(50, 600.0)), bake_s=60.0, judge_samples=2)
+WAVES = Strategy(waves=((HZ,),), bake_s=60.0, judge_samples=1)
+
+
+class Outage(MemoryRuntime):
+    """A region that is out as long as `out` is set."""
+
+    out = False
+
+    def read(self, function: str, alias: str) -> AliasState:
+        self._refuse()
+        return super().read(function, alias)
+
+    def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
+        self._refuse()
+        return super().stage(function, change, token, known=known, waiting=waiting)
+
+    def probe(
+        self, function: str, candidate: str, function_version: str, probe: Probe, waiting: Waiting = waits_for_nobody
+    ) -> ProbeReport:
+        self._refuse()
+        return super().probe(function, candidate, function_version, probe, waiting)
+
+    def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
+        self._refuse()
+        return super().flip(function, alias, to, expect)
+
+    def _refuse(self) -> None:
+        if self.out:
+            raise Unavailable("the region is out")
+
+
+def by(here: Site, strategy: Strategy) -> Site:
+    return site(here.world, here.state, strategies=Strategies(((("sd*",), strategy),)), engine=here.engine)
+
+
+def outage(here: Site, strategy: Strategy) -> tuple[Site, Outage]:
+    """A site whose second region can be out."""
+    real = here.world.runtimes[SG]
+    runtime = Outage(real.answers)
+    runtime.functions.update(real.functions)
+    here.world.runtimes[SG] = runtime
+    return by(here, strategy), runtime
+
+
+def live(here: Site, version: str) -> Release:
+    here.world.deliver(SDXL, version)
+    release = publish(here.wisher, SDXL, version)
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.LIVE
+    return release
+
+
+def moving(here: Site, version: str) -> Release:
+    """A release that has come to its first pause."""
+    here.world.deliver(SDXL, version)
+    release = publish(here.wisher, SDXL, version)
+    here.settle()
+    return here.release(release.id)
+
+
+def later(here: Site, seconds: float) -> None:
+    """Let time pass in small parts, as a process at work sees it."""
+    for _ in range(10):
+        here.world.time += timedelta(seconds=seconds / 10)
+        here.settle()
+
+
+def shares(here: Site) -> dict[str, dict[str, float]]:
+    return {region: dict(here.world.alias(region).weights) for region in (HZ, SG)}
+
+
+def says(here: Site, release_id: str) -> str:
+    way = scene_of(here.state, release_id).way
+    return str(way["says"]) if way else ""
+
+
+def untouched(here: Site) -> bool:
+    return here.world.alias(HZ) == AliasState("1") and here.world.alias(SG) == AliasState("1")
+
+
+def test_shares_grow_step_by_step_and_are_gone_at_the_end(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    release = moving(here, "v2")
+    assert release.phase is R.FLIPPING
+    assert {flip.phase for flip in here.flips(release.id).values()} == {FlipPhase.WEIGHTED}
+    assert shares(here) == {HZ: {"2": 0.1}, SG: {"2": 0.1}}
+    assert says(here, release.id).startswith("step 1 of 3: 10 % in hangzhou, singapore until 2026-03-01 12:")
+    later(here, 280)
+    assert shares(here) == {HZ: {"2": 0.1}, SG: {"2": 0.1}}, "the pause is not over"
+    later(here, 30)
+    assert shares(here) == {HZ: {"2": 0.5}, SG: {"2": 0.5}}
+    later(here, 600)
+    assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("2")
+    assert here.release(release.id).phase is R.FLIPPING, "it is baked"
+    later(here, 80)
+    assert here.release(release.id).phase is R.LIVE
+    assert scene_of(here.state, release.id).way is None
+    here.assert_record_is_true()
+
+
+def test_every_step_has_the_good_answers_it_wants(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    release = moving(here, "v2")
+    for _ in range(3):
+        later(here, 700)
+        with here.state.read() as conn:
+            counted = rollouts.canaries_of(conn, release.id)
+        assert all(canary.good >= CANARY.judge_samples and not canary.bad for canary in counted.values())
+    assert here.release(release.id).phase is R.LIVE
+
+
+def test_who_begins_again_in_the_middle_of_a_pause_waits_for_the_rest_of_it(here: Site) -> None:
+    live(here, "v1")
+    release = moving(by(here, CANARY), "v2")
+    here.world.time += timedelta(seconds=200)
+    again = site(here.world, here.state, owner="worker-2")  # nor does it know of the strategy any more
+    later(again, 60)
+    assert shares(again) == {HZ: {"2": 0.1}, SG: {"2": 0.1}}
+    later(again, 60)
+    assert shares(again) == {HZ: {"2": 0.5}, SG: {"2": 0.5}}
+    assert again.release(release.id).phase is R.FLIPPING
+
+
+def test_a_clock_that_was_set_back_costs_one_pause_at_most(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    moving(here, "v2")
+    here.world.time -= timedelta(days=3)
+    later(here, 290)
+    assert shares(here) == {HZ: {"2": 0.1}, SG: {"2": 0.1}}
+    later(here, 300)
+    assert shares(here) == {HZ: {"2": 0.5}, SG: {"2": 0.5}}
+
+
+def test_a_version_that_answers_wrongly_goes_back_everywhere_and_is_held(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    release = moving(here, "v2")
+    world = here.world
+    digest = here.digest(SDXL, "v2")
+    store = world.stores["sg"]
+    for key in [key for key in store.objects if world.sealed("sg")[digest].directory in key]:
+        del store.objects[key]
+    later(here, 280)
+    ended = here.release(release.id)
+    assert ended.phase is R.UNDONE
+    assert ended.reason.startswith("judge draw-sg: 1 of")
+    assert "answered without the digest" in ended.reason
+    assert "publish a mended one" in ended.hint
+    assert untouched(here)
+    here.assert_record_is_true()
+    with pytest.raises(Held):
+        publish(here.wisher, SDXL, "v2")
+
+
+def test_that_a_version_cannot_be_asked_is_no_verdict_and_it_waits(here: Site) -> None:
+    live(here, "v1")
+    here, region = outage(here, CANARY)
+    release = moving(here, "v2")
+    region.out = True
+    later(here, 3000)
+    assert here.release(release.id).phase is R.FLIPPING
+    assert here.world.alias(HZ).weights == {"2": 0.1}
+    assert {s.state for s in here.steps(release.id).values() if s.kind == "judge"} >= {StepState.WAITING}
+    region.out = False
+    later(here, 300)
+    assert shares(here) == {HZ: {"2": 0.5}, SG: {"2": 0.5}}
+
+
+def test_who_cannot_be_judged_until_the_deadline_goes_back(here: Site) -> None:
+    live(here, "v1")
+    here, region = outage(here, CANARY)
+    release = moving(here, "v2")
+    region.out = True
+    later(here, 300 + CANARY.deadline_s + 60)
+    assert here.release(release.id).phase is R.UNDOING
+    assert "too few answers" in here.release(release.id).reason
+    assert here.world.alias(HZ) == AliasState("1"), "who can go back does not wait for who cannot"
+    region.out = False
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.UNDONE
+    assert untouched(here)
+
+
+@pytest.mark.parametrize("seconds", [0, 400, 950])
+def test_a_cancel_in_the_middle_of_the_steps_takes_all_of_it_back(here: Site, seconds: int) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    release = moving(here, "v2")
+    later(here, seconds)
+    cancel(here.wisher, release.id, "wrong eyes")
+    here.settle(patient=True)
+    ended = here.release(release.id)
+    assert (ended.phase, ended.reason) == (R.UNDONE, "cancelled by ops: wrong eyes")
+    assert untouched(here)
+    here.assert_record_is_true()
+
+
+def test_a_rollback_in_the_middle_goes_back_at_once_and_a_rollback_after_it_too(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, Strategy(waves=((HZ,),), steps=(Share(10, 300.0),), bake_s=60.0, judge_samples=1))
+    release = moving(here, "v2")
+    later(here, 320)
+    later(here, 80)
+    assert [here.world.alias(region) for region in (HZ, SG)] == [AliasState("2"), AliasState("1", {"2": 0.1})]
+    assert rollback(here.wisher, SDXL, "bad").id == release.id
+    here.settle()  # no clock moves
+    assert here.release(release.id).phase is R.UNDONE
+    assert untouched(here)
+    here.assert_record_is_true()
+
+
+def test_a_rollback_follows_no_strategy(here: Site) -> None:
+    live(here, "v1")
+    live(here, "v2")
+    here = by(here, CANARY)
+    back = rollback(here.wisher, SDXL, "bad")
+    here.settle()
+    assert here.release(back.id).phase is R.LIVE
+    assert untouched(here)
+
+
+def test_a_newer_version_takes_the_place_of_one_that_has_not_moved_and_waits_for_one_that_has(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    here.world.deliver(SDXL, "v2")
+    here.world.deliver(SDXL, "v3")
+    second = publish(here.wisher, SDXL, "v2")
+    here.until(R.STAGING, second.id)
+    third = publish(here.wisher, SDXL, "v3")
+    here.settle()
+    assert here.release(second.id).phase is R.SUPERSEDED
+    assert shares(here)[HZ]
+    fourth = moving(here, "v4")
+    later(here, 10)
+    queued = here.release(fourth.id)
+    assert (queued.phase, queued.reason.partition(",")[0]) == (R.STAGING, f"waits for {third.id}")
+    here.settle(patient=True)
+    assert here.release(third.id).phase is R.LIVE
+    assert here.release(fourth.id).phase is R.LIVE
+    here.assert_record_is_true()
+
+
+def test_a_later_wave_moves_when_the_first_is_baked_and_goes_back_before_it(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, WAVES)
+    release = moving(here, "v2")
+    assert (here.world.alias(HZ), here.world.alias(SG)) == (AliasState("2"), AliasState("1"))
+    assert says(here, release.id).startswith("step 1 of 2: all in hangzhou until")
+    later(here, 70)
+    assert here.world.alias(SG) == AliasState("2")
+    cancel(here.wisher, release.id, "")
+    here.settle()
+    assert untouched(here)
+    back = [event.subject for event in here.events(release.id) if event.kind == "flip.undone"]
+    assert back == ["draw-sg", "draw-hz"]
+
+
+def test_a_freeze_stops_the_next_step(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    release = moving(here, "v2")
+    freeze(here.wisher, SDXL, "the sale", None)
+    later(here, 900)
+    assert shares(here)[HZ] == {"2": 0.1}
+    assert "frozen by ops: the sale" in here.release(release.id).reason
+    unfreeze(here.wisher, SDXL)
+    later(here, 10)
+    assert shares(here)[HZ] == {"2": 0.5}
+    assert not here.release(release.id).reason
+
+
+def test_where_there_is_nothing_to_share_with_a_step_takes_no_time(here: Site) -> None:
+    here = by(here, CANARY)
+    release = moving(here, "v1")
+    assert {flip.phase for flip in here.flips(release.id).values()} == {FlipPhase.FLIPPED}
+    later(here, 70)
+    assert here.release(release.id).phase is R.LIVE
+    again = publish(here.wisher, SDXL, "v1")
+    later(here, 70)
+    assert here.release(again.id).phase is R.LIVE
+    assert untouched(here)
+
+
+LEAVE = Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=RegionOut.LEAVE)
+PRIMARY = Strategy(
+    waves=((HZ,),), requirement=Requirement.PRIMARY_FIRST, region_out=RegionOut.LEAVE, bake_s=60.0, judge_samples=1
+)
+
+
+@pytest.mark.parametrize("strategy", [LEAVE, PRIMARY])
+def test_a_region_that_is_out_is_left_behind_and_said_so(here: Site, strategy: Strategy) -> None:
+    live(here, "v1")
+    here, region = outage(here, strategy)
+    region.out = True
+    here.world.deliver(SDXL, "v2")
+    release = publish(here.wisher, SDXL, "v2")
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.LIVE
+    assert here.world.alias(HZ) == AliasState("2")
+    assert document(scene_of(here.state, release.id))["left_behind"] == ["draw-sg"]
+    region.out = False
+    assert here.world.alias(SG) == AliasState("1")
+    here.assert_record_is_true()
+    again = publish(here.wisher, SDXL, "v2")
+    here.settle(patient=True)
+    assert here.release(again.id).phase is R.LIVE
+    assert here.world.alias(SG) == AliasState("2")
+    here.assert_record_is_true()
+
+
+def test_a_region_that_was_left_behind_catches_up_by_itself(here: Site) -> None:
+    live(here, "v1")
+    here, region = outage(here, PRIMARY)
+    region.out = True
+    here.world.deliver(SDXL, "v2")
+    release = publish(here.wisher, SDXL, "v2")
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.LIVE
+    here.world.time += timedelta(seconds=PRIMARY.deadline_s - 60)
+    here.settle(patient=True)
+    assert here.all_releases()[0].id == release.id, "it is not time yet"
+    region.out = False
+    here.world.time += timedelta(seconds=120)
+    here.settle(patient=True)
+    again = here.all_releases()[0]
+    assert (again.phase, again.requested_by) == (R.LIVE, f"syncd, for what {release.id} left behind")
+    assert here.world.alias(SG) == here.world.alias(HZ) == AliasState("2")
+    here.world.time += timedelta(days=1)
+    here.settle(patient=True)
+    assert here.all_releases()[0].id == again.id, "nobody is behind any more"
+    here.assert_record_is_true()
+
+
+def test_too_few_regions_stall_the_release(here: Site) -> None:
+    live(here, "v1")
+    here, region = outage(here, Strategy(requirement=Requirement.QUORUM, quorum=2, region_out=RegionOut.LEAVE))
+    region.out = True
+    release = moving(here, "v2")
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.STALLED
+    region.out = False
+    assert untouched(here)
+
+
+def test_others_may_be_late_where_the_primary_is_first(here: Site) -> None:
+    live(here, "v1")
+    here, region = outage(here, PRIMARY)
+    region.out = True
+    release = moving(here, "v2")
+    assert here.release(release.id).phase is R.FLIPPING
+    assert here.world.alias(HZ) == AliasState("2")
+    region.out = False
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.LIVE
+    assert here.world.alias(SG) == AliasState("2")
+
+
+def test_a_region_that_is_out_is_waited_for_until_the_deadline(here: Site) -> None:
+    live(here, "v1")
+    here, region = outage(here, Strategy(region_out=RegionOut.WAIT, deadline_s=3600.0))
+    region.out = True
+    release = moving(here, "v2")
+    later(here, 3000)
+    assert here.release(release.id).phase is R.STAGING
+    later(here, 6000)
+    assert here.release(release.id).phase is R.STALLED
+    region.out = False
+    assert untouched(here)
+    again = publish(here.wisher, SDXL, "v2")
+    region.out = True
+    later(here, 600)
+    region.out = False
+    here.settle(patient=True)
+    assert here.release(again.id).phase is R.LIVE
+
+
+def test_a_release_at_once_has_no_way_to_tell_of(here: Site) -> None:
+    release = live(here, "v1")
+    with here.state.read() as conn:
+        assert rollouts.find(conn, release.id) is None
+        assert told(conn, release.id, [], NOON) is None
+
+
+def test_worlds_of_one_region_at_a_time_are_told_apart(here: Site, world: World) -> None:
+    live(here, "v1")
+    here = by(here, WAVES)
+    release = moving(here, "v2")
+    way = scene_of(here.state, release.id).way
+    assert way is not None
+    assert (way["wave"], way["waves"], way["regions"], way["percent"]) == (1, 2, [HZ], 100)
+    assert way["until"] > world.time  # type: ignore[operator]  # a moment, in a document of any values

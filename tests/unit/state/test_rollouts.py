@@ -1,0 +1,105 @@
+"""Rollouts: what a release in steps keeps over a restart, on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from syncd.plan.phases import FlipPhase, StepKind, StepState
+from syncd.plan.strategy import Pause, RegionOut, Requirement, Share, Strategy
+from syncd.state import flips, releases, rollouts, steps
+from syncd.state.advance import advance
+from syncd.state.state import State
+
+from tests.unit.state.making import NOON, after_s, go_live, make_release, make_step, make_version
+
+EVERYTHING = Strategy(
+    waves=(("hz",), ("sg", "us")),
+    steps=(Share(10, 300.0), Share(50, 600.0)),
+    bake_s=60.0,
+    requirement=Requirement.QUORUM,
+    quorum=2,
+    region_out=RegionOut.LEAVE,
+    deadline_s=7.0,
+    judge_samples=3,
+    judge_failures_max=1,
+)
+REGIONS = {"a": "hz", "b": "sg"}
+
+
+def test_a_release_keeps_the_strategy_it_began_with(state: State) -> None:
+    with state.write() as conn:
+        release = make_release(conn)
+        assert rollouts.find(conn, release.id) is None
+        began = rollouts.begin(conn, release.id, EVERYTHING, REGIONS)
+        assert rollouts.begin(conn, release.id, Strategy(), {}) == began
+    with state.read() as conn:
+        assert rollouts.find(conn, release.id) == rollouts.Rollout(release.id, EVERYTHING, REGIONS)
+
+
+def test_a_pause_is_written_with_its_end_and_a_new_stage_has_none(state: State) -> None:
+    with state.write() as conn:
+        rollout = rollouts.begin(conn, make_release(conn).id, EVERYTHING, REGIONS)
+        pause = Pause(NOON, after_s(300))
+        rested = rollouts.rest(conn, rollout, pause)
+        assert rested == rollouts.find(conn, rollout.release_id) == replace(rollout, pause=pause)
+        entered = rollouts.enter(conn, rested, 1, after_s(301))
+        assert entered == rollouts.find(conn, rollout.release_id) == replace(rollout, stage=1)
+
+
+def test_since_when_a_region_is_out_is_kept_unless_the_clock_is_before_that(state: State) -> None:
+    with state.write() as conn:
+        rollout = rollouts.begin(conn, make_release(conn).id, EVERYTHING, REGIONS)
+        out = rollouts.miss(conn, rollout, NOON)
+        assert rollouts.miss(conn, out, after_s(9)).out_since == NOON
+        assert rollouts.miss(conn, out, after_s(-9)).out_since == after_s(-9)
+
+
+def test_answers_are_counted_by_stage_and_the_share_is_kept_beside_them(state: State) -> None:
+    with state.write() as conn:
+        rollout = rollouts.begin(conn, make_release(conn).id, EVERYTHING, REGIONS)
+        rollouts.weigh(conn, rollout.release_id, "a", 10)
+        for good in (True, False, True):
+            canary = rollouts.judge(conn, rollout, "a", good=good)
+        assert (canary.percent, canary.good, canary.bad) == (10, 2, 1)
+        later = rollouts.enter(conn, rollout, 1, NOON)
+        rollouts.weigh(conn, rollout.release_id, "a", 50)
+        canary = rollouts.judge(conn, later, "a", good=True)
+        assert (canary.percent, canary.stage, canary.good, canary.bad) == (50, 1, 1, 0)
+        assert set(rollouts.canaries_of(conn, rollout.release_id)) == {"a"}
+
+
+def test_a_hurry_is_remembered_and_none_without_a_rollout_is_success(state: State) -> None:
+    with state.write() as conn:
+        release = make_release(conn)
+        rollouts.hurry(conn, release.id)
+        rollouts.begin(conn, release.id, EVERYTHING, REGIONS)
+        rollouts.hurry(conn, release.id)
+        found = rollouts.find(conn, release.id)
+    assert found is not None
+    assert found.hurried
+
+
+def test_only_steps_of_the_kind_that_wait_are_hastened(state: State) -> None:
+    with state.write() as conn:
+        release = make_release(conn)
+        placed = make_step(conn, release=release)
+        judging = steps.ensure(conn, release.id, StepKind.JUDGE, "a", "q", after_s(900))
+        steps.hasten(conn, release.id, StepKind.JUDGE, NOON)
+        assert steps.get(conn, judging.id).due_at == NOON
+        assert steps.get(conn, placed.id) == placed
+        queued = steps.hand_over(conn, steps.get(conn, judging.id), after_s(5))
+        steps.hasten(conn, release.id, StepKind.JUDGE, NOON)
+        assert steps.get(conn, judging.id) == queued
+    assert queued.state is StepState.QUEUED
+
+
+@pytest.mark.parametrize("let_go", [True, False])
+def test_a_release_that_went_live_without_some_is_found(state: State, *, let_go: bool) -> None:
+    with state.write() as conn:
+        release = go_live(conn, "sdxl", make_version(conn))
+        assert flips.claim(conn, release, ["a"], NOON) is None
+        flip = flips.get(conn, release.id, "a")
+        if let_go:
+            advance(conn, flip, FlipPhase.ABANDONED, now=NOON)
+        assert [found.id for found in releases.live_without_some(conn)] == ([release.id] if let_go else [])
