@@ -132,6 +132,7 @@ _SCHEMAS: Final[Mapping[str, Schema]] = {
             ),
             "quarantined": _list(_object({"model": _TEXT, "version": _TEXT, "reason": _TEXT}, closed=True)),
             "stalled": _list({"type": "object"}),
+            "drifted": _list({"type": "object"}),
         },
         closed=True,
     ),

@@ -106,6 +106,8 @@ class PolicySettings(Table):
     stage_poll_s: Seconds = 2.0
     stage_timeout_s: Seconds = 900.0
     drain_s: Seconds = 30.0
+    drift: Literal["report", "adopt", "restore"] = "report"  # what is done about a change by hand
+    drift_poll_s: Seconds = 300.0  # how often aliases and functions are compared with the record
 
 
 class ApiSettings(Table):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Final, Protocol
 
@@ -21,10 +22,13 @@ from syncd.daemon.notify import notify
 from syncd.daemon.pulse import Pulse
 from syncd.daemon.schedule import Chore, Schedule
 from syncd.errors import Cancelled, SyncdError
+from syncd.plan.drift import DriftPolicy
 from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.phases import StepKind
 from syncd.reconcile import place, release
+from syncd.reconcile.foresee import Looker
 from syncd.reconcile.hints import look_and_settle
+from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.run import Body, run_step
 from syncd.reconcile.sweep import sweep
@@ -57,6 +61,14 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
+class Drifting:
+    """How often each region is compared with the record, and what is done about what differs."""
+
+    every_s: float
+    policy: DriftPolicy
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSettings:
     """The times of a process, and how much it does at once."""
 
@@ -65,6 +77,7 @@ class ProcessSettings:
     auto_release: bool
     polls: tuple[Poll, ...]
     slots: Mapping[str, int]
+    drifting: Drifting | None = None  # None: nothing is compared
 
 
 DEFAULT_SLOTS: Final[Mapping[str, int]] = {
@@ -82,6 +95,7 @@ def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
         auto_release=config.policy.auto_release,
         polls=looks,
         slots=DEFAULT_SLOTS,
+        drifting=Drifting(config.policy.drift_poll_s, DriftPolicy(config.policy.drift)) if polls else None,
     )
 
 
@@ -120,6 +134,7 @@ class Process:
         chores += [
             self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(rooms)),
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
+            *self._patrols(),
         ]
         self._schedule = Schedule(chores)
 
@@ -192,6 +207,20 @@ class Process:
                 self.pulse.looked(registry)
 
         return poll
+
+    def _patrols(self) -> list[Chore]:
+        drifting, rooms = self._settings.drifting, self._rooms
+        if drifting is None:
+            return []
+        looker = Looker(rooms.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes)
+        rules = Rules(drifting.policy, rooms.gates)
+        jitter_s = drifting.every_s / 10  # so that regions, and daemons, are not all at it at once
+        return [
+            self._chore(
+                f"drift {name}", drifting.every_s, partial(patrol, looker, name, rules, rooms.draining), jitter_s
+            )
+            for name in rooms.runtimes
+        ]
 
     def _say_alive(self) -> None:
         rooms = self._rooms

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from alibabacloud_fc20230330 import models as fc
 from alibabacloud_fc20230330.client import Client
@@ -24,6 +24,7 @@ from requests.exceptions import RequestException
 
 from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
 from syncd.runtime.base import AliasState, Change, Mount, MountKind, Probe, ProbeReport, Staged, Waiting
+from syncd.runtime.fc_values import named, points
 
 T = TypeVar("T")
 
@@ -83,6 +84,9 @@ class FcRuntime:
             raise Unavailable(f"GetAlias {function}:{alias}: the answer has no version in it")
         weights = {str(v): float(w) for v, w in (found.body.additional_version_weight or {}).items()}
         return AliasState(found.body.version_id, weights)
+
+    def latest(self, function: str, like: Change) -> Change:
+        return named(self._function(function), like)
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         with self._staging_guard:
@@ -343,13 +347,13 @@ def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
         environment_variables={**(now.environment_variables or {}), **change.environment},
     )
     ours = {mount.mount_dir for mount in change.mounts}
-    oss = [p for p in _points(now.oss_mount_config) if p.mount_dir not in ours]
+    oss = [p for p in points(now.oss_mount_config) if p.mount_dir not in ours]
     oss += [_oss_point(mount) for mount in change.mounts if mount.kind is MountKind.OSS]
-    if oss or _points(now.oss_mount_config):
+    if oss or points(now.oss_mount_config):
         update.oss_mount_config = fc.OSSMountConfig(mount_points=oss)
-    nas = [p for p in _points(now.nas_config) if p.mount_dir not in ours]
+    nas = [p for p in points(now.nas_config) if p.mount_dir not in ours]
     nas += [_nas_point(mount) for mount in change.mounts if mount.kind is MountKind.NAS]
-    if nas or _points(now.nas_config):
+    if nas or points(now.nas_config):
         owner = now.nas_config
         update.nas_config = fc.NASConfig(
             mount_points=nas,
@@ -360,21 +364,8 @@ def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
 
 
 def _carries(function: fc.Function, change: Change) -> bool:
-    environment = function.environment_variables or {}
-    if any(environment.get(name) != value for name, value in change.environment.items()):
-        return False
-    oss = {p.mount_dir: (p.bucket_name, p.bucket_path, p.endpoint) for p in _points(function.oss_mount_config)}
-    nas = {p.mount_dir: p.server_addr for p in _points(function.nas_config)}
-    return all(
-        oss.get(mount.mount_dir) == (mount.source, mount.path, mount.endpoint)
-        if mount.kind is MountKind.OSS
-        else nas.get(mount.mount_dir) == f"{mount.source}:{mount.path}"
-        for mount in change.mounts
-    )
-
-
-def _points(config: Any) -> list[Any]:
-    return list(config.mount_points or []) if config else []
+    there = named(function, change)
+    return set(there.mounts) == set(change.mounts) and dict(there.environment) == dict(change.environment)
 
 
 def _oss_point(mount: Mount) -> fc.OSSMountPoint:
