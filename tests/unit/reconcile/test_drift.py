@@ -12,7 +12,7 @@ from syncd.plan.drift import DriftPolicy
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.drift import compare
 from syncd.reconcile.foresee import Looker
-from syncd.reconcile.overview import overview
+from syncd.reconcile.overview import drifted
 from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.tick import tick
 from syncd.reconcile.wish import freeze, hold, publish, rollback, unfreeze, unhold
@@ -24,6 +24,11 @@ from syncd.state.records import Drift
 from tests.rooms import DRAW, LORA, SDXL, Site, World, site
 
 HZ, SG = "draw-hz", "draw-sg"
+
+
+@pytest.fixture
+def here(on_sqlite: Site) -> Site:
+    return on_sqlite
 
 
 @pytest.fixture
@@ -85,7 +90,8 @@ def test_a_moved_alias_is_told_with_got_want_and_between_which_looks(served: Sit
     assert (drift.binding, drift.what, drift.got, drift.want) == (SG, "alias", "1", "2")
     assert good_at - timedelta(seconds=1) < drift.good_at <= good_at
     assert drift.found_at > good_at + timedelta(minutes=4)
-    (row,) = overview(served.state, served.rooms.fleet)["drifted"]  # type: ignore[misc]
+    with served.state.read() as conn:
+        (row,) = drifted(conn, served.rooms.fleet, (SG, HZ))
     assert row["region"] == "singapore"
     assert row["hint"] == (
         "`syncd adopt draw-sg` takes it into the record, `syncd restore draw-sg` puts back what the record says"
@@ -142,10 +148,10 @@ def test_what_syncd_staged_of_latest_is_compared_and_nothing_else_of_it(served: 
     assert (drift.what, drift.got) == ("variable SDXL_DIGEST", "f" * 64)
     function = world.runtimes["singapore"].functions[DRAW]
     function.latest = Change((), dict(function.latest.environment))
-    drifted = {each.what: each for each in round_of(served)}
-    assert set(drifted) == {"variable SDXL_DIGEST", "mount /mnt/sdxl"}
-    assert drifted["mount /mnt/sdxl"].got == "nothing"
-    assert drifted["mount /mnt/sdxl"].want.startswith("oss bucket-sg:/models/sdxl/v2-")
+    seen = {each.what: each for each in round_of(served)}
+    assert set(seen) == {"variable SDXL_DIGEST", "mount /mnt/sdxl"}
+    assert seen["mount /mnt/sdxl"].got == "nothing"
+    assert seen["mount /mnt/sdxl"].want.startswith("oss bucket-sg:/models/sdxl/v2-")
     assert "s3cret" not in str([event.detail for event in served.events()])
 
 
@@ -188,10 +194,11 @@ def test_a_release_that_comes_while_the_world_is_looked_at_makes_the_look_worth_
         def read(self, function: str, alias: str) -> AliasState:
             before = super().read(function, alias)
             if not published:
-                published.append(live_now(served, world, SDXL, "v3"))
+                published.append("v3")
+                live_now(served, world, SDXL, "v3")
             return before
 
-    published: list[None] = []
+    published: list[str] = []
     slow = Slow(world.runtimes["singapore"].answers)
     slow.functions.update(world.runtimes["singapore"].functions)
     assert compare(replace(served.looker, runtimes={"singapore": slow}), served.rooms.fleet.bindings[SG]) == []
@@ -209,7 +216,7 @@ class Away(MemoryRuntime):
 
     asked = 0
 
-    def read(self, function: str, alias: str) -> AliasState:  # noqa: ARG002 -- the seam's
+    def read(self, function: str, alias: str) -> AliasState:
         self.asked += 1
         raise Unavailable("no answer")
 
