@@ -49,6 +49,8 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "drift": Entry("drift", "drift", "List what was changed by hand."),
     "adopt": Entry("adopt", "adopt", "Take into the record where an alias was moved by hand."),
     "restore": Entry("adopt", "restore", "Put back what was changed by hand."),
+    "retire": Entry("retire", "retire", "Take a version out of service for good."),
+    "unquarantine": Entry("retire", "unquarantine", "Lift the quarantine of a version."),
     "verify": Entry("verify", "verify", "Compare the world with the record, byte by byte."),
     "run": Entry("run", "run", "Run the daemon until SIGTERM."),
     "health": Entry("health", "health", "Say whether a daemon works on this record."),

@@ -14,7 +14,12 @@ from syncd.reconcile.overview import overview
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LIFTED_BY: Final = {"held": "`syncd unhold {model}` lifts it", "frozen": "`syncd unfreeze {model}` lifts it"}
+_LIFTED_BY: Final = {
+    "held": "`syncd unhold {model}` lifts it",
+    "frozen": "`syncd unfreeze {model}` lifts it",
+    "quarantined": "publish the new bytes under a new name; once the registry shows the old ones again: "
+    "`syncd unquarantine {model}@{version}`",
+}
 
 
 def status(

@@ -25,7 +25,7 @@ from syncd.errors import Cancelled, SyncdError
 from syncd.plan.drift import DriftPolicy
 from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.phases import StepKind
-from syncd.reconcile import place, release
+from syncd.reconcile import place, release, retire
 from syncd.reconcile.foresee import Looker
 from syncd.reconcile.hints import look_and_settle
 from syncd.reconcile.patrol import Rules, patrol
@@ -134,7 +134,7 @@ class Process:
         chores += [
             self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(rooms)),
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
-            *self._patrols(),
+            *self._rounds(),
         ]
         self._schedule = Schedule(chores)
 
@@ -208,19 +208,17 @@ class Process:
 
         return poll
 
-    def _patrols(self) -> list[Chore]:
+    def _rounds(self) -> list[Chore]:
+        """What is done about drift, region by region, and about retirements that broke off."""
         drifting, rooms = self._settings.drifting, self._rooms
-        if drifting is None:
-            return []
         looker = Looker(rooms.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes)
+        resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, looker, rooms.draining))
+        if drifting is None:
+            return [resume]
         rules = Rules(drifting.policy, rooms.gates)
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, are not all at it at once
-        return [
-            self._chore(
-                f"drift {name}", drifting.every_s, partial(patrol, looker, name, rules, rooms.draining), jitter_s
-            )
-            for name in rooms.runtimes
-        ]
+        rounds = {name: partial(patrol, looker, name, rules, rooms.draining) for name in rooms.runtimes}
+        return [resume, *(self._chore(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in rounds.items())]
 
     def _say_alive(self) -> None:
         rooms = self._rooms

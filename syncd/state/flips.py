@@ -54,6 +54,11 @@ def of_release(conn: sa.Connection, release_id: str) -> list[Flip]:
     return every(conn, Flip, sa.select(flips).where(flips.c.release_id == release_id).order_by(flips.c.binding))
 
 
+def unfinished(conn: sa.Connection) -> list[Flip]:
+    """The flips that hold their aliases now."""
+    return every(conn, Flip, sa.select(flips).where(_UNFINISHED).order_by(flips.c.release_id, flips.c.binding))
+
+
 def get(conn: sa.Connection, release_id: str, binding: str) -> Flip:
     """Raises NotFound: the release never claimed this binding."""
     found = one(conn, Flip, sa.select(flips).where(_key(release_id, binding)))
