@@ -183,6 +183,7 @@ class FcRuntimeSettings(Table):
     protocol: Literal["https", "http"] = "https"
     connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 30.0
+    calls_in_flight: Annotated[int, Field(ge=1, le=64)] = 4  # calls to the region at once, but for probes
 
 
 class ProbeSettings(Table):

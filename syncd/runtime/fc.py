@@ -11,7 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Final, TypeVar
 
@@ -25,6 +27,7 @@ from requests.exceptions import RequestException
 from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
 from syncd.runtime.base import AliasState, Change, Mount, MountKind, Probe, ProbeReport, Staged, Waiting
 from syncd.runtime.fc_values import named, points
+from syncd.runtime.pace import Pace
 
 T = TypeVar("T")
 
@@ -51,6 +54,7 @@ class FcSettings:
     read_timeout_s: float = 30.0
     poll_s: float = 2.0
     stage_timeout_s: float = 2400.0  # image optimisation may take 40 minutes
+    calls_in_flight: int = 4  # but for invocations
 
 
 class FcRuntime:
@@ -68,6 +72,7 @@ class FcRuntime:
                 protocol=settings.protocol,
             )
         )
+        self._pace = Pace(settings.calls_in_flight)
         # LATEST is one mutable thing for all aliases of a function, so staging is one at a time.
         self._staging: dict[str, threading.Lock] = {}
         self._staging_guard = threading.Lock()
@@ -302,8 +307,13 @@ class FcRuntime:
             read_timeout=int((read_timeout_s or self._settings.read_timeout_s) * 1000),
             autoretry=False,
         )
+        with nullcontext() if operation == "InvokeFunction" else self._pace.turn():
+            return self._sent(operation, what, partial(send, options))
+
+    @staticmethod
+    def _sent(operation: str, what: str, send: Callable[[], T]) -> T:
         try:
-            return send(options)
+            return send()
         except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
             raise translated(error, f"{operation} {what}") from error
 
