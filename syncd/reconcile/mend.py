@@ -11,13 +11,15 @@ from sqlalchemy import Connection
 
 from syncd.errors import Conflict, Fenced, NotFound, SyncdError, Unavailable
 from syncd.plan.binding import Binding
-from syncd.plan.drift import Difference, alias_differences
+from syncd.plan.drift import NO_ALIAS, Difference, alias_differences
 from syncd.plan.fleet import Fleet
+from syncd.plan.phases import FlipPhase
 from syncd.reconcile.drift import Wanted, beside, differences, wanted
 from syncd.reconcile.foresee import Looker
 from syncd.runtime.base import AliasState
-from syncd.state import drifts, events, flips, live, mends
-from syncd.state.records import FunctionVersion, Mend
+from syncd.state import drifts, events, flips, live, mends, steps
+from syncd.state.advance import advance
+from syncd.state.records import Flip, FunctionVersion, Mend
 
 log = structlog.get_logger("syncd.drift")
 
@@ -52,6 +54,9 @@ def bindings_named(fleet: Fleet, name: str) -> tuple[Binding, ...]:
 def adopt(looker: Looker, binding: Binding, word: Word) -> tuple[Difference, ...]:
     """Have the record say of a binding's alias what the world does. The answer is what differed; nothing: as recorded.
 
+    A release that is being undone and cannot take this alias back, somebody having moved it to a third version, has
+    it behind it then: it ends when its other aliases are back.
+
     Raises:
         Conflict: The record cannot say it: it is no version that was staged and proven here, or sends shares
             elsewhere. Or a release, or a restore, holds the alias.
@@ -64,18 +69,24 @@ def adopt(looker: Looker, binding: Binding, word: Word) -> tuple[Difference, ...
     found = alias_differences(want.live.function_version, pointed)
     with looker.state.write() as conn:
         mends.shut_out_claims(conn)
-        mends.refuse_busy(conn, (binding.name,))
         _refuse_changed(conn, looker.fleet, binding, want)
-        if not found:
+        now = looker.state.now(conn)
+        blocked = _blocked_undo(conn, binding, pointed)
+        if blocked is None:
+            mends.refuse_busy(conn, (binding.name,))
+        if not found and blocked is None:
             _refuse_latest(conn, binding)
             return ()
         known = _proven(conn, binding, pointed)
-        now = looker.state.now(conn)
+        if blocked is not None:
+            steps.wind_down(conn, blocked.release_id, now)  # the undo of this one; others are begun again
+            advance(conn, blocked, FlipPhase.UNDONE, now=now, reason=f"left where it is by {word}")
         live.record(conn, binding.name, known.function_version, known.models, known.release_id, now)
         how = f"adopted by {word}"
         mine = [drift for drift in drifts.open_ones(conn, (binding.name,)) if _is_of_alias(drift.what)]
         drifts.close(conn, mine, how, now)
-        detail = {"got": found[0].got, "want": found[0].want, "who": word.who, "why": word.why}
+        detail = {"got": known.function_version, "want": want.live.function_version or NO_ALIAS}
+        detail |= {"who": word.who, "why": word.why}
         events.append(conn, "binding.adopted", now=now, subject=binding.name, detail=detail)
     log.info("adopted", binding=binding.name, function=binding.function, alias=binding.alias, who=word.who,
              function_version=known.function_version)  # fmt: skip
@@ -204,6 +215,15 @@ def _restage(looker: Looker, binding: Binding, mend: Mend, want: Wanted) -> None
         now = looker.state.now(conn)
         note = partial(FunctionVersion, last.binding, staged.function_version, last.models, last.change_digest)
         live.note_function_version(conn, note(last.release_id, now))
+
+
+def _blocked_undo(conn: Connection, binding: Binding, pointed: AliasState) -> Flip | None:
+    """The flip that an undo cannot take back, because the alias is neither where it was nor where it was moved to."""
+    release = flips.holder(conn, binding.name)
+    flip = flips.get(conn, release, binding.name) if release else None
+    if flip is None or flip.phase is not FlipPhase.UNDOING:
+        return None
+    return None if pointed.function_version in {flip.from_version, flip.to_version} else flip
 
 
 def _read(looker: Looker, binding: Binding) -> Wanted:

@@ -11,6 +11,7 @@ from syncd.errors import NotFound
 from syncd.plan.drift import ALIAS
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import StepState
+from syncd.reconcile.scene import mended
 from syncd.state import drifts, freezes, holds, live, mends, processes, releases, steps, versions
 from syncd.state.state import State
 
@@ -148,7 +149,6 @@ def _stalled(conn: Connection, model: str) -> list[dict[str, object]]:
     latest = releases.latest(conn, model)
     if latest is None or latest.phase.value not in {"stalled", "undone"}:
         return []
-    mend = f"mend the cause, then: syncd publish {latest.model}@{latest.ref}"
-    hint = f"{latest.hint}; {mend}" if latest.hint else mend
+    hint = mended(latest, holds.find(conn, model))
     row = {"release": latest.id, "model": model, "version": latest.ref, "phase": latest.phase}
     return [row | {"since": latest.updated_at, "reason": latest.reason, "hint": hint}]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from syncd.errors import NotFound
-from syncd.plan.phases import PlacementPhase, StepState
+from syncd.plan.phases import PlacementPhase, ReleasePhase, StepState
 from syncd.state import flips, placements, releases, steps, versions
-from syncd.state.records import Event, Flip, Placement, Release, Step, Version
+from syncd.state.records import Event, Flip, Hold, Placement, Release, Step, Version
 from syncd.state.state import State
 
 _ID: Final = re.compile(r"r-[0-9]{1,18}")
@@ -36,6 +36,36 @@ def scene_of(state: State, release_id: str) -> Scene:
         version = versions.get(conn, release.version_id) if release.version_id else None
         placed = placements.of_version(conn, version.id) if version else []
         return Scene(release, version, placed, steps.of_release(conn, release_id), flips.of_release(conn, release_id))
+
+
+def to_do(scene: Scene, held: Hold | None, newest: str) -> str:
+    """What a person can do about a release now; `held` is the hold on its model, `newest` its newest release."""
+    release = scene.release
+    model = release.model
+    match release.phase:
+        case ReleasePhase.LIVE | ReleasePhase.STALLED | ReleasePhase.UNDONE if release.id != newest:
+            return f"nothing: {newest} came after it"
+        case ReleasePhase.LIVE if held:
+            return f"nothing; `syncd unhold {model}` lets newer versions come"
+        case ReleasePhase.LIVE:
+            return f"nothing; `syncd rollback {model}` goes back to the version before"
+        case ReleasePhase.STALLED | ReleasePhase.UNDONE:
+            return mended(release, held)
+        case ReleasePhase.SUPERSEDED | ReleasePhase.CANCELLED:
+            return "nothing"
+        case _:
+            waiting = [step for step in scene.steps if step.state is StepState.WAITING and step.reason]
+            hints = [hint for hint in (*(step.hint for step in waiting), release.hint) if hint]
+            if hints:
+                return hints[0]
+            return "it tries again by itself; the steps below say what fails" if waiting else "nothing; it is under way"
+
+
+def mended(release: Release, held: Hold | None) -> str:
+    """What has to be done before a release that ended without being live is asked for again."""
+    lift = f"`syncd unhold {release.model}`, " if held and "unhold" not in release.hint else ""
+    mend = f"mend the cause, then: {lift}syncd publish {release.model}@{release.ref}"
+    return f"{release.hint}; {mend}" if release.hint else mend
 
 
 def parse_release(text: str) -> str:

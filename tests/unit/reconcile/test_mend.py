@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from syncd.errors import Conflict, Fenced, NotFound, Unavailable
 from syncd.plan.binding import Binding
-from syncd.plan.phases import ReleasePhase
+from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.reconcile import mend
 from syncd.reconcile.drift import compare
 from syncd.reconcile.foresee import Looker
@@ -304,3 +304,49 @@ def test_after_a_restore_a_rollback_goes_where_it_would_have_gone(served: Site, 
     served.assert_record_is_true()
     with served.state.read() as conn:
         assert drifts.open_ones(conn) == []
+
+
+# An undo that a person is in the way of.
+
+
+def stuck_undo(served: Site, world: World) -> str:
+    """`r-3` moved the alias in one region to 3 and is taken back; meanwhile somebody has moved it to 1."""
+    world.deliver(SDXL, "v3")
+    release = publish(served.wisher, SDXL, "v3").id
+    served.until(ReleasePhase.FLIPPING, release)
+    tick(served.rooms)
+    while served.flips(release)[SG].phase is not FlipPhase.FLIPPED:
+        served.run_one()
+    rollback(served.wisher, SDXL, "bad eyes")
+    move(world, "singapore", "1")
+    served.settle()
+    return release
+
+
+def test_an_undo_does_not_move_an_alias_over_somebodys_head_and_ends_when_he_says_so(
+    served: Site, world: World
+) -> None:
+    release = stuck_undo(served, world)
+    assert world.alias("singapore") == AliasState("1")
+    assert served.release(release).phase is ReleasePhase.UNDOING
+    assert "points at 1, expected 3" in served.steps(release)[f"undo/{SG}"].reason
+    with pytest.raises(Conflict, match=f"{release} holds"):
+        restore(served.looker, the(served), WORD)
+    adopt(served.looker, the(served), WORD)
+    served.settle(patient=True)
+    assert served.release(release).phase is ReleasePhase.UNDONE
+    assert {flip.phase for flip in served.flips(release).values()} <= {FlipPhase.UNDONE, FlipPhase.ABANDONED}
+    assert served.flips(release)[SG].reason == "left where it is by ann: it was me"
+    assert world.alias("singapore") == AliasState("1")
+    served.assert_record_is_true()
+
+
+def test_an_undo_that_only_waits_for_its_turn_is_not_adopted_away(served: Site, world: World) -> None:
+    release = stuck_undo(served, world)
+    move(world, "singapore", "3")
+    with pytest.raises(Conflict, match=f"{release} holds"):
+        adopt(served.looker, the(served), WORD)
+    served.settle(patient=True)
+    assert served.release(release).phase is ReleasePhase.UNDONE
+    assert world.alias("singapore") == AliasState("2")
+    served.assert_record_is_true()
