@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from syncd.artifact.names import parse_model_at_version
 from syncd.cli.output import Form, moment, size, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, PlacementPhase
+from syncd.reconcile import times
 from syncd.reconcile.scene import Scene, parse_release, scene_of, steps_told, story, to_do
 from syncd.state import events, holds, releases
 from syncd.state.records import Event, Hold
@@ -26,18 +28,28 @@ MACHINERY: Final = ("step.queued", "step.started", "step.done", "flip.claimed", 
 
 
 def show(
-    release: Annotated[str, typer.Argument(metavar="RELEASE", help="Its id, such as r-7.", show_default=False)],
+    release: Annotated[
+        str,
+        typer.Argument(
+            metavar="RELEASE", help="Its id, such as r-7; or MODEL@VERSION for its cold starts.", show_default=False
+        ),
+    ],
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
     """Tell a release's whole story: where it stands, what to do, each region, every step and what happened when.
 
-    With --verbose the events of the machinery are told too; -o json always has all of them.
+    With --verbose the events of the machinery are told too; -o json always has all of them. Of a version: how long its
+    first answers took, by region and kind of target.
 
     Example: syncd show r-7
     """
     with session(config, output, verbose=verbose) as opened:
+        if "@" in release:
+            version = times.of_version(opened.state, *parse_model_at_version(release))
+            opened.output.show(version, lambda console: _version(console, version))
+            return
         scene = scene_of(opened.state, parse_release(release))
         with opened.state.read() as conn:
             happened = events.of_release(conn, release)
@@ -82,6 +94,7 @@ def tell(console: Console, scene: Scene, happened: Sequence[Event], around: Arou
         (("REGION", "BINDING", "WAS", "IS TO BE", "STANDS", "AT"), _bindings(scene, around.regions)),
         (("REGION", "TARGET", "STANDS", "AT"), _targets(scene, around.regions)),
         (("STEP", "OF", "STATE", "ATTEMPT", "FAILED", "BEGAN", "TOOK", "REASON"), _steps(scene)),
+        (("FIRST ANSWER", "REGION", "FROM", "COLD", "TOOK", "INSIDE", "LOADING"), _first_answers(scene)),
         (("TIME", "", "EVENT", "OF", "REGION", "DETAIL"), _events(scene, happened, around.regions)),
     ):
         if rows:
@@ -144,6 +157,34 @@ def _steps(scene: Scene) -> list[tuple[object, ...]]:
         )
         for s in steps_told(scene)
     ]
+
+
+def _first_answers(scene: Scene) -> list[tuple[object, ...]]:
+    return [
+        (
+            t.binding,
+            t.region,
+            t.target_kind,
+            "yes" if t.cold else "no",
+            *map(_seconds, (t.answer_ms, t.inside_ms, t.load_ms)),
+        )
+        for t in scene.times
+    ]
+
+
+def _seconds(ms: int | None) -> str:
+    return "" if ms is None else f"{ms / 1000:.3f}s"
+
+
+def _version(console: Console, told: dict[str, Any]) -> None:
+    head = f"{told['model']}@{told['version']}: {size(told['size_bytes'])}, digest {told['digest']}"
+    console.print(head, markup=False, style="bold")
+    keys = ("region", "target_kind", "cold_starts", "cold_answer_s", "cold_load_s", "others", "other_answer_s")
+    rows = [
+        [f"{value:.3f}s" if isinstance(value := row[key], float) else value for key in keys]
+        for row in told["first_answers"]
+    ]
+    tabulate(console, ("REGION", "FROM", "COLD STARTS", "MEDIAN", "LOADING", "OTHERS", "MEDIAN"), rows)
 
 
 def _events(scene: Scene, happened: Sequence[Event], regions: Mapping[str, str]) -> list[tuple[object, ...]]:
