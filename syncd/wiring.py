@@ -230,6 +230,7 @@ def runtimes_of(config: Config) -> dict[str, Runtime]:
                 read_timeout_s=runtime.read_timeout_s,
                 poll_s=config.policy.stage_poll_s,
                 stage_timeout_s=config.policy.stage_timeout_s,
+                calls_in_flight=runtime.calls_in_flight,
             )
         )
     return made

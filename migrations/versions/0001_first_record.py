@@ -31,6 +31,8 @@ def upgrade() -> None:
     _holds_and_events()
     _approvals_and_freezes()
     _what_comes_by_http()
+    _drift()
+    _retirements()
     _layers()
 
 
@@ -378,6 +380,63 @@ def _what_comes_by_http() -> None:
         sa.Column("asked_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_idempotency_keys_release_id"),
         sa.PrimaryKeyConstraint("who", "key", name="pk_idempotency_keys"),
+    )
+
+
+def _drift() -> None:
+    op.create_table(
+        "drifts",
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("found_at", sa.BigInteger(), nullable=False),
+        sa.Column("got", sa.Text(), nullable=False),
+        sa.Column("want", sa.Text(), nullable=False),
+        sa.Column("good_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.PrimaryKeyConstraint("binding", "what", "found_at", name="pk_drifts"),
+    )
+    is_open = sa.text("closed_at IS NULL")
+    op.create_index(
+        "uq_drifts_binding_what_open",
+        "drifts",
+        ["binding", "what"],
+        unique=True,
+        sqlite_where=is_open,
+        postgresql_where=is_open,
+    )
+    op.create_table(
+        "drift_looks",
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("looked_at", sa.BigInteger(), nullable=False),
+        sa.Column("good_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("binding", name="pk_drift_looks"),
+    )
+    op.create_table(
+        "mends",
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("expects", sa.Text(), nullable=True),
+        sa.Column("began_at", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("binding", name="pk_mends"),
+    )
+
+
+def _retirements() -> None:
+    op.create_table(
+        "retirements",
+        sa.Column("version_id", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("done_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_retirements_version_id"),
+        sa.PrimaryKeyConstraint("version_id", name="pk_retirements"),
     )
 
 

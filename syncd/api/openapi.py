@@ -147,6 +147,7 @@ _SCHEMAS: Final[Mapping[str, Schema]] = {
             "frozen": _list(_ref("Freeze")),
             "quarantined": _list(_object({"model": _TEXT, "version": _TEXT, "reason": _TEXT}, closed=True)),
             "stalled": _list({"type": "object"}),
+            "drifted": _list({"type": "object"}),
         },
         closed=True,
     ),

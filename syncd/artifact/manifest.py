@@ -26,6 +26,11 @@ SEAL_PATH: Final = ".syncd/manifest.json"
 MODELS_DIRECTORY: Final = "models"
 
 
+def directory_of(model: str, version: str, digest: Digest) -> str:
+    """Where a version's files lie: `models/<model>/<version>-<digest12>`, no slash at the end."""
+    return f"{MODELS_DIRECTORY}/{model}/{version}-{digest.short}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
     """One file."""
@@ -76,8 +81,8 @@ class Manifest:
 
     @cached_property
     def directory(self) -> str:
-        """Where its files lie below a target's root: `models/<model>/<version>-<digest12>`, no slash at the end."""
-        return f"{MODELS_DIRECTORY}/{self.model}/{self.version}-{self.digest.short}"
+        """Where its files lie below a target's root, as `directory_of` says."""
+        return directory_of(self.model, self.version, self.digest)
 
     @property
     def size_bytes(self) -> int:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from syncd.artifact.names import parse_model_at_version
 from syncd.cli.output import Form, moment, size, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.plan.phases import RELEASE_ENDS, FlipPhase, PlacementPhase
 from syncd.reconcile import times
-from syncd.reconcile.scene import Scene, left_behind, parse_release, scene_of, steps_told, story
-from syncd.state import events
-from syncd.state.records import Event
+from syncd.reconcile.scene import Scene, left_behind, parse_release, scene_of, steps_told, story, to_do
+from syncd.state import events, holds, releases
+from syncd.state.records import Event, Hold
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from sqlalchemy import Connection
+
+    from syncd.plan.fleet import Fleet
+
+MACHINERY: Final = ("step.queued", "step.started", "step.done", "flip.claimed", "flip.done", "placement.wanted")
 
 
 def show(
@@ -29,9 +38,10 @@ def show(
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Tell a release's whole story: where it stands, every step and every event with its time.
+    """Tell a release's whole story: where it stands, what to do, each region, every step and what happened when.
 
-    Of a version: how long its first answers took, by region and kind of target.
+    With --verbose the events of the machinery are told too; -o json always has all of them. Of a version: how long its
+    first answers took, by region and kind of target.
 
     Example: syncd show r-7
     """
@@ -43,27 +53,101 @@ def show(
         scene = scene_of(opened.state, parse_release(release))
         with opened.state.read() as conn:
             happened = events.of_release(conn, release)
-        opened.output.show(story(scene, happened), lambda console: _text(console, scene, happened))
+            around = around_of(conn, opened.fleet, scene)
+        told = [event for event in happened if verbose or event.kind not in MACHINERY]
+        opened.output.show(story(scene, happened), lambda console: tell(console, scene, told, around))
 
 
-def _text(console: Console, scene: Scene, happened: list[Event]) -> None:
-    release = scene.release
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What bears on a release beside its own rows."""
+
+    regions: Mapping[str, str]  # of targets and bindings, by name
+    held: Hold | None
+    newest: str  # the newest release of the model
+
+
+def around_of(conn: Connection, fleet: Fleet, scene: Scene) -> Around:
+    """As the record has it now."""
+    regions = {**fleet.regions, **{name: fleet.regions[each.runtime] for name, each in fleet.bindings.items()}}
+    newest = releases.latest(conn, scene.release.model)
+    return Around(regions, holds.find(conn, scene.release.model), newest.id if newest else scene.release.id)
+
+
+def tell(console: Console, scene: Scene, happened: Sequence[Event], around: Around) -> None:
+    """Print it for somebody who is on call: the verdict and what to do first, the details below."""
+    release, version, held = scene.release, scene.version, around.held
     what = "rollback to" if release.rollback else "release of"
-    console.print(
-        f"{release.id}: {what} {release.model}@{release.ref} is {release.phase.value}", markup=False, style="bold"
-    )
-    if release.reason:
-        console.print(f"  why:     {release.reason}", markup=False)
-    if scene.way:
-        console.print(f"  now:     {scene.way['says']}", markup=False)
-    if left := left_behind(release, scene.flips):
-        console.print(f"  left:    {', '.join(left)}; still to be moved", markup=False)
-    if release.hint:
-        console.print(f"  to do:   {release.hint}", markup=False)
-    if scene.version:
-        console.print(f"  digest:  {scene.version.digest.hex}, {size(scene.version.size_bytes)}", markup=False)
-    console.print(f"  asked:   {moment(release.created_at)} by {release.requested_by}\n", markup=False)
-    rows = [
+    head = f"{release.id}: {what} {release.model}@{release.ref} is {release.phase.value}"
+    console.print(head, markup=False, style="bold")
+    left = left_behind(release, scene.flips)
+    for label, text in (
+        ("why:", release.reason),
+        ("now:", str(scene.way["says"]) if scene.way else ""),
+        ("left:", f"{', '.join(left)}; still to be moved" if left else ""),
+        ("to do:", to_do(scene, held, around.newest)),
+        ("moved:", _moved(scene, happened)),
+        ("on hold:", f"since {moment(held.since)} by {held.who}: {held.why}" if held else ""),
+        ("digest:", f"{version.digest.hex}, {size(version.size_bytes)}" if version else ""),
+        ("asked:", f"{moment(release.created_at)} by {release.requested_by}{_until(scene)}"),
+    ):
+        if text:
+            console.print(f"  {label:<8} {text}", markup=False)
+    for columns, rows in (
+        (("REGION", "BINDING", "WAS", "IS TO BE", "STANDS", "AT"), _bindings(scene, around.regions)),
+        (("REGION", "TARGET", "STANDS", "AT"), _targets(scene, around.regions)),
+        (("STEP", "OF", "STATE", "ATTEMPT", "FAILED", "BEGAN", "TOOK", "REASON"), _steps(scene)),
+        (("FIRST ANSWER", "REGION", "FROM", "COLD", "TOOK", "INSIDE", "LOADING"), _first_answers(scene)),
+        (("TIME", "", "EVENT", "OF", "REGION", "DETAIL"), _events(scene, happened, around.regions)),
+    ):
+        if rows:
+            console.print()
+            tabulate(console, columns, rows)
+
+
+def _until(scene: Scene) -> str:
+    release = scene.release
+    lasted = span((release.updated_at - release.created_at).total_seconds())
+    return f", ended {moment(release.updated_at)} after {lasted}" if release.phase in RELEASE_ENDS else ""
+
+
+def _moved(scene: Scene, happened: Sequence[Event]) -> str:
+    """How many aliases were moved, when, and whether they are back."""
+    if not scene.flips:
+        return "nothing"
+    at: dict[str, datetime] = {event.subject: event.at for event in happened if event.kind == "flip.flipped"}
+    back = sum(flip.phase is FlipPhase.UNDONE for flip in scene.flips)
+    if not at:
+        return "nothing"
+    told = f"{len(at)} of {len(scene.flips)} aliases, {moment(min(at.values()))} to {moment(max(at.values()))}"
+    return f"{told}; {back} are back" if back else told
+
+
+def _bindings(scene: Scene, regions: Mapping[str, str]) -> list[tuple[object, ...]]:
+    return [
+        (
+            regions.get(f.binding, "-"),
+            f.binding,
+            f.from_version or "-",
+            f.to_version or "-",
+            f.phase,
+            moment(f.updated_at),
+        )
+        for f in scene.flips
+    ]
+
+
+def _targets(scene: Scene, regions: Mapping[str, str]) -> list[tuple[object, ...]]:
+    """Where the bytes are; of a release that moves none, only where something is wrong with them."""
+    return [
+        (regions.get(p.target, "-"), p.target, f"{p.phase}: {p.reason}".rstrip(": "), moment(p.updated_at))
+        for p in scene.placements
+        if not scene.release.rollback or p.phase is not PlacementPhase.SEALED
+    ]
+
+
+def _steps(scene: Scene) -> list[tuple[object, ...]]:
+    return [
         (
             s["step"],
             s["subject"],
@@ -76,24 +160,19 @@ def _text(console: Console, scene: Scene, happened: list[Event]) -> None:
         )
         for s in steps_told(scene)
     ]
-    tabulate(console, ("STEP", "OF", "STATE", "ATTEMPT", "FAILED", "BEGAN", "TOOK", "REASON"), rows)
-    if scene.times:
-        console.print()
-        answers = [
-            (
-                t.binding,
-                t.region,
-                t.target_kind,
-                "yes" if t.cold else "no",
-                *map(_seconds, (t.answer_ms, t.inside_ms, t.load_ms)),
-            )
-            for t in scene.times
-        ]
-        tabulate(console, ("FIRST ANSWER", "REGION", "FROM", "COLD", "TOOK", "INSIDE", "LOADING"), answers)
-    console.print()
-    first = happened[0].at if happened else release.created_at
-    told = [(moment(e.at), f"+{span((e.at - first).total_seconds())}", e.kind, e.subject, _words(e)) for e in happened]
-    tabulate(console, ("TIME", "", "EVENT", "OF", "DETAIL"), told)
+
+
+def _first_answers(scene: Scene) -> list[tuple[object, ...]]:
+    return [
+        (
+            t.binding,
+            t.region,
+            t.target_kind,
+            "yes" if t.cold else "no",
+            *map(_seconds, (t.answer_ms, t.inside_ms, t.load_ms)),
+        )
+        for t in scene.times
+    ]
 
 
 def _seconds(ms: int | None) -> str:
@@ -111,6 +190,21 @@ def _version(console: Console, told: dict[str, Any]) -> None:
     tabulate(console, ("REGION", "FROM", "COLD STARTS", "MEDIAN", "LOADING", "OTHERS", "MEDIAN"), rows)
 
 
+def _events(scene: Scene, happened: Sequence[Event], regions: Mapping[str, str]) -> list[tuple[object, ...]]:
+    first = happened[0].at if happened else scene.release.created_at
+    return [
+        (
+            moment(e.at),
+            f"+{span((e.at - first).total_seconds())}",
+            e.kind,
+            e.subject,
+            regions.get(e.subject, ""),
+            _words(e),
+        )
+        for e in happened
+    ]
+
+
 def _words(event: Event) -> str:
-    left_out = {"was", "model", "version", "target", "binding", "queue"}
+    left_out = {"was", "model", "version", "target", "binding", "queue", "hint"}
     return ", ".join(f"{name}={value}" for name, value in event.detail.items() if name not in left_out and value != "")

@@ -14,7 +14,12 @@ from syncd.reconcile.overview import overview
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LIFTED_BY: Final = {"held": "`syncd unhold {model}` lifts it", "frozen": "`syncd unfreeze {model}` lifts it"}
+_LIFTED_BY: Final = {
+    "held": "`syncd unhold {model}` lifts it",
+    "frozen": "`syncd unfreeze {model}` lifts it",
+    "quarantined": "publish the new bytes under a new name; once the registry shows the old ones again: "
+    "`syncd unquarantine {model}@{version}`",
+}
 
 
 def status(
@@ -56,6 +61,7 @@ def _text(console: Console, found: Mapping[str, object]) -> None:
         ("stuck", "stalled", "{release} {model}@{version} {phase}: {reason}"),
         ("on hold", "held", "{model} by {who}: {why}"),
         ("frozen", "frozen", "{model} by {who}: {why}"),
+        ("drifted", "drifted", "{region} {function}:{alias} {what} is {got}, the record says {want}"),
         ("quarantined", "quarantined", "{model}@{version}: {reason}"),
     ):
         for row in _rows(found[key]):

@@ -107,6 +107,8 @@ class PolicySettings(Table):
     stage_poll_s: Seconds = 2.0
     stage_timeout_s: Seconds = 900.0
     drain_s: Seconds = 30.0
+    drift: Literal["report", "adopt", "restore"] = "report"  # what is done about a change by hand
+    drift_poll_s: Seconds = 300.0  # how often aliases and functions are compared with the record
 
 
 class ApiSettings(Table):
@@ -177,6 +179,7 @@ class FcRuntimeSettings(Table):
     protocol: Literal["https", "http"] = "https"
     connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 30.0
+    calls_in_flight: Annotated[int, Field(ge=1, le=64)] = 4  # calls to the region at once, but for probes
 
 
 class VariableSettings(Table):

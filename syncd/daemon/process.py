@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Final, Protocol
 
@@ -21,10 +22,13 @@ from syncd.daemon.notify import notify
 from syncd.daemon.pulse import Pulse
 from syncd.daemon.schedule import Chore, Schedule
 from syncd.errors import Cancelled, SyncdError
+from syncd.plan.drift import DriftPolicy
 from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.phases import StepKind
-from syncd.reconcile import canary, place, release
+from syncd.reconcile import canary, place, release, retire
+from syncd.reconcile.foresee import Looker
 from syncd.reconcile.hints import look_and_settle
+from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.run import Body, run_step
 from syncd.reconcile.sweep import sweep
@@ -60,6 +64,14 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
+class Drifting:
+    """How often each region is compared with the record, and what is done about what differs."""
+
+    every_s: float
+    policy: DriftPolicy
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSettings:
     """The times of a process, and how much it does at once."""
 
@@ -68,6 +80,7 @@ class ProcessSettings:
     auto_release: bool
     polls: tuple[Poll, ...]
     slots: Mapping[str, int]
+    drifting: Drifting | None = None  # None: nothing is compared
 
 
 DEFAULT_SLOTS: Final[Mapping[str, int]] = {
@@ -85,6 +98,7 @@ def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
         auto_release=config.policy.auto_release,
         polls=looks,
         slots=DEFAULT_SLOTS,
+        drifting=Drifting(config.policy.drift_poll_s, DriftPolicy(config.policy.drift)) if polls else None,
     )
 
 
@@ -124,6 +138,7 @@ class Process:
             self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(rooms)),
             self._chore("let go", COOL_EVERY_S, lambda: cool(rooms)),
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
+            *self._rounds(),
         ]
         self._schedule = Schedule(chores)
 
@@ -198,6 +213,18 @@ class Process:
                 self.pulse.looked(registry)
 
         return poll
+
+    def _rounds(self) -> list[Chore]:
+        """What is done about drift, region by region, and about retirements that broke off."""
+        drifting, rooms = self._settings.drifting, self._rooms
+        looker = Looker(rooms.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes)
+        resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, looker, rooms.draining))
+        if drifting is None:
+            return [resume]
+        rules = Rules(drifting.policy, rooms.gates)
+        jitter_s = drifting.every_s / 10  # so that regions, and daemons, are not all at it at once
+        rounds = {name: partial(patrol, looker, name, rules, rooms.draining) for name in rooms.runtimes}
+        return [resume, *(self._chore(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in rounds.items())]
 
     def _say_alive(self) -> None:
         rooms = self._rooms

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 
 from sqlalchemy import Connection
 
 from syncd.artifact.names import parse_model
 from syncd.errors import NotFound
+from syncd.plan.drift import ALIAS
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import StepState
-from syncd.reconcile.scene import way_of
-from syncd.state import flips, freezes, holds, live, processes, releases, steps, versions
+from syncd.reconcile.scene import mended, way_of
+from syncd.state import drifts, flips, freezes, holds, live, mends, processes, releases, steps, versions
 from syncd.state.state import State
 
 
@@ -42,6 +44,7 @@ def overview(state: State, fleet: Fleet, model: str | None = None) -> dict[str, 
                 if v.quarantined
             ],
             "stalled": [row for name in wanted for row in _stalled(conn, name)],
+            "drifted": drifted(conn, fleet, {b.name for name in wanted for b in fleet.bindings_of(name)}),
         }
 
 
@@ -62,6 +65,31 @@ def models(state: State, fleet: Fleet) -> list[dict[str, object]]:
                 }
             )
         return found
+
+
+def drifted(conn: Connection, fleet: Fleet, bindings: Collection[str]) -> list[dict[str, object]]:
+    """What in the world is not as recorded, by the newest look at each of these bindings."""
+    rows: list[dict[str, object]] = []
+    for drift in drifts.open_ones(conn, bindings):
+        binding, mend = fleet.bindings[drift.binding], mends.find(conn, drift.binding)
+        adopted = f"`syncd adopt {binding.name}` takes it into the record, " if drift.what == ALIAS else ""
+        rows.append(
+            {
+                "binding": binding.name,
+                "region": fleet.regions[binding.runtime],
+                "function": binding.function,
+                "alias": binding.alias,
+                "what": drift.what,
+                "got": drift.got,
+                "want": drift.want,
+                "good_at": drift.good_at,
+                "found_at": drift.found_at,
+                "seen_at": drift.seen_at,
+                "restoring": f"{mend.who}: {mend.why}" if mend else None,
+                "hint": f"{adopted}`syncd restore {binding.name}` puts back what the record says",
+            }
+        )
+    return rows
 
 
 def _daemon(conn: Connection, state: State) -> dict[str, object] | None:
@@ -120,7 +148,6 @@ def _stalled(conn: Connection, model: str) -> list[dict[str, object]]:
     latest = releases.latest(conn, model)
     if latest is None or latest.phase.value not in {"stalled", "undone"}:
         return []
-    mend = f"mend the cause, then: syncd publish {latest.model}@{latest.ref}"
-    hint = f"{latest.hint}; {mend}" if latest.hint else mend
+    hint = mended(latest, holds.find(conn, model))
     row = {"release": latest.id, "model": model, "version": latest.ref, "phase": latest.phase}
     return [row | {"since": latest.updated_at, "reason": latest.reason, "hint": hint}]

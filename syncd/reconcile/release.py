@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import structlog
 from sqlalchemy import Connection
 
+from syncd.artifact.manifest import directory_of
 from syncd.errors import Cancelled, Conflict
 from syncd.plan.binding import Binding, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_follow
@@ -34,7 +35,7 @@ def stage(job: Job) -> None:
         models = recorded.models if recorded else {}
         served = {model: version for model, version in models.items() if model in bound}
         serves = {**served, release.model: release.version_id or ""}
-        change = change_for(binding, rooms.fleet.places, _servings(job, serves))
+        change = change_for(binding, rooms.fleet.places, servings(conn, serves))
         known = [v.function_version for v in live.function_versions(conn, binding.name) if dict(v.models) == serves]
     started = time.monotonic()
     staged = runtime.stage(
@@ -49,7 +50,7 @@ def stage(job: Job) -> None:
         if recorded and pointed.function_version != recorded.function_version:
             detail: dict[str, object] = {"alias": pointed.function_version, "record": recorded.function_version}
             events.append(conn, "binding.drifted", now=now, release_id=release.id, subject=binding.name, detail=detail)
-        carried = FunctionVersion(binding.name, staged.function_version, serves, _digest(change), release.id, now)
+        carried = FunctionVersion(binding.name, staged.function_version, serves, digest_of(change), release.id, now)
         live.note_function_version(conn, carried)
         flip = flips.get(conn, release.id, binding.name)
         flip = flips.note_staged(
@@ -162,13 +163,14 @@ def flip_of(job: Job) -> Flip:
         return flips.get(conn, job.release.id, job.step.subject)
 
 
-def _servings(job: Job, serves: dict[str, str]) -> dict[str, Serving]:
-    with job.rooms.state.read() as conn:
-        found = {model: (versions.get(conn, v), versions.manifest(conn, v)) for model, v in serves.items()}
-    return {m: Serving(version.name, version.digest, manifest.directory) for m, (version, manifest) in found.items()}
+def servings(conn: Connection, serves: Mapping[str, str]) -> dict[str, Serving]:
+    """The versions of these ids as a function is to serve them, by their models."""
+    found = {model: versions.get(conn, version_id) for model, version_id in serves.items()}
+    return {m: Serving(v.name, v.digest, directory_of(v.model, v.name, v.digest)) for m, v in found.items()}
 
 
-def _digest(change: Change) -> str:
+def digest_of(change: Change) -> str:
+    """What tells one change from another in the record."""
     mounts = [[m.kind.value, m.source, m.path, m.mount_dir, m.endpoint] for m in change.mounts]
     text = json.dumps([mounts, sorted(change.environment.items())], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -15,7 +15,7 @@ from syncd.errors import NotFound
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
 from syncd.reconcile import course, times
 from syncd.state import flips, load_times, placements, releases, steps, versions
-from syncd.state.records import Event, Flip, LoadTime, Placement, Release, Step, Version
+from syncd.state.records import Event, Flip, Hold, LoadTime, Placement, Release, Step, Version
 from syncd.state.state import State
 
 _ID: Final = re.compile(r"r-[0-9]{1,18}")
@@ -56,6 +56,36 @@ def scene_of(state: State, release_id: str) -> Scene:
 def way_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
     """Where a release that moves its aliases is on its way, as JSON. None where it is not moving, or has no steps."""
     return course.told(conn, release.id, moving, now) if release.phase is ReleasePhase.FLIPPING else None
+
+
+def to_do(scene: Scene, held: Hold | None, newest: str) -> str:
+    """What a person can do about a release now; `held` is the hold on its model, `newest` its newest release."""
+    release = scene.release
+    model = release.model
+    match release.phase:
+        case ReleasePhase.LIVE | ReleasePhase.STALLED | ReleasePhase.UNDONE if release.id != newest:
+            return f"nothing: {newest} came after it"
+        case ReleasePhase.LIVE if held:
+            return f"nothing; `syncd unhold {model}` lets newer versions come"
+        case ReleasePhase.LIVE:
+            return f"nothing; `syncd rollback {model}` goes back to the version before"
+        case ReleasePhase.STALLED | ReleasePhase.UNDONE:
+            return mended(release, held)
+        case ReleasePhase.SUPERSEDED | ReleasePhase.CANCELLED:
+            return "nothing"
+        case _:
+            waiting = [step for step in scene.steps if step.state is StepState.WAITING and step.reason]
+            hints = [hint for hint in (*(step.hint for step in waiting), release.hint) if hint]
+            if hints:
+                return hints[0]
+            return "it tries again by itself; the steps below say what fails" if waiting else "nothing; it is under way"
+
+
+def mended(release: Release, held: Hold | None) -> str:
+    """What has to be done before a release that ended without being live is asked for again."""
+    lift = f"`syncd unhold {release.model}`, " if held and "unhold" not in release.hint else ""
+    mend = f"mend the cause, then: {lift}syncd publish {release.model}@{release.ref}"
+    return f"{release.hint}; {mend}" if release.hint else mend
 
 
 def parse_release(text: str) -> str:

@@ -10,9 +10,9 @@ import structlog
 from syncd.errors import Conflict, SyncdError
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.rooms import Rooms
-from syncd.state import deliveries, idempotency, placements, releases, versions
+from syncd.reconcile.withdraw import withdraw
+from syncd.state import deliveries, idempotency, placements, releases
 from syncd.state.advance import advance
-from syncd.state.journal import SqlJournal
 from syncd.state.records import Placement
 
 log = structlog.get_logger("syncd.sweep")
@@ -46,11 +46,7 @@ def _cleared(rooms: Rooms, placement: Placement) -> bool:
         going = _mark(rooms, placement)
         if going is None:
             return False
-        with rooms.state.read() as conn:
-            manifest = versions.manifest(conn, placement.version_id)
-        target.withdraw(manifest, SqlJournal(rooms.state, placement.version_id, placement.target))
-        with rooms.state.write() as conn:
-            advance(conn, going, PlacementPhase.WITHDRAWN, now=rooms.state.now(conn))
+        manifest = withdraw(rooms.state, target, going)
     except SyncdError as error:  # the next sweep finds it marked, and goes on
         log.warning("could not clear a half-done copy", target=placement.target, error=error.message)
         return False

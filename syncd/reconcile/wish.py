@@ -79,7 +79,8 @@ def _published(conn: Connection, wisher: Wisher, name: ModelName, ref: VersionNa
     known = versions.find(conn, name, ref)
     if known is not None and known.quarantined:
         raise Conflict(
-            f"{name}@{ref} is quarantined: {known.quarantined}", hint="publish the new bytes as a new version"
+            f"{name}@{ref} is quarantined: {known.quarantined}",
+            hint="publish the new bytes as a new version; `syncd unquarantine` if they are the old ones again",
         )
     for release in releases.unfinished(conn, name):
         if release.ref == ref and not release.rollback and release.phase is not ReleasePhase.UNDOING:
@@ -163,6 +164,22 @@ def unhold(wisher: Wisher, model: str) -> bool:
     if not lifted:
         refuse_unserved(wisher.fleet, name)
     return lifted
+
+
+def unquarantine(wisher: Wisher, model: str, version: str, why: str) -> bool:
+    """Lift the quarantine of a version. Returns whether there was one.
+
+    The registry is believed no more than before: what it shows is compared at the next look.
+
+    Raises:
+        NotFound: There is no such version.
+    """
+    name, ref = parse_model(model), parse_version(version)
+    with wisher.state.write() as conn:
+        known = versions.find(conn, name, ref)
+        if known is None:
+            raise NotFound(f"there is no version {name}@{ref} in the record", hint=f"`syncd releases {name}`")
+        return versions.lift_quarantine(conn, known, wisher.who, why, wisher.state.now(conn))
 
 
 def cancel(wisher: Wisher, release_id: str, why: str) -> Release:

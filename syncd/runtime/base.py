@@ -169,6 +169,17 @@ class Runtime(Protocol):
         """
         ...
 
+    def latest(self, function: str, like: Change) -> Change:
+        """Of LATEST, what `like` names: the mounts at its directories, the variables of its names.
+
+        What is absent is left out, and so is all that `like` does not name: it may be anybody's secret.
+
+        Raises:
+            NotFound: There is no such function.
+            Unavailable: The look failed; nothing is known.
+        """
+        ...
+
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         """Have a published version that carries `change`, and wait until it can serve.
 

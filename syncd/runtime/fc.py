@@ -11,8 +11,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from alibabacloud_fc20230330 import models as fc
 from alibabacloud_fc20230330.client import Client
@@ -37,6 +39,8 @@ from syncd.runtime.base import (
     waits_for_nobody,
 )
 from syncd.runtime.fc_call import NoChange, translated
+from syncd.runtime.fc_values import named, points
+from syncd.runtime.pace import Pace
 from syncd.runtime.probing import asked
 
 T = TypeVar("T")
@@ -58,6 +62,7 @@ class FcSettings:
     read_timeout_s: float = 30.0
     poll_s: float = 2.0
     stage_timeout_s: float = 2400.0  # image optimisation may take 40 minutes
+    calls_in_flight: int = 4  # but for invocations
 
 
 class FcRuntime:
@@ -75,6 +80,7 @@ class FcRuntime:
                 protocol=settings.protocol,
             )
         )
+        self._pace = Pace(settings.calls_in_flight)
         # LATEST is one mutable thing for all aliases of a function, so staging is one at a time.
         self._staging: dict[str, threading.Lock] = {}
         self._staging_guard = threading.Lock()
@@ -92,6 +98,9 @@ class FcRuntime:
             raise Unavailable(f"GetAlias {function}:{alias}: the answer has no version in it")
         weights = {str(v): float(w) for v, w in (found.body.additional_version_weight or {}).items()}
         return AliasState(found.body.version_id, weights)
+
+    def latest(self, function: str, like: Change) -> Change:
+        return named(self._function(function), like)
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         with self._staging_guard:
@@ -295,8 +304,13 @@ class FcRuntime:
             read_timeout=int((read_timeout_s or self._settings.read_timeout_s) * 1000),
             autoretry=False,
         )
+        with nullcontext() if operation == "InvokeFunction" else self._pace.turn():
+            return self._sent(operation, what, partial(send, options))
+
+    @staticmethod
+    def _sent(operation: str, what: str, send: Callable[[], T]) -> T:
         try:
-            return send(options)
+            return send()
         except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
             raise translated(error, f"{operation} {what}") from error
 
@@ -313,13 +327,13 @@ def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
         environment_variables={**(now.environment_variables or {}), **change.environment},
     )
     ours = {mount.mount_dir for mount in change.mounts}
-    oss = [p for p in _points(now.oss_mount_config) if p.mount_dir not in ours]
+    oss = [p for p in points(now.oss_mount_config) if p.mount_dir not in ours]
     oss += [_oss_point(mount) for mount in change.mounts if mount.kind is MountKind.OSS]
-    if oss or _points(now.oss_mount_config):
+    if oss or points(now.oss_mount_config):
         update.oss_mount_config = fc.OSSMountConfig(mount_points=oss)
-    nas = [p for p in _points(now.nas_config) if p.mount_dir not in ours]
+    nas = [p for p in points(now.nas_config) if p.mount_dir not in ours]
     nas += [_nas_point(mount) for mount in change.mounts if mount.kind is MountKind.NAS]
-    if nas or _points(now.nas_config):
+    if nas or points(now.nas_config):
         owner = now.nas_config
         update.nas_config = fc.NASConfig(
             mount_points=nas,
@@ -330,21 +344,8 @@ def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
 
 
 def _carries(function: fc.Function, change: Change) -> bool:
-    environment = function.environment_variables or {}
-    if any(environment.get(name) != value for name, value in change.environment.items()):
-        return False
-    oss = {p.mount_dir: (p.bucket_name, p.bucket_path, p.endpoint) for p in _points(function.oss_mount_config)}
-    nas = {p.mount_dir: p.server_addr for p in _points(function.nas_config)}
-    return all(
-        oss.get(mount.mount_dir) == (mount.source, mount.path, mount.endpoint)
-        if mount.kind is MountKind.OSS
-        else nas.get(mount.mount_dir) == f"{mount.source}:{mount.path}"
-        for mount in change.mounts
-    )
-
-
-def _points(config: Any) -> list[Any]:
-    return list(config.mount_points or []) if config else []
+    there = named(function, change)
+    return set(there.mounts) == set(change.mounts) and dict(there.environment) == dict(change.environment)
 
 
 def _oss_point(mount: Mount) -> fc.OSSMountPoint:

@@ -80,6 +80,13 @@ class MemoryRuntime:
         with self.lock:
             return self._function(function).aliases.get(alias, AliasState(None))
 
+    def latest(self, function: str, like: Change) -> Change:
+        with self.lock:
+            now = self._function(function).latest
+        named = {mount.mount_dir for mount in like.mounts}
+        told = {name: value for name, value in now.environment.items() if name in like.environment}
+        return Change(tuple(mount for mount in now.mounts if mount.mount_dir in named), told)
+
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         waiting(f"{function} is being prepared")
         with self.lock:

@@ -10,11 +10,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from syncd.errors import Conflict, NotFound
-from syncd.plan.phases import FLIP_ENDS
+from syncd.plan.phases import FLIP_ENDS, FlipPhase
 from syncd.state import events
 from syncd.state.records import Flip, Release
 from syncd.state.rows import every, insert_new, one
-from syncd.state.schema import flips
+from syncd.state.schema import flips, mends
 
 _UNFINISHED: Final = flips.c.phase.not_in(tuple(FLIP_ENDS))
 _ROUNDS: Final = 3  # the holder may end between our insert and our look; that it happens thrice in a row is a bug
@@ -23,7 +23,8 @@ _ROUNDS: Final = 3  # the holder may end between our insert and our look; that i
 def claim(conn: sa.Connection, release: Release, bindings: Sequence[str], now: datetime) -> str | None:
     """Claim every binding for the release, or none of them.
 
-    None means all are claimed, now or by this release before; else the answer is the id of a release that holds one.
+    None means all are claimed, now or by this release before; else the answer is who holds one: the id of a release,
+    or in words somebody who is putting an alias back.
 
     Raises:
         Conflict: This release has finished its flip of one of them already.
@@ -36,7 +37,11 @@ def claim(conn: sa.Connection, release: Release, bindings: Sequence[str], now: d
             refused = next((binding for binding in wanted if not _insert(conn, release.id, binding, now)), None)
             if refused is None:
                 _refuse_ended(conn, release, bindings)
-                return None
+                mended = _mended(conn, wanted)  # after our rows are in: a mend that begins later finds them
+                if mended is None:
+                    return None
+                savepoint.rollback()
+                return mended
             savepoint.rollback()
         holding = holder(conn, refused)
         if holding is not None:
@@ -47,6 +52,11 @@ def claim(conn: sa.Connection, release: Release, bindings: Sequence[str], now: d
 def of_release(conn: sa.Connection, release_id: str) -> list[Flip]:
     """The flips of a release, in the order of their bindings."""
     return every(conn, Flip, sa.select(flips).where(flips.c.release_id == release_id).order_by(flips.c.binding))
+
+
+def unfinished(conn: sa.Connection) -> list[Flip]:
+    """The flips that hold their aliases now."""
+    return every(conn, Flip, sa.select(flips).where(_UNFINISHED).order_by(flips.c.release_id, flips.c.binding))
 
 
 def get(conn: sa.Connection, release_id: str, binding: str) -> Flip:
@@ -61,6 +71,14 @@ def holder(conn: sa.Connection, binding: str) -> str | None:
     """The id of the release that holds a binding now."""
     query = sa.select(flips.c.release_id).where(flips.c.binding == binding, _UNFINISHED)
     return conn.execute(query).scalar_one_or_none()
+
+
+def has_moved_to(conn: sa.Connection, binding: str, function_version: str) -> bool:
+    """Whether the binding was ever moved to this function version: then it was probed before."""
+    moved = sa.and_(flips.c.to_version == function_version, flips.c.phase.in_((FlipPhase.DONE, FlipPhase.UNDONE)))
+    return (
+        conn.execute(sa.select(flips.c.binding).where(flips.c.binding == binding, moved).limit(1)).first() is not None
+    )
 
 
 def note_staged(  # noqa: PLR0913 -- one argument a column
@@ -97,6 +115,13 @@ def _insert(conn: sa.Connection, release_id: str, binding: str, now: datetime) -
     detail = {"binding": binding}
     events.append(conn, "flip.claimed", now=now, release_id=release_id, subject=binding, detail=detail)
     return True
+
+
+def _mended(conn: sa.Connection, bindings: Sequence[str]) -> str | None:
+    """Who is putting one of these bindings back."""
+    query = sa.select(mends.c.subject, mends.c.who).where(mends.c.binding.in_(tuple(bindings))).limit(1)
+    found = conn.execute(query).first()
+    return None if found is None else f"the restore of {found.subject} by {found.who}"
 
 
 def _refuse_ended(conn: sa.Connection, release: Release, bindings: Sequence[str]) -> None:

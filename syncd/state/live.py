@@ -45,6 +45,12 @@ def function_versions(conn: sa.Connection, binding: str) -> list[FunctionVersion
     return every(conn, FunctionVersion, query)
 
 
+def carrying(conn: sa.Connection, version_id: str) -> list[FunctionVersion]:
+    """The function versions that were staged with a version of a model in them, oldest first."""
+    query = sa.select(staged).order_by(staged.c.staged_at, staged.c.binding, staged.c.function_version)
+    return [found for found in every(conn, FunctionVersion, query) if version_id in found.models.values()]
+
+
 def note_function_version(conn: sa.Connection, seen: FunctionVersion) -> None:
     """Remember a published function version. It never changes, so the first note stays; repeating is success."""
     values = {"models": dict(seen.models), "change_digest": seen.change_digest, "release_id": seen.release_id}

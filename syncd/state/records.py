@@ -121,6 +121,55 @@ class FunctionVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """One thing in the world that was not as recorded. It came to be so between `good_at` and `found_at`."""
+
+    binding: str
+    what: str  # "alias", "weights", or what of LATEST: "mount <directory>", "variable <name>"
+    found_at: datetime
+    got: str
+    want: str
+    good_at: datetime
+    seen_at: datetime  # the newest look that still found it
+    closed_at: datetime | None
+    closed: str  # how it ended, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftLook:
+    """When a binding was last compared with the world; `good_at` when it was last found as recorded."""
+
+    binding: str
+    looked_at: datetime
+    good_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A binding that is being put back to what the record says. `attempt` fences it."""
+
+    binding: str  # that is claimed
+    subject: str  # for the sake of which
+    attempt: int
+    who: str
+    why: str
+    expects: str | None  # where the alias was found when it was decided
+    began_at: datetime
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """A version that is taken out of service for good; `done_at` is None while that is being done."""
+
+    version_id: str
+    who: str
+    why: str
+    asked_at: datetime
+    done_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Warmth:
     """Instances that are, or may be, held ready on an alias. `before` is what hung there, to be put back."""
 

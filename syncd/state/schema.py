@@ -233,6 +233,67 @@ function_versions: Final = sa.Table(
     sa.PrimaryKeyConstraint("binding", "function_version"),
 )
 
+# Where the world was found not to be as recorded: what is so still, and what was.
+drifts: Final = sa.Table(
+    "drifts",
+    metadata,
+    _text("binding"),
+    _text("what"),
+    _moment("found_at"),
+    _text("got"),
+    _text("want"),
+    _moment("good_at"),
+    _moment("seen_at"),
+    _moment("closed_at", nullable=True),
+    _text("closed", default=""),
+    sa.PrimaryKeyConstraint("binding", "what", "found_at"),
+)
+sa.Index(
+    "uq_drifts_binding_what_open",
+    drifts.c.binding,
+    drifts.c.what,
+    unique=True,
+    sqlite_where=sa.text("closed_at IS NULL"),
+    postgresql_where=sa.text("closed_at IS NULL"),
+)
+
+# When each binding was last compared with the world, and when it was last found to be as recorded.
+drift_looks: Final = sa.Table(
+    "drift_looks",
+    metadata,
+    _text("binding"),
+    _moment("looked_at"),
+    _moment("good_at", nullable=True),
+    sa.PrimaryKeyConstraint("binding"),
+)
+
+# Bindings that are being put back by hand or by policy, and those that share their function: no release claims them.
+mends: Final = sa.Table(
+    "mends",
+    metadata,
+    _text("binding"),
+    _text("subject"),
+    _count("attempt"),
+    _text("who"),
+    _text("why"),
+    _text("expects", nullable=True),
+    _moment("began_at"),
+    _moment("lease_until"),
+    sa.PrimaryKeyConstraint("binding"),
+)
+
+# Versions that a person has taken out of service for good; `done_at` is empty while it is being done.
+retirements: Final = sa.Table(
+    "retirements",
+    metadata,
+    _text("version_id", sa.ForeignKey("versions.id")),
+    _text("who"),
+    _text("why"),
+    _moment("asked_at"),
+    _moment("done_at", nullable=True),
+    sa.PrimaryKeyConstraint("version_id"),
+)
+
 # Instances that are held ready, or are about to be: the row is there before they are, and goes after them.
 warmths: Final = sa.Table(
     "warmths",

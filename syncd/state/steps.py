@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from syncd.plan.phases import STEP_ENDS, StepKind, StepState
 from syncd.state import events
 from syncd.state.records import Step
 from syncd.state.rows import every, insert_new, one
-from syncd.state.schema import steps
+from syncd.state.schema import releases, steps
 
 _IN_HAND: Final = (StepState.QUEUED, StepState.RUNNING)
 _OPEN: Final = tuple(state for state in StepState if state not in STEP_ENDS)
@@ -38,6 +38,17 @@ def get(conn: sa.Connection, step_id: str) -> Step:
 def of_release(conn: sa.Connection, release_id: str) -> list[Step]:
     """The steps of a release, in the order of their ids."""
     return every(conn, Step, sa.select(steps).where(steps.c.release_id == release_id).order_by(steps.c.id))
+
+
+def newest_begun(conn: sa.Connection, kind: StepKind, subjects: Collection[str], *, is_done: bool) -> datetime | None:
+    """When the newest step of a kind about one of `subjects` began that has ended well, or of those that have not.
+
+    Of those that have ended well only what releases forward did counts: a rollback may have had nothing to do.
+    """
+    mine = [steps.c.kind == kind, steps.c.subject.in_(tuple(subjects)), steps.c.release_id == releases.c.id]
+    mine += [steps.c.state == StepState.DONE, ~releases.c.rollback] if is_done else [steps.c.state != StepState.DONE]
+    begun: datetime | None = conn.execute(sa.select(sa.func.max(steps.c.started_at)).where(*mine)).scalar_one()
+    return begun
 
 
 def open_steps(conn: sa.Connection) -> list[Step]:

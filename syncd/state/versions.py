@@ -88,6 +88,16 @@ def repin(conn: sa.Connection, version: Version, pin: str) -> None:
     conn.execute(sa.update(versions).where(versions.c.id == version.id).values(pin=pin))
 
 
+def lift_quarantine(conn: sa.Connection, version: Version, who: str, why: str, now: datetime) -> bool:
+    """Let a version be published again. False if it was not quarantined."""
+    mine = sa.and_(versions.c.id == version.id, versions.c.quarantined != "")
+    if not conn.execute(sa.update(versions).where(mine).values(quarantined="")).rowcount:
+        return False
+    detail = {"model": version.model, "version": version.id, "who": who, "why": why, "was": version.quarantined}
+    events.append(conn, "version.unquarantined", now=now, subject=f"{version.model}@{version.name}", detail=detail)
+    return True
+
+
 def _insert(conn: sa.Connection, manifest: Manifest, registry: str, pin: str, now: datetime) -> bool:
     """Whether the version is new; a concurrent writer of the same name is waited for and wins."""
     row = {"id": identity(manifest), "model": manifest.model, "name": manifest.version, "digest": manifest.digest}

@@ -159,6 +159,23 @@ class RuntimeConformance:
         with pytest.raises(NotFound):
             runtime.read("nothing", "prod")
 
+    def test_of_latest_only_what_is_named_is_told(self, runtime: Runtime) -> None:
+        self.stage(runtime, "a")
+        self.edit_environment("OWNER", "ops")
+        other = Mount(MountKind.OSS, "b", "/x", "/mnt/other")
+        like = Change((*change_to("b").mounts, other), {"MODEL_DIGEST": "", "ABSENT": ""})
+        assert runtime.latest(FUNCTION, like) == change_to("a")
+        assert runtime.latest(FUNCTION, Change((), {})) == Change((), {})
+
+    def test_latest_is_what_was_edited_by_hand(self, runtime: Runtime) -> None:
+        self.stage(runtime, "a")
+        self.edit_environment("MODEL_DIGEST", "x")
+        assert runtime.latest(FUNCTION, change_to("a")).environment == {"MODEL_DIGEST": "x"}
+
+    def test_the_latest_of_a_function_that_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+        with pytest.raises(NotFound):
+            runtime.latest("nothing", change_to("a"))
+
     # Probing and asking.
 
     def test_a_probe_asks_the_staged_version_through_the_candidate(self, runtime: Runtime) -> None:

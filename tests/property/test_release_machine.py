@@ -6,6 +6,7 @@ import functools
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,13 +17,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from syncd.engine.upgrade import upgrade
 from syncd.errors import Conflict, Held, NotFound, Unavailable
+from syncd.plan.drift import DriftPolicy
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
+from syncd.reconcile.mend import Word, adopt, restore, resume
+from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.sweep import sweep
 from syncd.reconcile.tick import tick
 from syncd.reconcile.watch import look
 from syncd.reconcile.wish import hold, publish, rollback, unhold
 from syncd.runtime.base import AliasState
-from syncd.state import holds, versions
+from syncd.state import drifts, holds, versions
 from syncd.state.state import State
 from syncd.target.tree import TreeTarget
 
@@ -92,7 +96,7 @@ class Faulty:
 
 STORE = frozenset({"put", "upload", "delete", "stat", "open"})
 UPLOAD = frozenset({"send", "complete", "abort", "has"})
-RUNTIME = frozenset({"read", "stage", "flip", "ask", "probe"})
+RUNTIME = frozenset({"read", "latest", "stage", "flip", "ask", "probe"})
 
 
 class ReleaseMachine(RuleBasedStateMachine):
@@ -189,7 +193,41 @@ class ReleaseMachine(RuleBasedStateMachine):
             function.aliases["prod"] = AliasState(version)
             self.edited.add(region)
 
+    @rule(region=regions, does=st.sampled_from([adopt, restore]))
+    def somebody_adopts_or_restores(self, region: str, does: Callable[..., object]) -> None:
+        binding = next(each for each in BINDINGS if each.runtime == region)
+
+        def act() -> None:
+            try:
+                does(self.here.looker, binding, Word("ann", "it was me"))
+            except (Conflict, NotFound, Unavailable):
+                return
+            self.edited.discard(region)
+
+        self.doing(act)
+
     # What the process does.
+
+    @rule(region=regions, policy=st.sampled_from(DriftPolicy))
+    def a_region_is_compared_with_the_record(self, region: str, policy: DriftPolicy) -> None:
+        def act() -> None:
+            try:
+                patrol(self.here.looker, region, Rules(policy), threading.Event(), pause_s=0.0)
+            except Unavailable:
+                return
+            self.settled(region)
+
+        self.doing(act)
+
+    def settled(self, region: str) -> None:
+        """What a round has left open is what somebody changed; where it has found nothing, nothing is."""
+        binding = next(each for each in BINDINGS if each.runtime == region)
+        recorded, pointed = self.here.live(binding.name), self.world.alias(region)
+        with self.state.read() as conn:
+            found = {drift.what for drift in drifts.open_ones(conn, (binding.name,))}
+        if recorded is not None and pointed == AliasState(recorded.function_version):
+            self.edited.discard(region)
+        assert region in self.edited or not found & {"alias", "weights"}
 
     @rule()
     def the_registry_is_looked_at(self) -> None:
@@ -336,6 +374,8 @@ class ReleaseMachine(RuleBasedStateMachine):
             if not self.here.unfinished() or self.only_waits_for_a_person():
                 break
             self.world.time += timedelta(seconds=61)
+            for region in TARGETS.values():  # what the daemon does on its clock with a restore that broke off
+                resume(self.here.looker, region)
         for release in self.here.unfinished():
             assert self.only_waits_for_a_person(), (release, self.here.steps(release.id), self.here.flips(release.id))
 

@@ -34,6 +34,7 @@ class Calling:
         self.config = home / "config.toml"
         self.database = home / "syncd.db"
         self._capsys = capsys
+        self.patch = patch
         patch.setenv("SYNCD_CONFIG", str(self.config))
         patch.setenv("CALLING_SECRET", "calling-secret-of-a-test")
         self.config.write_text(CONFIG.format(home=home))

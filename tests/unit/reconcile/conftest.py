@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,15 @@ from tests.rooms import Site, World, site
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path / "registry")
+
+
+@pytest.fixture
+def on_sqlite(world: World, tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
+    """The process on SQLite alone: for what is not about SQL. A file of tests calls it `here`."""
+    shutil.copyfile(sqlite_template, tmp_path / "state.db")
+    state = State(f"sqlite:///{tmp_path / 'state.db'}", now=world.now)
+    yield site(world, state)
+    state.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,15 @@ def test_what_the_server_asks_to_wait_is_passed_on(fc: FcCloud, runtime: FcRunti
     with pytest.raises(Unavailable) as caught:
         runtime.read(name, "prod")
     assert caught.value.retry_after_s == 1.5
+
+
+def test_after_a_throttled_call_the_next_to_the_region_waits(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
+    script(fc, "GetAlias", Answer(429, "Throttling.User", "slow down", {"x-acs-retry-after": "200"}))
+    with pytest.raises(Unavailable):
+        runtime.read(name, "prod")
+    refused_s = time.monotonic()
+    assert runtime.read(name, "other") == AliasState(None)
+    assert time.monotonic() - refused_s >= 0.19
 
 
 def test_a_concurrent_change_is_tried_again(fc: FcCloud, runtime: FcRuntime, name: str) -> None:

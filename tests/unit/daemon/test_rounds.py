@@ -1,0 +1,77 @@
+"""A daemon looks at every region on its clock, and goes on with what broke off."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from syncd.daemon.process import DEFAULT_SLOTS, Drifting, Process, ProcessSettings
+from syncd.engine.memory import MemoryEngine
+from syncd.plan.drift import DriftPolicy
+from syncd.reconcile.wish import publish
+from syncd.runtime.base import AliasState
+from syncd.state import drifts, retirements, versions
+from syncd.state.records import Drift
+from syncd.state.state import State
+
+from tests.rooms import DRAW, SDXL, Site, World, site
+
+PATIENCE_S = 60.0
+SETTINGS = ProcessSettings(tick_s=0.02, drain_s=10.0, auto_release=False, polls=(), slots=DEFAULT_SLOTS)
+
+
+@pytest.fixture
+def there(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
+    """A version is live in two regions, and somebody has moved an alias since."""
+    shutil.copyfile(sqlite_template, tmp_path / "state.db")
+    state = State(f"sqlite:///{tmp_path / 'state.db'}")
+    world = World(tmp_path / "registry")
+    here = site(world, state)
+    for version in ("v1", "v2"):
+        world.deliver(SDXL, version)
+        publish(here.wisher, SDXL, version)
+        here.settle()
+    world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("1")
+    yield here
+    state.close()
+
+
+def run(there: Site, settings: ProcessSettings, until: str) -> list[Drift]:
+    """A daemon's life, until something stands in the events."""
+    rooms = replace(there.rooms, engine=MemoryEngine())
+    deadline = time.monotonic() + PATIENCE_S
+
+    def done() -> bool:
+        assert time.monotonic() < deadline
+        return any(event.kind == until for event in there.events())
+
+    Process(rooms, settings, sole=True).run(done)
+    with there.state.read() as conn:
+        return drifts.open_ones(conn)
+
+
+def test_what_was_moved_by_hand_is_found(there: Site) -> None:
+    (drift,) = run(there, replace(SETTINGS, drifting=Drifting(0.05, DriftPolicy.REPORT)), "binding.drifted")
+    assert (drift.binding, drift.got, drift.want) == ("draw-sg", "1", "2")
+
+
+def test_what_was_moved_by_hand_is_put_back_where_that_is_the_policy(there: Site) -> None:
+    assert run(there, replace(SETTINGS, drifting=Drifting(0.05, DriftPolicy.RESTORE)), "binding.restored") == []
+    there.assert_record_is_true()
+
+
+def test_a_retirement_that_broke_off_is_gone_on_with(there: Site, tmp_path: Path) -> None:
+    there.world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("2")
+    there.world.deliver(SDXL, "v3")
+    publish(there.wisher, SDXL, "v3")
+    there.settle()
+    with there.state.write() as conn:
+        known = versions.find(conn, SDXL, "v1")
+        assert known is not None
+        retirements.begin(conn, known, "ann", "", there.state.now(conn))
+    run(there, SETTINGS, "version.retired")
+    assert set(there.world.runtimes["singapore"].functions[DRAW].versions) == {"2", "3"}

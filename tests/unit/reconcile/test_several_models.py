@@ -1,0 +1,128 @@
+"""Several models on one function: releases of them take turns, and none takes another's version away."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
+from syncd.engine.memory import MemoryEngine
+from syncd.plan.phases import ReleasePhase
+from syncd.reconcile.tick import tick
+from syncd.reconcile.wish import publish, rollback
+from syncd.runtime.base import AliasState
+from syncd.state.state import State
+
+from tests.rooms import DRAW, LORA, SDXL, Site, World, site
+from tests.unit.reconcile.test_drift import live_now
+
+PATIENCE_S = 60.0
+SETTINGS = ProcessSettings(tick_s=0.02, drain_s=10.0, auto_release=False, polls=(), slots=DEFAULT_SLOTS)
+
+
+@pytest.fixture
+def here(on_sqlite: Site) -> Site:
+    return on_sqlite
+
+
+def both(here: Site, sdxl: str, lora: str) -> list[str]:
+    return sorted([here.digest(SDXL, sdxl), here.digest(LORA, lora)])
+
+
+def asked(here: Site, world: World, model: str, version: str) -> str:
+    world.deliver(model, version)
+    return publish(here.wisher, model, version).id
+
+
+def test_two_releases_at_once_take_turns_and_both_are_live(here: Site, world: World) -> None:
+    first, second = asked(here, world, SDXL, "v1"), asked(here, world, LORA, "v1")
+    here.until(ReleasePhase.STAGING, first)
+    here.settle()
+    assert {here.release(each).phase for each in (first, second)} == {ReleasePhase.LIVE}
+    assert world.serves("hangzhou") == both(here, "v1", "v1")
+    here.assert_record_is_true()
+
+
+def test_the_one_that_waits_says_for_whom(here: Site, world: World) -> None:
+    first, second = asked(here, world, SDXL, "v1"), asked(here, world, LORA, "v1")
+    here.until(ReleasePhase.FLIPPING, first)
+    here.until(ReleasePhase.STAGING, second)
+    tick(here.rooms)
+    assert here.release(second).reason == f"waits for {first}, which is moving an alias this release needs"
+    here.settle()
+    assert here.release(second).phase is ReleasePhase.LIVE
+
+
+@pytest.mark.parametrize(("back", "sdxl", "lora"), [(SDXL, "v1", "v2"), (LORA, "v2", "v1")])
+def test_a_rollback_of_one_leaves_the_other_as_it_is(here: Site, world: World, back: str, sdxl: str, lora: str) -> None:
+    for model in (SDXL, LORA):
+        for version in ("v1", "v2"):
+            live_now(here, world, model, version)
+    release = rollback(here.wisher, back, "bad eyes")
+    here.settle()
+    assert here.release(release.id).phase is ReleasePhase.LIVE
+    assert world.serves("hangzhou") == both(here, sdxl, lora)
+    here.assert_record_is_true()
+
+
+def test_a_rollback_of_one_while_the_other_is_released_loses_neither(here: Site, world: World) -> None:
+    for version in ("v1", "v2"):
+        live_now(here, world, SDXL, version)
+    live_now(here, world, LORA, "v1")
+    forward = asked(here, world, LORA, "v2")
+    here.until(ReleasePhase.FLIPPING, forward)
+    back = rollback(here.wisher, SDXL, "bad eyes")
+    here.settle()
+    assert {here.release(each).phase for each in (forward, back.id)} == {ReleasePhase.LIVE}
+    assert world.serves("hangzhou") == both(here, "v1", "v2")
+    assert world.serves("singapore") == [here.digest(SDXL, "v1")]
+    here.assert_record_is_true()
+
+
+def test_one_that_is_taken_back_in_the_middle_takes_only_its_own_back(here: Site, world: World) -> None:
+    live_now(here, world, SDXL, "v1")
+    live_now(here, world, LORA, "v1")
+    forward = asked(here, world, SDXL, "v2")
+    waits = asked(here, world, LORA, "v2")
+    here.until(ReleasePhase.FLIPPING, forward)
+    tick(here.rooms)
+    here.run_one(forward)
+    rollback(here.wisher, SDXL, "bad eyes")
+    here.settle()
+    assert here.release(forward).phase is ReleasePhase.UNDONE
+    assert here.release(waits).phase is ReleasePhase.LIVE
+    assert world.serves("hangzhou") == both(here, "v1", "v2")
+    here.assert_record_is_true()
+
+
+def carried(there: Site) -> None:
+    """A daemon's life, until nothing is in flight."""
+    deadline = time.monotonic() + PATIENCE_S
+
+    def all_ended() -> bool:
+        assert time.monotonic() < deadline
+        return not there.unfinished()
+
+    Process(there.rooms, SETTINGS, sole=True).run(all_ended)
+
+
+def test_the_daemons_own_threads_bring_both_to_every_region(
+    world: World, tmp_path: Path, sqlite_template: Path
+) -> None:
+    """Four releases of two models, asked for at once, carried by sixteen slots."""
+    (tmp_path / "state.db").write_bytes(sqlite_template.read_bytes())
+    state = State(f"sqlite:///{tmp_path / 'state.db'}")
+    there = site(world, state, engine=MemoryEngine())
+    try:
+        for version in ("v1", "v2"):
+            ids = [asked(there, world, model, version) for model in (SDXL, LORA)]
+            carried(there)
+            there = site(world, state, engine=MemoryEngine())
+            assert {there.release(each).phase for each in ids} == {ReleasePhase.LIVE}
+        assert world.serves("hangzhou") == both(there, "v2", "v2")
+        assert world.alias("singapore") != AliasState(None)
+        there.assert_record_is_true()
+        assert len(world.runtimes["hangzhou"].functions[DRAW].versions) <= 4
+    finally:
+        state.close()
