@@ -178,9 +178,8 @@ def _tell(fleet: Fleet, began: datetime, wanted: int) -> None:
     first_s, last_s = [(at - began).total_seconds() for at in (moved[0], moved[-1])]
     print(f"rollback: from the command to the first alias {first_s:.1f} s, to the last {last_s:.1f} s")
     print(f"skew between first and last flip: {last_s - first_s:.2f} s")
-    print(
-        f"calls to Function Compute: {sum(asked.values())} ({sum(asked.values()) / wanted:.1f} an alias), {bad} refused"
-    )
+    count = sum(asked.values())
+    print(f"calls to Function Compute: {count} ({count / wanted:.1f} an alias); {bad} answered otherwise than 200")
     print(", ".join(f"{operation} {count}" for operation, count in sorted(asked.items())))
     print(f"bytes moved in object storage: {bytes_moved}")
 
