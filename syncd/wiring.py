@@ -36,8 +36,11 @@ from syncd.runtime.base import Golden, Latency, MountKind, Runtime
 from syncd.secret import Secret
 
 if TYPE_CHECKING:
+    from syncd.oci.references import Reference
+    from syncd.oci.repository import Repository
     from syncd.reconcile.foresee import Looker
     from syncd.reconcile.rooms import Rooms
+    from syncd.registry.access import Basic
     from syncd.registry.base import Registry
     from syncd.state.state import State
     from syncd.store.base import Store
@@ -148,6 +151,33 @@ def _web_registry(
         return mlflow.MlflowRegistry(settings.mlflow, Http(reached, access, mlflow.explain))
     login = None if settings.password is None else Basic(settings.user, settings.password)
     return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
+
+
+def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository, Repository, Reference]:
+    """Where images are pushed, where the base lies, and what of it is meant. `login` is for the first one's registry.
+
+    Raises:
+        Invalid: A name is none.
+    """
+    from syncd.oci.errors import explain  # noqa: PLC0415
+    from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
+    from syncd.oci.repository import Repository  # noqa: PLC0415
+    from syncd.registry.http import Http, HttpSettings  # noqa: PLC0415
+    from syncd.registry.oci_access import OciAccess  # noqa: PLC0415
+
+    there, below = parse_repository(to), parse_image(base)
+
+    def http(origin: str) -> Http:
+        known = login if origin == there.origin else None
+        return Http(HttpSettings(origin), OciAccess(origin, known), explain)
+
+    home = http(there.origin)
+    source = home if below.origin == there.origin else http(below.origin)
+    return (
+        Repository(there.origin, there.repository, home, writes=True),
+        Repository(below.origin, below.repository, source),
+        below,
+    )
 
 
 def _source(config: Config, settings: OssRegistrySettings) -> Store:

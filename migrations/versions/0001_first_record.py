@@ -30,6 +30,7 @@ def upgrade() -> None:
     _holds_and_events()
     _approvals_and_freezes()
     _what_comes_by_http()
+    _layers()
 
 
 def _one_of(column: str, words: str, name: str) -> sa.CheckConstraint:
@@ -345,4 +346,21 @@ def _what_comes_by_http() -> None:
         sa.Column("asked_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_idempotency_keys_release_id"),
         sa.PrimaryKeyConstraint("who", "key", name="pk_idempotency_keys"),
+    )
+
+
+def _layers() -> None:
+    op.create_table(
+        "layers",
+        sa.Column("recipe", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("recipe", name="pk_layers"),
+    )
+    op.create_table(
+        "layer_uploads",
+        sa.Column("repository", sa.Text(), nullable=False),
+        sa.Column("recipe", sa.Text(), nullable=False),
+        sa.Column("location", sa.Text(), nullable=False),
+        sa.Column("told_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("repository", "recipe", name="pk_layer_uploads"),
     )

@@ -312,6 +312,25 @@ uploads: Final = sa.Table(
     sa.PrimaryKeyConstraint("version_id", "target", "path"),
 )
 
+# What the tar of a layer was found to be: it follows from what is in it, so no repository is named.
+layers: Final = sa.Table(
+    "layers",
+    metadata,
+    sa.Column("recipe", Sha256, nullable=False),
+    sa.Column("digest", Sha256, nullable=False),
+    sa.PrimaryKeyConstraint("recipe"),
+)
+
+layer_uploads: Final = sa.Table(
+    "layer_uploads",
+    metadata,
+    _text("repository"),
+    sa.Column("recipe", Sha256, nullable=False),
+    _text("location"),
+    _moment("told_at"),
+    sa.PrimaryKeyConstraint("repository", "recipe"),
+)
+
 processes: Final = sa.Table(
     "processes",
     metadata,

@@ -69,7 +69,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "bindings.*": (BindingSettings,),
     "hooks.*": (HookSettings, EventBridgeHookSettings),
 }
-TIME: Final = re.compile(r"\b(release|placement|flip|step|version|hold|binding|token)\.[a-z]+\b")
+TIME: Final = re.compile(r"\b(release|placement|flip|step|version|hold|binding|token|image)\.[a-z]+\b")
 
 
 def inner(annotation: object) -> list[type[BaseModel]]:
