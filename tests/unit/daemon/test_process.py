@@ -19,10 +19,11 @@ from syncd.plan.phases import ReleasePhase, StepState
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.tick import tick
 from syncd.reconcile.wish import publish
-from syncd.state import processes, releases, steps
+from syncd.state import processes, releases, steps, warmths
+from syncd.state.records import Warmth
 from syncd.state.state import State
 
-from tests.rooms import LEASE_S, SDXL, World, site
+from tests.rooms import DRAW, LEASE_S, SDXL, World, site
 
 PATIENCE_S = 30.0
 SETTINGS = ProcessSettings(tick_s=0.02, drain_s=10.0, auto_release=True, polls=(), slots=DEFAULT_SLOTS)
@@ -218,3 +219,21 @@ def test_a_signal_stops_it_and_the_handlers_are_put_back(world: World, state: St
         process.run(limited(until))
     assert signal.getsignal(signal.SIGTERM) is before
     process.stop()
+
+
+def test_instances_of_a_release_that_nobody_finished_with_are_let_go(world: World, state: State) -> None:
+    release_id = ask(state, world, "v1")
+    Process(rooms_of(world, state), SETTINGS, sole=True).run(
+        limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE)
+    )
+    runtime = world.runtimes["hangzhou"]
+    runtime.scale(DRAW, "next", {}, least=2)
+    with state.write() as conn:  # the process died here once
+        left = Warmth("draw-hz", "next", release_id, "hangzhou", DRAW, 2, {}, 0, False, False, state.now(conn))
+        warmths.own(conn, left)
+    process = Process(rooms_of(world, state, "worker-2"), SETTINGS, sole=True)
+    with running(process):
+        deadline = time.monotonic() + PATIENCE_S
+        while runtime.scaling(DRAW, "next").target:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from syncd.errors import Unavailable
+from syncd.errors import Refused, Unavailable
 from syncd.plan.binding import Warmth
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.reconcile.tick import tick
@@ -413,6 +413,31 @@ def test_what_was_changed_meanwhile_is_left_as_it_is(warm: Site) -> None:
     warm.world.runtimes["hangzhou"].scale(DRAW, "prod", {}, least=1)
     assert cool(warm.rooms) == 2, "the candidates' instances, and nothing else"
     assert held(warm, "prod") == [1, 0]
+
+
+def test_a_key_that_may_not_look_at_what_hangs_there_is_no_reason_not_to_release(
+    here: Site, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Scaling:
+        raise Refused("fc:GetScalingConfig is not allowed")
+
+    for runtime in world.runtimes.values():
+        monkeypatch.setattr(runtime, "scaling", refuse)
+    released(here, "v1")
+    assert cool(here.rooms) == 0
+
+
+def test_an_alias_or_a_binding_that_went_away_after_the_flip_has_nothing_to_be_mended(losing: Site) -> None:
+    released(losing, "v1")
+    for region in REGIONS:
+        operate(losing, region, "prod", 3)
+    released(losing, "v2")
+    del losing.world.runtimes["hangzhou"].functions[DRAW].aliases["prod"]
+    bindings = {name: binding for name, binding in losing.rooms.fleet.bindings.items() if name != "draw-sg"}
+    there = site(losing.world, losing.state, fleet=replace(FLEET, bindings=bindings))
+    assert cool(there.rooms) == 2, "the candidates' instances, and nothing else"
+    assert held(there, "prod") == [-1, 0]
+    assert cool(there.rooms) == 0
 
 
 # Whoever dies when.

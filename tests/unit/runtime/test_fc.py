@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from syncd.runtime.fc import FcRuntime
 
 from tests.conformance.runtime import DIGESTS, change_to, go_on, probe_for
 from tests.emulators.fc.calls import get, publish, update
-from tests.fc_clouds import NAS_SERVER, FcCloud, fc_cloud, fresh_function
+from tests.fc_clouds import NAS_SERVER, FcCloud, fresh_function
 
 HTML = Answer(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
 # What GetFunction tells of how a function runs, but its variables and mounts.
@@ -34,17 +33,6 @@ LOST = [
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def fc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FcCloud]:
-    with fc_cloud(Path(tmp_path_factory.mktemp("fc"))) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def client(fc: FcCloud) -> Client:
-    return fc.client()
-
-
 @pytest.fixture
 def name(fc: FcCloud, client: Client) -> Iterator[str]:
     """A function of the test's own, of which nothing was published."""
@@ -52,11 +40,6 @@ def name(fc: FcCloud, client: Client) -> Iterator[str]:
     fresh_function(fc, client, name)
     yield name
     fc.faults.clear()
-
-
-@pytest.fixture
-def runtime(fc: FcCloud) -> FcRuntime:
-    return fc.runtime()
 
 
 def script(fc: FcCloud, operation: str, action: Action, **more: Any) -> None:

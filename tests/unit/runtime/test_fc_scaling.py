@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from alibabacloud_fc20230330 import models
@@ -14,28 +13,12 @@ from syncd.localcloud.faults import Action, Answer, FaultRule, Reset, State
 from syncd.runtime.base import Change, Probe, waits_for_nobody
 from syncd.runtime.fc import FcRuntime
 
-from tests.fc_clouds import FcCloud, fc_cloud, fresh_function
+from tests.fc_clouds import FcCloud, fresh_function
 
 NIGHT = models.ScheduledAction(
     name="night", start_time="2026-01-01T00:00:00Z", target=0, schedule_expression="cron(0 0 20 * * *)"
 )
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def fc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FcCloud]:
-    with fc_cloud(Path(tmp_path_factory.mktemp("fc"))) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def client(fc: FcCloud) -> Client:
-    return fc.client()
-
-
-@pytest.fixture
-def runtime(fc: FcCloud) -> FcRuntime:
-    return fc.runtime()
 
 
 @pytest.fixture

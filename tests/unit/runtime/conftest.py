@@ -1,0 +1,28 @@
+"""Function Compute as the local cloud speaks it: one region for the tests of a file, and two clients of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alibabacloud_fc20230330.client import Client
+from syncd.runtime.fc import FcRuntime
+
+from tests.fc_clouds import FcCloud, fc_cloud
+
+
+@pytest.fixture(scope="module")
+def fc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FcCloud]:
+    with fc_cloud(Path(tmp_path_factory.mktemp("fc"))) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def client(fc: FcCloud) -> Client:
+    return fc.client()
+
+
+@pytest.fixture
+def runtime(fc: FcCloud) -> FcRuntime:
+    return fc.runtime()
