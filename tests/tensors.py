@@ -54,3 +54,18 @@ def gguf(
         head += string(name) + struct.pack("<IQIQ", 1, len(weights), 24, len(data))
         data += weights
     return head + b"\0" * (-len(head) % alignment) + data
+
+
+def sharded(shards: int, tensors: int, size_bytes: int) -> dict[str, bytes]:
+    """A model in several safetensors files, with the index that says which tensor is in which."""
+    names = [f"layers.{number}.weight" for number in range(shards * tensors)]
+    files: dict[str, bytes] = {}
+    places: dict[str, str] = {}
+    for shard in range(shards):
+        path = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        own = names[shard * tensors : (shard + 1) * tensors]
+        files[path] = safetensors({name: name.encode().ljust(size_bytes, b"\0") for name in own})
+        places |= dict.fromkeys(own, path)
+    total = {"total_size": size_bytes * len(names)}
+    files["model.safetensors.index.json"] = json.dumps({"metadata": total, "weight_map": places}).encode()
+    return files | {"config.json": b'{"model_type": "made-up"}'}

@@ -172,6 +172,14 @@ def text_in(found: Mapping[str, Any], key: str, *, longest: int, default: str | 
     return value
 
 
+def number_in(found: Mapping[str, Any], key: str, *, most: float, default: float = 0.0) -> float:
+    """A number of the body, from 0 to `most`. Raises Invalid."""
+    value = found.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise Invalid(f'"{key}" must be a number from 0 to {most:g}')
+    return float(value)
+
+
 def only(found: Mapping[str, Any], *known: str) -> None:
     """Raises Invalid where the body has other keys: a misspelt one must not be passed over."""
     for key in found:

@@ -83,6 +83,16 @@ _RELEASE: Final[Mapping[str, Schema]] = {
     ),
     "stuck": _list({"type": "object", "required": ["step", "subject", "state", "failures", "reason"]}),
 }
+_FIRST_ANSWER: Final[Mapping[str, Schema]] = {
+    "binding": _TEXT,
+    "region": _TEXT,
+    "target_kind": _TEXT,
+    "cold": _FLAG,
+    "answer_s": {"type": "number"},
+    "inside_s": _maybe("number"),
+    "load_s": _maybe("number"),
+    "at": _TIME,
+}
 _EVENT: Final[Mapping[str, Schema]] = {
     "id": _NUMBER,
     "at": _TIME,
@@ -92,6 +102,7 @@ _EVENT: Final[Mapping[str, Schema]] = {
     "attempt": _maybe("integer"),
     "detail": {"type": "object"},
 }
+_WHY: Final = {**_TEXT, "maxLength": 500}
 _SAID: Final[Mapping[str, Schema]] = {"model": _TEXT, "who": _TEXT, "why": _TEXT, "since": _TIME}
 _SCHEMAS: Final[Mapping[str, Schema]] = {
     "Error": _object({"code": _TEXT, "message": _TEXT, "hint": _TEXT}, closed=True),
@@ -99,7 +110,15 @@ _SCHEMAS: Final[Mapping[str, Schema]] = {
     "ListedRelease": _object(_LISTED, closed=True),
     "Releases": _object({"releases": _list(_ref("ListedRelease"))}, closed=True),
     "Release": _object(_RELEASE, closed=True),
-    "Story": _object({**_RELEASE, "steps": _list({"type": "object"}), "events": _list(_ref("Event"))}, closed=True),
+    "Story": _object(
+        {
+            **_RELEASE,
+            "steps": _list({"type": "object"}),
+            "first_answers": _list(_object(_FIRST_ANSWER, closed=True)),
+            "events": _list(_ref("Event")),
+        },
+        closed=True,
+    ),
     "Event": _object(_EVENT, closed=True),
     "Live": _object(_LIVE, closed=True),
     "Models": _object(
@@ -124,19 +143,25 @@ _SCHEMAS: Final[Mapping[str, Schema]] = {
             "daemon": {"type": ["object", "null"]},
             "live": _list(_ref("Live")),
             "in_flight": _list({"type": "object"}),
-            "held": _list(_object({"model": _TEXT, "who": _TEXT, "why": _TEXT, "since": _TIME}, closed=True)),
-            "frozen": _list(
-                _object(
-                    {"model": _TEXT, "who": _TEXT, "why": _TEXT, "since": _TIME, "until": _maybe("string")}, closed=True
-                )
-            ),
+            "held": _list(_ref("Hold")),
+            "frozen": _list(_ref("Freeze")),
             "quarantined": _list(_object({"model": _TEXT, "version": _TEXT, "reason": _TEXT}, closed=True)),
             "stalled": _list({"type": "object"}),
         },
         closed=True,
     ),
     "Publish": _object({"model": {**_TEXT, "maxLength": 128}, "ref": {**_TEXT, "maxLength": 96}}, closed=True),
-    "Rollback": _object({"why": {**_TEXT, "maxLength": 500}}, closed=True, optional=("why",)),
+    "Why": _object({"why": _WHY}, closed=True, optional=("why",)),
+    "FreezeFor": _object(
+        {"why": _WHY, "hours": {"type": "number", "minimum": 0, "maximum": 8784, "default": 0}},
+        closed=True,
+        optional=("why", "hours"),
+    ),
+    "Nothing": _object({}, closed=True),
+    "Hold": _object(_SAID, closed=True),
+    "Freeze": _object({**_SAID, "until": _maybe("string")}, closed=True),
+    "Lifted": _object({"model": _maybe("string"), "lifted": _FLAG}, closed=True),
+    "Approval": _object({"release": _TEXT, "digest": _TEXT, "who": _TEXT, "at": _TIME}, closed=True),
     "Delivery": _object({"accepted": _NUMBER, "new": _NUMBER}, closed=True),
 }
 
@@ -197,6 +222,14 @@ def _in_header(name: str, schema: Schema, about: str) -> Schema:
     return {"name": name, "in": "header", "required": False, "description": about, "schema": schema}
 
 
+def _operate(summary: str, answer: str, body: str, *parameters: Schema, status: str = "200") -> Schema:
+    """A change that needs the role `operate`."""
+    made = _operation(summary, answer, status=status, role="operate", errors=_WRITE, body=body, parameters=parameters)
+    return {"post": made}
+
+
+_RELEASE_ID: Final = _in_path("release", "Its id, such as r-7.")
+_MODEL_NAME: Final = _in_path("model", "The model's name; an owner's slash may stand as it is.")
 _OF_MODEL: Final = _in_query("model", _TEXT, "Of this model only.")
 _STREAM: Final = {
     **_operation(
@@ -260,21 +293,47 @@ _PATHS: Final[Mapping[str, Schema]] = {
             "Story",
             role="read",
             errors=(*_READ, "404"),
-            parameters=(_in_path("release", "Its id, such as r-7."),),
+            parameters=(_RELEASE_ID,),
         )
     },
+    "/v1/releases/{release}/cancel": _operate(
+        "End a release before it moves any alias. What it has copied stays.",
+        "Release",
+        "Why",
+        _RELEASE_ID,
+        status="202",
+    ),
+    "/v1/releases/{release}/approve": _operate(
+        "Let a release flip that waits for a person, for the bytes that it is about.",
+        "Approval",
+        "Nothing",
+        _RELEASE_ID,
+    ),
     "/v1/models": {"get": _operation("Every model that is served.", "Models", role="read")},
-    "/v1/models/{model}/rollback": {
-        "post": _operation(
-            "Go back to the version that was live before, everywhere, and hold the model there.",
-            "Release",
-            status="202",
-            role="operate",
-            errors=_WRITE,
-            body="Rollback",
-            parameters=(_in_path("model", "The model's name; an owner's slash may stand as it is."),),
-        )
-    },
+    "/v1/models/{model}/rollback": _operate(
+        "Go back to the version that was live before, everywhere, and hold the model there.",
+        "Release",
+        "Why",
+        _MODEL_NAME,
+        status="202",
+    ),
+    "/v1/models/{model}/hold": _operate(
+        "Keep automation away from a model. What is held keeps its first reason.", "Hold", "Why", _MODEL_NAME
+    ),
+    "/v1/models/{model}/unhold": _operate(
+        "Lift a hold. Lifting what is not held is success.", "Lifted", "Nothing", _MODEL_NAME
+    ),
+    "/v1/models/{model}/freeze": _operate(
+        "Flip nothing of a model, but rollbacks; until it is lifted, or for some hours.",
+        "Freeze",
+        "FreezeFor",
+        _MODEL_NAME,
+    ),
+    "/v1/models/{model}/unfreeze": _operate(
+        "Lift a freeze of one model. Lifting what is not frozen is success.", "Lifted", "Nothing", _MODEL_NAME
+    ),
+    "/v1/everything/freeze": _operate("Flip nothing of any model, but rollbacks.", "Freeze", "FreezeFor"),
+    "/v1/everything/unfreeze": _operate("Lift the freeze of all models.", "Lifted", "Nothing"),
     "/v1/status": {
         "get": _operation(
             "What is live where, what is in flight, what is stuck and why.",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from syncd.api.answers import Problem, body_of, document, json_of, only, text_in
+from syncd.api.answers import Problem, body_of, document, json_of, number_in, only, text_in
 from syncd.api.desk import Desk, desk_of
 from syncd.api.openapi import DOCUMENT
 from syncd.api.signatures import Sent
@@ -27,6 +29,7 @@ from syncd.state.records import Release
 LIST_MAX: Final = 200
 LIST_DEFAULT: Final = 20
 WHY_MAX: Final = 500
+HOURS_MAX: Final = 8784.0  # a year
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -126,10 +129,71 @@ async def rollback(request: Request) -> Response:
     """Go back to what was live before, and hold."""
     desk = desk_of(request)
     caller = await desk.caller(request, Role.OPERATE)
-    asked = await json_of(request)
-    only(asked, "why")
-    model, why = request.path_params["model"], text_in(asked, "why", longest=WHY_MAX, default="")
+    model, why = request.path_params["model"], await _why(request)
     return await _under_way(desk, await desk.ask(lambda: wish.rollback(desk.wisher(caller), model, why)))
+
+
+async def cancel(request: Request) -> Response:
+    """End a release before it moves anything."""
+    desk = desk_of(request)
+    caller = await desk.caller(request, Role.OPERATE)
+    release, why = parse_release(request.path_params["release"]), await _why(request)
+    return await _under_way(desk, await desk.ask(lambda: wish.cancel(desk.wisher(caller), release, why)))
+
+
+async def approve(request: Request) -> Response:
+    """Let a release flip that waits for a person."""
+    desk = desk_of(request)
+    caller = await desk.caller(request, Role.OPERATE)
+    only(await json_of(request))
+    release = parse_release(request.path_params["release"])
+    given = await desk.ask(lambda: wish.approve(desk.wisher(caller), release))
+    desk.site.wake()
+    return document({"release": given.release_id, "digest": given.digest.hex, "who": given.who, "at": given.at})
+
+
+async def hold(request: Request) -> Response:
+    """Keep automation away from a model."""
+    desk = desk_of(request)
+    caller = await desk.caller(request, Role.OPERATE)
+    model, why = request.path_params["model"], await _why(request)
+    held = await desk.ask(lambda: wish.hold(desk.wisher(caller), model, why or wish.BY_HAND))
+    return document(asdict(held))
+
+
+async def unhold(request: Request) -> Response:
+    """Lift a hold."""
+    desk = desk_of(request)
+    caller = await desk.caller(request, Role.OPERATE)
+    only(await json_of(request))
+    model = request.path_params["model"]
+    lifted = await desk.ask(lambda: wish.unhold(desk.wisher(caller), model))
+    desk.site.wake()
+    return document({"model": model, "lifted": lifted})
+
+
+async def freeze(request: Request) -> Response:
+    """Flip nothing, of one model or of any, but rollbacks."""
+    desk = desk_of(request)
+    caller = await desk.caller(request, Role.OPERATE)
+    asked = await json_of(request)
+    only(asked, "why", "hours")
+    model = request.path_params.get("model")
+    why = text_in(asked, "why", longest=WHY_MAX, default="") or wish.BY_HAND
+    hours = number_in(asked, "hours", most=HOURS_MAX)
+    lasts = timedelta(hours=hours) if hours else None
+    return document(asdict(await desk.ask(lambda: wish.freeze(desk.wisher(caller), model, why, lasts))))
+
+
+async def unfreeze(request: Request) -> Response:
+    """Lift a freeze."""
+    desk = desk_of(request)
+    caller = await desk.caller(request, Role.OPERATE)
+    only(await json_of(request))
+    model = request.path_params.get("model")
+    lifted = await desk.ask(lambda: wish.unfreeze(desk.wisher(caller), model))
+    desk.site.wake()
+    return document({"model": model, "lifted": lifted})
 
 
 async def hook(request: Request) -> Response:
@@ -170,6 +234,13 @@ def _once(request: Request, name: str) -> Once | None:
     return Once(name, key)
 
 
+async def _why(request: Request) -> str:
+    """The reason in a body that has nothing else, if one is given."""
+    asked = await json_of(request)
+    only(asked, "why")
+    return text_in(asked, "why", longest=WHY_MAX, default="")
+
+
 def _limit(request: Request) -> int:
     text = request.query_params.get("limit", str(LIST_DEFAULT))
     if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= LIST_MAX):
@@ -189,8 +260,16 @@ ROUTES: Final = (
     Route("/v1/releases", list_releases, methods=["GET"]),
     Route("/v1/releases", publish, methods=["POST"]),
     Route("/v1/releases/{release}", show_release, methods=["GET"]),
+    Route("/v1/releases/{release}/cancel", cancel, methods=["POST"]),
+    Route("/v1/releases/{release}/approve", approve, methods=["POST"]),
     Route("/v1/models", list_models, methods=["GET"]),
     Route("/v1/models/{model:path}/rollback", rollback, methods=["POST"]),
+    Route("/v1/models/{model:path}/hold", hold, methods=["POST"]),
+    Route("/v1/models/{model:path}/unhold", unhold, methods=["POST"]),
+    Route("/v1/models/{model:path}/freeze", freeze, methods=["POST"]),
+    Route("/v1/models/{model:path}/unfreeze", unfreeze, methods=["POST"]),
+    Route("/v1/everything/freeze", freeze, methods=["POST"]),
+    Route("/v1/everything/unfreeze", unfreeze, methods=["POST"]),
     Route("/v1/status", status, methods=["GET"]),
     Route("/v1/events", stream, methods=["GET"]),
     Route("/hooks/{hook}", hook, methods=["POST"]),

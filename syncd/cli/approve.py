@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
-from syncd.cli.output import Form
+from syncd.cli import remote
+from syncd.cli.output import Form, Output
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.reconcile import wish
 
 
 def approve(
     release: Annotated[str, typer.Argument(help="The release, such as r-12.", show_default=False)],
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -23,8 +26,14 @@ def approve(
 
     Example: syncd approve r-12
     """
-    with session(config, output, verbose=verbose) as opened:
-        given = wish.approve(opened.wisher, release)
-        found = {"release": given.release_id, "digest": given.digest.hex, "who": given.who, "at": given.at}
-        text = f"{given.release_id} is approved by {given.who} for sha256 {given.digest.hex[:12]}"
-        opened.output.show(found, lambda console: console.print(text, markup=False))
+    if server:
+        there = remote.asked(server, token_file, lambda client: client.approve(release))
+        found = {"release": release, "digest": there.digest, "who": there.who, "at": there.at}
+    else:
+        from syncd.reconcile import wish  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            given = wish.approve(opened.wisher, release)
+        found = {"release": release, "digest": given.digest.hex, "who": given.who, "at": given.at}
+    text = f"{release} is approved by {found['who']} for sha256 {str(found['digest'])[:12]}"
+    Output(output).show(found, lambda console: console.print(text, markup=False))

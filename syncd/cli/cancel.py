@@ -6,14 +6,17 @@ from typing import Annotated
 
 import typer
 
-from syncd.cli.output import Form
+from syncd.cli import remote
+from syncd.cli.output import Form, Output
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.reconcile import wish
 
 
 def cancel(
     release: Annotated[str, typer.Argument(help="The release, such as r-12.", show_default=False)],
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the release.")] = "",
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -25,8 +28,14 @@ def cancel(
 
     Example: syncd cancel r-12 --why "wrong checkpoint"
     """
-    with session(config, output, verbose=verbose) as opened:
-        asked = wish.cancel(opened.wisher, release, why)
+    if server:
+        there = remote.asked(server, token_file, lambda client: client.cancel(release, why))
+        found = {"release": there.id, "model": there.model, "version": there.version, "phase": there.phase}
+    else:
+        from syncd.reconcile import wish  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            asked = wish.cancel(opened.wisher, release, why)
         found = {"release": asked.id, "model": asked.model, "version": asked.ref, "phase": asked.phase}
-        text = f"{asked.id} {asked.model}@{asked.ref} ends; `syncd show {asked.id}` tells when it has"
-        opened.output.show(found, lambda console: console.print(text, markup=False))
+    text = f"{release} {found['model']}@{found['version']} ends; `syncd show {release}` tells when it has"
+    Output(output).show(found, lambda console: console.print(text, markup=False))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd.cli.output import Form
+from syncd.cli import remote
+from syncd.cli.output import Form, Output
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.reconcile import wish
+
+if TYPE_CHECKING:
+    from syncd import client
+    from syncd.state import records
 
 ModelArgument = Annotated[str | None, typer.Argument(help="The model's name; all models if left out.")]
 
@@ -18,6 +24,8 @@ def freeze(
     model: ModelArgument = None,
     why: Annotated[str, typer.Option("--why", help="The reason, shown to whoever meets it.")] = "by hand",
     hours: Annotated[float, typer.Option("--hours", min=0, max=8784, help="How long; 0 until it is lifted.")] = 0.0,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -26,16 +34,23 @@ def freeze(
 
     Example: syncd freeze --why "quarter's end" --hours 48
     """
-    with session(config, output, verbose=verbose) as opened:
-        put = wish.freeze(opened.wisher, model, why, timedelta(hours=hours) if hours else None)
-        found = {"model": put.model, "who": put.who, "why": put.why, "since": put.since, "until": put.until}
-        end = f"until {put.until:%Y-%m-%d %H:%M}Z" if put.until else "until `syncd unfreeze`"
-        text = f"{model or 'everything'} is frozen by {put.who} {end}: {put.why}"
-        opened.output.show(found, lambda console: console.print(text, markup=False))
+    put: records.Freeze | client.Freeze
+    if server:
+        put = remote.asked(server, token_file, lambda there: there.freeze(model, why, hours=hours))
+    else:
+        from syncd.reconcile import wish  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            put = wish.freeze(opened.wisher, model, why, timedelta(hours=hours) if hours else None)
+    end = f"until {put.until:%Y-%m-%d %H:%M}Z" if put.until else "until `syncd unfreeze`"
+    text = f"{model or 'everything'} is frozen by {put.who} {end}: {put.why}"
+    Output(output).show(asdict(put), lambda console: console.print(text, markup=False))
 
 
 def unfreeze(
     model: ModelArgument = None,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -44,9 +59,12 @@ def unfreeze(
 
     Example: syncd unfreeze sdxl
     """
-    with session(config, output, verbose=verbose) as opened:
-        lifted = wish.unfreeze(opened.wisher, model)
-        if not lifted and model is not None:  # one that was taken out of the configuration may still be frozen
-            wish.refuse_unserved(opened.fleet, model)
-        text = f"{model or 'everything'} {'is no longer' if lifted else 'was not'} frozen"
-        opened.output.show({"model": model, "lifted": lifted}, lambda console: console.print(text, markup=False))
+    if server:
+        lifted = remote.asked(server, token_file, lambda there: there.unfreeze(model))
+    else:
+        from syncd.reconcile import wish  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            lifted = wish.unfreeze(opened.wisher, model)
+    text = f"{model or 'everything'} {'is no longer' if lifted else 'was not'} frozen"
+    Output(output).show({"model": model, "lifted": lifted}, lambda console: console.print(text, markup=False))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd.cli.output import Form
+from syncd.cli import remote
+from syncd.cli.output import Form, Output
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.reconcile import wish
+
+if TYPE_CHECKING:
+    from syncd import client
+    from syncd.state import records
 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, shown to whoever meets the hold.")]
@@ -17,6 +23,8 @@ WhyOption = Annotated[str, typer.Option("--why", help="The reason, shown to whoe
 def hold(
     model: ModelArgument,
     why: WhyOption = "by hand",
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -25,16 +33,22 @@ def hold(
 
     Example: syncd hold sdxl --why "black images since v7"
     """
-    with session(config, output, verbose=verbose) as opened:
-        held = wish.hold(opened.wisher, model, why)
-        opened.output.show(
-            {"model": held.model, "who": held.who, "why": held.why, "since": held.since},
-            lambda console: console.print(f"{model} is on hold by {held.who}: {held.why}", markup=False),
-        )
+    held: records.Hold | client.Hold
+    if server:
+        held = remote.asked(server, token_file, lambda there: there.hold(model, why))
+    else:
+        from syncd.reconcile import wish  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            held = wish.hold(opened.wisher, model, why)
+    text = f"{model} is on hold by {held.who}: {held.why}"
+    Output(output).show(asdict(held), lambda console: console.print(text, markup=False))
 
 
 def unhold(
     model: ModelArgument,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -43,9 +57,12 @@ def unhold(
 
     Example: syncd unhold sdxl
     """
-    with session(config, output, verbose=verbose) as opened:
-        lifted = wish.unhold(opened.wisher, model)
-        if not lifted:  # one that was taken out of the configuration may still be on hold
-            wish.refuse_unserved(opened.fleet, model)
-        text = f"{model} is no longer on hold" if lifted else f"{model} was not on hold"
-        opened.output.show({"model": model, "lifted": lifted}, lambda console: console.print(text, markup=False))
+    if server:
+        lifted = remote.asked(server, token_file, lambda there: there.unhold(model))
+    else:
+        from syncd.reconcile import wish  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            lifted = wish.unhold(opened.wisher, model)
+    text = f"{model} is no longer on hold" if lifted else f"{model} was not on hold"
+    Output(output).show({"model": model, "lifted": lifted}, lambda console: console.print(text, markup=False))

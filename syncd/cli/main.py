@@ -22,6 +22,8 @@ from syncd.errors import Invalid, SyncdError
 # The base class of every complaint about a command line. Typer carries a click of its own and exports only leaves.
 _Complaint: Final[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
+_SERVER_PARTS: Final = "pip install 'syncd[server]'; or ask a daemon elsewhere, with --server"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -38,6 +40,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "releases": Entry("releases", "releases", "List releases, newest first, with how they ended and why."),
     "show": Entry("show", "show", "Tell a release's whole story, with every step and event."),
     "inspect": Entry("inspect", "inspect", "Show a version where it comes from: files, digests, parameters."),
+    "bake": Entry("bake", "bake", "Push an image: a version's files as layers over a base image."),
     "plan": Entry("plan", "plan", "Show what a release would move and flip; change nothing."),
     "rollback": Entry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
     "cancel": Entry("cancel", "cancel", "End a release before it moves anything."),
@@ -143,6 +146,13 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         return Exit.INTERRUPTED
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] in {"syncd", "typer", "rich", "httpx"}:
+            raise
+        alone = Invalid(f"this command needs more than is installed: {error.name}", hint=_SERVER_PARTS)
+        alone.__cause__ = error
+        output.fail(alone, Exit.USAGE, verbose=verbose)
+        return Exit.USAGE
     except OSError as error:  # a disk that is full, a directory that is not ours: the machine's, not a bug
         wrong = Invalid(f"{error.filename or 'this machine'}: {error.strerror or error}")
         wrong.__cause__ = error

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from syncd.artifact.names import ModelName, parse_model_at_version
+from syncd.artifact.names import ModelName, VersionName, parse_model_at_version
 from syncd.cli import remote
-from syncd.cli.exits import Exit
-from syncd.cli.follow import ended_well, follow
 from syncd.cli.output import Form, Output
-from syncd.cli.put import put
 from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
-from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session, set_up_logs
-from syncd.config import DirectoryRegistrySettings
-from syncd.engine import lock
-from syncd.errors import Conflict, Invalid
-from syncd.plan.phases import RELEASE_ENDS
-from syncd.reconcile import wish
-from syncd.reconcile.scene import document, scene_of
-from syncd.state.records import Release
-from syncd.wiring import registries_of
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session
+from syncd.errors import Invalid
 
 
 def publish(
@@ -63,9 +48,13 @@ def publish(
             raise Invalid("--from writes into a registry of this machine, and --server is another", hint=hint)
         see = remote.See(Output(output), wait=wait, timeout_s=timeout)
         return remote.carry(server, token_file, lambda client: client.publish(model, version), see)
+    from syncd.cli.carry import carry  # noqa: PLC0415 -- what works beside the record: a pipeline may not have it
+    from syncd.reconcile import wish  # noqa: PLC0415
+    from syncd.wiring import registries_of  # noqa: PLC0415
+
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
-            put(source, _drop(opened, model) / model / version)
+            _put(opened, source, model, version)
         wish.refuse_unknown(registries_of(opened.config), opened.fleet, model, version)
         return carry(
             opened,
@@ -75,8 +64,11 @@ def publish(
         )
 
 
-def _drop(opened: Session, model: ModelName) -> Path:
-    """Where the registry of the model is written to. Raises Invalid where that is not a directory."""
+def _put(opened: Session, source: Path, model: ModelName, version: VersionName) -> None:
+    """Write a version into the registry of its model. Raises Invalid where that is not a directory; as `put` does."""
+    from syncd.cli.put import put  # noqa: PLC0415 -- as above
+    from syncd.config import DirectoryRegistrySettings  # noqa: PLC0415
+
     name = opened.fleet.registry_of(model)
     settings = opened.config.registries[name]
     if not isinstance(settings, DirectoryRegistrySettings):
@@ -84,85 +76,4 @@ def _drop(opened: Session, model: ModelName) -> Path:
         raise Invalid(
             f"--from writes into a directory, registry {name} of {model} is of kind {settings.kind}", hint=hint
         )
-    return settings.path
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """How a release is looked at until it ends."""
-
-    opened: Session
-    timeout_s: float  # 0: without limit
-    going_back: bool
-
-    def until_it_ends(self, release: Release, *, leave: threading.Event | None = None) -> int:
-        """Show it; the exit code. Raises NotLive where it ended otherwise than it was to."""
-        deadline = time.monotonic() + self.timeout_s if self.timeout_s else None
-
-        def proceed() -> bool:
-            return not (leave is not None and leave.is_set()) and (deadline is None or time.monotonic() < deadline)
-
-        output = self.opened.output
-        scene = follow(self.opened.state, release.id, output, proceed=proceed)
-        ended_well(scene, going_back=self.going_back)
-        phase = scene.release.phase
-        output.show(
-            {"event": "end", **document(scene)},
-            lambda console: console.print(f"{release.id} {release.model}@{release.ref} is {phase}", markup=False),
-        )
-        if phase in RELEASE_ENDS:
-            return Exit.OK
-        return Exit.INTERRUPTED if leave is not None and leave.is_set() else Exit.TIMEOUT
-
-
-def carry(
-    opened: Session, ask: Callable[[], Release], *, wait: bool, timeout_s: float, going_back: bool = False
-) -> int:
-    """Record a wish, and see it through: here when no daemon works on this record, else by following the daemon."""
-    watch = Watch(opened, timeout_s, going_back)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(lock.hold(opened.config.state.connect_url.render_as_string(hide_password=False)))
-            alone = True
-        except Conflict:  # a daemon is at work on this record
-            alone = False
-        release = ask()
-        if alone:
-            return _work(watch, release)
-        if not wait:
-            scene = scene_of(opened.state, release.id)
-            opened.output.show(document(scene), lambda console: console.print(f"{release.id} is {scene.release.phase}"))
-            return Exit.OK
-        return watch.until_it_ends(release)
-
-
-def _work(watch: Watch, release: Release) -> int:
-    """Do the work in this process, while showing it."""
-    from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415 -- only where no
-    from syncd.wiring import rooms_of  # noqa: PLC0415 -- daemon does the work
-
-    opened = watch.opened
-    set_up_logs(opened.config, verbose=opened.verbose)
-    rooms = rooms_of(opened.config, opened.state)
-    process = Process(rooms, settings_of(opened.config, polls=False), sole=True)
-    done = threading.Event()
-    result: list[int] = []
-
-    def look_on() -> None:
-        try:
-            result.append(watch.until_it_ends(release, leave=rooms.draining))
-        except BaseException as error:  # noqa: BLE001 -- carried over to the main thread, raised there
-            failures.append(error)
-        finally:
-            done.set()
-            rooms.wake.set()
-
-    failures: list[BaseException] = []
-    watcher = threading.Thread(target=look_on, name="follow", daemon=True)
-    with stopped_by_signals(process):
-        watcher.start()
-        process.run(until=done.is_set)
-    watcher.join()
-    if failures:
-        raise failures[0]
-    return result[0]
+    put(source, settings.path / model / version)

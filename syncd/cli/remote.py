@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -18,6 +18,7 @@ from syncd.errors import Invalid
 if TYPE_CHECKING:  # httpx takes a tenth of a second, and most commands ask nobody elsewhere
     from syncd.client import Client, Release
 
+T = TypeVar("T")
 TOKEN: Final = "SYNCD_TOKEN"  # noqa: S105 -- the name of a variable
 _TIME: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _ONLY_THERE: Final = ("steps", "events")  # of a release's document, for `show`
@@ -75,9 +76,9 @@ def carry(server: str, token_file: Path | None, ask: Callable[[Client], Release]
 
     Raises what the client does; one that ended otherwise than it was to among it.
     """
-    from syncd.client import Client, TimedOut  # noqa: PLC0415 -- see the top
+    from syncd.client import TimedOut  # noqa: PLC0415 -- see the top
 
-    with Client(server, _token(token_file)) as client:
+    with _client(server, token_file) as client:
         release = ask(client)
         if not see.wait:
             text = f"{release.id} is {release.phase}"
@@ -100,9 +101,21 @@ def carry(server: str, token_file: Path | None, ask: Callable[[Client], Release]
         return code
 
 
+def asked(server: str, token_file: Path | None, ask: Callable[[Client], T]) -> T:
+    """Ask for what is done at once. Raises what the client does."""
+    with _client(server, token_file) as client:
+        return ask(client)
+
+
 def told_of(release: Release) -> dict[str, Any]:
     """A release as the commands print it, from wherever it comes."""
     return {key: value for key, value in release.document.items() if key not in _ONLY_THERE}
+
+
+def _client(server: str, token_file: Path | None) -> Client:
+    from syncd.client import Client  # noqa: PLC0415 -- see the top
+
+    return Client(server, _token(token_file))
 
 
 def _token(file: Path | None) -> str:

@@ -9,10 +9,8 @@ import typer
 
 from syncd.cli import remote
 from syncd.cli.output import Form, Output
-from syncd.cli.publish import carry
 from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.reconcile import wish
 
 
 def rollback(
@@ -36,6 +34,9 @@ def rollback(
     if server:
         see = remote.See(Output(output), wait=wait, timeout_s=timeout, going_back=True)
         return remote.carry(server, token_file, lambda client: client.rollback(model, why), see)
+    from syncd.cli.carry import carry  # noqa: PLC0415 -- what works beside the record
+    from syncd.reconcile import wish  # noqa: PLC0415
+
     with session(config, output, verbose=verbose) as opened:
         ask = partial(wish.rollback, opened.wisher, model, why)
         return carry(opened, ask, wait=wait, timeout_s=timeout, going_back=True)

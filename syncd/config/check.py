@@ -16,7 +16,7 @@ from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
 from syncd.config.registries import OssRegistrySettings
 from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
-from syncd.plan.fleet import REGISTRY
+from syncd.plan.fleet import NEAREST, REGISTRY
 from syncd.registry.selection import overlap, selects
 from syncd.secret import Secret
 
@@ -175,19 +175,20 @@ def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
 
 
 def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
-    """Targets, each once, and the registry: the first version of all is nowhere else."""
+    """Targets, each once, and the registry, by name or among the nearest: the first version of all is nowhere else."""
     sources = config.transfer.sources
     for index, name in enumerate(sources):
         key = key_path("transfer", "sources", index)
         if name in sources[:index]:
             yield Problem(key, shown(name), "leave it out: it is in the list already")
-        elif name != REGISTRY and name not in declared["targets"]:
+        elif name not in {REGISTRY, NEAREST} and name not in declared["targets"]:
             yield no_such(key, name, "target", declared["targets"])
-    if REGISTRY not in sources:
-        yield Problem("transfer.sources", shown(list(sources)), f'"{REGISTRY}" is wanted in it')
-    if REGISTRY in declared["targets"]:
-        wanted = "another name is wanted: in transfer.sources it stands for the registry"
-        yield Problem(key_path("targets", REGISTRY), shown(REGISTRY), wanted)
+    if not {REGISTRY, NEAREST} & set(sources):
+        yield Problem("transfer.sources", shown(list(sources)), f'"{REGISTRY}" or "{NEAREST}" is wanted in it')
+    for word, means in ((REGISTRY, "the registry"), (NEAREST, "whatever is nearest")):
+        if word in declared["targets"]:
+            wanted = f"another name is wanted: in transfer.sources it stands for {means}"
+            yield Problem(key_path("targets", word), shown(word), wanted)
 
 
 def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:

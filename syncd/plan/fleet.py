@@ -11,6 +11,7 @@ from syncd.plan.binding import Binding, Place
 from syncd.registry.selection import selects
 
 REGISTRY: Final = "registry"  # among the sources, what is not a target
+NEAREST: Final = "nearest"  # among the sources, all that the others do not name, the quickest first
 PLACE_GROUP: Final = "targets"
 REPLICA_GROUP: Final = "replica:"  # and the target's name
 CONTROL_QUEUE: Final = "control"

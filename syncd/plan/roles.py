@@ -10,7 +10,7 @@ class Role(StrEnum):
 
     READ = "read"  # status, releases, models, events
     PUBLISH = "publish"  # and ask for releases
-    OPERATE = "operate"  # and roll back
+    OPERATE = "operate"  # and roll back, cancel, approve, hold and freeze
 
     def allows(self, wanted: Role) -> bool:
         """Whether this role may do what `wanted` is needed for."""

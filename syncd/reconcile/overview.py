@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import Connection
 
 from syncd.artifact.names import parse_model
@@ -26,15 +28,11 @@ def overview(state: State, fleet: Fleet, model: str | None = None) -> dict[str, 
             "daemon": _daemon(conn, state),
             "live": [row for name in wanted for row in _live(conn, fleet, name)],
             "in_flight": [row for name in wanted for row in _in_flight(conn, name)],
-            "held": [
-                {"model": h.model, "who": h.who, "why": h.why, "since": h.since}
-                for h in holds.all(conn)
-                if h.model in wanted
-            ],
+            "held": [asdict(hold) for hold in holds.all(conn) if hold.model in wanted],
             "frozen": [
-                {"model": f.model, "who": f.who, "why": f.why, "since": f.since, "until": f.until}
-                for f in freezes.all(conn, state.now(conn))
-                if f.model in {freezes.EVERY, *wanted}
+                asdict(freeze)
+                for freeze in freezes.all(conn, state.now(conn))
+                if freeze.model in {freezes.EVERY, *wanted}
             ],
             "quarantined": [
                 {"model": v.model, "version": v.name, "reason": v.quarantined}

@@ -12,7 +12,7 @@ import structlog
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath, parse_model, parse_version
 from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdError, Unavailable
-from syncd.plan.fleet import REGISTRY
+from syncd.plan.fleet import NEAREST, REGISTRY
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.catalog import catalog, pin
 from syncd.reconcile.replicas import await_replica
@@ -23,7 +23,7 @@ from syncd.state import placements, releases, steps, versions
 from syncd.state.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.target.base import Depth
-from syncd.transfer import Destination, Glance, Preferred, Progress, Source, apart, copy
+from syncd.transfer import Destination, Glance, Preferred, Progress, Source, apart, copy, nearest_first
 
 log = structlog.get_logger("syncd.place")
 FILES_SHOWN_MAX: Final = 8
@@ -142,7 +142,9 @@ def _sources(job: Job, version: Version, manifest: Manifest, peers: list[str]) -
     with rooms.state.read() as conn:  # what another step places is believed: each byte is proven as it is read
         sealed = {p.target for p in placements.of_version(conn, version.id) if p.phase is PlacementPhase.SEALED}
     givers = {*peers, *(sealed & rooms.targets.keys() - set(group)), REGISTRY}
-    usable = [name for name in rooms.fleet.sources if name in givers]
+    found: dict[str, Source] = {name: partial(rooms.targets[name].open, manifest) for name in givers - {REGISTRY}}
+    found[REGISTRY] = lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes)
+    usable = _by_preference(job, manifest, found)
     if usable[0] == REGISTRY:
         try:
             # raises Conflict where the source is not what was pinned
@@ -153,11 +155,19 @@ def _sources(job: Job, version: Version, manifest: Manifest, peers: list[str]) -
                 raise
             log.warning("the registry cannot be read, a target can", error=error.message)
             del usable[0]
-    found: dict[str, Source] = {
-        name: partial(rooms.targets[name].open, manifest) for name in usable if name != REGISTRY
-    }
-    found[REGISTRY] = lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes)
     return {name: found[name] for name in usable}
+
+
+def _by_preference(job: Job, manifest: Manifest, found: Mapping[str, Source]) -> list[str]:
+    """Those of the sources that the configuration wants, in its order."""
+    wanted = job.rooms.fleet.sources
+    ranked: tuple[str, ...] = ()
+    if NEAREST in wanted:
+        others = {name: source for name, source in found.items() if name not in wanted}
+        largest = max(manifest.entries, key=lambda entry: entry.size_bytes)
+        ranked = nearest_first(largest, others, job.rooms.transfer, job.stop)
+    expanded = [each for name in wanted for each in (ranked if name == NEAREST else (name,))]
+    return [name for name in expanded if name in found]
 
 
 def _carried(

@@ -27,7 +27,7 @@ from syncd.state.state import State
 
 BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
 
-
+BY_HAND: Final = "by hand"  # the reason of who gives none
 _LOOKS_MAX: Final = 5  # each follows a write by somebody else; a release has few
 
 
@@ -139,7 +139,7 @@ def _rolled_back(wisher: Wisher, name: ModelName, why: str) -> Release:
         )
 
 
-def hold(wisher: Wisher, model: str, why: str) -> Hold:
+def hold(wisher: Wisher, model: str, why: str = BY_HAND) -> Hold:
     """Keep automation away from the model. Holding what is held keeps the first reason.
 
     Raises:
@@ -152,9 +152,17 @@ def hold(wisher: Wisher, model: str, why: str) -> Hold:
 
 
 def unhold(wisher: Wisher, model: str) -> bool:
-    """Lift a hold. Returns whether there was one."""
+    """Lift a hold. Returns whether there was one; also of a model that is no longer configured.
+
+    Raises:
+        NotFound: There was none, and no binding serves the model.
+    """
+    name = parse_model(model)
     with wisher.state.write() as conn:
-        return holds.lift(conn, parse_model(model), wisher.who, wisher.state.now(conn))
+        lifted = holds.lift(conn, name, wisher.who, wisher.state.now(conn))
+    if not lifted:
+        refuse_unserved(wisher.fleet, name)
+    return lifted
 
 
 def cancel(wisher: Wisher, release_id: str, why: str) -> Release:
@@ -214,10 +222,17 @@ def freeze(wisher: Wisher, model: str | None, why: str, lasts: timedelta | None)
 
 
 def unfreeze(wisher: Wisher, model: str | None) -> bool:
-    """Lift the freeze of a model, or that of all. Returns whether there was one."""
+    """Lift the freeze of a model, or that of all. Returns whether there was one, as `unhold` does.
+
+    Raises:
+        NotFound: There was none, and no binding serves the model.
+    """
+    name = freezes.EVERY if model is None else parse_model(model)
     with wisher.state.write() as conn:
-        name = freezes.EVERY if model is None else parse_model(model)
-        return freezes.lift(conn, name, wisher.who, wisher.state.now(conn))
+        lifted = freezes.lift(conn, name, wisher.who, wisher.state.now(conn))
+    if not lifted and model is not None:
+        refuse_unserved(wisher.fleet, name)
+    return lifted
 
 
 def refuse_held(conn: Connection, model: str) -> None:

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_paths, parse_version
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.logger import Logger
 from syncd.registry.base import Candidate, Revision, SourceFile, Stream
 from syncd.registry.lists import Listed, parse_manifest, parse_sums
 from syncd.registry.selection import selects
@@ -33,7 +32,7 @@ MARKERS: Final = ("READY", "_SUCCESS", ".complete")
 _LIST_BYTES_MAX: Final = 64 << 20  # 100 000 files of 600 bytes of line each
 _SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
 
-_log = structlog.get_logger()
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-import structlog
-
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_paths, parse_version
 from syncd.errors import Conflict, Invalid, NotFound
+from syncd.logger import Logger
 from syncd.registry.base import Revision, SourceFile
 from syncd.registry.selection import selects
 
@@ -25,7 +24,7 @@ _SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
 _TOLD_MAX: Final = 10_000
 _NUMBERS: Final = re.compile(r"(\d+)")
 
-_log = structlog.get_logger()
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)

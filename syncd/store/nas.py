@@ -20,11 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+from syncd.logger import Logger
 from syncd.store import posix
 from syncd.store.base import Buffer, PendingUpload, PutMode, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
@@ -44,7 +43,7 @@ _TRAITS: Final = Traits(
     part_max_bytes=1 << 40,
     parts_max=1_000_000,
 )
-_log = structlog.get_logger()
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)

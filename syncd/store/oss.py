@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Final
@@ -31,6 +31,7 @@ from syncd.store.oss_answers import HeldPart, crc64_in, crc64_of_parts, hex_of, 
 from syncd.store.oss_errors import Answer as OssAnswer
 from syncd.store.oss_errors import translate
 from syncd.store.oss_settings import Credentials, OssSettings
+from syncd.store.oss_sign import Signer
 from syncd.store.oss_wire import Answer, Wire, WireSettings
 
 __all__ = ["Credentials", "OssSettings", "OssStore", "OssUpload"]
@@ -203,8 +204,7 @@ class OssUpload:
 
     def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
         with _translated(f"{self._place} part {part.number}"):
-            answer = self._store.bucket.upload_part(self._name, self.token, part.number, data)
-            held = HeldPart(answer.etag, len(data), crc64_in(answer.headers))
+            held = self._store.bucket.sent_part(self._name, self.token, part.number, data)
         return self._keep(part, held, crc64)
 
     def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
@@ -305,7 +305,7 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
 
     def __init__(self, settings: OssSettings) -> None:
         super().__init__(
-            oss2.ProviderAuthV4(_Provider(settings.credentials)),
+            Signer(settings.credentials),
             settings.endpoint,
             settings.bucket,
             session=_Session(settings),
@@ -314,6 +314,13 @@ class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
             region=settings.region,
             is_path_style=settings.path_style,
         )
+
+    def sent_part(self, name: str, upload_id: str, number: int, data: Buffer) -> HeldPart:
+        """As `upload_part`, which spends as much on what it would log as on the request."""
+        answer = self._do(
+            "PUT", self.bucket_name, name, params={"uploadId": upload_id, "partNumber": str(number)}, data=data
+        )
+        return HeldPart(answer.headers.get("etag", "").strip('"'), len(data), crc64_in(answer.headers))
 
     def held_parts(self, name: str, upload_id: str, only: int = 0) -> dict[int, HeldPart]:
         """The parts of an upload, or that of one number, with their CRCs, which `list_parts` leaves out."""
@@ -343,18 +350,6 @@ class _Session:
         except OSError as error:
             raise oss2.exceptions.RequestError(error) from error
         return answer
-
-
-class _Provider:
-    """Our credentials in the shape oss2 asks for."""
-
-    def __init__(self, credentials: Callable[[], Credentials]) -> None:
-        self._credentials = credentials
-
-    def get_credentials(self) -> Any:
-        now = self._credentials()
-        token = now.token.reveal() if now.token else ""
-        return oss2.credentials.Credentials(now.key_id, now.key_secret.reveal(), token)
 
 
 @contextmanager

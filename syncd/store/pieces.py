@@ -7,12 +7,14 @@ arrives. Here each piece has that time, and the thread can be called off between
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import Final
 
 from syncd.silence import beat
 from syncd.store.base import Buffer
 
-_PIECE_BYTES: Final = 256 << 10
+# OpenSSL does not come back before all of it has gone; a plain socket takes what fits and comes back at once.
+_RECORDS_BYTES: Final = 256 << 10
 
 
 def send_in_pieces(connection: socket.socket, body: Buffer) -> None:
@@ -23,6 +25,7 @@ def send_in_pieces(connection: socket.socket, body: Buffer) -> None:
         Cancelled: Nobody waits for this thread any more. The connection is of no more use.
     """
     rest = memoryview(body)
+    most = _RECORDS_BYTES if isinstance(connection, ssl.SSLSocket) else len(rest)
     while rest:
-        rest = rest[connection.send(rest[:_PIECE_BYTES]) :]
+        rest = rest[connection.send(rest[:most]) :]
         beat()

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import structlog
-
 from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import MODELS_DIRECTORY, SEAL_PATH, Entry, Manifest
 from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound
+from syncd.logger import Logger
 from syncd.registry.base import Stream
 from syncd.store.base import PutMode, Stat, Store
 from syncd.target.base import Depth, Inspection, Journal, Writer
@@ -28,7 +27,7 @@ from syncd.target.receipts import Receipts
 from syncd.target.writers import LargeWriter, PresentWriter, SmallWriter, key_of
 
 _LOOKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; a look at one file is one round trip for most stores
-_log = structlog.get_logger()
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)

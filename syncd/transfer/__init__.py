@@ -4,6 +4,7 @@ from syncd.transfer.apart import apart
 from syncd.transfer.bandwidth import Bandwidth, Hours, Timetable
 from syncd.transfer.carry import CopyReport, copy
 from syncd.transfer.hands import Adrift
+from syncd.transfer.nearest import nearest_first
 from syncd.transfer.preferred import Preferred
 from syncd.transfer.progress import FileProgress, Glance, Progress, TargetProgress
 from syncd.transfer.reader import Source
@@ -25,4 +26,5 @@ __all__ = [
     "TransferSettings",
     "apart",
     "copy",
+    "nearest_first",
 ]

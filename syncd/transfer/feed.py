@@ -10,8 +10,7 @@ from typing import Final
 
 from syncd.artifact import layout, parts, tensors
 from syncd.artifact.blocks import Block
-from syncd.artifact.digest import Digest, crc64_combine, fingerprint
-from syncd.artifact.digest import crc64 as crc64_of
+from syncd.artifact.digest import Digest, Fingerprint, crc64, crc64_combine
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
 from syncd.errors import Cancelled, Corrupt
@@ -83,10 +82,10 @@ class Feed:
             Unavailable: It could not be read, past all retries.
             Cancelled: Told to stop.
         """
-        hasher = hashlib.sha256()
         whole, blocks = 0, list[Block]()
         with Reader(entry, source, self._settings.retry, self._halt.wait) as reader:
             cut = self._cut(entry, reader)
+            sums = _Sums(is_alone=len(cut) == 1)
             for lane in lanes:
                 lane.parts = cut
             for part in cut:
@@ -100,9 +99,8 @@ class Feed:
                 if lease is None:
                     return None
                 try:
-                    reader.fill(lease.view)
-                    hasher.update(lease.view)
-                    block = _block(part, lease.view, is_alone=len(cut) == 1)
+                    reader.fill(lease.view, sums.add)
+                    block = sums.block(part)
                     whole = crc64_combine(whole, block.crc64, part.size_bytes)
                     for lane in lanes:
                         lane.offer(part, lease, block)
@@ -112,7 +110,7 @@ class Feed:
                 with self._lock:
                     self._bytes_read += part.size_bytes if counts else 0
             reader.expect_end()
-        return Fed(Digest(hasher.hexdigest()), whole, tuple(blocks))
+        return Fed(sums.sha256(), whole, tuple(blocks))
 
     def _taken(self, part: Part, lanes: Sequence[Lane], starved: Callable[[float], None] | None) -> Lease | None:
         """A buffer; None if nobody wants it any more: a target that hangs may hold them all."""
@@ -138,6 +136,28 @@ class Feed:
         return layout.cut(entry.size_bytes, found, part_bytes)
 
 
-def _block(part: Part, data: memoryview, *, is_alone: bool) -> Block:
-    """A file of one part is known by its SHA-256, and needs no fingerprint."""
-    return Block(part.offset_bytes, part.size_bytes, crc64_of(data), b"" if is_alone else fingerprint(data))
+class _Sums:
+    """Of one file, made piece by piece: what was just read is in the processor's cache, all of a part would not be."""
+
+    def __init__(self, *, is_alone: bool) -> None:
+        self._sha256 = hashlib.sha256()
+        self._is_alone = is_alone  # a file of one part is known by its SHA-256, and needs no fingerprint
+        self._crc64, self._fingerprint = 0, Fingerprint()
+
+    def add(self, piece: memoryview) -> None:
+        """The next bytes of the part."""
+        self._sha256.update(piece)
+        self._crc64 = crc64(piece, self._crc64)
+        if not self._is_alone:
+            self._fingerprint.update(piece)
+
+    def block(self, part: Part) -> Block:
+        """What was added since the part before."""
+        found = b"" if self._is_alone else self._fingerprint.digest()
+        block = Block(part.offset_bytes, part.size_bytes, self._crc64, found)
+        self._crc64, self._fingerprint = 0, Fingerprint()
+        return block
+
+    def sha256(self) -> Digest:
+        """Of all parts together."""
+        return Digest(self._sha256.hexdigest())

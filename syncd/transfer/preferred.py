@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final
 
-import structlog
-
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, SyncdError
+from syncd.logger import Logger
 from syncd.registry.base import Stream
 from syncd.transfer.reader import Source
 
-_log = structlog.get_logger("syncd.transfer")
+_log = Logger("syncd.transfer")
 
 
 class Preferred:

@@ -12,9 +12,11 @@ from syncd.errors import Corrupt, Unavailable
 from syncd.registry.base import Stream
 from syncd.silence import beat, calling
 
-_PIECE_BYTES: Final = 1 << 20  # so that a slow source is seen to move, and can be left within seconds
+# A slow source is seen to move, and can be left within seconds; and a piece that is hashed is in the cache still.
+_PIECE_BYTES: Final = 512 << 10
 Source = Callable[[Entry, int], Stream]
 Wait = Callable[[float], bool]
+Took = Callable[[memoryview], None]
 
 
 class Reader:
@@ -46,8 +48,8 @@ class Reader:
         self._ahead += missing
         return bytes(self._ahead)
 
-    def fill(self, view: memoryview) -> None:
-        """Hand over exactly as much as `view` holds.
+    def fill(self, view: memoryview, took: Took | None = None) -> None:
+        """Hand over exactly as much as `view` holds. `took` is shown it piece by piece, each as soon as it is there.
 
         Raises:
             Corrupt: The file ends before.
@@ -58,8 +60,10 @@ class Reader:
             ready = min(len(view), len(self._ahead))
             view[:ready] = self._ahead[:ready]
             del self._ahead[:ready]
+            if took is not None:
+                took(view[:ready])
             view = view[ready:]
-        self._read_on(view)
+        self._read_on(view, took)
 
     def expect_end(self) -> None:
         """Raises Corrupt: The file goes on."""
@@ -68,18 +72,21 @@ class Reader:
                 f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
             )
 
-    def _read_on(self, view: memoryview) -> None:
+    def _read_on(self, view: memoryview, took: Took | None = None) -> None:
         end = self._offset_bytes + len(view)
 
         def rest() -> None:
             while self._offset_bytes < end:
-                count = self._read(view[len(view) - (end - self._offset_bytes) :])
+                left = view[len(view) - (end - self._offset_bytes) :]
+                count = self._read(left)
                 if not count:
                     raise Corrupt(
                         f"{self._entry.path}: the source ends after {self._offset_bytes} bytes, "
                         f"the manifest says {self._entry.size_bytes}"
                     )
                 self._offset_bytes += count
+                if took is not None:
+                    took(left[:count])
 
         retry.call(self._policy, rest, wait=self._wait)
 

@@ -129,11 +129,15 @@ class Cloud:
 
     def stage(self, home: Path, *, second: bool = True) -> Stage:
         """A fleet of its own. Without `second` in one region only."""
-        number = next(self._numbers)
-        assert number < STAGES_MAX
-        made = Stage(self, home, f"s{number:02d}", second)
+        made = Stage(self, home, f"s{self.number():02d}", second)
         made.prepare()
         return made
+
+    def number(self) -> int:
+        """Of functions, one in each region, that nobody has used yet."""
+        number = next(self._numbers)
+        assert number < STAGES_MAX
+        return number
 
 
 @contextmanager
@@ -237,19 +241,9 @@ class Stage:
 
     @contextmanager
     def daemon(self, *arguments: str) -> Iterator[Daemon]:
-        """A running daemon, drained at the end unless the test has ended it."""
-        log = self.home / "daemon.log"
-        with log.open("ab") as stream:
-            process = subprocess.Popen(command("run", *arguments), env=self.env, stdout=stream, stderr=stream)
-        daemon = Daemon(process, log)
-        try:
-            until(lambda: daemon.events("started") or process.poll() is not None, "the daemon to start")
-            assert process.poll() is None, log.read_text()
+        """See `daemon_of`."""
+        with daemon_of(self.home / "daemon.log", self.env, *arguments) as daemon:
             yield daemon
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait(LIMIT_S)
 
     def deliver(self, version: str, files: Mapping[str, bytes], *, listed: bool = True) -> Path:
         """What a training job does: written beside, listed, renamed."""
@@ -308,6 +302,22 @@ class Daemon:
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(LIMIT_S)
+
+
+@contextmanager
+def daemon_of(log: Path, env: Mapping[str, str], *arguments: str) -> Iterator[Daemon]:
+    """A running daemon, drained at the end unless the test has ended it."""
+    with log.open("ab") as stream:
+        process = subprocess.Popen(command("run", *arguments), env=env, stdout=stream, stderr=stream)
+    daemon = Daemon(process, log)
+    try:
+        until(lambda: daemon.events("started") or process.poll() is not None, "the daemon to start")
+        assert process.poll() is None, log.read_text()
+        yield daemon
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(LIMIT_S)
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> Path:

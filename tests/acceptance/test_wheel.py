@@ -8,11 +8,14 @@ import site
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import PathDistribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.acceptance.stage import ROOT, environment
+from tests.emulators.web import Web, as_json
 
 pytest.importorskip("hatchling", reason="what builds the wheel")
 
@@ -45,6 +48,58 @@ def command(installed: Path, *arguments: str, cwd: Path) -> subprocess.Completed
         [sys.executable, str(installed / "bin" / "syncd"), *arguments],
         env=env, cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def light(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with what `pip install syncd` would bring, and what that needs in turn; nothing of an extra."""
+    target = tmp_path_factory.mktemp("light")
+    (metadata,) = installed.glob("syncd-*.dist-info")
+    needed = wanted(PathDistribution(metadata).requires)
+    assert needed == {"httpx", "rich", "typer"}
+    todo, seen = set(needed), set()
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        found = distribution(name)
+        todo |= wanted(found.requires) - seen
+        for top in {file.parts[0] for file in found.files or () if ".." not in file.parts}:
+            if not (target / top).exists():
+                (target / top).symlink_to(Path(str(found.locate_file(top))))
+    return target
+
+
+def wanted(requires: list[str] | None) -> set[str]:
+    """What is needed without any extra."""
+    found = (Requirement(each) for each in requires or ())
+    return {each.name.lower() for each in found if each.marker is None or each.marker.evaluate({"extra": ""})}
+
+
+def with_little(light: Path, installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with the light installation, the standard library, and no other package."""
+    env = environment(PYTHONPATH=os.pathsep.join([str(installed), str(light)]), SYNCD_TOKEN="a-token")
+    command = [sys.executable, "-S", "-P", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_pipeline_needs_little_to_be_installed(light: Path, installed: Path) -> None:
+    when = "2026-03-01T12:00:00+00:00"
+    told = {"release": "r-1", "model": "m", "version": "v1", "phase": "live", "rollback": False, "reason": ""}
+    told |= {"hint": "", "created_at": when, "updated_at": when}
+    syncd = str(installed / "bin" / "syncd")
+    done = with_little(light, installed, "-c", "import sys; from syncd.client import Client; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert not {"sqlalchemy", "pydantic", "starlette"} & set(done.stdout.split())
+    helped = with_little(light, installed, syncd, "publish", "--server", "http://127.0.0.1:9", "--help")
+    assert (helped.returncode, "Exit codes: 0 live" in helped.stdout) == (0, True), helped.stderr
+    with Web(lambda _: as_json(told)) as web:
+        for words in (("publish", "m@v1", "--wait"), ("rollback", "m"), ("cancel", "r-1")):
+            done = with_little(light, installed, syncd, *words, "--server", web.origin)
+            assert (done.returncode, "r-1 m@v1" in done.stdout) == (0, True), done.stderr
+    alone = with_little(light, installed, syncd, "status")
+    assert alone.returncode == 2
+    assert "pip install 'syncd[server]'" in alone.stderr
+    assert "Traceback" not in alone.stderr
 
 
 def test_the_installed_command_makes_a_record_and_checks_a_configuration(installed: Path, tmp_path: Path) -> None:

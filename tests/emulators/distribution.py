@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from cryptography import x509
@@ -27,6 +29,7 @@ USER, PASSWORD = "syncd", "registry-password"
 SERVICE = "syncd-registry"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _HTPASSWD = "syncd:$2b$05$5X6NSbIyFVf0q/KDxkz91eQl.En2g6J86oR1z9HhCiqqZj0n3RYZC\n"
+_NO_MORE: Mapping[str, Any] = MappingProxyType({})
 
 Login = Literal["", "htpasswd", "token"]
 
@@ -83,6 +86,11 @@ class Distribution:
                 assert begun.status_code == 202, begun.text
                 place = httpx.URL(begun.headers["location"]).copy_merge_params({"digest": digest(blob)})
                 assert client.put(place, content=blob).status_code == 201
+
+    def tags(self, model: str) -> list[str]:
+        with self.client(model) as client:
+            answer = client.get(f"/v2/{model}/tags/list")
+        return list(answer.json().get("tags") or []) if answer.status_code == 200 else []
 
     def client(self, model: str) -> httpx.Client:
         headers = {}
@@ -142,16 +150,20 @@ class Tokens:
         pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         if request.headers.get("authorization") != f"Basic {pair}":
             return as_json({"errors": []}, 401)
-        self.asked.append(request.query["scope"])
-        return as_json({"token": self.token(request.query["scope"]), "expires_in": self.lasts_s})
+        scopes = parse_qs(urlsplit(request.target).query)["scope"]
+        self.asked += scopes
+        return as_json({"token": self.token(*scopes), "expires_in": self.lasts_s})
 
-    def token(self, scope: str) -> str:
-        kind, _, rest = scope.partition(":")
-        name, _, actions = rest.rpartition(":")
+    def token(self, *scopes: str) -> str:
+        access = []
+        for scope in scopes:
+            kind, _, rest = scope.partition(":")
+            name, _, actions = rest.rpartition(":")
+            access.append({"type": kind, "name": name, "actions": actions.split(",")})
         now = int(time.time())
         claims: dict[str, Any] = {"iss": "tokens", "sub": USER, "aud": SERVICE, "jti": os.urandom(8).hex()}
         claims |= {"exp": now + self.lasts_s, "nbf": now - 60, "iat": now - 60}
-        claims |= {"access": [{"type": kind, "name": name, "actions": actions.split(",")}]}
+        claims |= {"access": access}
         der = self._certificate.public_bytes(serialization.Encoding.DER)
         head = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(der).decode()]}
         signed = f"{_url64(json.dumps(head).encode())}.{_url64(json.dumps(claims).encode())}"
@@ -163,20 +175,22 @@ def _url64(data: bytes) -> str:
 
 
 @contextmanager
-def distribution(root: Path, login: Login = "") -> Iterator[Distribution]:
-    """One that keeps its blobs below `root`, while it is entered."""
+def distribution(root: Path, login: Login = "", more: Mapping[str, Any] = _NO_MORE) -> Iterator[Distribution]:
+    """One that keeps its blobs below `root`, while it is entered; `more` stands in its configuration too."""
     if login != "token":
-        with _process(root, login, "") as (origin, process):
+        with _process(root, login, "", more) as (origin, process):
             yield Distribution(origin, login, process)
         return
     tokens = Tokens()
     (root / "tokens.pem").write_bytes(tokens.pem)
-    with tokens.web, _process(root, login, f"{tokens.web.origin}/token") as (origin, process):
+    with tokens.web, _process(root, login, f"{tokens.web.origin}/token", more) as (origin, process):
         yield Distribution(origin, login, process, tokens)
 
 
 @contextmanager
-def _process(root: Path, login: Login, realm: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def _process(
+    root: Path, login: Login, realm: str, more: Mapping[str, Any]
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     config = root / "config.json"
     (root / "htpasswd").write_text(_HTPASSWD)
     auth: dict[str, Any] = {
@@ -202,6 +216,7 @@ def _process(root: Path, login: Login, realm: str) -> Iterator[tuple[str, subpro
                 "storage": storage,
                 "http": {"addr": "127.0.0.1:0"},
                 **auth,
+                **more,
             }
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.emulators.web import Reply, Request, Web, as_json, ranged
@@ -62,13 +62,13 @@ class HubWeb:
         for verb in ("refs", "revision", "tree"):
             model, found, after = rest.partition(f"/{verb}")
             if found:
-                repository = self.repositories.get(model)
-                if repository is None:
+                if model not in self.repositories:
                     return _refusal(404, "RepoNotFound", "Repository not found")
-                return self._of(request, verb, repository, after.strip("/"))
+                return self._of(request, verb, model, after.strip("/"))
         return _refusal(404, "RepoNotFound", "Repository not found")
 
-    def _of(self, request: Request, verb: str, repository: Repository, revision: str) -> Reply:
+    def _of(self, request: Request, verb: str, model: str, revision: str) -> Reply:
+        repository = self.repositories[model]
         if verb == "refs":
             kinds = {"tags": repository.tags, "branches": repository.branches}
             return as_json(
@@ -79,7 +79,9 @@ class HubWeb:
             return _refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if verb == "revision":
             age = list(repository.commits).index(commit)
-            return as_json({"sha": commit, "lastModified": f"2026-11-21T20:{age:02}:00.000Z"})
+            files = [{"rfilename": path} for path in repository.commits[commit]]
+            told = {"id": model, "sha": commit, "lastModified": f"2026-11-21T20:{age:02}:00.000Z", "siblings": files}
+            return as_json(told)
         return self._tree(request, repository.commits[commit])
 
     def _tree(self, request: Request, files: Mapping[str, bytes]) -> Reply:
@@ -99,9 +101,10 @@ class HubWeb:
             return _refusal(404, "EntryNotFound", "Entry not found")
         data = files[path]
         told = {"X-Repo-Commit": commit}
-        if not is_large(path) or self.mirror:
-            return ranged(request, data, f'"{sha1_of(data)}"')
         sha256 = hashlib.sha256(data).hexdigest()
+        if not is_large(path) or self.mirror:
+            sent = ranged(request, data, f'"{sha256 if is_large(path) else sha1_of(data)}"')
+            return replace(sent, headers={**sent.headers, **told})
         place = f"http://localhost:{self.web.port}/cdn/{sha256}?Signature=x"
         return Reply(302, {**told, "X-Linked-Etag": f'"{sha256}"', "Location": place})
 

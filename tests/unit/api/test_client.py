@@ -199,7 +199,11 @@ def test_every_code_is_an_error_of_ours_and_an_unknown_one_too(code: str, error:
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"releases": 7, "models": 7, "release": "r-1"}'])
 def test_an_answer_that_is_not_syncds_is_told_as_such(body: bytes) -> None:
     with answering([(200, body, {})]) as (url, _), Client(url, "t", trust_env=False) as client:
-        for ask in (client.releases, client.models, lambda: client.release("r-1"), lambda: client.publish("m", "v1")):
+        for ask in (
+            *(client.releases, client.models, client.freeze, client.unfreeze),
+            *(lambda: client.release("r-1"), lambda: client.publish("m", "v1"), lambda: client.approve("r-1")),
+            *(lambda: client.hold("m"), lambda: client.unhold("m"), lambda: client.cancel("r-1")),
+        ):
             with pytest.raises(Invalid, match="not syncd's"):
                 ask()
 

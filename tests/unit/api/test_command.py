@@ -1,4 +1,4 @@
-"""`publish` and `rollback` with --server: the same codes and forms as beside the record, and no configuration."""
+"""Commands with --server: the same codes and forms as beside the record, and no configuration."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from syncd.cli.main import main
 from syncd.cli.remote import duration
+from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
 from syncd.reconcile.tick import tick
 from syncd.reconcile.wish import hold
@@ -100,6 +101,35 @@ def test_a_rollback_goes_back_from_elsewhere_too(call: Calling) -> None:
     assert told.code == 0
     assert told.out.splitlines()[-1] == f"r-3 {SDXL}@v1 is live"
     assert call("publish", f"{SDXL}@v2").code == 4
+
+
+def test_holds_and_freezes_are_put_and_lifted_from_elsewhere_too(call: Calling) -> None:
+    held = call("hold", SDXL, "--why", "black images")
+    assert (held.code, held.out) == (0, f"{SDXL} is on hold by a-operateer@127.0.0.1: black images\n")
+    assert call("hold", SDXL, "-o", "json").document["why"] == "black images"
+    assert call("publish", f"{SDXL}@v1").code == 4
+    assert call("unhold", SDXL).out == f"{SDXL} is no longer on hold\n"
+    assert call("unhold", SDXL, "-o", "json").document == {"model": SDXL, "lifted": False}
+    assert call("unhold", "nobody").code == 3
+    frozen = call("freeze", "--why", "audit", "--hours", "2", "-o", "json").document
+    assert (frozen["model"], frozen["why"]) == ("*", "audit")
+    assert call("freeze", SDXL).out.endswith("until `syncd unfreeze`: by hand\n")
+    assert call("unfreeze").out == "everything is no longer frozen\n"
+    assert call("unfreeze", SDXL, "-o", "json").document == {"model": SDXL, "lifted": True}
+
+
+def test_a_release_is_approved_and_cancelled_from_elsewhere_too(call: Calling) -> None:
+    asked = call("publish", f"{SDXL}@v1", "-o", "json").document["release"]
+    assert call("approve", asked).code == 9
+    call.served.site.until(ReleasePhase.PLACING, asked)
+    told = call("approve", asked).out.splitlines()[-1]  # before it is what the daemon logs
+    assert told.startswith(f"{asked} is approved by a-operateer@127.0.0.1 for sha256 ")
+    approved = call("approve", asked, "-o", "json").document
+    assert (approved["release"], approved["who"]) == (asked, "a-operateer@127.0.0.1")
+    assert approved["digest"].startswith(told.rpartition(" ")[2])
+    cancelled = call("cancel", asked, "--why", "wrong file")
+    assert (cancelled.code, cancelled.out.startswith(f"{asked} {SDXL}@v1 ends; ")) == (0, True)
+    assert call("cancel", "r-99").code == 3
 
 
 def test_every_way_to_fail_has_the_code_of_the_local_command(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from threading import Event
 
 import pytest
 from syncd.errors import NotFound, Unavailable
@@ -12,6 +13,7 @@ from syncd.plan.phases import ReleasePhase, StepState
 from syncd.reconcile.wish import hold, publish, unhold
 from syncd.registry.base import Registry
 from syncd.registry.directory import DirectoryRegistry
+from syncd.silence import beat
 from syncd.state.records import Release
 from syncd.state.state import State
 from syncd.store.memory import Held, MemoryStore, MemoryStream
@@ -64,9 +66,9 @@ class Broken(MemoryStore):
 class Scene:
     """Version v1 was live everywhere, and then Singapore lost it."""
 
-    def __init__(self, world: World, state: State, *sources: str) -> None:
+    def __init__(self, world: World, state: State, *sources: str, registry: type[Counting] = Counting) -> None:
         self.world = world
-        self.registry = Counting(world.registry)
+        self.registry = registry(world.registry)
         registries: dict[str, Registry] = {"models": self.registry}  # type: ignore[dict-item]
         fleet = replace(FLEET, sources=sources)
         self.site: Site = site(world, state, fleet=fleet, registries=registries)
@@ -199,3 +201,35 @@ def test_between_two_buckets_the_bytes_come_from_the_other_bucket(
         assert registry.opened == []
         weights = [call for call in cloud.counters.calls("GetObject", hz.name) if "weights" in call.resource]
         assert sum(call.bytes_out for call in weights) == SIZE - len("sdxl v1 ")
+
+
+class Far(Counting):
+    """A registry that is not heard of while `border` is closed."""
+
+    def __init__(self, inner: DirectoryRegistry) -> None:
+        super().__init__(inner)
+        self.border = Event()
+        self.border.set()
+
+    def _open(self, *where: object) -> object:
+        while not self.border.wait(0.01):
+            beat()
+        return super()._open(*where)
+
+
+def test_the_nearest_is_measured(world: World, state: State) -> None:
+    scene = Scene(world, state, "nearest", registry=Far)
+    assert isinstance(scene.registry, Far)
+    scene.registry.border.clear()
+    release = publish(scene.site.wisher, SDXL, "v1")
+    scene.site.until(ReleasePhase.LIVE, release.id)
+    scene.registry.border.set()
+    assert scene.registry.opened == []
+    assert world.sealed("sg").keys() == world.sealed("hz").keys()
+
+
+def test_the_nearest_of_one_is_the_registry(world: World, state: State) -> None:
+    scene = Scene(world, state, "sg", "nearest")
+    world.stores["hz"].objects.clear()
+    assert scene.published().phase is ReleasePhase.LIVE
+    assert {"config.json", "weights.bin"} <= set(scene.registry.opened)

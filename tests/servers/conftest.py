@@ -1,0 +1,66 @@
+"""One MLflow for a session, since it takes seconds to start; the others, and a cloud, for a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.acceptance.stage import Cloud, cloud_up
+from tests.emulators.distribution import distribution
+from tests.servers.mlflow import Mlflow, mlflow_server
+from tests.servers.olah import olah_server
+from tests.servers.programs import is_there
+from tests.servers.relay import Relay, relay
+from tests.servers.sources import (
+    DirectorySource,
+    HubSource,
+    IndexSource,
+    MlflowSource,
+    OciSource,
+    PrefixSource,
+    Source,
+)
+from tests.unit.registry.webs import IndexWeb
+
+
+@pytest.fixture(scope="session")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with cloud_up(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", name="relay")
+def relay_of_hooks() -> Iterator[Relay]:
+    with relay() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sources(
+    cloud: Cloud, relay: Relay, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Source]]:
+    """Every kind of registry whose program is on this machine, with nothing in it."""
+    root = tmp_path_factory.mktemp("sources")
+    with ExitStack() as stack:
+        index = IndexWeb()
+        stack.enter_context(index.web)
+        bucket = PrefixSource(cloud)
+        stack.callback(bucket.close)
+        found: list[Source] = [DirectorySource(root / "models"), IndexSource(index), bucket]
+        if is_there("olah-cli") and is_there("git"):
+            found.append(HubSource(stack.enter_context(olah_server(root))))
+        if is_there("docker-registry"):
+            notifications = OciSource.notifications(relay.url(OciSource.name))
+            found.append(OciSource(stack.enter_context(distribution(root, "token", notifications))))
+        if is_there("mlflow"):
+            model = request.module.__name__.rpartition(".")[2].replace("_", "-")
+            found.append(MlflowSource(request.getfixturevalue("mlflow"), model))
+        yield {source.name: source for source in found}
