@@ -11,7 +11,7 @@ import random
 import secrets
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from syncd.config import (
     BindingSettings,
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from syncd.store.base import Store
     from syncd.target.base import Target
     from syncd.transfer import Timetable
+
+_IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it says that it has it
 
 
 def fleet_of(config: Config) -> Fleet:
@@ -184,7 +186,7 @@ def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository
 
     def http(origin: str) -> Http:
         known = login if origin == there.origin else None
-        return Http(HttpSettings(origin), OciAccess(origin, known), explain)
+        return Http(HttpSettings(origin, _IMAGES_S), OciAccess(origin, known), explain)
 
     home = http(there.origin)
     source = home if below.origin == there.origin else http(below.origin)
