@@ -13,13 +13,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path, parse_version
+from syncd.artifact.names import ModelName, VersionName, parse_path, parse_version
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.answers import retry_after_s, rows, shown, size_at, table, text_at
 from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
-from syncd.registry.pinned import ListedRegistry
-from syncd.registry.selection import selects
+from syncd.registry.pinned import OwnedRegistry
 from syncd.registry.settings import HubSettings
 from syncd.registry.snapshots import FILES_MAX, Files, Remembered, Remote, files_of, version_name
 from syncd.registry.streams import Wanted
@@ -30,7 +29,7 @@ _MODELS_MAX: Final = 10_000
 _GONE: Final = frozenset({"RepoNotFound", "RevisionNotFound", "EntryNotFound"})
 
 
-class HubRegistry(ListedRegistry):
+class HubRegistry(OwnedRegistry):
     """Models of a Hub. Only reads; safe from several threads."""
 
     def __init__(self, settings: HubSettings, http: Http) -> None:
@@ -64,30 +63,15 @@ class HubRegistry(ListedRegistry):
         stream = self._http.open(Ask(url), Wanted(path, size_bytes), offset_bytes)
         return stream if offset_bytes or not sha1 else _GitStream(stream, path, size_bytes, sha1)
 
-    def _models(self) -> Iterator[ModelName]:
-        """Those named, and those of the owners whose names are given."""
-        seen = set()
-        for pattern in self._settings.models:
-            for model in self._of_owner(pattern) if "*" in pattern else [parse_model(pattern)]:
-                if model not in seen:
-                    seen.add(model)
-                    yield model
-
-    def _of_owner(self, pattern: str) -> Iterator[ModelName]:
-        owner = pattern.partition("/")[0]
+    def _of_owner(self, owner: str) -> Iterator[str]:
         ask = Ask(f"{self._settings.endpoint}/api/models?author={quote(owner, safe='')}")
         count = 0
         for answer in self._http.pages(ask):
             for each in rows(answer.json(), f"the models of {owner}", _MODELS_MAX):
-                name = text_at(table(each, f"a model of {owner}"), "id", f"a model of {owner}")
                 count += 1
                 if count > _MODELS_MAX:
                     raise Invalid(f"{owner} has more than {_MODELS_MAX} models", hint="name those that are wanted")
-                try:
-                    if selects(pattern, name):
-                        yield parse_model(name)
-                except Invalid as error:
-                    self._refusals.tell(name, error, error.hint)
+                yield text_at(table(each, f"a model of {owner}"), "id", f"a model of {owner}")
 
     def _versions(self, model: ModelName) -> Iterator[VersionName]:
         return (revision.version for revision in self._aged(model))

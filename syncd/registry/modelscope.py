@@ -11,13 +11,12 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
+from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.errors import Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.answers import UNREACHABLE_HINT, parsed, rows, shown, size_at, table, text_at
 from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
-from syncd.registry.pinned import ListedRegistry
-from syncd.registry.selection import selects
+from syncd.registry.pinned import OwnedRegistry
 from syncd.registry.settings import ModelScopeSettings
 from syncd.registry.snapshots import (
     FILES_MAX,
@@ -43,7 +42,7 @@ _CHECKED_HINT: Final = "ModelScope looks at new files before it gives them out"
 Row = Mapping[str, Any]
 
 
-class ModelScopeRegistry(ListedRegistry):
+class ModelScopeRegistry(OwnedRegistry):
     """Models of ModelScope. Only reads; safe from several threads."""
 
     def __init__(self, settings: ModelScopeSettings, http: Http) -> None:
@@ -70,30 +69,14 @@ class ModelScopeRegistry(ListedRegistry):
         region = {"x-aliyun-region-id": self._settings.region} if self._settings.region else {}
         return self._http.open(Ask(found.url, region), Wanted(found.file.path, found.file.size_bytes), offset_bytes)
 
-    def _models(self) -> Iterator[ModelName]:
-        """Those named, and those of the owners whose names are given."""
-        seen = set()
-        for pattern in self._settings.models:
-            for model in self._of_owner(pattern) if "*" in pattern else [parse_model(pattern)]:
-                if model not in seen:
-                    seen.add(model)
-                    yield model
-
-    def _of_owner(self, pattern: str) -> Iterator[ModelName]:
-        owner = pattern.partition("/")[0]
+    def _of_owner(self, owner: str) -> Iterator[str]:
+        what = f"the models of {owner}"
         for page in range(1, LISTING_MAX // _PAGE + 1):
             query = urlencode({"owner": owner, "page_number": page, "page_size": _PAGE})
             answer = self._http.look(Ask(f"{self._settings.endpoint}/openapi/v1/models?{query}"))
-            what = f"the models of {owner}"
             data = table(table(answer.json(), what).get("data"), what)
-            found = rows(data.get("models"), what, _PAGE)
-            for each in found:
-                name = text_at(table(each, what), "id", what)
-                try:
-                    if selects(pattern, name):
-                        yield parse_model(name)
-                except Invalid as error:
-                    self._refusals.tell(name, error, error.hint)
+            for each in rows(data.get("models"), what, _PAGE):
+                yield text_at(table(each, what), "id", what)
             if page * _PAGE >= size_at(data, "total_count", what):
                 return
         raise Invalid(f"{owner} has more than {LISTING_MAX} models", hint="name those that are wanted")

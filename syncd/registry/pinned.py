@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
 from syncd.errors import Invalid, NotFound, Refused
 from syncd.registry.base import Candidate, Location, Revision, SourceFile, Stream
+from syncd.registry.selection import selects
 from syncd.registry.snapshots import (
     LATEST,
     Files,
@@ -112,3 +113,24 @@ class ListedRegistry(PinnedRegistry):
     @abstractmethod
     def _versions(self, model: ModelName) -> Iterable[VersionName]:
         """A model's complete versions, oldest first; a bad one is left out and logged."""
+
+
+class OwnedRegistry(ListedRegistry):
+    """One with more models than can be listed: they are named, or asked for by their owner."""
+
+    def _models(self) -> Iterator[ModelName]:
+        """Those named, and those of the owners whose names are given."""
+        seen = set()
+        for pattern in self._patterns:
+            for name in self._of_owner(pattern.partition("/")[0]) if "*" in pattern else [pattern]:
+                if name in seen or not selects(pattern, name):
+                    continue
+                seen.add(name)
+                try:
+                    yield parse_model(name)
+                except Invalid as error:
+                    self._refusals.tell(name, error, error.hint)
+
+    @abstractmethod
+    def _of_owner(self, owner: str) -> Iterator[str]:
+        """What the registry says that an owner's models are called. Raises what `discover` does."""
