@@ -124,7 +124,7 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
     if isinstance(settings, OssRegistrySettings):
         from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
-        return PrefixRegistry(settings.oss, _source(config, settings))
+        return PrefixRegistry(settings.oss, source_of(config, settings))
     return _web_registry(settings)
 
 
@@ -149,8 +149,8 @@ def _web_registry(
     return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
 
 
-def _source(config: Config, settings: OssRegistrySettings) -> Store:
-    """A store that begins where the registry does; nothing is ever written through it."""
+def source_of(config: Config, settings: OssRegistrySettings) -> Store:
+    """A store that begins where the registry does. A daemon only reads; `publish --from` writes a version there."""
     from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
 
     key = config.credentials[settings.credentials]
