@@ -19,7 +19,9 @@ from pathlib import Path
 
 from syncd.transfer import TransferSettings
 
+from bench import run_bake
 from bench.contenders import ROOT
+from bench.house import house
 from bench.meter import SinkProcess, run
 from bench.relay import Relay
 from bench.run_bounds import Order
@@ -48,6 +50,17 @@ class Bounds:
             f"memory: {size_bytes / _MB:.0f} MB to {targets} targets: peak RSS {cost.rss_bytes / _MB:.0f} MB,"
             f" {cost.wall_s:.1f} s, {rate:.0f} MB/s in all"
         )
+
+    def baked(self, size_bytes: int) -> str:
+        """The peak of one bake, of a layer of this size, into a real registry."""
+        record = self._order(0, {}).record
+        with tempfile.TemporaryDirectory(dir=self._scratch) as root, house(Path(root)) as origin:
+            host = origin.removeprefix("http://")
+            bake = run_bake.Order(size_bytes, _sha256_of_zeros(size_bytes), host, record)
+            cost = run([sys.executable, "-m", "bench.run_bake", json.dumps(asdict(bake))], {"PATH": ""})
+        rate = size_bytes / cost.wall_s / _MB
+        told = f"peak RSS {cost.rss_bytes / _MB:.0f} MB, {cost.wall_s:.1f} s, {rate:.0f} MB/s"
+        return f"baked: {size_bytes / _MB:.0f} MB: {told}"
 
     def killed(self, size_bytes: int, chance: random.Random) -> str:
         """What one copy that is killed around its middle, and begun again, sends more than once."""
@@ -163,8 +176,10 @@ def _started(order: Order) -> Iterator[subprocess.Popen[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=["memory", "again", "killed", "limited", "slow"])
-    parser.add_argument("--sizes-mb", type=int, nargs="+", default=[2000, 20_000], help="of the models for memory")
+    parser.add_argument("what", nargs="*", default=["memory", "again", "killed", "baked", "limited", "slow"])
+    parser.add_argument(
+        "--sizes-mb", type=int, nargs="+", default=[2000, 20_000], help="of the models for memory and baked"
+    )
     parser.add_argument("--targets", type=int, nargs="+", default=[1, 5], help="how many, for memory")
     parser.add_argument("--size-mb", type=int, default=2000, help="of the model for all else")
     parser.add_argument("--kills", type=int, default=10)
@@ -185,6 +200,8 @@ def _lines(options: argparse.Namespace, bounds: Bounds) -> Iterator[str]:
     if "killed" in options.what:
         chance = random.Random(options.seed)
         yield from (bounds.killed(options.size_mb * _MB, chance) for _ in range(options.kills))
+    if "baked" in options.what:
+        yield from (bounds.baked(size * _MB) for size in options.sizes_mb)
     if "limited" in options.what:
         yield bounds.limited(20 * _MB, 5, options.seconds)
     if "slow" in options.what:

@@ -28,15 +28,19 @@ from syncd.config import (
     ServedModelSettings,
     TargetSettings,
 )
-from syncd.plan.binding import Binding, BoundModel, MountMode, Place
+from syncd.config.probes import GoldenSettings
+from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
 from syncd.plan.fleet import Fleet, Replica
 from syncd.plan.gate import Gates
-from syncd.runtime.base import MountKind, Runtime
+from syncd.runtime.base import Golden, Latency, MountKind, Runtime
 from syncd.secret import Secret
 
 if TYPE_CHECKING:
+    from syncd.oci.references import Reference
+    from syncd.oci.repository import Repository
     from syncd.reconcile.foresee import Looker
     from syncd.reconcile.rooms import Rooms
+    from syncd.registry.access import Basic
     from syncd.registry.base import Registry
     from syncd.state.state import State
     from syncd.store.base import Store
@@ -149,6 +153,33 @@ def _web_registry(
     return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
 
 
+def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository, Repository, Reference]:
+    """Where images are pushed, where the base lies, and what of it is meant. `login` is for the first one's registry.
+
+    Raises:
+        Invalid: A name is none.
+    """
+    from syncd.oci.errors import explain  # noqa: PLC0415
+    from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
+    from syncd.oci.repository import Repository  # noqa: PLC0415
+    from syncd.registry.http import Http, HttpSettings  # noqa: PLC0415
+    from syncd.registry.oci_access import OciAccess  # noqa: PLC0415
+
+    there, below = parse_repository(to), parse_image(base)
+
+    def http(origin: str) -> Http:
+        known = login if origin == there.origin else None
+        return Http(HttpSettings(origin), OciAccess(origin, known), explain)
+
+    home = http(there.origin)
+    source = home if below.origin == there.origin else http(below.origin)
+    return (
+        Repository(there.origin, there.repository, home, writes=True),
+        Repository(below.origin, below.repository, source),
+        below,
+    )
+
+
 def source_of(config: Config, settings: OssRegistrySettings) -> Store:
     """A store that begins where the registry does. A daemon only reads; `publish --from` writes a version there."""
     from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
@@ -248,7 +279,22 @@ def _binding(name: str, settings: BindingSettings) -> Binding:
         models=tuple(_bound(model) for model in settings.models),
         probe_body=settings.probe.body.encode(),
         probe_timeout_s=settings.probe.timeout_s,
+        golden=tuple(_golden(index, golden) for index, golden in enumerate(settings.probe.golden)),
+        latency=Latency(latency.calls, latency.p95_s) if (latency := settings.probe.latency) else None,
+        load_path=settings.probe.load_path,
+        warmth=_warmth(settings),
     )
+
+
+def _golden(index: int, golden: GoldenSettings) -> Golden:
+    name = golden.name or f"golden[{index}]"
+    return Golden(name, golden.request, golden.expected, golden.tolerance, golden.fails)
+
+
+def _warmth(settings: BindingSettings) -> Warmth | None:
+    if not settings.warm:
+        return None
+    return Warmth(settings.warm, settings.warm_timeout_s, settings.previous, settings.rollback_warm)
 
 
 def _bound(model: ServedModelSettings) -> BoundModel:

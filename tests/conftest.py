@@ -18,6 +18,8 @@ NEEDED: Final = {
     "needs_npm": "npm",
     "needs_git": "git",
     "needs_docker_registry": "docker-registry",
+    "needs_skopeo": "skopeo",
+    "needs_umoci": "umoci",
     "needs_mlflow": "mlflow",
     "needs_olah": "olah-cli",
     "needs_huggingface_hub": "hf",

@@ -87,20 +87,5 @@ class FileJournal(MemoryJournal):
                 self.crcs[path] = int(value)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def learned(self, sha256: Digest, blocks: bytes) -> None:
-        with self.lock:
-            self.blocks[sha256] = blocks
-
-    def held(self, parts_max: int) -> list[Held]:
-        with self.lock:
-            return list(self.holds)
-
-    def told(self, manifest: Manifest) -> list[Held]:
-        """What a later version is told of this one, which was sealed."""
-        return [
-            Held(Origin(manifest, e.path), e.sha256, self.crcs.get(e.path), self.blocks.get(e.sha256, b""))
-            for e in manifest.entries
-        ]
-
     def changed(self, verb: str, path: str, value: str) -> None:
         os.write(self._descriptor, json.dumps([verb, path, value]).encode() + b"\n")

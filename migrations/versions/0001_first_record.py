@@ -26,9 +26,11 @@ def upgrade() -> None:
     _steps()
     _flips()
     _live()
+    _warmth_and_times()
     _holds_and_events()
     _approvals_and_freezes()
     _what_comes_by_http()
+    _layers()
 
 
 def _one_of(column: str, words: str, name: str) -> sa.CheckConstraint:
@@ -211,6 +213,51 @@ def _live() -> None:
     )
 
 
+def _warmth_and_times() -> None:
+    op.create_table(
+        "warmths",
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("alias", sa.Text(), nullable=False),
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("runtime", sa.Text(), nullable=False),
+        sa.Column("function", sa.Text(), nullable=False),
+        sa.Column("instances", sa.BigInteger(), nullable=False),
+        sa.Column("before", _JSON, server_default="{}", nullable=False),
+        sa.Column("kept_s", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("made", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("cooling", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_warmths_release_id"),
+        sa.PrimaryKeyConstraint("binding", "alias", name="pk_warmths"),
+    )
+    op.create_table(
+        "scalings",
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("settings", _JSON, server_default="{}", nullable=False),
+        sa.Column("compared", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_scalings_release_id"),
+        sa.PrimaryKeyConstraint("release_id", "binding", name="pk_scalings"),
+    )
+    op.create_table(
+        "load_times",
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("binding", sa.Text(), nullable=False),
+        sa.Column("version_id", sa.Text(), nullable=False),
+        sa.Column("region", sa.Text(), nullable=False),
+        sa.Column("target_kind", sa.Text(), nullable=False),
+        sa.Column("cold", sa.Boolean(), nullable=False),
+        sa.Column("answer_ms", sa.BigInteger(), nullable=False),
+        sa.Column("inside_ms", sa.BigInteger(), nullable=True),
+        sa.Column("load_ms", sa.BigInteger(), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_load_times_release_id"),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_load_times_version_id"),
+        sa.PrimaryKeyConstraint("release_id", "binding", name="pk_load_times"),
+    )
+    op.create_index("ix_load_times_version_id", "load_times", ["version_id"])
+
+
 def _holds_and_events() -> None:
     op.create_table(
         "processes",
@@ -299,4 +346,21 @@ def _what_comes_by_http() -> None:
         sa.Column("asked_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_idempotency_keys_release_id"),
         sa.PrimaryKeyConstraint("who", "key", name="pk_idempotency_keys"),
+    )
+
+
+def _layers() -> None:
+    op.create_table(
+        "layers",
+        sa.Column("recipe", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("recipe", name="pk_layers"),
+    )
+    op.create_table(
+        "layer_uploads",
+        sa.Column("repository", sa.Text(), nullable=False),
+        sa.Column("recipe", sa.Text(), nullable=False),
+        sa.Column("location", sa.Text(), nullable=False),
+        sa.Column("told_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("repository", "recipe", name="pk_layer_uploads"),
     )

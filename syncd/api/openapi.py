@@ -83,6 +83,16 @@ _RELEASE: Final[Mapping[str, Schema]] = {
     ),
     "stuck": _list({"type": "object", "required": ["step", "subject", "state", "failures", "reason"]}),
 }
+_FIRST_ANSWER: Final[Mapping[str, Schema]] = {
+    "binding": _TEXT,
+    "region": _TEXT,
+    "target_kind": _TEXT,
+    "cold": _FLAG,
+    "answer_s": {"type": "number"},
+    "inside_s": _maybe("number"),
+    "load_s": _maybe("number"),
+    "at": _TIME,
+}
 _EVENT: Final[Mapping[str, Schema]] = {
     "id": _NUMBER,
     "at": _TIME,
@@ -100,7 +110,15 @@ _SCHEMAS: Final[Mapping[str, Schema]] = {
     "ListedRelease": _object(_LISTED, closed=True),
     "Releases": _object({"releases": _list(_ref("ListedRelease"))}, closed=True),
     "Release": _object(_RELEASE, closed=True),
-    "Story": _object({**_RELEASE, "steps": _list({"type": "object"}), "events": _list(_ref("Event"))}, closed=True),
+    "Story": _object(
+        {
+            **_RELEASE,
+            "steps": _list({"type": "object"}),
+            "first_answers": _list(_object(_FIRST_ANSWER, closed=True)),
+            "events": _list(_ref("Event")),
+        },
+        closed=True,
+    ),
     "Event": _object(_EVENT, closed=True),
     "Live": _object(_LIVE, closed=True),
     "Models": _object(

@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "releases": Entry("releases", "releases", "List releases, newest first, with how they ended and why."),
     "show": Entry("show", "show", "Tell a release's whole story, with every step and event."),
     "inspect": Entry("inspect", "inspect", "Show a version where it comes from: files, digests, parameters."),
+    "bake": Entry("bake", "bake", "Push an image: a version's files as layers over a base image."),
     "plan": Entry("plan", "plan", "Show what a release would move and flip; change nothing."),
     "rollback": Entry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
     "cancel": Entry("cancel", "cancel", "End a release before it moves anything."),

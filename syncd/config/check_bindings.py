@@ -8,6 +8,7 @@ from typing import Final
 
 from syncd.artifact.names import VERSION_MAX
 from syncd.config.fields import shown
+from syncd.config.probes import body_file_problem
 from syncd.config.problems import KeyPart, Problem, key_path, no_such
 from syncd.config.values import BindingSettings, Config, NasTargetSettings, ServedModelSettings, VariableSettings
 from syncd.plan.binding import ENVIRONMENT_MAX_BYTES, environment_bytes, versions_text
@@ -31,6 +32,7 @@ def binding_problems(config: Config, declared: Declared) -> Iterator[Problem]:
         yield from _mount_count(config, name, binding)
         yield from _variables(name, binding)
         yield from _variables_size(name, binding)
+        yield from _requests(name, binding)
     yield from _shared_aliases(config)
 
 
@@ -41,13 +43,19 @@ def _runtime(config: Config, declared: Declared, name: str, binding: BindingSett
 
 
 def _aliases(name: str, binding: BindingSettings) -> Iterator[Problem]:
-    for field in ("alias", "candidate"):
+    for field in ("alias", "candidate", "previous"):
         if getattr(binding, field).upper() == "LATEST":
             wanted = "another name is wanted: LATEST is the platform's own"
             yield Problem(key_path("bindings", name, field), shown(getattr(binding, field)), wanted)
     if binding.candidate == binding.alias:
         wanted = "another alias than the binding's own is wanted: it points at what has not been probed yet"
         yield Problem(key_path("bindings", name, "candidate"), shown(binding.candidate), wanted)
+    if binding.rollback_warm and not binding.warm:
+        wanted = "`warm` is wanted beside it: how many instances are held ready"
+        yield Problem(key_path("bindings", name, "rollback_warm"), f"{binding.rollback_warm:g} s", wanted)
+    if binding.rollback_warm and binding.previous in {binding.alias, binding.candidate}:
+        wanted = "another alias than these two is wanted: it holds the version before ready"
+        yield Problem(key_path("bindings", name, "previous"), shown(binding.previous), wanted)
 
 
 def _models(config: Config, declared: Declared, name: str, binding: BindingSettings) -> Iterator[Problem]:
@@ -158,13 +166,26 @@ def _variables_size(name: str, binding: BindingSettings) -> Iterator[Problem]:
         yield Problem(key_path("bindings", name, "models"), found, wanted)
 
 
+def _requests(name: str, binding: BindingSettings) -> Iterator[Problem]:
+    """Two requests of one name, or one that cannot be read; that is found now, and not when a release is probed."""
+    seen: set[str] = set()
+    for index, golden in enumerate(binding.probe.golden):
+        where: tuple[KeyPart, ...] = ("bindings", name, "probe", "golden", index)
+        if golden.name in seen:
+            yield Problem(key_path(*where, "name"), shown(golden.name), "another has it already")
+        seen |= {golden.name} if golden.name else set()
+        wrong = body_file_problem(golden.body_file) if golden.body_file else ""
+        if wrong:
+            yield Problem(key_path(*where, "body_file"), shown(str(golden.body_file)), wrong)
+
+
 def _shared_aliases(config: Config) -> Iterator[Problem]:
     """Two bindings must not move one alias, nor one the other's candidate."""
     seen: dict[tuple[str, str, str], str] = {}
     for name, binding in sorted(config.bindings.items()):
         runtime = config.runtimes.get(binding.runtime)
         holder = runtime.endpoint.lower() if runtime else binding.runtime
-        for field in ("alias", "candidate"):
+        for field in ("alias", "candidate", *(("previous",) if binding.rollback_warm else ())):
             alias = getattr(binding, field)
             rival = seen.setdefault((holder, binding.function, alias), name)
             if rival != name:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from syncd.config.check import problems_between
@@ -185,8 +186,13 @@ def _keys(table: type[BaseModel], place: tuple[KeyPart, ...]) -> set[str]:
     """The keys of the table at `place` inside `table`: its fields, followed through lists and tables."""
     for part in place:
         if isinstance(part, str):
-            (table,) = _tables_in(table.model_fields[part].annotation)
-    return set(table.model_fields)
+            (table,) = _tables_in(_fields(table)[part].annotation)
+    return set(_fields(table))
+
+
+def _fields(table: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """The fields of a table by their names in the file."""
+    return {field.alias or name: field for name, field in table.model_fields.items()}
 
 
 def _tables_in(annotation: object) -> Iterator[type[BaseModel]]:

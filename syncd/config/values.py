@@ -35,6 +35,7 @@ from syncd.config.fields import (
     Variable,
     WeekMoment,
 )
+from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
 from syncd.config.table import Table
 from syncd.registry.selection import selects
@@ -183,13 +184,6 @@ class FcRuntimeSettings(Table):
     read_timeout_s: Seconds = 30.0
 
 
-class ProbeSettings(Table):
-    """The request a new function version has to answer with its models' digests."""
-
-    body: str = "{}"
-    timeout_s: Seconds = 60.0
-
-
 class VariableSettings(Table):
     """The function's environment variables that are told what is mounted. `versions` is for root mounts."""
 
@@ -210,7 +204,10 @@ class ServedModelSettings(Table):
 
 
 class BindingSettings(Table):
-    """A function's alias, and the models it serves. `candidate` is the alias that is probed first."""
+    """A function's alias, and the models it serves.
+
+    `candidate` is the alias that is probed first, `previous` the one that holds the version before ready.
+    """
 
     runtime: str
     function: Function
@@ -218,6 +215,10 @@ class BindingSettings(Table):
     alias: Alias = "prod"
     candidate: Alias = "prod-candidate"
     probe: ProbeSettings = ProbeSettings()
+    warm: Annotated[int, Field(ge=0, le=1000)] = 0  # instances held ready for a version before it is probed
+    warm_timeout_s: Seconds = 900.0
+    rollback_warm: Duration = 0.0  # how long the version before is held ready, after the flip
+    previous: Alias = "prod-previous"
 
 
 TargetSettings = OssTargetSettings | NasTargetSettings

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Protocol
@@ -29,6 +29,7 @@ from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.run import Body, run_step
 from syncd.reconcile.sweep import sweep
 from syncd.reconcile.tick import UNHEARD_S, tick
+from syncd.reconcile.warm import COOL_EVERY_S, cool
 from syncd.state import processes, steps
 from syncd.transfer import apart
 
@@ -119,6 +120,7 @@ class Process:
         ]
         chores += [
             self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(rooms)),
+            self._chore("let go", COOL_EVERY_S, lambda: cool(rooms)),
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
         ]
         self._schedule = Schedule(chores)
@@ -152,6 +154,8 @@ class Process:
                 self._pass(unheard_s)
                 unheard_s = UNHEARD_S
                 if until():
+                    with suppress(SyncdError):  # the process of `publish` does not live until the chore comes round
+                        cool(rooms)
                     break
                 rooms.wake.wait(self._settings.tick_s)
                 rooms.wake.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.errors import Invalid
-from syncd.runtime.base import Change, Mount, MountKind
+from syncd.runtime.base import Change, Golden, Latency, Mount, MountKind, Probe
 
 ENVIRONMENT_MAX_BYTES: Final = 4096  # all variables of a function together
 
@@ -48,6 +48,19 @@ class BoundModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Warmth:
+    """How many instances are held ready for a version before it is probed, and for the one before it after the flip.
+
+    `previous` is the alias for the latter, `rollback_s` how long; 0 for not at all.
+    """
+
+    instances: int
+    timeout_s: float
+    previous: str = ""
+    rollback_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """An alias of a function, and the models that are flipped with it."""
 
@@ -59,6 +72,14 @@ class Binding:
     models: tuple[BoundModel, ...]
     probe_body: bytes = b"{}"
     probe_timeout_s: float = 60.0
+    golden: tuple[Golden, ...] = ()
+    latency: Latency | None = None
+    load_path: str = ""  # where an answer says how long loading took
+    warmth: Warmth | None = None
+
+    def probe(self, digests: Iterable[Digest]) -> Probe:
+        """Everything a version that serves these is asked, by a release and by whoever judges it later."""
+        return Probe(self.probe_body, tuple(digests), self.probe_timeout_s, self.golden, self.latency, self.load_path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ import structlog
 from syncd.errors import Cancelled, Conflict
 from syncd.plan.binding import Binding, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase
+from syncd.reconcile import times, warm
 from syncd.reconcile.run import Job
-from syncd.runtime.base import Change, Probe, Runtime
+from syncd.runtime.base import Change, ProbeReport, Runtime
 from syncd.state import events, flips, live, releases, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Flip, FunctionVersion
@@ -66,24 +67,32 @@ def stage(job: Job) -> None:
 
 
 def probe(job: Job) -> None:
-    """Ask the staged version, through the candidate alias, for the digests it serves."""
+    """Ask the staged version, through the candidate alias, for the digests it serves and all else it must answer."""
     rooms = job.rooms
     binding, runtime = _where(job)
     flip = _flip_of(job)
-    with rooms.state.read() as conn:
-        digests = tuple(versions.get(conn, version_id).digest for version_id in flip.serves.values())
-    report = runtime.probe(
-        binding.function,
-        binding.candidate,
-        flip.to_version or "",
-        Probe(binding.probe_body, digests, binding.probe_timeout_s),
-    )
+    held = warm.held_ready(job, binding, runtime, flip.to_version or "")
+    report = asked(job, flip)
+    warm.note_scaling(job, binding, runtime)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
+        times.note(conn, job, flip, report, warm=held)
         steps.done(conn, job.step.id, job.step.attempt, now, {"seconds": round(report.seconds, 3)})
     log.info("probed", function=binding.function, function_version=flip.to_version, seconds=round(report.seconds, 3),
              region=rooms.fleet.regions[binding.runtime])  # fmt: skip
+
+
+def asked(job: Job, flip: Flip) -> ProbeReport:
+    """Have the new function version of a flip prove itself, as often as wanted: to probe it, and to judge it later.
+
+    Raises as `Runtime.probe` does.
+    """
+    binding, runtime = _where(job)
+    with job.rooms.state.read() as conn:
+        digests = [versions.get(conn, version_id).digest for version_id in flip.serves.values()]
+    request = binding.probe(digests)
+    return runtime.probe(binding.function, binding.candidate, flip.to_version or "", request, job.waiting)
 
 
 def flip(job: Job) -> None:
@@ -98,6 +107,7 @@ def flip(job: Job) -> None:
             move = advance(conn, move, FlipPhase.INTENDED, now=rooms.state.now(conn), step=job.step)
     if move.phase is not FlipPhase.INTENDED or move.to_version is None:
         raise Conflict(f"{binding.name}: the flip is {move.phase}, not intended")
+    warm.keep_previous(job, binding, runtime, move)
     started = time.monotonic()
     runtime.flip(binding.function, binding.alias, move.to_version, move.from_version)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:

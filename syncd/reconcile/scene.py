@@ -10,8 +10,9 @@ from typing import Final
 
 from syncd.errors import NotFound
 from syncd.plan.phases import PlacementPhase, StepState
-from syncd.state import flips, placements, releases, steps, versions
-from syncd.state.records import Event, Flip, Placement, Release, Step, Version
+from syncd.reconcile import times
+from syncd.state import flips, load_times, placements, releases, steps, versions
+from syncd.state.records import Event, Flip, LoadTime, Placement, Release, Step, Version
 from syncd.state.state import State
 
 _ID: Final = re.compile(r"r-[0-9]{1,18}")
@@ -27,6 +28,7 @@ class Scene:
     placements: list[Placement]
     steps: list[Step]
     flips: list[Flip]
+    times: Sequence[LoadTime] = ()
 
 
 def scene_of(state: State, release_id: str) -> Scene:
@@ -35,7 +37,14 @@ def scene_of(state: State, release_id: str) -> Scene:
         release = releases.get(conn, release_id)
         version = versions.get(conn, release.version_id) if release.version_id else None
         placed = placements.of_version(conn, version.id) if version else []
-        return Scene(release, version, placed, steps.of_release(conn, release_id), flips.of_release(conn, release_id))
+        return Scene(
+            release,
+            version,
+            placed,
+            steps.of_release(conn, release_id),
+            flips.of_release(conn, release_id),
+            load_times.of_release(conn, release_id),
+        )
 
 
 def parse_release(text: str) -> str:
@@ -150,8 +159,13 @@ def event_told(event: Event) -> dict[str, object]:
 
 
 def story(scene: Scene, happened: Sequence[Event]) -> dict[str, object]:
-    """A release's whole story as JSON: where it stands, every step and every event."""
-    return {**document(scene), "steps": steps_told(scene), "events": [event_told(event) for event in happened]}
+    """A release's whole story as JSON: where it stands, every step and every event, and how long first answers took."""
+    return {
+        **document(scene),
+        "steps": steps_told(scene),
+        "first_answers": [times.told(time) for time in scene.times],
+        "events": [event_told(event) for event in happened],
+    }
 
 
 def release_told(release: Release) -> dict[str, object]:

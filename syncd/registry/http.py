@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -61,14 +61,22 @@ class Answer:
 Explain = Callable[[Answer], SyncdError | None]
 
 
+Body = Callable[[], Iterable[bytes]]
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request. `scope` is what the access needs to know of it."""
+    """One request. `scope` is what the access needs to know of it.
+
+    `body` is asked for its pieces anew each time the request is made, after a redirect for instance; with one,
+    `headers` say its Content-Length.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
     scope: str = ""
+    body: Body | None = None
 
 
 class Http:
@@ -113,7 +121,7 @@ class Http:
             Unavailable: It could not be read now.
             Invalid: The answer is too large, or leads where we do not go.
         """
-        return retry.call(self._settings.policy, lambda: self._look(ask), wait=self._wait)
+        return retry.call(self._settings.policy, lambda: self.once(ask), wait=self._wait)
 
     def pages(self, ask: Ask) -> Iterator[Answer]:
         """An answer and those that its `Link: …; rel="next"` leads to, always at the registry itself.
@@ -155,7 +163,12 @@ class Http:
                 opened.pop_all()
         return stream
 
-    def _look(self, ask: Ask) -> Answer:
+    def once(self, ask: Ask) -> Answer:
+        """As `look`, but it is asked once: for what is not harmless to ask again.
+
+        Raises:
+            As `look`. After Unavailable the request may have been carried out.
+        """
         with translated(ask.url), contextlib.closing(self._send(ask)) as response:
             asked_304 = response.status_code == 304 and "If-None-Match" in ask.headers
             if not response.is_success and not asked_304:
@@ -198,7 +211,8 @@ class Http:
             self._neighbourhood.check_host(url.host)
         told = {**ask.headers, **(self._access.headers(ask.scope) if home else {})}
         self._client.cookies.clear()
-        request = self._client.build_request(ask.method, url, headers=told)
+        content = None if ask.body is None else ask.body()
+        request = self._client.build_request(ask.method, url, headers=told, content=content)
         response = self._client.send(request, stream=True, follow_redirects=False)
         if foreign:
             with contextlib.ExitStack() as opened:

@@ -33,7 +33,10 @@ class _Token:
 
 
 class OciAccess:
-    """See `registry.access.Access`; a scope is as the protocol writes it. Tokens are kept until they end."""
+    """See `registry.access.Access`; a scope is as the protocol writes it, several with spaces between them.
+
+    Tokens are kept until they end.
+    """
 
     def __init__(
         self,
@@ -82,7 +85,7 @@ class OciAccess:
         return not sent
 
     def _token(self, realm: str, service: str, scope: str) -> _Token:
-        asked = {"scope": scope} | ({"service": service} if service else {})
+        asked = [("scope", each) for each in scope.split()] + ([("service", service)] if service else [])
         mark = "&" if "?" in realm else "?"
         now_s = self._clock()
         answer = self._server(realm).look(Ask(f"{realm}{mark}{urlencode(asked)}"))
@@ -93,7 +96,7 @@ class OciAccess:
         lasts_s = document.get("expires_in", _LASTS_S)
         if not isinstance(lasts_s, int | float):
             lasts_s = _LASTS_S
-        return _Token(Secret(text), now_s + max(0.0, lasts_s - _EARLY_S))
+        return _Token(Secret(text), now_s + max(lasts_s / 2, lasts_s - _EARLY_S))
 
     def _server(self, realm: str) -> Http:
         """The connections to the server of tokens: wherever the registry says, but not onto this machine."""

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from syncd.artifact.digest import Digest
+from syncd.errors import Failed
 
 
 class MountKind(Enum):
@@ -53,24 +54,107 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Golden:
+    """A request whose right answer is known: what must stand at each path of its JSON (see `runtime.paths`).
+
+    A number may differ by `tolerance` times the wanted one, or by `tolerance` where that is below 1. With `fails`
+    the function must refuse the request: the platform tells that it did, and never which status it gave.
+    """
+
+    name: str
+    body: bytes
+    json: Mapping[str, object] = field(default_factory=dict)
+    tolerance: float = 0.0
+    fails: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A bound over `calls` in a row, after the first answer: 95 of 100 must come within `p95_s`."""
+
+    calls: int
+    p95_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
-    """A request whose answer must contain each of `digests`."""
+    """A request whose answer must contain each of `digests`, and what else must hold of the answers.
+
+    `load_path` is where the answer says how many seconds loading took; "" where it does not.
+    """
 
     body: bytes
     digests: tuple[Digest, ...]
     timeout_s: float
+    golden: tuple[Golden, ...] = ()
+    latency: Latency | None = None
+    load_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back from one call. `error` is the platform's word for a function that failed, "" where it did not.
+
+    `inside_s` is how long the function itself took, as the platform tells it.
+    """
+
+    body: bytes
+    seconds: float
+    error: str = ""
+    inside_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of a probe. `wrong` says what was got and wanted, "" where all was well."""
+
+    what: str
+    seconds: float
+    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
-    """What the function answered, and how long it took."""
+    """What a function answered to everything it was asked. `answer` and the times are of the first request.
+
+    `wrong` is about the answers and about all of them together, such as a bound on their latency.
+    """
 
     answer: bytes
     seconds: float
+    asked: tuple[Asked, ...] = ()
+    wrong: tuple[str, ...] = ()
+    inside_s: float | None = None
+    load_s: float | None = None
+
+
+class ProbeFailed(Failed):
+    """The function answers, and not as it must. `report` has every request that was made."""
+
+    def __init__(self, message: str, report: ProbeReport, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.report = report
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What hangs on an alias: how many instances are to be held ready, and how many are.
+
+    `settings` are the platform's own, as JSON, to be given back whole; empty where nothing hangs there.
+    """
+
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    target: int = 0
+    current: int = 0
+    error: str = ""  # why there are fewer, as the platform tells it
 
 
 Waiting = Callable[[str], None]
 """Told what is being waited for, now and then; may raise Cancelled to stop the wait."""
+
+
+def waits_for_nobody(_what: str) -> None:
+    """A wait that is never stopped."""
 
 
 class Runtime(Protocol):
@@ -100,13 +184,25 @@ class Runtime(Protocol):
         """
         ...
 
-    def probe(self, function: str, candidate: str, function_version: str, probe: Probe) -> ProbeReport:
-        """Point the alias `candidate` at the version, ask through it, and check the answer.
+    def probe(
+        self,
+        function: str,
+        candidate: str,
+        function_version: str,
+        probe: Probe,
+        waiting: Waiting = waits_for_nobody,
+    ) -> ProbeReport:
+        """Point the alias `candidate` at the version, ask everything through it, and check the answers.
+
+        All requests are made, one after another, though one was answered wrong; `waiting` is told of each. Repeating
+        it is harmless and gives new figures: a canary is judged by the same reports.
 
         Raises:
-            Failed: It answered with an error, too late, or without a digest; got and want are in the message.
+            ProbeFailed: It answered with an error, too late, without a digest or otherwise than it must; got and
+                want are in the message.
+            Failed: The platform cannot run it.
             NotFound: There is no such function or version.
-            Unavailable: The call could not be made.
+            Unavailable: A call could not be made, or was not answered in time.
         """
         ...
 
@@ -131,6 +227,28 @@ class Runtime(Protocol):
             Conflict: It points elsewhere; nothing was changed.
             NotFound: There is no such function or version.
             Unavailable: Not moved, or unreadable.
+        """
+        ...
+
+    def scaling(self, function: str, alias: str) -> Scaling:
+        """What hangs on the alias. Instances come in their own time: `current` follows `target`.
+
+        Raises:
+            NotFound: There is no such function or alias.
+            Unavailable: The look failed; nothing is known.
+        """
+        ...
+
+    def scale(self, function: str, alias: str, settings: Mapping[str, Mapping[str, object]], least: int = 0) -> None:
+        """Have these settings hang on the alias, as `Scaling.settings` gave them, with at least `least` instances.
+
+        What hangs there otherwise is removed: with no settings and no instances nothing is left. Repeating it is
+        success. It does not wait for instances.
+
+        Raises:
+            NotFound: There is no such function or alias.
+            Failed, Refused: The platform will not have it; its reason is in the message.
+            Unavailable: Some of it may be done; repeating it does the rest.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Function Compute 3.0 (API 2023-03-30) of one region. The only file that imports its SDK.
+"""Function Compute 3.0 (API 2023-03-30) of one region. Only this file and its parts, `fc_*.py`, import its SDK.
 
 What the platform does not do for us, and is done here: it has no compare-and-swap on aliases (read, write, read
 back); UpdateFunction answers before it has done anything (wait for `lastUpdateStatus`); publishing without a change
@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, Final, TypeVar
 
 from alibabacloud_fc20230330 import models as fc
@@ -22,18 +21,27 @@ from darabonba.exceptions import DaraException, UnretryableException
 from darabonba.runtime import RuntimeOptions
 from requests.exceptions import RequestException
 
-from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
-from syncd.runtime.base import AliasState, Change, Mount, MountKind, Probe, ProbeReport, Staged, Waiting
+from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Unavailable
+from syncd.runtime import fc_probe, fc_scaling
+from syncd.runtime.base import (
+    AliasState,
+    Answer,
+    Change,
+    Mount,
+    MountKind,
+    Probe,
+    ProbeReport,
+    Scaling,
+    Staged,
+    Waiting,
+    waits_for_nobody,
+)
+from syncd.runtime.fc_call import NoChange, translated
+from syncd.runtime.probing import asked
 
 T = TypeVar("T")
 
-_THROTTLED: Final = frozenset({"ResourceExhausted", "ResourceThrottled", "ConcurrentUpdateError", "ServiceUnavailable"})
 _VERSIONS_A_LOOK: Final = 50  # our own publish is among the newest; a page is one call
-_ANSWER_MAX_BYTES: Final = 1 << 20
-
-
-class NoChange(Conflict):
-    """Nothing differs from the version published last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,39 +102,37 @@ class FcRuntime:
             self._update(function, change, waiting)
             return self._publish(function, change, token)
 
-    def probe(self, function: str, candidate: str, function_version: str, probe: Probe) -> ProbeReport:
+    def probe(
+        self,
+        function: str,
+        candidate: str,
+        function_version: str,
+        probe: Probe,
+        waiting: Waiting = waits_for_nobody,
+    ) -> ProbeReport:
         now = self.read(function, candidate)
         if now.function_version != function_version or now.weights:
             self.flip(function, candidate, function_version, now.function_version)
-        started = time.monotonic()
-        answer = self.ask(function, candidate, probe.body, probe.timeout_s)
-        for digest in probe.digests:
-            if digest.hex.encode() not in answer:
-                shown = answer[:200].decode("utf-8", "replace")
-                raise Failed(
-                    f"{function}:{function_version} answered without the digest {digest.hex}: {shown!r}",
-                    hint="the function must answer with the manifest digest of what it loaded",
-                )
-        return ProbeReport(answer, time.monotonic() - started)
+
+        def invoke(body: bytes) -> Answer:
+            return fc_probe.invoke(self._client, self._call, (function, candidate), body, probe.timeout_s)
+
+        return asked(f"{function}:{function_version}", invoke, probe, waiting)
 
     def ask(self, function: str, qualifier: str, body: bytes, timeout_s: float) -> bytes:
-        request = fc.InvokeFunctionRequest(qualifier=qualifier, body=BytesIO(body))
-        headers = fc.InvokeFunctionHeaders(x_fc_invocation_type="Sync", x_fc_log_type="None")
-        result = self._call(
-            "InvokeFunction",
-            f"{function}:{qualifier}",
-            lambda o: self._client.invoke_function_with_options(function, request, headers, o),
-            read_timeout_s=timeout_s,
-        )
-        try:
-            answer: bytes = result.body.read(_ANSWER_MAX_BYTES)
-        except RequestException as broken:
-            raise Unavailable(f"InvokeFunction {function}:{qualifier}: the answer broke off: {broken}") from broken
-        error_type = result.headers.get("x-fc-error-type")
-        if error_type:
-            shown = answer[:400].decode("utf-8", "replace")
-            raise Failed(f"{function}:{qualifier} failed with {error_type}: {shown}")
-        return answer
+        answer = fc_probe.invoke(self._client, self._call, (function, qualifier), body, timeout_s)
+        if answer.error:
+            shown = answer.body[:400].decode("utf-8", "replace")
+            raise Failed(f"{function}:{qualifier} failed with {answer.error}: {shown}")
+        return answer.body
+
+    def scaling(self, function: str, alias: str) -> Scaling:
+        self._have_alias(function, alias)
+        return fc_scaling.read(self._client, self._call, (function, alias))
+
+    def scale(self, function: str, alias: str, settings: Mapping[str, Mapping[str, object]], least: int = 0) -> None:
+        self._have_alias(function, alias)
+        fc_scaling.put(self._client, self._call, (function, alias), fc_scaling.with_least(settings, least))
 
     def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
         now = self.read(function, alias)
@@ -163,6 +169,11 @@ class FcRuntime:
             )
         except NotFound:
             return
+
+    def _have_alias(self, function: str, alias: str) -> None:
+        """Nothing hangs on an alias that is not there; the platform says of both that they are not found."""
+        if self.read(function, alias).function_version is None:
+            raise NotFound(f"{function} has no alias {alias}")
 
     # How a version comes to be.
 
@@ -302,33 +313,6 @@ class FcRuntime:
             return send(options)
         except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
             raise translated(error, f"{operation} {what}") from error
-
-
-def translated(error: Exception, what: str) -> SyncdError:
-    """What a failure of the SDK means to the caller. Errors without a status are answers that were lost or unreadable.
-
-    The SDK meets an answer that is not JSON with ValueError, AttributeError or TypeError, according to its shape.
-    """
-    status = getattr(error, "status_code", None)
-    code = str(getattr(error, "code", "") or "")
-    if not isinstance(error, DaraException) or status is None:
-        inner = getattr(error, "inner_exception", None) or error
-        said = " ".join(str(getattr(inner, "message", "") or inner).split())
-        return OutcomeUnknown(
-            f"{what}: no usable answer: {said[:300]}", hint="is the endpoint right, and reachable from this machine?"
-        )
-    said = " ".join(str(getattr(error, "message", "")).split())  # a function's own trace may be in it
-    message = f"{what}: {status} {code}: {said[:1000]}"
-    if status == 429 or code in _THROTTLED or code.startswith("Throttling"):
-        after_ms = getattr(error, "retry_after", None)
-        return Unavailable(message, retry_after_s=after_ms / 1000 if after_ms else None)
-    if code == "VersionPublishError":
-        return NoChange(message)
-    if status >= 500:
-        return OutcomeUnknown(message)
-    kinds: Mapping[int, type[SyncdError]] = {404: NotFound, 401: Refused, 403: Refused, 409: Conflict}
-    hints = {403: "check the access key and its permissions (fc:* on this function, ram:PassRole for its role)"}
-    return kinds.get(status, Failed)(message, hint=hints.get(status, ""))
 
 
 def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:

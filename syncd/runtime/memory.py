@@ -10,7 +10,19 @@ from threading import RLock
 from typing import Final
 
 from syncd.errors import Conflict, Failed, NotFound
-from syncd.runtime.base import AliasState, Change, Mount, Probe, ProbeReport, Staged, Waiting
+from syncd.runtime.base import (
+    AliasState,
+    Answer,
+    Change,
+    Mount,
+    Probe,
+    ProbeReport,
+    Scaling,
+    Staged,
+    Waiting,
+    waits_for_nobody,
+)
+from syncd.runtime.probing import asked
 
 LATEST: Final = "LATEST"
 
@@ -30,25 +42,29 @@ class MemoryFunction:
     latest: Change
     versions: dict[str, Published] = field(default_factory=dict)
     aliases: dict[str, AliasState] = field(default_factory=dict)
+    scaling: dict[str, Mapping[str, Mapping[str, object]]] = field(default_factory=dict)  # what hangs on each alias
     published_last: int = 0
 
 
 def answer_with_change(change: Change) -> bytes:
     """What a function answers that serves what it was told to: every variable and mount it was published with."""
     mounts = {mount.mount_dir: f"{mount.source}{mount.path}" for mount in change.mounts}
-    return json.dumps({"environment": dict(change.environment), "mounts": mounts}, sort_keys=True).encode()
+    return json.dumps({"env": dict(change.environment), "mounts": mounts}, sort_keys=True).encode()
 
 
 class MemoryRuntime:
     """Keeps everything in one dictionary, `functions`, which tests may read and damage while they hold `lock`.
 
     `answers` is what a function says when it is asked: given all mounts and variables of the version that was
-    reached. It may raise Failed or Unavailable. A share of weights is never drawn: an alias answers with its main
-    version.
+    reached. It may raise Failed or Unavailable; `replies` has what it says to requests of exactly this body instead. A
+    share of weights is never drawn: an alias answers with its main version. At most `instances_max` instances can be
+    held ready for an alias, and those are there at once.
     """
 
     def __init__(self, answers: Callable[[Change], bytes] = answer_with_change) -> None:
         self.answers = answers
+        self.replies: Final[dict[bytes, Callable[[Change], bytes]]] = {}
+        self.instances_max = 1_000
         self.functions: Final[dict[str, MemoryFunction]] = {}
         self.lock: Final = RLock()
 
@@ -79,24 +95,46 @@ class MemoryRuntime:
             found.versions[str(found.published_last)] = Published(found.latest, token)
             return Staged(str(found.published_last), reused=False)
 
-    def probe(self, function: str, candidate: str, function_version: str, probe: Probe) -> ProbeReport:
+    def probe(
+        self,
+        function: str,
+        candidate: str,
+        function_version: str,
+        probe: Probe,
+        waiting: Waiting = waits_for_nobody,
+    ) -> ProbeReport:
         with self.lock:
             self._version(function, function_version)
             self._function(function).aliases[candidate] = AliasState(function_version)
-        started = time.monotonic()
-        answer = self.ask(function, candidate, probe.body, probe.timeout_s)
-        for digest in probe.digests:
-            if digest.hex.encode() not in answer:
-                shown = answer[:200].decode("utf-8", "replace")
-                raise Failed(f"{function}:{function_version} answered without the digest {digest.hex}: {shown!r}")
-        return ProbeReport(answer, time.monotonic() - started)
+        return asked(
+            f"{function}:{function_version}", lambda body: self._invoke(function, candidate, body), probe, waiting
+        )
 
     def ask(self, function: str, qualifier: str, body: bytes, timeout_s: float) -> bytes:  # noqa: ARG002 -- the seam's
+        answer = self._invoke(function, qualifier, body)
+        if answer.error:
+            raise Failed(f"{function}:{qualifier} failed with {answer.error}: {answer.body.decode()}")
+        return answer.body
+
+    def scaling(self, function: str, alias: str) -> Scaling:
         with self.lock:
             found = self._function(function)
-            reached = found.aliases.get(qualifier, AliasState(qualifier)).function_version
-            change = found.latest if reached == LATEST else self._version(function, reached).change
-        return self.answers(change)
+            if alias not in found.aliases:
+                raise NotFound(f"{function} has no alias {alias}")
+            settings = found.scaling.get(alias, {})
+            target = _least(settings)
+            current = min(target, self.instances_max)
+            return Scaling(settings, target, current, "no more are to be had" if current < target else "")
+
+    def scale(self, function: str, alias: str, settings: Mapping[str, Mapping[str, object]], least: int = 0) -> None:
+        with self.lock:
+            before = self.scaling(function, alias)
+            found = self._function(function)
+            wanted = {**settings, "scaling": {"minInstances": least}} if least > _least(settings) else dict(settings)
+            if wanted != before.settings:
+                found.scaling = {**found.scaling, alias: wanted}
+            if not wanted:
+                found.scaling = {name: kept for name, kept in found.scaling.items() if name != alias}
 
     def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
         with self.lock:
@@ -109,6 +147,7 @@ class MemoryRuntime:
                 )
             if to is None:
                 aliases.pop(alias, None)
+                self._function(function).scaling.pop(alias, None)
                 return AliasState(None)
             self._version(function, to)
             aliases[alias] = AliasState(to)
@@ -121,6 +160,18 @@ class MemoryRuntime:
                 if function_version == alias.function_version or function_version in alias.weights:
                     raise Conflict(f"{function}:{name} points at version {function_version}")
             found.versions.pop(function_version, None)
+
+    def _invoke(self, function: str, qualifier: str, body: bytes) -> Answer:
+        with self.lock:
+            found = self._function(function)
+            reached = found.aliases.get(qualifier, AliasState(qualifier)).function_version
+            change = found.latest if reached == LATEST else self._version(function, reached).change
+        began = time.monotonic()
+        try:
+            said = self.replies.get(body, self.answers)(change)
+        except Failed as failed:
+            return Answer(failed.message.encode(), time.monotonic() - began, "UnhandledInvocationError")
+        return Answer(said, time.monotonic() - began)
 
     def _function(self, name: str) -> MemoryFunction:
         try:
@@ -136,6 +187,10 @@ class MemoryRuntime:
 
     def _published_as(self, function: MemoryFunction, token: str) -> list[str]:
         return [version for version, published in function.versions.items() if published.description == token][::-1]
+
+
+def _least(settings: Mapping[str, Mapping[str, object]]) -> int:
+    return int(str(settings.get("scaling", {}).get("minInstances", 0)))
 
 
 def _merged(latest: Change, change: Change) -> Change:

@@ -121,6 +121,49 @@ class FunctionVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Warmth:
+    """Instances that are, or may be, held ready on an alias. `before` is what hung there, to be put back."""
+
+    binding: str
+    alias: str
+    release_id: str  # for which; it goes when that has ended
+    runtime: str
+    function: str
+    instances: int
+    before: Mapping[str, Mapping[str, object]]
+    kept_s: int  # how long it stays after the release went live
+    made: bool  # the alias is there for this alone, and goes with it
+    cooling: bool  # being removed: nobody takes it over any more
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeptScaling:
+    """What hung on a binding's alias before a release moved it. `compared`: it was looked at after the flip."""
+
+    release_id: str
+    binding: str
+    settings: Mapping[str, Mapping[str, object]]
+    compared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTime:
+    """How long a version's first answer took in one place. `cold`: nothing of it can have run there before."""
+
+    release_id: str
+    binding: str
+    version_id: str
+    region: str
+    target_kind: str
+    cold: bool
+    answer_ms: int
+    inside_ms: int | None  # within the function, as the platform tells it
+    load_ms: int | None  # loading, as the answer tells it
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A model that automation must leave alone."""
 

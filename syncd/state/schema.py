@@ -205,6 +205,52 @@ function_versions: Final = sa.Table(
     sa.PrimaryKeyConstraint("binding", "function_version"),
 )
 
+# Instances that are held ready, or are about to be: the row is there before they are, and goes after them.
+warmths: Final = sa.Table(
+    "warmths",
+    metadata,
+    _text("binding"),
+    _text("alias"),
+    _text("release_id", sa.ForeignKey("releases.id")),
+    _text("runtime"),
+    _text("function"),
+    _count("instances", None),
+    _json("before"),
+    _count("kept_s"),
+    sa.Column("made", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("cooling", sa.Boolean, nullable=False, server_default=sa.false()),
+    _moment("since"),
+    sa.PrimaryKeyConstraint("binding", "alias"),
+)
+
+# What hung on an alias before a release moved it.
+scalings: Final = sa.Table(
+    "scalings",
+    metadata,
+    _text("release_id", sa.ForeignKey("releases.id")),
+    _text("binding"),
+    _json("settings"),
+    sa.Column("compared", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.PrimaryKeyConstraint("release_id", "binding"),
+)
+
+load_times: Final = sa.Table(
+    "load_times",
+    metadata,
+    _text("release_id", sa.ForeignKey("releases.id")),
+    _text("binding"),
+    _text("version_id", sa.ForeignKey("versions.id")),
+    _text("region"),
+    _text("target_kind"),
+    sa.Column("cold", sa.Boolean, nullable=False),
+    _count("answer_ms", None),
+    sa.Column("inside_ms", sa.BigInteger, nullable=True),
+    sa.Column("load_ms", sa.BigInteger, nullable=True),
+    _moment("at"),
+    sa.PrimaryKeyConstraint("release_id", "binding"),
+    sa.Index(None, "version_id"),
+)
+
 holds: Final = sa.Table(
     "holds",
     metadata,
@@ -264,6 +310,25 @@ uploads: Final = sa.Table(
     _text("token"),
     _moment("opened_at"),
     sa.PrimaryKeyConstraint("version_id", "target", "path"),
+)
+
+# What the tar of a layer was found to be: it follows from what is in it, so no repository is named.
+layers: Final = sa.Table(
+    "layers",
+    metadata,
+    sa.Column("recipe", Sha256, nullable=False),
+    sa.Column("digest", Sha256, nullable=False),
+    sa.PrimaryKeyConstraint("recipe"),
+)
+
+layer_uploads: Final = sa.Table(
+    "layer_uploads",
+    metadata,
+    _text("repository"),
+    sa.Column("recipe", Sha256, nullable=False),
+    _text("location"),
+    _moment("told_at"),
+    sa.PrimaryKeyConstraint("repository", "recipe"),
 )
 
 processes: Final = sa.Table(

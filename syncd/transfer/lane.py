@@ -16,6 +16,7 @@ from syncd.transfer.buffers import Lease
 from syncd.transfer.crew import SYNCED_BYTES_S, Crew
 from syncd.transfer.loads import Load
 from syncd.transfer.origins import UNCOPYABLE
+from syncd.transfer.outstanding import Outstanding
 
 
 class Lane:
@@ -28,8 +29,7 @@ class Lane:
         self._manifest = manifest
         self._entry = entry
         self.limit_bytes: Callable[[], int] | None = None
-        self._lock = Lock()
-        self._open = 1  # what must end before the file can: the reader, and each part on its way
+        self._open = Outstanding()  # what must end before the file can: the reader, and each part on its way
         self._lacks = False  # a part was skipped
         self._has_copies = False  # by the target itself
         self._ended: tuple[Digest, int, Sequence[Block]] | None = None
@@ -57,8 +57,7 @@ class Lane:
             self._lacks = True
             return
         lease.hold()
-        with self._lock:
-            self._open += 1
+        self._open.more()
         load = Load(lease, lambda: self._send(part, lease, block), lambda: self._skip(lease))
         crew = self.crew
         crew.loads.carry(load, lambda: crew.error is None and (self._is_late or not crew.is_let_go))
@@ -146,10 +145,8 @@ class Lane:
             return self._writer
 
     def _less(self) -> None:
-        with self._lock:
-            self._open -= 1
-            if self._open:
-                return
+        if not self._open.ended():
+            return
         try:
             self._close()
         except SyncdError as error:

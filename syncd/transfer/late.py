@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from threading import Event, Lock
 
-import structlog
-
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Corrupt, SyncdError
+from syncd.logger import Logger
 from syncd.transfer.crew import Crew
 from syncd.transfer.feed import Fed, Feed
 from syncd.transfer.hands import Hands, Watch
@@ -18,7 +17,7 @@ from syncd.transfer.lane import Lane
 from syncd.transfer.reader import Source
 
 _LOOK_S = 0.1
-_log = structlog.get_logger("syncd.transfer")
+_log = Logger("syncd.transfer")
 
 
 class Late:

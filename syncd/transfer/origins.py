@@ -11,20 +11,19 @@ from dataclasses import replace
 from threading import Lock
 from typing import Final
 
-import structlog
-
 from syncd.artifact import blocks
 from syncd.artifact.blocks import COPY_BYTES_MIN, Block
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry
 from syncd.artifact.names import FilePath
 from syncd.errors import Corrupt, Invalid, NotFound, Refused, SyncdError
+from syncd.logger import Logger
 from syncd.registry.base import Location
 from syncd.target.base import Held, Journal, Nearby, Origin
 
 PARTS_MAX: Final = 20_000  # × 250 bytes = 5 MB for each target; of full parts they are 160 GB
 UNCOPYABLE: Final = (NotFound, Refused, Corrupt, Invalid)  # what means that the bytes have to be sent
-_log = structlog.get_logger("syncd.transfer")
+_log = Logger("syncd.transfer")
 
 
 class Origins:

@@ -16,6 +16,7 @@ from syncd.errors import SyncdError
 from syncd.target.base import Held, Origin, Writer
 from syncd.transfer.crew import SYNCED_BYTES_S, Crew
 from syncd.transfer.origins import UNCOPYABLE
+from syncd.transfer.outstanding import Outstanding
 
 RUN_BYTES: Final = 256 * MIB  # copied by one call: so short that its silence is not taken for a hang
 
@@ -73,8 +74,7 @@ class _Whole:
         self._crew = wholes.crew
         self._entry = entry
         self._held = held
-        self._lock = Lock()
-        self._open = 1  # what must end before the file can: the beginning, and each run
+        self._open = Outstanding()  # what must end before the file can: the beginning, and each run
         self._writer: Writer | None = None
         self._failed: SyncdError | None = None
 
@@ -89,7 +89,7 @@ class _Whole:
                     f"beginning {self._entry.path}",
                     lambda: crew.target.writer(manifest, self._entry, parts, crew.journal),
                 )
-                self._open += len(parts)
+                self._open.more(len(parts))
                 copies = [partial(self._copy, part, run.crc64) for part, run in zip(parts, runs, strict=True)]
                 self._wholes.hurry([*copies])
         except SyncdError as error:
@@ -123,10 +123,8 @@ class _Whole:
             self._less()
 
     def _less(self) -> None:
-        with self._lock:
-            self._open -= 1
-            if self._open:
-                return
+        if not self._open.ended():
+            return
         try:
             self._close()
         except UNCOPYABLE as error:

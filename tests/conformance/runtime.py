@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 
 import pytest
 from syncd.artifact.digest import Digest
 from syncd.errors import Cancelled, Conflict, Failed, NotFound
-from syncd.runtime.base import AliasState, Change, Mount, MountKind, Probe, Runtime, Staged
+from syncd.runtime.base import (
+    AliasState,
+    Change,
+    Golden,
+    Latency,
+    Mount,
+    MountKind,
+    Probe,
+    ProbeFailed,
+    Runtime,
+    Scaling,
+    Staged,
+)
 
 FUNCTION = "show"
+FAILING = b'{"status": 500}'  # what the function under test answers with an error
 DIGESTS = {name: Digest(name * 64) for name in "abcd"}
 
 
@@ -24,6 +38,12 @@ def change_to(name: str, mount_dir: str = "/mnt/model") -> Change:
 
 def probe_for(*names: str) -> Probe:
     return Probe(b"{}", tuple(DIGESTS[name] for name in names), 10.0)
+
+
+def runtime_env(runtime: Runtime, version: str) -> dict[str, str]:
+    """The variables that a version answers with."""
+    told: dict[str, str] = json.loads(runtime.ask(FUNCTION, version, b"{}", 10.0))["env"]
+    return told
 
 
 class RuntimeConformance:
@@ -172,6 +192,98 @@ class RuntimeConformance:
         with pytest.raises(NotFound):
             runtime.probe(FUNCTION, "candidate", "999", probe_for("a"))
         assert self.alias_raw("candidate") == AliasState(None)
+
+    def test_a_golden_request_is_held_against_the_answer(self, runtime: Runtime) -> None:
+        version = self.stage(runtime, "a").function_version
+        right = Golden(
+            "variable", b"{}", {"env.MODEL_DIGEST": DIGESTS["a"].hex, "$.env": runtime_env(runtime, version)}
+        )
+        probe = Probe(b"{}", (DIGESTS["a"],), 10.0, (right, Golden("refused", FAILING, fails=True)))
+        report = runtime.probe(FUNCTION, "candidate", version, probe)
+        assert [(each.what, each.wrong) for each in report.asked] == [
+            ("digests", ""),
+            ("variable", ""),
+            ("refused", ""),
+        ]
+        wrong = Golden("variable", b"{}", {"env.MODEL_DIGEST": DIGESTS["b"].hex})
+        with pytest.raises(ProbeFailed, match=r"variable: at env\.MODEL_DIGEST got .a{64}., want .b{64}."):
+            runtime.probe(FUNCTION, "candidate", version, Probe(b"{}", (), 10.0, (wrong,)))
+
+    def test_a_functions_error_is_no_answer_though_the_call_succeeded(self, runtime: Runtime) -> None:
+        version = self.stage(runtime, "a").function_version
+        with pytest.raises(ProbeFailed, match="failed with UnhandledInvocationError") as failed:
+            runtime.probe(FUNCTION, "candidate", version, Probe(FAILING, (), 10.0))
+        assert failed.value.report.asked[0].wrong
+        with pytest.raises(Failed, match="failed with UnhandledInvocationError"):
+            runtime.ask(FUNCTION, "candidate", FAILING, 10.0)
+
+    def test_latency_is_bound_over_calls(self, runtime: Runtime) -> None:
+        version = self.stage(runtime, "a").function_version
+        probe = Probe(b"{}", (DIGESTS["a"],), 10.0, latency=Latency(3, 30.0))
+        assert len(runtime.probe(FUNCTION, "candidate", version, probe).asked) == 4
+        with pytest.raises(ProbeFailed, match="latency: p95 is"):
+            runtime.probe(FUNCTION, "candidate", version, Probe(b"{}", (), 10.0, latency=Latency(3, 1e-9)))
+
+    def test_a_probe_can_be_stopped(self, runtime: Runtime) -> None:
+        version = self.stage(runtime, "a").function_version
+
+        def stop(what: str) -> None:
+            raise Cancelled(what)
+
+        with pytest.raises(Cancelled):
+            runtime.probe(FUNCTION, "candidate", version, probe_for("a"), stop)
+
+    # Holding instances ready.
+
+    def test_nothing_hangs_on_an_alias_until_something_is_put_there(self, runtime: Runtime) -> None:
+        self.edit_alias("candidate", self.stage(runtime, "a").function_version)
+        assert runtime.scaling(FUNCTION, "candidate") == Scaling()
+
+    def test_instances_are_held_ready_and_given_back(self, runtime: Runtime) -> None:
+        self.edit_alias("candidate", self.stage(runtime, "a").function_version)
+        for _ in range(2):
+            runtime.scale(FUNCTION, "candidate", {}, least=2)
+            held = runtime.scaling(FUNCTION, "candidate")
+            assert (held.target, held.current, held.error) == (2, 2, "")
+        for _ in range(2):
+            runtime.scale(FUNCTION, "candidate", {})
+            assert runtime.scaling(FUNCTION, "candidate") == Scaling()
+
+    def test_what_hung_there_before_is_kept_and_put_back(self, runtime: Runtime) -> None:
+        self.edit_alias("candidate", self.stage(runtime, "a").function_version)
+        runtime.scale(FUNCTION, "candidate", {}, least=1)
+        before = runtime.scaling(FUNCTION, "candidate")
+        runtime.scale(FUNCTION, "candidate", before.settings, least=3)
+        assert runtime.scaling(FUNCTION, "candidate").target == 3
+        runtime.scale(FUNCTION, "candidate", before.settings, least=1)
+        assert runtime.scaling(FUNCTION, "candidate") == before
+
+    def test_what_has_more_already_is_left_as_it_is(self, runtime: Runtime) -> None:
+        self.edit_alias("candidate", self.stage(runtime, "a").function_version)
+        runtime.scale(FUNCTION, "candidate", {}, least=5)
+        before = runtime.scaling(FUNCTION, "candidate")
+        runtime.scale(FUNCTION, "candidate", before.settings, least=2)
+        assert runtime.scaling(FUNCTION, "candidate") == before
+
+    def test_what_hangs_on_an_alias_stays_when_the_alias_moves_and_goes_with_it(self, runtime: Runtime) -> None:
+        first, second = (self.stage(runtime, name).function_version for name in "ab")
+        self.edit_alias("prod", first)
+        runtime.scale(FUNCTION, "prod", {}, least=2)
+        runtime.flip(FUNCTION, "prod", second, first)
+        assert runtime.scaling(FUNCTION, "prod").target == 2
+        runtime.flip(FUNCTION, "prod", None, second)
+        runtime.flip(FUNCTION, "prod", first, None)
+        assert runtime.scaling(FUNCTION, "prod") == Scaling()
+
+    def test_nothing_can_hang_on_an_alias_that_is_not_there(self, runtime: Runtime) -> None:
+        self.stage(runtime, "a")
+        for function, alias in ((FUNCTION, "nowhere"), ("nothing", "prod")):
+            with pytest.raises(NotFound):
+                runtime.scaling(function, alias)
+            with pytest.raises(NotFound):
+                runtime.scale(function, alias, {}, least=1)
+
+    # Asking.
 
     def test_a_version_is_asked_by_its_number_and_by_its_alias(self, runtime: Runtime) -> None:
         first, second = self.stage(runtime, "a"), self.stage(runtime, "b")

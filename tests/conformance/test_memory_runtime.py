@@ -7,7 +7,11 @@ from syncd.errors import Failed
 from syncd.runtime.base import AliasState, Change
 from syncd.runtime.memory import LATEST, MemoryRuntime
 
-from tests.conformance.runtime import DIGESTS, FUNCTION, RuntimeConformance, change_to, go_on
+from tests.conformance.runtime import DIGESTS, FAILING, FUNCTION, RuntimeConformance, change_to, go_on
+
+
+def failing(_change: Change) -> bytes:
+    raise Failed("status 500")
 
 
 class TestMemoryRuntime(RuntimeConformance):
@@ -15,6 +19,7 @@ class TestMemoryRuntime(RuntimeConformance):
     def runtime(self) -> MemoryRuntime:
         self.memory = MemoryRuntime()
         self.memory.have_function(FUNCTION)
+        self.memory.replies[FAILING] = failing
         return self.memory
 
     def alias_raw(self, alias: str) -> AliasState:
@@ -61,3 +66,10 @@ class TestMemoryRuntime(RuntimeConformance):
         other = runtime.stage(FUNCTION, change_to("b", "/mnt/other"), "b", known=(), waiting=go_on)
         mounts = runtime.functions[FUNCTION].versions[other.function_version].change.mounts
         assert [mount.mount_dir for mount in mounts] == ["/mnt/model", "/mnt/other"]
+
+    def test_no_more_instances_are_there_than_can_be_had(self, runtime: MemoryRuntime) -> None:
+        self.edit_alias("candidate", self.stage(runtime, "a").function_version)
+        runtime.instances_max = 1
+        runtime.scale(FUNCTION, "candidate", {}, least=2)
+        found = runtime.scaling(FUNCTION, "candidate")
+        assert (found.target, found.current, found.error) == (2, 1, "no more are to be had")

@@ -36,7 +36,7 @@ _OSS: Final = frozenset(
         "delete_object",
     }
 )
-_FC: Final = ("update_", "publish_", "create_", "delete_", "invoke_")
+_FC: Final = ("update_", "publish_", "create_", "delete_", "invoke_", "put_")
 _WRITES: Final = ("INSERT", "UPDATE", "DELETE")
 
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from cryptography import x509
@@ -86,6 +87,11 @@ class Distribution:
                 place = httpx.URL(begun.headers["location"]).copy_merge_params({"digest": digest(blob)})
                 assert client.put(place, content=blob).status_code == 201
 
+    def tags(self, model: str) -> list[str]:
+        with self.client(model) as client:
+            answer = client.get(f"/v2/{model}/tags/list")
+        return list(answer.json().get("tags") or []) if answer.status_code == 200 else []
+
     def client(self, model: str) -> httpx.Client:
         headers = {}
         if self.login == "htpasswd":
@@ -144,16 +150,20 @@ class Tokens:
         pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         if request.headers.get("authorization") != f"Basic {pair}":
             return as_json({"errors": []}, 401)
-        self.asked.append(request.query["scope"])
-        return as_json({"token": self.token(request.query["scope"]), "expires_in": self.lasts_s})
+        scopes = parse_qs(urlsplit(request.target).query)["scope"]
+        self.asked += scopes
+        return as_json({"token": self.token(*scopes), "expires_in": self.lasts_s})
 
-    def token(self, scope: str) -> str:
-        kind, _, rest = scope.partition(":")
-        name, _, actions = rest.rpartition(":")
+    def token(self, *scopes: str) -> str:
+        access = []
+        for scope in scopes:
+            kind, _, rest = scope.partition(":")
+            name, _, actions = rest.rpartition(":")
+            access.append({"type": kind, "name": name, "actions": actions.split(",")})
         now = int(time.time())
         claims: dict[str, Any] = {"iss": "tokens", "sub": USER, "aud": SERVICE, "jti": os.urandom(8).hex()}
         claims |= {"exp": now + self.lasts_s, "nbf": now - 60, "iat": now - 60}
-        claims |= {"access": [{"type": kind, "name": name, "actions": actions.split(",")}]}
+        claims |= {"access": access}
         der = self._certificate.public_bytes(serialization.Encoding.DER)
         head = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(der).decode()]}
         signed = f"{_url64(json.dumps(head).encode())}.{_url64(json.dumps(claims).encode())}"

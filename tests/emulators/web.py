@@ -16,13 +16,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sent. `path` is unquoted, header names are in lower case."""
+    """What a client sent. `path` is unquoted, header names are in lower case; `target` is what it asked for, raw."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes = b""
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _server(web: Web) -> ThreadingHTTPServer:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             headers = {name.lower(): value for name, value in self.headers.items()}
             query = dict(parse_qsl(url.query, keep_blank_values=True))
-            self._send(web.reply(Request(self.command, unquote(url.path), query, headers, body)))
+            self._send(web.reply(Request(self.command, unquote(url.path), query, headers, body, self.path)))
 
         def _send(self, reply: Reply) -> None:
             self.send_response(reply.status)

@@ -83,7 +83,9 @@ def _in_the_middle_of_the_flips() -> Iterator[Cell]:
     """One alias has moved, or its move is being read back, when it begins: what follows is a release half-way."""
     for fault, action in _REFUSALS.items():
         yield _half_way(_cell("fc", "UpdateAlias", f"{fault} after the first flip", action), 1)
-        yield _half_way(_cell("fc", "GetAlias", f"{fault} after the first flip", action), 5)  # 3 to stage, 2 to flip
+        yield _half_way(
+            _cell("fc", "GetAlias", f"{fault} after the first flip", action), 8
+        )  # 3 to stage, 3 to see what hangs there, 2 to flip
     for fault, action in _LOST.items():
         yield _half_way(_cell("fc", "UpdateAlias", f"{fault} after the first flip", action, "after"), 1)
 

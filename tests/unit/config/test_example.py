@@ -76,6 +76,11 @@ NO_DEFAULT_TO_SHOW = {
     "secret_before",
     "registry",
     "certificate",
+    "name",
+    "body_file",
+    "golden",
+    "latency",
+    "expected",
 }
 
 
@@ -123,7 +128,9 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x\n")
     everything = tmp_path / "config.toml"
-    everything.write_text(text.replace("/run/secrets/syncd-database", str(secret)))
+    for elsewhere in ("/run/secrets/syncd-database", "/etc/syncd/golden.json"):
+        text = text.replace(elsewhere, str(secret))
+    everything.write_text(text)
     names = ("SYNCD_OSS_TOKEN", "SYNCD_INDEX_TOKEN", "SYNCD_HUB_TOKEN", "SYNCD_MLFLOW_TOKEN", "SYNCD_IMAGES_PASSWORD")
     config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
@@ -147,4 +154,14 @@ def test_every_setting_is_shown_with_its_default(table: type[BaseModel], name: s
 def test_every_setting_in_the_example_has_a_comment_above_its_run() -> None:
     lines = EXAMPLE.read_text().splitlines()
     explained = {line.split(" = ")[0].lstrip("# ") for above, line in pairwise(lines) if above[:2] == "# "}
-    assert {"url", "buffer_bytes", "parts_in_flight", "lease_s", "tick_s", "poll_s", "settle_s", "probe"} <= explained
+    assert {
+        "url",
+        "buffer_bytes",
+        "parts_in_flight",
+        "lease_s",
+        "tick_s",
+        "poll_s",
+        "settle_s",
+        "warm",
+        "load_path",
+    } <= explained

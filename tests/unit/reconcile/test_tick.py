@@ -10,6 +10,7 @@ from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
 from syncd.reconcile.tick import UNHEARD_S, tick
 from syncd.reconcile.wish import publish
 from syncd.state import steps
+from syncd.state.records import Release
 
 from tests.rooms import LEASE_S, LORA, SDXL, Site, World
 
@@ -108,15 +109,19 @@ def test_a_newer_release_waits_for_aliases_that_are_moving(here: Site, world: Wo
     here.assert_record_is_true()
 
 
+def two_on_one_function(here: Site, world: World) -> tuple[Release, Release]:
+    """Releases of two models, of which the second finds the alias taken."""
+    made = []
+    for model in (SDXL, LORA):
+        world.deliver(model, "v1")
+        made.append(publish(here.wisher, model, "v1"))
+        here.until(ReleasePhase.STAGING, made[-1].id)
+        tick(here.rooms)
+    return made[0], made[1]
+
+
 def test_two_models_on_one_function_wait_for_each_other_and_neither_is_lost(here: Site, world: World) -> None:
-    world.deliver(SDXL, "v1")
-    world.deliver(LORA, "v1")
-    first = publish(here.wisher, SDXL, "v1")
-    here.until(ReleasePhase.STAGING, first.id)
-    tick(here.rooms)
-    second = publish(here.wisher, LORA, "v1")
-    here.until(ReleasePhase.STAGING, second.id)
-    tick(here.rooms)
+    first, second = two_on_one_function(here, world)
     assert first.id in here.release(second.id).reason, "who looks is told whom it waits for"
     here.settle()
     assert here.release(second.id).reason == ""
@@ -126,14 +131,7 @@ def test_two_models_on_one_function_wait_for_each_other_and_neither_is_lost(here
 
 
 def test_a_waiting_release_says_so_once(here: Site, world: World) -> None:
-    world.deliver(SDXL, "v1")
-    world.deliver(LORA, "v1")
-    first = publish(here.wisher, SDXL, "v1")
-    here.until(ReleasePhase.STAGING, first.id)
-    tick(here.rooms)
-    second = publish(here.wisher, LORA, "v1")
-    here.until(ReleasePhase.STAGING, second.id)
-    tick(here.rooms)
+    _, second = two_on_one_function(here, world)
     noted = here.release(second.id)
     assert noted.reason
     tick(here.rooms)

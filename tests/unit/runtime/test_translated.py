@@ -15,7 +15,7 @@ import Tea.exceptions
 from darabonba.exceptions import DaraException, UnretryableException
 from requests.exceptions import RequestException
 from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
-from syncd.runtime.fc import NoChange, translated
+from syncd.runtime.fc_call import NoChange, translated
 
 # Raised before anything is sent, for what no caller of ours can give, or wrapped by the SDK's client itself.
 NEVER_SEEN = {"ValidateException", "RequiredArgumentException", "RetryError", "TeaException"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,13 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
-from syncd.localcloud.faults import Action, Answer, FaultRule, Reset, Truncate
+from syncd.localcloud.faults import Action, Answer, Reset, Truncate
 from syncd.localcloud.faults import Corrupt as Flip
 from syncd.localcloud.server import LocalCloud
 from syncd.secret import Secret
 from syncd.store.base import PutMode
 from syncd.store.oss import Credentials, OssStore, OssUpload
-from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket, cloud_at
+from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
 
 DATA = bytes(n % 253 for n in range(300_000))
 PARTS = cut(len(DATA), 128 << 10)
@@ -27,29 +27,9 @@ HTML = Answer(502, body="<html><body>Bad Gateway</body></html>")
 WRONG_CRC = Answer(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body="")
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with cloud_at(tmp_path_factory.mktemp("cloud"), REGION, "cn-shanghai") as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def bucket(cloud: LocalCloud) -> Iterator[RawBucket]:
-    yield RawBucket(cloud.endpoint(REGION))
-    cloud.faults.clear()
-
-
 @pytest.fixture
 def store(bucket: RawBucket) -> OssStore:
     return bucket.store()
-
-
-@pytest.fixture
-def fault(cloud: LocalCloud) -> Callable[..., None]:
-    def add(operation: str, action: Action, **more: Any) -> None:
-        cloud.faults.add(FaultRule("oss", action, operation, **more))
-
-    return add
 
 
 def sent(store: OssStore, key: str = "d/k") -> OssUpload:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
@@ -13,7 +11,7 @@ from syncd.localcloud.http import Handler, Request, Response
 from syncd.localcloud.server import LocalCloud
 from syncd.registry.base import Location
 from syncd.store.base import PutMode
-from tests.clouds import REGION, RawBucket, cloud_at
+from tests.clouds import REGION, RawBucket
 from tests.unit.store.test_oss_requests import answering
 
 DATA = bytes(n % 253 for n in range(300_000))
@@ -23,18 +21,6 @@ LISTED = (
     "<ListPartsResult><IsTruncated>true</IsTruncated><NextPartNumberMarker>1</NextPartNumberMarker><Part>"
     '<PartNumber>1</PartNumber><ETag>"E"</ETag><Size>{size}</Size>{crc}</Part></ListPartsResult>'
 )
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with cloud_at(tmp_path_factory.mktemp("cloud"), REGION, "cn-shanghai") as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def bucket(cloud: LocalCloud) -> Iterator[RawBucket]:
-    yield RawBucket(cloud.endpoint(REGION))
-    cloud.faults.clear()
 
 
 def test_bytes_that_are_copied_are_not_sent(cloud: LocalCloud, bucket: RawBucket) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -12,15 +12,14 @@ import pytest
 from syncd.artifact.manifest import Entry
 from syncd.artifact.parts import cut
 from syncd.errors import Corrupt
-from syncd.localcloud.faults import Action, Answer, FaultRule
+from syncd.localcloud.faults import Action, Answer
 from syncd.localcloud.faults import Corrupt as Flip
-from syncd.localcloud.server import LocalCloud
 from syncd.registry.base import Stream
 from syncd.retry import Retry
 from syncd.store.memory import MemoryStore
 from syncd.target.tree import TreeTarget
 from syncd.transfer import CopyReport, Destination, Progress, TransferSettings, copy
-from tests.clouds import REGION, RawBucket, cloud_at
+from tests.clouds import RawBucket
 from tests.journals import MemoryJournal
 from tests.sources import Files, FilesStream, content, manifest_of
 
@@ -30,26 +29,6 @@ MANIFEST = manifest_of(FILES)
 BIG = f"{MANIFEST.directory}/big"
 SETTINGS = TransferSettings(part_bytes=PART, buffer_bytes=8 * PART, parts_in_flight=2, retry=Retry(3, 60, 0.001, 0.002))
 Fault = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with cloud_at(tmp_path_factory.mktemp("cloud"), REGION) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def bucket(cloud: LocalCloud) -> Iterator[RawBucket]:
-    yield RawBucket(cloud.endpoint(REGION))
-    cloud.faults.clear()
-
-
-@pytest.fixture
-def fault(cloud: LocalCloud) -> Fault:
-    def add(operation: str, action: Action, **more: Any) -> None:
-        cloud.faults.add(FaultRule("oss", action, operation, **more))
-
-    return add
 
 
 def copied(bucket: RawBucket, journal: MemoryJournal, source: Callable[[Entry, int], Stream]) -> CopyReport:

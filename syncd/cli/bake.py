@@ -1,0 +1,106 @@
+"""`syncd bake`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from syncd.artifact.names import parse_model_at_version
+from syncd.cli.exits import Exit
+from syncd.cli.output import Form, size, tabulate
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session, set_up_logs
+from syncd.errors import Invalid
+from syncd.oci.bake import LIMIT_BYTES, Baked, Baker, BakeSettings
+from syncd.oci.images import base_of
+from syncd.registry.access import Basic
+from syncd.secret import Secret
+from syncd.wiring import registries_of, repositories_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PASSWORD_VARIABLE: Final = "SYNCD_IMAGE_PASSWORD"  # noqa: S105 -- the name of a variable
+_DIRECTORY: Final = "/models/{model}"
+
+
+def bake(
+    model_at_version: Annotated[str, typer.Argument(metavar="MODEL@VERSION", show_default=False)],
+    to: Annotated[str, typer.Option("--to", metavar="REPOSITORY", help="Where the image goes.", show_default=False)],
+    base: Annotated[str, typer.Option("--base", metavar="IMAGE", help="What it is built on.", show_default=False)],
+    directory: Annotated[
+        str, typer.Option("--directory", help="Where the files lie in it; {model} is the model's name.")
+    ] = _DIRECTORY,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Bytes that an image may have.")] = LIMIT_BYTES,
+    user: Annotated[
+        str,
+        typer.Option("--user", envvar="SYNCD_IMAGE_USER", help=f"For REPOSITORY; its password is {PASSWORD_VARIABLE}."),
+    ] = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = Form.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Push an image: a version's files as layers over a base image. Without a Docker daemon, and without a disk.
+
+    What the repository has already is not sent. Asking again after a crash goes on, and ends with the same image.
+
+    Example: syncd bake sdxl@v2 --to registry.local/team/sdxl --base registry.local/team/server:1.4
+    """
+    model, ref = parse_model_at_version(model_at_version)
+    place = Path(directory.replace("{model}", model))
+    if not place.is_absolute() or ".." in place.parts or place == Path("/"):
+        raise Invalid(f"--directory {directory!r} is no directory below the root")
+    with session(config, output, verbose=verbose) as opened:
+        from syncd.reconcile import baking  # noqa: PLC0415 -- what follows is not for `--help`
+        from syncd.state.layers import SqlNotes  # noqa: PLC0415
+
+        set_up_logs(opened.config, verbose=verbose)
+        stop = threading.Event()
+        repository, source, wanted = repositories_of(to, base, _login(user))
+        found = baking.pinned(opened.state, opened.fleet, registries_of(opened.config), (model, ref), stop)
+        baker = Baker(repository, SqlNotes(opened.state, str(repository)), BakeSettings(limit_bytes=limit), stop)
+        baked = baking.bake(opened.state, found, baker, base_of(source, wanted), str(place))
+        rows = [(layer.title, size(layer.size_bytes), layer.how, size(layer.bytes_sent)) for layer in baked.layers]
+        opened.output.show(_document(baked), lambda console: _tell(console, baked, rows))
+    return Exit.OK
+
+
+def _login(user: str) -> Basic | None:
+    """Raises Invalid: One half of it is missing."""
+    password = os.environ.get(PASSWORD_VARIABLE, "")
+    if bool(user) != bool(password):
+        raise Invalid(
+            f"{'a user is given and no password' if user else 'a password is given and no user'} for the repository",
+            hint=f"give --user and set {PASSWORD_VARIABLE}, or neither",
+        )
+    return Basic(user, Secret(password)) if user else None
+
+
+def _document(baked: Baked) -> Mapping[str, object]:
+    return {
+        "image": baked.reference,
+        "tag": baked.tag,
+        "digest": f"sha256:{baked.digest}",
+        "base": baked.base,
+        "base_digest": f"sha256:{baked.base_digest}",
+        "bytes_sent": sum(layer.bytes_sent for layer in baked.layers),
+        "layers": [
+            {
+                "digest": f"sha256:{layer.digest}",
+                "size_bytes": layer.size_bytes,
+                "title": layer.title,
+                "how": layer.how,
+                "bytes_sent": layer.bytes_sent,
+            }
+            for layer in baked.layers
+        ],
+    }
+
+
+def _tell(console: Console, baked: Baked, rows: Sequence[Sequence[object]]) -> None:
+    tabulate(console, ("LAYER", "SIZE", "HOW", "SENT"), rows)
+    console.print(baked.reference)

@@ -1,0 +1,199 @@
+"""Images as documents: a base as it lies in its repository, and what becomes of it with layers over it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
+from syncd.errors import Invalid
+from syncd.oci.references import Reference
+from syncd.oci.repository import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Document, Repository
+from syncd.registry.answers import parsed, rows, size_at, table, text_at
+
+PLATFORM: Final = ("linux", "amd64")  # the platform runs no other
+LAYERS_MAX: Final = 127  # more no kernel lays over one another
+_ROWS_MAX: Final = 1000
+_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+_TAR: Final = "application/vnd.oci.image.layer.v1.tar"
+_DOCKER_LAYERS: Final[Mapping[str, str]] = {
+    "application/vnd.docker.image.rootfs.diff.tar": _TAR,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{_TAR}+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": f"{_TAR}+zstd",
+}
+_LAYERS: Final = frozenset(_DOCKER_LAYERS.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """What a manifest says of a layer."""
+
+    kind: str
+    digest: Digest
+    size_bytes: int
+    notes: Mapping[str, str]
+
+    @property
+    def row(self) -> dict[str, object]:
+        """As it stands in a manifest."""
+        plain: dict[str, object] = {
+            "mediaType": self.kind,
+            "digest": f"sha256:{self.digest}",
+            "size": self.size_bytes,
+        }
+        return plain | ({"annotations": dict(self.notes)} if self.notes else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An image that is built upon, as it was when it was looked up; `digest` is that of our platform's manifest."""
+
+    repository: Repository
+    name: str
+    digest: Digest
+    config: Mapping[str, Any]
+    layers: tuple[Blob, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Compressed, as it lies in the repository."""
+        return sum(layer.size_bytes for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What is pushed last: the configuration, and the manifest that names everything."""
+
+    config: Document
+    manifest: Document
+
+
+def base_of(repository: Repository, reference: Reference) -> Base:
+    """Look a base up. Of an index it is the image for linux/amd64; what only attests something is none.
+
+    Raises:
+        Invalid: There is no such image, or it is one of another kind or for another machine.
+        Corrupt: It is not what a digest says.
+        NotFound, Unavailable, Refused: As the registry says.
+    """
+    what = str(reference)
+    found = repository.manifest(reference.wanted)
+    document = table(parsed(found.body, what), what)
+    if found.kind in {OCI_INDEX, DOCKER_LIST} or "manifests" in document:
+        found = repository.manifest(f"sha256:{_chosen(document, what)}")
+        document = table(parsed(found.body, what), what)
+    if found.kind not in {OCI_MANIFEST, DOCKER_MANIFEST}:
+        raise Invalid(f"{what} is {found.kind[:80]!r}, an image is wanted", hint="push it anew with a tool of today")
+    told = table(document.get("config"), f"the configuration of {what}")
+    config = repository.read(Digest.parse(text_at(told, "digest", what)))
+    layers = rows(document.get("layers"), f"the layers of {what}", _ROWS_MAX)
+    base = Base(
+        repository,
+        what,
+        found.digest,
+        table(parsed(config, what), f"the configuration of {what}"),
+        tuple(_blob(table(layer, f"a layer of {what}"), what) for layer in layers),
+    )
+    _check(base)
+    return base
+
+
+def blob_of(digest: Digest, size_bytes: int, title: str) -> Blob:
+    """A layer of ours: plain, since weights do not become smaller."""
+    return Blob(_TAR, digest, size_bytes, {"syncd.files": title})
+
+
+def image_of(
+    base: Base, manifest: Manifest, layers: Sequence[Blob], variables: Mapping[str, str], notes: Mapping[str, str]
+) -> Image:
+    """The base with layers over it. The same inputs give the same bytes: its time is the base's.
+
+    `variables` become the function's environment, `notes` labels and annotations beside those that are always there.
+    """
+    told = {
+        **notes,
+        "org.opencontainers.image.base.digest": f"sha256:{base.digest}",
+        "org.opencontainers.image.version": str(manifest.version),
+        "syncd.base": base.name.partition("/")[
+            2
+        ],  # without the host: each region has one, and one image has one digest
+        "syncd.digest": manifest.digest.hex,
+        "syncd.model": str(manifest.model),
+        "syncd.version": str(manifest.version),
+    }
+    config = _document(_CONFIG, _config(base, layers, variables, told))
+    body = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": _CONFIG, "digest": f"sha256:{config.digest}", "size": len(config.body)},
+        "layers": [layer.row for layer in (*base.layers, *layers)],
+        "annotations": told,
+    }
+    return Image(config, _document(OCI_MANIFEST, body))
+
+
+def _config(
+    base: Base, layers: Sequence[Blob], variables: Mapping[str, str], notes: Mapping[str, str]
+) -> dict[str, Any]:
+    found = dict(base.config)
+    run = dict(table(found.get("config") or {}, f"the configuration of {base.name}: 'config'"))
+    kept = [each for each in run.get("Env") or [] if str(each).partition("=")[0] not in variables]
+    run["Env"] = [*kept, *(f"{name}={value}" for name, value in sorted(variables.items()))]
+    run["Labels"] = {**(run.get("Labels") or {}), **notes}
+    diffs = [*_diffs(base), *(f"sha256:{layer.digest}" for layer in layers)]
+    found |= {"config": run, "rootfs": {"type": "layers", "diff_ids": diffs}}
+    if found.get("history"):
+        made = {"created": found["created"]} if "created" in found else {}
+        ours = [{**made, "created_by": f"syncd bake: {layer.notes['syncd.files']}"} for layer in layers]
+        found["history"] = [*found["history"], *ours]
+    return found
+
+
+def _diffs(base: Base) -> list[Any]:
+    what = f"the configuration of {base.name}"
+    return rows(table(base.config.get("rootfs"), f"{what}: 'rootfs'").get("diff_ids"), f"{what}: 'diff_ids'", _ROWS_MAX)
+
+
+def _chosen(index: Mapping[str, Any], what: str) -> Digest:
+    """Raises Invalid: The index has no image for our platform; the message says for which it has."""
+    seen: list[str] = []
+    for each in rows(index.get("manifests"), f"the index of {what}", _ROWS_MAX):
+        row = table(each, f"an image of {what}")
+        platform = table(row.get("platform") or {}, f"the platform of an image of {what}")
+        found = (str(platform.get("os", "")), str(platform.get("architecture", "")))
+        seen.append("/".join(found))
+        if found == PLATFORM:
+            return Digest.parse(text_at(row, "digest", what))
+    raise Invalid(f"{what} is for {_listed(seen)}, {'/'.join(PLATFORM)} is wanted")
+
+
+def _blob(row: Mapping[str, Any], what: str) -> Blob:
+    kind = text_at(row, "mediaType", f"a layer of {what}")
+    kind = _DOCKER_LAYERS.get(kind, kind)
+    if kind not in _LAYERS:
+        raise Invalid(
+            f"{what}: a layer is {kind[:80]!r}, which cannot be copied", hint="build the base from plain layers"
+        )
+    digest = Digest.parse(text_at(row, "digest", f"a layer of {what}"))
+    return Blob(kind, digest, size_at(row, "size", f"a layer of {what}"), {})
+
+
+def _check(base: Base) -> None:
+    platform = (str(base.config.get("os", "")), str(base.config.get("architecture", "")))
+    if platform != PLATFORM:
+        raise Invalid(f"{base.name} is for {_listed(['/'.join(platform)])}, {'/'.join(PLATFORM)} is wanted")
+    if len(_diffs(base)) != len(base.layers):
+        raise Invalid(f"{base.name}: it has {len(base.layers)} layers and digests of {len(_diffs(base))}")
+
+
+def _listed(platforms: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(each[:40] for each in platforms)) or "nothing"
+
+
+def _document(kind: str, value: Mapping[str, Any]) -> Document:
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return Document(kind, body, Digest(hashlib.sha256(body).hexdigest()))

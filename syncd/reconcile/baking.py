@@ -1,0 +1,81 @@
+"""Baking a version of a registry into an image: the version is pinned and recorded as for a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Event
+
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.names import ModelName, parse_model, parse_version
+from syncd.errors import Conflict
+from syncd.oci.bake import Baked, Baker, Recipe
+from syncd.oci.images import Base
+from syncd.plan.fleet import Fleet
+from syncd.reconcile.catalog import catalog
+from syncd.registry.base import Registry, Revision, Stream
+from syncd.state import events, versions
+from syncd.state.records import Version
+from syncd.state.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A version whose bytes are known, and where they are read."""
+
+    version: Version
+    manifest: Manifest
+    registry: Registry
+
+    def open(self, entry: Entry, offset_bytes: int) -> Stream:
+        """See `oci.layers.Source`."""
+        revision = Revision(parse_version(self.version.name), self.version.pin)
+        return self.registry.open(parse_model(self.version.model), revision, entry.path, offset_bytes)
+
+
+def pinned(
+    state: State, fleet: Fleet, registries: Mapping[str, Registry], wanted: tuple[ModelName, str], stop: Event
+) -> Pinned:
+    """The version `wanted` names; one that was never asked for before is pinned and recorded now.
+
+    Raises:
+        Conflict: It is quarantined, or the registry shows other bytes by this name than were recorded.
+        NotFound, Unavailable, Invalid, Refused: As the registry says.
+    """
+    model, ref = wanted
+    with state.read() as conn:
+        version = versions.find(conn, model, ref)
+        manifest = versions.manifest(conn, version.id) if version else None
+    if version is None or manifest is None:
+        name = fleet.registry_of(model)
+        revision, manifest = catalog(registries[name], model, ref, stop)
+        with state.write() as conn:
+            version = versions.record(conn, manifest, name, revision.pin, state.now(conn))
+            if version.pin != revision.pin:
+                versions.repin(conn, version, revision.pin)
+    if version.quarantined:
+        raise Conflict(version.quarantined, hint="a published version never changes; publish a new one")
+    with state.read() as conn:
+        version = versions.get(conn, version.id)
+    found = Pinned(version, manifest, registries[version.registry])
+    found.registry.listing(model, Revision(parse_version(version.name), version.pin))
+    return found
+
+
+def bake(state: State, found: Pinned, baker: Baker, base: Base, directory: str) -> Baked:
+    """Bake it with its files in `directory`, and record that in an event. Raises as `Baker.bake`."""
+    manifest = found.manifest
+    variables = {
+        "SYNCD_DIGEST": manifest.digest.hex,
+        "SYNCD_MODEL": manifest.model,
+        "SYNCD_PATH": directory,
+        "SYNCD_VERSION": manifest.version,
+    }
+    recipe = Recipe(directory, variables, {"syncd.source": found.version.registry})
+    baked = baker.bake(manifest, found.open, base, recipe)
+    with state.write() as conn:
+        sent = sum(layer.bytes_sent for layer in baked.layers)
+        detail: dict[str, object] = {"model": found.version.model, "version": found.version.id}
+        detail |= {"image": baked.reference, "base": baked.base, "base_digest": baked.base_digest.hex, "bytes": sent}
+        events.append(conn, "image.baked", now=state.now(conn), subject=str(manifest), detail=detail)
+    return baked

@@ -1,0 +1,156 @@
+"""`syncd bake`: a version of a registry becomes an image, also after the command was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from syncd.cli.put import put
+
+from tests.emulators.distribution import PASSWORD, USER, Distribution, distribution
+from tests.emulators.relay import image_relay
+from tests.emulators.web import Reply, Request
+from tests.sources import content
+from tests.unit.cli.calling import Calling
+from tests.unit.oci.kitchen import BASE, push_base
+
+CHUNK_BYTES = 16 << 20
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Distribution]:
+    (tmp_path / "images").mkdir()
+    with distribution(tmp_path / "images", "htpasswd") as made:
+        push_base(made)
+        yield made
+
+
+def offer(call: Calling, version: str, **files: bytes) -> None:
+    """Put a version into the registry of models."""
+    source = call.home / f"source-{version}"
+    source.mkdir()
+    for name, data in files.items():
+        (source / name).write_bytes(data)
+    put(source, call.home / "registry/m" / version)
+
+
+def arguments(origin: str, *more: str, version: str = "v1") -> tuple[str, ...]:
+    host = origin.removeprefix("http://")
+    return ("bake", f"m@{version}", "--to", f"{host}/team/m", "--base", f"{host}/{BASE}:1.0", "--user", USER, *more)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCD_IMAGE_PASSWORD", PASSWORD)
+
+
+@pytest.mark.needs_docker_registry
+@pytest.mark.usefixtures("known")
+def test_a_version_becomes_an_image_and_again_nothing_is_sent(call: Calling, registry: Distribution) -> None:
+    offer(call, "v1", weights=content("w", 100_000), config=b"{}")
+    first = call(*arguments(registry.origin, "-o", "json"))
+    assert first.code == 0, first.err
+    document = first.document
+    assert document["image"].endswith(f"/team/m:{document['tag']}@{document['digest']}")
+    assert document["tag"] == f"m-v1-{document['digest'][7:19]}"
+    assert [(each["title"], each["how"]) for each in document["layers"]][1:] == [
+        ("2 files", "pushed"),
+        (".syncd/manifest.json", "pushed"),
+    ]
+    assert registry.tags("team/m") == [document["tag"]]
+    again = call(*arguments(registry.origin, "-o", "json"))
+    assert again.document["image"] == document["image"]
+    assert again.document["bytes_sent"] == 0
+
+
+@pytest.mark.needs_docker_registry
+@pytest.mark.usefixtures("known")
+def test_people_are_shown_the_layers_and_the_name_of_the_image(call: Calling, registry: Distribution) -> None:
+    offer(call, "v1", config=b"{}")
+    told = call(*arguments(registry.origin))
+    assert told.code == 0, told.err
+    lines = told.out.splitlines()
+    assert lines[0].split() == ["LAYER", "SIZE", "HOW", "SENT"]
+    assert "base layer" in lines[1]
+    assert lines[-1].startswith(f"{registry.origin.removeprefix('http://')}/team/m:m-v1-")
+
+
+@pytest.mark.needs_docker_registry
+@pytest.mark.usefixtures("known")
+def test_a_version_that_shows_other_bytes_later_is_not_baked(call: Calling, registry: Distribution) -> None:
+    offer(call, "v1", config=b"{}")
+    assert call(*arguments(registry.origin)).code == 0
+    listed = call.home / "registry/m/v1"
+    (listed / "config").write_bytes(b"[]")
+    (listed / "SHA256SUMS").unlink()
+    (listed / "READY").write_bytes(b"")
+    told = call(*arguments(registry.origin, "--directory", "/other"))
+    assert told.code in {8, 9}
+    assert len(registry.tags("team/m")) == 1
+
+
+@pytest.mark.needs_docker_registry
+@pytest.mark.usefixtures("known")
+def test_a_bake_that_was_killed_goes_on_and_sends_at_most_one_chunk_again(
+    call: Calling, registry: Distribution
+) -> None:
+    size_bytes = 4 * CHUNK_BYTES
+    offer(call, "v1", weights=content("w", size_bytes))
+    command = [sys.executable, "-m", "syncd"]
+    with image_relay(registry.origin, keeps_state=True) as relay:
+        process = subprocess.Popen([*command, *arguments(relay.origin)], stdout=subprocess.DEVNULL)
+
+        def kill(request: Request) -> Reply | None:
+            """While the third chunk is on its way; what stands in front of the registry hands it on all the same."""
+            if (
+                request.method == "PATCH"
+                and len(request.body) == CHUNK_BYTES
+                and relay.sent["PATCH"] >= 2 * CHUNK_BYTES
+            ):
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+            return None
+
+        relay.web.faults.append(kill)
+        assert process.wait() == -signal.SIGKILL
+        relay.web.faults.clear()
+        assert registry.tags("team/m") == []
+        told = call(*arguments(relay.origin, "-o", "json"))
+        assert told.code == 0, told.err
+        assert relay.sent["PATCH"] <= size_bytes + CHUNK_BYTES
+    assert told.document["layers"][1]["bytes_sent"] < 2 * CHUNK_BYTES
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "why"),
+    [
+        ({"--to": "team/m"}, 2, "names no registry"),
+        ({"--to": "127.0.0.1:9/team/m:v1"}, 2, "names a tag, a repository is wanted"),
+        ({"--base": "server"}, 2, "names no registry"),
+        ({"--directory": "models"}, 2, "is no directory below the root"),
+        ({"--directory": "/a/../b"}, 2, "is no directory below the root"),
+        ({"--directory": "/"}, 2, "is no directory below the root"),
+        ({"--limit": "0"}, 2, "--limit"),
+        ({}, 3, "no version"),
+    ],
+)
+@pytest.mark.usefixtures("known")
+def test_what_cannot_be_baked_is_told(call: Calling, changed: dict[str, str], code: int, why: str) -> None:
+    given = {"--to": "127.0.0.1:9/team/m", "--base": "127.0.0.1:9/base:1", "--user": USER} | changed
+    told = call("bake", "m@v9", *(word for pair in given.items() for word in pair))
+    assert (told.code, why in told.err or "v9" in told.err) == (code, True), told.err
+
+
+def test_half_a_login_is_refused(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = call(*arguments("http://127.0.0.1:9"))
+    assert (told.code, "a user is given and no password" in told.err) == (2, True)
+    monkeypatch.setenv("SYNCD_IMAGE_PASSWORD", "only-this")
+    given = [word for word in arguments("http://127.0.0.1:9") if word not in {"--user", USER}]
+    told = call(*given)
+    assert (told.code, "a password is given and no user" in told.err) == (2, True)
+    assert "only-this" not in told.out + told.err

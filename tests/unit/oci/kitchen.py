@@ -1,0 +1,219 @@
+"""What is needed to bake: a base in a registry, files to lay over it, notes in memory, and a way there."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.errors import Unavailable
+from syncd.oci.bake import Baked, Baker, BakeSettings, Recipe
+from syncd.oci.errors import explain
+from syncd.oci.images import base_of
+from syncd.oci.layers import Source
+from syncd.oci.references import parse_image
+from syncd.oci.repository import Repository
+from syncd.registry.access import Basic
+from syncd.registry.base import Stream
+from syncd.registry.http import Http, HttpSettings
+from syncd.registry.oci_access import OciAccess
+from syncd.secret import Secret
+
+from tests.emulators.distribution import MANIFEST, PASSWORD, USER, Distribution, digest
+from tests.sources import content, manifest_of
+
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+REPOSITORY = "team/sdxl"
+BASE = "bases/server"
+SMALL = BakeSettings(chunk_bytes=1 << 19, layers_in_flight=1, alone_bytes=1 << 20)
+CREATED = "2026-11-01T00:00:00Z"
+
+
+class Hasty(threading.Event):
+    """A stop that nobody waits for."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        del timeout
+        return self.is_set()
+
+
+@dataclass
+class Notebook:
+    """`oci.bake.Notes` in memory."""
+
+    uploads: dict[Digest, str] = field(default_factory=dict)
+    digests: dict[Digest, Digest] = field(default_factory=dict)
+
+    def find(self, recipe: Digest) -> str | None:
+        return self.uploads.get(recipe)
+
+    def opened(self, recipe: Digest, location: str) -> None:
+        self.uploads[recipe] = location
+
+    def closed(self, recipe: Digest) -> None:
+        self.uploads.pop(recipe, None)
+
+    def known(self, recipe: Digest) -> Digest | None:
+        return self.digests.get(recipe)
+
+    def proven(self, recipe: Digest, digest: Digest) -> None:
+        self.digests[recipe] = digest
+
+
+class Files:
+    """A source whose files are in memory. `breaks` says how often one breaks off, `opened` where each was begun."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = dict(files)
+        self.breaks: dict[str, int] = {}
+        self.opened: list[tuple[str, int]] = []
+
+    def __call__(self, entry: Entry, offset_bytes: int) -> Stream:
+        self.opened.append((entry.path, offset_bytes))
+        return _Reading(self, entry.path, self.files[entry.path][offset_bytes:])
+
+
+class _Reading:
+    def __init__(self, files: Files, path: str, data: bytes) -> None:
+        self._files, self._path = files, path
+        self._stream = io.BytesIO(data)
+        self._read = 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self._read and self._files.breaks.get(self._path, 0):
+            self._files.breaks[self._path] -= 1
+            raise Unavailable(f"{self._path} broke off")
+        self._read += 1
+        return self._stream.readinto(buffer[: 1 << 20])
+
+    def __enter__(self) -> _Reading:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+def model(version: str = "v1", shards: int = 1, **changed: bytes) -> tuple[Manifest, Files]:
+    """A small model: some shards of 1.1 MB, each a layer of its own, and files that share one."""
+    files = {f"model-{n}.safetensors": _shard(n) for n in range(1, shards + 1)}
+    files |= {"config.json": b'{"layers": 2}\n', "tokenizer/vocab.txt": content("vocab", 70_000), "empty": b""}
+    files |= {name.replace("_", "-", 1) + ".safetensors": data for name, data in changed.items()}
+    return manifest_of(files, version=version), Files(files)
+
+
+@cache
+def _shard(number: int) -> bytes:
+    return content(f"shard-{number}", 9 << 17)
+
+
+def tar(files: Mapping[str, bytes]) -> bytes:
+    """As some other tool would write it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o755
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def push_base(registry: Distribution, name: str = BASE, tag: str = "1.0", **changed: Any) -> str:
+    """An image of a tiny root, as a builder would push it. Gives the digest of its manifest."""
+    root = tar({"bin/serve": b"#!/bin/sh\necho served\n", "etc/os-release": b"ID=tiny\n"})
+    layer = gzip.compress(root, mtime=0)
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": CREATED,
+            "config": {"Env": ["PATH=/bin", "SYNCD_MODEL=old"], "Cmd": ["/bin/serve"], "Labels": {"kept": "yes"}},
+            "rootfs": {"type": "layers", "diff_ids": [digest(root)]},
+            "history": [{"created": CREATED, "created_by": "a builder"}],
+        }
+        | changed
+    ).encode()
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": digest(config), "size": len(config)},
+        "layers": [{"mediaType": LAYER, "digest": digest(layer), "size": len(layer)}],
+    }
+    registry.push_blobs(name, [config, layer])
+    return push_document(registry, name, tag, document)
+
+
+def push_document(
+    registry: Distribution, name: str, reference: str, document: Mapping[str, Any], kind: str = MANIFEST
+) -> str:
+    """A manifest or an index under a tag, or with '' under its digest alone."""
+    body = json.dumps(document).encode()
+    with registry.client(name) as client:
+        answer = client.put(
+            f"/v2/{name}/manifests/{reference or digest(body)}", content=body, headers={"Content-Type": kind}
+        )
+    assert answer.status_code == 201, answer.text
+    return digest(body)
+
+
+def repository(
+    origin: str,
+    name: str = REPOSITORY,
+    *,
+    login: bool = False,
+    writes: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+) -> Repository:
+    """A way to a repository, on which nobody waits."""
+    access = OciAccess(origin, Basic(USER, Secret(PASSWORD)) if login else None, clock=clock)
+    http = Http(HttpSettings(origin, 10), access, explain, wait=Hasty().wait)
+    return Repository(origin, name, http, writes=writes, wait=Hasty().wait)
+
+
+@dataclass
+class Kitchen:
+    """Bakes at one address."""
+
+    origin: str
+    login: bool = False
+    notes: Notebook = field(default_factory=Notebook)
+    settings: BakeSettings = field(default_factory=lambda: SMALL)
+    base: str = f"{BASE}:1.0"
+    base_origin: str = ""
+    clock: Callable[[], float] = time.monotonic
+
+    def bake(self, made: tuple[Manifest, Source], directory: str = "/models/sdxl", **variables: str) -> Baked:
+        return self.bake_until(made, Hasty(), directory, **variables)
+
+    def bake_until(
+        self,
+        made: tuple[Manifest, Source],
+        stop: threading.Event,
+        directory: str = "/models/sdxl",
+        **variables: str,
+    ) -> Baked:
+        manifest, source = made
+        origin = self.base_origin or self.origin
+        where = parse_image(f"{origin.removeprefix('http://')}/{self.base}")
+        base = base_of(repository(origin, where.repository, login=self.login, writes=False), where)
+        told = variables or {"SYNCD_MODEL": str(manifest.model)}
+        baker = Baker(self.repository, self.notes, self.settings, stop)
+        return baker.bake(manifest, source, base, Recipe(directory, told, {"syncd.source": "models"}))
+
+    @property
+    def repository(self) -> Repository:
+        return repository(self.origin, login=self.login, clock=self.clock)
+
+
+def sha256(data: bytes) -> Digest:
+    return Digest(hashlib.sha256(data).hexdigest())

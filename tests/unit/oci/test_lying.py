@@ -1,0 +1,290 @@
+"""A registry that lies, forgets, refuses or leads elsewhere: what comes of it, and who is told what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from syncd.errors import Corrupt, Failed, Invalid, SyncdError, Unavailable
+from syncd.oci.bake import Baked, How
+from syncd.oci.layers import layers_of
+
+from tests.emulators.distribution import Distribution, distribution
+from tests.emulators.relay import ImageRelay, image_relay
+from tests.emulators.web import Fault, Reply, Request, Web, as_json, ranged
+from tests.unit.oci.kitchen import SMALL, Kitchen, model, push_base
+
+pytestmark = pytest.mark.needs_docker_registry
+CHUNK, SHARD = 1 << 19, 9 << 17
+
+
+@dataclass
+class Nth:
+    """A fault for one request of a method, counted from 1; every other one is let through."""
+
+    method: str
+    number: int
+    answer: Callable[[Request], Reply | None]
+    seen: int = 0
+
+    def __call__(self, request: Request) -> Reply | None:
+        if request.method != self.method or "/blobs/uploads" not in request.path:
+            return None
+        self.seen += 1
+        return self.answer(request) if self.seen == self.number else None
+
+
+def error(code: str, status: int, **headers: str) -> Reply:
+    return as_json({"errors": [{"code": code, "message": "so it says"}]}, status, headers)
+
+
+def limited() -> Reply:
+    return error("TOOMANYREQUESTS", 429, **{"Retry-After": "0"})
+
+
+def always(method: str, part: str, answer: Callable[[Request], Reply]) -> Fault:
+    return lambda request: answer(request) if request.method == method and part in request.path else None
+
+
+def half(relay: ImageRelay) -> Callable[[Request], Reply]:
+    """It keeps the first half of a chunk, and says so."""
+    return lambda request: relay.forward(request, request.body[: len(request.body) // 2])
+
+
+def lost(relay: ImageRelay) -> Callable[[Request], Reply]:
+    """It does what it is asked, and its answer does not arrive."""
+
+    def answer(request: Request) -> Reply:
+        relay.forward(request)
+        return Reply(502, {}, b"<html>bad gateway")
+
+    return answer
+
+
+def altered(relay: ImageRelay, **headers: str) -> Callable[[Request], Reply]:
+    """It does what it is asked, and says something else. An empty header is left out."""
+
+    def answer(request: Request) -> Reply:
+        reply = relay.forward(request)
+        told = {name.lower(): value for name, value in reply.headers.items()}
+        told |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return Reply(reply.status, {name: value for name, value in told.items() if value}, reply.body)
+
+    return answer
+
+
+def flipped(relay: ImageRelay) -> Callable[[Request], Reply]:
+    """A bit is another one when it arrives."""
+    return lambda request: relay.forward(request, bytes([request.body[0] ^ 1]) + request.body[1:])
+
+
+@dataclass
+class Case:
+    """What a registry does once, or always, and how much is sent at most because of it."""
+
+    fault: Callable[[ImageRelay], Fault]
+    more_bytes: int = 0
+
+
+SURVIVED = {
+    "keeps half of a chunk": Case(lambda relay: Nth("PATCH", 2, half(relay)), 0),
+    "loses the answer to a chunk": Case(lambda relay: Nth("PATCH", 2, lost(relay))),
+    "loses the answer to the end of a blob": Case(lambda relay: Nth("PUT", 1, lost(relay))),
+    "is limited, then not": Case(lambda _: Nth("PATCH", 2, lambda _: limited()), CHUNK),
+    "is limited where an upload is begun": Case(lambda _: Nth("POST", 2, lambda _: limited())),
+    "fails once": Case(lambda _: Nth("PATCH", 1, lambda _: Reply(500)), CHUNK),
+    "loses an upload": Case(lambda _: Nth("PATCH", 2, lambda _: error("BLOB_UPLOAD_UNKNOWN", 404)), SHARD),
+    "says that it is elsewhere": Case(lambda _: Nth("PATCH", 2, lambda _: Reply(416)), CHUNK),
+    "does not say how much it kept": Case(lambda relay: Nth("PATCH", 1, altered(relay, range=""))),
+    "does not mount": Case(
+        lambda relay: Nth("POST", 1, lambda request: relay.forward(replace(request, target=request.path))), CHUNK
+    ),
+    "is sent to by another bake as well": Case(
+        lambda relay: Nth("PATCH", 2, lambda request: relay.forward(request, 2 * request.body)), 5 * CHUNK
+    ),
+    "lets nobody throw an upload away": Case(lambda _: always("DELETE", "", lambda _: error("UNSUPPORTED", 405))),
+    "takes no chunks": Case(lambda _: always("PATCH", "", lambda _: error("UNSUPPORTED", 405)), CHUNK),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> Baked:
+    """The image that a registry without faults gets."""
+    with distribution(tmp_path_factory.mktemp("right")) as made:
+        push_base(made)
+        return Kitchen(made.origin).bake(model())
+
+
+@pytest.mark.parametrize("name", SURVIVED)
+def test_the_image_is_right_and_little_is_sent_twice(name: str, relay: ImageRelay, right: Baked) -> None:
+    kitchen, case = Kitchen(relay.origin), SURVIVED[name]
+    relay.web.faults.append(case.fault(relay))
+    baked = kitchen.bake(model())
+    assert baked.digest == right.digest
+    least_bytes = sum(layer.size_bytes for layer in baked.layers[1:])
+    assert relay.bytes_in <= least_bytes + case.more_bytes + 8192
+    assert kitchen.notes.uploads == {}
+
+
+REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] = {
+    "calls a blob by another digest": (
+        lambda relay: Nth("PUT", 1, altered(relay, docker_content_digest=f"sha256:{'ab' * 32}")),
+        Corrupt,
+        "the registry says 'sha256:abab",
+    ),
+    "calls a manifest by another digest": (
+        lambda _: always("PUT", "/manifests/", lambda _: Reply(201, {"Docker-Content-Digest": f"sha256:{'ab' * 32}"})),
+        Corrupt,
+        "the registry says 'sha256:abab",
+    ),
+    "gets a bit wrong": (lambda relay: Nth("PATCH", 1, flipped(relay)), Corrupt, "DIGEST_INVALID"),
+    "always says that it has more than was sent": (
+        lambda relay: always("PATCH", "", altered(relay, range="0-99999999")),
+        Unavailable,
+        "100000000 bytes are there, 524288 were sent",
+    ),
+    "tells a range that is none": (
+        lambda relay: Nth("PATCH", 1, altered(relay, range="all of it")),
+        Failed,
+        "the range is 'all of it'",
+    ),
+    "says 202 and not where": (
+        lambda relay: Nth("POST", 2, altered(relay, location="")),
+        Failed,
+        "answered 202 without a Location",
+    ),
+    "says 202 to a chunk and not where to go on": (
+        lambda relay: Nth("PATCH", 1, altered(relay, location="")),
+        Failed,
+        "answered 202 without a Location",
+    ),
+    "wants chunks that no memory holds": (
+        lambda relay: Nth("POST", 2, altered(relay, oci_chunk_min_length="9999999999")),
+        Invalid,
+        "chunks of at least '9999999999' bytes are wanted",
+    ),
+    "loses every upload": (
+        lambda _: always("PATCH", "", lambda _: error("BLOB_UPLOAD_UNKNOWN", 404)),
+        Unavailable,
+        "BLOB_UPLOAD_UNKNOWN",
+    ),
+    "accepts blobs and does not have them": (
+        lambda relay: always("HEAD", "/blobs/", lambda _: Reply(404)),
+        Unavailable,
+        "was accepted and is not there",
+    ),
+    "has a blob of another size": (
+        lambda relay: always("HEAD", "/blobs/", lambda _: Reply(200, {"Content-Length": "3"})),
+        Corrupt,
+        "has 3 bytes there",
+    ),
+    "has no room": (
+        lambda _: always("PATCH", "", lambda _: error("DENIED", 403)),
+        SyncdError,
+        "DENIED: so it says",
+    ),
+    "accepts a manifest and does not have it": (
+        lambda _: always("PUT", "/manifests/", lambda _: Reply(201)),
+        Unavailable,
+        "was pushed and is not there",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_no_image_is_visible_and_the_reason_is_told(name: str, registry: Distribution, relay: ImageRelay) -> None:
+    fault, kind, why = REFUSED[name]
+    relay.web.faults.append(fault(relay))
+    with pytest.raises(kind) as told:
+        Kitchen(relay.origin).bake(model())
+    assert why in told.value.message
+    assert registry.tags("team/sdxl") == []
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[Distribution, ImageRelay]]:
+    """One that wants tokens, behind a relay."""
+    with distribution(tmp_path, "token") as house:
+        push_base(house)
+        with image_relay(house.origin, keeps_state=True) as relay:
+            yield house, relay
+
+
+def test_a_token_that_is_refused_in_the_middle_is_replaced(guarded: tuple[Distribution, ImageRelay]) -> None:
+    house, relay = guarded
+    assert house.tokens
+    realm = f'Bearer realm="{house.tokens.web.origin}/token",service="syncd-registry",error="invalid_token"'
+    relay.web.faults.append(Nth("PATCH", 2, lambda _: error("UNAUTHORIZED", 401, **{"WWW-Authenticate": realm})))
+    baked = Kitchen(relay.origin, login=True).bake(model())
+    assert baked.layers[1].how is How.PUSHED
+    assert relay.bytes_in < sum(layer.bytes_sent for layer in baked.layers) + 8192
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_host(guarded: tuple[Distribution, ImageRelay]) -> None:
+    _, relay = guarded
+    far = Web(lambda request: Reply(202, {"Location": request.target, "Range": f"0-{len(request.body) - 1}"}))
+    with far:
+        elsewhere = f"http://localhost:{far.port}/store"
+        relay.web.faults.append(Nth("PATCH", 1, lambda _: Reply(307, {"Location": elsewhere})))
+        baked = Kitchen(relay.origin, login=True).bake(model())  # that store is none, so it is begun anew here
+    assert baked.layers[1].how is How.PUSHED
+    assert far.seen
+    assert far.seen[0].method == "PATCH"
+    assert len(far.seen[0].body) == CHUNK
+    assert all("authorization" not in request.headers for request in far.seen)
+    assert any("authorization" in request.headers for request in relay.web.seen)
+
+
+def test_uploads_that_go_on_at_another_host_get_no_credentials(guarded: tuple[Distribution, ImageRelay]) -> None:
+    _, relay = guarded
+    far = Web(lambda request: Reply(500))
+    with far:
+        place = f"http://localhost:{far.port}/store"
+        relay.web.faults.append(Nth("POST", 3, altered(relay, location=place)))
+        with pytest.raises(Unavailable):
+            Kitchen(relay.origin, login=True).bake(model())
+    assert far.seen
+    assert all("authorization" not in request.headers for request in far.seen)
+
+
+def test_blobs_that_lie_at_another_host_are_looked_at_there_without_credentials(
+    guarded: tuple[Distribution, ImageRelay], tmp_path: Path
+) -> None:
+    def stored(request: Request) -> Reply:
+        name = request.path.rpartition(":")[2]
+        data = tmp_path / "blobs/docker/registry/v2/blobs/sha256" / name[:2] / name / "data"
+        return ranged(request, data.read_bytes()) if data.exists() else Reply(404)
+
+    _, relay = guarded
+    with Web(stored) as far:
+
+        def lies_far(request: Request) -> Reply:
+            has = relay.forward(request)
+            place = f"http://localhost:{far.port}{request.path}"
+            return Reply(307, {"Location": place}) if has.status == 200 else has
+
+        for method in ("GET", "HEAD"):
+            relay.web.faults.append(always(method, "/blobs/sha256:", lies_far))
+        baked = Kitchen(relay.origin, login=True).bake(model())
+        again = Kitchen(relay.origin, login=True).repository
+        assert again.has_blob(baked.layers[1].digest, baked.layers[1].size_bytes)
+        assert {request.method for request in far.seen} == {"GET", "HEAD"}
+        assert all("authorization" not in request.headers for request in far.seen)
+
+
+def test_a_refusal_to_push_names_what_to_look_at(tmp_path: Path) -> None:
+    with distribution(tmp_path, "htpasswd") as house:
+        push_base(house)
+        with pytest.raises(SyncdError, match="401 UNAUTHORIZED") as told:
+            Kitchen(house.origin).bake(model())
+    assert "user and the password" in told.value.hint
+
+
+def test_an_upload_that_is_gone_since_the_last_bake_is_begun_anew(registry: Distribution, right: Baked) -> None:
+    kitchen = Kitchen(registry.origin)
+    for layer in layers_of(model()[0], "/models/sdxl", SMALL.alone_bytes):
+        kitchen.notes.opened(layer.recipe, f"{registry.origin}/v2/team/sdxl/blobs/uploads/gone?_state=old")
+    assert kitchen.bake(model()).digest == right.digest
+    assert kitchen.notes.uploads == {}
