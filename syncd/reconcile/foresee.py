@@ -13,7 +13,7 @@ from syncd.errors import SyncdError
 from syncd.plan.binding import Binding
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import PlacementPhase
-from syncd.reconcile.catalog import catalog
+from syncd.reconcile.catalog import catalog, pin
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
 from syncd.state import contents, live, placements, versions
@@ -95,7 +95,8 @@ def plan(looker: Looker, registry: str, model: str, version: str) -> Plan:
         NotFound, Unavailable, Invalid: The registry has no such complete version, or a name in it is refused.
     """
     name = parse_model(model)
-    _, manifest = catalog(looker.registries[registry], name, version, threading.Event())
+    there = looker.registries[registry]
+    manifest = catalog(there, name, pin(looker.state, there, name, version), threading.Event())
     targets = tuple(_target(looker, manifest, target) for target in looker.fleet.targets_of(name))
     flips = tuple(_flip(looker, binding, name) for binding in looker.fleet.bindings_of(name))
     return Plan(name, manifest.version, manifest.digest, manifest.size_bytes, len(manifest.entries), targets, flips)
