@@ -143,8 +143,7 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
     if isinstance(settings, OssRegistrySettings):
         from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
-        # Nothing is ever written through this store.
-        return PrefixRegistry(settings.oss, _bucket(config, settings, 2 * config.transfer.files_in_flight))
+        return PrefixRegistry(settings.oss, source_of(config, settings))
     return _web_registry(settings, config.transfer.stall_s)
 
 
@@ -202,6 +201,11 @@ def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository
         Repository(below.origin, below.repository, source),
         below,
     )
+
+
+def source_of(config: Config, settings: OssRegistrySettings) -> Store:
+    """A store that begins where the registry does. A daemon only reads; `publish --from` writes a version there."""
+    return _bucket(config, settings, 2 * config.transfer.files_in_flight)
 
 
 def targets_of(config: Config) -> dict[str, Target]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,11 @@ from syncd.artifact.names import ModelName, VersionName, parse_model_at_version
 from syncd.cli import remote
 from syncd.cli.output import Form, Output
 from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
-from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session, settings
 from syncd.errors import Invalid
+
+if TYPE_CHECKING:
+    from syncd.config import Config
 
 
 def publish(
@@ -35,7 +38,8 @@ def publish(
 
     With a daemon running the wish is recorded and the daemon does the work: --wait follows it. With none the
     work is done here, by the same code. Asking again for what is under way or live is harmless. With --server a
-    daemon elsewhere is asked over HTTP: no configuration is needed, but a token (SYNCD_TOKEN, or --token-file).
+    daemon elsewhere is asked over HTTP: no configuration is needed, unless --from has to find the registry, but a
+    token is (SYNCD_TOKEN, or --token-file).
 
     Exit codes: 0 live (or, without --wait, recorded), 4 the model is on hold, 5 ended and not live, 6 timed out.
 
@@ -44,8 +48,7 @@ def publish(
     model, version = parse_model_at_version(model_at_version)
     if server:
         if source is not None:
-            hint = "let the job write into the registry, then publish without --from"
-            raise Invalid("--from writes into a registry of this machine, and --server is another", hint=hint)
+            _put(settings(config, verbose=verbose), source, model, version)
         see = remote.See(Output(output), wait=wait, timeout_s=timeout)
         return remote.carry(server, token_file, lambda client: client.publish(model, version), see)
     from syncd.cli.carry import carry  # noqa: PLC0415 -- what works beside the record: a pipeline may not have it
@@ -54,7 +57,7 @@ def publish(
 
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
-            _put(opened, source, model, version)
+            _put(opened.config, source, model, version)
         wish.refuse_unknown(registries_of(opened.config), opened.fleet, model, version)
         return carry(
             opened,
@@ -64,16 +67,25 @@ def publish(
         )
 
 
-def _put(opened: Session, source: Path, model: ModelName, version: VersionName) -> None:
-    """Write a version into the registry of its model. Raises Invalid where that is not a directory; as `put` does."""
-    from syncd.cli.put import put  # noqa: PLC0415 -- as above
-    from syncd.config import DirectoryRegistrySettings  # noqa: PLC0415
+def _put(config: Config, source: Path, model: ModelName, version: VersionName) -> None:
+    """Write a version into the registry of its model, as `put` and `drop` do.
 
-    name = opened.fleet.registry_of(model)
-    settings = opened.config.registries[name]
-    if not isinstance(settings, DirectoryRegistrySettings):
+    Raises:
+        NotFound: No registry has the model.
+        Invalid: It is neither a directory nor a prefix of a bucket.
+    """
+    from syncd.cli.drop import drop  # noqa: PLC0415 -- as above
+    from syncd.cli.put import put  # noqa: PLC0415
+    from syncd.config import DirectoryRegistrySettings, OssRegistrySettings  # noqa: PLC0415
+    from syncd.wiring import fleet_of, source_of  # noqa: PLC0415
+
+    name = fleet_of(config).registry_of(model)
+    found = config.registries[name]
+    if isinstance(found, DirectoryRegistrySettings):
+        put(source, found.path / model / version)
+    elif isinstance(found, OssRegistrySettings):
+        drop(source_of(config, found), source, model, version)
+    else:
         hint = "bring the version there with that registry's own tools, then publish it without --from"
-        raise Invalid(
-            f"--from writes into a directory, registry {name} of {model} is of kind {settings.kind}", hint=hint
-        )
-    put(source, settings.path / model / version)
+        what = f"registry {name} of {model} is of kind {found.kind}"
+        raise Invalid(f"--from writes into a directory or a bucket, {what}", hint=hint)

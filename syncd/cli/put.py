@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from syncd.errors import Conflict, Invalid, Unavailable
 
 _COPYING_SUFFIX: Final = ".incomplete"
-_LIST: Final = "SHA256SUMS"
+LIST: Final = "SHA256SUMS"
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -26,15 +26,15 @@ def put(source: Path, final: Path) -> None:
         Conflict: The version is there already with other bytes, or another process is copying it.
         Unavailable: The registry's disk is full or cannot be written to.
     """
-    files = _files(source)
+    files = files_below(source)
     if final.exists():
         _refuse_other(source, files, final)
         return
     staged = final.with_name(f"{final.name}{_COPYING_SUFFIX}")
     try:
         shutil.rmtree(staged, ignore_errors=True)
-        sums = "".join(f"{_copied(source / name, staged / name)}  {name}\n" for name in files)
-        _write_synced(staged / _LIST, sums)
+        sums = {name: _copied(source / name, staged / name) for name in files}
+        _write_synced(staged / LIST, listed(sums))
         staged.rename(final)
     except FileExistsError as error:  # another process put it there meanwhile
         raise Conflict(f"{final} has just appeared", hint="publish again: the same bytes are accepted") from error
@@ -43,7 +43,12 @@ def put(source: Path, final: Path) -> None:
         raise Unavailable(wanted, hint="look at the registry's disk and permissions") from error
 
 
-def _files(source: Path) -> list[str]:
+def listed(digests: Mapping[str, str]) -> str:
+    """The list of a version's files, as `sha256sum` writes it."""
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+
+
+def files_below(source: Path) -> list[str]:
     """Paths below the source, sorted. A link would mean other bytes tomorrow, so it is refused."""
     if not source.is_dir():
         raise Invalid(f"--from {source} is not a directory")
@@ -51,7 +56,7 @@ def _files(source: Path) -> list[str]:
     for path in sorted(source.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise Invalid(f"--from {path} is a link or no regular file", hint="a version holds plain files")
-        if path.is_file() and path.relative_to(source).as_posix() != _LIST:
+        if path.is_file() and path.relative_to(source).as_posix() != LIST:
             found.append(path.relative_to(source).as_posix())
     if not found:
         raise Invalid(f"--from {source} has no files in it")
@@ -60,10 +65,10 @@ def _files(source: Path) -> list[str]:
 
 def _refuse_other(source: Path, files: list[str], final: Path) -> None:
     try:
-        listed = (final / _LIST).read_text()
+        there = (final / LIST).read_text()
     except OSError:
-        listed = ""
-    if listed != "".join(f"{_digest(source / name)}  {name}\n" for name in files):
+        there = ""
+    if there != listed({name: digest_of(source / name) for name in files}):
         raise Conflict(f"{final} is there already", hint="a published version never changes; choose another name")
 
 
@@ -71,13 +76,13 @@ def _copied(path: Path, to: Path) -> str:
     """Copy one file and return the SHA-256 of what was read, which every later reader is held to."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with to.open("wb") as writing:
-        digest = _digest(path, writing.write)
+        digest = digest_of(path, writing.write)
         writing.flush()
         os.fsync(writing.fileno())
     return digest
 
 
-def _digest(path: Path, tell: Callable[[bytes], object] = len) -> str:
+def digest_of(path: Path, tell: Callable[[bytes], object] = len) -> str:
     sha = hashlib.sha256()
     with path.open("rb") as reading:
         while chunk := reading.read(_CHUNK_BYTES):

@@ -55,7 +55,7 @@ def prepared(cloud: Cloud, home: Path, template: Path, sources: Iterable[Source]
     with state.write() as conn:
         token = tokens.create(conn, "tests", Role.OPERATE, "tests", state.now(conn)).reveal()
     state.close()
-    parts = [_BASE.format(home=home, cloud=cloud, prefix=prefix)]
+    parts = [_BASE.format(home=home, cloud=cloud, prefix=prefix, credentials=CREDENTIALS)]
     for source in sources:
         number = cloud.number()
         parts.append(_SOURCE.format(source=source, poll_s=poll_s))
@@ -82,6 +82,11 @@ def live_everywhere(client: Client, model: str, version: str, files: Mapping[str
     return release
 
 
+CREDENTIALS: Final = """[credentials.local]
+access_key_id = "local-access-key"
+access_key_secret = { env = "ACCEPTANCE_SECRET" }
+"""
+
 _BASE: Final = """[state]
 url = "sqlite:///{home}/syncd.db"
 
@@ -95,10 +100,7 @@ retry_cap_s = 0.5
 [api]
 listen = "127.0.0.1:0"
 
-[credentials.local]
-access_key_id = "local-access-key"
-access_key_secret = {{ env = "ACCEPTANCE_SECRET" }}
-
+{credentials}
 [targets.cn-hangzhou]
 kind = "oss"
 region = "cn-hangzhou"

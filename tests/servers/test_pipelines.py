@@ -16,12 +16,12 @@ import yaml
 from syncd.client import Client
 
 from tests import docs
-from tests.acceptance.stage import LIMIT_S, ROOT, Cloud, write_files
+from tests.acceptance.stage import LIMIT_S, ROOT, Cloud, run, write_files
 from tests.acceptance.stage import environment as ours
-from tests.servers.fleet import HOUR_S, live_everywhere, prepared
+from tests.servers.fleet import CREDENTIALS, HOUR_S, live_everywhere, prepared
 from tests.servers.mlflow import Mlflow
 from tests.servers.programs import environment, program
-from tests.servers.sources import DirectorySource, MlflowSource
+from tests.servers.sources import DirectorySource, MlflowSource, PrefixSource
 from tests.tensors import sharded
 
 PAGE: Final = "docs/publish-from-a-pipeline.md"
@@ -106,6 +106,27 @@ def test_a_pipeline_ends_with_0_when_the_version_is_live_and_otherwise_when_the_
     held = job.run(kind, script, version)
     job.client.unhold(MODEL)
     assert (held.returncode, "black images" in held.stderr) == (99 if kind == "airflow" else 4, True)
+
+
+def test_a_training_jobs_directory_goes_through_a_bucket_to_a_daemon_elsewhere(
+    cloud: Cloud, sqlite_template: Path, tmp_path: Path
+) -> None:
+    bucket = PrefixSource(cloud)
+    bucket.close()
+    fleet = prepared(cloud, tmp_path, sqlite_template, [bucket], HOUR_S)
+    write_files(tmp_path / "out", FILES)
+    own = tmp_path / "pipeline.toml"  # what a job knows: the bucket, and a key for it
+    own.write_text(f"[registries.bucket]\n{bucket.table}\n{CREDENTIALS}")
+    with fleet.daemon() as (_, client):
+        env = ours(SYNCD_SERVER=client.server, SYNCD_TOKEN=fleet.token, SYNCD_CONFIG=str(own))
+        words = ("publish", f"{bucket.model}@v1", "--from", str(tmp_path / "out"), "--wait", "--timeout", "2m")
+        for _ in range(2):
+            done = run(*words, env=env)
+            assert (done.code, done.out.endswith(f"{bucket.model}@v1 is live\n")) == (0, True), done.err
+        live_everywhere(client, bucket.model, "v1", FILES)
+        write_files(tmp_path / "out", {"config.json": b"other"})
+        assert run(*words, env=env).code == 9
+        assert len(client.releases(bucket.model)) == 2
 
 
 @pytest.mark.needs_mlflow

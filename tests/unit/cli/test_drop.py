@@ -1,0 +1,162 @@
+"""A directory uploaded into a registry that is a prefix of a bucket: seen whole, gone on with, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from syncd.artifact.names import ModelName, VersionName
+from syncd.artifact.parts import PART_BYTES
+from syncd.cli.drop import drop
+from syncd.cli.exits import Exit
+from syncd.errors import Conflict, Invalid, Refused
+from syncd.localcloud.faults import Answer, FaultRule, Reset
+from syncd.localcloud.server import LocalCloud
+from syncd.registry.base import Candidate
+from syncd.registry.oss_prefix import PrefixRegistry
+from syncd.registry.settings import PrefixSettings
+from syncd.store.base import PutMode
+from syncd.store.oss import OssStore
+
+from tests.acceptance.stage import write_files
+from tests.clouds import REGION, RawBucket, cloud_at
+from tests.conformance.registry import read
+from tests.sources import content
+from tests.unit.cli.calling import Calling
+
+SDXL, V1 = ModelName("team/sdxl"), VersionName("v1")
+FILES: Mapping[str, bytes] = {
+    "config.json": b"{}",
+    "empty": b"",
+    "unet/big.safetensors": content("big", 2 * PART_BYTES + 5),
+}
+BIG = "training/team/sdxl/v1/unet/big.safetensors"
+DENIED = Answer(403, "AccessDenied")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with cloud_at(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(cloud: LocalCloud) -> Iterator[RawBucket]:
+    made = RawBucket(cloud.endpoint(REGION))
+    yield made
+    cloud.faults.clear()
+    made.client.session.session.close()
+
+
+@pytest.fixture
+def store(bucket: RawBucket) -> OssStore:
+    return bucket.store(prefix="training/")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "out", FILES)
+
+
+def versions(bucket: RawBucket, store: OssStore) -> list[Candidate]:
+    return list(registry(bucket, store).discover())
+
+
+def registry(bucket: RawBucket, store: OssStore) -> PrefixRegistry:
+    return PrefixRegistry(PrefixSettings(bucket.name, REGION, "training/", ("*/*",)), store)
+
+
+def test_what_was_uploaded_is_a_version_of_the_registry_with_every_byte(
+    bucket: RawBucket, store: OssStore, out: Path
+) -> None:
+    drop(store, out, SDXL, V1)
+    found = registry(bucket, store)
+    assert list(found.discover()) == [Candidate(SDXL, V1)]
+    revision = found.resolve(SDXL, "v1")
+    assert {file.path: read(found, SDXL, revision, file.path) for file in found.listing(SDXL, revision)} == FILES
+    assert all(file.sha256 is not None for file in found.listing(SDXL, revision))
+    assert bucket.uploads() == set()
+
+
+@pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload", "PutObject"])
+def test_what_was_interrupted_is_not_seen_and_gone_on_with(
+    cloud: LocalCloud, bucket: RawBucket, store: OssStore, out: Path, operation: str
+) -> None:
+    last = {"UploadPart": (BIG, 2), "CompleteMultipartUpload": (BIG, 0), "PutObject": (".*/SHA256SUMS", 0)}[operation]
+    cloud.faults.add(FaultRule("oss", DENIED, operation, f"{bucket.name}/{last[0]}", skip=last[1]))
+    with pytest.raises(Refused):
+        drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == []
+    before = cloud.counters.bytes_in("UploadPart", f"{bucket.name}/{BIG}")
+    drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == [Candidate(SDXL, V1)]
+    sent = cloud.counters.bytes_in("UploadPart", f"{bucket.name}/{BIG}")
+    assert sent == len(FILES["unet/big.safetensors"])
+    assert sent - before == (5 if operation == "UploadPart" else 0)
+    assert bucket.uploads() == set()
+
+
+def test_a_connection_that_breaks_is_made_again(
+    cloud: LocalCloud, bucket: RawBucket, store: OssStore, out: Path
+) -> None:
+    for operation in ("UploadPart", "CompleteMultipartUpload", "PutObject"):
+        cloud.faults.add(FaultRule("oss", Reset(), operation, f"{bucket.name}/.*", when="after"))
+    drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == [Candidate(SDXL, V1)]
+
+
+def test_the_same_files_again_are_success_and_others_are_a_conflict(
+    cloud: LocalCloud, bucket: RawBucket, store: OssStore, out: Path
+) -> None:
+    drop(store, out, SDXL, V1)
+    before = cloud.counters.count("PutObject", bucket.name)
+    drop(store, out, SDXL, V1)
+    assert cloud.counters.count("PutObject", bucket.name) == before
+    (out / "config.json").write_bytes(b'{"another": 1}')
+    with pytest.raises(Conflict, match="is there already") as told:
+        drop(store, out, SDXL, V1)
+    assert "another name" in told.value.hint
+
+
+def test_other_bytes_that_somebody_left_there_are_not_taken_for_ours(
+    bucket: RawBucket, store: OssStore, out: Path
+) -> None:
+    store.put("team/sdxl/v1/unet/big.safetensors", b"other bytes", PutMode.CREATE)
+    with pytest.raises(Conflict, match=r"big\.safetensors is there already, with other bytes"):
+        drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == []
+
+
+def test_an_upload_that_was_thrown_away_meanwhile_is_begun_again(
+    cloud: LocalCloud, bucket: RawBucket, store: OssStore, out: Path
+) -> None:
+    cloud.faults.add(FaultRule("oss", DENIED, "UploadPart", f"{bucket.name}/{BIG}", skip=1))
+    with pytest.raises(Refused):
+        drop(store, out, SDXL, V1)
+    gone = Answer(404, "NoSuchUpload")
+    cloud.faults.add(FaultRule("oss", gone, "ListParts", f"{bucket.name}/{BIG}"))
+    drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == [Candidate(SDXL, V1)]
+
+
+@pytest.mark.parametrize("make", [lambda out: (out / "x").symlink_to(out), lambda out: (out / "a\nb").touch()])
+def test_a_link_or_a_name_that_is_not_allowed_is_refused_before_anything_is_sent(
+    bucket: RawBucket, store: OssStore, out: Path, make: object
+) -> None:
+    assert callable(make)
+    make(out)
+    with pytest.raises(Invalid):
+        drop(store, out, SDXL, V1)
+    assert bucket.all_keys() == set()
+
+
+@pytest.mark.parametrize("server", [(), ("--server", "http://127.0.0.1:9")])
+def test_into_a_registry_of_another_kind_nothing_is_brought(call: Calling, out: Path, server: tuple[str, ...]) -> None:
+    call.change(
+        f'kind = "directory"\npath = "{call.home}/registry"',
+        'kind = "http"\nmodels = ["m"]\nurl = "http://127.0.0.1:9/i.json"',
+    )
+    told = call("publish", "m@v1", "--from", str(out), *server)
+    assert (told.code, "registry models of m is of kind http" in told.err) == (Exit.USAGE, True)
+    assert call("publish", "nobody@v1", "--from", str(out), *server).code == Exit.NOT_FOUND
