@@ -18,10 +18,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from syncd.transfer import TransferSettings
+from tests.emulators.distribution import distribution
+from tests.unit.oci.kitchen import BASE, push_base
 
 from bench import run_bake
 from bench.contenders import ROOT
-from bench.house import house
 from bench.meter import SinkProcess, run
 from bench.relay import Relay
 from bench.run_bounds import Order
@@ -54,9 +55,11 @@ class Bounds:
     def baked(self, size_bytes: int) -> str:
         """The peak of one bake, of a layer of this size, into a real registry."""
         record = self._order(0, {}).record
-        with tempfile.TemporaryDirectory(dir=self._scratch) as root, house(Path(root)) as origin:
-            host = origin.removeprefix("http://")
-            bake = run_bake.Order(size_bytes, _sha256_of_zeros(size_bytes), host, record)
+        with tempfile.TemporaryDirectory(dir=self._scratch) as root, distribution(Path(root)) as house:
+            push_base(house)
+            host = house.origin.removeprefix("http://")
+            base = f"{host}/{BASE}:1.0"
+            bake = run_bake.Order(size_bytes, _sha256_of_zeros(size_bytes), f"{host}/m", base, record)
             cost = run([sys.executable, "-m", "bench.run_bake", json.dumps(asdict(bake))], {"PATH": ""})
         rate = size_bytes / cost.wall_s / _MB
         told = f"peak RSS {cost.rss_bytes / _MB:.0f} MB, {cost.wall_s:.1f} s, {rate:.0f} MB/s"

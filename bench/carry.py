@@ -41,7 +41,8 @@ def run(order: Order) -> dict[str, float]:
     state = State(f"sqlite:///{order.record}")
     registry = DirectoryRegistry(DirectorySettings(Path(order.registry)))
     model = parse_model(order.model)
-    revision, manifest = catalog(registry, model, order.version, Event())
+    revision = registry.resolve(model, order.version)
+    manifest = catalog(registry, model, revision, Event())
     with state.write() as conn:
         known = versions.record(conn, manifest, REGISTRY, revision.pin, state.now(conn))
     destinations = [

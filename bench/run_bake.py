@@ -14,22 +14,21 @@ from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import parse_model, parse_path, parse_version
 from syncd.oci.bake import Baker, Recipe
 from syncd.oci.images import base_of
-from syncd.oci.references import parse_image
 from syncd.state.layers import SqlNotes
 from syncd.state.state import State
 from syncd.wiring import repositories_of
 
-from bench.house import BASE
 from bench.run_bounds import Zeros
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The file is all zeros; `host` is that of the repository."""
+    """The file is all zeros."""
 
     size_bytes: int
     sha256: str
-    host: str
+    repository: str
+    base: str
     record: str
 
 
@@ -37,13 +36,12 @@ def run(order: Order) -> None:
     """Bake it."""
     entry = Entry(parse_path("0.safetensors"), order.size_bytes, Digest(order.sha256))
     manifest = Manifest.of(parse_model("m"), parse_version("v1"), [entry])
-    base = f"{order.host}/{BASE}:1"
-    repository, source, _ = repositories_of(f"{order.host}/m", base, None)
+    repository, source, wanted = repositories_of(order.repository, order.base, None)
     state = State(f"sqlite:///{order.record}")
     Baker(repository, SqlNotes(state, str(repository))).bake(
         manifest,
         lambda entry, offset_bytes: Zeros(entry.size_bytes - offset_bytes),
-        base_of(source, parse_image(base)),
+        base_of(source, wanted),
         Recipe("/models/m"),
     )
     state.close()

@@ -11,7 +11,7 @@ import random
 import secrets
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from syncd.config import (
     BindingSettings,
@@ -20,6 +20,7 @@ from syncd.config import (
     HttpRegistrySettings,
     HubRegistrySettings,
     MlflowRegistrySettings,
+    ModelScopeRegistrySettings,
     NasTargetSettings,
     OciRegistrySettings,
     OssRegistrySettings,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from syncd.store.base import Store
     from syncd.target.base import Target
     from syncd.transfer import Timetable
+
+_IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it says that it has it
 
 
 def fleet_of(config: Config) -> Fleet:
@@ -124,8 +127,13 @@ def looker_of(config: Config, state: State) -> Looker:
 
 
 def registries_of(config: Config) -> dict[str, Registry]:
-    """The registries by name."""
-    return {name: _registry(config, settings) for name, settings in config.registries.items()}
+    """The registries by name, each with what is wanted of it."""
+    from syncd.registry.selected import SelectedRegistry  # noqa: PLC0415
+
+    return {
+        name: SelectedRegistry(_registry(config, settings), [each.rule for each in settings.follow], settings.taking)
+        for name, settings in config.registries.items()
+    }
 
 
 def _registry(config: Config, settings: RegistrySettings) -> Registry:
@@ -136,27 +144,36 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
     if isinstance(settings, OssRegistrySettings):
         from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
-        return PrefixRegistry(settings.oss, _source(config, settings))
-    return _web_registry(settings)
+        # Nothing is ever written through this store.
+        return PrefixRegistry(settings.oss, _bucket(config, settings, 2 * config.transfer.files_in_flight))
+    return _web_registry(settings, config.transfer.stall_s)
 
 
 def _web_registry(
-    settings: HttpRegistrySettings | HubRegistrySettings | MlflowRegistrySettings | OciRegistrySettings,
+    settings: HttpRegistrySettings
+    | HubRegistrySettings
+    | MlflowRegistrySettings
+    | ModelScopeRegistrySettings
+    | OciRegistrySettings,
+    timeout_s: float,
 ) -> Registry:
-    from syncd.registry import huggingface, index, mlflow, oci, oci_access  # noqa: PLC0415
-    from syncd.registry.access import Basic, access_of  # noqa: PLC0415
+    from syncd.registry import huggingface, index, mlflow, modelscope, oci, oci_access  # noqa: PLC0415
+    from syncd.registry.access import Basic, Nobody, Session, access_of  # noqa: PLC0415
     from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
 
     if isinstance(settings, HttpRegistrySettings):
-        reached = HttpSettings(origin_of(settings.url), settings.timeout_s)
+        reached = HttpSettings(origin_of(settings.url), timeout_s)
         return index.IndexRegistry(settings.index, Http(reached, access_of(settings.user, settings.token)))
-    reached = HttpSettings(settings.endpoint, settings.timeout_s)
+    reached = HttpSettings(settings.endpoint, timeout_s)
     if isinstance(settings, HubRegistrySettings):
         access = access_of("", settings.token)
         return huggingface.HubRegistry(settings.hub, Http(reached, access, huggingface.explain))
     if isinstance(settings, MlflowRegistrySettings):
         access = access_of(settings.user, settings.token)
         return mlflow.MlflowRegistry(settings.mlflow, Http(reached, access, mlflow.explain))
+    if isinstance(settings, ModelScopeRegistrySettings):
+        session = Nobody() if settings.token is None else Session(settings.token, modelscope.COOKIE)
+        return modelscope.ModelScopeRegistry(settings.modelscope, Http(reached, session, modelscope.explain))
     login = None if settings.password is None else Basic(settings.user, settings.password)
     return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
 
@@ -177,7 +194,7 @@ def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository
 
     def http(origin: str) -> Http:
         known = login if origin == there.origin else None
-        return Http(HttpSettings(origin), OciAccess(origin, known), explain)
+        return Http(HttpSettings(origin, _IMAGES_S), OciAccess(origin, known), explain)
 
     home = http(there.origin)
     source = home if below.origin == there.origin else http(below.origin)
@@ -185,24 +202,6 @@ def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository
         Repository(there.origin, there.repository, home, writes=True),
         Repository(below.origin, below.repository, source),
         below,
-    )
-
-
-def _source(config: Config, settings: OssRegistrySettings) -> Store:
-    """A store that begins where the registry does; nothing is ever written through it."""
-    from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
-
-    key = config.credentials[settings.credentials]
-    return OssStore(
-        OssSettings(
-            endpoint=settings.endpoint,
-            region=settings.region,
-            bucket=settings.bucket,
-            prefix=settings.prefix,
-            credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
-            read_timeout_s=settings.timeout_s,
-            connections_max=max(16, 2 * config.transfer.files_in_flight),
-        )
     )
 
 
@@ -254,6 +253,11 @@ def _store(config: Config, settings: TargetSettings) -> Store:
         from syncd.store.nas import NasSettings, NasStore  # noqa: PLC0415
 
         return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker or None))
+    return _bucket(config, settings, config.transfer.parts_in_flight)
+
+
+def _bucket(config: Config, settings: OssRegistrySettings | OssTargetSettings, at_once: int) -> Store:
+    """A store that begins where the settings' prefix does."""
     from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
 
     key = config.credentials[settings.credentials]
@@ -265,7 +269,7 @@ def _store(config: Config, settings: TargetSettings) -> Store:
             prefix=settings.prefix,
             credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
             read_timeout_s=config.transfer.stall_s,
-            connections_max=max(16, config.transfer.parts_in_flight),
+            connections_max=max(16, at_once),
         )
     )
 

@@ -10,8 +10,9 @@ import json
 import math
 import posixpath
 import re
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +24,18 @@ INDEX: Final = re.compile(r".*\.safetensors\.index(\.[\w-]+)?\.json")
 INDEX_BYTES_MAX: Final = 64 << 20
 HEADER_BYTES_MAX: Final = 32 << 20
 LENGTH_BYTES: Final = 8
+_KEYS: Final = {"dtype", "shape", "data_offsets"}
 _SHARD: Final = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.(?:safetensors|gguf|bin))")
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of the file: its type, how many numbers it has, and where it lies behind the header."""
+
+    dtype: str
+    numbers: int
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,19 @@ def head_bytes(length: bytes) -> int:
     return wanted if len(length) == LENGTH_BYTES and wanted <= LENGTH_BYTES + HEADER_BYTES_MAX else 0
 
 
+def tensors(text: bytes) -> Sequence[Tensor] | None:
+    """The tensors that a header without its length has; None where it is none to the letter."""
+    try:
+        # Each tensor is made small as soon as it is read: there may be a hundred thousand.
+        document = json.loads(text, object_pairs_hook=_compact)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    found = [each for name, each in document.items() if name != "__metadata__"]
+    return found if all(isinstance(each, Tensor) for each in found) else None
+
+
 def header(path: str, size_bytes: int, head: bytes) -> Header | None:
     """Read a header; `head` is as many of the first bytes as `head_bytes` said, or all that there are.
 
@@ -51,20 +76,16 @@ def header(path: str, size_bytes: int, head: bytes) -> Header | None:
         return None
     if wanted > size_bytes:
         raise _cut(path, size_bytes, f"its header alone ends at {wanted}")
-    try:
-        document = json.loads(head[LENGTH_BYTES:wanted])
-    except (ValueError, RecursionError):
+    found = tensors(head[LENGTH_BYTES:wanted])
+    if found is None:
         return None
-    tensors = [each for name, each in document.items() if name != "__metadata__"]
-    if not all(_is_tensor(each) for each in tensors):
-        return None
-    end = wanted + max((each["data_offsets"][1] for each in tensors), default=0)
+    end = wanted + max((each.end for each in found), default=0)
     if end != size_bytes:
         raise _cut(path, size_bytes, f"its tensors end at {end}")
     parameters: defaultdict[str, int] = defaultdict(int)
-    for each in tensors:
-        parameters[each["dtype"]] += math.prod(each["shape"])
-    return Header(len(tensors), dict(parameters))
+    for each in found:
+        parameters[each.dtype] += each.numbers
+    return Header(len(found), dict(parameters))
 
 
 def shards(path: FilePath, data: bytes) -> frozenset[FilePath]:
@@ -101,13 +122,19 @@ def missing(paths: Iterable[FilePath]) -> str | None:
     return next((name for name in wanted if name not in there), None)
 
 
-def _is_tensor(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("dtype"), str):
-        return False
-    return all(
-        isinstance(numbers, list) and len(numbers) in lengths and all(type(n) is int and n >= 0 for n in numbers)
-        for numbers, lengths in ((value.get("shape"), range(65)), (value.get("data_offsets"), (2,)))
-    )
+def _compact(pairs: list[tuple[str, Any]]) -> object:
+    """A tensor as one; the whole as a dictionary; two tensors of one name as nothing that is known."""
+    found = dict(pairs)
+    if found.keys() != _KEYS:
+        return found if len(found) == len(pairs) else None
+    dtype, shape, span = found["dtype"], found["shape"], found["data_offsets"]
+    if not isinstance(dtype, str) or not _are_numbers(shape, range(65)) or not _are_numbers(span, (2,)):
+        return None
+    return Tensor(sys.intern(dtype), math.prod(shape), span[0], span[1])
+
+
+def _are_numbers(value: object, lengths: Sequence[int]) -> bool:
+    return isinstance(value, list) and len(value) in lengths and all(type(n) is int and n >= 0 for n in value)
 
 
 def _cut(path: str, size_bytes: int, want: str) -> Corrupt:

@@ -5,17 +5,15 @@ Only used to choose where a file is cut, so what is not understood to the letter
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
+
+from syncd.artifact.safetensors import LENGTH_BYTES, Tensor, tensors
 
 MIB: Final = 1 << 20
 HEAD_BYTES_MAX: Final = 32 * MIB  # held in memory beside the buffers; the largest vocabularies of GGUF are half of it
 _NONE: Final[tuple[int, ...]] = ()
-
-_SIZE_BYTES: Final = 8  # a safetensors file begins with the size of its header
-_KEYS: Final = {"dtype", "shape", "data_offsets"}
 
 _GGUF_FIRST_BYTES: Final = 64 << 10
 _GGUF_FIXED_BYTES: Final = 24
@@ -41,40 +39,20 @@ def look(path: str, size_bytes: int, head: bytes) -> int | tuple[int, ...]:
 
 
 def _safetensors(size_bytes: int, head: bytes) -> int | tuple[int, ...]:
-    if len(head) < _SIZE_BYTES:
-        return _SIZE_BYTES if size_bytes > _SIZE_BYTES else _NONE
-    data = _SIZE_BYTES + int.from_bytes(head[:_SIZE_BYTES], "little")
+    if len(head) < LENGTH_BYTES:
+        return LENGTH_BYTES if size_bytes > LENGTH_BYTES else _NONE
+    data = LENGTH_BYTES + int.from_bytes(head[:LENGTH_BYTES], "little")
     if data > min(HEAD_BYTES_MAX, size_bytes):
         return _NONE
     if len(head) < data:
         return data
-    try:
-        # Each tensor is made small as soon as it is read: there may be a hundred thousand.
-        document = json.loads(head[_SIZE_BYTES:data], object_pairs_hook=_compact)
-    except (ValueError, RecursionError):
-        return _NONE
-    return _contiguous(document, data, size_bytes)
+    return _contiguous(tensors(head[LENGTH_BYTES:data]) or (), data, size_bytes)
 
 
-def _compact(pairs: list[tuple[str, Any]]) -> object:
-    """A tensor as (begin, end); the whole as a dictionary; two tensors of one name as nothing that is known."""
-    found = dict(pairs)
-    if found.keys() == _KEYS:
-        offsets = found["data_offsets"]
-        is_sound = isinstance(offsets, list) and len(offsets) == 2 and all(type(n) is int for n in offsets)
-        return tuple(offsets) if is_sound else None
-    return found if len(found) == len(pairs) else None
-
-
-def _contiguous(document: object, data: int, size_bytes: int) -> tuple[int, ...]:
+def _contiguous(found: Sequence[Tensor], data: int, size_bytes: int) -> tuple[int, ...]:
     """The format allows neither a hole nor a byte that belongs to two."""
-    if not isinstance(document, Mapping):
-        return _NONE
-    spans = [span for name, span in document.items() if name != "__metadata__"]
-    if not all(isinstance(span, tuple) for span in spans):
-        return _NONE
     end, starts = 0, []
-    for begin, after in sorted(spans):
+    for begin, after in sorted((each.begin, each.end) for each in found):
         if begin != end or after < begin:
             return _NONE
         if after > begin:

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from syncd.artifact.names import parse_model_at_version
-from syncd.artifact.safetensors import Header
+from syncd.artifact.names import FilePath, parse_model_at_version
 from syncd.cli.exits import Exit
 from syncd.cli.output import Form, size, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import wish
+from syncd.reconcile.catalog import pin
+from syncd.reconcile.inspection import Inspection
 from syncd.reconcile.inspection import inspect as look
 from syncd.registry.base import SourceFile
 
@@ -34,16 +35,18 @@ def inspect(
     with session(config, output, verbose=verbose) as opened:
         wish.refuse_unserved(opened.fleet, model)
         looker = opened.looker()
-        found = look(looker.registries[looker.fleet.registry_of(model)], model, ref, threading.Event())
+        registry = looker.registries[looker.fleet.registry_of(model)]
+        found = look(registry, model, pin(looker.state, registry, model, ref), threading.Event())
         document = {
             "model": model,
             "version": found.revision.version,
             "pin": found.revision.pin,
             "size_bytes": sum(file.size_bytes for file in found.files),
             "parameters": found.parameters,
-            "files": [_file(file, found.headers.get(file.path)) for file in found.files],
+            "adapters": dict(found.bases),
+            "files": [_file(file, found) for file in found.files],
         }
-        rows = [_row(file, found.headers.get(file.path)) for file in found.files]
+        rows = [_row(file, found) for file in found.files]
         total = (f"{model}@{found.revision.version}", size(sum(f.size_bytes for f in found.files)), found.revision.pin)
         rows.append((*total, _counts(found.parameters)))
         opened.output.show(
@@ -52,20 +55,30 @@ def inspect(
     return Exit.OK
 
 
-def _file(file: SourceFile, header: Header | None) -> Mapping[str, object]:
+def _file(file: SourceFile, found: Inspection) -> Mapping[str, object]:
+    header = found.headers.get(file.path)
+    known = "safetensors" if header else "gguf" if file.path in found.gguf else None
     return {
         "path": file.path,
         "size_bytes": file.size_bytes,
         "sha256": file.sha256.hex if file.sha256 else None,
-        "format": "safetensors" if header else None,
-        "tensors": header.tensors if header else None,
+        "format": known,
+        "tensors": header.tensors if header else found.gguf.get(file.path),
         "parameters": header.parameters if header else None,
     }
 
 
-def _row(file: SourceFile, header: Header | None) -> tuple[str, str, str, str]:
+def _row(file: SourceFile, found: Inspection) -> tuple[str, str, str, str]:
     sha256 = file.sha256.hex if file.sha256 else "none: it is read once to make it"
-    return (file.path, size(file.size_bytes), sha256, _counts(header.parameters) if header else "")
+    return (file.path, size(file.size_bytes), sha256, _inside(file.path, found))
+
+
+def _inside(path: FilePath, found: Inspection) -> str:
+    if path in found.headers:
+        return _counts(found.headers[path].parameters)
+    if path in found.gguf:
+        return f"{found.gguf[path]} tensors"
+    return f"for {found.bases[path] or 'a base that it does not name'}"[:200] if path in found.bases else ""
 
 
 def _counts(parameters: Mapping[str, int]) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.artifact.parts import PART_BYTES
 from syncd.config.check_bindings import binding_problems
+from syncd.config.choosing import ANY_MODEL
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
 from syncd.config.registries import OssRegistrySettings
@@ -96,6 +97,20 @@ def _registries(config: Config, declared: Declared) -> Iterator[Problem]:
             if rival is not None:
                 wanted = f"registries.{one} has {shown(rival)}: a model must come from one registry only"
                 yield Problem(key_path("registries", other, "models", index), shown(pattern), wanted)
+
+
+def _followed(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    for name, registry in sorted(config.registries.items()):
+        for index, follow in enumerate(registry.follow):
+            key = key_path("registries", name, "follow", index)
+            if len(follow.named()) > 1:
+                wanted = "one of alias, tags and versions is wanted, or none of them for the newest"
+                yield Problem(key, " and ".join(follow.named()), wanted)
+            for number, pattern in enumerate(follow.models):
+                if follow.models != ANY_MODEL and not any(overlap(pattern, offered) for offered in registry.models):
+                    wanted = f"registries.{name}.models selects no such model"
+                    yield Problem(f"{key}.models[{number}]", shown(pattern), wanted)
 
 
 def _dangling(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -222,6 +237,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _times,
     _strategies,
     _registries,
+    _followed,
     _dangling,
     _hooks,
     _endpoint_regions,

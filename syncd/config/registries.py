@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from syncd.config.bucket import BucketTable
+from syncd.config.choosing import ChoosingTable
 from syncd.config.fields import (
     AbsolutePath,
-    Bucket,
     Endpoint,
     IndexUrl,
     ModelPattern,
@@ -20,12 +21,12 @@ from syncd.config.fields import (
     shown,
     wrong,
 )
-from syncd.config.table import Table
 from syncd.registry.settings import (
     DirectorySettings,
     HubSettings,
     IndexSettings,
     MlflowSettings,
+    ModelScopeSettings,
     OciSettings,
     PrefixSettings,
 )
@@ -45,7 +46,7 @@ _OwnedPatterns = Annotated[
 ]
 
 
-class _Polled(Table):
+class _Polled(ChoosingTable):
     """What every registry has."""
 
     models: _Patterns
@@ -79,7 +80,6 @@ class HttpRegistrySettings(_Polled):
     url: IndexUrl
     user: str = ""
     token: SecretField | None = None
-    timeout_s: Seconds = 30.0
 
     @property
     def index(self) -> IndexSettings:
@@ -101,12 +101,32 @@ class HubRegistrySettings(_Polled):
     endpoint: Endpoint = "https://huggingface.co"
     branch: str = ""
     token: SecretField | None = None
-    timeout_s: Seconds = 30.0
 
     @property
     def hub(self) -> HubSettings:
         """What the room itself needs of it."""
         return HubSettings(self.endpoint, self.models, self.branch)
+
+    @property
+    def secret(self) -> Secret | None:
+        """What must not be printed."""
+        return self.token
+
+
+class ModelScopeRegistrySettings(_Polled):
+    """ModelScope. With `region`, files are asked for from that region's own store."""
+
+    kind: Literal["modelscope"]
+    models: _OwnedPatterns
+    poll_s: Seconds = 300.0
+    endpoint: Endpoint = "https://www.modelscope.cn"
+    region: Region | None = None
+    token: SecretField | None = None
+
+    @property
+    def modelscope(self) -> ModelScopeSettings:
+        """What the room itself needs of it."""
+        return ModelScopeSettings(self.endpoint, self.models, self.region or "")
 
     @property
     def secret(self) -> Secret | None:
@@ -123,7 +143,6 @@ class OciRegistrySettings(_Polled):
     user: str = ""
     password: SecretField | None = None
     poll_s: Seconds = 60.0
-    timeout_s: Seconds = 30.0
 
     @property
     def oci(self) -> OciSettings:
@@ -144,7 +163,6 @@ class MlflowRegistrySettings(_Polled):
     ready_file: str = "MLmodel"
     user: str = ""
     token: SecretField | None = None
-    timeout_s: Seconds = 60.0  # a server in front of a store reads the whole file first
 
     @property
     def mlflow(self) -> MlflowSettings:
@@ -157,17 +175,11 @@ class MlflowRegistrySettings(_Polled):
         return self.token
 
 
-class OssRegistrySettings(_Polled):
+class OssRegistrySettings(_Polled, BucketTable):
     """A prefix of a bucket; versions are `<prefix><model>/<version>/`."""
 
     kind: Literal["oss"]
-    region: Region
-    endpoint: Endpoint
-    bucket: Bucket
-    credentials: str
-    prefix: Prefix = ""
     poll_s: Seconds = 60.0
-    timeout_s: Seconds = 60.0
 
     @property
     def oss(self) -> PrefixSettings:
@@ -180,6 +192,7 @@ RegistrySettings = (
     | HttpRegistrySettings
     | HubRegistrySettings
     | MlflowRegistrySettings
+    | ModelScopeRegistrySettings
     | OciRegistrySettings
     | OssRegistrySettings
 )
@@ -188,6 +201,7 @@ KINDS: dict[str, type[RegistrySettings]] = {
     "http": HttpRegistrySettings,
     "huggingface": HubRegistrySettings,
     "mlflow": MlflowRegistrySettings,
+    "modelscope": ModelScopeRegistrySettings,
     "oci": OciRegistrySettings,
     "oss": OssRegistrySettings,
 }

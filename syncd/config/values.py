@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
+from syncd.config.bucket import BucketTable
 from syncd.config.fields import (
     AbsolutePath,
     Address,
     Alias,
-    Bucket,
     ClockTime,
     Endpoint,
     Function,
@@ -24,7 +24,6 @@ from syncd.config.fields import (
     Model,
     ModelPattern,
     MountDir,
-    Prefix,
     Rate,
     Region,
     Seconds,
@@ -147,15 +146,10 @@ class CredentialsSettings(Table):
     security_token: SecretField | None = None
 
 
-class OssTargetSettings(Table):
-    """A prefix of a bucket. `mount_endpoint` is the bucket's endpoint as functions see it, `endpoint` as syncd does."""
+class OssTargetSettings(BucketTable):
+    """A prefix of a bucket. `mount_endpoint` is the bucket's endpoint as functions see it."""
 
     kind: Literal["oss"]
-    region: Region
-    endpoint: Endpoint
-    bucket: Bucket
-    credentials: str
-    prefix: Prefix = ""
     mount_endpoint: Endpoint | None = None
     mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`
     replicated_from: str = ""

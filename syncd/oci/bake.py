@@ -122,7 +122,7 @@ class BakeSettings:
 
 
 class Baker:
-    """Bakes into one repository. For one bake at a time."""
+    """Bakes into one repository. For one bake: where it fails, `stop` is set, so that nothing of it goes on."""
 
     def __init__(
         self,

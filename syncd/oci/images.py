@@ -139,17 +139,19 @@ def image_of(
 def _config(
     base: Base, layers: Sequence[Blob], variables: Mapping[str, str], notes: Mapping[str, str]
 ) -> dict[str, Any]:
+    what = f"the configuration of {base.name}"
     found = dict(base.config)
-    run = dict(table(found.get("config") or {}, f"the configuration of {base.name}: 'config'"))
-    kept = [each for each in run.get("Env") or [] if str(each).partition("=")[0] not in variables]
+    run = dict(table(found.get("config") or {}, f"{what}: 'config'"))
+    told = rows(run.get("Env") or [], f"{what}: 'Env'", _ROWS_MAX)
+    kept = [each for each in told if str(each).partition("=")[0] not in variables]
     run["Env"] = [*kept, *(f"{name}={value}" for name, value in sorted(variables.items()))]
-    run["Labels"] = {**(run.get("Labels") or {}), **notes}
+    run["Labels"] = {**table(run.get("Labels") or {}, f"{what}: 'Labels'"), **notes}
     diffs = [*_diffs(base), *(f"sha256:{layer.digest}" for layer in layers)]
     found |= {"config": run, "rootfs": {"type": "layers", "diff_ids": diffs}}
     if found.get("history"):
         made = {"created": found["created"]} if "created" in found else {}
         ours = [{**made, "created_by": f"syncd bake: {layer.notes['syncd.files']}"} for layer in layers]
-        found["history"] = [*found["history"], *ours]
+        found["history"] = [*rows(found["history"], f"{what}: 'history'", _ROWS_MAX), *ours]
     return found
 
 

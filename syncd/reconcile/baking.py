@@ -12,7 +12,7 @@ from syncd.errors import Conflict
 from syncd.oci.bake import Baked, Baker, Recipe
 from syncd.oci.images import Base
 from syncd.plan.fleet import Fleet
-from syncd.reconcile.catalog import catalog
+from syncd.reconcile.catalog import catalog, pin
 from syncd.registry.base import Registry, Revision, Stream
 from syncd.state import events, versions
 from syncd.state.records import Version
@@ -48,7 +48,8 @@ def pinned(
         manifest = versions.manifest(conn, version.id) if version else None
     if version is None or manifest is None:
         name = fleet.registry_of(model)
-        revision, manifest = catalog(registries[name], model, ref, stop)
+        revision = pin(state, registries[name], model, ref)
+        manifest = catalog(registries[name], model, revision, stop)
         with state.write() as conn:
             version = versions.record(conn, manifest, name, revision.pin, state.now(conn))
             if version.pin != revision.pin:

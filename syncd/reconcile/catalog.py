@@ -1,4 +1,4 @@
-"""From a ref in a registry to a pinned revision and its manifest."""
+"""From a ref in a registry to a pinned revision, and from that to its manifest."""
 
 from __future__ import annotations
 
@@ -12,13 +12,28 @@ from syncd.artifact.names import ModelName
 from syncd.errors import Cancelled, Corrupt
 from syncd.reconcile.inspection import inspect
 from syncd.registry.base import Registry, Revision, SourceFile
+from syncd.registry.taking import as_published
 from syncd.silence import heard
+from syncd.state import versions
+from syncd.state.state import State
 
 _CHUNK_BYTES: Final = 4 << 20
 
 
-def catalog(registry: Registry, model: ModelName, ref: str, stop: threading.Event) -> tuple[Revision, Manifest]:
-    """Pin `ref` and list it. Files for which the registry offers no SHA-256 are read once to make it.
+def pin(state: State, registry: Registry, model: ModelName, ref: str) -> Revision:
+    """Pin what `ref` names now: of a version that was published before, the files that were taken then.
+
+    Raises:
+        What `Registry.resolve` does.
+    """
+    revision = registry.resolve(model, ref)
+    with state.read() as conn:
+        known = versions.find(conn, model, revision.version)
+    return as_published(revision, known.pin if known else None)
+
+
+def catalog(registry: Registry, model: ModelName, revision: Revision, stop: threading.Event) -> Manifest:
+    """List what was pinned. Files for which the registry offers no SHA-256 are read once to make it.
 
     A version is its digest, and the digest is in every path: so it has to be known before the first byte moves.
 
@@ -27,12 +42,11 @@ def catalog(registry: Registry, model: ModelName, ref: str, stop: threading.Even
         Corrupt: A file is not as long as listed, or as it says itself.
         NotFound, Unavailable, Conflict, Invalid: As the registry's own methods say.
     """
-    found = inspect(registry, model, ref, stop)
     entries = [
-        Entry(file.path, file.size_bytes, file.sha256 or _hash(registry, model, found.revision, file, stop))
-        for file in found.files
+        Entry(file.path, file.size_bytes, file.sha256 or _hash(registry, model, revision, file, stop))
+        for file in inspect(registry, model, revision, stop).files
     ]
-    return found.revision, Manifest.of(model, found.revision.version, entries)
+    return Manifest.of(model, revision.version, entries)
 
 
 def _hash(registry: Registry, model: ModelName, revision: Revision, file: SourceFile, stop: threading.Event) -> Digest:

@@ -14,7 +14,7 @@ from syncd.plan.binding import Binding
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import PlacementPhase
 from syncd.plan.strategy import Strategies
-from syncd.reconcile.catalog import catalog
+from syncd.reconcile.catalog import catalog, pin
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
 from syncd.state import contents, flips, live, placements, versions
@@ -107,7 +107,8 @@ def plan(looker: Looker, registry: str, model: str, version: str) -> Plan:
         NotFound, Unavailable, Invalid: The registry has no such complete version, or a name in it is refused.
     """
     name = parse_model(model)
-    _, manifest = catalog(looker.registries[registry], name, version, threading.Event())
+    there = looker.registries[registry]
+    manifest = catalog(there, name, pin(looker.state, there, name, version), threading.Event())
     targets = tuple(_target(looker, manifest, target) for target in looker.fleet.targets_of(name))
     flips = tuple(_flip(looker, binding, name) for binding in looker.fleet.bindings_of(name))
     size_bytes, files = manifest.size_bytes, len(manifest.entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from syncd.artifact.names import FilePath, ModelName
@@ -19,6 +19,16 @@ from syncd.artifact.safetensors import (
     missing,
     shards,
 )
+from syncd.artifact.weights import (
+    ADAPTER,
+    ADAPTER_BYTES_MAX,
+    GGUF_ENDING,
+    GGUF_HEAD_BYTES,
+    base_of,
+    check_no_pointer,
+    gguf_tensors,
+    may_be_pointer,
+)
 from syncd.errors import Cancelled, Invalid
 from syncd.registry.base import Registry, Revision, SourceFile, Stream
 
@@ -27,11 +37,13 @@ _CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A version as its registry has it. `headers` of the files that are safetensors."""
+    """A version as its registry has it. `headers` of the files that are safetensors, `bases` of adapters."""
 
     revision: Revision
     files: Sequence[SourceFile]
     headers: Mapping[FilePath, Header]
+    gguf: Mapping[FilePath, int]  # how many tensors each has
+    bases: Mapping[FilePath, str]  # by the adapter's configuration; "" where it names none
 
     @property
     def parameters(self) -> Mapping[str, int]:
@@ -43,54 +55,79 @@ class Inspection:
         return total
 
 
-def inspect(registry: Registry, model: ModelName, ref: str, stop: threading.Event) -> Inspection:
-    """Pin `ref`, list it, and read the head of each safetensors file and every index of shards.
+def inspect(registry: Registry, model: ModelName, revision: Revision, stop: threading.Event) -> Inspection:
+    """List what was pinned, and read the head of each file of weights, every index of shards, an adapter's base.
 
     Raises:
         Cancelled: `stop` was set.
-        Corrupt: A file was cut off.
+        Corrupt: A file was cut off, or something else is in its place.
         Invalid: A shard is missing, or an index names something else than its shards.
         NotFound, Unavailable, Conflict, Refused: As the registry's own methods say.
     """
-    revision = registry.resolve(model, ref)
     files = registry.listing(model, revision)
     _check_names(frozenset(file.path for file in files))
-    headers = {}
+    seen = _Seen(registry, model, revision, files)
     for file in files:
         if stop.is_set():
             raise Cancelled(f"{file.path}: stopped while looking at it")
-        if INDEX.fullmatch(file.path):
-            _check_index(registry, model, revision, file, files)
-        elif file.path.endswith(ENDING) and file.size_bytes > LENGTH_BYTES:
-            found = _header(registry, model, revision, file)
+        seen.look(file)
+    return Inspection(revision, files, seen.headers, seen.gguf, seen.bases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was read of one version so far."""
+
+    registry: Registry
+    model: ModelName
+    revision: Revision
+    files: Sequence[SourceFile]
+    headers: dict[FilePath, Header] = field(default_factory=dict)
+    gguf: dict[FilePath, int] = field(default_factory=dict)
+    bases: dict[FilePath, str] = field(default_factory=dict)
+
+    def look(self, file: SourceFile) -> None:
+        """Read of a file what tells whether it is whole."""
+        path, size_bytes = file.path, file.size_bytes
+        if may_be_pointer(path, size_bytes):
+            check_no_pointer(path, self._head(file, size_bytes))
+        if INDEX.fullmatch(path):
+            self._check_index(file)
+        elif path.endswith(ENDING) and size_bytes > LENGTH_BYTES:
+            found = self._header(file)
             if found is not None:
-                headers[file.path] = found
-    return Inspection(revision, files, headers)
+                self.headers[path] = found
+        elif path.endswith(GGUF_ENDING):
+            self.gguf[path] = gguf_tensors(path, size_bytes, self._head(file, GGUF_HEAD_BYTES))
+        elif path.rpartition("/")[2] == ADAPTER:
+            self.bases[path] = base_of(path, self._whole(file, ADAPTER_BYTES_MAX))
+
+    def _check_index(self, file: SourceFile) -> None:
+        named = shards(file.path, self._whole(file, INDEX_BYTES_MAX))
+        lost = sorted(named - {each.path for each in self.files})
+        if lost:
+            raise Invalid(f"{lost[0]} is missing: {file.path} names it, and {len(lost) - 1} others", hint=_LOST_HINT)
+
+    def _header(self, file: SourceFile) -> Header | None:
+        with self.registry.open(self.model, self.revision, file.path) as stream:
+            length = _read(stream, LENGTH_BYTES)
+            wanted = min(head_bytes(length), file.size_bytes)
+            return header(file.path, file.size_bytes, length + _read(stream, max(0, wanted - len(length))))
+
+    def _whole(self, file: SourceFile, bytes_max: int) -> bytes:
+        if file.size_bytes > bytes_max:
+            raise Invalid(f"{file.path} has {file.size_bytes} bytes, at most {bytes_max} are read of it")
+        return self._head(file, file.size_bytes)
+
+    def _head(self, file: SourceFile, size_bytes: int) -> bytes:
+        with self.registry.open(self.model, self.revision, file.path) as stream:
+            return _read(stream, min(size_bytes, file.size_bytes))
 
 
 def _check_names(paths: frozenset[FilePath]) -> None:
     lost = missing(paths)
     if lost is not None:
         raise Invalid(f"{lost} is missing: the names of the others say that it belongs to them", hint=_LOST_HINT)
-
-
-def _check_index(
-    registry: Registry, model: ModelName, revision: Revision, file: SourceFile, files: Sequence[SourceFile]
-) -> None:
-    if file.size_bytes > INDEX_BYTES_MAX:
-        raise Invalid(f"{file.path} has {file.size_bytes} bytes, at most {INDEX_BYTES_MAX} are read of an index")
-    with registry.open(model, revision, file.path) as stream:
-        named = shards(file.path, _read(stream, file.size_bytes))
-    lost = sorted(named - {each.path for each in files})
-    if lost:
-        raise Invalid(f"{lost[0]} is missing: {file.path} names it, and {len(lost) - 1} others", hint=_LOST_HINT)
-
-
-def _header(registry: Registry, model: ModelName, revision: Revision, file: SourceFile) -> Header | None:
-    with registry.open(model, revision, file.path) as stream:
-        length = _read(stream, LENGTH_BYTES)
-        wanted = min(head_bytes(length), file.size_bytes)
-        return header(file.path, file.size_bytes, length + _read(stream, max(0, wanted - len(length))))
 
 
 def _read(stream: Stream, size_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ from syncd.artifact.names import FilePath, parse_model, parse_version
 from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdError, Unavailable
 from syncd.plan.fleet import NEAREST, REGISTRY
 from syncd.plan.phases import PlacementPhase
-from syncd.reconcile.catalog import catalog
+from syncd.reconcile.catalog import catalog, pin
 from syncd.reconcile.replicas import await_replica
 from syncd.reconcile.run import Job
 from syncd.reconcile.sealing import note, refuse_going, seal
@@ -33,11 +33,10 @@ _LISTING_S: Final = 600.0  # a registry that lists a hundred thousand files may 
 def resolve(job: Job) -> None:
     """Pin the release's version: the registry is asked, what it shows is hashed, the manifest is recorded."""
     rooms, release = job.rooms, job.release
-    registry = rooms.registries[release.registry]
     started = time.monotonic()
     revision, manifest = apart(
         release.registry,
-        lambda: catalog(registry, parse_model(release.model), release.ref, job.stop),
+        lambda: _cataloged(job),
         rooms.transfer,
         job.stop,
         what="listing a version",
@@ -53,6 +52,12 @@ def resolve(job: Job) -> None:
         steps.done(conn, job.step.id, job.step.attempt, now, detail)
     log.info("version pinned", digest=manifest.digest.hex, bytes=manifest.size_bytes, files=len(manifest.entries),
              seconds=round(time.monotonic() - started, 3))  # fmt: skip
+
+
+def _cataloged(job: Job) -> tuple[Revision, Manifest]:
+    registry, model = job.rooms.registries[job.release.registry], parse_model(job.release.model)
+    revision = pin(job.rooms.state, registry, model, job.release.ref)
+    return revision, catalog(registry, model, revision, job.stop)
 
 
 def place(job: Job) -> None:

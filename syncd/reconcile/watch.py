@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from itertools import groupby
+from typing import Final
 
 import structlog
 
-from syncd.errors import Corrupt, SyncdError
+from syncd.artifact.names import ModelName, VersionName
+from syncd.errors import Corrupt, NotFound, SyncdError, Unavailable
 from syncd.plan.desired import wish
 from syncd.reconcile.catalog import catalog
 from syncd.reconcile.rooms import Rooms
-from syncd.registry.base import Candidate, Registry
+from syncd.registry.base import Candidate, Registry, Revision
+from syncd.registry.taking import as_published
 from syncd.state import holds, releases, versions
 from syncd.state.records import Release, Version
+
+HIDDEN_MAX: Final = 10  # versions that are known and not shown: most are deleted, and asking for each is a request
 
 log = structlog.get_logger("syncd.watch")
 
@@ -28,12 +33,13 @@ def look(rooms: Rooms, registry_name: str, *, auto_release: bool) -> list[Releas
     """
     registry = rooms.registries[registry_name]
     asked: list[Release] = []
-    for model, group in groupby(registry.discover(), key=lambda candidate: candidate.model):
-        candidates = list(group)
-        if not rooms.fleet.bindings_of(model) or rooms.fleet.registry_of(model) != registry_name:
+    shown = {m: list(group) for m, group in groupby(registry.discover(), key=lambda candidate: candidate.model)}
+    for model in dict.fromkeys([*shown, *map(ModelName, rooms.fleet.models())]):
+        if not rooms.fleet.bindings_of(model) or rooms.fleet.registry_name(model) != registry_name:
             continue
-        _same_bytes(rooms, registry, candidates)
-        if auto_release:
+        candidates = shown.get(model, [])
+        _same_bytes(rooms, registry, model, candidates)
+        if auto_release and candidates:
             asked += _wish(rooms, registry_name, candidates)
     if asked:
         rooms.wake.set()
@@ -41,10 +47,11 @@ def look(rooms: Rooms, registry_name: str, *, auto_release: bool) -> list[Releas
 
 
 def _wish(rooms: Rooms, registry_name: str, candidates: list[Candidate]) -> list[Release]:
-    model = candidates[0].model
+    model, us = candidates[0].model, f"watch {registry_name}"
     with rooms.state.write() as conn:
         released = releases.refs(conn, model)
-        chosen = wish(candidates, released, held=holds.find(conn, model) is not None)
+        last = {found.ref for found in (releases.latest(conn, model), releases.latest(conn, model, us)) if found}
+        chosen = wish(candidates, released, last, held=holds.find(conn, model) is not None)
         if chosen is None:
             return []
         release = releases.create(
@@ -52,7 +59,7 @@ def _wish(rooms: Rooms, registry_name: str, candidates: list[Candidate]) -> list
             model=model,
             ref=chosen.version,
             registry=registry_name,
-            requested_by=f"watch {registry_name}",
+            requested_by=us,
             rollback=False,
             version_id=None,
             now=rooms.state.now(conn),
@@ -61,26 +68,37 @@ def _wish(rooms: Rooms, registry_name: str, candidates: list[Candidate]) -> list
     return [release]
 
 
-def _same_bytes(rooms: Rooms, registry: Registry, candidates: list[Candidate]) -> None:
-    """Compare each known version's pin; where it differs, its digest; where that differs, quarantine it."""
+def _same_bytes(rooms: Rooms, registry: Registry, model: ModelName, candidates: list[Candidate]) -> None:
+    """Compare each known version's pin; where it differs, its digest; where that differs, quarantine it.
+
+    What is known and not shown may be gone, as it may. What is there and no longer whole is being deleted, or written
+    again: that is logged, and compared once it is whole.
+    """
+    shown = {candidate.version for candidate in candidates}
     with rooms.state.read() as conn:
-        known = {version.name: version for version in versions.known(conn, candidates[0].model)}
-    for candidate in candidates:
-        version = known.get(candidate.version)
-        if version is None or version.quarantined:
-            continue
+        known = [version for version in versions.known(conn, model) if not version.quarantined]
+    hidden = [version for version in known if version.name not in shown][-HIDDEN_MAX:]
+    for version in [*(version for version in known if version.name in shown), *hidden]:
         try:
-            _compare(rooms, registry, candidate, version)
+            _compare(rooms, registry, model, version)
         except Corrupt as changed:
             log.error("version quarantined", model=version.model, version=version.name, error=changed.message)  # noqa: TRY400 -- expected, and told whole
         except SyncdError as unreadable:  # one that cannot be looked at must not hide the others, nor a new version
             log.warning("version not compared", model=version.model, version=version.name, error=unreadable.message)
 
 
-def _compare(rooms: Rooms, registry: Registry, candidate: Candidate, version: Version) -> None:
-    if registry.resolve(candidate.model, candidate.version).pin == version.pin:
+def _compare(rooms: Rooms, registry: Registry, model: ModelName, version: Version) -> None:
+    name = VersionName(version.name)
+    try:
+        now = as_published(registry.resolve(model, name), version.pin)
+    except NotFound:
+        return  # deleted, once it was distributed
+    except Unavailable:
+        registry.listing(model, Revision(name, version.pin))  # says so if it is no longer what was pinned
         return
-    revision, manifest = catalog(registry, candidate.model, candidate.version, threading.Event())
+    if now.pin == version.pin:
+        return
+    manifest = catalog(registry, model, now, threading.Event())
     with rooms.state.write() as conn:
-        versions.record(conn, manifest, version.registry, revision.pin, rooms.state.now(conn))
-        versions.repin(conn, version, revision.pin)  # the same bytes, newly written
+        versions.record(conn, manifest, version.registry, now.pin, rooms.state.now(conn))
+        versions.repin(conn, version, now.pin)  # the same bytes, newly written

@@ -51,6 +51,20 @@ class Bearer:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """One token, as a Bearer token and in a cookie: some addresses know the one and some the other."""
+
+    token: Secret
+    cookie: str
+
+    def headers(self, scope: str) -> Mapping[str, str]:
+        return {**Bearer(self.token).headers(scope), "Cookie": f"{self.cookie}={self.token.reveal()}"}
+
+    def renew(self, scope: str, challenge: str) -> bool:
+        return Bearer(self.token).renew(scope, challenge)
+
+
+@dataclass(frozen=True, slots=True)
 class Basic:
     """A user and a password."""
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName, VersionName
+
+
+class Follow(Enum):
+    """Whether a poll may release a version by itself."""
+
+    NOT = "not"  # it is shown because it may have been published by hand
+    ONCE = "once"  # if it is the last of its model, and was never released
+    WHEN_NAMED = "when named"  # whenever a ref was moved to it, even if it was released before
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +25,7 @@ class Candidate:
 
     model: ModelName
     version: VersionName
+    follow: Follow = Follow.ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +74,10 @@ class Registry(Protocol):
     """Four looks at a registry; none of them changes it. Safe to call from several threads."""
 
     def discover(self) -> Sequence[Candidate]:
-        """What is there and complete, of what the configuration selects; oldest first for each model.
+        """What is there and complete, of what the configuration selects, model by model; what is followed is last.
 
-        A version that is still being written is not in it. A bad name is left out and logged, not fatal.
+        Of several that are followed, and of the others, the oldest is first. A version that is still being written is
+        not in it. A bad name is left out and logged, not fatal.
 
         Raises:
             Unavailable: The registry could not be read; nothing is known.

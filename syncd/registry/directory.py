@@ -24,9 +24,9 @@ from syncd.registry.base import Candidate, Revision, SourceFile, Stream
 from syncd.registry.lists import Listed, parse_manifest, parse_sums
 from syncd.registry.selection import selects
 from syncd.registry.settings import DirectorySettings
+from syncd.registry.snapshots import LATEST, check_selected, check_unchanged, version_name
 from syncd.registry.tree import Found, directories, looking_at, open_beneath, refuse_links, scan
 
-LATEST: Final = "latest"
 LISTS: Final = ("MANIFEST.json", "SHA256SUMS")  # the first one there is believed
 MARKERS: Final = ("READY", "_SUCCESS", ".complete")
 _LIST_BYTES_MAX: Final = 64 << 20  # 100 000 files of 600 bytes of line each
@@ -97,10 +97,9 @@ class DirectoryRegistry:
         """See `registry.base.Registry`. A ref is a version's name, or `latest`: the complete one marked last."""
         self._check_root()
         parse_model(model)
-        if not any(selects(pattern, model) for pattern in self._settings.models):
-            raise NotFound(f"{model} is not among the models of this registry", hint="see its `models` setting")
+        check_selected(self._settings.models, model)
         refuse_links(self._settings.root, model)
-        version = self._latest(model) if ref == LATEST else _version_name(ref)
+        version = self._latest(model) if ref == LATEST else version_name(ref)
         snapshot = self._look(model, version)
         revision = Revision(version, snapshot.pin)
         self._remember(model, revision, snapshot)
@@ -184,7 +183,7 @@ class DirectoryRegistry:
         try:
             name = parse_model(model)
             if any(selects(pattern, name) for pattern in self._settings.models):
-                yield name, _version_name(version)
+                yield name, version_name(version)
         except Invalid as error:
             self._tell_once(f"{model}/{version}", error)
 
@@ -242,11 +241,7 @@ class DirectoryRegistry:
             snapshot = self._look(model, parse_version(revision.version))
         except _Incomplete as error:
             raise Conflict(f"{model}@{revision.version} is no longer complete: {error}") from error
-        if snapshot.pin != revision.pin:
-            raise Conflict(
-                f"{model}@{revision.version} is now {snapshot.pin}, {revision.pin} was pinned",
-                hint="a published version must not be written again: give the new bytes a new version",
-            )
+        check_unchanged(model, revision, Revision(revision.version, snapshot.pin))
         self._remember(model, revision, snapshot)
         return snapshot
 
@@ -304,12 +299,6 @@ class DirectoryRegistry:
                 f"{self._settings.settle_s:g} s of quiet are wanted",
                 hint="write a MANIFEST.json or SHA256SUMS last, and there is nothing to wait for",
             )
-
-
-def _version_name(text: str) -> VersionName:
-    if text == LATEST:
-        raise Invalid(f"version name {LATEST!r} is taken: it is what the newest version is asked for by")
-    return parse_version(text)
 
 
 def _whole(what: str, found: Mapping[str, Found], listed: Mapping[str, Listed], marks: _Marks) -> None:

@@ -28,6 +28,7 @@ from syncd.registry.streams import Etags, HttpStream, Wanted, begin
 MIB: Final = 1 << 20
 LOOK_BYTES_MAX: Final = 64 * MIB  # 100 000 files of 600 bytes of JSON each
 LOOK_S_MAX: Final = 120.0  # for one answer, however slowly it drips
+CONNECT_S_MAX: Final = 15.0
 HOPS_MAX: Final = 5
 PAGES_MAX: Final = 1000
 _RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=30.0)
@@ -39,7 +40,7 @@ class HttpSettings:
     """How a registry is reached. `origin` is scheme, host and port: where credentials may go."""
 
     origin: str
-    timeout_s: float = 30.0  # for connecting, and between two reads
+    timeout_s: float = 60.0  # between two reads; for connecting, up to CONNECT_S_MAX
     policy: retry.Retry = _RETRY
     bytes_max: int = LOOK_BYTES_MAX
 
@@ -104,7 +105,7 @@ class Http:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
         # Neither the environment's proxies nor ~/.netrc are looked at; its certificates are.
         self._client = httpx.Client(
-            timeout=httpx.Timeout(settings.timeout_s, pool=None),
+            timeout=httpx.Timeout(settings.timeout_s, connect=min(settings.timeout_s, CONNECT_S_MAX), pool=None),
             limits=limits,
             trust_env=False,
             verify=_certificates(),

@@ -8,33 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path, parse_version
+from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path, parse_version
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.answers import retry_after_s, rows, shown, size_at, table, text_at
-from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
+from syncd.registry.pinned import ListedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import HubSettings
-from syncd.registry.snapshots import (
-    FILES_MAX,
-    LATEST,
-    Files,
-    Refusals,
-    Remembered,
-    Remote,
-    Snapshots,
-    check_selected,
-    file_at,
-    files_of,
-    source_files,
-    version_name,
-)
-from syncd.registry.streams import EmptyStream, Wanted
+from syncd.registry.snapshots import FILES_MAX, Files, Remembered, Remote, files_of, version_name
+from syncd.registry.streams import Wanted
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _REFS_MAX: Final = 10_000
@@ -42,64 +30,36 @@ _MODELS_MAX: Final = 10_000
 _GONE: Final = frozenset({"RepoNotFound", "RevisionNotFound", "EntryNotFound"})
 
 
-class HubRegistry:
+class HubRegistry(ListedRegistry):
     """Models of a Hub. Only reads; safe from several threads."""
 
     def __init__(self, settings: HubSettings, http: Http) -> None:
         """`http` is made with `explain` of this module."""
+        super().__init__(settings.models)
         self._settings = settings
         self._http = http
-        self._snapshots = Snapshots()
-        self._refusals = Refusals()
         self._dates = Remembered()
 
-    def discover(self) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. A model that is gone, or that we may not see, hides no other."""
-        found: list[Candidate] = []
-        for model in self._models():
-            try:
-                found += [Candidate(model, revision.version) for revision in self._aged(model)]
-            except (NotFound, Refused, Invalid) as error:
-                self._refusals.tell(model, error, error.hint)
-        return tuple(found)
-
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. A ref is a tag, a branch, a commit's whole sha, or `latest`.
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a tag, a branch or a commit's whole sha; the newest is of the newest commit.
 
         The version of a tag is named like it; that of a branch or a commit is named by the commit, since a branch
         goes on.
         """
-        parse_model(model)
-        check_selected(self._settings.models, model)
-        if ref == LATEST:
+        if ref is None:
             revisions = self._aged(model)
             if not revisions:
                 raise Unavailable(f"{model} has no version yet", hint="tag a commit, or set `branch`")
             return revisions[-1]
-        version = version_name(ref)
         tags, branches = self._refs(model)
-        if version in tags:
-            return Revision(version, tags[version])
-        return _of_commit(branches[version] if version in branches else self._commit(model, version))
+        if ref in tags:
+            return Revision(ref, tags[ref])
+        return _of_commit(branches[ref] if ref in branches else self._commit(model, ref))
 
-    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; in the order of the paths. A tag that has moved on does not change it.
-
-        Raises:
-            NotFound: The commit is gone: it was squashed away.
-        """
-        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
-
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
-        """See `registry.base.Registry`. Nowhere that a store could copy from."""
-
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
-        """See `registry.base.Registry`. What was not read from its beginning is not held against git's sha1."""
-        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
-        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
-        size_bytes = found.file.size_bytes
-        if offset_bytes and offset_bytes == size_bytes:
-            return EmptyStream()
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """What was not read from its beginning is not held against git's sha1."""
+        del model, revision
+        path, size_bytes = found.file.path, found.file.size_bytes
         url, _, sha1 = found.url.partition("#")
         stream = self._http.open(Ask(url), Wanted(path, size_bytes), offset_bytes)
         return stream if offset_bytes or not sha1 else _GitStream(stream, path, size_bytes, sha1)
@@ -128,6 +88,9 @@ class HubRegistry:
                         yield parse_model(name)
                 except Invalid as error:
                     self._refusals.tell(name, error, error.hint)
+
+    def _versions(self, model: ModelName) -> Iterator[VersionName]:
+        return (revision.version for revision in self._aged(model))
 
     def _aged(self, model: ModelName) -> list[Revision]:
         """Every version, oldest commit first."""

@@ -14,28 +14,16 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
-from syncd.errors import Conflict, Invalid, NotFound, Unavailable
+from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
+from syncd.errors import Invalid, NotFound, Unavailable
 from syncd.registry.answers import joined, rows, size_at, table, text_at
 from syncd.registry.base import Candidate, Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http, not_modified
+from syncd.registry.pinned import PinnedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import IndexSettings
-from syncd.registry.snapshots import (
-    FILES_MAX,
-    LATEST,
-    Files,
-    Refusals,
-    Remote,
-    Snapshots,
-    check_selected,
-    file_at,
-    files_of,
-    source_files,
-    tree_digest,
-    version_name,
-)
-from syncd.registry.streams import EmptyStream, Wanted
+from syncd.registry.snapshots import FILES_MAX, Files, Remote, check_unchanged, files_of, tree_digest, version_name
+from syncd.registry.streams import Wanted
 
 SCHEMA: Final = "syncd/v1"
 MODELS_MAX: Final = 10_000
@@ -44,14 +32,13 @@ VERSIONS_MAX: Final = 10_000
 Row = Mapping[str, Any]
 
 
-class IndexRegistry:
+class IndexRegistry(PinnedRegistry):
     """Versions that a JSON index lists. Only reads; safe from several threads."""
 
     def __init__(self, settings: IndexSettings, http: Http) -> None:
+        super().__init__(settings.models)
         self._settings = settings
         self._http = http
-        self._snapshots = Snapshots()
-        self._refusals = Refusals()
         self._lock = threading.Lock()
         self._last: tuple[str, Mapping[str, Row]] | None = None
 
@@ -70,42 +57,17 @@ class IndexRegistry:
             found += [Candidate(model, version) for version in self._named(model, versions)]
         return tuple(found)
 
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. A ref is a version's name, an alias of it, or `latest`, the last listed."""
-        parse_model(model)
-        check_selected(self._settings.models, model)
-        wanted = None if ref == LATEST else version_name(ref)
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a version's name or an alias of it; the newest is the last listed."""
         row = self._models().get(model)
         if row is None:
             raise NotFound(f"{self._settings.url} has no model {model}")
-        found = _chosen(_versions(row, model), wanted, model)
-        revision, files = self._pinned(model, found)
-        self._snapshots.keep(model, revision, files)
-        return revision
+        return self._keep(model, self._pinned(model, _chosen(_versions(row, model), ref, model)))
 
-    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; in the order of the paths.
-
-        Raises:
-            NotFound: The index has no such version any more.
-        """
-        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
-
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
-        """See `registry.base.Registry`. Nowhere that a store could copy from."""
-
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
-        """See `registry.base.Registry`.
-
-        Raises:
-            Conflict: The file's size or ETag is not the one that was pinned.
-            Invalid: The offset is outside of the file.
-        """
-        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
-        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
-        if offset_bytes and offset_bytes == found.file.size_bytes:
-            return EmptyStream()
-        wanted = Wanted(found.url, found.file.size_bytes, f"{revision.pin}/{path}")
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """A file's size and ETag have to be those that were pinned."""
+        del model
+        wanted = Wanted(found.url, found.file.size_bytes, f"{revision.pin}/{found.file.path}")
         return self._http.open(Ask(found.url), wanted, offset_bytes)
 
     def _look(self, model: ModelName, revision: Revision) -> Files:
@@ -114,11 +76,7 @@ class IndexRegistry:
         if found is None:
             raise NotFound(f"{self._settings.url} has no model {model} any more")
         now, files = self._pinned(model, found)
-        if now != revision:
-            raise Conflict(
-                f"{model}@{revision.version} is now {now.pin}, {revision.pin} was pinned",
-                hint="a published version must not be written again: give the new bytes a new version",
-            )
+        check_unchanged(model, revision, now)
         return files
 
     def _pinned(self, model: ModelName, row: Row) -> tuple[Revision, Files]:

@@ -8,32 +8,20 @@ hands out (`mlflow-artifacts:`) are read, by a signed address where it gives one
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
+from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
 from syncd.errors import Conflict, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.answers import parsed, rows, shown, size_at, table, text_at
-from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
+from syncd.registry.pinned import ListedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import MlflowSettings
-from syncd.registry.snapshots import (
-    FILES_MAX,
-    LATEST,
-    Files,
-    Refusals,
-    Remote,
-    Snapshots,
-    check_selected,
-    file_at,
-    files_of,
-    source_files,
-    tree_digest,
-    version_name,
-)
-from syncd.registry.streams import EmptyStream, Wanted
+from syncd.registry.snapshots import FILES_MAX, Files, Remote, check_unchanged, files_of, tree_digest, version_name
+from syncd.registry.streams import Wanted
 
 _PAGES_MAX: Final = 1000
 _DIRECTORIES_MAX: Final = 10_000
@@ -44,66 +32,30 @@ _WAITS_HINT: Final = "it is being made; MLflow says READY when it is there"
 Row = Mapping[str, Any]
 
 
-class MlflowRegistry:
+class MlflowRegistry(ListedRegistry):
     """Models registered in MLflow. Only reads; safe from several threads."""
 
     def __init__(self, settings: MlflowSettings, http: Http) -> None:
         """`http` is made with `explain` of this module."""
+        super().__init__(settings.models)
         self._settings = settings
         self._http = http
-        self._snapshots = Snapshots()
-        self._refusals = Refusals()
         self._signs = True
 
-    def discover(self) -> Sequence[Candidate]:
-        """See `registry.base.Registry`: what MLflow calls READY. Whether its files are there is seen by `resolve`."""
-        found: list[Candidate] = []
-        for model in self._models():
-            try:
-                found += [Candidate(model, version) for version in self._aged(model)]
-            except (NotFound, Invalid) as error:
-                self._refusals.tell(model, error, error.hint)
-        return tuple(found)
-
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. A ref is a version's number, an alias, or `latest`: the one made last."""
-        parse_model(model)
-        check_selected(self._settings.models, model)
-        if ref == LATEST:
-            ready = self._aged(model)
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a version's number or an alias; the newest is the one made last."""
+        if ref is None:
+            ready = self._versions(model)
             if not ready:
                 raise Unavailable(f"{model} has no version that is ready", hint=_WAITS_HINT)
-            row = self._version(model, ready[-1])
-        else:
-            wanted = version_name(ref)
-            row = self._version(model, wanted) if wanted.isdecimal() else self._aliased(model, wanted)
-        revision, files = self._pinned(model, row)
-        self._snapshots.keep(model, revision, files)
-        return revision
+            ref = ready[-1]
+        row = self._version(model, ref) if ref.isdecimal() else self._aliased(model, ref)
+        return self._keep(model, self._pinned(model, row))
 
-    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; in the order of the paths.
-
-        Raises:
-            NotFound: The version was deleted.
-        """
-        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
-
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
-        """See `registry.base.Registry`. Nowhere that a store could copy from."""
-
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
-        """See `registry.base.Registry`. Where a server knows no ranges, it sends all, and what is before is skipped.
-
-        Raises:
-            Conflict: The file's size or ETag is not the one that was pinned.
-            Invalid: The offset is outside of the file.
-        """
-        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
-        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
-        if offset_bytes and offset_bytes == found.file.size_bytes:
-            return EmptyStream()
-        wanted = Wanted(path, found.file.size_bytes, f"{revision.pin}/{path}")
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """Where a server knows no ranges, it sends all, and what is before is skipped."""
+        del model
+        wanted = Wanted(found.file.path, found.file.size_bytes, f"{revision.pin}/{found.file.path}")
         return self._http.open(self._signed(found.url) or Ask(self._api(found.url)), wanted, offset_bytes)
 
     def _models(self) -> Iterator[ModelName]:
@@ -115,8 +67,8 @@ class MlflowRegistry:
             except Invalid as error:
                 self._refusals.tell(name, error, error.hint)
 
-    def _aged(self, model: ModelName) -> list[VersionName]:
-        """Every version that is ready, oldest first."""
+    def _versions(self, model: ModelName) -> list[VersionName]:
+        """What MLflow calls READY. Whether its files are there is seen when it is resolved."""
         query = {"filter": f"name='{model}'", "max_results": "10000"}
         aged = []
         for row in self._all("model-versions/search", query, "model_versions"):
@@ -164,11 +116,7 @@ class MlflowRegistry:
             if error.retry_after_s is None and error.hint == _WAITS_HINT:
                 raise Conflict(f"{model}@{revision.version} is no longer ready: {error}") from error
             raise
-        if now != revision:
-            raise Conflict(
-                f"{model}@{revision.version} is now {now.pin}, {revision.pin} was pinned",
-                hint="a published version must not be written again: give the new bytes a new version",
-            )
+        check_unchanged(model, revision, now)
         return files
 
     def _pinned(self, model: ModelName, row: Row) -> tuple[Revision, Files]:

@@ -1,111 +1,76 @@
 """A registry that is an image repository: tags are versions, manifest digests are pins, layers are files.
 
-Three ways to lay a model out are read: ModelPack (raw layers), ORAS (layers with a title), and of KitOps whatever is
-not packed. A layer that is a tar is refused by its name: its files have no digests of their own.
+Three ways to lay a model out are read: ModelPack, KitOps and ORAS. A layer is a file, or a tar of files; what is in a
+tar is not known before it is read whole, which happens when a version is listed, and not when it is found.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from syncd.artifact.digest import Digest
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
+from syncd.artifact.names import ModelName, VersionName, parse_model
 from syncd.errors import Corrupt, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.answers import parsed, rows, size_at, table, text_at
-from syncd.registry.base import Candidate, Revision, SourceFile, Stream
+from syncd.registry.answers import parsed, rows, table
+from syncd.registry.base import Revision, Stream
 from syncd.registry.http import Answer, Ask, Http
+from syncd.registry.oci_layers import DIGEST, Inside, Layer, Tars, open_inside, parse_layer
+from syncd.registry.pinned import ListedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import OciSettings
-from syncd.registry.snapshots import (
-    FILES_MAX,
-    LATEST,
-    Files,
-    Refusals,
-    Remembered,
-    Remote,
-    Snapshots,
-    check_selected,
-    file_at,
-    files_of,
-    natural,
-    source_files,
-    version_name,
-)
-from syncd.registry.streams import EmptyStream, Wanted
+from syncd.registry.snapshots import FILES_MAX, LATEST, Files, Remembered, Remote, files_of, natural, version_name
+from syncd.registry.streams import Wanted
 
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _DOCKER: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
 _ACCEPT: Final = {"Accept": f"{_MANIFEST}, {_INDEX}, {_DOCKER}"}
-_NAMES: Final = ("org.cncf.model.filepath", "org.opencontainers.image.title")
-_UNPACK: Final = "io.deis.oras.content.unpack"
 _CREATED: Final = "org.opencontainers.image.created"
-_PACKED: Final = re.compile(r"application/vnd\.(cncf\.model|kitops\.modelkit)\..*\.tar(\+\w+)?")
-_PACKED_DIRECTORY: Final = re.compile(r"application/.*\.tar\+\w+")
-_ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.zst")
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the like, by the protocol's fall-back
 _TAGS_MAX: Final = 10_000
 
 
-class OciRegistry:
-    """Models in an image repository. Only reads; safe from several threads."""
+class OciRegistry(ListedRegistry):
+    """Models in an image repository. Only reads; safe from several threads.
+
+    Such a registry takes a manifest only when all its layers are there: what has a tag is complete.
+    """
 
     def __init__(self, settings: OciSettings, http: Http) -> None:
         """`http` has an `OciAccess`."""
+        super().__init__(settings.models)
         self._settings = settings
         self._http = http
-        self._snapshots = Snapshots()
-        self._refusals = Refusals()
         self._created = Remembered()
+        self._tars = Tars()
 
-    def discover(self) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. A registry takes a manifest only when all its layers are there."""
-        found: list[Candidate] = []
-        for model in self._models():
-            try:
-                found += [Candidate(model, revision.version) for revision in self._aged(model)]
-            except (NotFound, Refused, Invalid) as error:
-                self._refusals.tell(model, error, error.hint)
-        return tuple(found)
-
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. A ref is a tag, or `latest`: the newest manifest, whatever that tag says."""
-        parse_model(model)
-        check_selected(self._settings.models, model)
-        if ref == LATEST:
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a tag; the newest is the newest manifest, whatever the tag `latest` says."""
+        if ref is None:
             revisions = self._aged(model)
             if not revisions:
                 raise Unavailable(f"{model} has no version yet", hint="push a manifest with a tag")
             return revisions[-1]
-        revision = self._revision(model, version_name(ref))
-        self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        revision = self._revision(model, ref)
+        self._created_at(model, revision)
         return revision
 
-    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; in the order of the paths. A tag that has moved on does not change it.
-
-        Raises:
-            NotFound: The manifest is gone.
-            Corrupt: The manifest is not what its digest says.
-        """
-        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
-
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
-        """See `registry.base.Registry`. Nowhere that a store could copy from."""
-
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
-        """See `registry.base.Registry`."""
-        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
-        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
-        if offset_bytes and offset_bytes == found.file.size_bytes:
-            return EmptyStream()
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """A blob by its digest: a tag that has moved on does not change it."""
+        if isinstance(found, Inside):
+            return open_inside(found, self._opener(model, f"{model}@{revision.version}"), offset_bytes)
         ask = Ask(found.url, scope=self._scope(model))
-        return self._http.open(ask, Wanted(path, found.file.size_bytes), offset_bytes)
+        return self._http.open(ask, Wanted(found.file.path, found.file.size_bytes), offset_bytes)
+
+    def _opener(self, model: ModelName, what: str) -> Callable[[Layer, int], Stream]:
+        def opened(layer: Layer, offset_bytes: int) -> Stream:
+            wanted = Wanted(f"{what}: layer {layer.digest}", layer.size_bytes)
+            return self._http.open(Ask(layer.url, scope=self._scope(model)), wanted, offset_bytes)
+
+        return opened
 
     def _models(self) -> Iterator[ModelName]:
         """Those named, and for patterns those that the catalogue of the registry has."""
@@ -137,6 +102,9 @@ class OciRegistry:
                     except Invalid as error:
                         self._refusals.tell(name, error, error.hint)
 
+    def _versions(self, model: ModelName) -> Iterator[VersionName]:
+        return (revision.version for revision in self._aged(model))
+
     def _aged(self, model: ModelName) -> list[Revision]:
         """Every version, oldest first: by the time in the manifest, then by the numbers in the tag."""
         dated = []
@@ -164,7 +132,7 @@ class OciRegistry:
         digest = answer.headers.get("docker-content-digest", "")
         if not digest:
             digest = f"sha256:{hashlib.sha256(self._manifest(model, tag).body).hexdigest()}"
-        if not _DIGEST.fullmatch(digest):
+        if not DIGEST.fullmatch(digest):
             raise Invalid(f"{model}@{tag}: the manifest's digest is {digest[:80]!r}, a sha256 is wanted")
         return Revision(tag, digest)
 
@@ -173,17 +141,20 @@ class OciRegistry:
         return self._created.find(f"{model}/{revision.pin}", lambda: self._look_at_time(model, revision))
 
     def _look_at_time(self, model: ModelName, revision: Revision) -> str:
-        manifest = self._pinned(model, revision)
-        files_of(self._files(manifest, model, revision), f"{model}@{revision.version}")
+        manifest, what = self._pinned(model, revision), f"{model}@{revision.version}"
+        layers = list(self._layers(manifest, model, what))
+        if not any(isinstance(layer, Layer) for layer in layers):
+            files_of((layer for layer in layers if isinstance(layer, Remote)), what)
         return str((manifest.get("annotations") or {}).get(_CREATED, ""))[:40]
 
     def _look(self, model: ModelName, revision: Revision) -> Files:
-        manifest = self._pinned(model, revision)
-        return files_of(self._files(manifest, model, revision), f"{model}@{revision.version}")
+        what = f"{model}@{revision.version}"
+        layers = self._layers(self._pinned(model, revision), model, what)
+        return files_of(self._files(list(layers), model, what), what)
 
     def _pinned(self, model: ModelName, revision: Revision) -> Mapping[str, Any]:
         what = f"{model}@{revision.version}"
-        if not _DIGEST.fullmatch(revision.pin):
+        if not DIGEST.fullmatch(revision.pin):
             raise Invalid(f"{what}: {revision.pin[:80]!r} is no digest of a manifest")
         body = self._manifest(model, revision.pin).body
         found = hashlib.sha256(body).hexdigest()
@@ -195,42 +166,21 @@ class OciRegistry:
         url = f"{self._repository(model)}/manifests/{quote(reference, safe=':')}"
         return self._http.look(Ask(url, _ACCEPT, method, self._scope(model)))
 
-    def _files(self, manifest: Mapping[str, Any], model: ModelName, revision: Revision) -> Iterator[Remote]:
-        what = f"{model}@{revision.version}"
+    def _files(self, layers: Sequence[Remote | Layer], model: ModelName, what: str) -> Iterator[Remote]:
+        for layer in layers:
+            if isinstance(layer, Layer):
+                yield from self._tars.files(layer, self._opener(model, what), what)
+            else:
+                yield layer
+
+    def _layers(self, manifest: Mapping[str, Any], model: ModelName, what: str) -> Iterator[Remote | Layer]:
         if "manifests" in manifest:
             raise Invalid(f"{what} is an index of manifests, the manifest of a model is wanted")
         for each in rows(manifest.get("layers"), f"{what}: 'layers'", FILES_MAX):
-            yield _file(table(each, f"a layer of {what}"), what, f"{self._repository(model)}/blobs")
+            yield parse_layer(table(each, f"a layer of {what}"), what, f"{self._repository(model)}/blobs")
 
     def _repository(self, model: ModelName) -> str:
         return f"{self._settings.endpoint}/v2/{self._settings.prefix}{model}"
 
     def _scope(self, model: ModelName) -> str:
         return f"repository:{self._settings.prefix}{model}:pull"
-
-
-def _file(layer: Mapping[str, Any], what: str, blobs: str) -> Remote:
-    notes = table(layer.get("annotations") or {}, f"the annotations of a layer of {what}")
-    digest = text_at(layer, "digest", f"a layer of {what}")
-    if not _DIGEST.fullmatch(digest):
-        raise Invalid(f"{what}: a layer's digest is {digest[:80]!r}, a sha256 is wanted")
-    kind = text_at(layer, "mediaType", f"{what}: {digest}")
-    name = next((str(notes[key]) for key in _NAMES if notes.get(key)), "")
-    if not name and not _PACKED.fullmatch(kind):
-        hint = "it is an image, or was pushed without titles"
-        raise Invalid(f"{what}: layer {digest} has no name, of type {kind[:80]}", hint=hint)
-    if _is_packed(kind, name, notes):
-        raise Invalid(
-            f"{what}: layer {name or digest!r} is a packed directory, of type {kind[:80]}",
-            hint="push its files as raw layers, one each",
-        )
-    path = parse_path(name.removeprefix("./"))
-    size_bytes = size_at(layer, "size", f"{what}: {path}")
-    return Remote(SourceFile(path, size_bytes, Digest.parse(digest)), f"{blobs}/{digest}")
-
-
-def _is_packed(kind: str, name: str, notes: Mapping[str, Any]) -> bool:
-    """ORAS clients call plain files tar as well, so there only a mark, or a packed tar under another name, tells."""
-    if _PACKED.fullmatch(kind) or notes.get(_UNPACK) == "true":
-        return True
-    return _PACKED_DIRECTORY.fullmatch(kind) is not None and not name.endswith(_ARCHIVES)

@@ -19,22 +19,10 @@ from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from syncd.registry.base import Candidate, Location, Revision, SourceFile, Stream
 from syncd.registry.directory import LISTS, MARKERS
 from syncd.registry.lists import Listed, parse_manifest, parse_sums
+from syncd.registry.pinned import PinnedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import PrefixSettings
-from syncd.registry.snapshots import (
-    LATEST,
-    Files,
-    Refusals,
-    Remote,
-    Snapshots,
-    check_selected,
-    file_at,
-    files_of,
-    natural,
-    source_files,
-    tree_digest,
-    version_name,
-)
+from syncd.registry.snapshots import Files, Remote, check_unchanged, files_of, natural, tree_digest, version_name
 from syncd.registry.tree import is_ignored
 
 OBJECTS_MAX: Final = 200_000  # below the whole prefix, some 60 MB while it is looked at
@@ -112,15 +100,14 @@ class _Version:
         }
 
 
-class PrefixRegistry:
+class PrefixRegistry(PinnedRegistry):
     """Versions in a bucket. Only reads; safe from several threads."""
 
     def __init__(self, settings: PrefixSettings, objects: Objects) -> None:
         """`objects` begins where the registry does: its keys are `<model>/<version>/<path>`."""
+        super().__init__(settings.models)
         self._settings = settings
         self._objects = objects
-        self._snapshots = Snapshots()
-        self._refusals = Refusals()
         self._lock = threading.Lock()
         self._complete: dict[tuple[str, str], tuple[tuple[str, int, datetime], ...]] = {}
 
@@ -138,32 +125,13 @@ class PrefixRegistry:
             found.append((model, there.made_at, natural(version), version))
         return tuple(Candidate(model, version) for model, _, _, version in sorted(found))
 
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. A ref is a version's name, or `latest`: the complete one marked last."""
-        parse_model(model)
-        check_selected(self._settings.models, model)
-        version = self._latest(model) if ref == LATEST else version_name(ref)
-        revision, files = self._pinned(model, version)
-        self._snapshots.keep(model, revision, files)
-        return revision
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a version's name; the newest is the complete one marked last."""
+        return self._keep(model, self._pinned(model, self._latest(model) if ref is None else ref))
 
-    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; in the order of the paths.
-
-        Raises:
-            NotFound: Nothing is below the version's prefix any more.
-        """
-        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
-
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
-        """See `registry.base.Registry`.
-
-        Raises:
-            Conflict: The object's size or checksum is not the one that was pinned.
-            Invalid: The offset is outside of the file.
-        """
-        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
-        found = file_at(files, f"{model}@{revision.version}", path, offset_bytes)
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """The object's size and checksum have to be those that were pinned."""
+        del model, revision
         key, _, crc64 = found.url.rpartition("#")
         with _hinted():
             now = self._objects.stat(key)
@@ -177,9 +145,7 @@ class PrefixRegistry:
 
     def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
         """See `registry.base.Registry`."""
-        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
-        found = file_at(files, f"{model}@{revision.version}", path, 0)
-        key = found.url.rpartition("#")[0]
+        key = self._find(model, revision, path).url.rpartition("#")[0]
         return Location(self._settings.region, self._settings.bucket, f"{self._settings.prefix}{key}")
 
     def _latest(self, model: ModelName) -> VersionName:
@@ -232,11 +198,7 @@ class PrefixRegistry:
             now, files = self._pinned(model, revision.version)
         except _Incomplete as error:
             raise Conflict(f"{model}@{revision.version} is no longer complete: {error}") from error
-        if now != revision:
-            raise Conflict(
-                f"{model}@{revision.version} is now {now.pin}, {revision.pin} was pinned",
-                hint="a published version must not be written again: give the new bytes a new version",
-            )
+        check_unchanged(model, revision, now)
         return files
 
     def _pinned(self, model: ModelName, version: VersionName) -> tuple[Revision, Files]:

@@ -33,6 +33,15 @@ class HubSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelScopeSettings:
+    """ModelScope. With `region`, files come from that region's own store: only for machines that are in it."""
+
+    endpoint: str
+    models: tuple[str, ...]
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OciSettings:
     """An image repository. A model's repository is `<prefix><model>`; the prefix ends with '/' unless it is empty."""
 

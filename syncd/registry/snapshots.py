@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_paths, parse_version
-from syncd.errors import Invalid, NotFound
+from syncd.errors import Conflict, Invalid, NotFound
 from syncd.logger import Logger
 from syncd.registry.base import Revision, SourceFile
 from syncd.registry.selection import selects
@@ -155,16 +155,17 @@ def tree_digest(files: Files, mark: Callable[[Remote], str]) -> str:
     return tree.hexdigest()
 
 
-def file_at(files: Files, what: str, path: FilePath, offset_bytes: int) -> Remote:
-    """The file that is to be opened.
-
-    Raises:
-        NotFound: There is none of that name.
-        Invalid: The offset is outside of it.
-    """
+def file_at(files: Files, what: str, path: FilePath) -> Remote:
+    """The file of that name. Raises NotFound: There is none."""
     if path not in files:
         raise NotFound(f"{what} has no file {path!r}")
-    found = files[path]
-    if not 0 <= offset_bytes <= found.file.size_bytes:
-        raise Invalid(f"{path}: offset {offset_bytes} is not within its {found.file.size_bytes} bytes")
-    return found
+    return files[path]
+
+
+def check_unchanged(model: str, pinned: Revision, now: Revision) -> None:
+    """Raises Conflict: A version is not what it was when it was pinned."""
+    if now != pinned:
+        raise Conflict(
+            f"{model}@{pinned.version} is now {now.pin}, {pinned.pin} was pinned",
+            hint="a published version must not be written again: give the new bytes a new version",
+        )

@@ -67,10 +67,10 @@ def refs(conn: sa.Connection, model: str) -> frozenset[str]:
     return frozenset(conn.execute(sa.select(releases.c.ref).where(releases.c.model == model).distinct()).scalars())
 
 
-def latest(conn: sa.Connection, model: str) -> Release | None:
-    """The newest release of a model, whatever became of it."""
+def latest(conn: sa.Connection, model: str, requested_by: str | None = None) -> Release | None:
+    """The newest release of a model, or the newest that this one asked for, whatever became of it."""
     query = sa.select(releases).where(releases.c.model == model).order_by(_NEWEST_FIRST).limit(1)
-    return one(conn, Release, query)
+    return one(conn, Release, query if requested_by is None else query.where(releases.c.requested_by == requested_by))
 
 
 def recent(conn: sa.Connection, limit: int, model: str | None = None) -> list[Release]:

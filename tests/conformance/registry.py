@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from hashlib import sha256
 import pytest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError, Unavailable
+from syncd.reconcile.catalog import catalog
 from syncd.registry.base import Registry, Revision
 
 SDXL = ModelName("sdxl")
@@ -42,6 +44,9 @@ class RegistryConformance(ABC):
 
     pins_are_content = False
     """Whether a pin still leads to the bytes it always led to when its name leads elsewhere (a commit, a digest)."""
+
+    changed_is_unfinished = False
+    """Whether a version that no longer is what is said beside it counts as one that is being written."""
 
     @pytest.fixture
     @abstractmethod
@@ -158,6 +163,51 @@ class RegistryConformance(ABC):
             registry.listing(SDXL, revision)
         with pytest.raises((Conflict, Corrupt)):  # at once, or where no size is told beforehand, at the first bytes
             read(registry, SDXL, revision, "config.json")
+
+    def test_other_bytes_under_a_published_name_are_another_version_which_a_poll_reports(
+        self, registry: Registry
+    ) -> None:
+        self.publish("sdxl", self.v(1), FILES)
+        then = registry.resolve(SDXL, self.v(1))
+        published = catalog(registry, SDXL, then, threading.Event())
+        self.overwrite("sdxl", self.v(1), "config.json", b'{"other": 1}')
+        if self.changed_is_unfinished:
+            with pytest.raises(Unavailable):
+                registry.resolve(SDXL, self.v(1))
+            with pytest.raises(Conflict):
+                registry.listing(SDXL, then)
+            return
+        assert [candidate.version for candidate in registry.discover()] == [self.v(1)]
+        now = registry.resolve(SDXL, self.v(1))
+        assert now.version == then.version
+        assert now.pin != then.pin
+        assert catalog(registry, SDXL, now, threading.Event()).digest != published.digest
+
+    def test_a_version_that_stays_as_it_is_stays_the_same_version(self, registry: Registry) -> None:
+        self.publish("sdxl", self.v(1), FILES)
+        published = catalog(registry, SDXL, registry.resolve(SDXL, self.v(1)), threading.Event())
+        self.publish("sdxl", self.v(2), FILES)
+        again = registry.resolve(SDXL, self.v(1))
+        assert catalog(registry, SDXL, again, threading.Event()) == published
+        assert {entry.path: entry.sha256.hex for entry in published.entries} == {
+            path: sha256(data).hexdigest() for path, data in FILES.items()
+        }
+
+    @pytest.mark.parametrize(
+        ("damage", "message"),
+        [
+            ({"w-00001-of-00002.gguf": b"GGUF" + bytes(20)}, "w-00002-of-00002.gguf is missing"),
+            ({"w.gguf": b"<html>Please log in"}, "w.gguf has 19 bytes"),
+            ({"w.safetensors": (2).to_bytes(8, "little") + b"{}12"}, "its tensors end at 10"),
+            ({"m.safetensors.index.json": b'{"weight_map": {"a": "w-1"}}'}, "w-1 is missing"),
+        ],
+    )
+    def test_a_version_that_is_not_whole_is_found_before_a_byte_moves(
+        self, registry: Registry, damage: Mapping[str, bytes], message: str
+    ) -> None:
+        self.publish("sdxl", self.v(1), {**FILES, **damage})
+        with pytest.raises((Corrupt, Invalid), match=message):
+            catalog(registry, SDXL, registry.resolve(SDXL, self.v(1)), threading.Event())
 
     def test_a_registry_that_is_cut_off_is_unavailable_not_empty(self, registry: Registry) -> None:
         self.publish("sdxl", self.v(1), FILES)

@@ -11,23 +11,27 @@ import httpx
 import pytest
 from syncd.artifact.names import FilePath
 from syncd.errors import Conflict, Corrupt, Invalid, Unavailable
-from syncd.registry.access import Basic, Bearer
+from syncd.registry.access import Basic, Bearer, Session
 from syncd.registry.base import Registry
 from syncd.registry.http import Http, HttpSettings
 from syncd.registry.huggingface import HubRegistry, explain
 from syncd.registry.index import IndexRegistry
 from syncd.registry.mlflow import MlflowRegistry
 from syncd.registry.mlflow import explain as mlflow_explain
+from syncd.registry.modelscope import COOKIE, ModelScopeRegistry
+from syncd.registry.modelscope import explain as modelscope_explain
 from syncd.registry.oci import OciRegistry
 from syncd.registry.oci_access import OciAccess
-from syncd.registry.settings import HubSettings, IndexSettings, MlflowSettings, OciSettings
+from syncd.registry.settings import HubSettings, IndexSettings, MlflowSettings, ModelScopeSettings, OciSettings
 from syncd.secret import Secret
 
 from tests.conformance.hostile import BYTES_MAX, DATA, SDXL, HostileConformance
 from tests.emulators import mlflow as mlflow_server
+from tests.emulators import modelscope as modelscope_web
 from tests.emulators.distribution import PASSWORD, USER, Distribution, digest, distribution, layer
 from tests.emulators.hub import TOKEN, HubWeb
 from tests.emulators.mlflow import MlflowWeb
+from tests.emulators.modelscope import ModelScopeWeb
 from tests.emulators.web import Reply, Request, Web, as_json
 from tests.unit.registry.webs import ONCE, IndexWeb
 
@@ -105,6 +109,29 @@ class TestHub(HostileConformance):
         self.web.faults.append(lambda request: as_json([], headers=more) if self.is_listing(request) else None)
         with pytest.raises(Invalid, match="never ends"):
             self.look(registry)
+
+
+class TestModelScope(HostileConformance):
+    @pytest.fixture(autouse=True)
+    def modelscope(self) -> Iterator[ModelScopeWeb]:
+        self._modelscope = ModelScopeWeb()
+        self.web = self._modelscope.web
+        with self.web:
+            yield self._modelscope
+
+    @pytest.fixture
+    def registry(self, modelscope: ModelScopeWeb) -> Registry:
+        http = Http(settings(self.web), Session(Secret(modelscope_web.TOKEN), COOKIE), modelscope_explain)
+        return ModelScopeRegistry(ModelScopeSettings(self.web.origin, ("sdxl",)), http)
+
+    def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
+        self._modelscope.tag("sdxl", "v1", dict(files))
+
+    def is_listing(self, request: Request) -> bool:
+        return request.path.endswith("/repo/files")
+
+    def is_file(self, request: Request) -> bool:
+        return request.path.endswith("/repo")
 
 
 class TestMlflow(HostileConformance):

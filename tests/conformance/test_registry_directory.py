@@ -40,7 +40,8 @@ class DirectoryConformance(RegistryConformance):
         write(self.root / model / version, files, mtime_s=self.written_at_s)
 
     def overwrite(self, model: str, version: str, path: str, data: bytes) -> None:
-        (self.root / model / version / path).write_bytes(data)
+        self.written_at_s += 60
+        write(self.root / model / version, {path: data}, mtime_s=self.written_at_s)
 
     def cut_off(self) -> None:
         shutil.rmtree(self.root)
@@ -60,7 +61,9 @@ class TestSums(DirectoryConformance):
 
 class TestManifest(DirectoryConformance):
     marker = "MANIFEST.json"
+    changed_is_unfinished = True
 
 
 class TestOurManifest(DirectoryConformance):
     marker = "syncd/manifest/v1"
+    changed_is_unfinished = True

@@ -17,6 +17,7 @@ from syncd.secret import Secret
 
 from tests.conformance.registry import RegistryConformance
 from tests.emulators.distribution import PASSWORD, USER, Distribution, Login, digest, distribution
+from tests.emulators.tars import KIT, layer_of, packed, tar_of
 from tests.unit.registry.webs import ONCE
 
 
@@ -58,6 +59,32 @@ class TestOpen(RegistryConformance):
 
     def cut_off(self) -> None:
         self._registry.stop()
+
+
+class TestTars(TestOpen):
+    """A version is one tar, as KitOps packs it."""
+
+    kind = KIT
+
+    def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
+        self._pushed = {**getattr(self, "_pushed", {}), (model, version): files}
+        self._number = getattr(self, "_number", 0) + 1
+        blob = self.blob(files)
+        notes = {"org.opencontainers.image.created": f"2026-11-21T20:{self._number:02}:00Z"}
+        self._registry.push_layers(f"models/{model}", version, [layer_of(blob, self.kind)], [blob], notes)
+
+    def overwrite(self, model: str, version: str, path: str, data: bytes) -> None:
+        self.publish(model, version, {**self._pushed[model, version], path: data})
+
+    def blob(self, files: Mapping[str, bytes]) -> bytes:
+        return tar_of(files)
+
+
+class TestPackedTars(TestTars):
+    kind = f"{KIT}+gzip"
+
+    def blob(self, files: Mapping[str, bytes]) -> bytes:
+        return packed(tar_of(files))
 
 
 class TestUsers(TestOpen):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,20 +105,20 @@ def test_a_bake_that_was_killed_goes_on_and_sends_at_most_one_chunk_again(
     command = [sys.executable, "-m", "syncd"]
     with image_relay(registry.origin, keeps_state=True) as relay:
         process = subprocess.Popen([*command, *arguments(relay.origin)], stdout=subprocess.DEVNULL)
+        handed_on = threading.Event()
 
         def kill(request: Request) -> Reply | None:
             """While the third chunk is on its way; what stands in front of the registry hands it on all the same."""
-            if (
-                request.method == "PATCH"
-                and len(request.body) == CHUNK_BYTES
-                and relay.sent["PATCH"] >= 2 * CHUNK_BYTES
-            ):
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-            return None
+            if len(request.body) < CHUNK_BYTES or relay.sent["PATCH"] < 2 * CHUNK_BYTES:
+                return None
+            os.kill(process.pid, signal.SIGKILL)
+            reply = relay.forward(request)
+            handed_on.set()
+            return reply
 
         relay.web.faults.append(kill)
         assert process.wait() == -signal.SIGKILL
+        assert handed_on.wait(30)
         relay.web.faults.clear()
         assert registry.tags("team/m") == []
         told = call(*arguments(relay.origin, "-o", "json"))

@@ -6,7 +6,9 @@ import hashlib
 
 from syncd.cli.exits import Exit
 
+from tests.tensors import gguf
 from tests.unit.artifact.test_safetensors import TENSORS, file_of
+from tests.unit.artifact.test_tensors import WEIGHTS
 from tests.unit.cli.calling import Calling
 from tests.unit.registry.trees import mark, write
 
@@ -44,6 +46,21 @@ def test_a_person_sees_the_same(call: Calling) -> None:
     assert "BF16 7, F32 1" in told.out
     assert "none: it is read once to make it" in told.out
     assert "m@v1" in told.out
+
+
+def test_a_gguf_file_and_an_adapter_are_shown_as_what_they_are(call: Calling) -> None:
+    adapter = b'{"base_model_name_or_path": "acme/chat"}'
+    top = write(call.home / "registry/m/v1", {"m.gguf": gguf(WEIGHTS), "adapter_config.json": adapter, "b/c": b""})
+    write(top, {"b/adapter_config.json": b"{}"})
+    mark(top, "READY")
+    told = call("inspect", "m@v1", "-o", "json").document
+    assert told["adapters"] == {"adapter_config.json": "acme/chat", "b/adapter_config.json": ""}
+    shown = {file["path"]: (file["format"], file["tensors"]) for file in told["files"]}
+    assert shown["m.gguf"] == ("gguf", len(WEIGHTS))
+    out = call("inspect", "m@v1").out
+    assert f"{len(WEIGHTS)} tensors" in out
+    assert "for acme/chat" in out
+    assert "for a base that it does not name" in out
 
 
 def test_a_file_that_was_cut_off_is_an_error(call: Calling) -> None:

@@ -23,6 +23,7 @@ from syncd.config import (
     HttpRegistrySettings,
     HubRegistrySettings,
     MlflowRegistrySettings,
+    ModelScopeRegistrySettings,
     NasTargetSettings,
     OciRegistrySettings,
     OssRegistrySettings,
@@ -33,6 +34,7 @@ from syncd.config import (
     load,
     warnings,
 )
+from syncd.config.choosing import ChoosingTable
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
@@ -44,6 +46,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
     (MlflowRegistrySettings, ("registries", "mlflow")),
+    (ModelScopeRegistrySettings, ("registries", "modelscope")),
     (OciRegistrySettings, ("registries", "images")),
     (OssRegistrySettings, ("registries", "bucket")),
     (CredentialsSettings, ("credentials", "main")),
@@ -76,6 +79,10 @@ NO_DEFAULT_TO_SHOW = {
     "path",
     "version",
     "versions",
+    "follow",
+    "alias",
+    "region",
+    "tags",
     "secret_before",
     "registry",
     "certificate",
@@ -102,7 +109,7 @@ def settings() -> Iterator[tuple[type[BaseModel], str, Any]]:
         shown: Any = document()
         for part in place:
             shown = shown[part]
-        yield from _inside(table, [shown])
+        yield from (each for each in _inside(table, [shown]) if not _is_shown_elsewhere(*each))
 
 
 def _inside(table: type[BaseModel], shown: list[dict[str, Any]]) -> Iterator[tuple[type[BaseModel], str, Any]]:
@@ -114,6 +121,12 @@ def _inside(table: type[BaseModel], shown: list[dict[str, Any]]) -> Iterator[tup
             flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
             yield from _inside(inner[0], flat)
         yield table, name, values[0] if values else PydanticUndefined
+
+
+def _is_shown_elsewhere(table: type[BaseModel], name: str, shown: object) -> bool:
+    """What every registry has is shown with the first."""
+    shared = table is not DirectoryRegistrySettings and issubclass(table, ChoosingTable)
+    return shared and name in ChoosingTable.model_fields and shown is PydanticUndefined
 
 
 def _is_table(annotation: object) -> bool:
@@ -134,10 +147,17 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     for elsewhere in ("/run/secrets/syncd-database", "/etc/syncd/golden.json"):
         text = text.replace(elsewhere, str(secret))
     everything.write_text(text)
-    names = ("SYNCD_OSS_TOKEN", "SYNCD_INDEX_TOKEN", "SYNCD_HUB_TOKEN", "SYNCD_MLFLOW_TOKEN", "SYNCD_IMAGES_PASSWORD")
+    names = (
+        "SYNCD_OSS_TOKEN",
+        "SYNCD_INDEX_TOKEN",
+        "SYNCD_HUB_TOKEN",
+        "SYNCD_MLFLOW_TOKEN",
+        "SYNCD_MODELSCOPE_TOKEN",
+        "SYNCD_IMAGES_PASSWORD",
+    )
     config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 7 + 4
+    assert len(config.secrets()) == 8 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
 
 

@@ -9,8 +9,10 @@ from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.huggingface import HubRegistry
 from syncd.registry.index import IndexRegistry
 from syncd.registry.mlflow import MlflowRegistry
+from syncd.registry.modelscope import ModelScopeRegistry
 from syncd.registry.oci import OciRegistry
 from syncd.registry.oss_prefix import PrefixRegistry
+from syncd.registry.selected import SelectedRegistry
 from syncd.wiring import registries_of
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
@@ -18,11 +20,14 @@ EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 
 def test_every_kind_of_registry_is_made() -> None:
     made = registries_of(load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"}))
-    assert {name: type(registry) for name, registry in made.items()} == {
+    assert {
+        name: type(selected._registry) for name, selected in made.items() if isinstance(selected, SelectedRegistry)
+    } == {
         "local": DirectoryRegistry,
         "index": IndexRegistry,
         "hub": HubRegistry,
         "mlflow": MlflowRegistry,
+        "modelscope": ModelScopeRegistry,
         "images": OciRegistry,
         "bucket": PrefixRegistry,
     }

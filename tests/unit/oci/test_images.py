@@ -162,6 +162,23 @@ def test_a_base_that_says_little_is_enough(registry: Distribution) -> None:
     assert config["config"]["Env"] == ["A=b"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"config": ["a"]}, "'config' is a list, an object is wanted"),
+        ({"config": {"Env": "PATH=/bin"}}, "'Env' is a str, a list is wanted"),
+        ({"config": {"Labels": ["a"]}}, "'Labels' is a list, an object is wanted"),
+        ({"history": {"a": 1}}, "'history' is a dict, a list is wanted"),
+        ({"rootfs": None}, "'rootfs' is nothing, an object is wanted"),
+    ],
+)
+def test_a_configuration_of_another_shape_is_refused(registry: Distribution, wrong: dict[str, Any], why: str) -> None:
+    base = look(registry.origin, ":1.0")
+    odd = replace(base, config={**base.config, **wrong})
+    with pytest.raises(Invalid, match=why):
+        image_of(odd, manifest_of({"a": b"1"}), [], {}, {})
+
+
 def test_a_base_that_moved_is_another_image_and_the_old_one_stays(registry: Distribution) -> None:
     kitchen = Kitchen(registry.origin)
     old = kitchen.bake(model())

@@ -10,6 +10,8 @@ import pytest
 from syncd.errors import Corrupt, Failed, Invalid, SyncdError, Unavailable
 from syncd.oci.bake import Baked, How
 from syncd.oci.layers import layers_of
+from syncd.oci.uploads import Wire
+from syncd.registry.http import Answer, Http, HttpSettings
 
 from tests.emulators.distribution import Distribution, distribution
 from tests.emulators.relay import ImageRelay, image_relay
@@ -272,6 +274,22 @@ def test_blobs_that_lie_at_another_host_are_looked_at_there_without_credentials(
         assert again.has_blob(baked.layers[1].digest, baked.layers[1].size_bytes)
         assert {request.method for request in far.seen} == {"GET", "HEAD"}
         assert all("authorization" not in request.headers for request in far.seen)
+
+
+def test_a_registry_that_wants_larger_chunks_gets_them(relay: ImageRelay) -> None:
+    relay.web.faults.append(always("POST", "", altered(relay, oci_chunk_min_length="800000")))
+    Kitchen(relay.origin).bake(model())
+    sizes = [len(request.body) for request in relay.web.seen if request.method == "PATCH"]
+    assert max(sizes) == 800_000
+
+
+def test_a_wish_to_leave_for_what_is_not_encrypted_is_refused() -> None:
+    wire = Wire(Http(HttpSettings("https://registry.local")), "repository:a:pull,push")
+    url = "https://registry.local/v2/a/blobs/uploads/"
+    assert wire.location(Answer(url, 202, {"location": "/v2/a/1?_state=x"}, b"")).startswith("https://registry.local/")
+    with pytest.raises(Invalid, match="which is not encrypted") as told:
+        wire.location(Answer(url, 202, {"location": "http://registry.local/v2/a/1?_state=secret"}, b""))
+    assert "secret" not in told.value.message
 
 
 def test_a_refusal_to_push_names_what_to_look_at(tmp_path: Path) -> None:

@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName
+from syncd.artifact.weights import ADAPTER_BYTES_MAX
 from syncd.errors import Cancelled, Corrupt, Invalid, SyncdError
 from syncd.reconcile.catalog import catalog
 from syncd.reconcile.inspection import inspect
+from syncd.registry.base import Revision
 from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.settings import DirectorySettings
 
+from tests.tensors import gguf
 from tests.unit.artifact.test_safetensors import TENSORS, file_of
+from tests.unit.artifact.test_tensors import WEIGHTS
+from tests.unit.artifact.test_weights import POINTER
 from tests.unit.registry.trees import mark, write
 
 MODEL = ModelName("llm")
@@ -45,16 +50,28 @@ def offer(tmp_path: Path, request: pytest.FixtureRequest) -> Offer:
     return made
 
 
+def pinned(registry: DirectoryRegistry) -> tuple[DirectoryRegistry, ModelName, Revision]:
+    return registry, MODEL, registry.resolve(MODEL, "v1")
+
+
 def test_what_is_in_a_version_is_told_without_reading_it(offer: Offer) -> None:
-    found = inspect(offer(WHOLE), MODEL, "v1", threading.Event())
+    found = inspect(*pinned(offer(WHOLE)), threading.Event())
     assert found.parameters == {"BF16": 14, "F32": 2}
     assert sorted(found.headers) == [ONE, TWO]
     assert [file.path for file in found.files] == sorted(WHOLE)
 
 
+def test_a_gguf_file_and_an_adapter_tell_what_they_are(offer: Offer) -> None:
+    adapter = json.dumps({"base_model_name_or_path": "acme/chat"}).encode()
+    files = {"m.gguf": gguf(WEIGHTS), "lora/adapter_config.json": adapter}
+    found = inspect(*pinned(offer(files)), threading.Event())
+    assert found.gguf == {"m.gguf": len(WEIGHTS)}
+    assert found.bases == {"lora/adapter_config.json": "acme/chat"}
+
+
 def test_a_file_that_only_is_called_so_is_an_ordinary_one(offer: Offer) -> None:
     files = {"a.safetensors": b"not really", "b.safetensors": b"", "c.safetensors": bytes(100)}
-    found = inspect(offer(files), MODEL, "v1", threading.Event())
+    found = inspect(*pinned(offer(files)), threading.Event())
     assert found.headers == {}
     assert found.parameters == {}
 
@@ -70,6 +87,12 @@ def test_a_file_that_only_is_called_so_is_an_ordinary_one(offer: Offer) -> None:
         ({INDEX: index_of("../../other/v1/x.safetensors")}, Invalid, "not beside it"),
         ({INDEX: index_of("/etc/passwd")}, Invalid, "/etc/passwd"),
         ({INDEX: b"{"}, Invalid, "no index"),
+        ({"m-00001-of-00002.gguf": gguf(WEIGHTS)}, Invalid, r"m-00002-of-00002\.gguf is missing"),
+        ({"m.gguf": b"<html>Please log in to download</html>"}, Corrupt, "m.gguf begins with"),
+        ({"m.gguf": b""}, Corrupt, "m.gguf has 0 bytes"),
+        ({"unet/m.bin": POINTER}, Corrupt, "unet/m.bin is a pointer of git LFS"),
+        ({"adapter_config.json": b"{"}, Invalid, "adapter_config.json is no configuration"),
+        ({"adapter_config.json": bytes(ADAPTER_BYTES_MAX + 1)}, Invalid, "at most 1048576 are read of it"),
     ],
 )
 def test_what_is_not_whole_is_refused_by_name(
@@ -77,17 +100,17 @@ def test_what_is_not_whole_is_refused_by_name(
 ) -> None:
     files = {path: data for path, data in {**WHOLE, **changes}.items() if data is not None}
     with pytest.raises(kind, match=message):
-        catalog(offer(files), MODEL, "v1", threading.Event())
+        catalog(*pinned(offer(files)), threading.Event())
 
 
 def test_an_index_that_is_too_large_is_not_read(offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.reconcile.inspection.INDEX_BYTES_MAX", 10)
     with pytest.raises(Invalid, match="at most 10 are read"):
-        inspect(offer(WHOLE), MODEL, "v1", threading.Event())
+        inspect(*pinned(offer(WHOLE)), threading.Event())
 
 
 def test_looking_stops_when_it_is_told_to(offer: Offer) -> None:
     stop = threading.Event()
     stop.set()
     with pytest.raises(Cancelled):
-        inspect(offer(WHOLE), MODEL, "v1", stop)
+        inspect(*pinned(offer(WHOLE)), stop)

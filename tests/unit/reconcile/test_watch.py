@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
+from structlog.testing import capture_logs
 from syncd.errors import Unavailable
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.watch import look
@@ -121,3 +123,21 @@ def test_one_version_that_cannot_be_looked_at_hides_no_other(here: Site, world: 
     assert len(discovered) == 2
     (bad / "weights.bin").rename(bad / "weights.gone")
     assert (SDXL, "v1") in wished(here)
+
+
+def test_a_published_version_that_is_no_longer_whole_is_logged_and_a_deleted_one_is_not(
+    here: Site, world: World
+) -> None:
+    for version in ("v1", "v2"):
+        world.deliver(SDXL, version)
+        publish(here.wisher, SDXL, version)
+        here.settle()
+    shutil.rmtree(world.root / SDXL / "v1")
+    (world.root / SDXL / "v2" / "config.json").unlink()
+    with capture_logs() as logs:
+        assert wished(here) == []
+    assert [(log["version"], "no longer complete" in log["error"]) for log in logs] == [("v2", True)]
+    write(world.root / SDXL / "v2", {"config.json": b"other"}, THEN_S + 900)
+    assert wished(here) == []
+    assert "digest" in quarantined(here, SDXL, "v2")
+    assert quarantined(here, SDXL, "v1") == ""

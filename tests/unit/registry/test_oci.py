@@ -115,7 +115,6 @@ def test_two_files_may_be_one_layer(oci: OciWeb) -> None:
 
 
 SHA = f"sha256:{'a' * 64}"
-MODELPACK_TAR = {"mediaType": "application/vnd.cncf.model.code.v1.tar", "digest": SHA, "size": 9}
 KIT = {"mediaType": "application/vnd.kitops.modelkit.model.v1.tar+gzip", "digest": SHA, "size": 9}
 PLAIN = "application/vnd.oci.image.layer.v1.tar+gzip"
 TITLE = "org.opencontainers.image.title"
@@ -131,10 +130,9 @@ def titled(title: str, kind: str = "x", **more: Any) -> dict[str, Any]:
         ({"manifests": []}, "index of manifests"),
         ({"layers": []}, "no files"),
         ({"layers": [{"mediaType": "x", "digest": SHA, "size": 1}]}, "has no name"),
-        ({"layers": [MODELPACK_TAR | {"annotations": {"org.cncf.model.filepath": "code"}}]}, "'code' is a packed"),
-        ({"layers": [KIT]}, "is a packed directory"),
-        (titled("dir", PLAIN), "'dir' is a packed"),
-        (titled("", annotations={TITLE: "d", "io.deis.oras.content.unpack": "true"}), "'d' is a packed"),
+        ({"layers": [KIT | {"mediaType": "application/vnd.kitops.modelkit.model.v1.tar+zstd"}]}, "packed with 'zstd'"),
+        ({"layers": [KIT | {"digest": "sha512:1"}]}, "a sha256 is wanted"),
+        ({"layers": [KIT | {"size": None}]}, "a size in bytes"),
         (titled("a", digest="sha512:1"), "a sha256 is wanted"),
         (titled("a", size=None), "a size in bytes"),
         (titled("a", annotations=[5]), "an object is wanted"),

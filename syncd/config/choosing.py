@@ -1,0 +1,82 @@
+"""What is wanted of a registry: which files of each version, and which version of each model by itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from syncd.artifact.names import parse_version
+from syncd.config.fields import ModelPattern, shown, wrong
+from syncd.config.table import Table
+from syncd.errors import Invalid
+from syncd.registry.following import Rule
+from syncd.registry.semver import parse_range
+from syncd.registry.taking import Taking
+
+ANY_MODEL: Final = ("*", "*/*")
+_TAGS: Final = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._+*-]*")
+
+
+def _alias(text: str) -> str:
+    try:
+        return parse_version(text)
+    except Invalid as error:
+        raise wrong(shown(text), 'the name of an alias is wanted, such as "champion"') from error
+
+
+def _tags(text: str) -> str:
+    if not _TAGS.fullmatch(text):
+        raise wrong(shown(text), 'a pattern of versions\' names is wanted, such as "v*"')
+    return text
+
+
+def _range(text: str) -> str:
+    try:
+        parse_range(text)
+    except Invalid as error:
+        raise wrong(shown(text), 'bounds of semantic versions are wanted, such as ">=1.2,<2"') from error
+    return text
+
+
+def _file_pattern(text: str) -> str:
+    parts = text.removesuffix("/").split("/")
+    if any(part in {"", ".", ".."} or "\\" in part or not part.isprintable() for part in parts):
+        raise wrong(shown(text), 'a pattern of files is wanted, such as "*.bin", "unet/*.bin" or "onnx/"')
+    return text
+
+
+_FilePatterns = Annotated[tuple[Annotated[str, AfterValidator(_file_pattern)], ...], Field(strict=False)]
+
+
+class FollowSettings(Table):
+    """Which version of some models a poll releases: at most one of alias, tags and versions; none: the newest."""
+
+    models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ANY_MODEL
+    alias: Annotated[str, AfterValidator(_alias)] | None = None
+    tags: Annotated[str, AfterValidator(_tags)] | None = None
+    versions: Annotated[str, AfterValidator(_range)] | None = None
+
+    @property
+    def rule(self) -> Rule:
+        """What the room itself needs of it."""
+        bounds = parse_range(self.versions) if self.versions else None
+        return Rule(self.models, self.alias or "", self.tags or "", bounds)
+
+    def named(self) -> tuple[str, ...]:
+        """Which of the three are set."""
+        return tuple(key for key in ("alias", "tags", "versions") if getattr(self, key) is not None)
+
+
+class ChoosingTable(Table):
+    """What is wanted; of `follow` the first that is for a model counts."""
+
+    follow: Annotated[tuple[FollowSettings, ...], Field(strict=False)] = ()
+    take: _FilePatterns = ()  # nothing: every file
+    leave: _FilePatterns = ()
+
+    @property
+    def taking(self) -> Taking:
+        """What the room itself needs of it."""
+        return Taking(self.take, self.leave)

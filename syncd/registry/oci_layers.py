@@ -1,0 +1,271 @@
+"""The layers of a manifest: files as they are, and tars of files, packed or not.
+
+A tar tells what is in it only when it is read, so each is read once, whole, held against its digest, and what was in
+it is remembered by that digest. A file in a plain tar is read by its place; one in a packed tar from the beginning on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import parse_path
+from syncd.errors import Corrupt, Invalid, Unavailable
+from syncd.registry.answers import size_at, table, text_at
+from syncd.registry.base import SourceFile, Stream
+from syncd.registry.snapshots import FILES_MAX, Remote
+from syncd.registry.tarball import Member, members
+from syncd.silence import heard
+
+UNPACKED_RATIO_MAX: Final = 64  # weights that are packed get a third smaller; what shrinks more than this is a bomb
+_UNPACKED_LEAST_BYTES: Final = 64 << 20
+_REMEMBERED_MAX: Final = 2 * FILES_MAX  # files of tars, some 60 MB
+_PIECE_BYTES: Final = 1 << 18
+_NAMES: Final = ("org.cncf.model.filepath", "org.opencontainers.image.title")
+_UNPACK: Final = "io.deis.oras.content.unpack"
+_PACKED: Final = re.compile(r"application/vnd\.(cncf\.model|kitops\.modelkit)\..*\.tar(\+\w+)?")
+_PACKED_DIRECTORY: Final = re.compile(r"application/.*\.tar\+\w+")
+_ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A tar of files: its blob, and whether that is packed with gzip."""
+
+    url: str
+    digest: str
+    size_bytes: int
+    gzip: bool
+
+    @property
+    def unpacked_bytes_max(self) -> int:
+        """More than this is not unpacked."""
+        return UNPACKED_RATIO_MAX * self.size_bytes + _UNPACKED_LEAST_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Inside(Remote):
+    """A file in a layer, and where it begins in the tar."""
+
+    layer: Layer
+    offset_bytes: int
+
+
+Open = Callable[[Layer, int], Stream]
+
+
+class Tars:
+    """What is in the tars that were read. Bounded; safe from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, tuple[Member, ...]] = OrderedDict()
+
+    def files(self, layer: Layer, open_blob: Open, what: str) -> Iterator[Inside]:
+        """The files of a layer; it is read whole if it is not known.
+
+        Raises:
+            Corrupt: It is no tar, or not what its digest says.
+            Invalid: A name in it is refused, it has too many files, or it unpacks to too much.
+        """
+        with self._lock:
+            found = self._known.get(layer.digest)
+        if found is None:
+            found = _read(layer, open_blob, what)
+            with self._lock:
+                self._known[layer.digest] = found
+                while len(self._known) > 1 and sum(map(len, self._known.values())) > _REMEMBERED_MAX:
+                    self._known.popitem(last=False)
+        for each in found:
+            file = SourceFile(each.path, each.size_bytes, each.sha256)
+            yield Inside(file, layer.url, layer, each.offset_bytes)
+
+
+def parse_layer(layer: Mapping[str, Any], what: str, blobs: str) -> Remote | Layer:
+    """A layer of a manifest: a file, or a tar of files.
+
+    Raises:
+        Invalid: It is neither, or its name is refused.
+    """
+    notes = table(layer.get("annotations") or {}, f"the annotations of a layer of {what}")
+    digest = text_at(layer, "digest", f"a layer of {what}")
+    if not DIGEST.fullmatch(digest):
+        raise Invalid(f"{what}: a layer's digest is {digest[:80]!r}, a sha256 is wanted")
+    kind = text_at(layer, "mediaType", f"{what}: {digest}")
+    name = next((str(notes[key]) for key in _NAMES if notes.get(key)), "")
+    if not name and not _PACKED.fullmatch(kind):
+        hint = "it is an image, or was pushed without titles"
+        raise Invalid(f"{what}: layer {digest} has no name, of type {kind[:80]}", hint=hint)
+    if _is_packed(kind, name, notes):
+        packing = kind.partition("+")[2]
+        if packing not in {"", "gzip"}:
+            hint = "pack it with gzip or not at all, or push its files as raw layers"
+            raise Invalid(f"{what}: layer {name or digest!r} is packed with {packing[:40]!r}", hint=hint)
+        return Layer(f"{blobs}/{digest}", digest, size_at(layer, "size", f"{what}: {digest}"), packing == "gzip")
+    path = parse_path(name.removeprefix("./"))
+    size_bytes = size_at(layer, "size", f"{what}: {path}")
+    return Remote(SourceFile(path, size_bytes, Digest.parse(digest)), f"{blobs}/{digest}")
+
+
+def open_inside(found: Inside, open_blob: Open, offset_bytes: int) -> Stream:
+    """A file of a layer from an offset on. What stands before it in a packed layer is read and passed over."""
+    at_bytes = found.offset_bytes + offset_bytes
+    left_bytes = found.file.size_bytes - offset_bytes
+    if not found.layer.gzip:
+        return _Part(open_blob(found.layer, at_bytes), 0, left_bytes)
+    return _Part(_Unpacked(open_blob(found.layer, 0), found.layer, found.file.path), at_bytes, left_bytes)
+
+
+def _is_packed(kind: str, name: str, notes: Mapping[str, Any]) -> bool:
+    """ORAS clients call plain files tar as well, so there only a mark, or a packed tar under another name, tells."""
+    if _PACKED.fullmatch(kind) or notes.get(_UNPACK) == "true":
+        return True
+    return _PACKED_DIRECTORY.fullmatch(kind) is not None and not name.endswith(_ARCHIVES)
+
+
+def _read(layer: Layer, open_blob: Open, what: str) -> tuple[Member, ...]:
+    told = f"{what}: layer {layer.digest}"
+    found: list[Member] = []
+    blob = _Hashed(open_blob(layer, 0), layer, told)
+    with _Unpacked(blob, layer, told) if layer.gzip else blob as stream:
+        for member in members(stream, told):
+            found.append(member)
+            if len(found) > FILES_MAX:
+                raise Invalid(f"{told} has more than {FILES_MAX} files")
+        blob.check()
+    return tuple(found)
+
+
+class _Hashed:
+    """A blob that is held against its digest when it was read to its end."""
+
+    def __init__(self, stream: Stream, layer: Layer, what: str) -> None:
+        self._stream = stream
+        self._layer = layer
+        self._what = what
+        self._sha256 = hashlib.sha256()
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See `registry.base.Stream`."""
+        count = self._stream.readinto(buffer)
+        self._sha256.update(buffer[:count])
+        return count
+
+    def check(self) -> None:
+        """Raises Corrupt: The bytes are not those of the digest."""
+        buffer = memoryview(bytearray(_PIECE_BYTES))
+        while self.readinto(buffer):
+            pass
+        found = f"sha256:{self._sha256.hexdigest()}"
+        if found != self._layer.digest:
+            raise Corrupt(f"{self._what}: the blob's digest is {found}")
+
+    def __enter__(self) -> _Hashed:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.__exit__(*exc)
+
+
+class _Unpacked:
+    """What gzip packed, to its end, and not more than a layer may unpack to. See `registry.base.Stream`."""
+
+    def __init__(self, stream: Stream, layer: Layer, what: str) -> None:
+        self._stream = stream
+        self._what = what
+        self._left_bytes = layer.unpacked_bytes_max
+        self._most_bytes = layer.unpacked_bytes_max
+        self._unpack = _gunzip()
+        self._packed = b""
+        self._is_within = False  # something that was packed has begun and not ended
+        self._buffer = memoryview(bytearray(_PIECE_BYTES))
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See `registry.base.Stream`.
+
+        Raises:
+            Corrupt: It is not packed with gzip, or was cut off.
+            Invalid: It unpacks to too much.
+        """
+        while not (data := self._some(len(buffer))):
+            count = self._stream.readinto(self._buffer)
+            if not count and self._is_within:
+                raise Corrupt(f"{self._what} ends in the middle of what gzip packed")
+            if not count:
+                return 0
+            self._packed += bytes(self._buffer[:count])
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
+            raise Invalid(f"{self._what} unpacks to more than {self._most_bytes} bytes")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _some(self, most_bytes: int) -> bytes:
+        """What comes of the bytes that are here; nothing where more are wanted."""
+        while self._packed or self._is_within:
+            self._is_within = True
+            try:
+                data = self._unpack.decompress(self._packed, most_bytes)
+            except zlib.error as error:
+                raise Corrupt(f"{self._what} is not packed with gzip: {error}") from error
+            self._packed = self._unpack.unconsumed_tail
+            if self._unpack.eof:
+                self._packed, self._is_within = self._unpack.unused_data.lstrip(b"\0"), False
+                self._unpack = _gunzip()
+            if data or not self._packed:
+                return bytes(data)
+        return b""
+
+    def __enter__(self) -> _Unpacked:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.__exit__(*exc)
+
+
+def _gunzip() -> Any:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+
+class _Part:
+    """So many bytes of a stream, after so many that are passed over. See `registry.base.Stream`."""
+
+    def __init__(self, stream: Stream, skip_bytes: int, left_bytes: int) -> None:
+        self._stream = stream
+        self._skip_bytes = skip_bytes
+        self._left_bytes = left_bytes
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See `registry.base.Stream`."""
+        if self._skip_bytes:
+            self._pass_over()
+        if not self._left_bytes:
+            return 0
+        count = self._stream.readinto(buffer[: self._left_bytes])
+        if not count:
+            raise Unavailable(f"a layer ended {self._left_bytes} bytes before a file in it does")
+        self._left_bytes -= count
+        return count
+
+    def _pass_over(self) -> None:
+        aside = memoryview(bytearray(min(self._skip_bytes, _PIECE_BYTES)))
+        while self._skip_bytes:
+            count = self._stream.readinto(aside[: self._skip_bytes])
+            if not count:
+                return
+            heard()
+            self._skip_bytes -= count
+
+    def __enter__(self) -> _Part:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.__exit__(*exc)

@@ -1,0 +1,114 @@
+"""What the registries that are asked over a network do alike: a name becomes a pin, and only the pin is read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
+from syncd.errors import Invalid, NotFound, Refused
+from syncd.registry.base import Candidate, Location, Revision, SourceFile, Stream
+from syncd.registry.snapshots import (
+    LATEST,
+    Files,
+    Refusals,
+    Remote,
+    Snapshots,
+    check_selected,
+    file_at,
+    source_files,
+    version_name,
+)
+from syncd.registry.streams import EmptyStream
+
+
+class PinnedRegistry(ABC):
+    """See `registry.base.Registry`. An implementation says what is there, what a ref names, and what a pin has."""
+
+    def __init__(self, models: Sequence[str]) -> None:
+        """`models` are names and patterns; what they do not select is not there."""
+        self._patterns = models
+        self._snapshots = Snapshots()
+        self._refusals = Refusals()
+
+    @abstractmethod
+    def discover(self) -> Sequence[Candidate]:
+        """See `registry.base.Registry`."""
+
+    def resolve(self, model: ModelName, ref: str) -> Revision:
+        """See `registry.base.Registry`. `latest` is the newest version; what else a ref may be, see `_resolve`."""
+        parse_model(model)
+        check_selected(self._patterns, model)
+        return self._resolve(model, None if ref == LATEST else version_name(ref))
+
+    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
+        """See `registry.base.Registry`; in the order of the paths.
+
+        Raises:
+            NotFound: What was pinned is not there any more.
+        """
+        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
+
+    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
+        """See `registry.base.Registry`. Nowhere that a store could copy from."""
+        del model, revision, path
+        return None
+
+    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+        """See `registry.base.Registry`.
+
+        Raises:
+            Conflict: The file is not the one that was pinned.
+            Invalid: The offset is outside of the file.
+        """
+        found = self._find(model, revision, path)
+        size_bytes = found.file.size_bytes
+        if not 0 <= offset_bytes <= size_bytes:
+            raise Invalid(f"{path}: offset {offset_bytes} is not within its {size_bytes} bytes")
+        if offset_bytes and offset_bytes == size_bytes:
+            return EmptyStream()
+        return self._open(model, revision, found, offset_bytes)
+
+    @abstractmethod
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """Pin what `ref` names now, or the newest version. Raises what `resolve` does."""
+
+    @abstractmethod
+    def _look(self, model: ModelName, revision: Revision) -> Files:
+        """The files of a pin. Raises what `listing` does."""
+
+    @abstractmethod
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """The bytes of a file from an offset within it. Raises what `open` does."""
+
+    def _find(self, model: ModelName, revision: Revision, path: FilePath) -> Remote:
+        """A file of a pin. Raises NotFound, and what `listing` does."""
+        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        return file_at(files, f"{model}@{revision.version}", path)
+
+    def _keep(self, model: ModelName, pinned: tuple[Revision, Files]) -> Revision:
+        """Remember what was seen while a version was pinned: it will be read next."""
+        self._snapshots.keep(model, *pinned)
+        return pinned[0]
+
+
+class ListedRegistry(PinnedRegistry):
+    """One that is asked for its models first, and then for the versions of each."""
+
+    def discover(self) -> Sequence[Candidate]:
+        """See `registry.base.Registry`. A model that is gone, or that we may not see, hides no other."""
+        found: list[Candidate] = []
+        for model in self._models():
+            try:
+                found += [Candidate(model, version) for version in self._versions(model)]
+            except (NotFound, Refused, Invalid) as error:
+                self._refusals.tell(model, error, error.hint)
+        return tuple(found)
+
+    @abstractmethod
+    def _models(self) -> Iterable[ModelName]:
+        """Those that the configuration selects, each once. Raises what `discover` does."""
+
+    @abstractmethod
+    def _versions(self, model: ModelName) -> Iterable[VersionName]:
+        """A model's complete versions, oldest first; a bad one is left out and logged."""
