@@ -122,7 +122,8 @@ def looker_of(config: Config, state: State) -> Looker:
     """What looking needs: no engine, so it works beside a running daemon."""
     from syncd.reconcile.foresee import Looker  # noqa: PLC0415
 
-    return Looker(state, fleet_of(config), registries_of(config), targets_of(config), runtimes_of(config))
+    seams = registries_of(config), targets_of(config), runtimes_of(config)
+    return Looker(state, fleet_of(config), *seams, strategies_of(config))
 
 
 def registries_of(config: Config) -> dict[str, Registry]:

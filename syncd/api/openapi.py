@@ -81,6 +81,8 @@ _RELEASE: Final[Mapping[str, Schema]] = {
     "bindings": _list(
         _object({"binding": _TEXT, "phase": _TEXT, "from": _maybe("string"), "to": _maybe("string")}, closed=True)
     ),
+    "rollout": {**_maybe("object"), "description": "Where it is, if it moves in steps; `says` puts it into words."},
+    "left_behind": _list(_TEXT),
     "stuck": _list({"type": "object", "required": ["step", "subject", "state", "failures", "reason"]}),
 }
 _FIRST_ANSWER: Final[Mapping[str, Schema]] = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from syncd.artifact.names import parse_model_at_version
-from syncd.cli.output import Form, size, tabulate
+from syncd.cli.output import Form, size, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile import foresee, wish
 
@@ -66,6 +67,7 @@ def plan(
             "files": seen.files,
             "targets": targets,
             "flips": flips,
+            "steps": [asdict(step) for step in seen.steps],
         }
         opened.output.show(found, lambda console: _text(console, seen))
 
@@ -88,3 +90,6 @@ def _text(console: Console, seen: foresee.Plan) -> None:
         (f.binding, f.region, f"{f.function}:{f.alias}", f"{f.serves_now or '-'} → {seen.version}") for f in seen.flips
     ]
     tabulate(console, ("BINDING", "REGION", "ALIAS", "FLIP"), moves)
+    if len(seen.steps) > 1 or any(step.pause_s for step in seen.steps):
+        steps = [(f"{s.percent} %", ", ".join(s.regions), span(s.pause_s) if s.pause_s else "") for s in seen.steps]
+        tabulate(console, ("STEP", "REGIONS", "FOR AT LEAST"), steps)

@@ -6,7 +6,7 @@ configuration that is changed meanwhile changes the next release only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -68,7 +68,7 @@ class Strategy:
         """The wave of a region, counted from 0."""
         return next((n for n, regions in enumerate(self.waves) if region in regions), len(self.waves))
 
-    def stages(self, waves: Collection[int]) -> tuple[Stage, ...]:
+    def stages(self, waves: Iterable[int]) -> tuple[Stage, ...]:
         """What a release whose bindings lie in `waves` goes through, in order."""
         return tuple(
             Stage(wave, share.percent, share.pause_s)

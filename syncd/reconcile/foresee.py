@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
@@ -13,6 +13,7 @@ from syncd.errors import SyncdError
 from syncd.plan.binding import Binding
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import PlacementPhase
+from syncd.plan.strategy import Strategies
 from syncd.reconcile.catalog import catalog, pin
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
@@ -32,6 +33,7 @@ class Looker:
     registries: Mapping[str, Registry]
     targets: Mapping[str, Target]
     runtimes: Mapping[str, Runtime]
+    strategies: Strategies = field(default_factory=Strategies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,15 @@ class FlipPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What a release would do with the aliases of one wave, and how long it would rest then."""
+
+    regions: tuple[str, ...]
+    percent: int
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a release of one version would move and flip."""
 
@@ -77,6 +88,7 @@ class Plan:
     files: int
     targets: tuple[TargetPlan, ...]
     flips: tuple[FlipPlan, ...]
+    steps: tuple[StepPlan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +111,17 @@ def plan(looker: Looker, registry: str, model: str, version: str) -> Plan:
     manifest = catalog(there, name, pin(looker.state, there, name, version), threading.Event())
     targets = tuple(_target(looker, manifest, target) for target in looker.fleet.targets_of(name))
     flips = tuple(_flip(looker, binding, name) for binding in looker.fleet.bindings_of(name))
-    return Plan(name, manifest.version, manifest.digest, manifest.size_bytes, len(manifest.entries), targets, flips)
+    size_bytes, files = manifest.size_bytes, len(manifest.entries)
+    return Plan(name, manifest.version, manifest.digest, size_bytes, files, targets, flips, _steps(looker, name, flips))
+
+
+def _steps(looker: Looker, model: str, flips: Sequence[FlipPlan]) -> tuple[StepPlan, ...]:
+    strategy = looker.strategies.for_model(model)
+    waves = {flip.region: strategy.wave_of(flip.region) for flip in flips}
+    return tuple(
+        StepPlan(tuple(sorted(r for r, wave in waves.items() if wave == stage.wave)), stage.percent, stage.pause_s)
+        for stage in strategy.stages(waves.values())
+    )
 
 
 def _target(looker: Looker, manifest: Manifest, target: str) -> TargetPlan:

@@ -10,12 +10,14 @@ from syncd.errors import Held, Unavailable
 from syncd.plan.phases import FlipPhase, ReleasePhase, StepState
 from syncd.plan.strategy import RegionOut, Requirement, Share, Strategies, Strategy
 from syncd.reconcile.course import told
+from syncd.reconcile.foresee import StepPlan, plan, verify
 from syncd.reconcile.scene import document, scene_of
 from syncd.reconcile.wish import cancel, freeze, publish, rollback, unfreeze
 from syncd.runtime.base import AliasState, Change, Probe, ProbeReport, Staged, Waiting, waits_for_nobody
 from syncd.runtime.memory import MemoryRuntime
 from syncd.state import rollouts
 from syncd.state.records import Release
+from syncd.target.base import Depth
 
 from tests.rooms import NOON, SDXL, Site, World, site
 
@@ -399,6 +401,29 @@ def test_a_region_that_is_out_is_waited_for_until_the_deadline(here: Site) -> No
     region.out = False
     here.settle(patient=True)
     assert here.release(again.id).phase is R.LIVE
+
+
+def test_a_plan_tells_the_steps(here: Site) -> None:
+    live(here, "v1")
+    here.world.deliver(SDXL, "v2")
+    assert plan(here.looker, "models", SDXL, "v2").steps == (StepPlan((HZ, SG), 100, 0.0),)
+    here = by(here, Strategy(waves=((SG,),), steps=(Share(10, 300.0),), bake_s=60.0))
+    assert plan(here.looker, "models", SDXL, "v2").steps == (
+        StepPlan((SG,), 10, 300.0),
+        StepPlan((SG,), 100, 60.0),
+        StepPlan((HZ,), 10, 300.0),
+        StepPlan((HZ,), 100, 60.0),
+    )
+
+
+def test_a_share_that_a_release_gives_is_no_finding(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    moving(here, "v2")
+    assert not [f.wrong for f in verify(here.looker, SDXL, Depth.SIZES) if f.wrong]
+    runtime = here.world.runtimes[HZ]
+    runtime.functions["draw"].aliases["prod"] = AliasState("1", {"7": 0.5})
+    assert [f.subject for f in verify(here.looker, SDXL, Depth.SIZES) if f.wrong] == ["draw-hz"]
 
 
 def test_a_release_at_once_has_no_way_to_tell_of(here: Site) -> None:
