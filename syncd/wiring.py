@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from syncd.reconcile.rooms import Rooms
     from syncd.registry.access import Basic
     from syncd.registry.base import Registry
+    from syncd.signals.base import Signal
     from syncd.state.state import State
     from syncd.store.base import Store
     from syncd.target.base import Target
@@ -94,7 +95,21 @@ def rooms_of(config: Config, state: State) -> Rooms:
         chance=random.random,
         gates=_gates(config),
         strategies=strategies_of(config),
+        signals=_signals(config),
     )
+
+
+def _signals(config: Config) -> dict[str, Signal]:
+    from syncd.registry.access import access_of  # noqa: PLC0415
+    from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
+    from syncd.signals.prometheus import PrometheusSignal, explain  # noqa: PLC0415
+
+    return {
+        name: PrometheusSignal(
+            signal.figure, Http(HttpSettings(origin_of(signal.url)), access_of(signal.user, signal.token), explain)
+        )
+        for name, signal in config.signals.items()
+    }
 
 
 def _gates(config: Config) -> Gates:

@@ -78,9 +78,12 @@ def _times(config: Config, declared: Declared) -> Iterator[Problem]:
 
 
 def _strategies(config: Config, declared: Declared) -> Iterator[Problem]:
-    del declared
     regions = frozenset(runtime.region for runtime in config.runtimes.values())
     yield from strategy_problems(config.policy.strategies, regions)
+    for n, each in enumerate(config.policy.strategies):
+        for m, name in enumerate(each.signals):
+            if name not in declared["signals"]:
+                yield no_such(key_path("policy", "strategies", n, "signals", m), name, "signal", declared["signals"])
 
 
 def _password(config: Config, declared: Declared) -> Iterator[Problem]:

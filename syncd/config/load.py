@@ -15,6 +15,7 @@ from syncd.config.check import problems_between
 from syncd.config.fields import NAME_WANTED, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS
+from syncd.config.signals import PrometheusSignalSettings
 from syncd.config.values import (
     ApiSettings,
     BindingSettings,
@@ -45,6 +46,7 @@ _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
     "targets": {"oss": OssTargetSettings, "nas": NasTargetSettings},
     "runtimes": {"fc": FcRuntimeSettings},
     "bindings": {"": BindingSettings},
+    "signals": {"prometheus": PrometheusSignalSettings},
     "hooks": {**dict.fromkeys(_HOOKS, HookSettings), "eventbridge": EventBridgeHookSettings},
 }
 _TYPES: Final = {

@@ -43,6 +43,7 @@ class StrategySettings(Table):
     deadline_s: Seconds = 3600.0  # for a region that is waited for, and for answers that do not come
     judge_samples: Annotated[int, Field(ge=1, le=1000)] = 5  # good answers wanted of each binding at each step
     judge_failures_max: Annotated[int, Field(ge=0, le=1000)] = 0  # wrong ones that are borne there
+    signals: Annotated[tuple[str, ...], Field(strict=False)] = ()  # figures by name, none of which may be bad
 
     @property
     def strategy(self) -> Strategy:
@@ -57,6 +58,7 @@ class StrategySettings(Table):
             deadline_s=self.deadline_s,
             judge_samples=self.judge_samples,
             judge_failures_max=self.judge_failures_max,
+            signals=self.signals,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -36,6 +36,7 @@ from syncd.config.fields import (
 )
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
+from syncd.config.signals import PrometheusSignalSettings
 from syncd.config.strategies import StrategySettings
 from syncd.config.table import Table
 from syncd.registry.selection import selects
@@ -239,6 +240,7 @@ class Config:
     runtimes: Mapping[str, RuntimeSettings]
     bindings: Mapping[str, BindingSettings]
     hooks: Mapping[str, AnyHookSettings]
+    signals: Mapping[str, PrometheusSignalSettings] = field(default_factory=dict)
 
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""
@@ -254,6 +256,7 @@ class Config:
         found = [self.state.password, *(k.access_key_secret for k in keys), *(k.security_token for k in keys)]
         found += [secret for hook in self.hooks.values() for secret in (hook.secret, hook.secret_before)]
         found += [registry.secret for registry in self.registries.values()]
+        found += [signal.token for signal in self.signals.values()]
         return tuple(secret for secret in found if secret is not None)
 
 

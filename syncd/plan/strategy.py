@@ -63,6 +63,7 @@ class Strategy:
     deadline_s: float = 3600.0  # for a region that is out, and for answers that do not come
     judge_samples: int = 5  # good answers wanted of each binding at each stage
     judge_failures_max: int = 0  # bad ones that are borne there
+    signals: tuple[str, ...] = ()  # figures by name, none of which may be bad while a stage lasts
 
     def wave_of(self, region: str) -> int:
         """The wave of a region, counted from 0."""

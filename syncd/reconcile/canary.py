@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from syncd.errors import Conflict, Failed, NotYet, Unavailable
+from syncd.errors import Conflict, Failed, Invalid, NotYet, Refused, Unavailable
 from syncd.plan.phases import FlipPhase
 from syncd.plan.strategy import WHOLE_PERCENT, Pause
 from syncd.reconcile import course
 from syncd.reconcile.release import asked, flip_of, intended, where
 from syncd.reconcile.run import Job
+from syncd.signals.base import Subject, Verdict
 from syncd.state import flips, rollouts, steps
 from syncd.state.advance import advance
+from syncd.state.records import Flip
+from syncd.state.rollouts import Rollout
 
 log = structlog.get_logger("syncd.canary")
 
@@ -49,8 +53,9 @@ def weigh(job: Job) -> None:
 def judge(job: Job) -> None:
     """Ask the new version once, count how it answered, and come again until the pause is over and enough is known.
 
-    An answer that is wrong counts against it, and one too many stalls the step: the release goes back. That it cannot
-    be asked proves nothing: it is asked again.
+    An answer that is wrong counts against it, and so does a figure that is bad; one too many stalls the step: the
+    release goes back. That it cannot be asked proves nothing: it is asked again. A figure made of too little says
+    nothing, and the answers decide.
 
     Raises:
         NotYet: It could not be asked.
@@ -58,7 +63,7 @@ def judge(job: Job) -> None:
     rooms, binding = job.rooms, job.step.subject
     with rooms.state.read() as conn:
         before = rollouts.find(conn, job.release.id)
-    wrong = _verdict(job) if before is not None and before.pause is not None else ""
+    wrong = _verdict(job, before, before.pause) if before is not None and before.pause is not None else ""
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         rollout = rollouts.find(conn, job.release.id)
@@ -84,15 +89,36 @@ def judge(job: Job) -> None:
 _HINT: Final = "the new version was taken back everywhere; look at what it answered, and publish a mended one"
 
 
-def _verdict(job: Job) -> str:
-    """What is wrong about an answer; empty where it is right."""
+def _verdict(job: Job, rollout: Rollout, pause: Pause) -> str:
+    """What is wrong about an answer, or about a figure; empty where both are right."""
+    move = flip_of(job)
     try:
-        asked(job, flip_of(job))
+        asked(job, move)
+        return next(_bad_figures(job, rollout, pause, move), "")
     except Failed as wrong:
         return wrong.message
-    except Unavailable as silent:
-        raise NotYet(silent.message, hint=silent.hint, retry_after_s=silent.retry_after_s) from silent
-    return ""
+    except (Unavailable, Refused, Invalid) as silent:
+        wait_s = silent.retry_after_s if isinstance(silent, Unavailable) else None
+        raise NotYet(silent.message, hint=silent.hint, retry_after_s=wait_s) from silent
+
+
+def _bad_figures(job: Job, rollout: Rollout, pause: Pause, move: Flip) -> Iterator[str]:
+    """Raises Unavailable, Refused, Invalid: One of them cannot be had."""
+    binding, _ = where(job)
+    with job.rooms.state.read() as conn:
+        served_s = (job.rooms.state.now(conn) - pause.since).total_seconds()
+    region, version = rollout.regions.get(binding.name, ""), move.to_version or ""
+    subject = Subject(region, binding.function, binding.alias, version, max(served_s, 0.0))
+    for name in rollout.strategy.signals:
+        signal = job.rooms.signals.get(name)
+        if signal is None:
+            raise Invalid(
+                f"the signal {name} is not configured any more", hint="configure it again, or cancel the release"
+            )
+        evidence = signal.look(subject)
+        log.info("figure", binding=binding.name, signal=name, verdict=evidence.verdict.value, said=evidence.said)
+        if evidence.verdict is Verdict.BAD:
+            yield f"{name}: {evidence.said}"
 
 
 def _spacing_s(pause: Pause, samples: int) -> float:

@@ -13,6 +13,7 @@ from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
+from syncd.signals.base import Signal
 from syncd.state.state import State
 from syncd.target.base import Target
 from syncd.transfer import TransferSettings
@@ -35,5 +36,6 @@ class Rooms:
     chance: Callable[[], float]
     gates: Gates = field(default_factory=Gates)
     strategies: Strategies = field(default_factory=Strategies)
+    signals: Mapping[str, Signal] = field(default_factory=dict)
     wake: threading.Event = field(default_factory=threading.Event)  # something changed: look now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs

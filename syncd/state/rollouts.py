@@ -125,6 +125,7 @@ def _strategy(document: Mapping[str, Any]) -> Strategy:
     given = dict(document)
     given["waves"] = tuple(tuple(regions) for regions in given["waves"])
     given["steps"] = tuple(Share(**share) for share in given["steps"])
+    given["signals"] = tuple(given.get("signals", ()))
     given["requirement"] = Requirement(given["requirement"])
     given["region_out"] = RegionOut(given["region_out"])
     return Strategy(**given)

@@ -35,6 +35,7 @@ from syncd.config import (
     TransferSettings,
     load,
 )
+from syncd.config.signals import PrometheusSignalSettings
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
 from syncd.reconcile.scene import Scene, document
@@ -67,6 +68,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "targets.*": (OssTargetSettings, NasTargetSettings),
     "runtimes.*": (FcRuntimeSettings,),
     "bindings.*": (BindingSettings,),
+    "signals.*": (PrometheusSignalSettings,),
     "hooks.*": (HookSettings, EventBridgeHookSettings),
 }
 TIME: Final = re.compile(r"\b(release|placement|flip|step|version|hold|binding|token|image)\.[a-z]+\b")
@@ -193,7 +195,7 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_setting_is_explained() -> None:
-    pages = ("configure.md", "registries.md", "api.md", "webhooks.md")
+    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-steps.md")
     explained = {setting for page in pages for setting in named_settings(DOCS / page)}
     kinds = {f"{table}.kind" for table in TABLES}  # told by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}

@@ -35,6 +35,7 @@ from syncd.config import (
     warnings,
 )
 from syncd.config.choosing import ChoosingTable
+from syncd.config.signals import PrometheusSignalSettings
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
@@ -54,6 +55,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (NasTargetSettings, ("targets", "shanghai-nas")),
     (FcRuntimeSettings, ("runtimes", "cn-hangzhou")),
     (BindingSettings, ("bindings", "sd-hz")),
+    (PrometheusSignalSettings, ("signals", "errors")),
     (HookSettings, ("hooks", "local")),
     (EventBridgeHookSettings, ("hooks", "oss")),
 )
@@ -154,10 +156,11 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
         "SYNCD_MLFLOW_TOKEN",
         "SYNCD_MODELSCOPE_TOKEN",
         "SYNCD_IMAGES_PASSWORD",
+        "SYNCD_PROMETHEUS_TOKEN",
     )
     config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 8 + 4
+    assert len(config.secrets()) == 9 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from syncd.reconcile.scene import document, scene_of
 from syncd.reconcile.wish import cancel, freeze, publish, rollback, unfreeze
 from syncd.runtime.base import AliasState, Change, Probe, ProbeReport, Staged, Waiting, waits_for_nobody
 from syncd.runtime.memory import MemoryRuntime
+from syncd.signals.base import Evidence, Subject, Verdict
 from syncd.state import rollouts
 from syncd.state.records import Release
 from syncd.target.base import Depth
@@ -441,3 +443,79 @@ def test_worlds_of_one_region_at_a_time_are_told_apart(here: Site, world: World)
     assert way is not None
     assert (way["wave"], way["waves"], way["regions"], way["percent"]) == (1, 2, [HZ], 100)
     assert way["until"] > world.time  # type: ignore[operator]  # a moment, in a document of any values
+
+
+class Figures:
+    """A signal that says what it is told to."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.is_silent = False
+        self.asked: list[Subject] = []
+
+    def look(self, subject: Subject) -> Evidence:
+        self.asked.append(subject)
+        if self.is_silent:
+            raise Unavailable("no answer from the monitoring")
+        return Evidence(self.verdict, f"it is {self.verdict.value}")
+
+
+def judged_by(here: Site, figures: Figures) -> Site:
+    strategy = replace(CANARY, signals=("errors",))
+    return site(
+        here.world,
+        here.state,
+        strategies=Strategies(((("sd*",), strategy),)),
+        engine=here.engine,
+        signals={"errors": figures},
+    )
+
+
+@pytest.mark.parametrize("verdict", [Verdict.GOOD, Verdict.NOT_ENOUGH])
+def test_a_figure_that_is_good_or_says_nothing_lets_the_answers_decide(here: Site, verdict: Verdict) -> None:
+    live(here, "v1")
+    figures = Figures(verdict)
+    here = judged_by(here, figures)
+    release = moving(here, "v2")
+    for seconds in (301, 601, 61):
+        later(here, seconds)
+    assert here.release(release.id).phase is R.LIVE
+    first = figures.asked[0]
+    assert (first.function_version, first.alias) == ("2", "prod")
+    assert {subject.region for subject in figures.asked} == {HZ, SG}
+
+
+def test_a_bad_figure_takes_the_release_back_and_says_which(here: Site) -> None:
+    live(here, "v1")
+    figures = Figures(Verdict.GOOD)
+    here = judged_by(here, figures)
+    release = moving(here, "v2")
+    figures.verdict = Verdict.BAD
+    later(here, 301)
+    ended = here.release(release.id)
+    assert ended.phase is R.UNDONE
+    assert "errors: it is bad" in ended.reason
+    assert untouched(here)
+
+
+def test_monitoring_that_does_not_answer_keeps_the_release_where_it_is(here: Site) -> None:
+    live(here, "v1")
+    figures = Figures(Verdict.GOOD)
+    figures.is_silent = True
+    here = judged_by(here, figures)
+    release = moving(here, "v2")
+    later(here, 400)
+    assert here.release(release.id).phase is R.FLIPPING
+    assert shares(here) == {HZ: {"2": 0.1}, SG: {"2": 0.1}}
+    figures.is_silent = False
+    for seconds in (301, 601, 61):
+        later(here, seconds)
+    assert here.release(release.id).phase is R.LIVE
+
+
+def test_a_signal_that_is_not_configured_any_more_keeps_the_release_where_it_is(here: Site) -> None:
+    live(here, "v1")
+    release = moving(judged_by(here, Figures(Verdict.GOOD)), "v2")
+    here = by(here, CANARY)
+    later(here, 400)
+    assert here.release(release.id).phase is R.FLIPPING

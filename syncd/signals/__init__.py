@@ -1,0 +1,1 @@
+"""Evidence about what serves, from where it is measured: small figures, never decisions."""

@@ -1,0 +1,99 @@
+"""A figure from Prometheus, or from anything that speaks its HTTP API: Thanos, Mimir, VictoriaMetrics, ARMS.
+
+An expression is evaluated now and must give one number. `$region`, `$function`, `$alias`, `$function_version` and
+`$seconds` in it stand for what is judged.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from string import Template
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from syncd.errors import Invalid, Unavailable
+from syncd.registry.answers import parsed
+from syncd.registry.http import Answer, Ask, Http
+from syncd.signals.base import Evidence, PrometheusSettings, Subject, Verdict
+
+_SAFE: Final = re.compile(r"[A-Za-z0-9._-]*")  # what stands in an expression as it is, in quotes or without
+
+
+class PrometheusSignal:
+    """`Signal` over one expression and one that counts what it is made of."""
+
+    def __init__(self, settings: PrometheusSettings, http: Http) -> None:
+        self._settings = settings
+        self._http = http
+
+    def look(self, subject: Subject) -> Evidence:
+        settings = self._settings
+        samples, missing = self._number(settings.samples_query, subject)
+        if samples is None:
+            return Evidence(Verdict.NOT_ENOUGH, f"how many there were is not known: {missing}")
+        if samples < settings.samples_min:
+            said = f"{samples:g} samples, at least {settings.samples_min:g} are wanted"
+            return Evidence(Verdict.NOT_ENOUGH, said, samples=samples)
+        value, missing = self._number(settings.query, subject)
+        if value is None:
+            return Evidence(Verdict.NOT_ENOUGH, missing, samples=samples)
+        verdict = Verdict.GOOD if value <= settings.at_most else Verdict.BAD
+        said = f"got {value:g} over {samples:g} samples, want at most {settings.at_most:g}"
+        return Evidence(verdict, said, value, samples)
+
+    def _number(self, query: str, subject: Subject) -> tuple[float | None, str]:
+        """The one number an expression gives; None with the reason where there is none that can be relied on."""
+        expression = _about(query, subject)
+        url = f"{self._settings.url.rstrip('/')}/api/v1/query?{urlencode({'query': expression})}"
+        document = self._http.look(Ask(url)).json()
+        if not isinstance(document, dict) or document.get("status") != "success":
+            raise Unavailable(f"{self._settings.url}: the answer is none of Prometheus: {str(document)[:200]}")
+        if document.get("warnings"):  # of several stores behind it some have not answered
+            return None, f"the answer is incomplete: {str(document['warnings'])[:200]}"
+        values = _values(document.get("data"), self._settings.url)
+        if not values:
+            return None, f"no data: {expression}"
+        if len(values) > 1:
+            hint = "aggregate it, with sum() or max() say, until one number is left"
+            raise Invalid(f"{len(values)} series instead of one number: {expression}", hint=hint)
+        return (None, f"not a number: {expression}") if math.isnan(values[0]) else (values[0], "")
+
+
+def explain(answer: Answer) -> Invalid | None:
+    """An expression that cannot be evaluated is a mistake of ours, not of the network's: for `Http`."""
+    if answer.status not in {400, 422}:
+        return None
+    try:
+        said = parsed(answer.body, answer.url)
+    except Unavailable:
+        return None
+    error = said.get("error") if isinstance(said, dict) else None
+    return Invalid(f"Prometheus cannot answer: {error}", hint="try the expression in its console") if error else None
+
+
+def _about(query: str, subject: Subject) -> str:
+    names = {
+        "region": subject.region,
+        "function": subject.function,
+        "alias": subject.alias,
+        "function_version": subject.function_version,
+        "seconds": str(max(1, math.ceil(subject.seconds))),
+    }
+    unsafe = next((value for value in names.values() if not _SAFE.fullmatch(value)), None)
+    if unsafe is not None:
+        raise Invalid(f"{unsafe!r} cannot stand in an expression")
+    return Template(query).safe_substitute(names)
+
+
+def _values(data: Any, url: str) -> list[float]:
+    """The numbers of a vector or a scalar."""
+    try:
+        if data["resultType"] == "scalar":
+            return [float(data["result"][1])]
+        if data["resultType"] == "vector":
+            return [float(series["value"][1]) for series in data["result"]]
+        kind = str(data["resultType"])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise Unavailable(f"{url}: the answer is none of Prometheus: {str(data)[:200]}") from error
+    raise Invalid(f"{url}: the expression gives a {kind}, a number is wanted", hint="it must not end in a range: [5m]")

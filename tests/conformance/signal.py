@@ -1,0 +1,59 @@
+"""What every signal must do. A subclass gives the signal, and hands that set what is measured."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import pytest
+from syncd.errors import Unavailable
+from syncd.signals.base import Signal, Subject, Verdict
+
+ABOUT = Subject("cn-hangzhou", "sd", "prod", "12", 299.5)
+AT_MOST, SAMPLES_MIN = 0.05, 20.0
+
+
+class SignalConformance:
+    """A subclass binds `signal`, which wants at most 0.05 over at least 20 samples, and the abstract methods."""
+
+    @abstractmethod
+    def measured(self, value: float | None, samples: float | None) -> None:
+        """Have this be what is measured about `ABOUT`; None for no data at all."""
+
+    @abstractmethod
+    def silent(self) -> None:
+        """Have nobody answer."""
+
+    @pytest.mark.parametrize(("value", "verdict"), [(0.0, Verdict.GOOD), (0.05, Verdict.GOOD), (0.051, Verdict.BAD)])
+    def test_a_figure_is_held_against_its_bound(self, signal: Signal, value: float, verdict: Verdict) -> None:
+        self.measured(value, 20.0)
+        found = signal.look(ABOUT)
+        assert (found.verdict, found.value, found.samples) == (verdict, value, 20.0)
+        assert f"got {value:g} over 20 samples, want at most 0.05" in found.said
+
+    @pytest.mark.parametrize(
+        ("value", "samples"),
+        [
+            (0.0, 19.0),
+            (9.0, 19.0),
+            (None, 100.0),
+            (0.0, None),
+            (None, None),
+            (float("nan"), 100.0),
+            (0.0, float("nan")),
+        ],
+    )
+    def test_silence_is_neither_good_nor_bad(self, signal: Signal, value: float | None, samples: float | None) -> None:
+        self.measured(value, samples)
+        found = signal.look(ABOUT)
+        assert found.verdict is Verdict.NOT_ENOUGH
+        assert found.said
+
+    def test_what_is_beyond_all_bounds_is_bad(self, signal: Signal) -> None:
+        self.measured(float("inf"), 100.0)
+        assert signal.look(ABOUT).verdict is Verdict.BAD
+
+    def test_who_does_not_answer_has_said_nothing(self, signal: Signal) -> None:
+        self.measured(0.0, 100.0)
+        self.silent()
+        with pytest.raises(Unavailable):
+            signal.look(ABOUT)
