@@ -12,7 +12,7 @@ from syncd.plan.drift import Difference
 from syncd.state import events
 from syncd.state.records import Drift, DriftLook, Live
 from syncd.state.rows import every, insert, one
-from syncd.state.schema import drift_looks, drifts
+from syncd.state.schema_serving import drift_looks, drifts
 
 _OPEN: Final = drifts.c.closed_at.is_(None)
 

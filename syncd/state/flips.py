@@ -14,7 +14,8 @@ from syncd.plan.phases import FLIP_ENDS, FlipPhase
 from syncd.state import events
 from syncd.state.records import Flip, Release
 from syncd.state.rows import every, insert_new, one
-from syncd.state.schema import flips, mends
+from syncd.state.schema import flips
+from syncd.state.schema_serving import mends
 
 _UNFINISHED: Final = flips.c.phase.not_in(tuple(FLIP_ENDS))
 _ROUNDS: Final = 3  # the holder may end between our insert and our look; that it happens thrice in a row is a bug

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from syncd.state.records import LoadTime
 from syncd.state.rows import every, insert_new
-from syncd.state.schema import load_times
+from syncd.state.schema_serving import load_times
 
 
 def note(conn: sa.Connection, time: LoadTime) -> None:

@@ -15,7 +15,7 @@ from syncd.errors import Conflict, Fenced
 from syncd.state import flips
 from syncd.state.records import Mend
 from syncd.state.rows import every, insert_new, one
-from syncd.state.schema import mends
+from syncd.state.schema_serving import mends
 
 
 def begin(  # noqa: PLR0913 -- one argument a column

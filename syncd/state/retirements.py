@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from syncd.state import events
 from syncd.state.records import Retirement, Version
 from syncd.state.rows import every, insert, one
-from syncd.state.schema import retirements
+from syncd.state.schema_serving import retirements
 
 
 def begin(conn: sa.Connection, version: Version, who: str, why: str, now: datetime) -> Retirement:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from syncd.plan.strategy import Pause, RegionOut, Requirement, Share, Strategy
 from syncd.state import events
 from syncd.state.rows import every, insert, insert_new
-from syncd.state.schema import canaries, rollouts
+from syncd.state.schema_serving import canaries, rollouts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,74 +6,42 @@ comes from `advance` (phases) or `steps` (states). The database itself refuses w
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from syncd.plan.phases import FLIP_ENDS, FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
 from syncd.plan.roles import Role
-from syncd.state.types import Checksum, Document, Moment, Sha256, Word
-
-metadata: Final = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
+from syncd.state import (
+    columns,
+    schema_serving,  # noqa: F401 - its tables are in the same metadata
 )
+from syncd.state.types import Checksum, Sha256
 
-
-def _text(name: str, *args: Any, default: str | None = None, nullable: bool = False) -> sa.Column[str]:
-    empty = sa.text("''")  # as SQLite tells it back; Alembic would see a difference in ""
-    return sa.Column(name, sa.Text, *args, nullable=nullable, server_default=empty if default == "" else default)
-
-
-def _moment(name: str, *, nullable: bool = False) -> sa.Column[Any]:
-    return sa.Column(name, Moment, nullable=nullable)
-
-
-def _word(name: str, words: type[StrEnum], first: StrEnum | None = None) -> sa.Column[Any]:
-    return sa.Column(name, Word(words), nullable=False, server_default=None if first is None else first.value)
-
-
-def _only(column: str, words: type[StrEnum]) -> sa.CheckConstraint:
-    listed = ", ".join(f"'{word.value}'" for word in words)
-    return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-def _count(name: str, default: str | None = "0") -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger, nullable=False, server_default=default)
-
-
-def _json(name: str) -> sa.Column[Any]:
-    return sa.Column(name, Document, nullable=False, server_default="{}")
-
+metadata: Final = columns.metadata
 
 versions: Final = sa.Table(
     "versions",
-    metadata,
-    _text("id"),
-    _text("model"),
-    _text("name"),
+    columns.metadata,
+    columns.text("id"),
+    columns.text("model"),
+    columns.text("name"),
     sa.Column("digest", Sha256, nullable=False),
-    _text("registry"),
-    _text("pin"),
-    _count("size_bytes", None),
-    _text("quarantined", default=""),
-    _moment("created_at"),
+    columns.text("registry"),
+    columns.text("pin"),
+    columns.count("size_bytes", None),
+    columns.text("quarantined", default=""),
+    columns.moment("created_at"),
     sa.PrimaryKeyConstraint("id"),
     sa.UniqueConstraint("model", "name"),
 )
 
 files: Final = sa.Table(
     "files",
-    metadata,
-    _text("version_id", sa.ForeignKey("versions.id")),
-    _text("path"),
-    _count("size_bytes", None),
+    columns.metadata,
+    columns.text("version_id", sa.ForeignKey("versions.id")),
+    columns.text("path"),
+    columns.count("size_bytes", None),
     sa.Column("sha256", Sha256, nullable=False),
     sa.Column("crc64", Checksum, nullable=True),
     sa.PrimaryKeyConstraint("version_id", "path"),
@@ -83,7 +51,7 @@ files: Final = sa.Table(
 # How a content was cut into parts: of every file of more than one, whatever version and target it is at.
 contents: Final = sa.Table(
     "contents",
-    metadata,
+    columns.metadata,
     sa.Column("sha256", Sha256, nullable=False),
     sa.Column("blocks", sa.LargeBinary, nullable=False),
     sa.PrimaryKeyConstraint("sha256"),
@@ -91,66 +59,66 @@ contents: Final = sa.Table(
 
 placements: Final = sa.Table(
     "placements",
-    metadata,
-    _text("version_id", sa.ForeignKey("versions.id")),
-    _text("target"),
-    _word("phase", PlacementPhase, PlacementPhase.WANTED),
-    _count("bytes_sent"),
-    _json("progress"),
-    _text("reason", default=""),
-    _moment("updated_at"),
+    columns.metadata,
+    columns.text("version_id", sa.ForeignKey("versions.id")),
+    columns.text("target"),
+    columns.word("phase", PlacementPhase, PlacementPhase.WANTED),
+    columns.count("bytes_sent"),
+    columns.json("progress"),
+    columns.text("reason", default=""),
+    columns.moment("updated_at"),
     sa.PrimaryKeyConstraint("version_id", "target"),
-    _only("phase", PlacementPhase),
+    columns.only("phase", PlacementPhase),
 )
 
 releases: Final = sa.Table(
     "releases",
-    metadata,
+    columns.metadata,
     sa.Column("number", sa.BigInteger, nullable=False, autoincrement=False),
-    _text("id"),
-    _text("model"),
-    _text("ref"),
-    _text("registry"),
-    _text("version_id", sa.ForeignKey("versions.id"), nullable=True),
+    columns.text("id"),
+    columns.text("model"),
+    columns.text("ref"),
+    columns.text("registry"),
+    columns.text("version_id", sa.ForeignKey("versions.id"), nullable=True),
     sa.Column("rollback", sa.Boolean, nullable=False),
-    _text("requested_by"),
-    _word("phase", ReleasePhase, ReleasePhase.REQUESTED),
-    _text("reason", default=""),
-    _text("hint", default=""),
-    _text("cancel", default=""),
-    _moment("created_at"),
-    _moment("updated_at"),
+    columns.text("requested_by"),
+    columns.word("phase", ReleasePhase, ReleasePhase.REQUESTED),
+    columns.text("reason", default=""),
+    columns.text("hint", default=""),
+    columns.text("cancel", default=""),
+    columns.moment("created_at"),
+    columns.moment("updated_at"),
     sa.PrimaryKeyConstraint("number"),
     sa.UniqueConstraint("id"),
     sa.Index(None, "model", "number"),
     sa.Index(None, "phase"),
-    _only("phase", ReleasePhase),
+    columns.only("phase", ReleasePhase),
 )
 
 steps: Final = sa.Table(
     "steps",
-    metadata,
-    _text("id"),
-    _text("release_id", sa.ForeignKey("releases.id")),
-    _word("kind", StepKind),
-    _text("subject"),
-    _text("queue"),
-    _word("state", StepState, StepState.WAITING),
-    _count("attempt"),
-    _count("failures"),
-    _moment("due_at"),
-    _moment("lease_until", nullable=True),
-    _text("owner", default=""),
+    columns.metadata,
+    columns.text("id"),
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.word("kind", StepKind),
+    columns.text("subject"),
+    columns.text("queue"),
+    columns.word("state", StepState, StepState.WAITING),
+    columns.count("attempt"),
+    columns.count("failures"),
+    columns.moment("due_at"),
+    columns.moment("lease_until", nullable=True),
+    columns.text("owner", default=""),
     sa.Column("stop_wanted", sa.Boolean, nullable=False, server_default=sa.false()),
-    _text("reason", default=""),
-    _text("hint", default=""),
-    _moment("started_at", nullable=True),
-    _moment("ended_at", nullable=True),
+    columns.text("reason", default=""),
+    columns.text("hint", default=""),
+    columns.moment("started_at", nullable=True),
+    columns.moment("ended_at", nullable=True),
     sa.PrimaryKeyConstraint("id"),
     sa.UniqueConstraint("release_id", "kind", "subject"),
     sa.Index(None, "state"),
-    _only("kind", StepKind),
-    _only("state", StepState),
+    columns.only("kind", StepKind),
+    columns.only("state", StepState),
 )
 
 FLIP_UNFINISHED: Final = "phase NOT IN ({})".format(
@@ -159,18 +127,18 @@ FLIP_UNFINISHED: Final = "phase NOT IN ({})".format(
 
 flips: Final = sa.Table(
     "flips",
-    metadata,
-    _text("release_id", sa.ForeignKey("releases.id")),
-    _text("binding"),
-    _word("phase", FlipPhase, FlipPhase.CLAIMED),
-    _text("from_version", nullable=True),
-    _text("to_version", nullable=True),
-    _json("served"),
-    _json("serves"),
-    _text("reason", default=""),
-    _moment("updated_at"),
+    columns.metadata,
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.text("binding"),
+    columns.word("phase", FlipPhase, FlipPhase.CLAIMED),
+    columns.text("from_version", nullable=True),
+    columns.text("to_version", nullable=True),
+    columns.json("served"),
+    columns.json("serves"),
+    columns.text("reason", default=""),
+    columns.moment("updated_at"),
     sa.PrimaryKeyConstraint("release_id", "binding"),
-    _only("phase", FlipPhase),
+    columns.only("phase", FlipPhase),
 )
 
 # One mover per alias: the database refuses a second unfinished flip of a binding.
@@ -182,192 +150,57 @@ sa.Index(
     postgresql_where=sa.text(FLIP_UNFINISHED),
 )
 
-# How far a release is on its way, where it moves in steps. Strategy and regions are kept as they were when it began.
-rollouts: Final = sa.Table(
-    "rollouts",
-    metadata,
-    _text("release_id", sa.ForeignKey("releases.id")),
-    _json("strategy"),
-    _json("regions"),  # of its bindings
-    _count("stage"),
-    _moment("pause_since", nullable=True),
-    _moment("pause_until", nullable=True),
-    _moment("out_since", nullable=True),
-    sa.Column("hurried", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.PrimaryKeyConstraint("release_id"),
-)
-
-# The share that an alias sends to the new version of a release, as intended last; and what that one has answered.
-canaries: Final = sa.Table(
-    "canaries",
-    metadata,
-    _text("release_id", sa.ForeignKey("releases.id")),
-    _text("binding"),
-    _count("percent"),
-    _count("stage"),
-    _count("good"),
-    _count("bad"),
-    sa.PrimaryKeyConstraint("release_id", "binding"),
-)
-
 live: Final = sa.Table(
     "live",
-    metadata,
-    _text("binding"),
-    _text("function_version", nullable=True),
-    _json("models"),
-    _text("release_id", sa.ForeignKey("releases.id"), nullable=True),
-    _moment("since"),
+    columns.metadata,
+    columns.text("binding"),
+    columns.text("function_version", nullable=True),
+    columns.json("models"),
+    columns.text("release_id", sa.ForeignKey("releases.id"), nullable=True),
+    columns.moment("since"),
     sa.PrimaryKeyConstraint("binding"),
 )
 
 function_versions: Final = sa.Table(
     "function_versions",
-    metadata,
-    _text("binding"),
-    _text("function_version"),
-    _json("models"),
-    _text("change_digest"),
-    _text("release_id", sa.ForeignKey("releases.id")),
-    _moment("staged_at"),
+    columns.metadata,
+    columns.text("binding"),
+    columns.text("function_version"),
+    columns.json("models"),
+    columns.text("change_digest"),
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.moment("staged_at"),
     sa.PrimaryKeyConstraint("binding", "function_version"),
-)
-
-# Where the world was found not to be as recorded: what is so still, and what was.
-drifts: Final = sa.Table(
-    "drifts",
-    metadata,
-    _text("binding"),
-    _text("what"),
-    _moment("found_at"),
-    _text("got"),
-    _text("want"),
-    _moment("good_at"),
-    _moment("seen_at"),
-    _moment("closed_at", nullable=True),
-    _text("closed", default=""),
-    sa.PrimaryKeyConstraint("binding", "what", "found_at"),
-)
-sa.Index(
-    "uq_drifts_binding_what_open",
-    drifts.c.binding,
-    drifts.c.what,
-    unique=True,
-    sqlite_where=sa.text("closed_at IS NULL"),
-    postgresql_where=sa.text("closed_at IS NULL"),
-)
-
-# When each binding was last compared with the world, and when it was last found to be as recorded.
-drift_looks: Final = sa.Table(
-    "drift_looks",
-    metadata,
-    _text("binding"),
-    _moment("looked_at"),
-    _moment("good_at", nullable=True),
-    sa.PrimaryKeyConstraint("binding"),
-)
-
-# Bindings that are being put back by hand or by policy, and those that share their function: no release claims them.
-mends: Final = sa.Table(
-    "mends",
-    metadata,
-    _text("binding"),
-    _text("subject"),
-    _count("attempt"),
-    _text("who"),
-    _text("why"),
-    _text("expects", nullable=True),
-    _moment("began_at"),
-    _moment("lease_until"),
-    sa.PrimaryKeyConstraint("binding"),
-)
-
-# Versions that a person has taken out of service for good; `done_at` is empty while it is being done.
-retirements: Final = sa.Table(
-    "retirements",
-    metadata,
-    _text("version_id", sa.ForeignKey("versions.id")),
-    _text("who"),
-    _text("why"),
-    _moment("asked_at"),
-    _moment("done_at", nullable=True),
-    sa.PrimaryKeyConstraint("version_id"),
-)
-
-# Instances that are held ready, or are about to be: the row is there before they are, and goes after them.
-warmths: Final = sa.Table(
-    "warmths",
-    metadata,
-    _text("binding"),
-    _text("alias"),
-    _text("release_id", sa.ForeignKey("releases.id")),
-    _text("runtime"),
-    _text("function"),
-    _count("instances", None),
-    _json("before"),
-    _count("kept_s"),
-    sa.Column("made", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("cooling", sa.Boolean, nullable=False, server_default=sa.false()),
-    _moment("since"),
-    sa.PrimaryKeyConstraint("binding", "alias"),
-)
-
-# What hung on an alias before a release moved it.
-scalings: Final = sa.Table(
-    "scalings",
-    metadata,
-    _text("release_id", sa.ForeignKey("releases.id")),
-    _text("binding"),
-    _json("settings"),
-    sa.Column("compared", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.PrimaryKeyConstraint("release_id", "binding"),
-)
-
-load_times: Final = sa.Table(
-    "load_times",
-    metadata,
-    _text("release_id", sa.ForeignKey("releases.id")),
-    _text("binding"),
-    _text("version_id", sa.ForeignKey("versions.id")),
-    _text("region"),
-    _text("target_kind"),
-    sa.Column("cold", sa.Boolean, nullable=False),
-    _count("answer_ms", None),
-    sa.Column("inside_ms", sa.BigInteger, nullable=True),
-    sa.Column("load_ms", sa.BigInteger, nullable=True),
-    _moment("at"),
-    sa.PrimaryKeyConstraint("release_id", "binding"),
-    sa.Index(None, "version_id"),
 )
 
 holds: Final = sa.Table(
     "holds",
-    metadata,
-    _text("model"),
-    _text("who"),
-    _text("why"),
-    _moment("since"),
+    columns.metadata,
+    columns.text("model"),
+    columns.text("who"),
+    columns.text("why"),
+    columns.moment("since"),
     sa.PrimaryKeyConstraint("model"),
 )
 
 approvals: Final = sa.Table(
     "approvals",
-    metadata,
-    _text("release_id", sa.ForeignKey("releases.id")),
+    columns.metadata,
+    columns.text("release_id", sa.ForeignKey("releases.id")),
     sa.Column("digest", Sha256, nullable=False),
-    _text("who"),
-    _moment("at"),
+    columns.text("who"),
+    columns.moment("at"),
     sa.PrimaryKeyConstraint("release_id"),
 )
 
 freezes: Final = sa.Table(
     "freezes",
-    metadata,
-    _text("model"),
-    _text("who"),
-    _text("why"),
-    _moment("since"),
-    _moment("until", nullable=True),
+    columns.metadata,
+    columns.text("model"),
+    columns.text("who"),
+    columns.text("why"),
+    columns.moment("since"),
+    columns.moment("until", nullable=True),
     sa.PrimaryKeyConstraint("model"),
 )
 
@@ -376,15 +209,15 @@ _event_id: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 events: Final = sa.Table(
     "events",
-    metadata,
+    columns.metadata,
     sa.Column("id", _event_id, nullable=False),
-    _moment("at"),
-    _text("kind"),
-    _text("release_id", nullable=True),
-    _text("step_id", nullable=True),
+    columns.moment("at"),
+    columns.text("kind"),
+    columns.text("release_id", nullable=True),
+    columns.text("step_id", nullable=True),
     sa.Column("attempt", sa.BigInteger, nullable=True),
-    _text("subject", default=""),
-    _json("detail"),
+    columns.text("subject", default=""),
+    columns.json("detail"),
     sa.PrimaryKeyConstraint("id"),
     sa.Index(None, "release_id", "id"),
     sqlite_autoincrement=True,  # an id is never used twice, even after the last rows were dropped
@@ -392,19 +225,19 @@ events: Final = sa.Table(
 
 uploads: Final = sa.Table(
     "uploads",
-    metadata,
-    _text("version_id", sa.ForeignKey("versions.id")),
-    _text("target"),
-    _text("path"),
-    _text("token"),
-    _moment("opened_at"),
+    columns.metadata,
+    columns.text("version_id", sa.ForeignKey("versions.id")),
+    columns.text("target"),
+    columns.text("path"),
+    columns.text("token"),
+    columns.moment("opened_at"),
     sa.PrimaryKeyConstraint("version_id", "target", "path"),
 )
 
 # What the tar of a layer was found to be: it follows from what is in it, so no repository is named.
 layers: Final = sa.Table(
     "layers",
-    metadata,
+    columns.metadata,
     sa.Column("recipe", Sha256, nullable=False),
     sa.Column("digest", Sha256, nullable=False),
     sa.PrimaryKeyConstraint("recipe"),
@@ -412,69 +245,69 @@ layers: Final = sa.Table(
 
 layer_uploads: Final = sa.Table(
     "layer_uploads",
-    metadata,
-    _text("repository"),
+    columns.metadata,
+    columns.text("repository"),
     sa.Column("recipe", Sha256, nullable=False),
-    _text("location"),
-    _moment("told_at"),
+    columns.text("location"),
+    columns.moment("told_at"),
     sa.PrimaryKeyConstraint("repository", "recipe"),
 )
 
 processes: Final = sa.Table(
     "processes",
-    metadata,
-    _text("owner"),
-    _text("host"),
+    columns.metadata,
+    columns.text("owner"),
+    columns.text("host"),
     sa.Column("pid", sa.BigInteger, nullable=False),
-    _moment("seen_at"),
+    columns.moment("seen_at"),
     sa.PrimaryKeyConstraint("owner"),
 )
 
 # Numbers that are given out in the order of commits: the row stays locked until the giver's transaction ends.
 counters: Final = sa.Table(
     "counters",
-    metadata,
-    _text("name"),
-    _count("value", None),
+    columns.metadata,
+    columns.text("name"),
+    columns.count("value", None),
     sa.PrimaryKeyConstraint("name"),
 )
 
 tokens: Final = sa.Table(
     "tokens",
-    metadata,
-    _text("id"),
-    _text("name"),
-    _word("role", Role),
+    columns.metadata,
+    columns.text("id"),
+    columns.text("name"),
+    columns.word("role", Role),
     sa.Column("hash", Sha256, nullable=False),
-    _text("created_by"),
-    _moment("created_at"),
+    columns.text("created_by"),
+    columns.moment("created_at"),
     sa.PrimaryKeyConstraint("id"),
     sa.UniqueConstraint("name"),
-    _only("role", Role),
+    columns.only("role", Role),
 )
 
 # What registries told us. A row is kept after its look, so that the same delivery is known when it comes again.
 deliveries: Final = sa.Table(
     "deliveries",
-    metadata,
-    _text("hook"),
-    _text("id"),
-    _text("registry"),
-    _text("subject"),
-    _moment("received_at"),
-    _text("claim", default=""),
-    _moment("looked_at", nullable=True),
+    columns.metadata,
+    columns.text("hook"),
+    columns.text("id"),
+    columns.text("registry"),
+    columns.text("subject"),
+    columns.moment("received_at"),
+    columns.text("claim", default=""),
+    columns.moment("looked_at", nullable=True),
     sa.PrimaryKeyConstraint("hook", "id"),
     sa.Index(None, "registry", "looked_at"),
 )
 
 idempotency_keys: Final = sa.Table(
     "idempotency_keys",
-    metadata,
-    _text("who"),
-    _text("key"),
+    columns.metadata,
+    columns.text("who"),
+    columns.text("key"),
     sa.Column("body", Sha256, nullable=False),
-    _text("release_id", sa.ForeignKey("releases.id"), nullable=True),
-    _moment("asked_at"),
+    columns.text("release_id", sa.ForeignKey("releases.id"), nullable=True),
+    columns.moment("asked_at"),
     sa.PrimaryKeyConstraint("who", "key"),
 )

@@ -17,7 +17,8 @@ from syncd.plan.phases import RELEASE_ENDS, ReleasePhase
 from syncd.state import events
 from syncd.state.records import KeptScaling, Warmth
 from syncd.state.rows import every, insert_new, one
-from syncd.state.schema import releases, scalings, warmths
+from syncd.state.schema import releases
+from syncd.state.schema_serving import scalings, warmths
 
 
 def find(conn: sa.Connection, binding: str, alias: str) -> Warmth | None:

@@ -1,0 +1,52 @@
+"""What the tables of the record are made of: one metadata, and the few kinds of columns there are."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from syncd.state.types import Document, Moment, Word
+
+metadata: Final = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def text(name: str, *args: Any, default: str | None = None, nullable: bool = False) -> sa.Column[str]:
+    """Text, never NULL unless it is said."""
+    empty = sa.text("''")  # as SQLite tells it back; Alembic would see a difference in ""
+    return sa.Column(name, sa.Text, *args, nullable=nullable, server_default=empty if default == "" else default)
+
+
+def moment(name: str, *, nullable: bool = False) -> sa.Column[Any]:
+    """A time."""
+    return sa.Column(name, Moment, nullable=nullable)
+
+
+def word(name: str, words: type[StrEnum], first: StrEnum | None = None) -> sa.Column[Any]:
+    """One of a list of words; `first` is its default."""
+    return sa.Column(name, Word(words), nullable=False, server_default=None if first is None else first.value)
+
+
+def only(column: str, words: type[StrEnum]) -> sa.CheckConstraint:
+    """The database refuses every other word."""
+    listed = ", ".join(f"'{word.value}'" for word in words)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def count(name: str, default: str | None = "0") -> sa.Column[int]:
+    """A number, 0 by default."""
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default=default)
+
+
+def json(name: str) -> sa.Column[Any]:
+    """A JSON object, empty by default."""
+    return sa.Column(name, Document, nullable=False, server_default="{}")
