@@ -103,7 +103,8 @@ def read_until(process: subprocess.Popen[bytes], word: str) -> None:
     for line in process.stdout:
         if word in line.decode():
             return
-    raise AssertionError(f"the command ended with {process.wait()} and never said {word}")
+    told = process.communicate()[1].decode(errors="replace")
+    raise AssertionError(f"the command ended with {process.returncode} and never said {word}: {told}")
 
 
 def ended(process: subprocess.Popen[bytes], limit_s: float = LIMIT_S) -> Done:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.stage import Stage, digest_of, ended, large, read_until, small, until, write_files
 
 
@@ -149,15 +151,15 @@ def test_a_timeout_without_a_daemon_leaves_the_release_to_the_next_process(one_r
     assert (done.code, done.documents[-1]["release"]) == (0, "r-1")
 
 
-def test_sigint_and_sigterm_stop_a_publish_between_two_effects_and_the_next_goes_on(one_region: Stage) -> None:
-    one_region.slow(0.5)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_publish_between_two_effects_and_the_next_goes_on(one_region: Stage, number: int) -> None:
+    one_region.slow(4.0)
     one_region.deliver("v1", large("v1"))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        process = one_region.start("publish", f"{one_region.model}@v1", "--wait", "-o", "json")
-        read_until(process, "copying")
-        process.send_signal(number)
-        done = ended(process)
-        assert done.code == 130, done
-        assert one_region.ask("status")["in_flight"][0]["release"] == "r-1"
+    process = one_region.start("publish", f"{one_region.model}@v1", "--wait", "-o", "json")
+    read_until(process, "copying")
+    process.send_signal(number)
+    done = ended(process)
+    assert done.code == 130, done
+    assert one_region.ask("status")["in_flight"][0]["release"] == "r-1"
     one_region.clear_faults()
     assert one_region.publish("v1").code == 0
