@@ -41,9 +41,8 @@ def catch_up(rooms: Rooms) -> bool:
 def _due(conn: Connection, now: datetime) -> list[Release]:
     found = []
     for left in releases.live_without_some(conn):
-        rollout, latest = rollouts.find(conn, left.id), releases.latest(conn, left.model)
-        is_newest = latest is not None and latest.id == left.id
-        if rollout is not None and is_newest and holds.find(conn, left.model) is None:
+        rollout = rollouts.find(conn, left.id)
+        if rollout is not None and holds.find(conn, left.model) is None:
             due_at = left.updated_at + timedelta(seconds=rollout.strategy.deadline_s)
             found += [left] if due_at <= now else []
     return found

@@ -56,9 +56,13 @@ def unfinished(conn: sa.Connection, model: str | None = None) -> list[Release]:
 
 
 def live_without_some(conn: sa.Connection) -> list[Release]:
-    """The releases that went live and let go of a binding they had claimed, oldest first."""
-    let_go = sa.select(flips.c.release_id).where(flips.c.phase == FlipPhase.ABANDONED)
-    query = sa.select(releases).where(releases.c.phase == ReleasePhase.LIVE, releases.c.id.in_(let_go))
+    """The releases that are the newest of their model, went live, and let go of a binding they had claimed.
+
+    It is asked at every tick, so it looks at the newest alone: the releases of years are in the table.
+    """
+    newest = sa.select(sa.func.max(releases.c.number)).group_by(releases.c.model)
+    let_go = sa.exists().where(flips.c.release_id == releases.c.id, flips.c.phase == FlipPhase.ABANDONED)
+    query = sa.select(releases).where(releases.c.number.in_(newest), releases.c.phase == ReleasePhase.LIVE, let_go)
     return every(conn, Release, query.order_by(releases.c.number))
 
 
