@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers.programs import MINILM, is_there
+from tests.servers.programs import MINILM, ORAS, is_there
 
 # How long one example takes is the machine's business, and CI's is shared: a slow one is no failure.
 settings.register_profile("syncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,6 +23,8 @@ NEEDED: Final = {
     "needs_mlflow": "mlflow",
     "needs_olah": "olah-cli",
     "needs_huggingface_hub": "hf",
+    "needs_modelscope": "modelscope",
+    "needs_oras": ORAS,
     "needs_schemathesis": "schemathesis",
     "needs_minilm": MINILM,
 }

