@@ -34,6 +34,7 @@ class ModelScopeWeb:
         self.models: dict[str, Model] = {}
         self.made = 1_795_292_791
         self.listing_max = 3000
+        self.region = ""  # whoever asks is in this region of Alibaba Cloud
         self.web = Web(self.answer)
 
     def tag(self, model: str, name: str, files: Mapping[str, bytes], *, in_check: bool = False) -> None:
@@ -43,6 +44,10 @@ class ModelScopeWeb:
     def answer(self, request: Request) -> Reply:
         if request.path.startswith("/oss/"):
             return self._large(request)
+        if request.path == "/region":
+            return Reply(200, {}, f"{self.region}\n".encode())
+        if request.path == "/api/v1/repos/internalAccelerationInfo":
+            return _data({"InternalRegionQueryAddress": f"{self.web.origin}/region"} if self.region else {})
         known = request.headers.get("authorization") == f"Bearer {TOKEN}"
         if not known or request.headers.get("cookie") != f"m_session_id={TOKEN}":
             return as_json({"Code": 10010205003, "Message": "not logged in", "Success": False}, 401)
@@ -74,9 +79,11 @@ class ModelScopeWeb:
         directories = {path[:at] for path in short for at, letter in enumerate(path) if letter == "/"}
         entries = [row(path, data, tag) for path, data in tag.files.items()]
         entries += [{"Path": path, "Name": path, "Type": "tree", "Size": 0, "Sha256": ""} for path in directories]
+        root = request.query.get("Root", "")
         if request.query.get("Recursive") != "True":
-            root = request.query.get("Root", "")
             entries = [each for each in entries if each["Path"].rpartition("/")[0] == root]
+        elif root:
+            entries = [each for each in entries if each["Path"].startswith(f"{root}/")]
         return _data({"Files": entries[: self.listing_max], "IsVisual": 0})
 
     def _file(self, request: Request, tag: Tag) -> Reply:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.stage import Cloud, cloud_up
 from tests.emulators.distribution import distribution
+from tests.emulators.modelscope import ModelScopeWeb
 from tests.servers.mlflow import Mlflow, mlflow_server
 from tests.servers.olah import olah_server
 from tests.servers.programs import is_there
@@ -18,6 +19,7 @@ from tests.servers.sources import (
     HubSource,
     IndexSource,
     MlflowSource,
+    ModelScopeSource,
     OciSource,
     PrefixSource,
     Source,
@@ -50,16 +52,19 @@ def sources(
     """Every kind of registry whose program is on this machine, with nothing in it."""
     root = tmp_path_factory.mktemp("sources")
     with ExitStack() as stack:
-        index = IndexWeb()
+        index, modelscope = IndexWeb(), ModelScopeWeb()
         stack.enter_context(index.web)
+        stack.enter_context(modelscope.web)
         bucket = PrefixSource(cloud)
         stack.callback(bucket.close)
         found: list[Source] = [DirectorySource(root / "models"), IndexSource(index), bucket]
+        found.append(ModelScopeSource(modelscope))
         if is_there("olah-cli") and is_there("git"):
             found.append(HubSource(stack.enter_context(olah_server(root))))
         if is_there("docker-registry"):
             notifications = OciSource.notifications(relay.url(OciSource.name))
-            found.append(OciSource(stack.enter_context(distribution(root, "token", notifications))))
+            images = stack.enter_context(distribution(root, "token", notifications))
+            found.append(OciSource(images, root / "out"))
         if is_there("mlflow"):
             model = request.module.__name__.rpartition(".")[2].replace("_", "-")
             found.append(MlflowSource(request.getfixturevalue("mlflow"), model))

@@ -21,7 +21,8 @@ from syncd.state.state import State
 
 from tests.acceptance.stage import HANGZHOU, SHANGHAI, Cloud, Daemon, daemon_of, environment, until
 from tests.emulators.distribution import PASSWORD
-from tests.servers.sources import OCI_PASSWORD, SECRET, Source
+from tests.emulators.modelscope import TOKEN
+from tests.servers.sources import MODELSCOPE_TOKEN, OCI_PASSWORD, SECRET, Source
 
 HOOK_SECRET: Final = "SERVERS_HOOK_SECRET"
 HOUR_S: Final = 3600.0
@@ -37,7 +38,8 @@ class Fleet:
     @contextmanager
     def daemon(self) -> Iterator[tuple[Daemon, Client]]:
         """One that runs, and has looked at every registry once."""
-        env = environment(**{HOOK_SECRET: SECRET, OCI_PASSWORD: PASSWORD}, SYNCD_CONFIG=str(self.home / "config.toml"))
+        secrets = {HOOK_SECRET: SECRET, OCI_PASSWORD: PASSWORD, MODELSCOPE_TOKEN: TOKEN}
+        env = environment(**secrets, SYNCD_CONFIG=str(self.home / "config.toml"))
         number = len(list(self.home.glob("daemon-*.log")))
         with daemon_of(self.home / f"daemon-{number}.log", env) as daemon:
             (address,) = until(lambda: [each["address"] for each in daemon.events("api listens")], "the API")

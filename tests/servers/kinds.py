@@ -6,13 +6,22 @@ from typing import Final
 
 import pytest
 
-from tests.servers.sources import DirectorySource, HubSource, IndexSource, MlflowSource, OciSource, PrefixSource
+from tests.servers.sources import (
+    DirectorySource,
+    HubSource,
+    IndexSource,
+    MlflowSource,
+    ModelScopeSource,
+    OciSource,
+    PrefixSource,
+)
 
 KINDS: Final = (
     DirectorySource.name,
     IndexSource.name,
     PrefixSource.name,
+    ModelScopeSource.name,
     pytest.param(HubSource.name, marks=[pytest.mark.needs_olah, pytest.mark.needs_git]),
-    pytest.param(OciSource.name, marks=pytest.mark.needs_docker_registry),
+    pytest.param(OciSource.name, marks=[pytest.mark.needs_docker_registry, pytest.mark.needs_oras]),
     pytest.param(MlflowSource.name, marks=pytest.mark.needs_mlflow),
 )

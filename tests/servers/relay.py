@@ -22,9 +22,9 @@ class Relay:
         self.lost: list[str] = []
         self.web = Web(self._answer)
 
-    def has_lost(self, hook: str) -> None:
-        """Wait until something that was sent there is lost."""
-        until(lambda: f"/hooks/{hook}" in self.lost, f"a delivery to {hook}")
+    def has_lost(self, hook: str, at_least: int) -> None:
+        """Wait until so much that was sent there is lost."""
+        until(lambda: self.lost.count(f"/hooks/{hook}") >= at_least, f"{at_least} deliveries to {hook}")
 
     def url(self, hook: str) -> str:
         return f"{self.web.origin}/hooks/{hook}"

@@ -1,4 +1,4 @@
-"""Where teams keep versions: six kinds of registry, each as people bring versions there and as it tells of them.
+"""Where teams keep versions: seven kinds of registry, each as people bring versions there and as it tells of them.
 
 MLflow and the image registry tell of a version by themselves. For the others a test says what whoever brings versions
 there, or the cloud, would send.
@@ -22,12 +22,15 @@ import httpx
 from tests.acceptance.stage import BUCKET, HANGZHOU, Cloud, write_files
 from tests.clouds import RawBucket
 from tests.emulators.distribution import USER, Distribution
+from tests.emulators.modelscope import ModelScopeWeb
 from tests.servers.mlflow import Mlflow
 from tests.servers.olah import Olah
+from tests.servers.oras import oras_push
 from tests.unit.registry.webs import IndexWeb
 
 SECRET: Final = base64.b64encode(b"a secret of a sender of hooks").decode()
 OCI_PASSWORD: Final = "SERVERS_OCI_PASSWORD"
+MODELSCOPE_TOKEN: Final = "SERVERS_MODELSCOPE_TOKEN"
 _PREFIX: Final = "training/"
 _MLMODEL: Final = b"flavors:\n  sentence_transformers:\n    data: model\nmodel_size_bytes: 1\n"
 
@@ -154,11 +157,37 @@ class HubSource(Source):
         sent(url, json.dumps(told).encode(), {"X-Webhook-Secret": SECRET})
 
 
+class ModelScopeSource(Source):
+    name, hook, model = "modelscope", "standard", "acme/from-modelscope"
+
+    def __init__(self, modelscope: ModelScopeWeb) -> None:
+        self._modelscope = modelscope
+
+    @property
+    def table(self) -> str:
+        return f"""kind = "modelscope"
+endpoint = "{self._modelscope.web.origin}"
+token = {{ env = "{MODELSCOPE_TOKEN}" }}
+models = ["{self.model}"]"""
+
+    def bring(self, number: int, files: Mapping[str, bytes]) -> tuple[str, Mapping[str, bytes]]:
+        version = f"v{number}"
+        self._modelscope.tag(self.model, version, files)
+        return version, files
+
+    def tell(self, url: str, version: str) -> None:
+        """It tells nobody by itself: who tags does."""
+        tell_standard(url, {"type": "model.tagged", "data": {"model": self.model, "version": version}})
+
+
 class OciSource(Source):
+    """Its first version lies there as ModelPack says, the second as the client of ORAS brings a directory."""
+
     name, hook, model = "images", "oci", "from-images"
 
-    def __init__(self, distribution: Distribution) -> None:
+    def __init__(self, distribution: Distribution, home: Path) -> None:
         self._distribution = distribution
+        self._home = home
 
     @staticmethod
     def notifications(url: str) -> Mapping[str, Any]:
@@ -178,7 +207,11 @@ models = ["{self.model}"]"""
 
     def bring(self, number: int, files: Mapping[str, bytes]) -> tuple[str, Mapping[str, bytes]]:
         version = f"v{number}"
-        self._distribution.push(f"models/{self.model}", version, files, "modelpack")
+        if number == 1:
+            self._distribution.push(f"models/{self.model}", version, files, "modelpack")
+        else:
+            write_files(self._home, files)
+            oras_push(self._distribution, f"models/{self.model}", version, self._home)
         return version, files
 
     def tell(self, url: str, version: str) -> None:

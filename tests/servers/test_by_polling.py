@@ -1,4 +1,4 @@
-"""A model in several files goes live from every kind of registry with every webhook lost: the polls find it."""
+"""Models in several files and in one go live from every kind of registry with every webhook lost: polls find them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from syncd.client import Client
 from tests.acceptance.stage import Cloud
 from tests.servers.fleet import live_everywhere, prepared
 from tests.servers.kinds import KINDS
+from tests.servers.programs import minilm
 from tests.servers.relay import Relay
 from tests.servers.sources import Source
 from tests.tensors import sharded
@@ -26,15 +27,17 @@ def client(
         yield asked
 
 
+@pytest.mark.needs_minilm
 @pytest.mark.parametrize("name", KINDS)
-def test_a_model_goes_live_with_every_webhook_lost(
+def test_models_go_live_with_every_webhook_lost(
     name: str, sources: Mapping[str, Source], client: Client, relay: Relay
 ) -> None:
     source, url = sources[name], relay.url(name)
     with source.telling(url):
-        version, files = source.bring(1, sharded(shards=3, tensors=4, size_bytes=1 << 18))
-        source.tell(url, version)
-        release = live_everywhere(client, source.model, version, files)
-        relay.has_lost(name)
-    assert release.document["requested_by"] == f"watch {name}"
+        for number, model in enumerate((sharded(shards=3, tensors=4, size_bytes=1 << 18), minilm()), 1):
+            version, files = source.bring(number, model)
+            source.tell(url, version)
+            release = live_everywhere(client, source.model, version, files)
+            assert release.document["requested_by"] == f"watch {name}"
+            relay.has_lost(name, number)
     assert relay.passed == []

@@ -1,4 +1,7 @@
-"""all-MiniLM-L6-v2 goes live from every kind of registry as soon as a webhook tells of it: polls are hours away."""
+"""Models in one file and in several go live from every kind of registry as soon as a webhook tells of them.
+
+Polls are hours away.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from tests.servers.kinds import KINDS
 from tests.servers.programs import minilm
 from tests.servers.relay import Relay
 from tests.servers.sources import Source
+from tests.tensors import sharded
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +37,15 @@ def client(
 
 @pytest.mark.needs_minilm
 @pytest.mark.parametrize("name", KINDS)
-def test_a_model_goes_live_when_a_webhook_tells_of_it(
+def test_models_go_live_when_a_webhook_tells_of_them(
     name: str, sources: Mapping[str, Source], client: Client, relay: Relay
 ) -> None:
     source, url = sources[name], relay.url(name)
     with source.telling(url):
-        version, files = source.bring(1, minilm())
-        source.tell(url, version)
-        release = live_everywhere(client, source.model, version, files)
-    assert release.document["requested_by"] == f"watch {name}"
+        for number, model in enumerate((minilm(), sharded(shards=3, tensors=4, size_bytes=1 << 18)), 1):
+            version, files = source.bring(number, model)
+            source.tell(url, version)
+            release = live_everywhere(client, source.model, version, files)
+            assert release.document["requested_by"] == f"watch {name}"
     assert {status for path, status in relay.passed if path == f"/hooks/{name}"} == {202}
     assert relay.lost == []
