@@ -365,6 +365,8 @@ def _what_comes_by_http() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("registry", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("place", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("ref", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("claim", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("looked_at", sa.BigInteger(), nullable=True),

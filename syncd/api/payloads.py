@@ -10,11 +10,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from syncd.api.answers import object_of
 from syncd.api.signatures import Sent
+from syncd.artifact.names import parse_version
 from syncd.errors import Invalid
 
 SUBJECT_MAX: Final = 200
@@ -22,8 +24,25 @@ HINTS_MAX: Final = 256  # of one delivery; a registry sends a handful
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _MLFLOW: Final = frozenset({"registered_model", "model_version", "model_version_tag", "model_version_alias"})
 _CLOUD_EVENT: Final = ("specversion", "id", "source", "type")
+_TAGS: Final = "refs/tags/"
 
 Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a registry should be looked at for; without a name everything in it.
+
+    A name means what it does in registries of `kind`: a repository, a key in a bucket, a model. Without one it is a
+    model of ours.
+    """
+
+    kind: str = ""
+    name: str = ""
+    ref: str = ""
+
+
+ANYTHING: Final = About()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +51,7 @@ class Hint:
 
     id: str
     subject: str
+    about: About
 
 
 Parse = Callable[[Sent], Iterator[Hint]]
@@ -49,12 +69,20 @@ def hints(kind: str, sent: Sent) -> list[Hint]:
     return found
 
 
-def _hint(identity: object, *subject: object) -> Hint:
+def _hint(identity: object, *subject: object, about: About = ANYTHING) -> Hint:
     """An id is kept as it is where it can be a key in any database; what else comes is made one by hashing."""
     text = identity if isinstance(identity, str) else json.dumps(identity, sort_keys=True, default=str)
     kept = text if _ID.fullmatch(text) else _hashed(text.encode("utf-8", "surrogatepass"))
     words = " ".join(str(word) for word in subject if isinstance(word, str | int) and word != "")
-    return Hint(kept, re.sub(r"[^\x20-\x7e]", "?", words)[:SUBJECT_MAX])
+    return Hint(kept, re.sub(r"[^\x20-\x7e]", "?", words)[:SUBJECT_MAX], about)
+
+
+def _about(kind: str, name: object, ref: object = "") -> About:
+    """What cannot be a version says of none, so that every version is compared."""
+    known = ""
+    with suppress(Invalid):
+        known = parse_version(ref) if isinstance(ref, str) else ""
+    return About(kind, re.sub(r"[^\x20-\x7e]", "?", name), known) if isinstance(name, str) and name else ANYTHING
 
 
 def _hashed(data: bytes) -> str:
@@ -76,7 +104,8 @@ def _mlflow(sent: Sent) -> Iterator[Hint]:
     told = object_of(sent.body)
     if told.get("entity") in _MLFLOW and told.get("action") != "deleted":
         name, version = _at(told, "data", "name"), _at(told, "data", "version")
-        yield _hint(sent.headers["x-mlflow-delivery-id"], name, version, _at(told, "data", "alias"))
+        about = _about("mlflow", name, version)
+        yield _hint(sent.headers["x-mlflow-delivery-id"], name, version, _at(told, "data", "alias"), about=about)
 
 
 def _huggingface(sent: Sent) -> Iterator[Hint]:
@@ -91,9 +120,10 @@ def _huggingface(sent: Sent) -> Iterator[Hint]:
     for each in refs:
         ref, new = _at(each, "ref"), _at(each, "newSha")
         if new is not None and isinstance(ref, str) and not ref.startswith("refs/pr/"):
-            yield _hint([name, ref, new], name, ref)
+            version = ref.removeprefix(_TAGS) if ref.startswith(_TAGS) else new
+            yield _hint([name, ref, new], name, ref, about=_about("huggingface", name, version))
     if not refs:  # a wider scope, which does not say what has moved
-        yield _hint([name, _at(told, "repo", "headSha")], name)
+        yield _hint([name, _at(told, "repo", "headSha")], name, about=_about("huggingface", name))
 
 
 def _oci(sent: Sent) -> Iterator[Hint]:
@@ -102,7 +132,7 @@ def _oci(sent: Sent) -> Iterator[Hint]:
         target = _at(event, "target")
         if _at(event, "action") in {"push", "mount"} and "octet-stream" not in str(_at(target, "mediaType")):
             told = [_at(target, "repository"), _at(target, "tag") or _at(target, "digest")]
-            yield _hint(_at(event, "id") or told, *told)
+            yield _hint(_at(event, "id") or told, *told, about=_about("oci", *told))
 
 
 def _harbor(sent: Sent) -> Iterator[Hint]:
@@ -115,7 +145,8 @@ def _harbor(sent: Sent) -> Iterator[Hint]:
         identity = _hashed(sent.body)
     if wanted:
         tags = [_at(each, "tag") for each in _all(_at(data, "resources"))]
-        yield _hint(identity, _at(data, "repository", "repo_full_name"), *tags)
+        name = _at(data, "repository", "repo_full_name")
+        yield _hint(identity, name, *tags, about=_about("oci", name, tags[0] if len(tags) == 1 else ""))
 
 
 def _acr(sent: Sent) -> Iterator[Hint]:
@@ -124,12 +155,13 @@ def _acr(sent: Sent) -> Iterator[Hint]:
         yield from _cloud_event(told)
     else:
         name, tag = _at(told, "repository", "repo_full_name"), _at(told, "push_data", "tag")
-        yield _hint(_hashed(sent.body), name, tag)
+        yield _hint(_hashed(sent.body), name, tag, about=_about("oci", name, tag))
 
 
 def _dockerhub(sent: Sent) -> Iterator[Hint]:
     told = object_of(sent.body)
-    yield _hint(_hashed(sent.body), _at(told, "repository", "repo_name"), _at(told, "push_data", "tag"))
+    name, tag = _at(told, "repository", "repo_name"), _at(told, "push_data", "tag")
+    yield _hint(_hashed(sent.body), name, tag, about=_about("oci", name, tag))
 
 
 def _github(sent: Sent) -> Iterator[Hint]:
@@ -142,7 +174,8 @@ def _github(sent: Sent) -> Iterator[Hint]:
 
 def _standard(sent: Sent) -> Iterator[Hint]:
     told = object_of(sent.body)
-    yield _hint(sent.headers["webhook-id"], told.get("type"), _at(told, "data", "model"), _at(told, "data", "version"))
+    name, version = _at(told, "data", "model"), _at(told, "data", "version")
+    yield _hint(sent.headers["webhook-id"], told.get("type"), name, version, about=_about("", name, version))
 
 
 def _cloudevents(sent: Sent) -> Iterator[Hint]:
@@ -157,7 +190,15 @@ def _cloud_event(told: Document) -> Iterator[Hint]:
     if not all(isinstance(told.get(key), str) and told[key] for key in _CLOUD_EVENT):
         raise Invalid("the body is not a CloudEvent", hint=f"{', '.join(_CLOUD_EVENT)} are wanted")
     key = _at(told, "data", "oss", "object", "key")
-    yield _hint([told["source"], told["id"]], told["type"], key or told.get("subject"))
+    about = _about("oss", key) if key else _of_acr(told)
+    yield _hint([told["source"], told["id"]], told["type"], key or told.get("subject"), about=about)
+
+
+def _of_acr(told: Document) -> About:
+    """The repository of an event of ACR; what its events about pushes have is known of those about builds only."""
+    space, name = _at(told, "data", "RepoNamespaceName"), _at(told, "data", "RepoName")
+    named = told["source"] == "acs.cr" and isinstance(space, str) and isinstance(name, str)
+    return _about("oci", f"{space}/{name}", _at(told, "data", "Tag")) if named else ANYTHING
 
 
 _PARSERS: Final[Mapping[str, Parse]] = {

@@ -8,9 +8,10 @@ from typing import Final
 
 from syncd.api import eventbridge, signatures
 from syncd.api.eventbridge import Certificates
-from syncd.api.payloads import hints
+from syncd.api.payloads import About, hints
 from syncd.api.signatures import Clock, Scheme, Sent
 from syncd.config import AnyHookSettings, Config, EventBridgeHookSettings, HookSettings
+from syncd.config.registries import OciRegistrySettings, OssRegistrySettings, RegistrySettings
 from syncd.errors import Invalid
 from syncd.state.records import Delivery
 
@@ -25,6 +26,9 @@ _SCHEMES: Final[Mapping[str, Scheme]] = {
     "standard": Scheme.STANDARD,
     "cloudevents": Scheme.SHOWN,
 }
+_PLACE_MAX: Final = 256  # a model's name and a version's, and there is room
+
+Place = Callable[[About], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Hook:
     registry: str
     window_s: float
     check: Callable[[Sent, Clock], None]
+    place: Place
 
     def read(self, sent: Sent, now_s: float) -> list[Delivery]:
         """What a delivery tells. Blocks where a certificate has to be fetched.
@@ -46,7 +51,13 @@ class Hook:
             Unavailable: Whether it is genuine cannot be found out now.
         """
         self.check(sent, Clock(now_s, self.window_s))
-        return [Delivery(self.name, each.id, self.registry, each.subject) for each in hints(self.kind, sent)]
+        told = []
+        for hint in hints(self.kind, sent):
+            place = self.place(hint.about)
+            if place is not None:
+                ref = hint.about.ref if place else ""
+                told.append(Delivery(self.name, hint.id, self.registry, hint.subject, place, ref))
+        return told
 
 
 def hooks_of(config: Config, certificates: Certificates | None = None) -> dict[str, Hook]:
@@ -57,9 +68,33 @@ def hooks_of(config: Config, certificates: Certificates | None = None) -> dict[s
     """
     kept = certificates or Certificates()
     return {
-        name: Hook(name, hook.kind, hook.registry or name, hook.window_s, _check_of(hook, kept))
+        name: Hook(
+            name,
+            hook.kind,
+            hook.registry or name,
+            hook.window_s,
+            _check_of(hook, kept),
+            _place_in(config.registries.get(hook.registry or name)),
+        )
         for name, hook in config.hooks.items()
     }
+
+
+def _place_in(registry: RegistrySettings | None) -> Place:
+    """Where in a registry something lies, "" where that is not known, None if it lies elsewhere."""
+    kind = "" if registry is None else registry.kind
+    prefix = registry.prefix if isinstance(registry, OciRegistrySettings | OssRegistrySettings) else ""
+
+    def place(about: About) -> str | None:
+        if not about.kind:
+            return about.name[:_PLACE_MAX]
+        if about.kind != kind:  # its names say nothing here
+            return ""
+        if not about.name.startswith(prefix):
+            return None
+        return about.name.removeprefix(prefix)[:_PLACE_MAX] or None
+
+    return place
 
 
 def _check_of(hook: AnyHookSettings, certificates: Certificates) -> Callable[[Sent, Clock], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from itertools import groupby
 from typing import Final
 
@@ -32,21 +33,38 @@ def look(rooms: Rooms, registry_name: str, *, auto_release: bool) -> list[Releas
         Unavailable, Refused: The registry could not be read; the next look is as good.
     """
     registry = rooms.registries[registry_name]
-    asked: list[Release] = []
     shown = {m: list(group) for m, group in groupby(registry.discover(), key=lambda candidate: candidate.model)}
-    for model in dict.fromkeys([*shown, *map(ModelName, rooms.fleet.models())]):
-        if not rooms.fleet.bindings_of(model) or rooms.fleet.registry_name(model) != registry_name:
-            continue
+    served = served_from(rooms, registry_name)
+    asked: list[Release] = []
+    for model in [*(model for model in shown if model in served), *(model for model in served if model not in shown)]:
         candidates = shown.get(model, [])
         _same_bytes(rooms, registry, model, candidates)
-        if auto_release and candidates:
-            asked += _wish(rooms, registry_name, candidates)
-    if asked:
-        rooms.wake.set()
+        asked += _wish(rooms, registry_name, candidates) if auto_release else []
     return asked
 
 
+def look_at(
+    rooms: Rooms, registry_name: str, model: ModelName, refs: Collection[str] = (), *, auto_release: bool
+) -> list[Release]:
+    """As `look`, of one model alone, and of the versions that are known those that are named; without names all.
+
+    Raises:
+        Unavailable, Refused: As `look` does.
+    """
+    registry = rooms.registries[registry_name]
+    candidates = list(registry.discover(model))
+    _same_bytes(rooms, registry, model, candidates, refs)
+    return _wish(rooms, registry_name, candidates) if auto_release else []
+
+
+def served_from(rooms: Rooms, registry_name: str) -> list[ModelName]:
+    """The models that some binding serves and that this registry provides."""
+    return [ModelName(m) for m in rooms.fleet.models() if rooms.fleet.registry_name(m) == registry_name]
+
+
 def _wish(rooms: Rooms, registry_name: str, candidates: list[Candidate]) -> list[Release]:
+    if not candidates:
+        return []
     model, us = candidates[0].model, f"watch {registry_name}"
     with rooms.state.write() as conn:
         released = releases.refs(conn, model)
@@ -65,18 +83,23 @@ def _wish(rooms: Rooms, registry_name: str, candidates: list[Candidate]) -> list
             now=rooms.state.now(conn),
         )
     log.info("new version", model=model, version=chosen.version, release=release.id, registry=registry_name)
+    rooms.wake.set()
     return [release]
 
 
-def _same_bytes(rooms: Rooms, registry: Registry, model: ModelName, candidates: list[Candidate]) -> None:
+def _same_bytes(
+    rooms: Rooms, registry: Registry, model: ModelName, candidates: list[Candidate], refs: Collection[str] = ()
+) -> None:
     """Compare each known version's pin; where it differs, its digest; where that differs, quarantine it.
+
+    With names (`refs`), only versions of these names.
 
     What is known and not shown may be gone, as it may. What is there and no longer whole is being deleted, or written
     again: that is logged, and compared once it is whole.
     """
     shown = {candidate.version for candidate in candidates}
     with rooms.state.read() as conn:
-        known = [version for version in versions.known(conn, model) if not version.quarantined]
+        known = [v for v in versions.known(conn, model) if not v.quarantined and (not refs or v.name in refs)]
     hidden = [version for version in known if version.name not in shown][-HIDDEN_MAX:]
     for version in [*(version for version in known if version.name in shown), *hidden]:
         try:

@@ -73,8 +73,11 @@ class Location:
 class Registry(Protocol):
     """Four looks at a registry; none of them changes it. Safe to call from several threads."""
 
-    def discover(self) -> Sequence[Candidate]:
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
         """What is there and complete, of what the configuration selects, model by model; what is followed is last.
+
+        Of one model alone, where that is given: the same as with all the others, which are not asked for then. One
+        that is not there, or not selected, has nothing.
 
         Of several that are followed, and of the others, the oldest is first. A version that is still being written is
         not in it. A bad name is left out and logged, not fatal.

@@ -83,15 +83,15 @@ class DirectoryRegistry:
         self._snapshots: OrderedDict[tuple[str, Revision], _Snapshot] = OrderedDict()
         self._told: set[str] = set()
 
-    def discover(self) -> Sequence[Candidate]:
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
         """See `registry.base.Registry`. A version once seen complete is not walked again until a marker changes."""
         self._check_root()
         found = []
-        for model, version in self._version_directories():
-            aged = self._complete_at_ns(model, version)
+        for owner, version in self._version_directories(model):
+            aged = self._complete_at_ns(owner, version) if model in {None, owner} else None
             if aged is not None:
-                found.append((model, aged, version))
-        return tuple(Candidate(model, version) for model, _, version in sorted(found))
+                found.append((owner, aged, version))
+        return tuple(Candidate(owner, version) for owner, _, version in sorted(found))
 
     def resolve(self, model: ModelName, ref: str) -> Revision:
         """See `registry.base.Registry`. A ref is a version's name, or `latest`: the complete one marked last."""
@@ -150,15 +150,18 @@ class DirectoryRegistry:
         if not stat.S_ISDIR(mode):
             raise Unavailable(f"{root} is not a directory", hint=hint)
 
-    def _version_directories(self) -> Iterator[tuple[ModelName, VersionName]]:
-        """Every directory that has a marker where a version would be, under an allowed name."""
+    def _version_directories(self, model: ModelName | None) -> Iterator[tuple[ModelName, VersionName]]:
+        """Every directory that has a marker where a version would be, under an allowed name; of a model, or of all."""
         root = self._settings.root
+        owner, _, name = (model or "").partition("/")
         nested = any("/" in pattern for pattern in self._settings.models)
         for first in directories(root):
-            for second in self._directories(root / first):
+            for second in self._directories(root / first) if owner in {"", first} else ():
+                if name not in {"", second}:
+                    continue
                 if self._is_marked(f"{first}/{second}"):
                     yield from self._named(first, second)
-                elif nested:
+                elif nested and (name or not owner):
                     for third in self._directories(root / first / second):
                         if self._is_marked(f"{first}/{second}/{third}"):
                             yield from self._named(f"{first}/{second}", third)

@@ -42,19 +42,21 @@ class IndexRegistry(PinnedRegistry):
         self._lock = threading.Lock()
         self._last: tuple[str, Mapping[str, Row]] | None = None
 
-    def discover(self) -> Sequence[Candidate]:
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
         """See `registry.base.Registry`. An index that has not changed since the last look is not sent again."""
         found = []
         for name, row in self._models().items():
+            if model not in {None, name}:
+                continue
             try:
-                model = parse_model(name)
-                if not any(selects(pattern, model) for pattern in self._settings.models):
+                owner = parse_model(name)
+                if not any(selects(pattern, owner) for pattern in self._settings.models):
                     continue
-                versions = _versions(row, model)
+                versions = _versions(row, owner)
             except Invalid as error:
                 self._refusals.tell(name, error, error.hint)
                 continue
-            found += [Candidate(model, version) for version in self._named(model, versions)]
+            found += [Candidate(owner, version) for version in self._named(owner, versions)]
         return tuple(found)
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:

@@ -111,19 +111,21 @@ class PrefixRegistry(PinnedRegistry):
         self._lock = threading.Lock()
         self._complete: dict[tuple[str, str], tuple[tuple[str, int, datetime], ...]] = {}
 
-    def discover(self) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. Lists the whole prefix: one request for every thousand objects in it."""
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
+        """See `registry.base.Registry`. Lists the prefix: one request for every thousand objects in it."""
         found = []
-        for (model, version), there in self._everything("").items():
+        for (owner, version), there in self._everything("" if model is None else f"{model}/").items():
+            if model not in {None, owner}:
+                continue
             try:
-                self._check_complete(model, version, there)
+                self._check_complete(owner, version, there)
             except _Incomplete:
                 continue
             except (Invalid, Refused, NotFound) as error:
-                self._refusals.tell(f"{model}@{version}", error, error.hint)
+                self._refusals.tell(f"{owner}@{version}", error, error.hint)
                 continue
-            found.append((model, there.made_at, natural(version), version))
-        return tuple(Candidate(model, version) for model, _, _, version in sorted(found))
+            found.append((owner, there.made_at, natural(version), version))
+        return tuple(Candidate(owner, version) for owner, _, _, version in sorted(found))
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a version's name; the newest is the complete one marked last."""

@@ -33,7 +33,7 @@ class PinnedRegistry(ABC):
         self._refusals = Refusals()
 
     @abstractmethod
-    def discover(self) -> Sequence[Candidate]:
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
         """See `registry.base.Registry`."""
 
     def resolve(self, model: ModelName, ref: str) -> Revision:
@@ -96,15 +96,19 @@ class PinnedRegistry(ABC):
 class ListedRegistry(PinnedRegistry):
     """One that is asked for its models first, and then for the versions of each."""
 
-    def discover(self) -> Sequence[Candidate]:
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
         """See `registry.base.Registry`. A model that is gone, or that we may not see, hides no other."""
         found: list[Candidate] = []
-        for model in self._models():
+        for each in self._models() if model is None else self._selected(model):
             try:
-                found += [Candidate(model, version) for version in self._versions(model)]
+                found += [Candidate(each, version) for version in self._versions(each)]
             except (NotFound, Refused, Invalid) as error:
-                self._refusals.tell(model, error, error.hint)
+                self._refusals.tell(each, error, error.hint)
         return tuple(found)
+
+    def _selected(self, model: ModelName) -> Iterator[ModelName]:
+        if any(selects(pattern, model) for pattern in self._patterns):
+            yield model
 
     @abstractmethod
     def _models(self) -> Iterable[ModelName]:

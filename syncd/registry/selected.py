@@ -23,11 +23,11 @@ class SelectedRegistry:
         self._taking = taking or Taking()
         self._refusals = Refusals()
 
-    def discover(self) -> Sequence[Candidate]:
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
         """See `registry.base.Registry`. All versions are shown: what is not followed may have been published."""
         found: list[Candidate] = []
-        for model, group in groupby(self._registry.discover(), key=lambda candidate: candidate.model):
-            found += self._followed(model, list(group))
+        for each, group in groupby(self._registry.discover(model), key=lambda candidate: candidate.model):
+            found += self._followed(each, list(group))
         return tuple(found)
 
     def resolve(self, model: ModelName, ref: str) -> Revision:

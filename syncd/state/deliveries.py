@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,12 +18,7 @@ KEPT: Final = timedelta(days=2)  # senders repeat within a day
 
 def take(conn: sa.Connection, told: Sequence[Delivery], now: datetime) -> int:
     """Remember what was told; how much of it is new. What is known by its hook and id stays as it is."""
-    return sum(
-        insert_new(
-            conn, deliveries, hook=each.hook, id=each.id, registry=each.registry, subject=each.subject, received_at=now
-        )
-        for each in told
-    )
+    return sum(insert_new(conn, deliveries, **asdict(each), received_at=now) for each in told)
 
 
 def claim(conn: sa.Connection, registry: str, claim: str) -> int:
@@ -33,6 +29,13 @@ def claim(conn: sa.Connection, registry: str, claim: str) -> int:
     return conn.execute(sa.update(deliveries).where(_unseen(registry)).values(claim=claim)).rowcount
 
 
+def claimed(conn: sa.Connection, registry: str, claim: str, most: int) -> list[tuple[str, str]]:
+    """The places and refs that the look `claim` is about, each once: at most so many of them."""
+    mine = sa.and_(_unseen(registry), deliveries.c.claim == claim)
+    query = sa.select(deliveries.c.place, deliveries.c.ref).distinct().where(mine).limit(most)
+    return [(place, ref) for place, ref in conn.execute(query)]
+
+
 def looked(conn: sa.Connection, registry: str, claim: str, now: datetime) -> None:
     """The look `claim` has ended well. What came after it began is not touched."""
     mine = sa.and_(_unseen(registry), deliveries.c.claim == claim)
@@ -41,7 +44,7 @@ def looked(conn: sa.Connection, registry: str, claim: str, now: datetime) -> Non
 
 def unseen(conn: sa.Connection, registry: str) -> list[Delivery]:
     """What was told of a registry and not looked at yet, oldest first."""
-    columns = (deliveries.c.hook, deliveries.c.id, deliveries.c.registry, deliveries.c.subject)
+    columns = [deliveries.c[field.name] for field in fields(Delivery)]
     query = sa.select(*columns).where(_unseen(registry)).order_by(deliveries.c.received_at, deliveries.c.id)
     return every(conn, Delivery, query)
 

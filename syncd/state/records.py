@@ -297,4 +297,6 @@ class Delivery:
     hook: str
     id: str  # the sender's own, or made of what does not change when it is sent again
     registry: str
-    subject: str  # what it is about in the registry's words; nothing is decided by it
+    subject: str  # what it is about in the sender's words; nothing is decided by it
+    place: str = ""  # the model, or what lies below it: all that has to be looked at; "": everything
+    ref: str = ""  # the version or the alias of it; "": any

@@ -294,6 +294,8 @@ deliveries: Final = sa.Table(
     columns.text("id"),
     columns.text("registry"),
     columns.text("subject"),
+    columns.text("place", default=""),
+    columns.text("ref", default=""),
     columns.moment("received_at"),
     columns.text("claim", default=""),
     columns.moment("looked_at", nullable=True),

@@ -89,6 +89,17 @@ class RegistryConformance(ABC):
         assert ("team/lora", self.v(1)) in found
         assert len(found) == 4
 
+    def test_of_one_model_alone_the_same_is_discovered_as_among_all(self, registry: Registry) -> None:
+        for model in ("sdxl", "team/lora", "team/lora-xl"):
+            for number in (2, 1):
+                self.publish(model, self.v(number), FILES)
+        among_all = registry.discover()
+        for model in (SDXL, LORA):
+            assert list(registry.discover(model)) == [each for each in among_all if each.model == model]
+            assert len(registry.discover(model)) == 2
+        for model in ("unheard-of", "team", "team/unheard-of", "sdxl/v1"):
+            assert list(registry.discover(ModelName(model))) == []
+
     def test_a_version_that_is_still_being_written_is_not_discovered_nor_resolved(self, registry: Registry) -> None:
         self.begin("sdxl", self.v(1), FILES)
         assert list(registry.discover()) == []
@@ -215,6 +226,7 @@ class RegistryConformance(ABC):
         self.cut_off()
         for look in (
             registry.discover,
+            lambda: registry.discover(SDXL),
             lambda: registry.resolve(SDXL, self.v(1)),
             lambda: registry.resolve(SDXL, "latest"),
             lambda: registry.listing(SDXL, revision),
