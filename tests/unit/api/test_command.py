@@ -133,7 +133,7 @@ def test_a_release_is_approved_and_cancelled_from_elsewhere_too(call: Calling) -
 
 
 def test_every_way_to_fail_has_the_code_of_the_local_command(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.client.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("syncd.client.connection.FIRST_WAIT_S", 0.01)
     assert call("publish", f"{SDXL}@v9").code == 3
     assert call("publish", "nobody@v1").code == 3
     late = call("publish", f"{SDXL}@v1", "--wait", "--timeout", "0.2s", "-o", "json")

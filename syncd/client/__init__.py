@@ -1,0 +1,12 @@
+"""A client of the HTTP API: publish, wait, roll back, hold, look. It needs httpx and nothing of the server.
+
+with Client("https://syncd.example.com", token) as client:
+    release = client.publish("sdxl", "v2")
+    client.wait(release.id, timeout_s=1800)
+"""
+
+from syncd.client.answers import ENDS, Approval, Freeze, Hold, NotLive, Release, TimedOut
+from syncd.client.client import Client
+from syncd.client.reader import Reader
+
+__all__ = ["ENDS", "Approval", "Client", "Freeze", "Hold", "NotLive", "Reader", "Release", "TimedOut"]

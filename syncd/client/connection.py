@@ -1,0 +1,121 @@
+"""One server over HTTP: what is asked of it is asked again where it did not arrive, and its errors are syncd's."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import httpx
+
+from syncd.client.answers import not_ours
+from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, SyncdError, Unavailable
+
+TRIES: Final = 4
+FIRST_WAIT_S: Final = 0.5
+ANSWER_WAIT_MAX_S: Final = 30.0  # however long a server asks to be left alone
+_ERRORS: Final[Mapping[str, type[SyncdError]]] = {
+    "held": Held,
+    "not_found": NotFound,
+    "method_not_allowed": NotFound,
+    "unauthenticated": Refused,
+    "forbidden": Refused,
+    "conflict": Conflict,
+    "corrupt": Conflict,
+    "failed": Failed,
+    "refused": Refused,
+    "unavailable": Unavailable,
+    "not_ready": Unavailable,
+    "busy": Unavailable,
+    "timeout": Unavailable,
+    "bug": Failed,
+}
+
+
+class Connection:
+    """Connections to one server. Safe from several threads."""
+
+    def __init__(
+        self, server: str, token: str, *, timeout_s: float, verify: ssl.SSLContext | bool, trust_env: bool
+    ) -> None:
+        """Raises Invalid: The URL is none, or the token cannot be one."""
+        if not server.startswith(("http://", "https://")):
+            raise Invalid(f"{server!r} is not the URL of a server", hint="for example https://syncd.example.com")
+        if not token.isascii() or not token.isprintable():
+            raise Invalid("the token has characters that no token has", hint="is there a line break in it?")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            self._http = httpx.Client(
+                base_url=server, headers=headers, timeout=timeout_s, verify=verify, trust_env=trust_env
+            )
+        except (httpx.InvalidURL, OSError) as error:
+            raise Invalid(f"{server!r} cannot be used: {error}") from error
+        self.server: Final = server
+
+    def close(self) -> None:
+        """Close them. Repeating it is success."""
+        self._http.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, str | float] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        tries: int = TRIES,
+    ) -> Mapping[str, Any]:
+        """What is answered; what fails and may pass is asked again, `tries` times in all.
+
+        Raises:
+            As `Reader` and its methods say.
+        """
+        for wait_s in _waits(tries):
+            try:
+                answer = self._http.request(method, path, json=body, headers=headers, params=query)
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                words = str(error) or type(error).__name__
+                failure: SyncdError = Unavailable(f"{self.server}: {words}", hint="is the daemon running there?")
+                failure.__cause__ = error
+            else:
+                if answer.is_success:
+                    return _document(answer)
+                failure = _failure(answer)
+            if wait_s is None or not isinstance(failure, Unavailable):
+                raise failure
+            time.sleep(min(ANSWER_WAIT_MAX_S, max(wait_s, failure.retry_after_s or 0.0)))
+        raise AssertionError
+
+
+def _waits(tries: int) -> Iterator[float | None]:
+    """How long to wait after each try; None after the last."""
+    for number in range(tries - 1):
+        yield FIRST_WAIT_S * 2**number
+    yield None
+
+
+def _document(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError as error:
+        raise not_ours() from error
+    if not isinstance(found, dict):
+        raise not_ours()
+    return found
+
+
+def _failure(answer: httpx.Response) -> SyncdError:
+    """What an answer that is no success means; a proxy in front answers in words of its own."""
+    try:
+        told = answer.json()
+        code, message, hint = str(told["code"]), str(told["message"]), str(told["hint"])
+    except (ValueError, KeyError, TypeError):
+        message = f"{answer.url}: answered {answer.status_code} {answer.reason_phrase}"
+        code, hint = ("unavailable" if answer.status_code in {429, 500, 502, 503, 504} else "invalid"), ""
+    kind = _ERRORS.get(code, Invalid)
+    if not issubclass(kind, Unavailable):
+        return kind(message, hint=hint)
+    after = answer.headers.get("retry-after", "")
+    return kind(message, hint=hint, retry_after_s=float(after) if after.isdecimal() else None)
