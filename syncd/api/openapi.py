@@ -5,168 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-Schema = Mapping[str, Any]
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(properties: Mapping[str, Schema], *, closed: bool = False, optional: tuple[str, ...] = ()) -> Schema:
-    wanted = [name for name in properties if name not in optional]
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": wanted,
-        **({"additionalProperties": False} if closed else {}),
-    }
-
-
-def _list(schema: Schema) -> Schema:
-    return {"type": "array", "items": schema}
-
-
-def _maybe(kind: str) -> Schema:
-    return {"type": [kind, "null"]}
-
-
-_TEXT: Final = {"type": "string"}
-_TIME: Final = {"type": "string", "format": "date-time"}
-_NUMBER: Final = {"type": "integer"}
-_FLAG: Final = {"type": "boolean"}
-_PHASE: Final = {
-    "type": "string",
-    "enum": [
-        "requested",
-        "placing",
-        "staging",
-        "flipping",
-        "live",
-        "undoing",
-        "undone",
-        "stalled",
-        "superseded",
-        "cancelled",
-    ],
-}
-
-_LISTED: Final[Mapping[str, Schema]] = {
-    "release": _TEXT,
-    "model": _TEXT,
-    "version": _TEXT,
-    "rollback": _FLAG,
-    "phase": _PHASE,
-    "created_at": _TIME,
-    "updated_at": _TIME,
-    "requested_by": _TEXT,
-    "reason": _TEXT,
-    "hint": _TEXT,
-}
-_LIVE: Final[Mapping[str, Schema]] = {
-    "model": _TEXT,
-    "version": _maybe("string"),
-    "digest": _maybe("string"),
-    "region": _TEXT,
-    "binding": _TEXT,
-    "function": _TEXT,
-    "alias": _TEXT,
-    "function_version": _maybe("string"),
-    "since": _maybe("string"),
-    "release": _maybe("string"),
-}
-_RELEASE: Final[Mapping[str, Schema]] = {
-    **_LISTED,
-    "digest": _maybe("string"),
-    "targets": _list({"type": "object", "required": ["target", "phase", "bytes_total"]}),
-    "bindings": _list(
-        _object({"binding": _TEXT, "phase": _TEXT, "from": _maybe("string"), "to": _maybe("string")}, closed=True)
-    ),
-    "rollout": {**_maybe("object"), "description": "Where it is, if it moves in steps; `says` puts it into words."},
-    "left_behind": _list(_TEXT),
-    "stuck": _list({"type": "object", "required": ["step", "subject", "state", "failures", "reason"]}),
-}
-_FIRST_ANSWER: Final[Mapping[str, Schema]] = {
-    "binding": _TEXT,
-    "region": _TEXT,
-    "target_kind": _TEXT,
-    "cold": _FLAG,
-    "answer_s": {"type": "number"},
-    "inside_s": _maybe("number"),
-    "load_s": _maybe("number"),
-    "at": _TIME,
-}
-_EVENT: Final[Mapping[str, Schema]] = {
-    "id": _NUMBER,
-    "at": _TIME,
-    "kind": _TEXT,
-    "subject": _TEXT,
-    "step": _maybe("string"),
-    "attempt": _maybe("integer"),
-    "detail": {"type": "object"},
-}
-_WHY: Final = {**_TEXT, "maxLength": 500}
-_SAID: Final[Mapping[str, Schema]] = {"model": _TEXT, "who": _TEXT, "why": _TEXT, "since": _TIME}
-_SCHEMAS: Final[Mapping[str, Schema]] = {
-    "Error": _object({"code": _TEXT, "message": _TEXT, "hint": _TEXT}, closed=True),
-    "Health": _object({"status": {"const": "ok"}}, closed=True),
-    "ListedRelease": _object(_LISTED, closed=True),
-    "Releases": _object({"releases": _list(_ref("ListedRelease"))}, closed=True),
-    "Release": _object(_RELEASE, closed=True),
-    "Story": _object(
-        {
-            **_RELEASE,
-            "steps": _list({"type": "object"}),
-            "first_answers": _list(_object(_FIRST_ANSWER, closed=True)),
-            "events": _list(_ref("Event")),
-        },
-        closed=True,
-    ),
-    "Event": _object(_EVENT, closed=True),
-    "Live": _object(_LIVE, closed=True),
-    "Models": _object(
-        {
-            "models": _list(
-                _object(
-                    {
-                        "model": _TEXT,
-                        "registry": _maybe("string"),
-                        "live": _list(_ref("Live")),
-                        "held": _maybe("string"),
-                        "latest_release": _maybe("string"),
-                    },
-                    closed=True,
-                )
-            )
-        },
-        closed=True,
-    ),
-    "Status": _object(
-        {
-            "daemon": {"type": ["object", "null"]},
-            "live": _list(_ref("Live")),
-            "in_flight": _list({"type": "object"}),
-            "held": _list(_ref("Hold")),
-            "frozen": _list(_ref("Freeze")),
-            "quarantined": _list(_object({"model": _TEXT, "version": _TEXT, "reason": _TEXT}, closed=True)),
-            "stalled": _list({"type": "object"}),
-            "drifted": _list({"type": "object"}),
-        },
-        closed=True,
-    ),
-    "Publish": _object({"model": {**_TEXT, "maxLength": 128}, "ref": {**_TEXT, "maxLength": 96}}, closed=True),
-    "Why": _object({"why": _WHY}, closed=True, optional=("why",)),
-    "FreezeFor": _object(
-        {"why": _WHY, "hours": {"type": "number", "minimum": 0, "maximum": 8784, "default": 0}},
-        closed=True,
-        optional=("why", "hours"),
-    ),
-    "Nothing": _object({}, closed=True),
-    "Hold": _object(_SAID, closed=True),
-    "Freeze": _object({**_SAID, "until": _maybe("string")}, closed=True),
-    "Lifted": _object({"model": _maybe("string"), "lifted": _FLAG}, closed=True),
-    "Approval": _object({"release": _TEXT, "digest": _TEXT, "who": _TEXT, "at": _TIME}, closed=True),
-    "Delivery": _object({"accepted": _NUMBER, "new": _NUMBER}, closed=True),
-}
+from syncd.api.schemas import FLAG, NUMBER, SCHEMAS, TEXT, Schema, ref
 
 _MEANINGS: Final = {
     "400": "The request cannot be right.",
@@ -185,7 +24,7 @@ _WRITE: Final = (*_READ, "404", "408", "409", "413")
 
 
 def _json(schema: str) -> Schema:
-    return {"application/json": {"schema": _ref(schema)}}
+    return {"application/json": {"schema": ref(schema)}}
 
 
 def _operation(  # noqa: PLR0913 -- one argument a part of the description
@@ -214,7 +53,7 @@ def _operation(  # noqa: PLR0913 -- one argument a part of the description
 
 
 def _in_path(name: str, about: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "description": about, "schema": {**_TEXT, "minLength": 1}}
+    return {"name": name, "in": "path", "required": True, "description": about, "schema": {**TEXT, "minLength": 1}}
 
 
 def _in_query(name: str, schema: Schema, about: str) -> Schema:
@@ -233,7 +72,7 @@ def _operate(summary: str, answer: str, body: str, *parameters: Schema, status: 
 
 _RELEASE_ID: Final = _in_path("release", "Its id, such as r-7.")
 _MODEL_NAME: Final = _in_path("model", "The model's name; an owner's slash may stand as it is.")
-_OF_MODEL: Final = _in_query("model", _TEXT, "Of this model only.")
+_OF_MODEL: Final = _in_query("model", TEXT, "Of this model only.")
 _STREAM: Final = {
     **_operation(
         "What happens, as it happens: server-sent events, resumed with Last-Event-ID.",
@@ -241,14 +80,14 @@ _STREAM: Final = {
         role="read",
         errors=(*_READ, "429"),
         parameters=(
-            _in_header("Last-Event-ID", {**_TEXT, "pattern": "^[0-9]{1,18}$"}, "The last `id` that was seen."),
-            _in_query("after", {**_TEXT, "pattern": "^[0-9]{1,18}$"}, "The same; 0 for everything there is."),
+            _in_header("Last-Event-ID", {**TEXT, "pattern": "^[0-9]{1,18}$"}, "The last `id` that was seen."),
+            _in_query("after", {**TEXT, "pattern": "^[0-9]{1,18}$"}, "The same; 0 for everything there is."),
         ),
     )
 }
 _STREAM["responses"] = {
     **_STREAM["responses"],
-    "200": {"description": "Until either side ends it.", "content": {"text/event-stream": {"schema": _TEXT}}},
+    "200": {"description": "Until either side ends it.", "content": {"text/event-stream": {"schema": TEXT}}},
 }
 
 _PATHS: Final[Mapping[str, Schema]] = {
@@ -271,7 +110,7 @@ _PATHS: Final[Mapping[str, Schema]] = {
             errors=(*_READ, "404"),
             parameters=(
                 _OF_MODEL,
-                _in_query("limit", {**_NUMBER, "minimum": 1, "maximum": 200, "default": 20}, "How many."),
+                _in_query("limit", {**NUMBER, "minimum": 1, "maximum": 200, "default": 20}, "How many."),
             ),
         ),
         "post": _operation(
@@ -284,7 +123,7 @@ _PATHS: Final[Mapping[str, Schema]] = {
             parameters=(
                 _in_header(
                     "Idempotency-Key",
-                    {**_TEXT, "pattern": "^[!-~]{1,128}$"},
+                    {**TEXT, "pattern": "^[!-~]{1,128}$"},
                     "Asking again with it, within two days, answers with the same release, also when it has ended.",
                 ),
             ),
@@ -346,6 +185,18 @@ _PATHS: Final[Mapping[str, Schema]] = {
             parameters=(_OF_MODEL,),
         )
     },
+    "/v1/drift": {
+        "get": _operation(
+            "What is not as recorded, by the newest look at each binding. No region is asked.",
+            "Drift",
+            role="read",
+            errors=(*_READ, "404"),
+            parameters=(
+                _in_query("name", TEXT, "Of this binding or model only."),
+                _in_query("ended", {**FLAG, "default": False}, "The newest that are over, too."),
+            ),
+        )
+    },
     "/v1/events": {"get": _STREAM},
     "/hooks/{hook}": {
         "post": {
@@ -370,7 +221,7 @@ DOCUMENT: Final[Mapping[str, Any]] = {
     },
     "paths": _PATHS,
     "components": {
-        "schemas": _SCHEMAS,
+        "schemas": SCHEMAS,
         "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
     },
 }

@@ -20,6 +20,7 @@ from syncd.artifact.names import parse_model, parse_version
 from syncd.errors import Invalid, NotFound, SyncdError
 from syncd.plan.roles import Role
 from syncd.reconcile import overview, wish
+from syncd.reconcile.mend import bindings_named
 from syncd.reconcile.scene import document as release_document
 from syncd.reconcile.scene import parse_release, release_told, scene_of, story
 from syncd.reconcile.wish import Once
@@ -104,6 +105,19 @@ async def status(request: Request) -> Response:
     await desk.caller(request, Role.READ)
     model = _model(request)
     return document(await desk.ask(lambda: overview.overview(desk.site.state, desk.site.fleet, model)))
+
+
+async def drift(request: Request) -> Response:
+    """What `syncd drift` shows: the newest looks, no new one."""
+    desk = desk_of(request)
+    await desk.caller(request, Role.READ)
+    name, ended = request.query_params.get("name"), request.query_params.get("ended", "false")
+    if ended not in {"true", "false"}:
+        raise Invalid("ended must be true or false")
+    fleet = desk.site.fleet
+    names = [each.name for each in (fleet.bindings.values() if name is None else bindings_named(fleet, name))]
+    most = overview.ENDED_MAX if ended == "true" else 0
+    return document(await desk.ask(lambda: overview.drift_told(desk.site.state, fleet, names, ended_max=most)))
 
 
 async def publish(request: Request) -> Response:
@@ -271,6 +285,7 @@ ROUTES: Final = (
     Route("/v1/everything/freeze", freeze, methods=["POST"]),
     Route("/v1/everything/unfreeze", unfreeze, methods=["POST"]),
     Route("/v1/status", status, methods=["GET"]),
+    Route("/v1/drift", drift, methods=["GET"]),
     Route("/v1/events", stream, methods=["GET"]),
     Route("/hooks/{hook}", hook, methods=["POST"]),
 )

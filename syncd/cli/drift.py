@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syncd.cli import remote
 from syncd.cli.exits import Exit
-from syncd.cli.output import Form, moment, short, tabulate
+from syncd.cli.output import Form, Output, moment, short, tabulate
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Session, VerboseOption, session
-from syncd.reconcile.overview import drifted
-from syncd.state import drifts
+from syncd.errors import Invalid
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_ENDED_MAX = 20
 
 
 def drift(
@@ -26,6 +27,8 @@ def drift(
         bool, typer.Option("--look", help="Ask every region now, instead of telling the last look.")
     ] = False,
     ended: Annotated[bool, typer.Option("--ended", help="The newest that are over, too.")] = False,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
     verbose: VerboseOption = False,
@@ -37,30 +40,28 @@ def drift(
 
     Example: syncd drift --look
     """
-    from syncd.reconcile.mend import bindings_named  # noqa: PLC0415 -- `--help` needs none of it
+    document: dict[str, Any] = {"unreached": []}
+    if server:
+        if look:
+            raise Invalid("--look asks the regions from here", hint="run it beside the record, without --server")
+        document |= remote.asked(server, token_file, lambda there: there.drift(name, ended=ended))
+    else:
+        with session(config, output, verbose=verbose) as opened:
+            document |= _beside_the_record(opened, name, look=look, ended=ended)
+    document["good"] = document["good"] and not document["unreached"]
+    Output(output).show(document, lambda console: _text(console, document))
+    if document["drifted"]:
+        return Exit.DIFFERS
+    return Exit.UNAVAILABLE if document["unreached"] else Exit.OK
 
-    with session(config, output, verbose=verbose) as opened:
-        names = [each.name for each in (bindings_named(opened.fleet, name) if name else opened.fleet.bindings.values())]
-        unseen = _look(opened, names) if look else []
-        with opened.state.read() as conn:
-            found = drifted(conn, opened.fleet, names)
-            looked = {each: drifts.looked(conn, each) for each in names}
-            over = drifts.closed_ones(conn, _ENDED_MAX, names) if ended else []
-        document: dict[str, object] = {
-            "good": not found and not unseen,
-            "drifted": found,
-            "looked_at": {each: seen.looked_at if seen else None for each, seen in looked.items()},
-            "unreached": unseen,
-            "ended": [
-                {"binding": d.binding, "what": d.what, "got": d.got, "want": d.want, "found_at": d.found_at}
-                | {"closed_at": d.closed_at, "closed": d.closed}
-                for d in over
-            ],
-        }
-        opened.output.show(document, lambda console: _text(console, document))
-        if found:
-            return Exit.DIFFERS
-        return Exit.UNAVAILABLE if unseen else Exit.OK
+
+def _beside_the_record(opened: Session, name: str | None, *, look: bool, ended: bool) -> dict[str, Any]:
+    from syncd.reconcile.mend import bindings_named  # noqa: PLC0415 -- `--help` needs none of it
+    from syncd.reconcile.overview import ENDED_MAX, drift_told  # noqa: PLC0415
+
+    names = [each.name for each in (bindings_named(opened.fleet, name) if name else opened.fleet.bindings.values())]
+    unseen = _look(opened, names) if look else []
+    return {"unreached": unseen} | drift_told(opened.state, opened.fleet, names, ended_max=ENDED_MAX if ended else 0)
 
 
 def _look(opened: Session, names: list[str]) -> list[dict[str, object]]:
@@ -78,11 +79,8 @@ def _look(opened: Session, names: list[str]) -> list[dict[str, object]]:
     return unseen
 
 
-def _text(console: Console, found: dict[str, object]) -> None:
+def _text(console: Console, found: Mapping[str, Any]) -> None:
     rows, ended, unseen = found["drifted"], found["ended"], found["unreached"]
-    assert isinstance(rows, list)
-    assert isinstance(ended, list)
-    assert isinstance(unseen, list)
     if rows:
         told = [
             (r["binding"], r["region"], r["what"], short(r["got"], 60), short(r["want"], 60), _since(r)) for r in rows
@@ -96,9 +94,14 @@ def _text(console: Console, found: dict[str, object]) -> None:
         console.print(f"not looked at: {each['binding']}: {each['reason']}", markup=False)
     for each in ended:
         was = f"{each['binding']} {each['what']} was {short(each['got'], 60)}"
-        console.print(f"over: {was} until {moment(each['closed_at'])}: {each['closed']}", markup=False)
+        console.print(f"over: {was} until {_moment(each['closed_at'])}: {each['closed']}", markup=False)
 
 
-def _since(row: dict[str, object]) -> str:
+def _since(row: Mapping[str, Any]) -> str:
     """It came to be so between two looks."""
-    return f"{moment(row['good_at'])} to {moment(row['found_at'])}"  # type: ignore[arg-type]
+    return f"{_moment(row['good_at'])} to {_moment(row['found_at'])}"
+
+
+def _moment(at: datetime | str) -> str:
+    """A time as it is in the record, or as the API tells it."""
+    return moment(datetime.fromisoformat(at) if isinstance(at, str) else at)

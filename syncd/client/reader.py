@@ -66,6 +66,17 @@ class Reader:
         """What is live where, what is in flight, what is stuck and why. Raises NotFound: no such model."""
         return self._ask("GET", "/v1/status", query={} if model is None else {"model": model})
 
+    def drift(self, name: str | None = None, *, ended: bool = False) -> Mapping[str, Any]:
+        """What is not as recorded, by the newest look at each binding; of one binding or model, or of all.
+
+        With `ended` the newest that are over too. No region is asked.
+
+        Raises:
+            NotFound: There is no binding and no model of that name.
+        """
+        query = {"ended": "true" if ended else "false"} | ({} if name is None else {"name": name})
+        return self._ask("GET", "/v1/drift", query=query)
+
     def wait(
         self,
         release_id: str,

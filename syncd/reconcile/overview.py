@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -15,6 +16,8 @@ from syncd.plan.phases import StepState
 from syncd.reconcile.scene import mended, way_of
 from syncd.state import drifts, flips, freezes, holds, live, mends, processes, releases, steps, versions
 from syncd.state.state import State
+
+ENDED_MAX: Final = 20  # drifts that are over are told, the newest
 
 
 def overview(state: State, fleet: Fleet, model: str | None = None) -> dict[str, object]:
@@ -90,6 +93,24 @@ def drifted(conn: Connection, fleet: Fleet, bindings: Collection[str]) -> list[d
             }
         )
     return rows
+
+
+def drift_told(state: State, fleet: Fleet, bindings: Collection[str], *, ended_max: int = 0) -> dict[str, object]:
+    """What differs from the record, when each binding was looked at, and the newest that are over; nothing is asked."""
+    with state.read() as conn:
+        found = drifted(conn, fleet, bindings)
+        looked = {each: drifts.looked(conn, each) for each in bindings}
+        over = drifts.closed_ones(conn, ended_max, bindings) if ended_max else []
+    return {
+        "good": not found,
+        "drifted": found,
+        "looked_at": {each: seen.looked_at if seen else None for each, seen in looked.items()},
+        "ended": [
+            {"binding": d.binding, "what": d.what, "got": d.got, "want": d.want, "found_at": d.found_at}
+            | {"closed_at": d.closed_at, "closed": d.closed}
+            for d in over
+        ],
+    }
 
 
 def _daemon(conn: Connection, state: State) -> dict[str, object] | None:

@@ -247,6 +247,7 @@ NEEDED = {
     ("/v1/releases/{release}/cancel", "POST"): Role.OPERATE,
     ("/v1/releases/{release}/approve", "POST"): Role.OPERATE,
     ("/v1/status", "GET"): Role.READ,
+    ("/v1/drift", "GET"): Role.READ,
     ("/v1/events", "GET"): Role.READ,
 }
 
