@@ -11,6 +11,7 @@ import random
 import secrets
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from syncd.config import (
@@ -25,11 +26,14 @@ from syncd.config import (
     OciRegistrySettings,
     OssRegistrySettings,
     OssTargetSettings,
+    PaiRegistrySettings,
     RegistrySettings,
     ServedModelSettings,
     TargetSettings,
 )
+from syncd.config.bucket import BucketTable
 from syncd.config.probes import GoldenSettings
+from syncd.errors import Invalid
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
 from syncd.plan.fleet import Fleet, Replica
 from syncd.plan.gate import Gates
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from syncd.target.base import Target
     from syncd.transfer import Timetable
 
+_BUCKETS_MAX: Final = 16  # of one workspace, each with connections of its own
 _IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it says that it has it
 
 
@@ -160,7 +165,32 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
         from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
         return PrefixRegistry(settings.oss, source_of(config, settings))
+    if isinstance(settings, PaiRegistrySettings):
+        return _workspace(config, settings)
     return _web_registry(settings, config.transfer.stall_s)
+
+
+def _workspace(config: Config, settings: PaiRegistrySettings) -> Registry:
+    """Raises Invalid: The SDK is not installed."""
+    from syncd.registry.pai import PaiRegistry  # noqa: PLC0415
+    from syncd.registry.settings import PaiKey  # noqa: PLC0415
+
+    try:
+        from syncd.registry.pai_workspace import SdkWorkspace  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        hint = "pip install 'syncd[server,pai]'"
+        raise Invalid("a registry of kind 'pai' needs an SDK that is not installed", hint=hint) from error
+    key = config.credentials[settings.credentials]
+    asked = SdkWorkspace(settings.pai, PaiKey(key.access_key_id, key.access_key_secret, key.security_token))
+
+    @lru_cache(maxsize=_BUCKETS_MAX)
+    def bucket(name: str) -> Store:
+        found = BucketTable(
+            region=settings.region, endpoint=settings.oss_endpoint, bucket=name, credentials=settings.credentials
+        )
+        return _bucket(config, found, 2 * config.transfer.files_in_flight)
+
+    return PaiRegistry(settings.pai, asked, bucket)
 
 
 def _web_registry(
@@ -276,7 +306,7 @@ def _store(config: Config, settings: TargetSettings) -> Store:
     return _bucket(config, settings, config.transfer.parts_in_flight)
 
 
-def _bucket(config: Config, settings: OssRegistrySettings | OssTargetSettings, at_once: int) -> Store:
+def _bucket(config: Config, settings: BucketTable, at_once: int) -> Store:
     """A store that begins where the settings' prefix does."""
     from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
 

@@ -11,6 +11,7 @@ from syncd.config.registries import (
     ModelScopeRegistrySettings,
     OciRegistrySettings,
     OssRegistrySettings,
+    PaiRegistrySettings,
     RegistrySettings,
 )
 from syncd.config.values import (
@@ -52,6 +53,7 @@ __all__ = [
     "OciRegistrySettings",
     "OssRegistrySettings",
     "OssTargetSettings",
+    "PaiRegistrySettings",
     "PolicySettings",
     "ProbeSettings",
     "Problem",

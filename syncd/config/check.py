@@ -14,7 +14,7 @@ from syncd.config.check_bindings import binding_problems
 from syncd.config.choosing import ANY_MODEL
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
-from syncd.config.registries import OssRegistrySettings
+from syncd.config.registries import OssRegistrySettings, PaiRegistrySettings
 from syncd.config.strategies import strategy_problems
 from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.plan.fleet import NEAREST, REGISTRY
@@ -121,7 +121,7 @@ def _dangling(config: Config, declared: Declared) -> Iterator[Problem]:
         *(
             ("registries", name, r.credentials)
             for name, r in config.registries.items()
-            if isinstance(r, OssRegistrySettings)
+            if isinstance(r, OssRegistrySettings | PaiRegistrySettings)
         ),
         *(("targets", name, t.credentials) for name, t in config.targets.items() if isinstance(t, OssTargetSettings)),
         *(("runtimes", name, runtime.credentials) for name, runtime in config.runtimes.items()),
@@ -160,6 +160,9 @@ def _endpoint_regions(config: Config, declared: Declared) -> Iterator[Problem]:
         if isinstance(registry, OssRegistrySettings):
             where = ("registries", name, "endpoint")
             yield from _other_region(where, registry.endpoint, _OSS_HOST, registry.region)
+        if isinstance(registry, PaiRegistrySettings):
+            where = ("registries", name, "oss_endpoint")
+            yield from _other_region(where, registry.oss_endpoint, _OSS_HOST, registry.region)
     for name, runtime in config.runtimes.items():
         yield from _other_region(("runtimes", name, "endpoint"), runtime.endpoint, _FC_HOST, runtime.region)
 

@@ -268,6 +268,7 @@ Function = Annotated[str, _matching(_FUNCTION, _ALIAS_WANTED)]
 Bucket = Annotated[
     str, _matching(_BUCKET, "a bucket's name is wanted: 3 to 63 of a-z, 0-9 and '-', not at the ends '-'")
 ]
+WorkspaceId = Annotated[str, _matching(re.compile(r"[0-9]{1,20}"), 'the id of a workspace is wanted, such as "12345"')]
 Variable = Annotated[
     str, _matching(_VARIABLE, "a variable's name is wanted: a letter, then letters, digits and underscores")
 ]

@@ -18,6 +18,7 @@ from syncd.config.fields import (
     Seconds,
     SecondsOrNone,
     SecretField,
+    WorkspaceId,
     shown,
     wrong,
 )
@@ -28,6 +29,7 @@ from syncd.registry.settings import (
     MlflowSettings,
     ModelScopeSettings,
     OciSettings,
+    PaiSettings,
     PrefixSettings,
 )
 from syncd.secret import Secret
@@ -187,6 +189,23 @@ class OssRegistrySettings(_Polled, BucketTable):
         return PrefixSettings(self.bucket, self.region, self.prefix, self.models)
 
 
+class PaiRegistrySettings(_Polled):
+    """A workspace of PAI. `endpoint` is that of its API, `oss_endpoint` that of the region's buckets."""
+
+    kind: Literal["pai"]
+    endpoint: Endpoint
+    oss_endpoint: Endpoint
+    region: Region
+    workspace: WorkspaceId
+    credentials: str
+    poll_s: Seconds = 60.0
+
+    @property
+    def pai(self) -> PaiSettings:
+        """What the room itself needs of it."""
+        return PaiSettings(self.endpoint, self.workspace, self.region, self.models)
+
+
 RegistrySettings = (
     DirectoryRegistrySettings
     | HttpRegistrySettings
@@ -195,6 +214,7 @@ RegistrySettings = (
     | ModelScopeRegistrySettings
     | OciRegistrySettings
     | OssRegistrySettings
+    | PaiRegistrySettings
 )
 KINDS: dict[str, type[RegistrySettings]] = {
     "directory": DirectoryRegistrySettings,
@@ -204,4 +224,5 @@ KINDS: dict[str, type[RegistrySettings]] = {
     "modelscope": ModelScopeRegistrySettings,
     "oci": OciRegistrySettings,
     "oss": OssRegistrySettings,
+    "pai": PaiRegistrySettings,
 }

@@ -8,60 +8,35 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.base import Candidate, Location, Revision, SourceFile, Stream
+from syncd.registry.base import Candidate, Location, Revision, Stream
 from syncd.registry.directory import LISTS, MARKERS
 from syncd.registry.lists import Listed, parse_manifest, parse_sums
+from syncd.registry.objects import (
+    OBJECTS_MAX,
+    Incomplete,
+    Objects,
+    Seen,
+    checksum_of,
+    hinted,
+    is_left_behind,
+    key_of,
+    open_pinned,
+    remote,
+)
 from syncd.registry.pinned import PinnedRegistry
 from syncd.registry.selection import selects
 from syncd.registry.settings import PrefixSettings
 from syncd.registry.snapshots import Files, Remote, check_unchanged, files_of, natural, tree_digest, version_name
-from syncd.registry.tree import is_ignored
 
-OBJECTS_MAX: Final = 200_000  # below the whole prefix, some 60 MB while it is looked at
 LIST_BYTES_MAX: Final = 64 << 20
 _MARKS: Final = frozenset({*LISTS, *MARKERS})
-_HINT: Final = "is the bucket reachable from here? look at the endpoint and credentials of the registry"
-
-
-class Seen(Protocol):
-    """One object. `crc64` where the look has it."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def size_bytes(self) -> int: ...
-    @property
-    def crc64(self) -> int | None: ...
-    @property
-    def modified_at(self) -> datetime: ...
-
-
-class Objects(Protocol):
-    """What is needed of a bucket: what a store can do without writing."""
-
-    def list(self, prefix: str) -> Iterator[Seen]:
-        """All objects below `prefix`."""
-        ...
-
-    def stat(self, key: str) -> Seen:
-        """Look at one object. Raises NotFound."""
-        ...
-
-    def open(self, key: str, offset_bytes: int = 0) -> Stream:
-        """The bytes of an object. Raises NotFound."""
-        ...
-
-
-class _Incomplete(Unavailable):
-    """It is still being written, or will never be finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +71,7 @@ class _Version:
         return {
             path: seen
             for path, seen in self.objects.items()
-            if path and path not in _MARKS and not path.endswith("/") and (path in listed or not _is_left_behind(path))
+            if path and path not in _MARKS and not path.endswith("/") and (path in listed or not is_left_behind(path))
         }
 
 
@@ -119,7 +94,7 @@ class PrefixRegistry(PinnedRegistry):
                 continue
             try:
                 self._check_complete(owner, version, there)
-            except _Incomplete:
+            except Incomplete:
                 continue
             except (Invalid, Refused, NotFound) as error:
                 self._refusals.tell(f"{owner}@{version}", error, error.hint)
@@ -134,20 +109,11 @@ class PrefixRegistry(PinnedRegistry):
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
         """The object's size and checksum have to be those that were pinned."""
         del model, revision
-        key, _, crc64 = found.url.rpartition("#")
-        with _hinted():
-            now = self._objects.stat(key)
-            if now.size_bytes != found.file.size_bytes or (crc64 and str(now.crc64) != crc64):
-                raise Conflict(
-                    f"{key} has {now.size_bytes} bytes of crc64 {now.crc64}, {found.file.size_bytes} bytes "
-                    f"{f'of crc64 {crc64} ' if crc64 else ''}were pinned",
-                    hint="a published version must not be written again",
-                )
-            return self._objects.open(key, offset_bytes)
+        return open_pinned(self._objects, found, offset_bytes)
 
     def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
         """See `registry.base.Registry`."""
-        key = self._find(model, revision, path).url.rpartition("#")[0]
+        key = key_of(self._find(model, revision, path))
         return Location(self._settings.region, self._settings.bucket, f"{self._settings.prefix}{key}")
 
     def _latest(self, model: ModelName) -> VersionName:
@@ -158,7 +124,7 @@ class PrefixRegistry(PinnedRegistry):
                 if owner == model:
                     self._check_complete(model, version, there)
                     aged.append((there.made_at, natural(version), version))
-            except (_Incomplete, Invalid, NotFound):
+            except (Incomplete, Invalid, NotFound):
                 continue
         if not aged:
             raise Unavailable(f"{model} has no complete version; {len(everything)} have a marker")
@@ -167,7 +133,7 @@ class PrefixRegistry(PinnedRegistry):
     def _everything(self, prefix: str) -> Mapping[tuple[ModelName, VersionName], _Version]:
         """Every version that has a marker, under an allowed name."""
         objects: dict[str, Seen] = {}
-        with _hinted():
+        with hinted():
             for seen in self._objects.list(prefix):
                 objects[seen.key] = seen
                 if len(objects) > OBJECTS_MAX:
@@ -198,35 +164,32 @@ class PrefixRegistry(PinnedRegistry):
     def _look(self, model: ModelName, revision: Revision) -> Files:
         try:
             now, files = self._pinned(model, revision.version)
-        except _Incomplete as error:
+        except Incomplete as error:
             raise Conflict(f"{model}@{revision.version} is no longer complete: {error}") from error
         check_unchanged(model, revision, now)
         return files
 
     def _pinned(self, model: ModelName, version: VersionName) -> tuple[Revision, Files]:
         what, top = f"{model}@{version}", f"{model}/{version}/"
-        with _hinted():
+        with hinted():
             there = _Version({seen.key[len(top) :]: seen for seen in self._objects.list(top)})
             if not there.objects:
                 raise NotFound(f"nothing is below {top} in {self._settings.bucket}")
             found, listed = self._whole(model, version, there)
             if not found:
-                raise _Incomplete(f"{what} has no files yet")
+                raise Incomplete(f"{what} has no files yet")
             files = files_of((self._file(path, seen, listed) for path, seen in found.items()), what)
-        return Revision(version, tree_digest(files, lambda each: each.url.rpartition("#")[2])), files
+        return Revision(version, tree_digest(files, checksum_of)), files
 
     def _file(self, path: str, seen: Seen, listed: Mapping[str, Listed]) -> Remote:
-        """Its address carries the bucket's own checksum behind a `#`, where no list has a sha256."""
-        sha256 = listed[path].sha256 if path in listed else None
-        crc64 = "" if sha256 else str(self._objects.stat(seen.key).crc64)
-        return Remote(SourceFile(FilePath(path), seen.size_bytes, sha256), f"{seen.key}#{crc64}")
+        return remote(self._objects, path, seen, listed[path].sha256 if path in listed else None)
 
     def _check_complete(self, model: ModelName, version: VersionName, there: _Version) -> None:
         """As `_whole`, but a version once seen complete is not looked into again until a marker changes."""
         with self._lock:
             if self._complete.get((model, version)) == there.signature:
                 return
-        with _hinted():
+        with hinted():
             self._whole(model, version, there)
         with self._lock:
             self._complete[model, version] = there.signature
@@ -234,22 +197,22 @@ class PrefixRegistry(PinnedRegistry):
     def _whole(
         self, model: ModelName, version: VersionName, there: _Version
     ) -> tuple[Mapping[str, Seen], Mapping[str, Listed]]:
-        """Its files, and what its list has. Raises _Incomplete where the list and what is there differ."""
+        """Its files, and what its list has. Raises Incomplete where the list and what is there differ."""
         what, name = f"{model}@{version}", there.list_name
         if not there.marks:
-            raise _Incomplete(f"{what} has no marker yet", hint=f"write one of {', '.join((*MARKERS, *LISTS))} last")
+            raise Incomplete(f"{what} has no marker yet", hint=f"write one of {', '.join((*MARKERS, *LISTS))} last")
         if name is None:
             return there.files({}), {}
         listed = self._listed(model, version, name, there.marks[name])
         files = there.files(listed)
         for path, item in listed.items():
             if path not in files:
-                raise _Incomplete(f"{what}: {path} is in {name} but not there")
+                raise Incomplete(f"{what}: {path} is in {name} but not there")
             if item.size_bytes not in {None, files[path].size_bytes}:
-                raise _Incomplete(f"{what}: {path} has {files[path].size_bytes} bytes, {name} says {item.size_bytes}")
+                raise Incomplete(f"{what}: {path} has {files[path].size_bytes} bytes, {name} says {item.size_bytes}")
         beside = [] if there.has_marker else sorted(files.keys() - listed.keys())
         if beside:
-            raise _Incomplete(f"{what}: {beside[0]} is there but not in {name}", hint="list it, or add READY")
+            raise Incomplete(f"{what}: {beside[0]} is there but not in {name}", hint="list it, or add READY")
         return files, listed
 
     def _listed(self, model: ModelName, version: VersionName, name: str, seen: Seen) -> Mapping[str, Listed]:
@@ -259,7 +222,7 @@ class PrefixRegistry(PinnedRegistry):
         try:
             listed = parse_sums(data) if name == "SHA256SUMS" else parse_manifest(data, model, version)
         except Unavailable as error:
-            raise _Incomplete(f"{model}@{version}: {error}", hint=error.hint) from error
+            raise Incomplete(f"{model}@{version}: {error}", hint=error.hint) from error
         return {item.path: item for item in listed if item.path not in _MARKS}
 
     def _read(self, seen: Seen) -> bytes:
@@ -268,23 +231,5 @@ class PrefixRegistry(PinnedRegistry):
             while count := stream.readinto(buffer):
                 data += buffer[:count]
                 if len(data) > seen.size_bytes:
-                    raise _Incomplete(f"{seen.key} has more than the {seen.size_bytes} bytes that were listed")
+                    raise Incomplete(f"{seen.key} has more than the {seen.size_bytes} bytes that were listed")
         return bytes(data)
-
-
-def _is_left_behind(path: str) -> bool:
-    parts = path.split("/")
-    if {".", ".."} & set(parts):
-        return False  # to be refused, not passed over
-    return any(is_ignored(part, directory=place < len(parts) - 1) for place, part in enumerate(parts))
-
-
-@contextmanager
-def _hinted() -> Iterator[None]:
-    """A bucket that cannot be looked at is unavailable with a word to the operator; a bucket that is gone is too."""
-    try:
-        yield
-    except _Incomplete:
-        raise
-    except Unavailable as error:
-        raise Unavailable(error.message, hint=error.hint or _HINT, retry_after_s=error.retry_after_s) from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from syncd.secret import Secret
+
 
 @dataclass(frozen=True, slots=True)
 class DirectorySettings:
@@ -58,6 +60,25 @@ class PrefixSettings:
     region: str
     prefix: str = ""
     models: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class PaiSettings:
+    """A workspace of PAI, by its id; its versions lie in OSS in `region`."""
+
+    endpoint: str
+    workspace: str
+    region: str
+    models: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class PaiKey:
+    """Who asks PAI."""
+
+    access_key_id: str
+    access_key_secret: Secret
+    security_token: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)

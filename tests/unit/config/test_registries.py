@@ -12,6 +12,7 @@ from syncd.registry.mlflow import MlflowRegistry
 from syncd.registry.modelscope import ModelScopeRegistry
 from syncd.registry.oci import OciRegistry
 from syncd.registry.oss_prefix import PrefixRegistry
+from syncd.registry.pai import PaiRegistry
 from syncd.registry.selected import SelectedRegistry
 from syncd.wiring import registries_of
 
@@ -30,6 +31,7 @@ def test_every_kind_of_registry_is_made() -> None:
         "modelscope": ModelScopeRegistry,
         "images": OciRegistry,
         "bucket": PrefixRegistry,
+        "pai": PaiRegistry,
     }
 
 

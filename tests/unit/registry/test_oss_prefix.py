@@ -13,7 +13,8 @@ from syncd.artifact.digest import crc64
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from syncd.registry.base import Location, Stream
-from syncd.registry.oss_prefix import Objects, PrefixRegistry
+from syncd.registry.objects import Objects
+from syncd.registry.oss_prefix import PrefixRegistry
 from syncd.registry.settings import PrefixSettings
 from syncd.store.base import Stat
 

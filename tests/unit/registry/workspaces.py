@@ -1,0 +1,32 @@
+"""A registry that is a workspace of PAI, as tests make one."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from syncd.registry.objects import Objects
+from syncd.registry.pai import PaiRegistry
+from syncd.registry.pai_workspace import SdkWorkspace
+from syncd.registry.settings import PaiKey, PaiSettings
+from syncd.secret import Secret
+
+from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
+from tests.emulators.pai import WORKSPACE, PaiWeb
+from tests.unit.registry.webs import ONCE
+
+KEY = PaiKey(KEY_ID, Secret(KEY_SECRET))
+
+
+def settings_of(pai: PaiWeb, *models: str, workspace: str = WORKSPACE) -> PaiSettings:
+    return PaiSettings(pai.web.origin, workspace, REGION, models or ("*",))
+
+
+def registry_of(pai: PaiWeb, bucket: RawBucket, *models: str) -> PaiRegistry:
+    """It reads its bucket as syncd does, and does not try again."""
+    settings = settings_of(pai, *models)
+
+    @cache
+    def of(name: str) -> Objects:
+        return bucket.store(bucket=name)
+
+    return PaiRegistry(settings, SdkWorkspace(settings, KEY, ONCE), of)
