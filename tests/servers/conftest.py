@@ -10,6 +10,7 @@ import pytest
 from tests.acceptance.stage import Cloud, cloud_up
 from tests.emulators.distribution import distribution
 from tests.emulators.modelscope import ModelScopeWeb
+from tests.emulators.pai import PaiWeb
 from tests.servers.mlflow import Mlflow, mlflow_server
 from tests.servers.olah import olah_server
 from tests.servers.programs import is_there
@@ -21,6 +22,7 @@ from tests.servers.sources import (
     MlflowSource,
     ModelScopeSource,
     OciSource,
+    PaiSource,
     PrefixSource,
     Source,
 )
@@ -52,13 +54,14 @@ def sources(
     """Every kind of registry whose program is on this machine, with nothing in it."""
     root = tmp_path_factory.mktemp("sources")
     with ExitStack() as stack:
-        index, modelscope = IndexWeb(), ModelScopeWeb()
-        stack.enter_context(index.web)
-        stack.enter_context(modelscope.web)
-        bucket = PrefixSource(cloud)
+        index, modelscope, pai = IndexWeb(), ModelScopeWeb(), PaiWeb()
+        for made in (index, modelscope, pai):
+            stack.enter_context(made.web)
+        bucket, workspace = PrefixSource(cloud), PaiSource(pai, cloud)
         stack.callback(bucket.close)
+        stack.callback(workspace.close)
         found: list[Source] = [DirectorySource(root / "models"), IndexSource(index), bucket]
-        found.append(ModelScopeSource(modelscope))
+        found += [ModelScopeSource(modelscope), workspace]
         if is_there("olah-cli") and is_there("git"):
             found.append(HubSource(stack.enter_context(olah_server(root))))
         if is_there("docker-registry"):

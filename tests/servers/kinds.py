@@ -13,6 +13,7 @@ from tests.servers.sources import (
     MlflowSource,
     ModelScopeSource,
     OciSource,
+    PaiSource,
     PrefixSource,
 )
 
@@ -21,6 +22,7 @@ KINDS: Final = (
     IndexSource.name,
     PrefixSource.name,
     ModelScopeSource.name,
+    PaiSource.name,
     pytest.param(HubSource.name, marks=[pytest.mark.needs_olah, pytest.mark.needs_git]),
     pytest.param(OciSource.name, marks=[pytest.mark.needs_docker_registry, pytest.mark.needs_oras]),
     pytest.param(MlflowSource.name, marks=pytest.mark.needs_mlflow),

@@ -1,4 +1,4 @@
-"""Where teams keep versions: seven kinds of registry, each as people bring versions there and as it tells of them.
+"""Where teams keep versions: eight kinds of registry, each as people bring versions there and as it tells of them.
 
 MLflow and the image registry tell of a version by themselves. For the others a test says what whoever brings versions
 there, or the cloud, would send.
@@ -23,6 +23,7 @@ from tests.acceptance.stage import BUCKET, HANGZHOU, Cloud, write_files
 from tests.clouds import RawBucket
 from tests.emulators.distribution import USER, Distribution
 from tests.emulators.modelscope import ModelScopeWeb
+from tests.emulators.pai import WORKSPACE, PaiWeb
 from tests.servers.mlflow import Mlflow
 from tests.servers.olah import Olah
 from tests.servers.oras import oras_push
@@ -128,6 +129,43 @@ models = ["{self.model}"]"""
         key = f"{_PREFIX}{self.model}/{version}/SHA256SUMS"
         event: dict[str, Any] = {"specversion": "1.0", "id": key, "source": "acs.oss"}
         event |= {"type": "oss:ObjectCreated:PutObject", "data": {"oss": {"object": {"key": key}}}}
+        sent(url, json.dumps(event).encode(), {"Authorization": SECRET})
+
+    def close(self) -> None:
+        self._bucket.client.session.session.close()
+
+
+class PaiSource(Source):
+    name, hook, model = "pai", "cloudevents", "from-pai"
+
+    def __init__(self, pai: PaiWeb, cloud: Cloud) -> None:
+        self._pai = pai
+        self._endpoint = cloud.endpoint
+        self._bucket = RawBucket(cloud.endpoint, BUCKET)
+
+    @property
+    def table(self) -> str:
+        return f"""kind = "pai"
+endpoint = "{self._pai.web.origin}"
+oss_endpoint = "{self._endpoint}"
+region = "{HANGZHOU}"
+workspace = "{WORKSPACE}"
+credentials = "local"
+models = ["{self.model}"]"""
+
+    def bring(self, number: int, files: Mapping[str, bytes]) -> tuple[str, Mapping[str, bytes]]:
+        """A job's output is registered, and somebody approves it."""
+        version, prefix = f"0.{number}.0", f"jobs/{self.model}/{number}/"
+        for path, data in files.items():
+            self._bucket.write(f"{prefix}{path}", data)
+        uri = f"oss://{BUCKET}.oss-{HANGZHOU}-internal.aliyuncs.com/{prefix}"
+        for status in ("Pending", "Approved"):
+            self._pai.register(self.model, version, uri, status)
+        return version, files
+
+    def tell(self, url: str, version: str) -> None:
+        """What PAI itself sends is not known; of this only that it comes counts."""
+        event = {"specversion": "1.0", "id": version, "source": "acs.pai", "type": "pai:approved", "data": {}}
         sent(url, json.dumps(event).encode(), {"Authorization": SECRET})
 
     def close(self) -> None:
