@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from syncd.oci.repository import Repository
     from syncd.reconcile.foresee import Looker
     from syncd.reconcile.rooms import Rooms
-    from syncd.registry.access import Basic
+    from syncd.registry.access import Access
     from syncd.registry.base import Registry
     from syncd.signals.base import Signal
     from syncd.state.state import State
@@ -160,10 +160,11 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
         from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
         return PrefixRegistry(settings.oss, source_of(config, settings))
-    return _web_registry(settings, config.transfer.stall_s)
+    return _web_registry(config, settings, config.transfer.stall_s)
 
 
 def _web_registry(
+    config: Config,
     settings: HttpRegistrySettings
     | HubRegistrySettings
     | MlflowRegistrySettings
@@ -172,7 +173,7 @@ def _web_registry(
     timeout_s: float,
 ) -> Registry:
     from syncd.registry import huggingface, index, mlflow, modelscope, oci, oci_access  # noqa: PLC0415
-    from syncd.registry.access import Basic, Nobody, Session, access_of  # noqa: PLC0415
+    from syncd.registry.access import Nobody, Session, access_of  # noqa: PLC0415
     from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
 
     if isinstance(settings, HttpRegistrySettings):
@@ -188,12 +189,45 @@ def _web_registry(
     if isinstance(settings, ModelScopeRegistrySettings):
         session = Nobody() if settings.token is None else Session(settings.token, modelscope.COOKIE)
         return modelscope.ModelScopeRegistry(settings.modelscope, Http(reached, session, modelscope.explain))
-    login = None if settings.password is None else Basic(settings.user, settings.password)
-    return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
+    access = oci_access.OciAccess(settings.endpoint, _image_login(config, settings))
+    return oci.OciRegistry(settings.oci, Http(reached, access))
 
 
-def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository, Repository, Reference]:
-    """Where images are pushed, where the base lies, and what of it is meant. `login` is for the first one's registry.
+def _image_login(config: Config, settings: OciRegistrySettings) -> Access | None:
+    from syncd.registry.access import Basic  # noqa: PLC0415
+    from syncd.registry.settings import AcrSettings  # noqa: PLC0415
+
+    if settings.acr is None:
+        return None if settings.password is None else Basic(settings.user, settings.password)
+    from syncd.registry.acr import AcrLogin  # noqa: PLC0415
+
+    key, acr = config.credentials[settings.acr.credentials], settings.acr
+    secrets = key.access_key_secret, key.security_token
+    return AcrLogin(AcrSettings(acr.instance, acr.region, acr.address, key.access_key_id, *secrets))
+
+
+def login_at(config: Config, image: Reference) -> Access | None:
+    """What the configuration has for a registry of images: the login of the registry of models at the same address.
+
+    Of several it is the one whose prefix is the longest that the repository begins with.
+    """
+    there = [
+        each
+        for each in config.registries.values()
+        if isinstance(each, OciRegistrySettings)
+        and each.endpoint == image.origin
+        and image.repository.startswith(each.prefix)
+    ]
+    nearest = max(there, key=lambda each: len(each.prefix), default=None)
+    return None if nearest is None else _image_login(config, nearest)
+
+
+def repositories_of(
+    to: str, base: str, login: Access | None, base_login: Access | None = None
+) -> tuple[Repository, Repository, Reference]:
+    """Where images are pushed, where the base lies, and what of it is meant.
+
+    `login` is for the first one's registry, and for the base if that is there too and `base_login` is not given.
 
     Raises:
         Invalid: A name is none.
@@ -206,12 +240,11 @@ def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository
 
     there, below = parse_repository(to), parse_image(base)
 
-    def http(origin: str) -> Http:
-        known = login if origin == there.origin else None
+    def http(origin: str, known: Access | None) -> Http:
         return Http(HttpSettings(origin, _IMAGES_S), OciAccess(origin, known), explain)
 
-    home = http(there.origin)
-    source = home if below.origin == there.origin else http(below.origin)
+    home = http(there.origin, login)
+    source = home if below.origin == there.origin and base_login is None else http(below.origin, base_login)
     return (
         Repository(there.origin, there.repository, home, writes=True),
         Repository(below.origin, below.repository, source),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from syncd.secret import Secret
+
 
 @dataclass(frozen=True, slots=True)
 class DirectorySettings:
@@ -67,3 +69,15 @@ class MlflowSettings:
     endpoint: str
     models: tuple[str, ...] = ("*",)
     ready_file: str = "MLmodel"
+
+
+@dataclass(frozen=True, slots=True)
+class AcrSettings:
+    """An instance of Container Registry's Enterprise edition. `api` is where the platform is asked."""
+
+    instance: str
+    region: str
+    api: str
+    access_key_id: str
+    access_key_secret: Secret
+    security_token: Secret | None = None
