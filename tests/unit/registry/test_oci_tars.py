@@ -8,7 +8,7 @@ import random
 import tarfile
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Self
 
 import pytest
 from syncd.artifact.names import FilePath
@@ -174,11 +174,20 @@ def test_unpacking_holds_no_more_than_the_window_and_a_few_pieces() -> None:
     assert peak_bytes < 4 << 20
 
 
-class _Bytes(io.BytesIO):
+class _Bytes:
     """A stream of them."""
 
-    def readinto(self, buffer: Any) -> int:
-        return super().readinto(buffer)
+    def __init__(self, data: bytes) -> None:
+        self._stream = io.BytesIO(data)
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._stream.readinto(buffer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
 
 
 def test_a_tar_of_too_many_files_is_refused(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:
