@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from syncd.oci.bake import CHUNK_BYTES
 from tests.emulators.distribution import distribution
-from tests.emulators.relay import ImageRelay, image_relay
+from tests.emulators.relay import image_relay
 from tests.unit.oci.kitchen import BASE, push_base
 
 from bench import run_bake
@@ -86,27 +86,44 @@ class Bakes:
             f" {size_bytes / wall_s / _MB:.0f} MB/s{verdict}"
         )
 
-    def killed(self, size_bytes: int, *, keeps: bool) -> str:
-        """What a bake that is killed at its half sends again: to a registry that `keeps` what broke off, or not."""
-        with self._house() as (root, origin), image_relay(origin, keeps_state=keeps) as relay:
-            with self._baking(root, relay.origin, size_bytes) as (process, _):
-                while relay.bytes_in < size_bytes / 2 and process.poll() is None:
-                    time.sleep(_LOOK_S / 4)
-                time.sleep(self._chance.uniform(0, _CHUNK_S))
-                process.send_signal(signal.SIGKILL)
-            if process.returncode != -signal.SIGKILL:
-                raise SystemExit("it was through before it was killed")
-            before_bytes = _settled(relay)
-            with self._baking(root, relay.origin, size_bytes) as (process, _):
-                if process.wait():
-                    raise SystemExit(f"the second bake ended with {process.returncode}")
+    def killed(self, size_bytes: int) -> str:
+        """What a bake that is killed around its half sends again to a registry that keeps what broke off."""
+        with self._house() as (root, origin), image_relay(origin, keeps_state=True) as relay:
+            self._kill(root, relay.origin, size_bytes, lambda: relay.bytes_in)
+            before_bytes = _settled(lambda: relay.bytes_in)
+            self._again(root, relay.origin, size_bytes)
             twice_bytes = relay.bytes_in - size_bytes
-        verdict = " MORE THAN A CHUNK" if keeps and twice_bytes > CHUNK_BYTES + _MB else ""
-        what = "a registry that keeps what broke off" if keeps else "docker-registry alone"
-        return (
-            f"baked, killed at {before_bytes / size_bytes:.1%} of {size_bytes / _MB:.0f} MB, {what}:"
-            f" {twice_bytes / _MB:.1f} MB ({twice_bytes / CHUNK_BYTES:.2f} chunks) more than once{verdict}"
-        )
+        verdict = " MORE THAN A CHUNK" if twice_bytes > CHUNK_BYTES + _MB else ""
+        return _told("a registry that keeps what broke off", size_bytes, before_bytes, twice_bytes) + verdict
+
+    def killed_alone(self, size_bytes: int) -> str:
+        """The same, to docker-registry with nothing in front of it, as its own disk says."""
+        with self._house() as (root, origin):
+            uploads = root / "blobs/docker/registry/v2/repositories/m/_uploads"
+
+            def arrived_bytes() -> int:
+                return sum(each.stat().st_size for each in uploads.glob("*/data"))
+
+            self._kill(root, origin, size_bytes, arrived_bytes)
+            before_bytes = _settled(arrived_bytes)
+            twice_bytes = before_bytes + self._again(root, origin, size_bytes) - size_bytes
+        return _told("docker-registry alone", size_bytes, before_bytes, twice_bytes)
+
+    def _kill(self, root: Path, origin: str, size_bytes: int, arrived_bytes: Callable[[], int]) -> None:
+        with self._baking(root, origin, size_bytes) as (process, _):
+            while arrived_bytes() < size_bytes / 2 and process.poll() is None:
+                time.sleep(_LOOK_S)
+            time.sleep(self._chance.uniform(0, _CHUNK_S))
+            process.send_signal(signal.SIGKILL)
+        if process.returncode != -signal.SIGKILL:
+            raise SystemExit("it was through before it was killed")
+
+    def _again(self, root: Path, origin: str, size_bytes: int) -> int:
+        """What the second bake sends."""
+        with self._baking(root, origin, size_bytes) as (process, _):
+            if process.wait():
+                raise SystemExit(f"the second bake ended with {process.returncode}")
+        return int((root / "bake.log").read_text().split()[-1])
 
     @contextmanager
     def _house(self) -> Iterator[tuple[Path, str]]:
@@ -131,10 +148,18 @@ class Bakes:
                 process.kill()
 
 
-def _settled(relay: ImageRelay) -> int:
+def _settled(arrived_bytes: Callable[[], int]) -> int:
     """What had arrived, once nothing more does: what the kernel had taken still comes after the kill."""
     before = -1
-    while relay.bytes_in != before:
-        before = relay.bytes_in
+    while (now := arrived_bytes()) != before:
+        before = now
         time.sleep(1.0)
     return before
+
+
+def _told(what: str, size_bytes: int, before_bytes: int, twice_bytes: int) -> str:
+    share, chunks = before_bytes / size_bytes, twice_bytes / CHUNK_BYTES
+    return (
+        f"baked, killed at {share:.1%} of {size_bytes / _MB:.0f} MB, {what}:"
+        f" {twice_bytes / _MB:.1f} MB ({chunks:.2f} chunks) more than once"
+    )

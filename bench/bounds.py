@@ -26,6 +26,7 @@ from bench.run_bounds import Order, sha256_of_zeros
 
 PART_BYTES = 8 << 20
 PARTS_IN_FLIGHT = TransferSettings().parts_in_flight
+_KILLS = 3  # of bakes, which take longer
 _LOOK_S = 0.02
 _MB = 1_000_000
 _LINE_BYTES_S = 100 * _MB
@@ -180,7 +181,10 @@ def _lines(options: argparse.Namespace, bounds: Bounds, bakes: Bakes) -> Iterato
         yield from (bounds.killed(options.size_mb * _MB, chance) for _ in range(options.kills))
     if "baked" in options.what:
         yield bakes.memory(options.layer_mb * _MB)
-        yield from (bakes.killed(options.layer_mb * _MB, keeps=keeps) for keeps in (True, False))
+        yield bakes.killed(options.layer_mb * _MB)
+        for _ in range(min(options.kills, _KILLS)):
+            yield bakes.killed(options.size_mb * _MB)
+            yield bakes.killed_alone(options.size_mb * _MB)
     if "limited" in options.what:
         yield bounds.limited(20 * _MB, 5, options.seconds)
     if "slow" in options.what:
