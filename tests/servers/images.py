@@ -119,7 +119,9 @@ def _python(root: Path) -> str:
     """Copy the machine's Python and every library that it opens, where they lie here. Gives the path of the program."""
     program = Path(sys.base_prefix, "bin", f"python{sysconfig.get_python_version()}").resolve()
     stdlib = Path(sysconfig.get_path("stdlib"))
-    shutil.copytree(stdlib, _below(root, stdlib), ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    shutil.copytree(
+        stdlib, _below(root, stdlib), ignore=shutil.ignore_patterns(*_LEFT_OUT), ignore_dangling_symlinks=True
+    )
     own = [program, *(stdlib / "lib-dynload").glob("*.so")]
     for library in {program, *map(Path, _LIBRARY.findall(tool("ldd", *own)))}:
         place = _below(root, library)
