@@ -30,6 +30,7 @@ from syncd.config import (
     TargetSettings,
 )
 from syncd.config.probes import GoldenSettings
+from syncd.config.registries import registry_at
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
 from syncd.plan.fleet import Fleet, Replica
 from syncd.plan.gate import Gates
@@ -207,19 +208,9 @@ def _image_login(config: Config, settings: OciRegistrySettings) -> Access | None
 
 
 def login_at(config: Config, image: Reference) -> Access | None:
-    """What the configuration has for a registry of images: the login of the registry of models at the same address.
-
-    Of several it is the one whose prefix is the longest that the repository begins with.
-    """
-    there = [
-        each
-        for each in config.registries.values()
-        if isinstance(each, OciRegistrySettings)
-        and each.endpoint == image.origin
-        and image.repository.startswith(each.prefix)
-    ]
-    nearest = max(there, key=lambda each: len(each.prefix), default=None)
-    return None if nearest is None else _image_login(config, nearest)
+    """What the configuration has for a registry of images: the login of the registry of models at the same address."""
+    found = registry_at(config.registries.values(), image.origin, image.repository)
+    return None if found is None else _image_login(config, found)
 
 
 def repositories_of(

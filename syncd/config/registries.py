@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -234,3 +235,10 @@ KINDS: dict[str, type[RegistrySettings]] = {
     "oci": OciRegistrySettings,
     "oss": OssRegistrySettings,
 }
+
+
+def registry_at(registries: Iterable[RegistrySettings], origin: str, repository: str) -> OciRegistrySettings | None:
+    """The registry that a repository of images is in; of several the one whose prefix says most of it."""
+    images = [each for each in registries if isinstance(each, OciRegistrySettings) and each.endpoint == origin]
+    there = [each for each in images if repository.startswith(each.prefix)]
+    return max(there, key=lambda each: len(each.prefix), default=None)
