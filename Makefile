@@ -30,9 +30,10 @@ test: lint .venv-servers/.made ## every check and every test, with coverage
 	  || { echo 'less than 90 % of the other rooms is tested'; exit 1; }
 	@tail -n 1 .pytest.out
 
-# More of it with BENCH='--scale 1 --rounds 9'. A tool that cannot be installed is named in the results and left out.
-bench: .venv-bench/.made ## measure syncd beside rclone, s5cmd and the OSS SDKs, on the same files and server
+# More of it with BENCH='--scale 1 --rounds 9' and IMAGES='--size-mb 10000'. A tool that cannot be installed is named in the results and left out.
+bench: .venv-bench/.made ## measure syncd beside rclone, s5cmd, the OSS SDKs and buildah, on the same files and servers
 	.venv-bench/bin/python -m bench $(BENCH)
+	.venv-bench/bin/python -m bench.images $(IMAGES)
 
 lint: .venv/.test ## style, types, and the order of imports
 	$(BIN)/ruff check --quiet .

@@ -4,7 +4,6 @@ The sink is that of `python -m bench`; the source is generated, so that 20 GB co
 """
 
 import argparse
-import hashlib
 import json
 import random
 import signal
@@ -18,17 +17,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from syncd.transfer import TransferSettings
-from tests.emulators.distribution import distribution
-from tests.unit.oci.kitchen import BASE, push_base
 
-from bench import run_bake
+from bench.bakes import Bakes
 from bench.contenders import ROOT
 from bench.meter import SinkProcess, run
 from bench.relay import Relay
-from bench.run_bounds import Order
+from bench.run_bounds import Order, sha256_of_zeros
 
 PART_BYTES = 8 << 20
 PARTS_IN_FLIGHT = TransferSettings().parts_in_flight
+_KILLS = 3  # of bakes, which take longer
 _LOOK_S = 0.02
 _MB = 1_000_000
 _LINE_BYTES_S = 100 * _MB
@@ -51,19 +49,6 @@ class Bounds:
             f"memory: {size_bytes / _MB:.0f} MB to {targets} targets: peak RSS {cost.rss_bytes / _MB:.0f} MB,"
             f" {cost.wall_s:.1f} s, {rate:.0f} MB/s in all"
         )
-
-    def baked(self, size_bytes: int) -> str:
-        """The peak of one bake, of a layer of this size, into a real registry."""
-        record = self._order(0, {}).record
-        with tempfile.TemporaryDirectory(dir=self._scratch) as root, distribution(Path(root)) as house:
-            push_base(house)
-            host = house.origin.removeprefix("http://")
-            base = f"{host}/{BASE}:1.0"
-            bake = run_bake.Order(size_bytes, _sha256_of_zeros(size_bytes), f"{host}/m", base, record)
-            cost = run([sys.executable, "-m", "bench.run_bake", json.dumps(asdict(bake))], {"PATH": ""})
-        rate = size_bytes / cost.wall_s / _MB
-        told = f"peak RSS {cost.rss_bytes / _MB:.0f} MB, {cost.wall_s:.1f} s, {rate:.0f} MB/s"
-        return f"baked: {size_bytes / _MB:.0f} MB: {told}"
 
     def killed(self, size_bytes: int, chance: random.Random) -> str:
         """What one copy that is killed around its middle, and begun again, sends more than once."""
@@ -149,15 +134,7 @@ class Bounds:
         subprocess.run([sys.executable, "-m", "bench.run_syncd", "--prepare", str(record)], check=True, cwd=ROOT)
         files = max(1, size_bytes // (10_000 * _MB))
         each_bytes = size_bytes // files
-        return Order(each_bytes, _sha256_of_zeros(each_bytes), files, dict(targets), str(record), bytes_s)
-
-
-def _sha256_of_zeros(size_bytes: int) -> str:
-    hasher, block = hashlib.sha256(), bytes(1 << 20)
-    for _ in range(size_bytes >> 20):
-        hasher.update(block)
-    hasher.update(block[: size_bytes & ((1 << 20) - 1)])
-    return hasher.hexdigest()
+        return Order(each_bytes, sha256_of_zeros(each_bytes), files, dict(targets), str(record), bytes_s)
 
 
 def _command(order: Order) -> list[str]:
@@ -180,21 +157,20 @@ def _started(order: Order) -> Iterator[subprocess.Popen[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["memory", "again", "killed", "baked", "limited", "slow"])
-    parser.add_argument(
-        "--sizes-mb", type=int, nargs="+", default=[2000, 20_000], help="of the models for memory and baked"
-    )
+    parser.add_argument("--sizes-mb", type=int, nargs="+", default=[2000, 20_000], help="of the models for memory")
     parser.add_argument("--targets", type=int, nargs="+", default=[1, 5], help="how many, for memory")
     parser.add_argument("--size-mb", type=int, default=2000, help="of the model for all else")
+    parser.add_argument("--layer-mb", type=int, default=10_000, help="of the one layer that is baked")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the limit is held")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, SinkProcess(1 << 30) as sink:
-        for line in _lines(options, Bounds(sink, Path(scratch))):
+        for line in _lines(options, Bounds(sink, Path(scratch)), Bakes(Path(scratch), random.Random(options.seed))):
             print(line, flush=True)
 
 
-def _lines(options: argparse.Namespace, bounds: Bounds) -> Iterator[str]:
+def _lines(options: argparse.Namespace, bounds: Bounds, bakes: Bakes) -> Iterator[str]:
     if "memory" in options.what:
         for size in options.sizes_mb:
             yield from (bounds.memory(size * _MB, targets) for targets in options.targets)
@@ -204,7 +180,11 @@ def _lines(options: argparse.Namespace, bounds: Bounds) -> Iterator[str]:
         chance = random.Random(options.seed)
         yield from (bounds.killed(options.size_mb * _MB, chance) for _ in range(options.kills))
     if "baked" in options.what:
-        yield from (bounds.baked(size * _MB) for size in options.sizes_mb)
+        yield bakes.memory(options.layer_mb * _MB)
+        yield bakes.killed(options.layer_mb * _MB)
+        for _ in range(min(options.kills, _KILLS)):
+            yield bakes.killed(options.size_mb * _MB)
+            yield bakes.killed_alone(options.size_mb * _MB)
     if "limited" in options.what:
         yield bounds.limited(20 * _MB, 5, options.seconds)
     if "slow" in options.what:

@@ -33,6 +33,7 @@ from syncd.config import (
 )
 from syncd.config.bucket import BucketTable
 from syncd.config.probes import GoldenSettings
+from syncd.config.registries import registry_at
 from syncd.errors import Invalid
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
 from syncd.plan.fleet import Fleet, Replica
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from syncd.oci.repository import Repository
     from syncd.reconcile.foresee import Looker
     from syncd.reconcile.rooms import Rooms
-    from syncd.registry.access import Basic
+    from syncd.registry.access import Access
     from syncd.registry.base import Registry
     from syncd.signals.base import Signal
     from syncd.state.state import State
@@ -167,7 +168,7 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
         return PrefixRegistry(settings.oss, source_of(config, settings))
     if isinstance(settings, PaiRegistrySettings):
         return _workspace(config, settings)
-    return _web_registry(settings, config.transfer.stall_s)
+    return _web_registry(config, settings, config.transfer.stall_s)
 
 
 def _workspace(config: Config, settings: PaiRegistrySettings) -> Registry:
@@ -194,6 +195,7 @@ def _workspace(config: Config, settings: PaiRegistrySettings) -> Registry:
 
 
 def _web_registry(
+    config: Config,
     settings: HttpRegistrySettings
     | HubRegistrySettings
     | MlflowRegistrySettings
@@ -202,7 +204,7 @@ def _web_registry(
     timeout_s: float,
 ) -> Registry:
     from syncd.registry import huggingface, index, mlflow, modelscope, oci, oci_access  # noqa: PLC0415
-    from syncd.registry.access import Basic, Nobody, Session, access_of  # noqa: PLC0415
+    from syncd.registry.access import Nobody, Session, access_of  # noqa: PLC0415
     from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
 
     if isinstance(settings, HttpRegistrySettings):
@@ -218,12 +220,35 @@ def _web_registry(
     if isinstance(settings, ModelScopeRegistrySettings):
         session = Nobody() if settings.token is None else Session(settings.token, modelscope.COOKIE)
         return modelscope.ModelScopeRegistry(settings.modelscope, Http(reached, session, modelscope.explain))
-    login = None if settings.password is None else Basic(settings.user, settings.password)
-    return oci.OciRegistry(settings.oci, Http(reached, oci_access.OciAccess(settings.endpoint, login)))
+    access = oci_access.OciAccess(settings.endpoint, _image_login(config, settings))
+    return oci.OciRegistry(settings.oci, Http(reached, access))
 
 
-def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository, Repository, Reference]:
-    """Where images are pushed, where the base lies, and what of it is meant. `login` is for the first one's registry.
+def _image_login(config: Config, settings: OciRegistrySettings) -> Access | None:
+    from syncd.registry.access import Basic  # noqa: PLC0415
+    from syncd.registry.settings import AcrSettings  # noqa: PLC0415
+
+    if settings.acr is None:
+        return None if settings.password is None else Basic(settings.user, settings.password)
+    from syncd.registry.acr import AcrLogin  # noqa: PLC0415
+
+    key, acr = config.credentials[settings.acr.credentials], settings.acr
+    secrets = key.access_key_secret, key.security_token
+    return AcrLogin(AcrSettings(acr.instance, acr.region, acr.address, key.access_key_id, *secrets))
+
+
+def login_at(config: Config, image: Reference) -> Access | None:
+    """What the configuration has for a registry of images: the login of the registry of models at the same address."""
+    found = registry_at(config.registries.values(), image.origin, image.repository)
+    return None if found is None else _image_login(config, found)
+
+
+def repositories_of(
+    to: str, base: str, login: Access | None, base_login: Access | None = None
+) -> tuple[Repository, Repository, Reference]:
+    """Where images are pushed, where the base lies, and what of it is meant.
+
+    `login` is for the first one's registry, and for the base if that is there too and `base_login` is not given.
 
     Raises:
         Invalid: A name is none.
@@ -236,12 +261,11 @@ def repositories_of(to: str, base: str, login: Basic | None) -> tuple[Repository
 
     there, below = parse_repository(to), parse_image(base)
 
-    def http(origin: str) -> Http:
-        known = login if origin == there.origin else None
+    def http(origin: str, known: Access | None) -> Http:
         return Http(HttpSettings(origin, _IMAGES_S), OciAccess(origin, known), explain)
 
-    home = http(there.origin)
-    source = home if below.origin == there.origin else http(below.origin)
+    home = http(there.origin, login)
+    source = home if below.origin == there.origin and base_login is None else http(below.origin, base_login)
     return (
         Repository(there.origin, there.repository, home, writes=True),
         Repository(below.origin, below.repository, source),

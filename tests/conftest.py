@@ -20,6 +20,7 @@ NEEDED: Final = {
     "needs_docker_registry": "docker-registry",
     "needs_skopeo": "skopeo",
     "needs_umoci": "umoci",
+    "needs_faketime": "faketime",
     "needs_mlflow": "mlflow",
     "needs_olah": "olah-cli",
     "needs_huggingface_hub": "hf",

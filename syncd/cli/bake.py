@@ -17,14 +17,18 @@ from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Verbos
 from syncd.errors import Invalid
 from syncd.oci.bake import LIMIT_BYTES, Baked, Baker, BakeSettings
 from syncd.oci.images import base_of
-from syncd.registry.access import Basic
+from syncd.oci.references import parse_image, parse_repository
+from syncd.registry.access import Access, Basic
 from syncd.secret import Secret
-from syncd.wiring import registries_of, repositories_of
+from syncd.wiring import login_at, registries_of, repositories_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from syncd.config import Config
+
 PASSWORD_VARIABLE: Final = "SYNCD_IMAGE_PASSWORD"  # noqa: S105 -- the name of a variable
+BASE_PASSWORD_VARIABLE: Final = "SYNCD_BASE_PASSWORD"  # noqa: S105 -- the same
 _DIRECTORY: Final = "/models/{model}"
 
 
@@ -39,6 +43,14 @@ def bake(
     user: Annotated[
         str,
         typer.Option("--user", envvar="SYNCD_IMAGE_USER", help=f"For REPOSITORY; its password is {PASSWORD_VARIABLE}."),
+    ] = "",
+    base_user: Annotated[
+        str,
+        typer.Option(
+            "--base-user",
+            envvar="SYNCD_BASE_USER",
+            help=f"For IMAGE, where it is not --user; its password is {BASE_PASSWORD_VARIABLE}.",
+        ),
     ] = "",
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = Form.TEXT,
@@ -60,7 +72,8 @@ def bake(
 
         set_up_logs(opened.config, verbose=verbose)
         stop = threading.Event()
-        repository, source, wanted = repositories_of(to, base, _login(user))
+        logins = _logins(opened.config, (to, user), (base, base_user))
+        repository, source, wanted = repositories_of(to, base, *logins)
         found = baking.pinned(opened.state, opened.fleet, registries_of(opened.config), (model, ref), stop)
         baker = Baker(repository, SqlNotes(opened.state, str(repository)), BakeSettings(limit_bytes=limit), stop)
         baked = baking.bake(opened.state, found, baker, base_of(source, wanted), str(place))
@@ -69,13 +82,26 @@ def bake(
     return Exit.OK
 
 
-def _login(user: str) -> Basic | None:
+def _logins(config: Config, to: tuple[str, str], base: tuple[str, str]) -> tuple[Access | None, Access | None]:
+    """Who pushes, and who reads the base, where that is somebody else; each a name and the user given for it.
+
+    Who is not given is looked for in the configuration, by the registry's address.
+    """
+    there, below = parse_repository(to[0]), parse_image(base[0])
+    pushes = _login(to[1], "--user", PASSWORD_VARIABLE) or login_at(config, there)
+    reads = _login(base[1], "--base-user", BASE_PASSWORD_VARIABLE)
+    if reads is None and below.origin != there.origin:
+        return pushes, login_at(config, below)
+    return pushes, reads
+
+
+def _login(user: str, option: str, variable: str) -> Basic | None:
     """Raises Invalid: One half of it is missing."""
-    password = os.environ.get(PASSWORD_VARIABLE, "")
+    password = os.environ.get(variable, "")
     if bool(user) != bool(password):
         raise Invalid(
-            f"{'a user is given and no password' if user else 'a password is given and no user'} for the repository",
-            hint=f"give --user and set {PASSWORD_VARIABLE}, or neither",
+            f"{'a user is given and no password' if user else 'a password is given and no user'} with {option}",
+            hint=f"give {option} and set {variable}, or neither",
         )
     return Basic(user, Secret(password)) if user else None
 

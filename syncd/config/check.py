@@ -14,7 +14,7 @@ from syncd.config.check_bindings import binding_problems
 from syncd.config.choosing import ANY_MODEL
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
-from syncd.config.registries import OssRegistrySettings, PaiRegistrySettings
+from syncd.config.registries import OciRegistrySettings, OssRegistrySettings, PaiRegistrySettings
 from syncd.config.strategies import strategy_problems
 from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.plan.fleet import NEAREST, REGISTRY
@@ -123,12 +123,19 @@ def _dangling(config: Config, declared: Declared) -> Iterator[Problem]:
             for name, r in config.registries.items()
             if isinstance(r, OssRegistrySettings | PaiRegistrySettings)
         ),
+        *(
+            ("registries", name, r.acr.credentials)
+            for name, r in config.registries.items()
+            if isinstance(r, OciRegistrySettings) and r.acr is not None
+        ),
         *(("targets", name, t.credentials) for name, t in config.targets.items() if isinstance(t, OssTargetSettings)),
         *(("runtimes", name, runtime.credentials) for name, runtime in config.runtimes.items()),
     )
     for section, name, credentials in users:
         if credentials not in declared["credentials"]:
-            yield no_such(key_path(section, name, "credentials"), credentials, "credentials", declared["credentials"])
+            inner = ("acr",) if isinstance(config.registries.get(name), OciRegistrySettings) else ()
+            key = key_path(section, name, *inner, "credentials")
+            yield no_such(key, credentials, "credentials", declared["credentials"])
 
 
 def _hooks(config: Config, declared: Declared) -> Iterator[Problem]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from syncd.config.bucket import BucketTable
 from syncd.config.choosing import ChoosingTable
@@ -22,6 +24,7 @@ from syncd.config.fields import (
     shown,
     wrong,
 )
+from syncd.config.table import Table
 from syncd.registry.settings import (
     DirectorySettings,
     HubSettings,
@@ -40,6 +43,12 @@ def _of_one_owner(pattern: str) -> str:
     if "*" in pattern.partition("/")[0]:
         raise wrong(shown(pattern), 'an owner is wanted before the pattern, such as "my-team/*"')
     return pattern
+
+
+def _instance(text: str) -> str:
+    if not re.fullmatch(r"cri-[a-z0-9]+", text):
+        raise wrong(shown(text), 'an instance\'s id is wanted, such as "cri-0123456789abcdef"')
+    return text
 
 
 _Patterns = Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)]
@@ -136,6 +145,20 @@ class ModelScopeRegistrySettings(_Polled):
         return self.token
 
 
+class AcrTable(Table):
+    """An instance of Container Registry's Enterprise edition, which gives temporary passwords for an access key."""
+
+    instance: Annotated[str, AfterValidator(_instance)]
+    region: Region
+    credentials: str
+    api: Endpoint | None = None
+
+    @property
+    def address(self) -> str:
+        """Where its region's API is."""
+        return self.api or f"https://cr.{self.region}.aliyuncs.com"
+
+
 class OciRegistrySettings(_Polled):
     """An image repository; a model is the repository `<prefix><model>`."""
 
@@ -144,7 +167,14 @@ class OciRegistrySettings(_Polled):
     prefix: Prefix = ""
     user: str = ""
     password: SecretField | None = None
+    acr: AcrTable | None = None
     poll_s: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _one_login(self) -> OciRegistrySettings:
+        if self.acr is not None and (self.user or self.password is not None):
+            raise wrong("`acr` beside a user or a password", "one of them is wanted")
+        return self
 
     @property
     def oci(self) -> OciSettings:
@@ -226,3 +256,10 @@ KINDS: dict[str, type[RegistrySettings]] = {
     "oss": OssRegistrySettings,
     "pai": PaiRegistrySettings,
 }
+
+
+def registry_at(registries: Iterable[RegistrySettings], origin: str, repository: str) -> OciRegistrySettings | None:
+    """The registry that a repository of images is in; of several the one whose prefix says most of it."""
+    images = [each for each in registries if isinstance(each, OciRegistrySettings) and each.endpoint == origin]
+    there = [each for each in images if repository.startswith(each.prefix)]
+    return max(there, key=lambda each: len(each.prefix), default=None)

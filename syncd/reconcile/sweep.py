@@ -11,7 +11,7 @@ from syncd.errors import Conflict, SyncdError
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.withdraw import withdraw
-from syncd.state import deliveries, idempotency, placements, releases
+from syncd.state import deliveries, idempotency, layers, placements, releases
 from syncd.state.advance import advance
 from syncd.state.records import Placement
 
@@ -35,6 +35,7 @@ def sweep(rooms: Rooms) -> int:
         now = rooms.state.now(conn)
         deliveries.forget(conn, now - deliveries.KEPT)
         idempotency.forget(conn, now - idempotency.KEPT)
+        layers.forget(conn, now - layers.KEPT)
     return sum(_cleared(rooms, placement) for placement in begun)
 
 

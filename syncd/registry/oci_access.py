@@ -14,7 +14,7 @@ import httpx
 
 from syncd import retry
 from syncd.errors import Invalid, Refused
-from syncd.registry.access import Access, Basic, Nobody
+from syncd.registry.access import Access, Nobody
 from syncd.registry.addresses import Lookup, Neighbourhood, lookup
 from syncd.registry.answers import shown, table
 from syncd.registry.http import MIB, Ask, Http, HttpSettings, origin_of
@@ -41,11 +41,11 @@ class OciAccess:
     def __init__(
         self,
         origin: str,
-        login: Basic | None,
+        login: Access | None,
         lookup: Lookup = lookup,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Makes no request. `login` is for the registry and for the server of tokens that it names."""
+        """Makes no request. `login`, by password, is for the registry and for the server of tokens that it names."""
         self._origin = httpx.URL(origin)
         self._login = login
         self._lookup = lookup
@@ -82,7 +82,7 @@ class OciAccess:
             return False
         with self._lock:
             sent, self._wants_login = self._wants_login, True
-        return not sent
+        return not sent or self._login.renew(scope, challenge)
 
     def _token(self, realm: str, service: str, scope: str) -> _Token:
         asked = [("scope", each) for each in scope.split()] + ([("service", service)] if service else [])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from syncd.artifact.names import parse_path
 from syncd.errors import Corrupt, Invalid, Unavailable
 from syncd.registry.answers import size_at, table, text_at
 from syncd.registry.base import SourceFile, Stream
+from syncd.registry.packing import PACKINGS, Unpacked
 from syncd.registry.snapshots import FILES_MAX, Remote
 from syncd.registry.tarball import Member, members
 from syncd.silence import heard
@@ -38,12 +38,12 @@ DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A tar of files: its blob, and whether that is packed with gzip."""
+    """A tar of files: its blob, and what that is packed with, one of `PACKINGS` or nothing."""
 
     url: str
     digest: str
     size_bytes: int
-    gzip: bool
+    packing: str
 
     @property
     def unpacked_bytes_max(self) -> int:
@@ -106,10 +106,10 @@ def parse_layer(layer: Mapping[str, Any], what: str, blobs: str) -> Remote | Lay
         raise Invalid(f"{what}: layer {digest} has no name, of type {kind[:80]}", hint=hint)
     if _is_packed(kind, name, notes):
         packing = kind.partition("+")[2]
-        if packing not in {"", "gzip"}:
-            hint = "pack it with gzip or not at all, or push its files as raw layers"
+        if packing and packing not in PACKINGS:
+            hint = "pack it with gzip, with zstd or not at all, or push its files as raw layers"
             raise Invalid(f"{what}: layer {name or digest!r} is packed with {packing[:40]!r}", hint=hint)
-        return Layer(f"{blobs}/{digest}", digest, size_at(layer, "size", f"{what}: {digest}"), packing == "gzip")
+        return Layer(f"{blobs}/{digest}", digest, size_at(layer, "size", f"{what}: {digest}"), packing)
     path = parse_path(name.removeprefix("./"))
     size_bytes = size_at(layer, "size", f"{what}: {path}")
     return Remote(SourceFile(path, size_bytes, Digest.parse(digest)), f"{blobs}/{digest}")
@@ -119,9 +119,9 @@ def open_inside(found: Inside, open_blob: Open, offset_bytes: int) -> Stream:
     """A file of a layer from an offset on. What stands before it in a packed layer is read and passed over."""
     at_bytes = found.offset_bytes + offset_bytes
     left_bytes = found.file.size_bytes - offset_bytes
-    if not found.layer.gzip:
+    if not found.layer.packing:
         return _Part(open_blob(found.layer, at_bytes), 0, left_bytes)
-    return _Part(_Unpacked(open_blob(found.layer, 0), found.layer, found.file.path), at_bytes, left_bytes)
+    return _Part(_unpacked(open_blob(found.layer, 0), found.layer, found.file.path), at_bytes, left_bytes)
 
 
 def _is_packed(kind: str, name: str, notes: Mapping[str, Any]) -> bool:
@@ -135,13 +135,17 @@ def _read(layer: Layer, open_blob: Open, what: str) -> tuple[Member, ...]:
     told = f"{what}: layer {layer.digest}"
     found: list[Member] = []
     blob = _Hashed(open_blob(layer, 0), layer, told)
-    with _Unpacked(blob, layer, told) if layer.gzip else blob as stream:
+    with _unpacked(blob, layer, told) if layer.packing else blob as stream:
         for member in members(stream, told):
             found.append(member)
             if len(found) > FILES_MAX:
                 raise Invalid(f"{told} has more than {FILES_MAX} files")
         blob.check()
     return tuple(found)
+
+
+def _unpacked(stream: Stream, layer: Layer, what: str) -> Unpacked:
+    return Unpacked(stream, layer.packing, layer.unpacked_bytes_max, what)
 
 
 class _Hashed:
@@ -173,66 +177,6 @@ class _Hashed:
 
     def __exit__(self, *exc: object) -> None:
         self._stream.__exit__(*exc)
-
-
-class _Unpacked:
-    """What gzip packed, to its end, and not more than a layer may unpack to. See `registry.base.Stream`."""
-
-    def __init__(self, stream: Stream, layer: Layer, what: str) -> None:
-        self._stream = stream
-        self._what = what
-        self._left_bytes = layer.unpacked_bytes_max
-        self._most_bytes = layer.unpacked_bytes_max
-        self._unpack = _gunzip()
-        self._packed = b""
-        self._is_within = False  # something that was packed has begun and not ended
-        self._buffer = memoryview(bytearray(_PIECE_BYTES))
-
-    def readinto(self, buffer: memoryview) -> int:
-        """See `registry.base.Stream`.
-
-        Raises:
-            Corrupt: It is not packed with gzip, or was cut off.
-            Invalid: It unpacks to too much.
-        """
-        while not (data := self._some(len(buffer))):
-            count = self._stream.readinto(self._buffer)
-            if not count and self._is_within:
-                raise Corrupt(f"{self._what} ends in the middle of what gzip packed")
-            if not count:
-                return 0
-            self._packed += bytes(self._buffer[:count])
-        self._left_bytes -= len(data)
-        if self._left_bytes < 0:
-            raise Invalid(f"{self._what} unpacks to more than {self._most_bytes} bytes")
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _some(self, most_bytes: int) -> bytes:
-        """What comes of the bytes that are here; nothing where more are wanted."""
-        while self._packed or self._is_within:
-            self._is_within = True
-            try:
-                data = self._unpack.decompress(self._packed, most_bytes)
-            except zlib.error as error:
-                raise Corrupt(f"{self._what} is not packed with gzip: {error}") from error
-            self._packed = self._unpack.unconsumed_tail
-            if self._unpack.eof:
-                self._packed, self._is_within = self._unpack.unused_data.lstrip(b"\0"), False
-                self._unpack = _gunzip()
-            if data or not self._packed:
-                return bytes(data)
-        return b""
-
-    def __enter__(self) -> _Unpacked:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stream.__exit__(*exc)
-
-
-def _gunzip() -> Any:
-    return zlib.decompressobj(zlib.MAX_WBITS | 16)
 
 
 class _Part:

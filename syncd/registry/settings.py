@@ -88,3 +88,15 @@ class MlflowSettings:
     endpoint: str
     models: tuple[str, ...] = ("*",)
     ready_file: str = "MLmodel"
+
+
+@dataclass(frozen=True, slots=True)
+class AcrSettings:
+    """An instance of Container Registry's Enterprise edition. `api` is where the platform is asked."""
+
+    instance: str
+    region: str
+    api: str
+    access_key_id: str
+    access_key_secret: Secret
+    security_token: Secret | None = None

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import Final
+
 import sqlalchemy as sa
 
 from syncd.artifact.digest import Digest
 from syncd.state.rows import insert
 from syncd.state.schema import layer_uploads, layers
 from syncd.state.state import State
+
+KEPT: Final = timedelta(days=8)  # registries clear what was left alone after a week, or sooner
+
+
+def forget(conn: sa.Connection, told_before: datetime) -> int:
+    """Drop the uploads of which nothing was heard since then, in every repository, and say how many they were."""
+    return conn.execute(sa.delete(layer_uploads).where(layer_uploads.c.told_at < told_before)).rowcount
 
 
 class SqlNotes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from bench.contenders import ROOT
 
 CLIENTS = ("syncd, sealed", "oss2", "oss-v2")
@@ -37,3 +39,18 @@ def test_every_client_brings_every_byte_and_the_page_says_what_it_cost(tmp_path:
     page = (tmp_path / "out" / "results.md").read_text()
     assert "## One bucket" in page
     assert "| not measured |" in page  # no rival is here, so nothing is claimed
+
+
+@pytest.mark.needs_docker_registry
+def test_every_builder_makes_an_image_and_the_page_says_what_it_cost_or_why_one_is_left_out(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.images", "--size-mb", "1", "--rounds", "0"]
+    command += ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = [json.loads(line) for line in done.stdout.splitlines()]
+    assert built[0]["builder"] == "syncd"
+    assert all(each["cpu_s"] > 0.05 and each["rss_bytes"] > 5_000_000 for each in built)
+    page = (tmp_path / "out" / "images.md").read_text()
+    assert ("| buildah | " in page) is (len(built) == 2)
+    assert len(built) == 2 or "buildah: " in page.partition("Left out: ")[2]
+    assert shutil.which("buildah") or len(built) == 1

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import tarfile
 from collections.abc import Mapping
 from typing import Any
 
 from tests.emulators.distribution import digest
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd  # the same, from there
 
 KIT = "application/vnd.kitops.modelkit.model.v1.tar"
 MODELPACK = "application/vnd.cncf.model.weight.v1.tar"
@@ -43,5 +49,11 @@ def layer_of(blob: bytes, kind: str = KIT, notes: Mapping[str, str] | None = Non
     return {"mediaType": kind, "digest": digest(blob), "size": len(blob), "annotations": dict(notes or {})}
 
 
-def packed(data: bytes) -> bytes:
-    return gzip.compress(data, 1, mtime=0)
+def packed(data: bytes, packing: str = "gzip") -> bytes:
+    return zstd.compress(data, 3) if packing == "zstd" else gzip.compress(data, 1, mtime=0)
+
+
+def packed_with_window(data: bytes, log: int) -> bytes:
+    """By zstd, as of unknown length, so that whoever unpacks it needs a window of that many bytes, a power of two."""
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: log})
+    return packer.compress(data) + packer.flush()

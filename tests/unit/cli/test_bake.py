@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from syncd.cli.put import put
 
+from tests.emulators.acr import INSTANCE, Acr
 from tests.emulators.distribution import PASSWORD, USER, Distribution, distribution
 from tests.emulators.relay import image_relay
 from tests.emulators.web import Reply, Request
@@ -147,6 +148,63 @@ def test_what_cannot_be_baked_is_told(call: Calling, changed: dict[str, str], co
     assert (told.code, why in told.err or "v9" in told.err) == (code, True), told.err
 
 
+def known_at(call: Calling, acr: Acr, *registries: Distribution) -> None:
+    """Let the configuration have these registries of images, each with that instance for its passwords."""
+    call.change(f'path = "{call.home}/registry"', f'path = "{call.home}/registry"\nmodels = ["m"]')
+    login = f'{{ instance = "{INSTANCE}", region = "cn-shanghai", credentials = "key", api = "{acr.web.origin}" }}'
+    told = [
+        f'[registries.i{n}]\nkind = "oci"\nendpoint = "{each.origin}"\nmodels = ["other/{n}"]\nacr = {login}\n'
+        for n, each in enumerate(registries)
+    ]
+    call.config.write_text("\n".join([call.config.read_text(), *told]))
+
+
+@pytest.mark.needs_docker_registry
+def test_where_no_user_is_given_the_login_is_that_of_the_configured_registry_at_the_address(
+    call: Calling, tmp_path: Path
+) -> None:
+    offer(call, "v1", config=b"{}")
+    acr = Acr(USER, (PASSWORD,), secret="calling-secret-of-a-test")
+    with acr.web, distribution(tmp_path, "token") as house:
+        push_base(house)
+        words = [word for word in arguments(house.origin, "-o", "json") if word not in {"--user", USER}]
+        assert call(*words).code == 10
+        known_at(call, acr, house)
+        told = call(*words)
+        assert told.code == 0, told.err
+        assert house.tags("team/m") == [told.document["tag"]]
+        assert acr.given == 1
+        house.push("other/0", "v1", {"config": b"{}"})  # and there it is read too
+        told = call(*[word.replace("m@v1", "other/0@v1") for word in words])
+        assert told.code == 0, told.err
+    assert acr.given == 3
+
+
+@pytest.mark.needs_docker_registry
+def test_a_base_elsewhere_is_read_as_a_user_of_its_own_or_as_the_configuration_says(
+    call: Calling, registry: Distribution, tmp_path: Path, known: None
+) -> None:
+    del known
+    offer(call, "v1", config=b"{}")
+    (tmp_path / "bases").mkdir()
+    acr = Acr(USER, (PASSWORD,), secret="calling-secret-of-a-test")
+    with acr.web, distribution(tmp_path / "bases", "token") as far:
+        push_base(far)
+        words = [
+            word.replace(registry.origin[7:], far.origin[7:]) if BASE in word else word
+            for word in arguments(registry.origin, "-o", "json")
+        ]
+        assert call(*words).code == 10
+        call.patch.setenv("SYNCD_BASE_PASSWORD", PASSWORD)
+        told = call(*words, "--base-user", USER)
+        assert told.code == 0, told.err
+        assert told.document["layers"][0]["how"] == "pushed"
+        call.patch.delenv("SYNCD_BASE_PASSWORD")
+        known_at(call, acr, far)
+        assert call(*words).document["image"] == told.document["image"]
+    assert acr.given == 1
+
+
 def test_half_a_login_is_refused(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
     told = call(*arguments("http://127.0.0.1:9"))
     assert (told.code, "a user is given and no password" in told.err) == (2, True)
@@ -155,3 +213,6 @@ def test_half_a_login_is_refused(call: Calling, monkeypatch: pytest.MonkeyPatch)
     told = call(*given)
     assert (told.code, "a password is given and no user" in told.err) == (2, True)
     assert "only-this" not in told.out + told.err
+    monkeypatch.delenv("SYNCD_IMAGE_PASSWORD")
+    told = call(*given, "--base-user", USER)
+    assert (told.code, "a user is given and no password with --base-user" in told.err) == (2, True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from syncd.config import load
+import pytest
+from syncd.config import OciRegistrySettings, load
+from syncd.config.registries import registry_at
 from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.huggingface import HubRegistry
 from syncd.registry.index import IndexRegistry
@@ -61,3 +63,24 @@ def test_a_registry_with_a_user_and_one_with_a_token_are_made(tmp_path: Path) ->
     assert len(registries_of(config)) == 3
     assert [found.reveal() for found in config.secrets()] == ["hunter2"] * 3
     assert "hunter2" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("origin", "repository", "prefix"),
+    [
+        ("https://h", "team/a/sdxl", "team/a/"),
+        ("https://h", "team/b/sdxl", "team/"),
+        ("https://h", "sdxl", None),
+        ("https://other", "team/a/sdxl", None),
+        ("http://h", "team/a/sdxl", None),
+    ],
+)
+def test_a_repository_of_images_is_in_the_registry_whose_prefix_says_most_of_it(
+    origin: str, repository: str, prefix: str | None
+) -> None:
+    registries = [
+        OciRegistrySettings(kind="oci", endpoint="https://h", models=("m",), prefix=each)
+        for each in ("team/", "team/a/", "team/a/sdxl/deeper/")
+    ]
+    found = registry_at(registries, origin, repository)
+    assert (found.prefix if found else None) == prefix

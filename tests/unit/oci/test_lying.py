@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from syncd.errors import Corrupt, Failed, Invalid, SyncdError, Unavailable
+from syncd.cli.exits import code_of
+from syncd.errors import Corrupt, Failed, Invalid, Refused, SyncdError, Unavailable
 from syncd.oci.bake import Baked, How
 from syncd.oci.layers import layers_of
 from syncd.oci.uploads import Wire
 from syncd.registry.http import Answer, Http, HttpSettings
 
+from tests import docs
 from tests.emulators.distribution import Distribution, distribution
 from tests.emulators.relay import ImageRelay, image_relay
 from tests.emulators.web import Fault, Reply, Request, Web, as_json, ranged
@@ -20,6 +22,9 @@ from tests.unit.oci.kitchen import SMALL, Kitchen, model, push_base
 
 pytestmark = pytest.mark.needs_docker_registry
 CHUNK, SHARD = 1 << 19, 9 << 17
+PAGE = docs.ROOT / "docs/images.md"
+HEADING = "A registry that does not keep its word"
+SENT = {0: "nothing", CHUNK: "a chunk", SHARD: "the layer", 5 * CHUNK: "some layers"}
 
 
 @dataclass
@@ -99,9 +104,10 @@ SURVIVED = {
     "fails once": Case(lambda _: Nth("PATCH", 1, lambda _: Reply(500)), CHUNK),
     "loses an upload": Case(lambda _: Nth("PATCH", 2, lambda _: error("BLOB_UPLOAD_UNKNOWN", 404)), SHARD),
     "says that it is elsewhere": Case(lambda _: Nth("PATCH", 2, lambda _: Reply(416)), CHUNK),
+    "forgets a chunk that it had kept": Case(lambda relay: Nth("PATCH", 2, altered(relay, range="0-9")), SHARD),
     "does not say how much it kept": Case(lambda relay: Nth("PATCH", 1, altered(relay, range=""))),
     "does not mount": Case(
-        lambda relay: Nth("POST", 1, lambda request: relay.forward(replace(request, target=request.path))), CHUNK
+        lambda relay: Nth("POST", 1, lambda request: relay.forward(replace(request, target=request.path)))
     ),
     "is sent to by another bake as well": Case(
         lambda relay: Nth("PATCH", 2, lambda request: relay.forward(request, 2 * request.body)), 5 * CHUNK
@@ -147,6 +153,11 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
         Unavailable,
         "100000000 bytes are there, 524288 were sent",
     ),
+    "has another blob under a digest": (
+        lambda _: always("GET", "/blobs/sha256:", lambda _: Reply(200, {}, b"{}")),
+        Corrupt,
+        "the sha256 of blob",
+    ),
     "tells a range that is none": (
         lambda relay: Nth("PATCH", 1, altered(relay, range="all of it")),
         Failed,
@@ -182,9 +193,10 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
         Corrupt,
         "has 3 bytes there",
     ),
-    "has no room": (
+    "is limited for ever": (lambda _: always("PATCH", "", lambda _: limited()), Unavailable, "TOOMANYREQUESTS"),
+    "lets a user push no longer": (
         lambda _: always("PATCH", "", lambda _: error("DENIED", 403)),
-        SyncdError,
+        Refused,
         "DENIED: so it says",
     ),
     "accepts a manifest and does not have it": (
@@ -205,6 +217,23 @@ def test_no_image_is_visible_and_the_reason_is_told(name: str, registry: Distrib
     assert registry.tags("team/sdxl") == []
 
 
+LED_ELSEWHERE = {
+    "ends a token in the middle of a push": ("the image is right", SENT[CHUNK]),
+    "gives no token any more": ("no image, exit code 10", "–"),
+    "leads a chunk to another host (307)": ("the image is right; no credentials went there", SENT[CHUNK]),
+    "says that an upload goes on at another host": ("done there, without credentials", SENT[0]),
+    "keeps its blobs at another host (307)": ("the image is right; no credentials went there", SENT[0]),
+    "says that an upload goes on where nothing is encrypted": ("no image, exit code 2", "–"),
+}  # each has a test of its own below
+
+
+def test_the_page_tells_of_each_of_these_registries_and_of_no_other() -> None:
+    told = [[name, "the image is right", SENT[case.more_bytes]] for name, case in SURVIVED.items()]
+    told += [[name, *rest] for name, rest in LED_ELSEWHERE.items()]
+    told += [[name, f"no image, exit code {code_of(kind(''))}", "–"] for name, (_, kind, _) in REFUSED.items()]
+    assert docs.rows(PAGE, HEADING) == told, "\n".join(f"| {' | '.join(row)} |" for row in told)
+
+
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[Distribution, ImageRelay]]:
     """One that wants tokens, behind a relay."""
@@ -222,6 +251,18 @@ def test_a_token_that_is_refused_in_the_middle_is_replaced(guarded: tuple[Distri
     baked = Kitchen(relay.origin, login=True).bake(model())
     assert baked.layers[1].how is How.PUSHED
     assert relay.bytes_in < sum(layer.bytes_sent for layer in baked.layers) + 8192
+
+
+def test_a_token_that_is_refused_and_not_replaced_ends_the_bake(guarded: tuple[Distribution, ImageRelay]) -> None:
+    house, relay = guarded
+    assert house.tokens
+    realm = f'Bearer realm="{house.tokens.web.origin}/token",service="syncd-registry",error="invalid_token"'
+    relay.web.faults.append(always("PATCH", "", lambda _: error("UNAUTHORIZED", 401, **{"WWW-Authenticate": realm})))
+    house.tokens.web.faults.append(lambda _: Reply(401) if relay.web.seen[-1].method == "PATCH" else None)
+    with pytest.raises(Refused) as told:
+        Kitchen(relay.origin, login=True).bake(model())
+    assert "401" in told.value.message
+    assert house.tags("team/sdxl") == []
 
 
 def test_credentials_do_not_follow_a_redirect_to_another_host(guarded: tuple[Distribution, ImageRelay]) -> None:

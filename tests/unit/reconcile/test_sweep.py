@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import SEAL_PATH
 from syncd.engine.base import Carried
 from syncd.errors import Unavailable
@@ -11,6 +12,7 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.sweep import sweep
 from syncd.reconcile.wish import hold, publish, unhold
 from syncd.state.journal import open_uploads
+from syncd.state.layers import KEPT, SqlNotes
 from syncd.store.memory import MemoryStore, MemoryUpload
 from syncd.target.tree import TreeTarget
 
@@ -131,3 +133,16 @@ def test_what_the_engine_knows_of_old_attempts_is_forgotten(here: Site, world: W
     world.time += timedelta(days=30)
     sweep(here.rooms)
     assert here.engine.known == {}
+
+
+def test_an_upload_of_a_layer_is_forgotten_when_every_registry_has_cleared_it(here: Site, world: World) -> None:
+    notes = SqlNotes(here.state, "registry.local/team/sdxl")
+    old, young = Digest("11" * 32), Digest("22" * 32)
+    notes.opened(old, "/uploads/1")
+    world.time += KEPT - timedelta(hours=1)
+    notes.opened(young, "/uploads/2")
+    sweep(here.rooms)
+    assert notes.find(old) == "/uploads/1"
+    world.time += timedelta(hours=2)
+    sweep(here.rooms)
+    assert (notes.find(old), notes.find(young)) == (None, "/uploads/2")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import io
+import random
 import tarfile
-from collections.abc import Iterator, Mapping
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
+from typing import Self
 
 import pytest
 from syncd.artifact.names import FilePath
 from syncd.errors import Corrupt, Invalid, Unavailable
 from syncd.registry.oci import OciRegistry
+from syncd.registry.packing import PACKINGS, Unpacked
 
 from tests.conformance.registry import read
 from tests.emulators.distribution import digest, layer
-from tests.emulators.tars import KIT, MODELPACK, layer_of, packed, tar_of, tar_with
+from tests.emulators.tars import KIT, MODELPACK, layer_of, packed, packed_with_window, tar_of, tar_with
 from tests.emulators.web import Reply
 from tests.unit.registry.test_oci import SDXL, TITLE, OciWeb, listed, registry_of
 
@@ -41,6 +45,9 @@ def push(oci: OciWeb, *blobs: bytes, kind: str = KIT, notes: Mapping[str, str] |
         (KIT, {}),
         (f"{KIT}+gzip", {}),
         (MODELPACK, {"org.cncf.model.filepath": "model"}),
+        (f"{KIT}+zstd", {}),
+        (f"{MODELPACK}+zstd", {"org.cncf.model.filepath": "model"}),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", {TITLE: "model"}),
         (f"{MODELPACK}+gzip", {"org.cncf.model.filepath": "model"}),
         ("application/vnd.oci.image.layer.v1.tar+gzip", {TITLE: "model"}),
         ("application/vnd.oci.image.layer.v1.tar+gzip", {TITLE: "m.tgz", "io.deis.oras.content.unpack": "true"}),
@@ -48,7 +55,7 @@ def push(oci: OciWeb, *blobs: bytes, kind: str = KIT, notes: Mapping[str, str] |
 )
 def test_files_in_a_tar_are_the_files_of_the_version(oci: OciWeb, kind: str, notes: Mapping[str, str]) -> None:
     tar = tar_of(FILES)
-    registry = push(oci, packed(tar) if kind.endswith("gzip") else tar, kind=kind, notes=notes)
+    registry = push(oci, packed(tar, kind.partition("+")[2]) if "+" in kind else tar, kind=kind, notes=notes)
     revision = registry.resolve(SDXL, "v1")
     listing = registry.listing(SDXL, revision)
     assert {file.path: file.size_bytes for file in listing} == {path: len(data) for path, data in FILES.items()}
@@ -107,30 +114,80 @@ def test_a_blob_that_is_not_its_digest_is_corrupt(oci: OciWeb) -> None:
 
 
 @pytest.mark.parametrize(
-    ("blob", "message"),
+    ("change", "message"),
     [
-        (tar_of({"a": b"1" * 5000}), "not packed with gzip"),
-        (packed(tar_of({"a": b"1" * 5000}))[:-9], "ends in the middle"),
-        (packed(b"x" * 2000), "is no tar"),
-        (packed(tar_of({"a": b"1"})) + b"trailing", "not packed with gzip"),
+        (lambda tar, _: tar, "not packed with PACKING"),
+        (lambda tar, packing: packed(tar, packing)[:-9], "ends in the middle of what PACKING packed"),
+        (lambda _, packing: packed(b"x" * 2000, packing), "is no tar"),
+        (lambda tar, packing: packed(tar, packing) + b"trailing", "not packed with PACKING"),
     ],
 )
-def test_what_cannot_be_unpacked_is_corrupt(oci: OciWeb, blob: bytes, message: str) -> None:
-    with pytest.raises(Corrupt, match=message):
-        listed(push(oci, blob, kind=f"{KIT}+gzip"))
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_what_cannot_be_unpacked_is_corrupt(
+    oci: OciWeb, change: Callable[[bytes, str], bytes], message: str, packing: str
+) -> None:
+    blob = change(tar_of({"a": random.Random(1).randbytes(5000)}), packing)
+    with pytest.raises(Corrupt, match=message.replace("PACKING", packing)):
+        listed(push(oci, blob, kind=f"{KIT}+{packing}"))
 
 
-def test_what_was_packed_in_several_pieces_is_one(oci: OciWeb) -> None:
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_what_was_packed_in_several_pieces_is_one(oci: OciWeb, packing: str) -> None:
     tar = tar_of(FILES)
-    registry = push(oci, packed(tar[:700]) + gzip.compress(tar[700:]) + bytes(100), kind=f"{KIT}+gzip")
+    between = bytes(100) if packing == "gzip" else b"\x50\x2a\x4d\x18\x05\0\0\0index"  # which zstd's readers pass over
+    blob = packed(tar[:700], packing) + (between if packing == "zstd" else b"") + packed(tar[700:], packing) + between
+    registry = push(oci, blob, kind=f"{KIT}+{packing}")
     assert read(registry, SDXL, registry.resolve(SDXL, "v1"), "model/weights.bin") == WEIGHTS
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_bomb_is_refused_before_it_is_unpacked(oci: OciWeb, monkeypatch: pytest.MonkeyPatch, packing: str) -> None:
     monkeypatch.setattr("syncd.registry.oci_layers._UNPACKED_LEAST_BYTES", 1 << 20)
-    registry = push(oci, packed(tar_of({"a": bytes(32 << 20)})), kind=f"{KIT}+gzip")
+    registry = push(oci, packed(tar_of({"a": bytes(32 << 20)}), packing), kind=f"{KIT}+{packing}")
     with pytest.raises(Invalid, match="unpacks to more than"):
         listed(registry)
+
+
+def test_a_window_that_would_take_much_memory_is_refused(oci: OciWeb) -> None:
+    for log, is_taken in ((25, True), (26, False)):
+        registry = push(oci, packed_with_window(tar_of({"a": b"1"}), log), kind=f"{KIT}+zstd")
+        if is_taken:
+            assert listed(registry) == ["a"]
+        else:
+            with pytest.raises(Corrupt, match="too much memory"):
+                listed(registry)
+
+
+def test_unpacking_holds_no_more_than_the_window_and_a_few_pieces() -> None:
+    blob = packed(random.Random(1).randbytes(1 << 20) * 64, "zstd")
+    tracemalloc.start()
+    try:
+        found = hashlib.sha256()
+        buffer = memoryview(bytearray(1 << 16))
+        with Unpacked(_Bytes(blob), "zstd", 1 << 30, "a blob") as stream:
+            while count := stream.readinto(buffer):
+                found.update(buffer[:count])
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.digest() == hashlib.sha256(random.Random(1).randbytes(1 << 20) * 64).digest()
+    assert peak_bytes < 4 << 20
+
+
+class _Bytes:
+    """A stream of them."""
+
+    def __init__(self, data: bytes) -> None:
+        self._stream = io.BytesIO(data)
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._stream.readinto(buffer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
 
 
 def test_a_tar_of_too_many_files_is_refused(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:

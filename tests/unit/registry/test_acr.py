@@ -1,0 +1,154 @@
+"""Temporary passwords of Container Registry: asked for with the unmodified SDK, kept while they are good."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from syncd.errors import Refused, SyncdError, Unavailable
+from syncd.registry.acr import AcrLogin
+from syncd.registry.http import Ask, Http, HttpSettings
+from syncd.registry.oci_access import OciAccess
+from syncd.registry.settings import AcrSettings
+from syncd.secret import Secret
+
+from tests.emulators.acr import INSTANCE, KEY_ID, KEY_SECRET, Acr, refused
+from tests.emulators.distribution import PASSWORD, USER, distribution
+from tests.emulators.web import Reply
+
+NOW_S = 1_800_000_000.0
+
+
+@pytest.fixture
+def acr() -> Iterator[Acr]:
+    made = Acr(expires_at_s=NOW_S + 3600)
+    with made.web:
+        yield made
+
+
+class Clock:
+    """A clock that stands until it is set."""
+
+    def __init__(self) -> None:
+        self.now_s = NOW_S
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def settings(acr: Acr) -> AcrSettings:
+    return AcrSettings(INSTANCE, "cn-shanghai", acr.web.origin, KEY_ID, Secret(KEY_SECRET))
+
+
+def told(login: AcrLogin) -> str:
+    """The user and the password that a request is sent with."""
+    kind, _, pair = login.headers("repository:m:pull")["Authorization"].partition(" ")
+    assert kind == "Basic"
+    return base64.b64decode(pair).decode()
+
+
+def test_a_password_is_asked_for_when_it_is_first_wanted_and_kept_until_shortly_before_its_end(acr: Acr) -> None:
+    clock = Clock()
+    login = AcrLogin(settings(acr), clock)
+    assert acr.web.seen == []
+    assert told(login) == "cr_temp_user:password-1"
+    clock.now_s += 3600 - 301
+    assert told(login) == "cr_temp_user:password-1"
+    assert acr.given == 1
+    clock.now_s += 2
+    assert told(login) == "cr_temp_user:password-2"
+
+
+def test_with_a_clock_that_is_wrong_a_password_is_kept_for_a_minute(acr: Acr) -> None:
+    clock = Clock()
+    clock.now_s += 86_400
+    login = AcrLogin(settings(acr), clock)
+    assert told(login) == told(login) == "cr_temp_user:password-1"
+    clock.now_s += 61
+    assert told(login) == "cr_temp_user:password-2"
+
+
+def test_a_password_that_is_refused_is_asked_for_anew_unless_it_was_just_given(acr: Acr) -> None:
+    clock = Clock()
+    login = AcrLogin(settings(acr), clock)
+    assert not login.renew("", "Basic")
+    told(login)
+    assert not login.renew("", "Basic")
+    clock.now_s += 120
+    assert login.renew("", "Basic")
+    assert told(login) == "cr_temp_user:password-2"
+
+
+def test_a_temporary_key_goes_with_its_own_token(acr: Acr) -> None:
+    acr.security_token = "the-token-of-the-key"
+    with pytest.raises(Refused, match="InvalidSecurityToken"):
+        told(AcrLogin(settings(acr)))
+    assert (
+        told(AcrLogin(replace(settings(acr), security_token=Secret(acr.security_token)))) == "cr_temp_user:password-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (lambda made: replace(made, access_key_secret=Secret("another")), "403 SignatureNotMatch"),
+        (lambda made: replace(made, access_key_id="nobody"), "403 InvalidAccessKeyID"),
+        (lambda made: replace(made, instance="cri-other"), "INSTANCE_NOT_EXIST"),
+    ],
+)
+def test_who_may_not_have_a_password_is_told_what_to_look_at(
+    acr: Acr, changed: Callable[[AcrSettings], AcrSettings], why: str
+) -> None:
+    with pytest.raises(Refused, match=why) as said:
+        told(AcrLogin(changed(settings(acr))))
+    assert "the access key" in said.value.hint
+    assert "another" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (lambda: refused(503, "ServiceUnavailable", "later"), Unavailable),
+        (lambda: refused(400, "Throttling.User", "too often"), Unavailable),
+        (lambda: refused(429, "TooMany", "too often"), Unavailable),
+        (lambda: Reply(200, {}, b"<html>a proxy"), Unavailable),
+        (lambda: Reply(200, {"Content-Type": "application/json"}, b"[]"), Unavailable),
+        (lambda: Reply(200, {"Content-Type": "application/json"}, b'{"IsSuccess": true}'), Unavailable),
+        (lambda: refused(403, "NoPermission", "not you"), Refused),
+    ],
+)
+def test_what_is_no_password_is_an_error_of_ours(acr: Acr, answer: Callable[[], Reply], kind: type[SyncdError]) -> None:
+    acr.web.faults.append(lambda _: answer())
+    with pytest.raises(kind, match=f"GetAuthorizationToken {INSTANCE}"):
+        told(AcrLogin(settings(acr)))
+    acr.web.faults.clear()
+    assert told(AcrLogin(settings(acr)))
+
+
+def test_where_nobody_answers_it_can_be_tried_again(acr: Acr) -> None:
+    login = AcrLogin(settings(acr))
+    acr.web.stop()
+    with pytest.raises(Unavailable):
+        told(login)
+
+
+@pytest.mark.needs_docker_registry
+def test_a_password_that_the_registry_no_longer_takes_is_replaced_while_it_is_read(acr: Acr, tmp_path: Path) -> None:
+    acr.user, acr.passwords = USER, (PASSWORD, "of-yesterday", PASSWORD)
+    clock, tokens_clock = Clock(), Clock()
+    with distribution(tmp_path, "token") as house:
+        house.push("m", "v1", {"a": b"1"})
+        login = AcrLogin(settings(acr), clock)
+        access = OciAccess(house.origin, login, clock=tokens_clock)
+        http = Http(HttpSettings(house.origin), access)
+        ask = Ask(f"{house.origin}/v2/m/tags/list", scope="repository:m:pull")
+        assert http.look(ask).json()["tags"] == ["v1"]
+        clock.now_s += 3400
+        told(login)  # of-yesterday
+        clock.now_s += 120
+        tokens_clock.now_s += 600  # so that another token is wanted, for which the password is shown
+        assert http.look(ask).json()["tags"] == ["v1"]
+    assert acr.given == 3
