@@ -19,6 +19,7 @@ from syncd.config import (
     DirectoryRegistrySettings,
     HttpRegistrySettings,
     HubRegistrySettings,
+    ImageTargetSettings,
     MlflowRegistrySettings,
     ModelScopeRegistrySettings,
     NasTargetSettings,
@@ -27,7 +28,6 @@ from syncd.config import (
     OssTargetSettings,
     RegistrySettings,
     ServedModelSettings,
-    TargetSettings,
 )
 from syncd.config.probes import GoldenSettings
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from syncd.state.state import State
     from syncd.store.base import Store
     from syncd.target.base import Target
+    from syncd.target.image import ImageTarget
     from syncd.transfer import Timetable
 
 _IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it says that it has it
@@ -57,12 +58,13 @@ def fleet_of(config: Config) -> Fleet:
     """The configured shape of things, as the passes ask for it."""
     regions = {name: target.region for name, target in config.targets.items()}
     return Fleet(
-        bindings={name: _binding(name, binding) for name, binding in config.bindings.items()},
-        places={name: _place(target) for name, target in config.targets.items()},
+        bindings={name: _binding(config, name, binding) for name, binding in config.bindings.items()},
+        places={name: _place(target) for name, target in _trees(config).items()},
         regions=regions | {name: runtime.region for name, runtime in config.runtimes.items()},
         registries={name: registry.models for name, registry in config.registries.items()},
         replicas=_replicas(config),
         sources=config.transfer.sources,
+        images=frozenset(_image_targets(config)),
     )
 
 
@@ -96,6 +98,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
         gates=_gates(config),
         strategies=strategies_of(config),
         signals=_signals(config),
+        images=images_of(config),
     )
 
 
@@ -138,7 +141,7 @@ def looker_of(config: Config, state: State) -> Looker:
     from syncd.reconcile.foresee import Looker  # noqa: PLC0415
 
     seams = registries_of(config), targets_of(config), runtimes_of(config)
-    return Looker(state, fleet_of(config), *seams, strategies_of(config))
+    return Looker(state, fleet_of(config), *seams, strategies_of(config), images_of(config))
 
 
 def registries_of(config: Config) -> dict[str, Registry]:
@@ -228,7 +231,32 @@ def targets_of(config: Config) -> dict[str, Target]:
     """The targets by name."""
     from syncd.target.tree import TreeTarget  # noqa: PLC0415
 
-    return {name: TreeTarget(name, _store(config, settings)) for name, settings in config.targets.items()}
+    return {name: TreeTarget(name, _store(config, settings)) for name, settings in _trees(config).items()}
+
+
+def images_of(config: Config) -> dict[str, ImageTarget]:
+    """The targets that are repositories of images, by name. Nothing is contacted yet."""
+    return {name: _image_target(name, settings) for name, settings in _image_targets(config).items()}
+
+
+def _trees(config: Config) -> dict[str, OssTargetSettings | NasTargetSettings]:
+    return {name: target for name, target in config.targets.items() if not isinstance(target, ImageTargetSettings)}
+
+
+def _image_targets(config: Config) -> dict[str, ImageTargetSettings]:
+    return {name: target for name, target in config.targets.items() if isinstance(target, ImageTargetSettings)}
+
+
+def _image_target(name: str, settings: ImageTargetSettings) -> ImageTarget:
+    from syncd.oci.bake import BakeSettings  # noqa: PLC0415
+    from syncd.registry.access import Basic  # noqa: PLC0415
+    from syncd.target.image import ImageSettings, ImageTarget  # noqa: PLC0415
+
+    login = None if settings.password is None else Basic(settings.user, settings.password)
+    repository, source, base = repositories_of(settings.repository, settings.base, login)
+    served_from = settings.served_from or settings.repository
+    made = ImageSettings(base, settings.directory, served_from, BakeSettings(limit_bytes=settings.limit_bytes))
+    return ImageTarget(name, repository, source, made)
 
 
 def runtimes_of(config: Config) -> dict[str, Runtime]:
@@ -250,6 +278,7 @@ def runtimes_of(config: Config) -> dict[str, Runtime]:
                 read_timeout_s=runtime.read_timeout_s,
                 poll_s=config.policy.stage_poll_s,
                 stage_timeout_s=config.policy.stage_timeout_s,
+                image_timeout_s=config.policy.stage_image_timeout_s,
                 calls_in_flight=runtime.calls_in_flight,
             )
         )
@@ -268,7 +297,7 @@ def _revealing(secret: Secret | None) -> Callable[[], str] | None:
     return None if secret is None else secret.reveal
 
 
-def _store(config: Config, settings: TargetSettings) -> Store:
+def _store(config: Config, settings: OssTargetSettings | NasTargetSettings) -> Store:
     if isinstance(settings, NasTargetSettings):
         from syncd.store.nas import NasSettings, NasStore  # noqa: PLC0415
 
@@ -294,21 +323,21 @@ def _bucket(config: Config, settings: OssRegistrySettings | OssTargetSettings, a
     )
 
 
-def _place(settings: TargetSettings) -> Place:
+def _place(settings: OssTargetSettings | NasTargetSettings) -> Place:
     if isinstance(settings, OssTargetSettings):
         path = f"/{settings.prefix.strip('/')}".rstrip("/")
         return Place(MountKind.OSS, settings.bucket, path, settings.mount_endpoint or settings.endpoint)
     return Place(MountKind.NAS, settings.server, str(settings.server_path).rstrip("/"))
 
 
-def _binding(name: str, settings: BindingSettings) -> Binding:
+def _binding(config: Config, name: str, settings: BindingSettings) -> Binding:
     return Binding(
         name=name,
         runtime=settings.runtime,
         function=settings.function,
         alias=settings.alias,
         candidate=settings.candidate,
-        models=tuple(_bound(model) for model in settings.models),
+        models=tuple(_bound(config, model) for model in settings.models),
         probe_body=settings.probe.body.encode(),
         probe_timeout_s=settings.probe.timeout_s,
         golden=tuple(_golden(index, golden) for index, golden in enumerate(settings.probe.golden)),
@@ -329,12 +358,12 @@ def _warmth(settings: BindingSettings) -> Warmth | None:
     return Warmth(settings.warm, settings.warm_timeout_s, settings.previous, settings.rollback_warm)
 
 
-def _bound(model: ServedModelSettings) -> BoundModel:
+def _bound(config: Config, model: ServedModelSettings) -> BoundModel:
     return BoundModel(
         model=model.model,
         target=model.target,
-        mode=MountMode(model.mount),
-        mount_dir=model.mount_dir,
+        mode=MountMode.IMAGE if model.target in _image_targets(config) else MountMode(model.mount),
+        mount_dir=model.mount_dir or "",
         digest_variable=model.env.digest or "",
         path_variable=model.env.path or "",
         version_variable=model.env.version or "",

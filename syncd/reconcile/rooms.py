@@ -16,6 +16,7 @@ from syncd.runtime.base import Runtime
 from syncd.signals.base import Signal
 from syncd.state.state import State
 from syncd.target.base import Target
+from syncd.target.image import ImageTarget
 from syncd.transfer import TransferSettings
 
 
@@ -37,5 +38,6 @@ class Rooms:
     gates: Gates = field(default_factory=Gates)
     strategies: Strategies = field(default_factory=Strategies)
     signals: Mapping[str, Signal] = field(default_factory=dict)
+    images: Mapping[str, ImageTarget] = field(default_factory=dict)
     wake: threading.Event = field(default_factory=threading.Event)  # something changed: look now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs
