@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
@@ -15,16 +16,17 @@ from syncd.plan.fleet import Fleet
 from syncd.plan.phases import PlacementPhase
 from syncd.plan.strategy import Strategies
 from syncd.reconcile.catalog import catalog, pin
-from syncd.reconcile.images import is_there
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
 from syncd.state import contents, flips, images, live, placements, versions
 from syncd.state.journal import SqlJournal
 from syncd.state.layers import SqlNotes
-from syncd.state.records import Version
+from syncd.state.records import PlacedImage, Version
 from syncd.state.state import State
 from syncd.target.base import Depth, Inspection, Target
-from syncd.target.image import ImageTarget
+
+if TYPE_CHECKING:
+    from syncd.target.image import ImageTarget
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,17 @@ def _image(looker: Looker, manifest: Manifest, name: str) -> TargetPlan:
         copied_bytes=seen.copied_bytes,
         image=target.repository,
     )
+
+
+def is_there(target: ImageTarget, manifest: Manifest, image: PlacedImage) -> bool:
+    """Whether an image is what the configuration asks for today, and whole. Raises as `ImageTarget.faults`.
+
+    The base's tag may mean something newer by now: that makes no new image of an old version.
+    """
+    wanted = (target.repository, target.settings.served_from, str(target.settings.base), target.directory(manifest))
+    if (image.repository, image.served_from, image.base, image.directory) != wanted:
+        return False
+    return not target.faults(manifest, image.tag, image.digest)
 
 
 def _flip(looker: Looker, binding: Binding, model: str) -> FlipPlan:

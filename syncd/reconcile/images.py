@@ -16,6 +16,7 @@ from syncd.oci.images import Base
 from syncd.oci.layers import Source
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.baking import bytes_sent, note_baked
+from syncd.reconcile.foresee import is_there
 from syncd.reconcile.run import Job
 from syncd.reconcile.sealing import note, refuse_going
 from syncd.registry.base import Stream
@@ -48,20 +49,6 @@ def place_image(
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         detail = {"targets": [name], "image": there.reference}
         steps.done(conn, job.step.id, job.step.attempt, rooms.state.now(conn), detail)
-
-
-def is_there(target: ImageTarget, manifest: Manifest, image: PlacedImage) -> bool:
-    """Whether an image is what the configuration asks for today, and whole. Raises as `ImageTarget.faults`.
-
-    The base's tag may mean something newer by now: that makes no new image of an old version.
-    """
-    wanted = (target.repository, target.settings.served_from, str(target.settings.base), target.directory(manifest))
-    if (image.repository, image.served_from, image.base, image.directory) != wanted:
-        return False
-    found = target.faults(manifest, image.tag, image.digest)
-    if found:
-        log.warning("the image is not whole", target=target.name, image=image.reference, faults=list(found[:5]))
-    return not found
 
 
 def _baked(

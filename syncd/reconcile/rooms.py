@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from syncd.engine.base import Engine
 from syncd.plan.backoff import Patience
@@ -16,8 +17,10 @@ from syncd.runtime.base import Runtime
 from syncd.signals.base import Signal
 from syncd.state.state import State
 from syncd.target.base import Target
-from syncd.target.image import ImageTarget
 from syncd.transfer import TransferSettings
+
+if TYPE_CHECKING:
+    from syncd.target.image import ImageTarget  # it brings httpx, and most commands contact nobody
 
 
 @dataclass(frozen=True)

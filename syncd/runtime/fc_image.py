@@ -39,7 +39,8 @@ def is_busy(function: Any) -> bool:
 
 def is_optimizing(function: Any) -> bool:
     """Whether it is up to date, and would start slowly: the platform has not made its own copy of the image yet."""
-    return is_container(function) and function.last_update_status_reason_code == _OPTIMIZING
+    is_through = is_container(function) and function.last_update_status == "Successful"
+    return is_through and function.last_update_status_reason_code == _OPTIMIZING
 
 
 def has_failed(function: Any) -> bool:
