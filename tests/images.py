@@ -1,4 +1,4 @@
-"""A fleet of images: two regions, each served from a repository of its own in one registry, and what is pulled there."""
+"""A fleet of images: two regions, each with a repository of its own in one registry, and what is pulled from there."""
 
 from __future__ import annotations
 

@@ -43,6 +43,9 @@ def place_image(
     refuse_going(job, version, name)
     with rooms.state.read() as conn:
         there = images.find(conn, version.id, name)
+        stands = placements.get(conn, version.id, name).phase
+    if stands is not PlacementPhase.SEALED:
+        note(job, version, name, PlacementPhase.COPYING)
     if there is None or not is_there(target, manifest, there):
         there = _baked(job, version, manifest, target, sources)
     note(job, version, name, PlacementPhase.SEALED)

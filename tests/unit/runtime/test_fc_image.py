@@ -21,7 +21,7 @@ from tests.conformance.runtime_images import REPOSITORY, digest_of, reference
 from tests.emulators.fc.calls import get
 from tests.fc_clouds import REGION, FcCloud, fresh_function
 
-TIMED_OUT = {"end": "Failed", "reason_code": "ImageOptimizing", "reason": "image acceleration timed out"}
+TIMED_OUT: dict[str, Any] = {"end": "Failed", "reason_code": "ImageOptimizing", "reason": "image acceleration timed out"}
 _numbers = itertools.count(1)
 
 
@@ -108,7 +108,7 @@ def test_a_function_that_is_up_to_date_is_waited_for_until_its_image_is_optimise
 
 def test_an_image_that_the_registry_does_not_have_fails_the_update(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     gone = f"127.0.0.1:9/team/sdxl:v1@{digest_of('v1')}"
-    with pytest.raises(Failed, match="ImageNotFound.*127.0.0.1:9/team/sdxl:v1"):
+    with pytest.raises(Failed, match=r"ImageNotFound.*127\.0\.0\.1:9/team/sdxl:v1"):
         runtime.stage(name, Change((), {}, gone), "token", known=(), waiting=lambda _what: None)
 
 
