@@ -17,9 +17,8 @@ def image_problems(config: Config, declared: Declared) -> Iterator[Problem]:
     """Every problem of targets of images and of what is served from them."""
     del declared
     for name, target in config.targets.items():
-        if isinstance(target, ImageTargetSettings) and bool(target.user) != (target.password is not None):
-            lacking = "password" if target.user else "user"
-            yield Problem(key_path("targets", name, lacking), "nothing", "it is wanted beside the other, or neither")
+        if isinstance(target, ImageTargetSettings) and target.user and target.password is None:
+            yield Problem(key_path("targets", name, "password"), "nothing", "it is wanted beside `user`")
     for name, binding in sorted(config.bindings.items()):
         for index, served in enumerate(binding.models):
             yield from _mounted(config, served, ("bindings", name, "models", index))

@@ -21,7 +21,11 @@ from tests.conformance.runtime_images import REPOSITORY, digest_of, reference
 from tests.emulators.fc.calls import get
 from tests.fc_clouds import REGION, FcCloud, fresh_function
 
-TIMED_OUT: dict[str, Any] = {"end": "Failed", "reason_code": "ImageOptimizing", "reason": "image acceleration timed out"}
+TIMED_OUT: dict[str, Any] = {
+    "end": "Failed",
+    "reason_code": "ImageOptimizing",
+    "reason": "image acceleration timed out",
+}
 _numbers = itertools.count(1)
 
 
