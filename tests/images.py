@@ -1,4 +1,4 @@
-"""A fleet of images: two regions, each with a repository of its own in one registry, and what is pulled from there."""
+"""Fleets of images: a region or two, each with a repository of its own in one registry, and what is pulled from it."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ FLEET: Final = Fleet(
     images=frozenset(REGIONS),
 )
 SMALL: Final = BakeSettings(chunk_bytes=1 << 16, layers_in_flight=1, alone_bytes=50_000)
+ONE: Final = replace(FLEET, bindings={"draw-hz": FLEET.bindings["draw-hz"]}, images=frozenset({"img-hz"}))
 
 
 @dataclass
@@ -64,9 +65,6 @@ class Gallery:
     def place(self, target: str) -> str:
         """The repository of a target, without its host."""
         return f"{self.name}/{target}"
-
-    def targets(self) -> dict[str, ImageTarget]:
-        return {name: self.target(name) for name in REGIONS}
 
     def target(self, name: str) -> ImageTarget:
         origin = f"http://{self.host}"
@@ -121,9 +119,9 @@ class Gallery:
         for runtime in world.runtimes.values():
             runtime.answers = self.answer
 
-    def rooms(self, **changes: Any) -> dict[str, Any]:
+    def rooms(self, fleet: Fleet = ONE) -> dict[str, Any]:
         """The rooms that are others than in `tests.rooms`."""
-        return {"fleet": FLEET, "images": self.targets(), "targets": {}, **changes}
+        return {"fleet": fleet, "images": {name: self.target(name) for name in fleet.images}, "targets": {}}
 
 
 Wrap = Callable[[Any], Any]

@@ -99,6 +99,9 @@ def watch(rooms: Rooms, effects: Effects) -> None:
         if isinstance(target._store, OssStore):
             wrapped: Any = _Wrapped(target._store.bucket, effects, _oss_name(place))
             target._store.bucket = wrapped  # type: ignore[misc]  # the one place where it is replaced
+    for place, images in rooms.images.items():
+        wire: Any = images._repository._wire
+        wire.http = _Wrapped(wire.http, effects, _registry_name(place))
     for region, runtime in rooms.runtimes.items():
         assert isinstance(runtime, FcRuntime)
         runtime._client = _Wrapped(runtime._client, effects, _fc_name(region))
@@ -116,6 +119,18 @@ def _oss_name(place: str) -> Callable[[str, tuple[Any, ...]], str]:
             return f"oss {place} {method} {_end(str(arguments[3]))}:{arguments[5]}"
         part = f":{arguments[2]}" if method == "upload_part" and len(arguments) > 2 else ""
         return f"oss {place} {method} {file}{part}"
+
+    return name
+
+
+def _registry_name(place: str) -> Callable[[str, tuple[Any, ...]], str]:
+    """Of requests to a repository of images, those that change something."""
+
+    def name(method: str, arguments: tuple[Any, ...]) -> str:
+        if method not in {"once", "look"}:
+            return ""
+        asked = arguments[0].method if arguments else ""
+        return "" if asked in {"GET", "HEAD"} else f"registry {place} {asked}".strip()
 
     return name
 
