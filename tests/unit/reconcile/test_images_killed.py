@@ -208,7 +208,7 @@ def test_every_kind_of_effect_comes_up_in_a_release(registry: Distribution, home
 def test_a_process_that_dies_of_any_effect_is_followed_by_one_that_ends_the_same(
     registry: Distribution, home: Path, sqlite_template: Path, shard: int
 ) -> None:
-    """Between two effects nothing changes, so after each is before the next. Of commits: every other one around a push."""
+    """Between two effects nothing changes: after each is before the next. Of commits every other one around a push."""
     moments = stage(registry, home, sqlite_template).live(Death())
     pushing = [at for at, name in enumerate(moments) if "registry" in name]
     after = {at for at, name in enumerate(moments) if name.startswith("after")}
