@@ -168,7 +168,7 @@ class Baker:
             raise Invalid(
                 f"the image would have {size_bytes} bytes, {base.size_bytes} of them the base; "
                 f"{self._settings.limit_bytes} are allowed",
-                hint="serve a model of this size from NAS or OSS, or give the limit of your account with --limit",
+                hint="serve a model of this size from NAS or OSS, or give the limit of your account",
             )
         count = len(base.layers) + len(layers)
         if count > LAYERS_MAX:

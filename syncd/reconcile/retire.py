@@ -29,12 +29,16 @@ _HERE: Final = frozenset({PlacementPhase.WANTED, PlacementPhase.COPYING, Placeme
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """What was taken away. `left` names what was not: what is of a place no longer configured, and images."""
+    """What was taken away. `left` names what could not be, being of a place that is no longer configured.
+
+    `images` are those of the version, which stay where they are.
+    """
 
     version: Version
     function_versions: tuple[str, ...]  # "<function>:<number> in <region>"
     targets: tuple[str, ...]
     left: tuple[str, ...]
+    images: tuple[str, ...] = ()
 
 
 def retire(looker: Looker, model: str, name: str, word: Word) -> Retired:
@@ -75,21 +79,17 @@ def carry(looker: Looker, version: Version) -> Retired:
             leave(looker.state, placement)
     with looker.state.write() as conn:
         retirements.finish(conn, version, looker.state.now(conn))
+        kept = tuple(image.reference for image in images.of_version(conn, version.id))
     left = [
         f"function version {e.function_version} of {e.binding}"
         for e in staged
         if e.binding not in looker.fleet.bindings
     ]
-    left += [_left(looker, placement) for placement in going if placement.target not in looker.targets]
+    known = looker.targets.keys() | looker.images.keys()
+    left += [f"the bytes at {placement.target}" for placement in going if placement.target not in known]
     targets = tuple(placement.target for placement in going if placement.target in looker.targets)
     log.info("retired", model=version.model, version=version.name, function_versions=gone, targets=list(targets))
-    return Retired(version, tuple(dict.fromkeys(gone)), targets, tuple(left))
-
-
-def _left(looker: Looker, placement: Placement) -> str:
-    with looker.state.read() as conn:
-        image = images.find(conn, placement.version_id, placement.target)
-    return f"the image {image.reference}" if image else f"the bytes at {placement.target}"
+    return Retired(version, tuple(dict.fromkeys(gone)), targets, tuple(left), kept)
 
 
 def resume(looker: Looker, stop: threading.Event) -> None:
