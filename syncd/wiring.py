@@ -20,6 +20,7 @@ from syncd.config import (
     DirectoryRegistrySettings,
     HttpRegistrySettings,
     HubRegistrySettings,
+    ImageTargetSettings,
     MlflowRegistrySettings,
     ModelScopeRegistrySettings,
     NasTargetSettings,
@@ -29,11 +30,9 @@ from syncd.config import (
     PaiRegistrySettings,
     RegistrySettings,
     ServedModelSettings,
-    TargetSettings,
 )
 from syncd.config.bucket import BucketTable
 from syncd.config.probes import GoldenSettings
-from syncd.config.registries import registry_at
 from syncd.errors import Invalid
 from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
 from syncd.plan.fleet import Fleet, Replica
@@ -41,13 +40,11 @@ from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
 from syncd.runtime.base import Golden, Latency, MountKind, Runtime
 from syncd.secret import Secret
+from syncd.wiring_images import image_targets, images_of, login_of
 
 if TYPE_CHECKING:
-    from syncd.oci.references import Reference
-    from syncd.oci.repository import Repository
     from syncd.reconcile.foresee import Looker
     from syncd.reconcile.rooms import Rooms
-    from syncd.registry.access import Access
     from syncd.registry.base import Registry
     from syncd.signals.base import Signal
     from syncd.state.state import State
@@ -56,19 +53,19 @@ if TYPE_CHECKING:
     from syncd.transfer import Timetable
 
 _BUCKETS_MAX: Final = 16  # of one workspace, each with connections of its own
-_IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it says that it has it
 
 
 def fleet_of(config: Config) -> Fleet:
     """The configured shape of things, as the passes ask for it."""
     regions = {name: target.region for name, target in config.targets.items()}
     return Fleet(
-        bindings={name: _binding(name, binding) for name, binding in config.bindings.items()},
-        places={name: _place(target) for name, target in config.targets.items()},
+        bindings={name: _binding(config, name, binding) for name, binding in config.bindings.items()},
+        places={name: _place(target) for name, target in _trees(config).items()},
         regions=regions | {name: runtime.region for name, runtime in config.runtimes.items()},
         registries={name: registry.models for name, registry in config.registries.items()},
         replicas=_replicas(config),
         sources=config.transfer.sources,
+        images=frozenset(image_targets(config)),
     )
 
 
@@ -102,6 +99,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
         gates=_gates(config),
         strategies=strategies_of(config),
         signals=_signals(config),
+        images=images_of(config),
     )
 
 
@@ -144,7 +142,7 @@ def looker_of(config: Config, state: State) -> Looker:
     from syncd.reconcile.foresee import Looker  # noqa: PLC0415
 
     seams = registries_of(config), targets_of(config), runtimes_of(config)
-    return Looker(state, fleet_of(config), *seams, strategies_of(config))
+    return Looker(state, fleet_of(config), *seams, strategies_of(config), images_of(config))
 
 
 def registries_of(config: Config) -> dict[str, Registry]:
@@ -220,57 +218,8 @@ def _web_registry(
     if isinstance(settings, ModelScopeRegistrySettings):
         session = Nobody() if settings.token is None else Session(settings.token, modelscope.COOKIE)
         return modelscope.ModelScopeRegistry(settings.modelscope, Http(reached, session, modelscope.explain))
-    access = oci_access.OciAccess(settings.endpoint, _image_login(config, settings))
+    access = oci_access.OciAccess(settings.endpoint, login_of(config, settings))
     return oci.OciRegistry(settings.oci, Http(reached, access))
-
-
-def _image_login(config: Config, settings: OciRegistrySettings) -> Access | None:
-    from syncd.registry.access import Basic  # noqa: PLC0415
-    from syncd.registry.settings import AcrSettings  # noqa: PLC0415
-
-    if settings.acr is None:
-        return None if settings.password is None else Basic(settings.user, settings.password)
-    from syncd.registry.acr import AcrLogin  # noqa: PLC0415
-
-    key, acr = config.credentials[settings.acr.credentials], settings.acr
-    secrets = key.access_key_secret, key.security_token
-    return AcrLogin(AcrSettings(acr.instance, acr.region, acr.address, key.access_key_id, *secrets))
-
-
-def login_at(config: Config, image: Reference) -> Access | None:
-    """What the configuration has for a registry of images: the login of the registry of models at the same address."""
-    found = registry_at(config.registries.values(), image.origin, image.repository)
-    return None if found is None else _image_login(config, found)
-
-
-def repositories_of(
-    to: str, base: str, login: Access | None, base_login: Access | None = None
-) -> tuple[Repository, Repository, Reference]:
-    """Where images are pushed, where the base lies, and what of it is meant.
-
-    `login` is for the first one's registry, and for the base if that is there too and `base_login` is not given.
-
-    Raises:
-        Invalid: A name is none.
-    """
-    from syncd.oci.errors import explain  # noqa: PLC0415
-    from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
-    from syncd.oci.repository import Repository  # noqa: PLC0415
-    from syncd.registry.http import Http, HttpSettings  # noqa: PLC0415
-    from syncd.registry.oci_access import OciAccess  # noqa: PLC0415
-
-    there, below = parse_repository(to), parse_image(base)
-
-    def http(origin: str, known: Access | None) -> Http:
-        return Http(HttpSettings(origin, _IMAGES_S), OciAccess(origin, known), explain)
-
-    home = http(there.origin, login)
-    source = home if below.origin == there.origin and base_login is None else http(below.origin, base_login)
-    return (
-        Repository(there.origin, there.repository, home, writes=True),
-        Repository(below.origin, below.repository, source),
-        below,
-    )
 
 
 def source_of(config: Config, settings: OssRegistrySettings) -> Store:
@@ -282,7 +231,11 @@ def targets_of(config: Config) -> dict[str, Target]:
     """The targets by name."""
     from syncd.target.tree import TreeTarget  # noqa: PLC0415
 
-    return {name: TreeTarget(name, _store(config, settings)) for name, settings in config.targets.items()}
+    return {name: TreeTarget(name, _store(config, settings)) for name, settings in _trees(config).items()}
+
+
+def _trees(config: Config) -> dict[str, OssTargetSettings | NasTargetSettings]:
+    return {name: target for name, target in config.targets.items() if not isinstance(target, ImageTargetSettings)}
 
 
 def runtimes_of(config: Config) -> dict[str, Runtime]:
@@ -304,6 +257,7 @@ def runtimes_of(config: Config) -> dict[str, Runtime]:
                 read_timeout_s=runtime.read_timeout_s,
                 poll_s=config.policy.stage_poll_s,
                 stage_timeout_s=config.policy.stage_timeout_s,
+                image_timeout_s=config.policy.stage_image_timeout_s,
                 calls_in_flight=runtime.calls_in_flight,
             )
         )
@@ -322,7 +276,7 @@ def _revealing(secret: Secret | None) -> Callable[[], str] | None:
     return None if secret is None else secret.reveal
 
 
-def _store(config: Config, settings: TargetSettings) -> Store:
+def _store(config: Config, settings: OssTargetSettings | NasTargetSettings) -> Store:
     if isinstance(settings, NasTargetSettings):
         from syncd.store.nas import NasSettings, NasStore  # noqa: PLC0415
 
@@ -348,21 +302,21 @@ def _bucket(config: Config, settings: BucketTable, at_once: int) -> Store:
     )
 
 
-def _place(settings: TargetSettings) -> Place:
+def _place(settings: OssTargetSettings | NasTargetSettings) -> Place:
     if isinstance(settings, OssTargetSettings):
         path = f"/{settings.prefix.strip('/')}".rstrip("/")
         return Place(MountKind.OSS, settings.bucket, path, settings.mount_endpoint or settings.endpoint)
     return Place(MountKind.NAS, settings.server, str(settings.server_path).rstrip("/"))
 
 
-def _binding(name: str, settings: BindingSettings) -> Binding:
+def _binding(config: Config, name: str, settings: BindingSettings) -> Binding:
     return Binding(
         name=name,
         runtime=settings.runtime,
         function=settings.function,
         alias=settings.alias,
         candidate=settings.candidate,
-        models=tuple(_bound(model) for model in settings.models),
+        models=tuple(_bound(config, model) for model in settings.models),
         probe_body=settings.probe.body.encode(),
         probe_timeout_s=settings.probe.timeout_s,
         golden=tuple(_golden(index, golden) for index, golden in enumerate(settings.probe.golden)),
@@ -383,12 +337,12 @@ def _warmth(settings: BindingSettings) -> Warmth | None:
     return Warmth(settings.warm, settings.warm_timeout_s, settings.previous, settings.rollback_warm)
 
 
-def _bound(model: ServedModelSettings) -> BoundModel:
+def _bound(config: Config, model: ServedModelSettings) -> BoundModel:
     return BoundModel(
         model=model.model,
         target=model.target,
-        mode=MountMode(model.mount),
-        mount_dir=model.mount_dir,
+        mode=MountMode.IMAGE if model.target in image_targets(config) else MountMode(model.mount),
+        mount_dir=model.mount_dir or "",
         digest_variable=model.env.digest or "",
         path_variable=model.env.path or "",
         version_variable=model.env.version or "",

@@ -215,7 +215,8 @@ class Site:
     @property
     def looker(self) -> Looker:
         rooms = self.rooms
-        return Looker(self.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes, rooms.strategies)
+        seams = (rooms.registries, rooms.targets, rooms.runtimes)
+        return Looker(self.state, rooms.fleet, *seams, rooms.strategies, rooms.images)
 
     def run_one(self, release_id: str = "") -> bool:
         """Run the next attempt there is, of one release or of all. Whether there was one."""

@@ -34,6 +34,7 @@ def upgrade() -> None:
     _drift()
     _retirements()
     _layers()
+    _images()
 
 
 def _one_of(column: str, words: str, name: str) -> sa.CheckConstraint:
@@ -456,4 +457,32 @@ def _layers() -> None:
         sa.Column("location", sa.Text(), nullable=False),
         sa.Column("told_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository", "recipe", name="pk_layer_uploads"),
+    )
+
+
+def _images() -> None:
+    op.create_table(
+        "image_bases",
+        sa.Column("version_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("found_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_image_bases_version_id"),
+        sa.PrimaryKeyConstraint("version_id", "target", name="pk_image_bases"),
+    )
+    op.create_table(
+        "images",
+        sa.Column("version_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("repository", sa.Text(), nullable=False),
+        sa.Column("served_from", sa.Text(), nullable=False),
+        sa.Column("tag", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("base_digest", sa.Text(), nullable=False),
+        sa.Column("directory", sa.Text(), nullable=False),
+        sa.Column("baked_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_images_version_id"),
+        sa.PrimaryKeyConstraint("version_id", "target", name="pk_images"),
     )

@@ -20,7 +20,8 @@ from syncd.oci.images import base_of
 from syncd.oci.references import parse_image, parse_repository
 from syncd.registry.access import Access, Basic
 from syncd.secret import Secret
-from syncd.wiring import login_at, registries_of, repositories_of
+from syncd.wiring import registries_of
+from syncd.wiring_images import login_at, repositories_of
 
 if TYPE_CHECKING:
     from rich.console import Console

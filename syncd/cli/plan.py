@@ -44,6 +44,7 @@ def plan(
                 "kept_bytes": t.kept_bytes,
                 "send_files": t.send_files,
                 "replicated_from": t.replicated_from or None,
+                "image": t.image or None,
             }
             for t in seen.targets
         ]
@@ -75,6 +76,8 @@ def plan(
 def _to_do(target: foresee.TargetPlan) -> str:
     if target.sealed:
         return "sealed"
+    if target.image:
+        return f"{target.send_files} layers to push"
     return f"replicated from {target.replicated_from}" if target.replicated_from else "to do"
 
 

@@ -39,10 +39,12 @@ def retire(
             "function_versions": done.function_versions,
             "targets": done.targets,
             "left": done.left,
+            "images": done.images,
         }
         lines = [f"{model}@{name} is retired"]
         lines += [f"  deleted: {each}" for each in (*done.function_versions, *done.targets)]
         lines += [f"  left, being no longer configured: {each}" for each in done.left]
+        lines += [f"  kept, as every image is: {each}" for each in done.images]
         opened.output.show(document, lambda console: console.print("\n".join(lines), markup=False))
 
 

@@ -140,7 +140,12 @@ def _bindings(scene: Scene, regions: Mapping[str, str]) -> list[tuple[object, ..
 def _targets(scene: Scene, regions: Mapping[str, str]) -> list[tuple[object, ...]]:
     """Where the bytes are; of a release that moves none, only where something is wrong with them."""
     return [
-        (regions.get(p.target, "-"), p.target, f"{p.phase}: {p.reason}".rstrip(": "), moment(p.updated_at))
+        (
+            regions.get(p.target, "-"),
+            p.target,
+            f"{p.phase}: {p.reason or scene.images.get(p.target, '')}".rstrip(": "),
+            moment(p.updated_at),
+        )
         for p in scene.placements
         if not scene.release.rollback or p.phase is not PlacementPhase.SEALED
     ]

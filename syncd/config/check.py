@@ -11,12 +11,13 @@ from typing import Final
 from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.artifact.parts import PART_BYTES
 from syncd.config.check_bindings import binding_problems
+from syncd.config.check_images import image_problems
 from syncd.config.choosing import ANY_MODEL
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
 from syncd.config.registries import OciRegistrySettings, OssRegistrySettings, PaiRegistrySettings
 from syncd.config.strategies import strategy_problems
-from syncd.config.values import Config, NasTargetSettings, OssTargetSettings, TargetSettings
+from syncd.config.values import Config, ImageTargetSettings, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.plan.fleet import NEAREST, REGISTRY
 from syncd.registry.selection import overlap, selects
 from syncd.secret import Secret
@@ -203,6 +204,8 @@ def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
             yield Problem(key, shown(name), "leave it out: it is in the list already")
         elif name not in {REGISTRY, NEAREST} and name not in declared["targets"]:
             yield no_such(key, name, "target", declared["targets"])
+        elif isinstance(config.targets.get(name), ImageTargetSettings):
+            yield Problem(key, shown(name), "leave it out: files are not read out of images")
     if not {REGISTRY, NEAREST} & set(sources):
         yield Problem("transfer.sources", shown(list(sources)), f'"{REGISTRY}" or "{NEAREST}" is wanted in it')
     for word, means in ((REGISTRY, "the registry"), (NEAREST, "whatever is nearest")):
@@ -240,6 +243,9 @@ def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], .
             ("path", ("", f"{target.path / MODELS_DIRECTORY}/"), str(target.path)),
             ("server_path", server, f"{target.server}:{target.server_path}"),
         )
+    if isinstance(target, ImageTargetSettings):
+        host, _, name = target.repository.partition("/")
+        return (("repository", (host, f"{name}:"), target.repository),)
     bucket = (f"{target.region}/{target.bucket}", f"{target.prefix}{MODELS_DIRECTORY}/")
     return (("prefix", bucket, f"{target.bucket}/{target.prefix}"),)
 
@@ -258,4 +264,5 @@ _RULES: Final[tuple[Rule, ...]] = (
     _replicas,
     _sources,
     binding_problems,
+    image_problems,
 )

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Final
 
 from syncd.artifact.names import VERSION_MAX
+from syncd.config.check_images import directory_of, is_image
 from syncd.config.fields import shown
 from syncd.config.probes import body_file_problem
 from syncd.config.problems import KeyPart, Problem, key_path, no_such
@@ -31,7 +32,7 @@ def binding_problems(config: Config, declared: Declared) -> Iterator[Problem]:
         yield from _mount_dirs(config, name, binding)
         yield from _mount_count(config, name, binding)
         yield from _variables(name, binding)
-        yield from _variables_size(name, binding)
+        yield from _variables_size(config, name, binding)
         yield from _requests(name, binding)
     yield from _shared_aliases(config)
 
@@ -94,14 +95,16 @@ def _told(mount: str, env: VariableSettings, where: tuple[KeyPart, ...]) -> Iter
 
 def _system_directory(config: Config, served: ServedModelSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
     target = config.targets.get(served.target)
-    for system in _SYSTEM[target.kind] if target else ():
-        if _inside(served.mount_dir, system):
+    for system in _SYSTEM.get(target.kind, ()) if target else ():
+        if _inside(served.mount_dir or "", system):
             wanted = f"{system} is the system's own: a directory below /mnt, /data or /home is wanted"
             yield Problem(key_path(*where, "mount_dir"), shown(served.mount_dir), wanted)
 
 
 def _mount_dirs(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
     for (one, first), (other, second) in combinations(enumerate(binding.models), 2):
+        if first.mount_dir is None or second.mount_dir is None:
+            continue
         key = key_path("bindings", name, "models", other, "mount_dir")
         found = shown(second.mount_dir)
         shared = first.mount == second.mount == "root" and first.target == second.target
@@ -122,7 +125,7 @@ def _mount_count(config: Config, name: str, binding: BindingSettings) -> Iterato
     kinds: dict[str, set[tuple[str, str]]] = {"OSS": set(), "NAS": set()}
     for served in binding.models:
         target = config.targets.get(served.target)
-        if target:
+        if target and served.mount_dir is not None and not is_image(config, served):
             kind = "NAS" if isinstance(target, NasTargetSettings) else "OSS"
             kinds[kind].add((served.target, served.mount_dir))
     for kind, mounts in kinds.items():
@@ -147,13 +150,14 @@ def _variables(name: str, binding: BindingSettings) -> Iterator[Problem]:
             seen.setdefault(variable, key_path("models", index, "env", field))
 
 
-def _variables_size(name: str, binding: BindingSettings) -> Iterator[Problem]:
+def _variables_size(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
     """Reckoned with the longest version names there can be, so that no release is refused for it later."""
     longest = "v" * (VERSION_MAX + len("-") + 12)
     environment: dict[str, str] = {}
     roots: dict[str, dict[str, dict[str, str]]] = {}
     for served in binding.models:
-        path = served.mount_dir if served.mount == "version" else f"{served.mount_dir}/{served.model}/{longest}"
+        path = directory_of(config, served)
+        path = path if served.mount == "version" else f"{path}/{served.model}/{longest}"
         told = {served.env.digest: "0" * 64, served.env.path: path, served.env.version: longest[:VERSION_MAX]}
         environment.update({variable: value for variable, value in told.items() if variable is not None})
         if served.mount == "root" and served.env.versions is not None:

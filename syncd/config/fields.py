@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from syncd.artifact.names import parse_model
 from syncd.errors import Invalid
+from syncd.oci.references import parse_image, parse_repository
 from syncd.plan.gate import DAYS, Moment
 from syncd.secret import Secret
 
@@ -178,6 +179,29 @@ def _mount_dir(value: object) -> str:
     return str(path)
 
 
+def _image_directory(value: object) -> str:
+    text = _mount_dir(value)
+    if "{" in text.replace("{model}", "") or "}" in text.replace("{model}", ""):
+        raise wrong(shown(value), "only {model} can be filled in")
+    return text
+
+
+def _repository(value: object) -> str:
+    wanted = 'a repository is wanted, such as "registry-vpc.cn-hangzhou.aliyuncs.com/team/sdxl", without a tag'
+    try:
+        return str(parse_repository(_text(value, wanted)))
+    except Invalid as error:
+        raise wrong(shown(value), wanted) from error
+
+
+def _image(value: object) -> str:
+    wanted = 'an image is wanted, such as "registry-vpc.cn-hangzhou.aliyuncs.com/team/server:1.4"'
+    try:
+        return str(parse_image(_text(value, wanted)))
+    except Invalid as error:
+        raise wrong(shown(value), wanted) from error
+
+
 def _model(value: object) -> str:
     text = _text(value, "a model's name is wanted")
     try:
@@ -258,6 +282,10 @@ HookUrl = Annotated[str, BeforeValidator(_hook_url)]
 Address = Annotated[str, BeforeValidator(_address)]
 Prefix = Annotated[str, BeforeValidator(_prefix)]
 MountDir = Annotated[str, BeforeValidator(_mount_dir)]
+ImageDirectory = Annotated[str, BeforeValidator(_image_directory)]
+"""`{model}` in it stands for the model's name."""
+ImageRepository = Annotated[str, BeforeValidator(_repository)]
+ImageName = Annotated[str, BeforeValidator(_image)]
 Model = Annotated[str, BeforeValidator(_model)]
 StateUrl = Annotated[str, BeforeValidator(_state_url)]
 SecretField = Annotated[Secret, BeforeValidator(_secret), PlainSerializer(str)]

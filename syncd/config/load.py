@@ -24,6 +24,7 @@ from syncd.config.values import (
     EventBridgeHookSettings,
     FcRuntimeSettings,
     HookSettings,
+    ImageTargetSettings,
     NasTargetSettings,
     OssTargetSettings,
     PolicySettings,
@@ -43,7 +44,7 @@ _HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
 _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
     "registries": KINDS,
     "credentials": {"": CredentialsSettings},
-    "targets": {"oss": OssTargetSettings, "nas": NasTargetSettings},
+    "targets": {"oss": OssTargetSettings, "nas": NasTargetSettings, "image": ImageTargetSettings},
     "runtimes": {"fc": FcRuntimeSettings},
     "bindings": {"": BindingSettings},
     "signals": {"prometheus": PrometheusSignalSettings},

@@ -20,6 +20,9 @@ from syncd.config.fields import (
     Function,
     HookUrl,
     Host,
+    ImageDirectory,
+    ImageName,
+    ImageRepository,
     Listen,
     Model,
     ModelPattern,
@@ -107,6 +110,7 @@ class PolicySettings(Table):
     tick_s: Seconds = 1.0
     stage_poll_s: Seconds = 2.0
     stage_timeout_s: Seconds = 900.0
+    stage_image_timeout_s: Seconds = 2400.0  # the platform may take 40 minutes to make its own copy of an image
     drain_s: Seconds = 30.0
     drift: Literal["report", "adopt", "restore"] = "report"  # what is done about a change by hand
     drift_poll_s: Seconds = 300.0  # how often aliases and functions are compared with the record
@@ -170,6 +174,24 @@ class NasTargetSettings(Table):
     mount_marker: str = ""  # a file that must lie in `path`, or the NAS is taken to be not mounted
 
 
+class ImageTargetSettings(Table):
+    """A repository of images: a version becomes layers over `base`. `served_from` is its name as functions use it."""
+
+    kind: Literal["image"]
+    region: Region
+    repository: ImageRepository
+    base: ImageName
+    served_from: ImageRepository | None = None
+    user: str = ""  # for the repository's registry, to pull and to push
+    password: SecretField | None = None
+    directory: ImageDirectory = "/models/{model}"  # where the files lie in the image
+    limit_bytes: Size = 30_000_000_000  # base and layers, as they lie in the repository; for CPU functions 10 GB
+
+    def directory_of(self, model: str) -> str:
+        """Where the files of a model lie."""
+        return self.directory.replace("{model}", model)
+
+
 class FcRuntimeSettings(Table):
     """Function Compute in one region."""
 
@@ -193,11 +215,11 @@ class VariableSettings(Table):
 
 
 class ServedModelSettings(Table):
-    """One model that a binding serves: from which target, mounted where."""
+    """One model that a binding serves: from which target, mounted where. An image's target says where itself."""
 
     model: Model
     target: str
-    mount_dir: MountDir
+    mount_dir: MountDir | None = None
     mount: Literal["version", "root"] = "version"
     env: VariableSettings = VariableSettings()
 
@@ -220,7 +242,7 @@ class BindingSettings(Table):
     previous: Alias = "prod-previous"
 
 
-TargetSettings = OssTargetSettings | NasTargetSettings
+TargetSettings = OssTargetSettings | NasTargetSettings | ImageTargetSettings
 RuntimeSettings = FcRuntimeSettings
 AnyHookSettings = HookSettings | EventBridgeHookSettings
 
@@ -257,6 +279,7 @@ class Config:
         found += [secret for hook in self.hooks.values() for secret in (hook.secret, hook.secret_before)]
         found += [registry.secret for registry in self.registries.values()]
         found += [signal.token for signal in self.signals.values()]
+        found += [target.password for target in self.targets.values() if isinstance(target, ImageTargetSettings)]
         return tuple(secret for secret in found if secret is not None)
 
 
@@ -271,6 +294,7 @@ __all__ = [
     "EventBridgeHookSettings",
     "FcRuntimeSettings",
     "HookSettings",
+    "ImageTargetSettings",
     "NasTargetSettings",
     "OssTargetSettings",
     "PolicySettings",

@@ -217,7 +217,7 @@ class Process:
     def _rounds(self) -> list[Chore]:
         """What is done about drift, region by region, and about retirements that broke off."""
         drifting, rooms = self._settings.drifting, self._rooms
-        looker = Looker(rooms.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes)
+        looker = Looker(rooms.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes, images=rooms.images)
         resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, looker, rooms.draining))
         if drifting is None:
             return [resume]

@@ -147,7 +147,7 @@ class Baker:
             NotFound, Unavailable, Refused, Failed: As the source and the registry say, past all tries.
         """
         layers = layers_of(manifest, recipe.directory, self._settings.alone_bytes)
-        self._check(base, layers)
+        self.check(base, layers)
         below = self._together([partial(self._carry_base, base, blob) for blob in base.layers])
         ours = self._together([partial(self._carry, layer, source) for layer in layers])
         blobs = [blob_of(each.digest, each.size_bytes, each.title) for each in ours]
@@ -161,14 +161,14 @@ class Baker:
         digest = image.manifest.digest
         return Baked(str(self._repository), tag, digest, base.name, base.digest, (*below, *ours))
 
-    def _check(self, base: Base, layers: Sequence[Layer]) -> None:
-        """Before a byte moves."""
+    def check(self, base: Base, layers: Sequence[Layer]) -> None:
+        """Before a byte moves. Raises Invalid: as `bake` does for what is too much."""
         size_bytes = base.size_bytes + sum(layer.size_bytes for layer in layers)
         if size_bytes > self._settings.limit_bytes:
             raise Invalid(
                 f"the image would have {size_bytes} bytes, {base.size_bytes} of them the base; "
                 f"{self._settings.limit_bytes} are allowed",
-                hint="serve a model of this size from NAS or OSS, or give the limit of your account with --limit",
+                hint="serve a model of this size from NAS or OSS, or give the limit of your account",
             )
         count = len(base.layers) + len(layers)
         if count > LAYERS_MAX:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -21,6 +21,7 @@ class MountMode(StrEnum):
 
     VERSION = "version"  # the version's own directory, at a fixed place
     ROOT = "root"  # the models' root once; the versions are named in one variable
+    IMAGE = "image"  # nothing is mounted: the files lie in the function's own image
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class BoundModel:
-    """One model of a binding. The `*_variable`s are names of environment variables, "" for none."""
+    """One model of a binding. The `*_variable`s are names of environment variables, "" for none.
+
+    `mount_dir` is empty where the model lies in the function's image.
+    """
 
     model: str
     target: str
@@ -83,22 +87,32 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
+class InImage:
+    """A version in an image: its name with tag and digest, and where the files lie in it."""
+
+    reference: str
+    directory: str
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
-    """A version as one function is to serve it."""
+    """A version as one function is to serve it. `images` are by target, where it was made into some."""
 
     version: str
     digest: Digest
     directory: str  # Manifest.directory
+    images: Mapping[str, InImage] = field(default_factory=dict)
 
 
 def change_for(binding: Binding, places: Mapping[str, Place], serves: Mapping[str, Serving]) -> Change:
-    """The mounts and variables with which the binding's function serves exactly `serves`.
+    """The mounts, the image and the variables with which the binding's function serves exactly `serves`.
 
     A model that has no version yet is left out: its mount and variables come with its first release.
 
     Raises:
-        Invalid: The variables would not fit into the platform's 4 KB.
+        Invalid: The variables would not fit into the platform's 4 KB, or there is no image of a version yet.
     """
+    image = ""
     mounts: dict[str, Mount] = {}
     environment: dict[str, str] = {}
     named: dict[str, dict[str, dict[str, str]]] = {}
@@ -106,12 +120,14 @@ def change_for(binding: Binding, places: Mapping[str, Place], serves: Mapping[st
         serving = serves.get(bound.model)
         if serving is None:
             continue
-        place = places[bound.target]
-        if bound.mode is MountMode.VERSION:
-            mounts[bound.mount_dir] = _mount(place, serving.directory, bound.mount_dir)
+        if bound.mode is MountMode.IMAGE:
+            baked = _image(bound, serving)
+            image, path = baked.reference, baked.directory
+        elif bound.mode is MountMode.VERSION:
+            mounts[bound.mount_dir] = _mount(places[bound.target], serving.directory, bound.mount_dir)
             path = bound.mount_dir
         else:
-            mounts[bound.mount_dir] = _mount(place, MODELS_DIRECTORY, bound.mount_dir)
+            mounts[bound.mount_dir] = _mount(places[bound.target], MODELS_DIRECTORY, bound.mount_dir)
             path = f"{bound.mount_dir}/{serving.directory.removeprefix(MODELS_DIRECTORY + '/')}"
             entry = {"digest": serving.digest.hex, "path": path}
             named.setdefault(bound.versions_variable, {})[bound.model] = entry
@@ -124,7 +140,7 @@ def change_for(binding: Binding, places: Mapping[str, Place], serves: Mapping[st
     for variable, models in named.items():
         environment[variable] = versions_text(models)
     _check_size(binding, environment)
-    return Change(tuple(mounts[key] for key in sorted(mounts)), dict(sorted(environment.items())))
+    return Change(tuple(mounts[key] for key in sorted(mounts)), dict(sorted(environment.items())), image)
 
 
 def versions_text(models: Mapping[str, Mapping[str, str]]) -> str:
@@ -135,6 +151,16 @@ def versions_text(models: Mapping[str, Mapping[str, str]]) -> str:
 def environment_bytes(environment: Mapping[str, str]) -> int:
     """What the variables count towards the platform's limit."""
     return sum(len(name.encode()) + len(value.encode()) for name, value in environment.items())
+
+
+def _image(bound: BoundModel, serving: Serving) -> InImage:
+    baked = serving.images.get(bound.target)
+    if baked is None:
+        raise Invalid(
+            f"{bound.model}@{serving.version} has no image at {bound.target}",
+            hint=f"`syncd publish {bound.model}@{serving.version}` makes one",
+        )
+    return baked
 
 
 def _mount(place: Place, directory: str, mount_dir: str) -> Mount:

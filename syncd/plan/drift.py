@@ -13,6 +13,7 @@ ALIAS: Final = "alias"
 WEIGHTS: Final = "weights"
 NO_ALIAS: Final = "no alias"
 NOTHING: Final = "nothing"
+IMAGE: Final = "image"
 
 
 class DriftPolicy(StrEnum):
@@ -49,8 +50,13 @@ def alias_differences(want: str | None, got: AliasState) -> tuple[Difference, ..
 
 
 def latest_differences(want: Change, got: Change) -> tuple[Difference, ...]:
-    """Where LATEST's mounts and variables, as far as they are ours, are not those that were staged last."""
-    return (*_mounts(want, got), *_variables(want, got))
+    """Where LATEST's image, mounts and variables, as far as they are ours, are not those that were staged last."""
+    return (*_image(want, got), *_mounts(want, got), *_variables(want, got))
+
+
+def _image(want: Change, got: Change) -> Iterator[Difference]:
+    if want.image and got.image != want.image:
+        yield Difference(IMAGE, got.image or NOTHING, want.image)
 
 
 def _mounts(want: Change, got: Change) -> Iterator[Difference]:

@@ -14,6 +14,7 @@ REGISTRY: Final = "registry"  # among the sources, what is not a target
 NEAREST: Final = "nearest"  # among the sources, all that the others do not name, the quickest first
 PLACE_GROUP: Final = "targets"
 REPLICA_GROUP: Final = "replica:"  # and the target's name
+IMAGE_GROUP: Final = "image:"  # likewise
 CONTROL_QUEUE: Final = "control"
 TRANSFER_QUEUE: Final = "transfer"
 
@@ -36,6 +37,7 @@ class Fleet:
     registries: Mapping[str, tuple[str, ...]]  # registry -> names or globs of the models it provides
     sources: tuple[str, ...] = (REGISTRY,)  # what bytes are read from, by preference: targets and the registry
     replicas: Mapping[str, Replica] = field(default_factory=dict)  # target -> where its bytes come from
+    images: frozenset[str] = frozenset()  # targets that are repositories of images
 
     def bindings_of(self, model: str) -> tuple[Binding, ...]:
         """The bindings that serve the model, in the order of the configuration."""
@@ -58,11 +60,12 @@ class Fleet:
         return tuple(dict.fromkeys([*(t for t in targets if t not in self.replicas), *sources, *targets]))
 
     def groups_of(self, model: str) -> dict[str, tuple[str, ...]]:
-        """Targets that one process reaches and one reading of the source feeds, and each replica by itself."""
+        """Targets that one process reaches and one reading of the source feeds; each replica and image by itself."""
         targets = self.targets_of(model)
-        sent = tuple(target for target in targets if target not in self.replicas)
         alone = {f"{REPLICA_GROUP}{target}": (target,) for target in targets if target in self.replicas}
-        return {PLACE_GROUP: sent, **alone} if targets else {}
+        alone |= {f"{IMAGE_GROUP}{target}": (target,) for target in targets if target in self.images}
+        sent = tuple(target for target in targets if (target,) not in alone.values())
+        return {**({PLACE_GROUP: sent} if sent else {}), **alone}
 
     def feeds_of(self, model: str) -> dict[str, str]:
         """For each group of `groups_of` that has to wait for a target: which one must be sealed before."""

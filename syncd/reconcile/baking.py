@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Event
+
+from sqlalchemy import Connection
 
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import ModelName, parse_model, parse_version
 from syncd.errors import Conflict
-from syncd.oci.bake import Baked, Baker, Recipe
+from syncd.oci.bake import Baked, Baker
 from syncd.oci.images import Base
 from syncd.plan.fleet import Fleet
 from syncd.reconcile.catalog import catalog, pin
@@ -17,6 +20,7 @@ from syncd.registry.base import Registry, Revision, Stream
 from syncd.state import events, versions
 from syncd.state.records import Version
 from syncd.state.state import State
+from syncd.target.image import recipe_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +70,21 @@ def pinned(
 def bake(state: State, found: Pinned, baker: Baker, base: Base, directory: str) -> Baked:
     """Bake it with its files in `directory`, and record that in an event. Raises as `Baker.bake`."""
     manifest = found.manifest
-    variables = {
-        "SYNCD_DIGEST": manifest.digest.hex,
-        "SYNCD_MODEL": manifest.model,
-        "SYNCD_PATH": directory,
-        "SYNCD_VERSION": manifest.version,
-    }
-    recipe = Recipe(directory, variables, {"syncd.source": found.version.registry})
-    baked = baker.bake(manifest, found.open, base, recipe)
+    baked = baker.bake(manifest, found.open, base, recipe_of(manifest, directory, found.version.registry))
     with state.write() as conn:
-        sent = sum(layer.bytes_sent for layer in baked.layers)
-        detail: dict[str, object] = {"model": found.version.model, "version": found.version.id}
-        detail |= {"image": baked.reference, "base": baked.base, "base_digest": baked.base_digest.hex, "bytes": sent}
-        events.append(conn, "image.baked", now=state.now(conn), subject=str(manifest), detail=detail)
+        note_baked(conn, found.version, baked, state.now(conn))
     return baked
+
+
+def note_baked(conn: Connection, version: Version, baked: Baked, now: datetime, release_id: str | None = None) -> None:
+    """The event of an image that is there."""
+    detail: dict[str, object] = {"model": version.model, "version": version.id}
+    detail |= {"image": baked.reference, "base": baked.base, "base_digest": baked.base_digest.hex}
+    detail["bytes"] = bytes_sent(baked)
+    subject = f"{version.model}@{version.name}"
+    events.append(conn, "image.baked", now=now, release_id=release_id, subject=subject, detail=detail)
+
+
+def bytes_sent(baked: Baked) -> int:
+    """Of all layers, by this bake."""
+    return sum(layer.bytes_sent for layer in baked.layers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
@@ -17,11 +18,15 @@ from syncd.plan.strategy import Strategies
 from syncd.reconcile.catalog import catalog, pin
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
-from syncd.state import contents, flips, live, placements, versions
+from syncd.state import contents, flips, images, live, placements, versions
 from syncd.state.journal import SqlJournal
-from syncd.state.records import Version
+from syncd.state.layers import SqlNotes
+from syncd.state.records import PlacedImage, Version
 from syncd.state.state import State
 from syncd.target.base import Depth, Inspection, Target
+
+if TYPE_CHECKING:
+    from syncd.target.image import ImageTarget
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Looker:
     targets: Mapping[str, Target]
     runtimes: Mapping[str, Runtime]
     strategies: Strategies = field(default_factory=Strategies)
+    images: Mapping[str, ImageTarget] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,9 @@ class TargetPlan:
     can be needed: parts that it has within a file of another version are found while the file is read, and copied.
 
     Nothing is sent to a target that is `replicated_from` another one; the seal there may have come before the files.
+
+    At a target of images these are bytes of layers, `send_files` is how many of them, and `copied_bytes` are of the
+    base's layers that are not there yet. `image` is what is there if it is sealed, and the repository else.
     """
 
     target: str
@@ -54,6 +63,7 @@ class TargetPlan:
     send_files: int
     replicated_from: str = ""
     copied_bytes: int = 0
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +114,16 @@ def plan(looker: Looker, registry: str, model: str, version: str) -> Plan:
     """What `publish` would do now; nothing is changed. Files without a digest at the source are read to make it.
 
     Raises:
-        NotFound, Unavailable, Invalid: The registry has no such complete version, or a name in it is refused.
+        NotFound, Unavailable, Invalid: The registry has no such complete version, or a name in it is refused; or an
+            image of it cannot be made.
     """
     name = parse_model(model)
     there = looker.registries[registry]
     manifest = catalog(there, name, pin(looker.state, there, name, version), threading.Event())
-    targets = tuple(_target(looker, manifest, target) for target in looker.fleet.targets_of(name))
+    targets = tuple(
+        (_image if target in looker.fleet.images else _target)(looker, manifest, target)
+        for target in looker.fleet.targets_of(name)
+    )
     flips = tuple(_flip(looker, binding, name) for binding in looker.fleet.bindings_of(name))
     size_bytes, files = manifest.size_bytes, len(manifest.entries)
     return Plan(name, manifest.version, manifest.digest, size_bytes, files, targets, flips, _steps(looker, name, flips))
@@ -140,6 +154,39 @@ def _target(looker: Looker, manifest: Manifest, target: str) -> TargetPlan:
     return TargetPlan(target, region, found.sealed, send_bytes, kept_bytes, len(send), copied_bytes=copied_bytes)
 
 
+def _image(looker: Looker, manifest: Manifest, name: str) -> TargetPlan:
+    target, region = looker.images[name], looker.fleet.regions[name]
+    version_id = versions.identity(manifest)
+    with looker.state.read() as conn:
+        there = images.find(conn, version_id, name)
+        known = images.base(conn, version_id, name)
+    if there is not None and is_there(target, manifest, there):
+        return TargetPlan(name, region, True, 0, manifest.size_bytes, 0, image=there.reference)
+    base = target.base(known.digest if known and known.base == str(target.settings.base) else None)
+    seen = target.outlook(manifest, base, SqlNotes(looker.state, target.repository))
+    return TargetPlan(
+        name,
+        region,
+        False,
+        seen.send_bytes,
+        seen.kept_bytes,
+        seen.send_layers,
+        copied_bytes=seen.copied_bytes,
+        image=target.repository,
+    )
+
+
+def is_there(target: ImageTarget, manifest: Manifest, image: PlacedImage) -> bool:
+    """Whether an image is what the configuration asks for today, and whole. Raises as `ImageTarget.faults`.
+
+    The base's tag may mean something newer by now: that makes no new image of an old version.
+    """
+    wanted = (target.repository, target.settings.served_from, str(target.settings.base), target.directory(manifest))
+    if (image.repository, image.served_from, image.base, image.directory) != wanted:
+        return False
+    return not target.faults(manifest, image.tag, image.digest)
+
+
 def _flip(looker: Looker, binding: Binding, model: str) -> FlipPlan:
     pointed = looker.runtimes[binding.runtime].read(binding.function, binding.alias)
     with looker.state.read() as conn:
@@ -168,6 +215,8 @@ def verify(looker: Looker, model: str, depth: Depth) -> Iterator[Finding]:
 
 def _verified(looker: Looker, version: Version, target: str, depth: Depth) -> Finding:
     subject, what = target, f"{version.model}@{version.name}"
+    if target in looker.images:
+        return Finding(subject, what, _image_faults(looker, version, target, depth))
     there = looker.targets.get(target)
     if there is None:
         return Finding(subject, what, "the target is no longer in the configuration")
@@ -178,6 +227,20 @@ def _verified(looker: Looker, version: Version, target: str, depth: Depth) -> Fi
     except SyncdError as error:
         return Finding(subject, what, error.message)
     return Finding(subject, what, _faults(found))
+
+
+def _image_faults(looker: Looker, version: Version, target: str, depth: Depth) -> str:
+    with looker.state.read() as conn:
+        manifest = versions.manifest(conn, version.id)
+        image = images.find(conn, version.id, target)
+    if image is None:
+        return "no image of it is in the record"
+    if image.repository != looker.images[target].repository:
+        return f"its image is in {image.repository}, which is no longer in the configuration"
+    try:
+        return "; ".join(looker.images[target].faults(manifest, image.tag, image.digest, depth))
+    except SyncdError as error:
+        return error.message
 
 
 def _faults(found: Inspection) -> str:

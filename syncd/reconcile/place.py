@@ -15,6 +15,7 @@ from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdErr
 from syncd.plan.fleet import NEAREST, REGISTRY
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.catalog import catalog, pin
+from syncd.reconcile.images import place_image
 from syncd.reconcile.replicas import await_replica
 from syncd.reconcile.run import Job
 from syncd.reconcile.sealing import note, refuse_going, seal
@@ -69,6 +70,9 @@ def place(job: Job) -> None:
     names = rooms.fleet.groups_of(job.release.model)[job.step.subject]
     if names[0] in rooms.fleet.replicas:
         await_replica(job, version, manifest, names[0])
+        return
+    if names[0] in rooms.fleet.images:
+        place_image(job, version, manifest, names[0], partial(_sources, job, version, manifest, []))
         return
     failed: dict[str, SyncdError] = {}
     lacking = [name for name in names if not _there(job, version, manifest, name, failed)]

@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 
 from syncd.artifact.manifest import directory_of
 from syncd.errors import Cancelled, Conflict
-from syncd.plan.binding import Binding, Serving, change_for
+from syncd.plan.binding import Binding, InImage, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_follow
 from syncd.reconcile import times, warm
 from syncd.reconcile.run import Job
 from syncd.runtime.base import Change, ProbeReport, Runtime
-from syncd.state import events, flips, live, releases, steps, versions
+from syncd.state import events, flips, images, live, releases, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Flip, FunctionVersion
 
@@ -166,11 +166,19 @@ def flip_of(job: Job) -> Flip:
 def servings(conn: Connection, serves: Mapping[str, str]) -> dict[str, Serving]:
     """The versions of these ids as a function is to serve them, by their models."""
     found = {model: versions.get(conn, version_id) for model, version_id in serves.items()}
-    return {m: Serving(v.name, v.digest, directory_of(v.model, v.name, v.digest)) for m, v in found.items()}
+    return {
+        model: Serving(v.name, v.digest, directory_of(v.model, v.name, v.digest), _images(conn, v.id))
+        for model, v in found.items()
+    }
+
+
+def _images(conn: Connection, version_id: str) -> dict[str, InImage]:
+    return {image.target: InImage(image.reference, image.directory) for image in images.of_version(conn, version_id)}
 
 
 def digest_of(change: Change) -> str:
     """What tells one change from another in the record."""
     mounts = [[m.kind.value, m.source, m.path, m.mount_dir, m.endpoint] for m in change.mounts]
-    text = json.dumps([mounts, sorted(change.environment.items())], separators=(",", ":"))
+    ours = [mounts, sorted(change.environment.items()), *([change.image] if change.image else [])]
+    text = json.dumps(ours, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

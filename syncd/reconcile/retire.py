@@ -17,8 +17,8 @@ from syncd.errors import Conflict, NotFound, SyncdError
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.foresee import Looker
 from syncd.reconcile.mend import Word
-from syncd.reconcile.withdraw import withdraw
-from syncd.state import flips, live, mends, placements, releases, retirements, versions
+from syncd.reconcile.withdraw import leave, withdraw
+from syncd.state import flips, images, live, mends, placements, releases, retirements, versions
 from syncd.state.advance import advance
 from syncd.state.records import FunctionVersion, Placement, Version
 
@@ -29,12 +29,16 @@ _HERE: Final = frozenset({PlacementPhase.WANTED, PlacementPhase.COPYING, Placeme
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """What was taken away. `left` names what could not be, being of a place that is no longer configured."""
+    """What was taken away. `left` names what could not be, being of a place that is no longer configured.
+
+    `images` are those of the version, which stay where they are.
+    """
 
     version: Version
     function_versions: tuple[str, ...]  # "<function>:<number> in <region>"
     targets: tuple[str, ...]
     left: tuple[str, ...]
+    images: tuple[str, ...] = ()
 
 
 def retire(looker: Looker, model: str, name: str, word: Word) -> Retired:
@@ -71,17 +75,21 @@ def carry(looker: Looker, version: Version) -> Retired:
         target = looker.targets.get(placement.target)
         if target is not None:
             withdraw(looker.state, target, placement)
+        elif placement.target in looker.images:
+            leave(looker.state, placement)
     with looker.state.write() as conn:
         retirements.finish(conn, version, looker.state.now(conn))
+        kept = tuple(image.reference for image in images.of_version(conn, version.id))
     left = [
         f"function version {e.function_version} of {e.binding}"
         for e in staged
         if e.binding not in looker.fleet.bindings
     ]
-    left += [f"the bytes at {placement.target}" for placement in going if placement.target not in looker.targets]
+    known = looker.targets.keys() | looker.images.keys()
+    left += [f"the bytes at {placement.target}" for placement in going if placement.target not in known]
     targets = tuple(placement.target for placement in going if placement.target in looker.targets)
     log.info("retired", model=version.model, version=version.name, function_versions=gone, targets=list(targets))
-    return Retired(version, tuple(dict.fromkeys(gone)), targets, tuple(left))
+    return Retired(version, tuple(dict.fromkeys(gone)), targets, tuple(left), kept)
 
 
 def resume(looker: Looker, stop: threading.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from syncd.engine.base import Engine
 from syncd.plan.backoff import Patience
@@ -17,6 +18,9 @@ from syncd.signals.base import Signal
 from syncd.state.state import State
 from syncd.target.base import Target
 from syncd.transfer import TransferSettings
+
+if TYPE_CHECKING:
+    from syncd.target.image import ImageTarget  # it brings httpx, and most commands contact nobody
 
 
 @dataclass(frozen=True)
@@ -37,5 +41,6 @@ class Rooms:
     gates: Gates = field(default_factory=Gates)
     strategies: Strategies = field(default_factory=Strategies)
     signals: Mapping[str, Signal] = field(default_factory=dict)
+    images: Mapping[str, ImageTarget] = field(default_factory=dict)
     wake: threading.Event = field(default_factory=threading.Event)  # something changed: look now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs

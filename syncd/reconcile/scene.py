@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from syncd.errors import NotFound
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
 from syncd.reconcile import course, times
-from syncd.state import flips, load_times, placements, releases, steps, versions
+from syncd.state import flips, images, load_times, placements, releases, steps, versions
 from syncd.state.records import Event, Flip, Hold, LoadTime, Placement, Release, Step, Version
 from syncd.state.state import State
 
@@ -33,6 +33,7 @@ class Scene:
     flips: list[Flip]
     times: Sequence[LoadTime] = ()
     way: dict[str, object] | None = None  # where it is, if it moves in steps
+    images: Mapping[str, str] = field(default_factory=dict)  # target -> the version's image there, if it has one
 
 
 def scene_of(state: State, release_id: str) -> Scene:
@@ -50,6 +51,7 @@ def scene_of(state: State, release_id: str) -> Scene:
             moving,
             load_times.of_release(conn, release_id),
             way_of(conn, release, moving, state.now(conn)),
+            {each.target: each.reference for each in images.of_version(conn, version.id)} if version else {},
         )
 
 
@@ -131,7 +133,10 @@ def document(scene: Scene, rates: Rates | None = None) -> dict[str, object]:
         "requested_by": release.requested_by,
         "created_at": release.created_at,
         "updated_at": release.updated_at,
-        "targets": [_target(placement, version, rates, now_s) for placement in scene.placements],
+        "targets": [
+            _target(p, version, rates, now_s) | ({"image": scene.images[p.target]} if p.target in scene.images else {})
+            for p in scene.placements
+        ],
         "bindings": [
             {"binding": f.binding, "phase": f.phase, "from": f.from_version, "to": f.to_version} for f in scene.flips
         ],

@@ -37,7 +37,7 @@ def note(conn: Connection, job: Job, flip: Flip, report: ProbeReport, *, warm: b
             binding=binding.name,
             version_id=job.release.version_id or "",
             region=fleet.regions[binding.runtime],
-            target_kind=fleet.places[bound.target].kind.value,
+            target_kind="image" if bound.target in fleet.images else fleet.places[bound.target].kind.value,
             cold=fresh and not warm and job.step.attempt == 1,
             answer_ms=round(report.seconds * 1000),
             inside_ms=_ms(report.inside_s),

@@ -21,8 +21,13 @@ def withdraw(state: State, target: Target, going: Placement) -> Manifest:
     with state.read() as conn:
         manifest = versions.manifest(conn, going.version_id)
     target.withdraw(manifest, SqlJournal(state, going.version_id, going.target))
+    leave(state, going)
+    return manifest
+
+
+def leave(state: State, going: Placement) -> None:
+    """Record that it is gone. All that is done for an image: a function version somewhere may still need it."""
     with state.write() as conn:
         now = placements.get(conn, going.version_id, going.target)
         if now.phase is PlacementPhase.WITHDRAWING:
             advance(conn, now, PlacementPhase.WITHDRAWN, now=state.now(conn))
-    return manifest

@@ -31,10 +31,14 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What syncd owns of a function; everything else of it is kept as it is read."""
+    """What syncd owns of a function; everything else of it is kept as it is read.
+
+    `image` is the function's own, with tag and digest (`host/name:tag@sha256:…`); "" where it is none of ours.
+    """
 
     mounts: tuple[Mount, ...]
     environment: Mapping[str, str]
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,9 @@ class Runtime(Protocol):
         ...
 
     def latest(self, function: str, like: Change) -> Change:
-        """Of LATEST, what `like` names: the mounts at its directories, the variables of its names.
+        """Of LATEST, what `like` names: the mounts at its directories, the variables of its names, the image if any.
+
+        An image has the digest that the platform resolved its tag to; none where it has not resolved it.
 
         What is absent is left out, and so is all that `like` does not name: it may be anybody's secret.
 
@@ -187,9 +193,13 @@ class Runtime(Protocol):
         that carries it, is used; where nothing differs from the newest version, that one is. Repeating it
         after any crash ends with one such version.
 
+        An image is carried where the platform resolved its tag to its digest. Preparing one may take the platform
+        long, and where it gives up for that, it is asked again.
+
         Raises:
             NotFound: There is no such function.
-            Failed: The platform refused or failed the update; its reason is in the message.
+            Failed: The platform refused or failed the update, or it found another image under the tag; its reason is
+                in the message.
             Conflict: Somebody else changed the function meanwhile.
             Unavailable: Try again.
         """

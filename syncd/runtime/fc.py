@@ -24,7 +24,7 @@ from darabonba.runtime import RuntimeOptions
 from requests.exceptions import RequestException
 
 from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Unavailable
-from syncd.runtime import fc_alias, fc_probe, fc_scaling
+from syncd.runtime import fc_alias, fc_image, fc_probe, fc_scaling
 from syncd.runtime.base import (
     AliasState,
     Answer,
@@ -61,7 +61,8 @@ class FcSettings:
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 30.0
     poll_s: float = 2.0
-    stage_timeout_s: float = 2400.0  # image optimisation may take 40 minutes
+    stage_timeout_s: float = 2400.0
+    image_timeout_s: float = 2400.0  # optimising an image may take 40 minutes
     calls_in_flight: int = 4  # but for invocations
 
 
@@ -183,18 +184,32 @@ class FcRuntime:
         return None
 
     def _update(self, function: str, change: Change, waiting: Waiting) -> None:
-        now = self._ready(function, waiting, or_failed=True)
-        if not _carries(now, change) or now.last_update_status == "Failed":  # saving again re-triggers preparation
-            update = _merged(now, change)
-            request = fc.UpdateFunctionRequest(body=update)
-            self._call(
-                "UpdateFunction",
-                function,
-                lambda o: self._client.update_function_with_options(function, request, {}, o),
-            )
-        after = self._ready(function, waiting)
-        if not _carries(after, change):
+        until = time.monotonic() + (self._settings.image_timeout_s if change.image else self._settings.stage_timeout_s)
+        now = self._ready(function, until, waiting)
+        if not _carries(now, change) or fc_image.has_failed(now):  # saving again re-triggers preparation
+            now = self._saved(function, now, change, until, waiting)
+        for _ in range(fc_image.SAVED_AGAIN_MAX if change.image else 0):
+            if not fc_image.gave_up(now):
+                break
+            waiting(f"{function}: preparing its image took the platform too long, it is saved again")
+            now = self._saved(function, now, change, until, waiting)
+        if fc_image.has_failed(now):
+            raise Failed(f"{function}: the update failed: {fc_image.why_failed(now)}")
+        fc_image.refuse_other(now, change)
+        if not _carries(now, change):
             raise Conflict(f"{function}: LATEST is not what was saved", hint="somebody edits the function by hand")
+
+    def _saved(self, function: str, now: fc.Function, change: Change, until: float, waiting: Waiting) -> fc.Function:
+        request = fc.UpdateFunctionRequest(body=_merged(now, change))
+        self._call(
+            "UpdateFunction", function, lambda o: self._client.update_function_with_options(function, request, {}, o)
+        )
+        now = self._ready(function, until, waiting)
+        while change.image and fc_image.is_optimizing(now) and time.monotonic() < until:
+            waiting(f"{function}: its image is being optimised")
+            time.sleep(self._settings.poll_s)
+            now = self._ready(function, until, waiting)
+        return now
 
     def _publish(self, function: str, change: Change, token: str) -> Staged:
         request = fc.PublishFunctionVersionRequest(body=fc.PublishVersionInput(description=token))
@@ -218,24 +233,16 @@ class FcRuntime:
             )
         return Staged(version, reused)
 
-    def _ready(self, function: str, waiting: Waiting, *, or_failed: bool = False) -> fc.Function:
-        """Wait until the function's last update has ended; a 200 from UpdateFunction proves nothing."""
-        deadline = time.monotonic() + self._settings.stage_timeout_s
+    def _ready(self, function: str, until: float, waiting: Waiting) -> fc.Function:
+        """Wait until the function's last update has ended, either way; a 200 from UpdateFunction proves nothing."""
+        began = time.monotonic()
         while True:
             now = self._function(function)
-            # Other runtimes have no such states, or show Pending for ever.
-            container = now.runtime == "custom-container"
-            busy = container and (now.last_update_status == "InProgress" or now.state == "Pending")
-            if not busy:
-                failed = container and (now.last_update_status == "Failed" or now.state == "Failed")
-                if failed and not or_failed:
-                    reason = now.last_update_status_reason or now.state_reason or "no reason given"
-                    code = now.last_update_status_reason_code or now.state_reason_code or ""
-                    raise Failed(f"{function}: the update failed: {code} {reason}".replace("  ", " "))
+            if not fc_image.is_busy(now):
                 return now
-            if time.monotonic() > deadline:
+            if time.monotonic() > until:
                 raise Unavailable(
-                    f"{function}: {now.last_update_status or now.state} after {self._settings.stage_timeout_s:.0f} s",
+                    f"{function}: {now.last_update_status or now.state} after {time.monotonic() - began:.0f} s",
                     hint="the platform is preparing the function; look at it in the console",
                 )
             waiting(f"{function} is {now.last_update_status or now.state}")
@@ -340,12 +347,18 @@ def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
             user_id=owner.user_id if owner and owner.user_id is not None else 0,
             group_id=owner.group_id if owner and owner.group_id is not None else 0,
         )
+    if change.image:
+        update.custom_container_config = fc_image.container_with(now, change)
     return update
 
 
 def _carries(function: fc.Function, change: Change) -> bool:
     there = named(function, change)
-    return set(there.mounts) == set(change.mounts) and dict(there.environment) == dict(change.environment)
+    return (
+        set(there.mounts) == set(change.mounts)
+        and dict(there.environment) == dict(change.environment)
+        and there.image == change.image
+    )
 
 
 def _oss_point(mount: Mount) -> fc.OSSMountPoint:

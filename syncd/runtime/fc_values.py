@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from syncd.runtime.base import Change, Mount, MountKind
+from syncd.runtime.fc_image import image_of
 
 
 def named(function: Any, like: Change) -> Change:
-    """Of a function, what `like` names: the mounts at its directories, and the variables of its names."""
+    """Of a function, what `like` names: the mounts at its directories, the variables of its names, an image."""
     directories = {mount.mount_dir for mount in like.mounts}
     environment = function.environment_variables or {}
     return Change(
         tuple(mount for mount in _mounts(function) if mount.mount_dir in directories),
         {name: environment[name] for name in like.environment if name in environment},
+        like.image and image_of(function),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Final
 
@@ -47,16 +47,18 @@ class MemoryFunction:
 
 
 def answer_with_change(change: Change) -> bytes:
-    """What a function answers that serves what it was told to: every variable and mount it was published with."""
+    """What a function answers that serves what it was told to: everything it was published with."""
     mounts = {mount.mount_dir: f"{mount.source}{mount.path}" for mount in change.mounts}
-    return json.dumps({"env": dict(change.environment), "mounts": mounts}, sort_keys=True).encode()
+    told = {"env": dict(change.environment), "mounts": mounts, **({"image": change.image} if change.image else {})}
+    return json.dumps(told, sort_keys=True).encode()
 
 
 class MemoryRuntime:
     """Keeps everything in one dictionary, `functions`, which tests may read and damage while they hold `lock`.
 
     `answers` is what a function says when it is asked: given all mounts and variables of the version that was
-    reached. It may raise Failed or Unavailable; `replies` has what it says to requests of exactly this body instead. A
+    reached. It may raise Failed or Unavailable; `replies` has what it says to requests of exactly this body instead. An
+    image's tag means the digest it is given with, or the one (`sha256:…`) that `tags` has for `host/name:tag`. A
     share of weights is never drawn: an alias answers with its main version. At most `instances_max` instances can be
     held ready for an alias, and those are there at once.
     """
@@ -64,6 +66,7 @@ class MemoryRuntime:
     def __init__(self, answers: Callable[[Change], bytes] = answer_with_change) -> None:
         self.answers = answers
         self.replies: Final[dict[bytes, Callable[[Change], bytes]]] = {}
+        self.tags: Final[dict[str, str]] = {}
         self.instances_max = 1_000
         self.functions: Final[dict[str, MemoryFunction]] = {}
         self.lock: Final = RLock()
@@ -85,7 +88,7 @@ class MemoryRuntime:
             now = self._function(function).latest
         named = {mount.mount_dir for mount in like.mounts}
         told = {name: value for name, value in now.environment.items() if name in like.environment}
-        return Change(tuple(mount for mount in now.mounts if mount.mount_dir in named), told)
+        return Change(tuple(mount for mount in now.mounts if mount.mount_dir in named), told, like.image and now.image)
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         waiting(f"{function} is being prepared")
@@ -94,7 +97,9 @@ class MemoryRuntime:
             for version in (*known, *self._published_as(found, token)):
                 if version in found.versions and _carries(found.versions[version].change, change):
                     return Staged(version, reused=True)
-            found.latest = _merged(found.latest, change)
+            found.latest = _merged(found.latest, replace(change, image=self._resolved(change.image)))
+            if found.latest.image != (change.image or found.latest.image):
+                raise Failed(f"{function}: its image is {found.latest.image}, {change.image} was to be")
             newest = str(found.published_last)
             if newest in found.versions and found.versions[newest].change == found.latest:
                 return Staged(newest, reused=True)
@@ -205,6 +210,10 @@ class MemoryRuntime:
             raise NotFound(f"{function} has no version {version}")
         return found
 
+    def _resolved(self, image: str) -> str:
+        name, _, digest = image.partition("@")
+        return f"{name}@{self.tags.get(name, digest)}" if image else ""
+
     def _published_as(self, function: MemoryFunction, token: str) -> list[str]:
         return [version for version, published in function.versions.items() if published.description == token][::-1]
 
@@ -216,11 +225,14 @@ def _least(settings: Mapping[str, Mapping[str, object]]) -> int:
 def _merged(latest: Change, change: Change) -> Change:
     """`latest` with what `change` says; other mounts and variables stay."""
     mounts = {mount.mount_dir: mount for mount in (*latest.mounts, *change.mounts)}
-    return Change(tuple(mounts[key] for key in sorted(mounts)), {**latest.environment, **change.environment})
+    environment = {**latest.environment, **change.environment}
+    return Change(tuple(mounts[key] for key in sorted(mounts)), environment, change.image or latest.image)
 
 
 def _carries(published: Change, change: Change) -> bool:
     told = published.environment
-    return set(change.mounts) <= set(published.mounts) and all(
-        told.get(name) == value for name, value in change.environment.items()
+    return (
+        set(change.mounts) <= set(published.mounts)
+        and all(told.get(name) == value for name, value in change.environment.items())
+        and change.image in {"", published.image}
     )

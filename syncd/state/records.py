@@ -41,6 +41,38 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageBase:
+    """What a base's name meant when a version was first laid over it at a target."""
+
+    version_id: str
+    target: str
+    base: str
+    digest: Digest
+    found_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedImage:
+    """The image of a version at a target, as it was proven. `served_from` is its repository as functions name it."""
+
+    version_id: str
+    target: str
+    repository: str
+    served_from: str
+    tag: str
+    digest: Digest
+    base: str
+    base_digest: Digest
+    directory: str  # where the files lie in it
+    baked_at: datetime
+
+    @property
+    def reference(self) -> str:
+        """With tag and digest, as functions name it."""
+        return f"{self.served_from}:{self.tag}@sha256:{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """The wish to have the bindings of a model serve a version. Rows of one model are ordered by `number`."""
 

@@ -14,7 +14,8 @@ from syncd.plan.phases import FLIP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
 from syncd.plan.roles import Role
 from syncd.state import (
     columns,
-    schema_serving,  # noqa: F401 - its tables are in the same metadata
+    schema_images,  # noqa: F401 - its tables are in the same metadata
+    schema_serving,  # noqa: F401 - as above
 )
 from syncd.state.types import Checksum, Sha256
 

@@ -10,12 +10,14 @@ import pytest
 from alibabacloud_fc20230330 import models
 from darabonba.exceptions import DaraException
 from syncd.localcloud.faults import FaultRule, State
+from syncd.localcloud.fc import FcRegion
 from syncd.runtime.base import AliasState, Runtime
 from syncd.runtime.fc import FcRuntime
 
 from tests.conformance.runtime import FUNCTION, RuntimeConformance
+from tests.conformance.runtime_images import REPOSITORY, RuntimeImageConformance, digest_of
 from tests.emulators.fc.calls import get, refused, update
-from tests.fc_clouds import FcCloud, fc_cloud, fresh_function
+from tests.fc_clouds import REGION, FcCloud, fc_cloud, fresh_function
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def fc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FcCloud]:
         yield cloud
 
 
-class TestFcRuntime(RuntimeConformance):
+class TestFcRuntime(RuntimeConformance, RuntimeImageConformance):
     @pytest.fixture
     def runtime(self, fc: FcCloud) -> Iterator[FcRuntime]:
         self.fc = fc
@@ -61,6 +63,31 @@ class TestFcRuntime(RuntimeConformance):
 
     def make_slow(self, runtime: Runtime) -> None:
         self.fc.faults.add(FaultRule("fc", State({"in_progress_s": 0.1}), operation="UpdateFunction"))
+
+    def have_image(self, tag: str) -> None:
+        self._region.put_image(f"{REPOSITORY}:{tag}", digest=digest_of(tag))
+
+    def move_tag(self, tag: str, digest: str) -> None:
+        self._region.put_image(f"{REPOSITORY}:{tag}", digest=digest)
+
+    def image_raw(self, version: str) -> str:
+        found = get(self.client, FUNCTION, version).custom_container_config
+        return f"{found.image}@{found.resolved_image_uri.partition('@')[2]}"
+
+    @property
+    def _region(self) -> FcRegion:
+        return self.fc.whole.functions.regions[REGION]
+
+    def test_the_rest_of_the_container_is_kept_beside_the_image(self, runtime: Runtime) -> None:
+        before = get(self.client, FUNCTION).custom_container_config
+        staged = self.stage_image(runtime, "v1")
+        after = get(self.client, FUNCTION, staged.function_version).custom_container_config
+        changed = {"image", "resolvedImageUri"}
+        kept = [{k: v for k, v in each.to_map().items() if k not in changed} for each in (before, after)]
+        assert kept[0] == kept[1]
+        assert kept[0]["port"]
+        assert kept[0]["entrypoint"]
+        assert after.image == f"{REPOSITORY}:v1", "the platform does not promise to take a digest"
 
     def test_the_helpers_see_what_the_platform_refuses(self, runtime: Runtime) -> None:
         assert refused(lambda: get(self.client, FUNCTION, "7"))[0] == 404

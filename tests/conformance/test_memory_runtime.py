@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from syncd.errors import Failed
 from syncd.runtime.base import AliasState, Change
 from syncd.runtime.memory import LATEST, MemoryRuntime
 
 from tests.conformance.runtime import DIGESTS, FAILING, FUNCTION, RuntimeConformance, change_to, go_on
+from tests.conformance.runtime_images import REPOSITORY, RuntimeImageConformance, digest_of
 
 
 def failing(_change: Change) -> bytes:
     raise Failed("status 500")
 
 
-class TestMemoryRuntime(RuntimeConformance):
+class TestMemoryRuntime(RuntimeConformance, RuntimeImageConformance):
     @pytest.fixture
     def runtime(self) -> MemoryRuntime:
         self.memory = MemoryRuntime()
@@ -37,7 +40,16 @@ class TestMemoryRuntime(RuntimeConformance):
 
     def edit_environment(self, name: str, value: str) -> None:
         function = self.memory.functions[FUNCTION]
-        function.latest = Change(function.latest.mounts, {**function.latest.environment, name: value})
+        function.latest = replace(function.latest, environment={**function.latest.environment, name: value})
+
+    def have_image(self, tag: str) -> None:
+        self.memory.tags.setdefault(f"{REPOSITORY}:{tag}", digest_of(tag))
+
+    def move_tag(self, tag: str, digest: str) -> None:
+        self.memory.tags[f"{REPOSITORY}:{tag}"] = digest
+
+    def image_raw(self, version: str) -> str:
+        return self.memory.functions[FUNCTION].versions[version].change.image
 
     def test_a_function_that_is_there_is_left_as_it_is(self, runtime: MemoryRuntime) -> None:
         self.stage(runtime, "a")

@@ -95,6 +95,9 @@ def watch(rooms: Rooms, effects: Effects) -> None:
         assert isinstance(target, TreeTarget)
         if isinstance(target._store, OssStore):
             _watch_wire(target._store.wire, effects, place)
+    for place, images in rooms.images.items():
+        wire: Any = images._repository._wire
+        wire.http = _Wrapped(wire.http, effects, _registry_name(place))
     for region, runtime in rooms.runtimes.items():
         assert isinstance(runtime, FcRuntime)
         runtime._client = _Wrapped(runtime._client, effects, _fc_name(region))
@@ -149,6 +152,18 @@ def _oss_name(method: str, target: str, headers: Mapping[str, str]) -> str:
     if method == "DELETE":
         return f"{'abort_multipart_upload' if 'uploadId' in params else 'delete_object'} {file}"
     return f"put_object {file}" if method == "PUT" else ""
+
+
+def _registry_name(place: str) -> Callable[[str, tuple[Any, ...]], str]:
+    """Of requests to a repository of images, those that change something."""
+
+    def name(method: str, arguments: tuple[Any, ...]) -> str:
+        if method not in {"once", "look"}:
+            return ""
+        asked = arguments[0].method if arguments else ""
+        return "" if asked in {"GET", "HEAD"} else f"registry {place} {asked}".strip()
+
+    return name
 
 
 def _fc_name(region: str) -> Callable[[str, tuple[Any, ...]], str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from syncd.localcloud.fc import rules, shape
 from syncd.localcloud.fc.errors import FcError, invalid
-from syncd.localcloud.fc.record import LATEST, FunctionRecord, function_view, timestamp, version_view
+from syncd.localcloud.fc.record import LATEST, FunctionRecord, Running, function_view, timestamp, version_view
 from syncd.localcloud.fc.schema import conform
 from syncd.localcloud.fc.service import Call, Reply, Service, paged
 from syncd.localcloud.fc.shape import Json
@@ -38,7 +38,7 @@ _LISTED = (
 def create_function(service: Service, call: Call) -> Reply:
     settings = service.settings
     record = rules.create(call.document(), call.preparation(settings.create_s), call.now_s, settings)
-    record = _resolved(service, record, call.now_s)
+    record = _resolved(service, record, None, call.now_s)
     service.shelf.add(record)
     return Reply(document=function_view(record, service.arn(record.name), call.now_s))
 
@@ -47,8 +47,9 @@ def update_function(service: Service, call: Call) -> Reply:
     request, preparation = call.document(), call.preparation(service.settings.update_s)
 
     def change(record: FunctionRecord) -> FunctionRecord:
+        before = record.settled(call.now_s).serving
         record = rules.update(record, request, preparation, call.now_s, service.settings)
-        return _resolved(service, record, call.now_s)
+        return _resolved(service, record, before, call.now_s)
 
     record = service.shelf.change(call.function, change)
     return Reply(document=function_view(record, service.arn(record.name), call.now_s))
@@ -151,10 +152,13 @@ def change_resource_group(service: Service, call: Call) -> Reply:
     return Reply(document={"NewResourceGroupId": group, "OldResourceGroupId": before, "ResourceId": arn})
 
 
-def _resolved(service: Service, record: FunctionRecord, now_s: float) -> FunctionRecord:
+def _resolved(service: Service, record: FunctionRecord, before: Running | None, now_s: float) -> FunctionRecord:
     if not shape.is_container(record.latest.config):
         return record
-    image = service.images.resolve(record.latest.config["customContainerConfig"]["image"])
+    name = record.latest.config["customContainerConfig"]["image"]
+    image = service.images.resolve(name)
+    if image is None:
+        record = rules.without_image(record, name, before)
     return rules.with_image(record, image, now_s)
 
 

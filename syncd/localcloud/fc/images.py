@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from syncd.localcloud.fc import pulling
 from syncd.localcloud.fc.shelf import write_json
 
 
@@ -21,8 +22,9 @@ class Image:
 class ImageTable:
     """Images by `repo:tag`, kept in a file. Safe from many threads; what a method changed is on disk.
 
-    A tag never put here is taken as it comes, so that a function with its own command needs no entry. One
-    that was here when a function was saved is looked up again at each call, as the real service does.
+    A tag never put here is taken as it comes, so that a function with its own command needs no entry; but of one
+    in a registry on this machine's loopback that registry is asked. What was found when a function was saved is looked
+    up again at each call, as the real service does.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,6 +32,7 @@ class ImageTable:
         self._lock = threading.Lock()
         entries = json.loads(path.read_text()) if path.exists() else {}
         self._images = {name: Image(**entry) for name, entry in entries.items()}
+        self._pulled = pulling.Cache(path.parent / "pulled")
 
     def put(self, name: str, argv: Sequence[str] = (), digest: str | None = None) -> Image:
         """Push an image under a tag, over what was there; the digest defaults to one of name and command."""
@@ -48,19 +51,47 @@ class ImageTable:
     def find(self, name: str) -> Image | None:
         return self._images.get(name)
 
-    def resolve(self, name: str) -> str:
-        """`repo@sha256:…` of a tag."""
+    def resolve(self, name: str) -> str | None:
+        """`repo@sha256:…` of a tag; None where there is no such image, or its registry does not say."""
         image = self._images.get(name)
+        if image is None and pulling.is_here(name):
+            try:
+                found = pulling.digest_of(name)
+            except pulling.NotAskedError:
+                return None
+            return f"{_repository(name)}@{found}" if found else None
         return f"{_repository(name)}@{image.digest if image else _digest_unseen(name)}"
+
+    def pull(self, name: str, resolved: str | None) -> pulling.Pulled | None:
+        """What an instance finds of an image in its registry; None where it is in none that can be asked.
+
+        Raises:
+            FcError: FunctionNotStarted: it can not be had.
+        """
+        if resolved is None or self._images.get(name) is not None or not pulling.is_here(name):
+            return None
+        return self._pulled.pull(resolved)
 
     def complaint(self, name: str, resolved: str) -> str:
         """Why a function that resolved the tag once can not run it now; '' when it can."""
         image = self._images.get(name)
+        if image is None and pulling.is_here(name):
+            return self._complaint_here(name, resolved)
         if image is not None and resolved != f"{_repository(name)}@{image.digest}":
             return f"image '{name}' was {resolved} when the function was saved, now it is {image.digest}"
         if image is None and not resolved.endswith(_digest_unseen(name)):
             return f"image '{name}' no longer exists, it was {resolved}"
         return ""
+
+    def _complaint_here(self, name: str, resolved: str) -> str:
+        try:
+            found = pulling.digest_of(name)
+        except pulling.NotAskedError:
+            return ""  # what was pulled before goes on
+        if found is None:
+            return f"image '{name}' no longer exists, it was {resolved}"
+        moved = resolved != f"{_repository(name)}@{found}"
+        return f"image '{name}' was {resolved} when the function was saved, now it is {found}" if moved else ""
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

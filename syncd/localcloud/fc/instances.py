@@ -13,6 +13,7 @@ from syncd.localcloud.fc.errors import FcError, no_version, not_started
 from syncd.localcloud.fc.images import ImageTable
 from syncd.localcloud.fc.mounts import Storage, mount_all
 from syncd.localcloud.fc.process import FunctionProcess, Place, Spawner, end_strays
+from syncd.localcloud.fc.pulling import Pulled
 from syncd.localcloud.fc.rules import Resolved
 from syncd.localcloud.fc.shape import Json, is_container
 
@@ -123,7 +124,8 @@ class Instances:
 
     def _start(self, function: str, resolved: Resolved) -> Instance:
         config, given = resolved.running.config, self._given
-        argv = _command(config, given.images)
+        pulled = _pulled(resolved, given.images)
+        argv = _command(config, given.images, pulled)
         instance_id = f"c-{secrets.token_hex(4)}-{secrets.token_hex(6)}"
         place = Place(
             given.root / "instances" / instance_id,
@@ -131,8 +133,8 @@ class Instances:
         )
         for directory in (place.root, place.log.parent):
             directory.mkdir(parents=True, exist_ok=True)
-        self._mount(config, place)
-        variables = self._variables(function, resolved, instance_id)
+        self._mount(config, place, pulled)
+        variables = {**(pulled.variables if pulled else {}), **self._variables(function, resolved, instance_id)}
         process = FunctionProcess(self._spawner, argv, variables, place)
         instance = Instance(instance_id, function, resolved, process)
         with self._guard:
@@ -152,9 +154,11 @@ class Instances:
                 self._end(instance)
         return instance
 
-    def _mount(self, config: Json, place: Place) -> None:
+    def _mount(self, config: Json, place: Place, pulled: Pulled | None) -> None:
         try:
             mount_all(config, place.root, self._given.storage)
+            if pulled is not None:
+                pulled.lay(place.root)
         except FcError:
             shutil.rmtree(place.root, ignore_errors=True)
             raise
@@ -196,13 +200,21 @@ def clear_strays(root: Path) -> int:
     return ended
 
 
-def _command(config: Json, images: ImageTable) -> Sequence[str]:
+def _pulled(resolved: Resolved, images: ImageTable) -> Pulled | None:
+    if not is_container(resolved.running.config):
+        return None
+    return images.pull(resolved.running.config["customContainerConfig"]["image"], resolved.running.image)
+
+
+def _command(config: Json, images: ImageTable, pulled: Pulled | None) -> Sequence[str]:
     if not is_container(config):
         raise not_started(f"runtime '{config['runtime']}' is not run here, only custom-container is")
     container = config["customContainerConfig"]
     own = [*(container.get("entrypoint") or []), *(container.get("command") or [])]
     if own:
         return own
+    if pulled is not None and pulled.argv:
+        return pulled.argv
     image = images.find(container["image"])
     if image is None or not image.argv:
         raise not_started(f"image '{container['image']}' does not exist or names no command")

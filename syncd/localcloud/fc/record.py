@@ -9,6 +9,7 @@ from syncd.localcloud.fc.errors import no_alias, no_version
 from syncd.localcloud.fc.shape import Json, is_container, shown
 
 LATEST = "LATEST"
+_OPTIMIZING = "ImageOptimizing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +209,11 @@ def _base_view(record: FunctionRecord, running: Running, arn: str) -> Json:
 def _state_view(status: str, preparation: Preparation, *, first: bool) -> Json:
     """`first`: nothing was ready before, so the state itself follows the preparation."""
     reason, code = preparation.reason, preparation.reason_code
-    if status == "Successful":
+    if status == "Successful" and code != _OPTIMIZING:  # the service may be at that when the update is through
         reason = code = ""
     elif status == "InProgress":
         reason = reason or "The system is currently processing the acceleration optimization for the image."
-        code = code or "ImageOptimizing"
+        code = code or _OPTIMIZING
     if not first:
         return {
             "state": "Active",

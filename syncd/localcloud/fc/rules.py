@@ -63,6 +63,13 @@ def with_image(record: FunctionRecord, image: str | None, now_s: float) -> Funct
     return replace(record, latest=latest, serving=serving).settled(now_s)
 
 
+def without_image(record: FunctionRecord, name: str, before: Running | None) -> FunctionRecord:
+    """The latest, whose preparation will end badly: there is no such image. Calls go on to what was served before."""
+    reason = f"the image '{name}' does not exist, or can not be pulled"
+    failing = replace(record.preparation, end="Failed", reason_code="ImageNotFound", reason=reason)
+    return replace(record, preparation=failing, serving=before)
+
+
 def regrouped(record: FunctionRecord, group: str) -> FunctionRecord:
     """In another resource group, which is no new configuration: nothing is made ready for it."""
     latest = replace(record.latest, config={**record.latest.config, "resourceGroupId": group})

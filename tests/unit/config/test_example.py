@@ -22,6 +22,7 @@ from syncd.config import (
     HookSettings,
     HttpRegistrySettings,
     HubRegistrySettings,
+    ImageTargetSettings,
     MlflowRegistrySettings,
     ModelScopeRegistrySettings,
     NasTargetSettings,
@@ -55,6 +56,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (CredentialsSettings, ("credentials", "main")),
     (OssTargetSettings, ("targets", "hangzhou")),
     (NasTargetSettings, ("targets", "shanghai-nas")),
+    (ImageTargetSettings, ("targets", "shanghai-images")),
     (FcRuntimeSettings, ("runtimes", "cn-hangzhou")),
     (BindingSettings, ("bindings", "sd-hz")),
     (PrometheusSignalSettings, ("signals", "errors")),
@@ -74,6 +76,8 @@ NO_DEFAULT_TO_SHOW = {
     "models",
     "token",
     "mount_endpoint",
+    "mount_dir",
+    "served_from",
     "bandwidth_times",
     "freeze_times",
     "strategies",
@@ -141,7 +145,7 @@ def _is_table(annotation: object) -> bool:
 
 def test_the_example_loads_without_a_warning() -> None:
     config = load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"})
-    assert sorted(config.targets) == ["hangzhou", "shanghai-nas"]
+    assert sorted(config.targets) == ["hangzhou", "shanghai-images", "shanghai-nas"]
     assert warnings(config) == ()
 
 
@@ -160,11 +164,12 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
         "SYNCD_MLFLOW_TOKEN",
         "SYNCD_MODELSCOPE_TOKEN",
         "SYNCD_IMAGES_PASSWORD",
+        "SYNCD_IMAGE_PASSWORD",
         "SYNCD_PROMETHEUS_TOKEN",
     )
     config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 9 + 4
+    assert len(config.secrets()) == 10 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
     everything.write_text(re.sub(r"(?m)^password = .*IMAGES.*$", "", text))  # the one stands instead of the other
     assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 8 + 4

@@ -12,11 +12,21 @@ import pytest
 from pydantic import ValidationError
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import VERSION_MAX
-from syncd.config import Config, ConfigProblems, DirectoryRegistrySettings, Problem, load, warnings
+from syncd.config import (
+    Config,
+    ConfigProblems,
+    DirectoryRegistrySettings,
+    ImageTargetSettings,
+    Problem,
+    load,
+    warnings,
+)
 from syncd.errors import Invalid
-from syncd.plan.binding import Serving, change_for
+from syncd.oci.bake import LIMIT_BYTES
+from syncd.plan.binding import InImage, MountMode, Serving, change_for
 from syncd.secret import MASK
-from syncd.wiring import fleet_of
+from syncd.wiring import fleet_of, targets_of
+from syncd.wiring_images import images_of
 
 FIXTURES = Path(__file__).parents[2] / "config"
 ENVIRON = {"SYNCD_OSS_SECRET": "hunter2"}
@@ -162,3 +172,35 @@ def test_the_check_reckons_variables_as_the_change_is_made() -> None:
     with pytest.raises(Invalid, match="4315 of 4096"):
         change_for(one_more, fleet.places, serves)
     assert "may need 4315 bytes" in (FIXTURES / "variables-past-4-kb.bad.txt").read_text()
+
+
+def test_an_image_may_have_what_a_bake_by_hand_allows_by_default() -> None:
+    assert ImageTargetSettings.model_fields["limit_bytes"].default == LIMIT_BYTES
+
+
+def test_a_target_of_images_is_wired_with_what_functions_call_it_and_how_large_it_may_get() -> None:
+    config = load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"})
+    made, fleet = images_of(config), fleet_of(config)
+    assert made.keys() == fleet.images == {"here", "there"}
+    assert fleet.places.keys() == targets_of(config).keys() == {"bucket"}
+    there = made["there"]
+    assert there.repository == "registry.cn-shanghai.aliyuncs.com/team/sdxl"
+    assert there.settings.served_from == "registry-vpc.cn-shanghai.aliyuncs.com/team/sdxl"
+    assert there.settings.bake.limit_bytes == 10_000_000_000
+    assert made["here"].settings.served_from == "127.0.0.1:5000/team/sdxl"
+    assert made["here"].settings.base.tag == "latest"
+    assert [bound.mode for bound in fleet.bindings["hz"].models] == [MountMode.IMAGE, MountMode.VERSION]
+    assert len(config.secrets()) == 2
+
+
+def test_a_model_in_an_image_is_told_of_in_variables_and_is_not_mounted() -> None:
+    fleet = fleet_of(load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"}))
+    baked = InImage("127.0.0.1:5000/team/sdxl:t@sha256:0", "/models/sdxl")
+    digest = Digest("a" * 64)
+    serving = Serving("v1", digest, "models/sdxl/v1", {"here": baked})
+    change = change_for(fleet.bindings["hz"], fleet.places, {"sdxl": serving, "lora": Serving("v2", digest, "m/l/v2")})
+    assert change.image == baked.reference
+    assert [mount.mount_dir for mount in change.mounts] == ["/mnt/lora"]
+    assert change.environment == {"SDXL_DIGEST": "a" * 64, "SDXL_PATH": "/models/sdxl"}
+    with pytest.raises(Invalid, match="sdxl@v1 has no image at here"):
+        change_for(fleet.bindings["hz"], fleet.places, {"sdxl": replace(serving, images={})})

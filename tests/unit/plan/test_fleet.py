@@ -72,3 +72,11 @@ def test_a_model_of_no_registry_is_said_so() -> None:
 
 def test_every_model_is_named_once() -> None:
     assert FLEET.models() == ("sdxl", "team/llm")
+
+
+def test_a_target_of_images_is_placed_by_itself_and_leaves_no_empty_group() -> None:
+    fleet = replace(FLEET, images=frozenset({"sg"}))
+    assert fleet.groups_of("sdxl") == {PLACE_GROUP: ("hz",), "image:sg": ("sg",)}
+    fleet = replace(FLEET, images=frozenset({"hz", "sg"}))
+    assert fleet.groups_of("sdxl") == {"image:hz": ("hz",), "image:sg": ("sg",)}
+    assert fleet.feeds_of("sdxl") == {}

@@ -1,0 +1,86 @@
+"""The rules of targets that are repositories of images, and of the functions that are given one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from syncd.config.fields import shown
+from syncd.config.problems import KeyPart, Problem, key_path
+from syncd.config.values import BindingSettings, Config, ImageTargetSettings, ServedModelSettings
+
+Declared = Mapping[str, frozenset[str]]
+_LEAVE_OUT: Final = "leave it out: nothing is mounted of a target of images"
+
+
+def image_problems(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Every problem of targets of images and of what is served from them."""
+    del declared
+    for name, target in config.targets.items():
+        if isinstance(target, ImageTargetSettings) and target.user and target.password is None:
+            yield Problem(key_path("targets", name, "password"), "nothing", "it is wanted beside `user`")
+    for name, binding in sorted(config.bindings.items()):
+        for index, served in enumerate(binding.models):
+            yield from _mounted(config, served, ("bindings", name, "models", index))
+        yield from _one_image(config, name, binding)
+        yield from _hidden(config, name, binding)
+    yield from _beside(config)
+
+
+def directory_of(config: Config, served: ServedModelSettings) -> str:
+    """Where a function finds a model; "" where nothing says so."""
+    target = config.targets.get(served.target)
+    return target.directory_of(served.model) if isinstance(target, ImageTargetSettings) else served.mount_dir or ""
+
+
+def is_image(config: Config, served: ServedModelSettings) -> bool:
+    """Whether a model is served from the function's own image."""
+    return isinstance(config.targets.get(served.target), ImageTargetSettings)
+
+
+def _mounted(config: Config, served: ServedModelSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
+    if not is_image(config, served):
+        if served.mount_dir is None:
+            yield Problem(key_path(*where, "mount_dir"), "nothing", "this setting is required")
+        return
+    if served.mount_dir is not None:
+        wanted = f"leave it out: targets.{served.target}.directory says where the files lie in the image"
+        yield Problem(key_path(*where, "mount_dir"), shown(served.mount_dir), wanted)
+    if served.mount != "version":
+        yield Problem(key_path(*where, "mount"), shown(served.mount), _LEAVE_OUT)
+
+
+def _one_image(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
+    mine = [index for index, served in enumerate(binding.models) if is_image(config, served)]
+    for index in mine[1:]:
+        wanted = f"models[{mine[0]}] is in an image already, and a function has one: a bucket or a NAS is wanted"
+        yield Problem(
+            key_path("bindings", name, "models", index, "target"), shown(binding.models[index].target), wanted
+        )
+
+
+def _hidden(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
+    """A mount over the directory in the image, or above it, would hide the model; one within it changes it."""
+    for image in [served for served in binding.models if is_image(config, served)]:
+        place = f"{directory_of(config, image)}/"
+        for index, served in enumerate(binding.models):
+            mounted = f"{served.mount_dir}/"
+            if served.mount_dir and not is_image(config, served) and _overlap(place, mounted):
+                wanted = f'{shown(image.model)} lies at "{place[:-1]}" in the image: a directory beside it is wanted'
+                yield Problem(key_path("bindings", name, "models", index, "mount_dir"), shown(served.mount_dir), wanted)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+def _beside(config: Config) -> Iterator[Problem]:
+    """Bindings of one function share what is saved last: one that minds no image would be given another's."""
+    first: dict[tuple[str, str], tuple[str, bool]] = {}
+    for name, binding in sorted(config.bindings.items()):
+        has_image = any(is_image(config, served) for served in binding.models)
+        rival, rivals = first.setdefault((binding.runtime, binding.function), (name, has_image))
+        if rivals != has_image:
+            gives = "an image" if rivals else "no image"
+            wanted = f"bindings.{rival} gives that function {gives}: all of its bindings must, or none"
+            yield Problem(key_path("bindings", name, "function"), shown(binding.function), wanted)

@@ -1,0 +1,154 @@
+"""Placing a version at a target of images: find the base once, bake, prove by digest, record."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import structlog
+
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.errors import Corrupt
+from syncd.oci.bake import Baked
+from syncd.oci.images import Base
+from syncd.oci.layers import Source
+from syncd.plan.phases import PlacementPhase
+from syncd.reconcile.baking import bytes_sent, note_baked
+from syncd.reconcile.foresee import is_there
+from syncd.reconcile.run import Job
+from syncd.reconcile.sealing import note, refuse_going
+from syncd.registry.base import Stream
+from syncd.state import images, placements, steps
+from syncd.state.layers import SqlNotes
+from syncd.state.records import ImageBase, PlacedImage, Version
+from syncd.target.image import ImageTarget
+from syncd.transfer import Preferred
+
+log = structlog.get_logger("syncd.place")
+
+
+def place_image(
+    job: Job, version: Version, manifest: Manifest, name: str, sources: Callable[[], Mapping[str, Source]]
+) -> None:
+    """Have the version's image in a repository. Of one that is there and whole nothing is read, and nothing sent.
+
+    Raises:
+        Corrupt: The registry does not have what was pushed.
+        And as `ImageTarget.base`, `ImageTarget.bake` and the sources do.
+    """
+    rooms = job.rooms
+    target = rooms.images[name]
+    refuse_going(job, version, name)
+    with rooms.state.read() as conn:
+        there = images.find(conn, version.id, name)
+        stands = placements.get(conn, version.id, name).phase
+    if stands is not PlacementPhase.SEALED:
+        note(job, version, name, PlacementPhase.COPYING)
+    if there is None or not is_there(target, manifest, there):
+        there = _baked(job, version, manifest, target, sources)
+    note(job, version, name, PlacementPhase.SEALED)
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        detail = {"targets": [name], "image": there.reference}
+        steps.done(conn, job.step.id, job.step.attempt, rooms.state.now(conn), detail)
+
+
+def _baked(
+    job: Job, version: Version, manifest: Manifest, target: ImageTarget, sources: Callable[[], Mapping[str, Source]]
+) -> PlacedImage:
+    rooms, started = job.rooms, time.monotonic()
+    note(job, version, target.name, PlacementPhase.COPYING)
+    base = _base(job, version, target)
+    found = sources()
+    log.info("reading from", sources=list(found))
+    passing = _Passing(Preferred(tuple(found.items())))
+    tell = partial(_tell, job, version, manifest, target.name, passing)
+    job.on_beat.append(tell)
+    notes = SqlNotes(rooms.state, target.repository)
+    try:
+        baked = target.bake(manifest, passing, base, notes, registry=version.registry, stop=job.stop)
+    finally:
+        job.on_beat.remove(tell)
+    faults = target.faults(manifest, baked.tag, baked.digest)
+    if faults:
+        raise Corrupt(f"{baked.reference} was pushed: {'; '.join(faults)[:500]}", hint="look at the registry's storage")
+    placed = _recorded(job, version, manifest, target, baked)
+    log.info("image pushed", target=target.name, region=rooms.fleet.regions[target.name], image=placed.reference,
+             bytes=bytes_sent(baked), seconds=round(time.monotonic() - started, 3))  # fmt: skip
+    return placed
+
+
+def _recorded(job: Job, version: Version, manifest: Manifest, target: ImageTarget, baked: Baked) -> PlacedImage:
+    with job.rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = job.rooms.state.now(conn)
+        placed = PlacedImage(
+            version.id,
+            target.name,
+            baked.repository,
+            target.settings.served_from,
+            baked.tag,
+            baked.digest,
+            baked.base,
+            baked.base_digest,
+            target.directory(manifest),
+            now,
+        )
+        images.placed(conn, placed)
+        note_baked(conn, version, baked, now, job.release.id)
+        counters = {"bytes_total": manifest.size_bytes, "bytes_sent": bytes_sent(baked)}
+        placements.note_progress(conn, version.id, target.name, bytes_sent(baked), counters, now)
+    return placed
+
+
+def _base(job: Job, version: Version, target: ImageTarget) -> Base:
+    """The base as it was when this version was first laid over it, so that a restart ends with the same image."""
+    with job.rooms.state.read() as conn:
+        known = images.base(conn, version.id, target.name)
+    if known is not None and known.base == str(target.settings.base):
+        return target.base(known.digest)
+    base = target.base()
+    with job.rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = job.rooms.state.now(conn)
+        images.found_base(conn, ImageBase(version.id, target.name, base.name, base.digest, now))
+    return base
+
+
+def _tell(job: Job, version: Version, manifest: Manifest, name: str, passing: _Passing) -> None:
+    counters = {"bytes_total": manifest.size_bytes, "bytes_sent": passing.read_bytes}
+    with job.rooms.state.write() as conn:
+        placements.note_progress(conn, version.id, name, passing.read_bytes, counters, job.rooms.state.now(conn))
+
+
+class _Passing:
+    """A source whose bytes are counted as they pass. After a restart some of them are only hashed, and not sent."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self.read_bytes = 0
+
+    def __call__(self, entry: Entry, offset_bytes: int) -> Stream:
+        return _Counted(self._source(entry, offset_bytes), self._count)
+
+    def _count(self, read_bytes: int) -> None:
+        with self._lock:
+            self.read_bytes += read_bytes
+
+
+class _Counted:
+    def __init__(self, stream: Stream, told: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._told = told
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = self._stream.readinto(buffer)
+        self._told(count)
+        return count
+
+    def __enter__(self) -> _Counted:
+        self._stream.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.__exit__(*exc)

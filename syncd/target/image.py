@@ -1,0 +1,177 @@
+"""A target of another kind: versions become images in a repository, each a few layers over a base.
+
+It is no `Target`: a layer wants its bytes in one, from the first to the last, so nothing of it can be written by parts
+in any order. The order of writes is that of `oci.bake`; the manifest under its tag is the seal. Nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Final
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
+from syncd.errors import NotFound
+from syncd.oci.bake import Baked, Baker, BakeSettings, Notes, Recipe
+from syncd.oci.images import Base, base_of
+from syncd.oci.layers import Source, layers_of
+from syncd.oci.references import Reference
+from syncd.oci.repository import Document, Repository
+from syncd.registry.answers import parsed, rows, size_at, table, text_at
+from syncd.silence import beat
+from syncd.target.base import Depth
+
+_SOURCE: Final = "syncd.source"
+_VERSION_DIGEST: Final = "syncd.digest"
+_LAYERS_MAX: Final = 1000
+_READ_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """What an image is laid over, where the files lie in it, and how large it may be.
+
+    `{model}` in `directory` is the model's name. `served_from` is the repository as functions name it.
+    """
+
+    base: Reference
+    directory: str
+    served_from: str
+    bake: BakeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a bake would do. `send_bytes` is the most that can be needed: some of it may be there unknown to the record.
+
+    `copied_bytes` are of the base's layers that are not in the repository: they are mounted there, or copied.
+    """
+
+    send_bytes: int
+    send_layers: int
+    kept_bytes: int
+    copied_bytes: int
+
+
+def recipe_of(manifest: Manifest, directory: str, source: str) -> Recipe:
+    """What is told beside the files: to the function in its variables, to people in labels and annotations."""
+    variables = {
+        "SYNCD_DIGEST": manifest.digest.hex,
+        "SYNCD_MODEL": manifest.model,
+        "SYNCD_PATH": directory,
+        "SYNCD_VERSION": manifest.version,
+    }
+    return Recipe(directory, variables, {_SOURCE: source})
+
+
+class ImageTarget:
+    """One repository that versions are pushed to. Safe from several threads."""
+
+    def __init__(self, name: str, repository: Repository, base: Repository, settings: ImageSettings) -> None:
+        """Makes no request. `base` is the repository that the base is read from."""
+        self.name: Final = name
+        self.settings: Final = settings
+        self._repository = repository
+        self._base = base
+
+    @property
+    def repository(self) -> str:
+        """Where images go: host and name."""
+        return str(self._repository)
+
+    def directory(self, manifest: Manifest) -> str:
+        """Where the files of a version lie in its image."""
+        return self.settings.directory.replace("{model}", manifest.model)
+
+    def base(self, digest: Digest | None = None) -> Base:
+        """The base as it is named in the settings, or as it was when its `digest` was recorded. Raises as `base_of`."""
+        named = self.settings.base
+        wanted = named if digest is None else replace(named, tag="", digest=digest)
+        return replace(base_of(self._base, wanted), name=str(named))  # the image must not tell how it was looked up
+
+    def outlook(self, manifest: Manifest, base: Base, notes: Notes) -> Outlook:
+        """What a bake would send; only looks.
+
+        Raises:
+            Invalid: The image would be larger than the platform takes.
+            Unavailable, Refused: As the registry says.
+        """
+        layers = layers_of(manifest, self.directory(manifest), self.settings.bake.alone_bytes)
+        self._baker(notes, Event()).check(base, layers)
+        sent, kept_bytes = [], 0
+        for layer in layers:
+            known = notes.known(layer.recipe)
+            if known is not None and self._repository.has_blob(known, layer.size_bytes):
+                kept_bytes += layer.size_bytes
+            else:
+                sent.append(layer.size_bytes)
+        below = [blob for blob in base.layers if not self._repository.has_blob(blob.digest, blob.size_bytes)]
+        return Outlook(sum(sent), len(sent), kept_bytes, sum(blob.size_bytes for blob in below))
+
+    def bake(
+        self, manifest: Manifest, source: Source, base: Base, notes: Notes, *, registry: str, stop: Event
+    ) -> Baked:
+        """Have the image there. Raises as `Baker.bake`; where it fails, `stop` is set."""
+        recipe = recipe_of(manifest, self.directory(manifest), registry)
+        return self._baker(notes, stop).bake(manifest, source, base, recipe)
+
+    def faults(self, manifest: Manifest, tag: str, digest: Digest, depth: Depth = Depth.CHECKSUMS) -> tuple[str, ...]:
+        """What is wrong with an image; nothing where all is well. An absent one is an answer, not an error.
+
+        SEAL reads the tag; SIZES and CHECKSUMS the manifest by its digest too, and ask for every layer; BYTES reads
+        every layer and hashes it.
+
+        Raises:
+            Unavailable, Refused: The look failed; nothing is known.
+        """
+        tagged = self._found(tag)
+        if tagged is None:
+            return (f"{tag}: missing",)
+        if tagged.digest != digest:
+            return (f"{tag}: it is sha256:{tagged.digest}, sha256:{digest} was pushed",)
+        if depth is Depth.SEAL:
+            return ()
+        found = self._found(f"sha256:{digest}")
+        if found is None:
+            return (f"sha256:{digest}: missing",)
+        return tuple(fault for fault in self._inside(manifest, found, depth) if fault)
+
+    def _inside(self, manifest: Manifest, image: Document, depth: Depth) -> list[str]:
+        what = f"{self.repository}@sha256:{image.digest}"
+        document = table(parsed(image.body, what), what)
+        notes = table(document.get("annotations") or {}, f"the annotations of {what}")
+        told = str(notes.get(_VERSION_DIGEST, "nothing"))
+        faults = [] if told == manifest.digest.hex else [f"it says that it has {told[:80]}, want {manifest.digest}"]
+        below: Sequence[object] = rows(document.get("layers"), f"the layers of {what}", _LAYERS_MAX)
+        for each in (document.get("config"), *below):
+            row = table(each, f"a blob of {what}")
+            digest, size_bytes = Digest.parse(text_at(row, "digest", what)), size_at(row, "size", what)
+            faults.append(self._blob_fault(digest, size_bytes, depth))
+        return faults
+
+    def _blob_fault(self, digest: Digest, size_bytes: int, depth: Depth) -> str:
+        if not self._repository.has_blob(digest, size_bytes):
+            return f"blob {digest.short}: missing"
+        if depth is not Depth.BYTES:
+            return ""
+        sha, read_bytes = hashlib.sha256(), 0
+        buffer = memoryview(bytearray(_READ_BYTES))
+        with self._repository.open(digest, size_bytes) as stream:
+            while count := stream.readinto(buffer):
+                sha.update(buffer[:count])
+                read_bytes += count
+                beat()
+        found = sha.hexdigest()
+        return "" if found == digest.hex else f"blob {digest.short}: sha256 is {found}, after {read_bytes} bytes"
+
+    def _found(self, reference: str) -> Document | None:
+        try:
+            return self._repository.manifest(reference)
+        except NotFound:
+            return None
+
+    def _baker(self, notes: Notes, stop: Event) -> Baker:
+        return Baker(self._repository, notes, self.settings.bake, stop)

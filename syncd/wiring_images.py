@@ -1,0 +1,94 @@
+"""What of the wiring is about images: logins, repositories, and the targets that are made of them.
+
+The adapters are imported by those who need them: most commands contact no registry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from syncd.config import Config, ImageTargetSettings, OciRegistrySettings
+from syncd.config.registries import registry_at
+
+if TYPE_CHECKING:
+    from syncd.oci.references import Reference
+    from syncd.oci.repository import Repository
+    from syncd.registry.access import Access
+    from syncd.target.image import ImageTarget
+
+_IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it says that it has it
+
+
+def login_of(config: Config, settings: OciRegistrySettings) -> Access | None:
+    """How a registry of images is logged in to; None for nobody."""
+    from syncd.registry.access import Basic  # noqa: PLC0415
+    from syncd.registry.settings import AcrSettings  # noqa: PLC0415
+
+    if settings.acr is None:
+        return None if settings.password is None else Basic(settings.user, settings.password)
+    from syncd.registry.acr import AcrLogin  # noqa: PLC0415
+
+    key, acr = config.credentials[settings.acr.credentials], settings.acr
+    secrets = key.access_key_secret, key.security_token
+    return AcrLogin(AcrSettings(acr.instance, acr.region, acr.address, key.access_key_id, *secrets))
+
+
+def login_at(config: Config, image: Reference) -> Access | None:
+    """What the configuration has for a registry of images: the login of the registry of models at the same address."""
+    found = registry_at(config.registries.values(), image.origin, image.repository)
+    return None if found is None else login_of(config, found)
+
+
+def repositories_of(
+    to: str, base: str, login: Access | None, base_login: Access | None = None
+) -> tuple[Repository, Repository, Reference]:
+    """Where images are pushed, where the base lies, and what of it is meant.
+
+    `login` is for the first one's registry, and for the base if that is there too and `base_login` is not given.
+
+    Raises:
+        Invalid: A name is none.
+    """
+    from syncd.oci.errors import explain  # noqa: PLC0415
+    from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
+    from syncd.oci.repository import Repository  # noqa: PLC0415
+    from syncd.registry.http import Http, HttpSettings  # noqa: PLC0415
+    from syncd.registry.oci_access import OciAccess  # noqa: PLC0415
+
+    there, below = parse_repository(to), parse_image(base)
+
+    def http(origin: str, known: Access | None) -> Http:
+        return Http(HttpSettings(origin, _IMAGES_S), OciAccess(origin, known), explain)
+
+    home = http(there.origin, login)
+    source = home if below.origin == there.origin and base_login is None else http(below.origin, base_login)
+    return (
+        Repository(there.origin, there.repository, home, writes=True),
+        Repository(below.origin, below.repository, source),
+        below,
+    )
+
+
+def images_of(config: Config) -> dict[str, ImageTarget]:
+    """The targets that are repositories of images, by name. Nothing is contacted yet."""
+    return {name: _image_target(config, name, settings) for name, settings in image_targets(config).items()}
+
+
+def image_targets(config: Config) -> dict[str, ImageTargetSettings]:
+    """Their settings, by name."""
+    return {name: target for name, target in config.targets.items() if isinstance(target, ImageTargetSettings)}
+
+
+def _image_target(config: Config, name: str, settings: ImageTargetSettings) -> ImageTarget:
+    from syncd.oci.bake import BakeSettings  # noqa: PLC0415
+    from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
+    from syncd.registry.access import Basic  # noqa: PLC0415
+    from syncd.target.image import ImageSettings, ImageTarget  # noqa: PLC0415
+
+    there, below = parse_repository(settings.repository), parse_image(settings.base)
+    login = login_at(config, there) if settings.password is None else Basic(settings.user, settings.password)
+    base_login = None if below.origin == there.origin else login_at(config, below)
+    repository, source, base = repositories_of(settings.repository, settings.base, login, base_login)
+    served_from = settings.served_from or settings.repository
+    made = ImageSettings(base, settings.directory, served_from, BakeSettings(limit_bytes=settings.limit_bytes))
+    return ImageTarget(name, repository, source, made)
