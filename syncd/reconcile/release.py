@@ -15,8 +15,9 @@ from syncd.errors import Cancelled, Conflict
 from syncd.plan.binding import Binding, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_follow
 from syncd.reconcile import times, warm
+from syncd.reconcile.late import put_right
 from syncd.reconcile.run import Job
-from syncd.runtime.base import Change, ProbeReport, Runtime
+from syncd.runtime.base import AliasState, Change, ProbeReport, Runtime
 from syncd.state import events, flips, live, releases, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Flip, FunctionVersion
@@ -106,12 +107,13 @@ def flip(job: Job) -> None:
         move, to = intended(conn, job, FlipPhase.INTENDED)
     warm.keep_previous(job, binding, runtime, move)
     started = time.monotonic()
-    runtime.flip(binding.function, binding.alias, to, move.from_version)
-    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-        now = rooms.state.now(conn)
-        advance(conn, move, FlipPhase.FLIPPED, now=now, step=job.step)
-        live.record(conn, binding.name, to, move.serves, job.release.id, now)
-        steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to})
+    with put_right(job, binding, runtime, AliasState(to)):
+        runtime.flip(binding.function, binding.alias, to, move.from_version)
+        with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = rooms.state.now(conn)
+            advance(conn, move, FlipPhase.FLIPPED, now=now, step=job.step)
+            live.record(conn, binding.name, to, move.serves, job.release.id, now)
+            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to})
     log.info("flipped", function=binding.function, alias=binding.alias, function_version=to,
              region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
 
@@ -141,12 +143,13 @@ def undo(job: Job) -> None:
     binding, runtime = where(job)
     move = flip_of(job)
     started = time.monotonic()
-    runtime.flip(binding.function, binding.alias, move.from_version, move.to_version)
-    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-        now = rooms.state.now(conn)
-        advance(conn, move, FlipPhase.UNDONE, now=now, step=job.step)
-        live.record(conn, binding.name, move.from_version, move.served, job.release.id, now)
-        steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.from_version})
+    with put_right(job, binding, runtime, AliasState(move.from_version)):
+        runtime.flip(binding.function, binding.alias, move.from_version, move.to_version)
+        with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = rooms.state.now(conn)
+            advance(conn, move, FlipPhase.UNDONE, now=now, step=job.step)
+            live.record(conn, binding.name, move.from_version, move.served, job.release.id, now)
+            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.from_version})
     log.info("undone", function=binding.function, alias=binding.alias, function_version=move.from_version,
              region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
 

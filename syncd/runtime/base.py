@@ -44,6 +44,11 @@ class AliasState:
     function_version: str | None
     weights: Mapping[str, float] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """Where it points, in words."""
+        shares = "".join(f", {share:.0%} to {version}" for version, share in self.weights.items())
+        return f"{self.function_version}{shares}"
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:

@@ -40,15 +40,9 @@ def split(calls: Calls, function: str, alias: str, to: str, expect: str, share: 
     return _moved(calls, function, alias, now, AliasState(expect, {to: share}))
 
 
-def told(state: AliasState) -> str:
-    """Where an alias points, in words."""
-    shares = "".join(f", {share:.0%} to {version}" for version, share in state.weights.items())
-    return f"{state.function_version}{shares}"
-
-
 def _elsewhere(function: str, alias: str, now: AliasState, expect: str | None) -> Conflict:
     return Conflict(
-        f"{function}:{alias} points at {told(now)}, expected {expect}",
+        f"{function}:{alias} points at {now}, expected {expect}",
         hint="somebody moved the alias by hand; look at it before releasing again",
     )
 
@@ -68,7 +62,7 @@ def _moved(calls: Calls, function: str, alias: str, now: AliasState, wanted: Ali
         raise Unavailable(f"{function}:{alias} did not move: {unknown.message}", hint=unknown.hint) from unknown
     after = calls.read(function, alias)
     if not _is_same(after, wanted):
-        raise Conflict(f"{function}:{alias} was moved to {told(wanted)} and now points at {told(after)}")
+        raise Conflict(f"{function}:{alias} was moved to {wanted} and now points at {after}")
     return after
 
 
