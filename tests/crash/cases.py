@@ -18,7 +18,6 @@ from tests.crash.world import check_any_time, check_barrier, check_live, sent_ag
 from tests.fleet import PLACES, Fleet
 
 Check = Callable[[Fleet], None]
-SHARE: Final = 0.1
 CANARY: Final = 'waves = [["cn-hangzhou"]]\nsteps = ["10% 1s"]\njudge_samples = 2'
 WHOLE_WALK: Final = os.environ.get("SYNCD_CRASH") == "all"  # every moment there is, where it is otherwise one of a kind
 _PLACE: Final = re.compile("|".join(sorted({*PLACES, *PLACES.values()})))
@@ -108,7 +107,7 @@ def case(stage: Stage, crashes: list[str], wish: str, check: Check, tally: Tally
 def _held(stage: Stage, wish: str, told: str, tally: Tally) -> None:
     """What holds at any time, looked at right after the kill."""
     try:
-        check_any_time(stage.fleet, stage.names, SHARE if stage.fleet.strategy else 0.0)
+        check_any_time(stage.fleet, stage.names, stage.share)
         if wish:
             check_barrier(stage.fleet, stage.fleet.manifest(stage.names[0]), stage.fleet.manifest(wish))
     except AssertionError as wrong:
