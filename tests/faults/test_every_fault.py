@@ -14,11 +14,15 @@ from typing import Final
 
 import pytest
 from syncd.plan.phases import ReleasePhase
+from syncd.reconcile import warm
+from syncd.runtime.base import Scaling
+from syncd.state import warmths
+from syncd.state.state import State
 
 from tests.crash.world import check_any_time, check_live, check_record
 from tests.faults.cells import Cell, cells
-from tests.faults.play import Outcome, release, served
-from tests.fleet import PLACES, Fleet, quick_directory
+from tests.faults.play import Outcome, release, rooms_for, served
+from tests.fleet import FUNCTION, PLACES, Fleet, quick_directory
 
 SHARDS: Final = 7  # odd, so that each has cells of both kinds: once, and for ever
 CELLS: Final = tuple(cells())
@@ -62,7 +66,7 @@ def _play(ground: Ground, cell: Cell) -> tuple[Outcome, str]:
     """How it ended, and what was wrong about it."""
     fleet = ground.fleet
     fleet.restore(ground.copy)
-    fleet.strategy = cell.strategy
+    fleet.strategy, fleet.binding = cell.strategy, cell.binding
     fleet.configure(cell.timeout_s)
     before = {place: fleet.pointed(place) for place in PLACES}
     recorded = served(fleet)
@@ -81,13 +85,29 @@ def _play(ground: Ground, cell: Cell) -> tuple[Outcome, str]:
             assert served(fleet) == recorded, "the record has moved"
         is_borne = outcome.phase == "live" or cell.rule.times == 0
         assert is_borne, f"one fault was enough: {outcome.phase}: {outcome.reason}"
+        if cell.ends and cell.rule.times == 0:
+            assert outcome.phase == cell.ends, f"it ended {outcome.phase}: {outcome.reason}"
+            assert "digest" in outcome.reason, outcome.reason
         if outcome.phase != "live":
             again = release(fleet, "v2")
             assert again.phase == "live", f"after the fault, publishing again: {again.phase}: {again.reason}"
             check_live(fleet, "v2")
+        if cell.binding:
+            check_cool(fleet)
     except AssertionError as wrong:
         return outcome, str(wrong)
     return outcome, ""
+
+
+def check_cool(fleet: Fleet) -> None:
+    """When the fault is over, no instance is held ready any more."""
+    state = State(fleet.url)
+    warm.cool(rooms_for(fleet, state))
+    with state.read() as conn:
+        assert warmths.due(conn, state.now(conn)) == []
+    state.close()
+    for place, runtime in fleet.runtimes().items():
+        assert runtime.scaling(FUNCTION, "prod-candidate") == Scaling(), f"{place} holds instances ready"
 
 
 def _report(table: list[tuple[Cell, Outcome, str]], shard: int) -> None:
