@@ -72,7 +72,7 @@ def cells() -> Iterator[Cell]:
 
 
 def _scaling() -> Iterator[Cell]:
-    """Each of them at the candidate, before the probe or after the end: fewer faults, as they are handled by one table."""
+    """Each of them at the candidate, before the probe or after the end: fewer faults, as one table handles them all."""
     for operation in SCALING:
         for fault in ("429", "500", "403", "reset", "html 502"):
             yield replace(_cell("fc", operation, fault, _REFUSALS[fault]), binding=_WARM)
