@@ -58,10 +58,24 @@ class Cell:
     )
 
     @property
+    def call(self) -> str:
+        """The call that meets it."""
+        return f"{self.rule.service} {self.rule.operation}"
+
+    @property
+    def often(self) -> str:
+        """Whether it happens once, or for ever."""
+        return "once" if self.rule.times else "always"
+
+    @property
+    def what(self) -> str:
+        """The fault, and what kind of release meets it."""
+        kinds = (" in steps" if self.strategy else "", " with instances held ready" if self.binding else "")
+        return f"{self.fault}{''.join(kinds)}"
+
+    @property
     def name(self) -> str:
-        often = {0: "always", 1: "once"}[self.rule.times]
-        steps = " in steps" if self.strategy else ""
-        return f"{self.rule.service} {self.rule.operation} {self.fault} {often}{steps}"
+        return f"{self.call} {self.what} {self.often}"
 
 
 def cells() -> Iterator[Cell]:
