@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
 from syncd.artifact.parts import Part
+from syncd.errors import SyncdError
 from syncd.registry.base import Location, Stream
 
 Buffer = bytes | bytearray | memoryview
@@ -34,6 +35,14 @@ class Stat:
     crc64: int | None
     modified_at: datetime
     tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A small object that is to be put whole."""
+
+    key: str
+    data: Buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class Traits:
     part_min_bytes: int  # for all parts but the last
     part_max_bytes: int
     parts_max: int
+    puts_at_once: int  # that one thread can have under way with `put_all`
 
 
 class Upload(Protocol):
@@ -124,7 +134,7 @@ class Upload(Protocol):
 
 
 class Store(Protocol):
-    """Seven verbs. Keys are relative, '/'-separated, without a leading slash. Safe from several threads."""
+    """Eight verbs. Keys are relative, '/'-separated, without a leading slash. Safe from several threads."""
 
     @property
     def traits(self) -> Traits: ...
@@ -137,6 +147,13 @@ class Store(Protocol):
         Raises:
             Conflict: CREATE, and other bytes are there.
             Corrupt: The store's CRC is not ours.
+        """
+        ...
+
+    def put_all(self, puts: Iterable[Put], mode: PutMode, at_once: int) -> Iterator[Stat | SyncdError]:
+        """As `put` for each, with at most `at_once` of them under way: what became of each, in their order.
+
+        What fails says so in its place, and the others go on. Who stops asking does not know of those under way.
         """
         ...
 
@@ -169,3 +186,12 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object. What is not there is success."""
         ...
+
+
+def put_each(store: Store, puts: Iterable[Put], mode: PutMode) -> Iterator[Stat | SyncdError]:
+    """`Store.put_all` of a store that can have one under way."""
+    for put in puts:
+        try:
+            yield store.put(put.key, put.data, mode)
+        except SyncdError as error:
+            yield error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
@@ -11,9 +11,9 @@ from typing import Final
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
-from syncd.errors import Conflict, Corrupt, Invalid, NotFound
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
 from syncd.registry.base import Location
-from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
+from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Receipt, Stat, Traits, put_each
 from syncd.store.keys import parse_key, parse_prefix, parse_source
 
 TRAITS: Final = Traits(
@@ -23,6 +23,7 @@ TRAITS: Final = Traits(
     part_min_bytes=1,
     part_max_bytes=1 << 32,
     parts_max=10_000,
+    puts_at_once=1,
 )
 
 
@@ -56,6 +57,9 @@ class MemoryStore:
         parse_key(key)
         with self.lock:
             return self.publish(key, bytes(data), mode)
+
+    def put_all(self, puts: Iterable[Put], mode: PutMode, at_once: int) -> Iterator[Stat | SyncdError]:  # noqa: ARG002 - one
+        return put_each(self, puts, mode)
 
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> MemoryUpload:
         parse_key(key)

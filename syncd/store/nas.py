@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,10 +22,10 @@ from typing import Final
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
-from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.logger import Logger
 from syncd.store import posix
-from syncd.store.base import Buffer, PendingUpload, PutMode, Stat, Traits
+from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Stat, Traits, put_each
 from syncd.store.keys import parse_key, parse_prefix
 from syncd.store.nas_upload import NasUpload
 from syncd.store.posix import FileStream, translated
@@ -42,6 +42,7 @@ _TRAITS: Final = Traits(
     part_min_bytes=1,
     part_max_bytes=1 << 40,
     parts_max=1_000_000,
+    puts_at_once=1,
 )
 _log = Logger()
 
@@ -76,6 +77,9 @@ class NasStore:
             return upload.complete(crc64)
         finally:
             upload.abort()
+
+    def put_all(self, puts: Iterable[Put], mode: PutMode, at_once: int) -> Iterator[Stat | SyncdError]:  # noqa: ARG002 - one
+        return put_each(self, puts, mode)
 
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> NasUpload:
         if resume is None:

@@ -1,43 +1,56 @@
-"""A store in an Alibaba Cloud OSS bucket. The only file that imports oss2.
+"""A store in an Alibaba Cloud OSS bucket.
 
-The SDK makes and signs requests, `oss_wire` carries them; what is sent when, and what is believed, is decided here:
-multipart calls one by one, forbid-overwrite on Initiate and Complete, our own CRC against the server's for each part
-and for the whole.
-Parts go out as one buffer each; the SDK's own CRC (50 times slower) and redirects are off; it never retries.
+`oss_requests` makes requests, `oss_sdk` those that are rare, `oss_wire` carries them; what is sent when, and what is
+believed, is decided here: multipart calls one by one, forbid-overwrite on Initiate and Complete, our own CRC against
+the server's for each part and for the whole. Parts go out as one buffer each; below, nothing is retried.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Iterator
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from threading import Lock
-from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
-
-import oss2
-import oss2.exceptions
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import MIB, Part
-from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.base import Location
 from syncd.silence import heard
-from syncd.store.base import Buffer, PendingUpload, PutMode, Receipt, Stat, Traits
+from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Receipt, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
-from syncd.store.oss_answers import HeldPart, crc64_in, crc64_of_parts, hex_of, parts_in, time_in, time_of
-from syncd.store.oss_errors import Answer as OssAnswer
-from syncd.store.oss_errors import translate
+from syncd.store.oss_answers import (
+    HeldPart,
+    crc64_in,
+    crc64_of_parts,
+    hex_of,
+    objects_in,
+    parts_in,
+    time_in,
+    uploads_in,
+)
+from syncd.store.oss_errors import Said, translate
+from syncd.store.oss_requests import Requests
 from syncd.store.oss_settings import Credentials, OssSettings
-from syncd.store.oss_sign import Signer
-from syncd.store.oss_wire import Answer, Wire, WireSettings
+from syncd.store.oss_wire import Answer, Asked, Wire, WireSettings
+
+if TYPE_CHECKING:
+    from syncd.store.oss_sdk import Bucket
 
 __all__ = ["Credentials", "OssSettings", "OssStore", "OssUpload"]
 
 _PAGE: Final = 1000  # the most OSS gives
-_STATUS_WRONG: Final = 300  # from here on oss2 makes an error of the answer
+_PAGED: Final = {"encoding-type": "url"}
+_PUTS_AT_ONCE: Final = 8  # by one thread
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_HOST: Final = re.compile(r"[\w.:-]+")
 _FORBID: Final = {"x-oss-forbid-overwrite": "true"}
 _TRAITS: Final = Traits(
     create_is_atomic=True,
@@ -46,6 +59,7 @@ _TRAITS: Final = Traits(
     part_min_bytes=100 << 10,
     part_max_bytes=5 * 1024 * MIB,
     parts_max=10_000,
+    puts_at_once=_PUTS_AT_ONCE,
 )
 
 
@@ -56,101 +70,153 @@ class OssStore:
 
     def __init__(self, settings: OssSettings) -> None:
         """Makes no request. Raises Invalid: the endpoint, bucket or prefix cannot be right."""
-        logging.getLogger("oss2").setLevel(logging.WARNING)  # below, it logs headers, and tokens are in them
         self._settings = settings
         self._prefix = parse_prefix(settings.prefix)
         url = urlsplit(settings.endpoint)
-        if url.scheme not in {"http", "https"} or not url.hostname:
+        if url.scheme not in {"http", "https"} or not _HOST.fullmatch(url.hostname or ""):
             raise Invalid(f"endpoint {settings.endpoint!r} is not an address", hint="https://oss-<region>.aliyuncs.com")
-        with _translated(f"oss://{settings.bucket}"):
-            self.bucket: Final = _Bucket(settings)
+        if not _BUCKET_NAME.fullmatch(settings.bucket):
+            raise Invalid(f"{settings.bucket[:80]!r} is no name of a bucket", hint="3 to 63 of a-z, 0-9 and -")
+        self.wire: Final = Wire(WireSettings(settings.read_timeout_s, settings.connections_max, settings.proxy))
+        self.requests: Final = Requests(settings, self.wire)
 
     def __repr__(self) -> str:
         return f"OssStore(oss://{self._settings.bucket}/{self._prefix} in {self._settings.region})"
 
+    @cached_property
+    def sdk(self) -> Bucket:
+        """oss2's view of the bucket."""
+        from syncd.store.oss_sdk import Bucket  # noqa: PLC0415 - a copy does without it
+
+        return Bucket(self._settings, self.wire)
+
     def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
-        name, place, want = self._name(key), self.place(key), crc64_of(data)
+        (told,) = self.put_all([Put(key, data)], mode, 1)
+        if isinstance(told, SyncdError):
+            raise told
+        return told
+
+    def put_all(self, puts: Iterable[Put], mode: PutMode, at_once: int) -> Iterator[Stat | SyncdError]:
+        under_way: deque[tuple[Put, Asked | SyncdError]] = deque()
         try:
-            with _translated(place):
-                answer = self.bucket.put_object(name, data, headers=_FORBID if mode is PutMode.CREATE else None)
-                got = crc64_in(answer.headers)
-        except Conflict as error:
-            return self.settled(key, len(data), want, error)
-        if got != want:
-            self.delete(key)
-            raise Corrupt(f"{place}: OSS stored crc64 {hex_of(got)}, {hex_of(want)} was sent; it is deleted again")
-        return Stat(key, len(data), got, time_in(answer.headers, "date"), answer.etag)
+            for put in puts:
+                if len(under_way) >= at_once:
+                    yield self._stored(*under_way.popleft())
+                under_way.append((put, self._putting(put, mode)))
+            while under_way:
+                yield self._stored(*under_way.popleft())
+        finally:
+            for _, asked in under_way:
+                if isinstance(asked, Asked):
+                    asked.close()
+
+    def _putting(self, put: Put, mode: PutMode) -> Asked | SyncdError:
+        try:
+            name = self._name(put.key)
+            headers = _FORBID if mode is PutMode.CREATE else {}
+            with _translated(self.place(put.key)):
+                return self.requests.begun("PUT", name, headers=headers, data=put.data)
+        except SyncdError as error:
+            return error
+
+    def _stored(self, put: Put, asked: Asked | SyncdError) -> Stat | SyncdError:
+        """What became of a put. An answer that was lost is not asked for: to put it again is harmless."""
+        if isinstance(asked, SyncdError):
+            return asked
+        key, place, want = put.key, self.place(put.key), crc64_of(put.data)
+        try:
+            try:
+                with _translated(place):
+                    headers = self.requests.answered(asked).headers
+                    got, put_at = crc64_in(headers), time_in(headers, "date")
+            except Conflict as error:
+                return self.settled(key, len(put.data), want, error)
+            if got != want:
+                self.delete(key)
+                raise Corrupt(f"{place}: OSS stored crc64 {hex_of(got)}, {hex_of(want)} was sent; it is deleted again")
+        except SyncdError as error:
+            return error
+        return Stat(key, len(put.data), got, put_at, headers.get("etag", "").strip('"'))
 
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> OssUpload:
         name = self._name(key)
         if resume is None:
             with _translated(self.place(key)):
-                upload_id = str(self.bucket.init_multipart_upload(name, headers=_FORBID).upload_id)
+                root = self.requests.document("POST", name, {"uploads": ""}, _FORBID)
+                upload_id = root.findtext("UploadId")
+                if not upload_id:
+                    raise ValueError(f"<{root.tag}> names no upload")
             return OssUpload(self, key, parts, upload_id)
         if not resume or len(resume) > 128:
             raise NotFound(f"{self.place(key)}: {resume[:80]!r} names no upload")
         with _translated(self.place(key)):
-            listed = self.bucket.held_parts(name, resume)
+            listed = self.held_parts(name, resume)
         return OssUpload(self, key, parts, resume, listed)
 
     def open(self, key: str, offset_bytes: int = 0) -> OssStream:
         name, place = self._name(key), self.place(key)
         # Without this header OSS answers an offset past the end with the whole object.
         headers = {"x-oss-range-behavior": "standard"}
+        if offset_bytes:
+            headers["range"] = f"bytes={offset_bytes}-"
         try:
             with _translated(place):
-                run = (offset_bytes, None) if offset_bytes else None
-                answer = self.bucket.get_object(name, byte_range=run, headers=headers)
+                answer = self.requests.ask("GET", name, headers=headers)
         except Invalid as error:
-            if getattr(error.__cause__, "code", "") != "InvalidRange":
+            if not isinstance(error.__cause__, Said) or error.__cause__.answer.code != "InvalidRange":
                 raise
             return OssStream(None, place)
         if offset_bytes and answer.status != 206:
             answer.close()
             raise Unavailable(f"{place}: {answer.status} to a range from {offset_bytes} on: the range was ignored")
-        return OssStream(answer.resp, place)
+        return OssStream(answer, place)
 
     def stat(self, key: str) -> Stat:
         name = self._name(key)
         with _translated(self.place(key)):
-            headers = self.bucket.head_object(name).headers
+            headers = self.requests.ask("HEAD", name).headers
             size_bytes, tag = int(headers["content-length"]), headers.get("etag", "").strip('"')
             return Stat(key, size_bytes, crc64_in(headers), time_in(headers, "last-modified"), tag)
 
     def list(self, prefix: str) -> Iterator[Stat]:
-        name, token = self._prefix + parse_prefix(prefix), ""
+        asked = {"list-type": "2", "prefix": self._prefix + parse_prefix(prefix)} | _PAGED
+        token = ""
         while True:
             with _translated(self.place(prefix)):
-                page = self.bucket.list_objects_v2(name, continuation_token=token, max_keys=_PAGE)
-                found = [
-                    Stat(o.key.removeprefix(self._prefix), int(o.size), None, time_of(o.last_modified), o.etag)
-                    for o in page.object_list
-                ]
-            yield from found
-            token = page.next_continuation_token
-            if not page.is_truncated:
+                params = asked | {"max-keys": str(_PAGE), "continuation-token": token}
+                page, token = objects_in(self.requests.document("GET", "", params, {}))
+            for stat in page:
+                yield replace(stat, key=stat.key.removeprefix(self._prefix))
+            if not token:
                 return
 
     def pending(self, prefix: str) -> Iterator[PendingUpload]:
-        name, key_marker, id_marker = self._prefix + parse_prefix(prefix), "", ""
+        asked = {"uploads": "", "prefix": self._prefix + parse_prefix(prefix)} | _PAGED
+        key_marker = id_marker = ""
         while True:
             with _translated(self.place(prefix)):
-                page = self.bucket.list_multipart_uploads(
-                    name, key_marker=key_marker, upload_id_marker=id_marker, max_uploads=_PAGE
-                )
-                found = [
-                    PendingUpload(u.key.removeprefix(self._prefix), str(u.upload_id), time_of(u.initiation_date))
-                    for u in page.upload_list
-                ]
-            yield from found
-            key_marker, id_marker = page.next_key_marker, page.next_upload_id_marker
-            if not page.is_truncated:
+                params = asked | {"max-uploads": str(_PAGE), "key-marker": key_marker, "upload-id-marker": id_marker}
+                page, (key_marker, id_marker) = uploads_in(self.requests.document("GET", "", params, {}))
+            for upload in page:
+                yield replace(upload, key=upload.key.removeprefix(self._prefix))
+            if not key_marker:
                 return
 
     def delete(self, key: str) -> None:
         name = self._name(key)
         with contextlib.suppress(NotFound), _translated(self.place(key)):
-            self.bucket.delete_object(name)
+            self.sdk.delete(name)
+
+    def held_parts(self, name: str, upload_id: str, only: int = 0) -> dict[int, HeldPart]:
+        """The parts of an upload, or that of one number, by number. To be called inside `_translated`."""
+        held: dict[int, HeldPart] = {}
+        marker, most = (str(only - 1), 1) if only else ("0", _PAGE)
+        while marker:
+            params = {"uploadId": upload_id, "part-number-marker": marker, "max-parts": str(most)}
+            page, marker = parts_in(self.requests.document("GET", name, params, {}))
+            held |= page
+            marker = "" if only else marker
+        return held
 
     def place(self, key: str) -> str:
         """The name of an object in messages."""
@@ -204,17 +270,18 @@ class OssUpload:
 
     def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
         with _translated(f"{self._place} part {part.number}"):
-            held = self._store.bucket.sent_part(self._name, self.token, part.number, data)
+            params = {"partNumber": str(part.number), "uploadId": self.token}
+            headers = self._store.requests.ask("PUT", self._name, params, data=data).headers
+            held = HeldPart(headers.get("etag", "").strip('"'), len(data), crc64_in(headers))
         return self._keep(part, held, crc64)
 
     def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
-        bucket, run = self._store.bucket, (offset_bytes, offset_bytes + part.size_bytes - 1)
+        run = (offset_bytes, offset_bytes + part.size_bytes - 1)
         there = self._store.location(source)
         with _translated(f"{self._place} part {part.number} from oss://{there.bucket}/{there.key}"):
-            answer = bucket.upload_part_copy(there.bucket, there.key, run, self._name, self.token, part.number)
-            held = HeldPart(answer.etag, part.size_bytes, crc64_in(answer.headers))
+            held = self._store.sdk.copied_part((there.bucket, there.key), run, self._name, self.token, part.number)
             if held.crc64 is None:  # OSS may tell it of a copy only where it lists the parts
-                held = bucket.held_parts(self._name, self.token, part.number).get(part.number, held)
+                held = self._store.held_parts(self._name, self.token, part.number).get(part.number, held)
         return self._keep(part, held, crc64)
 
     def complete(self, crc64: int) -> Stat:
@@ -222,8 +289,9 @@ class OssUpload:
         try:
             parts = self._proven_parts(crc64)
             with _translated(self._place):
-                answer = self._store.bucket.complete_multipart_upload(self._name, self.token, parts, headers=_FORBID)
-                got = crc64_in(answer.headers)
+                params = {"uploadId": self.token}
+                headers = self._store.requests.ask("POST", self._name, params, _FORBID, _naming(parts)).headers
+                got, done_at = crc64_in(headers), time_in(headers, "date")
         except (Conflict, NotFound) as error:
             return self._settle(size_bytes, crc64, error)
         except Unavailable as error:
@@ -237,11 +305,11 @@ class OssUpload:
                 f"{self._place}: OSS says crc64 {hex_of(got)} of the whole, {hex_of(crc64)} is wanted; "
                 "it is deleted again"
             )
-        return Stat(self._key, size_bytes, got, time_in(answer.headers, "date"), answer.etag)
+        return Stat(self._key, size_bytes, got, done_at, headers.get("etag", "").strip('"'))
 
     def abort(self) -> None:
         with contextlib.suppress(NotFound), _translated(self._place):
-            self._store.bucket.abort_multipart_upload(self._name, self.token)
+            self._store.sdk.abort(self._name, self.token)
 
     def _keep(self, part: Part, held: HeldPart, crc64: int) -> Receipt:
         if held.crc64 is None or (held.size_bytes, held.crc64) != (part.size_bytes, crc64):
@@ -257,17 +325,17 @@ class OssUpload:
     def _place(self) -> str:
         return self._store.place(self._key)
 
-    def _proven_parts(self, crc64: int) -> list[Any]:
+    def _proven_parts(self, crc64: int) -> list[tuple[int, str]]:
         """The parts to name in Complete, after their CRCs, put together, have given that of the whole."""
         with self._lock:
             held = dict(self._held)
         if any(part.number not in held for part in self._parts):
             with _translated(self._place):
-                held = self._store.bucket.held_parts(self._name, self.token) | held
+                held = self._store.held_parts(self._name, self.token) | held
         combined = crc64_of_parts(self._parts, held, self._place)
         if combined != crc64:
             raise Corrupt(f"{self._place}: the parts make crc64 {hex_of(combined)}, {hex_of(crc64)} is wanted")
-        return [oss2.models.PartInfo(part.number, held[part.number].etag) for part in self._parts]
+        return [(part.number, held[part.number].etag) for part in self._parts]
 
     def _settle(self, size_bytes: int, crc64: int, why: Exception) -> Stat:
         """Complete did not say yes: the object itself says whether it was carried out, by us or by another."""
@@ -300,73 +368,29 @@ class OssStream:
             self._response.close()
 
 
-class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
-    """oss2's bucket, with what its parser drops."""
-
-    def __init__(self, settings: OssSettings) -> None:
-        super().__init__(
-            Signer(settings.credentials),
-            settings.endpoint,
-            settings.bucket,
-            session=_Session(settings),
-            connect_timeout=settings.read_timeout_s,
-            enable_crc=False,
-            region=settings.region,
-            is_path_style=settings.path_style,
-        )
-
-    def sent_part(self, name: str, upload_id: str, number: int, data: Buffer) -> HeldPart:
-        """As `upload_part`, which spends as much on what it would log as on the request."""
-        answer = self._do(
-            "PUT", self.bucket_name, name, params={"uploadId": upload_id, "partNumber": str(number)}, data=data
-        )
-        return HeldPart(answer.headers.get("etag", "").strip('"'), len(data), crc64_in(answer.headers))
-
-    def held_parts(self, name: str, upload_id: str, only: int = 0) -> dict[int, HeldPart]:
-        """The parts of an upload, or that of one number, with their CRCs, which `list_parts` leaves out."""
-        held: dict[int, HeldPart] = {}
-        marker, most = (str(only - 1), 1) if only else ("0", _PAGE)
-        while marker:
-            params = {"uploadId": upload_id, "part-number-marker": marker, "max-parts": str(most)}
-            page, marker = parts_in(self._do("GET", self.bucket_name, name, params=params).read())
-            held |= page
-            marker = "" if only else marker
-        return held
-
-
-class _Session:
-    """Sends requests as oss2 made them, by a client of ours: see `oss_wire`."""
-
-    def __init__(self, settings: OssSettings) -> None:
-        self._wire = Wire(WireSettings(settings.read_timeout_s, settings.connections_max, settings.proxy))
-
-    def do_request(self, req: Any, timeout: object) -> Answer:  # noqa: ARG002 - the settings have it
-        query = urlencode([(name, value) for name, value in req.params.items() if value is not None])
-        headers = {name: value for name, value in req.headers.items() if value is not None}
-        try:
-            answer = self._wire.ask(req.method, f"{req.url}?{query}" if query else req.url, headers, req.data or b"")
-            if req.method != "GET" or answer.status >= _STATUS_WRONG:
-                answer.load()
-        except OSError as error:
-            raise oss2.exceptions.RequestError(error) from error
-        return answer
+def _naming(parts: Iterable[tuple[int, str]]) -> bytes:
+    """What Complete asks for: the parts by number and tag."""
+    root = ET.Element("CompleteMultipartUpload")
+    for number, etag in parts:
+        node = ET.SubElement(root, "Part")
+        ET.SubElement(node, "PartNumber").text = str(number)
+        ET.SubElement(node, "ETag").text = f'"{etag}"'
+    return ET.tostring(root)
 
 
 @contextmanager
 def _translated(where: str) -> Iterator[None]:
-    """Whatever oss2 and what is below it raise becomes one of ours, and stays in `__cause__`.
+    """Whatever OSS says and breaks becomes one of ours, and stays in `__cause__`.
 
-    Bodies are read by us while oss2 parses them; its parsers raise RuntimeError and whatever a malformed answer makes
-    of `int` and `find`.
+    A malformed answer raises whatever `int` and the parser of XML make of it.
     """
     heard()
     try:
         yield
-    except oss2.exceptions.OssError as error:
-        message = error.message or str(error.body)
-        raise translate(OssAnswer(error.status, str(error.code), message, error.headers or {}), where) from error
+    except Said as error:
+        raise translate(error.answer, where) from error
     except OSError as error:
         what = "no byte came for too long" if isinstance(error, TimeoutError) else "the connection broke"
-        raise Unavailable(f"{where}: {what}: {error}") from error
+        raise Unavailable(f"{where}: {what}: {error}", hint="can the endpoint be reached from here?") from error
     except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"{where}: the answer cannot be read: {error!r}") from error

@@ -1,16 +1,18 @@
-"""Reading what OSS answers, where the SDK drops it: headers and lists of parts."""
+"""Reading what OSS answers: headers, lists of objects, of uploads and of parts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
 from syncd.artifact.digest import crc64_combine
 from syncd.artifact.parts import Part
 from syncd.errors import Corrupt
+from syncd.store.base import PendingUpload, Stat
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +24,81 @@ class HeldPart:
     crc64: int | None
 
 
-def parts_in(body: bytes) -> tuple[dict[int, HeldPart], str]:
+def parts_in(root: ET.Element) -> tuple[dict[int, HeldPart], str]:
     """The parts of one page of ListParts, and the marker of the next page, empty after the last.
 
-    oss2's own parser leaves out the CRC.
-
     Raises:
-        ParseError, ValueError: It is something else.
+        ValueError: It is something else.
     """
-    root = ET.fromstring(body)  # noqa: S314 - oss2 reads every other answer of this server with it
-    if root.tag != "ListPartsResult":
-        raise ValueError(f"<{root.tag}> is not a list of parts")
+    _expect(root, "ListPartsResult")
     held = {}
     for node in root.findall("Part"):
         crc64 = node.findtext("HashCrc64ecma")
         etag, size = node.findtext("ETag", "").strip('"'), node.findtext("Size", "")
         held[int(node.findtext("PartNumber", ""))] = HeldPart(etag, int(size), int(crc64) if crc64 else None)
-    is_truncated = root.findtext("IsTruncated") == "true"
-    return held, root.findtext("NextPartNumberMarker", "") if is_truncated else ""
+    return held, _next(root, "NextPartNumberMarker")
+
+
+def objects_in(root: ET.Element) -> tuple[list[Stat], str]:
+    """The objects of one page of ListObjectsV2, and the token of the next page, empty after the last.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    _expect(root, "ListBucketResult")
+    name_of = _decoder(root)
+    found = []
+    for node in root.findall("Contents"):
+        size, tag = int(node.findtext("Size", "")), node.findtext("ETag", "").strip('"')
+        found.append(Stat(name_of(node, "Key"), size, None, _time(node, "LastModified"), tag))
+    return found, _next(root, "NextContinuationToken", name_of)
+
+
+def uploads_in(root: ET.Element) -> tuple[list[PendingUpload], tuple[str, str]]:
+    """The uploads of one page of ListMultipartUploads, and the markers of the next page, empty after the last.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    _expect(root, "ListMultipartUploadsResult")
+    name_of = _decoder(root)
+    found = [
+        PendingUpload(name_of(node, "Key"), node.findtext("UploadId", ""), _time(node, "Initiated"))
+        for node in root.findall("Upload")
+    ]
+    return found, (_next(root, "NextKeyMarker", name_of), _next(root, "NextUploadIdMarker"))
+
+
+def _expect(root: ET.Element, tag: str) -> None:
+    if root.tag != tag:
+        raise ValueError(f"<{root.tag}> is no <{tag}>")
+
+
+def _decoder(root: ET.Element) -> Callable[[ET.Element, str], str]:
+    """How names are to be read: XML cannot hold all of them, so OSS is asked to encode them, and says if it did."""
+    is_encoded = root.findtext("EncodingType") == "url"
+
+    def name_of(node: ET.Element, tag: str) -> str:
+        text = node.findtext(tag, "")
+        return unquote(text) if is_encoded else text
+
+    return name_of
+
+
+def _next(root: ET.Element, tag: str, name_of: Callable[[ET.Element, str], str] | None = None) -> str:
+    truncated = root.findtext("IsTruncated")
+    if truncated not in {"true", "false"}:
+        raise ValueError(f"IsTruncated is {truncated!r}")
+    if truncated == "false":
+        return ""
+    marker = name_of(root, tag) if name_of is not None else root.findtext(tag, "")
+    if not marker:
+        raise ValueError(f"there is more, and no {tag}")
+    return marker
+
+
+def _time(node: ET.Element, tag: str) -> datetime:
+    return datetime.fromisoformat(node.findtext(tag, ""))
 
 
 def crc64_in(headers: Mapping[str, str]) -> int | None:
@@ -65,10 +124,6 @@ def crc64_of_parts(parts: tuple[Part, ...], held: Mapping[int, HeldPart], place:
 
 def time_in(headers: Mapping[str, str], name: str) -> datetime:
     return parsedate_to_datetime(headers[name])
-
-
-def time_of(posix_s: int) -> datetime:
-    return datetime.fromtimestamp(posix_s, UTC)
 
 
 def hex_of(crc64: int | None) -> str:

@@ -71,6 +71,14 @@ class Answer:
     headers: Mapping[str, str]
 
 
+class Said(Exception):
+    """OSS, or the SDK in its place, answered with an error."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"{answer.status} {answer.code}: {answer.message}")
+        self.answer: Final = answer
+
+
 def translate(answer: Answer, where: str) -> SyncdError:
     """The error to raise. What is in no table is Unavailable from 500 up, and Failed below."""
     unknown = (Unavailable if answer.status >= 500 else Failed, "")

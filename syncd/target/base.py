@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -11,6 +11,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
+from syncd.errors import SyncdError
 from syncd.registry.base import Location, Stream
 from syncd.store.base import Buffer
 
@@ -72,6 +73,15 @@ class Held:
     blocks: bytes  # its parts, as `artifact.blocks` packs them; empty where it was only one
 
 
+@dataclass(frozen=True, slots=True)
+class Small:
+    """A file that was read whole, and whose SHA-256 is the manifest's. `data` does not change."""
+
+    entry: Entry
+    data: Buffer
+    crc64: int
+
+
 class Journal(Protocol):
     """Half-done uploads of one version at one target, remembered in SQL. Safe from several threads."""
 
@@ -119,6 +129,11 @@ class Journal(Protocol):
 
 class Writer(Protocol):
     """One file on its way into one target. Parts may be sent and copied from several threads at once."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether anything of an earlier attempt may be there. Where not, `has` need not be asked."""
+        ...
 
     def has(self, part: Part, crc64: int) -> bool:
         """Whether this part need not be sent: an earlier attempt's bytes are there, proven by CRC."""
@@ -186,6 +201,21 @@ class Target(Protocol):
         """Begin a file, or go on with what `journal` remembers of it.
 
         Of a file that is at its final name already the writer has every part, and `finish` proves it.
+        """
+        ...
+
+    @property
+    def puts_at_once(self) -> int:
+        """How many requests `put_all` can have under way."""
+        ...
+
+    def put_all(
+        self, manifest: Manifest, files: Sequence[Small], journal: Journal, at_once: int
+    ) -> Iterator[SyncdError | None]:
+        """Make small files visible, each whole: what is wrong with each, in their order; None where it is there.
+
+        What fails says so in its place, and the others go on. Repeating it is success. Nothing is sent of those that
+        are not asked for, but for `at_once` of them.
         """
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -17,11 +17,11 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import MODELS_DIRECTORY, SEAL_PATH, Entry, Manifest
 from syncd.artifact.parts import Part, cut
-from syncd.errors import Conflict, Corrupt, Invalid, NotFound
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
 from syncd.logger import Logger
 from syncd.registry.base import Stream
-from syncd.store.base import PutMode, Stat, Store
-from syncd.target.base import Depth, Inspection, Journal, Writer
+from syncd.store.base import Put, PutMode, Stat, Store
+from syncd.target.base import Depth, Inspection, Journal, Small, Writer
 from syncd.target.looks import checksum, pieces, together
 from syncd.target.receipts import Receipts
 from syncd.target.writers import LargeWriter, PresentWriter, SmallWriter, key_of
@@ -70,13 +70,33 @@ class TreeTarget:
         token = journal.find(entry.path)
         if token is not None:
             with contextlib.suppress(NotFound):
-                return LargeWriter(self._store.upload(key, parts, resume=token), key, entry, journal, told)
+                upload = self._store.upload(key, parts, resume=token)
+                return LargeWriter(upload, key, entry, journal, told, resumes=True)
         try:
             upload = self._store.upload(key, parts)
         except Conflict:
             return PresentWriter(self._store, key, entry, journal)
         journal.opened(entry.path, upload.token)
         return LargeWriter(upload, key, entry, journal, told)
+
+    @property
+    def puts_at_once(self) -> int:
+        return self._store.traits.puts_at_once
+
+    def put_all(
+        self, manifest: Manifest, files: Sequence[Small], journal: Journal, at_once: int
+    ) -> Iterator[SyncdError | None]:
+        puts = [Put(key_of(manifest, file.entry.path), file.data) for file in files]
+        for file, told in zip(files, self._store.put_all(puts, PutMode.CREATE, at_once), strict=True):
+            if isinstance(told, SyncdError):
+                yield told
+            elif crc64_of(file.data) != file.crc64:
+                self._store.delete(told.key)
+                yield Corrupt(f"{told.key}: the bytes changed while they were held; it is deleted again")
+            else:
+                self._receipts.keep(manifest.directory, told)
+                journal.proven(file.entry.path, file.crc64)
+                yield None
 
     def open(self, manifest: Manifest, entry: Entry, offset_bytes: int = 0) -> Stream:
         return self._store.open(key_of(manifest, entry.path), offset_bytes)

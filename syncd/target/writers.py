@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
@@ -33,6 +34,10 @@ class SmallWriter:
         self._upload: Upload | None = None
         self._present: PresentWriter | None = None
         self._is_finished = False
+
+    @property
+    def resumes(self) -> bool:
+        return False
 
     def has(self, part: Part, crc64: int) -> bool:  # noqa: ARG002 - there are no half-done small files
         return False
@@ -92,7 +97,10 @@ class SmallWriter:
 class LargeWriter:
     """A file of several parts, which the journal remembers until it is finished."""
 
-    def __init__(self, upload: Upload, key: str, entry: Entry, journal: Journal, told: Told) -> None:
+    def __init__(
+        self, upload: Upload, key: str, entry: Entry, journal: Journal, told: Told, *, resumes: bool = False
+    ) -> None:
+        self.resumes: Final = resumes
         self._upload = upload
         self._told = told
         self._key = key
@@ -137,6 +145,10 @@ class PresentWriter:
         self._key = key
         self._entry = entry
         self._journal = journal
+
+    @property
+    def resumes(self) -> bool:
+        return True
 
     def has(self, part: Part, crc64: int) -> bool:  # noqa: ARG002 - the whole is proven by `finish`
         return True

@@ -17,6 +17,7 @@ from threading import Event
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.errors import Cancelled, Conflict, Corrupt, SyncdError
 from syncd.target.base import Inspection
+from syncd.transfer.bundle import Bundle, bundled
 from syncd.transfer.crew import Crew
 from syncd.transfer.feed import Fed, Feed
 from syncd.transfer.halt import Halt
@@ -122,31 +123,42 @@ class _Copy:
         return seen.files_finished == len(seen.files)
 
     def _read_everything(self, lacking: Mapping[Entry, list[Crew]], late: Late) -> None:
-        waiting: SimpleQueue[Entry] = SimpleQueue()
-        for entry in lacking:
-            waiting.put(entry)
+        waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[Crew]]] = SimpleQueue()
+        for work in bundled(lacking, self._settings.part_bytes, self._settings.parts_in_flight):
+            waiting.put(work)
         where = f"the source of {self._manifest}"
         if lacking:
             self._watch.adrift.refuse(where)
         readers = self._watch.hands(where, self._settings.files_in_flight, self._halt.is_set, self._halt.trip)
         for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
-            readers.submit(partial(self._read_all, waiting, lacking, late))
+            readers.submit(partial(self._read_all, waiting, late))
         readers.dismiss(self._halt.has_waited)
 
-    def _read_all(self, waiting: SimpleQueue[Entry], lacking: Mapping[Entry, list[Crew]], late: Late) -> None:
+    def _read_all(self, waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[Crew]]], late: Late) -> None:
         while not self._halt.is_set() and self._spoiled is None:
             try:
-                entry = waiting.get_nowait()
+                entries, crews = waiting.get_nowait()
             except Empty:
                 return
-            lanes = []
-            for crew in lacking[entry]:
-                if crew.is_let_go:
+            wanting = [crew for crew in crews if not crew.is_out and not crew.is_let_go]
+            for crew in crews:
+                for entry in entries if crew.is_let_go else ():
                     crew.shelf.defer(entry)
-                elif not crew.is_out:
-                    lanes.append(Lane(crew, self._manifest, entry))
-            if lanes:
-                self._read(entry, lanes, late)
+            if len(entries) > 1:
+                self._read_small(entries, [Bundle(crew, self._manifest, entries) for crew in wanting], late)
+            elif wanting:
+                self._read(entries[0], [Lane(crew, self._manifest, entries[0]) for crew in wanting], late)
+
+    def _read_small(self, entries: Sequence[Entry], bundles: Sequence[Bundle], late: Late) -> None:
+        is_offered = False
+        try:
+            is_offered, fault = self._feed.gather(entries, bundles, self._source, late.starved)
+            self._spoiled = self._spoiled or fault
+        except SyncdError as error:
+            self._halt.trip(error)
+        finally:
+            for bundle in () if is_offered else bundles:
+                bundle.drop()
 
     def _read(self, entry: Entry, lanes: Sequence[Lane], late: Late) -> None:
         fed: Fed | None = None

@@ -58,6 +58,11 @@ class Crew:
         self.submit: Final = self._hands.submit
         self._turns = Turns(settings.parts_in_flight, lambda: self.is_out)
 
+    @property
+    def at_once(self) -> int:
+        """How many requests one thread may have under way now."""
+        return max(1, min(self._turns.allowed, self.target.puts_at_once))
+
     def start(self, share_bytes: int) -> None:
         """Begin to look what is there; `found` says what. Nothing can be carried before."""
         self.loads = Loads(self._changed, share_bytes, lambda: self._turns.allowed, self.submit)

@@ -14,7 +14,9 @@ from syncd.artifact.digest import Digest, Fingerprint, crc64, crc64_combine
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
 from syncd.errors import Cancelled, Corrupt
+from syncd.target.base import Small
 from syncd.transfer.buffers import Lease, Pool
+from syncd.transfer.bundle import Bundle
 from syncd.transfer.halt import Halt
 from syncd.transfer.lane import Lane
 from syncd.transfer.reader import Reader, Source
@@ -95,7 +97,7 @@ class Feed:
                     return None
                 for lane in lanes:
                     lane.wait_for_room(part.size_bytes)
-                lease = self._taken(part, lanes, starved)
+                lease = self._taken(part.size_bytes, lanes, starved)
                 if lease is None:
                     return None
                 try:
@@ -112,14 +114,59 @@ class Feed:
             reader.expect_end()
         return Fed(sums.sha256(), whole, tuple(blocks))
 
-    def _taken(self, part: Part, lanes: Sequence[Lane], starved: Callable[[float], None] | None) -> Lease | None:
+    def gather(
+        self,
+        entries: Sequence[Entry],
+        bundles: Sequence[Bundle],
+        source: Source,
+        starved: Callable[[float], None] | None = None,
+    ) -> tuple[bool, Corrupt | None]:
+        """Read small files and offer them in one. Whether that was done, and what is wrong with the first wrong one.
+
+        Those before the wrong one are offered. Nothing is if nobody wants them any more.
+
+        Raises: as `run`.
+        """
+        lease = self._taken(sum(entry.size_bytes for entry in entries), bundles, starved)
+        if lease is None:
+            return False, None
+        try:
+            files, fault = list[Small](), None
+            rest = lease.view
+            for entry in entries:
+                if self._halt.is_set():
+                    raise Cancelled(f"told to stop while reading {entry.path}")
+                data, rest = rest[: entry.size_bytes], rest[entry.size_bytes :]
+                fed = self._read_whole(entry, data, source)
+                if fault := fed.fault(entry):
+                    break
+                files.append(Small(entry, data, fed.crc64))
+            for bundle in bundles:
+                bundle.offer(lease, files)
+        finally:
+            lease.release()
+        return True, fault
+
+    def _read_whole(self, entry: Entry, data: memoryview, source: Source) -> Fed:
+        sums = _Sums(is_alone=True)
+        with Reader(entry, source, self._settings.retry, self._halt.wait) as reader:
+            reader.fill(data, sums.add)
+            reader.expect_end()
+        block = sums.block(Part(1, 0, entry.size_bytes))
+        with self._lock:
+            self._bytes_read += entry.size_bytes
+        return Fed(sums.sha256(), block.crc64, (block,))
+
+    def _taken(
+        self, size_bytes: int, lanes: Sequence[Lane | Bundle], starved: Callable[[float], None] | None
+    ) -> Lease | None:
         """A buffer; None if nobody wants it any more: a target that hangs may hold them all."""
 
         def is_enough() -> bool:
             return self._halt.is_set() or not any(lane.is_wanted for lane in lanes)
 
         try:
-            return self._pool.take(part.size_bytes, is_enough, starved)
+            return self._pool.take(size_bytes, is_enough, starved)
         except Cancelled:
             if self._halt.is_set():
                 raise

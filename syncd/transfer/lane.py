@@ -94,7 +94,7 @@ class Lane:
         crew, path, crc64 = self.crew, self._entry.path, block.crc64
         what = f"part {part.number} of {path}"
         writer = self._opened()
-        if crew.call(f"looking for {what}", lambda: writer.has(part, crc64)):
+        if writer.resumes and crew.call(f"looking for {what}", lambda: writer.has(part, crc64)):
             if crew.shelf.is_new(path, part.number):
                 crew.progress.kept(crew.target.name, path, part.size_bytes)
             return

@@ -13,11 +13,15 @@ from syncd.transfer.hands import Work
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A part that waits for a thread. Exactly one of the two is called."""
+    """What waits for a thread: a part, or some small files. Exactly one of the two is called.
+
+    `width` is how many requests it has under way at once.
+    """
 
     lease: Lease
     send: Callable[[], None]
     skip: Callable[[], None]
+    width: int = 1
 
 
 class Loads:
@@ -56,11 +60,11 @@ class Loads:
         else:
             load.skip()
 
-    def put_down(self, lease: Lease) -> None:
-        """A part that was carried needs its buffer no longer."""
+    def put_down(self, lease: Lease, width: int = 1) -> None:
+        """What was carried needs its buffer no longer."""
         lease.release()
         with self._changed:
-            self._in_flight -= 1
+            self._in_flight -= width
             self._held_bytes -= lease.capacity_bytes
             self._spare_bytes -= 0 if lease.is_common else lease.capacity_bytes
             self._changed.notify_all()
@@ -78,13 +82,14 @@ class Loads:
 
     def _pump(self) -> None:
         with self._changed:
-            while self._waiting and self._may_go(self._waiting[0].lease):
+            while self._waiting and self._may_go(self._waiting[0]):
                 load = self._waiting.popleft()
-                self._in_flight += 1
+                self._in_flight += load.width
                 self._spare_bytes += 0 if load.lease.is_common else load.lease.capacity_bytes
                 self._submit(load.send)
 
-    def _may_go(self, lease: Lease) -> bool:
-        if self._in_flight >= self._allowed():
+    def _may_go(self, load: Load) -> bool:
+        lease = load.lease
+        if self._in_flight and self._in_flight + load.width > self._allowed():
             return False
         return lease.is_common or not self._spare_bytes or self._spare_bytes + lease.capacity_bytes <= self._share_bytes

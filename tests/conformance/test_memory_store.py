@@ -10,10 +10,11 @@ from syncd.store.base import Store, Upload
 from syncd.store.memory import Held, MemoryStore
 
 from tests.conformance.copies import CopyConformance
+from tests.conformance.puts import StorePutsConformance
 from tests.conformance.store import StoreConformance
 
 
-class TestMemoryStore(StoreConformance, CopyConformance):
+class TestMemoryStore(StoreConformance, StorePutsConformance, CopyConformance):
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore()

@@ -10,10 +10,11 @@ from syncd.store.base import Store, Upload
 from syncd.store.nas import STAGING, NasSettings, NasStore
 
 from tests.conformance.copies import CopyConformance
+from tests.conformance.puts import StorePutsConformance
 from tests.conformance.store import StoreConformance
 
 
-class TestNasStore(StoreConformance, CopyConformance):
+class TestNasStore(StoreConformance, StorePutsConformance, CopyConformance):
     many = 30  # a directory has no pages
 
     @pytest.fixture(autouse=True)

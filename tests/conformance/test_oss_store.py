@@ -12,6 +12,7 @@ from syncd.store.oss import OssStore
 
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.copies import CopyConformance
+from tests.conformance.puts import StorePutsConformance
 from tests.conformance.store import StoreConformance
 
 
@@ -22,7 +23,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 
 @pytest.mark.parametrize("prefix", ["", "team a/ü/"])
-class TestOssStore(StoreConformance, CopyConformance):
+class TestOssStore(StoreConformance, StorePutsConformance, CopyConformance):
     many = 23
 
     @pytest.fixture(autouse=True)

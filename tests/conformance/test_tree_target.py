@@ -13,11 +13,12 @@ from syncd.store.nas import STAGING, NasSettings, NasStore
 from syncd.target.tree import TreeTarget
 
 from tests.clouds import REGION, RawBucket, cloud_at
+from tests.conformance.puts import TargetPutsConformance
 from tests.conformance.target import TargetConformance
 from tests.conformance.target_copies import TargetCopyConformance
 
 
-class TestTreeInMemory(TargetConformance, TargetCopyConformance):
+class TestTreeInMemory(TargetConformance, TargetPutsConformance, TargetCopyConformance):
     @pytest.fixture
     def target(self) -> TreeTarget:
         self.store = MemoryStore()
@@ -40,7 +41,7 @@ class TestTreeInMemory(TargetConformance, TargetCopyConformance):
         return len(self.store.uploads)
 
 
-class TestTreeOnNas(TargetConformance, TargetCopyConformance):
+class TestTreeOnNas(TargetConformance, TargetPutsConformance, TargetCopyConformance):
     @pytest.fixture
     def target(self, tmp_path: Path) -> TreeTarget:
         self.root = tmp_path
@@ -70,7 +71,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
         yield cloud
 
 
-class TestTreeOnOss(TargetConformance, TargetCopyConformance):
+class TestTreeOnOss(TargetConformance, TargetPutsConformance, TargetCopyConformance):
     @pytest.fixture
     def target(self, cloud: LocalCloud) -> TreeTarget:
         self.bucket = RawBucket(cloud.endpoint(REGION))

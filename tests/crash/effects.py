@@ -1,7 +1,7 @@
 """Names every effect of a process on the world outside, writes each down, and kills the process at one of them.
 
-Nothing in syncd knows of this: what it calls to have an effect (oss2's bucket, the SDK's client, `os` where the NAS
-store uses it, the database drivers' commit) is wrapped from outside.
+Nothing in syncd knows of this: what it calls to have an effect (connections to OSS, the SDK's client, `os` where the
+NAS store uses it, the database drivers' commit) is wrapped from outside.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
 
 import sqlalchemy as sa
 import syncd.store.nas
@@ -22,20 +23,10 @@ from sqlalchemy.engine.default import DefaultDialect
 from syncd.reconcile.rooms import Rooms
 from syncd.runtime.fc import FcRuntime
 from syncd.store.oss import OssStore
+from syncd.store.oss_wire import Address, Answer, Asked, Wire
 from syncd.target.tree import TreeTarget
 
 BEFORE, AFTER, FAILED = "before", "after", "failed"
-_OSS: Final = frozenset(
-    {
-        "put_object",
-        "init_multipart_upload",
-        "upload_part",
-        "upload_part_copy",
-        "complete_multipart_upload",
-        "abort_multipart_upload",
-        "delete_object",
-    }
-)
 _FC: Final = ("update_", "publish_", "create_", "delete_", "invoke_", "put_")
 _WRITES: Final = ("INSERT", "UPDATE", "DELETE")
 
@@ -52,19 +43,25 @@ class Effects:
 
     def around(self, name: str, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         """Make the call, as an effect of this name; a number is added for each time it happens."""
-        with self._lock:
-            self._seen[name] += 1
-            full = f"{name} #{self._seen[name]}"
-        self._pass(full, BEFORE)
+        full = self.begin(name)
         try:
             result = call(*arguments, **more)
         except BaseException:
-            self._pass(full, FAILED)
+            self.end(full, FAILED)
             raise
-        self._pass(full, AFTER)
+        self.end(full, AFTER)
         return result
 
-    def _pass(self, name: str, when: str) -> None:
+    def begin(self, name: str) -> str:
+        """It is about to happen. What `end` is to be told."""
+        with self._lock:
+            self._seen[name] += 1
+            full = f"{name} #{self._seen[name]}"
+        self.end(full, BEFORE)
+        return full
+
+    def end(self, name: str, when: str) -> None:
+        """It has come so far; the process may be killed here."""
         line = f"{name}|{when}"
         os.write(self._log, f"{line}\t{threading.get_ident()}\n".encode())
         with self._lock:
@@ -97,8 +94,7 @@ def watch(rooms: Rooms, effects: Effects) -> None:
     for place, target in rooms.targets.items():
         assert isinstance(target, TreeTarget)
         if isinstance(target._store, OssStore):
-            wrapped: Any = _Wrapped(target._store.bucket, effects, _oss_name(place))
-            target._store.bucket = wrapped  # type: ignore[misc]  # the one place where it is replaced
+            _watch_wire(target._store.wire, effects, place)
     for region, runtime in rooms.runtimes.items():
         assert isinstance(runtime, FcRuntime)
         runtime._client = _Wrapped(runtime._client, effects, _fc_name(region))
@@ -107,17 +103,52 @@ def watch(rooms: Rooms, effects: Effects) -> None:
     _watch_commits(effects)
 
 
-def _oss_name(place: str) -> Callable[[str, tuple[Any, ...]], str]:
-    def name(method: str, arguments: tuple[Any, ...]) -> str:
-        if method not in _OSS:
-            return ""
-        file = _end(str(arguments[0])) if arguments else ""
-        if method == "upload_part_copy" and arguments:
-            return f"oss {place} {method} {_end(str(arguments[3]))}:{arguments[5]}"
-        part = f":{arguments[2]}" if method == "upload_part" and len(arguments) > 2 else ""
-        return f"oss {place} {method} {file}{part}"
+def _watch_wire(wire: Wire, effects: Effects, place: str) -> None:
+    send, answer = wire.send, wire.answer
+    under_way: dict[int, str] = {}
 
-    return name
+    def sent(method: str, to: Address, target: str, headers: Mapping[str, str], body: bytes) -> Asked:
+        name = _oss_name(method, target, headers)
+        full = effects.begin(f"oss {place} {name}") if name else ""
+        try:
+            asked = send(method, to, target, headers, body)
+        except BaseException:
+            if full:
+                effects.end(full, FAILED)
+            raise
+        under_way[id(asked.line)] = full
+        return asked
+
+    def answered(asked: Asked) -> Answer:
+        full = under_way.pop(id(asked.line))
+        try:
+            found = answer(asked)
+        except BaseException:
+            if full:
+                effects.end(full, FAILED)
+            raise
+        if full:
+            effects.end(full, AFTER)
+        return found
+
+    replaced: Mapping[str, Any] = {"send": sent, "answer": answered}
+    for name, function in replaced.items():
+        setattr(wire, name, function)
+
+
+def _oss_name(method: str, target: str, headers: Mapping[str, str]) -> str:
+    """What a request does, as oss2 calls it, and to which file; "" for one that only looks."""
+    path, _, query = target.partition("?")
+    params = dict(parse_qsl(query, keep_blank_values=True))
+    file = _end(unquote(path))
+    if method == "PUT" and "partNumber" in params:
+        is_copy = any(name.lower() == "x-oss-copy-source" for name in headers)
+        return f"{'upload_part_copy' if is_copy else 'upload_part'} {file}:{params['partNumber']}"
+    if method == "POST":
+        return f"{'init_multipart_upload' if 'uploads' in params else 'complete_multipart_upload'} {file}"
+    if method == "DELETE":
+        return f"{'abort_multipart_upload' if 'uploadId' in params else 'delete_object'} {file}"
+    return f"put_object {file}" if method == "PUT" else ""
 
 
 def _fc_name(region: str) -> Callable[[str, tuple[Any, ...]], str]:

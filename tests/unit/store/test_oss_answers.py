@@ -1,30 +1,71 @@
-"""Lists of parts are read with their CRCs, or not at all."""
+"""Lists are read as OSS writes them, with the CRCs of parts, or not at all."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from xml.etree.ElementTree import ParseError
+from xml.etree import ElementTree as ET
 
 import pytest
-from syncd.store.oss_answers import HeldPart, crc64_in, hex_of, parts_in, time_in
+from syncd.store.base import PendingUpload, Stat
+from syncd.store.oss_answers import HeldPart, crc64_in, hex_of, objects_in, parts_in, time_in, uploads_in
 
-PAGE = b"""<?xml version="1.0" encoding="UTF-8"?>
-<ListPartsResult><Bucket>b</Bucket><Key>k</Key><UploadId>U</UploadId>
-<NextPartNumberMarker>7</NextPartNumberMarker><MaxParts>2</MaxParts><IsTruncated>%s</IsTruncated>
+PARTS = """<ListPartsResult><Bucket>b</Bucket><Key>k</Key><UploadId>U</UploadId>
+<NextPartNumberMarker>7</NextPartNumberMarker><MaxParts>2</MaxParts><IsTruncated>false</IsTruncated>
 <Part><PartNumber>1</PartNumber><ETag>"AB"</ETag><Size>10</Size><HashCrc64ecma>11051210869376104954</HashCrc64ecma></Part>
 <Part><PartNumber>7</PartNumber><ETag>"CD"</ETag><Size>20</Size></Part></ListPartsResult>"""
+OBJECTS = """<ListBucketResult><Name>b</Name><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>
+<NextContinuationToken>m%2Fz</NextContinuationToken><Contents><Key>m%2Fa%20%FC</Key><ETag>"AB"</ETag><Size>10</Size>
+<LastModified>2026-10-21T07:28:00.000Z</LastModified></Contents></ListBucketResult>"""
+UPLOADS = """<ListMultipartUploadsResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>
+<NextKeyMarker>m%2Fz</NextKeyMarker><NextUploadIdMarker>U2</NextUploadIdMarker><Upload><Key>m%2Fa+b</Key>
+<UploadId>U1</UploadId><Initiated>2026-10-21T07:28:00.000Z</Initiated></Upload></ListMultipartUploadsResult>"""
+AT = datetime(2026, 10, 21, 7, 28, tzinfo=UTC)
+READERS = pytest.mark.parametrize(
+    ("read", "page", "found", "marker", "no_marker"),
+    [
+        (parts_in, PARTS, {1: HeldPart("AB", 10, 11051210869376104954), 7: HeldPart("CD", 20, None)}, "7", ""),
+        (objects_in, OBJECTS.replace("%FC", "%C3%BC"), [Stat("m/a ü", 10, None, AT, "AB")], "m/z", ""),
+        (uploads_in, UPLOADS, [PendingUpload("m/a+b", "U1", AT)], ("m/z", "U2"), ("", "")),
+    ],
+    ids=["parts", "objects", "uploads"],
+)
 
 
-@pytest.mark.parametrize(("truncated", "marker"), [(b"true", "7"), (b"false", "")])
-def test_a_page_gives_parts_and_the_next_marker(truncated: bytes, marker: str) -> None:
-    held = {1: HeldPart("AB", 10, 11051210869376104954), 7: HeldPart("CD", 20, None)}
-    assert parts_in(PAGE % truncated) == (held, marker)
+def truncated(page: str) -> str:
+    return page.replace("<IsTruncated>false", "<IsTruncated>true")
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"<html/>", PAGE.replace(b"<Size>10", b"<Size>ten") % b"false"])
-def test_something_else_is_not_read_as_no_parts(body: bytes) -> None:
-    with pytest.raises((ParseError, ValueError)):
-        parts_in(body)
+@READERS
+def test_a_page_gives_what_is_in_it_and_where_the_next_begins(
+    read: object, page: str, found: object, marker: object, no_marker: object
+) -> None:
+    assert callable(read)
+    assert read(ET.fromstring(page)) == (found, no_marker)
+    assert read(ET.fromstring(truncated(page))) == (found, marker)
+
+
+@READERS
+def test_something_else_is_not_read_as_an_empty_page(
+    read: object, page: str, found: object, marker: object, no_marker: object
+) -> None:
+    del found, marker, no_marker
+    assert callable(read)
+    wrong = [
+        "<html/>",
+        page.replace("<IsTruncated>false</IsTruncated>", ""),
+        page.replace("<IsTruncated>false", "<IsTruncated>perhaps"),
+        truncated(page).replace("Next", "Former"),
+        page.replace("<Size>10", "<Size>ten").replace("<Initiated>2026", "<Initiated>then"),
+    ]
+    for body in wrong:
+        with pytest.raises(ValueError, match=r"."):
+            read(ET.fromstring(body))
+
+
+def test_a_name_that_is_not_encoded_is_taken_as_it_is() -> None:
+    plain = OBJECTS.replace("<EncodingType>url</EncodingType>", "").replace("m%2Fa%20%FC", "m/a%20")
+    (found,), _ = objects_in(ET.fromstring(plain))
+    assert found.key == "m/a%20"
 
 
 def test_headers_are_read() -> None:
@@ -32,5 +73,5 @@ def test_headers_are_read() -> None:
     assert crc64_in({"x-oss-hash-crc64ecma": "0"}) == 0
     with pytest.raises(ValueError, match="none"):
         crc64_in({"x-oss-hash-crc64ecma": "none"})
-    assert time_in({"date": "Wed, 21 Oct 2026 07:28:00 GMT"}, "date") == datetime(2026, 10, 21, 7, 28, tzinfo=UTC)
+    assert time_in({"date": "Wed, 21 Oct 2026 07:28:00 GMT"}, "date") == AT
     assert (hex_of(None), hex_of(255)) == ("none", "00000000000000ff")

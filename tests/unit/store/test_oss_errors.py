@@ -10,7 +10,8 @@ import pytest
 from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.store.oss import _translated
 from syncd.store.oss_errors import Answer, translate
-from syncd.store.oss_wire import WireError
+from syncd.store.oss_line import WireError
+from syncd.store.oss_sdk import _said
 
 ABSENT = {"NoSuchKey", "NoSuchUpload"}
 
@@ -50,8 +51,9 @@ def instance(kind: Any) -> Exception:
 def test_every_exception_of_oss2_becomes_one_of_ours(kind: type) -> None:
     original = instance(kind)
     with pytest.raises(SyncdError, match=r"^oss://b/k: ") as caught, _translated("oss://b/k"):
-        raise original
-    assert caught.value.__cause__ is original
+        raise _said(original) from original
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__cause__ is original
     assert isinstance(caught.value, NotFound) == (getattr(original, "code", "") in ABSENT)
 
 

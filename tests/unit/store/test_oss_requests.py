@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Thread
+from threading import Condition, Thread
 from urllib.parse import unquote
 
 import pytest
+from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
-from syncd.errors import SyncdError
-from syncd.localcloud.http import Handler, HttpServer, Request, Response
+from syncd.errors import SyncdError, Unavailable
+from syncd.localcloud.http import Handler, HttpServer, Request, Response, WireFault
 from syncd.secret import Secret
-from syncd.store.base import PutMode
+from syncd.store.base import Put, PutMode, Stat
 from syncd.store.oss import Credentials, OssSettings, OssStore
+
+DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 
 
 @contextmanager
@@ -98,3 +103,63 @@ def test_a_gateways_long_page_is_read_and_the_connection_goes_on(status: int, ch
         listener.shutdown(socket.SHUT_RDWR)
         accepting.join()
     assert len(connections) == 1
+
+
+def test_one_thread_has_several_puts_under_way_and_a_lost_answer_is_told_of_that_one_alone() -> None:
+    """The server answers nothing until four have come, so a client that waits for each would wait for ever."""
+    data = {f"k{n:02}": b"%d" % n * 100 for n in range(12)}
+    came: list[str] = []
+    more = Condition()
+
+    def answer(request: Request) -> Response:
+        name = request.path.rpartition("/")[2]
+        with more:
+            came.append(name)
+            more.notify_all()
+            assert more.wait_for(lambda: len(came) >= 4, 60)
+        headers = [("ETag", name), ("x-oss-hash-crc64ecma", str(crc64(data[name]))), ("Date", DATE)]
+        return Response(200, headers, wire=WireFault(reset=name == "k02"))
+
+    with answering(answer) as store:
+        told = list(store.put_all([Put(key, body) for key, body in data.items()], PutMode.CREATE, 4))
+    assert {n for n, one in enumerate(told) if isinstance(one, Unavailable)} == {2}
+    assert [one.key for one in told if isinstance(one, Stat)] == [key for key in data if key != "k02"]
+
+
+def test_a_copy_does_without_the_sdk() -> None:
+    """To import it takes longer than most commands."""
+    body = b"12345"
+    page = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    begun = b"<InitiateMultipartUploadResult><UploadId>U</UploadId></InitiateMultipartUploadResult>"
+
+    def answer(request: Request) -> Response:
+        headers = [("ETag", "t"), ("x-oss-hash-crc64ecma", str(crc64(body))), ("Date", DATE), ("Last-Modified", DATE)]
+        if request.method == "GET":
+            return Response(200, headers, body if request.path.endswith("/k") else page)
+        return Response(200, headers, begun if "uploads" in dict(request.query) else b"")
+
+    code = """
+import sys
+from syncd.artifact.digest import crc64
+from syncd.artifact.parts import cut
+from syncd.secret import Secret
+from syncd.store.base import PutMode
+from syncd.store.oss import Credentials, OssSettings, OssStore
+store = OssStore(OssSettings(sys.argv[1], "bucket-1", "r", lambda: Credentials("key", Secret("secret"))))
+crc = crc64(b"12345")
+assert list(store.list("")) == []
+store.put("k", b"12345", PutMode.CREATE)
+upload = store.upload("k", cut(5))
+upload.send(cut(5)[0], b"12345", crc)
+assert upload.complete(crc).crc64 == crc
+assert store.open("k").readinto(memoryview(bytearray(9))) == 5
+print([name for name in ("oss2", "requests", "Crypto") if name in sys.modules])
+"""
+    server = HttpServer(answer)
+    server.start()
+    try:
+        url = f"http://127.0.0.1:{server.port}"
+        done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=False)
+    finally:
+        server.stop()
+    assert done.stdout == "[]\n", done

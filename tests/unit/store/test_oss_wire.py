@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from syncd.store.oss_wire import Answer, Wire, WireError, WireSettings
+from syncd.store.oss_line import WireError
+from syncd.store.oss_wire import Answer, Wire, WireSettings
 
 HANG_UP = b""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Name: a\r\nx-name: b\r\n\r\nok"
@@ -335,7 +336,7 @@ def test_a_certificate_that_nobody_trusted_signed_is_refused(encrypted: tuple[st
 
 def test_an_encrypted_connection_carries_requests(encrypted: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     url, pem = encrypted
-    monkeypatch.setattr("syncd.store.oss_wire.DEFAULT_CA_BUNDLE_PATH", str(pem))
+    monkeypatch.setattr("syncd.store.oss_wire.certifi.where", lambda: str(pem))
     assert wire().ask("GET", url, {}, b"").read() == b"ok"
 
 

@@ -151,6 +151,8 @@ def test_a_source_that_trickles_is_left_within_a_piece_of_a_part() -> None:
 class Sending:
     """A writer that is in the middle of its parts, and nothing else."""
 
+    resumes = False
+
     def __init__(self, upload: OssUpload) -> None:
         self._upload = upload
 

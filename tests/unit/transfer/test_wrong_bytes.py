@@ -119,13 +119,14 @@ def test_a_part_that_is_replaced_by_somebody_after_it_was_proven_shows_nothing(
     bucket: RawBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal, store = MemoryJournal(), bucket.store()
-    complete = store.bucket.complete_multipart_upload
+    ask = store.requests.ask
 
-    def replaced(key: str, token: str, *rest: Any, **more: Any) -> Any:
-        bucket.client.upload_part(BIG, token, 2, bytes(PART))
-        return complete(key, token, *rest, **more)
+    def replaced(method: str, key: str, params: Any = None, *rest: Any, **more: Any) -> Any:
+        if method == "POST" and "uploadId" in params:
+            bucket.client.upload_part(BIG, params["uploadId"], 2, bytes(PART))
+        return ask(method, key, params, *rest, **more)
 
-    monkeypatch.setattr(store.bucket, "complete_multipart_upload", replaced)
+    monkeypatch.setattr(store.requests, "ask", replaced)
     to = [Destination(TreeTarget("oss", store), journal)]
     settings = replace(SETTINGS, parts_in_flight=1)
     report = copy(MANIFEST, Files(FILES), to, settings, progress=Progress(MANIFEST, ["oss"]), stop=Event())
