@@ -61,6 +61,7 @@ class Fleet:
     policy: Mapping[str, float] = field(default_factory=dict)
     timeout_s: float = 30.0  # of each call to OSS and FC
     strategy: str = ""  # the settings of one, for every model
+    binding: str = ""  # more settings of each binding
     ports: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -230,10 +231,15 @@ class Fleet:
             f'[runtimes.{region}]\nkind = "fc"\nregion = "{region}"\nendpoint = "{host}"\nprotocol = "http"',
             f'credentials = "local"\nconnect_timeout_s = 5.0\nread_timeout_s = {self.timeout_s}',
             f'[bindings.serve-{place}]\nruntime = "{region}"\nfunction = "{FUNCTION}"\nalias = "prod"',
-            f"probe = {{ timeout_s = {self.timeout_s} }}",
+            f"probe = {{ timeout_s = {self.timeout_s} }}\n{self.binding}",
             f'[[bindings.serve-{place}.models]]\nmodel = "{MODEL}"\ntarget = "{place}"\nmount_dir = "/mnt/m"',
             'env = { path = "M_PATH", digest = "M_DIGEST", version = "M_VERSION" }',
         ]
+
+
+def mounting(fleet: Fleet, place: str) -> set[str]:
+    """The directories that the published versions of the function mount."""
+    return {fleet.mounted(place, number) for number in fleet.published(place)}
 
 
 def answered(body: bytes) -> str:

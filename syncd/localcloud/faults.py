@@ -44,7 +44,10 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class Corrupt:
-    """One bit of the byte at this offset is flipped: of the request's body if it has one, or the answer's."""
+    """One bit of the byte at this offset is flipped: of the request's body if it has one, or the answer's.
+
+    `after` it is the answer's always.
+    """
 
     offset_bytes: int
 
@@ -208,7 +211,7 @@ def run_with_faults(
 ) -> Response:
     """Answer a call as the rules taken for it want. `State` rules are left to the service."""
     for rule in rules:
-        if isinstance(rule.action, Corrupt) and request.body.length != 0:
+        if isinstance(rule.action, Corrupt) and rule.when == "before" and request.body.length != 0:
             request.body.corrupt(rule.action.offset_bytes)
     for rule in rules:
         if rule.when == "before":
@@ -240,7 +243,7 @@ def _wire(wire: WireFault, rule: FaultRule, request: Request) -> WireFault:
     match rule.action:
         case Truncate(size_bytes):
             return replace(wire, truncate_at=size_bytes)
-        case Corrupt(offset_bytes) if request.body.length == 0:
+        case Corrupt(offset_bytes) if rule.when == "after" or request.body.length == 0:
             return replace(wire, corrupt_at=offset_bytes)
         case Trickle(bytes_per_s):
             return replace(wire, bytes_per_s=bytes_per_s)

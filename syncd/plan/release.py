@@ -129,6 +129,9 @@ _MOVES: Final = frozenset({StepKind.WEIGH, StepKind.FLIP})
 def _is_borne(view: View, step: StepView) -> bool:
     """Whether the release goes on though this step was given up: its region is waited for, or left behind."""
     course = view.course
+    if view.rollback:  # it is tried until it can: another region may be serving what nobody wants meanwhile
+        is_begun = view.phase is ReleasePhase.FLIPPING or bool(set(view.bindings) - _given_up(view))
+        return is_begun and step.kind in _PREPARES | _MOVES
     if course.strategy.region_out is RegionOut.WAIT:
         return step.kind in _PREPARES | _MOVES and not course.expired
     # What has begun to move is not left: who could not be reached may have been.
@@ -146,6 +149,12 @@ def _left(view: View) -> frozenset[str]:
     """The bindings that the release goes on without; none where too few would remain."""
     if view.course.strategy.region_out is not RegionOut.LEAVE:
         return frozenset()
+    left = _given_up(view)
+    return left if view.course.met(view.bindings, set(view.bindings) - left) else frozenset()
+
+
+def _given_up(view: View) -> frozenset[str]:
+    """The bindings that cannot be made ready, as far as was tried."""
     given_up = {(step.kind, step.subject) for step in view.steps if step.state is StepState.STALLED}
     absent = {
         target
@@ -154,15 +163,14 @@ def _left(view: View) -> frozenset[str]:
         for target in members
         if view.placements.get(target) is not PlacementPhase.SEALED
     }
-    left = {
+    return frozenset(
         binding
         for binding in view.bindings
         if absent & set(view.needs.get(binding, ()))
         or (StepKind.STAGE, binding) in given_up
         or (StepKind.PROBE, binding) in given_up
         or view.flips.get(binding) is FlipPhase.ABANDONED
-    }
-    return frozenset(left) if view.course.met(view.bindings, set(view.bindings) - left) else frozenset()
+    )
 
 
 def _wind_down(view: View, ending: Decision) -> Decision:
@@ -178,6 +186,14 @@ def _placing(view: View) -> Decision:
     absent = tuple(target for target in targets if target not in view.placements)
     if absent:
         return Decision(place=absent)
+    lacking = _lacking(view)
+    if not lacking or (view.rollback and any(_is_sealed(view, binding) for binding in view.bindings)):
+        return Decision(phase=ReleasePhase.STAGING)
+    return Decision(want=_to_place(view, lacking))
+
+
+def _lacking(view: View) -> list[str]:
+    """The groups that are to be placed, or looked at again."""
     # A row says what was sealed once; that it still is, each release looks for itself. A rollback has no time to
     # read a terabyte again: what it goes back to is proven by its probe.
     ended = {step.subject: step.state for step in view.steps if step.kind is StepKind.PLACE}
@@ -188,18 +204,28 @@ def _placing(view: View) -> Decision:
         if not (view.rollback or group in looked)
         or any(view.placements[target] is not PlacementPhase.SEALED for target in members)
     ]
-    if _left(view):
-        lacking = [group for group in lacking if ended.get(group) is not StepState.STALLED]
+    is_borne = bool(_left(view)) or (view.rollback and view.phase is not ReleasePhase.FLIPPING)
+    return [group for group in lacking if not (is_borne and ended.get(group) is StepState.STALLED)]
+
+
+def _to_place(view: View, lacking: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:
     # What feeds a group is in another one, so that one is lacking as long as this one waits.
     ready = [g for g in lacking if g not in view.feeds or view.placements[view.feeds[g]] is PlacementPhase.SEALED]
-    want = tuple((StepKind.PLACE, group) for group in ready)
-    return Decision(want=want) if lacking else Decision(phase=ReleasePhase.STAGING)
+    return tuple((StepKind.PLACE, group) for group in ready)
+
+
+def _is_sealed(view: View, binding: str) -> bool:
+    needs = view.needs.get(binding, tuple(view.placements))
+    return all(view.placements.get(target) is PlacementPhase.SEALED for target in needs)
 
 
 def _staging(view: View) -> Decision:
     left = _left(view)
     if any(binding not in view.flips for binding in view.bindings):
         return Decision(claim=view.bindings)
+    if view.rollback:  # no barrier: each region is better off back than not, whatever becomes of the others
+        is_ready = FlipPhase.PROBED in view.flips.values()
+        return Decision(phase=ReleasePhase.FLIPPING) if is_ready else Decision(want=_preparing(view, _given_up(view)))
     # The barrier: every function that is required has answered with this version's digest before the first alias moves.
     behind = [b for b, phase in view.flips.items() if phase is not FlipPhase.PROBED and b not in left]
     if view.course.strategy.requirement is Requirement.PRIMARY_FIRST:
@@ -213,7 +239,11 @@ def _staging(view: View) -> Decision:
 
 def _preparing(view: View, left: frozenset[str]) -> tuple[tuple[StepKind, str], ...]:
     kinds = {FlipPhase.CLAIMED: StepKind.STAGE, FlipPhase.STAGED: StepKind.PROBE}
-    return tuple((kinds[phase], b) for b, phase in view.flips.items() if phase in kinds and b not in left)
+    want = tuple((kinds[phase], b) for b, phase in view.flips.items() if phase in kinds and b not in left)
+    if not view.rollback:
+        return want
+    # It may have passed on from placing before all was there.
+    return (*_to_place(view, _lacking(view)), *(each for each in want if _is_sealed(view, each[1])))
 
 
 def _flipping(view: View) -> Decision:
@@ -223,9 +253,9 @@ def _flipping(view: View) -> Decision:
     if failed is not None:
         return Decision(stop=True) if _open(view) else failed
     left = _left(view)
-    let_go = tuple((b, FlipPhase.ABANDONED) for b in sorted(left) if view.flips.get(b) in _UNMOVED)
+    let_go = tuple((b, FlipPhase.ABANDONED) for b in sorted(left | _stuck(view)) if view.flips.get(b) in _UNMOVED)
     if let_go:
-        return Decision(flips=let_go)
+        return Decision(stop=True) if view.rollback and _open(view) else Decision(flips=let_go)
     stages = view.course.stages(view.flips)
     if view.course.stage >= len(stages):
         return _arrived(view)
@@ -235,6 +265,15 @@ def _flipping(view: View) -> Decision:
     if moves or any((kind, b) in prepare for kind in _PREPARES for b in wave):
         return Decision(want=(*prepare, *moves))
     return _resting(view, stage, wave, prepare) or _onward(view, stages, prepare)
+
+
+def _stuck(view: View) -> frozenset[str]:
+    """Of a rollback that a newer release waits for: the bindings that are in trouble, for that one to have them."""
+    has_moved = any(phase in _MOVED for phase in view.flips.values())
+    if not (view.rollback and view.newer and has_moved):
+        return frozenset()
+    trouble = {step.subject for step in view.steps if step.reason}
+    return frozenset(binding for binding in view.bindings if binding in trouble or not _is_sealed(view, binding))
 
 
 _UNMOVED: Final = frozenset({FlipPhase.CLAIMED, FlipPhase.STAGED, FlipPhase.PROBED})

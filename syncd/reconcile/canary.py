@@ -13,8 +13,10 @@ from syncd.errors import Conflict, Failed, Invalid, NotYet, Refused, Unavailable
 from syncd.plan.phases import FlipPhase
 from syncd.plan.strategy import WHOLE_PERCENT, Pause
 from syncd.reconcile import course
+from syncd.reconcile.late import put_right
 from syncd.reconcile.release import asked, flip_of, intended, where
 from syncd.reconcile.run import Job
+from syncd.runtime.base import AliasState
 from syncd.signals.base import Subject, Verdict
 from syncd.state import flips, rollouts, steps
 from syncd.state.advance import advance
@@ -41,11 +43,13 @@ def weigh(job: Job) -> None:
     if move.from_version is None:
         raise Conflict(f"{binding.name}: there is no alias yet to be split")
     started = time.monotonic()
-    runtime.split(binding.function, binding.alias, to, move.from_version, stage.percent / WHOLE_PERCENT)
-    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-        now = rooms.state.now(conn)
-        advance(conn, move, FlipPhase.WEIGHTED, now=now, step=job.step, detail=detail)
-        steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to, **detail})
+    share = stage.percent / WHOLE_PERCENT
+    with put_right(job, binding, runtime, AliasState(move.from_version, {to: share})):
+        runtime.split(binding.function, binding.alias, to, move.from_version, share)
+        with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = rooms.state.now(conn)
+            advance(conn, move, FlipPhase.WEIGHTED, now=now, step=job.step, detail=detail)
+            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to, **detail})
     log.info("weighted", function=binding.function, alias=binding.alias, function_version=to, percent=stage.percent,
              region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
 

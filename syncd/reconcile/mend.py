@@ -16,8 +16,8 @@ from syncd.plan.fleet import Fleet
 from syncd.plan.phases import FlipPhase
 from syncd.reconcile.drift import Wanted, beside, differences, wanted
 from syncd.reconcile.foresee import Looker
-from syncd.runtime.base import AliasState
-from syncd.state import drifts, events, flips, live, mends, steps
+from syncd.runtime.base import AliasState, Waiting
+from syncd.state import drifts, events, flips, live, mends, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Flip, FunctionVersion, Mend
 
@@ -102,6 +102,7 @@ def restore(looker: Looker, binding: Binding, word: Word) -> tuple[Difference, .
     Raises:
         Conflict: A release or another restore holds the alias, somebody moved it meanwhile, or the record says that
             there is no alias: one that others made is not deleted.
+        Failed: What the record says does not answer with its digests any more; the alias is left where it is.
         NotFound: syncd never moved this alias, or the function version is gone.
         Unavailable: It is not known yet whether it is back.
     """
@@ -189,6 +190,7 @@ def _put_back(looker: Looker, binding: Binding, mend: Mend) -> tuple[Difference,
     runtime = looker.runtimes[binding.runtime]
     found = differences(runtime, binding, want)
     if any(each.is_of_alias for each in found):
+        _prove(looker, binding, mend, want)
         runtime.flip(binding.function, binding.alias, want.live.function_version, mend.expects)
     if any(not each.is_of_alias for each in found):
         _restage(looker, binding, mend, want)
@@ -198,18 +200,38 @@ def _put_back(looker: Looker, binding: Binding, mend: Mend) -> tuple[Difference,
     return found
 
 
-def _restage(looker: Looker, binding: Binding, mend: Mend, want: Wanted) -> None:
-    """Have LATEST carry again what was staged last. It may cost a function version, which is noted as any other."""
-    assert want.latest is not None
-    assert want.newest is not None
+def _prove(looker: Looker, binding: Binding, mend: Mend, want: Wanted) -> None:
+    """Have what served before answer with its digests once more: the bytes behind its mount may be gone since then.
+
+    Raises as `Runtime.probe` does, or Fenced.
+    """
+    if want.live.function_version is None:
+        return
+    with looker.state.read() as conn:
+        digests = [versions.get(conn, version_id).digest for version_id in want.live.models.values()]
+    waiting = _renewing(looker, mend)
+    runtime = looker.runtimes[binding.runtime]
+    runtime.probe(binding.function, binding.candidate, want.live.function_version, binding.probe(digests), waiting)
+    waiting("the alias is moved")  # an answer may have taken longer than the lease
+
+
+def _renewing(looker: Looker, mend: Mend) -> Waiting:
+    """A wait that keeps the mend ours. It raises Fenced where it is not any more."""
 
     def waiting(_what: str) -> None:
         with looker.state.write() as conn:
             mends.renew(conn, mend, LEASE_S, looker.state.now(conn))
 
+    return waiting
+
+
+def _restage(looker: Looker, binding: Binding, mend: Mend, want: Wanted) -> None:
+    """Have LATEST carry again what was staged last. It may cost a function version, which is noted as any other."""
+    assert want.latest is not None
+    assert want.newest is not None
     token = f"syncd restore {binding.name} {mend.began_at:%Y-%m-%dT%H:%M:%SZ}"
     runtime = looker.runtimes[binding.runtime]
-    staged = runtime.stage(binding.function, want.latest, token, known=(), waiting=waiting)
+    staged = runtime.stage(binding.function, want.latest, token, known=(), waiting=_renewing(looker, mend))
     last = want.newest
     with looker.state.write() as conn:
         now = looker.state.now(conn)

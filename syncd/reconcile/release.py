@@ -14,10 +14,12 @@ from syncd.artifact.manifest import directory_of
 from syncd.errors import Cancelled, Conflict
 from syncd.plan.binding import Binding, InImage, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_follow
+from syncd.plan.strategy import WHOLE_PERCENT
 from syncd.reconcile import times, warm
+from syncd.reconcile.late import put_right
 from syncd.reconcile.run import Job
-from syncd.runtime.base import Change, ProbeReport, Runtime
-from syncd.state import events, flips, images, live, releases, steps, versions
+from syncd.runtime.base import AliasState, Change, ProbeReport, Runtime
+from syncd.state import events, flips, images, live, releases, rollouts, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Flip, FunctionVersion
 
@@ -47,8 +49,8 @@ def stage(job: Job) -> None:
     )
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
-        if recorded and pointed.function_version != recorded.function_version:
-            detail: dict[str, object] = {"alias": pointed.function_version, "record": recorded.function_version}
+        if recorded and pointed != AliasState(recorded.function_version):
+            detail: dict[str, object] = {"alias": str(pointed), "record": recorded.function_version}
             events.append(conn, "binding.drifted", now=now, release_id=release.id, subject=binding.name, detail=detail)
         carried = FunctionVersion(binding.name, staged.function_version, serves, digest_of(change), release.id, now)
         live.note_function_version(conn, carried)
@@ -76,7 +78,7 @@ def probe(job: Job) -> None:
     flip = flip_of(job)
     held = warm.held_ready(job, binding, runtime, flip.to_version or "")
     report = asked(job, flip)
-    warm.note_scaling(job, binding, runtime)
+    warm.note_scaling(job, binding, runtime, flip)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
@@ -106,12 +108,13 @@ def flip(job: Job) -> None:
         move, to = intended(conn, job, FlipPhase.INTENDED)
     warm.keep_previous(job, binding, runtime, move)
     started = time.monotonic()
-    runtime.flip(binding.function, binding.alias, to, move.from_version)
-    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-        now = rooms.state.now(conn)
-        advance(conn, move, FlipPhase.FLIPPED, now=now, step=job.step)
-        live.record(conn, binding.name, to, move.serves, job.release.id, now)
-        steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to})
+    with put_right(job, binding, runtime, AliasState(to)):
+        runtime.flip(binding.function, binding.alias, to, move.from_version)
+        with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = rooms.state.now(conn)
+            advance(conn, move, FlipPhase.FLIPPED, now=now, step=job.step)
+            live.record(conn, binding.name, to, move.serves, job.release.id, now)
+            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to})
     log.info("flipped", function=binding.function, alias=binding.alias, function_version=to,
              region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
 
@@ -140,15 +143,36 @@ def undo(job: Job) -> None:
     rooms = job.rooms
     binding, runtime = where(job)
     move = flip_of(job)
+    _tell_overwritten(job, move, runtime.read(binding.function, binding.alias))
     started = time.monotonic()
-    runtime.flip(binding.function, binding.alias, move.from_version, move.to_version)
-    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
-        now = rooms.state.now(conn)
-        advance(conn, move, FlipPhase.UNDONE, now=now, step=job.step)
-        live.record(conn, binding.name, move.from_version, move.served, job.release.id, now)
-        steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.from_version})
+    with put_right(job, binding, runtime, AliasState(move.from_version)):
+        runtime.flip(binding.function, binding.alias, move.from_version, move.to_version)
+        with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = rooms.state.now(conn)
+            advance(conn, move, FlipPhase.UNDONE, now=now, step=job.step)
+            live.record(conn, binding.name, move.from_version, move.served, job.release.id, now)
+            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.from_version})
     log.info("undone", function=binding.function, alias=binding.alias, function_version=move.from_version,
              region=rooms.fleet.regions[binding.runtime], seconds=round(time.monotonic() - started, 3))  # fmt: skip
+
+
+def _tell_overwritten(job: Job, move: Flip, pointed: AliasState) -> None:
+    """Say which shares of somebody else's are about to go with the way back: before it, a crash would forget them."""
+    if not pointed.weights or pointed.function_version not in {move.from_version, move.to_version}:
+        return  # whole; or at a third version, and not touched
+    rooms = job.rooms
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        rollout = rollouts.find(conn, job.release.id)
+        mine = [step.percent / WHOLE_PERCENT for step in rollout.strategy.steps] if rollout else []
+        if any(AliasState(move.from_version, {move.to_version or "": share}).is_like(pointed) for share in mine):
+            return
+        detail: dict[str, object] = {"got": str(pointed), "want": move.from_version}
+        now = rooms.state.now(conn)
+        events.append(
+            conn, "binding.overwritten", now=now, release_id=job.release.id, subject=move.binding, detail=detail
+        )
+    log.warning("shares that are not ours go with the way back", binding=move.binding, got=str(pointed),
+                want=move.from_version)  # fmt: skip
 
 
 def where(job: Job) -> tuple[Binding, Runtime]:

@@ -10,10 +10,11 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 
 from syncd.errors import Cancelled, Failed, Fenced, NotYet, SyncdError, Unavailable
 from syncd.plan.backoff import GiveUp, verdict, wait_s
-from syncd.plan.phases import StepKind
+from syncd.plan.phases import ReleasePhase, StepKind
 from syncd.reconcile.rooms import Rooms
 from syncd.state import releases, steps
 from syncd.state.records import Release, Step
@@ -104,11 +105,10 @@ def _record_failure(job: Job, error: SyncdError) -> None:
             return
         failures = step.failures + 1
         choice = verdict(error, failures, rooms.patience, rooms.chance())
-        if isinstance(choice, GiveUp) and step.kind is not StepKind.UNDO:
+        if isinstance(choice, GiveUp) and not _has_to_go_back(conn, job):
             log.error("step stalled", error=error.message, hint=error.hint, failures=failures)
             steps.stall(conn, step.id, step.attempt, error.message, error.hint, now)
             return
-        # An alias that has to go back is tried for ever: giving up would leave regions that disagree.
         after_s = (
             wait_s(error, failures, rooms.patience, rooms.chance()) if isinstance(choice, GiveUp) else choice.after_s
         )
@@ -122,6 +122,13 @@ def _record_failure(job: Job, error: SyncdError) -> None:
         steps.postpone(
             conn, step.id, step.attempt, due_at=due_at, reason=error.message, hint=error.hint, failed=failed, now=now
         )
+
+
+def _has_to_go_back(conn: Connection, job: Job) -> bool:
+    """Whether the step is tried for ever: giving up what goes back would leave regions that disagree."""
+    if job.step.kind is StepKind.UNDO:
+        return True
+    return job.release.rollback and releases.get(conn, job.release.id).phase is ReleasePhase.FLIPPING
 
 
 _BEATS_PER_LEASE: Final = 4

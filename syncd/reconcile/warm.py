@@ -61,8 +61,13 @@ def held_ready(job: Job, binding: Binding, runtime: Runtime, function_version: s
     raise NotYet(said)
 
 
-def note_scaling(job: Job, binding: Binding, runtime: Runtime) -> None:
-    """Remember what hangs on the alias that callers use, so that it can be seen whether the flip has lost it."""
+def note_scaling(job: Job, binding: Binding, runtime: Runtime, move: Flip) -> None:
+    """Remember what hangs on the alias that callers use, so that it can be seen whether the flip has lost it.
+
+    Where nothing does, nothing can be lost, and no later pass looks again.
+    """
+    if move.from_version in {None, move.to_version}:  # there is no alias yet, or it will not be touched
+        return
     try:
         settings = runtime.scaling(binding.function, binding.alias).settings
     except NotFound:  # the flip will make it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from syncd.artifact.digest import Digest
 from syncd.errors import Failed
@@ -41,12 +41,26 @@ class Change:
     image: str = ""
 
 
+_SAME_SHARE: Final = 0.005  # half of the least step there is
+
+
 @dataclass(frozen=True, slots=True)
 class AliasState:
     """Where an alias points. `function_version` is None where there is no such alias."""
 
     function_version: str | None
     weights: Mapping[str, float] = field(default_factory=dict)
+
+    def is_like(self, other: AliasState) -> bool:
+        """Whether they are the same, but for a rounding: the platform may give back a number of its own making."""
+        if (self.function_version, self.weights.keys()) != (other.function_version, other.weights.keys()):
+            return False
+        return all(abs(share - other.weights[version]) < _SAME_SHARE for version, share in self.weights.items())
+
+    def __str__(self) -> str:
+        """Where it points, in words."""
+        shares = "".join(f", {share:.0%} to {version}" for version, share in self.weights.items())
+        return f"{self.function_version}{shares}"
 
 
 @dataclass(frozen=True, slots=True)

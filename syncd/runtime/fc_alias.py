@@ -5,14 +5,11 @@ What to call is given: the SDK is imported elsewhere. A write whose outcome is u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from syncd.errors import Conflict, OutcomeUnknown, Unavailable
 from syncd.runtime.base import AliasState
-
-_SAME_SHARE: Final = 0.005  # half of the least step there is: the platform may give back a number of its own making
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +37,15 @@ def split(calls: Calls, function: str, alias: str, to: str, expect: str, share: 
     return _moved(calls, function, alias, now, AliasState(expect, {to: share}))
 
 
-def told(state: AliasState) -> str:
-    """Where an alias points, in words."""
-    shares = "".join(f", {share:.0%} to {version}" for version, share in state.weights.items())
-    return f"{state.function_version}{shares}"
-
-
 def _elsewhere(function: str, alias: str, now: AliasState, expect: str | None) -> Conflict:
     return Conflict(
-        f"{function}:{alias} points at {told(now)}, expected {expect}",
+        f"{function}:{alias} points at {now}, expected {expect}",
         hint="somebody moved the alias by hand; look at it before releasing again",
     )
 
 
 def _moved(calls: Calls, function: str, alias: str, now: AliasState, wanted: AliasState) -> AliasState:
-    if _is_same(now, wanted):
+    if now.is_like(wanted):
         return now
     for version in (wanted.function_version, *wanted.weights):
         if version is not None:
@@ -63,18 +54,10 @@ def _moved(calls: Calls, function: str, alias: str, now: AliasState, wanted: Ali
         calls.write(function, alias, now, wanted)
     except OutcomeUnknown as unknown:
         settled = calls.read(function, alias)
-        if _is_same(settled, wanted):
+        if settled.is_like(wanted):
             return settled
         raise Unavailable(f"{function}:{alias} did not move: {unknown.message}", hint=unknown.hint) from unknown
     after = calls.read(function, alias)
-    if not _is_same(after, wanted):
-        raise Conflict(f"{function}:{alias} was moved to {told(wanted)} and now points at {told(after)}")
+    if not after.is_like(wanted):
+        raise Conflict(f"{function}:{alias} was moved to {wanted} and now points at {after}")
     return after
-
-
-def _is_same(one: AliasState, other: AliasState) -> bool:
-    return one.function_version == other.function_version and _is_near(one.weights, other.weights)
-
-
-def _is_near(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    return one.keys() == other.keys() and all(abs(one[version] - other[version]) < _SAME_SHARE for version in one)

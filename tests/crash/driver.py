@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,9 +33,10 @@ from syncd.daemon.process import Process, settings_of
 from syncd.engine import lock
 from syncd.engine.dbos import DbosEngine
 from syncd.errors import Conflict
-from syncd.reconcile import wish
+from syncd.reconcile import mend, retire, wish
+from syncd.reconcile.foresee import Looker
 from syncd.reconcile.rooms import Rooms
-from syncd.state import releases, rollouts
+from syncd.state import clock, releases, rollouts
 from syncd.state.state import State
 from syncd.transfer import TransferSettings
 from syncd.wiring import rooms_of
@@ -56,6 +58,8 @@ class Job:
     crash: str = ""
     errors: str = ""  # the file for the child's log
     cancels: bool = False  # in the first pause of a release in steps
+    does: str = ""  # "restore", or "retire": then `version` is what is retired, and no release is asked for
+    ahead_s: float = 0.0  # how far its clock is before the machine's: what an earlier life left has had its time
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,12 @@ def _work(job: Job) -> None:
     config = load(Path(job.config), job.environment)
     url = config.state.connect_url.render_as_string(hide_password=False)
     with lock.hold(url):
-        state = State(url)
+        state = State(url, now=lambda conn: clock.now(conn) + timedelta(seconds=job.ahead_s))
         rooms = small_rooms(config, state)
         watch(rooms, Effects(Path(job.log), job.crash))
+        if job.does:
+            _do(rooms, job)
+            return
         _wish(rooms, job.version)
         Process(rooms, settings_of(config, polls=False), sole=True).run(until=lambda: _all_ended(rooms, job))
         state.close()
@@ -155,6 +162,20 @@ def small_rooms(config: Config, state: State) -> Rooms:
     url = config.state.connect_url.render_as_string(hide_password=False)
     transfer = TransferSettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2)
     return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.05))
+
+
+def _do(rooms: Rooms, job: Job) -> None:
+    """What a daemon does with what an earlier life left, and then what the command does, which repeats nothing."""
+    looker = Looker(rooms.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes)
+    word = mend.Word("driver", "crash test")
+    if job.does == "retire":
+        retire.resume(looker, rooms.draining)
+        retire.retire(looker, MODEL, job.version, word)
+        return
+    for region in rooms.runtimes:
+        mend.resume(looker, region)
+    for binding in rooms.fleet.bindings.values():
+        mend.restore(looker, binding, word)
 
 
 def _wish(rooms: Rooms, version: str) -> None:

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from tests.crash.driver import Driver, Ended, Job
 from tests.crash.effects import AFTER, BEFORE
 from tests.fleet import Fleet
+
+AHEAD_S: Final = 300.0  # more than any lease: what was left to itself for as long is gone on with
+SHARE: Final = 0.1
 
 
 class Stage:
     """A fleet, a copy of it to begin each case from, and the process that forks."""
 
     def __init__(
-        self, base: Path, driver: Driver, *, delivered: tuple[str, ...] = ("v1", "v2"), strategy: str = ""
+        self,
+        base: Path,
+        driver: Driver,
+        *,
+        delivered: tuple[str, ...] = ("v1", "v2"),
+        strategy: str = "",
+        binding: str = "",
     ) -> None:
         self.base = base
         self.driver = driver
         self.names = delivered
         self.cancels = False  # whether a release is cancelled in its first pause
-        self.fleet = Fleet(base / "now", strategy=strategy)
+        self.does = ""  # what is done instead of a release
+        self.share = SHARE if strategy else 0.0  # that an alias may have for a second version
+        self.fleet = Fleet(base / "now", strategy=strategy, binding=binding)
         self.fleet.home.mkdir()
         self.fleet.make()
         for name in delivered:
@@ -33,7 +45,15 @@ class Stage:
         errors = self.base / "child.log"
         errors.unlink(missing_ok=True)
         job = Job(
-            str(self.fleet.config_file), self.fleet.environment, version, str(log), crash, str(errors), self.cancels
+            str(self.fleet.config_file),
+            self.fleet.environment,
+            version,
+            str(log),
+            crash,
+            str(errors),
+            self.cancels,
+            self.does,
+            AHEAD_S if self.does and not crash else 0.0,
         )
         ended = self.driver.run(job)
         return ended, log.read_text().splitlines() if log.exists() else []  # each "<effect> #n|before<TAB>thread"

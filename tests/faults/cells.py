@@ -17,6 +17,7 @@ OSS_READS: Final = ("ListObjectsV2", "HeadObject", "GetObject", "ListMultipartUp
 OSS_WRITES: Final = ("PutObject", "InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
 FC_READS: Final = ("GetFunction", "GetAlias", "ListFunctionVersions")
 FC_WRITES: Final = ("UpdateFunction", "PublishFunctionVersion", "UpdateAlias", "InvokeFunction")
+SCALING: Final = ("GetScalingConfig", "PutScalingConfig", "DeleteScalingConfig")  # where instances are held ready
 
 When = Literal["before", "after"]
 _REFUSALS: Final[Mapping[str, Action]] = {
@@ -37,7 +38,9 @@ _LOST: Final[Mapping[str, Action]] = {
     "late answer": Delay(LATE_S),
 }
 _STEPS: Final = 'steps = ["50% 1s"]\njudge_samples = 2\njudge_failures_max = 1\ndeadline_s = 2.0'
+_WARM: Final = "warm = 1\nwarm_timeout_s = 5.0"
 _CORRUPT: Final = Corrupt(50)
+_WRONG_DIGEST: Final = Corrupt(60)  # the function's answer has the digest there
 _WRONG_CRC: Final = Answer(200, body="", headers={"x-oss-hash-crc64ecma": "1", "etag": '"0"', "x-oss-request-id": "1"})
 
 
@@ -49,12 +52,30 @@ class Cell:
     rule: FaultRule
     timeout_s: float = 30.0
     strategy: str = ""  # by which the release moves
+    binding: str = ""  # more settings of each binding
+    ends: str = (
+        ""  # how it has to end, where it lasts for ever; "" where any end is right that leaves nothing half-done
+    )
+
+    @property
+    def call(self) -> str:
+        """The call that meets it."""
+        return f"{self.rule.service} {self.rule.operation}"
+
+    @property
+    def often(self) -> str:
+        """Whether it happens once, or for ever."""
+        return "once" if self.rule.times else "always"
+
+    @property
+    def what(self) -> str:
+        """The fault, and what kind of release meets it."""
+        kinds = (" in steps" if self.strategy else "", " with instances held ready" if self.binding else "")
+        return f"{self.fault}{''.join(kinds)}"
 
     @property
     def name(self) -> str:
-        often = {0: "always", 1: "once"}[self.rule.times]
-        steps = " in steps" if self.strategy else ""
-        return f"{self.rule.service} {self.rule.operation} {self.fault} {often}{steps}"
+        return f"{self.call} {self.what} {self.often}"
 
 
 def cells() -> Iterator[Cell]:
@@ -62,6 +83,15 @@ def cells() -> Iterator[Cell]:
     for cell in _once():
         yield cell
         yield replace(cell, rule=replace(cell.rule, times=0))
+
+
+def _scaling() -> Iterator[Cell]:
+    """Each of them at the candidate, before the probe or after the end: fewer faults, as one table handles them all."""
+    for operation in SCALING:
+        for fault in ("429", "500", "403", "reset", "html 502"):
+            yield replace(_cell("fc", operation, fault, _REFUSALS[fault]), binding=_WARM)
+        for fault in ("late answer",) if operation.startswith("Get") else ("answer lost", "500 though applied"):
+            yield replace(_cell("fc", operation, fault, _LOST[fault], "after"), binding=_WARM)
 
 
 def _once() -> Iterator[Cell]:
@@ -75,8 +105,11 @@ def _once() -> Iterator[Cell]:
         yield _cell("oss", operation, "wrong crc in the answer", _WRONG_CRC, "after")
     for operation in ("GetObject", "ListObjectsV2", "ListMultipartUploads"):
         yield _cell("oss", operation, "bit flipped on the way back", _CORRUPT, "after")
-    for operation in (*FC_READS, "InvokeFunction"):
+    for operation in FC_READS:
         yield _cell("fc", operation, "bit flipped on the way back", Corrupt(20), "after")
+    proven = _cell("fc", "InvokeFunction", "bit of the digest flipped on the way back", _WRONG_DIGEST, "after")
+    yield replace(proven, ends="stalled")
+    yield from _scaling()
     yield from _in_the_middle_of_the_flips()
     yield from _in_steps()
     yield _cell("fc", "UpdateFunction", "in progress for a while", State({"in_progress_s": 1.0}))
@@ -104,8 +137,8 @@ def _in_steps() -> Iterator[Cell]:
     for fault in ("503", "403", "reset", "html 502"):
         cell = _cell("fc", "InvokeFunction", f"{fault} at judging", _REFUSALS[fault])
         yield replace(cell, rule=replace(cell.rule, skip=3), strategy=_STEPS)  # 3 to probe
-    cell = _cell("fc", "InvokeFunction", "bit flipped at judging", Corrupt(20), "after")
-    yield replace(cell, rule=replace(cell.rule, skip=3), strategy=_STEPS)
+    cell = _cell("fc", "InvokeFunction", "bit of the digest flipped at judging", _WRONG_DIGEST, "after")
+    yield replace(cell, rule=replace(cell.rule, skip=3), strategy=_STEPS, ends="undone")
 
 
 def _half_way(cell: Cell, skip: int) -> Cell:

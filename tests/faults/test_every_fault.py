@@ -6,19 +6,25 @@ waiting for ever, never a wrong byte in sight. When the fault is over, publishin
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 from syncd.plan.phases import ReleasePhase
+from syncd.reconcile import warm
+from syncd.runtime.base import Scaling
+from syncd.state import warmths
+from syncd.state.state import State
 
 from tests.crash.world import check_any_time, check_live, check_record
 from tests.faults.cells import Cell, cells
-from tests.faults.play import Outcome, release, served
-from tests.fleet import PLACES, Fleet, quick_directory
+from tests.faults.page import LIVE, PAGE, ends_of
+from tests.faults.play import Outcome, release, rooms_for, served
+from tests.fleet import FUNCTION, PLACES, Fleet, quick_directory
 
 SHARDS: Final = 7  # odd, so that each has cells of both kinds: once, and for ever
 CELLS: Final = tuple(cells())
@@ -54,7 +60,11 @@ def ground() -> Iterator[Ground]:
 def test_a_release_under_any_fault_ends_whole(ground: Ground, shard: int) -> None:
     table = [(cell, *_play(ground, cell)) for cell in CELLS[shard::SHARDS]]
     _report(table, shard)
+    told = ends_of(PAGE.read_text())
     wrong = [f"{cell.name}: {fault}" for cell, _, fault in table if fault]
+    for cell, outcome, _ in table:
+        if (outcome.phase == LIVE) is not told[cell.name].startswith(LIVE):
+            wrong.append(f"{cell.name}: it ended {outcome.phase}, and the page says {told[cell.name]}")
     assert not wrong, f"{len(wrong)} of {len(table)} cells:\n" + "\n".join(wrong)
 
 
@@ -62,7 +72,7 @@ def _play(ground: Ground, cell: Cell) -> tuple[Outcome, str]:
     """How it ended, and what was wrong about it."""
     fleet = ground.fleet
     fleet.restore(ground.copy)
-    fleet.strategy = cell.strategy
+    fleet.strategy, fleet.binding = cell.strategy, cell.binding
     fleet.configure(cell.timeout_s)
     before = {place: fleet.pointed(place) for place in PLACES}
     recorded = served(fleet)
@@ -81,34 +91,37 @@ def _play(ground: Ground, cell: Cell) -> tuple[Outcome, str]:
             assert served(fleet) == recorded, "the record has moved"
         is_borne = outcome.phase == "live" or cell.rule.times == 0
         assert is_borne, f"one fault was enough: {outcome.phase}: {outcome.reason}"
+        if cell.ends and cell.rule.times == 0:
+            assert outcome.phase == cell.ends, f"it ended {outcome.phase}: {outcome.reason}"
+            assert "digest" in outcome.reason, outcome.reason
         if outcome.phase != "live":
             again = release(fleet, "v2")
             assert again.phase == "live", f"after the fault, publishing again: {again.phase}: {again.reason}"
             check_live(fleet, "v2")
+        if cell.binding:
+            check_cool(fleet)
     except AssertionError as wrong:
         return outcome, str(wrong)
     return outcome, ""
 
 
+def check_cool(fleet: Fleet) -> None:
+    """When the fault is over, no instance is held ready any more."""
+    state = State(fleet.url)
+    warm.cool(rooms_for(fleet, state))
+    with state.read() as conn:
+        assert warmths.due(conn, state.now(conn)) == []
+    state.close()
+    for place, runtime in fleet.runtimes().items():
+        assert runtime.scaling(FUNCTION, "prod-candidate") == Scaling(), f"{place} holds instances ready"
+
+
 def _report(table: list[tuple[Cell, Outcome, str]], shard: int) -> None:
-    lines = []
-    for cell, outcome, wrong in table:
-        rule = cell.rule
-        ended = outcome.phase + (" (when the fault was over)" if outcome.undone_after_the_fault else "")
-        often = "once" if rule.times == 1 else "always"
-        told = [
-            rule.service,
-            rule.operation,
-            cell.fault,
-            often,
-            outcome.hits,
-            f"{ended}{' WRONG' if wrong else ''}",
-            outcome.seconds,
-        ]
-        lines.append("| " + " | ".join(map(str, [*told, outcome.reason.replace("|", "/")[:160]])) + " |")
-    print("\n".join(lines))  # noqa: T201 -- the summary
+    """Print how each cell ended, and write it for `python -m tests.faults` below the directory `SYNCD_FAULT_REPORT`."""
+    rows = [{**asdict(outcome), "cell": cell.name, "wrong": wrong} for cell, outcome, wrong in table]
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    print(lines)  # noqa: T201 -- the summary
     where = os.environ.get("SYNCD_FAULT_REPORT")
     if where:
-        titles = ("service", "call", "fault", "how often", "hits", "ended", "seconds", "reason")
-        head = f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|\n"
-        Path(f"{where}.{shard + 1}-of-{SHARDS}.md").write_text(head + "\n".join(lines) + "\n")
+        Path(where).mkdir(parents=True, exist_ok=True)
+        (Path(where) / f"{shard + 1}-of-{SHARDS}.jsonl").write_text(lines)

@@ -2,107 +2,48 @@
 
 from __future__ import annotations
 
-import functools
-import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from syncd.engine.upgrade import upgrade
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from syncd.errors import Conflict, Held, NotFound, Unavailable
 from syncd.plan.drift import DriftPolicy
-from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
+from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.mend import Word, adopt, restore, resume
 from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.sweep import sweep
 from syncd.reconcile.tick import tick
 from syncd.reconcile.watch import look
-from syncd.reconcile.wish import hold, publish, rollback, unhold
+from syncd.reconcile.wish import freeze, hold, publish, rollback, unfreeze, unhold
 from syncd.runtime.base import AliasState
-from syncd.state import drifts, holds, versions
+from syncd.state import drifts
 from syncd.state.state import State
-from syncd.target.tree import TreeTarget
 
-from tests.rooms import BINDINGS, DRAW, LORA, SDXL, TARGETS, Site, World, site
+from tests.property.faulty import Faults, Killed, Paused, process, quick_place, template
+from tests.property.promises import MODELS, Promises
+from tests.rooms import BINDINGS, DRAW, LEASE_S, TARGETS, HandEngine, Site, World
 
-MODELS = (SDXL, LORA)
 REST_TICKS_MAX = 400
-MOVED = {FlipPhase.INTENDED, FlipPhase.FLIPPED, FlipPhase.DONE, FlipPhase.UNDOING, FlipPhase.UNDONE}
+ATTEMPTS_MAX = 16  # a release has about ten steps
 regions = st.sampled_from(sorted(TARGETS.values()))
 models = st.sampled_from(MODELS)
 moments = st.sampled_from(["before", "after"])
+effects = st.sampled_from(["flip", "flip", "stage", "probe", "read", "put"])
+words = st.sampled_from(["roll back", "hold", "unhold", "freeze", "unfreeze"])
+WORKERS, PAUSES = 2, 1  # the second one may stand still for longer than its lease
+workers = st.sampled_from(range(WORKERS))
 
 
-class Killed(BaseException):
-    """The process is dead: nothing it still does has an effect."""
+class ReleaseMachine(Promises, RuleBasedStateMachine):
+    """Two models, two regions, one function that serves both; two workers. Every rule is one thing that happens."""
 
-
-class Faults:
-    """What goes wrong with effects: a region that is cut off, or the death of the process."""
-
-    def __init__(self) -> None:
-        self.cut: dict[str, str] = {}  # region -> when, "before" or "after" the effect
-        self.kill_in: tuple[int, str] | None = None  # after this many effects, before or after the next one
-        self.is_dead = False
-
-    def around(self, region: str, effect: Callable[[], Any]) -> Any:
-        """Do an effect, or not, or die of it."""
-        if self.is_dead:
-            raise Killed
-        dies = ""
-        if self.kill_in is not None:
-            left, when = self.kill_in
-            self.kill_in = (left - 1, when)
-            dies = when if left == 0 else ""
-        if dies == "before":
-            self.is_dead = True
-            raise Killed
-        if self.cut.get(region) == "before":
-            raise Unavailable(f"{region} is cut off")
-        result = effect()
-        if dies:
-            self.is_dead = True
-            raise Killed
-        if self.cut.get(region) == "after":
-            raise Unavailable(f"the answer of {region} is lost")
-        return result
-
-
-class Faulty:
-    """A store, an upload or a runtime whose effects go through the faults."""
-
-    def __init__(self, real: Any, region: str, faults: Faults, effects: frozenset[str]) -> None:
-        self._real, self._region, self._faults, self._effects = real, region, faults, effects
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
-        if name not in self._effects:
-            return found
-
-        @functools.wraps(found)
-        def effect(*arguments: Any, **named: Any) -> Any:
-            result = self._faults.around(self._region, lambda: found(*arguments, **named))
-            return Faulty(result, self._region, self._faults, UPLOAD) if name == "upload" else result
-
-        return effect
-
-
-STORE = frozenset({"put", "upload", "delete", "stat", "open"})
-UPLOAD = frozenset({"send", "complete", "abort", "has"})
-RUNTIME = frozenset({"read", "latest", "stage", "flip", "ask", "probe"})
-
-
-class ReleaseMachine(RuleBasedStateMachine):
-    """Two models, two regions, one function that serves both. Every rule is one thing that happens."""
-
-    template: Path
     numbers: dict[str, int]
 
     @initialize()
@@ -110,42 +51,53 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp(prefix="syncd-machine-", dir=quick_place()))
         shutil.copyfile(template(), self.home / "state.db")
         self.world = World(self.home / "registry")
+        self.state = State(f"sqlite:///{self.home / 'state.db'}", now=self.world.now)
         self.numbers = dict.fromkeys(MODELS, 0)
         self.boots = 0
         self.edited: set[str] = set()  # regions whose alias was moved by hand and not since by us
         self.held_at: dict[str, dict[str, str]] = {}
-        self.faults = Faults()
-        self.boot()
+        self.frozen_at: dict[str, set[str]] = {}
+        self.cut: dict[str, str] = {}
+        self.engine = HandEngine()
+        self.workers: list[tuple[Site, Faults]] = []
+        self.paused: Paused | None = None  # an attempt of the second worker
+        self.workers += [self.booted() for _ in range(WORKERS)]
         for model in MODELS:  # something is live, so that there is something to lose
             self.a_version_appears(model)
             publish(self.here.wisher, model, "v1")
         self.come_to_rest()
 
-    def boot(self) -> None:
-        """A new process over the same world and the same record; what the last one's engine knew is forgotten."""
+    def booted(self) -> tuple[Site, Faults]:
+        """A new process over the same world and the same record."""
         self.boots += 1
-        self.faults.is_dead, self.faults.kill_in = False, None
-        self.state = State(f"sqlite:///{self.home / 'state.db'}", now=self.world.now)
-        self.here: Site = site(
-            self.world,
-            self.state,
-            owner=f"worker-{self.boots}",
-            targets={
-                name: TreeTarget(name, Faulty(store, TARGETS[name], self.faults, STORE))
-                for name, store in self.world.stores.items()
-            },
-            runtimes={
-                region: Faulty(runtime, region, self.faults, RUNTIME) for region, runtime in self.world.runtimes.items()
-            },
-        )
+        faults = Faults(self.cut)
+        url = f"sqlite:///{self.home / 'state.db'}"
+        return process(self.world, url, faults, f"worker-{self.boots}", engine=self.engine), faults
 
-    def doing(self, act: Callable[[], object]) -> None:
-        """Do something; if the process dies of it, begin another."""
+    def boot(self, who: int) -> None:
+        """One process has died, and another begins. What the engine knew is forgotten, of the other one's work too."""
+        self.workers[who][0].state.close()
+        self.workers[who] = self.booted()
+        self.engine.known.clear()
+        self.engine.queues.clear()
+
+    @property
+    def here(self) -> Site:
+        """The process that people talk to."""
+        return self.workers[0][0]
+
+    def is_busy(self, who: int) -> bool:
+        """Whether a process stands still."""
+        return who == PAUSES and self.paused is not None
+
+    def doing(self, act: Callable[[Site], object], who: int = 0) -> None:
+        """Have a process do something; if it dies of it, another one begins."""
+        if self.is_busy(who):
+            return
         try:
-            act()
+            act(self.workers[who][0])
         except Killed:
-            self.state.close()
-            self.boot()
+            self.boot(who)
 
     # What people and pipelines do.
 
@@ -163,21 +115,22 @@ class ReleaseMachine(RuleBasedStateMachine):
         except Conflict:
             assert self.is_quarantined(model)
 
-    @rule(model=models)
-    def somebody_rolls_back(self, model: str) -> None:
-        try:
-            rollback(self.here.wisher, model, "bad eyes")
-        except NotFound:
-            return
-        assert self.is_held(model)
-
-    @rule(model=models)
-    def somebody_holds(self, model: str) -> None:
-        hold(self.here.wisher, model, "do not touch")
-
-    @rule(model=models)
-    def somebody_lets_go(self, model: str) -> None:
-        unhold(self.here.wisher, model)
+    @rule(model=models, word=words)
+    def somebody_says(self, model: str, word: str) -> None:
+        wisher = self.here.wisher
+        match word:
+            case "roll back":
+                with suppress(NotFound):
+                    rollback(wisher, model, "bad eyes")
+                    assert self.is_held(model)
+            case "hold":
+                hold(wisher, model, "do not touch")
+            case "unhold":
+                unhold(wisher, model)
+            case "freeze":
+                freeze(wisher, model, "a sale", timedelta(hours=2))
+            case "unfreeze":
+                unfreeze(wisher, model)
 
     @precondition(lambda self: any(self.numbers.values()))
     @rule(model=models, content=st.sampled_from(["", "x"]))
@@ -197,9 +150,9 @@ class ReleaseMachine(RuleBasedStateMachine):
     def somebody_adopts_or_restores(self, region: str, does: Callable[..., object]) -> None:
         binding = next(each for each in BINDINGS if each.runtime == region)
 
-        def act() -> None:
+        def act(here: Site) -> None:
             try:
-                does(self.here.looker, binding, Word("ann", "it was me"))
+                does(here.looker, binding, Word("ann", "it was me"))
             except (Conflict, NotFound, Unavailable):
                 return
             self.edited.discard(region)
@@ -210,9 +163,9 @@ class ReleaseMachine(RuleBasedStateMachine):
 
     @rule(region=regions, policy=st.sampled_from(DriftPolicy))
     def a_region_is_compared_with_the_record(self, region: str, policy: DriftPolicy) -> None:
-        def act() -> None:
+        def act(here: Site) -> None:
             try:
-                patrol(self.here.looker, region, Rules(policy), threading.Event(), pause_s=0.0)
+                patrol(here.looker, region, Rules(policy), threading.Event(), pause_s=0.0)
             except Unavailable:
                 return
             self.settled(region)
@@ -229,144 +182,96 @@ class ReleaseMachine(RuleBasedStateMachine):
             self.edited.discard(region)
         assert region in self.edited or not found & {"alias", "weights"}
 
-    @rule()
-    def the_registry_is_looked_at(self) -> None:
-        self.doing(lambda: look(self.here.rooms, "models", auto_release=True))
+    @rule(who=workers)
+    def the_registry_is_looked_at(self, who: int) -> None:
+        self.doing(lambda here: look(here.rooms, "models", auto_release=True), who)
 
-    @rule(steps=st.integers(1, 24))
-    def work_is_done(self, steps: int) -> None:
-        def work() -> None:
-            for _ in range(steps):
-                tick(self.here.rooms)
-                self.here.run_one()
-
-        self.doing(work)
+    @rule(steps=st.integers(1, 24), turns=st.sampled_from([(0,), (1,), (0, 1)]))
+    def work_is_done(self, steps: int, turns: Sequence[int]) -> None:
+        for number in range(steps):
+            who = turns[number % len(turns)]
+            self.doing(lambda here: tick(here.rooms), who)
+            self.doing(lambda here: here.run_one(), turns[-1 - number % len(turns)])
 
     @rule()
     def what_nobody_will_finish_is_swept(self) -> None:
-        self.doing(lambda: sweep(self.here.rooms))
+        self.doing(lambda here: sweep(here.rooms))
 
     # What goes wrong.
 
     @rule(region=regions, when=moments)
     def a_region_is_cut_off(self, region: str, when: str) -> None:
-        self.faults.cut[region] = when
+        self.cut[region] = when
 
-    @precondition(lambda self: self.faults.cut)
+    @precondition(lambda self: self.cut)
     @rule()
     def the_regions_are_back(self) -> None:
-        self.faults.cut.clear()
+        self.cut.clear()
 
-    @rule(effects=st.integers(0, 12), when=moments)
-    def the_process_will_die(self, effects: int, when: str) -> None:
-        self.faults.kill_in = (effects, when)
+    @rule(count=st.integers(-4, 12), when=moments, who=workers)
+    def a_process_dies(self, count: int, when: str, who: int) -> None:
+        """After so many effects, or now."""
+        if count >= 0:
+            self.workers[who][1].kill_in = (count, when)
+        elif self.is_busy(who):
+            self.workers[who][1].is_dead = True
+            self.wake()
+        else:
+            self.boot(who)
 
+    @precondition(lambda self: self.paused is None)
+    @rule(name=effects, when=moments, model=models)
+    def a_worker_stands_still_in_the_middle_of_a_new_release(self, name: str, when: str, model: str) -> None:
+        self.a_version_appears(model)
+        self.somebody_publishes(model, 0)
+        self.a_worker_stands_still_in_the_middle_of_an_attempt(name, when)
+
+    @precondition(lambda self: self.paused is None)
+    @rule(name=effects, when=moments)
+    def a_worker_stands_still_in_the_middle_of_an_attempt(self, name: str, when: str) -> None:
+        here, faults = self.workers[PAUSES]
+        self.paused = Paused(here, faults, (name, when), ATTEMPTS_MAX)
+        if not faults.paused.is_set():
+            self.wake()
+
+    @precondition(lambda self: self.paused is not None)
+    @rule(model=models, meanwhile=words)
+    def its_lease_passes_to_the_other(self, model: str, meanwhile: str) -> None:
+        """What the one that stands still was at is taken from it, done, and whatever comes after that as well."""
+        self.somebody_says(model, meanwhile)
+        self.world.time += timedelta(seconds=LEASE_S + 1)
+        self.work_is_done(8, (0,))
+
+    @precondition(lambda self: self.paused is not None)
     @rule()
-    def the_process_dies(self) -> None:
-        self.state.close()
-        self.boot()
+    def it_goes_on(self) -> None:
+        self.wake()
 
-    @rule(seconds=st.sampled_from([1, 11, 31, 4000]))
-    def time_passes(self, seconds: int) -> None:
+    def wake(self) -> None:
+        """Have the attempt that stands still go on to its end; of a dead process nothing more comes."""
+        assert self.paused is not None
+        self.paused.wake()
+        self.paused = None
+        if self.workers[PAUSES][1].is_dead:
+            self.boot(PAUSES)
+
+    @rule(seconds=st.sampled_from([1, 11, 31, 4000, -40]))
+    def the_clock_moves(self, seconds: int) -> None:
         self.world.time += timedelta(seconds=seconds)
 
     @rule()
     def the_faults_stop(self) -> None:
         self.come_to_rest()
 
-    # What always holds.
-
-    @invariant()
-    def what_can_be_reached_is_whole_and_sealed(self) -> None:
-        """Whatever an alias of ours answers with is there; `sealed` hashes all of it."""
-        for binding in BINDINGS:
-            store = next(target for target, region in TARGETS.items() if region == binding.runtime)
-            sealed = self.world.sealed(store)
-            function = self.world.runtimes[binding.runtime].functions[DRAW]
-            pointed = function.aliases.get("prod", AliasState(None)).function_version
-            if pointed is not None and binding.runtime not in self.edited:
-                told = function.versions[pointed].change.environment
-                assert set(re.findall(r"[0-9a-f]{64}", " ".join(told.values()))) <= set(sealed)
-
-    @invariant()
-    def no_alias_moves_before_the_barrier(self) -> None:
-        for release in self.here.all_releases():
-            flips = self.here.flips(release.id)
-            if {flip.phase for flip in flips.values()} & MOVED:
-                assert release.phase in {
-                    ReleasePhase.FLIPPING,
-                    ReleasePhase.LIVE,
-                    ReleasePhase.UNDOING,
-                    ReleasePhase.UNDONE,
-                }
-                told = [event.kind for event in self.here.events(release.id)]
-                assert told.count("flip.probed") == len(flips) == len(self.here.rooms.fleet.bindings_of(release.model))
-                assert told.index("release.flipping") < told.index("flip.intended")
-
-    @invariant()
-    def every_phase_has_its_event(self) -> None:
-        for release in self.here.all_releases():
-            told = {event.kind for event in self.here.events(release.id)}
-            assert f"release.{release.phase}" in told
-            assert {f"flip.{flip.phase}" for flip in self.here.flips(release.id).values()} <= told
-            if release.phase in RELEASE_ENDS - {ReleasePhase.LIVE}:
-                assert release.reason, release
-
-    @invariant()
-    def a_release_that_ended_holds_nothing(self) -> None:
-        for release in self.here.all_releases():
-            if release.phase in RELEASE_ENDS:
-                assert {f.phase for f in self.here.flips(release.id).values()} <= {
-                    FlipPhase.DONE,
-                    FlipPhase.UNDONE,
-                    FlipPhase.ABANDONED,
-                }
-
-    @invariant()
-    def the_record_equals_the_world_where_nothing_is_in_flight(self) -> None:
-        moving = {
-            name
-            for release in self.here.unfinished()
-            for name, flip in self.here.flips(release.id).items()
-            if flip.phase in {FlipPhase.INTENDED, FlipPhase.UNDOING}
-        }
-        for binding in BINDINGS:
-            if binding.name in moving or binding.runtime in self.edited:
-                continue
-            recorded = self.here.live(binding.name)
-            pointed = self.world.alias(binding.runtime)
-            assert pointed == AliasState(recorded.function_version if recorded else None), binding.name
-
-    @invariant()
-    def what_is_held_does_not_go_forward(self) -> None:
-        """Past the barrier a forward release may end; no other begins to move while the model is held."""
-        for model in MODELS:
-            if not self.is_held(model):
-                self.held_at.pop(model, None)
-                continue
-            begun = {
-                release.id: str(release.phase)
-                for release in self.here.all_releases()
-                if release.model == model and not release.rollback and self.has_begun_to_flip(release.id)
-            }
-            before = self.held_at.setdefault(model, begun)
-            assert set(begun) <= set(before), f"{model} is held and moved"
-
-    def has_begun_to_flip(self, release_id: str) -> bool:
-        return any(event.kind == "release.flipping" for event in self.here.events(release_id))
-
-    def is_held(self, model: str) -> bool:
-        with self.state.read() as conn:
-            return holds.find(conn, model) is not None
-
-    def is_quarantined(self, model: str) -> bool:
-        with self.state.read() as conn:
-            return any(version.quarantined for version in versions.known(conn, model))
-
     def come_to_rest(self) -> None:
         """No more faults: within a bounded number of ticks every release has ended, or tells a person what to do."""
-        self.faults.cut.clear()
-        self.faults.kill_in = None
+        self.cut.clear()
+        for _, faults in self.workers:
+            faults.kill_in = None
+        if self.paused is not None:
+            self.wake()
+        for model in MODELS:
+            unfreeze(self.here.wisher, model)
         for _ in range(REST_TICKS_MAX):
             moved = tick(self.here.rooms)
             if self.here.run_one() or moved:
@@ -396,21 +301,13 @@ class ReleaseMachine(RuleBasedStateMachine):
         try:
             self.come_to_rest()
         finally:
+            if self.paused is not None:
+                self.workers[PAUSES][1].is_dead = True
+                self.paused.wake()
+            for here, _ in self.workers:
+                here.state.close()
             self.state.close()
             shutil.rmtree(self.home, ignore_errors=True)
-
-
-def quick_place() -> Path | None:
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() else None
-
-
-@functools.cache
-def template() -> Path:
-    """A SQLite file that was upgraded, once for all runs of the machine."""
-    file = Path(tempfile.mkdtemp(prefix="syncd-template-", dir=quick_place())) / "state.db"
-    upgrade(f"sqlite:///{file}")
-    return file
 
 
 TestReleaseMachine = ReleaseMachine.TestCase

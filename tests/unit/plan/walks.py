@@ -148,7 +148,8 @@ def check_move(now: Situation, decision: Decision) -> None:
     flips = dict(now.flips) | dict(decision.flips)
     if decision.phase is R.FLIPPING:
         probed = [binding for binding, phase in flips.items() if phase is F.PROBED]
-        assert now.course.met(BINDINGS, probed), "no alias moves before every region that is required has answered"
+        met = bool(probed) if now.rollback else now.course.met(BINDINGS, probed)
+        assert met, "no alias moves before every region that is required has answered"
         assert now.placed is P.SEALED
         assert not now.newer
         assert now.rollback or not (now.held or now.gated)
@@ -156,8 +157,9 @@ def check_move(now: Situation, decision: Decision) -> None:
     if decision.phase is R.LIVE:
         check_stage(now)
         done = [binding for binding, phase in flips.items() if phase is F.DONE]
-        assert now.course.met(BINDINGS, done)
-        assert set(flips.values()) <= ({F.DONE, F.ABANDONED} if now.strategy.region_out is LEAVE else {F.DONE})
+        may_leave = now.strategy.region_out is LEAVE or (now.rollback and now.newer)
+        assert bool(done) if now.rollback else now.course.met(BINDINGS, done)
+        assert set(flips.values()) <= ({F.DONE, F.ABANDONED} if may_leave else {F.DONE})
     if decision.phase in RELEASE_ENDS:
         assert set(flips.values()) <= FLIP_ENDS, "a release that ended holds no alias"
         assert not now.open_steps(), "nothing runs for a release that ended"
@@ -222,7 +224,7 @@ def steps_of_workers(now: Situation) -> Iterator[Situation]:
         elif kind not in INTENDS or dict(now.flips)[subject] is INTENDS[kind]:
             yield ended_well(now, key)
         yield now.with_step(key, S.CANCELLED if stop else S.WAITING)  # stopped, or failed and to be repeated
-        if kind is not K.UNDO:
+        if kind is not K.UNDO and not (now.rollback and now.phase is R.FLIPPING):  # what goes back is tried for ever
             yield now.with_step(key, S.STALLED)
 
 

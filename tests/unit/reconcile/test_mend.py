@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
-from syncd.errors import Conflict, Fenced, NotFound, Unavailable
+from syncd.errors import Conflict, Failed, Fenced, NotFound, Unavailable
 from syncd.plan.binding import Binding
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.reconcile import mend
@@ -174,6 +174,18 @@ def test_a_function_version_that_is_gone_ends_the_restore_with_that(served: Site
     assert going(served) == []
     assert last_event(served, "binding.unrestored")["who"] == "ann"
     live_now(served, world, SDXL, "v3")
+
+
+def test_what_does_not_answer_with_its_digest_any_more_is_not_put_back(served: Site, world: World) -> None:
+    move(world, "singapore", "1")
+    store = world.stores["sg"].objects
+    for key in [key for key in store if "/v2-" in key]:
+        del store[key]
+    with pytest.raises(Failed, match="without the digest"):
+        restore(served.looker, the(served), WORD)
+    assert world.alias("singapore") == AliasState("1")
+    assert going(served) == []
+    assert "without the digest" in str(last_event(served, "binding.unrestored")["reason"])
 
 
 def test_an_alias_that_others_made_is_not_deleted(served: Site, world: World) -> None:

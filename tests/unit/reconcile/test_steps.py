@@ -21,7 +21,7 @@ from syncd.state import rollouts
 from syncd.state.records import Release
 from syncd.target.base import Depth
 
-from tests.rooms import NOON, SDXL, Site, World, site
+from tests.rooms import DRAW, NOON, SDXL, Site, World, site
 
 R = ReleasePhase
 HZ, SG = "hangzhou", "singapore"
@@ -519,3 +519,42 @@ def test_a_signal_that_is_not_configured_any_more_keeps_the_release_where_it_is(
     here = by(here, CANARY)
     later(here, 400)
     assert here.release(release.id).phase is R.FLIPPING
+
+
+@pytest.mark.parametrize("weights", [{"1": 0.3}, {"2": 0.3}])
+def test_shares_that_somebody_gave_by_hand_are_told_of_before_they_go_back(
+    here: Site, weights: dict[str, float]
+) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    release = moving(here, "v2")
+    main = "2" if "1" in weights else "1"
+    for runtime in here.world.runtimes.values():
+        runtime.functions[DRAW].aliases["prod"] = AliasState(main, weights)
+    cancel(here.wisher, release.id, "wrong eyes")
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.UNDONE
+    assert untouched(here)
+    told = [event for event in here.events(release.id) if event.kind == "binding.overwritten"]
+    assert [event.subject for event in told] == ["draw-hz", "draw-sg"]
+    ((other, _),) = weights.items()
+    assert told[0].detail == {"got": f"{main}, 30% to {other}", "want": "1"}
+
+
+def test_shares_of_its_own_go_back_without_a_word(here: Site) -> None:
+    live(here, "v1")
+    here = by(here, CANARY)
+    release = moving(here, "v2")
+    cancel(here.wisher, release.id, "wrong eyes")
+    here.settle(patient=True)
+    assert untouched(here)
+    assert not [event for event in here.events(release.id) if event.kind == "binding.overwritten"]
+
+
+def test_shares_that_are_there_before_a_release_are_told_of_by_it(here: Site) -> None:
+    live(here, "v1")
+    live(here, "v2")
+    here.world.runtimes[HZ].functions[DRAW].aliases["prod"] = AliasState("2", {"1": 0.2})
+    third = live(here, "v3")
+    (told,) = [event for event in here.events(third.id) if event.kind == "binding.drifted"]
+    assert (told.subject, told.detail) == ("draw-hz", {"alias": "2, 20% to 1", "record": "2"})

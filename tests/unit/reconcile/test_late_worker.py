@@ -1,0 +1,151 @@
+"""A worker that stood still for longer than its lease, right before it moved an alias, and goes on when all is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from syncd.plan.drift import DriftPolicy
+from syncd.plan.phases import FlipPhase, ReleasePhase
+from syncd.plan.strategy import Share, Strategy
+from syncd.reconcile.patrol import Rules, patrol
+from syncd.reconcile.wish import publish, rollback, unhold
+from syncd.runtime.base import AliasState
+
+from tests.property.faulty import Faults, Paused, process
+from tests.rooms import DRAW, LEASE_S, SDXL, Site
+from tests.unit.reconcile.test_steps import HZ, SG, by, live
+
+ATTEMPTS_MAX = 16
+
+
+R = ReleasePhase
+
+
+@pytest.fixture
+def here(on_sqlite: Site) -> Site:
+    live(on_sqlite, "v1")
+    on_sqlite.world.deliver(SDXL, "v2")
+    return on_sqlite
+
+
+@contextmanager
+def standing_still(here: Site, name: str, when: str = "before") -> Iterator[Paused]:
+    """Another worker on the same record, which stands still at an effect for longer than its lease."""
+    faults = Faults({})
+    url = here.state.url.render_as_string()
+    other = process(here.world, url, faults, "worker-2", engine=here.engine, strategies=here.rooms.strategies)
+    paused = Paused(other, faults, (name, when), ATTEMPTS_MAX)
+    assert faults.paused.is_set()
+    here.world.time += timedelta(seconds=LEASE_S + 1)
+    try:
+        yield paused
+    finally:
+        other.state.close()
+
+
+def back(here: Site, release_id: str) -> None:
+    rollback(here.wisher, SDXL, "bad eyes")
+    here.settle(patient=True)
+    assert here.release(release_id).phase is R.UNDONE
+
+
+def told(here: Site) -> list[dict[str, object]]:
+    return [dict(event.detail) for event in here.events() if event.kind == "binding.put_right"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_went_back_meanwhile_is_not_left_on_the_new_version(here: Site, when: str) -> None:
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "flip", when) as late:
+        back(here, release.id)
+        late.wake()
+    here.assert_record_is_true()
+    assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("1")
+    assert told(here) == ([{"alias": "prod", "got": "2", "want": "1"}] if when == "before" else [])
+
+
+def test_a_share_that_comes_too_late_is_taken_away(here: Site) -> None:
+    here = by(here, Strategy(steps=(Share(10, 60.0),), judge_samples=1))
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "split") as late:
+        back(here, release.id)
+        late.wake()
+    here.assert_record_is_true()
+    assert told(here) == [{"alias": "prod", "got": "1, 10% to 2", "want": "1"}]
+
+
+def test_an_undo_that_comes_too_late_does_not_take_back_what_was_released_again(here: Site) -> None:
+    release = publish(here.wisher, SDXL, "v2")
+    here.until(R.FLIPPING, release.id)
+    while not here.world.alias(HZ) == here.world.alias(SG) == AliasState("2"):
+        here.run_one(release.id)
+    rollback(here.wisher, SDXL, "bad eyes")
+    with standing_still(here, "flip") as late:
+        here.settle(patient=True)
+        assert here.release(release.id).phase is R.UNDONE
+        unhold(here.wisher, SDXL)
+        again = publish(here.wisher, SDXL, "v2")
+        here.settle(patient=True)
+        assert here.release(again.id).phase is R.LIVE
+        serves = here.world.alias(HZ)
+        late.wake()
+    assert here.world.alias(HZ) == serves
+    here.assert_record_is_true()
+
+
+def test_what_a_newer_release_is_about_to_move_from_is_put_back_under_it(here: Site) -> None:
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "flip") as late:
+        back(here, release.id)
+        unhold(here.wisher, SDXL)
+        here.world.deliver(SDXL, "v3")
+        third = publish(here.wisher, SDXL, "v3")
+        here.until(R.FLIPPING, third.id)
+        late.wake()
+        assert len(told(here)) == 1
+        here.settle(patient=True)
+    assert here.release(third.id).phase is R.LIVE
+    here.assert_record_is_true()
+
+
+def test_what_the_newer_attempt_has_moved_is_left_where_it_is(here: Site) -> None:
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "flip") as late:
+        here.settle(patient=True)
+        assert here.release(release.id).phase is R.LIVE
+        late.wake()
+    assert not told(here)
+    assert here.world.alias(HZ) == AliasState("2")
+    here.assert_record_is_true()
+
+
+def test_what_somebody_moved_by_hand_is_not_moved_over_his_head(here: Site) -> None:
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "flip") as late:
+        back(here, release.id)
+        publish_by_hand(here)
+        late.wake()
+    assert here.world.alias(HZ) == AliasState("9")
+    assert not told(here)
+
+
+def publish_by_hand(here: Site) -> None:
+    function = here.world.runtimes[HZ].functions[DRAW]
+    function.versions["9"] = function.versions["1"]
+    function.aliases["prod"] = AliasState("9")
+
+
+def test_where_it_cannot_be_put_back_the_next_round_tells_of_it(here: Site) -> None:
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "flip") as late:
+        back(here, release.id)
+        late.faults.cut[HZ] = "after"
+        late.wake()
+    assert here.flips(release.id)["draw-hz"].phase is FlipPhase.UNDONE
+    assert here.world.alias(HZ) == AliasState("2")
+    patrol(here.looker, HZ, Rules(DriftPolicy.REPORT), threading.Event(), pause_s=0.0)
+    assert [event.kind for event in here.events()][-1] == "binding.drifted"
