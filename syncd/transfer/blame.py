@@ -1,14 +1,13 @@
-"""When a target costs the others too much: a bucket that fills while they wait for it, and leaks half as fast."""
+"""When a target costs the others too much: a bucket that fills while they wait for it, and else empties."""
 
 from __future__ import annotations
 
-from typing import Final
-
-_LEAK: Final = 0.5  # who costs the others less than half of their time is never too much
-
 
 class Blame:
-    """For one target. Needs a lock where several threads use it."""
+    """For one target. Needs a lock where several threads use it.
+
+    Who costs the others less than half of their time is never too much.
+    """
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
@@ -22,5 +21,6 @@ class Blame:
         """
         passed_s = now_s - self._seen_s
         self._seen_s = now_s
-        self._level_s = max(0.0, self._level_s - _LEAK * passed_s) + min(waited_s, passed_s)
+        waited_s = min(waited_s, passed_s)
+        self._level_s = max(0.0, self._level_s + waited_s - (passed_s - waited_s))
         return self._level_s > self._patience_s

@@ -10,10 +10,10 @@ def test_the_first_wait_is_not_yet_too_long() -> None:
     assert not Blame(1.0).note(0.1, 100.0)
 
 
-def test_who_is_always_waited_for_is_to_blame_after_twice_the_patience() -> None:
+def test_who_is_always_waited_for_is_to_blame_after_the_patience() -> None:
     blame = Blame(1.0)
     verdicts = [blame.note(0.1, 100 + 0.1 * n) for n in range(1, 40)]
-    assert 18 <= verdicts.index(True) <= 21
+    assert 9 <= verdicts.index(True) <= 11
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
@@ -26,7 +26,7 @@ def test_a_hang_after_a_good_hour_is_noticed_as_fast_as_at_the_beginning() -> No
     blame = Blame(1.0)
     assert not any(blame.note(0.05, float(second)) for second in range(3600))
     verdicts = [blame.note(0.1, 3600 + 0.1 * n) for n in range(1, 40)]
-    assert verdicts.index(True) <= 21
+    assert verdicts.index(True) <= 11
 
 
 def test_two_who_wait_through_the_same_time_count_it_once() -> None:
