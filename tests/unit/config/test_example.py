@@ -172,7 +172,7 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     assert len(config.secrets()) == 10 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
     everything.write_text(re.sub(r"(?m)^password = .*IMAGES.*$", "", text))  # the one stands instead of the other
-    assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 8 + 4
+    assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 9 + 4
 
 
 @pytest.mark.parametrize(
