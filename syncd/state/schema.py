@@ -143,13 +143,7 @@ flips: Final = sa.Table(
 )
 
 # One mover per alias: the database refuses a second unfinished flip of a binding.
-sa.Index(
-    "uq_flips_binding_unfinished",
-    flips.c.binding,
-    unique=True,
-    sqlite_where=sa.text(FLIP_UNFINISHED),
-    postgresql_where=sa.text(FLIP_UNFINISHED),
-)
+columns.unique_where("uq_flips_binding_unfinished", FLIP_UNFINISHED, flips.c.binding)
 
 live: Final = sa.Table(
     "live",

@@ -51,14 +51,7 @@ drifts: Final = sa.Table(
     columns.text("closed", default=""),
     sa.PrimaryKeyConstraint("binding", "what", "found_at"),
 )
-sa.Index(
-    "uq_drifts_binding_what_open",
-    drifts.c.binding,
-    drifts.c.what,
-    unique=True,
-    sqlite_where=sa.text("closed_at IS NULL"),
-    postgresql_where=sa.text("closed_at IS NULL"),
-)
+columns.unique_where("uq_drifts_binding_what_open", "closed_at IS NULL", drifts.c.binding, drifts.c.what)
 
 # When each binding was last compared with the world, and when it was last found to be as recorded.
 drift_looks: Final = sa.Table(
