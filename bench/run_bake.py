@@ -16,7 +16,7 @@ from syncd.oci.bake import Baker, Recipe
 from syncd.oci.images import base_of
 from syncd.state.layers import SqlNotes
 from syncd.state.state import State
-from syncd.wiring import repositories_of
+from syncd.wiring_images import repositories_of
 
 from bench.run_bounds import Zeros
 
