@@ -72,7 +72,9 @@ clean: ## forget what was set up
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.runtime
 
-# Other people's servers, for tests. By uv, since pip takes half a minute for them.
+# Other people's servers, for tests. By uv, since pip takes half a minute for them. It trusts what the machine trusts, as pip
+# does: some networks have a certificate of their own.
+.venv-servers/.made: export UV_SYSTEM_CERTS := 1
 .venv-servers/.made: tests/servers/requirements.lock
 	$(PYTHON) -m venv --clear .venv-servers
 	.venv-servers/bin/python -m pip --disable-pip-version-check --no-input -qq install uv
