@@ -188,6 +188,8 @@ class FcRuntime:
         now = self._ready(function, until, waiting)
         if not _carries(now, change) or fc_image.has_failed(now):  # saving again re-triggers preparation
             now = self._saved(function, now, change, until, waiting)
+        elif change.image:  # an attempt that broke off has saved it
+            now = self._prepared(function, until, waiting)
         for _ in range(fc_image.SAVED_AGAIN_MAX if change.image else 0):
             if not fc_image.gave_up(now):
                 break
@@ -204,8 +206,12 @@ class FcRuntime:
         self._call(
             "UpdateFunction", function, lambda o: self._client.update_function_with_options(function, request, {}, o)
         )
+        return self._prepared(function, until, waiting) if change.image else self._ready(function, until, waiting)
+
+    def _prepared(self, function: str, until: float, waiting: Waiting) -> fc.Function:
+        """As `_ready`, and its image optimised, or the time for that over: calls are answered either way."""
         now = self._ready(function, until, waiting)
-        while change.image and fc_image.is_optimizing(now) and time.monotonic() < until:
+        while fc_image.is_optimizing(now) and time.monotonic() < until:
             waiting(f"{function}: its image is being optimised")
             time.sleep(self._settings.poll_s)
             now = self._ready(function, until, waiting)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
-from syncd.errors import Failed, Unavailable
+from syncd.errors import Cancelled, Failed, Unavailable
 from syncd.localcloud.faults import FaultRule, State
 from syncd.localcloud.fc import FcRegion
 from syncd.runtime import fc_image
@@ -108,6 +108,21 @@ def test_a_function_that_is_up_to_date_is_waited_for_until_its_image_is_optimise
     staged = stage(fc.runtime(image_timeout_s=0.2), name, told.append)
     assert any("being optimised" in what for what in told)
     assert staged.function_version == "1", "it starts slowly, and that is all"
+
+
+def test_an_attempt_after_one_that_broke_off_waits_for_the_image_as_well(fc: FcCloud, name: str) -> None:
+    script(fc, end="Successful", reason_code="ImageOptimizing", reason="optimizing")
+
+    def break_off(what: str) -> None:
+        if "being optimised" in what:
+            raise Cancelled("told to stop")
+
+    with pytest.raises(Cancelled):
+        stage(fc.runtime(image_timeout_s=60.0), name, break_off)
+    told: list[str] = []
+    stage(fc.runtime(image_timeout_s=0.2), name, told.append)
+    assert any("being optimised" in what for what in told)
+    assert saves(fc, name) == 1
 
 
 def test_an_image_that_the_registry_does_not_have_fails_the_update(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
