@@ -172,7 +172,7 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
 def _workspace(config: Config, settings: PaiRegistrySettings) -> Registry:
     """Raises Invalid: The SDK is not installed."""
     from syncd.registry.pai import PaiRegistry  # noqa: PLC0415
-    from syncd.registry.settings import PaiKey  # noqa: PLC0415
+    from syncd.registry.settings import AccessKey  # noqa: PLC0415
 
     try:
         from syncd.registry.pai_workspace import SdkWorkspace  # noqa: PLC0415
@@ -180,7 +180,7 @@ def _workspace(config: Config, settings: PaiRegistrySettings) -> Registry:
         hint = "pip install 'syncd[server,pai]'"
         raise Invalid("a registry of kind 'pai' needs an SDK that is not installed", hint=hint) from error
     key = config.credentials[settings.credentials]
-    asked = SdkWorkspace(settings.pai, PaiKey(key.access_key_id, key.access_key_secret, key.security_token))
+    asked = SdkWorkspace(settings.pai, AccessKey(key.access_key_id, key.access_key_secret, key.security_token))
 
     @lru_cache(maxsize=_BUCKETS_MAX)
     def bucket(name: str) -> Store:

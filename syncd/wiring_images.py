@@ -22,15 +22,15 @@ _IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer
 def login_of(config: Config, settings: OciRegistrySettings) -> Access | None:
     """How a registry of images is logged in to; None for nobody."""
     from syncd.registry.access import Basic  # noqa: PLC0415
-    from syncd.registry.settings import AcrSettings  # noqa: PLC0415
+    from syncd.registry.settings import AccessKey, AcrSettings  # noqa: PLC0415
 
     if settings.acr is None:
         return None if settings.password is None else Basic(settings.user, settings.password)
     from syncd.registry.acr import AcrLogin  # noqa: PLC0415
 
     key, acr = config.credentials[settings.acr.credentials], settings.acr
-    secrets = key.access_key_secret, key.security_token
-    return AcrLogin(AcrSettings(acr.instance, acr.region, acr.address, key.access_key_id, *secrets))
+    asks = AccessKey(key.access_key_id, key.access_key_secret, key.security_token)
+    return AcrLogin(AcrSettings(acr.instance, acr.region, acr.address, asks))
 
 
 def login_at(config: Config, image: Reference) -> Access | None:

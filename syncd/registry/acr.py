@@ -11,24 +11,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from alibabacloud_cr20181201.client import Client
 from alibabacloud_cr20181201.models import GetAuthorizationTokenRequest, GetAuthorizationTokenResponseBody
-from alibabacloud_tea_openapi.utils_models import Config as SdkConfig
-from darabonba.exceptions import DaraException, UnretryableException
-from darabonba.runtime import RuntimeOptions
-from requests.exceptions import RequestException
+from darabonba.exceptions import DaraException
 
 from syncd.errors import Refused, SyncdError, Unavailable
 from syncd.registry.access import Basic
+from syncd.registry.alibabacloud import FAILURES, config_of, options
 from syncd.registry.settings import AcrSettings
 from syncd.secret import Secret
 
 _EARLY_S: Final = 300.0  # a push that began with a password may ask for a token with it minutes later
 _LEAST_S: Final = 60.0  # with a clock that is wrong here, it is asked for each minute and not each time
-_CONNECT_MS: Final = 5_000
-_READ_MS: Final = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +38,8 @@ class AcrLogin:
 
     def __init__(self, settings: AcrSettings, clock: Callable[[], float] = time.time) -> None:
         """Makes no request."""
-        address = urlsplit(settings.api)
         self._instance = settings.instance
-        self._client = Client(
-            SdkConfig(
-                access_key_id=settings.access_key_id,
-                access_key_secret=settings.access_key_secret.reveal(),
-                security_token=settings.security_token.reveal() if settings.security_token else None,
-                region_id=settings.region,
-                endpoint=address.netloc,
-                protocol=address.scheme,
-            )
-        )
+        self._client = Client(config_of(settings.key, settings.region, settings.api))
         self._clock = clock
         self._lock = threading.Lock()
         self._given: _Given | None = None
@@ -83,11 +68,10 @@ class AcrLogin:
     def _ask(self) -> _Given:
         now_s = self._clock()
         what = f"GetAuthorizationToken {self._instance}"
-        options = RuntimeOptions(connect_timeout=_CONNECT_MS, read_timeout=_READ_MS, autoretry=False)
         request = GetAuthorizationTokenRequest(instance_id=self._instance)
         try:
-            found = self._client.get_authorization_token_with_options(request, options).body
-        except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
+            found = self._client.get_authorization_token_with_options(request, options()).body
+        except FAILURES as error:
             raise _translated(error, what) from error
         return _given(found, what, now_s)
 

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
+from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.errors import Conflict, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.answers import parsed, rows, shown, size_at, table, text_at
 from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
 from syncd.registry.pinned import ListedRegistry
-from syncd.registry.selection import selects
 from syncd.registry.settings import MlflowSettings
 from syncd.registry.snapshots import FILES_MAX, Files, Remote, check_unchanged, files_of, tree_digest, version_name
 from syncd.registry.streams import Wanted
@@ -59,13 +58,8 @@ class MlflowRegistry(ListedRegistry):
         return self._http.open(self._signed(found.url) or Ask(self._api(found.url)), wanted, offset_bytes)
 
     def _models(self) -> Iterator[ModelName]:
-        for each in self._all("registered-models/search", {"max_results": "1000"}, "registered_models"):
-            name = text_at(each, "name", "a registered model")
-            try:
-                if any(selects(pattern, name) for pattern in self._settings.models):
-                    yield parse_model(name)
-            except Invalid as error:
-                self._refusals.tell(name, error, error.hint)
+        found = self._all("registered-models/search", {"max_results": "1000"}, "registered_models")
+        return self._selected(text_at(each, "name", "a registered model") for each in found)
 
     def _versions(self, model: ModelName) -> list[VersionName]:
         """What MLflow calls READY. Whether its files are there is seen when it is resolved."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_path
 from syncd.errors import Invalid, NotFound, Unavailable
 from syncd.registry.base import Location, Revision, Stream
 from syncd.registry.objects import (
@@ -26,7 +26,6 @@ from syncd.registry.objects import (
     remote,
 )
 from syncd.registry.pinned import ListedRegistry
-from syncd.registry.selection import selects
 from syncd.registry.settings import PaiSettings
 from syncd.registry.snapshots import (
     FILES_MAX,
@@ -88,12 +87,7 @@ class PaiRegistry(ListedRegistry):
         return Location(self._settings.region, bucket, key_of(found))
 
     def _models(self) -> Iterator[ModelName]:
-        for name in dict(self._workspace.models()):
-            try:
-                if any(selects(pattern, name) for pattern in self._settings.models):
-                    yield parse_model(name)
-            except Invalid as error:
-                self._refusals.tell(name, error, error.hint)
+        return self._selected(dict(self._workspace.models()))
 
     def _versions(self, model: ModelName) -> list[VersionName]:
         """Those that were approved and lie in this region, the one made first first."""

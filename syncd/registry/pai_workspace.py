@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 from alibabacloud_aiworkspace20210204.client import Client
 from alibabacloud_aiworkspace20210204.models import (
@@ -13,23 +12,20 @@ from alibabacloud_aiworkspace20210204.models import (
     ListModelsRequest,
     ListModelVersionsRequest,
 )
-from alibabacloud_tea_openapi.utils_models import Config as SdkConfig
-from darabonba.exceptions import DaraException, UnretryableException
+from darabonba.exceptions import DaraException
 from darabonba.runtime import RuntimeOptions
-from requests.exceptions import RequestException
 
 from syncd import retry
 from syncd.errors import Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.registry.alibabacloud import FAILURES, config_of, options
 from syncd.registry.pai import APPROVED, Registered
-from syncd.registry.settings import PaiKey, PaiSettings
+from syncd.registry.settings import AccessKey, PaiSettings
 from syncd.retry import Retry
 
 T = TypeVar("T")
 
 _PAGE: Final = 100
 _ROWS_MAX: Final = 10_000
-_CONNECT_MS: Final = 5_000
-_READ_MS: Final = 30_000
 _RETRY: Final = Retry(attempts_max=4, elapsed_max_s=60.0)
 _HINT: Final = "is the endpoint right, and reachable from this machine?"
 
@@ -37,20 +33,10 @@ _HINT: Final = "is the endpoint right, and reachable from this machine?"
 class SdkWorkspace:
     """See `registry.pai.Workspace`. Safe from several threads; makes no request when it is made."""
 
-    def __init__(self, settings: PaiSettings, key: PaiKey, policy: Retry = _RETRY) -> None:
-        address = urlsplit(settings.endpoint)
+    def __init__(self, settings: PaiSettings, key: AccessKey, policy: Retry = _RETRY) -> None:
         self._workspace = settings.workspace
         self._policy = policy
-        self._client = Client(
-            SdkConfig(
-                access_key_id=key.access_key_id,
-                access_key_secret=key.access_key_secret.reveal(),
-                security_token=key.security_token.reveal() if key.security_token else None,
-                region_id=settings.region,
-                endpoint=address.netloc,
-                protocol=address.scheme,
-            )
-        )
+        self._client = Client(config_of(key, settings.region, settings.endpoint))
 
     def models(self, name: str | None = None) -> Iterator[tuple[str, str]]:
         """See `registry.pai.Workspace`."""
@@ -109,14 +95,10 @@ class SdkWorkspace:
         raise Invalid(f"{operation} {what}: more than {_ROWS_MAX} are there")
 
     def _call(self, operation: str, what: str, send: Callable[[RuntimeOptions], T]) -> T:
-        options = RuntimeOptions(connect_timeout=_CONNECT_MS, read_timeout=_READ_MS, autoretry=False)
-
         def sent() -> T:
             try:
-                return send(options)
-            except (
-                DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError,
-            ) as error:  # fmt: skip
+                return send(options())
+            except FAILURES as error:
                 raise translated(error, f"{operation} {what}") from error
 
         return retry.call(self._policy, sent)

@@ -99,16 +99,21 @@ class ListedRegistry(PinnedRegistry):
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
         """See `registry.base.Registry`. A model that is gone, or that we may not see, hides no other."""
         found: list[Candidate] = []
-        for each in self._models() if model is None else self._selected(model):
+        for each in self._models() if model is None else self._selected([model]):
             try:
                 found += [Candidate(each, version) for version in self._versions(each)]
             except (NotFound, Refused, Invalid) as error:
                 self._refusals.tell(each, error, error.hint)
         return tuple(found)
 
-    def _selected(self, model: ModelName) -> Iterator[ModelName]:
-        if any(selects(pattern, model) for pattern in self._patterns):
-            yield model
+    def _selected(self, names: Iterable[str]) -> Iterator[ModelName]:
+        """Those of the names that the configuration selects; a bad one is left out and logged."""
+        for name in names:
+            try:
+                if any(selects(pattern, name) for pattern in self._patterns):
+                    yield parse_model(name)
+            except Invalid as error:
+                self._refusals.tell(name, error, error.hint)
 
     @abstractmethod
     def _models(self) -> Iterable[ModelName]:

@@ -73,8 +73,8 @@ class PaiSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PaiKey:
-    """Who asks PAI."""
+class AccessKey:
+    """Who asks the platform."""
 
     access_key_id: str
     access_key_secret: Secret
@@ -97,6 +97,4 @@ class AcrSettings:
     instance: str
     region: str
     api: str
-    access_key_id: str
-    access_key_secret: Secret
-    security_token: Secret | None = None
+    key: AccessKey

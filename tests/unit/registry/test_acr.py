@@ -12,7 +12,7 @@ from syncd.errors import Refused, SyncdError, Unavailable
 from syncd.registry.acr import AcrLogin
 from syncd.registry.http import Ask, Http, HttpSettings
 from syncd.registry.oci_access import OciAccess
-from syncd.registry.settings import AcrSettings
+from syncd.registry.settings import AccessKey, AcrSettings
 from syncd.secret import Secret
 
 from tests.emulators.acr import INSTANCE, KEY_ID, KEY_SECRET, Acr, refused
@@ -40,7 +40,7 @@ class Clock:
 
 
 def settings(acr: Acr) -> AcrSettings:
-    return AcrSettings(INSTANCE, "cn-shanghai", acr.web.origin, KEY_ID, Secret(KEY_SECRET))
+    return AcrSettings(INSTANCE, "cn-shanghai", acr.web.origin, AccessKey(KEY_ID, Secret(KEY_SECRET)))
 
 
 def told(login: AcrLogin) -> str:
@@ -86,16 +86,18 @@ def test_a_temporary_key_goes_with_its_own_token(acr: Acr) -> None:
     acr.security_token = "the-token-of-the-key"
     with pytest.raises(Refused, match="InvalidSecurityToken"):
         told(AcrLogin(settings(acr)))
-    assert (
-        told(AcrLogin(replace(settings(acr), security_token=Secret(acr.security_token)))) == "cr_temp_user:password-1"
-    )
+    key = AccessKey(KEY_ID, Secret(KEY_SECRET), Secret(acr.security_token))
+    assert told(AcrLogin(replace(settings(acr), key=key))) == "cr_temp_user:password-1"
 
 
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        (lambda made: replace(made, access_key_secret=Secret("another")), "403 SignatureNotMatch"),
-        (lambda made: replace(made, access_key_id="nobody"), "403 InvalidAccessKeyID"),
+        (
+            lambda made: replace(made, key=replace(made.key, access_key_secret=Secret("another"))),
+            "403 SignatureNotMatch",
+        ),
+        (lambda made: replace(made, key=replace(made.key, access_key_id="nobody")), "403 InvalidAccessKeyID"),
         (lambda made: replace(made, instance="cri-other"), "INSTANCE_NOT_EXIST"),
     ],
 )

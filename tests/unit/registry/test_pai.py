@@ -16,7 +16,7 @@ from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unava
 from syncd.localcloud.server import LocalCloud
 from syncd.registry.pai import PaiRegistry
 from syncd.registry.pai_workspace import SdkWorkspace
-from syncd.registry.settings import PaiKey
+from syncd.registry.settings import AccessKey
 from syncd.secret import Secret
 from syncd.wiring import registries_of
 
@@ -209,7 +209,7 @@ def test_a_listing_without_end_is_refused(pai: PaiWeb) -> None:
 
 def test_a_key_that_is_wrong_is_refused(pai: PaiWeb) -> None:
     with pytest.raises(Refused, match="SignatureNotMatch") as told:
-        list(SdkWorkspace(settings_of(pai), PaiKey(KEY_ID, Secret("another")), ONCE).models())
+        list(SdkWorkspace(settings_of(pai), AccessKey(KEY_ID, Secret("another")), ONCE).models())
     assert "another" not in str(told.value)
 
 

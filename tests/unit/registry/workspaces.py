@@ -7,14 +7,14 @@ from functools import cache
 from syncd.registry.objects import Objects
 from syncd.registry.pai import PaiRegistry
 from syncd.registry.pai_workspace import SdkWorkspace
-from syncd.registry.settings import PaiKey, PaiSettings
+from syncd.registry.settings import AccessKey, PaiSettings
 from syncd.secret import Secret
 
 from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
 from tests.emulators.pai import WORKSPACE, PaiWeb
 from tests.unit.registry.webs import ONCE
 
-KEY = PaiKey(KEY_ID, Secret(KEY_SECRET))
+KEY = AccessKey(KEY_ID, Secret(KEY_SECRET))
 
 
 def settings_of(pai: PaiWeb, *models: str, workspace: str = WORKSPACE) -> PaiSettings:
