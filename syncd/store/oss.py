@@ -37,7 +37,7 @@ from syncd.store.oss_answers import (
     uploads_in,
 )
 from syncd.store.oss_errors import Said, translate
-from syncd.store.oss_requests import Requests
+from syncd.store.oss_requests import Request, Requests
 from syncd.store.oss_settings import Credentials, OssSettings
 from syncd.store.oss_wire import Answer, Asked, Wire, WireSettings
 
@@ -115,7 +115,7 @@ class OssStore:
             name = self._name(put.key)
             headers = _FORBID if mode is PutMode.CREATE else {}
             with _translated(self.place(put.key)):
-                return self.requests.begun("PUT", name, headers=headers, data=put.data)
+                return self.requests.begun(Request("PUT", name, headers=headers, data=put.data))
         except SyncdError as error:
             return error
 
@@ -142,7 +142,7 @@ class OssStore:
         name = self._name(key)
         if resume is None:
             with _translated(self.place(key)):
-                root = self.requests.document("POST", name, {"uploads": ""}, _FORBID)
+                root = self.requests.document(Request("POST", name, {"uploads": ""}, _FORBID))
                 upload_id = root.findtext("UploadId")
                 if not upload_id:
                     raise ValueError(f"<{root.tag}> names no upload")
@@ -161,7 +161,7 @@ class OssStore:
             headers["range"] = f"bytes={offset_bytes}-"
         try:
             with _translated(place):
-                answer = self.requests.ask("GET", name, headers=headers)
+                answer = self.requests.ask(Request("GET", name, headers=headers))
         except Invalid as error:
             if not isinstance(error.__cause__, Said) or error.__cause__.answer.code != "InvalidRange":
                 raise
@@ -174,7 +174,7 @@ class OssStore:
     def stat(self, key: str) -> Stat:
         name = self._name(key)
         with _translated(self.place(key)):
-            headers = self.requests.ask("HEAD", name).headers
+            headers = self.requests.ask(Request("HEAD", name)).headers
             size_bytes, tag = int(headers["content-length"]), headers.get("etag", "").strip('"')
             return Stat(key, size_bytes, crc64_in(headers), time_in(headers, "last-modified"), tag)
 
@@ -184,7 +184,7 @@ class OssStore:
         while True:
             with _translated(self.place(prefix)):
                 params = asked | {"max-keys": str(_PAGE), "continuation-token": token}
-                page, token = objects_in(self.requests.document("GET", "", params, {}))
+                page, token = objects_in(self.requests.document(Request("GET", "", params)))
             for stat in page:
                 yield replace(stat, key=stat.key.removeprefix(self._prefix))
             if not token:
@@ -196,7 +196,7 @@ class OssStore:
         while True:
             with _translated(self.place(prefix)):
                 params = asked | {"max-uploads": str(_PAGE), "key-marker": key_marker, "upload-id-marker": id_marker}
-                page, (key_marker, id_marker) = uploads_in(self.requests.document("GET", "", params, {}))
+                page, (key_marker, id_marker) = uploads_in(self.requests.document(Request("GET", "", params)))
             for upload in page:
                 yield replace(upload, key=upload.key.removeprefix(self._prefix))
             if not key_marker:
@@ -213,7 +213,7 @@ class OssStore:
         marker, most = (str(only - 1), 1) if only else ("0", _PAGE)
         while marker:
             params = {"uploadId": upload_id, "part-number-marker": marker, "max-parts": str(most)}
-            page, marker = parts_in(self.requests.document("GET", name, params, {}))
+            page, marker = parts_in(self.requests.document(Request("GET", name, params)))
             held |= page
             marker = "" if only else marker
         return held
@@ -271,7 +271,7 @@ class OssUpload:
     def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
         with _translated(f"{self._place} part {part.number}"):
             params = {"partNumber": str(part.number), "uploadId": self.token}
-            headers = self._store.requests.ask("PUT", self._name, params, data=data).headers
+            headers = self._store.requests.ask(Request("PUT", self._name, params, data=data)).headers
             held = HeldPart(headers.get("etag", "").strip('"'), len(data), crc64_in(headers))
         return self._keep(part, held, crc64)
 
@@ -290,7 +290,7 @@ class OssUpload:
             parts = self._proven_parts(crc64)
             with _translated(self._place):
                 params = {"uploadId": self.token}
-                headers = self._store.requests.ask("POST", self._name, params, _FORBID, _naming(parts)).headers
+                headers = self._store.requests.ask(Request("POST", self._name, params, _FORBID, _naming(parts))).headers
                 got, done_at = crc64_in(headers), time_in(headers, "date")
         except (Conflict, NotFound) as error:
             return self._settle(size_bytes, crc64, error)

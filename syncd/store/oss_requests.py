@@ -27,12 +27,23 @@ _ERROR_BYTES_MAX: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is signed. `params` without a value are named only."""
+    """What is asked of an object, or with no name of its bucket. A parameter without a value is named only."""
+
+    method: str
+    name: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    data: Buffer = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A request as it is signed; `headers` gets those that sign it."""
 
     method: str
     region: str
-    params: Mapping[str, str] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
+    params: Mapping[str, str]
+    headers: dict[str, str]
     product: str = "oss"
 
 
@@ -46,32 +57,18 @@ class Requests:
         self._wire = wire
         self._address, self._path = _address_of(settings)
 
-    def ask(
-        self,
-        method: str,
-        name: str,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        data: Buffer = b"",
-    ) -> Answer:
+    def ask(self, request: Request) -> Answer:
         """Ask, and wait for the answer. Its body is read already, but for that of a GET."""
-        return self.answered(self.begun(method, name, params, headers, data))
+        return self.answered(self.begun(request))
 
-    def begun(
-        self,
-        method: str,
-        name: str,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        data: Buffer = b"",
-    ) -> Asked:
+    def begun(self, request: Request) -> Asked:
         """Ask. `answered` is called for it once, or its `close`."""
-        request = Request(method, self._region, params or {}, dict(headers or {}))
-        self._signer._sign_request(request, self._bucket, name)  # noqa: SLF001 - named by the SDK
-        target = self._path + quote(name, safe="")
+        signed = _Signed(request.method, self._region, request.params, dict(request.headers))
+        self._signer.sign(signed, self._bucket, request.name)
+        target = self._path + quote(request.name, safe="")
         if request.params:
             target += "?" + urlencode(request.params)
-        return self._wire.send(method, self._address, target, request.headers, data)
+        return self._wire.send(request.method, self._address, target, signed.headers, request.data)
 
     def answered(self, asked: Asked) -> Answer:
         """Wait for the answer."""
@@ -82,9 +79,9 @@ class Requests:
             answer.load()
         return answer
 
-    def document(self, method: str, name: str, params: Mapping[str, str], headers: Mapping[str, str]) -> ET.Element:
+    def document(self, request: Request) -> ET.Element:
         """Ask for an answer in XML. Raises ParseError as well."""
-        answer = self.ask(method, name, params, headers)
+        answer = self.ask(request)
         try:
             return ET.fromstring(answer.read())  # noqa: S314 - the SDK reads every other answer of this server with it
         finally:

@@ -33,8 +33,8 @@ class Signer:
         """As oss2 names it."""
         return "v4"
 
-    def _sign_request(self, req: Any, bucket_name: str, key: str) -> None:
-        """Called by oss2 for each request: adds the headers that sign it."""
+    def sign(self, req: Any, bucket_name: str, key: str) -> None:
+        """Add the headers that sign a request."""
         owner, at = self._credentials(), self._now().strftime("%Y%m%dT%H%M%SZ")
         req.headers["x-oss-date"] = at
         req.headers["x-oss-content-sha256"] = _PAYLOAD
@@ -47,6 +47,8 @@ class Signer:
         text = f"{_KIND}\n{at}\n{scope}\n{sha256(asked.encode()).hexdigest()}"
         signature = hmac.digest(_key(owner.key_secret, scope), text.encode(), "sha256").hex()
         req.headers["authorization"] = f"{_KIND} Credential={owner.key_id}/{scope}, Signature={signature}"
+
+    _sign_request = sign  # as oss2 calls it
 
 
 def _path(bucket_name: str, key: str) -> str:

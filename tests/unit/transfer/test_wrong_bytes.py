@@ -17,6 +17,7 @@ from syncd.localcloud.faults import Corrupt as Flip
 from syncd.registry.base import Stream
 from syncd.retry import Retry
 from syncd.store.memory import MemoryStore
+from syncd.store.oss_requests import Request
 from syncd.target.tree import TreeTarget
 from syncd.transfer import CopyReport, Destination, Progress, TransferSettings, copy
 from tests.clouds import RawBucket
@@ -121,10 +122,10 @@ def test_a_part_that_is_replaced_by_somebody_after_it_was_proven_shows_nothing(
     journal, store = MemoryJournal(), bucket.store()
     ask = store.requests.ask
 
-    def replaced(method: str, key: str, params: Any = None, *rest: Any, **more: Any) -> Any:
-        if method == "POST" and "uploadId" in params:
-            bucket.client.upload_part(BIG, params["uploadId"], 2, bytes(PART))
-        return ask(method, key, params, *rest, **more)
+    def replaced(request: Request) -> Any:
+        if request.method == "POST" and "uploadId" in request.params:
+            bucket.client.upload_part(BIG, request.params["uploadId"], 2, bytes(PART))
+        return ask(request)
 
     monkeypatch.setattr(store.requests, "ask", replaced)
     to = [Destination(TreeTarget("oss", store), journal)]
