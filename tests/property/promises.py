@@ -11,6 +11,7 @@ from syncd.runtime.base import AliasState
 from syncd.state import flips, freezes, holds, versions
 from syncd.state.state import State
 
+from tests.property.faulty import Faults
 from tests.rooms import BINDINGS, DRAW, LORA, SDXL, TARGETS, Site, World
 
 MODELS: Final = (SDXL, LORA)
@@ -22,13 +23,15 @@ class Promises:
 
     world: World
     state: State
+    workers: list[tuple[Site, Faults]]
     edited: set[str]  # regions whose alias was moved by hand and not since by us
     held_at: dict[str, dict[str, str]]
     frozen_at: dict[str, set[str]]
 
     @property
     def here(self) -> Site:
-        raise NotImplementedError
+        """The process that people talk to."""
+        return self.workers[0][0]
 
     @invariant()
     def what_can_be_reached_is_whole_and_sealed(self) -> None:

@@ -59,7 +59,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
         self.frozen_at: dict[str, set[str]] = {}
         self.cut: dict[str, str] = {}
         self.engine = HandEngine()
-        self.workers: list[tuple[Site, Faults]] = []
+        self.workers = []
         self.paused: Paused | None = None  # an attempt of the second worker
         self.workers += [self.booted() for _ in range(WORKERS)]
         for model in MODELS:  # something is live, so that there is something to lose
@@ -80,11 +80,6 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
         self.workers[who] = self.booted()
         self.engine.known.clear()
         self.engine.queues.clear()
-
-    @property
-    def here(self) -> Site:
-        """The process that people talk to."""
-        return self.workers[0][0]
 
     def is_busy(self, who: int) -> bool:
         """Whether a process stands still."""
