@@ -142,6 +142,7 @@ class World:
     stores: dict[str, MemoryStore] = field(default_factory=lambda: {name: MemoryStore() for name in TARGETS})
     runtimes: dict[str, MemoryRuntime] = field(default_factory=dict)
     time: datetime = NOON
+    wrong: set[tuple[str, str]] = field(default_factory=set)  # models and versions that no function answers with
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -196,7 +197,8 @@ class World:
 
     def _answer(self, target: str, change: Change) -> bytes:
         told = set(re.findall(r"[0-9a-f]{64}", json.dumps(dict(change.environment))))
-        return json.dumps(sorted(told & set(self.sealed(target)))).encode()
+        right = {digest for digest, m in self.sealed(target).items() if (m.model, m.version) not in self.wrong}
+        return json.dumps(sorted(told & right)).encode()
 
 
 @dataclass

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from syncd.engine.upgrade import upgrade
-from syncd.errors import Unavailable
+from syncd.errors import NotFound, OutcomeUnknown, Unavailable
 from syncd.reconcile.tick import tick
+from syncd.runtime import fc_alias
+from syncd.runtime.base import AliasState
+from syncd.runtime.memory import MemoryRuntime
+from syncd.state import steps
 from syncd.state.state import State
 from syncd.target.tree import TreeTarget
 
@@ -33,6 +34,7 @@ class Faults:
         self.cut = cut  # region -> when, "before" or "after" the effect
         self.kill_in: tuple[int, str] | None = None  # after this many effects, before or after the next one
         self.pause_at: tuple[str, str] | None = None  # an effect by its name: to stand still there
+        self.lose: tuple[str, str] | None = None  # an effect by its name: cut off there, once
         self.is_dead = False
         self.paused: Final = threading.Event()
         self.awake: Final = threading.Event()
@@ -43,12 +45,16 @@ class Faults:
         self.kill_in, dies = _counted(self.kill_in)
         pauses = self.pause_at[1] if self.pause_at and self.pause_at[0] == name else ""
         self._live("before", dies, pauses)
-        if self.cut.get(region) == "before":
-            raise Unavailable(f"{region} is cut off")
+        lost = OutcomeUnknown if name == "write" else Unavailable
+        cut = self.cut.get(region, "")
+        if self.lose and self.lose[0] == name:
+            cut, self.lose = self.lose[1], None
+        if cut == "before":
+            raise lost(f"{region} is cut off")
         result = effect()
         self._live("after", dies, pauses)
-        if self.cut.get(region) == "after":
-            raise Unavailable(f"the answer of {region} is lost")
+        if cut == "after":
+            raise lost(f"the answer of {region} is lost")
         return result
 
     def _live(self, moment: str, dies: str, pauses: str) -> None:
@@ -89,9 +95,48 @@ class Faulty:
         return effect
 
 
+class Platform(Faulty):
+    """A region's functions as the platform has them: an alias is read, written over blindly, and read back.
+
+    It can be cut off, killed or paused at each of these calls; "move" are the moments around all of them.
+    """
+
+    def __init__(self, real: MemoryRuntime, region: str, faults: Faults) -> None:
+        super().__init__(real, region, faults, RUNTIME)
+        self._calls = fc_alias.Calls(self.read, self._look, self._write)
+
+    def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
+        return self._moved(lambda: fc_alias.flip(self._calls, function, alias, to, expect))
+
+    def split(self, function: str, alias: str, to: str, expect: str, share: float) -> AliasState:
+        return self._moved(lambda: fc_alias.split(self._calls, function, alias, to, expect, share))
+
+    def _moved(self, move: Callable[[], AliasState]) -> AliasState:
+        moved: AliasState = self._faults.around("", "move", move)
+        return moved
+
+    def _look(self, function: str, version: str) -> None:
+        if version not in self._real.functions[function].versions:
+            raise NotFound(f"{function} has no version {version}")
+
+    def _write(self, function: str, alias: str, now: AliasState, to: AliasState) -> None:
+        self._faults.around(self._region, "write", lambda: self._written(function, alias, now, to))
+
+    def _written(self, function: str, alias: str, now: AliasState, to: AliasState) -> None:
+        with self._real.lock:
+            aliases = self._real.functions[function].aliases
+            is_there = alias in aliases
+            if is_there == (now.function_version is None):
+                raise OutcomeUnknown(f"{function}:{alias} is {'' if is_there else 'not '}there")
+            if to.function_version is None:
+                del aliases[alias]
+            else:
+                aliases[alias] = to
+
+
 STORE = frozenset({"put", "upload", "delete", "stat", "open"})
 UPLOAD = frozenset({"send", "complete", "abort", "has"})
-RUNTIME = frozenset({"read", "latest", "stage", "flip", "split", "ask", "probe"})
+RUNTIME = frozenset({"read", "latest", "stage", "ask", "probe"})
 
 
 class Frozen(State):
@@ -117,7 +162,7 @@ def process(world: World, url: str, faults: Faults, owner: str, **rooms: object)
         targets={
             name: TreeTarget(name, Faulty(store, TARGETS[name], faults, STORE)) for name, store in world.stores.items()
         },
-        runtimes={region: Faulty(runtime, region, faults, RUNTIME) for region, runtime in world.runtimes.items()},
+        runtimes={region: Platform(runtime, region, faults) for region, runtime in world.runtimes.items()},
         **rooms,
     )
 
@@ -127,7 +172,7 @@ class Paused:
 
     def __init__(self, here: Site, faults: Faults, at: tuple[str, str], attempts_max: int) -> None:
         """Work until an attempt stands still at an effect of this name, or for so many attempts."""
-        self.faults = faults
+        self.faults, self.at = faults, at
         faults.pause_at = at
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(here, attempts_max), daemon=True)
@@ -135,6 +180,15 @@ class Paused:
         while not faults.paused.wait(0.001) and not self._ended.is_set():
             pass
         faults.pause_at = None
+        with here.state.read() as conn:
+            running = [step for step in steps.open_steps(conn) if step.owner == here.rooms.owner]
+        self.subject = running[0].subject if self.stands and running else ""
+        self.release = running[0].release_id if self.stands and running else ""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it has come to that effect, and has not been woken."""
+        return self.faults.paused.is_set()
 
     def wake(self) -> None:
         """Let it go on, to its end."""
@@ -146,23 +200,8 @@ class Paused:
         try:
             with suppress(Killed):
                 for _ in range(attempts_max):
-                    tick(here.rooms)
-                    here.run_one()
-                    if self.faults.pause_at is None:
+                    moved = tick(here.rooms)
+                    if not (here.run_one() or moved) or self.faults.pause_at is None:
                         break
         finally:
             self._ended.set()
-
-
-def quick_place() -> Path | None:
-    """Where files are quick, and need not outlive the machine."""
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() else None
-
-
-@functools.cache
-def template() -> Path:
-    """A SQLite file that was upgraded, once for all runs of the machine."""
-    file = Path(tempfile.mkdtemp(prefix="syncd-template-", dir=quick_place())) / "state.db"
-    upgrade(f"sqlite:///{file}")
-    return file

@@ -60,7 +60,7 @@ def told(here: Site) -> list[dict[str, object]]:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_went_back_meanwhile_is_not_left_on_the_new_version(here: Site, when: str) -> None:
     release = publish(here.wisher, SDXL, "v2")
-    with standing_still(here, "flip", when) as late:
+    with standing_still(here, "move", when) as late:
         back(here, release.id)
         late.wake()
     here.assert_record_is_true()
@@ -71,7 +71,7 @@ def test_what_went_back_meanwhile_is_not_left_on_the_new_version(here: Site, whe
 def test_a_share_that_comes_too_late_is_taken_away(here: Site) -> None:
     here = by(here, Strategy(steps=(Share(10, 60.0),), judge_samples=1))
     release = publish(here.wisher, SDXL, "v2")
-    with standing_still(here, "split") as late:
+    with standing_still(here, "move") as late:
         back(here, release.id)
         late.wake()
     here.assert_record_is_true()
@@ -84,7 +84,7 @@ def test_an_undo_that_comes_too_late_does_not_take_back_what_was_released_again(
     while not here.world.alias(HZ) == here.world.alias(SG) == AliasState("2"):
         here.run_one(release.id)
     rollback(here.wisher, SDXL, "bad eyes")
-    with standing_still(here, "flip") as late:
+    with standing_still(here, "move") as late:
         here.settle(patient=True)
         assert here.release(release.id).phase is R.UNDONE
         unhold(here.wisher, SDXL)
@@ -99,7 +99,7 @@ def test_an_undo_that_comes_too_late_does_not_take_back_what_was_released_again(
 
 def test_what_a_newer_release_is_about_to_move_from_is_put_back_under_it(here: Site) -> None:
     release = publish(here.wisher, SDXL, "v2")
-    with standing_still(here, "flip") as late:
+    with standing_still(here, "move") as late:
         back(here, release.id)
         unhold(here.wisher, SDXL)
         here.world.deliver(SDXL, "v3")
@@ -114,7 +114,7 @@ def test_what_a_newer_release_is_about_to_move_from_is_put_back_under_it(here: S
 
 def test_what_the_newer_attempt_has_moved_is_left_where_it_is(here: Site) -> None:
     release = publish(here.wisher, SDXL, "v2")
-    with standing_still(here, "flip") as late:
+    with standing_still(here, "move") as late:
         here.settle(patient=True)
         assert here.release(release.id).phase is R.LIVE
         late.wake()
@@ -125,7 +125,7 @@ def test_what_the_newer_attempt_has_moved_is_left_where_it_is(here: Site) -> Non
 
 def test_what_somebody_moved_by_hand_is_not_moved_over_his_head(here: Site) -> None:
     release = publish(here.wisher, SDXL, "v2")
-    with standing_still(here, "flip") as late:
+    with standing_still(here, "move") as late:
         back(here, release.id)
         publish_by_hand(here)
         late.wake()
@@ -141,7 +141,7 @@ def publish_by_hand(here: Site) -> None:
 
 def test_where_it_cannot_be_put_back_the_next_round_tells_of_it(here: Site) -> None:
     release = publish(here.wisher, SDXL, "v2")
-    with standing_still(here, "flip") as late:
+    with standing_still(here, "write") as late:
         back(here, release.id)
         late.faults.cut[HZ] = "after"
         late.wake()
