@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -16,16 +17,17 @@ from sqlalchemy import Connection
 
 from syncd.errors import Conflict, Fenced, SyncdError
 from syncd.plan.binding import Binding
-from syncd.plan.phases import FlipPhase
+from syncd.plan.phases import FlipPhase, StepKind
+from syncd.plan.strategy import WHOLE_PERCENT
 from syncd.reconcile.run import Job
 from syncd.runtime.base import AliasState, Runtime
-from syncd.state import events, flips, live
-from syncd.state.records import Flip
+from syncd.state import events, flips, live, rollouts, steps
 
 log = structlog.get_logger("syncd.late")
 
 LOOKS_MAX: Final = 5  # each follows a move by somebody else in the moment in which we put back what we had moved
-_FORWARD: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.WEIGHTED, FlipPhase.INTENDED, FlipPhase.FLIPPED})
+_IN_FLIGHT: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.INTENDED, FlipPhase.UNDOING})
+_MOVES: Final = (StepKind.WEIGH, StepKind.FLIP, StepKind.UNDO)
 
 
 @contextmanager
@@ -57,45 +59,55 @@ def _is_lost(job: Job) -> bool:
 def _put_back(job: Job, binding: Binding, runtime: Runtime, written: AliasState) -> None:
     try:
         for _ in range(LOOKS_MAX):
-            if not _once(job, binding, runtime, written):
+            put = _once(job, binding, runtime, written)
+            if put is None:
                 return
+            written = put  # who it belongs to may have moved it meanwhile, and ours was over that
     except SyncdError as error:
         log.warning("moved too late, and not put back: a round will tell of it", binding=binding.name,
                     error=error.message, hint=error.hint)  # fmt: skip
 
 
-def _once(job: Job, binding: Binding, runtime: Runtime, written: AliasState) -> bool:
-    """Put it back, if it is to be. Whether it was: then who it belongs to may have changed his mind meanwhile."""
+def _once(job: Job, binding: Binding, runtime: Runtime, written: AliasState) -> AliasState | None:
+    """Put it back, if it is to be, and say to what."""
     pointed = runtime.read(binding.function, binding.alias)
     if (pointed.function_version, pointed.weights.keys()) != (written.function_version, written.weights.keys()):
-        return False
-    with job.rooms.state.read() as conn:
-        recorded = live.get(conn, binding.name)
-        wanted = recorded.function_version if recorded else None
-        if _is_wanted(pointed, wanted, _holder(conn, binding)):
-            return False
-    runtime.flip(binding.function, binding.alias, wanted, pointed.function_version)
-    detail: dict[str, object] = {"alias": binding.alias, "got": str(pointed), "want": wanted}
+        return None
+    with job.rooms.state.write() as conn:
+        wanted = _wanted(conn, binding, pointed, job.rooms.state.now(conn))
+    if wanted is None or pointed.is_like(wanted):
+        return None
+    runtime.flip(binding.function, binding.alias, wanted.function_version, pointed.function_version)
+    for version, share in wanted.weights.items():
+        runtime.split(binding.function, binding.alias, version, wanted.function_version or "", share)
+    detail: dict[str, object] = {"alias": binding.alias, "got": str(pointed), "want": str(wanted)}
     with job.rooms.state.write() as conn:
         now = job.rooms.state.now(conn)
         events.append(
             conn, "binding.put_right", now=now, release_id=job.release.id, subject=binding.name, detail=detail
         )
     log.warning("moved too late, and put back", function=binding.function, alias=binding.alias,
-                got=str(pointed), want=wanted)  # fmt: skip
-    return True
+                got=str(pointed), want=str(wanted))  # fmt: skip
+    return wanted
 
 
-def _is_wanted(pointed: AliasState, recorded: str | None, holder: Flip | None) -> bool:
-    if pointed == AliasState(recorded):
-        return True
-    if holder is None:
-        return False
-    ends = {holder.from_version, holder.to_version}
-    moving = holder.phase in _FORWARD or holder.phase is FlipPhase.UNDOING
-    return moving and pointed.function_version in ends and pointed.weights.keys() <= ends
+def _wanted(conn: Connection, binding: Binding, pointed: AliasState, now: datetime) -> AliasState | None:
+    """Where the record has the alias. None: a release is moving it, and will look at it once more before it says so.
 
-
-def _holder(conn: Connection, binding: Binding) -> Flip | None:
+    Who is moving it may have read it back before our write. So his attempt is taken from him: the next one looks.
+    """
     release = flips.holder(conn, binding.name)
-    return flips.get(conn, release, binding.name) if release else None
+    if release is not None:
+        steps.take_back(conn, release, binding.name, _MOVES, now)
+    recorded = live.get(conn, binding.name)  # after that: he may have recorded while we waited for the row
+    main = AliasState(recorded.function_version if recorded else None)
+    if release is None:
+        return main
+    holder = flips.get(conn, release, binding.name)
+    if holder.phase in _IN_FLIGHT:  # the next attempt goes on from either of its ends, and from nowhere else
+        ends = {holder.from_version, holder.to_version}
+        return None if pointed.function_version in ends and pointed.weights.keys() <= ends else main
+    if holder.phase is FlipPhase.WEIGHTED:
+        share = rollouts.canaries_of(conn, release)[binding.name].percent / WHOLE_PERCENT
+        return AliasState(main.function_version, {holder.to_version or "": share})
+    return main

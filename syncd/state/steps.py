@@ -191,6 +191,19 @@ def wind_down(conn: sa.Connection, release_id: str, now: datetime) -> list[Step]
     return cancelled
 
 
+def take_back(conn: sa.Connection, release_id: str, subject: str, kinds: Collection[StepKind], now: datetime) -> bool:
+    """Have what runs of these kinds wait, due now, though its lease is good: the next attempt looks at it again.
+
+    Who runs it is fenced out, and finds that when he records. Whether there was any.
+    """
+    mine = [steps.c.release_id == release_id, steps.c.subject == subject, steps.c.kind.in_(tuple(kinds))]
+    query = sa.update(steps).where(*mine, steps.c.state == StepState.RUNNING).returning(*steps.c)
+    taken = every(conn, Step, query.values(state=StepState.WAITING, due_at=now, owner="", lease_until=None))
+    for step in taken:
+        _tell(conn, "step.lost", step, now, {"was": StepState.RUNNING.value})
+    return bool(taken)
+
+
 def reopen(conn: sa.Connection, step: Step, now: datetime) -> Step:
     """Let a step that ended wait again, due now: what it was for turned out not to be there.
 

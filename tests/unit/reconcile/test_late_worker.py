@@ -149,3 +149,79 @@ def test_where_it_cannot_be_put_back_the_next_round_tells_of_it(here: Site) -> N
     assert here.world.alias(HZ) == AliasState("2")
     patrol(here.looker, HZ, Rules(DriftPolicy.REPORT), threading.Event(), pause_s=0.0)
     assert [event.kind for event in here.events()][-1] == "binding.drifted"
+
+
+def test_what_a_newer_release_has_moved_and_still_holds_is_put_back_under_it(here: Site) -> None:
+    """Its look was over and the alias is held by a release that has moved it: the write is blind, and nobody looks."""
+    here = by(here, Strategy(bake_s=60.0, judge_samples=1))
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "write") as late:
+        back(here, release.id)
+        here.world.deliver(SDXL, "v3")
+        unhold(here.wisher, SDXL)
+        third = publish(here.wisher, SDXL, "v3")
+        here.settle()
+        assert {flip.phase for flip in here.flips(third.id).values()} == {FlipPhase.FLIPPED}
+        late.wake()
+    assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("3")
+    here.settle(patient=True)
+    assert here.release(third.id).phase is R.LIVE
+    here.assert_record_is_true()
+
+
+def test_what_is_undone_and_comes_to_a_share_again_is_put_back_to_that_share(here: Site) -> None:
+    here = by(here, Strategy(steps=(Share(10, 60.0),), judge_samples=1))
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "write") as late:
+        back(here, release.id)
+        here.world.deliver(SDXL, "v3")
+        unhold(here.wisher, SDXL)
+        third = publish(here.wisher, SDXL, "v3")
+        here.settle()
+        assert {flip.phase for flip in here.flips(third.id).values()} == {FlipPhase.WEIGHTED}
+        late.wake()
+    assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("1", {"3": 0.1})
+    here.settle(patient=True)
+    assert here.release(third.id).phase is R.LIVE
+    here.assert_record_is_true()
+
+
+def test_an_undo_that_comes_too_late_does_not_take_back_what_is_baked(here: Site) -> None:
+    """It writes where the newer release came from: that one has moved on, and does not look any more."""
+    here = by(here, Strategy(bake_s=60.0, judge_samples=1))
+    release = publish(here.wisher, SDXL, "v2")
+    here.settle()
+    assert here.world.alias(HZ) == AliasState("2")
+    rollback(here.wisher, SDXL, "bad eyes")
+    with standing_still(here, "write") as late:
+        here.settle(patient=True)
+        assert here.release(release.id).phase is R.UNDONE
+        here.world.deliver(SDXL, "v3")
+        unhold(here.wisher, SDXL)
+        third = publish(here.wisher, SDXL, "v3")
+        here.settle()
+        assert {flip.phase for flip in here.flips(third.id).values()} == {FlipPhase.FLIPPED}
+        late.wake()
+    assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("3")
+    here.settle(patient=True)
+    assert here.release(third.id).phase is R.LIVE
+    here.assert_record_is_true()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_had_read_it_back_before_the_late_write_moves_it_again(here: Site, when: str) -> None:
+    """Two in the middle of a write to one alias: the one who is too late goes on first."""
+    release = publish(here.wisher, SDXL, "v2")
+    with standing_still(here, "write") as late:
+        back(here, release.id)
+        here.world.deliver(SDXL, "v3")
+        unhold(here.wisher, SDXL)
+        third = publish(here.wisher, SDXL, "v3")
+        with standing_still(here, "move" if when == "after" else "write", when) as mover:
+            here.world.time -= timedelta(seconds=LEASE_S + 1)  # its lease is good
+            late.wake()
+            mover.wake()
+        here.settle(patient=True)
+    assert here.release(third.id).phase is R.LIVE
+    assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("3")
+    here.assert_record_is_true()
