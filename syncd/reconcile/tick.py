@@ -19,10 +19,11 @@ from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.gate import Wait, wait_at
 from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
 from syncd.plan.release import Decision, StepView, View, decide
+from syncd.plan.turns import turn
 from syncd.reconcile import course
 from syncd.reconcile.catchup import catch_up
 from syncd.reconcile.rooms import Rooms
-from syncd.state import approvals, flips, freezes, holds, placements, releases, steps, versions
+from syncd.state import approvals, flips, freezes, holds, placements, releases, rollouts, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Release, Step
 
@@ -71,7 +72,8 @@ def _once(rooms: Rooms, release_id: str, unheard_s: float) -> bool:
             for step in steps.of_release(conn, release_id):
                 if _is_due(rooms, step, rooms.state.now(conn), unheard_s):
                     handed = steps.hand_over(conn, step, rooms.state.now(conn))
-                    rooms.engine.submit(conn, handed.id, handed.attempt, handed.queue, release.number)
+                    first = turn(release.number, handed.kind, back=release.rollback)
+                    rooms.engine.submit(conn, handed.id, handed.attempt, handed.queue, first)
     for step in cancelled:
         rooms.engine.cancel(step.id, step.attempt)
     return changed or bool(cancelled)
@@ -159,15 +161,19 @@ def _want(conn: Connection, release: Release, decision: Decision, all_steps: Seq
 
 def _claim(rooms: Rooms, conn: Connection, release: Release, bindings: Sequence[str]) -> bool:
     now = rooms.state.now(conn)
+    hint = ""
     try:
         holder = flips.claim(conn, release, bindings, now)
     except Conflict as conflict:
         holder = conflict.message
+    else:
+        if release.rollback and holder is not None and rollouts.find(conn, holder) is not None:
+            hint = f"`syncd cancel {holder}` takes that one back now, and this goes on"
     if holder is None:
         return True
     reason = f"waits for {holder}, which is moving an alias this release needs"
-    if release.reason != reason:
-        releases.note(conn, release.id, reason, "", now)
+    if (release.reason, release.hint) != (reason, hint):
+        releases.note(conn, release.id, reason, hint, now)
     return False
 
 

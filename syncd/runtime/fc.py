@@ -121,9 +121,7 @@ class FcRuntime:
         probe: Probe,
         waiting: Waiting = waits_for_nobody,
     ) -> ProbeReport:
-        now = self.read(function, candidate)
-        if now.function_version != function_version or now.weights:
-            self.flip(function, candidate, function_version, now.function_version)
+        fc_alias.point(self._moves, function, candidate, function_version)
 
         def invoke(body: bytes) -> Answer:
             return fc_probe.invoke(self._client, self._call, (function, candidate), body, probe.timeout_s)

@@ -37,6 +37,18 @@ def split(calls: Calls, function: str, alias: str, to: str, expect: str, share: 
     return _moved(calls, function, alias, now, AliasState(expect, {to: share}))
 
 
+def point(calls: Calls, function: str, alias: str, to: str) -> None:
+    """Have an alias of our own point at a version, wherever it pointed: a candidate, which no caller uses.
+
+    The version is not looked at before: whoever asks it through the alias next sees whether it is there.
+
+    Raises:
+        Conflict: Somebody moves it at the same time.
+        Unavailable: Not moved, or unreadable.
+    """
+    _written(calls, function, alias, calls.read(function, alias), AliasState(to))
+
+
 def _elsewhere(function: str, alias: str, now: AliasState, expect: str | None) -> Conflict:
     return Conflict(
         f"{function}:{alias} points at {now}, expected {expect}",
@@ -45,11 +57,15 @@ def _elsewhere(function: str, alias: str, now: AliasState, expect: str | None) -
 
 
 def _moved(calls: Calls, function: str, alias: str, now: AliasState, wanted: AliasState) -> AliasState:
-    if now.is_like(wanted):
-        return now
-    for version in (wanted.function_version, *wanted.weights):
+    for version in () if now.is_like(wanted) else (wanted.function_version, *wanted.weights):
         if version is not None:
             calls.look(function, version)  # the platform lets an alias dangle; we do not
+    return _written(calls, function, alias, now, wanted)
+
+
+def _written(calls: Calls, function: str, alias: str, now: AliasState, wanted: AliasState) -> AliasState:
+    if now.is_like(wanted):
+        return now
     try:
         calls.write(function, alias, now, wanted)
     except OutcomeUnknown as unknown:
