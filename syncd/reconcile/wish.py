@@ -100,8 +100,9 @@ def _published(conn: Connection, wisher: Wisher, name: ModelName, ref: VersionNa
 def rollback(wisher: Wisher, model: str, why: str) -> Release:
     """Go back to the version that was live before, and hold the model there.
 
-    A release in the middle of its flips is undone instead, which leads to the same versions. Others of this
-    model that have not moved anything are superseded.
+    A release in the middle of its flips is undone instead, which leads to the same versions; one that brings what is
+    live already to a region that lacks it is undone as well. Others of this model that have not moved anything are
+    superseded.
 
     Raises:
         NotFound: There is nothing to go back to.
@@ -119,12 +120,14 @@ def _rolled_back(wisher: Wisher, name: ModelName, why: str) -> Release:
         now = wisher.state.now(conn)
         moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]
         reason = why or "rolled back"
+        before = live.previous_release(conn, name)
         for release in moving:
             _hold(conn, name, wisher.who, reason, wisher.state)
-            if release.phase is ReleasePhase.FLIPPING and not release.rollback:
-                return _undo(conn, release, f"rolled back by {wisher.who}: {reason}", wisher.state)
-            return release
-        before = live.previous_release(conn, name)
+            if release.phase is not ReleasePhase.FLIPPING or release.rollback:
+                return _rollback_behind(conn, release) or release
+            undone = _undo(conn, release, f"rolled back by {wisher.who}: {reason}", wisher.state)
+            if before is None or not live.is_again(conn, release):
+                return undone
         if before is None or before.version_id is None:
             raise NotFound(f"{name} has no earlier version to go back to", hint="`syncd releases` lists what there was")
         _hold(conn, name, wisher.who, reason, wisher.state)
@@ -138,6 +141,12 @@ def _rolled_back(wisher: Wisher, name: ModelName, why: str) -> Release:
             version_id=before.version_id,
             now=now,
         )
+
+
+def _rollback_behind(conn: Connection, release: Release) -> Release | None:
+    """The rollback that waits for a release to be undone, if there is one."""
+    later = releases.unfinished(conn, release.model)
+    return next((other for other in later if other.rollback and other.number > release.number), None)
 
 
 def hold(wisher: Wisher, model: str, why: str = BY_HAND) -> Hold:

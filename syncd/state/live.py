@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -64,16 +64,21 @@ def previous_release(conn: sa.Connection, model: str) -> Release | None:
     A rollback takes back what lies above the version it returned to, so that a second one in a row goes further
     back, and one too many finds nothing. What was taken back is not found again unless it is released anew.
     """
-    was_live = sa.and_(releases.c.model == model, releases.c.phase == ReleasePhase.LIVE)
-    history = every(conn, Release, sa.select(releases).where(was_live).order_by(releases.c.number))
-    stack = _standing(history)
+    stack = _standing(conn, model)
     return stack[-2] if len(stack) > 1 else None
 
 
-def _standing(history: Iterable[Release]) -> list[Release]:
+def is_again(conn: sa.Connection, release: Release) -> bool:
+    """Whether a release is of the version that is live already: undoing it would leave that where it was before."""
+    stack = _standing(conn, release.model)
+    return bool(stack) and stack[-1].version_id == release.version_id
+
+
+def _standing(conn: sa.Connection, model: str) -> list[Release]:
     """The releases that lie below one another, the current one last; none serves what its neighbour does."""
+    was_live = sa.and_(releases.c.model == model, releases.c.phase == ReleasePhase.LIVE)
     stack: list[Release] = []
-    for release in history:
+    for release in every(conn, Release, sa.select(releases).where(was_live).order_by(releases.c.number)):
         # From the top: a version that was live twice is gone back to where it stands nearest below.
         below = next((n for n in reversed(range(len(stack))) if stack[n].version_id == release.version_id), None)
         if release.rollback and below is not None:
