@@ -225,3 +225,17 @@ def test_a_fenced_transaction_is_refused_before_it_writes(state: State) -> None:
     with state.read() as conn:
         assert steps.get(conn, step.id).state is StepState.DONE
         assert kinds(conn).count("release.requested") == 1
+
+
+def test_what_runs_is_taken_back_though_its_lease_is_good_and_who_ran_it_is_fenced_out(state: State) -> None:
+    with state.write() as conn:
+        running = make_running(conn, lease_s=10)
+        assert not steps.take_back(conn, "r-1", "oss", (StepKind.FLIP,), NOON), "of another kind"
+        assert not steps.take_back(conn, "r-1", "nas", (StepKind.PLACE,), NOON), "of another subject"
+        assert steps.take_back(conn, "r-1", "oss", (StepKind.PLACE,), NOON)
+        with pytest.raises(Fenced):
+            steps.done(conn, running.id, running.attempt, NOON)
+        again = steps.get(conn, running.id)
+        assert (again.state, again.due_at, again.owner) == (StepState.WAITING, NOON, "")
+        assert steps.hand_over(conn, again, NOON).attempt == running.attempt + 1
+        assert not steps.take_back(conn, "r-1", "oss", (StepKind.PLACE,), NOON), "nothing of it runs"
