@@ -368,7 +368,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
 
 TestReleaseMachine = ReleaseMachine.TestCase
 TestReleaseMachine.settings = settings(
-    max_examples=14,
+    max_examples=12,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),

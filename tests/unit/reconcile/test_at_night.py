@@ -148,3 +148,22 @@ def test_a_hold_is_kept_by_what_was_left_behind(here: Site) -> None:
     later(here, 1300)
     assert here.world.alias(SG) == AliasState("2")
     here.assert_record_is_true()
+
+
+def test_a_move_that_was_handed_over_before_a_rollback_is_not_made_after_it(here: Site) -> None:
+    """Its worker begins when the word to go back is in the record, and nobody has acted on that yet."""
+    live(here, "v1")
+    here = by(here, Strategy(steps=(Share(10, 60.0),), judge_samples=1))
+    here.world.deliver(SDXL, "v2")
+    release = publish(here.wisher, SDXL, "v2")
+    here.settle()
+    here.world.time += timedelta(seconds=61)
+    while not any(step.startswith("flip/") for step in here.steps(release.id)):
+        here.run_one(release.id)
+        tick(here.rooms)
+    rollback(here.wisher, SDXL, "bad eyes")
+    while here.run_one(release.id):
+        assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("1", {"2": 0.1})
+    here.settle()
+    assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("1")
+    here.assert_record_is_true()
