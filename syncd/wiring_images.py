@@ -11,6 +11,7 @@ from syncd.config import Config, ImageTargetSettings, OciRegistrySettings
 from syncd.config.registries import registry_at
 
 if TYPE_CHECKING:
+    from syncd.oci.push import Pace
     from syncd.oci.references import Reference
     from syncd.oci.repository import Repository
     from syncd.registry.access import Access
@@ -69,9 +70,9 @@ def repositories_of(
     )
 
 
-def images_of(config: Config) -> dict[str, ImageTarget]:
-    """The targets that are repositories of images, by name. Nothing is contacted yet."""
-    return {name: _image_target(config, name, settings) for name, settings in image_targets(config).items()}
+def images_of(config: Config, pace: Pace | None = None) -> dict[str, ImageTarget]:
+    """The targets that are repositories of images, by name; `pace` is for what is pushed. Nothing is contacted yet."""
+    return {name: _image_target(config, name, settings, pace) for name, settings in image_targets(config).items()}
 
 
 def image_targets(config: Config) -> dict[str, ImageTargetSettings]:
@@ -79,7 +80,7 @@ def image_targets(config: Config) -> dict[str, ImageTargetSettings]:
     return {name: target for name, target in config.targets.items() if isinstance(target, ImageTargetSettings)}
 
 
-def _image_target(config: Config, name: str, settings: ImageTargetSettings) -> ImageTarget:
+def _image_target(config: Config, name: str, settings: ImageTargetSettings, pace: Pace | None) -> ImageTarget:
     from syncd.oci.bake import BakeSettings  # noqa: PLC0415
     from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
     from syncd.registry.access import Basic  # noqa: PLC0415
@@ -90,5 +91,6 @@ def _image_target(config: Config, name: str, settings: ImageTargetSettings) -> I
     base_login = None if below.origin == there.origin else login_at(config, below)
     repository, source, base = repositories_of(settings.repository, settings.base, login, base_login)
     served_from = settings.served_from or settings.repository
-    made = ImageSettings(base, settings.directory, served_from, BakeSettings(limit_bytes=settings.limit_bytes))
+    bake = BakeSettings(limit_bytes=settings.limit_bytes, pace=pace)
+    made = ImageSettings(base, settings.directory, served_from, bake)
     return ImageTarget(name, repository, source, made)

@@ -80,8 +80,10 @@ class BlobUpload:
         if "location" in answer.headers:
             self.location = self._wire.location(answer)
 
-    def send(self, data: memoryview) -> None:
+    def send(self, data: memoryview, pace: Callable[[int], None] = lambda size_bytes: None) -> None:  # noqa: ARG005 -- at once
         """Append a chunk. After an answer that was lost the registry is asked, and only what it lacks is sent.
+
+        `pace` waits until so many bytes may be sent; it is asked at each try.
 
         Raises:
             UploadLost: It has less than it had said, or more than was sent, or nothing: begin anew.
@@ -98,6 +100,7 @@ class BlobUpload:
             rest = data[self.offset_bytes - begin :]
             if not rest:
                 return
+            pace(rest.nbytes)
             is_unknown = True
             self._append(rest)
             is_unknown = False

@@ -21,7 +21,7 @@ def forget(conn: sa.Connection, told_before: datetime) -> int:
 
 
 class SqlNotes:
-    """`oci.bake.Notes` of one repository. Each call is a short transaction. Safe from several threads.
+    """`oci.push.Notes` of one repository. Each call is a short transaction. Safe from several threads.
 
     Raises from every method what `State.read` and `State.write` raise.
     """
