@@ -10,11 +10,12 @@ _PIECE_BYTES = 16 << 10
 
 
 class Relay:
-    """A context manager. Only the way towards `port` is slow."""
+    """A context manager. Only the way towards `port` is slow, and counted: `passed_bytes`, headers too."""
 
     def __init__(self, port: int, bytes_s: float) -> None:
         self._to = port
         self._bytes_s = bytes_s
+        self.passed_bytes = 0
         self._lock = threading.Lock()
         self._free_s = time.monotonic()
         self._open: list[socket.socket] = []
@@ -52,6 +53,7 @@ class Relay:
     def _wait(self, size_bytes: int) -> None:
         with self._lock:
             now_s = time.monotonic()
+            self.passed_bytes += size_bytes
             self._free_s = max(self._free_s, now_s) + size_bytes / self._bytes_s
             pause_s = self._free_s - now_s
         time.sleep(pause_s)

@@ -118,20 +118,10 @@ class Baker:
             Cancelled: It was told to stop. What was accepted is kept for the next time.
             NotFound, Unavailable, Refused, Failed: As the source and the registry say, past all tries.
         """
-        layers = layers_of(manifest, recipe.directory, self._settings.alone_bytes)
-        self.check(base, layers)
-        below = self._together([partial(self._carry_base, base, blob) for blob in base.layers])
-        ours = self._together([partial(self._carry, layer, source) for layer in layers])
-        blobs = [blob_of(each.digest, each.size_bytes, each.title) for each in ours]
-        image = image_of(base, manifest, blobs, recipe.variables, recipe.notes)
-        config = image.config
-        push = self._push()
-        if not self._repository.has_blob(config.digest, len(config.body)):
-            push.run(config.digest, len(config.body), partial(Text, config.body), config.digest)
-        tag = tag_of(manifest, image.manifest.digest)
-        self._repository.push_manifest(tag, image.manifest)
-        digest = image.manifest.digest
-        return Baked(str(self._repository), tag, digest, base.name, base.digest, (*below, *ours))
+        try:
+            return self._baked(manifest, source, base, recipe)
+        finally:
+            self._repository.rest()
 
     def check(self, base: Base, layers: Sequence[Layer]) -> None:
         """Before a byte moves. Raises Invalid: as `bake` does for what is too much."""
@@ -148,6 +138,22 @@ class Baker:
                 f"the image would have {count} layers, {LAYERS_MAX} can be mounted",
                 hint="serve a model of so many files from NAS or OSS",
             )
+
+    def _baked(self, manifest: Manifest, source: Source, base: Base, recipe: Recipe) -> Baked:
+        layers = layers_of(manifest, recipe.directory, self._settings.alone_bytes)
+        self.check(base, layers)
+        below = self._together([partial(self._carry_base, base, blob) for blob in base.layers])
+        ours = self._together([partial(self._carry, layer, source) for layer in layers])
+        blobs = [blob_of(each.digest, each.size_bytes, each.title) for each in ours]
+        image = image_of(base, manifest, blobs, recipe.variables, recipe.notes)
+        config = image.config
+        push = self._push()
+        if not self._repository.has_blob(config.digest, len(config.body)):
+            push.run(config.digest, len(config.body), partial(Text, config.body), config.digest)
+        tag = tag_of(manifest, image.manifest.digest)
+        self._repository.push_manifest(tag, image.manifest)
+        digest = image.manifest.digest
+        return Baked(str(self._repository), tag, digest, base.name, base.digest, (*below, *ours))
 
     def _carry(self, layer: Layer, source: Source) -> Carried:
         known = self._notes.known(layer.recipe)

@@ -18,6 +18,7 @@ import structlog
 from syncd import retry
 from syncd.artifact.digest import Digest
 from syncd.errors import Cancelled, Corrupt, Unavailable
+from syncd.oci.courier import wait_while_under_way
 from syncd.oci.errors import Unchunked, UploadLost
 from syncd.oci.repository import Repository
 from syncd.oci.uploads import BlobUpload
@@ -25,6 +26,7 @@ from syncd.registry.base import Stream
 
 _RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=60.0)
 _TRIES: Final = 3  # for a blob whose upload the registry lost
+_UNDER_WAY_S: Final = 120.0  # a chunk takes this long at 140 KB/s
 _PIECE_BYTES: Final = 1 << 18  # of a blob that is sent whole
 _log = structlog.get_logger("syncd.bake")
 
@@ -154,7 +156,8 @@ class Push:
     def _upload(self, key: Digest) -> BlobUpload:
         location = self._notes.find(key)
         if location is not None:
-            return self._repository.resume(location)
+            wait_while_under_way(location, self._stop.wait, _UNDER_WAY_S)
+            return self._repository.resume(self._notes.find(key) or location)
         upload, self._begun = self._begun or self._repository.begin(), None
         self._notes.opened(key, upload.location)
         return upload
@@ -164,6 +167,7 @@ class Push:
         sha = hashlib.sha256()
         seen_bytes = 0
         chunk_bytes = min(max(self._chunk_bytes, upload.chunk_bytes_min), size_bytes)
+        upload.outlives = size_bytes > chunk_bytes  # else no more than a chunk can be lost
         for data in self._chunks(stream, chunk_bytes):
             sha.update(data)
             has_bytes = max(0, min(data.nbytes, upload.offset_bytes - seen_bytes))
