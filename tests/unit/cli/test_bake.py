@@ -142,8 +142,11 @@ def test_a_bake_killed_in_the_middle_of_a_chunk_sends_at_most_one_again_to_docke
     with distribution(tmp_path / "tokens", "token") as house:
         push_base(house)
         killed: list[subprocess.Popen[bytes]] = []
-        moment = (1.5 * CHUNK_BYTES, lambda: killed[0].kill())
-        with Relay(int(house.origin.rpartition(":")[2]), 100_000_000, moment) as line:
+
+        def kill() -> None:
+            killed[0].kill()
+
+        with Relay(int(house.origin.rpartition(":")[2]), 100_000_000, (1.5 * CHUNK_BYTES, kill)) as line:
             given = arguments(line.endpoint)
             killed.append(subprocess.Popen([sys.executable, "-m", "syncd", *given], stdout=subprocess.DEVNULL))
             assert killed[0].wait() == -signal.SIGKILL
