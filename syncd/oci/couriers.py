@@ -38,7 +38,10 @@ class Couriers:
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """See `registry.http.Couriers`."""
-        process = self._taken()
+        try:
+            process = self._taken()
+        except OSError as error:
+            raise httpx.ConnectError(f"no process can be begun here: {error}", request=request) from error
         with contextlib.ExitStack() as broken:
             broken.callback(process.end)
             told = process.carry(request, self._record)

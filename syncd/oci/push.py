@@ -113,6 +113,8 @@ class Push:
                 return self._in_chunks(key, size_bytes, stream, want, proven)
             except UploadLost as error:
                 self._notes.closed(key)
+                if there := self._arrived(key, size_bytes, want):
+                    return there
                 tried += 1
                 if tried == _TRIES:
                     raise Unavailable(error.message, hint="the registry loses uploads; look at its storage") from error
@@ -121,6 +123,11 @@ class Push:
                 self._notes.closed(key)
                 _log.warning("the registry takes no chunks, the blob is sent whole", error=error.message)
                 return self._whole(size_bytes, stream, want, proven)
+
+    def _arrived(self, key: Digest, size_bytes: int, want: Digest | None) -> Digest | None:
+        """Its digest, if the upload is gone because it was ended: by a process that was killed while it waited."""
+        digest = want or self._notes.known(key)
+        return digest if digest is not None and self._repository.has_blob(digest, size_bytes) else None
 
     def _in_chunks(
         self, key: Digest, size_bytes: int, stream: Opening, want: Digest | None, proven: Callable[[Digest], None]

@@ -241,6 +241,13 @@ def test_a_courier_that_is_killed_itself_is_a_connection_that_broke(web: Web, co
     assert asked(http, web).status == 202
 
 
+def test_where_no_courier_can_be_begun_it_is_tried_again_later(web: Web) -> None:
+    http = Http(HttpSettings(web.origin, couriers=Couriers(("/nonexistent/courier",), "record")))
+    with pytest.raises(Unavailable, match="no process can be begun here"):
+        asked(http, web)
+    assert web.seen == []
+
+
 def test_what_stops_a_service_does_not_stop_its_couriers(web: Web, couriers: Couriers) -> None:
     http = Http(HttpSettings(web.origin, couriers=couriers))
     asked(http, web)

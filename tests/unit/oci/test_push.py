@@ -92,6 +92,20 @@ def test_a_digest_that_is_noted_is_believed_only_where_the_registry_has_the_blob
     assert baked.layers[1].bytes_sent == 0, "the registry has all of it already, and is told that it is whole"
 
 
+def test_an_upload_that_is_gone_because_it_was_ended_is_not_begun_anew(relay: ImageRelay) -> None:
+    """The registry was still at work on its end when it was asked for the blob."""
+    dying = Mortal(at=("closed", 1))
+    with pytest.raises(Killed):
+        Kitchen(relay.origin, notes=dying).bake(model())
+    (digest,) = dying.digests.values()
+    late = iter([Reply(404)])
+    relay.web.faults.append(lambda request: next(late, None) if request.path.endswith(digest.hex) else None)
+    sent_bytes = relay.bytes_in
+    baked = Kitchen(relay.origin, notes=dying.next_life()).bake(model())
+    assert (baked.layers[1].digest, baked.layers[1].bytes_sent) == (digest, 0)
+    assert relay.bytes_in - sent_bytes < sum(layer.size_bytes for layer in baked.layers[2:]) + 8192
+
+
 def test_all_layers_together_are_sent_as_fast_as_is_allowed(relay: ImageRelay) -> None:
     clock = Clock()
     pace = Bandwidth(Timetable(MB // 10), clock, clock.now)
