@@ -147,9 +147,10 @@ class Baker:
         blobs = [blob_of(each.digest, each.size_bytes, each.title) for each in ours]
         image = image_of(base, manifest, blobs, recipe.variables, recipe.notes)
         config = image.config
-        push = self._push()
-        if not self._repository.has_blob(config.digest, len(config.body)):
-            push.run(config.digest, len(config.body), partial(Text, config.body), config.digest)
+        if self._repository.has_blob(config.digest, len(config.body)):
+            self._forget(config.digest)
+        else:
+            self._push().run(config.digest, len(config.body), partial(Text, config.body), config.digest)
         tag = tag_of(manifest, image.manifest.digest)
         self._repository.push_manifest(tag, image.manifest)
         digest = image.manifest.digest
@@ -158,8 +159,7 @@ class Baker:
     def _carry(self, layer: Layer, source: Source) -> Carried:
         known = self._notes.known(layer.recipe)
         if known is not None and self._repository.has_blob(known, layer.size_bytes):
-            if self._notes.find(layer.recipe) is not None:
-                self._notes.closed(layer.recipe)  # it was killed between the upload's end and this note
+            self._forget(layer.recipe)
             return self._told(Carried(known, layer.size_bytes, layer.title, How.KEPT))
         push = self._push()
         proven = partial(self._notes.proven, layer.recipe)
@@ -171,6 +171,7 @@ class Baker:
         title = f"base layer {blob.digest.short}"
         carried = Carried(blob.digest, blob.size_bytes, title, How.KEPT)
         if self._repository.has_blob(blob.digest, blob.size_bytes):
+            self._forget(blob.digest)
             return self._told(carried)
         begun: BlobUpload | None = None
         if base.repository.origin == self._repository.origin:
@@ -180,6 +181,11 @@ class Baker:
         push = self._push(begun)
         push.run(blob.digest, blob.size_bytes, lambda: base.repository.open(blob.digest, blob.size_bytes), blob.digest)
         return self._told(Carried(blob.digest, blob.size_bytes, title, How.PUSHED, push.bytes_sent))
+
+    def _forget(self, key: Digest) -> None:
+        """A blob is there: whoever was killed between the end of its upload and the note left that open."""
+        if self._notes.find(key) is not None:
+            self._notes.closed(key)
 
     def _push(self, begun: BlobUpload | None = None) -> Push:
         settings = self._settings
