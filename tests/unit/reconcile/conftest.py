@@ -1,7 +1,8 @@
-"""A world of a test's own, and a process at work in it, on each database."""
+"""A world of a test's own, and a process at work in it, on each database; and repositories of images."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,12 @@ from pathlib import Path
 import pytest
 from syncd.state.state import State
 
+from tests.emulators.distribution import Distribution, distribution
+from tests.images import Gallery
 from tests.rooms import Site, World, site
+from tests.unit.oci.kitchen import push_base
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -32,3 +38,22 @@ def here(world: World, database_url: str) -> Iterator[Site]:
     state = State(database_url, now=world.now)
     yield site(world, state)
     state.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(scope="module")
+def registry(home: Path) -> Iterator[Distribution]:
+    with distribution(home) as made:
+        yield made
+
+
+@pytest.fixture
+def gallery(registry: Distribution) -> Gallery:
+    """Repositories and a base of a test's own."""
+    name = f"case-{next(_numbers)}"
+    push_base(registry, f"{name}/base")
+    return Gallery(registry, name, base=f"{name}/base:1.0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,6 @@ from syncd.state.records import PlacedImage, Release
 from syncd.state.state import State
 from syncd.target.base import Depth
 
-from tests.emulators.distribution import Distribution, distribution
 from tests.images import FLEET, Gallery, smaller
 from tests.rooms import DRAW, SDXL, Site, World, site
 from tests.sources import content
@@ -34,26 +32,6 @@ from tests.unit.oci.kitchen import push_base
 pytestmark = pytest.mark.needs_docker_registry
 HZ, SG = "img-hz", "img-sg"
 SHARED = {"shared.bin": content("shared", 120_000)}
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("images")
-
-
-@pytest.fixture(scope="module")
-def registry(home: Path) -> Iterator[Distribution]:
-    with distribution(home) as made:
-        yield made
-
-
-@pytest.fixture
-def gallery(registry: Distribution) -> Gallery:
-    """Repositories and a base of a test's own."""
-    name = f"case-{next(_numbers)}"
-    push_base(registry, f"{name}/base")
-    return Gallery(registry, name, base=f"{name}/base:1.0")
 
 
 @pytest.fixture
