@@ -97,6 +97,14 @@ def said(here: Site) -> list[str]:
     return [row["says"] for row in rows]
 
 
+def shown(here: Site, release: Release) -> dict[str, object]:
+    """The one target of a release, as JSON."""
+    rows = document(scene_of(here.state, release.id))["targets"]
+    assert isinstance(rows, list)
+    (row,) = rows
+    return dict(row)
+
+
 def refuse_image(here: Site, gallery: Gallery, base: str) -> None:
     """Have functions answer wrongly out of images over this base."""
 
@@ -156,15 +164,13 @@ def test_the_same_version_is_released_over_the_new_base_without_a_byte_of_the_mo
 def test_what_is_shown_of_the_release_says_why_from_digest_to_digest(here: Site, gallery: Gallery) -> None:
     was, now = image(here, "v1").base_digest.hex, push(gallery, 1)
     release = rebuilt(here)
-    (row,) = document(scene_of(here.state, release.id))["targets"]  # type: ignore[misc]
     name = f"{gallery.host}/{gallery.base}"
-    assert row["base"] == {"name": name, "digest": was, "new_digest": now}  # type: ignore[index]
+    assert shown(here, release)["base"] == {"name": name, "digest": was, "new_digest": now}
     (event,) = [each for each in here.events(release.id) if each.kind == "release.rebuilds"]
     assert (event.subject, event.detail["from"], event.detail["to"]) == (HZ, was, now)
-    first = here.all_releases()[-1]
-    (row,) = document(scene_of(here.state, first.id))["targets"]  # type: ignore[misc]
-    assert "base" not in row
-    assert row["image"] != image(here, "v1").reference, "what the first release has served"  # type: ignore[index]
+    first = shown(here, here.all_releases()[-1])
+    assert "base" not in first
+    assert first["image"] != image(here, "v1").reference, "what the first release has served"
 
 
 def test_a_rollback_goes_back_to_the_image_over_the_base_before(here: Site, gallery: Gallery) -> None:
@@ -441,7 +447,7 @@ def beside(here: Site, gallery: Gallery) -> Site:
         WATCHED,
         bindings={"draw-hz": replace(binding, models=(*binding.models, mounted))},
         places={"hz": Place(MountKind.OSS, "bucket-hz", "")},
-        regions=WATCHED.regions | {"hz": "hangzhou"},
+        regions={**WATCHED.regions, "hz": "hangzhou"},
     )
     world = here.world
 
