@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
+from syncd.engine.memory import MemoryEngine
 from syncd.errors import Failed, NotFound, Unavailable
 from syncd.plan.binding import BoundModel, MountMode, Place
 from syncd.plan.fleet import BasePolicy, BaseWatch, Fleet
@@ -31,9 +37,11 @@ from tests.images import FLEET, ONE, Gallery
 from tests.rooms import DRAW, LORA, SDXL, Site, World, site
 from tests.unit.oci.kitchen import push_base
 from tests.unit.reconcile.test_images import HZ, SG, SHARED, baked, image, live
+from tests.unit.reconcile.test_images_killed import Death, Killed, Mortal, MortalState
 
 pytestmark = pytest.mark.needs_docker_registry
 R = ReleasePhase
+PATIENCE_S = 60.0
 REBUILD = BaseWatch(BasePolicy.REBUILD, 3600.0)
 REPORT = BaseWatch(BasePolicy.REPORT, 3600.0)
 WATCHED = replace(ONE, watched={HZ: REBUILD})
@@ -483,3 +491,65 @@ def test_a_release_of_another_model_keeps_the_image_that_serves(here: Site, gall
     here.settle(patient=True)
     pointed = here.world.alias("hangzhou").function_version
     assert versions_of[pointed or ""].change.image == image(here, "v1").reference
+
+
+def test_a_daemon_looks_on_its_clock_and_begins_what_is_due(here: Site, gallery: Gallery) -> None:
+    now, deadline = push(gallery, 1), time.monotonic() + PATIENCE_S
+    rooms = replace(
+        here.rooms, engine=MemoryEngine(), fleet=replace(WATCHED, watched={HZ: replace(REBUILD, every_s=0.1)})
+    )
+    settings = ProcessSettings(0.02, 10.0, auto_release=False, polls=(), slots=DEFAULT_SLOTS, watches_bases=True)
+
+    def done() -> bool:
+        assert time.monotonic() < deadline
+        return here.all_releases()[0].phase is R.LIVE and len(here.all_releases()) > 1
+
+    Process(rooms, settings, sole=True).run(done)
+    assert image(here, "v1").base_digest.hex == now
+
+
+def test_a_process_that_dies_at_any_commit_is_followed_by_one_that_ends_the_same(
+    here: Site, gallery: Gallery, tmp_path: Path
+) -> None:
+    """From the look on until all is live. What it pushes dies in `test_images_killed`."""
+    here.state.close()
+    runtime, saved = here.world.runtimes["hangzhou"], tmp_path / "saved.db"
+    shutil.copyfile(tmp_path / "state.db", saved)
+    functions, now = copy.deepcopy(runtime.functions), push(gallery, 1)
+
+    def life(death: Death) -> int:
+        state = MortalState(f"sqlite:///{tmp_path / 'state.db'}", now=here.world.now)
+        state.death = death
+        dying = {"hangzhou": Mortal(runtime, death)}
+        process = site(here.world, state, **gallery.rooms(WATCHED), runtimes=dying)
+        with suppress(Killed):
+            seen_and_begun(process)
+            process.settle(patient=True)
+        state.close()
+        return len(death.moments)
+
+    def ended(told: str) -> None:
+        state = State(f"sqlite:///{tmp_path / 'state.db'}", now=here.world.now)
+        after = site(here.world, state, **gallery.rooms(WATCHED))
+        kinds = Counter(event.kind for event in after.events())
+        assert [each.phase for each in after.all_releases()] == [R.LIVE, R.LIVE], told
+        assert (kinds["base.changed"], kinds["release.rebuilds"], kinds["release.live"]) == (1, 1, 2), (told, kinds)
+        assert image(after, "v1").base_digest.hex == now, told
+        assert runtime.read(DRAW, "prod").function_version == "2", told
+        after.assert_record_is_true()
+        state.close()
+
+    def again_from_the_start() -> None:
+        shutil.copyfile(saved, tmp_path / "state.db")
+        runtime.functions.clear()
+        runtime.functions.update(copy.deepcopy(functions))
+
+    for told in ("it pushes", "it finds the image there"):
+        again_from_the_start()
+        moments = life(Death())
+        ended(told)
+    for at in range(1, moments, 2):  # after each effect; that is before the next
+        again_from_the_start()
+        assert life(Death(at)) == at + 1
+        life(Death())
+        ended(f"killed at {at} of {moments}")
