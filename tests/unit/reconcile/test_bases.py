@@ -517,7 +517,7 @@ def test_a_process_that_dies_at_any_commit_is_followed_by_one_that_ends_the_same
     shutil.copyfile(tmp_path / "state.db", saved)
     functions, now = copy.deepcopy(runtime.functions), push(gallery, 1)
 
-    def life(death: Death) -> int:
+    def life(death: Death) -> list[str]:
         state = MortalState(f"sqlite:///{tmp_path / 'state.db'}", now=here.world.now)
         state.death = death
         dying = {"hangzhou": Mortal(runtime, death)}
@@ -526,7 +526,7 @@ def test_a_process_that_dies_at_any_commit_is_followed_by_one_that_ends_the_same
             seen_and_begun(process)
             process.settle(patient=True)
         state.close()
-        return len(death.moments)
+        return death.moments
 
     def ended(told: str) -> None:
         state = State(f"sqlite:///{tmp_path / 'state.db'}", now=here.world.now)
@@ -548,8 +548,9 @@ def test_a_process_that_dies_at_any_commit_is_followed_by_one_that_ends_the_same
         again_from_the_start()
         moments = life(Death())
         ended(told)
-    for at in range(1, moments, 2):  # after each effect; that is before the next
+    # After each effect, that is before the next: of seeing and beginning, of placing, and on the function.
+    for at in [at for at in range(1, len(moments), 2) if at < 16 or "runtime" in moments[at]]:
         again_from_the_start()
-        assert life(Death(at)) == at + 1
+        assert len(life(Death(at))) == at + 1
         life(Death())
-        ended(f"killed at {at} of {moments}")
+        ended(f"killed at {at}, {moments[at]}")
