@@ -13,7 +13,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
-from syncd.errors import SyncdError
+from syncd.errors import Conflict, SyncdError
 from syncd.oci.images import Base
 from syncd.plan.fleet import BasePolicy, Fleet
 from syncd.reconcile.news import News, news, served
@@ -94,8 +94,8 @@ def rebuild(rooms: Rooms) -> list[Release]:
         with rooms.state.read() as conn:
             is_due = bool(_due(conn, rooms.fleet, model))
         if is_due:
-            with rooms.state.write() as conn:
-                begun += _begun(conn, rooms, model, _due(conn, rooms.fleet, model))
+            with suppress(Conflict):  # another release was asked for meanwhile: it is made up for when that has ended
+                begun += _begun(rooms, model)
     if begun:
         rooms.wake.set()
     return begun
@@ -119,24 +119,27 @@ def _new_to(conn: Connection, version: Version, targets: list[str]) -> Iterator[
             yield new
 
 
-def _begun(conn: Connection, rooms: Rooms, model: str, due: list[News]) -> list[Release]:
-    version = served(conn, rooms.fleet, model)
-    if version is None or not due:
-        return []
-    now = rooms.state.now(conn)
-    release = releases.create(
-        conn,
-        model=model,
-        ref=version.name,
-        registry=version.registry,
-        requested_by=f"syncd, for the new base of {', '.join(new.target for new in due)}",
-        version_id=version.id,
-        now=now,
-    )
-    for new in due:
-        bases.note(conn, ReleaseBase(release.id, version.id, new.target, new.base, new.now, new.was))
-        detail = {"base": new.base, "from": new.was.hex, "to": new.now.hex, "since": new.since.isoformat()}
-        events.append(conn, "release.rebuilds", now=now, release_id=release.id, subject=new.target, detail=detail)
-        log.info("building on a new base", release=release.id, model=model, version=version.name, target=new.target,
-                 base=new.base, got=new.now.hex, want=new.was.hex)  # fmt: skip
+def _begun(rooms: Rooms, model: str) -> list[Release]:
+    with rooms.state.write() as conn:
+        version, due = served(conn, rooms.fleet, model), _due(conn, rooms.fleet, model)
+        if version is None or not due:
+            return []
+        now = rooms.state.now(conn)
+        release = releases.create(
+            conn,
+            model=model,
+            ref=version.name,
+            registry=version.registry,
+            requested_by=f"syncd, for the new base of {', '.join(new.target for new in due)}",
+            version_id=version.id,
+            now=now,
+        )
+        if [other for other in releases.unfinished(conn, model) if other.id != release.id]:
+            raise Conflict(f"a release of {model} was asked for meanwhile")  # who creates waits for who did before
+        for new in due:
+            bases.note(conn, ReleaseBase(release.id, version.id, new.target, new.base, new.now, new.was))
+            detail = {"base": new.base, "from": new.was.hex, "to": new.now.hex, "since": new.since.isoformat()}
+            events.append(conn, "release.rebuilds", now=now, release_id=release.id, subject=new.target, detail=detail)
+    log.info("building on a new base", release=release.id, model=model, version=version.name,
+             targets={new.target: str(new) for new in due})  # fmt: skip
     return [release]

@@ -162,7 +162,7 @@ def _image(looker: Looker, manifest: Manifest, name: str) -> TargetPlan:
     with looker.state.read() as conn:
         there = images.find(conn, version_id, name)
         known = images.base(conn, version_id, name)
-        new = news(conn, version_id, name)
+        new = news(conn, version_id, name) if name in looker.fleet.watched else None
     source = looker.fleet.replicas[name].source if name in looker.fleet.replicas else ""
     if there is not None and is_there(target, manifest, there):
         return TargetPlan(name, region, True, 0, manifest.size_bytes, 0, source, image=there.reference, news=new)

@@ -211,9 +211,9 @@ def bases_of(conn: Connection, job: Job, binding: Binding, served: Mapping[str, 
 def known_to_carry(conn: Connection, binding: Binding, serves: Mapping[str, str], over: bases.Over) -> list[str]:
     """The function versions that were staged with exactly these versions, over these bases."""
     found = []
-    for each in live.function_versions(conn, binding.name):
+    for each in [known for known in live.function_versions(conn, binding.name) if dict(known.models) == serves]:
         its = bases.over(conn, each.release_id)
-        if dict(each.models) == serves and all(over[lies] == its[lies] for lies in over.keys() & its.keys()):
+        if all(over[lies] == its[lies] for lies in over.keys() & its.keys()):
             found.append(each.function_version)
     return found
 

@@ -148,7 +148,8 @@ def document(scene: Scene, rates: Rates | None = None) -> dict[str, object]:
         "created_at": release.created_at,
         "updated_at": release.updated_at,
         "targets": [
-            _target(p, version, rates, now_s) | ({"image": scene.images[p.target]} if p.target in scene.images else {})
+            _target(p, version, rates, now_s)
+            | ({"image": scene.images[p.target]} if p.target in scene.images else {})
             | _base(scene, p.target)
             for p in scene.placements
         ],
