@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from syncd.state.state import State
 
+from tests.bases import WATCHED
 from tests.emulators.distribution import Distribution, distribution
-from tests.images import Gallery
+from tests.images import Gallery, live
 from tests.rooms import Site, World, site
 from tests.unit.oci.kitchen import push_base
 
@@ -57,3 +58,15 @@ def gallery(registry: Distribution) -> Gallery:
     name = f"case-{next(_numbers)}"
     push_base(registry, f"{name}/base")
     return Gallery(registry, name, base=f"{name}/base:1.0")
+
+
+@pytest.fixture
+def there(world: World, gallery: Gallery, tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
+    """A process that follows the base of its images, over a version that is live."""
+    shutil.copyfile(sqlite_template, tmp_path / "state.db")
+    state = State(f"sqlite:///{tmp_path / 'state.db'}", now=world.now)
+    gallery.serve(world)
+    made = site(world, state, **gallery.rooms(WATCHED))
+    live(made, "v1")
+    yield made
+    state.close()

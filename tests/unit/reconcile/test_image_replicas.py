@@ -21,10 +21,10 @@ from syncd.state.state import State
 from syncd.target.base import Depth
 
 from tests.emulators.distribution import MANIFEST
-from tests.images import FLEET, Gallery
+from tests.images import FLEET, HZ, SG, SHARED, Gallery, image, live
 from tests.rooms import DRAW, SDXL, Site, World, site
 from tests.unit.oci.kitchen import push_base
-from tests.unit.reconcile.test_images import HZ, SG, SHARED, image, layers_document, live
+from tests.unit.reconcile.test_images import layers_document
 
 pytestmark = pytest.mark.needs_docker_registry
 DEADLINE_S = 600.0
