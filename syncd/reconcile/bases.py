@@ -87,7 +87,7 @@ def rebuild(rooms: Rooms) -> list[Release]:
     """Begin a release of what is live for each model of which a base is new, where that is the policy.
 
     It waits for whatever is under way of the model, and for a hold to be lifted. Each new base is begun for once: a
-    release that failed is not begun again, nor one that somebody rolled back.
+    release that failed is not begun again. What was there when somebody rolled the model back is not begun for.
     """
     begun = []
     for model in rooms.fleet.models():
@@ -115,7 +115,7 @@ def _due(conn: Connection, fleet: Fleet, model: str) -> list[News]:
 def _new_to(conn: Connection, version: Version, targets: list[str]) -> Iterator[News]:
     for target in targets:
         new, seen = news(conn, version.id, target), bases.seen(conn, target)
-        if new is not None and seen is not None and not bases.is_begun(conn, version.id, seen):
+        if new is not None and seen is not None and not bases.is_settled(conn, version, seen):
             yield new
 
 

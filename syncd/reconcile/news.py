@@ -49,7 +49,7 @@ def _rows(conn: Connection, fleet: Fleet, model: str, target: str) -> Iterator[d
     row: dict[str, object] = {"model": model, "version": version.name if version else None}
     row |= {"region": fleet.regions[target], "target": target, "watch": watch.policy.value}
     if version is not None and new is not None:
-        is_tried = watch.policy is BasePolicy.REBUILD and bases.is_begun(conn, version.id, seen)
+        is_tried = watch.policy is BasePolicy.REBUILD and bases.is_settled(conn, version, seen)
         yield row | new.told | {"says": str(new), "hint": _HINTS["tried" if is_tried else watch.policy.value]}
     if seen.reason:
         says = f"base {seen.base} cannot be looked up since {seen.failing_since:%Y-%m-%d %H:%M:%S} UTC: {seen.reason}"
@@ -60,7 +60,7 @@ def _rows(conn: Connection, fleet: Fleet, model: str, target: str) -> Iterator[d
 _HINTS: Final = {
     "report": 'the next version is laid over it; base_watch = "rebuild" releases the one that is live again',
     "rebuild": "nothing; a release is begun when nothing else of the model is under way, and nobody holds it",
-    "tried": "it was released once, and failed or was taken back; push a base that is right: it is built on by itself",
+    "tried": "it failed once, or the model was rolled back since; push a base that is right: it is built on by itself",
     "out": "nothing is built on it meanwhile, what is live stays; look at the base's tag, and at its registry",
 }
 

@@ -59,7 +59,7 @@ def await_image(job: Job, version: Version, manifest: Manifest, name: str) -> No
         Failed: Some is missing, and it is.
         Corrupt: The tag names another image, or some of one that was proven here is not there any more.
     """
-    rooms, source = job.rooms, job.rooms.fleet.replicas[name].source
+    rooms, target, source = job.rooms, job.rooms.images[name], job.rooms.fleet.replicas[name].source
     refuse_going(job, version, name)
     with rooms.state.read() as conn:
         placement = placements.get(conn, version.id, name)
@@ -70,15 +70,18 @@ def await_image(job: Job, version: Version, manifest: Manifest, name: str) -> No
         note(job, version, name, PlacementPhase.COPYING)
     if pushed is None:
         _wait(job, placement, _Lacking(f"the image of {manifest}", "itself", {}, "repository"))
-    found = rooms.images[name].arrival(pushed.tag, pushed.digest)
-    what = f"{rooms.images[name].repository}:{pushed.tag}"
+    found = target.arrival(pushed.tag, pushed.digest)
+    what = f"{target.repository}:{pushed.tag}"
     if found.other is not None:
         raise Corrupt(
             f"{name}: {what} is sha256:{found.other}, sha256:{pushed.digest} was pushed to {source}",
             hint="somebody else gave this tag away there; syncd never moves one",
         )
-    if found.missing and there is not None and there.digest == pushed.digest:
-        raise Corrupt(f"{name}: {what} was whole and lacks {', '.join(found.missing)[:500]}", hint="docs/recover.md")
+    if found.missing and there is not None and (there.tag, there.repository) == (pushed.tag, target.repository):
+        raise Corrupt(
+            f"{name}: {what} was whole and lacks {', '.join(found.missing)[:500]}",
+            hint="`syncd verify` shows all of it; docs/recover.md",
+        )
     if found.missing:
         count = f"{len(found.missing)} of {found.blobs} blobs of {pushed.tag}" if found.blobs else pushed.tag
         progress = {"files_total": found.blobs, "files_finished": found.blobs - len(found.missing)}

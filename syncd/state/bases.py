@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from syncd.artifact.digest import Digest
 from syncd.plan.phases import ReleasePhase
 from syncd.state import images
-from syncd.state.records import ImageBase, Release, ReleaseBase, SeenBase
+from syncd.state.records import ImageBase, Release, ReleaseBase, SeenBase, Version
 from syncd.state.rows import every, insert, one
 from syncd.state.schema import releases
 from syncd.state.schema_images import bases_seen, release_bases
@@ -73,22 +73,24 @@ def settle(conn: sa.Connection, release: Release, now: datetime) -> None:
             images.found_base(conn, ImageBase(each.version_id, each.target, each.base, each.digest, now))
 
 
-def is_begun(conn: sa.Connection, version_id: str, seen: SeenBase) -> bool:
-    """Whether a release was begun already to lay a version over what was seen: since then, or ever, and failed.
+def is_settled(conn: sa.Connection, version: Version, seen: SeenBase) -> bool:
+    """Whether nothing is to be begun any more to lay a version over what was seen.
 
-    One that a newer release took the place of was not tried.
+    A release was begun for that already: since it came, or ever, and failed. (One that a newer release took the place
+    of was not tried.) Or the model was rolled back since it came: what was there then is for a person to ask for.
     """
-    ours = sa.and_(
-        release_bases.c.version_id == version_id,
+    tried = sa.and_(
+        release_bases.c.version_id == version.id,
         release_bases.c.target == seen.target,
         release_bases.c.digest == seen.digest,
         release_bases.c.was.is_not(None),
         releases.c.phase != ReleasePhase.SUPERSEDED,
         sa.or_(releases.c.phase.in_(_FAILED), releases.c.created_at >= seen.since),
     )
-    query = sa.select(sa.literal(1)).select_from(release_bases)
-    query = query.join(releases, releases.c.id == release_bases.c.release_id).where(ours)
-    return conn.execute(query.limit(1)).first() is not None
+    begun = sa.select(releases.c.id).join(release_bases, releases.c.id == release_bases.c.release_id).where(tried)
+    of_model = sa.and_(releases.c.model == version.model, releases.c.rollback, releases.c.created_at >= seen.since)
+    back = sa.select(releases.c.id).where(of_model)
+    return conn.execute(sa.union_all(begun, back).limit(1)).first() is not None
 
 
 def seen(conn: sa.Connection, target: str) -> SeenBase | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from dataclasses import replace
 
 import pytest
+from syncd.cli import status
+from syncd.cli.plan import _text
+from syncd.cli.tables import Terminal
 from syncd.errors import NotFound, Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.bases import look, rebuild
 from syncd.reconcile.foresee import plan, verify
+from syncd.reconcile.overview import overview
 from syncd.reconcile.wish import rollback, unhold
 from syncd.target.base import Depth
 
@@ -94,6 +99,34 @@ def test_a_rollback_goes_back_to_the_image_over_the_base_before(there: Site, gal
     there.settle(patient=True)
     assert (there.release(further.id).phase, there.release(further.id).ref) == (R.LIVE, "v1")
     assert there.world.alias("hangzhou").function_version == "1"
+
+
+def test_a_rollback_to_a_version_over_an_older_base_leaves_it_there(there: Site, gallery: Gallery) -> None:
+    before = image(there, "v1")
+    newer = push(gallery, 1)
+    look(there.rooms, HZ)
+    live(there, "v2")
+    assert image(there, "v2").base_digest.hex == newer
+    rollback(there.wisher, SDXL, "black images")
+    there.settle(patient=True)
+    unhold(there.wisher, SDXL)
+    assert seen_and_begun(there) == [], "the base may have been what was wrong"
+    assert image(there, "v1") == before
+    push(gallery, 2)
+    rebuilt(there)
+
+
+def test_status_and_plan_put_it_into_words(there: Site, gallery: Gallery) -> None:
+    was, now = image(there, "v1").base_digest.short, push(gallery, 1)[:12]
+    look(there.rooms, HZ)
+    printed = io.StringIO()
+    console = Terminal(file=printed, width=400, highlight=False)
+    status._text(console, overview(there.state, there.rooms.fleet))
+    _text(console, plan(there.looker, "models", SDXL, "v1"))
+    name = f"{gallery.host}/{gallery.base}"
+    words = f"base {name} was {was}, is {now} (seen 2026-03-01 12:00:00 UTC)"
+    assert f"new base: hangzhou img-hz sdxl: {words}\n   to do: nothing; a release is begun" in printed.getvalue()
+    assert f"\nimg-hz: {words}\n" in printed.getvalue()
 
 
 def test_publishing_the_version_again_keeps_the_base_that_it_has(there: Site, gallery: Gallery) -> None:

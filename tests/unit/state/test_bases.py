@@ -160,7 +160,19 @@ def test_a_base_is_begun_for_once_each_time_it_comes_and_never_after_it_failed(
         assert begun(conn, version) is is_begun_later
 
 
+def test_a_base_that_was_there_when_the_model_was_rolled_back_is_not_begun_for(state: State) -> None:
+    with state.write() as conn:
+        version = make_version(conn)
+        bases.saw(conn, "img", NAME, NEW, NOON)
+        make_release(conn, "flux", rollback=True)
+        assert not begun(conn, version)
+        make_release(conn, rollback=True)
+        assert begun(conn, version)
+        bases.saw(conn, "img", NAME, OLD, after_s(1))
+        assert not begun(conn, version)
+
+
 def begun(conn: sa.Connection, version: Version) -> bool:
     seen = bases.seen(conn, "img")
     assert seen is not None
-    return bases.is_begun(conn, version.id, seen)
+    return bases.is_settled(conn, version, seen)
