@@ -34,21 +34,7 @@ def plan(
         looker = opened.looker()
         wish.refuse_unserved(opened.fleet, model)
         seen = foresee.plan(looker, opened.fleet.registry_of(model), model, version)
-        targets = [
-            {
-                "target": t.target,
-                "region": t.region,
-                "sealed": t.sealed,
-                "send_bytes": t.send_bytes,
-                "copied_bytes": t.copied_bytes,
-                "kept_bytes": t.kept_bytes,
-                "send_files": t.send_files,
-                "replicated_from": t.replicated_from or None,
-                "image": t.image or None,
-                "base": t.news.told if t.news else None,
-            }
-            for t in seen.targets
-        ]
+        targets = [_told(target) for target in seen.targets]
         flips = [
             {
                 "binding": f.binding,
@@ -72,6 +58,21 @@ def plan(
             "steps": [asdict(step) for step in seen.steps],
         }
         opened.output.show(found, lambda console: _text(console, seen))
+
+
+def _told(t: foresee.TargetPlan) -> dict[str, object]:
+    return {
+        "target": t.target,
+        "region": t.region,
+        "sealed": t.sealed,
+        "send_bytes": t.send_bytes,
+        "copied_bytes": t.copied_bytes,
+        "kept_bytes": t.kept_bytes,
+        "send_files": t.send_files,
+        "replicated_from": t.replicated_from or None,
+        "image": t.image or None,
+        "base": t.news.told if t.news else None,
+    }
 
 
 def _to_do(target: foresee.TargetPlan) -> str:
