@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase
 from syncd.reconcile.foresee import verify
+from syncd.runtime.base import Runtime
 from syncd.state import flips, images, live, placements, releases, versions
 from syncd.state.records import PlacedImage
 from syncd.state.schema import layer_uploads
@@ -31,15 +32,16 @@ IMAGED: Final = ("hangzhou", "singapore")
 
 @dataclass
 class ImageFleet(Fleet):
-    """Two regions whose functions have the model in their images."""
+    """Regions whose functions have the model in their images; two, where nothing else is said."""
 
     host: str = ""
+    imaged: tuple[str, ...] = IMAGED
 
     def repository(self, place: str) -> str:
         return f"{place}/{MODEL}"
 
     def _place(self, place: str, region: str) -> list[str]:
-        if place not in IMAGED:
+        if place not in self.imaged:
             return []
         told = super()._place(place, region)
         told[0] = (
@@ -48,6 +50,9 @@ class ImageFleet(Fleet):
         )
         told[-2] = told[-2].replace('\nmount_dir = "/mnt/m"', "")
         return told
+
+    def runtime(self, place: str) -> Runtime:
+        return runtimes_of(self.config)[PLACES[place]]
 
     def served(self, place: str, function_version: str) -> tuple[str, str]:
         """The image of a published version, as it was set, and as the platform found it: repository and digest."""
@@ -152,7 +157,7 @@ class ImageStage(Stage):
         assert {self.whole(place, tag) for tag in tags} == {self.fleet.manifest(n).digest.hex for n in self.names}
         once = Counter(self.fleet.published(place).values())
         assert max(once.values()) == 1, f"{place} has one release published twice: {once}"
-        answer = runtimes_of(self.fleet.config)[PLACES[place]].ask(FUNCTION, "prod", b"{}", 20.0)
+        answer = self.images.runtime(place).ask(FUNCTION, "prod", b"{}", 20.0)
         assert answered(answer) == digest, f"{place} serves {answer!r}"
 
 
