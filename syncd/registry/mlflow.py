@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.errors import Conflict, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.answers import parsed, rows, shown, size_at, table, text_at
-from syncd.registry.base import Revision, SourceFile, Stream
+from syncd.registry.base import Candidate, Revision, SourceFile, Stream, Tags
 from syncd.registry.http import Answer, Ask, Http
 from syncd.registry.pinned import ListedRegistry
 from syncd.registry.settings import MlflowSettings
@@ -23,6 +24,7 @@ from syncd.registry.snapshots import FILES_MAX, Files, Remote, check_unchanged, 
 from syncd.registry.streams import Wanted
 
 _PAGES_MAX: Final = 1000
+_TAGS_MAX: Final = 10_000
 _DIRECTORIES_MAX: Final = 10_000
 _LOGGED: Final = re.compile(r"models:/(m-[0-9a-f]{32})")
 _SAFE: Final = re.compile(r"[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*")
@@ -62,7 +64,18 @@ class MlflowRegistry(ListedRegistry):
         return self._selected(text_at(each, "name", "a registered model") for each in found)
 
     def _versions(self, model: ModelName) -> list[VersionName]:
-        """What MLflow calls READY. Whether its files are there is seen when it is resolved."""
+        return [each.version for each in self._ready(model)]
+
+    def _candidates(self, model: ModelName) -> list[Candidate]:
+        """With their tags, and the model's if those are wanted. It has to be there, or it has no versions either."""
+        found = self._ready(model)
+        if not found or not self._settings.model_tags:
+            return found
+        row = table(self._get("registered-models/get", {"name": model}).get("registered_model"), model)
+        return [replace(each, model_tags=_tags(row, model)) for each in found]
+
+    def _ready(self, model: ModelName) -> list[Candidate]:
+        """What MLflow calls READY, oldest first. Whether its files are there is seen when it is resolved."""
         query = {"filter": f"name='{model}'", "max_results": "10000"}
         aged = []
         for row in self._all("model-versions/search", query, "model_versions"):
@@ -70,10 +83,11 @@ class MlflowRegistry(ListedRegistry):
             try:
                 if row.get("name") == model and row.get("status") == "READY":
                     made = size_at(row, "creation_timestamp", f"{model}@{number[:40]}")
-                    aged.append((made, int(number) if number.isdecimal() else 0, version_name(number)))
+                    candidate = Candidate(model, version_name(number), tags=_tags(row, f"{model}@{number}"))
+                    aged.append((made, int(number) if number.isdecimal() else 0, candidate))
             except Invalid as error:
                 self._refusals.tell(f"{model}@{number}", error, error.hint)
-        return [version for _, _, version in sorted(aged)]
+        return [candidate for _, _, candidate in sorted(aged, key=lambda each: each[:2])]
 
     def _all(self, call: str, query: Mapping[str, str], key: str) -> Iterator[Row]:
         """The rows of every page."""
@@ -189,6 +203,12 @@ class MlflowRegistry(ListedRegistry):
 
     def _api(self, path: str) -> str:
         return f"{self._settings.endpoint}/api/2.0/mlflow-artifacts/artifacts/{quote(path)}"
+
+
+def _tags(row: Row, what: str) -> Tags:
+    """MLflow leaves out what is empty."""
+    found = (table(each, f"a tag of {what}") for each in rows(row.get("tags") or [], f"the tags of {what}", _TAGS_MAX))
+    return frozenset((text_at(tag, "key", f"a tag of {what}"), text_at(tag, "value", what, "")) for tag in found)
 
 
 def explain(answer: Answer) -> SyncdError | None:

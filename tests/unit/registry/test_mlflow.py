@@ -15,7 +15,7 @@ from syncd.registry.settings import MlflowSettings
 from syncd.secret import Secret
 
 from tests.conformance.registry import read
-from tests.emulators.mlflow import PASSWORD, USER, MlflowWeb, error
+from tests.emulators.mlflow import PASSWORD, USER, MlflowWeb, as_tags, error
 from tests.emulators.web import as_json
 from tests.unit.registry.webs import http_to
 
@@ -31,10 +31,10 @@ def mlflow() -> Iterator[MlflowWeb]:
 
 
 def registry_of(
-    mlflow: MlflowWeb, *models: str, password: str = PASSWORD, ready_file: str = "MLmodel"
+    mlflow: MlflowWeb, *models: str, password: str = PASSWORD, ready_file: str = "MLmodel", model_tags: bool = False
 ) -> MlflowRegistry:
     http = http_to(mlflow.web, Basic(USER, Secret(password)), explain=explain)
-    return MlflowRegistry(MlflowSettings(mlflow.web.origin, models or ("*",), ready_file), http)
+    return MlflowRegistry(MlflowSettings(mlflow.web.origin, models or ("*",), ready_file, model_tags), http)
 
 
 def test_an_alias_is_a_ref_and_moves(mlflow: MlflowWeb) -> None:
@@ -59,6 +59,30 @@ def test_versions_of_every_page_are_ordered_by_when_they_were_made(mlflow: Mlflo
     assert [each.version for each in found if each.model == "iris"] == ["1", "2", "3", "10", "11"]
     assert {each.model for each in found} == {"a", "b", "c", "iris"}
     assert registry.resolve(IRIS, "latest").version == "11"
+
+
+def test_tags_of_versions_are_told_and_those_of_models_where_they_are_wanted(mlflow: MlflowWeb) -> None:
+    mlflow.register("iris", "1", FILES).row |= as_tags({"stage": "approved", "note": ""})
+    mlflow.register("iris", "2", FILES)
+    mlflow.model_tags["iris"] = {"team": "risk"}
+    plain = registry_of(mlflow).discover(IRIS)
+    assert [(each.version, each.tags, each.model_tags) for each in plain] == [
+        ("1", {("stage", "approved"), ("note", "")}, frozenset()),
+        ("2", frozenset(), frozenset()),
+    ]
+    assert "registered-models/get" not in {request.path.rpartition("mlflow/")[2] for request in mlflow.web.seen}
+    asked = registry_of(mlflow, model_tags=True)
+    assert [each.model_tags for each in asked.discover(IRIS)] == [{("team", "risk")}] * 2
+    assert asked.discover(ModelName("other")) == ()
+
+
+@pytest.mark.parametrize("tags", [[{"key": 1}], ["stage"], {"stage": "approved"}, [{"value": "approved"}]])
+def test_a_version_whose_tags_make_no_sense_is_left_out_by_name(mlflow: MlflowWeb, tags: object) -> None:
+    mlflow.register("iris", "1", FILES).row["tags"] = tags
+    mlflow.register("iris", "2", FILES)
+    with capture_logs() as logs:
+        assert [each.version for each in registry_of(mlflow).discover(IRIS)] == ["2"]
+    assert [log["version"] for log in logs] == ["iris@1"]
 
 
 def test_a_number_that_is_used_again_is_another_version(mlflow: MlflowWeb) -> None:
