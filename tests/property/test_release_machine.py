@@ -20,7 +20,6 @@ from syncd.reconcile.mend import Word, adopt, restore, resume
 from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.sweep import sweep
 from syncd.reconcile.tick import tick
-from syncd.reconcile.watch import look
 from syncd.reconcile.wish import freeze, hold, publish, rollback, unfreeze, unhold
 from syncd.runtime.base import AliasState
 from syncd.state import drifts
@@ -28,7 +27,7 @@ from syncd.state.state import State
 
 from tests.property.faulty import Faults, Killed, Paused, process, quick_place, template
 from tests.property.promises import MODELS, Promises
-from tests.rooms import BINDINGS, DRAW, LEASE_S, TARGETS, HandEngine, Site, World
+from tests.rooms import BINDINGS, DRAW, LEASE_S, TARGETS, HandEngine, Site, World, look
 
 REST_TICKS_MAX = 400
 ATTEMPTS_MAX = 16  # a release has about ten steps

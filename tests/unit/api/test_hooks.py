@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from syncd.api.intake import QUEUE_MAX
-from syncd.errors import Unavailable
-from syncd.reconcile.hints import look_and_settle, look_if_told
+from syncd.daemon.looks import Looks
 from syncd.state import deliveries
 from syncd.state.records import Delivery
 from syncd.state.state import State
@@ -139,44 +138,53 @@ def test_more_than_can_wait_are_told_to_come_later_and_not_lost_in_silence(
     assert QUEUE_MAX == 1000
 
 
-def told(state: State, name: str) -> None:
+def told(state: State, name: str, place: str = "") -> None:
     with state.write() as conn:
-        deliveries.take(conn, [Delivery("models", name, "models", "m")], state.now(conn))
+        deliveries.take(conn, [Delivery("models", name, "models", "m", place)], state.now(conn))
+
+
+def looks_of(at: Site) -> Looks:
+    return Looks(at.rooms, "models", 10.0, auto_release=True, start=lambda work: work())
 
 
 def test_what_was_told_leads_to_a_look_that_asks_for_the_new_version(at: Site) -> None:
-    assert not look_if_told(at.rooms, "models", auto_release=True)
     at.world.deliver(SDXL, "v1")
+    looks_of(at).told()
+    assert at.all_releases() == []
     told(at.state, "1")
     told(at.state, "2")
-    assert look_if_told(at.rooms, "models", auto_release=True)
+    looks_of(at).told()
     assert [(release.ref, release.requested_by) for release in at.all_releases()] == [("v1", "watch models")]
     assert waiting(at.state) == []
-    assert not look_if_told(at.rooms, "models", auto_release=True)
 
 
 def test_a_look_that_fails_settles_nothing(at: Site) -> None:
     told(at.state, "1")
     hidden = at.world.root.rename(at.world.root.with_name("hidden"))
-    with pytest.raises(Unavailable):
-        look_and_settle(at.rooms, "models", auto_release=True)
+    looks_of(at).told()
     assert len(waiting(at.state)) == 1
     hidden.rename(at.world.root)
-    look_and_settle(at.rooms, "models", auto_release=True)
+    looks_of(at).told()
     assert waiting(at.state) == []
 
 
-def test_what_is_told_during_a_look_is_looked_at_again(at: Site) -> None:
-    told(at.state, "1")
+@pytest.mark.parametrize("place", ["", SDXL])
+def test_what_is_told_during_a_look_is_looked_at_again(at: Site, place: str) -> None:
+    told(at.state, "1", place)
 
     class Slow:
-        def discover(self) -> list[object]:
-            told(at.state, "2")
+        def discover(self, model: str) -> list[object]:
+            told(at.state, f"2 {model}", place)
             return []
 
-    at.rooms.registries["models"] = Slow()  # type: ignore[index]
-    look_and_settle(at.rooms, "models", auto_release=True)
-    assert [delivery.id for delivery in waiting(at.state)] == ["2"]
+    registries = at.rooms.registries
+    real, registries["models"] = registries["models"], Slow()  # type: ignore[index]
+    looks = looks_of(at)
+    looks.told()
+    assert {delivery.id.partition(" ")[0] for delivery in waiting(at.state)} == {"2"}
+    registries["models"] = real  # type: ignore[index]
+    looks.told()
+    assert waiting(at.state) == []
 
 
 def test_deliveries_are_kept_for_their_repetitions_and_then_forgotten(state: State) -> None:
