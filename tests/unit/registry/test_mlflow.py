@@ -175,6 +175,39 @@ def test_the_headers_of_a_signed_address_go_there(mlflow: MlflowWeb) -> None:
     assert sum(request.path.startswith("/bucket/") for request in mlflow.web.seen) == 1
 
 
+@pytest.mark.parametrize(
+    "headers", [{"x-a": "\u00e9"}, {"x-a": "1\r\nHost: other"}, {"x-a": 5}, ["x"], {"\ud800": "1"}]
+)
+def test_a_signed_address_with_headers_that_cannot_be_sent_is_refused(mlflow: MlflowWeb, headers: object) -> None:
+    mlflow.register("iris", "1", FILES)
+    registry = registry_of(mlflow)
+    revision = registry.resolve(IRIS, "1")
+    signed = as_json({"url": f"{mlflow.web.origin}/bucket/x", "headers": headers})
+    mlflow.web.faults.append(lambda request: signed if "/presigned/" in request.path else None)
+    with pytest.raises(Invalid, match="signed address"):
+        read(registry, IRIS, revision, "MLmodel")
+
+
+def test_a_source_that_is_no_unicode_is_pinned_all_the_same(mlflow: MlflowWeb) -> None:
+    mlflow.register("iris", "1", FILES).row["source"] = "s3://b/\ud800"
+    registry = registry_of(mlflow)
+    assert registry.resolve(IRIS, "1") == registry.resolve(IRIS, "1")
+
+
+@pytest.mark.parametrize("token", ["\u00e9 &=", "\ud800", 5, ["x"]])
+def test_pages_without_end_are_refused_whatever_leads_to_them(
+    mlflow: MlflowWeb, token: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.registry.mlflow.FILES_MAX", 10)
+    row = mlflow.register("iris", "1", FILES).row
+    page = as_json({"model_versions": [row] * 3, "next_page_token": token})
+    mlflow.web.faults.append(lambda request: page if request.path.endswith("model-versions/search") else None)
+    with capture_logs() as logs:
+        assert registry_of(mlflow).discover(IRIS) == ()
+    assert [log["version"] for log in logs] == ["iris"]
+    assert len(mlflow.web.seen) <= 4
+
+
 def test_a_wrong_password_is_refused_not_absent(mlflow: MlflowWeb) -> None:
     mlflow.register("iris", "1", FILES)
     for look in (
