@@ -15,6 +15,7 @@ from syncd.state.faults import translated, translated_commit
 from syncd.state.url import parse
 
 BUSY_TIMEOUT_MS: Final = 30_000  # longer than any transaction here, so that a busy database is a stuck one
+CACHE_KIB: Final = 256  # of a connection to SQLite; its 2000 would be 30 MB once the record has grown
 CONNECT_TIMEOUT_S: Final = 10
 POOL_SIZE: Final = 8
 POOL_OVERFLOW: Final = 8
@@ -122,6 +123,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     cursor.close()
 
 

@@ -148,7 +148,7 @@ class Crew:
     def blame(self, waited_s: float, now_s: float) -> bool:
         """The others have waited for this one. Whether that was too long, and it was let go by this call."""
         with self._changed:
-            if not self._blame.note(waited_s, now_s) or self.is_let_go:
+            if not self._blame.note(waited_s, now_s, self.loads.share) or self.is_let_go:
                 return False
             self.is_let_go = True
         self.loads.drop()

@@ -36,12 +36,17 @@ class Loads:
         self._submit = submit
         self._waiting: deque[Load] = deque()
         self._in_flight = self._spare_bytes = 0
-        self._held_bytes = 0
+        self._held_bytes = self._done_bytes = 0
 
     @property
     def held_bytes(self) -> int:
         """What this target keeps from being used for anything else."""
         return self._held_bytes
+
+    @property
+    def share(self) -> float:
+        """How much is done of what was given to this target, dropped ones aside."""
+        return self._done_bytes / max(1, self._done_bytes + self._held_bytes)
 
     @property
     def is_short(self) -> bool:
@@ -66,6 +71,7 @@ class Loads:
         with self._changed:
             self._in_flight -= width
             self._held_bytes -= lease.capacity_bytes
+            self._done_bytes += lease.capacity_bytes
             self._spare_bytes -= 0 if lease.is_common else lease.capacity_bytes
             self._changed.notify_all()
         self._pump()

@@ -21,7 +21,7 @@ from syncd.state.filelock import locked_file
 from syncd.state.records import Step
 from syncd.state.schema import releases as releases_table
 from syncd.state.schema import steps as steps_table
-from syncd.state.state import State
+from syncd.state.state import CACHE_KIB, State
 from syncd.state.types import Moment, Word
 from syncd.state.url import parse, sqlite_file
 
@@ -261,6 +261,13 @@ def test_an_empty_database_says_what_to_run(empty_database_url: str) -> None:
     with pytest.raises(Invalid) as caught, state.read() as conn:
         releases.recent(conn, 1)
     assert caught.value.hint == "run: syncd db upgrade"
+    state.close()
+
+
+def test_a_connection_to_sqlite_keeps_little_of_a_large_record(tmp_path: Path) -> None:
+    state = State(f"sqlite:///{tmp_path}/state.db")
+    with state.write() as conn:
+        assert conn.exec_driver_sql("PRAGMA cache_size").scalar() == -CACHE_KIB
     state.close()
 
 

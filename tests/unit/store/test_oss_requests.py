@@ -105,23 +105,30 @@ def test_a_gateways_long_page_is_read_and_the_connection_goes_on(status: int, ch
     assert len(connections) == 1
 
 
-def test_one_thread_has_several_puts_under_way_and_a_lost_answer_is_told_of_that_one_alone() -> None:
+def test_one_thread_has_four_puts_under_way_and_a_lost_answer_is_told_of_that_one_alone() -> None:
     """The server answers nothing until four have come, so a client that waits for each would wait for ever."""
     data = {f"k{n:02}": b"%d" % n * 100 for n in range(12)}
     came: list[str] = []
+    under_way, most = 0, 0
     more = Condition()
 
     def answer(request: Request) -> Response:
+        nonlocal under_way, most
         name = request.path.rpartition("/")[2]
         with more:
             came.append(name)
+            under_way += 1
+            most = max(most, under_way)
             more.notify_all()
             assert more.wait_for(lambda: len(came) >= 4, 60)
+            more.wait_for(lambda: most > 4, 0.2)  # time for a fifth to come, which must not
+            under_way -= 1
         headers = [("ETag", name), ("x-oss-hash-crc64ecma", str(crc64(data[name]))), ("Date", DATE)]
         return Response(200, headers, wire=WireFault(reset=name == "k02"))
 
     with answering(answer) as store:
         told = list(store.put_all([Put(key, body) for key, body in data.items()], PutMode.CREATE, 4))
+    assert most == 4
     assert {n for n, one in enumerate(told) if isinstance(one, Unavailable)} == {2}
     assert [one.key for one in told if isinstance(one, Stat)] == [key for key in data if key != "k02"]
 

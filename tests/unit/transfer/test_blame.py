@@ -16,6 +16,17 @@ def test_who_is_always_waited_for_is_to_blame_after_the_patience() -> None:
     assert 9 <= verdicts.index(True) <= 11
 
 
+def test_who_never_kept_pace_is_given_a_tenth_of_the_patience() -> None:
+    blame = Blame(1.0)
+    verdicts = [blame.note(0.05, 100 + 0.05 * n, share=0.2) for n in range(1, 40)]
+    assert 1 <= verdicts.index(True) <= 3
+
+
+def test_who_has_done_much_of_what_it_was_given_has_all_of_the_patience() -> None:
+    blame = Blame(1.0)
+    assert not any(blame.note(0.05, 100 + 0.05 * n, share=0.3) for n in range(1, 19))
+
+
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
 def test_who_costs_half_of_the_time_at_most_is_never_to_blame(share: float) -> None:
     blame = Blame(1.0)
