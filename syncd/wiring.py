@@ -42,7 +42,7 @@ from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
 from syncd.runtime.base import Golden, Latency, MountKind, Runtime
 from syncd.secret import Secret
-from syncd.wiring_images import image_targets, images_of, login_of
+from syncd.wiring_images import image_targets, images_of, login_of, watched_of
 
 if TYPE_CHECKING:
     from syncd.reconcile.foresee import Looker
@@ -68,6 +68,7 @@ def fleet_of(config: Config) -> Fleet:
         replicas=_replicas(config),
         sources=config.transfer.sources,
         images=frozenset(image_targets(config)),
+        watched=watched_of(config),
     )
 
 
@@ -271,7 +272,7 @@ def _replicas(config: Config) -> dict[str, Replica]:
     return {
         name: Replica(target.replicated_from, target.replication_deadline_s)
         for name, target in config.targets.items()
-        if isinstance(target, OssTargetSettings) and target.mode == "replicated"
+        if isinstance(target, OssTargetSettings | ImageTargetSettings) and target.mode == "replicated"
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from syncd.config import Config, ImageTargetSettings, OciRegistrySettings
 from syncd.config.registries import registry_at
+from syncd.plan.fleet import BasePolicy, BaseWatch
 
 if TYPE_CHECKING:
     from syncd.oci.references import Reference
@@ -79,16 +80,31 @@ def image_targets(config: Config) -> dict[str, ImageTargetSettings]:
     return {name: target for name, target in config.targets.items() if isinstance(target, ImageTargetSettings)}
 
 
+def watched_of(config: Config) -> dict[str, BaseWatch]:
+    """The targets of images whose base is looked up on a clock, by name."""
+    return {
+        name: BaseWatch(BasePolicy(target.base_watch), target.base_poll_s)
+        for name, target in image_targets(config).items()
+        if target.base_watch != "off"
+    }
+
+
+def base_name(config: Config, settings: ImageTargetSettings) -> str:
+    """What a target's images lie over: what is replicated lies over the base of where it comes from."""
+    source = config.targets.get(settings.replicated_from)
+    return settings.base or (source.base if isinstance(source, ImageTargetSettings) else None) or ""
+
+
 def _image_target(config: Config, name: str, settings: ImageTargetSettings) -> ImageTarget:
     from syncd.oci.bake import BakeSettings  # noqa: PLC0415
     from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
     from syncd.registry.access import Basic  # noqa: PLC0415
     from syncd.target.image import ImageSettings, ImageTarget  # noqa: PLC0415
 
-    there, below = parse_repository(settings.repository), parse_image(settings.base)
+    there, below = parse_repository(settings.repository), parse_image(base_name(config, settings))
     login = login_at(config, there) if settings.password is None else Basic(settings.user, settings.password)
     base_login = None if below.origin == there.origin else login_at(config, below)
-    repository, source, base = repositories_of(settings.repository, settings.base, login, base_login)
+    repository, source, base = repositories_of(settings.repository, str(below), login, base_login)
     served_from = settings.served_from or settings.repository
     made = ImageSettings(base, settings.directory, served_from, BakeSettings(limit_bytes=settings.limit_bytes))
     return ImageTarget(name, repository, source, made)

@@ -16,14 +16,21 @@ from syncd.oci.bake import BakeSettings
 from syncd.oci.references import parse_image
 from syncd.plan.binding import Binding, BoundModel, MountMode
 from syncd.plan.fleet import Fleet
+from syncd.plan.phases import ReleasePhase
+from syncd.reconcile.wish import publish
 from syncd.runtime.base import Change
+from syncd.state import images, versions
+from syncd.state.records import PlacedImage, Release
 from syncd.target.image import ImageSettings, ImageTarget
 
 from tests.emulators.distribution import Distribution
-from tests.rooms import DRAW, SDXL, World
+from tests.rooms import DRAW, SDXL, Site, World
+from tests.sources import content
 from tests.unit.oci.kitchen import BASE, repository
 
-REGIONS: Final = {"img-hz": "hangzhou", "img-sg": "singapore"}
+HZ, SG = "img-hz", "img-sg"
+REGIONS: Final = {HZ: "hangzhou", SG: "singapore"}
+SHARED: Final = {"shared.bin": content("shared", 120_000)}
 BINDINGS: Final = tuple(
     Binding(
         f"draw-{target[-2:]}",
@@ -135,3 +142,29 @@ def wrapped(target: ImageTarget, wrap: Wrap) -> ImageTarget:
 
 def smaller(limit_bytes: int) -> BakeSettings:
     return replace(SMALL, limit_bytes=limit_bytes)
+
+
+def live(here: Site, version: str) -> Release:
+    """Publish a version, have it be there before, and see it live."""
+    if not (here.world.root / SDXL / version).exists():
+        here.world.deliver(SDXL, version, more=SHARED)
+    release = publish(here.wisher, SDXL, version)
+    here.settle(patient=True)
+    assert here.release(release.id).phase is ReleasePhase.LIVE, here.release(release.id).reason
+    here.assert_record_is_true()
+    return release
+
+
+def image(here: Site, version: str, target: str = HZ) -> PlacedImage:
+    """The image of a version over the base that it has now."""
+    with here.state.read() as conn:
+        found = versions.find(conn, SDXL, version)
+        assert found is not None
+        placed = images.find(conn, found.id, target)
+    assert placed is not None
+    return placed
+
+
+def baked(here: Site, release: Release) -> list[Mapping[str, object]]:
+    """What a release has pushed."""
+    return [event.detail for event in here.events(release.id) if event.kind == "image.baked"]

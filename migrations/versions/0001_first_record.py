@@ -35,6 +35,7 @@ def upgrade() -> None:
     _retirements()
     _layers()
     _images()
+    _bases()
 
 
 def _one_of(column: str, words: str, name: str) -> sa.CheckConstraint:
@@ -484,5 +485,32 @@ def _images() -> None:
         sa.Column("directory", sa.Text(), nullable=False),
         sa.Column("baked_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_images_version_id"),
-        sa.PrimaryKeyConstraint("version_id", "target", name="pk_images"),
+        sa.PrimaryKeyConstraint("version_id", "target", "base_digest", name="pk_images"),
+    )
+
+
+def _bases() -> None:
+    op.create_table(
+        "release_bases",
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("version_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("was", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name="fk_release_bases_release_id"),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_release_bases_version_id"),
+        sa.PrimaryKeyConstraint("release_id", "version_id", "target", name="pk_release_bases"),
+    )
+    op.create_index("ix_release_bases_version_id_target", "release_bases", ["version_id", "target"])
+    op.create_table(
+        "bases_seen",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=True),
+        sa.Column("since", sa.BigInteger(), nullable=True),
+        sa.Column("looked_at", sa.BigInteger(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False, server_default=""),
+        sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("target", name="pk_bases_seen"),
     )

@@ -155,6 +155,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "frozen": _list(ref("Freeze")),
             "quarantined": _list(_object({"model": TEXT, "version": TEXT, "reason": TEXT}, closed=True)),
             "stalled": _list({"type": "object"}),
+            "bases": _list({"type": "object"}),
             "drifted": _list({"type": "object"}),
         },
         closed=True,

@@ -34,20 +34,7 @@ def plan(
         looker = opened.looker()
         wish.refuse_unserved(opened.fleet, model)
         seen = foresee.plan(looker, opened.fleet.registry_of(model), model, version)
-        targets = [
-            {
-                "target": t.target,
-                "region": t.region,
-                "sealed": t.sealed,
-                "send_bytes": t.send_bytes,
-                "copied_bytes": t.copied_bytes,
-                "kept_bytes": t.kept_bytes,
-                "send_files": t.send_files,
-                "replicated_from": t.replicated_from or None,
-                "image": t.image or None,
-            }
-            for t in seen.targets
-        ]
+        targets = [_told(target) for target in seen.targets]
         flips = [
             {
                 "binding": f.binding,
@@ -73,12 +60,27 @@ def plan(
         opened.output.show(found, lambda console: _text(console, seen))
 
 
+def _told(t: foresee.TargetPlan) -> dict[str, object]:
+    return {
+        "target": t.target,
+        "region": t.region,
+        "sealed": t.sealed,
+        "send_bytes": t.send_bytes,
+        "copied_bytes": t.copied_bytes,
+        "kept_bytes": t.kept_bytes,
+        "send_files": t.send_files,
+        "replicated_from": t.replicated_from or None,
+        "image": t.image or None,
+        "base": t.news.told if t.news else None,
+    }
+
+
 def _to_do(target: foresee.TargetPlan) -> str:
     if target.sealed:
         return "sealed"
-    if target.image:
-        return f"{target.send_files} layers to push"
-    return f"replicated from {target.replicated_from}" if target.replicated_from else "to do"
+    if target.replicated_from:
+        return f"replicated from {target.replicated_from}"
+    return f"{target.send_files} layers to push" if target.image else "to do"
 
 
 def _text(console: Console, seen: foresee.Plan) -> None:
@@ -89,6 +91,8 @@ def _text(console: Console, seen: foresee.Plan) -> None:
         for t in seen.targets
     ]
     tabulate(console, ("TARGET", "REGION", "", "SEND AT MOST", "COPY THERE", "KEEP"), rows)
+    for new in [t.news for t in seen.targets if t.news]:
+        console.print(f"{new.target}: {new}", markup=False)
     moves = [
         (f.binding, f.region, f"{f.function}:{f.alias}", f"{f.serves_now or '-'} → {seen.version}") for f in seen.flips
     ]

@@ -83,6 +83,7 @@ def tell(console: Console, scene: Scene, happened: Sequence[Event], around: Arou
     left = left_behind(release, scene.flips)
     for label, text in (
         ("why:", release.reason),
+        *(("base:", f"{b.base} at {b.target}, from {b.was.short} to {b.digest.short}") for b in scene.bases if b.was),
         ("now:", str(scene.way["says"]) if scene.way else ""),
         ("left:", f"{', '.join(left)}; still to be moved" if left else ""),
         ("to do:", to_do(scene, held, around.newest)),

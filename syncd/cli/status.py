@@ -61,6 +61,7 @@ def _text(console: Console, found: Mapping[str, object]) -> None:
         ("stuck", "stalled", "{release} {model}@{version} {phase}: {reason}"),
         ("on hold", "held", "{model} by {who}: {why}"),
         ("frozen", "frozen", "{model} by {who}: {why}"),
+        ("new base", "bases", "{region} {target} {model}: {says}"),
         ("drifted", "drifted", "{region} {function}:{alias} {what} is {got}, the record says {want}"),
         ("quarantined", "quarantined", "{model}@{version}: {reason}"),
     ):

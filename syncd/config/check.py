@@ -223,9 +223,9 @@ def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
 
 
 def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
-    """Replication keeps keys, goes one step, and comes from a bucket that syncd sends to."""
+    """Replication goes one step, comes from what syncd sends to, and changes no names: of objects, or of tags."""
     for name, target in config.targets.items():
-        if not isinstance(target, OssTargetSettings):
+        if isinstance(target, NasTargetSettings):
             continue
         key, source = key_path("targets", name, "replicated_from"), config.targets.get(target.replicated_from)
         if target.mode == "sent":
@@ -235,12 +235,25 @@ def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
             yield Problem(key, "nothing", 'mode = "replicated" needs the target that replication comes from')
         elif target.replicated_from not in declared["targets"]:
             yield no_such(key, target.replicated_from, "target", declared["targets"])
-        elif not isinstance(source, OssTargetSettings | None) or (source and source.mode != "sent"):
-            wanted = 'another is wanted: it must be of kind "oss" and mode "sent"'
-            yield Problem(key, shown(target.replicated_from), wanted)
-        elif source and source.prefix != target.prefix:
-            wanted = f"{shown(source.prefix)} as in targets.{target.replicated_from} is wanted: replication keeps keys"
-            yield Problem(key_path("targets", name, "prefix"), shown(target.prefix), wanted)
+        elif source is not None:
+            yield from _replicated(name, target, source)
+
+
+def _replicated(
+    name: str, target: OssTargetSettings | ImageTargetSettings, source: TargetSettings
+) -> Iterator[Problem]:
+    """Between a replica and where it comes from."""
+    if isinstance(source, NasTargetSettings) or source.kind != target.kind or source.mode != "sent":
+        wanted = f'another is wanted: it must be of kind "{target.kind}" and mode "sent"'
+        yield Problem(key_path("targets", name, "replicated_from"), shown(target.replicated_from), wanted)
+        return
+    key, why = (
+        ("prefix", "replication keeps keys") if target.kind == "oss" else ("directory", "images stay as they are")
+    )
+    mine, its = getattr(target, key), getattr(source, key)
+    if mine != its:
+        wanted = f"{shown(its)} as in targets.{target.replicated_from} is wanted: {why}"
+        yield Problem(key_path("targets", name, key), shown(mine), wanted)
 
 
 def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], ...]:

@@ -17,8 +17,10 @@ def image_problems(config: Config, declared: Declared) -> Iterator[Problem]:
     """Every problem of targets of images and of what is served from them."""
     del declared
     for name, target in config.targets.items():
-        if isinstance(target, ImageTargetSettings) and target.user and target.password is None:
-            yield Problem(key_path("targets", name, "password"), "nothing", "it is wanted beside `user`")
+        if isinstance(target, ImageTargetSettings):
+            if target.user and target.password is None:
+                yield Problem(key_path("targets", name, "password"), "nothing", "it is wanted beside `user`")
+            yield from _base(name, target)
     for name, binding in sorted(config.bindings.items()):
         for index, served in enumerate(binding.models):
             yield from _mounted(config, served, ("bindings", name, "models", index))
@@ -36,6 +38,21 @@ def directory_of(config: Config, served: ServedModelSettings) -> str:
 def is_image(config: Config, served: ServedModelSettings) -> bool:
     """Whether a model is served from the function's own image."""
     return isinstance(config.targets.get(served.target), ImageTargetSettings)
+
+
+def _base(name: str, target: ImageTargetSettings) -> Iterator[Problem]:
+    """What is laid over nothing here has no base, and what is a digest never changes."""
+    if target.mode == "replicated":
+        told = {"base": target.base, "base_watch": None if target.base_watch == "off" else target.base_watch}
+        for key, value in told.items():
+            if value is not None:
+                wanted = f"leave it out: images come as they are from targets.{target.replicated_from}"
+                yield Problem(key_path("targets", name, key), shown(value), wanted)
+    elif target.base is None:
+        yield Problem(key_path("targets", name, "base"), "nothing", "this setting is required")
+    elif target.base_watch != "off" and "@" in target.base:
+        wanted = '"off" is wanted: a base that is named by its digest never changes'
+        yield Problem(key_path("targets", name, "base_watch"), shown(target.base_watch), wanted)
 
 
 def _mounted(config: Config, served: ServedModelSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:

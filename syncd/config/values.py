@@ -180,12 +180,17 @@ class ImageTargetSettings(Table):
     kind: Literal["image"]
     region: Region
     repository: ImageRepository
-    base: ImageName
+    base: ImageName | None = None  # wanted, but of what is replicated
+    base_watch: Literal["off", "report", "rebuild"] = "off"  # what is done when the base's tag means something else
+    base_poll_s: Seconds = 3600.0  # how often that is looked up
     served_from: ImageRepository | None = None
     user: str = ""  # for the repository's registry, to pull and to push
     password: SecretField | None = None
     directory: ImageDirectory = "/models/{model}"  # where the files lie in the image
     limit_bytes: Size = 30_000_000_000  # base and layers, as they lie in the repository; for CPU functions 10 GB
+    mode: Literal["sent", "replicated"] = "sent"  # replicated: the registry brings the images from `replicated_from`
+    replicated_from: str = ""
+    replication_deadline_s: Seconds = 7200.0
 
     def directory_of(self, model: str) -> str:
         """Where the files of a model lie."""

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import structlog
 
 from syncd.config import Config
+from syncd.daemon.bases import LOOKED_EVERY_S, REBUILT_EVERY_S, BaseLook
 from syncd.daemon.looks import ASKED_EVERY_S, Looks
 from syncd.daemon.notify import notify
 from syncd.daemon.pulse import Pulse
@@ -26,6 +27,7 @@ from syncd.plan.drift import DriftPolicy
 from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.plan.phases import StepKind
 from syncd.reconcile import canary, place, release, retire
+from syncd.reconcile.bases import rebuild
 from syncd.reconcile.foresee import Looker
 from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.rooms import Rooms
@@ -80,6 +82,7 @@ class ProcessSettings:
     polls: tuple[Poll, ...]
     slots: Mapping[str, int]
     drifting: Drifting | None = None  # None: nothing is compared
+    watches_bases: bool = False  # of images, as the fleet says of each
 
 
 DEFAULT_SLOTS: Final[Mapping[str, int]] = {
@@ -98,6 +101,7 @@ def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
         polls=looks,
         slots=DEFAULT_SLOTS,
         drifting=Drifting(config.policy.drift_poll_s, DriftPolicy(config.policy.drift)) if polls else None,
+        watches_bases=polls,
     )
 
 
@@ -134,6 +138,7 @@ class Process:
             self._chore("let go", COOL_EVERY_S, lambda: cool(rooms)),
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
             *self._rounds(),
+            *self._bases(),
         ]
         self._schedule = Schedule(chores)
 
@@ -222,6 +227,17 @@ class Process:
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, are not all at it at once
         rounds = {name: partial(patrol, looker, name, rules, rooms.draining) for name in rooms.runtimes}
         return [resume, *(self._chore(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in rounds.items())]
+
+    def _bases(self) -> list[Chore]:
+        """What is done about the bases of images: each is looked up by itself, what is due is begun soon after."""
+        rooms = self._rooms
+        if not (self._settings.watches_bases and rooms.fleet.watched):
+            return []
+        looks = [
+            self._chore(f"base of {name}", min(LOOKED_EVERY_S, watch.every_s), BaseLook(rooms, name, watch.every_s))
+            for name, watch in rooms.fleet.watched.items()
+        ]
+        return [*looks, self._chore("new bases", REBUILT_EVERY_S, partial(rebuild, rooms))]
 
     def _say_alive(self) -> None:
         rooms = self._rooms

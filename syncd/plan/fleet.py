@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from syncd.errors import NotFound
@@ -21,10 +22,25 @@ TRANSFER_QUEUE: Final = "transfer"
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A target that its store fills from another one; syncd waits for that, this long at most."""
+    """A target that the cloud fills from another one; syncd waits for that, this long at most."""
 
     source: str
     deadline_s: float
+
+
+class BasePolicy(StrEnum):
+    """What is done when the base of a target's images is another than that of what is live."""
+
+    REPORT = "report"
+    REBUILD = "rebuild"  # the same version is released again, over the new base
+
+
+@dataclass(frozen=True, slots=True)
+class BaseWatch:
+    """How often the base of a target's images is looked up, and what is done about a new one."""
+
+    policy: BasePolicy
+    every_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,7 @@ class Fleet:
     sources: tuple[str, ...] = (REGISTRY,)  # what bytes are read from, by preference: targets and the registry
     replicas: Mapping[str, Replica] = field(default_factory=dict)  # target -> where its bytes come from
     images: frozenset[str] = frozenset()  # targets that are repositories of images
+    watched: Mapping[str, BaseWatch] = field(default_factory=dict)  # those of them whose base is looked up again
 
     def bindings_of(self, model: str) -> tuple[Binding, ...]:
         """The bindings that serve the model, in the order of the configuration."""
@@ -63,7 +80,8 @@ class Fleet:
         """Targets that one process reaches and one reading of the source feeds; each replica and image by itself."""
         targets = self.targets_of(model)
         alone = {f"{REPLICA_GROUP}{target}": (target,) for target in targets if target in self.replicas}
-        alone |= {f"{IMAGE_GROUP}{target}": (target,) for target in targets if target in self.images}
+        baked = [target for target in targets if target in self.images and target not in self.replicas]
+        alone |= {f"{IMAGE_GROUP}{target}": (target,) for target in baked}
         sent = tuple(target for target in targets if (target,) not in alone.values())
         return {**({PLACE_GROUP: sent} if sent else {}), **alone}
 

@@ -20,7 +20,7 @@ from syncd.plan.phases import StepKind
 from syncd.reconcile.foresee import Looker
 from syncd.reconcile.release import digest_of, servings
 from syncd.runtime.base import Change, Runtime
-from syncd.state import drifts, flips, live, mends, steps
+from syncd.state import bases, drifts, flips, live, mends, steps
 from syncd.state.records import Drift, FunctionVersion, Live
 
 log = structlog.get_logger("syncd.drift")
@@ -106,7 +106,7 @@ def _change(conn: Connection, fleet: Fleet, newest: FunctionVersion) -> Change |
     """What that function version was made of, if the configuration still says the same of it."""
     binding = fleet.bindings[newest.binding]
     try:
-        change = change_for(binding, fleet.places, servings(conn, newest.models))
+        change = change_for(binding, fleet.places, servings(conn, newest.models, bases.over(conn, newest.release_id)))
     except Invalid:  # it was configured with fewer models when this was staged
         return None
     return change if digest_of(change) == newest.change_digest else None

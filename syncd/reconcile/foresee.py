@@ -16,6 +16,7 @@ from syncd.plan.fleet import Fleet
 from syncd.plan.phases import PlacementPhase
 from syncd.plan.strategy import Strategies
 from syncd.reconcile.catalog import catalog, pin
+from syncd.reconcile.news import News, news
 from syncd.registry.base import Registry
 from syncd.runtime.base import Runtime
 from syncd.state import contents, flips, images, live, placements, versions
@@ -64,6 +65,7 @@ class TargetPlan:
     replicated_from: str = ""
     copied_bytes: int = 0
     image: str = ""
+    news: News | None = None  # the base of the version's image is another by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +162,12 @@ def _image(looker: Looker, manifest: Manifest, name: str) -> TargetPlan:
     with looker.state.read() as conn:
         there = images.find(conn, version_id, name)
         known = images.base(conn, version_id, name)
+        new = news(conn, version_id, name) if name in looker.fleet.watched else None
+    source = looker.fleet.replicas[name].source if name in looker.fleet.replicas else ""
     if there is not None and is_there(target, manifest, there):
-        return TargetPlan(name, region, True, 0, manifest.size_bytes, 0, image=there.reference)
+        return TargetPlan(name, region, True, 0, manifest.size_bytes, 0, source, image=there.reference, news=new)
+    if source:
+        return TargetPlan(name, region, False, 0, 0, 0, source, image=target.repository)
     base = target.base(known.digest if known and known.base == str(target.settings.base) else None)
     seen = target.outlook(manifest, base, SqlNotes(looker.state, target.repository))
     return TargetPlan(

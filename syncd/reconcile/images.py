@@ -20,9 +20,9 @@ from syncd.reconcile.foresee import is_there
 from syncd.reconcile.run import Job
 from syncd.reconcile.sealing import note, refuse_going
 from syncd.registry.base import Stream
-from syncd.state import images, placements, steps
+from syncd.state import bases, images, placements, steps
 from syncd.state.layers import SqlNotes
-from syncd.state.records import ImageBase, PlacedImage, Version
+from syncd.state.records import ImageBase, PlacedImage, ReleaseBase, Version
 from syncd.target.image import ImageTarget
 from syncd.transfer import Preferred
 
@@ -42,7 +42,8 @@ def place_image(
     target = rooms.images[name]
     refuse_going(job, version, name)
     with rooms.state.read() as conn:
-        there = images.find(conn, version.id, name)
+        lies = bases.wanted(conn, job.release.id, version.id, name)
+        there = images.over(conn, version.id, name, lies.digest) if lies else None
         stands = placements.get(conn, version.id, name).phase
     if stands is not PlacementPhase.SEALED:
         note(job, version, name, PlacementPhase.COPYING)
@@ -50,6 +51,7 @@ def place_image(
         there = _baked(job, version, manifest, target, sources)
     note(job, version, name, PlacementPhase.SEALED)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        bases.note(conn, ReleaseBase(job.release.id, version.id, name, there.base, there.base_digest))
         detail = {"targets": [name], "image": there.reference}
         steps.done(conn, job.step.id, job.step.attempt, rooms.state.now(conn), detail)
 
@@ -58,11 +60,10 @@ def _baked(
     job: Job, version: Version, manifest: Manifest, target: ImageTarget, sources: Callable[[], Mapping[str, Source]]
 ) -> PlacedImage:
     rooms, started = job.rooms, time.monotonic()
-    note(job, version, target.name, PlacementPhase.COPYING)
-    base = _base(job, version, target)
-    found = sources()
-    log.info("reading from", sources=list(found))
-    passing = _Passing(Preferred(tuple(found.items())))
+    base, is_another = _base(job, version, target)
+    if not is_another:  # else the image that is live stays as proven as it was, whatever becomes of this one
+        note(job, version, target.name, PlacementPhase.COPYING)
+    passing = _Passing(_Lazily(sources))
     tell = partial(_tell, job, version, manifest, target.name, passing)
     job.on_beat.append(tell)
     notes = SqlNotes(rooms.state, target.repository)
@@ -101,23 +102,43 @@ def _recorded(job: Job, version: Version, manifest: Manifest, target: ImageTarge
     return placed
 
 
-def _base(job: Job, version: Version, target: ImageTarget) -> Base:
-    """The base as it was when this version was first laid over it, so that a restart ends with the same image."""
+def _base(job: Job, version: Version, target: ImageTarget) -> tuple[Base, bool]:
+    """The base as it was when this version was first laid over it, so that a restart ends with the same image.
+
+    Or the newer one that this release was begun for; the second value says so.
+    """
     with job.rooms.state.read() as conn:
-        known = images.base(conn, version.id, target.name)
+        known = bases.wanted(conn, job.release.id, version.id, target.name)
     if known is not None and known.base == str(target.settings.base):
-        return target.base(known.digest)
+        return target.base(known.digest), isinstance(known, ReleaseBase) and known.was is not None
     base = target.base()
     with job.rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = job.rooms.state.now(conn)
         images.found_base(conn, ImageBase(version.id, target.name, base.name, base.digest, now))
-    return base
+    return base, False
 
 
 def _tell(job: Job, version: Version, manifest: Manifest, name: str, passing: _Passing) -> None:
     counters = {"bytes_total": manifest.size_bytes, "bytes_sent": passing.read_bytes}
     with job.rooms.state.write() as conn:
         placements.note_progress(conn, version.id, name, passing.read_bytes, counters, job.rooms.state.now(conn))
+
+
+class _Lazily:
+    """The sources, found when the first byte is wanted: where every layer is there already nothing is asked of them."""
+
+    def __init__(self, sources: Callable[[], Mapping[str, Source]]) -> None:
+        self._sources = sources
+        self._lock = threading.Lock()
+        self._found: Source | None = None
+
+    def __call__(self, entry: Entry, offset_bytes: int) -> Stream:
+        with self._lock:
+            if self._found is None:
+                found = self._sources()
+                log.info("reading from", sources=list(found))
+                self._found = Preferred(tuple(found.items()))
+        return self._found(entry, offset_bytes)
 
 
 class _Passing:

@@ -13,8 +13,9 @@ from syncd.errors import NotFound
 from syncd.plan.drift import ALIAS
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import StepState
+from syncd.reconcile import news
 from syncd.reconcile.scene import mended, way_of
-from syncd.state import drifts, flips, freezes, holds, live, mends, processes, releases, steps, versions
+from syncd.state import bases, drifts, flips, freezes, holds, live, mends, processes, releases, steps, versions
 from syncd.state.state import State
 
 ENDED_MAX: Final = 20  # drifts that are over are told, the newest
@@ -47,6 +48,7 @@ def overview(state: State, fleet: Fleet, model: str | None = None) -> dict[str, 
                 if v.quarantined
             ],
             "stalled": [row for name in wanted for row in _stalled(conn, name)],
+            "bases": news.told(conn, fleet, wanted),
             "drifted": drifted(conn, fleet, {b.name for name in wanted for b in fleet.bindings_of(name)}),
         }
 
@@ -169,6 +171,7 @@ def _stalled(conn: Connection, model: str) -> list[dict[str, object]]:
     latest = releases.latest(conn, model)
     if latest is None or latest.phase.value not in {"stalled", "undone"}:
         return []
-    hint = mended(latest, holds.find(conn, model))
+    is_rebuilt = any(each.was for each in bases.of_release(conn, latest.id))
+    hint = mended(latest, holds.find(conn, model), is_rebuilt=is_rebuilt)
     row = {"release": latest.id, "model": model, "version": latest.ref, "phase": latest.phase}
     return [row | {"since": latest.updated_at, "reason": latest.reason, "hint": hint}]

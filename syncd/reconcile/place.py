@@ -16,7 +16,7 @@ from syncd.plan.fleet import NEAREST, REGISTRY
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.catalog import catalog, pin
 from syncd.reconcile.images import place_image
-from syncd.reconcile.replicas import await_replica
+from syncd.reconcile.replicas import await_image, await_replica
 from syncd.reconcile.run import Job
 from syncd.reconcile.sealing import note, refuse_going, seal
 from syncd.registry.base import Location, Revision
@@ -69,7 +69,8 @@ def place(job: Job) -> None:
         manifest = versions.manifest(conn, version.id)
     names = rooms.fleet.groups_of(job.release.model)[job.step.subject]
     if names[0] in rooms.fleet.replicas:
-        await_replica(job, version, manifest, names[0])
+        wait = await_image if names[0] in rooms.fleet.images else await_replica
+        wait(job, version, manifest, names[0])
         return
     if names[0] in rooms.fleet.images:
         place_image(job, version, manifest, names[0], partial(_sources, job, version, manifest, []))

@@ -6,6 +6,8 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 import structlog
 from sqlalchemy import Connection
@@ -19,9 +21,9 @@ from syncd.reconcile import times, warm
 from syncd.reconcile.late import put_right
 from syncd.reconcile.run import Job
 from syncd.runtime.base import AliasState, Change, ProbeReport, Runtime
-from syncd.state import events, flips, images, live, releases, rollouts, steps, versions
+from syncd.state import bases, events, flips, images, live, releases, rollouts, steps, versions
 from syncd.state.advance import advance
-from syncd.state.records import Flip, FunctionVersion
+from syncd.state.records import Flip, FunctionVersion, ReleaseBase
 
 log = structlog.get_logger("syncd.release")
 
@@ -37,8 +39,10 @@ def stage(job: Job) -> None:
         models = recorded.models if recorded else {}
         served = {model: version for model, version in models.items() if model in bound}
         serves = {**served, release.model: release.version_id or ""}
-        change = change_for(binding, rooms.fleet.places, servings(conn, serves))
-        known = [v.function_version for v in live.function_versions(conn, binding.name) if dict(v.models) == serves]
+        lies = bases_of(conn, job, binding, served)
+        over = {(each.version_id, each.target): each.digest for each in lies}
+        change = change_for(binding, rooms.fleet.places, servings(conn, serves, over))
+        known = known_to_carry(conn, binding, serves, over)
     started = time.monotonic()
     staged = runtime.stage(
         binding.function,
@@ -54,6 +58,8 @@ def stage(job: Job) -> None:
             events.append(conn, "binding.drifted", now=now, release_id=release.id, subject=binding.name, detail=detail)
         carried = FunctionVersion(binding.name, staged.function_version, serves, digest_of(change), release.id, now)
         live.note_function_version(conn, carried)
+        for each in lies:
+            bases.note(conn, each)
         flip = flips.get(conn, release.id, binding.name)
         flip = flips.note_staged(
             conn,
@@ -187,17 +193,45 @@ def flip_of(job: Job) -> Flip:
         return flips.get(conn, job.release.id, job.step.subject)
 
 
-def servings(conn: Connection, serves: Mapping[str, str]) -> dict[str, Serving]:
-    """The versions of these ids as a function is to serve them, by their models."""
+def bases_of(conn: Connection, job: Job, binding: Binding, served: Mapping[str, str]) -> list[ReleaseBase]:
+    """What lies under what in the image that is to be staged: of the release's own version what it was laid over.
+
+    Of the others what it is in the function version that serves now, whatever else they were laid over since.
+    """
+    release, recorded = job.release, live.get(conn, binding.name)
+    mine = {bound.target for bound in binding.models}
+    own = [each for each in bases.of_release(conn, release.id) if each.version_id == release.version_id]
+    serving = live.function_version(conn, binding.name, recorded.function_version) if recorded else None
+    before = bases.of_release(conn, serving.release_id) if serving else []
+    others = {version for model, version in served.items() if model != release.model}
+    kept = [replace(each, release_id=release.id, was=None) for each in before if each.version_id in others]
+    return [each for each in (*own, *kept) if each.target in mine]
+
+
+def known_to_carry(conn: Connection, binding: Binding, serves: Mapping[str, str], over: bases.Over) -> list[str]:
+    """The function versions that were staged with exactly these versions, over these bases."""
+    found = []
+    for each in [known for known in live.function_versions(conn, binding.name) if dict(known.models) == serves]:
+        its = bases.over(conn, each.release_id)
+        if all(over[lies] == its[lies] for lies in over.keys() & its.keys()):
+            found.append(each.function_version)
+    return found
+
+
+def servings(
+    conn: Connection, serves: Mapping[str, str], over: bases.Over = MappingProxyType({})
+) -> dict[str, Serving]:
+    """The versions of these ids as a function is to serve them, by their models; in images over these bases."""
     found = {model: versions.get(conn, version_id) for model, version_id in serves.items()}
     return {
-        model: Serving(v.name, v.digest, directory_of(v.model, v.name, v.digest), _images(conn, v.id))
+        model: Serving(v.name, v.digest, directory_of(v.model, v.name, v.digest), _images(conn, v.id, over))
         for model, v in found.items()
     }
 
 
-def _images(conn: Connection, version_id: str) -> dict[str, InImage]:
-    return {image.target: InImage(image.reference, image.directory) for image in images.of_version(conn, version_id)}
+def _images(conn: Connection, version_id: str, over: bases.Over) -> dict[str, InImage]:
+    mine = {target: digest for (of, target), digest in over.items() if of == version_id}
+    return {t: InImage(i.reference, i.directory) for t, i in images.chosen(conn, version_id, mine).items()}
 
 
 def digest_of(change: Change) -> str:

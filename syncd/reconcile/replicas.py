@@ -1,8 +1,9 @@
-"""Targets that nothing is sent to: the store replicates another target there, and syncd waits, proves and seals."""
+"""Targets that nothing is sent to: the cloud replicates another target there, and syncd waits, proves and seals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
@@ -11,9 +12,9 @@ from syncd.errors import Corrupt, Failed, NotYet, Unavailable
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.run import Job
 from syncd.reconcile.sealing import note, refuse_going, seal
-from syncd.state import placements, steps
+from syncd.state import bases, images, placements, steps
 from syncd.state.journal import SqlJournal
-from syncd.state.records import Placement, Version
+from syncd.state.records import ImageBase, PlacedImage, Placement, ReleaseBase, Version
 from syncd.target.base import Depth, Inspection
 
 _PAUSE: Final = 1 / 8  # of what has been waited already: a look costs a listing, and being late by that costs little
@@ -43,30 +44,98 @@ def await_replica(job: Job, version: Version, manifest: Manifest, name: str) -> 
     if found.wrong or (found.missing and placement.phase is PlacementPhase.SEALED):
         raise Corrupt(f"{name}: {_faults(found)[:500]}", hint="`syncd verify` shows all of it; docs/recover.md")
     if found.missing:
-        _wait(job, manifest, found, placement)
+        what = f"{len(found.missing)} of {len(manifest.entries)} files of {manifest}"
+        _wait(job, placement, _Lacking(what, min(found.missing), _progress(manifest, found), "bucket"))
     seal(job, version, manifest, name)
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         steps.done(conn, job.step.id, job.step.attempt, rooms.state.now(conn), {"targets": [name]})
 
 
-def _wait(job: Job, manifest: Manifest, found: Inspection, placement: Placement) -> NoReturn:
+def await_image(job: Job, version: Version, manifest: Manifest, name: str) -> None:
+    """One look at a repository that another one is replicated to: the very image that was pushed there, and all of it.
+
+    Raises:
+        NotYet: Some of it is missing, and the deadline is not over.
+        Failed: Some is missing, and it is.
+        Corrupt: The tag names another image, or some of one that was proven here is not there any more.
+    """
+    rooms, target, source = job.rooms, job.rooms.images[name], job.rooms.fleet.replicas[name].source
+    refuse_going(job, version, name)
+    with rooms.state.read() as conn:
+        placement = placements.get(conn, version.id, name)
+        lies = bases.over(conn, job.release.id).get((version.id, source))  # in there once this release has it there
+        pushed = images.over(conn, version.id, source, lies) if lies else None
+        there = images.over(conn, version.id, name, lies) if lies else None
+    if placement.phase is not PlacementPhase.SEALED:
+        note(job, version, name, PlacementPhase.COPYING)
+    if pushed is None:
+        _wait(job, placement, _Lacking(f"the image of {manifest}", "itself", {}, "repository"))
+    found = target.arrival(pushed.tag, pushed.digest)
+    what = f"{target.repository}:{pushed.tag}"
+    if found.other is not None:
+        raise Corrupt(
+            f"{name}: {what} is sha256:{found.other}, sha256:{pushed.digest} was pushed to {source}",
+            hint="somebody else gave this tag away there; syncd never moves one",
+        )
+    if found.missing and there is not None and (there.tag, there.repository) == (pushed.tag, target.repository):
+        raise Corrupt(
+            f"{name}: {what} was whole and lacks {', '.join(found.missing)[:500]}",
+            hint="`syncd verify` shows all of it; docs/recover.md",
+        )
+    if found.missing:
+        count = f"{len(found.missing)} of {found.blobs} blobs of {pushed.tag}" if found.blobs else pushed.tag
+        progress = {"files_total": found.blobs, "files_finished": found.blobs - len(found.missing)}
+        _wait(job, placement, _Lacking(count, min(found.missing), progress if found.blobs else {}, "repository"))
+    _have(job, version, name, pushed)
+
+
+def _have(job: Job, version: Version, name: str, pushed: PlacedImage) -> None:
+    """Record an image that was brought, as one that was pushed is."""
+    rooms, target = job.rooms, job.rooms.images[name]
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = rooms.state.now(conn)
+        brought = replace(pushed, target=name, repository=target.repository, baked_at=now)
+        brought = replace(brought, served_from=target.settings.served_from)
+        images.placed(conn, brought)
+        bases.note(conn, ReleaseBase(job.release.id, version.id, name, pushed.base, pushed.base_digest))
+        if images.base(conn, version.id, name) is None:
+            images.found_base(conn, ImageBase(version.id, name, pushed.base, pushed.base_digest, now))
+    note(job, version, name, PlacementPhase.SEALED)
+    with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
+        detail = {"targets": [name], "image": brought.reference}
+        steps.done(conn, job.step.id, job.step.attempt, rooms.state.now(conn), detail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lacking:
+    """What replication has not brought yet, one thing of that, how far it is, and what it is to bring that to."""
+
+    what: str
+    such_as: str
+    progress: Mapping[str, object]
+    place: str
+
+
+def _wait(job: Job, placement: Placement, lacking: _Lacking) -> NoReturn:
     rooms, name = job.rooms, placement.target
     replica = rooms.fleet.replicas[name]
     with rooms.state.fenced(job.step.id, job.step.attempt) as conn:
         now = rooms.state.now(conn)
         since = _since(job, placement) or now
-        placements.note_progress(conn, placement.version_id, name, 0, _progress(job, manifest, found, since), now)
+        progress = {**lacking.progress, "release": job.release.id, "since": since.isoformat()}
+        placements.note_progress(conn, placement.version_id, name, 0, progress, now)
     waited = now - since
-    what = f"{len(found.missing)} of {len(manifest.entries)} files of {manifest}"
     if waited >= timedelta(seconds=replica.deadline_s):
         raise Failed(
             f"{name}: after {round(waited.total_seconds())} s replication from {replica.source} has not brought "
-            f"{what}, such as {min(found.missing)}",
-            hint=f"look at the replication rule of the bucket of {replica.source}, or raise replication_deadline_s",
+            f"{lacking.what}, such as {lacking.such_as}",
+            hint=f"look at the replication rule of the {lacking.place} of {replica.source}, "
+            "or raise replication_deadline_s",
         )
     pause_s = max(rooms.patience.base_s, min(rooms.patience.cap_s, waited.total_seconds() * _PAUSE))
-    message = f"{name}: waiting for {what} to be replicated from {replica.source}"
-    raise NotYet(message, hint="nothing is sent to it: its bucket is filled by replication", retry_after_s=pause_s)
+    message = f"{name}: waiting for {lacking.what} to be replicated from {replica.source}"
+    hint = f"nothing is sent to it: its {lacking.place} is filled by replication"
+    raise NotYet(message, hint=hint, retry_after_s=pause_s)
 
 
 def _since(job: Job, placement: Placement) -> datetime | None:
@@ -75,14 +144,12 @@ def _since(job: Job, placement: Placement) -> datetime | None:
     return datetime.fromisoformat(str(seen["since"])) if seen.get("release") == job.release.id else None
 
 
-def _progress(job: Job, manifest: Manifest, found: Inspection, since: datetime) -> Mapping[str, object]:
+def _progress(manifest: Manifest, found: Inspection) -> Mapping[str, object]:
     return {
         "bytes_total": manifest.size_bytes,
         "bytes_kept": sum(entry.size_bytes for entry in manifest.entries if entry.path in found.present),
         "files_total": len(manifest.entries),
         "files_finished": len(found.present),
-        "release": job.release.id,
-        "since": since.isoformat(),
     }
 
 

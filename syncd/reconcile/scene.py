@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from syncd.errors import NotFound
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
 from syncd.reconcile import course, times
-from syncd.state import flips, images, load_times, placements, releases, steps, versions
-from syncd.state.records import Event, Flip, Hold, LoadTime, Placement, Release, Step, Version
+from syncd.state import bases, flips, images, load_times, placements, releases, steps, versions
+from syncd.state.records import Event, Flip, Hold, LoadTime, Placement, Release, ReleaseBase, Step, Version
 from syncd.state.state import State
 
 _ID: Final = re.compile(r"r-[0-9]{1,18}")
@@ -34,6 +34,7 @@ class Scene:
     times: Sequence[LoadTime] = ()
     way: dict[str, object] | None = None  # where it is, if it moves in steps
     images: Mapping[str, str] = field(default_factory=dict)  # target -> the version's image there, if it has one
+    bases: Sequence[ReleaseBase] = ()  # new ones that it was begun for
 
 
 def scene_of(state: State, release_id: str) -> Scene:
@@ -51,8 +52,15 @@ def scene_of(state: State, release_id: str) -> Scene:
             moving,
             load_times.of_release(conn, release_id),
             way_of(conn, release, moving, state.now(conn)),
-            {each.target: each.reference for each in images.of_version(conn, version.id)} if version else {},
+            _images(conn, release.id, version.id) if version else {},
+            [each for each in bases.of_release(conn, release_id) if each.was],
         )
+
+
+def _images(conn: Connection, release_id: str, version_id: str) -> dict[str, str]:
+    """Of a version as this release has it: a later one may have laid it over another base."""
+    over = {each.target: each.digest for each in bases.of_release(conn, release_id) if each.version_id == version_id}
+    return {target: image.reference for target, image in images.chosen(conn, version_id, over).items()}
 
 
 def way_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
@@ -72,7 +80,7 @@ def to_do(scene: Scene, held: Hold | None, newest: str) -> str:
         case ReleasePhase.LIVE:
             return f"nothing; `syncd rollback {model}` goes back to the version before"
         case ReleasePhase.STALLED | ReleasePhase.UNDONE:
-            return mended(release, held)
+            return mended(release, held, is_rebuilt=bool(scene.bases))
         case ReleasePhase.SUPERSEDED | ReleasePhase.CANCELLED:
             return "nothing"
         case _:
@@ -83,10 +91,16 @@ def to_do(scene: Scene, held: Hold | None, newest: str) -> str:
             return "it tries again by itself; the steps below say what fails" if waiting else "nothing; it is under way"
 
 
-def mended(release: Release, held: Hold | None) -> str:
-    """What has to be done before a release that ended without being live is asked for again."""
+def mended(release: Release, held: Hold | None, *, is_rebuilt: bool = False) -> str:
+    """What has to be done before a release that ended without being live is asked for again.
+
+    One that was begun for a new base (`is_rebuilt`) is not: what is live stays over the base before.
+    """
     lift = f"`syncd unhold {release.model}`, " if held and "unhold" not in release.hint else ""
     mend = f"mend the cause, then: {lift}syncd publish {release.model}@{release.ref}"
+    if is_rebuilt:
+        lift = f"; `syncd unhold {release.model}` lets others come" if lift else ""
+        mend = f"push a base that is right: it is built on by itself{lift}"
     return f"{release.hint}; {mend}" if release.hint else mend
 
 
@@ -134,7 +148,9 @@ def document(scene: Scene, rates: Rates | None = None) -> dict[str, object]:
         "created_at": release.created_at,
         "updated_at": release.updated_at,
         "targets": [
-            _target(p, version, rates, now_s) | ({"image": scene.images[p.target]} if p.target in scene.images else {})
+            _target(p, version, rates, now_s)
+            | ({"image": scene.images[p.target]} if p.target in scene.images else {})
+            | _base(scene, p.target)
             for p in scene.placements
         ],
         "bindings": [
@@ -148,6 +164,13 @@ def document(scene: Scene, rates: Rates | None = None) -> dict[str, object]:
             if s.reason and s.state in {StepState.WAITING, StepState.STALLED}
         ],
     }
+
+
+def _base(scene: Scene, target: str) -> dict[str, object]:
+    new = next((each for each in scene.bases if each.target == target), None)
+    if new is None or new.was is None:
+        return {}
+    return {"base": {"name": new.base, "digest": new.was.hex, "new_digest": new.digest.hex}}
 
 
 def left_behind(release: Release, moving: Sequence[Flip]) -> list[str]:

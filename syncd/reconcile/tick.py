@@ -22,7 +22,7 @@ from syncd.plan.release import Decision, StepView, View, decide
 from syncd.reconcile import course
 from syncd.reconcile.catchup import catch_up
 from syncd.reconcile.rooms import Rooms
-from syncd.state import approvals, flips, freezes, holds, placements, releases, steps, versions
+from syncd.state import approvals, bases, flips, freezes, holds, placements, releases, steps, versions
 from syncd.state.advance import advance
 from syncd.state.records import Release, Step
 
@@ -136,6 +136,8 @@ def _apply(rooms: Rooms, conn: Connection, release: Release, decision: Decision,
         holds.put(conn, release.model, "syncd", f"{release.id} was undone: {decision.hold}", now)
     if decision.phase is not None:
         advance(conn, release, decision.phase, now=now, reason=decision.reason, hint=decision.hint)
+        if decision.phase is ReleasePhase.LIVE:
+            bases.settle(conn, release, now)
         changed = True
     changed |= course.follow(conn, rooms, release, decision)
     if decision.note is not None and (release.reason, release.hint) != (decision.note.reason, decision.note.hint):

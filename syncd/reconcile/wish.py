@@ -20,7 +20,7 @@ from syncd.errors import Conflict, Held, NotFound, Unavailable
 from syncd.plan.fleet import Fleet
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.registry.base import Registry
-from syncd.state import approvals, flips, freezes, holds, idempotency, live, releases, rollouts, versions
+from syncd.state import approvals, bases, flips, freezes, holds, idempotency, live, releases, rollouts, versions
 from syncd.state.advance import advance
 from syncd.state.records import Approval, Freeze, Hold, Release
 from syncd.state.state import State
@@ -98,7 +98,7 @@ def _published(conn: Connection, wisher: Wisher, name: ModelName, ref: VersionNa
 
 
 def rollback(wisher: Wisher, model: str, why: str) -> Release:
-    """Go back to the version that was live before, and hold the model there.
+    """Go back to the version that was live before, or to its image over the base before, and hold the model there.
 
     A release in the middle of its flips is undone instead, which leads to the same versions. Others of this
     model that have not moved anything are superseded.
@@ -128,7 +128,7 @@ def _rolled_back(wisher: Wisher, name: ModelName, why: str) -> Release:
         if before is None or before.version_id is None:
             raise NotFound(f"{name} has no earlier version to go back to", hint="`syncd releases` lists what there was")
         _hold(conn, name, wisher.who, reason, wisher.state)
-        return releases.create(
+        release = releases.create(
             conn,
             model=name,
             ref=before.ref,
@@ -138,6 +138,8 @@ def _rolled_back(wisher: Wisher, name: ModelName, why: str) -> Release:
             version_id=before.version_id,
             now=now,
         )
+        bases.take_over(conn, before, release)
+        return release
 
 
 def hold(wisher: Wisher, model: str, why: str = BY_HAND) -> Hold:

@@ -7,7 +7,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from syncd.artifact.digest import Digest
 from syncd.plan.phases import ReleasePhase
+from syncd.state import bases
 from syncd.state.records import FunctionVersion, Live, Release
 from syncd.state.rows import every, insert, insert_new, one
 from syncd.state.schema import function_versions as staged
@@ -45,6 +47,12 @@ def function_versions(conn: sa.Connection, binding: str) -> list[FunctionVersion
     return every(conn, FunctionVersion, query)
 
 
+def function_version(conn: sa.Connection, binding: str, number: str | None) -> FunctionVersion | None:
+    """A function version as it was staged; None where syncd did not."""
+    mine = sa.select(staged).where(staged.c.binding == binding, staged.c.function_version == number)
+    return one(conn, FunctionVersion, mine)
+
+
 def carrying(conn: sa.Connection, version_id: str) -> list[FunctionVersion]:
     """The function versions that were staged with a version of a model in them, oldest first."""
     query = sa.select(staged).order_by(staged.c.staged_at, staged.c.binding, staged.c.function_version)
@@ -62,22 +70,28 @@ def previous_release(conn: sa.Connection, model: str) -> Release | None:
     """The release to whose version a rollback of the model goes: the one that was live before the current one.
 
     A rollback takes back what lies above the version it returned to, so that a second one in a row goes further
-    back, and one too many finds nothing. What was taken back is not found again unless it is released anew.
+    back, and one too many finds nothing. What was taken back is not found again unless it is released anew. The same
+    version in another image, over a newer base, is another thing to go back from.
     """
     was_live = sa.and_(releases.c.model == model, releases.c.phase == ReleasePhase.LIVE)
     history = every(conn, Release, sa.select(releases).where(was_live).order_by(releases.c.number))
-    stack = _standing(history)
+    stack = _standing(history, bases.of_model(conn, model))
     return stack[-2] if len(stack) > 1 else None
 
 
-def _standing(history: Iterable[Release]) -> list[Release]:
+def _standing(history: Iterable[Release], over: Mapping[str, Mapping[str, Digest]]) -> list[Release]:
     """The releases that lie below one another, the current one last; none serves what its neighbour does."""
+
+    def alike(one: Release, other: Release) -> bool:
+        mine, its = over.get(one.id, {}), over.get(other.id, {})
+        return one.version_id == other.version_id and not any(mine[at] != its[at] for at in mine.keys() & its.keys())
+
     stack: list[Release] = []
     for release in history:
         # From the top: a version that was live twice is gone back to where it stands nearest below.
-        below = next((n for n in reversed(range(len(stack))) if stack[n].version_id == release.version_id), None)
+        below = next((n for n in reversed(range(len(stack))) if alike(stack[n], release)), None)
         if release.rollback and below is not None:
             del stack[below + 1 :]
-        elif not stack or stack[-1].version_id != release.version_id:
+        elif not stack or not alike(stack[-1], release):
             stack.append(release)
     return stack

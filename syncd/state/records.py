@@ -73,6 +73,31 @@ class PlacedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseBase:
+    """What a release lays a version over at a target. `was` is what it lay over, where it was begun for a new base."""
+
+    release_id: str
+    version_id: str
+    target: str
+    base: str
+    digest: Digest
+    was: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenBase:
+    """What the base of a target's images was last seen to be, and since when; `reason` is why it cannot be seen now."""
+
+    target: str
+    base: str
+    digest: Digest | None
+    since: datetime | None
+    looked_at: datetime | None
+    reason: str
+    failing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """The wish to have the bindings of a model serve a version. Rows of one model are ordered by `number`."""
 

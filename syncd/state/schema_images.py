@@ -1,4 +1,4 @@
-"""The tables about images: what base a version was laid over at a target, and the image that came of it."""
+"""The tables about images: bases as they were found, what is laid over them, and the images that came of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from syncd.state import columns
 from syncd.state.types import Sha256
 
-# What the base's tag meant when it was looked up: committed before anything is pushed, so that a crash changes nothing.
+# What a version is laid over, unless its release says otherwise: what the base's tag meant when it was looked up,
+# committed before anything is pushed, so that a crash changes nothing. A release that brings another base changes it
+# when it is live.
 image_bases: Final = sa.Table(
     "image_bases",
     columns.metadata,
@@ -21,7 +23,7 @@ image_bases: Final = sa.Table(
     sa.PrimaryKeyConstraint("version_id", "target"),
 )
 
-# An image that was pushed and proven. `served_from` is its repository as functions name it.
+# An image that was pushed and proven, of each version and base one. `served_from` is how functions name its repository.
 images: Final = sa.Table(
     "images",
     columns.metadata,
@@ -35,5 +37,33 @@ images: Final = sa.Table(
     sa.Column("base_digest", Sha256, nullable=False),
     columns.text("directory"),
     columns.moment("baked_at"),
-    sa.PrimaryKeyConstraint("version_id", "target"),
+    sa.PrimaryKeyConstraint("version_id", "target", "base_digest"),
+)
+
+# What a release lays a version over, or has found it laid over. `was` is only there where it was begun for a new base.
+release_bases: Final = sa.Table(
+    "release_bases",
+    columns.metadata,
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.text("version_id", sa.ForeignKey("versions.id")),
+    columns.text("target"),
+    columns.text("base"),
+    sa.Column("digest", Sha256, nullable=False),
+    sa.Column("was", Sha256, nullable=True),
+    sa.PrimaryKeyConstraint("release_id", "version_id", "target"),
+    sa.Index(None, "version_id", "target"),
+)
+
+# What a base's tag was seen to mean by those who watch it, and since when; why it cannot be seen, and since when.
+bases_seen: Final = sa.Table(
+    "bases_seen",
+    columns.metadata,
+    columns.text("target"),
+    columns.text("base"),
+    sa.Column("digest", Sha256, nullable=True),
+    columns.moment("since", nullable=True),
+    columns.moment("looked_at", nullable=True),
+    columns.text("reason", default=""),
+    columns.moment("failing_since", nullable=True),
+    sa.PrimaryKeyConstraint("target"),
 )

@@ -7,7 +7,7 @@ in any order. The order of writes is that of `oci.bake`; the manifest under its 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import Final
@@ -54,6 +54,15 @@ class Outlook:
     send_layers: int
     kept_bytes: int
     copied_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What has come of an image that somebody else brings. `other` is what its tag names instead, if it does."""
+
+    blobs: int = 0
+    missing: tuple[str, ...] = ()
+    other: Digest | None = None
 
 
 def recipe_of(manifest: Manifest, directory: str, source: str) -> Recipe:
@@ -139,18 +148,40 @@ class ImageTarget:
             return (f"sha256:{digest}: missing",)
         return tuple(fault for fault in self._inside(manifest, found, depth) if fault)
 
+    def arrival(self, tag: str, digest: Digest) -> Arrival:
+        """How far an image is that is pushed elsewhere and brought here: its tag, its manifest, every blob it names.
+
+        Raises:
+            Corrupt: A blob is there with another size, or a manifest is not what its digest says.
+            Unavailable, Refused: The look failed; nothing is known.
+        """
+        tagged = self._found(tag)
+        if tagged is None:
+            return Arrival(missing=(f"its tag {tag}",))
+        if tagged.digest != digest:
+            return Arrival(other=tagged.digest)
+        blobs = list(self._blobs(tagged))
+        missing = [
+            f"blob {blob.short}" for blob, size_bytes in blobs if not self._repository.has_blob(blob, size_bytes)
+        ]
+        return Arrival(len(blobs), tuple(missing))
+
     def _inside(self, manifest: Manifest, image: Document, depth: Depth) -> list[str]:
         what = f"{self.repository}@sha256:{image.digest}"
         document = table(parsed(image.body, what), what)
         notes = table(document.get("annotations") or {}, f"the annotations of {what}")
         told = str(notes.get(_VERSION_DIGEST, "nothing"))
         faults = [] if told == manifest.digest.hex else [f"it says that it has {told[:80]}, want {manifest.digest}"]
+        return faults + [self._blob_fault(digest, size_bytes, depth) for digest, size_bytes in self._blobs(image)]
+
+    def _blobs(self, image: Document) -> Iterator[tuple[Digest, int]]:
+        """The configuration and the layers, with their sizes."""
+        what = f"{self.repository}@sha256:{image.digest}"
+        document = table(parsed(image.body, what), what)
         below: Sequence[object] = rows(document.get("layers"), f"the layers of {what}", _LAYERS_MAX)
         for each in (document.get("config"), *below):
             row = table(each, f"a blob of {what}")
-            digest, size_bytes = Digest.parse(text_at(row, "digest", what)), size_at(row, "size", what)
-            faults.append(self._blob_fault(digest, size_bytes, depth))
-        return faults
+            yield Digest.parse(text_at(row, "digest", what)), size_at(row, "size", what)
 
     def _blob_fault(self, digest: Digest, size_bytes: int, depth: Depth) -> str:
         if not self._repository.has_blob(digest, size_bytes):

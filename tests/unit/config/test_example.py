@@ -78,6 +78,7 @@ NO_DEFAULT_TO_SHOW = {
     "mount_endpoint",
     "mount_dir",
     "served_from",
+    "base",
     "bandwidth_times",
     "freeze_times",
     "strategies",

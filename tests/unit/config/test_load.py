@@ -24,6 +24,7 @@ from syncd.config import (
 from syncd.errors import Invalid
 from syncd.oci.bake import LIMIT_BYTES
 from syncd.plan.binding import InImage, MountMode, Serving, change_for
+from syncd.plan.fleet import BasePolicy, BaseWatch, Replica
 from syncd.secret import MASK
 from syncd.wiring import fleet_of, targets_of
 from syncd.wiring_images import images_of
@@ -191,6 +192,18 @@ def test_a_target_of_images_is_wired_with_what_functions_call_it_and_how_large_i
     assert made["here"].settings.base.tag == "latest"
     assert [bound.mode for bound in fleet.bindings["hz"].models] == [MountMode.IMAGE, MountMode.VERSION]
     assert len(config.secrets()) == 2
+
+
+def test_bases_that_are_watched_and_images_that_are_replicated_are_part_of_the_fleet() -> None:
+    config = load(FIXTURES / "images-watched.good.toml", {"SYNCD_OSS_SECRET": "hunter2"})
+    made, fleet = images_of(config), fleet_of(config)
+    assert fleet.watched == {
+        "here": BaseWatch(BasePolicy.REBUILD, 600.0),
+        "alone": BaseWatch(BasePolicy.REPORT, 3600.0),
+    }
+    assert fleet.replicas == {"there": Replica("here", 3600.0)}
+    assert made["there"].settings.base == made["here"].settings.base
+    assert made["there"].repository == "registry.cn-shanghai.aliyuncs.com/team/sdxl"
 
 
 def test_a_model_in_an_image_is_told_of_in_variables_and_is_not_mounted() -> None:

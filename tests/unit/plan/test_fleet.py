@@ -55,6 +55,12 @@ def test_what_a_replica_comes_from_gets_the_model_even_if_nobody_serves_it_there
     }
 
 
+def test_a_repository_that_is_replicated_is_waited_for_and_not_pushed_to() -> None:
+    fleet = replace(FLEET, images=frozenset({"hz", "sg"}), replicas={"sg": Replica("hz", 60.0)})
+    assert fleet.groups_of("sdxl") == {"replica:sg": ("sg",), "image:hz": ("hz",)}
+    assert fleet.feeds_of("sdxl") == {"replica:sg": "hz"}
+
+
 def test_a_model_that_nobody_serves_has_no_targets() -> None:
     assert FLEET.groups_of("idle") == {}
 

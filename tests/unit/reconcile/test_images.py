@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,40 +19,15 @@ from syncd.reconcile.mend import Word, bindings_named, restore
 from syncd.reconcile.retire import retire
 from syncd.reconcile.scene import document, scene_of
 from syncd.reconcile.wish import publish, rollback
-from syncd.state import images, versions
-from syncd.state.records import PlacedImage, Release
+from syncd.state.records import PlacedImage
 from syncd.state.state import State
 from syncd.target.base import Depth
 
-from tests.emulators.distribution import Distribution, distribution
-from tests.images import FLEET, Gallery, smaller
+from tests.images import FLEET, HZ, SG, SHARED, Gallery, baked, image, live, smaller
 from tests.rooms import DRAW, SDXL, Site, World, site
-from tests.sources import content
 from tests.unit.oci.kitchen import push_base
 
 pytestmark = pytest.mark.needs_docker_registry
-HZ, SG = "img-hz", "img-sg"
-SHARED = {"shared.bin": content("shared", 120_000)}
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("images")
-
-
-@pytest.fixture(scope="module")
-def registry(home: Path) -> Iterator[Distribution]:
-    with distribution(home) as made:
-        yield made
-
-
-@pytest.fixture
-def gallery(registry: Distribution) -> Gallery:
-    """Repositories and a base of a test's own."""
-    name = f"case-{next(_numbers)}"
-    push_base(registry, f"{name}/base")
-    return Gallery(registry, name, base=f"{name}/base:1.0")
 
 
 @pytest.fixture
@@ -63,25 +37,6 @@ def here(world: World, gallery: Gallery, tmp_path: Path, sqlite_template: Path) 
     gallery.serve(world)
     yield site(world, state, **gallery.rooms())
     state.close()
-
-
-def live(here: Site, version: str) -> Release:
-    if not (here.world.root / SDXL / version).exists():
-        here.world.deliver(SDXL, version, more=SHARED)
-    release = publish(here.wisher, SDXL, version)
-    here.settle(patient=True)
-    assert here.release(release.id).phase is ReleasePhase.LIVE, here.release(release.id).reason
-    here.assert_record_is_true()
-    return release
-
-
-def image(here: Site, version: str, target: str = HZ) -> PlacedImage:
-    with here.state.read() as conn:
-        found = versions.find(conn, SDXL, version)
-        assert found is not None
-        placed = images.find(conn, found.id, target)
-    assert placed is not None
-    return placed
 
 
 def test_a_release_pushes_an_image_to_each_region_and_serves_from_it(here: Site, gallery: Gallery) -> None:
@@ -102,10 +57,6 @@ def test_a_release_pushes_an_image_to_each_region_and_serves_from_it(here: Site,
     assert here.placements(SDXL, "v1")[HZ].phase is PlacementPhase.SEALED
     assert {"place/image:img-hz", "place/image:img-sg"} < here.steps(release.id).keys()
     assert baked(here, release)[0]["image"] == change.image
-
-
-def baked(here: Site, release: Release) -> list[Mapping[str, object]]:
-    return [event.detail for event in here.events(release.id) if event.kind == "image.baked"]
 
 
 def test_publishing_it_again_sends_nothing_and_makes_no_function_version(here: Site) -> None:
