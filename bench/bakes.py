@@ -31,7 +31,7 @@ _RSS_MAX = 256 * _MB
 
 @dataclass(slots=True)
 class Watch:
-    """What is seen of a process from outside, again and again. `temporary` is its TMPDIR and nobody else's."""
+    """What is seen of a process and those that it began, again and again. `temporary` is its TMPDIR, nobody else's."""
 
     pid: int
     temporary: Path
@@ -42,18 +42,27 @@ class Watch:
 
     def look(self) -> None:
         """Once; nothing where it has ended."""
-        here = Path(f"/proc/{self.pid}")
+        rss_bytes = written_bytes = 0
+        opened: list[Path] = []
         try:
-            told = (here / "status").read_text().partition("VmHWM:")[2].split()
-            written = (here / "io").read_text().partition("\nwrite_bytes: ")[2].split()
-            opened = [each.readlink() for each in (here / "fd").iterdir() if int(each.name) > 2 and _writes(each)]
+            for here in _family(self.pid):
+                told = (here / "status").read_text().partition("VmHWM:")[2].split()
+                rss_bytes += int(told[0]) * 1024 if told else 0
+                written = (here / "io").read_text().partition("\nwrite_bytes: ")[2].split()
+                written_bytes += int(written[0]) if written else 0
+                opened += [each.readlink() for each in (here / "fd").iterdir() if int(each.name) > 2 and _writes(each)]
         except OSError:
             return
-        self.rss_bytes = max(self.rss_bytes, int(told[0]) * 1024 if told else 0)
-        self.written_bytes = max(self.written_bytes, int(written[0]) if written else 0)
+        self.rss_bytes, self.written_bytes = max(self.rss_bytes, rss_bytes), max(self.written_bytes, written_bytes)
         own = {str(path) for path in opened if path.is_absolute() and path.parts[1] not in {"dev", "proc", "sys"}}
         left = {str(path) for path in self.temporary.rglob("*")}
         self.files |= {name for name in own | left if not name.startswith(str(self.record))}
+
+
+def _family(pid: int) -> list[Path]:
+    here = Path(f"/proc/{pid}")
+    begun = [each for task in here.glob("task/*/children") for each in task.read_text().split()]
+    return [here, *(Path(f"/proc/{each}") for each in begun)]
 
 
 def _writes(descriptor: Path) -> bool:
@@ -87,14 +96,13 @@ class Bakes:
         )
 
     def killed(self, size_bytes: int) -> str:
-        """What a bake that is killed around its half sends again to a registry that keeps what broke off."""
+        """What a bake that is killed around its half sends again through what takes requests whole."""
         with self._house() as (root, origin), image_relay(origin, keeps_state=True) as relay:
             self._kill(root, relay.origin, size_bytes, lambda: relay.bytes_in)
             before_bytes = _settled(lambda: relay.bytes_in)
             self._again(root, relay.origin, size_bytes)
             twice_bytes = relay.bytes_in - size_bytes
-        verdict = " MORE THAN A CHUNK" if twice_bytes > CHUNK_BYTES + _MB else ""
-        return _told("a registry that keeps what broke off", size_bytes, before_bytes, twice_bytes) + verdict
+        return _told("behind what takes requests whole", size_bytes, before_bytes, twice_bytes)
 
     def killed_alone(self, size_bytes: int) -> str:
         """The same, to docker-registry with nothing in front of it, as its own disk says."""
@@ -159,7 +167,8 @@ def _settled(arrived_bytes: Callable[[], int]) -> int:
 
 def _told(what: str, size_bytes: int, before_bytes: int, twice_bytes: int) -> str:
     share, chunks = before_bytes / size_bytes, twice_bytes / CHUNK_BYTES
+    verdict = " MORE THAN A CHUNK" if twice_bytes > CHUNK_BYTES + _MB else ""
     return (
         f"baked, killed at {share:.1%} of {size_bytes / _MB:.0f} MB, {what}:"
-        f" {twice_bytes / _MB:.1f} MB ({chunks:.2f} chunks) more than once"
+        f" {twice_bytes / _MB:.1f} MB ({chunks:.2f} chunks) more than once{verdict}"
     )

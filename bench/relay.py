@@ -4,17 +4,23 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Self
 
 _PIECE_BYTES = 16 << 10
 
 
 class Relay:
-    """A context manager. Only the way towards `port` is slow."""
+    """A context manager. Only the way towards `port` is slow, and counted: `passed_bytes`, headers too.
 
-    def __init__(self, port: int, bytes_s: float) -> None:
+    `moment` is a number of them and what is done once when so many have come in, before any more go out.
+    """
+
+    def __init__(self, port: int, bytes_s: float, moment: tuple[float, Callable[[], None]] | None = None) -> None:
         self._to = port
         self._bytes_s = bytes_s
+        self.passed_bytes = 0
+        self._moment = moment
         self._lock = threading.Lock()
         self._free_s = time.monotonic()
         self._open: list[socket.socket] = []
@@ -52,6 +58,10 @@ class Relay:
     def _wait(self, size_bytes: int) -> None:
         with self._lock:
             now_s = time.monotonic()
+            self.passed_bytes += size_bytes
             self._free_s = max(self._free_s, now_s) + size_bytes / self._bytes_s
             pause_s = self._free_s - now_s
+            if self._moment is not None and self.passed_bytes >= self._moment[0]:
+                self._moment[1]()
+                self._moment = None
         time.sleep(pause_s)

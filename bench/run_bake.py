@@ -36,8 +36,9 @@ def run(order: Order) -> int:
     """Bake it. Gives how many bytes were sent of what is not the base's."""
     entry = Entry(parse_path("0.safetensors"), order.size_bytes, Digest(order.sha256))
     manifest = Manifest.of(parse_model("m"), parse_version("v1"), [entry])
-    repository, source, wanted = repositories_of(order.repository, order.base, None)
-    state = State(f"sqlite:///{order.record}")
+    record = f"sqlite:///{order.record}"
+    repository, source, wanted = repositories_of(order.repository, order.base, None, record=record)
+    state = State(record)
     baked = Baker(repository, SqlNotes(state, str(repository))).bake(
         manifest,
         lambda entry, offset_bytes: Zeros(entry.size_bytes - offset_bytes),

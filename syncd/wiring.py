@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from syncd.state.state import State
     from syncd.store.base import Store
     from syncd.target.base import Target
-    from syncd.transfer import Timetable
+    from syncd.transfer import Bandwidth
 
 _BUCKETS_MAX: Final = 16  # of one workspace, each with connections of its own
 
@@ -77,9 +77,10 @@ def rooms_of(config: Config, state: State) -> Rooms:
     from syncd.engine.dbos import DbosEngine  # noqa: PLC0415
     from syncd.plan.backoff import Patience  # noqa: PLC0415
     from syncd.reconcile.rooms import Rooms  # noqa: PLC0415
-    from syncd.transfer import Bandwidth, TransferSettings  # noqa: PLC0415
+    from syncd.transfer import TransferSettings  # noqa: PLC0415
 
     policy = config.policy
+    bandwidth = bandwidth_of(config)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     return Rooms(
         state=state,
@@ -92,7 +93,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
             buffer_bytes=config.transfer.buffer_bytes,
             parts_in_flight=config.transfer.parts_in_flight,
             files_in_flight=config.transfer.files_in_flight,
-            bandwidth=Bandwidth(_timetable(config)),
+            bandwidth=bandwidth,
             stall_s=config.transfer.stall_s,
         ),
         patience=Patience(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
@@ -102,7 +103,7 @@ def rooms_of(config: Config, state: State) -> Rooms:
         gates=_gates(config),
         strategies=strategies_of(config),
         signals=_signals(config),
-        images=images_of(config),
+        images=images_of(config, bandwidth),
     )
 
 
@@ -132,12 +133,13 @@ def strategies_of(config: Config) -> Strategies:
     return Strategies(tuple((each.models, each.strategy) for each in config.policy.strategies))
 
 
-def _timetable(config: Config) -> Timetable:
-    from syncd.transfer import Hours, Timetable  # noqa: PLC0415
+def bandwidth_of(config: Config) -> Bandwidth:
+    """What one process may send in a second, to all targets together; one for a process."""
+    from syncd.transfer import Bandwidth, Hours, Timetable  # noqa: PLC0415
 
     settings = config.transfer
     hours = tuple(Hours(each.since, each.to, each.limit) for each in settings.bandwidth_times)
-    return Timetable(settings.bandwidth, hours, settings.time_zone)
+    return Bandwidth(Timetable(settings.bandwidth, hours, settings.time_zone))
 
 
 def looker_of(config: Config, state: State) -> Looker:

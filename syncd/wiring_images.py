@@ -5,6 +5,7 @@ The adapters are imported by those who need them: most commands contact no regis
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from syncd.config import Config, ImageTargetSettings, OciRegistrySettings
@@ -12,11 +13,13 @@ from syncd.config.registries import registry_at
 from syncd.plan.fleet import BasePolicy, BaseWatch
 
 if TYPE_CHECKING:
+    from syncd.oci.push import Pace
     from syncd.oci.references import Reference
     from syncd.oci.repository import Repository
     from syncd.registry.access import Access
     from syncd.target.image import ImageTarget
 
+_COURIER: Final = (sys.executable, "-m", "syncd.daemon.courier")
 _IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it says that it has it
 
 
@@ -41,15 +44,17 @@ def login_at(config: Config, image: Reference) -> Access | None:
 
 
 def repositories_of(
-    to: str, base: str, login: Access | None, base_login: Access | None = None
+    to: str, base: str, login: Access | None, base_login: Access | None = None, *, record: str = ""
 ) -> tuple[Repository, Repository, Reference]:
     """Where images are pushed, where the base lies, and what of it is meant.
 
-    `login` is for the first one's registry, and for the base if that is there too and `base_login` is not given.
+    `login` is for the first one's registry, and for the base if that is there too and `base_login` is not given. With a
+    `record`, the URL of it, chunks that were begun are ended and noted there even if this process is killed.
 
     Raises:
         Invalid: A name is none.
     """
+    from syncd.oci.couriers import Couriers  # noqa: PLC0415
     from syncd.oci.errors import explain  # noqa: PLC0415
     from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
     from syncd.oci.repository import Repository  # noqa: PLC0415
@@ -58,10 +63,11 @@ def repositories_of(
 
     there, below = parse_repository(to), parse_image(base)
 
-    def http(origin: str, known: Access | None) -> Http:
-        return Http(HttpSettings(origin, _IMAGES_S), OciAccess(origin, known), explain)
+    def http(origin: str, known: Access | None, couriers: Couriers | None = None) -> Http:
+        settings = HttpSettings(origin, _IMAGES_S, couriers=couriers)
+        return Http(settings, OciAccess(origin, known), explain)
 
-    home = http(there.origin, login)
+    home = http(there.origin, login, Couriers(_COURIER, record) if record else None)
     source = home if below.origin == there.origin and base_login is None else http(below.origin, base_login)
     return (
         Repository(there.origin, there.repository, home, writes=True),
@@ -70,9 +76,9 @@ def repositories_of(
     )
 
 
-def images_of(config: Config) -> dict[str, ImageTarget]:
-    """The targets that are repositories of images, by name. Nothing is contacted yet."""
-    return {name: _image_target(config, name, settings) for name, settings in image_targets(config).items()}
+def images_of(config: Config, pace: Pace | None = None) -> dict[str, ImageTarget]:
+    """The targets that are repositories of images, by name; `pace` is for what is pushed. Nothing is contacted yet."""
+    return {name: _image_target(config, name, settings, pace) for name, settings in image_targets(config).items()}
 
 
 def image_targets(config: Config) -> dict[str, ImageTargetSettings]:
@@ -95,7 +101,7 @@ def base_name(config: Config, settings: ImageTargetSettings) -> str:
     return settings.base or (source.base if isinstance(source, ImageTargetSettings) else None) or ""
 
 
-def _image_target(config: Config, name: str, settings: ImageTargetSettings) -> ImageTarget:
+def _image_target(config: Config, name: str, settings: ImageTargetSettings, pace: Pace | None) -> ImageTarget:
     from syncd.oci.bake import BakeSettings  # noqa: PLC0415
     from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
     from syncd.registry.access import Basic  # noqa: PLC0415
@@ -104,7 +110,9 @@ def _image_target(config: Config, name: str, settings: ImageTargetSettings) -> I
     there, below = parse_repository(settings.repository), parse_image(base_name(config, settings))
     login = login_at(config, there) if settings.password is None else Basic(settings.user, settings.password)
     base_login = None if below.origin == there.origin else login_at(config, below)
-    repository, source, base = repositories_of(settings.repository, str(below), login, base_login)
+    record = config.state.connect_url.render_as_string(hide_password=False)
+    repository, source, base = repositories_of(settings.repository, str(below), login, base_login, record=record)
     served_from = settings.served_from or settings.repository
-    made = ImageSettings(base, settings.directory, served_from, BakeSettings(limit_bytes=settings.limit_bytes))
+    bake = BakeSettings(limit_bytes=settings.limit_bytes, pace=pace)
+    made = ImageSettings(base, settings.directory, served_from, bake)
     return ImageTarget(name, repository, source, made)

@@ -20,7 +20,7 @@ from syncd.oci.images import base_of
 from syncd.oci.references import parse_image, parse_repository
 from syncd.registry.access import Access, Basic
 from syncd.secret import Secret
-from syncd.wiring import registries_of
+from syncd.wiring import bandwidth_of, registries_of
 from syncd.wiring_images import login_at, repositories_of
 
 if TYPE_CHECKING:
@@ -74,9 +74,11 @@ def bake(
         set_up_logs(opened.config, verbose=verbose)
         stop = threading.Event()
         logins = _logins(opened.config, (to, user), (base, base_user))
-        repository, source, wanted = repositories_of(to, base, *logins)
+        record = opened.config.state.connect_url.render_as_string(hide_password=False)
+        repository, source, wanted = repositories_of(to, base, *logins, record=record)
         found = baking.pinned(opened.state, opened.fleet, registries_of(opened.config), (model, ref), stop)
-        baker = Baker(repository, SqlNotes(opened.state, str(repository)), BakeSettings(limit_bytes=limit), stop)
+        settings = BakeSettings(limit_bytes=limit, pace=bandwidth_of(opened.config))
+        baker = Baker(repository, SqlNotes(opened.state, str(repository)), settings, stop)
         baked = baking.bake(opened.state, found, baker, base_of(source, wanted), str(place))
         rows = [(layer.title, size(layer.size_bytes), layer.how, size(layer.bytes_sent)) for layer in baked.layers]
         opened.output.show(_document(baked), lambda console: _tell(console, baked, rows))

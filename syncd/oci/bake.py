@@ -6,64 +6,32 @@ manifest under its tag. Until that nobody sees an image; what is there of a bake
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
-from syncd import retry
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
-from syncd.errors import Cancelled, Corrupt, Invalid, Unavailable
-from syncd.oci.errors import Unchunked, UploadLost
+from syncd.errors import Invalid
 from syncd.oci.images import LAYERS_MAX, Base, Blob, blob_of, image_of
 from syncd.oci.layers import ALONE_BYTES, Layer, Source, TarStream, layers_of
+from syncd.oci.push import Notes, Pace, Push, Road, Text
 from syncd.oci.references import tag_of
 from syncd.oci.repository import Repository
 from syncd.oci.uploads import BlobUpload
-from syncd.registry.base import Stream
 
 CHUNK_BYTES: Final = 16 << 20
 LAYERS_IN_FLIGHT: Final = 3  # × 16 MiB = 48 MiB of buffers
 LIMIT_BYTES: Final = 30_000_000_000  # of a GPU function's image as it lies in the repository
-_RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=60.0)
-_TRIES: Final = 3  # for a blob whose upload the registry lost
 _log = structlog.get_logger("syncd.bake")
 
 T = TypeVar("T")
-
-Opening = Callable[[], AbstractContextManager[Stream]]
-
-
-class Notes(Protocol):
-    """What outlasts a crash, by the recipe of a layer or the digest of a base's. Safe from several threads."""
-
-    def find(self, recipe: Digest) -> str | None:
-        """Where the upload of this layer goes on, if one was begun."""
-        ...
-
-    def opened(self, recipe: Digest, location: str) -> None:
-        """Remember where it goes on; before its first byte, and after each chunk."""
-        ...
-
-    def closed(self, recipe: Digest) -> None:
-        """Forget the upload. Repeating it is success."""
-        ...
-
-    def known(self, recipe: Digest) -> Digest | None:
-        """The digest of the layer, wherever it was made before: it follows from the recipe."""
-        ...
-
-    def proven(self, recipe: Digest, digest: Digest) -> None:
-        """Remember the digest, once every file in it was proven."""
-        ...
 
 
 class How(StrEnum):
@@ -113,12 +81,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class BakeSettings:
-    """What a bake may use. Memory is `chunk_bytes` × `layers_in_flight`, whatever the model's size."""
+    """What a bake may use. Memory is `chunk_bytes` × `layers_in_flight`, whatever the model's size.
+
+    `pace` is asked before bytes of a blob are sent, each time that they are; None for as fast as it goes.
+    """
 
     chunk_bytes: int = CHUNK_BYTES
     layers_in_flight: int = LAYERS_IN_FLIGHT
     limit_bytes: int = LIMIT_BYTES
     alone_bytes: int = ALONE_BYTES
+    pace: Pace | None = None
 
 
 class Baker:
@@ -146,20 +118,10 @@ class Baker:
             Cancelled: It was told to stop. What was accepted is kept for the next time.
             NotFound, Unavailable, Refused, Failed: As the source and the registry say, past all tries.
         """
-        layers = layers_of(manifest, recipe.directory, self._settings.alone_bytes)
-        self.check(base, layers)
-        below = self._together([partial(self._carry_base, base, blob) for blob in base.layers])
-        ours = self._together([partial(self._carry, layer, source) for layer in layers])
-        blobs = [blob_of(each.digest, each.size_bytes, each.title) for each in ours]
-        image = image_of(base, manifest, blobs, recipe.variables, recipe.notes)
-        config = image.config
-        push = _Push(self._repository, self._notes, self._settings.chunk_bytes, self._stop)
-        if not self._repository.has_blob(config.digest, len(config.body)):
-            push.run(config.digest, len(config.body), partial(_Text, config.body), config.digest)
-        tag = tag_of(manifest, image.manifest.digest)
-        self._repository.push_manifest(tag, image.manifest)
-        digest = image.manifest.digest
-        return Baked(str(self._repository), tag, digest, base.name, base.digest, (*below, *ours))
+        try:
+            return self._baked(manifest, source, base, recipe)
+        finally:
+            self._repository.rest()
 
     def check(self, base: Base, layers: Sequence[Layer]) -> None:
         """Before a byte moves. Raises Invalid: as `bake` does for what is too much."""
@@ -177,28 +139,57 @@ class Baker:
                 hint="serve a model of so many files from NAS or OSS",
             )
 
+    def _baked(self, manifest: Manifest, source: Source, base: Base, recipe: Recipe) -> Baked:
+        layers = layers_of(manifest, recipe.directory, self._settings.alone_bytes)
+        self.check(base, layers)
+        below = self._together([partial(self._carry_base, base, blob) for blob in base.layers])
+        ours = self._together([partial(self._carry, layer, source) for layer in layers])
+        blobs = [blob_of(each.digest, each.size_bytes, each.title) for each in ours]
+        image = image_of(base, manifest, blobs, recipe.variables, recipe.notes)
+        config = image.config
+        if self._repository.has_blob(config.digest, len(config.body)):
+            self._forget(config.digest)
+        else:
+            self._push().run(config.digest, len(config.body), partial(Text, config.body), config.digest)
+        tag = tag_of(manifest, image.manifest.digest)
+        self._repository.push_manifest(tag, image.manifest)
+        digest = image.manifest.digest
+        return Baked(str(self._repository), tag, digest, base.name, base.digest, (*below, *ours))
+
     def _carry(self, layer: Layer, source: Source) -> Carried:
         known = self._notes.known(layer.recipe)
         if known is not None and self._repository.has_blob(known, layer.size_bytes):
+            self._forget(layer.recipe)
             return self._told(Carried(known, layer.size_bytes, layer.title, How.KEPT))
-        push = _Push(self._repository, self._notes, self._settings.chunk_bytes, self._stop)
-        digest = push.run(layer.recipe, layer.size_bytes, lambda: TarStream(layer, source, self._stop.wait))
-        self._notes.proven(layer.recipe, digest)
+        push = self._push()
+        proven = partial(self._notes.proven, layer.recipe)
+        tar = partial(TarStream, layer, source, self._stop.wait)
+        digest = push.run(layer.recipe, layer.size_bytes, tar, proven=proven)
         return self._told(Carried(digest, layer.size_bytes, layer.title, How.PUSHED, push.bytes_sent))
 
     def _carry_base(self, base: Base, blob: Blob) -> Carried:
         title = f"base layer {blob.digest.short}"
         carried = Carried(blob.digest, blob.size_bytes, title, How.KEPT)
         if self._repository.has_blob(blob.digest, blob.size_bytes):
+            self._forget(blob.digest)
             return self._told(carried)
         begun: BlobUpload | None = None
         if base.repository.origin == self._repository.origin:
             begun = self._repository.mount(blob.digest, base.repository.name)
             if begun is None:
                 return self._told(Carried(blob.digest, blob.size_bytes, title, How.MOUNTED))
-        push = _Push(self._repository, self._notes, self._settings.chunk_bytes, self._stop, begun)
+        push = self._push(begun)
         push.run(blob.digest, blob.size_bytes, lambda: base.repository.open(blob.digest, blob.size_bytes), blob.digest)
         return self._told(Carried(blob.digest, blob.size_bytes, title, How.PUSHED, push.bytes_sent))
+
+    def _forget(self, key: Digest) -> None:
+        """A blob is there: whoever was killed between the end of its upload and the note left that open."""
+        if self._notes.find(key) is not None:
+            self._notes.closed(key)
+
+    def _push(self, begun: BlobUpload | None = None) -> Push:
+        settings = self._settings
+        return Push(Road(self._repository, self._notes, self._stop, settings.chunk_bytes, settings.pace), begun)
 
     def _told(self, carried: Carried) -> Carried:
         _log.info("layer there", title=carried.title, how=carried.how, bytes=carried.bytes_sent,
@@ -220,153 +211,3 @@ class Baker:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-
-
-class _Push:
-    """One blob from a stream into the repository, by chunks from one buffer."""
-
-    def __init__(
-        self,
-        repository: Repository,
-        notes: Notes,
-        chunk_bytes: int,
-        stop: threading.Event,
-        begun: BlobUpload | None = None,
-    ) -> None:
-        self.bytes_sent = 0
-        self._repository = repository
-        self._notes = notes
-        self._chunk_bytes = chunk_bytes
-        self._stop = stop
-        self._begun = begun
-
-    def run(
-        self,
-        key: Digest,
-        size_bytes: int,
-        stream: Opening,
-        want: Digest | None = None,
-    ) -> Digest:
-        """Push it, and say its digest; `want` is what that must be, where it is known. `key` names it in the notes."""
-        tried = 0
-        while True:
-            try:
-                return self._in_chunks(key, size_bytes, stream, want)
-            except UploadLost as error:
-                self._notes.closed(key)
-                tried += 1
-                if tried == _TRIES:
-                    raise Unavailable(error.message, hint="the registry loses uploads; look at its storage") from error
-                _log.warning("the registry lost an upload, it is begun anew", error=error.message)
-            except Unchunked as error:
-                self._notes.closed(key)
-                _log.warning("the registry takes no chunks, the blob is sent whole", error=error.message)
-                return self._whole(size_bytes, stream, want)
-
-    def _in_chunks(self, key: Digest, size_bytes: int, stream: Opening, want: Digest | None) -> Digest:
-        upload = self._upload(key)
-        try:
-            digest = self._send(upload, key, size_bytes, stream)
-            _prove(digest, want, size_bytes)
-            self._complete(upload, digest, size_bytes)
-        except Corrupt:
-            upload.abort()
-            self._notes.closed(key)
-            raise
-        self._notes.closed(key)
-        return digest
-
-    def _complete(self, upload: BlobUpload, digest: Digest, size_bytes: int) -> None:
-        """Where an answer is lost, whether the blob is there says what became of it."""
-        is_asked = False
-
-        def end() -> None:
-            nonlocal is_asked
-            if is_asked and self._repository.has_blob(digest, size_bytes):
-                return
-            is_asked = True
-            upload.complete(digest, size_bytes)
-
-        retry.call(_RETRY, end, wait=self._stop.wait)
-        if not self._repository.has_blob(digest, size_bytes):
-            raise UploadLost(f"{self._repository}: blob {digest} was accepted and is not there")
-
-    def _upload(self, key: Digest) -> BlobUpload:
-        location = self._notes.find(key)
-        if location is not None:
-            return self._repository.resume(location)
-        upload, self._begun = self._begun or self._repository.begin(), None
-        self._notes.opened(key, upload.location)
-        return upload
-
-    def _send(self, upload: BlobUpload, key: Digest, size_bytes: int, stream: Opening) -> Digest:
-        """What the registry has already is read and hashed again, but not sent."""
-        sha = hashlib.sha256()
-        seen_bytes = 0
-        chunk_bytes = min(max(self._chunk_bytes, upload.chunk_bytes_min), size_bytes)
-        for data in self._chunks(stream, chunk_bytes):
-            sha.update(data)
-            has_bytes = max(0, min(data.nbytes, upload.offset_bytes - seen_bytes))
-            seen_bytes += data.nbytes
-            if has_bytes < data.nbytes:
-                upload.send(data[has_bytes:])
-                self.bytes_sent += data.nbytes - has_bytes
-                self._notes.opened(key, upload.location)
-        if seen_bytes != size_bytes:
-            raise Corrupt(f"{key}: {seen_bytes} bytes were read, {size_bytes} were to be")
-        return Digest(sha.hexdigest())
-
-    def _chunks(self, stream: Opening, chunk_bytes: int) -> Iterator[memoryview]:
-        buffer = memoryview(bytearray(max(1, chunk_bytes)))
-        with stream() as opened:
-            while count := _fill(opened, buffer):
-                if self._stop.is_set():
-                    raise Cancelled("told to stop while pushing a layer")
-                yield buffer[:count]
-
-    def _whole(self, size_bytes: int, stream: Opening, want: Digest | None) -> Digest:
-        """In one request, which has to name the digest: where that is not known, everything is read twice."""
-        if want is None:
-            sha = hashlib.sha256()
-            for data in self._chunks(stream, self._chunk_bytes):
-                sha.update(data)
-            want = Digest(sha.hexdigest())
-        self._repository.push_whole(want, size_bytes, lambda: map(bytes, self._chunks(stream, 1 << 18)))
-        self.bytes_sent += size_bytes
-        if not self._repository.has_blob(want, size_bytes):
-            raise Unavailable(f"{self._repository}: blob {want} was accepted and is not there")
-        return want
-
-
-class _Text:
-    """Bytes that are here already; see `registry.base.Stream`."""
-
-    def __init__(self, text: bytes) -> None:
-        self._rest = memoryview(text)
-
-    def readinto(self, buffer: memoryview) -> int:
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-    def __enter__(self) -> _Text:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-
-def _prove(digest: Digest, want: Digest | None, size_bytes: int) -> None:
-    if want is not None and digest != want:
-        raise Corrupt(f"sha256 of the blob is {digest}, {want} was to be, after {size_bytes} bytes")
-
-
-def _fill(stream: Stream, buffer: memoryview) -> int:
-    """As much as there is room for; less only at the end."""
-    filled = 0
-    while filled < len(buffer):
-        count = stream.readinto(buffer[filled:])
-        if not count:
-            break
-        filled += count
-    return filled

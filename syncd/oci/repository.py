@@ -48,6 +48,10 @@ class Repository:
     def __str__(self) -> str:
         return f"{self.origin.partition('://')[2]}/{self.name}"
 
+    def rest(self) -> None:
+        """Nothing is pushed for now. Repeating it is success."""
+        self._wire.http.rest()
+
     def has_blob(self, digest: Digest, size_bytes: int) -> bool:
         """Whether the registry has it.
 

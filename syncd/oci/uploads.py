@@ -29,10 +29,14 @@ class Wire:
         self.scope: Final = scope
         self.wait: Final = wait
 
-    def once(self, method: str, url: str, headers: dict[str, str], data: memoryview | None = None) -> Answer:
-        """One request, made once. Raises as `Http.once`."""
-        told = {**headers, "Content-Length": str(0 if data is None else data.nbytes)}
-        return self.http.once(Ask(url, told, method, self.scope, None if data is None else lambda: pieces(data)))
+    def once(self, method: str, url: str, headers: dict[str, str]) -> Answer:
+        """One request without a body, made once. Raises as `Http.once`."""
+        return self.http.once(Ask(url, {**headers, "Content-Length": "0"}, method, self.scope))
+
+    def send(self, url: str, headers: dict[str, str], data: memoryview, *, outlives: bool) -> Answer:
+        """A chunk, sent once. Raises as `Http.once`."""
+        told = {**headers, "Content-Length": str(data.nbytes)}
+        return self.http.once(Ask(url, told, "PATCH", self.scope, lambda: pieces(data), outlives))
 
     def location(self, answer: Answer) -> str:
         """Where an answer says to go on.
@@ -61,6 +65,8 @@ class BlobUpload:
     def __init__(self, wire: Wire, location: str, chunk_bytes_min: int = 0) -> None:
         self.location = location
         """What resumes it after a crash, together with what the registry says then."""
+        self.outlives = False
+        """Whether a chunk that was begun is to be ended even if this process is killed; see `oci.courier`."""
         self.offset_bytes = 0
         self.chunk_bytes_min: Final = chunk_bytes_min
         self._wire = wire
@@ -80,8 +86,10 @@ class BlobUpload:
         if "location" in answer.headers:
             self.location = self._wire.location(answer)
 
-    def send(self, data: memoryview) -> None:
+    def send(self, data: memoryview, pace: Callable[[int], None] = lambda size_bytes: None) -> None:  # noqa: ARG005 -- at once
         """Append a chunk. After an answer that was lost the registry is asked, and only what it lacks is sent.
+
+        `pace` waits until so many bytes may be sent; it is asked at each try.
 
         Raises:
             UploadLost: It has less than it had said, or more than was sent, or nothing: begin anew.
@@ -98,6 +106,7 @@ class BlobUpload:
             rest = data[self.offset_bytes - begin :]
             if not rest:
                 return
+            pace(rest.nbytes)
             is_unknown = True
             self._append(rest)
             is_unknown = False
@@ -137,7 +146,8 @@ class BlobUpload:
         end = self.offset_bytes + rest.nbytes
         headers = {"Content-Type": OCTETS, "Content-Range": f"{self.offset_bytes}-{end - 1}"}
         try:
-            answer = self._wire.once("PATCH", self.location, headers, rest)
+            outlives = self.outlives and _is_for_one_offset(self.location)
+            answer = self._wire.send(self.location, headers, rest, outlives=outlives)
         except NotFound as error:
             raise UploadLost(error.message) from error
         self.location = self._wire.location(answer)
@@ -150,6 +160,11 @@ class BlobUpload:
             raise UploadLost(  # another bake of the same layer goes on with the same upload
                 f"{shown(self.location)}: {self.offset_bytes} bytes are there, {begin + size_bytes} were sent"
             )
+
+
+def _is_for_one_offset(location: str) -> bool:
+    """Whether an address is `docker-registry`'s, which is lost with the request that it is used for."""
+    return "_state" in httpx.URL(location).params
 
 
 def with_digest(location: str, digest: Digest) -> str:

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
@@ -35,14 +35,33 @@ _RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=30.0)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
+PLACE: Final = "syncd_place"  # the extension of a request that says how its address was written down
+
+
+class Couriers(Protocol):
+    """See `oci.couriers`. Safe from several threads."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Make a request that is ended even if this process is killed. Raises what httpx raises."""
+        ...
+
+    def close(self) -> None:
+        """Let those go that have nothing to do. Repeating it is success."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """How a registry is reached. `origin` is scheme, host and port: where credentials may go."""
+    """How a registry is reached. `origin` is scheme, host and port: where credentials may go.
+
+    `couriers` make the requests to that origin which are to outlive this process; without any, none does.
+    """
 
     origin: str
     timeout_s: float = 60.0  # between two reads; for connecting, up to CONNECT_S_MAX
     policy: retry.Retry = _RETRY
     bytes_max: int = LOOK_BYTES_MAX
+    couriers: Couriers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +89,7 @@ class Ask:
     """One request. `scope` is what the access needs to know of it.
 
     `body` is asked for its pieces anew each time the request is made, after a redirect for instance; with one,
-    `headers` say its Content-Length.
+    `headers` say its Content-Length. With `outlives` the request is to be ended even if this process is killed.
     """
 
     url: str
@@ -78,6 +97,7 @@ class Ask:
     method: str = "GET"
     scope: str = ""
     body: Body | None = None
+    outlives: bool = False
 
 
 class Http:
@@ -177,6 +197,11 @@ class Http:
             body = _whole(response, self._settings.bytes_max, ask.url)
             return Answer(ask.url, response.status_code, response.headers, body)
 
+    def rest(self) -> None:
+        """There is nothing to send for now. Repeating it is success."""
+        if self._settings.couriers is not None:
+            self._settings.couriers.close()
+
     def _refusal(self, response: httpx.Response, url: str) -> SyncdError:
         body = b""
         with contextlib.suppress(Invalid, httpx.HTTPError):
@@ -215,7 +240,11 @@ class Http:
         told = {**ask.headers, **(self._access.headers(ask.scope) if home else {})}
         self._client.cookies.clear()
         content = None if ask.body is None else ask.body()
-        request = self._client.build_request(ask.method, url, headers=told, content=content)
+        request = self._client.build_request(
+            ask.method, url, headers=told, content=content, extensions={PLACE: ask.url}
+        )
+        if ask.outlives and not foreign and self._settings.couriers is not None:
+            return self._settings.couriers.handle_request(request)
         response = self._client.send(request, stream=True, follow_redirects=False)
         if foreign:
             with contextlib.ExitStack() as opened:

@@ -20,8 +20,15 @@ def forget(conn: sa.Connection, told_before: datetime) -> int:
     return conn.execute(sa.delete(layer_uploads).where(layer_uploads.c.told_at < told_before)).rowcount
 
 
+def moved(state: State, was: str, now: str) -> bool:
+    """The upload that went on at one address goes on at another. False where the record says something else by now."""
+    with state.write() as conn:
+        values = {"location": now, "told_at": state.now(conn)}
+        return conn.execute(sa.update(layer_uploads).where(layer_uploads.c.location == was).values(values)).rowcount > 0
+
+
 class SqlNotes:
-    """`oci.bake.Notes` of one repository. Each call is a short transaction. Safe from several threads.
+    """`oci.push.Notes` of one repository. Each call is a short transaction. Safe from several threads.
 
     Raises from every method what `State.read` and `State.write` raise.
     """

@@ -15,9 +15,10 @@ from typing import Final
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
 from syncd.errors import NotFound
-from syncd.oci.bake import Baked, Baker, BakeSettings, Notes, Recipe
+from syncd.oci.bake import Baked, Baker, BakeSettings, Recipe
 from syncd.oci.images import Base, base_of
 from syncd.oci.layers import Source, layers_of
+from syncd.oci.push import Notes
 from syncd.oci.references import Reference
 from syncd.oci.repository import Document, Repository
 from syncd.registry.answers import parsed, rows, size_at, table, text_at

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 from syncd.artifact.digest import Digest
 
 from tests.acceptance.stage import command, environment, run, until
-from tests.crash.test_kill_images import PLACE, ImageFleet
+from tests.crash.images import ImageFleet
 from tests.emulators.distribution import Distribution, distribution
 from tests.fleet import FUNCTION, answered, quick_directory
 from tests.unit.oci.kitchen import push_base
 
+PLACE: Final = "hangzhou"
 pytestmark = pytest.mark.needs_docker_registry
 
 
@@ -61,7 +63,7 @@ def registry(tmp_path: Path) -> Iterator[Distribution]:
 def test_a_new_base_is_found_built_on_and_served_by_itself(registry: Distribution) -> None:
     with quick_directory() as home:
         host = registry.origin.removeprefix("http://")
-        fleet = WatchedFleet(home, host=host, repository="team/watched")
+        fleet = WatchedFleet(home, host=host, imaged=(PLACE,))
         fleet.make()
         try:
             digest = fleet.deliver("v1").digest.hex
@@ -72,7 +74,7 @@ def test_a_new_base_is_found_built_on_and_served_by_itself(registry: Distributio
             with fleet.daemon():  # the one before was killed: whatever it saw and began is gone on with
                 until(lambda: fleet.image != first, "v1 to be served over the new base")
                 until(lambda: run("show", "r-2", "-o", "json", env=fleet.env).document["phase"] == "live", "r-2")
-            assert answered(fleet.runtime.ask(FUNCTION, "prod", b"{}", 20.0)) == digest
+            assert answered(fleet.runtime(PLACE).ask(FUNCTION, "prod", b"{}", 20.0)) == digest
             shown = run("show", "r-2", "-o", "json", env=fleet.env).document
             assert shown["version"] == "v1"
             assert shown["targets"][0]["base"]["new_digest"] == base.hex

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.crash.stage import Stage
-from tests.crash.world import check_any_time, check_barrier, check_live, sent_again
+from tests.crash.world import check_live
 from tests.fleet import PLACES, Fleet
 
 Check = Callable[[Fleet], None]
@@ -107,15 +107,13 @@ def case(stage: Stage, crashes: list[str], wish: str, check: Check, tally: Tally
 def _held(stage: Stage, wish: str, told: str, tally: Tally) -> None:
     """What holds at any time, looked at right after the kill."""
     try:
-        check_any_time(stage.fleet, stage.names, stage.share)
-        if wish:
-            check_barrier(stage.fleet, stage.fleet.manifest(stage.names[0]), stage.fleet.manifest(wish))
+        stage.check_held(wish)
     except AssertionError as wrong:
         tally.wrong.append(f"{told}: right after it: {wrong}")
 
 
 def _count(stage: Stage, first: list[str], second: list[str], told: str, tally: Tally) -> None:
-    again, on_their_way = sent_again(stage.fleet, first, second)
+    again, on_their_way = stage.sent_again(first, second)
     tally.parts_sent_again += again
     tally.parts_sent_again_max = max(tally.parts_sent_again_max, again)
     if again > on_their_way:

@@ -38,6 +38,7 @@ from syncd.reconcile.foresee import Looker
 from syncd.reconcile.rooms import Rooms
 from syncd.state import clock, releases, rollouts
 from syncd.state.state import State
+from syncd.target.image import ImageTarget
 from syncd.transfer import TransferSettings
 from syncd.wiring import rooms_of
 
@@ -161,7 +162,14 @@ def small_rooms(config: Config, state: State) -> Rooms:
         rooms = rooms_of(config, state)
     url = config.state.connect_url.render_as_string(hide_password=False)
     transfer = TransferSettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2)
-    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.05))
+    images = {name: _in_small_chunks(target) for name, target in rooms.images.items()}
+    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.05), images=images)
+
+
+def _in_small_chunks(target: ImageTarget) -> ImageTarget:
+    bake = dataclasses.replace(target.settings.bake, chunk_bytes=PART_BYTES, alone_bytes=PART_BYTES)
+    settings = dataclasses.replace(target.settings, bake=bake)
+    return ImageTarget(target.name, target._repository, target._base, settings)
 
 
 def _do(rooms: Rooms, job: Job) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from tests.crash.driver import Driver, Ended, Job
 from tests.crash.effects import AFTER, BEFORE
+from tests.crash.world import check_any_time, check_barrier, sent_again
 from tests.fleet import Fleet
 
 AHEAD_S: Final = 300.0  # more than any lease: what was left to itself for as long is gone on with
@@ -25,6 +26,7 @@ class Stage:
         delivered: tuple[str, ...] = ("v1", "v2"),
         strategy: str = "",
         binding: str = "",
+        fleet: Fleet | None = None,
     ) -> None:
         self.base = base
         self.driver = driver
@@ -32,7 +34,7 @@ class Stage:
         self.cancels = False  # whether a release is cancelled in its first pause
         self.does = ""  # what is done instead of a release
         self.share = SHARE if strategy else 0.0  # that an alias may have for a second version
-        self.fleet = Fleet(base / "now", strategy=strategy, binding=binding)
+        self.fleet = fleet or Fleet(base / "now", strategy=strategy, binding=binding)
         self.fleet.home.mkdir()
         self.fleet.make()
         for name in delivered:
@@ -70,6 +72,16 @@ class Stage:
     def again(self) -> None:
         """Begin a case."""
         self.fleet.restore(self.base / "copy")
+
+    def check_held(self, wish: str) -> None:
+        """What holds at any time, right after a kill too."""
+        check_any_time(self.fleet, self.names, self.share)
+        if wish:
+            check_barrier(self.fleet, self.fleet.manifest(self.names[0]), self.fleet.manifest(wish))
+
+    def sent_again(self, first: list[str], second: list[str]) -> tuple[int, int]:
+        """Parts that two lives sent twice, and those that were on their way when the first one was killed."""
+        return sent_again(self.fleet, first, second)
 
     def child_log(self) -> str:
         return (self.base / "child.log").read_text()[-3000:]

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -124,18 +125,38 @@ def held_bytes(root: Path) -> int:
     return sum(each.stat().st_size for each in root.glob("blobs/docker/registry/v2/blobs/sha256/*/*/data"))
 
 
+# The new user has the old one's rights to files, so nothing else is another because of it.
+_UNSHARE: Final = ("unshare", "--user", "--map-user=1234", "--map-group=1234", "--uts", "--keep-caps")
+_BECOME: Final = (
+    "import os, socket, sys; socket.sethostname(sys.argv[1]); assert os.getuid() == 1234;"
+    "os.execvp(sys.argv[2], sys.argv[2:])"
+)
+
+
+def elsewhere(host: str) -> list[str]:
+    """What has a command see a machine of this name and another user.
+
+    Nothing where the kernel does not allow it: then only the environment tells of another machine.
+    """
+    become = [*_UNSHARE, sys.executable, "-c", _BECOME, host]
+    allowed = subprocess.run([*become, "true"], capture_output=True, check=False).returncode == 0
+    return become if allowed else []
+
+
 @pytest.mark.needs_faketime
 def test_two_machines_on_two_days_make_the_same_image_to_the_byte(
     base: Path, sqlite_template: Path, tmp_path: Path
 ) -> None:
-    elsewhere = {"TZ": "Asia/Shanghai", "LC_ALL": "C", "PYTHONHASHSEED": "7", "HOME": "/nonexistent"}
+    """Two names of the machine and of its user, two time zones, locales, clocks, and orders in which a set is read."""
+    other = {"TZ": "Asia/Shanghai", "LC_ALL": "C", "PYTHONHASHSEED": "7", "HOME": "/nonexistent"}
+    other |= {"HOSTNAME": "elsewhere", "LOGNAME": "nobody-here", "USER": "nobody-here"}
     machines = {
         "one": ("127.0.0.1", ["faketime", "2026-11-20 10:00:00"], {"TZ": "UTC", "LC_ALL": "C.UTF-8"}),
-        "another": ("localhost", ["faketime", "2031-02-28 23:59:58"], elsewhere),
+        "another": ("localhost", [*elsewhere("elsewhere"), "faketime", "2031-02-28 23:59:58"], other),
     }
     years: list[int] = []
     found: list[tuple[dict[str, Any], bytes, bytes]] = []
-    for name, (host, clock, env) in machines.items():
+    for name, (host, before, env) in machines.items():
         root = tmp_path / name / "deeper"
         root.mkdir(parents=True)
         with distribution(root) as house:
@@ -145,7 +166,7 @@ def test_two_machines_on_two_days_make_the_same_image_to_the_byte(
             for file in root.glob("desk-*/models/*/*/*"):
                 os.utime(file, (len(found), len(found)))
                 file.chmod(0o600 if found else 0o644)
-            baked = made.bake(version, house.origin.replace("127.0.0.1", host), clock, **env)
+            baked = made.bake(version, house.origin.replace("127.0.0.1", host), before, **env)
             with house.client("team/sharded") as client:
                 accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
                 manifest = client.get(f"/v2/team/sharded/manifests/{baked['tag']}", headers=accept)

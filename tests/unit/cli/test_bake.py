@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bench.relay import Relay
 from syncd.cli.put import put
 
 from tests.emulators.acr import INSTANCE, Acr
@@ -22,6 +23,7 @@ from tests.unit.cli.calling import Calling
 from tests.unit.oci.kitchen import BASE, push_base
 
 CHUNK_BYTES = 16 << 20
+REQUESTS_BYTES = 1 << 18  # headers, tokens, manifests, the small layers
 
 
 @pytest.fixture
@@ -126,6 +128,32 @@ def test_a_bake_that_was_killed_goes_on_and_sends_at_most_one_chunk_again(
         assert told.code == 0, told.err
         assert relay.sent["PATCH"] <= size_bytes + CHUNK_BYTES
     assert told.document["layers"][1]["bytes_sent"] < 2 * CHUNK_BYTES
+
+
+@pytest.mark.needs_docker_registry
+@pytest.mark.usefixtures("known")
+def test_a_bake_killed_in_the_middle_of_a_chunk_sends_at_most_one_again_to_docker_registry(
+    call: Calling, tmp_path: Path
+) -> None:
+    """With nothing in front of it but a line whose bytes are counted: it would lose what a broken request left."""
+    size_bytes = 3 * CHUNK_BYTES
+    offer(call, "v1", weights=content("w", size_bytes))
+    (tmp_path / "tokens").mkdir()
+    with distribution(tmp_path / "tokens", "token") as house:
+        push_base(house)
+        killed: list[subprocess.Popen[bytes]] = []
+
+        def kill() -> None:
+            killed[0].kill()
+
+        with Relay(int(house.origin.rpartition(":")[2]), 100_000_000, (1.5 * CHUNK_BYTES, kill)) as line:
+            given = arguments(line.endpoint)
+            killed.append(subprocess.Popen([sys.executable, "-m", "syncd", *given], stdout=subprocess.DEVNULL))
+            assert killed[0].wait() == -signal.SIGKILL
+            told = call(*given, "-o", "json")
+            assert told.code == 0, told.err
+            assert line.passed_bytes <= size_bytes + CHUNK_BYTES + REQUESTS_BYTES
+            assert told.document["layers"][1]["bytes_sent"] <= 2 * CHUNK_BYTES
 
 
 @pytest.mark.parametrize(

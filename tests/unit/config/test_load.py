@@ -26,7 +26,8 @@ from syncd.oci.bake import LIMIT_BYTES
 from syncd.plan.binding import InImage, MountMode, Serving, change_for
 from syncd.plan.fleet import BasePolicy, BaseWatch, Replica
 from syncd.secret import MASK
-from syncd.wiring import fleet_of, targets_of
+from syncd.state.state import State
+from syncd.wiring import fleet_of, rooms_of, targets_of
 from syncd.wiring_images import images_of
 
 FIXTURES = Path(__file__).parents[2] / "config"
@@ -192,6 +193,13 @@ def test_a_target_of_images_is_wired_with_what_functions_call_it_and_how_large_i
     assert made["here"].settings.base.tag == "latest"
     assert [bound.mode for bound in fleet.bindings["hz"].models] == [MountMode.IMAGE, MountMode.VERSION]
     assert len(config.secrets()) == 2
+
+
+def test_images_are_pushed_by_the_same_limit_as_all_else_is_sent(tmp_path: Path) -> None:
+    config = load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"})
+    rooms = rooms_of(config, State(f"sqlite:///{tmp_path}/record.db"))
+    assert rooms.transfer.bandwidth is not None
+    assert {id(image.settings.bake.pace) for image in rooms.images.values()} == {id(rooms.transfer.bandwidth)}
 
 
 def test_bases_that_are_watched_and_images_that_are_replicated_are_part_of_the_fleet() -> None:

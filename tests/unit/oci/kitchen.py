@@ -50,7 +50,7 @@ class Hasty(threading.Event):
 
 @dataclass
 class Notebook:
-    """`oci.bake.Notes` in memory."""
+    """`oci.push.Notes` in memory."""
 
     uploads: dict[Digest, str] = field(default_factory=dict)
     digests: dict[Digest, Digest] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncd.artifact.digest import Digest
-from syncd.state.layers import SqlNotes
+from syncd.state.layers import SqlNotes, moved
 from syncd.state.state import State
 
 ONE, TWO = Digest("11" * 32), Digest("22" * 32)
@@ -27,6 +27,18 @@ def test_an_upload_is_that_of_one_repository_and_one_layer(state: State) -> None
     assert SqlNotes(state, HERE).find(TWO) is None
     SqlNotes(state, THERE).closed(ONE)
     assert SqlNotes(state, HERE).find(ONE) == "here"
+
+
+def test_an_upload_that_moved_is_noted_unless_somebody_has_noted_something_else_since(state: State) -> None:
+    notes = SqlNotes(state, HERE)
+    notes.opened(ONE, "was")
+    notes.opened(TWO, "another")
+    assert moved(state, "was", "now")
+    assert (notes.find(ONE), notes.find(TWO)) == ("now", "another")
+    assert not moved(state, "was", "too late")
+    notes.closed(ONE)
+    assert not moved(state, "now", "too late")
+    assert notes.find(ONE) is None
 
 
 def test_a_digest_is_known_wherever_the_layer_was_made(state: State) -> None:
