@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 export COVERAGE_FILE := $(CURDIR)/.coverage
 # Four, also where there are two processors: tests wait, for a poll, a lease or a process, about as long as they work.
 WORKERS := -n 4 --dist worksteal
-PLAYS := tests/crash tests/faults tests/property
+PLAYS := tests/crash tests/acceptance tests/servers tests/property tests/faults
 
 .PHONY: help demo test bench lint lock clean
 
@@ -22,8 +22,8 @@ help: ## this list
 demo: .venv/.runtime ## publish, kill, go on, roll back: three regions on this machine
 	$(BIN)/syncd demo
 
-# The plays carry whole releases again and again, in processes that are killed: what of syncd they run is not measured, the
-# other tests hold the floors. Both parts are run to their ends, and either one that fails fails the whole.
+# The plays carry whole releases again and again, by processes that are killed or by the installed command: what of syncd
+# they run is not measured, the other tests hold the floors. Both parts are run to their ends; either one fails the whole.
 test: lint .venv-servers/.made ## every check and every test, with coverage
 	rm -f .coverage .coverage.*
 	@code=0; set -x; \
