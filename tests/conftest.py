@@ -1,6 +1,7 @@
-"""What holds for every test: the databases, and the marks that need a program of the machine."""
+"""What holds for every test: the databases, marks that need a program of the machine, and which tests come first."""
 
 import os
+from itertools import islice
 from typing import Final
 
 import pytest
@@ -29,6 +30,34 @@ NEEDED: Final = {
     "needs_schemathesis": "schemathesis",
     "needs_minilm": MINILM,
 }
+
+# Minutes each, or some of one. Those of a line that stands higher are longer.
+LONGEST: Final = (
+    "tests/crash/",
+    "tests/acceptance/test_memory.py",
+    "tests/property/",
+    "tests/faults/test_every_fault.py",
+    "tests/unit/transfer/test_processes.py",
+    "tests/unit/reconcile/test_rollback_outage.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each worker begin with its share of the longest: one of minutes that came last would be waited for alone.
+
+    To begin with a worker is given as many tests as each other, of those that follow one another.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    longest = [item for place in LONGEST for item in items if item.nodeid.startswith(place)]
+    others = iter([item for item in items if not item.nodeid.startswith(LONGEST)])
+    ordered: list[pytest.Item] = []
+    for number in range(workers):
+        share = longest[number::workers]
+        size = (len(items) - len(ordered)) // (workers - number)
+        ordered += [*share, *islice(others, max(0, size - len(share)))]
+    items[:] = [*ordered, *others]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
