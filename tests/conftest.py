@@ -7,11 +7,14 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.authorities import trust_nobody
 from tests.servers.programs import MINILM, ORAS, is_there
 
 # How long one example takes is the machine's business, and CI's is shared: a slow one is no failure.
 settings.register_profile("syncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("syncd")
+
+trust_nobody()
 
 pytest_plugins = ["tests.databases"]
 
