@@ -23,6 +23,11 @@ OUT_S = 600  # some sixty tries more than where patience would end
 
 
 @pytest.fixture
+def here(on_sqlite: Site) -> Site:
+    return on_sqlite
+
+
+@pytest.fixture
 def two(here: Site) -> tuple[Site, Outage]:
     """v2 is live on top of v1, and Singapore can be out."""
     live(here, "v1")
