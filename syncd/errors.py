@@ -11,9 +11,16 @@ class SyncdError(Exception):
     """Something syncd understands went wrong; never shown as a stack trace."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _legible(message)
+        super().__init__(self.message)
+        self.hint = _legible(hint)
+
+
+def _legible(text: str) -> str:
+    """What others wrote may be in it, and move a terminal, or be nothing that a database takes: shown by its number."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 class NotFound(SyncdError):

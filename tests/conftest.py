@@ -1,16 +1,20 @@
-"""What holds for every test: the databases, and the marks that need a program of the machine."""
+"""What holds for every test: the databases, marks that need a program of the machine, and which tests come first."""
 
 import os
+from itertools import islice
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.authorities import trust_nobody
 from tests.servers.programs import MINILM, ORAS, is_there
 
 # How long one example takes is the machine's business, and CI's is shared: a slow one is no failure.
 settings.register_profile("syncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("syncd")
+
+trust_nobody()
 
 pytest_plugins = ["tests.databases"]
 
@@ -29,6 +33,34 @@ NEEDED: Final = {
     "needs_schemathesis": "schemathesis",
     "needs_minilm": MINILM,
 }
+
+# Minutes each, or some of one. Those of a line that stands higher are longer.
+LONGEST: Final = (
+    "tests/crash/",
+    "tests/acceptance/test_memory.py",
+    "tests/property/",
+    "tests/faults/test_every_fault.py",
+    "tests/unit/transfer/test_processes.py",
+    "tests/unit/reconcile/test_rollback_outage.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each worker begin with its share of the longest: one of minutes that came last would be waited for alone.
+
+    To begin with a worker is given as many tests as each other, of those that follow one another.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    longest = [item for place in LONGEST for item in items if item.nodeid.startswith(place)]
+    others = iter([item for item in items if not item.nodeid.startswith(LONGEST)])
+    ordered: list[pytest.Item] = []
+    for number in range(workers):
+        share = longest[number::workers]
+        size = (len(items) - len(ordered)) // (workers - number)
+        ordered += [*share, *islice(others, max(0, size - len(share)))]
+    items[:] = [*ordered, *others]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

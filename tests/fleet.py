@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import syncd.localcloud.example_function
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import SEAL_PATH, Entry, Manifest
 from syncd.artifact.names import parse_model, parse_path, parse_version
@@ -30,6 +29,8 @@ from syncd.localcloud.fc.record import FunctionRecord
 from syncd.localcloud.oss.errors import OssError
 from syncd.runtime.fc import FcRuntime
 from syncd.wiring import runtimes_of
+
+import tests.fleet_function
 
 MODEL: Final = "m"
 FUNCTION: Final = "serve"
@@ -249,7 +250,7 @@ def answered(body: bytes) -> str:
 
 
 def _function() -> dict[str, Any]:
-    program = Path(syncd.localcloud.example_function.__file__)
+    program = Path(tests.fleet_function.__file__)
     return {
         "functionName": FUNCTION,
         "runtime": "custom-container",

@@ -29,6 +29,7 @@ from syncd.reconcile.foresee import Looker
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.run import run_step
 from syncd.reconcile.tick import tick
+from syncd.reconcile.watch import look_at, served_from
 from syncd.reconcile.wish import Wisher
 from syncd.registry.base import Registry
 from syncd.registry.directory import DirectoryRegistry
@@ -330,3 +331,9 @@ def site(world: World, state: State, owner: str = "worker-1", **changes: object)
 
 def registries_of(world: World) -> dict[str, Registry]:
     return {"models": world.registry}
+
+
+def look(rooms: Rooms, registry: str, *, auto_release: bool) -> list[Release]:
+    """One look at each model of a registry that is served, one after the other."""
+    served = served_from(rooms, registry)
+    return [release for model in served for release in look_at(rooms, registry, model, auto_release=auto_release)]

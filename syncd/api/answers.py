@@ -152,9 +152,9 @@ async def json_of(request: Request) -> Mapping[str, Any]:
 
 
 def object_of(body: bytes) -> Mapping[str, Any]:
-    """A JSON object. Raises Invalid for anything else."""
+    """A JSON object, whose keys stand there once each. Raises Invalid for anything else."""
     try:
-        found = json.loads(body)
+        found = json.loads(body, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Invalid(
             "the body is not JSON", hint='send a JSON object with "Content-Type: application/json"'
@@ -162,6 +162,18 @@ def object_of(body: bytes) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise Invalid("the body is not a JSON object")
     return found
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What stands there twice is read by one program as the first and by another as the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def text_in(found: Mapping[str, Any], key: str, *, longest: int, default: str | None = None) -> str:

@@ -94,8 +94,7 @@ class Desk:
         Raises:
             Problem: No token, or one that is not known (401); its role is not enough (403).
         """
-        given = request.headers.get("authorization", "")
-        text = given[len(_BEARER) :].strip() if given.lower().startswith(_BEARER) else ""
+        text = token_in(request)
 
         def look() -> Caller | None:
             with self.site.state.read() as conn:
@@ -115,6 +114,12 @@ class Desk:
     def wisher(self, caller: Caller) -> Wisher:
         """In whose name something is asked for."""
         return Wisher(self.site.state, self.site.fleet, caller.who)
+
+
+def token_in(request: Request) -> str:
+    """What was sent as a token; "" where nothing was."""
+    given = request.headers.get("authorization", "")
+    return given[len(_BEARER) :].strip() if given.lower().startswith(_BEARER) else ""
 
 
 def desk_of(request: Request) -> Desk:

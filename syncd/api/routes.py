@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Final
@@ -217,8 +218,8 @@ async def hook(request: Request) -> Response:
     if found is None:
         raise NotFound("there is no such webhook", hint="see [hooks.*] of the configuration")
     body = await body_of(request)
-    names = [name.decode("latin-1") for name, _ in request.headers.raw]
-    once = {name: value for name, value in request.headers.items() if names.count(name) == 1}
+    times = Counter(name for name, _ in request.headers.items())
+    once = {name: value for name, value in request.headers.items() if times[name] == 1}
     sent = Sent(once, dict(request.query_params), body)
     now_s = desk.site.clock()
     told = await desk.ask(lambda: found.read(sent, now_s))

@@ -11,6 +11,7 @@ import uvicorn
 
 from syncd.api.app import app_of
 from syncd.api.desk import Desk, Site
+from syncd.api.punctual import PunctualProtocol
 from syncd.api.senders import hooks_of
 from syncd.config import Config
 from syncd.daemon.pulse import Pulse
@@ -89,7 +90,7 @@ def _settings(app: object, trusted_proxies: tuple[str, ...]) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="asyncio",
-        http="h11",
+        http=PunctualProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

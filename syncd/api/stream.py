@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from syncd.api.answers import Problem, plain
-from syncd.api.desk import Desk, desk_of
+from syncd.api.desk import Desk, desk_of, token_in
 from syncd.errors import Invalid, SyncdError
 from syncd.plan.roles import Role
 from syncd.reconcile.scene import event_told
-from syncd.state import events
+from syncd.state import events, tokens
 from syncd.state.records import Event
 
 STREAMS_MAX: Final = 32  # each asks the record twice a second
@@ -30,7 +30,7 @@ async def stream(request: Request) -> Response:
     """Everything after `Last-Event-ID` (or `?after=`), then what comes; without either only what comes.
 
     A client that reads slowly gets the same later: nothing is held for it but one batch. The stream ends when the
-    process stops; who reconnects with the last id it saw misses nothing.
+    process stops, and when the token is taken back; who reconnects with the last id it saw misses nothing.
     """
     desk = desk_of(request)
     caller = await desk.caller(request, Role.READ)
@@ -42,7 +42,8 @@ async def stream(request: Request) -> Response:
         raise Problem(429, "busy", "too many event streams", hint=hint, headers={"Retry-After": "5"})
     if after is None:
         after = await desk.ask(lambda: _newest(desk))
-    return StreamingResponse(_told(desk, caller.name, after), media_type="text/event-stream", headers=_HEADERS)
+    told = _told(desk, caller.name, token_in(request), after)
+    return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
 
 
 def _asked(request: Request) -> int | None:
@@ -54,13 +55,16 @@ def _asked(request: Request) -> int | None:
     return int(text)
 
 
-async def _told(desk: Desk, name: str, after: int) -> AsyncIterator[str]:
+async def _told(desk: Desk, name: str, token: str, after: int) -> AsyncIterator[str]:
     desk.streams[name] = desk.streams.get(name, 0) + 1
     try:
         yield f": after {after}\n\n"
         silent_s = 0.0
         while not desk.stopping.is_set():
-            found = await _next(desk, after)
+            found = await _next(desk, token, after)
+            if found is None:
+                yield ": the token was taken back\n\n"
+                return
             for event in found:
                 after = event.id
                 yield _line(event)
@@ -74,11 +78,13 @@ async def _told(desk: Desk, name: str, after: int) -> AsyncIterator[str]:
         desk.streams[name] -= 1
 
 
-async def _next(desk: Desk, after: int) -> list[Event]:
-    """The next batch; none where the record cannot be read now: the next look is as good."""
+async def _next(desk: Desk, token: str, after: int) -> list[Event] | None:
+    """The next batch; none where the record cannot be read now: the next look is as good. None: the token is gone."""
 
-    def look() -> list[Event]:
+    def look() -> list[Event] | None:
         with desk.site.state.read() as conn:
+            if tokens.find(conn, token) is None:
+                return None
             return events.after(conn, after, BATCH_MAX)
 
     try:

@@ -11,7 +11,7 @@ from syncd import retry
 from syncd.artifact.digest import crc64, crc64_combine
 from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.artifact.parts import Part, cut
-from syncd.cli.put import LIST, digest_of, files_below, listed
+from syncd.cli.put import LIST, digest_of, files_below, listed, reading, refuse_changed
 from syncd.errors import Conflict, NotFound
 from syncd.store.base import PutMode, Store, Upload
 
@@ -28,7 +28,8 @@ def drop(store: Store, source: Path, model: ModelName, version: VersionName) -> 
 
     Raises:
         Invalid: The source is not a directory with files in it, or has links, special files or names not allowed.
-        Conflict: The version, or a part of it that somebody left there, has other bytes.
+        Conflict: The version, or a part of it that somebody left there, has other bytes; files lie there that are not
+            among these; or the source changed.
         Refused, Unavailable: The bucket will not have it, or cannot now.
     """
     files = files_below(source)
@@ -41,8 +42,18 @@ def drop(store: Store, source: Path, model: ModelName, version: VersionName) -> 
         return
     begun = {each.key: each.token for each in _patiently(lambda: list(store.pending(place)))}
     digests = {name: _sent(store, source / name, keys[name], begun.get(keys[name])) for name in files}
+    refuse_changed(source, files)
+    _refuse_others(store, place, set(keys.values()))
     text = listed(digests).encode()
     _patiently(lambda: store.put(f"{place}{LIST}", text, PutMode.CREATE))
+
+
+def _refuse_others(store: Store, place: str, ours: set[str]) -> None:
+    """Raises Conflict: With these beside ours the version would never be whole, for the list has only ours."""
+    others = sorted(seen.key for seen in _patiently(lambda: list(store.list(place))) if seen.key not in ours)
+    if others and others != [f"{place}{LIST}"]:
+        hint = "another job brings this version, or brought it before: take them away, or choose another name"
+        raise Conflict(f"{others[0]} lies there, which is not among the files to be published", hint=hint)
 
 
 def _list_of(store: Store, key: str) -> str | None:
@@ -61,16 +72,20 @@ def _list_of(store: Store, key: str) -> str | None:
 
 def _sent(store: Store, path: Path, key: str, token: str | None) -> str:
     """Upload one file, or find it there. Gives the SHA-256 of what was read."""
-    parts = cut(path.stat().st_size)
+    with reading(path):
+        parts = cut(path.stat().st_size)
     if len(parts) == 1:
-        data = path.read_bytes()
+        with reading(path):
+            data = path.read_bytes()
         _patiently(lambda: store.put(key, data, PutMode.CREATE))
         return hashlib.sha256(data).hexdigest()
     upload = _upload(store, key, parts, token)
     sha, whole = hashlib.sha256(), 0
-    with path.open("rb") as reading:
+    with reading(path):
+        opened = path.open("rb")
+    with opened:
         for part in parts:
-            data = reading.read(part.size_bytes)
+            data = opened.read(part.size_bytes)
             if len(data) != part.size_bytes:
                 raise Conflict(f"{path} has become shorter while it was read", hint="publish when it is written")
             crc = crc64(data)

@@ -12,10 +12,15 @@ from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.artifact.parts import PART_BYTES
 from syncd.config.check_bindings import binding_problems
 from syncd.config.check_images import image_problems
-from syncd.config.choosing import ANY_MODEL
+from syncd.config.choosing import ANY_MODEL, WAYS
 from syncd.config.fields import shown
 from syncd.config.problems import Problem, key_path, no_such
-from syncd.config.registries import OciRegistrySettings, OssRegistrySettings, PaiRegistrySettings
+from syncd.config.registries import (
+    MlflowRegistrySettings,
+    OciRegistrySettings,
+    OssRegistrySettings,
+    PaiRegistrySettings,
+)
 from syncd.config.strategies import strategy_problems
 from syncd.config.values import Config, ImageTargetSettings, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.plan.fleet import NEAREST, REGISTRY
@@ -109,8 +114,11 @@ def _followed(config: Config, declared: Declared) -> Iterator[Problem]:
         for index, follow in enumerate(registry.follow):
             key = key_path("registries", name, "follow", index)
             if len(follow.named()) > 1:
-                wanted = "one of alias, tags and versions is wanted, or none of them for the newest"
+                wanted = f"one of {', '.join(WAYS[:-1])} and {WAYS[-1]} is wanted, or none of them for the newest"
                 yield Problem(key, " and ".join(follow.named()), wanted)
+            if follow.by_tag() and not isinstance(registry, MlflowRegistrySettings):
+                wanted = "only a registry of the kind mlflow has tags of versions and models"
+                yield Problem(key, " and ".join(follow.by_tag()), wanted)
             for number, pattern in enumerate(follow.models):
                 if follow.models != ANY_MODEL and not any(overlap(pattern, offered) for offered in registry.models):
                     wanted = f"registries.{name}.models selects no such model"

@@ -11,11 +11,12 @@ from syncd.artifact.names import parse_version
 from syncd.config.fields import ModelPattern, shown, wrong
 from syncd.config.table import Table
 from syncd.errors import Invalid
-from syncd.registry.following import Rule
+from syncd.registry.following import Rule, Tagged, parse_tagged
 from syncd.registry.semver import parse_range
 from syncd.registry.taking import Taking
 
 ANY_MODEL: Final = ("*", "*/*")
+WAYS: Final = ("alias", "tags", "versions", "tagged")
 _TAGS: Final = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._+*-]*")
 
 
@@ -40,6 +41,14 @@ def _range(text: str) -> str:
     return text
 
 
+def _tagged(text: str) -> str:
+    try:
+        parse_tagged(text)
+    except Invalid as error:
+        raise wrong(shown(text), 'a tag and its value are wanted, such as "validation_status=approved"') from error
+    return text
+
+
 def _file_pattern(text: str) -> str:
     parts = text.removesuffix("/").split("/")
     if any(part in {"", ".", ".."} or "\\" in part or not part.isprintable() for part in parts):
@@ -51,22 +60,36 @@ _FilePatterns = Annotated[tuple[Annotated[str, AfterValidator(_file_pattern)], .
 
 
 class FollowSettings(Table):
-    """Which version of some models a poll releases: at most one of alias, tags and versions; none: the newest."""
+    """Which version of some models a poll releases: at most one of four ways to choose; none: the newest.
+
+    `model_tagged` says of which models it releases any.
+    """
 
     models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ANY_MODEL
     alias: Annotated[str, AfterValidator(_alias)] | None = None
     tags: Annotated[str, AfterValidator(_tags)] | None = None
     versions: Annotated[str, AfterValidator(_range)] | None = None
+    tagged: Annotated[str, AfterValidator(_tagged)] | None = None
+    model_tagged: Annotated[str, AfterValidator(_tagged)] | None = None
 
     @property
     def rule(self) -> Rule:
         """What the room itself needs of it."""
         bounds = parse_range(self.versions) if self.versions else None
-        return Rule(self.models, self.alias or "", self.tags or "", bounds)
+        tagged, of_model = _parsed(self.tagged), _parsed(self.model_tagged)
+        return Rule(self.models, self.alias or "", self.tags or "", bounds, tagged, of_model)
 
     def named(self) -> tuple[str, ...]:
-        """Which of the three are set."""
-        return tuple(key for key in ("alias", "tags", "versions") if getattr(self, key) is not None)
+        """Which ways to choose are set."""
+        return tuple(key for key in WAYS if getattr(self, key) is not None)
+
+    def by_tag(self) -> tuple[str, ...]:
+        """What is set that only a registry with tags on versions and models knows."""
+        return tuple(key for key in ("tagged", "model_tagged") if getattr(self, key) is not None)
+
+
+def _parsed(text: str | None) -> Tagged | None:
+    return None if text is None else parse_tagged(text)
 
 
 class ChoosingTable(Table):

@@ -199,7 +199,8 @@ class MlflowRegistrySettings(_Polled):
     @property
     def mlflow(self) -> MlflowSettings:
         """What the room itself needs of it."""
-        return MlflowSettings(self.endpoint, self.models, self.ready_file)
+        model_tags = any(follow.model_tagged is not None for follow in self.follow)
+        return MlflowSettings(self.endpoint, self.models, self.ready_file, model_tags)
 
     @property
     def secret(self) -> Secret | None:

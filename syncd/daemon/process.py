@@ -18,7 +18,7 @@ import structlog
 
 from syncd.config import Config
 from syncd.daemon.bases import LOOKED_EVERY_S, REBUILT_EVERY_S, BaseLook
-from syncd.daemon.hints import ASKED_EVERY_S, Told
+from syncd.daemon.looks import ASKED_EVERY_S, Looks
 from syncd.daemon.notify import notify
 from syncd.daemon.pulse import Pulse
 from syncd.daemon.schedule import Chore, Schedule
@@ -29,7 +29,6 @@ from syncd.plan.phases import StepKind
 from syncd.reconcile import canary, place, release, retire
 from syncd.reconcile.bases import rebuild
 from syncd.reconcile.foresee import Looker
-from syncd.reconcile.hints import look_and_settle
 from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.rooms import Rooms
 from syncd.reconcile.run import Body, run_step
@@ -127,17 +126,13 @@ class Process:
         self._settings = settings
         self._sole = sole
         self.pulse: Final = Pulse((p.registry for p in settings.polls), settings.tick_s)
+        self._looks = {
+            p.registry: Looks(rooms, p.registry, p.every_s, auto_release=settings.auto_release) for p in settings.polls
+        }
         chores = [
             self._chore(f"poll {p.registry}", p.every_s, self._poll(p.registry), p.jitter_s) for p in settings.polls
         ]
-        chores += [
-            self._chore(
-                f"told of {p.registry}",
-                ASKED_EVERY_S,
-                Told(rooms, p.registry, p.every_s, auto_release=settings.auto_release),
-            )
-            for p in settings.polls
-        ]
+        chores += [self._chore(f"told of {name}", ASKED_EVERY_S, looks.told) for name, looks in self._looks.items()]
         chores += [
             self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(rooms)),
             self._chore("let go", COOL_EVERY_S, lambda: cool(rooms)),
@@ -205,6 +200,8 @@ class Process:
         started = time.monotonic()
         self._rooms.draining.set()
         self._schedule.stop()
+        for looks in self._looks.values():
+            looks.stop(2 * self._rooms.transfer.leave_s)
         self._rooms.engine.stop(self._settings.drain_s)
         with self._rooms.state.write() as conn:
             processes.gone(conn, self._rooms.owner)
@@ -213,7 +210,7 @@ class Process:
     def _poll(self, registry: str) -> Callable[[], object]:
         def poll() -> None:
             try:
-                look_and_settle(self._rooms, registry, auto_release=self._settings.auto_release)
+                self._looks[registry].poll()
             finally:
                 self.pulse.looked(registry)
 

@@ -202,7 +202,7 @@ def _lacking(view: View) -> list[str]:
         group
         for group, members in view.place_groups.items()
         if not (view.rollback or group in looked)
-        or any(view.placements[target] is not PlacementPhase.SEALED for target in members)
+        or any(view.placements.get(target) is not PlacementPhase.SEALED for target in members)
     ]
     is_borne = bool(_left(view)) or (view.rollback and view.phase is not ReleasePhase.FLIPPING)
     return [group for group in lacking if not (is_borne and ended.get(group) is StepState.STALLED)]
@@ -210,7 +210,7 @@ def _lacking(view: View) -> list[str]:
 
 def _to_place(view: View, lacking: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:
     # What feeds a group is in another one, so that one is lacking as long as this one waits.
-    ready = [g for g in lacking if g not in view.feeds or view.placements[view.feeds[g]] is PlacementPhase.SEALED]
+    ready = [g for g in lacking if g not in view.feeds or view.placements.get(view.feeds[g]) is PlacementPhase.SEALED]
     return tuple((StepKind.PLACE, group) for group in ready)
 
 

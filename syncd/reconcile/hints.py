@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from syncd.artifact.names import ModelName
-from syncd.errors import SyncdError
 from syncd.reconcile.rooms import Rooms
-from syncd.reconcile.watch import look, look_at, served_from
+from syncd.reconcile.watch import look_at, served_from
 from syncd.state import deliveries
 from syncd.state.records import Release
 
@@ -20,91 +19,75 @@ log = structlog.get_logger("syncd.hints")
 PLACES_MAX: Final = 1000  # of one look; whoever tells of more may as well have told of everything
 
 
-def look_and_settle(rooms: Rooms, registry: str, *, auto_release: bool) -> list[Release]:
-    """`look`, after which whatever was told of the registry before it began needs no other look.
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is to be looked at. `is_too_much`: more than can be told apart."""
 
-    A look that fails, or is cut off by a crash, settles nothing: what was told is there for the next one.
-
-    Raises:
-        Unavailable, Refused: As `look` does.
-    """
-    claim = secrets.token_hex(8)
-    told = _claimed(rooms, registry, claim)
-    asked = look(rooms, registry, auto_release=auto_release)
-    if told:
-        _settle(rooms, registry, claim)
-        _say(registry, told, ["*"], asked)
-    return asked
+    models: tuple[ModelName, ...] = ()
+    is_everything: bool = False
+    is_too_much: bool = False
 
 
-def look_if_told(rooms: Rooms, registry: str, *, auto_release: bool) -> bool:
-    """Look at what was told of since the last look, each model once; at everything where none is named.
-
-    Returns whether anything was told. A model that cannot be looked at keeps no other from it, but nothing is settled.
-
-    Raises:
-        Unavailable, Refused: As `look` does.
-    """
-    claim = secrets.token_hex(8)
-    told = _claimed(rooms, registry, claim)
-    if not told:
-        return False
+def news(rooms: Rooms, registry: str, looks: Collection[str]) -> News:
+    """What was told of a registry and claimed by none of `looks`. What names no model that is served is settled."""
     with rooms.state.read() as conn:
-        places = deliveries.claimed(conn, registry, claim, PLACES_MAX + 1)
-    if len(places) > PLACES_MAX or any(not place for place, _ in places):
-        asked, models = look(rooms, registry, auto_release=auto_release), ["*"]
-    else:
-        refs = _models(places, served_from(rooms, registry))
-        asked, models = _each(rooms, registry, refs, auto_release=auto_release), list(map(str, refs))
-    _settle(rooms, registry, claim)
-    _say(registry, told, models, asked)
-    return True
+        places = [place for place, _ in deliveries.waiting(conn, registry, looks, PLACES_MAX + 1)]
+    if len(places) > PLACES_MAX:
+        return News(is_everything=True, is_too_much=True)
+    served = served_from(rooms, registry)
+    nobodys = {place for place in places if place and not any(_is_of(place, model) for model in served)}
+    if nobodys:
+        with rooms.state.write() as conn:
+            deliveries.passed_over(conn, registry, nobodys, rooms.state.now(conn))
+    models = tuple(model for model in served if any(_is_of(place, model) for place in places))
+    return News(models, is_everything="" in places)
 
 
-def _each(rooms: Rooms, registry: str, models: Mapping[ModelName, set[str]], *, auto_release: bool) -> list[Release]:
-    """Look at each. Raises the last error, once all were tried."""
-    asked: list[Release] = []
-    failed: SyncdError | None = None
-    for model, refs in models.items():
-        try:
-            asked += look_at(rooms, registry, model, refs, auto_release=auto_release)
-        except SyncdError as error:
-            failed = error
-    if failed is not None:
-        raise failed
-    return asked
-
-
-def _models(places: Iterable[tuple[str, str]], served: Iterable[ModelName]) -> Mapping[ModelName, set[str]]:
-    """The models that are told of, each with the versions that were named: none where all are to be compared.
-
-    A place below a model's begins with the version. One that is no model's that is served is nothing to us.
-    """
-    refs: dict[ModelName, set[str]] = {}
-    every: set[ModelName] = set()
-    for place, ref in places:
-        for model in served:
-            if place != model and not place.startswith(f"{model}/"):
-                continue
-            version = ref if place == model else place[len(model) + 1 :].partition("/")[0]
-            refs.setdefault(model, set()).add(version)
-            every |= set() if version else {model}
-    return {model: set() if model in every else named for model, named in refs.items()}
-
-
-def _claimed(rooms: Rooms, registry: str, claim: str) -> int:
-    with rooms.state.read() as conn:  # most polls find nothing, and then need not wait for a writer
-        if not deliveries.is_waiting(conn, registry):
-            return 0
+def claim_everything(rooms: Rooms, registry: str, claim: str, *, is_too_much: bool) -> int:
+    """Claim what names no model, or all there is, for looks at every model. How much of it is new."""
     with rooms.state.write() as conn:
-        return deliveries.claim(conn, registry, claim)
+        return deliveries.claim(conn, registry, claim, None if is_too_much else "")
 
 
-def _settle(rooms: Rooms, registry: str, claim: str) -> None:
+def settle(rooms: Rooms, registry: str, claim: str, told: int, models: Collection[str], asked: Iterable[str]) -> None:
+    """What was claimed needs no other look. What a look that failed had claimed is there for the next one."""
     with rooms.state.write() as conn:
         deliveries.looked(conn, registry, claim, rooms.state.now(conn))
+    log.info("looked because of a webhook", registry=registry, models=[*models], deliveries=told, releases=[*asked])
 
 
-def _say(registry: str, told: int, models: list[str], asked: list[Release]) -> None:
-    ids = [release.id for release in asked]
-    log.info("looked because of a webhook", registry=registry, models=models, deliveries=told, releases=ids)
+def look_as_told(
+    rooms: Rooms, registry: str, model: ModelName, claim: str, *, is_whole: bool, auto_release: bool
+) -> list[Release]:
+    """Look at a model, after which what was told of it before needs no other look.
+
+    Of the versions that are known those are compared that were named; with `is_whole` all are, and there is a look
+    though nothing was told.
+
+    Raises:
+        As `look_at` does; then nothing is settled.
+    """
+    told, refs = _claimed(rooms, registry, model, claim)
+    if not told and not is_whole:
+        return []
+    asked = look_at(rooms, registry, model, () if is_whole else refs, auto_release=auto_release)
+    if told:
+        settle(rooms, registry, claim, told, [model], [release.id for release in asked])
+    return asked
+
+
+def _claimed(rooms: Rooms, registry: str, model: ModelName, claim: str) -> tuple[int, set[str]]:
+    """How much was told of a model, and of which versions: none where all are to be compared."""
+    with rooms.state.read() as conn:  # most polls find nothing, and then need not wait for a writer
+        if not deliveries.is_waiting(conn, registry):
+            return 0, set()
+    with rooms.state.write() as conn:
+        told = deliveries.claim(conn, registry, claim, model)
+        places = deliveries.claimed(conn, registry, claim, PLACES_MAX + 1)
+    refs = {ref if place == model else place[len(model) + 1 :].partition("/")[0] for place, ref in places}
+    return told, set() if "" in refs or len(places) > PLACES_MAX else refs
+
+
+def _is_of(place: str, model: ModelName) -> bool:
+    """Whether a place is a model, or lies below it."""
+    return place == model or place.startswith(f"{model}/")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from itertools import groupby
 from typing import Final
 
 import structlog
@@ -24,32 +23,16 @@ HIDDEN_MAX: Final = 10  # versions that are known and not shown: most are delete
 log = structlog.get_logger("syncd.watch")
 
 
-def look(rooms: Rooms, registry_name: str, *, auto_release: bool) -> list[Release]:
-    """One look at one registry. Returns the releases it wished for; looking again right after wishes for none.
-
-    A published version whose bytes have changed at the source is quarantined, reported, and never followed.
-
-    Raises:
-        Unavailable, Refused: The registry could not be read; the next look is as good.
-    """
-    registry = rooms.registries[registry_name]
-    shown = {m: list(group) for m, group in groupby(registry.discover(), key=lambda candidate: candidate.model)}
-    served = served_from(rooms, registry_name)
-    asked: list[Release] = []
-    for model in [*(model for model in shown if model in served), *(model for model in served if model not in shown)]:
-        candidates = shown.get(model, [])
-        _same_bytes(rooms, registry, model, candidates)
-        asked += _wish(rooms, registry_name, candidates) if auto_release else []
-    return asked
-
-
 def look_at(
     rooms: Rooms, registry_name: str, model: ModelName, refs: Collection[str] = (), *, auto_release: bool
 ) -> list[Release]:
-    """As `look`, of one model alone, and of the versions that are known those that are named; without names all.
+    """One look at one model. Returns the releases it wished for; looking again right after wishes for none.
+
+    A published version whose bytes have changed at the source is quarantined, reported, and never followed. Of the
+    versions that are known those that are named are compared; without names all.
 
     Raises:
-        Unavailable, Refused: As `look` does.
+        Unavailable, Refused: The registry could not be read; the next look is as good.
     """
     registry = rooms.registries[registry_name]
     candidates = list(registry.discover(model))

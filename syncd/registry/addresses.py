@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -17,7 +17,13 @@ from syncd.errors import Invalid, Unavailable
 Lookup = Callable[[str], Sequence[str]]
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_METADATA: Final = frozenset({ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254")})
+_METADATA: Final = frozenset(
+    ipaddress.ip_address(address)
+    for address in ("100.100.100.200", "fd00:ec2::254", "168.63.129.16", "192.0.0.192")  # of four clouds
+)
+# Networks whose addresses end in one of IPv4, which a gateway may send on to: NAT64, as it is and within a site, and
+# what was meant for hosts with both.
+_IPV4_BEHIND: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
 
 
 def lookup(host: str) -> Sequence[str]:
@@ -52,7 +58,8 @@ class Neighbourhood:
 
     def check_address(self, host: str, address: str) -> None:
         """Raises Invalid: `address`, which `host` was found at or connected to, is forbidden."""
-        reason = _fault(_parsed(address), loopback_is_home=self._at_home)
+        faults = (_fault(each, loopback_is_home=self._at_home) for each in _meant(_parsed(address)))
+        reason = next(filter(None, faults), "")
         if reason:
             raise Invalid(
                 f"the registry leads to {host}, {address}: {reason}",
@@ -68,6 +75,16 @@ def _parsed(address: str) -> _Address:
     found = ipaddress.ip_address(address.partition("%")[0])
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return mapped or found
+
+
+def _meant(address: _Address) -> Iterator[_Address]:
+    """An address, and the one of IPv4 that it leads to where a gateway makes one of it."""
+    yield address
+    if isinstance(address, ipaddress.IPv6Address) and not (address.is_loopback or address.is_unspecified):
+        if any(address in network for network in _IPV4_BEHIND):
+            yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if address.sixtofour is not None:
+            yield address.sixtofour
 
 
 def _fault(address: _Address, *, loopback_is_home: bool) -> str:

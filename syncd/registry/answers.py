@@ -91,7 +91,7 @@ def retry_after_s(headers: Mapping[str, str], now: Callable[[], float] = time.ti
     if text:
         try:
             return max(0.0, parsedate_to_datetime(text).timestamp() - now())
-        except ValueError:
+        except (ValueError, OverflowError):  # a zone may be off by more than there is time
             return None
     reset = _RESET.search(headers.get("ratelimit", ""))
     return float(reset[1]) + 1 if reset else None
@@ -163,8 +163,13 @@ def size_at(row: Mapping[str, Any], key: str, what: str) -> int:
     """Raises Invalid: There is no size in bytes at `key`."""
     value = row.get(key)
     if type(value) is not int or not 0 <= value < 1 << 62:
-        raise Invalid(f"{what}: {key!r} is {str(value)[:40]}, a size in bytes is wanted")
+        raise Invalid(f"{what}: {key!r} is {said(value)}, a size in bytes is wanted")
     return value
+
+
+def said(value: object) -> str:
+    """What others wrote, for a message: the beginning of a text or a number, of anything else its kind."""
+    return str(value)[:60] if isinstance(value, str | int | float) else _kind(value)
 
 
 def _kind(value: object) -> str:

@@ -19,13 +19,18 @@ class Follow(Enum):
     WHEN_NAMED = "when named"  # whenever a ref was moved to it, even if it was released before
 
 
+Tags = frozenset[tuple[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version that a registry shows and that could be distributed."""
+    """A version that a registry shows and that could be distributed, with what people wrote on it and on its model."""
 
     model: ModelName
     version: VersionName
     follow: Follow = Follow.ONCE
+    tags: Tags = frozenset()
+    model_tags: Tags = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,8 @@ class Http:
     def _once(self, url: httpx.URL, ask: Ask, *, home: bool) -> httpx.Response:
         foreign = not self._is_home(url)
         if foreign:
+            if self._home.scheme == "https" and url.scheme != "https":
+                raise Invalid(f"the registry leads to {shown(str(url))}, which is not encrypted")
             self._neighbourhood.check_host(url.host)
         told = {**ask.headers, **(self._access.headers(ask.scope) if home else {})}
         self._client.cookies.clear()

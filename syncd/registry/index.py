@@ -16,7 +16,7 @@ from urllib.parse import quote
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
 from syncd.errors import Invalid, NotFound, Unavailable
-from syncd.registry.answers import joined, rows, size_at, table, text_at
+from syncd.registry.answers import joined, rows, said, size_at, table, text_at
 from syncd.registry.base import Candidate, Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http, not_modified
 from syncd.registry.pinned import PinnedRegistry
@@ -113,7 +113,7 @@ class IndexRegistry(PinnedRegistry):
             except Unavailable:
                 continue
             except Invalid as error:
-                self._refusals.tell(f"{model}@{str(row.get('version'))[:96]}", error, error.hint)
+                self._refusals.tell(f"{model}@{said(row.get('version'))}", error, error.hint)
                 continue
             yield revision.version
 
@@ -121,7 +121,7 @@ class IndexRegistry(PinnedRegistry):
 def _rows(answer: Answer) -> Mapping[str, Row]:
     document = table(answer.json(), "the index")
     if document.get("schema") != SCHEMA:
-        raise Invalid(f"the index has schema {str(document.get('schema'))[:40]!r}, {SCHEMA!r} is wanted")
+        raise Invalid(f"the index has schema {said(document.get('schema'))!r}, {SCHEMA!r} is wanted")
     models: dict[str, Row] = {}
     for each in rows(document.get("models"), "the index: 'models'", MODELS_MAX):
         row = table(each, "a model of the index")

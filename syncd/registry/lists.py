@@ -61,11 +61,14 @@ def parse_manifest(data: bytes, model: ModelName, version: VersionName) -> tuple
         Invalid: It is of another shape, names another model or version, a name is refused, or two names collide.
     """
     try:
-        document = json.loads(_decoded(data, "MANIFEST.json"))
-    except RecursionError as error:
+        return _listed(json.loads(_decoded(data, "MANIFEST.json")), data, model, version)
+    except RecursionError as error:  # while it is read, or while it is told what is wrong with it
         raise Invalid("MANIFEST.json is nested too deeply") from error
     except ValueError as error:
         raise Unavailable(f"MANIFEST.json is not JSON: {error}", hint="it is being written, or was cut off") from error
+
+
+def _listed(document: object, data: bytes, model: ModelName, version: VersionName) -> tuple[Listed, ...]:
     if isinstance(document, dict) and "format" in document:
         manifest = Manifest.parse(data)
         if (manifest.model, manifest.version) != (model, version):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.errors import Conflict, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
-from syncd.registry.answers import parsed, rows, shown, size_at, table, text_at
-from syncd.registry.base import Revision, SourceFile, Stream
+from syncd.registry.answers import parsed, rows, said, shown, size_at, table, text_at
+from syncd.registry.base import Candidate, Revision, SourceFile, Stream, Tags
 from syncd.registry.http import Answer, Ask, Http
 from syncd.registry.pinned import ListedRegistry
 from syncd.registry.settings import MlflowSettings
@@ -23,9 +24,11 @@ from syncd.registry.snapshots import FILES_MAX, Files, Remote, check_unchanged, 
 from syncd.registry.streams import Wanted
 
 _PAGES_MAX: Final = 1000
+_TAGS_MAX: Final = 10_000
 _DIRECTORIES_MAX: Final = 10_000
 _LOGGED: Final = re.compile(r"models:/(m-[0-9a-f]{32})")
 _SAFE: Final = re.compile(r"[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*")
+_HEADER: Final = re.compile(r"[\x20-\x7e]*")
 _WAITS_HINT: Final = "it is being made; MLflow says READY when it is there"
 
 Row = Mapping[str, Any]
@@ -62,7 +65,18 @@ class MlflowRegistry(ListedRegistry):
         return self._selected(text_at(each, "name", "a registered model") for each in found)
 
     def _versions(self, model: ModelName) -> list[VersionName]:
-        """What MLflow calls READY. Whether its files are there is seen when it is resolved."""
+        return [each.version for each in self._ready(model)]
+
+    def _candidates(self, model: ModelName) -> list[Candidate]:
+        """With their tags, and the model's if those are wanted. It has to be there, or it has no versions either."""
+        found = self._ready(model)
+        if not found or not self._settings.model_tags:
+            return found
+        row = table(self._get("registered-models/get", {"name": model}).get("registered_model"), model)
+        return [replace(each, model_tags=_tags(row, model)) for each in found]
+
+    def _ready(self, model: ModelName) -> list[Candidate]:
+        """What MLflow calls READY, oldest first. Whether its files are there is seen when it is resolved."""
         query = {"filter": f"name='{model}'", "max_results": "10000"}
         aged = []
         for row in self._all("model-versions/search", query, "model_versions"):
@@ -70,33 +84,39 @@ class MlflowRegistry(ListedRegistry):
             try:
                 if row.get("name") == model and row.get("status") == "READY":
                     made = size_at(row, "creation_timestamp", f"{model}@{number[:40]}")
-                    aged.append((made, int(number) if number.isdecimal() else 0, version_name(number)))
+                    candidate = Candidate(model, version_name(number), tags=_tags(row, f"{model}@{number}"))
+                    aged.append((made, int(number) if number.isdecimal() else 0, candidate))
             except Invalid as error:
                 self._refusals.tell(f"{model}@{number}", error, error.hint)
-        return [version for _, _, version in sorted(aged)]
+        return [candidate for _, _, candidate in sorted(aged, key=lambda each: each[:2])]
 
     def _all(self, call: str, query: Mapping[str, str], key: str) -> Iterator[Row]:
-        """The rows of every page."""
-        token: object = ""
+        """The rows of every page. Raises Invalid: There is no end of them."""
+        token, seen = "", 0
         for _ in range(_PAGES_MAX):
-            more = {"page_token": str(token)} if token else {}
-            page = self._get(call, {**query, **more})
-            for each in rows(page.get(key) or [], f"{call}: {key!r}", FILES_MAX):
+            page = self._get(call, {**query, **({"page_token": token} if token else {})})
+            found = rows(page.get(key) or [], f"{call}: {key!r}", FILES_MAX)
+            seen += len(found)
+            if seen > FILES_MAX:
+                raise Invalid(f"{call}: the listing never ends: more than {FILES_MAX} entries")
+            for each in found:
                 yield table(each, f"{call}: {key!r}")
-            token = page.get("next_page_token")
+            token = text_at({"next": page.get("next_page_token") or ""}, "next", call)
             if not token:
                 return
         raise Invalid(f"{call}: the listing never ends: more than {_PAGES_MAX} pages")
 
     def _get(self, call: str, query: Mapping[str, str]) -> Row:
-        url = f"{self._settings.endpoint}/api/2.0/mlflow/{call}?{urlencode(query)}"
+        url = f"{self._settings.endpoint}/api/2.0/mlflow/{call}?{urlencode(query, errors='surrogatepass')}"
         return table(self._http.look(Ask(url)).json(), call)
 
     def _version(self, model: ModelName, number: VersionName) -> Row:
         found = self._get("model-versions/get", {"name": model, "version": number}).get("model_version")
         row = table(found, f"{model}@{number}")
         if (row.get("name"), row.get("version")) != (model, number):
-            raise Conflict(f"{model}@{number} was asked for, {row.get('name')}@{row.get('version')} is answered")
+            raise Conflict(
+                f"{model}@{number} was asked for, {said(row.get('name'))}@{said(row.get('version'))} is answered"
+            )
         return row
 
     def _aliased(self, model: ModelName, alias: VersionName) -> Row:
@@ -117,7 +137,7 @@ class MlflowRegistry(ListedRegistry):
         version = version_name(text_at(row, "version", f"a version of {model}"))
         what = f"{model}@{version}"
         if row.get("status") != "READY":
-            raise Unavailable(f"{what} is {str(row.get('status'))[:60]}, READY is wanted", hint=_WAITS_HINT)
+            raise Unavailable(f"{what} is {said(row.get('status'))}, READY is wanted", hint=_WAITS_HINT)
         source = text_at(row, "source", what, "")
         logged = _LOGGED.fullmatch(source)
         if logged:
@@ -136,7 +156,7 @@ class MlflowRegistry(ListedRegistry):
         document = table(self._get(f"logged-models/{logged}", {}).get("model"), f"{what}: {logged}")
         status = table(document.get("info"), f"{what}: {logged}").get("status")
         if status != "LOGGED_MODEL_READY":
-            raise Unavailable(f"{what}: {logged} is {str(status)[:60]}", hint=_WAITS_HINT)
+            raise Unavailable(f"{what}: {logged} is {said(status)}", hint=_WAITS_HINT)
 
     def _root(self, model: ModelName, version: VersionName) -> str:
         """The directory of the version among the artifacts that the server hands out."""
@@ -184,11 +204,20 @@ class MlflowRegistry(ListedRegistry):
         except (Failed, NotFound, Refused):
             self._signs = False  # this server never does, or not for us
             return None
-        headers = table(document.get("headers") or {}, "the headers of a signed address")
-        return Ask(text_at(document, "url", "a signed address"), {str(key): str(headers[key]) for key in headers})
+        told = table(document.get("headers") or {}, "the headers of a signed address")
+        headers = {key: text_at(told, key, "a header of a signed address") for key in told}
+        if not all(_HEADER.fullmatch(part) for pair in headers.items() for part in pair):
+            raise Invalid("a signed address comes with headers that cannot be sent")
+        return Ask(text_at(document, "url", "a signed address"), headers)
 
     def _api(self, path: str) -> str:
         return f"{self._settings.endpoint}/api/2.0/mlflow-artifacts/artifacts/{quote(path)}"
+
+
+def _tags(row: Row, what: str) -> Tags:
+    """MLflow leaves out what is empty."""
+    found = (table(each, f"a tag of {what}") for each in rows(row.get("tags") or [], f"the tags of {what}", _TAGS_MAX))
+    return frozenset((text_at(tag, "key", f"a tag of {what}"), text_at(tag, "value", what, "")) for tag in found)
 
 
 def explain(answer: Answer) -> SyncdError | None:

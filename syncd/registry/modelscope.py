@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.errors import Invalid, NotFound, Refused, SyncdError, Unavailable
-from syncd.registry.answers import UNREACHABLE_HINT, parsed, rows, shown, size_at, table, text_at
+from syncd.registry.answers import UNREACHABLE_HINT, parsed, rows, said, shown, size_at, table, text_at
 from syncd.registry.base import Revision, SourceFile, Stream
 from syncd.registry.http import Answer, Ask, Http
 from syncd.registry.pinned import OwnedRegistry
@@ -181,4 +181,4 @@ def explain(answer: Answer) -> SyncdError | None:
 
 
 def _told(document: Row) -> str:
-    return f"{document.get('Code')} {document.get('Message', '')}"[:300]
+    return f"{said(document.get('Code'))} {said(document.get('Message', ''))}"

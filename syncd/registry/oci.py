@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from syncd.artifact.names import ModelName, VersionName, parse_model
 from syncd.errors import Corrupt, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.answers import parsed, rows, table
+from syncd.registry.answers import parsed, rows, table, text_at
 from syncd.registry.base import Revision, Stream
 from syncd.registry.http import Answer, Ask, Http
 from syncd.registry.oci_layers import DIGEST, Inside, Layer, Tars, open_inside, parse_layer
@@ -108,7 +108,7 @@ class OciRegistry(ListedRegistry):
     def _aged(self, model: ModelName) -> list[Revision]:
         """Every version, oldest first: by the time in the manifest, then by the numbers in the tag."""
         dated = []
-        for tag in self._tags(model):
+        for tag in list(self._tags(model)):  # all of them are counted before one is asked for
             try:
                 revision = self._revision(model, tag)
                 dated.append((self._created_at(model, revision), natural(tag), revision))
@@ -117,9 +117,15 @@ class OciRegistry(ListedRegistry):
         return [revision for _, _, revision in sorted(dated, key=lambda each: each[:2])]
 
     def _tags(self, model: ModelName) -> Iterator[VersionName]:
+        """Raises Invalid: There are more than are asked for one by one, on all pages together."""
+        seen = 0
         for answer in self._http.pages(Ask(f"{self._repository(model)}/tags/list", scope=self._scope(model))):
             listed = table(answer.json(), f"the tags of {model}").get("tags") or []
-            for tag in rows(listed, f"the tags of {model}", _TAGS_MAX):
+            found = rows(listed, f"the tags of {model}", _TAGS_MAX)
+            seen += len(found)
+            if seen > _TAGS_MAX:
+                raise Invalid(f"{model} has more than {_TAGS_MAX} tags", hint="take old ones away")
+            for tag in found:
                 if not isinstance(tag, str) or tag == LATEST or _ATTACHED.fullmatch(tag):
                     continue
                 try:
@@ -145,7 +151,8 @@ class OciRegistry(ListedRegistry):
         layers = list(self._layers(manifest, model, what))
         if not any(isinstance(layer, Layer) for layer in layers):
             files_of((layer for layer in layers if isinstance(layer, Remote)), what)
-        return str((manifest.get("annotations") or {}).get(_CREATED, ""))[:40]
+        notes = table(manifest.get("annotations") or {}, f"the annotations of {what}")
+        return text_at(notes, _CREATED, what, "")[:40]
 
     def _look(self, model: ModelName, revision: Revision) -> Files:
         what = f"{model}@{revision.version}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -94,7 +95,7 @@ class OciAccess:
         if not isinstance(text, str) or not re.fullmatch(r"[\x21-\x7e]+", text):
             raise Refused(f"{shown(realm)} gives no token for {scope}", hint="look at the registry's credentials")
         lasts_s = document.get("expires_in", _LASTS_S)
-        if not isinstance(lasts_s, int | float):
+        if not isinstance(lasts_s, int | float) or not 0 < lasts_s < math.inf:  # what is no time, or is over at once
             lasts_s = _LASTS_S
         return _Token(Secret(text), now_s + max(lasts_s / 2, lasts_s - _EARLY_S))
 

@@ -101,10 +101,14 @@ class ListedRegistry(PinnedRegistry):
         found: list[Candidate] = []
         for each in self._models() if model is None else self._selected([model]):
             try:
-                found += [Candidate(each, version) for version in self._versions(each)]
+                found += self._candidates(each)
             except (NotFound, Refused, Invalid) as error:
                 self._refusals.tell(each, error, error.hint)
         return tuple(found)
+
+    def _candidates(self, model: ModelName) -> Iterable[Candidate]:
+        """A model's complete versions as candidates, oldest first."""
+        return [Candidate(model, version) for version in self._versions(model)]
 
     def _selected(self, names: Iterable[str]) -> Iterator[ModelName]:
         """Those of the names that the configuration selects; a bad one is left out and logged."""

@@ -62,7 +62,7 @@ class SelectedRegistry:
             yield from candidates
             return
         marked = rule.apply(candidates, lambda ref: self._find(model, ref))
-        if rule.alias and marked[-1].follow is Follow.NOT:
+        if rule.alias and marked[-1].follow is Follow.NOT and not rule.passes_over(candidates):
             named = NotFound(f"{rule.alias} names no version with a name of its own: none is followed")
             self._refusals.tell(f"{model}@{rule.alias}", named, "let it name one, or change `follow`")
         yield from marked

@@ -83,11 +83,15 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True)
 class MlflowSettings:
-    """An MLflow server. A version without `ready_file` at its top is not complete; "" wants none."""
+    """An MLflow server. A version without `ready_file` at its top is not complete; "" wants none.
+
+    With `model_tags` a look at a model asks for the model's own tags too.
+    """
 
     endpoint: str
     models: tuple[str, ...] = ("*",)
     ready_file: str = "MLmodel"
+    model_tags: bool = False
 
 
 @dataclass(frozen=True, slots=True)

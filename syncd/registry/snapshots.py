@@ -151,7 +151,11 @@ def tree_digest(files: Files, mark: Callable[[Remote], str]) -> str:
     tree = hashlib.sha256()
     for path, each in files.items():
         sha256 = each.file.sha256
-        tree.update(f"{path}\0{each.file.size_bytes}\0{mark(each) if sha256 is None else sha256}\n".encode())
+        tree.update(
+            f"{path}\0{each.file.size_bytes}\0{mark(each) if sha256 is None else sha256}\n".encode(
+                "utf-8", "surrogatepass"
+            )
+        )
     return tree.hexdigest()
 
 

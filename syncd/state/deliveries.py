@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,12 +21,21 @@ def take(conn: sa.Connection, told: Sequence[Delivery], now: datetime) -> int:
     return sum(insert_new(conn, deliveries, **asdict(each), received_at=now) for each in told)
 
 
-def claim(conn: sa.Connection, registry: str, claim: str) -> int:
-    """Mark what was told of a registry and is not looked at yet as seen by the look `claim`; how much that is.
+def claim(conn: sa.Connection, registry: str, claim: str, model: str | None = None) -> int:
+    """Mark what was told of a model and is not looked at yet as seen by the look `claim`; how much is new to it.
 
-    A look that never ends loses nothing: the next one claims the same again.
+    Of a registry's models together, where `model` is None; with "" what names none. A look that never ends loses
+    nothing: the next one claims the same again.
     """
-    return conn.execute(sa.update(deliveries).where(_unseen(registry)).values(claim=claim)).rowcount
+    mine = sa.and_(_unseen(registry), _about(model), deliveries.c.claim != claim)
+    return conn.execute(sa.update(deliveries).where(mine).values(claim=claim)).rowcount
+
+
+def waiting(conn: sa.Connection, registry: str, looks: Collection[str], most: int) -> list[tuple[str, str]]:
+    """The places and refs that no look of `looks` has claimed, each once: at most so many of them."""
+    free = sa.and_(_unseen(registry), deliveries.c.claim.not_in(looks))
+    query = sa.select(deliveries.c.place, deliveries.c.ref).distinct().where(free).limit(most)
+    return [(place, ref) for place, ref in conn.execute(query)]
 
 
 def claimed(conn: sa.Connection, registry: str, claim: str, most: int) -> list[tuple[str, str]]:
@@ -40,6 +49,12 @@ def looked(conn: sa.Connection, registry: str, claim: str, now: datetime) -> Non
     """The look `claim` has ended well. What came after it began is not touched."""
     mine = sa.and_(_unseen(registry), deliveries.c.claim == claim)
     conn.execute(sa.update(deliveries).where(mine).values(looked_at=now))
+
+
+def passed_over(conn: sa.Connection, registry: str, places: Collection[str], now: datetime) -> None:
+    """What was told of these places needs no look."""
+    theirs = sa.and_(_unseen(registry), deliveries.c.place.in_(places))
+    conn.execute(sa.update(deliveries).where(theirs).values(looked_at=now))
 
 
 def unseen(conn: sa.Connection, registry: str) -> list[Delivery]:
@@ -57,6 +72,16 @@ def is_waiting(conn: sa.Connection, registry: str) -> bool:
 def forget(conn: sa.Connection, received_before: datetime) -> int:
     """Drop what is older and say how much that was: looked at or not, for polls have looked since."""
     return conn.execute(sa.delete(deliveries).where(deliveries.c.received_at < received_before)).rowcount
+
+
+def _about(model: str | None) -> sa.ColumnElement[bool]:
+    """By characters and not by LIKE, to which SQLite's cases are alike."""
+    if model is None:
+        return sa.true()
+    if not model:
+        return deliveries.c.place == ""
+    below = f"{model}/"
+    return sa.or_(deliveries.c.place == model, sa.func.substr(deliveries.c.place, 1, len(below)) == below)
 
 
 def _unseen(registry: str) -> sa.ColumnElement[bool]:

@@ -184,7 +184,10 @@ class OssStore:
         while True:
             with _translated(self.place(prefix)):
                 params = asked | {"max-keys": str(_PAGE), "continuation-token": token}
+                before = token
                 page, token = objects_in(self.requests.document(Request("GET", "", params)))
+                if token and token == before:
+                    raise Unavailable(f"{self.place(prefix)}: the listing goes round in a circle")
             for stat in page:
                 yield replace(stat, key=stat.key.removeprefix(self._prefix))
             if not token:

@@ -128,6 +128,11 @@ class Cloud:
     def endpoint(self) -> str:
         return self.endpoints[HANGZHOU]
 
+    @property
+    def record(self) -> Path:
+        """A database that the first stage's command has upgraded; each later one begins with a copy."""
+        return self.root.with_name("record.db")
+
     def stage(self, home: Path, *, second: bool = True) -> Stage:
         """A fleet of its own. Without `second` in one region only."""
         made = Stage(self, home, f"s{self.number():02d}", second)
@@ -217,7 +222,10 @@ class Stage:
         self.nas.mkdir(parents=True)
         self.env["SYNCD_CONFIG"] = str(self.config)
         self.configure()
-        assert self.run("db", "upgrade").code == 0
+        if not self.cloud.record.exists():
+            assert self.run("db", "upgrade").code == 0
+            shutil.copyfile(self.database, self.cloud.record)
+        shutil.copyfile(self.cloud.record, self.database)
 
     def configure(self, *changes: tuple[str, str]) -> None:
         """Write the configuration, with texts of it exchanged."""

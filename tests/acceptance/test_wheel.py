@@ -102,6 +102,43 @@ def test_a_pipeline_needs_little_to_be_installed(light: Path, installed: Path) -
     assert "Traceback" not in alone.stderr
 
 
+EVERY_VERB = """import inspect, sys
+from syncd.client import Client
+calls = {
+    "publish": ("m", "v1"), "rollback": ("m",), "cancel": ("r-1",), "approve": ("r-1",), "hold": ("m",),
+    "unhold": ("m",),
+    "freeze": (), "unfreeze": (), "release": ("r-1",), "releases": (), "models": (), "status": (), "drift": (),
+    "wait": ("r-1",), "close": (),
+}
+public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
+assert public == calls.keys(), public ^ calls.keys()
+with Client(sys.argv[1], "a-token") as client:
+    print(*(type(getattr(client, name)(*given)).__name__ for name, given in calls.items()))
+"""
+
+
+def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path) -> None:
+    when = "2026-03-01T12:00:00+00:00"
+    told = {
+        "release": "r-1",
+        "model": "m",
+        "version": "v1",
+        "phase": "live",
+        "rollback": False,
+        "reason": "",
+        "hint": "",
+    }
+    told |= {"created_at": when, "updated_at": when, "at": when, "since": when, "until": None, "lifted": True}
+    told |= {"who": "ci", "why": "", "digest": "d", "releases": [], "models": []}
+    with Web(lambda _: as_json(told)) as web:
+        done = with_little(light, installed, "-c", EVERY_VERB, web.origin)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [
+        *("Release",) * 3, "Approval", "Hold", "bool", "Freeze", "bool", "Release", "list", "list", "dict", "dict",
+        "Release", "NoneType",
+    ]  # fmt: skip
+
+
 def test_the_installed_command_makes_a_record_and_checks_a_configuration(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(f'[state]\nurl = "sqlite:///{tmp_path / "syncd.db"}"\n')
     told = command(installed, "--version", cwd=tmp_path)

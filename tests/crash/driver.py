@@ -163,7 +163,7 @@ def small_rooms(config: Config, state: State) -> Rooms:
     url = config.state.connect_url.render_as_string(hide_password=False)
     transfer = TransferSettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2)
     images = {name: _in_small_chunks(target) for name, target in rooms.images.items()}
-    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.05), images=images)
+    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.1), images=images)
 
 
 def _in_small_chunks(target: ImageTarget) -> ImageTarget:

@@ -32,6 +32,7 @@ class MlflowWeb:
     aliases: dict[tuple[str, str], str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     logged: dict[str, str] = field(default_factory=dict)
+    model_tags: dict[str, dict[str, str]] = field(default_factory=dict)
     scheme: str = "mlflow-artifacts:/"
 
     def __post_init__(self) -> None:
@@ -67,6 +68,8 @@ class MlflowWeb:
         if call == "registered-models/search":
             names = sorted({model for model, _ in self.versions})
             return self._paged(request, "registered_models", [{"name": name} for name in names])
+        if call == "registered-models/get":
+            return self._model(query["name"])
         if call == "model-versions/search":
             name = query["filter"].removeprefix("name='").removesuffix("'")
             found = [version.row for (model, _), version in self.versions.items() if model == name]
@@ -85,6 +88,12 @@ class MlflowWeb:
         if call == "model-versions/get-download-uri":
             return as_json({"artifact_uri": f"{self.scheme}{version.root}"})
         return as_json({"model_version": version.row})
+
+    def _model(self, name: str) -> Reply:
+        if all(model != name for model, _ in self.versions):
+            return error(404, "RESOURCE_DOES_NOT_EXIST", f"Registered Model with name={name} not found")
+        tags = as_tags(self.model_tags.get(name, {}))
+        return as_json({"registered_model": {"name": name, "latest_versions": [], **tags}})
 
     def _paged(self, request: Request, key: str, found: list[dict[str, Any]]) -> Reply:
         start = int(request.query.get("page_token", "0"))
@@ -123,6 +132,12 @@ class MlflowWeb:
         if "authorization" in request.headers or request.headers.get("x-signed") != "yes":
             return Reply(403)
         return ranged(request, self.files[request.path.removeprefix("/bucket/")])
+
+
+def as_tags(tags: Mapping[str, str]) -> dict[str, Any]:
+    """As a row has them: none are left out, and so is an empty value."""
+    found = [{"key": key, **({"value": value} if value else {})} for key, value in tags.items()]
+    return {"tags": found} if found else {}
 
 
 def error(status: int, code: str, message: str) -> Reply:

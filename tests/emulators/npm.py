@@ -5,6 +5,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.authorities import outside
+
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "syncd-tests" / "npm"
 
 
@@ -21,6 +23,6 @@ def installed(package: str) -> Path:
         if not done.exists():
             # Without a lock file: one that names another registry makes npm hang for minutes.
             command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", package]
-            subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=300)
+            subprocess.run(command, cwd=root, env=outside(), check=True, capture_output=True, timeout=300)
             done.touch()
     return root

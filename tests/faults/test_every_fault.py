@@ -26,7 +26,7 @@ from tests.faults.page import LIVE, PAGE, ends_of
 from tests.faults.play import Outcome, release, rooms_for, served
 from tests.fleet import FUNCTION, PLACES, Fleet, quick_directory
 
-SHARDS: Final = 7  # odd, so that each has cells of both kinds: once, and for ever
+SHARDS: Final = 13  # odd, so that each has cells of both kinds: once, and for ever
 CELLS: Final = tuple(cells())
 
 

@@ -20,7 +20,6 @@ from syncd.reconcile.mend import Word, adopt, restore, resume
 from syncd.reconcile.patrol import Rules, patrol
 from syncd.reconcile.sweep import sweep
 from syncd.reconcile.tick import tick
-from syncd.reconcile.watch import look
 from syncd.reconcile.wish import approve, cancel, freeze, hold, publish, rollback, unfreeze, unhold
 from syncd.runtime.base import AliasState
 from syncd.state import drifts, releases
@@ -30,7 +29,7 @@ from tests.property.faulty import Faults, Killed, Paused, process
 from tests.property.promises import Promises
 from tests.property.start import MODELS, start, url_of
 from tests.property.ways import WAYS
-from tests.rooms import BINDINGS, DRAW, LEASE_S, LORA, TARGETS, HandEngine, Site, site
+from tests.rooms import BINDINGS, DRAW, LEASE_S, LORA, TARGETS, HandEngine, Site, look, site
 
 REST_TICKS_MAX = 600
 ATTEMPTS_MAX = 32  # a release has about ten steps

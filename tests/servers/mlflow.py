@@ -14,7 +14,7 @@ import httpx
 
 from tests.servers.programs import environment, program, serving
 
-_EVENTS: Final = (("MODEL_VERSION", "CREATED"), ("MODEL_VERSION_ALIAS", "CREATED"))
+_EVENTS: Final = (("MODEL_VERSION", "CREATED"), ("MODEL_VERSION_ALIAS", "CREATED"), ("MODEL_VERSION_TAG", "SET"))
 # Inside of a VPC, and here, it calls addresses that are not public; a webhook is known at once, not after a minute.
 _SETTINGS: Final = {
     "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
@@ -47,6 +47,12 @@ class Mlflow:
 
     def create(self, model: str) -> None:
         self._post("registered-models/create", name=model)
+
+    def tag(self, model: str, version: str, key: str, value: str) -> None:
+        self._post("model-versions/set-tag", name=model, version=version, key=key, value=value)
+
+    def tag_model(self, model: str, key: str, value: str) -> None:
+        self._post("registered-models/set-tag", name=model, key=key, value=value)
 
     def has(self, model: str) -> bool:
         return self.http.get("/api/2.0/mlflow/registered-models/get", params={"name": model}).is_success

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from syncd.api.answers import BODY_MAX_BYTES
 from syncd.api.intake import QUEUE_MAX
-from syncd.errors import Unavailable
-from syncd.reconcile.hints import look_and_settle, look_if_told
+from syncd.daemon.looks import Looks
 from syncd.state import deliveries
 from syncd.state.records import Delivery
 from syncd.state.state import State
@@ -21,6 +21,7 @@ from tests.unit.api.deliveries import SHOWN, Genuine, genuine, hook
 from tests.unit.api.serving import Served, problem, serving
 
 ALL = genuine()
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 MLFLOW = next(each for each in ALL if each.name == "mlflow model_version.created")
 HARBOR = next(each for each in ALL if each.name == "harbor push")
 
@@ -139,44 +140,53 @@ def test_more_than_can_wait_are_told_to_come_later_and_not_lost_in_silence(
     assert QUEUE_MAX == 1000
 
 
-def told(state: State, name: str) -> None:
+def told(state: State, name: str, place: str = "") -> None:
     with state.write() as conn:
-        deliveries.take(conn, [Delivery("models", name, "models", "m")], state.now(conn))
+        deliveries.take(conn, [Delivery("models", name, "models", "m", place)], state.now(conn))
+
+
+def looks_of(at: Site) -> Looks:
+    return Looks(at.rooms, "models", 10.0, auto_release=True, start=lambda work: work())
 
 
 def test_what_was_told_leads_to_a_look_that_asks_for_the_new_version(at: Site) -> None:
-    assert not look_if_told(at.rooms, "models", auto_release=True)
     at.world.deliver(SDXL, "v1")
+    looks_of(at).told()
+    assert at.all_releases() == []
     told(at.state, "1")
     told(at.state, "2")
-    assert look_if_told(at.rooms, "models", auto_release=True)
+    looks_of(at).told()
     assert [(release.ref, release.requested_by) for release in at.all_releases()] == [("v1", "watch models")]
     assert waiting(at.state) == []
-    assert not look_if_told(at.rooms, "models", auto_release=True)
 
 
 def test_a_look_that_fails_settles_nothing(at: Site) -> None:
     told(at.state, "1")
     hidden = at.world.root.rename(at.world.root.with_name("hidden"))
-    with pytest.raises(Unavailable):
-        look_and_settle(at.rooms, "models", auto_release=True)
+    looks_of(at).told()
     assert len(waiting(at.state)) == 1
     hidden.rename(at.world.root)
-    look_and_settle(at.rooms, "models", auto_release=True)
+    looks_of(at).told()
     assert waiting(at.state) == []
 
 
-def test_what_is_told_during_a_look_is_looked_at_again(at: Site) -> None:
-    told(at.state, "1")
+@pytest.mark.parametrize("place", ["", SDXL])
+def test_what_is_told_during_a_look_is_looked_at_again(at: Site, place: str) -> None:
+    told(at.state, "1", place)
 
     class Slow:
-        def discover(self) -> list[object]:
-            told(at.state, "2")
+        def discover(self, model: str) -> list[object]:
+            told(at.state, f"2 {model}", place)
             return []
 
-    at.rooms.registries["models"] = Slow()  # type: ignore[index]
-    look_and_settle(at.rooms, "models", auto_release=True)
-    assert [delivery.id for delivery in waiting(at.state)] == ["2"]
+    registries = at.rooms.registries
+    real, registries["models"] = registries["models"], Slow()  # type: ignore[index]
+    looks = looks_of(at)
+    looks.told()
+    assert {delivery.id.partition(" ")[0] for delivery in waiting(at.state)} == {"2"}
+    registries["models"] = real  # type: ignore[index]
+    looks.told()
+    assert waiting(at.state) == []
 
 
 def test_deliveries_are_kept_for_their_repetitions_and_then_forgotten(state: State) -> None:
@@ -187,3 +197,65 @@ def test_deliveries_are_kept_for_their_repetitions_and_then_forgotten(state: Sta
         assert deliveries.take(conn, [Delivery("models", "1", "models", "m")], now) == 0
         assert deliveries.take(conn, [Delivery("other", "1", "models", "m")], now) == 1
         assert deliveries.forget(conn, now + deliveries.KEPT) == 2
+
+
+@SQLITE
+def test_what_is_no_delivery_is_refused_and_nothing_is_told_of_what_there_is(at: Site, tmp_path: Path) -> None:
+    with serving(at, {"models": hook(HARBOR, tmp_path)}, HARBOR.now_s) as served:
+        for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"):
+            assert served.call(method, "/hooks/models").status_code == 405
+        unknown = send(served, HARBOR, "other")
+        assert problem(unknown) == (404, "not_found")
+        assert "models" not in unknown.text
+        for headers in ({}, {"authorization": ""}, {"authorization": SHOWN + "\u00e9"}, {"authorization": "\u00e9"}):
+            raw = {name: value.encode() for name, value in headers.items()}
+            assert problem(served.call("POST", "/hooks/models", headers=raw, content=HARBOR.body)) == (  # type: ignore[arg-type]
+                401,
+                "unauthenticated",
+            )
+        proof = [("Authorization", SHOWN)]
+        for proofs, status in ((proof, 202), (proof * 2, 401)):
+            sent = httpx.post(f"{served.url}/hooks/models", headers=proofs, content=HARBOR.body, trust_env=False)
+            assert sent.status_code == status
+    assert len(waiting(at.state)) == 1
+
+
+@SQLITE
+@pytest.mark.parametrize("size", [BODY_MAX_BYTES, BODY_MAX_BYTES + 1])
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_a_delivery_may_have_a_mebibyte_and_not_a_byte_more(
+    at: Site,
+    tmp_path: Path,
+    size: int,
+    in_chunks: bool,  # noqa: FBT001 -- a case
+) -> None:
+    body = HARBOR.body.ljust(size)
+    with serving(at, {"models": hook(HARBOR, tmp_path)}, HARBOR.now_s) as served:
+        content = iter([body[:7], body[7:]]) if in_chunks else body
+        answer = served.call("POST", "/hooks/models", headers=HARBOR.headers, content=content)
+    assert answer.status_code == (202 if size == BODY_MAX_BYTES else 413)
+
+
+@SQLITE
+@pytest.mark.parametrize("body", [b'{"type": "a", "type": "b"}', b'{"x": NaN}', b'{"x": [-Infinity]}', b"{}x"])
+def test_a_proven_body_that_two_programs_read_differently_is_refused(at: Site, tmp_path: Path, body: bytes) -> None:
+    with serving(at, {"models": hook(HARBOR, tmp_path)}, HARBOR.now_s) as served:
+        assert problem(send(served, replace(HARBOR, body=body))) == (400, "invalid")
+
+
+@SQLITE
+@pytest.mark.parametrize(("away_s", "status"), [(-300, 202), (300, 202), (-301, 400), (301, 400), (-9e9, 400)])
+def test_a_signed_time_is_good_up_to_the_edges_of_its_window(
+    at: Site, tmp_path: Path, away_s: float, status: int
+) -> None:
+    signed_s = float(MLFLOW.headers["x-mlflow-timestamp"])
+    with serving(at, {"models": hook(MLFLOW, tmp_path)}, signed_s + away_s) as served:
+        assert send(served, MLFLOW).status_code == status
+
+
+@SQLITE
+def test_thousands_of_headers_are_counted_in_no_time(at: Site, tmp_path: Path) -> None:
+    many = [(f"x{number}", "") for number in range(3000)]
+    with serving(at, {"models": hook(HARBOR, tmp_path)}, HARBOR.now_s) as served:
+        headers = [*many, *HARBOR.headers.items()]
+        assert served.call("POST", "/hooks/models", headers=headers, content=HARBOR.body).status_code == 202  # type: ignore[arg-type]

@@ -58,6 +58,7 @@ def told(name: str, registry: str, root: Path, prefix: str = "") -> list[tuple[s
         ("mlflow registered_model.created", "mlflow", [("iris", "")]),
         ("mlflow model_version.created", "mlflow", [("iris", "1")]),
         ("mlflow model_version_alias.created", "mlflow", [("iris", "1")]),
+        ("mlflow model_version_tag.set", "mlflow", [("iris", "1")]),
         ("huggingface", "huggingface", [("acme/tiny-llm", HEAD), ("acme/tiny-llm", "v2.0")]),
         ("harbor push", "oci", [("harbor/alpine", "v1")]),
         ("harbor cloudevent", "oci", [("harbor/alpine", "v1")]),

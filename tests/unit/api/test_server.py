@@ -139,6 +139,10 @@ def test_more_than_the_threads_can_take_are_told_to_come_later(served: Served, m
             assert answer.headers["retry-after"] == "1"
 
 
+def connected(served: Served) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=LIMIT_S)
+
+
 def test_a_body_that_does_not_come_is_not_waited_for_long(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.api.answers.BODY_TIMEOUT_S", 0.1)
     with serving(at) as served, socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2]))) as raw:
@@ -154,6 +158,44 @@ def test_a_body_that_does_not_come_is_not_waited_for_long(at: Site, monkeypatch:
         )
         raw.sendall("\r\n".join(lines).encode())
         assert b" 408 " in raw.recv(4096)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-", b"\r\n"])
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_a_request_whose_head_does_not_come_is_not_waited_for(
+    at: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    sent: bytes,
+    asked_before: bool,  # noqa: FBT001 -- a case
+) -> None:
+    monkeypatch.setattr("syncd.api.punctual.HEAD_S", 0.1)
+    monkeypatch.setattr("syncd.api.server.KEEP_ALIVE_S", 0)
+    with serving(at) as served, connected(served) as raw:
+        if asked_before:
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert raw.recv(4096).startswith(b"HTTP/1.1 200")
+        raw.sendall(sent)
+        while raw.recv(4096):
+            pass
+
+
+def test_a_request_whose_head_has_come_is_not_hurried(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncd.api.punctual.HEAD_S", 0.1)
+    monkeypatch.setattr("syncd.api.stream.ALIVE_EVERY_S", 0.5)
+    with serving(at) as served, connected(served) as raw:
+        head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.token(Role.READ)}\r\n\r\n"
+        raw.sendall(head.encode())
+        told = b""
+        while told.count(b": still here") < 2:
+            told += raw.recv(4096)
+
+
+def test_more_connections_than_a_process_may_have_are_closed(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("syncd.api.punctual.CONNECTIONS_MAX", 2)
+    with serving(at) as served, connected(served) as first, connected(served), connected(served) as third:
+        assert third.recv(1) == b""
+        first.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert first.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_more_than_can_be_served_at_once_are_refused_before_their_bodies_are_read(

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from syncd.api.stream import STREAMS_EACH_MAX
 from syncd.plan.roles import Role
-from syncd.state import events
+from syncd.state import events, tokens
 from syncd.state.state import State
 
 from tests.rooms import Site
@@ -130,3 +130,15 @@ def test_a_silent_stream_is_kept_alive_and_a_record_out_of_reach_does_not_end_it
             conn.exec_driver_sql("ALTER TABLE gone RENAME TO events")
         happen(served.state, "a")
         assert told(lines, 1)[0][2]["subject"] == "a"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_stream_ends_when_its_token_is_taken_back(served: Served) -> None:
+    for role in (Role.READ, Role.OPERATE):
+        served.token(role)
+    with listening(served) as lines, listening(served, Authorization=f"Bearer {served.token(Role.OPERATE)}") as other:
+        with served.state.write() as conn:
+            tokens.revoke(conn, f"a-{Role.READ}er", "ann@desk", served.state.now(conn))
+        assert [line for line in lines if line] == [": the token was taken back"]
+        happen(served.state, "later")
+        assert [event["subject"] for _, _, event in told(other, 2)][-1] == "later"

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName, VersionName
 from syncd.artifact.parts import PART_BYTES
+from syncd.cli import drop as drop_module
 from syncd.cli.drop import drop
 from syncd.cli.exits import Exit
 from syncd.errors import Conflict, Invalid, Refused
-from syncd.localcloud.faults import Answer, FaultRule, Reset
+from syncd.localcloud.faults import Answer, Delay, FaultRule, Reset
 from syncd.localcloud.server import LocalCloud
 from syncd.registry.base import Candidate
 from syncd.registry.oss_prefix import PrefixRegistry
 from syncd.registry.settings import PrefixSettings
-from syncd.store.base import PutMode
+from syncd.store.base import PutMode, Store
 from syncd.store.oss import OssStore
 
-from tests.acceptance.stage import write_files
+from tests.acceptance.stage import until, write_files
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.registry import read
 from tests.sources import content
@@ -33,6 +37,13 @@ FILES: Mapping[str, bytes] = {
 }
 BIG = "training/team/sdxl/v1/unet/big.safetensors"
 DENIED = Answer(403, "AccessDenied")
+JOB = """import sys
+from pathlib import Path
+from tests.clouds import RawBucket
+from syncd.cli.drop import drop
+bucket = RawBucket(sys.argv[1], sys.argv[2])
+drop(bucket.store(prefix="training/"), Path(sys.argv[3]), "team/sdxl", "v1")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +148,69 @@ def test_an_upload_that_was_thrown_away_meanwhile_is_begun_again(
     gone = Answer(404, "NoSuchUpload")
     cloud.faults.add(FaultRule("oss", gone, "ListParts", f"{bucket.name}/{BIG}"))
     drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == [Candidate(SDXL, V1)]
+
+
+def test_a_job_that_is_killed_goes_on_where_it_was(
+    cloud: LocalCloud, bucket: RawBucket, store: OssStore, out: Path
+) -> None:
+    where = f"{bucket.name}/{BIG}"
+    cloud.faults.add(FaultRule("oss", Delay(60.0), "UploadPart", where, skip=1))
+    job = subprocess.Popen([sys.executable, "-c", JOB, cloud.endpoint(REGION), bucket.name, str(out)])
+    until(lambda: cloud.counters.count("UploadPart", where) >= 1, "the first part to be there")
+    job.kill()
+    job.wait()
+    cloud.faults.clear()
+    assert versions(bucket, store) == []
+    drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == [Candidate(SDXL, V1)]
+    assert cloud.counters.bytes_in("UploadPart", where) <= PART_BYTES + len(FILES["unet/big.safetensors"])
+    assert bucket.uploads() == set()
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda out: (out / "config.json").write_bytes(b"[]"),
+        lambda out: (out / "new").write_bytes(b""),
+        lambda out: (out / "config.json").unlink(),
+    ],
+    ids=["written", "came", "went"],
+)
+def test_a_directory_that_changes_meanwhile_is_no_version(
+    bucket: RawBucket, store: OssStore, out: Path, happens: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert callable(happens)
+    real = drop_module._sent
+
+    def sent(store: Store, path: Path, key: str, token: str | None) -> str:
+        digest = real(store, path, key, token)
+        if path.name == "empty":
+            happens(out)
+        return digest
+
+    monkeypatch.setattr(drop_module, "_sent", sent)
+    with pytest.raises(Conflict, match="changed while it was read"):
+        drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == []
+
+
+def test_files_of_another_job_are_no_part_of_a_version_and_named(bucket: RawBucket, store: OssStore, out: Path) -> None:
+    store.put("team/sdxl/v1/stray.bin", b"1", PutMode.CREATE)
+    with pytest.raises(Conflict, match=r"stray\.bin lies there") as told:
+        drop(store, out, SDXL, V1)
+    assert "another job" in told.value.hint
+    assert versions(bucket, store) == []
+    store.delete("team/sdxl/v1/stray.bin")
+    drop(store, out, SDXL, V1)
+    assert versions(bucket, store) == [Candidate(SDXL, V1)]
+
+
+def test_two_jobs_with_the_same_files_at_once_both_succeed(bucket: RawBucket, store: OssStore, out: Path) -> None:
+    (out / "unet" / "big.safetensors").write_bytes(b"small here")
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(drop, store, out, SDXL, V1) for _ in range(4)]:
+            done.result()
     assert versions(bucket, store) == [Candidate(SDXL, V1)]
 
 

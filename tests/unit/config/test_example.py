@@ -92,6 +92,8 @@ NO_DEFAULT_TO_SHOW = {
     "alias",
     "region",
     "tags",
+    "tagged",
+    "model_tagged",
     "secret_before",
     "registry",
     "certificate",
@@ -115,12 +117,19 @@ def document() -> dict[str, Any]:
 
 
 def settings() -> Iterator[tuple[type[BaseModel], str, Any]]:
-    """Every setting of every table of the example, those of tables inside tables too, and what it shows for it."""
+    """Every setting of every table of the example, those of tables inside tables too, and what it shows first."""
+    found: dict[tuple[type[BaseModel], str], Any] = {}
     for table, place in TABLES:
         shown: Any = document()
         for part in place:
             shown = shown[part]
-        yield from (each for each in _inside(table, [shown]) if not _is_shown_elsewhere(*each))
+        for inside, name, value in _inside(table, [shown]):
+            if (
+                not _is_shown_elsewhere(inside, name, value)
+                and found.get((inside, name), PydanticUndefined) is PydanticUndefined
+            ):
+                found[inside, name] = value
+    yield from ((table, name, shown) for (table, name), shown in found.items())
 
 
 def _inside(table: type[BaseModel], shown: list[dict[str, Any]]) -> Iterator[tuple[type[BaseModel], str, Any]]:

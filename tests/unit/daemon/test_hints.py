@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from syncd.artifact.digest import Digest
-from syncd.daemon.hints import Told
+from syncd.artifact.names import ModelName
+from syncd.daemon.looks import WAITS_MAX_S, Looks
 from syncd.daemon.pulse import SILENT_AT_LEAST_S, Pulse
 from syncd.errors import Unavailable
+from syncd.reconcile.watch import served_from
+from syncd.registry.base import Candidate
+from syncd.registry.directory import DirectoryRegistry
+from syncd.registry.settings import DirectorySettings
 from syncd.state import deliveries, idempotency
 from syncd.state.records import Delivery
 from syncd.state.state import State
@@ -34,28 +40,60 @@ def at(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
     state.close()
 
 
-def test_a_registry_that_cannot_be_read_is_looked_at_less_and_less_often(
+def looked(looks: Looks, clock: Clock, seconds: int) -> list[float]:
+    """When a look failed, while what was told is asked for each second."""
+    failed_at = []
+    for _ in range(seconds):
+        with capture_logs() as logs:
+            looks.told()
+        failed_at += [clock.now_s - 1000.0 for log in logs if log["event"] == "look failed, it will be made again"]
+        clock.now_s += 1.0
+    return failed_at
+
+
+def test_a_model_that_cannot_be_read_is_looked_at_less_and_less_often(
     at: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with at.state.write() as conn:
-        deliveries.take(conn, [Delivery("models", "1", "models", "m")], at.state.now(conn))
+        deliveries.take(conn, [Delivery("models", "1", "models", "m", SDXL)], at.state.now(conn))
     hidden = at.world.root.rename(at.world.root.with_name("hidden"))
     clock = Clock(monkeypatch)
-    told = Told(at.rooms, "models", 10.0, auto_release=True)
-    failed_at = []
-    for _ in range(60):
-        try:
-            told()
-        except Unavailable:
-            failed_at.append(clock.now_s - 1000.0)
-        clock.now_s += 1.0
-    assert failed_at == [0.0, 2.0, 6.0, 14.0, 24.0, 34.0, 44.0, 54.0]
+    looks = Looks(at.rooms, "models", 10.0, auto_release=True, start=lambda work: work())
+    assert looked(looks, clock, 60) == [0.0, 2.0, 6.0, 14.0, 24.0, 34.0, 44.0, 54.0]
     hidden.rename(at.world.root)
     at.world.deliver(SDXL, "v1")
     clock.now_s += 10.0
-    told()
+    looks.told()
     assert [release.ref for release in at.all_releases()] == ["v1"]
-    told()
+    looks.told()
+
+
+@pytest.mark.parametrize(("told_s", "until_s"), [(120.0, 120.0), (1e9, WAITS_MAX_S)], ids=["two minutes", "for ever"])
+def test_a_registry_that_says_how_long_to_wait_is_asked_for_no_model_before(
+    at: Site, monkeypatch: pytest.MonkeyPatch, told_s: float, until_s: float
+) -> None:
+    class Limited(DirectoryRegistry):
+        asked = 0
+
+        def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
+            self.asked += 1
+            if self.asked == 1:
+                raise Unavailable("too many requests", retry_after_s=told_s)
+            return super().discover(model)
+
+    limited = Limited(DirectorySettings(at.world.root, settle_s=0.0))
+    at.rooms.registries["models"] = limited  # type: ignore[index]
+    at.world.deliver(SDXL, "v1")
+    clock = Clock(monkeypatch)
+    looks = Looks(at.rooms, "models", 10.0, auto_release=True, start=lambda work: work())
+    for wait_s in (0.0, 1.0, until_s - 2.0):
+        clock.now_s += wait_s
+        looks.poll()
+        assert limited.asked == 1
+    clock.now_s += 2.0
+    looks.poll()
+    assert limited.asked == 1 + len(served_from(at.rooms, "models"))
+    assert [release.ref for release in at.all_releases()] == ["v1"]
 
 
 def test_a_loop_is_turning_while_it_begins_passes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,5 +33,13 @@ def test_latest_differs_by_the_mounts_and_variables_that_are_ours() -> None:
     assert [each.got for each in latest_differences(want, Change((), {}))] == ["nothing"] * 3
 
 
+def test_latest_differs_by_the_image_where_that_is_ours() -> None:
+    want = Change((), {}, "host/m:v2@sha256:2")
+    assert latest_differences(want, want) == ()
+    assert latest_differences(want, Change((), {}, "host/m:v1")) == (Difference("image", "host/m:v1", want.image),)
+    assert latest_differences(want, Change((), {})) == (Difference("image", "nothing", want.image),)
+    assert latest_differences(Change((), {}), want) == ()
+
+
 def test_only_where_it_points_and_its_shares_are_of_the_alias() -> None:
     assert [Difference(what, "", "").is_of_alias for what in ("alias", "weights", "variable A")] == [True, True, False]

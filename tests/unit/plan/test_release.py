@@ -57,6 +57,14 @@ def test_only_the_groups_that_lack_something_are_placed() -> None:
     assert decide(view(R.PLACING, place_groups=groups, placements=placements, steps=done)).want == ((K.PLACE, "nas"),)
 
 
+def test_a_target_that_came_to_the_fleet_in_the_middle_of_a_rollback_does_not_hold_it() -> None:
+    groups = {"targets": ("hz", "sg"), "new": ("sh",)}
+    flips = both(F.CLAIMED, F.CLAIMED)
+    needs = dict.fromkeys("ab", ("hz",))
+    now = view(R.STAGING, rollback=True, place_groups=groups, placements=SEALED, flips=flips, needs=needs)
+    assert set(decide(now).want) == {(K.PLACE, "new"), (K.STAGE, "a"), (K.STAGE, "b")}
+
+
 @pytest.mark.parametrize("source", [P.WANTED, P.COPYING])
 def test_a_replica_waits_until_what_feeds_it_is_sealed(source: PlacementPhase) -> None:
     given = {"place_groups": {"targets": ("hz",), "replica:sg": ("sg",)}, "feeds": {"replica:sg": "hz"}}

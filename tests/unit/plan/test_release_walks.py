@@ -12,7 +12,7 @@ from syncd.plan.gate import Wait
 from syncd.plan.phases import RELEASE_ENDS, may_follow
 from syncd.plan.release import Decision, StepView, View, decide
 
-from tests.unit.plan.walks import BINDINGS, F, K, P, R, S, Situation, check_end, reachable_from, settled
+from tests.unit.plan.walks import BINDINGS, F, K, P, R, S, Situation, check_ends, reachable_from, settled
 
 
 @cache
@@ -48,8 +48,7 @@ def test_no_alias_has_moved_without_the_barrier() -> None:
 
 @pytest.mark.parametrize("workers", ["do well", "give up whenever they may"])
 def test_from_everywhere_a_release_comes_to_an_end(workers: str) -> None:
-    for start in reachable():
-        check_end(start, workers)
+    check_ends(reachable(), workers)
 
 
 phases_of_flips = st.dictionaries(st.sampled_from(BINDINGS), st.sampled_from(F))

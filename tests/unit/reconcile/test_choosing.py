@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from syncd.artifact.names import ModelName
-from syncd.reconcile.watch import look
 from syncd.reconcile.wish import publish
 from syncd.registry.base import Registry, Revision
 from syncd.registry.directory import DirectoryRegistry
@@ -13,7 +12,7 @@ from syncd.registry.settings import DirectorySettings
 from syncd.registry.taking import Taking
 from syncd.state import versions
 
-from tests.rooms import SDXL, Site, World
+from tests.rooms import SDXL, Site, World, look
 
 
 class Named(DirectoryRegistry):

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import pytest
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.watch import look
 from syncd.reconcile.wish import publish
 from syncd.registry.http import Http, HttpSettings
 from syncd.registry.index import IndexRegistry
@@ -19,7 +18,7 @@ from syncd.state import versions
 
 from tests.conformance.hostile import BAD_NAMES, bomb
 from tests.emulators.web import Reply, Request
-from tests.rooms import SDXL, Site
+from tests.rooms import SDXL, Site, look
 from tests.unit.registry.webs import ONCE, IndexWeb
 
 BYTES_MAX: Final = 1 << 20

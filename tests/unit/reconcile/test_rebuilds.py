@@ -12,16 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from syncd.artifact.names import ModelName
 from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.errors import Failed
 from syncd.plan.binding import BoundModel, MountMode, Place
 from syncd.plan.gate import Gates
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile import watch
 from syncd.reconcile.bases import _due as due_before
 from syncd.reconcile.bases import look, rebuild
 from syncd.reconcile.scene import scene_of, to_do
+from syncd.reconcile.watch import look_at
 from syncd.reconcile.wish import approve, freeze, hold, publish, unfreeze, unhold
 from syncd.runtime.base import AliasState, Change, MountKind
 from syncd.state import holds, versions
@@ -148,7 +149,7 @@ def test_it_waits_for_an_approval_where_others_do(there: Site, gallery: Gallery)
 def test_a_quarantined_version_is_left_alone(there: Site, gallery: Gallery) -> None:
     (there.world.root / SDXL / "v1" / "SHA256SUMS").unlink()
     there.world.deliver(SDXL, "v1", "other bytes", SHARED)
-    watch.look(there.rooms, "models", auto_release=True)
+    look_at(there.rooms, "models", ModelName(SDXL), auto_release=True)
     with there.state.read() as conn:
         found = versions.find(conn, SDXL, "v1")
     assert found is not None

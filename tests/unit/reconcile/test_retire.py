@@ -12,14 +12,13 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile import retire as retiring
 from syncd.reconcile.mend import Word
 from syncd.reconcile.retire import retire
-from syncd.reconcile.watch import look
 from syncd.reconcile.wish import hold, publish, rollback, unhold, unquarantine
 from syncd.runtime.base import AliasState
 from syncd.runtime.memory import MemoryRuntime
 from syncd.state import retirements, versions
 from syncd.target.tree import TreeTarget
 
-from tests.rooms import DRAW, LORA, SDXL, Site, World
+from tests.rooms import DRAW, LORA, SDXL, Site, World, look
 from tests.unit.reconcile.test_drift import live_now, move
 
 WORD = Word("ann", "license withdrawn")

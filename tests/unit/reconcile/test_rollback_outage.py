@@ -19,7 +19,12 @@ from tests.rooms import PATIENCE, SDXL, Site
 from tests.unit.reconcile.test_steps import HZ, SG, Outage, live, outage
 
 R = ReleasePhase
-OUT_S = 3600
+OUT_S = 600  # some sixty tries more than where patience would end
+
+
+@pytest.fixture
+def here(on_sqlite: Site) -> Site:
+    return on_sqlite
 
 
 @pytest.fixture

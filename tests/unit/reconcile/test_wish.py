@@ -6,11 +6,10 @@ import pytest
 from syncd.errors import Conflict, Held, Invalid, NotFound
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.reconcile.tick import tick
-from syncd.reconcile.watch import look
 from syncd.reconcile.wish import hold, publish, rollback, unhold
 from syncd.runtime.base import AliasState
 
-from tests.rooms import DRAW, LORA, SDXL, Site, World
+from tests.rooms import DRAW, LORA, SDXL, Site, World, look
 
 
 def released(here: Site, world: World, model: str, *names: str) -> None:

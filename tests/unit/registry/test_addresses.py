@@ -25,6 +25,14 @@ def found(host: str) -> list[str]:
         "fe80::1%eth0",
         "::ffff:169.254.169.254",
         "::ffff:100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "64:ff9b::6464:64c8",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b::7f00:1",
+        "::100.100.100.200",
+        "2002:6464:64c8::1",
         "0.0.0.0",
         "::",
         "224.0.0.1",
@@ -43,7 +51,16 @@ def test_a_forbidden_address_is_refused_by_name(address: str) -> None:
     assert told.value.hint
 
 
-@pytest.mark.parametrize("address", ["203.0.113.9", "10.1.2.3", "192.168.0.1", "2001:db8::1", "home"])
+@pytest.mark.parametrize("host", ["1684301000", "0x646464c8", "0144.0144.0144.0310", "100.100.25800", "127.1", "0"])
+def test_an_address_is_known_however_it_is_written(host: str) -> None:
+    with pytest.raises(Invalid, match=r"100\.100\.100\.200|127\.0\.0\.1|0\.0\.0\.0"):
+        Neighbourhood("203.0.113.5").check_host(host)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["203.0.113.9", "10.1.2.3", "192.168.0.1", "2001:db8::1", "64:ff9b::cb00:7109", "2002:cb00:7109::1", "home"],
+)
 def test_another_host_is_gone_to(address: str) -> None:
     Neighbourhood("home", found).check_host(address)
 

@@ -94,6 +94,7 @@ def test_every_status_has_its_remedy(status: int, kind: type[SyncdError]) -> Non
         ({"retry-after": "soon"}, None),
         ({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 20),
         ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
+        ({"retry-after": "Wed, 99 Oct 99999999999 07:28:00 +9999T99"}, None),
         ({"ratelimit": '"api";r=0;t=55'}, 56),
         ({"ratelimit": '"best=3";r=0'}, None),
     ],
@@ -185,6 +186,20 @@ def test_a_redirect_to_a_neighbour_is_refused_before_anything_is_sent_there(web:
         with pytest.raises(Invalid, match=r"inside\.test, 127\.0\.0\.1: this machine itself"):
             http_to(web, lookup=lambda host: names[host]).look(Ask(web.origin))
         assert inner.seen == []
+
+
+def test_an_address_without_encryption_is_not_gone_to_from_a_registry_that_has_it() -> None:
+    asked: list[str] = []
+
+    def lookup(host: str) -> list[str]:
+        asked.append(host)
+        return ["203.0.113.1"]
+
+    http = Http(HttpSettings("https://registry.test", 5, ONCE), lookup=lookup)
+    for address in ("http://elsewhere.test/w?Signature=x", "http://registry.test/w"):
+        with pytest.raises(Invalid, match="which is not encrypted"):
+            http.look(Ask(address))
+    assert asked == []
 
 
 def test_a_name_that_changes_between_the_look_and_the_connection_is_refused(web: Web, script: Script) -> None:

@@ -164,3 +164,10 @@ def test_any_bytes_are_read_or_refused_but_nothing_else(data: bytes) -> None:
     for parse in (parse_sums, lambda text: parse_manifest(text, SDXL, V1)):
         with suppress(Invalid, Unavailable):
             parse(data)
+
+
+@pytest.mark.parametrize("depth", [950, 980, 985, 990, 992, 995, 100_000])
+def test_a_list_that_is_nested_without_end_is_refused_at_whatever_depth(depth: int) -> None:
+    body = b'{"files": [' + b"[" * depth + b"]" * depth + b"]}"
+    with pytest.raises(Invalid, match=r"MANIFEST\.json"):
+        parse_manifest(body, SDXL, V1)

@@ -15,7 +15,7 @@ from syncd.registry.settings import MlflowSettings
 from syncd.secret import Secret
 
 from tests.conformance.registry import read
-from tests.emulators.mlflow import PASSWORD, USER, MlflowWeb, error
+from tests.emulators.mlflow import PASSWORD, USER, MlflowWeb, as_tags, error
 from tests.emulators.web import as_json
 from tests.unit.registry.webs import http_to
 
@@ -31,10 +31,10 @@ def mlflow() -> Iterator[MlflowWeb]:
 
 
 def registry_of(
-    mlflow: MlflowWeb, *models: str, password: str = PASSWORD, ready_file: str = "MLmodel"
+    mlflow: MlflowWeb, *models: str, password: str = PASSWORD, ready_file: str = "MLmodel", model_tags: bool = False
 ) -> MlflowRegistry:
     http = http_to(mlflow.web, Basic(USER, Secret(password)), explain=explain)
-    return MlflowRegistry(MlflowSettings(mlflow.web.origin, models or ("*",), ready_file), http)
+    return MlflowRegistry(MlflowSettings(mlflow.web.origin, models or ("*",), ready_file, model_tags), http)
 
 
 def test_an_alias_is_a_ref_and_moves(mlflow: MlflowWeb) -> None:
@@ -59,6 +59,30 @@ def test_versions_of_every_page_are_ordered_by_when_they_were_made(mlflow: Mlflo
     assert [each.version for each in found if each.model == "iris"] == ["1", "2", "3", "10", "11"]
     assert {each.model for each in found} == {"a", "b", "c", "iris"}
     assert registry.resolve(IRIS, "latest").version == "11"
+
+
+def test_tags_of_versions_are_told_and_those_of_models_where_they_are_wanted(mlflow: MlflowWeb) -> None:
+    mlflow.register("iris", "1", FILES).row |= as_tags({"stage": "approved", "note": ""})
+    mlflow.register("iris", "2", FILES)
+    mlflow.model_tags["iris"] = {"team": "risk"}
+    plain = registry_of(mlflow).discover(IRIS)
+    assert [(each.version, each.tags, each.model_tags) for each in plain] == [
+        ("1", {("stage", "approved"), ("note", "")}, frozenset()),
+        ("2", frozenset(), frozenset()),
+    ]
+    assert "registered-models/get" not in {request.path.rpartition("mlflow/")[2] for request in mlflow.web.seen}
+    asked = registry_of(mlflow, model_tags=True)
+    assert [each.model_tags for each in asked.discover(IRIS)] == [{("team", "risk")}] * 2
+    assert asked.discover(ModelName("other")) == ()
+
+
+@pytest.mark.parametrize("tags", [[{"key": 1}], ["stage"], {"stage": "approved"}, [{"value": "approved"}]])
+def test_a_version_whose_tags_make_no_sense_is_left_out_by_name(mlflow: MlflowWeb, tags: object) -> None:
+    mlflow.register("iris", "1", FILES).row["tags"] = tags
+    mlflow.register("iris", "2", FILES)
+    with capture_logs() as logs:
+        assert [each.version for each in registry_of(mlflow).discover(IRIS)] == ["2"]
+    assert [log["version"] for log in logs] == ["iris@1"]
 
 
 def test_a_number_that_is_used_again_is_another_version(mlflow: MlflowWeb) -> None:
@@ -149,6 +173,39 @@ def test_the_headers_of_a_signed_address_go_there(mlflow: MlflowWeb) -> None:
     registry = registry_of(mlflow)
     assert read(registry, IRIS, registry.resolve(IRIS, "1"), "data/model.safetensors", 990) == b"w" * 10
     assert sum(request.path.startswith("/bucket/") for request in mlflow.web.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [{"x-a": "\u00e9"}, {"x-a": "1\r\nHost: other"}, {"x-a": 5}, ["x"], {"\ud800": "1"}]
+)
+def test_a_signed_address_with_headers_that_cannot_be_sent_is_refused(mlflow: MlflowWeb, headers: object) -> None:
+    mlflow.register("iris", "1", FILES)
+    registry = registry_of(mlflow)
+    revision = registry.resolve(IRIS, "1")
+    signed = as_json({"url": f"{mlflow.web.origin}/bucket/x", "headers": headers})
+    mlflow.web.faults.append(lambda request: signed if "/presigned/" in request.path else None)
+    with pytest.raises(Invalid, match="signed address"):
+        read(registry, IRIS, revision, "MLmodel")
+
+
+def test_a_source_that_is_no_unicode_is_pinned_all_the_same(mlflow: MlflowWeb) -> None:
+    mlflow.register("iris", "1", FILES).row["source"] = "s3://b/\ud800"
+    registry = registry_of(mlflow)
+    assert registry.resolve(IRIS, "1") == registry.resolve(IRIS, "1")
+
+
+@pytest.mark.parametrize("token", ["\u00e9 &=", "\ud800", 5, ["x"]])
+def test_pages_without_end_are_refused_whatever_leads_to_them(
+    mlflow: MlflowWeb, token: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syncd.registry.mlflow.FILES_MAX", 10)
+    row = mlflow.register("iris", "1", FILES).row
+    page = as_json({"model_versions": [row] * 3, "next_page_token": token})
+    mlflow.web.faults.append(lambda request: page if request.path.endswith("model-versions/search") else None)
+    with capture_logs() as logs:
+        assert registry_of(mlflow).discover(IRIS) == ()
+    assert [log["version"] for log in logs] == ["iris"]
+    assert len(mlflow.web.seen) <= 4
 
 
 def test_a_wrong_password_is_refused_not_absent(mlflow: MlflowWeb) -> None:

@@ -107,6 +107,30 @@ def test_a_manifest_without_a_digest_in_the_header_is_hashed(oci: OciWeb) -> Non
     assert registry_of(oci).resolve(SDXL, "v1").pin == f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
+@pytest.mark.parametrize("notes", [True, ["x"], {"org.opencontainers.image.created": ["x"]}])
+def test_a_manifest_whose_notes_make_no_sense_hides_no_other(oci: OciWeb, notes: object) -> None:
+    oci.push("v1", {"a": b"1"})
+    oci.put("v2", {"layers": [layer("oras", "a", b"1")], "annotations": notes})
+    with capture_logs() as logs:
+        assert [each.version for each in registry_of(oci).discover()] == ["v1"]
+    assert [log["version"] for log in logs] == ["sdxl@v2"]
+
+
+def test_tags_beyond_all_measure_are_refused_before_they_are_asked_for(oci: OciWeb) -> None:
+    def page(request: Request) -> Reply | None:
+        if not request.path.endswith("/tags/list"):
+            return None
+        first = int(request.query.get("last", "0"))
+        more = {"Link": f'</v2/sdxl/tags/list?last={first + 1000}>; rel="next"'}
+        return as_json({"tags": [f"v{number}" for number in range(first, first + 1000)]}, headers=more)
+
+    oci.web.faults.append(page)
+    with capture_logs() as logs:
+        assert registry_of(oci).discover() == ()
+    assert ["more than 10000 tags" in log["reason"] for log in logs] == [True]
+    assert {request.path for request in oci.web.seen} == {"/v2/sdxl/tags/list"}
+
+
 def test_two_files_may_be_one_layer(oci: OciWeb) -> None:
     oci.push("v1", {"a": b"1", "sub/b": b"1"})
     registry = registry_of(oci)
@@ -239,6 +263,20 @@ def test_a_token_is_used_until_it_ends(oci: OciWeb, tokens: TokenServer) -> None
     clock.now = 295.0
     registry.resolve(SDXL, "v1")
     assert tokens.given == 2
+
+
+@pytest.mark.parametrize("ends", [0, -1, float("nan"), float("inf"), "soon", None])
+def test_a_token_of_which_nobody_knows_when_it_ends_is_good_for_a_minute(
+    oci: OciWeb, tokens: TokenServer, ends: object
+) -> None:
+    oci.push("v1", {"a": b"1"})
+    oci.web.faults.append(Guard(oci, f"{tokens.web.origin}/token"))
+    oci.web.faults[-1].good = {"t1"}  # type: ignore[attr-defined]
+    tokens.answers["expires_in"] = ends
+    registry = registry_of(oci)
+    for _ in range(2):
+        registry.resolve(SDXL, "v1")
+    assert tokens.given == 1
 
 
 def test_a_token_that_is_not_taken_is_asked_for_once_more_and_then_refused(oci: OciWeb, tokens: TokenServer) -> None:

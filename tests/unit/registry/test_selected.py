@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from structlog.testing import capture_logs
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Invalid, NotFound, Unavailable
-from syncd.registry.base import Follow
-from syncd.registry.following import Rule
+from syncd.registry.base import Candidate, Follow, Tags
+from syncd.registry.following import Rule, Tagged, parse_tagged
 from syncd.registry.index import IndexRegistry
 from syncd.registry.selected import SelectedRegistry
 from syncd.registry.semver import parse_range
@@ -93,6 +95,67 @@ def test_of_a_range_the_highest_is_followed_whenever_it_came(index: IndexWeb) ->
     found = shown(of(index, Rule(ALL, range=parse_range(">=1.2,<2"))))
     assert found[-2:] == [("v1.9.3", Follow.ONCE), ("v1.10.0", Follow.ONCE)]
     assert {follow for _, follow in found[:3]} == {Follow.NOT}
+
+
+class Marked(IndexRegistry):
+    """An index on whose versions and models people write."""
+
+    tags: Mapping[str, Tags] = MappingProxyType({})
+    model_tags: Tags = frozenset()
+
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
+        found = super().discover(model)
+        none: Tags = frozenset()
+        return [replace(e, tags=self.tags.get(e.version, none), model_tags=self.model_tags) for e in found]
+
+
+def test_what_has_a_tag_is_followed_by_age_and_nothing_of_a_model_that_has_not_its_own(index: IndexWeb) -> None:
+    for version in ("v1", "v2", "v3"):
+        index.add("sdxl", version, FILES, aliases=["champion"] if version == "v3" else [])
+    marked = Marked(IndexSettings(index.url, ALL), http_to(index.web))
+    marked.tags = {"v1": frozenset({("stage", "approved")}), "v3": frozenset({("stage", "pending"), ("x", "approved")})}
+    by_tag = SelectedRegistry(marked, [Rule(ALL, tagged=Tagged("stage", "approved"))])
+    assert [version for version, follow in shown(by_tag) if follow is Follow.ONCE] == ["v1"]
+    wanted = Tagged("team", "risk*")
+    for rule in (Rule(ALL, model_tagged=wanted), Rule(ALL, alias="champion", model_tagged=wanted)):
+        registry = SelectedRegistry(marked, [rule])
+        marked.model_tags = frozenset()
+        with capture_logs() as logs:
+            assert {follow for _, follow in shown(registry)} == {Follow.NOT}
+        assert logs == []
+        marked.model_tags = frozenset({("team", "risk-3")})
+        assert shown(registry)[-1][1] is (Follow.WHEN_NAMED if rule.alias else Follow.ONCE)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "is_on"),
+    [
+        ("approved", "approved", True),
+        ("approved", "approved ", False),
+        ("approved", "*", False),  # what others wrote is no pattern
+        ("", "", True),
+        ("", "x", False),
+        ("*", "", True),
+        ("*", "a/b", True),
+        ("a*", "abc", True),
+        ("*c", "abc", True),
+        ("a*a", "a", False),
+        ("a*b*c", "a-b-b-c", True),
+        ("a*b*c", "a-c-b", False),
+        ("a**c", "ac", True),
+        ("*a*a*a*a*a*a*a*b", "a" * 5000, False),
+    ],
+)
+def test_a_star_in_a_tag_stands_for_anything(wanted: str, value: str, is_on: bool) -> None:  # noqa: FBT001 -- a case
+    tagged = parse_tagged(f"stage={wanted}")
+    assert tagged.is_on(frozenset({("stage", value)})) is is_on
+    assert not tagged.is_on(frozenset({("other", value)}))
+
+
+@pytest.mark.parametrize("text", ["", "stage", "=approved", "stage=a\nb"])
+def test_what_is_no_tag_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="is no tag"):
+        parse_tagged(text)
 
 
 def test_the_first_rule_that_is_for_a_model_counts(index: IndexWeb) -> None:

@@ -170,3 +170,16 @@ print([name for name in ("oss2", "requests", "Crypto") if name in sys.modules])
     finally:
         server.stop()
     assert done.stdout == "[]\n", done
+
+
+def test_a_listing_that_goes_round_in_a_circle_ends() -> None:
+    more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>m</NextContinuationToken>"
+    asked: list[str] = []
+
+    def circle(request: Request) -> Response:
+        asked.append(request.path)
+        return Response(200, body=b"<ListBucketResult>" + more + b"</ListBucketResult>")
+
+    with answering(circle) as store, pytest.raises(Unavailable, match="in a circle"):
+        list(store.list("m/"))
+    assert len(asked) == 2
