@@ -262,7 +262,8 @@ def _flipping(view: View) -> Decision:
     stage = stages[view.course.stage]
     wave = [b for b in view.flips if view.course.wave_of(b) == stage.wave and b not in left]
     prepare, moves = _preparing(view, left), _moves(view, stage, wave)
-    if moves or any((kind, b) in prepare for kind in _PREPARES for b in wave):
+    # Also who waits for a step that is of no binding: its bytes are brought again, in a rollback.
+    if moves or any(view.flips[b] in _UNREADY for b in wave):
         return Decision(want=(*prepare, *moves))
     return _resting(view, stage, wave, prepare) or _onward(view, stages, prepare)
 
@@ -276,7 +277,8 @@ def _stuck(view: View) -> frozenset[str]:
     return frozenset(binding for binding in view.bindings if binding in trouble or not _is_sealed(view, binding))
 
 
-_UNMOVED: Final = frozenset({FlipPhase.CLAIMED, FlipPhase.STAGED, FlipPhase.PROBED})
+_UNREADY: Final = frozenset({FlipPhase.CLAIMED, FlipPhase.STAGED})
+_UNMOVED: Final = _UNREADY | {FlipPhase.PROBED}
 _SPLIT: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.WEIGHTED})
 _MOVED: Final = _SPLIT | {FlipPhase.INTENDED, FlipPhase.FLIPPED}
 

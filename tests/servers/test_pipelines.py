@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 import pytest
@@ -87,10 +88,12 @@ def argo(version: str) -> str:
 
 
 def airflow(version: str) -> str:
-    """What the operator hands to bash, once Airflow has filled it in."""
+    """What the operator has bash do, once Airflow has filled in its environment."""
     calls = [node for node in ast.walk(ast.parse(block("python", "BashOperator"))) if isinstance(node, ast.keyword)]
-    (text,) = [ast.literal_eval(node.value) for node in calls if node.arg == "bash_command"]
-    return str(text).replace("{{ params.version }}", version)
+    told = {node.arg: node.value for node in calls if node.arg in {"bash_command", "env"}}
+    filled = ast.literal_eval(ast.unparse(told["env"]).replace("{{ params.version }}", version))
+    exports = [f"export {name}={quote(value)}" for name, value in filled.items()]
+    return "\n".join([*exports, ast.literal_eval(told["bash_command"])])
 
 
 @pytest.mark.parametrize("kind", SHELLS)

@@ -65,6 +65,17 @@ def test_a_target_that_came_to_the_fleet_in_the_middle_of_a_rollback_does_not_ho
     assert set(decide(now).want) == {(K.PLACE, "new"), (K.STAGE, "a"), (K.STAGE, "b")}
 
 
+@pytest.mark.parametrize("place", [None, S.RUNNING, S.STALLED, S.DONE])
+def test_a_rollback_that_has_moved_waits_for_the_region_whose_bytes_are_brought_again(place: StepState | None) -> None:
+    """Its place step is not a step of the binding: it must not be stopped for being the only one that is left."""
+    steps = (StepView(K.PLACE, "targets", place),) if place else ()
+    moved = {"a": F.FLIPPED, "b": F.CLAIMED}
+    needs = {"a": ("hz",), "b": ("sg",)}
+    placements = {"hz": P.SEALED, "sg": P.WANTED}
+    now = view(R.FLIPPING, rollback=True, flips=moved, needs=needs, placements=placements, steps=steps)
+    assert decide(now) == Decision(want=((K.PLACE, "targets"),))
+
+
 @pytest.mark.parametrize("source", [P.WANTED, P.COPYING])
 def test_a_replica_waits_until_what_feeds_it_is_sealed(source: PlacementPhase) -> None:
     given = {"place_groups": {"targets": ("hz",), "replica:sg": ("sg",)}, "feeds": {"replica:sg": "hz"}}
