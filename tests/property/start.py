@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import tempfile
@@ -48,6 +49,7 @@ class Start:
 def start() -> Start:
     """The first version of each model is live."""
     home = Path(tempfile.mkdtemp(prefix="syncd-start-", dir=quick_place()))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     url = url_of(home)
     upgrade(url)
     world = World(home / "registry")
