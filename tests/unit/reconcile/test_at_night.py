@@ -12,6 +12,7 @@ from syncd.reconcile.tick import tick
 from syncd.reconcile.wish import cancel, freeze, hold, publish, rollback, unhold
 from syncd.runtime.base import AliasState
 from syncd.state import holds
+from syncd.state.records import Release
 
 from tests.rooms import LORA, SDXL, Site, site
 from tests.unit.reconcile.test_steps import HZ, SG, by, later, live, outage
@@ -25,6 +26,27 @@ QUORUM = Strategy(
 @pytest.fixture
 def here(on_sqlite: Site) -> Site:
     return on_sqlite
+
+
+def left_behind(here: Site) -> tuple[Site, str]:
+    """A release is live without one region, which has just come back."""
+    live(here, "v1")
+    here, away = outage(here, QUORUM)
+    away.out = True
+    here.world.deliver(SDXL, "v2")
+    left = publish(here.wisher, SDXL, "v2")
+    here.settle(patient=True)
+    assert here.release(left.id).phase is R.LIVE
+    assert here.world.alias(HZ) == AliasState("2")
+    away.out = False
+    return here, left.id
+
+
+def caught_up(here: Site) -> Release:
+    """What is begun for the region that lacks it."""
+    here.world.time += timedelta(seconds=601)
+    tick(here.rooms)
+    return here.unfinished()[0]
 
 
 def test_a_freeze_between_two_regions_does_not_stop_it_half_way(here: Site) -> None:
@@ -68,19 +90,9 @@ def test_a_rollback_that_waits_for_a_canary_of_another_model_says_how_not_to(her
 
 
 def test_a_rollback_takes_the_place_of_a_catch_up_that_is_under_way(here: Site) -> None:
-    live(here, "v1")
-    here, away = outage(here, QUORUM)
-    away.out = True
-    here.world.deliver(SDXL, "v2")
-    left = publish(here.wisher, SDXL, "v2")
-    here.settle(patient=True)
-    assert here.release(left.id).phase is R.LIVE
-    assert here.world.alias(HZ) == AliasState("2")
-    away.out = False
-    here.world.time += timedelta(seconds=601)
-    tick(here.rooms)
-    again = here.unfinished()[0]
-    assert again.requested_by == f"syncd, for what {left.id} left behind"
+    here, left = left_behind(here)
+    again = caught_up(here)
+    assert again.requested_by == f"syncd, for what {left} left behind"
     here.run_one(again.id)
     back = rollback(here.wisher, SDXL, "bad eyes")
     later(here, 1200)
@@ -93,16 +105,8 @@ def test_a_rollback_takes_the_place_of_a_catch_up_that_is_under_way(here: Site) 
 
 def test_a_rollback_in_the_middle_of_a_catch_up_takes_the_version_from_every_region(here: Site) -> None:
     """To undo the catch-up alone would leave it where it was before that."""
-    live(here, "v1")
-    here, away = outage(here, QUORUM)
-    away.out = True
-    here.world.deliver(SDXL, "v2")
-    publish(here.wisher, SDXL, "v2")
-    here.settle(patient=True)
-    away.out = False
-    here.world.time += timedelta(seconds=601)
-    tick(here.rooms)
-    again = here.unfinished()[0]
+    here, _ = left_behind(here)
+    again = caught_up(here)
     here.until(R.FLIPPING, again.id)
     while here.world.alias(SG) != AliasState("2"):
         assert here.run_one(again.id)
@@ -134,13 +138,7 @@ def test_a_version_that_comes_during_the_bake_follows_when_it_is_over(here: Site
 
 
 def test_a_hold_is_kept_by_what_was_left_behind(here: Site) -> None:
-    live(here, "v1")
-    here, away = outage(here, QUORUM)
-    away.out = True
-    here.world.deliver(SDXL, "v2")
-    publish(here.wisher, SDXL, "v2")
-    here.settle(patient=True)
-    away.out = False
+    here, _ = left_behind(here)
     hold(here.wisher, SDXL, "do not touch")
     later(here, 1300)
     assert here.world.alias(SG) == AliasState("1")

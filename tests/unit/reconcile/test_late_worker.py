@@ -53,6 +53,22 @@ def back(here: Site, release_id: str) -> None:
     assert here.release(release_id).phase is R.UNDONE
 
 
+def newer(here: Site, phase: FlipPhase) -> str:
+    """Let a third version in, and come to where each of its aliases is in this phase."""
+    here.world.deliver(SDXL, "v3")
+    unhold(here.wisher, SDXL)
+    third = publish(here.wisher, SDXL, "v3")
+    here.settle()
+    assert {flip.phase for flip in here.flips(third.id).values()} == {phase}
+    return third.id
+
+
+def ends_live(here: Site, release_id: str) -> None:
+    here.settle(patient=True)
+    assert here.release(release_id).phase is R.LIVE
+    here.assert_record_is_true()
+
+
 def told(here: Site) -> list[dict[str, object]]:
     return [dict(event.detail) for event in here.events() if event.kind == "binding.put_right"]
 
@@ -107,9 +123,7 @@ def test_what_a_newer_release_is_about_to_move_from_is_put_back_under_it(here: S
         here.until(R.FLIPPING, third.id)
         late.wake()
         assert len(told(here)) == 1
-        here.settle(patient=True)
-    assert here.release(third.id).phase is R.LIVE
-    here.assert_record_is_true()
+        ends_live(here, third.id)
 
 
 def test_what_the_newer_attempt_has_moved_is_left_where_it_is(here: Site) -> None:
@@ -157,16 +171,10 @@ def test_what_a_newer_release_has_moved_and_still_holds_is_put_back_under_it(her
     release = publish(here.wisher, SDXL, "v2")
     with standing_still(here, "write") as late:
         back(here, release.id)
-        here.world.deliver(SDXL, "v3")
-        unhold(here.wisher, SDXL)
-        third = publish(here.wisher, SDXL, "v3")
-        here.settle()
-        assert {flip.phase for flip in here.flips(third.id).values()} == {FlipPhase.FLIPPED}
+        third = newer(here, FlipPhase.FLIPPED)
         late.wake()
     assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("3")
-    here.settle(patient=True)
-    assert here.release(third.id).phase is R.LIVE
-    here.assert_record_is_true()
+    ends_live(here, third)
 
 
 def test_what_is_undone_and_comes_to_a_share_again_is_put_back_to_that_share(here: Site) -> None:
@@ -174,16 +182,10 @@ def test_what_is_undone_and_comes_to_a_share_again_is_put_back_to_that_share(her
     release = publish(here.wisher, SDXL, "v2")
     with standing_still(here, "write") as late:
         back(here, release.id)
-        here.world.deliver(SDXL, "v3")
-        unhold(here.wisher, SDXL)
-        third = publish(here.wisher, SDXL, "v3")
-        here.settle()
-        assert {flip.phase for flip in here.flips(third.id).values()} == {FlipPhase.WEIGHTED}
+        third = newer(here, FlipPhase.WEIGHTED)
         late.wake()
     assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("1", {"3": 0.1})
-    here.settle(patient=True)
-    assert here.release(third.id).phase is R.LIVE
-    here.assert_record_is_true()
+    ends_live(here, third)
 
 
 def test_an_undo_that_comes_too_late_does_not_take_back_what_is_baked(here: Site) -> None:
@@ -196,16 +198,10 @@ def test_an_undo_that_comes_too_late_does_not_take_back_what_is_baked(here: Site
     with standing_still(here, "write") as late:
         here.settle(patient=True)
         assert here.release(release.id).phase is R.UNDONE
-        here.world.deliver(SDXL, "v3")
-        unhold(here.wisher, SDXL)
-        third = publish(here.wisher, SDXL, "v3")
-        here.settle()
-        assert {flip.phase for flip in here.flips(third.id).values()} == {FlipPhase.FLIPPED}
+        third = newer(here, FlipPhase.FLIPPED)
         late.wake()
     assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("3")
-    here.settle(patient=True)
-    assert here.release(third.id).phase is R.LIVE
-    here.assert_record_is_true()
+    ends_live(here, third)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
