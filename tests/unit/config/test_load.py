@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +202,26 @@ def test_images_are_pushed_by_the_same_limit_as_all_else_is_sent(tmp_path: Path)
     rooms = rooms_of(config, State(f"sqlite:///{tmp_path}/record.db"))
     assert rooms.transfer.bandwidth is not None
     assert {id(image.settings.bake.pace) for image in rooms.images.values()} == {id(rooms.transfer.bandwidth)}
+
+
+def test_a_process_does_without_the_sdk_of_functions_until_one_is_asked(tmp_path: Path) -> None:
+    """It takes more memory than a copy has to spare."""
+    code = """
+import sys
+from pathlib import Path
+from syncd.config import load
+from syncd.state.state import State
+from syncd.wiring import rooms_of
+config = load(Path(sys.argv[1]), {"SYNCD_OSS_SECRET": "hunter2"})
+rooms = rooms_of(config, State(sys.argv[2]))
+names = sorted(rooms.runtimes)
+print(names == sorted(config.runtimes) != [], "alibabacloud_fc20230330" in sys.modules)
+rooms.runtimes[names[0]]
+print("alibabacloud_fc20230330" in sys.modules)
+"""
+    given = [str(FIXTURES / "local-cloud.good.toml"), f"sqlite:///{tmp_path}/record.db"]
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
+    assert done.stdout == "True False\nTrue\n", done
 
 
 def test_bases_that_are_watched_and_images_that_are_replicated_are_part_of_the_fleet() -> None:
