@@ -274,12 +274,13 @@ class Stage:
     def live(self) -> set[str | None]:
         return {row["version"] for row in self.ask("status", self.model)["live"]}
 
-    def slow(self, seconds: float, operation: str = "UploadPart") -> None:
-        """Let every such call of this stage's bucket take longer."""
+    def slow(self, seconds: float, operation: str = "UploadPart", skip: int = 0) -> None:
+        """Let every such call of this stage's bucket take longer, but the first `skip`."""
         rule = {
             "service": "oss",
             "operation": operation,
             "resource": f"{BUCKET}/{self.model}/.*",
+            "skip": skip,
             "times": 0,
             "action": {"kind": "Delay", "seconds": seconds},
         }

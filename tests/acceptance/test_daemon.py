@@ -27,7 +27,7 @@ EFFECTS = {
 
 
 def test_sigterm_in_the_middle_of_a_copy_drains_and_the_next_start_goes_on(one_region: Stage) -> None:
-    one_region.slow(4.0)
+    one_region.slow(60.0, skip=1)
     one_region.deliver("v1", large("v1", parts=8))
     with one_region.daemon() as daemon:
         until(lambda: placed(one_region)["bytes_sent"] > 0, "some bytes to be sent")

@@ -11,11 +11,11 @@ from tests.acceptance.stage import HANGZHOU, Stage, small, until
 from tests.acceptance.test_situations import runtime_of
 
 BINDING = '[bindings.hangzhou]\nruntime = "hangzhou"'
-SLOW = {
+NOT_YET = {
     "service": "fc",
-    "operation": "PutScalingConfig",
+    "operation": "GetScalingConfig",
     "times": 0,
-    "action": {"kind": "State", "values": {"in_progress_s": 3.0}},
+    "action": {"kind": "State", "values": {"ready_at_most": 0}},
 }
 
 
@@ -47,7 +47,7 @@ def test_instances_held_ready_are_let_go_though_the_daemon_is_killed_while_it_wa
     stage = one_region
     stage.configure((BINDING, f'{BINDING}\nwarm = 2\ncandidate = "next"'))
     runtime, function = runtime_of(stage), f"f-{stage.model}"
-    httpx.post(f"{stage.cloud.endpoint}/_local/faults", json=SLOW).raise_for_status()
+    httpx.post(f"{stage.cloud.endpoint}/_local/faults", json=NOT_YET).raise_for_status()
     stage.deliver("v1", small("v1"))
     with stage.daemon() as daemon:
 

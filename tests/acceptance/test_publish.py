@@ -153,7 +153,7 @@ def test_a_timeout_without_a_daemon_leaves_the_release_to_the_next_process(one_r
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_a_publish_between_two_effects_and_the_next_goes_on(one_region: Stage, number: int) -> None:
-    one_region.slow(4.0)
+    one_region.slow(60.0)
     one_region.deliver("v1", large("v1"))
     process = one_region.start("publish", f"{one_region.model}@v1", "--wait", "-o", "json")
     read_until(process, "copying")

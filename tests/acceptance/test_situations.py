@@ -58,7 +58,7 @@ def test_show_tells_every_step_and_event_with_times(stage: Stage) -> None:
 
 
 def test_a_release_under_way_is_in_flight_with_its_progress(one_region: Stage) -> None:
-    one_region.slow(4.0)
+    one_region.slow(60.0, skip=1)
     with one_region.daemon():
         one_region.deliver("v1", large("v1", parts=12))
 

@@ -21,7 +21,7 @@ def put(kind: str) -> Operation:
             if count is not None and (not isinstance(count, int) or not 0 <= count <= _COUNT_MAX):
                 raise invalid(f"{name} is {count}, want 0 to {_COUNT_MAX}")
         record = service.shelf.change(call.function, lambda r: _with(r, kind, call, request, service))
-        return Reply(document=_view(kind, service, record, call.qualifier or LATEST, call.now_s))
+        return Reply(document=_view(kind, service, record, call.qualifier or LATEST, call))
 
     return operation
 
@@ -31,7 +31,7 @@ def get(kind: str) -> Operation:
         record, qualifier = service.shelf.get(call.function), _checked(service, call)
         if qualifier not in _kept(record, kind):
             raise FcError(404, f"{kind.title()}ConfigNotFound", f"no {kind} config for {call.function}/{qualifier}")
-        return Reply(document=_view(kind, service, record, qualifier, call.now_s))
+        return Reply(document=_view(kind, service, record, qualifier, call))
 
     return operation
 
@@ -54,7 +54,7 @@ def list_all(kind: str) -> Operation:
     def operation(service: Service, call: Call) -> Reply:
         wanted = call.query.get("functionName", "")
         rows = [
-            (f"{record.name}/{qualifier}", _view(kind, service, record, qualifier, call.now_s))
+            (f"{record.name}/{qualifier}", _view(kind, service, record, qualifier, call))
             for record in service.shelf.all()
             if wanted in {"", record.name}
             for qualifier in sorted(_kept(record, kind))
@@ -147,10 +147,11 @@ def _qualifier(record: FunctionRecord, call: Call) -> str:
     return qualifier
 
 
-def _view(kind: str, service: Service, record: FunctionRecord, qualifier: str, now_s: float) -> Json:
+def _view(kind: str, service: Service, record: FunctionRecord, qualifier: str, call: Call) -> Json:
     held = _kept(record, kind)[qualifier]
     target = rules.target_of(kind, held.config)
-    current = held.current(target, now_s)
+    current = held.current(target, call.now_s)
+    current = min(current, int(call.script.get("ready_at_most", current)))
     arn = f"{service.arn(record.name)}/{qualifier}"
     if kind == "scaling":
         counts: Json = {"currentInstances": current, "targetInstances": target}

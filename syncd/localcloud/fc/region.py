@@ -37,7 +37,8 @@ class FcRegion:
 
     A fault rule's resource is the function, or `function/version`, `function/alias`, `function/qualifier`.
     A `State` rule for CreateFunction, UpdateFunction, PutProvisionConfig or PutScalingConfig may say
-    `in_progress_s`, `end` (Successful or Failed), `reason_code` and `reason`.
+    `in_progress_s`, `end` (Successful or Failed), `reason_code` and `reason`. One for GetProvisionConfig,
+    GetScalingConfig or a list of them may say `ready_at_most`, how many instances are shown as ready.
     """
 
     region: str

@@ -81,6 +81,18 @@ def test_instances_that_can_not_be_had_say_why_for_as_long_as_nothing_is_put_aga
     assert (held(client).current, held(client).current_error) == (2, "")
 
 
+def test_as_many_are_shown_as_ready_as_a_script_lets_be_and_all_when_it_is_forgotten(cloud: Cloud) -> None:
+    client = cloud.client()
+    create(client)
+    release(client, "a")
+    alias(client, "1")
+    scale(client, 3)
+    cloud.faults.add(FaultRule("fc", State({"ready_at_most": 1}), operation="GetScalingConfig", times=0))
+    assert scaled(client) == scaled(client) == (1, 3)
+    cloud.faults.clear()
+    assert scaled(client) == (3, 3)
+
+
 def test_a_version_holds_no_instances(slow: Cloud) -> None:
     client = slow.client()
     assert refused(lambda: hold(client, 1, "1"))[:2] == (400, "InvalidArgument")
