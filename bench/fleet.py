@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from syncd.state import events
 from syncd.state.state import State
 
 from bench.contenders import ROOT
+from bench.meter import Cost
+from bench.meter import run as measured
+from bench.run_bounds import sha256_of_zeros
 
 LIMIT_S = 1800
 MODEL = "m"
@@ -46,8 +49,8 @@ class Fleet:
         self._endpoint = ""
 
     @contextmanager
-    def up(self) -> Iterator[None]:
-        """The cloud is there, the record is empty, a daemon works on it."""
+    def up(self, *, daemon: bool = True) -> Iterator[None]:
+        """The cloud is there, the record is empty, a daemon works on it or else whoever publishes does."""
         seed = self._home / "seed.toml"
         seed.write_text(self._seed())
         arguments = ["local", "up", "--root", str(self._home / "cloud"), "--port", "0", "--seed", str(seed)]
@@ -58,7 +61,7 @@ class Fleet:
             (self._home / "config.toml").write_text(self._config(endpoints))
             (self._home / "registry" / MODEL).mkdir(parents=True)
             self.run("db", "upgrade")
-            with self._started("run"):
+            with self._started("run") if daemon else nullcontext():
                 yield
 
     def deliver(self, version: str) -> None:
@@ -69,10 +72,21 @@ class Fleet:
         sha256 = hashlib.sha256(version.encode() * 1000).hexdigest()
         (place / "SHA256SUMS").write_text(f"{sha256}  weights.bin\n")
 
+    def deliver_sparse(self, version: str, size_bytes: int) -> None:
+        """One file of zeros that takes no room here."""
+        place = self._home / "registry" / MODEL / version
+        place.mkdir()
+        with (place / "weights.bin").open("wb") as file:
+            file.truncate(size_bytes)
+        (place / "SHA256SUMS").write_text(f"{sha256_of_zeros(size_bytes)}  weights.bin\n")
+
     def run(self, *arguments: str) -> None:
         """A command, to its end."""
-        command = [sys.executable, "-m", "syncd", *arguments]
-        subprocess.run(command, env=self._env, check=True, stdout=subprocess.DEVNULL, timeout=LIMIT_S)
+        subprocess.run(_command(*arguments), env=self._env, check=True, stdout=subprocess.DEVNULL, timeout=LIMIT_S)
+
+    def measured(self, *arguments: str) -> Cost:
+        """A command, to its end, and what it cost."""
+        return measured(_command(*arguments), self._env)
 
     def forget_calls(self) -> None:
         """Count from now on."""
@@ -94,8 +108,7 @@ class Fleet:
     @contextmanager
     def _started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         log = (self._home / f"{arguments[0]}.log").open("wb")
-        command = [sys.executable, "-m", "syncd", *arguments]
-        process = subprocess.Popen(command, env=self._env, stdout=subprocess.PIPE, stderr=log)
+        process = subprocess.Popen(_command(*arguments), env=self._env, stdout=subprocess.PIPE, stderr=log)
         try:
             yield process
         finally:
@@ -109,7 +122,7 @@ class Fleet:
         parts = [f'[[buckets]]\nregion = "{region}"\nname = "models-{region}"\n' for region in self._regions]
         parts += [
             f'[[functions]]\nregion = "{region}"\nfunctionName = "{name}"\nruntime = "custom-container"\n'
-            'handler = "index.handler"\ncpu = 1.0\nmemorySize = 1024\ndiskSize = 512\ntimeout = 60\n'
+            'handler = "index.handler"\ncpu = 1.0\nmemorySize = 1024\ndiskSize = 512\ntimeout = 1200\n'
             f'role = "acs:ram::1234567890123456:role/f"\nenvironmentVariables = {{ MODELS = "{MODEL}=M_PATH" }}\n'
             f"customContainerConfig = {container}\n"
             for region in self._regions
@@ -138,6 +151,10 @@ class Fleet:
             f'[[bindings.{name}-{region}.models]]\nmodel = "{MODEL}"\ntarget = "{region}"\nmount_dir = "/mnt/m"\n'
             'env = { path = "M_PATH", digest = "M_DIGEST" }'
         )
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "syncd", *arguments]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What holds for every test: the databases, marks that need a program of the machine, and which tests come first."""
 
 import os
+import signal
 from itertools import islice
 from typing import Final
 
@@ -15,6 +16,10 @@ settings.register_profile("syncd", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("syncd")
 
 trust_nobody()
+
+# A shell has what it starts in the background ignore Ctrl-C, and that is inherited by every process of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.databases"]
 
