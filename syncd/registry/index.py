@@ -102,7 +102,7 @@ class IndexRegistry(PinnedRegistry):
         models = _rows(answer)
         etag = answer.headers.get("etag", "")
         with self._lock:
-            self._last = (etag, models) if etag else None
+            self._last = (etag, models) if etag and etag.isascii() else None  # others are no header's to send
         return models
 
     def _named(self, model: ModelName, versions: Sequence[Row]) -> Iterator[VersionName]:

@@ -41,7 +41,7 @@ class Etags:
             return {}
         with self._lock:
             etag = self._seen.get(wanted.identity, "")
-        condition = {"If-Range": etag} if etag.startswith('"') else {}
+        condition = {"If-Range": etag} if etag.startswith('"') and etag.isascii() else {}
         return {"Range": f"bytes={offset_bytes}-", **condition}
 
     def check(self, wanted: Wanted, etag: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -26,6 +27,7 @@ from syncd.registry.settings import HubSettings, IndexSettings, MlflowSettings, 
 from syncd.secret import Secret
 
 from tests.conformance.hostile import BYTES_MAX, DATA, SDXL, HostileConformance
+from tests.conformance.registry import read
 from tests.emulators import mlflow as mlflow_server
 from tests.emulators import modelscope as modelscope_web
 from tests.emulators.distribution import PASSWORD, USER, Distribution, digest, distribution, layer
@@ -70,6 +72,19 @@ class TestIndex(HostileConformance):
         revision = self.look(registry)
         with pytest.raises(Invalid, match="metadata"):
             registry.open(SDXL, revision, FilePath("w"))
+
+    def test_an_etag_that_no_request_could_carry_is_not_asked_with(self, registry: Registry) -> None:
+        self._index.digests = False  # then an ETag is all there is to say that the bytes are the same
+        revision = self.ready(registry)
+
+        def odd(request: Request) -> Reply:
+            reply = self._index.answer(request)
+            return replace(reply, headers={**reply.headers, "ETag": '"\xe9"'})
+
+        self.web.faults.append(odd)
+        assert [self.look(registry) for _ in range(2)] == [revision] * 2
+        assert read(registry, SDXL, revision, "w") == DATA
+        assert read(registry, SDXL, revision, "w", 100) == DATA[100:]
 
     def test_an_etag_that_changes_while_a_file_is_read_is_a_conflict(self, registry: Registry) -> None:
         revision = self.ready(registry)
