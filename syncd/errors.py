@@ -6,6 +6,8 @@ got and what was wanted; advice for a person goes into `hint`.
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class SyncdError(Exception):
     """Something syncd understands went wrong; never shown as a stack trace."""
@@ -47,12 +49,19 @@ class Corrupt(SyncdError):
     """Bytes are not what they must be. Nothing of them was made visible."""
 
 
+RETRY_AFTER_MAX_S: Final = 3600.0
+"""The longest that is waited because the other side says so. It may say anything, and nobody would look before."""
+
+
 class Unavailable(SyncdError):
-    """It did not work now and may work later. Nothing was changed, or repeating it is harmless."""
+    """It did not work now and may work later. Nothing was changed, or repeating it is harmless.
+
+    `retry_after_s` is what the other side asked for, and never more than `RETRY_AFTER_MAX_S`.
+    """
 
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message, hint=hint)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = None if retry_after_s is None else min(retry_after_s, RETRY_AFTER_MAX_S)
 
 
 class NotYet(Unavailable):

@@ -30,7 +30,6 @@ ASKED_EVERY_S: Final = 1.0  # any number of deliveries within it become one look
 AT_ONCE_MAX: Final = 4  # of one registry; who has been at it for longer than LENT_S does not count
 LENT_S: Final = 10.0
 LOOK_S: Final = 600.0  # a look that has been silent for longer hangs
-WAITS_MAX_S: Final = 3600.0  # for a registry that says how long; it may say anything
 _FIRST_WAIT_S: Final = 2.0
 
 Start = Callable[[Callable[[], None]], None]
@@ -192,7 +191,7 @@ class Looks:
         self._waits[look.model] = (wait_s, now_s + wait_s)
         self._due[look.model] = self._due.get(look.model, False) or look.is_whole
         told_s = (error.retry_after_s if isinstance(error, Unavailable) else None) or 0.0
-        self._closed_until_s = max(self._closed_until_s, now_s + min(told_s, WAITS_MAX_S))
+        self._closed_until_s = max(self._closed_until_s, now_s + told_s)
         log.warning(
             "look failed, it will be made again",
             registry=self._registry, model=look.model, error=error.message, hint=error.hint,

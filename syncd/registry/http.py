@@ -303,7 +303,10 @@ def _origin(url: httpx.URL) -> tuple[str, str, int]:
 
 def _next(answer: Answer) -> str | None:
     """What `Link` says comes next: at the same place, whatever host a mirror left in it."""
-    link = httpx.Response(200, headers={"Link": answer.headers.get("link", "")}).links.get("next", {}).get("url")
+    told = answer.headers.get("link", "")
+    if not told.isascii():
+        raise Invalid(f"{shown(answer.url)}: its link to the next page cannot be read")
+    link = httpx.Response(200, headers={"Link": told}).links.get("next", {}).get("url")
     if not link:
         return None
     there = _url(joined(answer.url, link))

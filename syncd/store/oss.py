@@ -187,7 +187,7 @@ class OssStore:
                 before = token
                 page, token = objects_in(self.requests.document(Request("GET", "", params)))
                 if token and token == before:
-                    raise Unavailable(f"{self.place(prefix)}: the listing goes round in a circle")
+                    raise ValueError("the listing goes round in a circle")
             for stat in page:
                 yield replace(stat, key=stat.key.removeprefix(self._prefix))
             if not token:
@@ -199,7 +199,10 @@ class OssStore:
         while True:
             with _translated(self.place(prefix)):
                 params = asked | {"max-uploads": str(_PAGE), "key-marker": key_marker, "upload-id-marker": id_marker}
+                before = key_marker, id_marker
                 page, (key_marker, id_marker) = uploads_in(self.requests.document(Request("GET", "", params)))
+                if key_marker and (key_marker, id_marker) == before:
+                    raise ValueError("the listing goes round in a circle")
             for upload in page:
                 yield replace(upload, key=upload.key.removeprefix(self._prefix))
             if not key_marker:
@@ -216,9 +219,11 @@ class OssStore:
         marker, most = (str(only - 1), 1) if only else ("0", _PAGE)
         while marker:
             params = {"uploadId": upload_id, "part-number-marker": marker, "max-parts": str(most)}
-            page, marker = parts_in(self.requests.document(Request("GET", name, params)))
+            page, following = parts_in(self.requests.document(Request("GET", name, params)))
             held |= page
-            marker = "" if only else marker
+            if following and int(following) <= int(marker):
+                raise ValueError("the listing goes round in a circle")
+            marker = "" if only else following
         return held
 
     def place(self, key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -98,7 +98,7 @@ def _next(root: ET.Element, tag: str, name_of: Callable[[ET.Element, str], str] 
 
 
 def _time(node: ET.Element, tag: str) -> datetime:
-    return datetime.fromisoformat(node.findtext(tag, ""))
+    return _with_zone(datetime.fromisoformat(node.findtext(tag, "")))
 
 
 def crc64_in(headers: Mapping[str, str]) -> int | None:
@@ -123,7 +123,12 @@ def crc64_of_parts(parts: tuple[Part, ...], held: Mapping[int, HeldPart], place:
 
 
 def time_in(headers: Mapping[str, str], name: str) -> datetime:
-    return parsedate_to_datetime(headers[name])
+    return _with_zone(parsedate_to_datetime(headers[name]))
+
+
+def _with_zone(at: datetime) -> datetime:
+    """Times are compared with ours, which those without a zone cannot be. OSS's own are GMT."""
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def hex_of(crc64: int | None) -> str:

@@ -99,5 +99,5 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     for name, unit_s in (("retry-after", 1.0), ("x-oss-qos-delay-time", 0.001)):
         text = headers.get(name, "")
         if text.isdecimal():
-            return int(text) * unit_s
+            return float(text[:12]) * unit_s
     return None

@@ -1,9 +1,9 @@
-"""What others wrote may stand in a message: it moves no terminal, and any record takes it."""
+"""What others say is borne: in a message it moves no terminal, and no wait is as long as they like."""
 
 from __future__ import annotations
 
 import pytest
-from syncd.errors import Invalid, Unavailable
+from syncd.errors import RETRY_AFTER_MAX_S, Invalid, Unavailable
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,10 @@ def test_what_cannot_be_seen_is_shown_by_its_number(text: str, shown: str) -> No
     error = Invalid(text, hint=text)
     assert (error.message, error.hint, str(error)) == (shown, shown, shown)
     assert Unavailable(text, hint=text).hint == shown
+
+
+@pytest.mark.parametrize(("told_s", "waited_s"), [(None, None), (0.0, 0.0), (7.5, 7.5), (1e12, RETRY_AFTER_MAX_S)])
+def test_who_asks_to_be_left_alone_for_ever_is_asked_again_within_the_hour(
+    told_s: float | None, waited_s: float | None
+) -> None:
+    assert Unavailable("busy", retry_after_s=told_s).retry_after_s == waited_s

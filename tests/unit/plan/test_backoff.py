@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syncd.errors import (
+    RETRY_AFTER_MAX_S,
     Cancelled,
     Conflict,
     Corrupt,
@@ -66,7 +67,7 @@ def test_the_wait_doubles_until_the_cap(chance: float) -> None:
     assert waits == pytest.approx([seconds * jitter for seconds in (2, 4, 8, 16, 32, 60, 60, 60)])
 
 
-@given(failures=st.integers(1, 50), chance=chances, asked_s=st.floats(0, 1e6))
+@given(failures=st.integers(1, 50), chance=chances, asked_s=st.floats(0, RETRY_AFTER_MAX_S))
 def test_a_servers_own_delay_is_never_undercut(failures: int, chance: float, asked_s: float) -> None:
     asked = wait_s(Unavailable("x", retry_after_s=asked_s), failures, PATIENCE, chance)
     assert asked == max(asked_s, wait_s(Unavailable("x"), failures, PATIENCE, chance))

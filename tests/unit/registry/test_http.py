@@ -171,6 +171,12 @@ def test_pages_stay_at_the_registry_whatever_host_is_in_their_link(web: Web, scr
     assert [(request.path, dict(request.query)) for request in web.seen] == [("/list", {}), ("/more", {"cursor": "2"})]
 
 
+def test_a_link_that_cannot_be_read_is_not_the_end_of_the_listing(web: Web, script: Script) -> None:
+    script.replies = [as_json([1], headers={"Link": '</more?cursor=\xe9>; rel="next"'})]
+    with pytest.raises(Invalid, match="next page"):
+        list(http_to(web).pages(Ask(f"{web.origin}/list")))
+
+
 def test_pages_are_bounded_in_bytes_together(web: Web, script: Script) -> None:
     script.replies = [as_json(["x" * 400], headers={"Link": f'<{web.origin}/>; rel="next"'})]
     http = Http(HttpSettings(web.origin, 5, ONCE, bytes_max=1000))

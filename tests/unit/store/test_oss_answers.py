@@ -62,6 +62,11 @@ def test_something_else_is_not_read_as_an_empty_page(
             read(ET.fromstring(body))
 
 
+def test_a_time_without_a_zone_is_oss_own() -> None:
+    (found,), _ = objects_in(ET.fromstring(OBJECTS.replace("000Z", "000")))
+    assert found.modified_at == AT
+
+
 def test_a_name_that_is_not_encoded_is_taken_as_it_is() -> None:
     plain = OBJECTS.replace("<EncodingType>url</EncodingType>", "").replace("m%2Fa%20%FC", "m/a%20")
     (found,), _ = objects_in(ET.fromstring(plain))
@@ -73,5 +78,6 @@ def test_headers_are_read() -> None:
     assert crc64_in({"x-oss-hash-crc64ecma": "0"}) == 0
     with pytest.raises(ValueError, match="none"):
         crc64_in({"x-oss-hash-crc64ecma": "none"})
-    assert time_in({"date": "Wed, 21 Oct 2026 07:28:00 GMT"}, "date") == AT
+    for zone in ("GMT", "-0000", ""):
+        assert time_in({"date": f"Wed, 21 Oct 2026 07:28:00 {zone}"}, "date") == AT
     assert (hex_of(None), hex_of(255)) == ("none", "00000000000000ff")

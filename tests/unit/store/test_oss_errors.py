@@ -7,7 +7,17 @@ from typing import Any
 
 import oss2.exceptions
 import pytest
-from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.errors import (
+    RETRY_AFTER_MAX_S,
+    Conflict,
+    Corrupt,
+    Failed,
+    Invalid,
+    NotFound,
+    Refused,
+    SyncdError,
+    Unavailable,
+)
 from syncd.store.oss import _translated
 from syncd.store.oss_errors import Answer, translate
 from syncd.store.oss_line import WireError
@@ -127,6 +137,8 @@ def test_our_own_errors_pass() -> None:
         ({}, None),
         ({"retry-after": "7"}, 7.0),
         ({"x-oss-qos-delay-time": "1500"}, 1.5),
+        ({"retry-after": "9" * 5000}, RETRY_AFTER_MAX_S),
+        ({"x-oss-qos-delay-time": "9" * 5000}, RETRY_AFTER_MAX_S),
         ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
     ],
 )

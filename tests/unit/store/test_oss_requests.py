@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Condition, Thread
 from urllib.parse import unquote
@@ -172,14 +172,30 @@ print([name for name in ("oss2", "requests", "Crypto") if name in sys.modules])
     assert done.stdout == "[]\n", done
 
 
-def test_a_listing_that_goes_round_in_a_circle_ends() -> None:
-    more = b"<IsTruncated>true</IsTruncated><NextContinuationToken>m</NextContinuationToken>"
+@pytest.mark.parametrize(
+    ("listing", "following", "call"),
+    [
+        ("ListBucketResult", {"NextContinuationToken": "m"}, lambda store: list(store.list("m/"))),
+        ("ListPartsResult", {"NextPartNumberMarker": "7"}, lambda store: store.upload("m/k", cut(1), "U")),
+        (
+            "ListMultipartUploadsResult",
+            {"NextKeyMarker": "m", "NextUploadIdMarker": "U"},
+            lambda store: list(store.pending("m/")),
+        ),
+    ],
+    ids=["objects", "parts", "uploads"],
+)
+def test_a_listing_that_goes_round_in_a_circle_ends(
+    listing: str, following: Mapping[str, str], call: Callable[[OssStore], object]
+) -> None:
+    more = "".join(f"<{tag}>{text}</{tag}>" for tag, text in {"IsTruncated": "true", **following}.items())
     asked: list[str] = []
 
     def circle(request: Request) -> Response:
         asked.append(request.path)
-        return Response(200, body=b"<ListBucketResult>" + more + b"</ListBucketResult>")
+        assert len(asked) < 9, "it goes on and on"
+        return Response(200, body=f"<{listing}>{more}</{listing}>".encode())
 
     with answering(circle) as store, pytest.raises(Unavailable, match="in a circle"):
-        list(store.list("m/"))
+        call(store)
     assert len(asked) == 2
