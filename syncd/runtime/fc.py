@@ -38,8 +38,8 @@ from syncd.runtime.base import (
     Waiting,
     waits_for_nobody,
 )
-from syncd.runtime.fc_call import NoChange, translated
-from syncd.runtime.fc_values import named, points
+from syncd.runtime.fc_call import NoChange, readable, translated
+from syncd.runtime.fc_values import check, named, points
 from syncd.runtime.pace import Pace
 from syncd.runtime.probing import asked
 
@@ -95,10 +95,8 @@ class FcRuntime:
         except NotFound:
             self._function(function)  # raises NotFound if it is the function that is missing
             return AliasState(None)
-        if not found.body.version_id:  # an answer that is damaged is no absent alias: an undo would delete it
-            raise Unavailable(f"GetAlias {function}:{alias}: the answer has no version in it")
-        weights = {str(v): float(w) for v, w in (found.body.additional_version_weight or {}).items()}
-        return AliasState(found.body.version_id, weights)
+        with readable(f"GetAlias {function}:{alias}"):
+            return _state_of(found.body)
 
     def latest(self, function: str, like: Change) -> Change:
         return named(self._function(function), like)
@@ -150,9 +148,9 @@ class FcRuntime:
         return fc_alias.split(self._moves, function, alias, to, expect, share)
 
     def retire(self, function: str, function_version: str) -> None:
-        for alias in self._aliases(function):
-            if alias.version_id == function_version or function_version in (alias.additional_version_weight or {}):
-                raise Conflict(f"{function}:{alias.alias_name} points at version {function_version}")
+        for alias, there in self._aliases(function):
+            if function_version in {there.function_version, *there.weights}:
+                raise Conflict(f"{function}:{alias} points at version {function_version}")
         try:
             self._call(
                 "DeleteFunctionVersion",
@@ -224,7 +222,8 @@ class FcRuntime:
                 function,
                 lambda o: self._client.publish_function_version_with_options(function, request, {}, o),
             )
-            version = str(published.body.version_id)
+            with readable(f"PublishFunctionVersion {function}"):
+                version = _number(published.body.version_id)
         except NoChange:
             newest = self._versions(function, 1)
             if not newest:
@@ -260,8 +259,8 @@ class FcRuntime:
         found = self._call(
             "GetFunction", what, lambda o: self._client.get_function_with_options(function, request, {}, o)
         )
-        if not found.body.function_name:
-            raise Unavailable(f"GetFunction {what}: the answer has no function in it")
+        with readable(f"GetFunction {what}"):
+            check(found.body)
         return found.body
 
     def _versions(self, function: str, limit: int) -> list[tuple[str, str]]:
@@ -271,21 +270,24 @@ class FcRuntime:
             function,
             lambda o: self._client.list_function_versions_with_options(function, request, {}, o),
         )
-        versions = [(str(v.version_id), str(v.description or "")) for v in found.body.versions or []]
-        if not all(version.isdecimal() for version, _ in versions):
-            raise Unavailable(f"ListFunctionVersions {function}: the answer has a version without a number in it")
+        with readable(f"ListFunctionVersions {function}"):
+            versions = [(_number(v.version_id), str(v.description or "")) for v in found.body.versions or []]
         return sorted(versions, key=lambda version: int(version[0]), reverse=True)
 
-    def _aliases(self, function: str) -> list[fc.Alias]:
-        aliases: list[fc.Alias] = []
+    def _aliases(self, function: str) -> list[tuple[str, AliasState]]:
+        """Every alias. One that cannot be read is never left out: what it points at would be deleted."""
+        aliases: list[tuple[str, AliasState]] = []
         request = fc.ListAliasesRequest(limit=100)
         while True:
             page = self._call(
                 "ListAliases", function, lambda o: self._client.list_aliases_with_options(function, request, {}, o)
             )
-            aliases += page.body.aliases or []
-            if not page.body.next_token:
-                return aliases
+            with readable(f"ListAliases {function}"):
+                aliases += [(str(alias.alias_name), _state_of(alias)) for alias in page.body.aliases]
+                if not page.body.next_token:
+                    return aliases
+                if page.body.next_token == request.next_token:
+                    raise ValueError("the list goes round in a circle")
             request.next_token = page.body.next_token
 
     def _write(self, function: str, alias: str, now: AliasState, to: AliasState) -> None:
@@ -324,6 +326,19 @@ class FcRuntime:
             return send()
         except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
             raise translated(error, f"{operation} {what}") from error
+
+
+def _state_of(alias: fc.Alias) -> AliasState:
+    """Where an alias points. An answer that is damaged is no absent alias: an undo would delete it."""
+    shares = alias.additional_version_weight or {}
+    return AliasState(_number(alias.version_id), {_number(version): float(share) for version, share in shares.items()})
+
+
+def _number(version: object) -> str:
+    text = str(version)
+    if text != "LATEST" and not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"a version is {text[:40]!r}, which is no number")
+    return text
 
 
 def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:

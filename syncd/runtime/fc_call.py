@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 from darabonba.exceptions import DaraException
@@ -11,6 +12,7 @@ from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, Sy
 
 T = TypeVar("T")
 
+_REACHABLE_HINT: Final = "is the endpoint right, and reachable from this machine?"
 _THROTTLED: Final = frozenset({"ResourceExhausted", "ResourceThrottled", "ConcurrentUpdateError", "ServiceUnavailable"})
 
 
@@ -26,6 +28,20 @@ class Call(Protocol):
     ) -> T: ...
 
 
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Read inside what a call has answered. The SDK takes fields as they come, of whatever kind they are.
+
+    Raises:
+        Unavailable: Something is missing in the answer, or is no such thing.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        told = f"{what}: the answer cannot be read: {str(error)[:300]}"
+        raise Unavailable(told, hint=_REACHABLE_HINT) from error
+
+
 def translated(error: Exception, what: str) -> SyncdError:
     """What a failure of the SDK means to the caller. Errors without a status are answers that were lost or unreadable.
 
@@ -36,9 +52,7 @@ def translated(error: Exception, what: str) -> SyncdError:
     if not isinstance(error, DaraException) or status is None:
         inner = getattr(error, "inner_exception", None) or error
         said = " ".join(str(getattr(inner, "message", "") or inner).split())
-        return OutcomeUnknown(
-            f"{what}: no usable answer: {said[:300]}", hint="is the endpoint right, and reachable from this machine?"
-        )
+        return OutcomeUnknown(f"{what}: no usable answer: {said[:300]}", hint=_REACHABLE_HINT)
     said = " ".join(str(getattr(error, "message", "")).split())  # a function's own trace may be in it
     message = f"{what}: {status} {code}: {said[:1000]}"
     if status == 429 or code in _THROTTLED or code.startswith("Throttling"):

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from alibabacloud_fc20230330 import models as fc
 
-from syncd.errors import NotFound, Unavailable
+from syncd.errors import NotFound
 from syncd.runtime.base import Scaling
-from syncd.runtime.fc_call import Call
+from syncd.runtime.fc_call import Call, readable
 
 Settings = Mapping[str, Mapping[str, object]]
 
@@ -60,17 +60,19 @@ def read(client: Any, call: Call, where: tuple[str, str]) -> Scaling:
     errors = []
     for name, kind in _KINDS.items():
         try:
-            found = _send(client, call, ("get", kind), where, kind.requests[0](qualifier=where[1])).body.to_map()
+            told = _send(client, call, ("get", kind), where, kind.requests[0](qualifier=where[1]))
         except NotFound:
             continue
-        if not {"functionArn", kind.wanted, kind.target} & found.keys():  # damaged: it is not that there are none
-            raise Unavailable(f"{kind.operation} of {':'.join(where)}: the answer has no configuration in it")
-        asked_for = found.get(kind.wanted) or found.get(kind.target) or 0
-        kept = {field: value for field, value in found.items() if field not in _TOLD and value not in (None, [])}
-        settings[name] = {**kept, kind.wanted: asked_for}
-        target += int(found.get(kind.target) or asked_for)
-        current += int(found.get(kind.current) or 0)
-        errors += [str(found["currentError"])] if found.get("currentError") else []
+        with readable(f"{kind.operation} of {':'.join(where)}"):
+            found = told.body.to_map()
+            if not {"functionArn", kind.wanted, kind.target} & found.keys():  # damaged: it is not that there are none
+                raise ValueError("there is no configuration in it")
+            asked_for = int(found.get(kind.wanted) or found.get(kind.target) or 0)
+            kept = {field: value for field, value in found.items() if field not in _TOLD and value not in (None, [])}
+            settings[name] = {**kept, kind.wanted: asked_for}
+            target += int(found.get(kind.target) or asked_for)
+            current += int(found.get(kind.current) or 0)
+            errors += [str(found["currentError"])] if found.get("currentError") else []
     return Scaling(settings, target, current, "; ".join(errors))
 
 

@@ -8,6 +8,24 @@ from syncd.runtime.base import Change, Mount, MountKind
 from syncd.runtime.fc_image import image_of
 
 
+def check(function: Any) -> None:
+    """See that everything which is read of a function later can be read.
+
+    Raises:
+        ValueError, TypeError, AttributeError: Something is missing, or is no such thing.
+    """
+    if not function.function_name:
+        raise ValueError("there is no function in it")
+    environment = function.environment_variables or {}
+    if not all(isinstance(text, str) for pair in environment.items() for text in pair):
+        raise TypeError("its variables are no texts")
+    for mount in _mounts(function):
+        if not mount.mount_dir or not all(isinstance(text, str | None) for text in (mount.source, mount.path)):
+            raise TypeError("its mounts are no texts")
+    if not isinstance(image_of(function), str):
+        raise TypeError("its image is no text")
+
+
 def named(function: Any, like: Change) -> Change:
     """Of a function, what `like` names: the mounts at its directories, the variables of its names, an image."""
     directories = {mount.mount_dir for mount in like.mounts}

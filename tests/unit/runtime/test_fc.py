@@ -249,20 +249,6 @@ def test_a_look_that_fails_is_never_an_absent_alias(fc: FcCloud, runtime: FcRunt
             runtime.read(name, "prod")
 
 
-def test_an_alias_without_a_version_in_the_answer_is_never_an_absent_alias(
-    fc: FcCloud, runtime: FcRuntime, name: str
-) -> None:
-    script(fc, "GetAlias", Answer(200, body='{"aliasName": "prod", "versionIe": "1"}'))
-    with pytest.raises(Unavailable, match="no version in it"):
-        runtime.read(name, "prod")
-
-
-def test_a_list_of_versions_that_cannot_be_read_is_unavailable(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
-    script(fc, "ListFunctionVersions", Answer(200, body='{"versions": [{"versionIe": "1"}]}'))
-    with pytest.raises(Unavailable, match="without a number"):
-        stage(runtime, name)
-
-
 def test_a_function_that_is_refused_is_no_missing_alias(fc: FcCloud, runtime: FcRuntime) -> None:
     with pytest.raises(NotFound):
         runtime.read("nothing", "prod")

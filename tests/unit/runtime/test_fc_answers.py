@@ -1,0 +1,88 @@
+"""Function Compute, or a gateway before it, answers 200 with what is no answer: nothing is taken to be known then."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+from alibabacloud_fc20230330.client import Client
+from syncd.errors import Unavailable
+from syncd.localcloud.faults import Answer, FaultRule
+from syncd.runtime.base import AliasState
+from syncd.runtime.fc import FcRuntime
+
+from tests.conformance.runtime import change_to, go_on
+from tests.emulators.fc.calls import get
+from tests.fc_clouds import FcCloud, fresh_function
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def name(fc: FcCloud, client: Client) -> Iterator[str]:
+    """A function of the test's own, of which nothing was published."""
+    name = f"said-{next(_numbers)}"
+    fresh_function(fc, client, name)
+    yield name
+    fc.faults.clear()
+
+
+def stage(runtime: FcRuntime, name: str, digit: str = "b") -> str:
+    return runtime.stage(name, change_to(digit), f"token-{digit}", known=(), waiting=go_on).function_version
+
+
+# The SDK makes an empty list of a list that is missing: what has lists only is not asked with these three.
+EMPTY = ("[]", "{}", '{"unknown": 1}')
+NO_ANSWERS = ("null", "1", '"x"')
+LOOKS: Mapping[str, tuple[Callable[[FcRuntime, str], object], tuple[str, ...]]] = {
+    "GetAlias": (
+        lambda runtime, name: runtime.read(name, "prod"),
+        (
+            '{"aliasName": "prod", "versionIe": "1"}',
+            '{"versionId": null}',
+            '{"versionId": "x"}',
+            '{"versionId": "1", "additionalVersionWeight": {"2": "x"}}',
+        ),
+    ),
+    "GetFunction": (
+        stage,
+        (
+            '{"functionName": "f", "environmentVariables": "x"}',
+            '{"functionName": "f", "environmentVariables": {"A": {}}}',
+            '{"functionName": "f", "nasConfig": {"mountPoints": [null]}}',
+            '{"functionName": "f", "customContainerConfig": "x"}',
+        ),
+    ),
+    "ListAliases": (
+        lambda runtime, name: runtime.retire(name, "1"),
+        ('{"aliases": [{"aliasName": "prod"}]}', '{"aliases": [], "nextToken": "a"}'),
+    ),
+    "ListFunctionVersions": (stage, ('{"versions": [null]}', '{"versions": [{"versionIe": "1"}]}')),
+    "PublishFunctionVersion": (stage, ('{"versionId": {}}',)),
+    "GetScalingConfig": (
+        lambda runtime, name: runtime.scaling(name, "prod"),
+        ('{"minInstances": "x", "functionArn": "a"}', '{"minInstances": 1, "targetInstances": [1]}'),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        (operation, body)
+        for operation, (_, bodies) in LOOKS.items()
+        for body in (*NO_ANSWERS, *(() if operation.startswith("List") else EMPTY), *bodies)
+    ],
+)
+def test_an_answer_of_another_shape_is_unavailable_and_moves_nothing(
+    fc: FcCloud, client: Client, runtime: FcRuntime, name: str, operation: str, body: str
+) -> None:
+    served = stage(runtime, name, "a")
+    runtime.flip(name, "prod", served, None)
+    fc.faults.add(FaultRule("fc", Answer(200, body=body), operation, f"{name}.*", times=0))
+    with pytest.raises(Unavailable):
+        LOOKS[operation][0](runtime, name)
+    fc.faults.clear()
+    assert runtime.read(name, "prod") == AliasState(served)
+    assert get(client, name, served).function_name == name, "what is served was deleted"
