@@ -401,4 +401,4 @@ def _translated(where: str) -> Iterator[None]:
         what = "no byte came for too long" if isinstance(error, TimeoutError) else "the connection broke"
         raise Unavailable(f"{where}: {what}: {error}", hint="can the endpoint be reached from here?") from error
     except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unavailable(f"{where}: the answer cannot be read: {error!r}") from error
+        raise Unavailable(f"{where}: the answer cannot be read: {error!r:.300}") from error
