@@ -162,7 +162,10 @@ class MlflowRegistry(ListedRegistry):
         """The directory of the version among the artifacts that the server hands out."""
         answer = self._get("model-versions/get-download-uri", {"name": model, "version": version})
         uri = text_at(answer, "artifact_uri", f"{model}@{version}")
-        parts = urlsplit(uri)
+        try:
+            parts = urlsplit(uri)
+        except ValueError as error:
+            raise Invalid(f"{model}@{version} lies at {shown(uri)}, which is no address: {error}") from error
         path = parts.path.strip("/")
         home = urlsplit(self._settings.endpoint).netloc
         if parts.scheme != "mlflow-artifacts" or parts.netloc not in {"", home}:

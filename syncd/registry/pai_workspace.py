@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _PAGE: Final = 100
 _ROWS_MAX: Final = 10_000
+_SHOWN_MAX: Final = 100  # of what the service calls things, in messages
 _RETRY: Final = Retry(attempts_max=4, elapsed_max_s=60.0)
 _HINT: Final = "is the endpoint right, and reachable from this machine?"
 
@@ -62,22 +63,24 @@ class SdkWorkspace:
             body = self._client.list_model_versions_with_options(model_id, asked, {}, options).body
             return body.versions, body.total_count
 
-        for row in self._all("ListModelVersions", model_id, page):
+        for row in self._all("ListModelVersions", model_id[:_SHOWN_MAX], page):
             found = _registered(row)
             if found.status == APPROVED:
                 yield found
 
     def version(self, model_id: str, name: str) -> Registered:
         """See `registry.pai.Workspace`."""
-        what = f"{model_id} {name}"
-        found = self._call(
-            "GetModelVersion",
-            what,
-            lambda o: self._client.get_model_version_with_options(model_id, name, GetModelVersionRequest(), {}, o).body,
-        )
-        if found.version_name != name:
-            raise Unavailable(f"GetModelVersion {what}: the answer is about {found.version_name}", hint=_HINT)
-        return _registered(found)
+
+        def sent(options: RuntimeOptions) -> Registered:
+            request = GetModelVersionRequest()
+            return _registered(self._client.get_model_version_with_options(model_id, name, request, {}, options).body)
+
+        what = f"{model_id[:_SHOWN_MAX]} {name}"
+        found = self._call("GetModelVersion", what, sent)
+        if found.name != name:
+            told = found.name[:_SHOWN_MAX]
+            raise Unavailable(f"GetModelVersion {what}: the answer is about {told!r}", hint=_HINT)
+        return found
 
     def _all(self, operation: str, what: str, page: Callable[[int, RuntimeOptions], tuple[Any, Any]]) -> Iterator[Any]:
         """The rows of every page, up to the number that the service says there are."""

@@ -187,6 +187,14 @@ class TestMlflow(HostileConformance):
         with pytest.raises(Invalid, match="deeper than"):
             self.look(registry)
 
+    @pytest.mark.parametrize("uri", ["https://[", "mlflow-artifacts://[/x", "s3://b/x", "x"])
+    def test_a_place_that_is_no_directory_of_the_server_is_refused(self, registry: Registry, uri: str) -> None:
+        self.offer([("w", DATA)])
+        place = as_json({"artifact_uri": uri})
+        self.web.faults.append(lambda request: place if request.path.endswith("/get-download-uri") else None)
+        with pytest.raises(Invalid, match="lies at"):
+            self.look(registry)
+
     def test_a_signed_address_that_is_a_machines_metadata_is_refused(self, registry: Registry) -> None:
         revision = self.ready(registry)
         signed = as_json({"url": "http://100.100.100.200/latest/", "headers": {}})

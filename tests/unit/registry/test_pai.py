@@ -196,8 +196,16 @@ def test_a_failure_of_the_service_is_its_remedy(pai: PaiWeb, reply: Reply, kind:
 def test_an_answer_about_another_version_is_none(pai: PaiWeb) -> None:
     answer: dict[str, Any] = {"VersionName": "0.9.0", "Uri": "oss://x", "ApprovalStatus": "Approved"}
     pai.web.faults.append(lambda _: as_json(answer))
-    with pytest.raises(Unavailable, match=r"is about 0\.9\.0"):
+    with pytest.raises(Unavailable, match=r"is about '0\.9\.0'"):
         SdkWorkspace(settings_of(pai), KEY, ONCE).version("model-1", "0.1.0")
+
+
+@pytest.mark.parametrize("body", [None, "x", 1, True, [[]], {}, {"VersionName": "x" * 5000}])
+def test_an_answer_of_another_shape_is_none(pai: PaiWeb, body: object) -> None:
+    pai.web.faults.append(lambda _: as_json(body))
+    with pytest.raises(Unavailable) as told:
+        SdkWorkspace(settings_of(pai), KEY, ONCE).version("model-1", "0.1.0")
+    assert len(told.value.message) < 400
 
 
 def test_a_listing_without_end_is_refused(pai: PaiWeb) -> None:
