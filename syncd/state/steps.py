@@ -132,12 +132,13 @@ def done(
 
 
 def stall(conn: sa.Connection, step_id: str, attempt: int, reason: str, hint: str, now: datetime) -> Step:
-    """End a running step that only a person can help.
+    """End a running step that only a person can help; the attempt counts as a failure.
 
     Raises:
         Fenced: Another attempt owns it, or it has ended already.
     """
-    return _end(conn, step_id, attempt, now, {"state": StepState.STALLED, "reason": reason, "hint": hint}, None)
+    values = {"state": StepState.STALLED, "failures": steps.c.failures + 1, "reason": reason, "hint": hint}
+    return _end(conn, step_id, attempt, now, values, None)
 
 
 def postpone(  # noqa: PLR0913 -- the fence, until when, and what a person is told

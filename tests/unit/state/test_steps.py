@@ -135,6 +135,7 @@ def test_a_stalled_step_says_why_and_what_to_do(state: State) -> None:
     with state.write() as conn:
         step = make_running(conn)
         ended = steps.stall(conn, step.id, 1, "AccessDenied", "grant oss:PutObject", after_s(1))
+        assert ended.failures == step.failures + 1, "the attempt that gave up failed too"
         assert (ended.state, ended.reason, ended.hint) == (StepState.STALLED, "AccessDenied", "grant oss:PutObject")
         event = all_events(conn)[-1]
         assert (event.kind, event.step_id, event.attempt) == ("step.stalled", step.id, 1)
