@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from alibabacloud_fc20230330.client import Client
 from syncd.runtime.fc import FcRuntime
 
-from tests.fc_clouds import FcCloud, fc_cloud
+from tests.fc_clouds import FcCloud, fc_cloud, fresh_function
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +29,12 @@ def client(fc: FcCloud) -> Client:
 @pytest.fixture
 def runtime(fc: FcCloud) -> FcRuntime:
     return fc.runtime()
+
+
+@pytest.fixture
+def name(fc: FcCloud, client: Client) -> Iterator[str]:
+    """A function of the test's own, of which nothing was published."""
+    name = f"own-{next(_numbers)}"
+    fresh_function(fc, client, name)
+    yield name
+    fc.faults.clear()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from syncd.runtime.fc import FcRuntime
 
 from tests.conformance.runtime import DIGESTS, change_to, go_on, probe_for
 from tests.emulators.fc.calls import get, publish, update
-from tests.fc_clouds import NAS_SERVER, FcCloud, fresh_function
+from tests.fc_clouds import NAS_SERVER, FcCloud
 
 HTML = Answer(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
 # What GetFunction tells of how a function runs, but its variables and mounts.
@@ -30,16 +28,6 @@ LOST = [
     pytest.param(HTML, id="html"),
     pytest.param(Answer(500, body=""), id="empty"),
 ]
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-def name(fc: FcCloud, client: Client) -> Iterator[str]:
-    """A function of the test's own, of which nothing was published."""
-    name = f"own-{next(_numbers)}"
-    fresh_function(fc, client, name)
-    yield name
-    fc.faults.clear()
 
 
 def script(fc: FcCloud, operation: str, action: Action, **more: Any) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from alibabacloud_fc20230330.client import Client
@@ -14,18 +13,7 @@ from syncd.runtime.fc import FcRuntime
 
 from tests.conformance.runtime import change_to, go_on
 from tests.emulators.fc.calls import get
-from tests.fc_clouds import FcCloud, fresh_function
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-def name(fc: FcCloud, client: Client) -> Iterator[str]:
-    """A function of the test's own, of which nothing was published."""
-    name = f"said-{next(_numbers)}"
-    fresh_function(fc, client, name)
-    yield name
-    fc.faults.clear()
+from tests.fc_clouds import FcCloud
 
 
 def stage(runtime: FcRuntime, name: str, digit: str = "b") -> str:
