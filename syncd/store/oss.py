@@ -1,8 +1,8 @@
 """A store in an Alibaba Cloud OSS bucket.
 
 `oss_requests` makes requests, `oss_sdk` those that are rare, `oss_wire` carries them; what is sent when, and what is
-believed, is decided here: multipart calls one by one, forbid-overwrite on Initiate and Complete, our own CRC against
-the server's for each part and for the whole. Parts go out as one buffer each; below, nothing is retried.
+believed, is decided here and, of uploads in parts, in `oss_upload`: multipart calls one by one, forbid-overwrite on
+Initiate and Complete, our own CRC against the server's. Below, nothing is retried.
 """
 
 from __future__ import annotations
@@ -11,47 +11,42 @@ import contextlib
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
-from xml.etree import ElementTree as ET
 
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.base import Location
-from syncd.silence import heard
-from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Receipt, Stat, Traits
+from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Stat, Traits
 from syncd.store.keys import parse_key, parse_prefix
 from syncd.store.oss_answers import (
     HeldPart,
     crc64_in,
-    crc64_of_parts,
     hex_of,
     objects_in,
     parts_in,
     time_in,
     uploads_in,
 )
-from syncd.store.oss_errors import Said, translate
-from syncd.store.oss_requests import Request, Requests
+from syncd.store.oss_errors import Said, translated
+from syncd.store.oss_requests import FORBID, Request, Requests
 from syncd.store.oss_settings import Credentials, OssSettings
+from syncd.store.oss_upload import OssUpload
 from syncd.store.oss_wire import Answer, Asked, Wire, WireSettings
 
 if TYPE_CHECKING:
     from syncd.store.oss_sdk import Bucket
 
-__all__ = ["Credentials", "OssSettings", "OssStore", "OssUpload"]
+__all__ = ["Credentials", "OssSettings", "OssStore"]
 
 _PAGE: Final = 1000  # the most OSS gives
 _PAGED: Final = {"encoding-type": "url"}
 _PUTS_AT_ONCE: Final = 8  # by one thread
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _HOST: Final = re.compile(r"[\w.:-]+")
-_FORBID: Final = {"x-oss-forbid-overwrite": "true"}
 _TRAITS: Final = Traits(
     create_is_atomic=True,
     stat_has_crc64=True,
@@ -113,8 +108,8 @@ class OssStore:
     def _putting(self, put: Put, mode: PutMode) -> Asked | SyncdError:
         try:
             name = self._name(put.key)
-            headers = _FORBID if mode is PutMode.CREATE else {}
-            with _translated(self.place(put.key)):
+            headers = FORBID if mode is PutMode.CREATE else {}
+            with translated(self.place(put.key)):
                 return self.requests.begun(Request("PUT", name, headers=headers, data=put.data))
         except SyncdError as error:
             return error
@@ -126,7 +121,7 @@ class OssStore:
         key, place, want = put.key, self.place(put.key), crc64_of(put.data)
         try:
             try:
-                with _translated(place):
+                with translated(place):
                     headers = self.requests.answered(asked).headers
                     got, put_at = crc64_in(headers), time_in(headers, "date")
             except Conflict as error:
@@ -141,15 +136,15 @@ class OssStore:
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> OssUpload:
         name = self._name(key)
         if resume is None:
-            with _translated(self.place(key)):
-                root = self.requests.document(Request("POST", name, {"uploads": ""}, _FORBID))
+            with translated(self.place(key)):
+                root = self.requests.document(Request("POST", name, {"uploads": ""}, FORBID))
                 upload_id = root.findtext("UploadId")
                 if not upload_id:
                     raise ValueError(f"<{root.tag}> names no upload")
             return OssUpload(self, key, parts, upload_id)
         if not resume or len(resume) > 128:
             raise NotFound(f"{self.place(key)}: {resume[:80]!r} names no upload")
-        with _translated(self.place(key)):
+        with translated(self.place(key)):
             listed = self.held_parts(name, resume)
         return OssUpload(self, key, parts, resume, listed)
 
@@ -160,7 +155,7 @@ class OssStore:
         if offset_bytes:
             headers["range"] = f"bytes={offset_bytes}-"
         try:
-            with _translated(place):
+            with translated(place):
                 answer = self.requests.ask(Request("GET", name, headers=headers))
         except Invalid as error:
             if not isinstance(error.__cause__, Said) or error.__cause__.answer.code != "InvalidRange":
@@ -173,7 +168,7 @@ class OssStore:
 
     def stat(self, key: str) -> Stat:
         name = self._name(key)
-        with _translated(self.place(key)):
+        with translated(self.place(key)):
             headers = self.requests.ask(Request("HEAD", name)).headers
             size_bytes, tag = int(headers["content-length"]), headers.get("etag", "").strip('"')
             return Stat(key, size_bytes, crc64_in(headers), time_in(headers, "last-modified"), tag)
@@ -182,7 +177,7 @@ class OssStore:
         asked = {"list-type": "2", "prefix": self._prefix + parse_prefix(prefix)} | _PAGED
         token = ""
         while True:
-            with _translated(self.place(prefix)):
+            with translated(self.place(prefix)):
                 params = asked | {"max-keys": str(_PAGE), "continuation-token": token}
                 before = token
                 page, token = objects_in(self.requests.document(Request("GET", "", params)))
@@ -197,7 +192,7 @@ class OssStore:
         asked = {"uploads": "", "prefix": self._prefix + parse_prefix(prefix)} | _PAGED
         key_marker = id_marker = ""
         while True:
-            with _translated(self.place(prefix)):
+            with translated(self.place(prefix)):
                 params = asked | {"max-uploads": str(_PAGE), "key-marker": key_marker, "upload-id-marker": id_marker}
                 before = key_marker, id_marker
                 page, (key_marker, id_marker) = uploads_in(self.requests.document(Request("GET", "", params)))
@@ -210,7 +205,7 @@ class OssStore:
 
     def delete(self, key: str) -> None:
         name = self._name(key)
-        with contextlib.suppress(NotFound), _translated(self.place(key)):
+        with contextlib.suppress(NotFound), translated(self.place(key)):
             self.sdk.delete(name)
 
     def held_parts(self, name: str, upload_id: str, only: int = 0) -> dict[int, HeldPart]:
@@ -257,104 +252,6 @@ class OssStore:
         return self._prefix + parse_key(key, room_bytes=len(self._prefix.encode()))
 
 
-class OssUpload:
-    """See `syncd.store.base.Upload`. `token` is OSS's upload id."""
-
-    def __init__(
-        self, store: OssStore, key: str, parts: tuple[Part, ...], token: str, held: dict[int, HeldPart] | None = None
-    ) -> None:
-        self.token: Final = token
-        self._store = store
-        self._key = key
-        self._name = store._name(key)  # noqa: SLF001 - one adapter in two classes
-        self._parts = parts
-        self._held = held or {}
-        self._lock = Lock()
-
-    def has(self, part: Part, crc64: int) -> bool:
-        with self._lock:
-            held = self._held.get(part.number)
-        return held is not None and (held.size_bytes, held.crc64) == (part.size_bytes, crc64)
-
-    def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
-        with _translated(f"{self._place} part {part.number}"):
-            params = {"partNumber": str(part.number), "uploadId": self.token}
-            headers = self._store.requests.ask(Request("PUT", self._name, params, data=data)).headers
-            held = HeldPart(headers.get("etag", "").strip('"'), len(data), crc64_in(headers))
-        return self._keep(part, held, crc64)
-
-    def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
-        run = (offset_bytes, offset_bytes + part.size_bytes - 1)
-        there = self._store.location(source)
-        with _translated(f"{self._place} part {part.number} from oss://{there.bucket}/{there.key}"):
-            held = self._store.sdk.copied_part((there.bucket, there.key), run, self._name, self.token, part.number)
-            if held.crc64 is None:  # OSS may tell it of a copy only where it lists the parts
-                held = self._store.held_parts(self._name, self.token, part.number).get(part.number, held)
-        return self._keep(part, held, crc64)
-
-    def complete(self, crc64: int) -> Stat:
-        size_bytes = sum(part.size_bytes for part in self._parts)
-        try:
-            parts = self._proven_parts(crc64)
-            with _translated(self._place):
-                params = {"uploadId": self.token}
-                headers = self._store.requests.ask(Request("POST", self._name, params, _FORBID, _naming(parts))).headers
-                got, done_at = crc64_in(headers), time_in(headers, "date")
-        except (Conflict, NotFound) as error:
-            return self._settle(size_bytes, crc64, error)
-        except Unavailable as error:
-            try:
-                return self._settle(size_bytes, crc64, error)
-            except NotFound:
-                raise error from error.__cause__  # not completed: asking again is harmless
-        if got != crc64:
-            self._store.delete(self._key)
-            raise Corrupt(
-                f"{self._place}: OSS says crc64 {hex_of(got)} of the whole, {hex_of(crc64)} is wanted; "
-                "it is deleted again"
-            )
-        return Stat(self._key, size_bytes, got, done_at, headers.get("etag", "").strip('"'))
-
-    def abort(self) -> None:
-        with contextlib.suppress(NotFound), _translated(self._place):
-            self._store.sdk.abort(self._name, self.token)
-
-    def _keep(self, part: Part, held: HeldPart, crc64: int) -> Receipt:
-        if held.crc64 is None or (held.size_bytes, held.crc64) != (part.size_bytes, crc64):
-            raise Corrupt(
-                f"{self._place} part {part.number}: OSS holds {held.size_bytes} bytes with crc64 {hex_of(held.crc64)}, "
-                f"{part.size_bytes} with {hex_of(crc64)} were announced"
-            )
-        with self._lock:
-            self._held[part.number] = held
-        return Receipt(held.size_bytes, held.crc64)
-
-    @property
-    def _place(self) -> str:
-        return self._store.place(self._key)
-
-    def _proven_parts(self, crc64: int) -> list[tuple[int, str]]:
-        """The parts to name in Complete, after their CRCs, put together, have given that of the whole."""
-        with self._lock:
-            held = dict(self._held)
-        if any(part.number not in held for part in self._parts):
-            with _translated(self._place):
-                held = self._store.held_parts(self._name, self.token) | held
-        combined = crc64_of_parts(self._parts, held, self._place)
-        if combined != crc64:
-            raise Corrupt(f"{self._place}: the parts make crc64 {hex_of(combined)}, {hex_of(crc64)} is wanted")
-        return [(part.number, held[part.number].etag) for part in self._parts]
-
-    def _settle(self, size_bytes: int, crc64: int, why: Exception) -> Stat:
-        """Complete did not say yes: the object itself says whether it was carried out, by us or by another."""
-        try:
-            found = self._store.settled(self._key, size_bytes, crc64, why)
-        except NotFound as error:
-            raise NotFound(f"{self._place}: upload {self.token} is gone and nothing is at the key") from error
-        self.abort()
-        return found
-
-
 class OssStream:
     """The bytes of one object as they come."""
 
@@ -365,7 +262,7 @@ class OssStream:
     def readinto(self, buffer: memoryview) -> int:
         if self._response is None:
             return 0
-        with _translated(self._place):
+        with translated(self._place):
             return self._response.readinto(buffer)
 
     def __enter__(self) -> OssStream:
@@ -374,31 +271,3 @@ class OssStream:
     def __exit__(self, *exc: object) -> None:
         if self._response is not None:
             self._response.close()
-
-
-def _naming(parts: Iterable[tuple[int, str]]) -> bytes:
-    """What Complete asks for: the parts by number and tag."""
-    root = ET.Element("CompleteMultipartUpload")
-    for number, etag in parts:
-        node = ET.SubElement(root, "Part")
-        ET.SubElement(node, "PartNumber").text = str(number)
-        ET.SubElement(node, "ETag").text = f'"{etag}"'
-    return ET.tostring(root)
-
-
-@contextmanager
-def _translated(where: str) -> Iterator[None]:
-    """Whatever OSS says and breaks becomes one of ours, and stays in `__cause__`.
-
-    A malformed answer raises whatever `int` and the parser of XML make of it.
-    """
-    heard()
-    try:
-        yield
-    except Said as error:
-        raise translate(error.answer, where) from error
-    except OSError as error:
-        what = "no byte came for too long" if isinstance(error, TimeoutError) else "the connection broke"
-        raise Unavailable(f"{where}: {what}: {error}", hint="can the endpoint be reached from here?") from error
-    except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unavailable(f"{where}: the answer cannot be read: {error!r:.300}") from error

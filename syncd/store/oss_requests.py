@@ -21,6 +21,7 @@ from syncd.store.oss_settings import OssSettings
 from syncd.store.oss_sign import Signer
 from syncd.store.oss_wire import Address, Answer, Asked, Wire
 
+FORBID: Final = {"x-oss-forbid-overwrite": "true"}
 _STATUS_WRONG: Final = 300  # from here on the answer is an error
 _ERROR_BYTES_MAX: Final = 64 << 10
 

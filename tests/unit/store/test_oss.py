@@ -17,7 +17,8 @@ from syncd.localcloud.faults import Corrupt as Flip
 from syncd.localcloud.server import LocalCloud
 from syncd.secret import Secret
 from syncd.store.base import PutMode
-from syncd.store.oss import Credentials, OssStore, OssUpload
+from syncd.store.oss import Credentials, OssStore
+from syncd.store.oss_upload import OssUpload
 from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
 
 DATA = bytes(n % 253 for n in range(300_000))

@@ -18,8 +18,7 @@ from syncd.errors import (
     SyncdError,
     Unavailable,
 )
-from syncd.store.oss import _translated
-from syncd.store.oss_errors import Answer, translate
+from syncd.store.oss_errors import Answer, translate, translated
 from syncd.store.oss_line import WireError
 from syncd.store.oss_sdk import _said
 
@@ -60,7 +59,7 @@ def instance(kind: Any) -> Exception:
 @pytest.mark.parametrize("kind", list(subclasses(oss2.exceptions.OssError)), ids=lambda kind: kind.__name__)
 def test_every_exception_of_oss2_becomes_one_of_ours(kind: type) -> None:
     original = instance(kind)
-    with pytest.raises(SyncdError, match=r"^oss://b/k: ") as caught, _translated("oss://b/k"):
+    with pytest.raises(SyncdError, match=r"^oss://b/k: ") as caught, translated("oss://b/k"):
         raise _said(original) from original
     assert caught.value.__cause__ is not None
     assert caught.value.__cause__.__cause__ is original
@@ -121,13 +120,13 @@ def test_each_answer_means_one_thing(status: int, code: str, kind: type[SyncdErr
     ids=lambda error: type(error).__name__,
 )
 def test_what_breaks_while_a_body_is_read_is_unavailable(error: Exception) -> None:
-    with pytest.raises(Unavailable, match="oss://b/k") as caught, _translated("oss://b/k"):
+    with pytest.raises(Unavailable, match="oss://b/k") as caught, translated("oss://b/k"):
         raise error
     assert caught.value.__cause__ is error
 
 
 def test_our_own_errors_pass() -> None:
-    with pytest.raises(Refused, match="no keys yet"), _translated("oss://b/k"):
+    with pytest.raises(Refused, match="no keys yet"), translated("oss://b/k"):
         raise Refused("no keys yet")
 
 

@@ -13,7 +13,8 @@ from syncd.errors import Cancelled, Failed, Invalid, Unavailable
 from syncd.secret import Secret
 from syncd.silence import Pulse, pulsing
 from syncd.store.base import PutMode
-from syncd.store.oss import Credentials, OssSettings, OssStore, OssUpload
+from syncd.store.oss import Credentials, OssSettings, OssStore
+from syncd.store.oss_upload import OssUpload
 from syncd.store.pieces import send_in_pieces
 from tests.sockets import Rude, deaf, gulping, rude, silent
 

@@ -18,7 +18,8 @@ from syncd.retry import Retry
 from syncd.secret import Secret
 from syncd.store.base import Buffer
 from syncd.store.memory import MemoryStore
-from syncd.store.oss import Credentials, OssSettings, OssStore, OssUpload
+from syncd.store.oss import Credentials, OssSettings, OssStore
+from syncd.store.oss_upload import OssUpload
 from syncd.target.base import Depth, Inspection, Journal, Nearby, Origin, Writer
 from syncd.target.tree import TreeTarget
 from syncd.transfer import Bandwidth, CopyReport, Destination, Progress, Timetable, TransferSettings, copy
