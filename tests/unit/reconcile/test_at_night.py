@@ -15,7 +15,7 @@ from syncd.state import holds
 from syncd.state.records import Release
 
 from tests.rooms import LORA, SDXL, Site, site
-from tests.unit.reconcile.test_steps import HZ, SG, by, later, live, outage
+from tests.unit.reconcile.test_steps import HZ, SG, by, later, left_behind, live
 
 R = ReleasePhase
 QUORUM = Strategy(
@@ -28,16 +28,9 @@ def here(on_sqlite: Site) -> Site:
     return on_sqlite
 
 
-def left_behind(here: Site) -> tuple[Site, str]:
+def back_again(here: Site) -> tuple[Site, str]:
     """A release is live without one region, which has just come back."""
-    live(here, "v1")
-    here, away = outage(here, QUORUM)
-    away.out = True
-    here.world.deliver(SDXL, "v2")
-    left = publish(here.wisher, SDXL, "v2")
-    here.settle(patient=True)
-    assert here.release(left.id).phase is R.LIVE
-    assert here.world.alias(HZ) == AliasState("2")
+    here, away, left = left_behind(here, QUORUM)
     away.out = False
     return here, left.id
 
@@ -90,7 +83,7 @@ def test_a_rollback_that_waits_for_a_canary_of_another_model_says_how_not_to(her
 
 
 def test_a_rollback_takes_the_place_of_a_catch_up_that_is_under_way(here: Site) -> None:
-    here, left = left_behind(here)
+    here, left = back_again(here)
     again = caught_up(here)
     assert again.requested_by == f"syncd, for what {left} left behind"
     here.run_one(again.id)
@@ -105,7 +98,7 @@ def test_a_rollback_takes_the_place_of_a_catch_up_that_is_under_way(here: Site) 
 
 def test_a_rollback_in_the_middle_of_a_catch_up_takes_the_version_from_every_region(here: Site) -> None:
     """To undo the catch-up alone would leave it where it was before that."""
-    here, _ = left_behind(here)
+    here, _ = back_again(here)
     again = caught_up(here)
     here.until(R.FLIPPING, again.id)
     while here.world.alias(SG) != AliasState("2"):
@@ -138,7 +131,7 @@ def test_a_version_that_comes_during_the_bake_follows_when_it_is_over(here: Site
 
 
 def test_a_hold_is_kept_by_what_was_left_behind(here: Site) -> None:
-    here, _ = left_behind(here)
+    here, _ = back_again(here)
     hold(here.wisher, SDXL, "do not touch")
     later(here, 1300)
     assert here.world.alias(SG) == AliasState("1")

@@ -84,6 +84,19 @@ def live(here: Site, version: str) -> Release:
     return release
 
 
+def left_behind(here: Site, strategy: Strategy) -> tuple[Site, Outage, Release]:
+    """v2 is live without the second region, which is out."""
+    live(here, "v1")
+    here, away = outage(here, strategy)
+    away.out = True
+    here.world.deliver(SDXL, "v2")
+    release = publish(here.wisher, SDXL, "v2")
+    here.settle(patient=True)
+    assert here.release(release.id).phase is R.LIVE
+    assert here.world.alias(HZ) == AliasState("2")
+    return here, away, release
+
+
 def moving(here: Site, version: str) -> Release:
     """A release that has come to its first pause."""
     here.world.deliver(SDXL, version)
@@ -284,14 +297,7 @@ PRIMARY = Strategy(
 
 @pytest.mark.parametrize("strategy", [LEAVE, PRIMARY])
 def test_a_region_that_is_out_is_left_behind_and_said_so(here: Site, strategy: Strategy) -> None:
-    live(here, "v1")
-    here, region = outage(here, strategy)
-    region.out = True
-    here.world.deliver(SDXL, "v2")
-    release = publish(here.wisher, SDXL, "v2")
-    here.settle(patient=True)
-    assert here.release(release.id).phase is R.LIVE
-    assert here.world.alias(HZ) == AliasState("2")
+    here, region, release = left_behind(here, strategy)
     assert document(scene_of(here.state, release.id))["left_behind"] == ["draw-sg"]
     region.out = False
     assert here.world.alias(SG) == AliasState("1")
@@ -304,13 +310,7 @@ def test_a_region_that_is_out_is_left_behind_and_said_so(here: Site, strategy: S
 
 
 def test_a_region_that_was_left_behind_catches_up_by_itself(here: Site) -> None:
-    live(here, "v1")
-    here, region = outage(here, PRIMARY)
-    region.out = True
-    here.world.deliver(SDXL, "v2")
-    release = publish(here.wisher, SDXL, "v2")
-    here.settle(patient=True)
-    assert here.release(release.id).phase is R.LIVE
+    here, region, release = left_behind(here, PRIMARY)
     here.world.time += timedelta(seconds=PRIMARY.deadline_s - 60)
     here.settle(patient=True)
     assert here.all_releases()[0].id == release.id, "it is not time yet"
