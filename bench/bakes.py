@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from syncd.oci.bake import CHUNK_BYTES
+from syncd.oci.build import CHUNK_BYTES
 from tests.emulators.distribution import distribution
 from tests.emulators.relay import image_relay
 from tests.unit.oci.kitchen import BASE, push_base

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from syncd.transfer import TransferSettings
+from syncd.transfer import CopySettings
 
 from bench.bakes import Bakes
 from bench.contenders import ROOT
@@ -25,7 +25,7 @@ from bench.relay import Relay
 from bench.run_bounds import Order, sha256_of_zeros
 
 PART_BYTES = 8 << 20
-PARTS_IN_FLIGHT = TransferSettings().parts_in_flight
+PARTS_IN_FLIGHT = CopySettings().parts_in_flight
 _KILLS = 3  # of bakes, which take longer
 _LOOK_S = 0.02
 _MB = 1_000_000

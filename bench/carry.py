@@ -7,17 +7,17 @@ from threading import Event
 
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model
-from syncd.reconcile.catalog import catalog
-from syncd.registry.base import Revision
-from syncd.registry.directory import DirectoryRegistry
+from syncd.reconcile.discovery.catalog import catalog
 from syncd.registry.settings import DirectorySettings
+from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.secret import Secret
-from syncd.state import versions
-from syncd.state.journal import SqlJournal
+from syncd.state.content import versions
+from syncd.state.content.journal import SqlJournal
 from syncd.state.state import State
-from syncd.store.oss import Credentials, OssSettings, OssStore
-from syncd.target.tree import TreeTarget
-from syncd.transfer import Destination, Progress, TransferSettings, copy
+from syncd.store.oss.store import Credentials, OssSettings, OssStore
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopySettings, Destination, Progress, copy
+from syncd.values.source import Revision
 
 REGISTRY = "files"
 
@@ -69,10 +69,10 @@ def _copy(
     destinations: list[Destination],
 ) -> None:
     revision, manifest = what
-    settings = TransferSettings()
+    settings = CopySettings()
     if order.part_bytes:
         buffers = max(settings.buffer_bytes, 8 * order.part_bytes)
-        settings = TransferSettings(part_bytes=order.part_bytes, buffer_bytes=buffers)
+        settings = CopySettings(part_bytes=order.part_bytes, buffer_bytes=buffers)
     report = copy(
         manifest,
         lambda entry, offset_bytes: registry.open(manifest.model, revision, entry.path, offset_bytes),

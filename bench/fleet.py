@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 import syncd.localcloud
-from syncd.state import events
+from syncd.state.releases import events
 from syncd.state.state import State
 
 from bench.contenders import ROOT
@@ -168,24 +168,24 @@ def main() -> None:
         f" {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory() as directory:
-        fleet = Fleet(Path(directory), given.regions, given.functions)
-        with fleet.up():
+        topology = Fleet(Path(directory), given.regions, given.functions)
+        with topology.up():
             for version in ("v1", "v2"):
-                fleet.deliver(version)
+                topology.deliver(version)
                 began_s = time.perf_counter()
-                fleet.run("publish", f"{MODEL}@{version}", "--wait")
+                topology.run("publish", f"{MODEL}@{version}", "--wait")
                 print(f"publish {version}: {time.perf_counter() - began_s:.1f} s", flush=True)
-            fleet.forget_calls()
+            topology.forget_calls()
             began = datetime.now(UTC)
-            fleet.run("rollback", MODEL, "--why", "bench")
-            _tell(fleet, began, given.regions * given.functions)
+            topology.run("rollback", MODEL, "--why", "bench")
+            _tell(topology, began, given.regions * given.functions)
 
 
-def _tell(fleet: Fleet, began: datetime, wanted: int) -> None:
-    moved = fleet.flipped(began)
+def _tell(topology: Fleet, began: datetime, wanted: int) -> None:
+    moved = topology.flipped(began)
     if len(moved) != wanted:
         raise SystemExit(f"{len(moved)} of {wanted} aliases were moved")
-    calls = fleet.calls()
+    calls = topology.calls()
     asked: Counter[str] = Counter()
     for each in calls:
         if each["service"] == "fc":

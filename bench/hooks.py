@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from syncd.api.desk import Site
-from syncd.api.senders import hooks_of
+from syncd.api.dependencies import Dependencies
 from syncd.api.server import ApiServer
+from syncd.api.webhooks.webhooks import webhooks_of
 from syncd.config import load
-from syncd.daemon.pulse import Pulse
+from syncd.daemon.health import Health
 from syncd.engine.upgrade import upgrade
-from syncd.plan.fleet import Fleet
-from syncd.state import deliveries
+from syncd.plan.topology import Topology
+from syncd.state.access import deliveries
 from syncd.state.state import State
 
 SECRET = "a secret of the bench"
@@ -72,7 +72,7 @@ def main() -> None:
         config = load(root / "config.toml", {"BENCH_HOOK_SECRET": SECRET})
         upgrade(config.state.url)
         state = State(config.state.url)
-        site = Site(state, Fleet({}, {}, {}, {}), {}, hooks_of(config), Pulse([], 1.0), lambda: None)
+        site = Dependencies(state, Topology({}, {}, {}, {}), {}, webhooks_of(config), Health([], 1.0), lambda: None)
         server = ApiServer(site, "127.0.0.1:0")
         server.start()
         try:
@@ -80,7 +80,7 @@ def main() -> None:
         finally:
             server.stop()
         with state.read() as conn:
-            recorded = len(deliveries.unseen(conn, "models"))
+            recorded = len(deliveries.mark_unseen(conn, "models"))
         state.close()
     _tell(sent, recorded, given.rate * given.seconds)
 

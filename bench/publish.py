@@ -29,10 +29,10 @@ def main() -> None:
 
 def _told(size_mb: int, regions: int) -> str:
     with tempfile.TemporaryDirectory() as directory:
-        fleet = Fleet(Path(directory), regions, 1)
-        with fleet.up(daemon=False):
-            fleet.deliver_sparse("big", size_mb * _MB)
-            cost = fleet.measured("publish", f"{MODEL}@big", "--wait")
+        topology = Fleet(Path(directory), regions, 1)
+        with topology.up(daemon=False):
+            topology.deliver_sparse("big", size_mb * _MB)
+            cost = topology.measured("publish", f"{MODEL}@big", "--wait")
     if f"{MODEL}@big is live" not in cost.said:
         raise SystemExit(f"it is not live: {cost.said[-2000:]}")
     return (

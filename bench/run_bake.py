@@ -8,14 +8,14 @@ import json
 import sys
 from dataclasses import dataclass
 
-from syncd.allocator import share_one_arena
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import parse_model, parse_path, parse_version
-from syncd.oci.bake import Baker, Recipe
+from syncd.oci.build import ImageBuilder, ImageRecipe
 from syncd.oci.images import base_of
-from syncd.state.layers import SqlNotes
+from syncd.state.content.layers import SqlUploadJournal
 from syncd.state.state import State
+from syncd.tuning import share_one_arena
 from syncd.wiring_images import repositories_of
 
 from bench.run_bounds import Zeros
@@ -39,11 +39,11 @@ def run(order: Order) -> int:
     record = f"sqlite:///{order.record}"
     repository, source, wanted = repositories_of(order.repository, order.base, None, record=record)
     state = State(record)
-    baked = Baker(repository, SqlNotes(state, str(repository))).bake(
+    baked = ImageBuilder(repository, SqlUploadJournal(state, str(repository))).bake(
         manifest,
         lambda entry, offset_bytes: Zeros(entry.size_bytes - offset_bytes),
         base_of(source, wanted),
-        Recipe("/models/m"),
+        ImageRecipe("/models/m"),
     )
     state.close()
     return sum(layer.bytes_sent for layer in baked.layers[1:])

@@ -13,17 +13,17 @@ from functools import cache, partial
 from threading import Event
 from typing import Self
 
-from syncd.allocator import share_one_arena
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import parse_model, parse_path, parse_version
 from syncd.secret import Secret
-from syncd.state import versions
-from syncd.state.journal import SqlJournal
+from syncd.state.content import versions
+from syncd.state.content.journal import SqlJournal
 from syncd.state.state import State
-from syncd.store.oss import Credentials, OssSettings, OssStore
-from syncd.target.tree import TreeTarget
-from syncd.transfer import Bandwidth, Destination, Progress, Timetable, TransferSettings, copy
+from syncd.store.oss.store import Credentials, OssSettings, OssStore
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import Bandwidth, CopySettings, Destination, Progress, Timetable, copy
+from syncd.tuning import share_one_arena
 
 _NOTHING = memoryview(bytes(1 << 20))
 
@@ -84,7 +84,7 @@ def run(order: Order) -> None:
     for name, at in order.targets.items():
         journal, tell = SqlJournal(state, known.id, name), partial(_tell, name, began_s)
         destinations.append(Destination(TreeTarget(name, _store(name, at)), journal, tell))
-    settings = TransferSettings(bandwidth=Bandwidth(Timetable(order.bytes_s)))
+    settings = CopySettings(bandwidth=Bandwidth(Timetable(order.bytes_s)))
     report = copy(
         manifest,
         lambda entry, offset_bytes: Zeros(entry.size_bytes - offset_bytes),

@@ -8,11 +8,11 @@ the `syncd` command does.
 import json
 import sys
 
-from syncd import collector
+from syncd import tuning
 
 
 def main() -> None:
-    collector.set_for_modules()
+    tuning.collect_rarely()
     if sys.argv[1] == "--prepare":
         from syncd.state.upgrade import upgrade  # noqa: PLC0415 - Alembic, which no run needs
 
@@ -21,7 +21,7 @@ def main() -> None:
     from bench.carry import Order, run  # noqa: PLC0415 - nothing before the collector is set
 
     print(json.dumps(run(Order(**json.loads(sys.argv[1])))))
-    collector.leave()
+    tuning.skip_final_collection()
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from json import dumps
 from typing import Any, Final, TextIO
 from urllib.parse import quote
 
-import structlog
-
 from syncd.secret import MASK, Secret
 
 _SECRET_KEYS: Final = ("secret", "password", "authorization", "token", "signature", "cookie")  # how a key may end
@@ -32,6 +30,8 @@ def configure(
     The texts of `secrets` are taken out of finished lines too, wherever a library put them. Repeating it replaces
     what was set before.
     """
+    import structlog  # noqa: PLC0415 -- a tenth of a second
+
     stream = stream or sys.stderr
     as_json = not stream.isatty() if json is None else json
     shared = _shared()
@@ -64,6 +64,8 @@ def without_secrets(_logger: object, _method: str, event: Event) -> Event:
 
 def _shared() -> list[Any]:
     """What is done with our own events and with those of libraries alike; masking comes last, over all of it."""
+    import structlog  # noqa: PLC0415 -- a tenth of a second
+
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -75,6 +77,8 @@ def _shared() -> list[Any]:
 
 
 def _renderers(*, as_json: bool, colors: bool) -> list[Any]:
+    import structlog  # noqa: PLC0415 -- a tenth of a second
+
     if as_json:
         return [
             structlog.processors.format_exc_info,
@@ -125,3 +129,18 @@ def _masked(value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(item, depth + 1) for item in value]
     return value
+
+
+class Logger:
+    """A logger that imports structlog on first use, so that a module that rarely logs costs no start-up time.
+
+    Safe from several threads.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __getattr__(self, name: str) -> Any:
+        import structlog  # noqa: PLC0415 -- a tenth of a second
+
+        return getattr(structlog.get_logger(*self._names), name)

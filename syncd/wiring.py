@@ -34,33 +34,33 @@ from syncd.config import (
 )
 from syncd.config.bucket import BucketTable
 from syncd.config.probes import GoldenSettings
-from syncd.deferred import Deferred
 from syncd.errors import Invalid
-from syncd.plan.binding import Binding, BoundModel, MountMode, Place, Warmth
-from syncd.plan.fleet import Fleet, Replica
+from syncd.lazy_mapping import LazyMapping
+from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode, PrewarmPolicy
 from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
-from syncd.runtime.base import Golden, Latency, MountKind, Runtime
+from syncd.plan.topology import Replica, Topology
+from syncd.runtime.base import Runtime
 from syncd.secret import Secret
+from syncd.values.function import Golden, Latency, MountKind
 from syncd.wiring_images import image_targets, images_of, login_of, watched_of
 
 if TYPE_CHECKING:
-    from syncd.reconcile.foresee import Looker
-    from syncd.reconcile.rooms import Rooms
+    from syncd.reconcile.context import Context, World
     from syncd.registry.base import Registry
     from syncd.signals.base import Signal
     from syncd.state.state import State
     from syncd.store.base import Store
-    from syncd.target.base import Target
+    from syncd.targets.base import Target
     from syncd.transfer import Bandwidth
 
 _BUCKETS_MAX: Final = 16  # of one workspace, each with connections of its own
 
 
-def fleet_of(config: Config) -> Fleet:
+def topology_of(config: Config) -> Topology:
     """The configured shape of things, as the passes ask for it."""
     regions = {name: target.region for name, target in config.targets.items()}
-    return Fleet(
+    return Topology(
         bindings={name: _binding(config, name, binding) for name, binding in config.bindings.items()},
         places={name: _place(target) for name, target in _trees(config).items()},
         regions=regions | {name: runtime.region for name, runtime in config.runtimes.items()},
@@ -72,31 +72,31 @@ def fleet_of(config: Config) -> Fleet:
     )
 
 
-def rooms_of(config: Config, state: State) -> Rooms:
+def context_of(config: Config, state: State) -> Context:
     """Everything concrete, ready to work. Nothing is contacted yet."""
     from syncd.engine.dbos import DbosEngine  # noqa: PLC0415
-    from syncd.plan.backoff import Patience  # noqa: PLC0415
-    from syncd.reconcile.rooms import Rooms  # noqa: PLC0415
-    from syncd.transfer import TransferSettings  # noqa: PLC0415
+    from syncd.plan.backoff import RetryPolicy  # noqa: PLC0415
+    from syncd.reconcile.context import Context  # noqa: PLC0415
+    from syncd.transfer import CopySettings  # noqa: PLC0415
 
     policy = config.policy
     bandwidth = bandwidth_of(config)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    return Rooms(
+    return Context(
         state=state,
         engine=DbosEngine(config.state.connect_url.render_as_string(hide_password=False)),
-        fleet=fleet_of(config),
+        topology=topology_of(config),
         registries=registries_of(config),
         targets=targets_of(config),
         runtimes=runtimes_of(config),
-        transfer=TransferSettings(
+        transfer=CopySettings(
             buffer_bytes=config.transfer.buffer_bytes,
             parts_in_flight=config.transfer.parts_in_flight,
             files_in_flight=config.transfer.files_in_flight,
             bandwidth=bandwidth,
             stall_s=config.transfer.stall_s,
         ),
-        patience=Patience(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
+        patience=RetryPolicy(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
         lease_s=policy.lease_s,
         owner=owner,
         chance=random.random,
@@ -108,13 +108,13 @@ def rooms_of(config: Config, state: State) -> Rooms:
 
 
 def _signals(config: Config) -> dict[str, Signal]:
-    from syncd.registry.access import access_of  # noqa: PLC0415
-    from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
+    from syncd.http.auth import auth_of  # noqa: PLC0415
+    from syncd.http.client import HttpClient, HttpSettings, origin_of  # noqa: PLC0415
     from syncd.signals.prometheus import PrometheusSignal, explain  # noqa: PLC0415
 
     return {
         name: PrometheusSignal(
-            signal.figure, Http(HttpSettings(origin_of(signal.url)), access_of(signal.user, signal.token), explain)
+            signal.figure, HttpClient(HttpSettings(origin_of(signal.url)), auth_of(signal.user, signal.token), explain)
         )
         for name, signal in config.signals.items()
     }
@@ -135,38 +135,38 @@ def strategies_of(config: Config) -> Strategies:
 
 def bandwidth_of(config: Config) -> Bandwidth:
     """What one process may send in a second, to all targets together; one for a process."""
-    from syncd.transfer import Bandwidth, Hours, Timetable  # noqa: PLC0415
+    from syncd.transfer import Bandwidth, RateWindow, Timetable  # noqa: PLC0415
 
     settings = config.transfer
-    hours = tuple(Hours(each.since, each.to, each.limit) for each in settings.bandwidth_times)
+    hours = tuple(RateWindow(each.since, each.to, each.limit) for each in settings.bandwidth_times)
     return Bandwidth(Timetable(settings.bandwidth, hours, settings.time_zone))
 
 
-def looker_of(config: Config, state: State) -> Looker:
+def world_of(config: Config, state: State) -> World:
     """What looking needs: no engine, so it works beside a running daemon."""
-    from syncd.reconcile.foresee import Looker  # noqa: PLC0415
+    from syncd.reconcile.context import World  # noqa: PLC0415
 
     seams = registries_of(config), targets_of(config), runtimes_of(config)
-    return Looker(state, fleet_of(config), *seams, strategies_of(config), images_of(config))
+    return World(state, topology_of(config), *seams, strategies_of(config), images_of(config))
 
 
 def registries_of(config: Config) -> dict[str, Registry]:
     """The registries by name, each with what is wanted of it."""
-    from syncd.registry.selected import SelectedRegistry  # noqa: PLC0415
+    from syncd.registry.rules.filtered import FilteredRegistry  # noqa: PLC0415
 
     return {
-        name: SelectedRegistry(_registry(config, settings), [each.rule for each in settings.follow], settings.taking)
+        name: FilteredRegistry(_registry(config, settings), [each.rule for each in settings.follow], settings.taking)
         for name, settings in config.registries.items()
     }
 
 
 def _registry(config: Config, settings: RegistrySettings) -> Registry:
     if isinstance(settings, DirectoryRegistrySettings):
-        from syncd.registry.directory import DirectoryRegistry  # noqa: PLC0415
+        from syncd.registry.sources.directory import DirectoryRegistry  # noqa: PLC0415
 
         return DirectoryRegistry(settings.directory)
     if isinstance(settings, OssRegistrySettings):
-        from syncd.registry.oss_prefix import PrefixRegistry  # noqa: PLC0415
+        from syncd.registry.sources.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
         return PrefixRegistry(settings.oss, source_of(config, settings))
     if isinstance(settings, PaiRegistrySettings):
@@ -176,11 +176,11 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
 
 def _workspace(config: Config, settings: PaiRegistrySettings) -> Registry:
     """Raises Invalid: The SDK is not installed."""
-    from syncd.registry.pai import PaiRegistry  # noqa: PLC0415
     from syncd.registry.settings import AccessKey  # noqa: PLC0415
+    from syncd.registry.sources.pai import PaiRegistry  # noqa: PLC0415
 
     try:
-        from syncd.registry.pai_workspace import SdkWorkspace  # noqa: PLC0415
+        from syncd.registry.sources.pai_workspace import SdkWorkspace  # noqa: PLC0415
     except ModuleNotFoundError as error:
         hint = "pip install 'syncd[server,pai]'"
         raise Invalid("a registry of kind 'pai' needs an SDK that is not installed", hint=hint) from error
@@ -206,25 +206,27 @@ def _web_registry(
     | OciRegistrySettings,
     timeout_s: float,
 ) -> Registry:
-    from syncd.registry import huggingface, index, mlflow, modelscope, oci, oci_access  # noqa: PLC0415
-    from syncd.registry.access import Nobody, Session, access_of  # noqa: PLC0415
-    from syncd.registry.http import Http, HttpSettings, origin_of  # noqa: PLC0415
+    from syncd.http.auth import CookieAuth, NoAuth, auth_of  # noqa: PLC0415
+    from syncd.http.client import HttpClient, HttpSettings, origin_of  # noqa: PLC0415
+    from syncd.registry.oci import auth  # noqa: PLC0415
+    from syncd.registry.oci import registry as oci_registry  # noqa: PLC0415
+    from syncd.registry.sources import huggingface, index, mlflow, modelscope  # noqa: PLC0415
 
     if isinstance(settings, HttpRegistrySettings):
         reached = HttpSettings(origin_of(settings.url), timeout_s)
-        return index.IndexRegistry(settings.index, Http(reached, access_of(settings.user, settings.token)))
+        return index.IndexRegistry(settings.index, HttpClient(reached, auth_of(settings.user, settings.token)))
     reached = HttpSettings(settings.endpoint, timeout_s)
     if isinstance(settings, HubRegistrySettings):
-        access = access_of("", settings.token)
-        return huggingface.HubRegistry(settings.hub, Http(reached, access, huggingface.explain))
+        access = auth_of("", settings.token)
+        return huggingface.HubRegistry(settings.hub, HttpClient(reached, access, huggingface.explain))
     if isinstance(settings, MlflowRegistrySettings):
-        access = access_of(settings.user, settings.token)
-        return mlflow.MlflowRegistry(settings.mlflow, Http(reached, access, mlflow.explain))
+        access = auth_of(settings.user, settings.token)
+        return mlflow.MlflowRegistry(settings.mlflow, HttpClient(reached, access, mlflow.explain))
     if isinstance(settings, ModelScopeRegistrySettings):
-        session = Nobody() if settings.token is None else Session(settings.token, modelscope.COOKIE)
-        return modelscope.ModelScopeRegistry(settings.modelscope, Http(reached, session, modelscope.explain))
-    access = oci_access.OciAccess(settings.endpoint, login_of(config, settings))
-    return oci.OciRegistry(settings.oci, Http(reached, access))
+        session = NoAuth() if settings.token is None else CookieAuth(settings.token, modelscope.COOKIE)
+        return modelscope.ModelScopeRegistry(settings.modelscope, HttpClient(reached, session, modelscope.explain))
+    access = auth.OciAuth(settings.endpoint, login_of(config, settings))
+    return oci_registry.OciRegistry(settings.oci, HttpClient(reached, access))
 
 
 def source_of(config: Config, settings: OssRegistrySettings) -> Store:
@@ -234,7 +236,7 @@ def source_of(config: Config, settings: OssRegistrySettings) -> Store:
 
 def targets_of(config: Config) -> dict[str, Target]:
     """The targets by name."""
-    from syncd.target.tree import TreeTarget  # noqa: PLC0415
+    from syncd.targets.versioned_tree import TreeTarget  # noqa: PLC0415
 
     return {name: TreeTarget(name, _store(config, settings)) for name, settings in _trees(config).items()}
 
@@ -245,11 +247,11 @@ def _trees(config: Config) -> dict[str, OssTargetSettings | NasTargetSettings]:
 
 def runtimes_of(config: Config) -> Mapping[str, Runtime]:
     """The runtimes by name. Their SDK takes 25 MB and half a second: it is loaded when the first of them is needed."""
-    return Deferred({name: partial(_runtime, config, runtime) for name, runtime in config.runtimes.items()})
+    return LazyMapping({name: partial(_runtime, config, runtime) for name, runtime in config.runtimes.items()})
 
 
 def _runtime(config: Config, runtime: FcRuntimeSettings) -> Runtime:
-    from syncd.runtime.fc import FcRuntime, FcSettings  # noqa: PLC0415
+    from syncd.runtime.fc.runtime import FcRuntime, FcSettings  # noqa: PLC0415
 
     key = config.credentials[runtime.credentials]
     return FcRuntime(
@@ -284,7 +286,7 @@ def _revealing(secret: Secret | None) -> Callable[[], str] | None:
 
 def _store(config: Config, settings: OssTargetSettings | NasTargetSettings) -> Store:
     if isinstance(settings, NasTargetSettings):
-        from syncd.store.nas import NasSettings, NasStore  # noqa: PLC0415
+        from syncd.store.nas.store import NasSettings, NasStore  # noqa: PLC0415
 
         return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker or None))
     return _bucket(config, settings, config.transfer.parts_in_flight)
@@ -292,7 +294,7 @@ def _store(config: Config, settings: OssTargetSettings | NasTargetSettings) -> S
 
 def _bucket(config: Config, settings: BucketTable, at_once: int) -> Store:
     """A store that begins where the settings' prefix does."""
-    from syncd.store.oss import Credentials, OssSettings, OssStore  # noqa: PLC0415
+    from syncd.store.oss.store import Credentials, OssSettings, OssStore  # noqa: PLC0415
 
     key = config.credentials[settings.credentials]
     return OssStore(
@@ -308,11 +310,11 @@ def _bucket(config: Config, settings: BucketTable, at_once: int) -> Store:
     )
 
 
-def _place(settings: OssTargetSettings | NasTargetSettings) -> Place:
+def _place(settings: OssTargetSettings | NasTargetSettings) -> ModelLocation:
     if isinstance(settings, OssTargetSettings):
         path = f"/{settings.prefix.strip('/')}".rstrip("/")
-        return Place(MountKind.OSS, settings.bucket, path, settings.mount_endpoint or settings.endpoint)
-    return Place(MountKind.NAS, settings.server, str(settings.server_path).rstrip("/"))
+        return ModelLocation(MountKind.OSS, settings.bucket, path, settings.mount_endpoint or settings.endpoint)
+    return ModelLocation(MountKind.NAS, settings.server, str(settings.server_path).rstrip("/"))
 
 
 def _binding(config: Config, name: str, settings: BindingSettings) -> Binding:
@@ -337,10 +339,10 @@ def _golden(index: int, golden: GoldenSettings) -> Golden:
     return Golden(name, golden.request, golden.expected, golden.tolerance, golden.fails)
 
 
-def _warmth(settings: BindingSettings) -> Warmth | None:
+def _warmth(settings: BindingSettings) -> PrewarmPolicy | None:
     if not settings.warm:
         return None
-    return Warmth(settings.warm, settings.warm_timeout_s, settings.previous, settings.rollback_warm)
+    return PrewarmPolicy(settings.warm, settings.warm_timeout_s, settings.previous, settings.rollback_warm)
 
 
 def _bound(config: Config, model: ServedModelSettings) -> BoundModel:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from syncd.errors import Unavailable
-from syncd.plan.fleet import BasePolicy, BaseWatch, Fleet
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.bases import look, rebuild
-from syncd.reconcile.overview import overview
-from syncd.reconcile.scene import document, scene_of
+from syncd.plan.topology import BasePolicy, BaseWatch, Topology
+from syncd.reconcile.discovery.base_images import check, rebuild
+from syncd.reconcile.views.overview import overview
+from syncd.reconcile.views.release import document, load
 from syncd.state.records import Release
 
 from tests.images import HZ, ONE, Gallery
@@ -32,9 +32,9 @@ class Out:
         return fail
 
 
-def again(here: Site, gallery: Gallery, fleet: Fleet = WATCHED, **changes: object) -> Site:
+def again(here: Site, gallery: Gallery, topology: Topology = WATCHED, **changes: object) -> Site:
     """Another process over the same record."""
-    return site(here.world, here.state, **(gallery.rooms(fleet) | changes))
+    return site(here.world, here.state, **(gallery.context(topology) | changes))
 
 
 def push(gallery: Gallery, number: int) -> str:
@@ -44,8 +44,8 @@ def push(gallery: Gallery, number: int) -> str:
 
 
 def seen_and_begun(here: Site, target: str = HZ) -> list[Release]:
-    look(here.rooms, target)
-    return rebuild(here.rooms)
+    check(here.context, target)
+    return rebuild(here.context)
 
 
 def rebuilt(here: Site) -> Release:
@@ -63,14 +63,14 @@ def told(here: Site, kind: str) -> list[Mapping[str, object]]:
 
 def said(here: Site) -> list[str]:
     """What `syncd status` says of bases."""
-    rows = overview(here.state, here.rooms.fleet)["bases"]
+    rows = overview(here.state, here.context.topology)["bases"]
     assert isinstance(rows, list)
     return [row["says"] for row in rows]
 
 
 def shown(here: Site, release: Release) -> dict[str, object]:
     """The one target of a release, as JSON."""
-    rows = document(scene_of(here.state, release.id))["targets"]
+    rows = document(load(here.state, release.id))["targets"]
     assert isinstance(rows, list)
     (row,) = rows
     return dict(row)

@@ -12,7 +12,7 @@ import oss2
 import requests
 from syncd.localcloud.server import LocalCloud
 from syncd.secret import Secret
-from syncd.store.oss import Credentials, OssSettings, OssStore
+from syncd.store.oss.store import Credentials, OssSettings, OssStore
 
 REGION = "cn-hangzhou"
 KEY_ID, KEY_SECRET = "local-access-key", "local-access-secret"

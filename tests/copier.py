@@ -15,9 +15,9 @@ from typing import Any
 
 from syncd.artifact.names import FilePath
 from syncd.store.base import Store
-from syncd.store.nas import NasSettings, NasStore
-from syncd.target.tree import TreeTarget
-from syncd.transfer import Destination, Progress, TransferSettings, copy
+from syncd.store.nas.store import NasSettings, NasStore
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopySettings, Destination, Progress, copy
 
 from tests.clouds import RawBucket
 from tests.journals import FileJournal
@@ -55,7 +55,7 @@ def run(
     ]
     progress = (Telling if tell else Progress)(manifest, places)
     began, cpu = time.monotonic(), time.process_time()
-    report = copy(manifest, generated, destinations, TransferSettings(**settings), progress=progress, stop=Event())
+    report = copy(manifest, generated, destinations, CopySettings(**settings), progress=progress, stop=Event())
     return {
         "failed": {name: str(error) for name, error in report.failed.items()},
         "targets": {name: seen.counters() for name, seen in report.targets.items()},

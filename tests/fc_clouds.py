@@ -16,7 +16,7 @@ from darabonba.exceptions import DaraException
 from syncd.localcloud.cloud import Whole
 from syncd.localcloud.faults import FaultScript
 from syncd.localcloud.fc import Settings
-from syncd.runtime.fc import FcRuntime, FcSettings
+from syncd.runtime.fc.runtime import FcRuntime, FcSettings
 
 from tests.emulators.fc.calls import container, create
 

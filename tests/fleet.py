@@ -27,7 +27,7 @@ from syncd.localcloud.cloud import Whole
 from syncd.localcloud.fc import Settings
 from syncd.localcloud.fc.record import FunctionRecord
 from syncd.localcloud.oss.errors import OssError
-from syncd.runtime.fc import FcRuntime
+from syncd.runtime.fc.runtime import FcRuntime
 from syncd.wiring import runtimes_of
 
 import tests.fleet_function

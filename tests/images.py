@@ -12,16 +12,16 @@ from typing import Any, Final
 
 from syncd.artifact.manifest import SEAL_PATH
 from syncd.errors import Failed
-from syncd.oci.bake import BakeSettings
+from syncd.oci.build import BuildSettings
 from syncd.oci.references import parse_image
 from syncd.plan.binding import Binding, BoundModel, MountMode
-from syncd.plan.fleet import Fleet
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.wish import publish
-from syncd.runtime.base import Change
-from syncd.state import images, versions
+from syncd.plan.topology import Topology
+from syncd.reconcile.requests.operations import publish
+from syncd.state.content import images, versions
 from syncd.state.records import PlacedImage, Release
-from syncd.target.image import ImageSettings, ImageTarget
+from syncd.targets.image import ImageSettings, ImageTarget
+from syncd.values.function import Change
 
 from tests.emulators.distribution import Distribution
 from tests.rooms import DRAW, SDXL, Site, World
@@ -42,14 +42,14 @@ BINDINGS: Final = tuple(
     )
     for target, region in REGIONS.items()
 )
-FLEET: Final = Fleet(
+FLEET: Final = Topology(
     bindings={binding.name: binding for binding in BINDINGS},
     places={},
     regions=REGIONS | {region: region for region in REGIONS.values()},
     registries={"models": ("*",)},
     images=frozenset(REGIONS),
 )
-SMALL: Final = BakeSettings(chunk_bytes=1 << 16, layers_in_flight=1, alone_bytes=50_000)
+SMALL: Final = BuildSettings(chunk_bytes=1 << 16, layers_in_flight=1, alone_bytes=50_000)
 ONE: Final = replace(FLEET, bindings={"draw-hz": FLEET.bindings["draw-hz"]}, images=frozenset({"img-hz"}))
 
 
@@ -60,7 +60,7 @@ class Gallery:
     registry: Distribution
     name: str
     origin: str = ""
-    settings: BakeSettings = SMALL
+    settings: BuildSettings = SMALL
     base: str = f"{BASE}:1.0"
     directory: str = "/models/{model}"
     pulled: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
@@ -126,9 +126,9 @@ class Gallery:
         for runtime in world.runtimes.values():
             runtime.answers = self.answer
 
-    def rooms(self, fleet: Fleet = ONE) -> dict[str, Any]:
+    def context(self, topology: Topology = ONE) -> dict[str, Any]:
         """The rooms that are others than in `tests.rooms`."""
-        return {"fleet": fleet, "images": {name: self.target(name) for name in fleet.images}, "targets": {}}
+        return {"fleet": topology, "images": {name: self.target(name) for name in topology.images}, "targets": {}}
 
 
 Wrap = Callable[[Any], Any]
@@ -140,7 +140,7 @@ def wrapped(target: ImageTarget, wrap: Wrap) -> ImageTarget:
     return target
 
 
-def smaller(limit_bytes: int) -> BakeSettings:
+def smaller(limit_bytes: int) -> BuildSettings:
     return replace(SMALL, limit_bytes=limit_bytes)
 
 
@@ -148,7 +148,7 @@ def live(here: Site, version: str) -> Release:
     """Publish a version, have it be there before, and see it live."""
     if not (here.world.root / SDXL / version).exists():
         here.world.deliver(SDXL, version, more=SHARED)
-    release = publish(here.wisher, SDXL, version)
+    release = publish(here.requester, SDXL, version)
     here.settle(patient=True)
     assert here.release(release.id).phase is ReleasePhase.LIVE, here.release(release.id).reason
     here.assert_record_is_true()

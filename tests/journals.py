@@ -10,17 +10,17 @@ from threading import Lock
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath
-from syncd.target.base import Held, Origin
+from syncd.targets.base import HeldRange, Origin
 
 
 class MemoryJournal:
-    """See `syncd.target.base.Journal`."""
+    """See `syncd.targets.base.Journal`."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, str] = {}
         self.crcs: dict[str, int] = {}
         self.blocks: dict[Digest, bytes] = {}
-        self.holds: list[Held] = []  # what tests say that sealed versions have
+        self.holds: list[HeldRange] = []  # what tests say that sealed versions have
         self.lock = Lock()
 
     def find(self, path: FilePath) -> str | None:
@@ -57,14 +57,14 @@ class MemoryJournal:
         with self.lock:
             self.blocks[sha256] = blocks
 
-    def held(self, parts_max: int) -> list[Held]:
+    def held(self, parts_max: int) -> list[HeldRange]:
         with self.lock:
             return list(self.holds)
 
-    def told(self, manifest: Manifest) -> list[Held]:
+    def told(self, manifest: Manifest) -> list[HeldRange]:
         """What a later version is told of this one, which was sealed."""
         return [
-            Held(Origin(manifest, e.path), e.sha256, self.crcs.get(e.path), self.blocks.get(e.sha256, b""))
+            HeldRange(Origin(manifest, e.path), e.sha256, self.crcs.get(e.path), self.blocks.get(e.sha256, b""))
             for e in manifest.entries
         ]
 

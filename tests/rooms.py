@@ -19,37 +19,39 @@ from typing import Final
 
 import sqlalchemy as sa
 from syncd.artifact.manifest import SEAL_PATH, Manifest
-from syncd.daemon.process import BODIES
-from syncd.engine.base import Carried, RunStep
-from syncd.plan.backoff import Patience
-from syncd.plan.binding import Binding, BoundModel, MountMode, Place
-from syncd.plan.fleet import Fleet
+from syncd.engine.base import ExecutionStatus, RunStep
+from syncd.plan.backoff import RetryPolicy
+from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.foresee import Looker
-from syncd.reconcile.rooms import Rooms
-from syncd.reconcile.run import run_step
-from syncd.reconcile.tick import tick
-from syncd.reconcile.watch import look_at, served_from
-from syncd.reconcile.wish import Wisher
+from syncd.plan.topology import Topology
+from syncd.reconcile.context import Context
+from syncd.reconcile.context import World as ReadOnlyWorld
+from syncd.reconcile.controller.attempt import run_attempt
+from syncd.reconcile.controller.tick import tick
+from syncd.reconcile.discovery.poll import poll_model, served_from
+from syncd.reconcile.requests.operations import Requester
+from syncd.reconcile.steps.handlers import STEP_HANDLERS
 from syncd.registry.base import Registry
-from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.settings import DirectorySettings
+from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.retry import Retry
-from syncd.runtime.base import AliasState, Change, MountKind
 from syncd.runtime.memory import MemoryRuntime
-from syncd.state import events, flips, live, placements, releases, steps, versions
+from syncd.state.content import placements, versions
 from syncd.state.records import Event, Flip, Live, Placement, Release, Step
+from syncd.state.releases import events, releases, steps
+from syncd.state.serving import flips, live
 from syncd.state.state import State
 from syncd.store.memory import MemoryStore
-from syncd.target.tree import TreeTarget
-from syncd.transfer import TransferSettings
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopySettings
+from syncd.values.function import AliasState, Change, MountKind
 
 from tests.unit.registry.trees import THEN_S, write
 
 SDXL, LORA, DRAW = "sdxl", "lora", "draw"
 TARGETS: Final = {"hz": "hangzhou", "sg": "singapore"}
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PATIENCE: Final = Patience(failures_max=4, base_s=1.0, cap_s=8.0)
+PATIENCE: Final = RetryPolicy(failures_max=4, base_s=1.0, cap_s=8.0)
 LEASE_S: Final = 30.0
 _TICKS_MAX: Final = 200
 _BIG_BYTES: Final = 100_000
@@ -76,13 +78,13 @@ BINDINGS: Final = (
         (BoundModel(SDXL, "sg", MountMode.VERSION, "/mnt/sdxl", "SDXL_DIGEST"),),
     ),
 )
-FLEET: Final = Fleet(
+FLEET: Final = Topology(
     bindings={binding.name: binding for binding in BINDINGS},
-    places={name: Place(MountKind.OSS, f"bucket-{name}", "") for name in TARGETS},
+    places={name: ModelLocation(MountKind.OSS, f"bucket-{name}", "") for name in TARGETS},
     regions=TARGETS | {region: region for region in TARGETS.values()},
     registries={"models": ("*",)},
 )
-TRANSFER: Final = TransferSettings(
+TRANSFER: Final = CopySettings(
     buffer_bytes=1 << 20,
     part_bytes=40_000,
     files_in_flight=1,
@@ -95,19 +97,19 @@ class HandEngine:
     """`Engine` that runs nothing by itself: a test says when, in its own thread. Forgets all when it is dropped."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[str, int], Carried] = {}
+        self.known: dict[tuple[str, int], ExecutionStatus] = {}
         self.queues: dict[tuple[str, int], tuple[int, str]] = {}
         self.run: RunStep | None = None
 
     def submit(self, conn: sa.Connection, step_id: str, attempt: int, queue: str, priority: int) -> None:
-        self.known.setdefault((step_id, attempt), Carried.WAITING)
+        self.known.setdefault((step_id, attempt), ExecutionStatus.WAITING)
         self.queues[step_id, attempt] = (priority, queue)
 
     def cancel(self, step_id: str, attempt: int) -> None:
-        self.known[step_id, attempt] = Carried.ENDED
+        self.known[step_id, attempt] = ExecutionStatus.ENDED
 
-    def status(self, step_id: str, attempt: int) -> Carried:
-        return self.known.get((step_id, attempt), Carried.MISSING)
+    def status(self, step_id: str, attempt: int) -> ExecutionStatus:
+        return self.known.get((step_id, attempt), ExecutionStatus.MISSING)
 
     def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
         self.run = run
@@ -116,14 +118,14 @@ class HandEngine:
         self.run = None
 
     def forget(self, older_than: datetime) -> int:
-        ended = [key for key, carried in self.known.items() if carried is Carried.ENDED]
+        ended = [key for key, carried in self.known.items() if carried is ExecutionStatus.ENDED]
         for key in ended:
             del self.known[key]
         return len(ended)
 
     def waiting(self) -> list[tuple[str, int]]:
         """What is to be run, the smallest priority first."""
-        waiting = [key for key, carried in self.known.items() if carried is Carried.WAITING]
+        waiting = [key for key, carried in self.known.items() if carried is ExecutionStatus.WAITING]
         return sorted(waiting, key=lambda key: self.queues[key][0])
 
     def take(self, release_id: str = "") -> tuple[str, int] | None:
@@ -131,7 +133,7 @@ class HandEngine:
         mine = [key for key in self.waiting() if not release_id or key[0].startswith(f"{release_id}/")]
         if not mine:
             return None
-        self.known[mine[0]] = Carried.RUNNING
+        self.known[mine[0]] = ExecutionStatus.RUNNING
         return mine[0]
 
 
@@ -208,32 +210,32 @@ class Site:
 
     world: World
     state: State
-    rooms: Rooms
+    context: Context
     engine: HandEngine
 
     @property
-    def wisher(self) -> Wisher:
-        return Wisher(self.state, self.rooms.fleet, "ops")
+    def requester(self) -> Requester:
+        return Requester(self.state, self.context.topology, "ops")
 
     @property
-    def looker(self) -> Looker:
-        rooms = self.rooms
-        seams = (rooms.registries, rooms.targets, rooms.runtimes)
-        return Looker(self.state, rooms.fleet, *seams, rooms.strategies, rooms.images)
+    def looker(self) -> ReadOnlyWorld:
+        context = self.context
+        seams = (context.registries, context.targets, context.runtimes)
+        return ReadOnlyWorld(self.state, context.topology, *seams, context.strategies, context.images)
 
     def run_one(self, release_id: str = "") -> bool:
         """Run the next attempt there is, of one release or of all. Whether there was one."""
         key = self.engine.take(release_id)
         if key is None:
             return False
-        run_step(self.rooms, BODIES, *key)
-        self.engine.known[key] = Carried.ENDED
+        run_attempt(self.context, STEP_HANDLERS, *key)
+        self.engine.known[key] = ExecutionStatus.ENDED
         return True
 
     def settle(self, *, patient: bool = False) -> None:
         """Tick and run until nothing is due; `patient` moves the clock to what waits, until nothing does."""
         for _ in range(_TICKS_MAX):
-            moved = tick(self.rooms)
+            moved = tick(self.context)
             if self.run_one() or moved:
                 continue
             waiting = self.waiting_until()
@@ -247,7 +249,7 @@ class Site:
         for _ in range(_TICKS_MAX):
             if self.release(release_id).phase is phase:
                 return self.release(release_id)
-            tick(self.rooms)
+            tick(self.context)
             if self.release(release_id).phase is not phase:
                 self.run_one(release_id)
         raise AssertionError(self.release(release_id))
@@ -299,7 +301,7 @@ class Site:
 
     def assert_record_is_true(self) -> None:
         """What the record says is served is where the aliases point, and what they answer with."""
-        for binding in self.rooms.fleet.bindings.values():
+        for binding in self.context.topology.bindings.values():
             recorded = self.live(binding.name)
             pointed = self.world.runtimes[binding.runtime].read(binding.function, binding.alias)
             assert pointed == AliasState(recorded.function_version if recorded else None), binding.name
@@ -324,16 +326,16 @@ def site(world: World, state: State, owner: str = "worker-1", **changes: object)
         "owner": owner,
         "chance": lambda: 0.5,
     }
-    rooms = Rooms(**(given | changes))  # type: ignore[arg-type]
-    engine = rooms.engine
-    return Site(world, state, rooms, engine if isinstance(engine, HandEngine) else HandEngine())
+    context = Context(**(given | changes))  # type: ignore[arg-type]
+    engine = context.engine
+    return Site(world, state, context, engine if isinstance(engine, HandEngine) else HandEngine())
 
 
 def registries_of(world: World) -> dict[str, Registry]:
     return {"models": world.registry}
 
 
-def look(rooms: Rooms, registry: str, *, auto_release: bool) -> list[Release]:
+def look(context: Context, registry: str, *, auto_release: bool) -> list[Release]:
     """One look at each model of a registry that is served, one after the other."""
-    served = served_from(rooms, registry)
-    return [release for model in served for release in look_at(rooms, registry, model, auto_release=auto_release)]
+    served = served_from(context, registry)
+    return [release for model in served for release in poll_model(context, registry, model, auto_release=auto_release)]

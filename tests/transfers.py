@@ -8,18 +8,18 @@ from threading import Event, Lock
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
 from syncd.errors import SyncdError
-from syncd.registry.base import Location, Stream
 from syncd.retry import Retry
 from syncd.store.base import Buffer, PutMode, Receipt, Stat
 from syncd.store.memory import MemoryStore, MemoryUpload
-from syncd.target.tree import TreeTarget
-from syncd.transfer import CopyReport, Destination, Progress, TransferSettings, copy
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopyReport, CopySettings, Destination, Progress, copy
+from syncd.values.source import Location, Stream
 
 from tests.journals import MemoryJournal
 from tests.sources import Files, content, manifest_of
 
 PART = 64 << 10
-SETTINGS = TransferSettings(
+SETTINGS = CopySettings(
     buffer_bytes=8 * PART, part_bytes=PART, files_in_flight=2, parts_in_flight=3, retry=Retry(3, 60, 0.001, 0.002)
 )
 FILES = {
@@ -90,7 +90,7 @@ class Bench:
         self.finished: dict[str, Callable[[], None]] = {}
 
     def copy(
-        self, settings: TransferSettings = SETTINGS, source: Callable[[Entry, int], Stream] | None = None
+        self, settings: CopySettings = SETTINGS, source: Callable[[Entry, int], Stream] | None = None
     ) -> CopyReport:
         destinations = [
             Destination(TreeTarget(name, store), self.journals[name], self.finished.get(name))

@@ -1,1 +1,14 @@
-"""The HTTP API of the daemon: releases, status, events, webhooks, health. It asks and tells; it decides nothing."""
+"""HTTP API of the daemon: releases, status, events, webhooks, health. It decides nothing."""
+
+__all__ = [
+    "app",
+    "dependencies",
+    "openapi",
+    "responses",
+    "routes",
+    "schemas",
+    "server",
+    "stream",
+    "timeouts",
+    "webhooks",
+]

@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from syncd.api.answers import Problem, on_bug, on_http_error, on_syncd_error, problem
-from syncd.api.desk import Desk, Site
+from syncd.api.dependencies import Dependencies, Server
+from syncd.api.responses import ProblemResponse, on_http_error, on_syncd_error, on_unexpected_error, problem
 from syncd.api.routes import ROUTES
 from syncd.errors import SyncdError
 
@@ -38,7 +38,7 @@ class Bounded:
             return
         if self._now >= AT_ONCE_MAX:
             retry: Mapping[str, str] = {"Retry-After": "1", "Connection": "close"}
-            refusal = Problem(503, "unavailable", "too many requests at once", headers=retry)
+            refusal = ProblemResponse(503, "unavailable", "too many requests at once", headers=retry)
             await problem(refusal)(scope, receive, send)
             return
         self._now += 1
@@ -48,26 +48,26 @@ class Bounded:
             self._now -= 1
 
 
-def app_of(site: Site) -> Starlette:
+def app_of(site: Dependencies) -> Starlette:
     """The application for one process. What belongs to a loop is made when the server starts it."""
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
-        desk = Desk(site)
-        app.state.desk = desk
-        work = asyncio.create_task(desk.intake.work())
+        server = Server(site)
+        app.state.server = server
+        work = asyncio.create_task(server.intake.work())
         try:
             yield
         finally:
             work.cancel()
             with suppress(asyncio.CancelledError):
                 await work
-            desk.close()
+            server.close()
 
     app = Starlette(
         routes=list(ROUTES),
         middleware=[Middleware(Bounded)],
-        exception_handlers={SyncdError: on_syncd_error, HTTPException: on_http_error, Exception: on_bug},
+        exception_handlers={SyncdError: on_syncd_error, HTTPException: on_http_error, Exception: on_unexpected_error},
         lifespan=life,
     )
     app.router.redirect_slashes = False

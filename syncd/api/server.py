@@ -10,13 +10,13 @@ import structlog
 import uvicorn
 
 from syncd.api.app import app_of
-from syncd.api.desk import Desk, Site
-from syncd.api.punctual import PunctualProtocol
-from syncd.api.senders import hooks_of
+from syncd.api.dependencies import Dependencies, Server
+from syncd.api.timeouts import TimeoutProtocol
+from syncd.api.webhooks.webhooks import webhooks_of
 from syncd.config import Config
-from syncd.daemon.pulse import Pulse
+from syncd.daemon.health import Health
 from syncd.errors import Invalid, Unavailable
-from syncd.reconcile.rooms import Rooms
+from syncd.reconcile.context import Context
 
 log = structlog.get_logger("syncd.api")
 
@@ -30,7 +30,7 @@ _BACKLOG: Final = 512
 class ApiServer:
     """Serves one site on one address. `start` and `stop` are called from one thread, once each in this order."""
 
-    def __init__(self, site: Site, listen: str, trusted_proxies: tuple[str, ...] = ()) -> None:
+    def __init__(self, site: Dependencies, listen: str, trusted_proxies: tuple[str, ...] = ()) -> None:
         self._listen = listen
         self._app = app_of(site)
         self._server = uvicorn.Server(_settings(self._app, trusted_proxies))
@@ -65,23 +65,23 @@ class ApiServer:
         if thread is None:
             return
         self._thread = None
-        desk = self._app.state.desk
-        assert isinstance(desk, Desk)
+        server = self._app.state.server
+        assert isinstance(server, Server)
         if thread.is_alive():
-            desk.loop.call_soon_threadsafe(desk.stopping.set)
+            server.loop.call_soon_threadsafe(server.stopping.set)
         self._server.should_exit = True
         thread.join()
 
 
-def api_of(config: Config, rooms: Rooms, pulse: Pulse) -> ApiServer:
+def api_of(config: Config, context: Context, pulse: Health) -> ApiServer:
     """The server of a daemon. Raises Invalid where a certificate that is named cannot be read."""
-    site = Site(
-        state=rooms.state,
-        fleet=rooms.fleet,
-        registries=rooms.registries,
-        hooks=hooks_of(config),
+    site = Dependencies(
+        state=context.state,
+        topology=context.topology,
+        registries=context.registries,
+        hooks=webhooks_of(config),
         pulse=pulse,
-        wake=rooms.wake.set,
+        wake=context.wake.set,
     )
     return ApiServer(site, config.api.listen, config.api.trusted_proxies)
 
@@ -90,7 +90,7 @@ def _settings(app: object, trusted_proxies: tuple[str, ...]) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="asyncio",
-        http=PunctualProtocol,
+        http=TimeoutProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -10,13 +10,14 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from syncd.api.answers import Problem, plain
-from syncd.api.desk import Desk, desk_of, token_in
+from syncd.api.dependencies import Server, server_of, token_in
+from syncd.api.responses import ProblemResponse, plain
 from syncd.errors import Invalid, SyncdError
 from syncd.plan.roles import Role
-from syncd.reconcile.scene import event_told
-from syncd.state import events, tokens
+from syncd.reconcile.views.release import event_line
+from syncd.state.access import tokens
 from syncd.state.records import Event
+from syncd.state.releases import events
 
 STREAMS_MAX: Final = 32  # each asks the record twice a second
 STREAMS_EACH_MAX: Final = 8
@@ -32,17 +33,17 @@ async def stream(request: Request) -> Response:
     A client that reads slowly gets the same later: nothing is held for it but one batch. The stream ends when the
     process stops, and when the token is taken back; who reconnects with the last id it saw misses nothing.
     """
-    desk = desk_of(request)
-    caller = await desk.caller(request, Role.READ)
+    server = server_of(request)
+    caller = await server.caller(request, Role.READ)
     if request.method == "HEAD":
         return Response(media_type="text/event-stream", headers=_HEADERS)
     after = _asked(request)
-    if sum(desk.streams.values()) >= STREAMS_MAX or desk.streams.get(caller.name, 0) >= STREAMS_EACH_MAX:
+    if sum(server.streams.values()) >= STREAMS_MAX or server.streams.get(caller.name, 0) >= STREAMS_EACH_MAX:
         hint = f"at most {STREAMS_EACH_MAX} of one token and {STREAMS_MAX} of all"
-        raise Problem(429, "busy", "too many event streams", hint=hint, headers={"Retry-After": "5"})
+        raise ProblemResponse(429, "busy", "too many event streams", hint=hint, headers={"Retry-After": "5"})
     if after is None:
-        after = await desk.ask(lambda: _newest(desk))
-    told = _told(desk, caller.name, token_in(request), after)
+        after = await server.ask(lambda: _newest(server))
+    told = _told(server, caller.name, token_in(request), after)
     return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
 
 
@@ -55,13 +56,13 @@ def _asked(request: Request) -> int | None:
     return int(text)
 
 
-async def _told(desk: Desk, name: str, token: str, after: int) -> AsyncIterator[str]:
-    desk.streams[name] = desk.streams.get(name, 0) + 1
+async def _told(server: Server, name: str, token: str, after: int) -> AsyncIterator[str]:
+    server.streams[name] = server.streams.get(name, 0) + 1
     try:
         yield f": after {after}\n\n"
         silent_s = 0.0
-        while not desk.stopping.is_set():
-            found = await _next(desk, token, after)
+        while not server.stopping.is_set():
+            found = await _next(server, token, after)
             if found is None:
                 yield ": the token was taken back\n\n"
                 return
@@ -73,39 +74,39 @@ async def _told(desk: Desk, name: str, token: str, after: int) -> AsyncIterator[
                 silent_s = 0.0
                 yield ": still here\n\n"
             if len(found) < BATCH_MAX:
-                await _pause(desk)
+                await _pause(server)
     finally:
-        desk.streams[name] -= 1
+        server.streams[name] -= 1
 
 
-async def _next(desk: Desk, token: str, after: int) -> list[Event] | None:
+async def _next(server: Server, token: str, after: int) -> list[Event] | None:
     """The next batch; none where the record cannot be read now: the next look is as good. None: the token is gone."""
 
     def look() -> list[Event] | None:
-        with desk.site.state.read() as conn:
+        with server.site.state.read() as conn:
             if tokens.find(conn, token) is None:
                 return None
             return events.after(conn, after, BATCH_MAX)
 
     try:
-        return await desk.ask(look)
+        return await server.ask(look)
     except SyncdError:
         return []
 
 
-async def _pause(desk: Desk) -> None:
+async def _pause(server: Server) -> None:
     try:
         async with asyncio.timeout(LOOK_EVERY_S):
-            await desk.stopping.wait()
+            await server.stopping.wait()
     except TimeoutError:
         return
 
 
-def _newest(desk: Desk) -> int:
-    with desk.site.state.read() as conn:
+def _newest(server: Server) -> int:
+    with server.site.state.read() as conn:
         return events.newest(conn)
 
 
 def _line(event: Event) -> str:
-    told = {**event_told(event), "release": event.release_id}
+    told = {**event_line(event), "release": event.release_id}
     return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(told, default=plain)}\n\n"

@@ -1,1 +1,14 @@
-"""The command line: one file a command, what it prints, and its exit codes."""
+"""Command line: one file a command in `commands/`, what is printed in `output/`, exit codes in `exit_codes.py`."""
+
+__all__ = [
+    "commands",
+    "demo",
+    "execute",
+    "exit_codes",
+    "main",
+    "output",
+    "remote",
+    "session",
+    "upload_bucket",
+    "upload_directory",
+]

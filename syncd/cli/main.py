@@ -13,20 +13,20 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from syncd import collector
-from syncd.allocator import share_one_arena
-from syncd.cli.exits import Exit, code_of
-from syncd.cli.output import Form, Output
+from syncd import tuning
+from syncd.cli.exit_codes import Exit, code_of
+from syncd.cli.output.output import Output, OutputFormat
 from syncd.errors import Invalid, SyncdError
+from syncd.tuning import share_one_arena
 
 # The base class of every complaint about a command line. Typer carries a click of its own and exports only leaves.
-_Complaint: Final[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_UsageError: Final[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 _SERVER_PARTS: Final = "pip install 'syncd[server]'; or ask a daemon elsewhere, with --server"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommandEntry:
     """Where a command is, and its first line: known without importing it, so that `--help` costs nothing."""
 
     module: str
@@ -34,34 +34,36 @@ class Entry:
     line: str
 
 
-COMMANDS: Final[Mapping[str, Entry]] = {
-    "publish": Entry("publish", "publish", "Ask for a version to be brought to every region, proven and served."),
-    "status": Entry("status", "status", "Show what is live where, what is in flight, what is stuck and why."),
-    "releases": Entry("releases", "releases", "List releases, newest first, with how they ended and why."),
-    "show": Entry("show", "show", "Tell a release's whole story, with every step and event."),
-    "inspect": Entry("inspect", "inspect", "Show a version where it comes from: files, digests, parameters."),
-    "bake": Entry("bake", "bake", "Push an image: a version's files as layers over a base image."),
-    "plan": Entry("plan", "plan", "Show what a release would move and flip; change nothing."),
-    "rollback": Entry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
-    "cancel": Entry("cancel", "cancel", "End a release before it moves anything."),
-    "approve": Entry("approve", "approve", "Let a release flip that waits for a person."),
-    "hold": Entry("hold", "hold", "Keep automation away from a model."),
-    "unhold": Entry("hold", "unhold", "Lift a hold."),
-    "freeze": Entry("freeze", "freeze", "Flip nothing, of one model or of any, but rollbacks."),
-    "unfreeze": Entry("freeze", "unfreeze", "Lift a freeze."),
-    "drift": Entry("drift", "drift", "List what was changed by hand."),
-    "adopt": Entry("adopt", "adopt", "Take into the record where an alias was moved by hand."),
-    "restore": Entry("adopt", "restore", "Put back what was changed by hand."),
-    "retire": Entry("retire", "retire", "Take a version out of service for good."),
-    "unquarantine": Entry("retire", "unquarantine", "Lift the quarantine of a version."),
-    "verify": Entry("verify", "verify", "Compare the world with the record, byte by byte."),
-    "run": Entry("run", "run", "Run the daemon until SIGTERM."),
-    "health": Entry("health", "health", "Say whether a daemon works on this record."),
-    "token": Entry("token", "app", "Who may use the HTTP API."),
-    "demo": Entry("demo", "demo", "Play a model's whole life on this machine."),
-    "config": Entry("config", "app", "Look at the configuration."),
-    "db": Entry("db", "app", "The record's schema."),
-    "local": Entry("local", "app", "OSS and Function Compute on this machine."),
+COMMANDS: Final[Mapping[str, CommandEntry]] = {
+    "publish": CommandEntry(
+        "publish", "publish", "Ask for a version to be brought to every region, proven and served."
+    ),
+    "status": CommandEntry("status", "status", "Show what is live where, what is in flight, what is stuck and why."),
+    "releases": CommandEntry("releases", "releases", "List releases, newest first, with how they ended and why."),
+    "show": CommandEntry("show", "show", "Tell a release's whole story, with every step and event."),
+    "inspect": CommandEntry("inspect", "inspect", "Show a version where it comes from: files, digests, parameters."),
+    "bake": CommandEntry("bake", "bake", "Push an image: a version's files as layers over a base image."),
+    "plan": CommandEntry("plan", "plan", "Show what a release would move and flip; change nothing."),
+    "rollback": CommandEntry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
+    "cancel": CommandEntry("cancel", "cancel", "End a release before it moves anything."),
+    "approve": CommandEntry("approve", "approve", "Let a release flip that waits for a person."),
+    "hold": CommandEntry("hold", "hold", "Keep automation away from a model."),
+    "unhold": CommandEntry("hold", "unhold", "Lift a hold."),
+    "freeze": CommandEntry("freeze", "freeze", "Flip nothing, of one model or of any, but rollbacks."),
+    "unfreeze": CommandEntry("freeze", "unfreeze", "Lift a freeze."),
+    "drift": CommandEntry("drift", "drift", "List what was changed by hand."),
+    "adopt": CommandEntry("adopt", "adopt", "Take into the record where an alias was moved by hand."),
+    "restore": CommandEntry("adopt", "restore", "Put back what was changed by hand."),
+    "retire": CommandEntry("retire", "retire", "Take a version out of service for good."),
+    "unquarantine": CommandEntry("retire", "unquarantine", "Lift the quarantine of a version."),
+    "verify": CommandEntry("verify", "verify", "Compare the world with the record, byte by byte."),
+    "run": CommandEntry("run", "run", "Run the daemon until SIGTERM."),
+    "health": CommandEntry("health", "health", "Say whether a daemon works on this record."),
+    "token": CommandEntry("token", "app", "Who may use the HTTP API."),
+    "demo": CommandEntry("demo", "demo", "Play a model's whole life on this machine."),
+    "config": CommandEntry("config", "app", "Look at the configuration."),
+    "db": CommandEntry("db", "app", "The record's schema."),
+    "local": CommandEntry("local", "app", "OSS and Function Compute on this machine."),
 }
 
 
@@ -75,7 +77,7 @@ class Commands(TyperGroup):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        found = getattr(import_module(f"syncd.cli.{entry.module}"), entry.attribute)
+        found = getattr(import_module(f"syncd.cli.commands.{entry.module}"), entry.attribute)
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -123,7 +125,7 @@ def _syncd(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with a documented code."""
     share_one_arena()
-    collector.set_for_modules()
+    tuning.collect_rarely()
     given = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_to_print()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, where a command has nothing better to do
@@ -133,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `syncd releases | head -1`: who listens has what they wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush complains
         code = Exit.OK
-    collector.leave()
+    tuning.skip_final_collection()
     sys.exit(code)
 
 
@@ -163,7 +165,7 @@ def _run(arguments: list[str]) -> int:
         wrong.__cause__ = error
         output.fail(wrong, Exit.UNAVAILABLE, verbose=verbose)
         return Exit.UNAVAILABLE
-    except _Complaint as wrong:
+    except _UsageError as wrong:
         return _usage(output, wrong)
 
 
@@ -186,8 +188,8 @@ def _never_fail_to_print() -> None:
             reconfigure(errors="replace")
 
 
-def _asked_form(arguments: list[str]) -> Form:
+def _asked_form(arguments: list[str]) -> OutputFormat:
     """Known before parsing, so that a wrong command line is told in the form that was asked for."""
     text = "\0".join(["", *arguments, ""])
     asked = any(f"\0{flag}\0" in text for flag in ("-o\0json", "-ojson", "--output\0json", "--output=json"))
-    return Form.JSON if asked else Form.TEXT
+    return OutputFormat.JSON if asked else OutputFormat.TEXT

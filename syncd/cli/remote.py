@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from syncd.cli.exits import Exit
-from syncd.cli.output import Form, Output
+from syncd.cli.exit_codes import Exit
+from syncd.cli.output.output import Output, OutputFormat
 from syncd.errors import Invalid
 
 if TYPE_CHECKING:  # httpx takes a tenth of a second, and most commands ask nobody elsewhere
@@ -51,7 +51,7 @@ TokenFileOption = Annotated[
 
 
 @dataclass
-class See:
+class Display:
     """How a release elsewhere is shown, and for how long."""
 
     output: Output
@@ -62,7 +62,7 @@ class See:
 
     def tell(self, release: Release) -> None:
         """Show a look: a JSON line, or a line for each thing that has changed since the last one."""
-        if self.output.form is Form.JSON:
+        if self.output.form is OutputFormat.JSON:
             self.output.line({"event": "progress", **told_of(release)})
             return
         for what, how in _changes(release.document).items():
@@ -71,7 +71,7 @@ class See:
                 self.output.console.print(f"{release.id} {what}: {how}", markup=False)
 
 
-def carry(server: str, token_file: Path | None, ask: Callable[[Client], Release], see: See) -> int:
+def execute(server: str, token_file: Path | None, ask: Callable[[Client], Release], see: Display) -> int:
     """Ask, and see the release through where that is wanted; the exit code.
 
     Raises what the client does; one that ended otherwise than it was to among it.

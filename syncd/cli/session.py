@@ -13,46 +13,46 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd.cli.output import Form, Output
+from syncd.cli.output.output import Output, OutputFormat
 
 if TYPE_CHECKING:  # each command pays for what it uses, and `--help` for nothing
     from syncd.config import Config
-    from syncd.plan.fleet import Fleet
-    from syncd.reconcile.foresee import Looker
-    from syncd.reconcile.wish import Wisher
+    from syncd.plan.topology import Topology
+    from syncd.reconcile.context import World
+    from syncd.reconcile.requests.operations import Requester
     from syncd.state.state import State
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="SYNCD_CONFIG", help="The configuration file.", show_default=True)
 ]
-OutputOption = Annotated[Form, typer.Option("--output", "-o", help="text for people, json for programs.")]
+OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="text for people, json for programs.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error, causes too.")]
 DEFAULT_CONFIG = Path("/etc/syncd/config.toml")
 
 
 @dataclass(frozen=True)
-class Session:
+class CliSession:
     """One run of one command."""
 
     config: Config
     output: Output
     state: State
-    fleet: Fleet
+    topology: Topology
     verbose: bool
 
     @property
-    def wisher(self) -> Wisher:
+    def requester(self) -> Requester:
         """In whose name the command asks."""
-        from syncd.reconcile.wish import Wisher  # noqa: PLC0415 -- `status` wishes for nothing
+        from syncd.reconcile.requests.operations import Requester  # noqa: PLC0415 -- `status` wishes for nothing
 
-        return Wisher(self.state, self.fleet, f"{_user()}@{socket.gethostname()}")
+        return Requester(self.state, self.topology, f"{_user()}@{socket.gethostname()}")
 
-    def looker(self) -> Looker:
+    def world(self) -> World:
         """What looking at the world needs. Logs are set up too: stores and targets write some."""
-        from syncd.wiring import looker_of  # noqa: PLC0415 -- the vendors' SDKs
+        from syncd.wiring import world_of  # noqa: PLC0415 -- the vendors' SDKs
 
         set_up_logs(self.config, verbose=self.verbose)
-        return looker_of(self.config, self.state)
+        return world_of(self.config, self.state)
 
 
 def settings(config: Path, *, verbose: bool) -> Config:
@@ -73,23 +73,23 @@ def set_up_logs(config: Config, *, verbose: bool) -> None:
 
 
 @contextmanager
-def session(config: Path, output: Form, *, verbose: bool) -> Iterator[Session]:
+def session(config: Path, output: OutputFormat, *, verbose: bool) -> Iterator[CliSession]:
     """Open the record for one command; it is closed at the end.
 
     Raises:
         Invalid: The configuration is wrong, or the record's schema is missing or behind.
         Unavailable: The database does not answer.
     """
-    from syncd.state import level  # noqa: PLC0415 -- SQLAlchemy: only for commands that open the record
+    from syncd.state import schema_version  # noqa: PLC0415 -- SQLAlchemy: only for commands that open the record
     from syncd.state.state import State  # noqa: PLC0415
-    from syncd.wiring import fleet_of  # noqa: PLC0415
+    from syncd.wiring import topology_of  # noqa: PLC0415
 
     loaded = settings(config, verbose=verbose)
     url = loaded.state.connect_url.render_as_string(hide_password=False)
     state = State(url)
     try:
-        level.check(state)
-        yield Session(loaded, Output(output), state, fleet_of(loaded), verbose)
+        schema_version.check(state)
+        yield CliSession(loaded, Output(output), state, topology_of(loaded), verbose)
     finally:
         state.close()
 

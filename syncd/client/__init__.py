@@ -5,8 +5,8 @@ with Client("https://syncd.example.com", token) as client:
     client.wait(release.id, timeout_s=1800)
 """
 
-from syncd.client.answers import ENDS, Approval, Freeze, Hold, NotLive, Release, TimedOut
 from syncd.client.client import Client
 from syncd.client.reader import Reader
+from syncd.client.types import ENDS, Approval, Freeze, Hold, NotLive, Release, TimedOut
 
 __all__ = ["ENDS", "Approval", "Client", "Freeze", "Hold", "NotLive", "Reader", "Release", "TimedOut"]

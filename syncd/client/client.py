@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from syncd.client.answers import Approval, Freeze, Hold, Release, read_as_ours
 from syncd.client.reader import Reader, path_of_release
+from syncd.client.types import Approval, Freeze, Hold, Release, read_as_ours
 
 
 class Client(Reader):

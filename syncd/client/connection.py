@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx
 
-from syncd.client.answers import not_ours
+from syncd.client.types import not_ours
 from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, SyncdError, Unavailable
 
 TRIES: Final = 4

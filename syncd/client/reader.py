@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-from syncd.client.answers import Release, TimedOut, rows, well
 from syncd.client.connection import Connection
+from syncd.client.types import Release, TimedOut, rows, well
 from syncd.errors import Unavailable
 
 TIMEOUT_S: Final = 30.0  # of one request

@@ -1,6 +1,6 @@
 """TOML and environment to frozen values, refused with every problem named: file, key, found, wanted."""
 
-from syncd.config.check import warnings
+from syncd.config.checks.checks import warnings
 from syncd.config.load import load
 from syncd.config.problems import ConfigProblems, Problem
 from syncd.config.registries import (

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from syncd.artifact.names import parse_model
 from syncd.errors import Invalid
 from syncd.oci.references import parse_image, parse_repository
-from syncd.plan.gate import DAYS, Moment
+from syncd.plan.gate import DAYS, WeekTime
 from syncd.secret import Secret
 
 _UNITS: Final = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -89,12 +89,12 @@ def _time_of_day(value: object) -> time:
     return time(int(match[1]), int(match[2]))
 
 
-def _moment_of_week(value: object) -> Moment:
+def _moment_of_week(value: object) -> WeekTime:
     day, _, at = value.partition(" ") if isinstance(value, str) else ("", "", "")
     match = _TIME.fullmatch(at)
     if match is None or day not in DAYS:
         raise wrong(shown(value), 'a day and a time are wanted, such as "fri 18:00"')
-    return Moment(DAYS.index(day), time(int(match[1]), int(match[2])))
+    return WeekTime(DAYS.index(day), time(int(match[1]), int(match[2])))
 
 
 def _zone(value: object) -> ZoneInfo:
@@ -265,7 +265,7 @@ Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Rate = Annotated[int, BeforeValidator(_rate)]
 """Bytes a second; 0 for no limit."""
 ClockTime = Annotated[time, BeforeValidator(_time_of_day)]
-WeekMoment = Annotated[Moment, BeforeValidator(_moment_of_week)]
+WeekMoment = Annotated[WeekTime, BeforeValidator(_moment_of_week)]
 TimeZone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)]

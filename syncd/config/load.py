@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from syncd.config.check import problems_between
+from syncd.config.checks.checks import problems_between
 from syncd.config.fields import NAME_WANTED, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS

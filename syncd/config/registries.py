@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from syncd.config.bucket import BucketTable
-from syncd.config.choosing import ChoosingTable
 from syncd.config.fields import (
     AbsolutePath,
     Endpoint,
@@ -24,6 +23,7 @@ from syncd.config.fields import (
     shown,
     wrong,
 )
+from syncd.config.follow import FilterTable
 from syncd.config.table import Table
 from syncd.registry.settings import (
     DirectorySettings,
@@ -57,7 +57,7 @@ _OwnedPatterns = Annotated[
 ]
 
 
-class _Polled(ChoosingTable):
+class _Polled(FilterTable):
     """What every registry has."""
 
     models: _Patterns

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from syncd.config.fields import ModelPattern, Region, Seconds, SecondsOrNone, shown, wrong
 from syncd.config.problems import Problem, key_path
 from syncd.config.table import Table
-from syncd.plan.strategy import WHOLE_PERCENT, RegionOut, Requirement, Share, Strategy
+from syncd.plan.strategy import WHOLE_PERCENT, OnRegionUnavailable, Requirement, Share, Strategy
 
 _STEP: Final = re.compile(r"([1-9]\d?)% ([1-9]\d{0,6})([smhd])|100%")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -54,7 +54,7 @@ class StrategySettings(Table):
             bake_s=self.bake_s,
             requirement=Requirement(self.requirement),
             quorum=self.quorum,
-            region_out=RegionOut(self.region_out),
+            region_out=OnRegionUnavailable(self.region_out),
             deadline_s=self.deadline_s,
             judge_samples=self.judge_samples,
             judge_failures_max=self.judge_failures_max,

@@ -42,8 +42,8 @@ from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
 from syncd.config.signals import PrometheusSignalSettings
 from syncd.config.strategies import StrategySettings
 from syncd.config.table import Table
-from syncd.registry.selection import selects
 from syncd.secret import Secret
+from syncd.values.patterns import selects
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

@@ -1,1 +1,3 @@
-"""Process life: one scheduler, one loop, the engine, and a way to stop that leaves nothing half-recorded."""
+"""Daemon: one scheduler, one controller loop, the engine's workers, and a clean shutdown."""
+
+__all__ = ["base_images", "health", "polling", "process", "schedule", "sd_notify", "upload_helper"]

@@ -17,39 +17,29 @@ from typing import Final, Protocol
 import structlog
 
 from syncd.config import Config
-from syncd.daemon.bases import LOOKED_EVERY_S, REBUILT_EVERY_S, BaseLook
-from syncd.daemon.looks import ASKED_EVERY_S, Looks
-from syncd.daemon.notify import notify
-from syncd.daemon.pulse import Pulse
-from syncd.daemon.schedule import Chore, Schedule
+from syncd.daemon.base_images import LOOKED_EVERY_S, REBUILT_EVERY_S, BaseImageChecks
+from syncd.daemon.health import Health
+from syncd.daemon.polling import ASKED_EVERY_S, Poller
+from syncd.daemon.schedule import PeriodicJob, Schedule
+from syncd.daemon.sd_notify import notify
 from syncd.errors import Cancelled, SyncdError
 from syncd.plan.drift import DriftPolicy
-from syncd.plan.fleet import CONTROL_QUEUE, TRANSFER_QUEUE
-from syncd.plan.phases import StepKind
-from syncd.reconcile import canary, place, release, retire
-from syncd.reconcile.bases import rebuild
-from syncd.reconcile.foresee import Looker
-from syncd.reconcile.patrol import Rules, patrol
-from syncd.reconcile.rooms import Rooms
-from syncd.reconcile.run import Body, run_step
-from syncd.reconcile.sweep import sweep
-from syncd.reconcile.tick import UNHEARD_S, tick
-from syncd.reconcile.warm import COOL_EVERY_S, cool
-from syncd.state import processes, steps
-from syncd.transfer import apart
+from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.reconcile.context import Context, World
+from syncd.reconcile.controller.attempt import run_attempt
+from syncd.reconcile.controller.tick import UNHEARD_S, tick
+from syncd.reconcile.discovery.base_images import rebuild
+from syncd.reconcile.drift.scan import DriftRules, scan
+from syncd.reconcile.gc import retire
+from syncd.reconcile.gc.sweep import sweep
+from syncd.reconcile.steps.handlers import STEP_HANDLERS
+from syncd.reconcile.steps.prewarm import RELEASE_EVERY_S, release_prewarmed
+from syncd.state.access import processes
+from syncd.state.releases import steps
+from syncd.transfer import abandonable_call
 
 log = structlog.get_logger("syncd.daemon")
 
-BODIES: Final[Mapping[StepKind, Body]] = {
-    StepKind.RESOLVE: place.resolve,
-    StepKind.PLACE: place.place,
-    StepKind.STAGE: release.stage,
-    StepKind.PROBE: release.probe,
-    StepKind.WEIGH: canary.weigh,
-    StepKind.JUDGE: canary.judge,
-    StepKind.FLIP: release.flip,
-    StepKind.UNDO: release.undo,
-}
 SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
 _CHORE_S: Final = 600.0  # one that has been silent for longer hangs
@@ -65,7 +55,7 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
-class Drifting:
+class DriftSchedule:
     """How often each region is compared with the record, and what is done about what differs."""
 
     every_s: float
@@ -81,7 +71,7 @@ class ProcessSettings:
     auto_release: bool
     polls: tuple[Poll, ...]
     slots: Mapping[str, int]
-    drifting: Drifting | None = None  # None: nothing is compared
+    drifting: DriftSchedule | None = None  # None: nothing is compared
     watches_bases: bool = False  # of images, as the fleet says of each
 
 
@@ -100,7 +90,7 @@ def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
         auto_release=config.policy.auto_release,
         polls=looks,
         slots=DEFAULT_SLOTS,
-        drifting=Drifting(config.policy.drift_poll_s, DriftPolicy(config.policy.drift)) if polls else None,
+        drifting=DriftSchedule(config.policy.drift_poll_s, DriftPolicy(config.policy.drift)) if polls else None,
         watches_bases=polls,
     )
 
@@ -120,22 +110,23 @@ class Service(Protocol):
 class Process:
     """The daemon, or the same work inside `publish`. `run` blocks in the calling thread; `stop` may come from any."""
 
-    def __init__(self, rooms: Rooms, settings: ProcessSettings, *, sole: bool) -> None:
+    def __init__(self, context: Context, settings: ProcessSettings, *, sole: bool) -> None:
         """`sole`: no other process can be at work on this record (it is locked), so what others left is orphaned."""
-        self._rooms = rooms
+        self._rooms = context
         self._settings = settings
         self._sole = sole
-        self.pulse: Final = Pulse((p.registry for p in settings.polls), settings.tick_s)
+        self.pulse: Final = Health((p.registry for p in settings.polls), settings.tick_s)
         self._looks = {
-            p.registry: Looks(rooms, p.registry, p.every_s, auto_release=settings.auto_release) for p in settings.polls
+            p.registry: Poller(context, p.registry, p.every_s, auto_release=settings.auto_release)
+            for p in settings.polls
         }
         chores = [
             self._chore(f"poll {p.registry}", p.every_s, self._poll(p.registry), p.jitter_s) for p in settings.polls
         ]
         chores += [self._chore(f"told of {name}", ASKED_EVERY_S, looks.told) for name, looks in self._looks.items()]
         chores += [
-            self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(rooms)),
-            self._chore("let go", COOL_EVERY_S, lambda: cool(rooms)),
+            self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(context)),
+            self._chore("let go", RELEASE_EVERY_S, lambda: release_prewarmed(context)),
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
             *self._rounds(),
             *self._bases(),
@@ -157,25 +148,27 @@ class Process:
             self._work(until, stack.close)
 
     def _work(self, until: Callable[[], bool], before_draining: Callable[[], None]) -> None:
-        rooms = self._rooms
+        context = self._rooms
         if self._sole:
-            with rooms.state.write() as conn:
-                steps.expire_others(conn, rooms.owner, rooms.state.now(conn))
-        rooms.engine.serve(self._settings.slots, lambda step_id, attempt: run_step(rooms, BODIES, step_id, attempt))
+            with context.state.write() as conn:
+                steps.expire_others(conn, context.owner, context.state.now(conn))
+        context.engine.serve(
+            self._settings.slots, lambda step_id, attempt: run_attempt(context, STEP_HANDLERS, step_id, attempt)
+        )
         self._schedule.start()
         notify("READY=1")
-        log.info("started", owner=rooms.owner, registries=[poll.registry for poll in self._settings.polls])
+        log.info("started", owner=context.owner, registries=[poll.registry for poll in self._settings.polls])
         unheard_s = 0.0 if self._sole else UNHEARD_S  # nobody else can have begun what was handed over before
         try:
-            while not rooms.draining.is_set():
+            while not context.draining.is_set():
                 self._pass(unheard_s)
                 unheard_s = UNHEARD_S
                 if until():
                     with suppress(SyncdError):  # the process of `publish` does not live until the chore comes round
-                        cool(rooms)
+                        release_prewarmed(context)
                     break
-                rooms.wake.wait(self._settings.tick_s)
-                rooms.wake.clear()
+                context.wake.wait(self._settings.tick_s)
+                context.wake.clear()
         finally:
             before_draining()
             self._drain()
@@ -204,7 +197,7 @@ class Process:
             looks.stop(2 * self._rooms.transfer.leave_s)
         self._rooms.engine.stop(self._settings.drain_s)
         with self._rooms.state.write() as conn:
-            processes.gone(conn, self._rooms.owner)
+            processes.record_gone(conn, self._rooms.owner)
         log.info("stopped", seconds=round(time.monotonic() - started, 3))
 
     def _poll(self, registry: str) -> Callable[[], object]:
@@ -216,48 +209,59 @@ class Process:
 
         return poll
 
-    def _rounds(self) -> list[Chore]:
+    def _rounds(self) -> list[PeriodicJob]:
         """What is done about drift, region by region, and about retirements that broke off."""
-        drifting, rooms = self._settings.drifting, self._rooms
-        looker = Looker(rooms.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes, images=rooms.images)
-        resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, looker, rooms.draining))
+        drifting, context = self._settings.drifting, self._rooms
+        world = World(
+            context.state,
+            context.topology,
+            context.registries,
+            context.targets,
+            context.runtimes,
+            images=context.images,
+        )
+        resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, world, context.draining))
         if drifting is None:
             return [resume]
-        rules = Rules(drifting.policy, rooms.gates)
+        rules = DriftRules(drifting.policy, context.gates)
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, are not all at it at once
-        rounds = {name: partial(patrol, looker, name, rules, rooms.draining) for name in rooms.runtimes}
+        rounds = {name: partial(scan, world, name, rules, context.draining) for name in context.runtimes}
         return [resume, *(self._chore(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in rounds.items())]
 
-    def _bases(self) -> list[Chore]:
+    def _bases(self) -> list[PeriodicJob]:
         """What is done about the bases of images: each is looked up by itself, what is due is begun soon after."""
-        rooms = self._rooms
-        if not (self._settings.watches_bases and rooms.fleet.watched):
+        context = self._rooms
+        if not (self._settings.watches_bases and context.topology.watched):
             return []
         looks = [
-            self._chore(f"base of {name}", min(LOOKED_EVERY_S, watch.every_s), BaseLook(rooms, name, watch.every_s))
-            for name, watch in rooms.fleet.watched.items()
+            self._chore(
+                f"base of {name}", min(LOOKED_EVERY_S, watch.every_s), BaseImageChecks(context, name, watch.every_s)
+            )
+            for name, watch in context.topology.watched.items()
         ]
-        return [*looks, self._chore("new bases", REBUILT_EVERY_S, partial(rebuild, rooms))]
+        return [*looks, self._chore("new bases", REBUILT_EVERY_S, partial(rebuild, context))]
 
     def _say_alive(self) -> None:
-        rooms = self._rooms
-        with rooms.state.write() as conn:
-            processes.seen(conn, rooms.owner, socket.gethostname(), os.getpid(), rooms.state.now(conn))
+        context = self._rooms
+        with context.state.write() as conn:
+            processes.record_seen(conn, context.owner, socket.gethostname(), os.getpid(), context.state.now(conn))
 
-    def _chore(self, name: str, every_s: float, chore: Callable[[], object], jitter_s: float = 0.0) -> Chore:
+    def _chore(self, name: str, every_s: float, chore: Callable[[], object], jitter_s: float = 0.0) -> PeriodicJob:
         """One that may hang on a mount: it is left behind then, and does not keep the process from ending."""
 
         def run() -> None:
             if self._rooms.draining.is_set():
                 return
             try:
-                apart(name, chore, self._rooms.transfer, self._rooms.draining, what="a chore", patience_s=_CHORE_S)
+                abandonable_call(
+                    name, chore, self._rooms.transfer, self._rooms.draining, what="a chore", patience_s=_CHORE_S
+                )
             except Cancelled:
                 return
             except SyncdError as error:
                 log.warning("chore failed, it will be done again", error=error.message, hint=error.hint)
 
-        return Chore(name, every_s, jitter_s, run)
+        return PeriodicJob(name, every_s, jitter_s, run)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
+class PeriodicJob:
     """Something done again and again: first at once, then every `every_s` seconds, give or take `jitter_s`."""
 
     name: str
@@ -24,7 +24,7 @@ class Chore:
 class Schedule:
     """Runs chores in the background, each never twice at once; a run that is late is done once, not caught up."""
 
-    def __init__(self, chores: list[Chore]) -> None:
+    def __init__(self, chores: list[PeriodicJob]) -> None:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(max(2, len(chores)))},

@@ -1,1 +1,3 @@
-"""Carries steps to workers. What an engine must do in `base.py`; the rest of syncd knows nothing else of it."""
+"""Execution engine: runs recorded steps on workers. The seam is `base.py`."""
+
+__all__ = ["base", "dbos", "lock", "memory", "upgrade"]

@@ -10,7 +10,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 
-class Carried(Enum):
+class ExecutionStatus(Enum):
     """What the engine knows of an attempt."""
 
     MISSING = "missing"
@@ -41,7 +41,7 @@ class Engine(Protocol):
         """
         ...
 
-    def status(self, step_id: str, attempt: int) -> Carried:
+    def status(self, step_id: str, attempt: int) -> ExecutionStatus:
         """What became of an attempt, as far as the engine knows.
 
         RUNNING says that a worker claimed it. The worker may have died since, even before the body began: a step

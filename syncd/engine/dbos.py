@@ -21,10 +21,10 @@ from typing import Final
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus, error
 
-from syncd.engine.base import Carried, RunStep
+from syncd.engine.base import ExecutionStatus, RunStep
 from syncd.errors import Conflict, Invalid, Unavailable
-from syncd.state.faults import UPGRADE_HINT, translated
-from syncd.state.url import parse, sqlite_file
+from syncd.state.db.errors import UPGRADE_HINT, translate_errors
+from syncd.state.db.url import parse, sqlite_file
 
 _APPLICATION: Final = "syncd"
 _APPLICATION_VERSION: Final = "1"  # a constant: DBOS runs no attempt that another version submitted
@@ -36,7 +36,11 @@ _FORGET_AT_ONCE: Final = 500
 _SQLITE_WANTED: Final = (3, 42)
 
 _TAKEN: Final = "PENDING"  # DBOS's word for claimed by an executor
-_CARRIED: Final = {"ENQUEUED": Carried.WAITING, "DELAYED": Carried.WAITING, _TAKEN: Carried.RUNNING}
+_CARRIED: Final = {
+    "ENQUEUED": ExecutionStatus.WAITING,
+    "DELAYED": ExecutionStatus.WAITING,
+    _TAKEN: ExecutionStatus.RUNNING,
+}
 _ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 # DBOS gives its logger a handler of its own unless there is one.
@@ -44,7 +48,7 @@ _log: Final = logging.getLogger("dbos")
 _log.addHandler(logging.NullHandler())
 
 
-class _Serving:
+class _Worker:
     """Which engine serves in this process, and with which body: DBOS itself is one for the whole process."""
 
     def __init__(self) -> None:
@@ -53,7 +57,7 @@ class _Serving:
         self.run: RunStep | None = None
 
 
-_serving: Final = _Serving()
+_serving: Final = _Worker()
 
 
 @DBOS.workflow(name=_WORKFLOW)
@@ -100,10 +104,10 @@ class DbosEngine:
         with self._asking():
             self._client.cancel_workflows([_workflow_id(step_id, attempt)])
 
-    def status(self, step_id: str, attempt: int) -> Carried:
+    def status(self, step_id: str, attempt: int) -> ExecutionStatus:
         """What became of an attempt. RUNNING means claimed: its worker may have died since."""
         found = self._list([_workflow_id(step_id, attempt)])
-        return _CARRIED.get(found[0].status, Carried.ENDED) if found else Carried.MISSING
+        return _CARRIED.get(found[0].status, ExecutionStatus.ENDED) if found else ExecutionStatus.MISSING
 
     def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
         """Begin to run attempts.
@@ -221,7 +225,7 @@ class DbosEngine:
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
-        with translated(self._url), _translated(self._url):
+        with translate_errors(self._url), _translated(self._url):
             yield
 
 
@@ -240,7 +244,7 @@ def create_tables(url: sa.URL) -> None:
         Unavailable: The database cannot be reached.
     """
     check_sqlite(url)
-    with translated(url), _translated(url):
+    with translate_errors(url), _translated(url):
         DBOS.migrate(_written(url))
 
 

@@ -9,10 +9,10 @@ from typing import Final
 import sqlalchemy as sa
 
 from syncd.errors import Conflict
-from syncd.state.faults import translated
-from syncd.state.filelock import locked_file
+from syncd.state.db.errors import translate_errors
+from syncd.state.db.filelock import locked_file
+from syncd.state.db.url import parse, sqlite_file
 from syncd.state.state import make_engine
-from syncd.state.url import parse, sqlite_file
 
 _HINT: Final = "it does the work; stop it first if this process should"
 _ADVISORY_KEY: Final = 0x73796E6364  # "syncd"
@@ -51,7 +51,7 @@ def hold(url: str) -> Iterator[None]:
 def _advisory(url: sa.URL) -> Iterator[None]:
     engine = make_engine(url)
     try:
-        with translated(url):
+        with translate_errors(url):
             conn = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             taken = conn.execute(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_KEY))).scalar_one()
         with conn:

@@ -13,7 +13,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from syncd.engine.base import Carried, RunStep
+from syncd.engine.base import ExecutionStatus, RunStep
 from syncd.errors import Conflict
 
 _Key = tuple[str, int]
@@ -28,8 +28,8 @@ class _Item:
 
 
 @dataclass(slots=True)
-class _Known:
-    carried: Carried
+class _Execution:
+    carried: ExecutionStatus
     ended_at: datetime | None = None
 
 
@@ -46,7 +46,7 @@ class MemoryEngine:
         self._numbers: Final = itertools.count()
         self._uncommitted: Final[dict[int, list[_Item]]] = {}  # by the connection's id, while it is checked out
         self._committed: Final[set[int]] = set()
-        self._known: Final[dict[_Key, _Known]] = {}
+        self._known: Final[dict[_Key, _Execution]] = {}
         self._queues: Final[dict[str, list[_Item]]] = {}
         self._threads: list[threading.Thread] = []
         self._generation = 0  # threads of an earlier `serve` see that theirs is over
@@ -62,14 +62,14 @@ class MemoryEngine:
         """Take an attempt off its queue. One that runs is ended from now on; its body runs on."""
         with self._changed:
             known = self._known.get((step_id, attempt))
-            if known is not None and known.carried is not Carried.ENDED:
-                known.carried, known.ended_at = Carried.ENDED, datetime.now(UTC)
+            if known is not None and known.carried is not ExecutionStatus.ENDED:
+                known.carried, known.ended_at = ExecutionStatus.ENDED, datetime.now(UTC)
 
-    def status(self, step_id: str, attempt: int) -> Carried:
+    def status(self, step_id: str, attempt: int) -> ExecutionStatus:
         """What became of an attempt."""
         with self._changed:
             known = self._known.get((step_id, attempt))
-            return Carried.MISSING if known is None else known.carried
+            return ExecutionStatus.MISSING if known is None else known.carried
 
     def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
         """Begin to run attempts, a thread for each slot.
@@ -122,15 +122,15 @@ class MemoryEngine:
                 while waiting:
                     key = heapq.heappop(waiting).key
                     known = self._known.get(key)
-                    if known is not None and known.carried is Carried.WAITING:  # else it was cancelled
-                        known.carried = Carried.RUNNING
+                    if known is not None and known.carried is ExecutionStatus.WAITING:  # else it was cancelled
+                        known.carried = ExecutionStatus.RUNNING
                         return key
                 self._changed.wait()
             return None
 
     def _end(self, key: _Key) -> None:
         with self._changed:
-            self._known[key] = _Known(Carried.ENDED, datetime.now(UTC))
+            self._known[key] = _Execution(ExecutionStatus.ENDED, datetime.now(UTC))
 
     def _watch(self, engine: sa.Engine) -> None:
         for name, listener in (("commit", self._commit), ("rollback", self._rollback), ("checkin", self._checkin)):
@@ -153,7 +153,7 @@ class MemoryEngine:
             self._committed.discard(id(connection))
             for item in items:
                 if item.key not in self._known:
-                    self._known[item.key] = _Known(Carried.WAITING)
+                    self._known[item.key] = _Execution(ExecutionStatus.WAITING)
                     heapq.heappush(self._queues.setdefault(item.queue, []), item)
             self._changed.notify_all()
 

@@ -1,1 +1,14 @@
-"""Image repositories: a client that pushes, and the baker that lays a model's files over a base image."""
+"""Image repositories: a client that pushes, and the builder that layers a version's files over a base image."""
+
+__all__ = [
+    "build",
+    "errors",
+    "images",
+    "layers",
+    "push",
+    "references",
+    "repository",
+    "upload_helper",
+    "upload_helper_pool",
+    "uploads",
+]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
-from syncd.registry.answers import retry_after_s, shown
-from syncd.registry.http import Answer
+from syncd.http.client import HttpResponse
+from syncd.http.responses import printable, retry_after_s
 
 _SHOWN_MAX: Final = 200
 _REFUSES_CHUNKS: Final = frozenset({405, 411, 415, 501})
@@ -40,11 +40,11 @@ _REMEDIES: Final[Mapping[str, tuple[type[SyncdError], str]]] = {
 }
 
 
-def explain(answer: Answer) -> SyncdError | None:
+def explain(answer: HttpResponse) -> SyncdError | None:
     """See `registry.http.Explain`. The first known code counts; all that it tells is in the message."""
-    told = list(_told(answer.body))
+    told = list(_message(answer.body))
     said = "; ".join(f"{code}: {message}" for code, message in told)[:_SHOWN_MAX]
-    reason = f"{shown(answer.url)}: answered {answer.status} {said}".rstrip()
+    reason = f"{printable(answer.url)}: answered {answer.status} {said}".rstrip()
     if answer.status == 429:
         return Unavailable(reason, hint="it limits how often it is asked", retry_after_s=retry_after_s(answer.headers))
     for code, _ in told:
@@ -58,7 +58,7 @@ def explain(answer: Answer) -> SyncdError | None:
     return None
 
 
-def _told(body: bytes) -> Iterator[tuple[str, str]]:
+def _message(body: bytes) -> Iterator[tuple[str, str]]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

@@ -11,9 +11,9 @@ from typing import Any, Final
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
 from syncd.errors import Invalid
+from syncd.http.responses import list_at, object_at, parse_json, size_at, text_at
 from syncd.oci.references import Reference
-from syncd.oci.repository import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Document, Repository
-from syncd.registry.answers import parsed, rows, size_at, table, text_at
+from syncd.oci.repository import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, ManifestDocument, Repository
 
 PLATFORM: Final = ("linux", "amd64")  # the platform runs no other
 LAYERS_MAX: Final = 127  # more no kernel lays over one another
@@ -49,7 +49,7 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseImage:
     """An image that is built upon, as it was when it was looked up; `digest` is that of our platform's manifest."""
 
     repository: Repository
@@ -68,11 +68,11 @@ class Base:
 class Image:
     """What is pushed last: the configuration, and the manifest that names everything."""
 
-    config: Document
-    manifest: Document
+    config: ManifestDocument
+    manifest: ManifestDocument
 
 
-def base_of(repository: Repository, reference: Reference) -> Base:
+def base_of(repository: Repository, reference: Reference) -> BaseImage:
     """Look a base up. Of an index it is the image for linux/amd64; what only attests something is none.
 
     Raises:
@@ -82,21 +82,21 @@ def base_of(repository: Repository, reference: Reference) -> Base:
     """
     what = str(reference)
     found = repository.manifest(reference.wanted)
-    document = table(parsed(found.body, what), what)
+    document = object_at(parse_json(found.body, what), what)
     if found.kind in {OCI_INDEX, DOCKER_LIST} or "manifests" in document:
         found = repository.manifest(f"sha256:{_chosen(document, what)}")
-        document = table(parsed(found.body, what), what)
+        document = object_at(parse_json(found.body, what), what)
     if found.kind not in {OCI_MANIFEST, DOCKER_MANIFEST}:
         raise Invalid(f"{what} is {found.kind[:80]!r}, an image is wanted", hint="push it anew with a tool of today")
-    told = table(document.get("config"), f"the configuration of {what}")
+    told = object_at(document.get("config"), f"the configuration of {what}")
     config = repository.read(Digest.parse(text_at(told, "digest", what)))
-    layers = rows(document.get("layers"), f"the layers of {what}", _ROWS_MAX)
-    base = Base(
+    layers = list_at(document.get("layers"), f"the layers of {what}", _ROWS_MAX)
+    base = BaseImage(
         repository,
         what,
         found.digest,
-        table(parsed(config, what), f"the configuration of {what}"),
-        tuple(_blob(table(layer, f"a layer of {what}"), what) for layer in layers),
+        object_at(parse_json(config, what), f"the configuration of {what}"),
+        tuple(_blob(object_at(layer, f"a layer of {what}"), what) for layer in layers),
     )
     _check(base)
     return base
@@ -108,7 +108,7 @@ def blob_of(digest: Digest, size_bytes: int, title: str) -> Blob:
 
 
 def image_of(
-    base: Base, manifest: Manifest, layers: Sequence[Blob], variables: Mapping[str, str], notes: Mapping[str, str]
+    base: BaseImage, manifest: Manifest, layers: Sequence[Blob], variables: Mapping[str, str], notes: Mapping[str, str]
 ) -> Image:
     """The base with layers over it. The same inputs give the same bytes: its time is the base's.
 
@@ -137,35 +137,37 @@ def image_of(
 
 
 def _config(
-    base: Base, layers: Sequence[Blob], variables: Mapping[str, str], notes: Mapping[str, str]
+    base: BaseImage, layers: Sequence[Blob], variables: Mapping[str, str], notes: Mapping[str, str]
 ) -> dict[str, Any]:
     what = f"the configuration of {base.name}"
     found = dict(base.config)
-    run = dict(table(found.get("config") or {}, f"{what}: 'config'"))
-    told = rows(run.get("Env") or [], f"{what}: 'Env'", _ROWS_MAX)
+    run = dict(object_at(found.get("config") or {}, f"{what}: 'config'"))
+    told = list_at(run.get("Env") or [], f"{what}: 'Env'", _ROWS_MAX)
     kept = [each for each in told if str(each).partition("=")[0] not in variables]
     run["Env"] = [*kept, *(f"{name}={value}" for name, value in sorted(variables.items()))]
-    run["Labels"] = {**table(run.get("Labels") or {}, f"{what}: 'Labels'"), **notes}
+    run["Labels"] = {**object_at(run.get("Labels") or {}, f"{what}: 'Labels'"), **notes}
     diffs = [*_diffs(base), *(f"sha256:{layer.digest}" for layer in layers)]
     found |= {"config": run, "rootfs": {"type": "layers", "diff_ids": diffs}}
     if found.get("history"):
         made = {"created": found["created"]} if "created" in found else {}
         ours = [{**made, "created_by": f"syncd bake: {layer.notes['syncd.files']}"} for layer in layers]
-        found["history"] = [*rows(found["history"], f"{what}: 'history'", _ROWS_MAX), *ours]
+        found["history"] = [*list_at(found["history"], f"{what}: 'history'", _ROWS_MAX), *ours]
     return found
 
 
-def _diffs(base: Base) -> list[Any]:
+def _diffs(base: BaseImage) -> list[Any]:
     what = f"the configuration of {base.name}"
-    return rows(table(base.config.get("rootfs"), f"{what}: 'rootfs'").get("diff_ids"), f"{what}: 'diff_ids'", _ROWS_MAX)
+    return list_at(
+        object_at(base.config.get("rootfs"), f"{what}: 'rootfs'").get("diff_ids"), f"{what}: 'diff_ids'", _ROWS_MAX
+    )
 
 
 def _chosen(index: Mapping[str, Any], what: str) -> Digest:
     """Raises Invalid: The index has no image for our platform; the message says for which it has."""
     seen: list[str] = []
-    for each in rows(index.get("manifests"), f"the index of {what}", _ROWS_MAX):
-        row = table(each, f"an image of {what}")
-        platform = table(row.get("platform") or {}, f"the platform of an image of {what}")
+    for each in list_at(index.get("manifests"), f"the index of {what}", _ROWS_MAX):
+        row = object_at(each, f"an image of {what}")
+        platform = object_at(row.get("platform") or {}, f"the platform of an image of {what}")
         found = (str(platform.get("os", "")), str(platform.get("architecture", "")))
         seen.append("/".join(found))
         if found == PLATFORM:
@@ -184,7 +186,7 @@ def _blob(row: Mapping[str, Any], what: str) -> Blob:
     return Blob(kind, digest, size_at(row, "size", f"a layer of {what}"), {})
 
 
-def _check(base: Base) -> None:
+def _check(base: BaseImage) -> None:
     platform = (str(base.config.get("os", "")), str(base.config.get("architecture", "")))
     if platform != PLATFORM:
         raise Invalid(f"{base.name} is for {_listed(['/'.join(platform)])}, {'/'.join(PLATFORM)} is wanted")
@@ -196,6 +198,6 @@ def _listed(platforms: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(each[:40] for each in platforms)) or "nothing"
 
 
-def _document(kind: str, value: Mapping[str, Any]) -> Document:
+def _document(kind: str, value: Mapping[str, Any]) -> ManifestDocument:
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
-    return Document(kind, body, Digest(hashlib.sha256(body).hexdigest()))
+    return ManifestDocument(kind, body, Digest(hashlib.sha256(body).hexdigest()))

@@ -19,7 +19,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import SEAL_PATH, Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.errors import Corrupt, Invalid, Unavailable
-from syncd.registry.base import Stream
+from syncd.values.source import Stream
 
 FORMAT: Final = "syncd/layer/v1"
 ALONE_BYTES: Final = 8 << 20  # so that 127 layers are enough for most models
@@ -34,7 +34,7 @@ Source = Callable[[Entry, int], Stream]
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class LayerMember:
     """A file in a layer: one of the version, or a text of our own."""
 
     path: str
@@ -44,11 +44,11 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Layer:
+class FileLayer:
     """Files that become one tar below `directory` (without a slash in front)."""
 
     directory: str
-    members: tuple[Member, ...]
+    members: tuple[LayerMember, ...]
 
     @cached_property
     def recipe(self) -> Digest:
@@ -86,11 +86,11 @@ class Layer:
             found |= {"/".join(parts[:depth]) for depth in range(1, len(parts))}
         return [_header(f"{path}/", 0, tarfile.DIRTYPE, 0o755) for path in sorted(found)]
 
-    def _head(self, member: Member) -> bytes:
+    def _head(self, member: LayerMember) -> bytes:
         return _header(f"{self.directory}/{member.path}", member.size_bytes, tarfile.REGTYPE, 0o644)
 
 
-def layers_of(manifest: Manifest, directory: str, alone_bytes: int = ALONE_BYTES) -> tuple[Layer, ...]:
+def layers_of(manifest: Manifest, directory: str, alone_bytes: int = ALONE_BYTES) -> tuple[FileLayer, ...]:
     """The layers of a version whose files are to lie in `directory`, an absolute path.
 
     A file of `alone_bytes` or more has one of its own; less only makes more layers.
@@ -99,28 +99,28 @@ def layers_of(manifest: Manifest, directory: str, alone_bytes: int = ALONE_BYTES
         Invalid: A file's name means to an image that something is to be removed.
     """
     below = directory.strip("/")
-    layers: list[Layer] = []
-    group: list[Member] = []
+    layers: list[FileLayer] = []
+    group: list[LayerMember] = []
     for entry in manifest.entries:
         _refuse_whiteout(entry.path)
-        member = Member(entry.path, entry.size_bytes, entry.sha256, entry)
+        member = LayerMember(entry.path, entry.size_bytes, entry.sha256, entry)
         if entry.size_bytes >= alone_bytes:
-            layers.append(Layer(below, (member,)))
+            layers.append(FileLayer(below, (member,)))
             continue
         if sum(each.size_bytes for each in group) + entry.size_bytes > GROUP_BYTES:
-            layers.append(Layer(below, tuple(group)))
+            layers.append(FileLayer(below, tuple(group)))
             group = []
         group.append(member)
     if group:
-        layers.append(Layer(below, tuple(group)))
-    seal = Member(SEAL_PATH, len(manifest.canonical), manifest.digest, manifest.canonical)
-    return (*layers, Layer(below, (seal,)))
+        layers.append(FileLayer(below, tuple(group)))
+    seal = LayerMember(SEAL_PATH, len(manifest.canonical), manifest.digest, manifest.canonical)
+    return (*layers, FileLayer(below, (seal,)))
 
 
 class TarStream:
     """The bytes of a layer; see `registry.base.Stream`. Each file is proven as it passes. For one thread."""
 
-    def __init__(self, layer: Layer, source: Source, wait: Callable[[float], bool] = retry.sleep) -> None:
+    def __init__(self, layer: FileLayer, source: Source, wait: Callable[[float], bool] = retry.sleep) -> None:
         """`wait` is that of `retry.call`, for a source that breaks off and is opened again."""
         self._segments = layer.segments()
         self._source = source

@@ -18,11 +18,11 @@ import structlog
 from syncd import retry
 from syncd.artifact.digest import Digest
 from syncd.errors import Cancelled, Corrupt, Unavailable
-from syncd.oci.courier import wait_while_under_way
 from syncd.oci.errors import Unchunked, UploadLost
 from syncd.oci.repository import Repository
+from syncd.oci.upload_helper import wait_while_under_way
 from syncd.oci.uploads import BlobUpload
-from syncd.registry.base import Stream
+from syncd.values.source import Stream
 
 _RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=60.0)
 _TRIES: Final = 3  # for a blob whose upload the registry lost
@@ -33,7 +33,7 @@ _log = structlog.get_logger("syncd.bake")
 Opening = Callable[[], AbstractContextManager[Stream]]
 
 
-class Notes(Protocol):
+class UploadJournal(Protocol):
     """What outlasts a crash, by the recipe of a layer or the digest of a base's. Safe from several threads."""
 
     def find(self, recipe: Digest) -> str | None:
@@ -57,7 +57,7 @@ class Notes(Protocol):
         ...
 
 
-class Pace(Protocol):
+class RateLimit(Protocol):
     """How fast may be sent; see `transfer.Bandwidth`. Safe from several threads."""
 
     def take(self, size_bytes: int, wait: Callable[[float], bool]) -> None:
@@ -66,20 +66,20 @@ class Pace(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class PushRoute:
     """What all pushes of a bake share. `chunk_bytes` is the memory that each of them takes."""
 
     repository: Repository
-    notes: Notes
+    notes: UploadJournal
     stop: threading.Event
     chunk_bytes: int
-    pace: Pace | None = None
+    pace: RateLimit | None = None
 
 
-class Push:
+class BlobPush:
     """One blob from a stream into the repository, by chunks from one buffer. For one thread."""
 
-    def __init__(self, road: Road, begun: BlobUpload | None = None) -> None:
+    def __init__(self, road: PushRoute, begun: BlobUpload | None = None) -> None:
         """`begun` is an upload that the registry has begun already."""
         self.bytes_sent = 0
         self._repository = road.repository

@@ -10,10 +10,10 @@ from typing import Final
 from syncd import retry
 from syncd.artifact.digest import Digest
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
-from syncd.oci.uploads import OCTETS, BlobUpload, Wire, check_told, with_digest
-from syncd.registry.base import Stream
-from syncd.registry.http import Answer, Ask, Body, Http
-from syncd.registry.streams import Wanted
+from syncd.http.client import Body, HttpClient, HttpRequest, HttpResponse
+from syncd.http.download import ExpectedFile
+from syncd.oci.uploads import OCTETS, BlobUpload, RepositoryHttp, check_offset, with_digest
+from syncd.values.source import Stream
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -25,7 +25,7 @@ _CHUNK_MIN_MAX: Final = 256 << 20  # what a registry may want a chunk to have: i
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ManifestDocument:
     """A manifest or an index as it lies there; `digest` is that of `body`."""
 
     kind: str
@@ -37,13 +37,19 @@ class Repository:
     """See the top. Safe from several threads."""
 
     def __init__(
-        self, origin: str, name: str, http: Http, *, writes: bool = False, wait: Callable[[float], bool] = retry.sleep
+        self,
+        origin: str,
+        name: str,
+        http: HttpClient,
+        *,
+        writes: bool = False,
+        wait: Callable[[float], bool] = retry.sleep,
     ) -> None:
         """`http` has an `OciAccess`; `writes` says whether leave to push is asked for."""
         self.name: Final = name
         self.origin: Final = origin
         self._url = f"{origin}/v2/{name}"
-        self._wire = Wire(http, f"repository:{name}:{'pull,push' if writes else 'pull'}", wait)
+        self._wire = RepositoryHttp(http, f"repository:{name}:{'pull,push' if writes else 'pull'}", wait)
 
     def __str__(self) -> str:
         return f"{self.origin.partition('://')[2]}/{self.name}"
@@ -75,9 +81,9 @@ class Repository:
         """
         url = f"{self._url}/blobs/uploads/?mount=sha256:{digest}&from={source}"
         scope = f"{self._wire.scope} repository:{source}:pull"
-        answer = self._wire.http.look(Ask(url, {"Content-Length": "0"}, "POST", scope))
+        answer = self._wire.http.look(HttpRequest(url, {"Content-Length": "0"}, "POST", scope))
         if answer.status == 201:
-            check_told(answer, digest)
+            check_offset(answer, digest)
             return None
         return self._began(answer)
 
@@ -97,14 +103,14 @@ class Repository:
 
         def push() -> None:
             place = with_digest(self.begin().location, digest)
-            check_told(self._wire.http.once(Ask(place, headers, "PUT", self._wire.scope, body)), digest)
+            check_offset(self._wire.http.once(HttpRequest(place, headers, "PUT", self._wire.scope, body)), digest)
 
         retry.call(_RETRY, push, wait=self._wire.wait)
 
     def open(self, digest: Digest, size_bytes: int, offset_bytes: int = 0) -> Stream:
         """The bytes of a blob, which the caller proves. Raises NotFound; Unavailable where it breaks off."""
-        ask = Ask(self._blob(digest), scope=self._wire.scope)
-        return self._wire.http.open(ask, Wanted(f"blob {digest.short}", size_bytes), offset_bytes)
+        ask = HttpRequest(self._blob(digest), scope=self._wire.scope)
+        return self._wire.http.open(ask, ExpectedFile(f"blob {digest.short}", size_bytes), offset_bytes)
 
     def read(self, digest: Digest) -> bytes:
         """A small blob, a configuration for instance, proven.
@@ -117,7 +123,7 @@ class Repository:
         self._prove(body, digest, f"blob {digest}")
         return body
 
-    def manifest(self, reference: str) -> Document:
+    def manifest(self, reference: str) -> ManifestDocument:
         """A manifest or an index by tag or digest (`sha256:…`), proven against both.
 
         Raises:
@@ -128,10 +134,10 @@ class Repository:
         digest = Digest(hashlib.sha256(answer.body).hexdigest())
         if reference.startswith("sha256:"):
             self._prove(answer.body, Digest.parse(reference), f"manifest {reference}")
-        check_told(answer, digest)
-        return Document(answer.headers.get("content-type", "").partition(";")[0].strip(), answer.body, digest)
+        check_offset(answer, digest)
+        return ManifestDocument(answer.headers.get("content-type", "").partition(";")[0].strip(), answer.body, digest)
 
-    def push_manifest(self, tag: str, document: Document) -> None:
+    def push_manifest(self, tag: str, document: ManifestDocument) -> None:
         """Make an image visible. The last write of it; repeating it is success.
 
         Raises:
@@ -143,14 +149,14 @@ class Repository:
             if not self._is_tagged(tag, document):
                 headers = {"Content-Type": document.kind, "Content-Length": str(len(document.body))}
                 url = f"{self._url}/manifests/{tag}"
-                ask = Ask(url, headers, "PUT", self._wire.scope, lambda: (document.body,))
-                check_told(self._wire.http.once(ask), document.digest)
+                ask = HttpRequest(url, headers, "PUT", self._wire.scope, lambda: (document.body,))
+                check_offset(self._wire.http.once(ask), document.digest)
 
         retry.call(_RETRY, push, wait=self._wire.wait)
         if not self._is_tagged(tag, document):
             raise Unavailable(f"{self}:{tag} was pushed and is not there", hint="look at the registry's storage")
 
-    def _is_tagged(self, tag: str, document: Document) -> bool:
+    def _is_tagged(self, tag: str, document: ManifestDocument) -> bool:
         try:
             found = self.manifest(tag)
         except NotFound:
@@ -162,7 +168,7 @@ class Repository:
             )
         return True
 
-    def _began(self, answer: Answer) -> BlobUpload:
+    def _began(self, answer: HttpResponse) -> BlobUpload:
         least = answer.headers.get("oci-chunk-min-length", "0")
         if not least.isdecimal() or int(least) > _CHUNK_MIN_MAX:
             raise Invalid(
@@ -170,8 +176,8 @@ class Repository:
             )
         return BlobUpload(self._wire, self._wire.location(answer), int(least))
 
-    def _look(self, url: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
-        return self._wire.http.look(Ask(url, headers or {}, method, self._wire.scope))
+    def _look(self, url: str, headers: dict[str, str] | None = None, method: str = "GET") -> HttpResponse:
+        return self._wire.http.look(HttpRequest(url, headers or {}, method, self._wire.scope))
 
     def _blob(self, digest: Digest) -> str:
         return f"{self._url}/blobs/sha256:{digest}"

@@ -11,9 +11,9 @@ import httpx
 from syncd import retry
 from syncd.artifact.digest import Digest
 from syncd.errors import Corrupt, Failed, Invalid, NotFound, SyncdError, Unavailable
+from syncd.http.client import HttpClient, HttpRequest, HttpResponse
+from syncd.http.responses import join_url, printable
 from syncd.oci.errors import UploadLost
-from syncd.registry.answers import joined, shown
-from syncd.registry.http import Answer, Ask, Http
 
 _PIECE_BYTES: Final = 1 << 18  # a longer one is copied anew for each time that the socket takes some of it
 _RANGE: Final = re.compile(r"(?:bytes=)?0-(\d{1,19})")
@@ -21,24 +21,24 @@ _RETRY: Final = retry.Retry(attempts_max=6, elapsed_max_s=120.0)
 OCTETS: Final = "application/octet-stream"
 
 
-class Wire:
+class RepositoryHttp:
     """The connections to one repository, and in whose name they are used. Safe from several threads."""
 
-    def __init__(self, http: Http, scope: str, wait: Callable[[float], bool] = retry.sleep) -> None:
+    def __init__(self, http: HttpClient, scope: str, wait: Callable[[float], bool] = retry.sleep) -> None:
         self.http: Final = http
         self.scope: Final = scope
         self.wait: Final = wait
 
-    def once(self, method: str, url: str, headers: dict[str, str]) -> Answer:
+    def once(self, method: str, url: str, headers: dict[str, str]) -> HttpResponse:
         """One request without a body, made once. Raises as `Http.once`."""
-        return self.http.once(Ask(url, {**headers, "Content-Length": "0"}, method, self.scope))
+        return self.http.once(HttpRequest(url, {**headers, "Content-Length": "0"}, method, self.scope))
 
-    def send(self, url: str, headers: dict[str, str], data: memoryview, *, outlives: bool) -> Answer:
+    def send(self, url: str, headers: dict[str, str], data: memoryview, *, outlives: bool) -> HttpResponse:
         """A chunk, sent once. Raises as `Http.once`."""
         told = {**headers, "Content-Length": str(data.nbytes)}
-        return self.http.once(Ask(url, told, "PATCH", self.scope, lambda: pieces(data), outlives))
+        return self.http.once(HttpRequest(url, told, "PATCH", self.scope, lambda: pieces(data), outlives))
 
-    def location(self, answer: Answer) -> str:
+    def location(self, answer: HttpResponse) -> str:
         """Where an answer says to go on.
 
         Raises:
@@ -48,12 +48,13 @@ class Wire:
         found = answer.headers.get("location", "")
         if not found:
             raise Failed(
-                f"{shown(answer.url)}: answered {answer.status} without a Location", hint="is this an image repository?"
+                f"{printable(answer.url)}: answered {answer.status} without a Location",
+                hint="is this an image repository?",
             )
-        place = joined(answer.url, found)
+        place = join_url(answer.url, found)
         if answer.url.startswith("https:") and not place.startswith("https:"):
             raise Invalid(
-                f"{shown(answer.url)}: uploads are to go on at {shown(place)}, which is not encrypted",
+                f"{printable(answer.url)}: uploads are to go on at {printable(place)}, which is not encrypted",
                 hint="what stands in front of the registry has to tell it X-Forwarded-Proto",
             )
         return place
@@ -62,7 +63,7 @@ class Wire:
 class BlobUpload:
     """An upload that was begun; invisible until `complete`. For one thread."""
 
-    def __init__(self, wire: Wire, location: str, chunk_bytes_min: int = 0) -> None:
+    def __init__(self, wire: RepositoryHttp, location: str, chunk_bytes_min: int = 0) -> None:
         self.location = location
         """What resumes it after a crash, together with what the registry says then."""
         self.outlives = False
@@ -79,7 +80,7 @@ class BlobUpload:
             Unavailable, Refused: It does not say.
         """
         try:
-            answer = self._wire.http.look(Ask(self.location, scope=self._wire.scope))
+            answer = self._wire.http.look(HttpRequest(self.location, scope=self._wire.scope))
         except NotFound as error:
             raise UploadLost(error.message) from error
         self.offset_bytes = _accepted(answer)
@@ -113,7 +114,7 @@ class BlobUpload:
             self._check(begin, data.nbytes)
             if self.offset_bytes - begin < data.nbytes:
                 raise Unavailable(
-                    f"{shown(self.location)}: {self.offset_bytes} bytes were kept, {begin + data.nbytes} were sent"
+                    f"{printable(self.location)}: {self.offset_bytes} bytes were kept, {begin + data.nbytes} were sent"
                 )
 
         retry.call(_RETRY, go_on, wait=self._wire.wait)
@@ -128,12 +129,14 @@ class BlobUpload:
             UploadLost, Failed, Refused, Unavailable: As the registry says.
         """
         if self.offset_bytes != size_bytes:
-            raise UploadLost(f"{shown(self.location)}: {self.offset_bytes} bytes are there, {size_bytes} were to be")
+            raise UploadLost(
+                f"{printable(self.location)}: {self.offset_bytes} bytes are there, {size_bytes} were to be"
+            )
         try:
             answer = self._wire.once("PUT", with_digest(self.location, digest), {"Content-Type": OCTETS})
         except NotFound as error:
             raise UploadLost(error.message) from error
-        check_told(answer, digest)
+        check_offset(answer, digest)
 
     def abort(self) -> None:
         """Throw it away, as far as the registry lets us; it clears what is old by itself."""
@@ -155,10 +158,10 @@ class BlobUpload:
 
     def _check(self, begin: int, size_bytes: int) -> None:
         if self.offset_bytes < begin:
-            raise UploadLost(f"{shown(self.location)}: {self.offset_bytes} bytes are there, it had {begin} before")
+            raise UploadLost(f"{printable(self.location)}: {self.offset_bytes} bytes are there, it had {begin} before")
         if self.offset_bytes > begin + size_bytes:
             raise UploadLost(  # another bake of the same layer goes on with the same upload
-                f"{shown(self.location)}: {self.offset_bytes} bytes are there, {begin + size_bytes} were sent"
+                f"{printable(self.location)}: {self.offset_bytes} bytes are there, {begin + size_bytes} were sent"
             )
 
 
@@ -172,11 +175,11 @@ def with_digest(location: str, digest: Digest) -> str:
     return str(httpx.URL(location).copy_merge_params({"digest": f"sha256:{digest}"}))
 
 
-def check_told(answer: Answer, digest: Digest) -> None:
+def check_offset(answer: HttpResponse, digest: Digest) -> None:
     """Raises Corrupt: the registry calls what it was given by another digest."""
     told = answer.headers.get("docker-content-digest", f"sha256:{digest}")
     if told != f"sha256:{digest}":
-        raise Corrupt(f"{shown(answer.url)}: the registry says {told[:80]!r}, sha256:{digest} was sent")
+        raise Corrupt(f"{printable(answer.url)}: the registry says {told[:80]!r}, sha256:{digest} was sent")
 
 
 def pieces(data: memoryview) -> Iterator[bytes]:
@@ -185,9 +188,9 @@ def pieces(data: memoryview) -> Iterator[bytes]:
         yield bytes(data[begin : begin + _PIECE_BYTES])
 
 
-def _accepted(answer: Answer) -> int:
+def _accepted(answer: HttpResponse) -> int:
     """How many bytes the registry has. `0-0` is nothing: it says the same of one byte, which is not sent alone."""
     match = _RANGE.fullmatch(answer.headers.get("range", "0-0"))
     if not match:
-        raise Failed(f"{shown(answer.url)}: the range is {answer.headers['range'][:80]!r}, 0-… is wanted")
+        raise Failed(f"{printable(answer.url)}: the range is {answer.headers['range'][:80]!r}, 0-… is wanted")
     return 0 if match[1] == "0" else int(match[1]) + 1

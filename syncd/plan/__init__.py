@@ -1,1 +1,15 @@
-"""Decisions: what is due, what may follow what. Pure: no clock, no chance, no I/O."""
+"""Planning: what is due and which transitions are legal. Pure: no clock, no chance, no I/O."""
+
+__all__ = [
+    "autorelease",
+    "backoff",
+    "binding",
+    "drift",
+    "gate",
+    "phases",
+    "priority",
+    "release",
+    "roles",
+    "strategy",
+    "topology",
+]

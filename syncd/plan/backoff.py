@@ -21,7 +21,7 @@ _TRIES: Final[Mapping[type[SyncdError], int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """`failures_max` bounds the tries for what may pass by itself; the wait doubles from `base_s` up to `cap_s`."""
 
     failures_max: int
@@ -30,7 +30,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Retry:
     """Try again after this long."""
 
     after_s: float
@@ -41,20 +41,20 @@ class GiveUp:
     """A person has to act first."""
 
 
-def verdict(error: SyncdError, failures: int, patience: Patience, chance: float) -> Again | GiveUp:
+def next_action(error: SyncdError, failures: int, patience: RetryPolicy, chance: float) -> Retry | GiveUp:
     """What to do after the `failures`-th failure (from 1). The server's own delay is a lower bound of ours.
 
     What has only not come yet is no failure, and never given up by counting.
     """
     if isinstance(error, NotYet):
-        return Again(max(error.retry_after_s or 0.0, patience.base_s))
+        return Retry(max(error.retry_after_s or 0.0, patience.base_s))
     tries = next((n for kind, n in _TRIES.items() if isinstance(error, kind)), patience.failures_max)
     if failures >= min(tries, patience.failures_max):
         return GiveUp()
-    return Again(wait_s(error, failures, patience, chance))
+    return Retry(wait_s(error, failures, patience, chance))
 
 
-def wait_s(error: SyncdError, failures: int, patience: Patience, chance: float) -> float:
+def wait_s(error: SyncdError, failures: int, patience: RetryPolicy, chance: float) -> float:
     """The growing, jittered delay before try number `failures` + 1, for steps that never give up too."""
     ceiling: float = min(patience.cap_s, patience.base_s * 2.0 ** min(failures - 1, 30))
     wait: float = ceiling * (0.5 + 0.5 * chance)

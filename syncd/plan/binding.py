@@ -11,7 +11,7 @@ from typing import Final
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.errors import Invalid
-from syncd.runtime.base import Change, Golden, Latency, Mount, MountKind, Probe
+from syncd.values.function import Change, Golden, Latency, Mount, MountKind, Probe
 
 ENVIRONMENT_MAX_BYTES: Final = 4096  # all variables of a function together
 
@@ -25,7 +25,7 @@ class MountMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ModelLocation:
     """A target as a function sees it."""
 
     kind: MountKind
@@ -52,7 +52,7 @@ class BoundModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Warmth:
+class PrewarmPolicy:
     """How many instances are held ready for a version before it is probed, and for the one before it after the flip.
 
     `previous` is the alias for the latter, `rollback_s` how long; 0 for not at all.
@@ -79,7 +79,7 @@ class Binding:
     golden: tuple[Golden, ...] = ()
     latency: Latency | None = None
     load_path: str = ""  # where an answer says how long loading took
-    warmth: Warmth | None = None
+    warmth: PrewarmPolicy | None = None
 
     def probe(self, digests: Iterable[Digest]) -> Probe:
         """Everything a version that serves these is asked, by a release and by whoever judges it later."""
@@ -104,7 +104,7 @@ class Serving:
     images: Mapping[str, InImage] = field(default_factory=dict)
 
 
-def change_for(binding: Binding, places: Mapping[str, Place], serves: Mapping[str, Serving]) -> Change:
+def change_for(binding: Binding, places: Mapping[str, ModelLocation], serves: Mapping[str, Serving]) -> Change:
     """The mounts, the image and the variables with which the binding's function serves exactly `serves`.
 
     A model that has no version yet is left out: its mount and variables come with its first release.
@@ -163,7 +163,7 @@ def _image(bound: BoundModel, serving: Serving) -> InImage:
     return baked
 
 
-def _mount(place: Place, directory: str, mount_dir: str) -> Mount:
+def _mount(place: ModelLocation, directory: str, mount_dir: str) -> Mount:
     return Mount(place.kind, place.source, f"{place.path}/{directory}", mount_dir, place.endpoint)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from syncd.runtime.base import AliasState, Change, Mount
+from syncd.values.function import AliasState, Change, Mount
 
 ALIAS: Final = "alias"
 WEIGHTS: Final = "weights"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, time, tzinfo
 from typing import Final
 
-from syncd.registry.selection import selects
+from syncd.values.patterns import selects
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class WeekTime:
     """A day of the week, 0 for Monday, and a time of that day."""
 
     day: int
@@ -32,8 +32,8 @@ class Moment:
 class Window:
     """A part of each week, from one moment to another (over the week's end where that is earlier), for some models."""
 
-    since: Moment
-    to: Moment
+    since: WeekTime
+    to: WeekTime
     zone: tzinfo
     models: tuple[str, ...] = ("*",)  # names, or patterns as registries have them
 
@@ -42,7 +42,7 @@ class Window:
         if not any(selects(pattern, model) for pattern in self.models):
             return False
         there = now.astimezone(self.zone)
-        minute = Moment(there.weekday(), there.time()).minute
+        minute = WeekTime(there.weekday(), there.time()).minute
         since, to = self.since.minute, self.to.minute
         return since <= minute < to if since < to else minute >= since or minute < to
 
@@ -64,17 +64,17 @@ class Gates:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class Blocked:
     """Why a release stays where it is, and what a person can do."""
 
     reason: str
     hint: str
 
 
-def wait_at(release: str, *, unapproved: bool, frozen: Sequence[str]) -> Wait | None:
+def blocked_at(release: str, *, unapproved: bool, frozen: Sequence[str]) -> Blocked | None:
     """What a release that is ready waits for before its first alias moves; None: nothing."""
     if unapproved:
-        return Wait("waits for an approval", f"`syncd approve {release}`, or `syncd cancel {release}`")
+        return Blocked("waits for an approval", f"`syncd approve {release}`, or `syncd cancel {release}`")
     if frozen:
-        return Wait(f"waits: {frozen[0]}", "it goes on by itself when that ends; `syncd unfreeze` lifts a freeze")
+        return Blocked(f"waits: {frozen[0]}", "it goes on by itself when that ends; `syncd unfreeze` lifts a freeze")
     return None

@@ -81,7 +81,7 @@ _R, _P, _F = ReleasePhase, PlacementPhase, FlipPhase
 _GIVE_UP: Final = frozenset({_R.STALLED, _R.SUPERSEDED, _R.CANCELLED})
 
 # A table for each list of words: "undoing" of a release equals "undoing" of a flip, and in one table hid its line.
-MAY_FOLLOW: Final[Mapping[type[Phase], Mapping[Phase, frozenset[Phase]]]] = {
+TRANSITIONS: Final[Mapping[type[Phase], Mapping[Phase, frozenset[Phase]]]] = {
     ReleasePhase: {
         _R.REQUESTED: frozenset({_R.PLACING}) | _GIVE_UP,
         _R.PLACING: frozenset({_R.STAGING}) | _GIVE_UP,
@@ -116,11 +116,11 @@ MAY_FOLLOW: Final[Mapping[type[Phase], Mapping[Phase, frozenset[Phase]]]] = {
     },
 }
 
-RELEASE_ENDS: Final = frozenset(phase for phase in ReleasePhase if not MAY_FOLLOW[ReleasePhase][phase])
+RELEASE_ENDS: Final = frozenset(phase for phase in ReleasePhase if not TRANSITIONS[ReleasePhase][phase])
 FLIP_ENDS: Final = frozenset({_F.DONE, _F.UNDONE, _F.ABANDONED})
 STEP_ENDS: Final = frozenset({StepState.DONE, StepState.STALLED, StepState.CANCELLED})
 
 
-def may_follow(now: Phase, then: Phase) -> bool:
+def may_transition(now: Phase, then: Phase) -> bool:
     """Whether a thing in phase `now` may go to phase `then`."""
-    return type(then) is type(now) and then in MAY_FOLLOW[type(now)][now]
+    return type(then) is type(now) and then in TRANSITIONS[type(now)][now]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from syncd.plan.gate import Wait
+from syncd.plan.gate import Blocked
 from syncd.plan.phases import (
     FLIP_ENDS,
     RELEASE_ENDS,
@@ -17,7 +17,7 @@ from syncd.plan.phases import (
     StepKind,
     StepState,
 )
-from syncd.plan.strategy import WHOLE_PERCENT, Course, RegionOut, Requirement, Stage
+from syncd.plan.strategy import WHOLE_PERCENT, OnRegionUnavailable, Requirement, RolloutState, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class StepView:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ReleaseSnapshot:
     """A release and all that bears on it, read in one transaction."""
 
     phase: ReleasePhase
@@ -47,11 +47,11 @@ class View:
     newer: str = ""  # a newer unfinished release of the same model
     held: str = ""  # by whom and why, where the model is held against this release
     cancelled: str = ""  # by whom and why, where somebody wants it to end
-    wait: Wait | None = None  # what keeps it from flipping now
+    wait: Blocked | None = None  # what keeps it from flipping now
     undo_reason: str = ""  # why it is being undone, as recorded when that was decided
     undo_hint: str = ""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # binding -> the targets it is served from
-    course: Course = field(default_factory=Course)  # how its aliases move, and how far they have
+    course: RolloutState = field(default_factory=RolloutState)  # how its aliases move, and how far they have
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,19 @@ class Decision:
     flips: tuple[tuple[str, FlipPhase], ...] = ()
     stop: bool = False  # cancel what waits, ask what runs to stop
     hold: str = ""  # put the model on hold, and why
-    note: Wait | None = None  # why it waits; written where it is not written yet
+    note: Blocked | None = None  # why it waits; written where it is not written yet
     stage: int | None = None  # of its course, to be entered
     pause_s: float | None = None  # of the stage it is in, beginning now
     out: bool = False  # a region is out and waited for; since when is remembered
 
 
-def decide(view: View) -> Decision:
+def decide(view: ReleaseSnapshot) -> Decision:
     """The next writes for one release; an empty decision means: wait for what is under way."""
     decision = _decided(view)
     return replace(decision, out=True) if decision.want and _waited_for(view) else decision
 
 
-def _decided(view: View) -> Decision:
+def _decided(view: ReleaseSnapshot) -> Decision:
     if view.phase in RELEASE_ENDS:
         return Decision()
     if view.phase is ReleasePhase.FLIPPING:
@@ -94,7 +94,7 @@ def _decided(view: View) -> Decision:
     return _placing(view) if view.phase is ReleasePhase.PLACING else _staging(view)
 
 
-def _before_the_first_flip_given_up(view: View) -> Decision | None:
+def _before_the_first_flip_given_up(view: ReleaseSnapshot) -> Decision | None:
     """Why this release ends before it moved anything; None where it goes on."""
     if view.cancelled:
         return Decision(phase=ReleasePhase.CANCELLED, reason=f"cancelled by {view.cancelled}")
@@ -115,9 +115,9 @@ def _before_the_first_flip_given_up(view: View) -> Decision | None:
     return _stalled(view, ReleasePhase.STALLED)
 
 
-def _stalled(view: View, then: ReleasePhase) -> Decision | None:
+def _stalled(view: ReleaseSnapshot, then: ReleasePhase) -> Decision | None:
     for step in view.steps:
-        if step.state is StepState.STALLED and not _is_borne(view, step):
+        if step.state is StepState.STALLED and not _is_tolerated(view, step):
             return Decision(phase=then, reason=f"{step.kind} {step.subject}: {step.reason}", hint=step.hint)
     return None
 
@@ -126,34 +126,34 @@ _PREPARES: Final = frozenset({StepKind.PLACE, StepKind.STAGE, StepKind.PROBE})
 _MOVES: Final = frozenset({StepKind.WEIGH, StepKind.FLIP})
 
 
-def _is_borne(view: View, step: StepView) -> bool:
+def _is_tolerated(view: ReleaseSnapshot, step: StepView) -> bool:
     """Whether the release goes on though this step was given up: its region is waited for, or left behind."""
     course = view.course
     if view.rollback:  # it is tried until it can: another region may be serving what nobody wants meanwhile
         is_begun = view.phase is ReleasePhase.FLIPPING or bool(set(view.bindings) - _given_up(view))
         return is_begun and step.kind in _PREPARES | _MOVES
-    if course.strategy.region_out is RegionOut.WAIT:
+    if course.strategy.region_out is OnRegionUnavailable.WAIT:
         return step.kind in _PREPARES | _MOVES and not course.expired
     # What has begun to move is not left: who could not be reached may have been.
     return step.kind in _PREPARES and bool(_left(view))
 
 
-def _waited_for(view: View) -> bool:
+def _waited_for(view: ReleaseSnapshot) -> bool:
     """Whether some step was given up, and is begun again because its region may come back."""
-    if view.course.strategy.region_out is not RegionOut.WAIT:
+    if view.course.strategy.region_out is not OnRegionUnavailable.WAIT:
         return False
-    return any(step.state is StepState.STALLED and _is_borne(view, step) for step in view.steps)
+    return any(step.state is StepState.STALLED and _is_tolerated(view, step) for step in view.steps)
 
 
-def _left(view: View) -> frozenset[str]:
+def _left(view: ReleaseSnapshot) -> frozenset[str]:
     """The bindings that the release goes on without; none where too few would remain."""
-    if view.course.strategy.region_out is not RegionOut.LEAVE:
+    if view.course.strategy.region_out is not OnRegionUnavailable.LEAVE:
         return frozenset()
     left = _given_up(view)
     return left if view.course.met(view.bindings, set(view.bindings) - left) else frozenset()
 
 
-def _given_up(view: View) -> frozenset[str]:
+def _given_up(view: ReleaseSnapshot) -> frozenset[str]:
     """The bindings that cannot be made ready, as far as was tried."""
     given_up = {(step.kind, step.subject) for step in view.steps if step.state is StepState.STALLED}
     absent = {
@@ -173,7 +173,7 @@ def _given_up(view: View) -> frozenset[str]:
     )
 
 
-def _wind_down(view: View, ending: Decision) -> Decision:
+def _wind_down(view: ReleaseSnapshot, ending: Decision) -> Decision:
     """End without having moved: first nothing runs any more, then the aliases are let go and the end is written."""
     if _open(view):
         return Decision(stop=True)
@@ -181,7 +181,7 @@ def _wind_down(view: View, ending: Decision) -> Decision:
     return Decision(phase=ending.phase, reason=ending.reason, hint=ending.hint, flips=let_go)
 
 
-def _placing(view: View) -> Decision:
+def _placing(view: ReleaseSnapshot) -> Decision:
     targets = [target for group in view.place_groups.values() for target in group]
     absent = tuple(target for target in targets if target not in view.placements)
     if absent:
@@ -192,7 +192,7 @@ def _placing(view: View) -> Decision:
     return Decision(want=_to_place(view, lacking))
 
 
-def _lacking(view: View) -> list[str]:
+def _lacking(view: ReleaseSnapshot) -> list[str]:
     """The groups that are to be placed, or looked at again."""
     # A row says what was sealed once; that it still is, each release looks for itself. A rollback has no time to
     # read a terabyte again: what it goes back to is proven by its probe.
@@ -208,18 +208,18 @@ def _lacking(view: View) -> list[str]:
     return [group for group in lacking if not (is_borne and ended.get(group) is StepState.STALLED)]
 
 
-def _to_place(view: View, lacking: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:
+def _to_place(view: ReleaseSnapshot, lacking: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:
     # What feeds a group is in another one, so that one is lacking as long as this one waits.
     ready = [g for g in lacking if g not in view.feeds or view.placements.get(view.feeds[g]) is PlacementPhase.SEALED]
     return tuple((StepKind.PLACE, group) for group in ready)
 
 
-def _is_sealed(view: View, binding: str) -> bool:
+def _is_sealed(view: ReleaseSnapshot, binding: str) -> bool:
     needs = view.needs.get(binding, tuple(view.placements))
     return all(view.placements.get(target) is PlacementPhase.SEALED for target in needs)
 
 
-def _staging(view: View) -> Decision:
+def _staging(view: ReleaseSnapshot) -> Decision:
     left = _left(view)
     if any(binding not in view.flips for binding in view.bindings):
         return Decision(claim=view.bindings)
@@ -237,7 +237,7 @@ def _staging(view: View) -> Decision:
     return Decision(want=_preparing(view, left))
 
 
-def _preparing(view: View, left: frozenset[str]) -> tuple[tuple[StepKind, str], ...]:
+def _preparing(view: ReleaseSnapshot, left: frozenset[str]) -> tuple[tuple[StepKind, str], ...]:
     kinds = {FlipPhase.CLAIMED: StepKind.STAGE, FlipPhase.STAGED: StepKind.PROBE}
     want = tuple((kinds[phase], b) for b, phase in view.flips.items() if phase in kinds and b not in left)
     if not view.rollback:
@@ -246,14 +246,14 @@ def _preparing(view: View, left: frozenset[str]) -> tuple[tuple[StepKind, str], 
     return (*_to_place(view, _lacking(view)), *(each for each in want if _is_sealed(view, each[1])))
 
 
-def _flipping(view: View) -> Decision:
+def _flipping(view: ReleaseSnapshot) -> Decision:
     failed = _stalled(view, ReleasePhase.UNDOING)
     if view.cancelled:  # it was asked to end in the moment in which it began to flip, or in the middle of its steps
         failed = Decision(phase=ReleasePhase.UNDOING, reason=f"cancelled by {view.cancelled}")
     if failed is not None:
         return Decision(stop=True) if _open(view) else failed
     left = _left(view)
-    let_go = tuple((b, FlipPhase.ABANDONED) for b in sorted(left | _stuck(view)) if view.flips.get(b) in _UNMOVED)
+    let_go = tuple((b, FlipPhase.ABANDONED) for b in sorted(left | _blocked(view)) if view.flips.get(b) in _UNMOVED)
     if let_go:
         return Decision(stop=True) if view.rollback and _open(view) else Decision(flips=let_go)
     stages = view.course.stages(view.flips)
@@ -268,7 +268,7 @@ def _flipping(view: View) -> Decision:
     return _resting(view, stage, wave, prepare) or _onward(view, stages, prepare)
 
 
-def _stuck(view: View) -> frozenset[str]:
+def _blocked(view: ReleaseSnapshot) -> frozenset[str]:
     """Of a rollback that a newer release waits for: the bindings that are in trouble, for that one to have them."""
     has_moved = any(phase in _MOVED for phase in view.flips.values())
     if not (view.rollback and view.newer and has_moved):
@@ -283,7 +283,7 @@ _SPLIT: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.WEIGHTED})
 _MOVED: Final = _SPLIT | {FlipPhase.INTENDED, FlipPhase.FLIPPED}
 
 
-def _moves(view: View, stage: Stage, wave: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:
+def _moves(view: ReleaseSnapshot, stage: Stage, wave: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:
     if stage.percent >= WHOLE_PERCENT:
         moving = {FlipPhase.PROBED, FlipPhase.WEIGHTED, FlipPhase.INTENDED}
         return tuple((StepKind.FLIP, b) for b in wave if view.flips[b] in moving)
@@ -296,7 +296,7 @@ def _moves(view: View, stage: Stage, wave: Sequence[str]) -> tuple[tuple[StepKin
 
 
 def _resting(
-    view: View, stage: Stage, wave: Sequence[str], prepare: tuple[tuple[StepKind, str], ...]
+    view: ReleaseSnapshot, stage: Stage, wave: Sequence[str], prepare: tuple[tuple[StepKind, str], ...]
 ) -> Decision | None:
     """What a wave that has come to its share waits for; None: nothing (any more)."""
     course = view.course
@@ -314,7 +314,7 @@ def _resting(
     return Decision(want=(*prepare, *((StepKind.JUDGE, b) for b in asked))) if asked else None
 
 
-def _onward(view: View, stages: Sequence[Stage], prepare: tuple[tuple[StepKind, str], ...]) -> Decision:
+def _onward(view: ReleaseSnapshot, stages: Sequence[Stage], prepare: tuple[tuple[StepKind, str], ...]) -> Decision:
     if view.course.stage + 1 >= len(stages):
         return _arrived(view)
     if view.wait:
@@ -322,14 +322,14 @@ def _onward(view: View, stages: Sequence[Stage], prepare: tuple[tuple[StepKind, 
     return Decision(stage=view.course.stage + 1)
 
 
-def _arrived(view: View) -> Decision:
+def _arrived(view: ReleaseSnapshot) -> Decision:
     if _open(view):  # who judges may still be at it
         return Decision(stop=True)
     done = tuple((b, FlipPhase.DONE) for b, phase in view.flips.items() if phase not in FLIP_ENDS)
     return Decision(phase=ReleasePhase.LIVE, flips=done)
 
 
-def _undoing(view: View) -> Decision:
+def _undoing(view: ReleaseSnapshot) -> Decision:
     if any(step.kind is not StepKind.UNDO for step in _open(view)):
         return Decision(stop=True)
     turns = tuple(
@@ -346,7 +346,7 @@ def _undoing(view: View) -> Decision:
     return Decision(phase=ReleasePhase.UNDONE, reason=view.undo_reason, hint=view.undo_hint, hold=why)
 
 
-def _in_turn(view: View, back: tuple[tuple[StepKind, str], ...]) -> tuple[tuple[StepKind, str], ...]:
+def _in_turn(view: ReleaseSnapshot, back: tuple[tuple[StepKind, str], ...]) -> tuple[tuple[StepKind, str], ...]:
     """The last wave goes back first. One that has trouble is not waited for: the others are to be safe meanwhile."""
     course = view.course
     trouble = {step.subject for step in view.steps if step.kind is StepKind.UNDO and step.reason}
@@ -354,5 +354,5 @@ def _in_turn(view: View, back: tuple[tuple[StepKind, str], ...]) -> tuple[tuple[
     return back if course.hurried else tuple((k, b) for k, b in back if course.wave_of(b) >= turn or b in trouble)
 
 
-def _open(view: View) -> tuple[StepView, ...]:
+def _open(view: ReleaseSnapshot) -> tuple[StepView, ...]:
     return tuple(step for step in view.steps if step.state not in STEP_ENDS)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from syncd.registry.selection import selects
+from syncd.values.patterns import selects
 
 WHOLE_PERCENT: Final = 100
 
@@ -25,7 +25,7 @@ class Requirement(StrEnum):
     PRIMARY_FIRST = "primary-first"  # those of the first wave; the others until it is their turn
 
 
-class RegionOut(StrEnum):
+class OnRegionUnavailable(StrEnum):
     """What becomes of a release when a step in a region was given up."""
 
     ABORT = "abort"  # it ends, and what has moved goes back
@@ -59,7 +59,7 @@ class Strategy:
     bake_s: float = 0.0  # after each wave was moved wholly
     requirement: Requirement = Requirement.ALL
     quorum: int = 0
-    region_out: RegionOut = RegionOut.ABORT
+    region_out: OnRegionUnavailable = OnRegionUnavailable.ABORT
     deadline_s: float = 3600.0  # for a region that is out, and for answers that do not come
     judge_samples: int = 5  # good answers wanted of each binding at each stage
     judge_failures_max: int = 0  # bad ones that are borne there
@@ -113,7 +113,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class RolloutState:
     """How far a release has come on its way, and what bears on its next move."""
 
     strategy: Strategy = AT_ONCE

@@ -1,1 +1,3 @@
-"""Short passes: look, plan, do, record. What is wanted is in the record; each pass begins by looking at the world."""
+"""Reconciliation: short passes that read the world, decide, act and record. The record holds what is requested."""
+
+__all__ = ["context", "controller", "discovery", "drift", "gc", "requests", "rollout", "steps", "views"]

@@ -1,1 +1,16 @@
-"""Where versions come from. One file an implementation, what each must do in `base.py`."""
+"""Model registries: where versions come from. The seam is `base.py`; each registry is in `sources/` or `oci/`."""
+
+__all__ = [
+    "alibabacloud",
+    "base",
+    "bucket_objects",
+    "checksum_files",
+    "directory_tree",
+    "listing_cache",
+    "oci",
+    "pinned",
+    "refusal_log",
+    "rules",
+    "settings",
+    "sources",
+]

@@ -3,76 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
-from syncd.artifact.digest import Digest
-from syncd.artifact.names import FilePath, ModelName, VersionName
-
-
-class Follow(Enum):
-    """Whether a poll may release a version by itself."""
-
-    NOT = "not"  # it is shown because it may have been published by hand
-    ONCE = "once"  # if it is the last of its model, and was never released
-    WHEN_NAMED = "when named"  # whenever a ref was moved to it, even if it was released before
-
-
-Tags = frozenset[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A version that a registry shows and that could be distributed, with what people wrote on it and on its model."""
-
-    model: ModelName
-    version: VersionName
-    follow: Follow = Follow.ONCE
-    tags: Tags = frozenset()
-    model_tags: Tags = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """The immutable thing a ref names now. `pin` is the registry's own: a commit, a digest, a tree digest."""
-
-    version: VersionName
-    pin: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One file as the registry lists it; `sha256` where the registry offers one, else None."""
-
-    path: FilePath
-    size_bytes: int
-    sha256: Digest | None
-
-
-class Stream(Protocol):
-    """The bytes of one file from where it was opened; a context manager that closes it."""
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill some of `buffer` and say how much; 0 means the end.
-
-        Raises:
-            Unavailable: The source broke off; open again at the offset reached.
-        """
-        ...
-
-    def __enter__(self) -> Stream: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """An object in a bucket of OSS, by its whole key."""
-
-    region: str
-    bucket: str
-    key: str
+from syncd.artifact.names import FilePath, ModelName
+from syncd.values.source import Candidate, Location, Revision, SourceFile, Stream
 
 
 class Registry(Protocol):

@@ -7,20 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
 from syncd.errors import Invalid, NotFound, Refused
-from syncd.registry.base import Candidate, Location, Revision, SourceFile, Stream
-from syncd.registry.selection import selects
-from syncd.registry.snapshots import (
+from syncd.http.download import EmptyStream
+from syncd.registry.listing_cache import (
     LATEST,
     Files,
-    Refusals,
+    ListingCache,
     Remote,
-    Snapshots,
     check_selected,
     file_at,
     source_files,
     version_name,
 )
-from syncd.registry.streams import EmptyStream
+from syncd.registry.refusal_log import RefusalLog
+from syncd.values.patterns import selects
+from syncd.values.source import Candidate, Location, Revision, SourceFile, Stream
 
 
 class PinnedRegistry(ABC):
@@ -29,8 +29,8 @@ class PinnedRegistry(ABC):
     def __init__(self, models: Sequence[str]) -> None:
         """`models` are names and patterns; what they do not select is not there."""
         self._patterns = models
-        self._snapshots = Snapshots()
-        self._refusals = Refusals()
+        self._snapshots = ListingCache()
+        self._refusals = RefusalLog()
 
     @abstractmethod
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:

@@ -1,1 +1,3 @@
-"""What serves a version. One file an implementation, what each must do in `base.py`."""
+"""Runtimes: what serves a version. The seam is `base.py`; Function Compute is in `fc/`."""
+
+__all__ = ["base", "fc", "health_check", "limiter", "memory", "paths"]

@@ -10,19 +10,9 @@ from threading import RLock
 from typing import Final
 
 from syncd.errors import Conflict, Failed, NotFound
-from syncd.runtime.base import (
-    AliasState,
-    Answer,
-    Change,
-    Mount,
-    Probe,
-    ProbeReport,
-    Scaling,
-    Staged,
-    Waiting,
-    waits_for_nobody,
-)
-from syncd.runtime.probing import asked
+from syncd.runtime.base import Waiting, waits_for_nobody
+from syncd.runtime.health_check import run_probe
+from syncd.values.function import AliasState, Change, GoldenAnswer, Mount, Probe, ProbeReport, Scaling, Staged
 
 LATEST: Final = "LATEST"
 
@@ -118,7 +108,7 @@ class MemoryRuntime:
         with self.lock:
             self._version(function, function_version)
             self._function(function).aliases[candidate] = AliasState(function_version)
-        return asked(
+        return run_probe(
             f"{function}:{function_version}", lambda body: self._invoke(function, candidate, body), probe, waiting
         )
 
@@ -186,7 +176,7 @@ class MemoryRuntime:
                     raise Conflict(f"{function}:{name} points at version {function_version}")
             found.versions.pop(function_version, None)
 
-    def _invoke(self, function: str, qualifier: str, body: bytes) -> Answer:
+    def _invoke(self, function: str, qualifier: str, body: bytes) -> GoldenAnswer:
         with self.lock:
             found = self._function(function)
             reached = found.aliases.get(qualifier, AliasState(qualifier)).function_version
@@ -195,8 +185,8 @@ class MemoryRuntime:
         try:
             said = self.replies.get(body, self.answers)(change)
         except Failed as failed:
-            return Answer(failed.message.encode(), time.monotonic() - began, "UnhandledInvocationError")
-        return Answer(said, time.monotonic() - began)
+            return GoldenAnswer(failed.message.encode(), time.monotonic() - began, "UnhandledInvocationError")
+        return GoldenAnswer(said, time.monotonic() - began)
 
     def _function(self, name: str) -> MemoryFunction:
         try:

@@ -1,1 +1,3 @@
-"""Evidence about what serves, from where it is measured: small figures, never decisions."""
+"""Signals: metrics that canary analysis reads. They return figures and decide nothing."""
+
+__all__ = ["base", "prometheus"]

@@ -13,8 +13,8 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from syncd.errors import Invalid, Unavailable
-from syncd.registry.answers import parsed
-from syncd.registry.http import Answer, Ask, Http
+from syncd.http.client import HttpClient, HttpRequest, HttpResponse
+from syncd.http.responses import parse_json
 from syncd.signals.base import Evidence, PrometheusSettings, Subject, Verdict
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9._-]*")  # what stands in an expression as it is, in quotes or without
@@ -23,7 +23,7 @@ _SAFE: Final = re.compile(r"[A-Za-z0-9._-]*")  # what stands in an expression as
 class PrometheusSignal:
     """`Signal` over one expression and one that counts what it is made of."""
 
-    def __init__(self, settings: PrometheusSettings, http: Http) -> None:
+    def __init__(self, settings: PrometheusSettings, http: HttpClient) -> None:
         self._settings = settings
         self._http = http
 
@@ -46,7 +46,7 @@ class PrometheusSignal:
         """The one number an expression gives; None with the reason where there is none that can be relied on."""
         expression = _about(query, subject)
         url = f"{self._settings.url.rstrip('/')}/api/v1/query?{urlencode({'query': expression})}"
-        document = self._http.look(Ask(url)).json()
+        document = self._http.look(HttpRequest(url)).json()
         if not isinstance(document, dict) or document.get("status") != "success":
             raise Unavailable(f"{self._settings.url}: the answer is none of Prometheus: {str(document)[:200]}")
         if document.get("warnings"):  # of several stores behind it some have not answered
@@ -60,12 +60,12 @@ class PrometheusSignal:
         return (None, f"not a number: {expression}") if math.isnan(values[0]) else (values[0], "")
 
 
-def explain(answer: Answer) -> Invalid | None:
+def explain(answer: HttpResponse) -> Invalid | None:
     """An expression that cannot be evaluated is a mistake of ours, not of the network's: for `Http`."""
     if answer.status not in {400, 422}:
         return None
     try:
-        said = parsed(answer.body, answer.url)
+        said = parse_json(answer.body, answer.url)
     except Unavailable:
         return None
     error = said.get("error") if isinstance(said, dict) else None

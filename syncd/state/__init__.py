@@ -1,1 +1,3 @@
-"""The SQL record: what is wanted, what was intended, what was seen, and when."""
+"""SQL record: what is requested, what was intended, what was observed, and when."""
+
+__all__ = ["access", "content", "db", "records", "releases", "schema_version", "serving", "state", "upgrade"]

@@ -193,7 +193,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class DriftLook:
+class DriftScan:
     """When a binding was last compared with the world; `good_at` when it was last found as recorded."""
 
     binding: str
@@ -202,7 +202,7 @@ class DriftLook:
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
+class DriftResolution:
     """A binding that is being put back to what the record says. `attempt` fences it."""
 
     binding: str  # that is claimed
@@ -227,7 +227,7 @@ class Retirement:
 
 
 @dataclass(frozen=True, slots=True)
-class Warmth:
+class Prewarm:
     """Instances that are, or may be, held ready on an alias. `before` is what hung there, to be put back."""
 
     binding: str

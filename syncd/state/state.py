@@ -10,9 +10,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from syncd.errors import Corrupt
-from syncd.state import clock, steps
-from syncd.state.faults import translated, translated_commit
-from syncd.state.url import parse
+from syncd.state.db import clock
+from syncd.state.db.errors import translate_commit_errors, translate_errors
+from syncd.state.db.url import parse
+from syncd.state.releases import steps
 
 BUSY_TIMEOUT_MS: Final = 30_000  # longer than any transaction here, so that a busy database is a stuck one
 CACHE_KIB: Final = 256  # of a connection to SQLite; its 2000 would be 30 MB once the record has grown
@@ -22,7 +23,7 @@ POOL_OVERFLOW: Final = 8
 POOL_WAIT_S: Final = 30
 
 
-class Verdict(Corrupt):
+class CommittedError(Corrupt):
     """A refusal that is itself part of the record: `write` commits what was written, then lets it through."""
 
 
@@ -47,7 +48,7 @@ class State:
             Unavailable: The database cannot be reached, or is locked.
             Invalid: Its tables are missing or older than this syncd.
         """
-        with translated(self.url), self._engine.connect() as conn:
+        with translate_errors(self.url), self._engine.connect() as conn:
             conn.execution_options(syncd_reads=True)
             if conn.dialect.name != "sqlite":
                 conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -67,17 +68,17 @@ class State:
             Invalid: Its tables are missing or older than this syncd.
             Conflict: A row that must be unique is there already.
         """
-        with translated(self.url), self._engine.connect() as conn:
+        with translate_errors(self.url), self._engine.connect() as conn:
             transaction = conn.begin()
-            verdict: Verdict | None = None
+            verdict: CommittedError | None = None
             try:
                 yield conn
-            except Verdict as refusal:
+            except CommittedError as refusal:
                 verdict = refusal
             except BaseException:
                 transaction.rollback()
                 raise
-            with translated_commit(self.url):
+            with translate_commit_errors(self.url):
                 transaction.commit()
             if verdict is not None:
                 raise verdict

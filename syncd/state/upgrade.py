@@ -16,11 +16,11 @@ from alembic.script import ScriptDirectory
 
 import syncd
 from syncd.errors import Invalid, Unavailable
-from syncd.state.faults import UPGRADE_HINT, translated
-from syncd.state.filelock import locked_file
-from syncd.state.schema import metadata
+from syncd.state.db.errors import UPGRADE_HINT, translate_errors
+from syncd.state.db.filelock import locked_file
+from syncd.state.db.schema import metadata
+from syncd.state.db.url import parse, sqlite_file
 from syncd.state.state import make_engine
-from syncd.state.url import parse, sqlite_file
 
 VERSION_TABLE: Final = "syncd_schema"  # not Alembic's own name: the database may be shared
 _LOCK: Final = 0x73796E63  # "sync": PostgreSQL's advisory locks are numbers
@@ -40,7 +40,7 @@ def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) 
         Invalid: The URL is wrong, or the database is newer than this syncd.
     """
     parsed = parse(url)
-    with translated(parsed), _locked(parsed) as conn:
+    with translate_errors(parsed), _locked(parsed) as conn:
         before = _heads(conn)
         _refuse_newer(parsed, before)
         config = _config()
@@ -63,7 +63,7 @@ def current(url: str) -> str | None:
     file = sqlite_file(parsed)
     if file is not None and not file.exists():
         return None  # looking must not make an empty database
-    with translated(parsed), _connected(parsed) as conn:
+    with translate_errors(parsed), _connected(parsed) as conn:
         conn.execution_options(syncd_reads=True)
         return next(iter(_heads(conn)), None)
 

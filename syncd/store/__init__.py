@@ -1,1 +1,3 @@
-"""Bytes under keys. One file an implementation, what each must do in `base.py`."""
+"""Object stores: bytes under keys. The seam is `base.py`; implementations are in `oss/`, `nas/` and `memory.py`."""
+
+__all__ = ["base", "keys", "memory", "nas", "oss"]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from syncd.artifact.parts import Part
 from syncd.errors import SyncdError
-from syncd.registry.base import Location, Stream
+from syncd.values.source import Location, Stream
 
 Buffer = bytes | bytearray | memoryview
 

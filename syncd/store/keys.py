@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from syncd.errors import Invalid, Refused
-from syncd.registry.base import Location
+from syncd.values.source import Location
 
 KEY_MAX_BYTES: Final = 1023  # OSS's limit, taken as everybody's
 

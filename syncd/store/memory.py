@@ -12,9 +12,9 @@ from typing import Final
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
-from syncd.registry.base import Location
 from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Receipt, Stat, Traits, put_each
 from syncd.store.keys import parse_key, parse_prefix, parse_source
+from syncd.values.source import Location
 
 TRAITS: Final = Traits(
     create_is_atomic=True,
@@ -28,7 +28,7 @@ TRAITS: Final = Traits(
 
 
 @dataclass
-class Held:
+class StoredObject:
     """What is visible under a key."""
 
     data: bytes
@@ -36,7 +36,7 @@ class Held:
 
 
 @dataclass
-class Begun:
+class PendingParts:
     """What is not visible yet."""
 
     key: str
@@ -49,8 +49,8 @@ class MemoryStore:
 
     def __init__(self, traits: Traits = TRAITS) -> None:
         self.traits: Final = traits
-        self.objects: dict[str, Held] = {}
-        self.uploads: dict[str, Begun] = {}
+        self.objects: dict[str, StoredObject] = {}
+        self.uploads: dict[str, PendingParts] = {}
         self.lock = Lock()
 
     def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
@@ -68,7 +68,7 @@ class MemoryStore:
             if resume is None and key in self.objects:
                 raise Conflict(f"memory:{key}: {len(self.objects[key].data)} bytes are there already")
             if resume is None:
-                self.uploads[token] = Begun(key, datetime.now(UTC))
+                self.uploads[token] = PendingParts(key, datetime.now(UTC))
             elif token not in self.uploads or self.uploads[token].key != key:
                 raise NotFound(f"memory:{key}: upload {token} is gone")
         return MemoryUpload(self, key, parts, token)
@@ -106,12 +106,12 @@ class MemoryStore:
         """Make an object visible; `lock` is held."""
         held = self.objects.get(key)
         if held is None or mode is PutMode.OVERWRITE:
-            self.objects[key] = Held(data, datetime.now(UTC))
+            self.objects[key] = StoredObject(data, datetime.now(UTC))
         elif held.data != data:
             raise Conflict(f"memory:{key}: {len(held.data)} other bytes are there already")
         return self._stat(key)
 
-    def _held(self, key: str) -> Held:
+    def _held(self, key: str) -> StoredObject:
         try:
             return self.objects[parse_key(key)]
         except KeyError as error:
@@ -121,7 +121,7 @@ class MemoryStore:
         held = self._held(key)
         return self.stat_of(key, held)
 
-    def stat_of(self, key: str, held: Held) -> Stat:
+    def stat_of(self, key: str, held: StoredObject) -> Stat:
         """What is told of an object."""
         crc64 = crc64_of(held.data) if self.traits.stat_has_crc64 else None
         return Stat(key, len(held.data), crc64, held.modified_at, "" if crc64 is None else f"tag of {crc64:016x}")

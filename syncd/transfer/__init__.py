@@ -1,30 +1,30 @@
 """Copies one version to many targets with one reading of the source, in bounded memory."""
 
-from syncd.transfer.apart import apart
-from syncd.transfer.bandwidth import Bandwidth, Hours, Timetable
-from syncd.transfer.carry import CopyReport, copy
-from syncd.transfer.hands import Adrift
-from syncd.transfer.nearest import nearest_first
-from syncd.transfer.preferred import Preferred
-from syncd.transfer.progress import FileProgress, Glance, Progress, TargetProgress
-from syncd.transfer.reader import Source
-from syncd.transfer.settings import Destination, TransferSettings
+from syncd.transfer.abandonable_call import abandonable_call
+from syncd.transfer.copy import CopyReport, copy
+from syncd.transfer.flow.bandwidth import Bandwidth, RateWindow, Timetable
+from syncd.transfer.progress import FileProgress, Progress, ProgressSnapshot, TargetProgress
+from syncd.transfer.settings import CopySettings, Destination
+from syncd.transfer.sources.failover import FailoverSource
+from syncd.transfer.sources.nearest import nearest_first
+from syncd.transfer.sources.reader import Source
+from syncd.transfer.workers.worker_pool import LeakedThreads
 
 __all__ = [
-    "Adrift",
     "Bandwidth",
     "CopyReport",
+    "CopySettings",
     "Destination",
+    "FailoverSource",
     "FileProgress",
-    "Glance",
-    "Hours",
-    "Preferred",
+    "LeakedThreads",
     "Progress",
+    "ProgressSnapshot",
+    "RateWindow",
     "Source",
     "TargetProgress",
     "Timetable",
-    "TransferSettings",
-    "apart",
+    "abandonable_call",
     "copy",
     "nearest_first",
 ]

@@ -69,7 +69,7 @@ class TargetProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ProgressSnapshot:
     """The sums of one target, and the files under way as (path, bytes there, bytes in all)."""
 
     counters: Mapping[str, int]
@@ -80,7 +80,7 @@ _BYTES: Final = ("bytes_sent", "bytes_kept", "bytes_copied")
 
 
 @dataclass
-class _File:
+class _FileCounters:
     bytes_total: int
     bytes_sent: int = 0
     bytes_kept: int = 0
@@ -93,12 +93,12 @@ class _File:
 
 
 @dataclass
-class _Target:
-    files: dict[FilePath, _File]
+class _TargetCounters:
+    files: dict[FilePath, _FileCounters]
     parts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "kept": 0, "copied": 0, "resent": 0})
     # Kept up to date with each change, so that a look costs the same for ten files and for a hundred thousand.
     sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*_BYTES, "files_finished"), 0))
-    going: dict[FilePath, _File] = field(default_factory=dict)
+    going: dict[FilePath, _FileCounters] = field(default_factory=dict)
 
     def moved(self, path: FilePath, what: str, size_bytes: int) -> None:
         """Count bytes of one file."""
@@ -116,7 +116,8 @@ class Progress:
         self._lock = Lock()
         self._bytes_total = manifest.size_bytes
         self._targets = {
-            name: _Target({entry.path: _File(entry.size_bytes) for entry in manifest.entries}) for name in targets
+            name: _TargetCounters({entry.path: _FileCounters(entry.size_bytes) for entry in manifest.entries})
+            for name in targets
         }
 
     def sent(self, target: str, path: FilePath, size_bytes: int) -> None:
@@ -158,7 +159,7 @@ class Progress:
                 seen.sums["files_finished"] += 1
             seen.going.pop(path, None)
 
-    def glance(self) -> dict[str, Glance]:
+    def glance(self) -> dict[str, ProgressSnapshot]:
         """The sums and the files under way, by target: for eyes that come back every second."""
         with self._lock:
             return {name: _glanced(target, self._bytes_total) for name, target in self._targets.items()}
@@ -169,14 +170,14 @@ class Progress:
             return {name: _frozen(target) for name, target in self._targets.items()}
 
 
-def _glanced(target: _Target, bytes_total: int) -> Glance:
+def _glanced(target: _TargetCounters, bytes_total: int) -> ProgressSnapshot:
     parts = {f"parts_{word}": count for word, count in target.parts.items()}
     counters = {"bytes_total": bytes_total, "files_total": len(target.files), **target.sums, **parts}
     going = tuple((path, f.bytes_there, f.bytes_total) for path, f in target.going.items())
-    return Glance(counters, going)
+    return ProgressSnapshot(counters, going)
 
 
-def _frozen(target: _Target) -> TargetProgress:
+def _frozen(target: _TargetCounters) -> TargetProgress:
     files = {
         path: FileProgress(f.bytes_total, f.bytes_sent, f.bytes_kept, f.bytes_copied, f.is_finished)
         for path, f in target.files.items()

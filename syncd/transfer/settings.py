@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import MIB, PART_BYTES
-from syncd.registry.base import Location
 from syncd.retry import Retry
-from syncd.target.base import Journal, Target
-from syncd.transfer.bandwidth import Bandwidth
-from syncd.transfer.hands import Adrift
+from syncd.targets.base import Journal, Target
+from syncd.transfer.flow.bandwidth import Bandwidth
+from syncd.transfer.workers.worker_pool import LeakedThreads
+from syncd.values.source import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
-class TransferSettings:
+class CopySettings:
     """Bounds of one copy. Memory is `buffer_bytes` whatever the model's size and the number of targets."""
 
     buffer_bytes: int = 40 * MIB  # 5 parts of 8 MiB, being read, hashed and sent
@@ -39,10 +39,10 @@ class TransferSettings:
     parts_in_flight: int = 5  # threads that send, for each target
     retry: Retry = field(default_factory=Retry)
     bandwidth: Bandwidth | None = None  # of the whole process
-    patience_s: float = 1.0  # for a target that the others wait for; see `transfer/blame.py`
+    patience_s: float = 1.0  # for a target that the others wait for; see `transfer/flow/stall_detector.py`
     stall_s: float = 60.0  # a call that has heard nothing for so long is given up
     leave_s: float = 2.0  # who was told to stop and has not by then is left behind
-    adrift: Adrift = field(default_factory=Adrift)  # of the whole process
+    adrift: LeakedThreads = field(default_factory=LeakedThreads)  # of the whole process
 
     @property
     def silence_s(self) -> float:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import ModelName, VersionName, parse_path
-from syncd.cli.exits import Exit
+from syncd.cli.exit_codes import Exit
 from syncd.config import (
     ApiSettings,
     BindingSettings,
@@ -39,17 +39,18 @@ from syncd.config import (
 from syncd.config.signals import PrometheusSignalSettings
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
-from syncd.reconcile.scene import Scene, document
-from syncd.registry.base import Candidate, Registry, SourceFile
-from syncd.registry.directory import DirectoryRegistry
-from syncd.registry.index import IndexRegistry
-from syncd.registry.lists import Listed, parse_manifest
+from syncd.reconcile.views.release import ReleaseView, document
+from syncd.registry.base import Registry
+from syncd.registry.checksum_files import ListedFile, parse_manifest
 from syncd.registry.settings import DirectorySettings, IndexSettings
+from syncd.registry.sources.directory import DirectoryRegistry
+from syncd.registry.sources.index import IndexRegistry
 from syncd.runtime.base import Runtime
+from syncd.state.db.schema import metadata
 from syncd.state.records import Release
-from syncd.state.schema import metadata
 from syncd.store.base import Store
-from syncd.target.base import Target
+from syncd.targets.base import Target
+from syncd.values.source import Candidate, SourceFile
 
 from tests import docs
 from tests.docs import PAGES, ROOT, Block, blocks, codes, name
@@ -324,7 +325,7 @@ def test_the_sample_of_a_releases_end_has_the_keys_of_a_real_one() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     release = Release("r-1", 1, "m", "v1", "r", None, False, "me", ReleasePhase.LIVE, "", "", "", now, now)
     (sample,) = [json.loads(block.text) for block in blocks("json") if '"event": "end"' in block.text]
-    assert list(sample) == ["event", *document(Scene(release, None, [], [], []))]
+    assert list(sample) == ["event", *document(ReleaseView(release, None, [], [], []))]
 
 
 def test_the_sample_of_a_list_is_read_by_the_registry() -> None:
@@ -339,7 +340,7 @@ def test_the_sample_of_a_list_is_read_by_the_registry() -> None:
         assert registry.listing(ModelName("speech/asr"), revision) == listed_as_source(listed)
 
 
-def listed_as_source(listed: Listed) -> tuple[SourceFile]:
+def listed_as_source(listed: ListedFile) -> tuple[SourceFile]:
     """The samples of both lists are of one file."""
     return (SourceFile(listed.path, listed.size_bytes or 0, listed.sha256),)
 
@@ -397,8 +398,8 @@ def test_the_architecture_names_every_table_and_every_promise_of_a_seam() -> Non
 
 def test_every_room_is_in_the_picture() -> None:
     (picture,) = [block.text for block in blocks("text") if "wiring" in block.text]
-    rooms = {path.name.removesuffix(".py") for path in (ROOT / "syncd").iterdir() if not path.name.startswith("_")}
-    assert {room for room in rooms - {"py.typed"} if not re.search(rf"\b{room}\b", picture)} == set()
+    context = {path.name.removesuffix(".py") for path in (ROOT / "syncd").iterdir() if not path.name.startswith("_")}
+    assert {room for room in context - {"py.typed"} if not re.search(rf"\b{room}\b", picture)} == set()
 
 
 def test_every_decision_is_listed_once() -> None:

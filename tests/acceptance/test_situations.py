@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 import oss2
-from syncd.runtime.fc import FcRuntime, FcSettings
+from syncd.runtime.fc.runtime import FcRuntime, FcSettings
 
 from tests.acceptance.stage import BUCKET, HANGZHOU, SECRET, Stage, large, small, until
 from tests.clouds import oss2_session

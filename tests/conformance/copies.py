@@ -9,8 +9,8 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import Part, cut
 from syncd.errors import Corrupt, Invalid, NotFound, Refused
-from syncd.registry.base import Location
 from syncd.store.base import Store
+from syncd.values.source import Location
 
 from tests.conformance.store import CRC, DATA, PART_BYTES, PARTS, RawAccess, piece, send
 

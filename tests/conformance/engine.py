@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from syncd.engine.base import Carried, Engine
+from syncd.engine.base import Engine, ExecutionStatus
 from syncd.errors import Conflict
 from syncd.state.state import State
 
@@ -71,12 +71,12 @@ class EngineConformance:
         self.submit(engine, state, "r-1/place/oss", attempt=7)
         bodies.wait_for(1)
         assert bodies.ran == [("r-1/place/oss", 7)]
-        eventually(lambda: engine.status("r-1/place/oss", 7) is Carried.ENDED)
+        eventually(lambda: engine.status("r-1/place/oss", 7) is ExecutionStatus.ENDED)
 
     def test_what_was_submitted_before_anybody_served_runs(self, engine: Engine, state: State, bodies: Bodies) -> None:
         bodies.may_end.set()
         self.submit(engine, state, "a")
-        assert engine.status("a", 1) is Carried.WAITING
+        assert engine.status("a", 1) is ExecutionStatus.WAITING
         engine.serve({"q": 1}, bodies.run)
         bodies.wait_for(1)
 
@@ -86,10 +86,10 @@ class EngineConformance:
         self.submit(engine, state, "a")
         engine.serve({"q": 4}, bodies.run)
         bodies.wait_for(1)
-        eventually(lambda: engine.status("a", 1) is Carried.ENDED)
+        eventually(lambda: engine.status("a", 1) is ExecutionStatus.ENDED)
         self.submit(engine, state, "a")
         self.submit(engine, state, "last", priority=9)
-        eventually(lambda: engine.status("last", 1) is Carried.ENDED)
+        eventually(lambda: engine.status("last", 1) is ExecutionStatus.ENDED)
         assert sorted(bodies.ran) == [("a", 1), ("last", 1)]
 
     def test_attempts_of_one_step_are_different_things(self, engine: Engine, state: State, bodies: Bodies) -> None:
@@ -112,15 +112,15 @@ class EngineConformance:
             submit_and_fail()
         self.submit(engine, state, "kept")
         engine.serve({"q": 1}, bodies.run)
-        eventually(lambda: engine.status("kept", 1) is Carried.ENDED)
+        eventually(lambda: engine.status("kept", 1) is ExecutionStatus.ENDED)
         assert bodies.ran == [("kept", 1)]
-        assert engine.status("lost", 1) is Carried.MISSING
+        assert engine.status("lost", 1) is ExecutionStatus.MISSING
 
     def test_nothing_runs_before_the_commit(self, engine: Engine, state: State, bodies: Bodies) -> None:
         engine.serve({"q": 2}, bodies.run)
         with state.write() as conn:
             engine.submit(conn, "a", 1, "q", 0)
-            assert engine.status("a", 1) is Carried.MISSING
+            assert engine.status("a", 1) is ExecutionStatus.MISSING
             assert not bodies.ran
         bodies.wait_for(1)
 
@@ -147,8 +147,8 @@ class EngineConformance:
             engine.submit(conn, "elsewhere", 1, "nas", 0)
             engine.submit(conn, "here", 1, "q", 9)
         engine.serve({"q": 1}, bodies.run)
-        eventually(lambda: engine.status("here", 1) is Carried.ENDED)
-        assert engine.status("elsewhere", 1) is Carried.WAITING
+        eventually(lambda: engine.status("here", 1) is ExecutionStatus.ENDED)
+        assert engine.status("elsewhere", 1) is ExecutionStatus.WAITING
 
     def test_a_full_queue_does_not_hold_up_another(self, engine: Engine, state: State, bodies: Bodies) -> None:
         engine.serve({"q": 1, "nas": 1}, bodies.run)
@@ -164,9 +164,9 @@ class EngineConformance:
         self.submit(engine, state, "a", "b")
         engine.cancel("a", 1)
         engine.cancel("a", 1)
-        assert engine.status("a", 1) is Carried.ENDED
+        assert engine.status("a", 1) is ExecutionStatus.ENDED
         engine.serve({"q": 1}, bodies.run)
-        eventually(lambda: engine.status("b", 1) is Carried.ENDED)
+        eventually(lambda: engine.status("b", 1) is ExecutionStatus.ENDED)
         assert bodies.ran == [("b", 1)]
 
     def test_cancelling_does_not_interrupt_a_running_body(self, engine: Engine, state: State, bodies: Bodies) -> None:
@@ -175,15 +175,15 @@ class EngineConformance:
         bodies.wait_for(1)
         engine.cancel("a", 1)
         assert bodies.at_once == 1
-        assert engine.status("a", 1) is Carried.ENDED
+        assert engine.status("a", 1) is ExecutionStatus.ENDED
         self.submit(engine, state, "b")
-        assert engine.status("b", 1) is Carried.WAITING, "the slot is not free before its body has ended"
+        assert engine.status("b", 1) is ExecutionStatus.WAITING, "the slot is not free before its body has ended"
         bodies.may_end.set()
         bodies.wait_for(2)
 
     def test_cancelling_what_nobody_submitted_is_success(self, engine: Engine, state: State) -> None:
         engine.cancel("nothing", 3)
-        assert engine.status("nothing", 3) is Carried.MISSING
+        assert engine.status("nothing", 3) is ExecutionStatus.MISSING
 
     def test_stop_waits_for_what_runs(self, engine: Engine, state: State, bodies: Bodies) -> None:
         engine.serve({"q": 1}, bodies.run)
@@ -196,9 +196,9 @@ class EngineConformance:
         stopper.join(PATIENCE_S)
         assert not stopper.is_alive()
         assert bodies.at_once == 0
-        assert engine.status("a", 1) is Carried.ENDED
+        assert engine.status("a", 1) is ExecutionStatus.ENDED
         # The slot may have taken b before it heard of the stop; then b was waited for as well.
-        assert engine.status("b", 1) is (Carried.ENDED if ("b", 1) in bodies.ran else Carried.WAITING)
+        assert engine.status("b", 1) is (ExecutionStatus.ENDED if ("b", 1) in bodies.ran else ExecutionStatus.WAITING)
 
     def test_stop_does_not_wait_longer_than_it_was_told(self, engine: Engine, state: State, bodies: Bodies) -> None:
         engine.serve({"q": 1}, bodies.run)
@@ -213,7 +213,7 @@ class EngineConformance:
         for step in ("a", "b", "c"):
             engine.serve({"q": 1}, bodies.run)
             self.submit(engine, state, step)
-            eventually(lambda step=step: engine.status(step, 1) is Carried.ENDED)  # type: ignore[misc]
+            eventually(lambda step=step: engine.status(step, 1) is ExecutionStatus.ENDED)  # type: ignore[misc]
             engine.stop(PATIENCE_S)
         assert [step for step, _ in bodies.ran] == ["a", "b", "c"]
 
@@ -226,10 +226,10 @@ class EngineConformance:
         bodies.may_end.set()
         engine.serve({"q": 1}, bodies.run)
         self.submit(engine, state, "a")
-        eventually(lambda: engine.status("a", 1) is Carried.ENDED)
+        eventually(lambda: engine.status("a", 1) is ExecutionStatus.ENDED)
         engine.stop(PATIENCE_S)
         self.submit(engine, state, "waits")
         assert engine.forget(datetime.now(UTC) - timedelta(hours=1)) == 0
         assert engine.forget(datetime.now(UTC) + timedelta(seconds=5)) == 1
-        assert engine.status("a", 1) is Carried.MISSING
-        assert engine.status("waits", 1) is Carried.WAITING
+        assert engine.status("a", 1) is ExecutionStatus.MISSING
+        assert engine.status("waits", 1) is ExecutionStatus.WAITING

@@ -13,7 +13,8 @@ from functools import cache
 import pytest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.base import Registry, Revision
+from syncd.registry.base import Registry
+from syncd.values.source import Revision
 
 from tests.conformance.registry import read
 from tests.emulators.web import Reply, Request, Web

@@ -10,7 +10,7 @@ from syncd.artifact.digest import crc64
 from syncd.artifact.manifest import Manifest
 from syncd.errors import Conflict, Corrupt, Invalid, SyncdError
 from syncd.store.base import Put, PutMode, Stat, Store
-from syncd.target.base import Depth, Small, Target
+from syncd.targets.base import Depth, SmallFile, Target
 
 from tests.conformance import store as stores
 from tests.conformance import target as targets
@@ -56,9 +56,9 @@ class StorePutsConformance(stores.RawAccess):
 class TargetPutsConformance(targets.RawAccess):
     """To be mixed into a target's binding."""
 
-    def small(self, manifest: Manifest) -> list[Small]:
+    def small(self, manifest: Manifest) -> list[SmallFile]:
         return [
-            Small(entry_of(manifest, path), targets.FILES[path], crc64(targets.FILES[path]))
+            SmallFile(entry_of(manifest, path), targets.FILES[path], crc64(targets.FILES[path]))
             for path in ("config.json", "empty")
         ]
 
@@ -78,7 +78,7 @@ class TargetPutsConformance(targets.RawAccess):
         self, target: Target, manifest: Manifest, journal: MemoryJournal
     ) -> None:
         right, other = self.small(manifest)
-        wrong = Small(right.entry, b'{"a": 2}', right.crc64)
+        wrong = SmallFile(right.entry, b'{"a": 2}', right.crc64)
         told = list(target.put_all(manifest, [wrong, other], journal, 2))
         assert isinstance(told[0], Corrupt)
         assert "config.json" in told[0].message

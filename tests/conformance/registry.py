@@ -11,8 +11,9 @@ from hashlib import sha256
 import pytest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError, Unavailable
-from syncd.reconcile.catalog import catalog
-from syncd.registry.base import Registry, Revision
+from syncd.reconcile.discovery.catalog import catalog
+from syncd.registry.base import Registry
+from syncd.values.source import Revision
 
 SDXL = ModelName("sdxl")
 LORA = ModelName("team/lora")

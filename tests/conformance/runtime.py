@@ -8,19 +8,8 @@ from abc import abstractmethod
 import pytest
 from syncd.artifact.digest import Digest
 from syncd.errors import Cancelled, Conflict, Failed, NotFound
-from syncd.runtime.base import (
-    AliasState,
-    Change,
-    Golden,
-    Latency,
-    Mount,
-    MountKind,
-    Probe,
-    ProbeFailed,
-    Runtime,
-    Scaling,
-    Staged,
-)
+from syncd.runtime.base import ProbeFailed, Runtime
+from syncd.values.function import AliasState, Change, Golden, Latency, Mount, MountKind, Probe, Scaling, Staged
 
 FUNCTION = "show"
 FAILING = b'{"status": 500}'  # what the function under test answers with an error

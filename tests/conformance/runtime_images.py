@@ -7,7 +7,8 @@ from abc import abstractmethod
 
 import pytest
 from syncd.errors import Failed
-from syncd.runtime.base import Change, Runtime, Staged
+from syncd.runtime.base import Runtime
+from syncd.values.function import Change, Staged
 
 from tests.conformance.runtime import DIGESTS, FUNCTION, change_to, go_on
 

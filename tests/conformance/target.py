@@ -13,7 +13,7 @@ from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, NotFound
-from syncd.target.base import Depth, Journal, Target, Writer
+from syncd.targets.base import Depth, Journal, Target, Writer
 
 from tests.journals import MemoryJournal
 from tests.sources import content, manifest_of

@@ -11,7 +11,7 @@ from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound
-from syncd.target.base import Depth, Origin, Target, Writer
+from syncd.targets.base import Depth, Origin, Target, Writer
 
 from tests.conformance.target import FILES, LARGE, RawAccess, entry_of, layout, send, write
 from tests.journals import MemoryJournal

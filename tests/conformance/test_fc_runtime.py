@@ -11,8 +11,9 @@ from alibabacloud_fc20230330 import models
 from darabonba.exceptions import DaraException
 from syncd.localcloud.faults import FaultRule, State
 from syncd.localcloud.fc import FcRegion
-from syncd.runtime.base import AliasState, Runtime
-from syncd.runtime.fc import FcRuntime
+from syncd.runtime.base import Runtime
+from syncd.runtime.fc.runtime import FcRuntime
+from syncd.values.function import AliasState
 
 from tests.conformance.runtime import FUNCTION, RuntimeConformance
 from tests.conformance.runtime_images import REPOSITORY, RuntimeImageConformance, digest_of

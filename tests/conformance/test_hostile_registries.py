@@ -12,18 +12,18 @@ import httpx
 import pytest
 from syncd.artifact.names import FilePath
 from syncd.errors import Conflict, Corrupt, Invalid, Unavailable
-from syncd.registry.access import Basic, Bearer, Session
+from syncd.http.auth import BasicAuth, BearerAuth, CookieAuth
+from syncd.http.client import HttpClient, HttpSettings
 from syncd.registry.base import Registry
-from syncd.registry.http import Http, HttpSettings
-from syncd.registry.huggingface import HubRegistry, explain
-from syncd.registry.index import IndexRegistry
-from syncd.registry.mlflow import MlflowRegistry
-from syncd.registry.mlflow import explain as mlflow_explain
-from syncd.registry.modelscope import COOKIE, ModelScopeRegistry
-from syncd.registry.modelscope import explain as modelscope_explain
-from syncd.registry.oci import OciRegistry
-from syncd.registry.oci_access import OciAccess
+from syncd.registry.oci.auth import OciAuth
+from syncd.registry.oci.registry import OciRegistry
 from syncd.registry.settings import HubSettings, IndexSettings, MlflowSettings, ModelScopeSettings, OciSettings
+from syncd.registry.sources.huggingface import HubRegistry, explain
+from syncd.registry.sources.index import IndexRegistry
+from syncd.registry.sources.mlflow import MlflowRegistry
+from syncd.registry.sources.mlflow import explain as mlflow_explain
+from syncd.registry.sources.modelscope import COOKIE, ModelScopeRegistry
+from syncd.registry.sources.modelscope import explain as modelscope_explain
 from syncd.secret import Secret
 
 from tests.conformance.hostile import BYTES_MAX, DATA, SDXL, HostileConformance
@@ -52,7 +52,7 @@ class TestIndex(HostileConformance):
 
     @pytest.fixture
     def registry(self, index: IndexWeb) -> Registry:
-        http = Http(settings(self.web), Basic("syncd", Secret("hunter2")))
+        http = HttpClient(settings(self.web), BasicAuth("syncd", Secret("hunter2")))
         return IndexRegistry(IndexSettings(index.url), http)
 
     def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
@@ -105,7 +105,7 @@ class TestHub(HostileConformance):
 
     @pytest.fixture
     def registry(self, hub: HubWeb) -> Registry:
-        http = Http(settings(self.web), Bearer(Secret(TOKEN)), explain)
+        http = HttpClient(settings(self.web), BearerAuth(Secret(TOKEN)), explain)
         return HubRegistry(HubSettings(self.web.origin, ("sdxl",)), http)
 
     def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
@@ -118,7 +118,7 @@ class TestHub(HostileConformance):
         return "/resolve/" in request.path
 
     def test_pages_without_end_are_refused(self, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("syncd.registry.http.PAGES_MAX", 20)
+        monkeypatch.setattr("syncd.http.client.PAGES_MAX", 20)
         self.offer([("w", DATA)])
         more = {"Link": f'<{self.web.origin}/api/models/sdxl/tree/x?cursor=1>; rel="next"'}
         self.web.faults.append(lambda request: as_json([], headers=more) if self.is_listing(request) else None)
@@ -136,7 +136,7 @@ class TestModelScope(HostileConformance):
 
     @pytest.fixture
     def registry(self, modelscope: ModelScopeWeb) -> Registry:
-        http = Http(settings(self.web), Session(Secret(modelscope_web.TOKEN), COOKIE), modelscope_explain)
+        http = HttpClient(settings(self.web), CookieAuth(Secret(modelscope_web.TOKEN), COOKIE), modelscope_explain)
         return ModelScopeRegistry(ModelScopeSettings(self.web.origin, ("sdxl",)), http)
 
     def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
@@ -161,7 +161,9 @@ class TestMlflow(HostileConformance):
 
     @pytest.fixture
     def registry(self, mlflow: MlflowWeb) -> Registry:
-        http = Http(settings(self.web), Basic(mlflow_server.USER, Secret(mlflow_server.PASSWORD)), mlflow_explain)
+        http = HttpClient(
+            settings(self.web), BasicAuth(mlflow_server.USER, Secret(mlflow_server.PASSWORD)), mlflow_explain
+        )
         return MlflowRegistry(MlflowSettings(self.web.origin, ("sdxl",), ready_file=""), http)
 
     def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
@@ -229,8 +231,8 @@ class TestOci(HostileConformance):
 
     @pytest.fixture
     def registry(self, between: None) -> Registry:
-        access = OciAccess(self.web.origin, Basic(USER, Secret(PASSWORD)))
-        return OciRegistry(OciSettings(self.web.origin, ("sdxl",)), Http(settings(self.web), access))
+        access = OciAuth(self.web.origin, BasicAuth(USER, Secret(PASSWORD)))
+        return OciRegistry(OciSettings(self.web.origin, ("sdxl",)), HttpClient(settings(self.web), access))
 
     def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
         layers = [layer("modelpack", name, data) for name, data in files]

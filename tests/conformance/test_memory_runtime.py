@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from syncd.errors import Failed
-from syncd.runtime.base import AliasState, Change
 from syncd.runtime.memory import LATEST, MemoryRuntime
+from syncd.values.function import AliasState, Change
 
 from tests.conformance.runtime import DIGESTS, FAILING, FUNCTION, RuntimeConformance, change_to, go_on
 from tests.conformance.runtime_images import REPOSITORY, RuntimeImageConformance, digest_of

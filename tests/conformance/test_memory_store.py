@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from syncd.artifact.parts import Part
 from syncd.store.base import Store, Upload
-from syncd.store.memory import Held, MemoryStore
+from syncd.store.memory import MemoryStore, StoredObject
 
 from tests.conformance.copies import CopyConformance
 from tests.conformance.puts import StorePutsConformance
@@ -24,7 +24,7 @@ class TestMemoryStore(StoreConformance, StorePutsConformance, CopyConformance):
         return held.data if held else None
 
     def raw_write(self, store: Store, key: str, data: bytes) -> None:
-        _memory(store).objects[key] = Held(data, datetime.now(UTC))
+        _memory(store).objects[key] = StoredObject(data, datetime.now(UTC))
 
     def raw_keys(self, store: Store) -> set[str]:
         return set(_memory(store).objects)

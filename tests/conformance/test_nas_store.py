@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from syncd.artifact.parts import Part
 from syncd.store.base import Store, Upload
-from syncd.store.nas import STAGING, NasSettings, NasStore
+from syncd.store.nas.store import STAGING, NasSettings, NasStore
 
 from tests.conformance.copies import CopyConformance
 from tests.conformance.puts import StorePutsConformance

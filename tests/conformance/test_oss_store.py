@@ -8,7 +8,7 @@ import pytest
 from syncd.artifact.parts import Part
 from syncd.localcloud.server import LocalCloud
 from syncd.store.base import Store, Upload
-from syncd.store.oss import OssStore
+from syncd.store.oss.store import OssStore
 
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.copies import CopyConformance
@@ -28,7 +28,7 @@ class TestOssStore(StoreConformance, StorePutsConformance, CopyConformance):
 
     @pytest.fixture(autouse=True)
     def _short_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("syncd.store.oss._PAGE", 5)
+        monkeypatch.setattr("syncd.store.oss.store._PAGE", 5)
 
     @pytest.fixture(autouse=True)
     def bucket(self, cloud: LocalCloud, prefix: str) -> RawBucket:

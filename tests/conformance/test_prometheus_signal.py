@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from syncd.errors import Invalid, Refused, SyncdError, Unavailable
-from syncd.registry.access import Bearer
+from syncd.http.auth import BearerAuth
 from syncd.secret import Secret
 from syncd.signals.base import PrometheusSettings, Signal, Subject, Verdict
 from syncd.signals.prometheus import PrometheusSignal, explain
@@ -132,7 +132,7 @@ class TestPrometheusSignal(SignalConformance):
 
     def test_the_token_goes_along(self, prometheus: Prometheus) -> None:
         prometheus.answers = {"value": vector(0.0), "count": vector(100.0)}
-        signal_to(prometheus, access=Bearer(Secret("t0ken"))).look(ABOUT)
+        signal_to(prometheus, access=BearerAuth(Secret("t0ken"))).look(ABOUT)
         assert {request.headers["authorization"] for request in prometheus.web.seen} == {"Bearer t0ken"}
 
     def test_a_name_that_could_change_the_expression_is_refused(self, signal: Signal) -> None:

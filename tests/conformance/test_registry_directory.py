@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from syncd.registry.base import Registry
-from syncd.registry.directory import DirectoryRegistry
 from syncd.registry.settings import DirectorySettings
+from syncd.registry.sources.directory import DirectoryRegistry
 
 from tests.conformance.registry import RegistryConformance
 from tests.unit.registry.trees import mark, write

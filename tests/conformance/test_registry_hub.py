@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 from syncd.errors import NotFound
-from syncd.registry.access import Bearer
+from syncd.http.auth import BearerAuth
 from syncd.registry.base import Registry
-from syncd.registry.huggingface import HubRegistry, explain
 from syncd.registry.settings import HubSettings
+from syncd.registry.sources.huggingface import HubRegistry, explain
 from syncd.secret import Secret
 
 from tests.conformance.registry import RegistryConformance
@@ -32,7 +32,7 @@ class TestHub(RegistryConformance):
     @pytest.fixture
     def registry(self, hub: HubWeb) -> Registry:
         settings = HubSettings(hub.web.origin, ("sdxl", "team/*", "unheard-of"))
-        return HubRegistry(settings, http_to(hub.web, Bearer(Secret(TOKEN)), explain=explain))
+        return HubRegistry(settings, http_to(hub.web, BearerAuth(Secret(TOKEN)), explain=explain))
 
     def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
         self._hub.commit(model, files, version)

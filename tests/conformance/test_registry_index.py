@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 from syncd.registry.base import Registry
-from syncd.registry.index import IndexRegistry
 from syncd.registry.settings import IndexSettings
+from syncd.registry.sources.index import IndexRegistry
 
 from tests.conformance.registry import RegistryConformance
 from tests.unit.registry.webs import IndexWeb, http_to

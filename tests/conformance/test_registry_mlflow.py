@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pytest
-from syncd.registry.access import Basic
+from syncd.http.auth import BasicAuth
 from syncd.registry.base import Registry
-from syncd.registry.mlflow import MlflowRegistry, explain
 from syncd.registry.settings import MlflowSettings
+from syncd.registry.sources.mlflow import MlflowRegistry, explain
 from syncd.secret import Secret
 
 from tests.conformance.registry import RegistryConformance
@@ -29,7 +29,7 @@ class TestLocal(RegistryConformance):
     @pytest.fixture
     def registry(self, mlflow: MlflowWeb) -> Registry:
         settings = MlflowSettings(mlflow.web.origin, ("*", "*/*"), ready_file="config.json")
-        return MlflowRegistry(settings, http_to(mlflow.web, Basic(USER, Secret(PASSWORD)), explain=explain))
+        return MlflowRegistry(settings, http_to(mlflow.web, BasicAuth(USER, Secret(PASSWORD)), explain=explain))
 
     def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
         self._mlflow.register(model, version, files)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pytest
-from syncd.registry.access import Session
+from syncd.http.auth import CookieAuth
 from syncd.registry.base import Registry
-from syncd.registry.modelscope import COOKIE, ModelScopeRegistry, explain
 from syncd.registry.settings import ModelScopeSettings
+from syncd.registry.sources.modelscope import COOKIE, ModelScopeRegistry, explain
 from syncd.secret import Secret
 
 from tests.conformance.registry import RegistryConformance
@@ -26,7 +26,7 @@ class TestModelScope(RegistryConformance):
     @pytest.fixture
     def registry(self, modelscope: ModelScopeWeb) -> Registry:
         settings = ModelScopeSettings(modelscope.web.origin, ("sdxl", "team/*", "unheard-of"))
-        return ModelScopeRegistry(settings, http_to(modelscope.web, Session(Secret(TOKEN), COOKIE), explain=explain))
+        return ModelScopeRegistry(settings, http_to(modelscope.web, CookieAuth(Secret(TOKEN), COOKIE), explain=explain))
 
     def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
         self._modelscope.tag(model, version, files)

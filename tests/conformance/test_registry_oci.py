@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from syncd.errors import NotFound
-from syncd.registry.access import Basic
+from syncd.http.auth import BasicAuth
+from syncd.http.client import HttpClient, HttpSettings
 from syncd.registry.base import Registry
-from syncd.registry.http import Http, HttpSettings
-from syncd.registry.oci import OciRegistry
-from syncd.registry.oci_access import OciAccess
+from syncd.registry.oci.auth import OciAuth
+from syncd.registry.oci.registry import OciRegistry
 from syncd.registry.settings import OciSettings
 from syncd.secret import Secret
 
@@ -36,8 +36,8 @@ class TestOpen(RegistryConformance):
     @pytest.fixture
     def registry(self, distribution: Distribution) -> Registry:
         settings = OciSettings(distribution.origin, self.models(), "models/")
-        access = OciAccess(distribution.origin, Basic(USER, Secret(PASSWORD)) if self.login else None)
-        return OciRegistry(settings, Http(HttpSettings(distribution.origin, 5, policy=ONCE), access))
+        access = OciAuth(distribution.origin, BasicAuth(USER, Secret(PASSWORD)) if self.login else None)
+        return OciRegistry(settings, HttpClient(HttpSettings(distribution.origin, 5, policy=ONCE), access))
 
     def models(self) -> tuple[str, ...]:
         return ("*", "*/*")

@@ -12,9 +12,10 @@ import pytest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import NotFound
 from syncd.localcloud.server import LocalCloud
-from syncd.registry.base import Location, Registry
-from syncd.registry.oss_prefix import PrefixRegistry
+from syncd.registry.base import Registry
 from syncd.registry.settings import PrefixSettings
+from syncd.registry.sources.oss_prefix import PrefixRegistry
+from syncd.values.source import Location
 
 from tests.clouds import REGION, RawBucket
 from tests.conformance.registry import RegistryConformance

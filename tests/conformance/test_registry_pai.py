@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.localcloud.server import LocalCloud
-from syncd.registry.base import Location, Registry
+from syncd.registry.base import Registry
+from syncd.values.source import Location
 
 from tests.clouds import REGION, RawBucket
 from tests.conformance.registry import RegistryConformance

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from syncd.localcloud.server import LocalCloud
-from syncd.store.memory import Held, MemoryStore
-from syncd.store.nas import STAGING, NasSettings, NasStore
-from syncd.target.tree import TreeTarget
+from syncd.store.memory import MemoryStore, StoredObject
+from syncd.store.nas.store import STAGING, NasSettings, NasStore
+from syncd.targets.versioned_tree import TreeTarget
 
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.puts import TargetPutsConformance
@@ -29,7 +29,7 @@ class TestTreeInMemory(TargetConformance, TargetPutsConformance, TargetCopyConfo
         return held.data if held else None
 
     def raw_write(self, key: str, data: bytes) -> None:
-        self.store.objects[key] = Held(data, datetime.now(UTC))
+        self.store.objects[key] = StoredObject(data, datetime.now(UTC))
 
     def raw_delete(self, key: str) -> None:
         del self.store.objects[key]

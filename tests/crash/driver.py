@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import syncd.engine.dbos
-import syncd.runtime.fc
-import syncd.store.oss  # noqa: F401 -- so that no fork has to import it
+import syncd.runtime.fc.runtime
+import syncd.store.oss.store  # noqa: F401 -- so that no fork has to import it
 from sqlalchemy import Connection
 from syncd import logs
 from syncd.config import Config, load
@@ -33,14 +33,16 @@ from syncd.daemon.process import Process, settings_of
 from syncd.engine import lock
 from syncd.engine.dbos import DbosEngine
 from syncd.errors import Conflict
-from syncd.reconcile import mend, retire, wish
-from syncd.reconcile.foresee import Looker
-from syncd.reconcile.rooms import Rooms
-from syncd.state import clock, releases, rollouts
+from syncd.reconcile.context import Context, World
+from syncd.reconcile.drift import resolve
+from syncd.reconcile.gc import retire
+from syncd.reconcile.requests import operations
+from syncd.state.db import clock
+from syncd.state.releases import releases, rollouts
 from syncd.state.state import State
-from syncd.target.image import ImageTarget
-from syncd.transfer import TransferSettings
-from syncd.wiring import rooms_of
+from syncd.targets.image import ImageTarget
+from syncd.transfer import CopySettings
+from syncd.wiring import context_of
 
 from tests.crash.effects import Effects, watch
 from tests.fleet import MODEL, PART_BYTES
@@ -145,25 +147,25 @@ def _work(job: Job) -> None:
     url = config.state.connect_url.render_as_string(hide_password=False)
     with lock.hold(url):
         state = State(url, now=lambda conn: clock.now(conn) + timedelta(seconds=job.ahead_s))
-        rooms = small_rooms(config, state)
-        watch(rooms, Effects(Path(job.log), job.crash))
+        context = small_rooms(config, state)
+        watch(context, Effects(Path(job.log), job.crash))
         if job.does:
-            _do(rooms, job)
+            _do(context, job)
             return
-        _wish(rooms, job.version)
-        Process(rooms, settings_of(config, polls=False), sole=True).run(until=lambda: _all_ended(rooms, job))
+        _wish(context, job.version)
+        Process(context, settings_of(config, polls=False), sole=True).run(until=lambda: _all_ended(context, job))
         state.close()
 
 
-def small_rooms(config: Config, state: State) -> Rooms:
+def small_rooms(config: Config, state: State) -> Context:
     """The real rooms, with parts that suit small files and an engine that looks often."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the SDKs' own
-        rooms = rooms_of(config, state)
+        context = context_of(config, state)
     url = config.state.connect_url.render_as_string(hide_password=False)
-    transfer = TransferSettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2)
-    images = {name: _in_small_chunks(target) for name, target in rooms.images.items()}
-    return dataclasses.replace(rooms, transfer=transfer, engine=DbosEngine(url, poll_s=0.1), images=images)
+    transfer = CopySettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2)
+    images = {name: _in_small_chunks(target) for name, target in context.images.items()}
+    return dataclasses.replace(context, transfer=transfer, engine=DbosEngine(url, poll_s=0.1), images=images)
 
 
 def _in_small_chunks(target: ImageTarget) -> ImageTarget:
@@ -172,38 +174,38 @@ def _in_small_chunks(target: ImageTarget) -> ImageTarget:
     return ImageTarget(target.name, target._repository, target._base, settings)
 
 
-def _do(rooms: Rooms, job: Job) -> None:
+def _do(context: Context, job: Job) -> None:
     """What a daemon does with what an earlier life left, and then what the command does, which repeats nothing."""
-    looker = Looker(rooms.state, rooms.fleet, rooms.registries, rooms.targets, rooms.runtimes)
-    word = mend.Word("driver", "crash test")
+    world = World(context.state, context.topology, context.registries, context.targets, context.runtimes)
+    word = resolve.Decision("driver", "crash test")
     if job.does == "retire":
-        retire.resume(looker, rooms.draining)
-        retire.retire(looker, MODEL, job.version, word)
+        retire.resume(world, context.draining)
+        retire.retire(world, MODEL, job.version, word)
         return
-    for region in rooms.runtimes:
-        mend.resume(looker, region)
-    for binding in rooms.fleet.bindings.values():
-        mend.restore(looker, binding, word)
+    for region in context.runtimes:
+        resolve.resume(world, region)
+    for binding in context.topology.bindings.values():
+        resolve.restore(world, binding, word)
 
 
-def _wish(rooms: Rooms, version: str) -> None:
+def _wish(context: Context, version: str) -> None:
     """Ask as `syncd publish` and `syncd rollback` do, unless an earlier life of this process did."""
-    wisher = _wisher(rooms)
-    with rooms.state.read() as conn:
+    requester = _wisher(context)
+    with context.state.read() as conn:
         latest = releases.latest(conn, MODEL)
     if version and (latest is None or latest.ref != version):
-        wish.publish(wisher, MODEL, version)
+        operations.publish(requester, MODEL, version)
     elif not version and (latest is None or not latest.rollback):
-        wish.rollback(wisher, MODEL, "crash test")
+        operations.rollback(requester, MODEL, "crash test")
 
 
-def _all_ended(rooms: Rooms, job: Job) -> bool:
-    with rooms.state.read() as conn:
+def _all_ended(context: Context, job: Job) -> bool:
+    with context.state.read() as conn:
         unfinished = releases.unfinished(conn)
         resting = [release.id for release in unfinished if _is_resting(conn, release.id)]
     for release_id in resting if job.cancels else ():
         with suppress(Conflict):  # it is going back already
-            wish.cancel(_wisher(rooms), release_id, "crash test")
+            operations.cancel(_wisher(context), release_id, "crash test")
     return not unfinished
 
 
@@ -212,8 +214,8 @@ def _is_resting(conn: Connection, release_id: str) -> bool:
     return rollout is not None and rollout.pause is not None
 
 
-def _wisher(rooms: Rooms) -> wish.Wisher:
-    return wish.Wisher(rooms.state, rooms.fleet, "driver")
+def _wisher(context: Context) -> operations.Requester:
+    return operations.Requester(context.state, context.topology, "driver")
 
 
 if __name__ == "__main__":

@@ -16,15 +16,15 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import sqlalchemy as sa
-import syncd.store.nas
-import syncd.store.nas_upload
-import syncd.store.posix
+import syncd.store.nas.posix
+import syncd.store.nas.store
+import syncd.store.nas.upload
 from sqlalchemy.engine.default import DefaultDialect
-from syncd.reconcile.rooms import Rooms
-from syncd.runtime.fc import FcRuntime
-from syncd.store.oss import OssStore
-from syncd.store.oss_wire import Address, Answer, Asked, Wire
-from syncd.target.tree import TreeTarget
+from syncd.reconcile.context import Context
+from syncd.runtime.fc.runtime import FcRuntime
+from syncd.store.oss.http import Address, HttpBody, HttpPool, PendingResponse
+from syncd.store.oss.store import OssStore
+from syncd.targets.versioned_tree import TreeTarget
 
 BEFORE, AFTER, FAILED = "before", "after", "failed"
 _FC: Final = ("update_", "publish_", "create_", "delete_", "invoke_", "put_")
@@ -89,28 +89,28 @@ class _Wrapped:
         return call if callable(found) and self._name_of(attribute, ()) else found
 
 
-def watch(rooms: Rooms, effects: Effects) -> None:
+def watch(context: Context, effects: Effects) -> None:
     """Have every effect of these rooms, and of any database engine of this process, pass through `effects`."""
-    for place, target in rooms.targets.items():
+    for place, target in context.targets.items():
         assert isinstance(target, TreeTarget)
         if isinstance(target._store, OssStore):
             _watch_wire(target._store.wire, effects, place)
-    for place, images in rooms.images.items():
+    for place, images in context.images.items():
         wire: Any = images._repository._wire
         wire.http = _Wrapped(wire.http, effects, _registry_name(place))
-    for region, runtime in rooms.runtimes.items():
+    for region, runtime in context.runtimes.items():
         assert isinstance(runtime, FcRuntime)
         runtime._client = _Wrapped(runtime._client, effects, _fc_name(region))
-    for module in (syncd.store.nas, syncd.store.nas_upload, syncd.store.posix):
+    for module in (syncd.store.nas.store, syncd.store.nas.upload, syncd.store.nas.posix):
         module.os = _Wrapped(os, effects, _nas_name)  # type: ignore[attr-defined]
     _watch_commits(effects)
 
 
-def _watch_wire(wire: Wire, effects: Effects, place: str) -> None:
+def _watch_wire(wire: HttpPool, effects: Effects, place: str) -> None:
     send, answer = wire.send, wire.answer
     under_way: dict[int, str] = {}
 
-    def sent(method: str, to: Address, target: str, headers: Mapping[str, str], body: bytes) -> Asked:
+    def sent(method: str, to: Address, target: str, headers: Mapping[str, str], body: bytes) -> PendingResponse:
         name = _oss_name(method, target, headers)
         full = effects.begin(f"oss {place} {name}") if name else ""
         try:
@@ -122,7 +122,7 @@ def _watch_wire(wire: Wire, effects: Effects, place: str) -> None:
         under_way[id(asked.line)] = full
         return asked
 
-    def answered(asked: Asked) -> Answer:
+    def answered(asked: PendingResponse) -> HttpBody:
         full = under_way.pop(id(asked.line))
         try:
             found = answer(asked)

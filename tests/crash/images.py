@@ -11,14 +11,16 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase
-from syncd.reconcile.foresee import verify
+from syncd.reconcile.views.plan import verify
 from syncd.runtime.base import Runtime
-from syncd.state import flips, images, live, placements, releases, versions
+from syncd.state.content import images, placements, versions
+from syncd.state.db.schema import layer_uploads
 from syncd.state.records import PlacedImage
-from syncd.state.schema import layer_uploads
+from syncd.state.releases import releases
+from syncd.state.serving import flips, live
 from syncd.state.state import State
-from syncd.target.base import Depth
-from syncd.wiring import looker_of, runtimes_of
+from syncd.targets.base import Depth
+from syncd.wiring import runtimes_of, world_of
 
 from tests.crash.driver import Driver
 from tests.crash.effects import AFTER
@@ -74,8 +76,8 @@ class ImageStage(Stage):
         self.images = ImageFleet(base / "now", host=registry.origin.removeprefix("http://"))
         super().__init__(base, driver, fleet=self.images)
 
-    def settle(self, *wishes: str) -> None:
-        super().settle(*wishes)
+    def settle(self, *requests: str) -> None:
+        super().settle(*requests)
         shutil.copytree(self._root, self.base / "blobs")
 
     def again(self) -> None:
@@ -134,7 +136,7 @@ class ImageStage(Stage):
                 served = {row.binding: row for row in live.all(conn)}
                 every = {image.target: image for image in images.of_version(conn, latest.version_id)}
                 left = conn.execute(sa.select(layer_uploads)).all()
-            wrong = [f for f in verify(looker_of(self.fleet.config, state), MODEL, Depth.BYTES) if f.wrong]
+            wrong = [f for f in verify(world_of(self.fleet.config, state), MODEL, Depth.BYTES) if f.wrong]
         finally:
             state.close()
         assert not wrong, wrong

@@ -60,9 +60,9 @@ class Stage:
         ended = self.driver.run(job)
         return ended, log.read_text().splitlines() if log.exists() else []  # each "<effect> #n|before<TAB>thread"
 
-    def settle(self, *wishes: str) -> None:
+    def settle(self, *requests: str) -> None:
         """Do these without a kill, and keep what there is then."""
-        for version in wishes:
+        for version in requests:
             ended, _ = self.work(version)
             assert ended.code == 0, (self.base / "child.log").read_text()[-2000:]
         self.fleet.stop()

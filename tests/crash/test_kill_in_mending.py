@@ -10,11 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from syncd.config import load
-from syncd.reconcile import warm
-from syncd.runtime.base import AliasState, Change, Scaling, waits_for_nobody
-from syncd.state import clock, drifts, mends, retirements, warmths
+from syncd.reconcile.steps import prewarm
+from syncd.runtime.base import waits_for_nobody
+from syncd.state.db import clock
+from syncd.state.releases import retirements
+from syncd.state.serving import drift_resolutions, drifts, prewarms
 from syncd.state.state import State
-from syncd.wiring import rooms_of
+from syncd.values.function import AliasState, Change, Scaling
+from syncd.wiring import context_of
 
 from tests.crash.cases import Tally, chosen, kill_at_each
 from tests.crash.driver import Driver
@@ -62,7 +65,7 @@ def is_restored(fleet: Fleet) -> None:
         assert latest.environment == {"M_DIGEST": fleet.manifest("v2").digest.hex}
     state = State(fleet.url)
     with state.read() as conn:
-        left = (mends.going(conn), drifts.open_ones(conn, [f"serve-{place}" for place in PLACES]))
+        left = (drift_resolutions.going(conn), drifts.open_ones(conn, [f"serve-{place}" for place in PLACES]))
     state.close()
     assert left == ([], [])
 
@@ -113,10 +116,10 @@ def is_cool(fleet: Fleet) -> None:
     """When the time of all of it is over, nothing hangs anywhere and the alias that held the version before is gone."""
     check_live(fleet, "v2")
     state = State(fleet.url, now=lambda conn: clock.now(conn) + timedelta(hours=1))
-    warm.cool(rooms_of(load(fleet.config_file, fleet.environment), state))
+    prewarm.release_prewarmed(context_of(load(fleet.config_file, fleet.environment), state))
     with state.read() as conn:
-        assert warmths.due(conn, state.now(conn)) == []
-        assert warmths.kept_scalings(conn) == []
+        assert prewarms.due(conn, state.now(conn)) == []
+        assert prewarms.kept_scalings(conn) == []
     state.close()
     for runtime in fleet.runtimes().values():
         assert runtime.scaling(FUNCTION, "prod-candidate") == Scaling()

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from syncd.artifact.manifest import SEAL_PATH, Manifest
 from syncd.artifact.parts import cut
 from syncd.plan.phases import FLIP_ENDS, STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
-from syncd.state import flips, live, placements, releases, steps, versions
-from syncd.state.journal import open_uploads
+from syncd.state.content import placements, versions
+from syncd.state.content.journal import open_uploads
+from syncd.state.releases import releases, steps
+from syncd.state.serving import flips, live
 from syncd.state.state import State
 
 from tests.crash.effects import AFTER, BEFORE

@@ -11,13 +11,14 @@ from typing import Final
 from syncd.daemon.process import Process, settings_of
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.phases import RELEASE_ENDS, ReleasePhase
-from syncd.reconcile import wish
-from syncd.reconcile.rooms import Rooms
+from syncd.reconcile.context import Context
+from syncd.reconcile.requests import operations
 from syncd.retry import Retry
-from syncd.state import live, releases
+from syncd.state.releases import releases
+from syncd.state.serving import live
 from syncd.state.state import State
-from syncd.transfer import TransferSettings
-from syncd.wiring import rooms_of
+from syncd.transfer import CopySettings
+from syncd.wiring import context_of
 
 from tests.fleet import MODEL, PART_BYTES, Fleet
 
@@ -36,15 +37,15 @@ class Outcome:
     undone_after_the_fault: bool = False
 
 
-def rooms_for(fleet: Fleet, state: State) -> Rooms:
+def rooms_for(fleet: Fleet, state: State) -> Context:
     """The rooms of `syncd run`, but for an engine in memory, small parts and short tempers."""
     config = fleet.config
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the SDKs' own
-        rooms = rooms_of(config, state)
+        context = context_of(config, state)
     retry = Retry(attempts_max=3, elapsed_max_s=20.0, base_s=0.01, cap_s=0.05)
-    transfer = TransferSettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2, retry=retry)
-    return dataclasses.replace(rooms, transfer=transfer, engine=MemoryEngine())
+    transfer = CopySettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2, retry=retry)
+    return dataclasses.replace(context, transfer=transfer, engine=MemoryEngine())
 
 
 def release(fleet: Fleet, version: str) -> Outcome:
@@ -54,10 +55,10 @@ def release(fleet: Fleet, version: str) -> Outcome:
     undoing_since: list[float] = []
     hits: list[int] = []
     try:
-        rooms = rooms_for(fleet, state)
-        wisher = wish.Wisher(state, rooms.fleet, "test")
-        wish.unhold(wisher, MODEL)
-        asked = wish.publish(wisher, MODEL, version)
+        context = rooms_for(fleet, state)
+        requester = operations.Requester(state, context.topology, "test")
+        operations.unhold(requester, MODEL)
+        asked = operations.publish(requester, MODEL, version)
 
         def enough() -> bool:
             with state.read() as conn:
@@ -69,7 +70,7 @@ def release(fleet: Fleet, version: str) -> Outcome:
                     fleet.whole.cloud.faults.clear()
             return phase in RELEASE_ENDS or time.monotonic() - began > LIMIT_S
 
-        Process(rooms, settings_of(fleet.config, polls=False), sole=True).run(until=enough)
+        Process(context, settings_of(fleet.config, polls=False), sole=True).run(until=enough)
         with state.read() as conn:
             ended = releases.get(conn, asked.id)
         phase = ended.phase.value if ended.phase in RELEASE_ENDS else f"waits in {ended.phase}"

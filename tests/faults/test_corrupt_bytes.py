@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from syncd.localcloud.faults import Answer, FaultRule
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile import foresee
-from syncd.state import versions
+from syncd.reconcile.views import plan
+from syncd.state.content import versions
 from syncd.state.state import State
-from syncd.target.base import Depth
-from syncd.wiring import looker_of
+from syncd.targets.base import Depth
+from syncd.wiring import world_of
 
 from tests.crash.driver import Driver, driving
 from tests.crash.stage import Stage
@@ -113,7 +113,7 @@ def test_a_bit_that_flips_in_the_store_is_found_by_verify(fleet: Fleet, place: s
     assert oss is not None
     flip_a_bit(oss.object_file(BUCKETS[place], key) if place in BUCKETS else fleet.nas / key, 12345)
     state = State(fleet.url)
-    found = [finding for finding in foresee.verify(looker_of(fleet.config, state), MODEL, Depth.BYTES) if finding.wrong]
+    found = [finding for finding in plan.verify(world_of(fleet.config, state), MODEL, Depth.BYTES) if finding.wrong]
     state.close()
     assert [(finding.subject, finding.what) for finding in found] == [(place, f"{MODEL}@v2")]
     assert f"{WEIGHTS}: sha256 is" in found[0].wrong

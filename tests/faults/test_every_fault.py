@@ -15,10 +15,10 @@ from typing import Final
 
 import pytest
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile import warm
-from syncd.runtime.base import Scaling
-from syncd.state import warmths
+from syncd.reconcile.steps import prewarm
+from syncd.state.serving import prewarms
 from syncd.state.state import State
+from syncd.values.function import Scaling
 
 from tests.crash.world import check_any_time, check_live, check_record
 from tests.faults.cells import Cell, cells
@@ -108,9 +108,9 @@ def _play(ground: Ground, cell: Cell) -> tuple[Outcome, str]:
 def check_cool(fleet: Fleet) -> None:
     """When the fault is over, no instance is held ready any more."""
     state = State(fleet.url)
-    warm.cool(rooms_for(fleet, state))
+    prewarm.release_prewarmed(rooms_for(fleet, state))
     with state.read() as conn:
-        assert warmths.due(conn, state.now(conn)) == []
+        assert prewarms.due(conn, state.now(conn)) == []
     state.close()
     for place, runtime in fleet.runtimes().items():
         assert runtime.scaling(FUNCTION, "prod-candidate") == Scaling(), f"{place} holds instances ready"

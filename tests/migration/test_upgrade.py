@@ -17,9 +17,9 @@ from alembic.runtime.migration import MigrationContext
 from syncd.engine.upgrade import upgrade
 from syncd.errors import Invalid, Unavailable
 from syncd.state import upgrade as record
-from syncd.state.schema import metadata
+from syncd.state.db.schema import metadata
+from syncd.state.db.url import parse
 from syncd.state.state import make_engine
-from syncd.state.url import parse
 
 from tests.databases import at
 

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from syncd.errors import NotFound, OutcomeUnknown, Unavailable
-from syncd.reconcile.tick import tick
-from syncd.runtime import fc_alias
-from syncd.runtime.base import AliasState
+from syncd.reconcile.controller.tick import tick
+from syncd.runtime.fc import alias as fc_alias
 from syncd.runtime.memory import MemoryRuntime
-from syncd.state import steps
+from syncd.state.releases import steps
 from syncd.state.state import State
-from syncd.target.tree import TreeTarget
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.values.function import AliasState
 
 from tests.rooms import TARGETS, Site, World, site
 
@@ -103,7 +103,7 @@ class Platform(Faulty):
 
     def __init__(self, real: MemoryRuntime, region: str, faults: Faults) -> None:
         super().__init__(real, region, faults, RUNTIME)
-        self._calls = fc_alias.Calls(self.read, self._look, self._write)
+        self._calls = fc_alias.AliasCalls(self.read, self._look, self._write)
 
     def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
         return self._moved(lambda: fc_alias.flip(self._calls, function, alias, to, expect))
@@ -153,7 +153,7 @@ class Frozen(State):
             yield conn
 
 
-def process(world: World, url: str, faults: Faults, owner: str, **rooms: object) -> Site:
+def process(world: World, url: str, faults: Faults, owner: str, **context: object) -> Site:
     """A process over a world and a record, all of whose effects go through its faults."""
     return site(
         world,
@@ -163,7 +163,7 @@ def process(world: World, url: str, faults: Faults, owner: str, **rooms: object)
             name: TreeTarget(name, Faulty(store, TARGETS[name], faults, STORE)) for name, store in world.stores.items()
         },
         runtimes={region: Platform(runtime, region, faults) for region, runtime in world.runtimes.items()},
-        **rooms,
+        **context,
     )
 
 
@@ -181,7 +181,7 @@ class Paused:
             pass
         faults.pause_at = None
         with here.state.read() as conn:
-            running = [step for step in steps.open_steps(conn) if step.owner == here.rooms.owner]
+            running = [step for step in steps.open_steps(conn) if step.owner == here.context.owner]
         self.subject = running[0].subject if self.stands and running else ""
         self.release = running[0].release_id if self.stands and running else ""
 
@@ -200,7 +200,7 @@ class Paused:
         try:
             with suppress(Killed):
                 for _ in range(attempts_max):
-                    moved = tick(here.rooms)
+                    moved = tick(here.context)
                     if not (here.run_one() or moved) or self.faults.pause_at is None:
                         break
         finally:

@@ -9,10 +9,12 @@ from typing import Final
 
 from hypothesis.stateful import invariant
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
-from syncd.plan.strategy import AT_ONCE, Course, Strategy
-from syncd.runtime.base import AliasState
-from syncd.state import flips, freezes, holds, rollouts, versions
+from syncd.plan.strategy import AT_ONCE, RolloutState, Strategy
+from syncd.state.content import versions
 from syncd.state.records import Event, Flip, Release
+from syncd.state.releases import freezes, holds, rollouts
+from syncd.state.serving import flips
+from syncd.values.function import AliasState
 
 from tests.property.faulty import Faults, Paused
 from tests.property.start import MODELS
@@ -132,11 +134,11 @@ class Promises:
             assert seen.at("flip.probed", binding) < seen.began(binding), f"{binding} was not proven"
         if seen.release.rollback:
             return
-        bindings = [binding.name for binding in self.here.rooms.fleet.bindings_of(seen.release.model)]
+        bindings = [binding.name for binding in self.here.context.topology.bindings_of(seen.release.model)]
         assert set(bindings) == set(seen.flips)
         regions = {binding.name: binding.runtime for binding in BINDINGS}
         ready = [binding for binding in bindings if seen.at("flip.probed", binding) < barrier]
-        assert Course(seen.strategy, regions).met(bindings, ready), f"{ready} were ready"
+        assert RolloutState(seen.strategy, regions).met(bindings, ready), f"{ready} were ready"
 
     def no_wave_moves_before_the_one_before(self, seen: Seen) -> None:
         if seen.release.rollback:

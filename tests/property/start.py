@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from syncd.engine.upgrade import upgrade
-from syncd.reconcile.wish import publish
+from syncd.reconcile.requests.operations import publish
 from syncd.runtime.memory import MemoryFunction
 from syncd.state.state import State
-from syncd.store.memory import Held
+from syncd.store.memory import StoredObject
 
 from tests.rooms import LORA, SDXL, World, site
 
@@ -28,7 +28,7 @@ class Start:
     """A directory with a record and a registry, and what the clouds hold besides."""
 
     home: Path
-    objects: dict[str, dict[str, Held]]
+    objects: dict[str, dict[str, StoredObject]]
     functions: dict[str, dict[str, MemoryFunction]]
     time: datetime
 
@@ -57,7 +57,7 @@ def start() -> Start:
     here = site(world, state)
     for model in MODELS:
         world.deliver(model, "v1")
-        publish(here.wisher, model, "v1")
+        publish(here.requester, model, "v1")
     here.settle(patient=True)
     here.assert_record_is_true()
     state.close()

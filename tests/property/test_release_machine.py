@@ -16,14 +16,15 @@ from syncd.plan.drift import DriftPolicy
 from syncd.plan.gate import Gates
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.strategy import Strategies
-from syncd.reconcile.mend import Word, adopt, restore, resume
-from syncd.reconcile.patrol import Rules, patrol
-from syncd.reconcile.sweep import sweep
-from syncd.reconcile.tick import tick
-from syncd.reconcile.wish import approve, cancel, freeze, hold, publish, rollback, unfreeze, unhold
-from syncd.runtime.base import AliasState
-from syncd.state import drifts, releases
+from syncd.reconcile.controller.tick import tick
+from syncd.reconcile.drift.resolve import Decision, adopt, restore, resume
+from syncd.reconcile.drift.scan import DriftRules, scan
+from syncd.reconcile.gc.sweep import sweep
+from syncd.reconcile.requests.operations import approve, cancel, freeze, hold, publish, rollback, unfreeze, unhold
+from syncd.state.releases import releases
+from syncd.state.serving import drifts
 from syncd.state.state import State
+from syncd.values.function import AliasState
 
 from tests.property.faulty import Faults, Killed, Paused, process
 from tests.property.promises import Promises
@@ -112,7 +113,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
     @rule(model=models, back=st.integers(0, 2))
     def somebody_publishes(self, model: str, back: int) -> None:
         try:
-            publish(self.here.wisher, model, f"v{max(1, self.numbers[model] - back)}")
+            publish(self.here.requester, model, f"v{max(1, self.numbers[model] - back)}")
         except Held:
             assert self.is_held(model)
         except Conflict:
@@ -120,22 +121,22 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
 
     @rule(model=models, word=words)
     def somebody_says(self, model: str, word: str) -> None:
-        wisher = self.here.wisher
+        requester = self.here.requester
         mine = [each for each in self.here.unfinished() if each.model == model]
         match word:
             case "roll back":
                 with suppress(NotFound):
-                    rollback(wisher, model, "bad eyes")
+                    rollback(requester, model, "bad eyes")
                     assert self.is_held(model)
             case "hold":
-                hold(wisher, model, "do not touch")
+                hold(requester, model, "do not touch")
             case "unhold":
-                unhold(wisher, model)
+                unhold(requester, model)
                 self.held_at.pop(model, None)
             case "freeze":
-                freeze(wisher, model, "a sale", timedelta(hours=2))
+                freeze(requester, model, "a sale", timedelta(hours=2))
             case "unfreeze":
-                unfreeze(wisher, model)
+                unfreeze(requester, model)
                 self.frozen_at.pop(model, None)
             case "publish the next":
                 self.somebody_says(model, "unhold")
@@ -145,7 +146,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
                 does = cancel if word == "cancel" else lambda who, release, _: approve(who, release)
                 for release in mine:
                     with suppress(Conflict):
-                        does(wisher, release.id, "not now")
+                        does(requester, release.id, "not now")
         self.what_is_promised_holds()
 
     @rule(model=models, steps=st.integers(1, 14), mind=changed, who=workers, lost=st.none() | effects)
@@ -183,7 +184,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
 
         def act(here: Site) -> None:
             try:
-                does(here.looker, binding, Word("ann", "it was me"))
+                does(here.looker, binding, Decision("ann", "it was me"))
             except (Conflict, NotFound, Unavailable):
                 return
             self.edited.discard(region)
@@ -196,7 +197,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
     def a_region_is_compared_with_the_record(self, region: str, policy: DriftPolicy) -> None:
         def act(here: Site) -> None:
             try:
-                patrol(here.looker, region, Rules(policy), threading.Event(), pause_s=0.0)
+                scan(here.looker, region, DriftRules(policy), threading.Event(), pause_s=0.0)
             except Unavailable:
                 return
             self.settled(region)
@@ -215,18 +216,18 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
 
     @rule(who=workers)
     def the_registry_is_looked_at(self, who: int) -> None:
-        self.doing(lambda here: look(here.rooms, "models", auto_release=True), who)
+        self.doing(lambda here: look(here.context, "models", auto_release=True), who)
 
     @rule(steps=st.integers(1, 24), turns=st.sampled_from([(0,), (1,), (0, 1)]))
     def work_is_done(self, steps: int, turns: Sequence[int]) -> None:
         for number in range(steps):
             who = turns[number % len(turns)]
-            self.doing(lambda here: tick(here.rooms), who)
+            self.doing(lambda here: tick(here.context), who)
             self.doing(lambda here: here.run_one(), turns[-1 - number % len(turns)])
 
     @rule(who=workers)
     def what_nobody_will_finish_is_swept(self, who: int) -> None:
-        self.doing(lambda here: sweep(here.rooms), who)
+        self.doing(lambda here: sweep(here.context), who)
 
     # What goes wrong.
 
@@ -320,7 +321,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
         for model in MODELS:
             self.somebody_says(model, "unfreeze")
         for _ in range(REST_TICKS_MAX):
-            moved = tick(self.here.rooms)
+            moved = tick(self.here.context)
             if self.here.run_one() or moved:
                 continue
             if (not self.here.unfinished() or self.only_waits_for_a_person()) and not self.is_behind():

@@ -28,7 +28,7 @@ from syncd.errors import Conflict, Corrupt, Invalid, NotFound
 from syncd.localcloud.server import LocalCloud
 from syncd.store.base import PutMode, Store, Upload
 from syncd.store.memory import MemoryStore
-from syncd.store.nas import NasSettings, NasStore
+from syncd.store.nas.store import NasSettings, NasStore
 
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.store import read

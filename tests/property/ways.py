@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from syncd.plan.strategy import AT_ONCE, RegionOut, Requirement, Share, Strategy
+from syncd.plan.strategy import AT_ONCE, OnRegionUnavailable, Requirement, Share, Strategy
 
 DEADLINE_S: Final = 120.0
 
@@ -15,7 +15,7 @@ WAYS: Final[Mapping[str, Strategy]] = {
     "waves": Strategy(
         waves=(("singapore",),),
         steps=(Share(10, 20.0),),
-        region_out=RegionOut.WAIT,
+        region_out=OnRegionUnavailable.WAIT,
         judge_samples=1,
         judge_failures_max=1,
         deadline_s=DEADLINE_S,
@@ -24,7 +24,7 @@ WAYS: Final[Mapping[str, Strategy]] = {
         bake_s=20.0,
         requirement=Requirement.QUORUM,
         quorum=1,
-        region_out=RegionOut.LEAVE,
+        region_out=OnRegionUnavailable.LEAVE,
         judge_samples=1,
         deadline_s=DEADLINE_S,
     ),
@@ -32,7 +32,7 @@ WAYS: Final[Mapping[str, Strategy]] = {
         waves=(("hangzhou",),),
         steps=(Share(20, 20.0),),
         requirement=Requirement.PRIMARY_FIRST,
-        region_out=RegionOut.LEAVE,
+        region_out=OnRegionUnavailable.LEAVE,
         judge_samples=1,
         deadline_s=DEADLINE_S,
     ),

@@ -16,7 +16,7 @@ from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import parse_path
 from syncd.client import Client, Release
 from syncd.plan.roles import Role
-from syncd.state import tokens
+from syncd.state.access import tokens
 from syncd.state.state import State
 
 from tests.acceptance.stage import HANGZHOU, SHANGHAI, Cloud, Daemon, daemon_of, environment, until

@@ -22,8 +22,8 @@ def client(
     cloud: Cloud, sources: Mapping[str, Source], sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
     """Of a daemon that nobody tells anything."""
-    fleet = prepared(cloud, tmp_path_factory.mktemp("polling"), sqlite_template, sources.values(), 0.5)
-    with fleet.daemon() as (_, asked):
+    topology = prepared(cloud, tmp_path_factory.mktemp("polling"), sqlite_template, sources.values(), 0.5)
+    with topology.daemon() as (_, asked):
         yield asked
 
 

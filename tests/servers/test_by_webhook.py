@@ -29,8 +29,8 @@ def client(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Client]:
     """Of a daemon that is told of what happens in all of them."""
-    fleet = prepared(cloud, tmp_path_factory.mktemp("told"), sqlite_template, sources.values(), HOUR_S)
-    with fleet.daemon() as (_, asked):
+    topology = prepared(cloud, tmp_path_factory.mktemp("told"), sqlite_template, sources.values(), HOUR_S)
+    with topology.daemon() as (_, asked):
         relay.to = asked.server
         yield asked
 

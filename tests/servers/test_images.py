@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from syncd.state import events
+from syncd.state.releases import events
 from syncd.state.state import State
 
 from tests.acceptance.stage import LIMIT_S, command, environment
@@ -86,7 +86,7 @@ class Desk:
         return year
 
 
-def desk(home: Path, template: Path, model: str = MODEL) -> Desk:
+def server(home: Path, template: Path, model: str = MODEL) -> Desk:
     home.mkdir(exist_ok=True)
     shutil.copyfile(template, home / "syncd.db")
     return Desk(home, DirectorySource(home / "models", model))
@@ -103,7 +103,7 @@ def test_a_model_goes_from_a_registry_into_an_image_and_its_server_answers_with_
         else:
             house, far = stack.enter_context(redirecting(tmp_path))
         push(base, house)
-        made = desk(tmp_path / "desk", sqlite_template)
+        made = server(tmp_path / "desk", sqlite_template)
         version, files = made.source.bring(1, minilm())
         baked = made.bake(version, house.origin, SYNCD_IMAGE_USER=USER, SYNCD_IMAGE_PASSWORD=PASSWORD)
         image = f"{house.origin.removeprefix('http://')}/team/{MODEL}:{baked['tag']}"
@@ -161,7 +161,7 @@ def test_two_machines_on_two_days_make_the_same_image_to_the_byte(
         root.mkdir(parents=True)
         with distribution(root) as house:
             push(base, house)
-            made = desk(root / f"desk-of-{name}", sqlite_template, "sharded")
+            made = server(root / f"desk-of-{name}", sqlite_template, "sharded")
             version, _ = made.source.bring(1, FILES)
             for file in root.glob("desk-*/models/*/*/*"):
                 os.utime(file, (len(found), len(found)))
@@ -187,7 +187,7 @@ def test_of_four_shards_one_that_changed_is_what_arrives_at_the_registry(
     changed = FILES | {THIRD: FILES[THIRD][:-1] + b"!"}
     with distribution(tmp_path) as house, image_relay(house.origin) as relay:
         push(base, house)
-        made = desk(tmp_path / "desk", sqlite_template, "sharded")
+        made = server(tmp_path / "desk", sqlite_template, "sharded")
         for number, files in enumerate((FILES, changed), start=1):
             version, _ = made.source.bring(number, files)
             relay.sent.clear()

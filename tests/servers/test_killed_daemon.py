@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from syncd.state import deliveries
+from syncd.state.access import deliveries
 from syncd.state.state import State
 
 from tests.acceptance.stage import Cloud, until
@@ -25,23 +25,23 @@ def test_a_version_arrives_though_the_daemon_is_killed_when_it_is_told_or_before
     mlflow: Mlflow, cloud: Cloud, relay: Relay, sqlite_template: Path, tmp_path: Path
 ) -> None:
     source = MlflowSource(mlflow, "killed-meanwhile")
-    fleet = prepared(cloud, tmp_path, sqlite_template, [source], HOUR_S)
+    topology = prepared(cloud, tmp_path, sqlite_template, [source], HOUR_S)
     first, second, third = (sharded(shards=2, tensors=2, size_bytes=1000 + number) for number in range(3))
     with source.telling(relay.url(source.name)):
-        with fleet.daemon() as (daemon, client):
+        with topology.daemon() as (daemon, client):
             relay.to = client.server
             live_everywhere(client, source.model, *source.bring(1, first))
             relay.passed.clear()
             told, has = source.bring(2, second)
             until(lambda: relay.passed, "the event of the second version to be taken")
             daemon.stop(signal.SIGKILL)
-        with fleet.daemon() as (daemon, client):
+        with topology.daemon() as (daemon, client):
             live_everywhere(client, source.model, told, has)
             daemon.stop(signal.SIGKILL)
         relay.lost.clear()
         missed, has = source.bring(3, third)
         until(lambda: len(relay.lost) >= TRIES, "MLflow to give up")
-    with fleet.daemon() as (_, client):
+    with topology.daemon() as (_, client):
         live_everywhere(client, source.model, missed, has)
         assert [each.version for each in client.releases(source.model)] == [missed, told, "1"]
     state = State(f"sqlite:///{tmp_path / 'syncd.db'}")

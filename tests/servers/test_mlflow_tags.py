@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName
-from syncd.registry.base import Follow
-from syncd.registry.following import Rule, Tagged
-from syncd.registry.http import Http, HttpSettings
-from syncd.registry.mlflow import MlflowRegistry, explain
-from syncd.registry.selected import SelectedRegistry
+from syncd.http.client import HttpClient, HttpSettings
+from syncd.registry.rules.filtered import FilteredRegistry
+from syncd.registry.rules.follow_rules import FollowRule, TagRule
 from syncd.registry.settings import MlflowSettings
+from syncd.registry.sources.mlflow import MlflowRegistry, explain
+from syncd.values.source import Follow
 
 from tests.acceptance.stage import Cloud, until
 from tests.servers.fleet import HOUR_S, live_everywhere, prepared
@@ -20,7 +20,7 @@ from tests.servers.relay import Relay
 from tests.servers.sources import MlflowSource
 from tests.tensors import sharded
 
-APPROVED = Tagged("validation_status", "approved")
+APPROVED = TagRule("validation_status", "approved")
 
 
 class ApprovedSource(MlflowSource):
@@ -36,10 +36,10 @@ class ApprovedSource(MlflowSource):
 def test_a_poll_follows_the_newest_version_that_has_the_tag(mlflow: Mlflow) -> None:
     model = ModelName("tagged-and-polled")
     numbers = [mlflow.register(model, {"MLmodel": b"flavors:"}) for _ in range(3)]
-    http = Http(HttpSettings(mlflow.origin), explain=explain)
+    http = HttpClient(HttpSettings(mlflow.origin), explain=explain)
     settings = MlflowSettings(mlflow.origin, (model,), model_tags=True)
-    rule = Rule((model,), tagged=APPROVED, model_tagged=Tagged("team", "*"))
-    registry = SelectedRegistry(MlflowRegistry(settings, http), [rule])
+    rule = FollowRule((model,), tagged=APPROVED, model_tagged=TagRule("team", "*"))
+    registry = FilteredRegistry(MlflowRegistry(settings, http), [rule])
 
     def followed() -> list[str]:
         return [each.version for each in registry.discover(model) if each.follow is Follow.ONCE]
@@ -59,8 +59,8 @@ def test_a_tag_that_mlflow_tells_of_releases_the_version_and_no_other_tag_does(
     mlflow: Mlflow, cloud: Cloud, relay: Relay, sqlite_template: Path, tmp_path: Path
 ) -> None:
     source = ApprovedSource(mlflow, "approved-by-tag")
-    fleet = prepared(cloud, tmp_path, sqlite_template, [source], HOUR_S)
-    with fleet.daemon() as (daemon, client), source.telling(relay.url(source.name)):
+    topology = prepared(cloud, tmp_path, sqlite_template, [source], HOUR_S)
+    with topology.daemon() as (daemon, client), source.telling(relay.url(source.name)):
         relay.to = client.server
         version, files = source.bring(1, sharded(shards=2, tensors=2, size_bytes=1000))
         mlflow.tag_model(source.model, "team", "risk-3")

@@ -64,9 +64,9 @@ def job(cloud: Cloud, sqlite_template: Path, tmp_path_factory: pytest.TempPathFa
     """A daemon that looks once an hour, so that a version goes live because it was asked for."""
     home = tmp_path_factory.mktemp("pipelines")
     source = DirectorySource(home / "models", MODEL)
-    fleet = prepared(cloud, home, sqlite_template, [source], HOUR_S)
-    with fleet.daemon() as (_, client):
-        yield Job(client, fleet.token, source, home)
+    topology = prepared(cloud, home, sqlite_template, [source], HOUR_S)
+    with topology.daemon() as (_, client):
+        yield Job(client, topology.token, source, home)
 
 
 def block(language: str, word: str) -> str:
@@ -116,12 +116,12 @@ def test_a_training_jobs_directory_goes_through_a_bucket_to_a_daemon_elsewhere(
 ) -> None:
     bucket = PrefixSource(cloud)
     bucket.close()
-    fleet = prepared(cloud, tmp_path, sqlite_template, [bucket], HOUR_S)
+    topology = prepared(cloud, tmp_path, sqlite_template, [bucket], HOUR_S)
     write_files(tmp_path / "out", FILES)
     own = tmp_path / "pipeline.toml"  # what a job knows: the bucket, and a key for it
     own.write_text(f"[registries.bucket]\n{bucket.table}\n{CREDENTIALS}")
-    with fleet.daemon() as (_, client):
-        env = ours(SYNCD_SERVER=client.server, SYNCD_TOKEN=fleet.token, SYNCD_CONFIG=str(own))
+    with topology.daemon() as (_, client):
+        env = ours(SYNCD_SERVER=client.server, SYNCD_TOKEN=topology.token, SYNCD_CONFIG=str(own))
         words = ("publish", f"{bucket.model}@v1", "--from", str(tmp_path / "out"), "--wait", "--timeout", "2m")
         for _ in range(2):
             done = run(*words, env=env)
@@ -137,12 +137,12 @@ def test_a_training_job_logs_to_mlflow_and_has_its_version_released(
     mlflow: Mlflow, cloud: Cloud, sqlite_template: Path, tmp_path: Path
 ) -> None:
     mlflow.create(CHURN)
-    fleet = prepared(cloud, tmp_path, sqlite_template, [MlflowSource(mlflow, CHURN)], HOUR_S)
+    topology = prepared(cloud, tmp_path, sqlite_template, [MlflowSource(mlflow, CHURN)], HOUR_S)
     files = {"MLmodel": b"flavors: {}\n", **FILES}
     write_files(tmp_path / "out", files)
-    with fleet.daemon() as (_, client):
+    with topology.daemon() as (_, client):
         code = block("python", "create_model_version").replace("https://mlflow.example.com", mlflow.origin)
-        code = code.replace("https://syncd.example.com", client.server).replace("syncd_…", fleet.token)
+        code = code.replace("https://syncd.example.com", client.server).replace("syncd_…", topology.token)
         env = environment(PYTHONPATH=str(ROOT), MLFLOW_DISABLE_TELEMETRY="true")
         command = [program("python"), "-c", code]
         done = subprocess.run(

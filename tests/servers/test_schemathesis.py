@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 from syncd.plan.roles import Role
-from syncd.reconcile.wish import publish
+from syncd.reconcile.requests.operations import publish
 from syncd.state.state import State
 
 from tests.rooms import SDXL, World, site
@@ -35,7 +35,7 @@ def served(sqlite_template: Path, tmp_path: Path) -> Iterator[Served]:
     world.deliver(SDXL, "v1")
     given = {each.name: each for each in genuine()}
     at = site(world, state)
-    publish(at.wisher, SDXL, "v1")
+    publish(at.requester, SDXL, "v1")
     with serving(at, {"models": hook(given["harbor push"], tmp_path)}) as made:
         made.pulse.looked("models")
         yield made

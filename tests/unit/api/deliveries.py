@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from syncd.api.senders import Hook, hooks_of
-from syncd.api.signatures import Sent
+from syncd.api.webhooks.signatures import SignedRequest
+from syncd.api.webhooks.webhooks import Webhook, webhooks_of
 from syncd.config import AnyHookSettings, ApiSettings, Config, EventBridgeHookSettings, HookSettings, StateSettings
 from syncd.config.values import PolicySettings, TransferSettings
 
@@ -37,8 +37,8 @@ class Genuine:
         return self.name
 
     @property
-    def sent(self) -> Sent:
-        return Sent(self.headers, self.query, self.body)
+    def sent(self) -> SignedRequest:
+        return SignedRequest(self.headers, self.query, self.body)
 
 
 def sample(name: str) -> Any:
@@ -97,7 +97,7 @@ def _shown() -> Iterator[Genuine]:
     yield Genuine("binary cloudevent", "cloudevents", binary, b"\x00 anything", SHOWN)
 
 
-def hook(genuine: Genuine, root: Path, *before: str, window_s: float | None = None, name: str = "models") -> Hook:
+def hook(genuine: Genuine, root: Path, *before: str, window_s: float | None = None, name: str = "models") -> Webhook:
     """The configured webhook that this delivery is for; `before` is the secret that was good before."""
     environ = {"NOW": genuine.secret if not before else "another secret", "BEFORE": genuine.secret}
     if genuine.kind == "standard" and before:
@@ -113,7 +113,7 @@ def hook(genuine: Genuine, root: Path, *before: str, window_s: float | None = No
         settings |= {"url": made["url"], "certificate": str(root / "key.pem")}
         table = EventBridgeHookSettings
     parsed = table.model_validate(settings, context=environ)
-    return hooks_of(config_of({name: parsed}))[name]
+    return webhooks_of(config_of({name: parsed}))[name]
 
 
 def config_of(hooks: Mapping[str, AnyHookSettings]) -> Config:

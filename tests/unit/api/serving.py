@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
-from syncd.api.desk import Site as ApiSite
-from syncd.api.senders import Hook
+from syncd.api.dependencies import Dependencies as ApiSite
 from syncd.api.server import ApiServer
-from syncd.daemon.pulse import Pulse
+from syncd.api.webhooks.webhooks import Webhook
+from syncd.daemon.health import Health
 from syncd.plan.roles import Role
-from syncd.state import tokens
+from syncd.state.access import tokens
 from syncd.state.state import State
 
 from tests.rooms import Site
@@ -26,7 +26,7 @@ class Served:
 
     site: Site
     api: ApiServer
-    pulse: Pulse
+    pulse: Health
     woken: list[int]
     _tokens: dict[Role, str] = field(default_factory=dict)
 
@@ -64,14 +64,14 @@ class Served:
 
 
 @contextmanager
-def serving(site: Site, hooks: Mapping[str, Hook] | None = None, clock_s: float | None = None) -> Iterator[Served]:
+def serving(site: Site, hooks: Mapping[str, Webhook] | None = None, clock_s: float | None = None) -> Iterator[Served]:
     """Serve a site until the block ends. The pulse beats, and its registries are not looked at yet."""
-    pulse = Pulse(["models"], 1.0)
+    pulse = Health(["models"], 1.0)
     woken: list[int] = []
-    rooms = site.rooms
-    at = ApiSite(rooms.state, rooms.fleet, rooms.registries, hooks or {}, pulse, lambda: woken.append(1))
+    context = site.context
+    at = ApiSite(context.state, context.topology, context.registries, hooks or {}, pulse, lambda: woken.append(1))
     if clock_s is not None:
-        at = ApiSite(at.state, at.fleet, at.registries, at.hooks, at.pulse, at.wake, lambda: clock_s)
+        at = ApiSite(at.state, at.topology, at.registries, at.hooks, at.pulse, at.wake, lambda: clock_s)
     api = ApiServer(at, "127.0.0.1:0")
     api.start()
     try:

@@ -18,7 +18,7 @@ from syncd.client import ENDS, Client, NotLive, Release, TimedOut, connection
 from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.plan.roles import Role
-from syncd.reconcile.wish import hold
+from syncd.reconcile.requests.operations import hold
 
 from tests.rooms import SDXL
 from tests.unit.api.serving import Served
@@ -100,7 +100,7 @@ def test_it_publishes_and_waits_until_the_release_is_live(served: Served) -> Non
         assert (seen, ended.phase, ended.has_ended) == (["requested", "live"], "live", True)
         assert ended.document["steps"]
         assert [release.id for release in client.releases(SDXL, limit=5)] == [asked.id]
-        assert {model["model"] for model in client.models()} == set(at.rooms.fleet.models())
+        assert {model["model"] for model in client.models()} == set(at.context.topology.models())
         assert client.status(SDXL)["live"][0]["version"] == "v1"
         assert client.status()["in_flight"] == []
 
@@ -145,7 +145,7 @@ def test_a_refusal_is_the_error_that_the_command_would_end_with(
     served: Served, ask: Callable[[Client], object], error: type[SyncdError]
 ) -> None:
     served.site.world.deliver("lora", "v1")
-    hold(served.site.wisher, "lora", "by hand")
+    hold(served.site.requester, "lora", "by hand")
     with client_of(served) as client, pytest.raises(error) as refused:
         ask(client)
     assert type(refused.value) is error

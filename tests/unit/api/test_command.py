@@ -13,8 +13,8 @@ from syncd.cli.main import main
 from syncd.cli.remote import duration
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
-from syncd.reconcile.tick import tick
-from syncd.reconcile.wish import hold
+from syncd.reconcile.controller.tick import tick
+from syncd.reconcile.requests.operations import hold
 
 from tests.rooms import SDXL
 from tests.unit.api.serving import Served
@@ -55,7 +55,7 @@ def at_work(served: Served) -> Iterator[None]:
 
     def work() -> None:
         while not over.is_set():
-            tick(served.site.rooms)
+            tick(served.site.context)
             if not served.site.run_one():
                 over.wait(0.02)
 
@@ -141,7 +141,7 @@ def test_every_way_to_fail_has_the_code_of_the_local_command(call: Calling, monk
     assert call("publish", f"{SDXL}@v1", "--server", "http://127.0.0.1:9").code == 7
     assert call("publish", f"{SDXL}@v1", "--server", "nowhere").code == 2
     assert call("publish", f"{SDXL}@v1", "--from", ".").code == 2
-    hold(call.served.site.wisher, SDXL, "by hand")
+    hold(call.served.site.requester, SDXL, "by hand")
     held = call("publish", f"{SDXL}@v2", "-o", "json").document
     assert held["exit_code"] == 4
     assert "by hand" in held["error"]
@@ -153,13 +153,13 @@ def test_every_way_to_fail_has_the_code_of_the_local_command(call: Calling, monk
 def test_a_release_that_ends_otherwise_is_code_5(call: Calling) -> None:
     with at_work(call.served):
         asked = call("publish", f"{SDXL}@v1", "-o", "json").document["release"]
-        hold(call.served.site.wisher, SDXL, "by hand")
+        hold(call.served.site.requester, SDXL, "by hand")
         from syncd.client import Client, NotLive
 
         token = call.served.token(Role.READ)
         with Client(call.served.url, token, trust_env=False) as client, pytest.raises(NotLive) as told:
             client.wait(asked, timeout_s=60, poll_s=0.05)
-    from syncd.cli.exits import code_of
+    from syncd.cli.exit_codes import code_of
 
     assert code_of(told.value) == 5
 

@@ -9,7 +9,7 @@ from syncd.client import Reader
 from syncd.errors import NotFound
 from syncd.plan.drift import Difference
 from syncd.plan.roles import Role
-from syncd.state import drifts, live
+from syncd.state.serving import drifts, live
 
 from tests.rooms import SDXL
 from tests.unit.api.serving import Served, problem

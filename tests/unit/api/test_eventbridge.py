@@ -15,10 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
-from syncd.api.answers import Problem
-from syncd.api.eventbridge import CERTIFICATES_MAX, Certificates, fetch_certificate, public_key, require_theirs
-from syncd.api.senders import Hook, hooks_of
-from syncd.api.signatures import Sent
+from syncd.api.responses import ProblemResponse
+from syncd.api.webhooks.eventbridge import CERTIFICATES_MAX, Certificates, fetch_certificate, public_key, require_theirs
+from syncd.api.webhooks.signatures import SignedRequest
+from syncd.api.webhooks.webhooks import Webhook, webhooks_of
 from syncd.config import EventBridgeHookSettings
 from syncd.errors import Invalid, Unavailable
 
@@ -37,7 +37,7 @@ def certificate() -> bytes:
     return made.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def signed(url: str = URL, token: str = "tok", end: bytes = b"", **changes: str) -> Sent:
+def signed(url: str = URL, token: str = "tok", end: bytes = b"", **changes: str) -> SignedRequest:
     names = ("timestamp", "version", "url", "token")
     values = {"timestamp": f"{NOW_S * 1000:.0f}", "version": "1.0", "url": THEIRS, "token": token} | changes
     headers = {f"x-eventbridge-signature-{name}": values[name] for name in names}
@@ -46,21 +46,21 @@ def signed(url: str = URL, token: str = "tok", end: bytes = b"", **changes: str)
     lines = [f"x-eventbridge-{name}: {headers[f'x-eventbridge-{name}']}\n" for name in order]
     text = f"{url}\n{''.join(lines)}".encode() + BODY + end
     made = KEY.sign(text, padding.PKCS1v15(), hashes.SHA256())
-    return Sent({**headers, "x-eventbridge-signature-v2": b64encode(made).decode()}, {}, BODY)
+    return SignedRequest({**headers, "x-eventbridge-signature-v2": b64encode(made).decode()}, {}, BODY)
 
 
-def hook(fetched: list[str], *, secret: str = "tok", answer: bytes | None = None) -> Hook:
+def hook(fetched: list[str], *, secret: str = "tok", answer: bytes | None = None) -> Webhook:
     def fetch(url: str) -> bytes:
         fetched.append(url)
         return certificate() if answer is None else answer
 
     table = {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}, "secret_before": {"env": "B"}}
     settings = EventBridgeHookSettings.model_validate(table, context={"S": secret, "B": "before"})
-    return hooks_of(config_of({"models": settings}), Certificates(fetch))["models"]
+    return webhooks_of(config_of({"models": settings}), Certificates(fetch))["models"]
 
 
-def status(at: Hook, sent: Sent) -> int:
-    with pytest.raises(Problem) as refused:
+def status(at: Webhook, sent: SignedRequest) -> int:
+    with pytest.raises(ProblemResponse) as refused:
         at.read(sent, NOW_S)
     return refused.value.status
 
@@ -108,7 +108,7 @@ def test_no_certificate_is_fetched_for_who_does_not_know_the_token() -> None:
 def test_a_certificate_from_elsewhere_is_not_fetched(url: str) -> None:
     fetched: list[str] = []
     sent = signed()
-    elsewhere = Sent({**sent.headers, "x-eventbridge-signature-url": url}, {}, sent.body)
+    elsewhere = SignedRequest({**sent.headers, "x-eventbridge-signature-url": url}, {}, sent.body)
     assert status(hook(fetched), elsewhere) == 401
     with pytest.raises(Invalid):
         require_theirs(url)
@@ -122,7 +122,7 @@ def test_a_key_that_cannot_be_fetched_now_is_no_refusal_and_one_that_is_none_is(
     settings = EventBridgeHookSettings.model_validate(
         {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}}, context={"S": "tok"}
     )
-    at = hooks_of(config_of({"models": settings}), Certificates(down))["models"]
+    at = webhooks_of(config_of({"models": settings}), Certificates(down))["models"]
     with pytest.raises(Unavailable):
         at.read(signed(), NOW_S)
     assert status(hook([], answer=b"<html>"), signed()) == 401
@@ -186,4 +186,4 @@ def test_a_certificate_that_is_named_and_not_there_is_told_at_the_start(tmp_path
     table = {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}, "certificate": str(tmp_path / "no.pem")}
     settings = EventBridgeHookSettings.model_validate(table, context={"S": "tok"})
     with pytest.raises(Invalid, match=r"no\.pem"):
-        hooks_of(config_of({"models": settings}))
+        webhooks_of(config_of({"models": settings}))

@@ -10,7 +10,7 @@ from syncd.client import Client
 from syncd.errors import Conflict, Invalid, NotFound
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
-from syncd.reconcile.wish import publish
+from syncd.reconcile.requests.operations import publish
 
 from tests.rooms import SDXL
 from tests.unit.api.serving import Served, problem
@@ -34,7 +34,7 @@ def details(served: Served, kind: str) -> list[dict[str, object]]:
 def test_a_release_is_cancelled_and_its_end_is_told(served: Served, client: Client) -> None:
     at = served.site
     at.world.deliver(SDXL, "v1")
-    asked = publish(at.wisher, SDXL, "v1")
+    asked = publish(at.requester, SDXL, "v1")
     answer = served.post(f"/v1/releases/{asked.id}/cancel", json={"why": "wrong eyes"})
     assert answer.status_code == 202
     assert_described(answer, "/v1/releases/{release}/cancel")
@@ -50,7 +50,7 @@ def test_a_release_is_cancelled_and_its_end_is_told(served: Served, client: Clie
 def test_what_is_live_is_not_cancelled_nor_approved(served: Served, client: Client) -> None:
     at = served.site
     at.world.deliver(SDXL, "v1")
-    asked = publish(at.wisher, SDXL, "v1")
+    asked = publish(at.requester, SDXL, "v1")
     with pytest.raises(Conflict, match="not known yet"):
         client.approve(asked.id)
     at.settle(patient=True)
@@ -63,7 +63,7 @@ def test_what_is_live_is_not_cancelled_nor_approved(served: Served, client: Clie
 def test_a_release_is_approved_for_its_bytes(served: Served, client: Client) -> None:
     at = served.site
     at.world.deliver(SDXL, "v1")
-    asked = publish(at.wisher, SDXL, "v1")
+    asked = publish(at.requester, SDXL, "v1")
     at.until(ReleasePhase.PLACING, asked.id)
     given = client.approve(asked.id)
     assert (given.release_id, given.digest, given.who) == (asked.id, at.digest(SDXL, "v1"), WHO)

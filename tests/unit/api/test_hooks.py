@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from syncd.api.answers import BODY_MAX_BYTES
-from syncd.api.intake import QUEUE_MAX
-from syncd.daemon.looks import Looks
-from syncd.state import deliveries
+from syncd.api.responses import BODY_MAX_BYTES
+from syncd.api.webhooks.delivery_batcher import QUEUE_MAX
+from syncd.daemon.polling import Poller
+from syncd.state.access import deliveries
 from syncd.state.records import Delivery
 from syncd.state.state import State
 
@@ -32,7 +32,7 @@ def send(served: Served, given: Genuine, name: str = "models") -> httpx.Response
 
 def waiting(state: State) -> list[Delivery]:
     with state.read() as conn:
-        return deliveries.unseen(conn, "models")
+        return deliveries.mark_unseen(conn, "models")
 
 
 @pytest.mark.parametrize("given", ALL, ids=str)
@@ -109,7 +109,7 @@ def test_a_record_that_does_not_answer_accepts_nothing(at: Site, tmp_path: Path)
 def test_more_than_can_wait_are_told_to_come_later_and_not_lost_in_silence(
     at: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncd.api.intake.QUEUE_MAX", 2)
+    monkeypatch.setattr("syncd.api.webhooks.delivery_batcher.QUEUE_MAX", 2)
     bodies = [HARBOR.body.replace(b'"v1"', f'"v{n}"'.encode()) for n in range(8)]
     locked, go_on = threading.Event(), threading.Event()
 
@@ -142,11 +142,11 @@ def test_more_than_can_wait_are_told_to_come_later_and_not_lost_in_silence(
 
 def told(state: State, name: str, place: str = "") -> None:
     with state.write() as conn:
-        deliveries.take(conn, [Delivery("models", name, "models", "m", place)], state.now(conn))
+        deliveries.record(conn, [Delivery("models", name, "models", "m", place)], state.now(conn))
 
 
-def looks_of(at: Site) -> Looks:
-    return Looks(at.rooms, "models", 10.0, auto_release=True, start=lambda work: work())
+def looks_of(at: Site) -> Poller:
+    return Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
 
 
 def test_what_was_told_leads_to_a_look_that_asks_for_the_new_version(at: Site) -> None:
@@ -179,7 +179,7 @@ def test_what_is_told_during_a_look_is_looked_at_again(at: Site, place: str) -> 
             told(at.state, f"2 {model}", place)
             return []
 
-    registries = at.rooms.registries
+    registries = at.context.registries
     real, registries["models"] = registries["models"], Slow()  # type: ignore[index]
     looks = looks_of(at)
     looks.told()
@@ -194,8 +194,8 @@ def test_deliveries_are_kept_for_their_repetitions_and_then_forgotten(state: Sta
     with state.write() as conn:
         now = state.now(conn)
         assert deliveries.forget(conn, now - deliveries.KEPT) == 0
-        assert deliveries.take(conn, [Delivery("models", "1", "models", "m")], now) == 0
-        assert deliveries.take(conn, [Delivery("other", "1", "models", "m")], now) == 1
+        assert deliveries.record(conn, [Delivery("models", "1", "models", "m")], now) == 0
+        assert deliveries.record(conn, [Delivery("other", "1", "models", "m")], now) == 1
         assert deliveries.forget(conn, now + deliveries.KEPT) == 2
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from syncd.api.senders import Hook, hooks_of
+from syncd.api.webhooks.webhooks import Webhook, webhooks_of
 from syncd.config import load
 
 from tests.unit.api.deliveries import genuine
@@ -24,7 +24,7 @@ REGISTRIES: Final = {
 HEAD: Final = "575db8b7a51b6f85eb06eee540738584589f131c"
 
 
-def hook_at(kind: str, registry: str, prefix: str, root: Path, secret: str) -> Hook:
+def hook_at(kind: str, registry: str, prefix: str, root: Path, secret: str) -> Webhook:
     """A webhook that leads to a registry of this kind."""
     path = root / "config.toml"
     path.write_text(
@@ -42,7 +42,7 @@ kind = "{kind}"
 secret = {{ env = "SECRET" }}
 """
     )
-    return hooks_of(load(path, {"SECRET": secret}))["models"]
+    return webhooks_of(load(path, {"SECRET": secret}))["models"]
 
 
 def told(name: str, registry: str, root: Path, prefix: str = "") -> list[tuple[str, str]]:

@@ -12,9 +12,9 @@ from syncd.api.openapi import DOCUMENT
 from syncd.api.routes import ROUTES
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
-from syncd.reconcile.overview import overview
-from syncd.reconcile.wish import hold
-from syncd.state import tokens
+from syncd.reconcile.requests.operations import hold
+from syncd.reconcile.views.overview import overview
+from syncd.state.access import tokens
 
 from tests.rooms import SDXL, Site
 from tests.unit.api.serving import Served, problem
@@ -43,9 +43,9 @@ def went_live(at: Site, *names: str) -> None:
 
 
 def _published(at: Site, name: str) -> str:
-    from syncd.reconcile.wish import publish
+    from syncd.reconcile.requests.operations import publish
 
-    return publish(at.wisher, SDXL, name).id
+    return publish(at.requester, SDXL, name).id
 
 
 def test_it_is_alive_while_the_loop_turns_and_ready_after_the_first_look(served: Served) -> None:
@@ -153,7 +153,7 @@ def test_what_cannot_be_published_is_refused_and_nothing_is_recorded(
 
 def test_a_held_model_is_told_by_its_own_code(served: Served) -> None:
     served.site.world.deliver(SDXL, "v1")
-    hold(served.site.wisher, SDXL, "black images")
+    hold(served.site.requester, SDXL, "black images")
     answer = served.post("/v1/releases", Role.PUBLISH, json=ASKED)
     assert problem(answer) == (409, "held")
     assert "black images" in answer.json()["message"]
@@ -189,13 +189,13 @@ def test_status_models_and_releases_tell_what_the_commands_tell(served: Served) 
     went_live(at, "v1")
     status = served.get("/v1/status")
     assert_described(status, "/v1/status")
-    told = overview(at.state, at.rooms.fleet)
+    told = overview(at.state, at.context.topology)
     assert status.json()["live"][0]["digest"] == at.digest(SDXL, "v1")
     assert [row["binding"] for row in status.json()["live"]] == [row["binding"] for row in told["live"]]  # type: ignore[attr-defined]
     assert {row["model"] for row in served.get(f"/v1/status?model={SDXL}").json()["live"]} == {SDXL}
     models = served.get("/v1/models")
     assert_described(models, "/v1/models")
-    assert {model["model"] for model in models.json()["models"]} == set(at.rooms.fleet.models())
+    assert {model["model"] for model in models.json()["models"]} == set(at.context.topology.models())
     listed = served.get("/v1/releases?limit=1")
     assert_described(listed, "/v1/releases")
     (release,) = listed.json()["releases"]

@@ -11,17 +11,18 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from syncd.api import desk as desk_module
-from syncd.api.desk import Site as ApiSite
+from syncd.api import dependencies as desk_module
+from syncd.api.dependencies import Dependencies as ApiSite
 from syncd.api.server import ApiServer, api_of
 from syncd.config import ApiSettings
+from syncd.daemon.health import Health
 from syncd.daemon.process import Process
-from syncd.daemon.pulse import Pulse
 from syncd.engine.memory import MemoryEngine
 from syncd.errors import Invalid
 from syncd.plan.roles import Role
-from syncd.state import deliveries, releases, tokens
+from syncd.state.access import deliveries, tokens
 from syncd.state.records import Delivery
+from syncd.state.releases import releases
 
 from tests.rooms import SDXL, Site, World, site
 from tests.unit.api.deliveries import config_of
@@ -33,17 +34,19 @@ RARELY = replace(POLLING, polls=(replace(POLLING.polls[0], every_s=3600.0),))
 
 
 def api(at: Site, listen: str = "127.0.0.1:0", proxies: tuple[str, ...] = ()) -> ApiServer:
-    rooms = at.rooms
+    context = at.context
     return ApiServer(
-        ApiSite(rooms.state, rooms.fleet, rooms.registries, {}, Pulse([], 1.0), rooms.wake.set), listen, proxies
+        ApiSite(context.state, context.topology, context.registries, {}, Health([], 1.0), context.wake.set),
+        listen,
+        proxies,
     )
 
 
 def test_a_process_serves_it_from_its_start_to_its_end(world: World, at: Site) -> None:
-    rooms = site(world, at.state, engine=MemoryEngine()).rooms
-    process = Process(rooms, POLLING, sole=True)
+    context = site(world, at.state, engine=MemoryEngine()).context
+    process = Process(context, POLLING, sole=True)
     config = replace(config_of({}), api=ApiSettings(listen="127.0.0.1:0"))
-    server = api_of(config, rooms, process.pulse)
+    server = api_of(config, context, process.pulse)
     world.deliver(SDXL, "v1")
 
     def is_live() -> bool:
@@ -61,13 +64,13 @@ def test_a_process_serves_it_from_its_start_to_its_end(world: World, at: Site) -
 
 
 def test_a_webhooks_word_brings_a_version_that_no_poll_would_have_found_for_an_hour(world: World, at: Site) -> None:
-    rooms = site(world, at.state, engine=MemoryEngine()).rooms
-    process = Process(rooms, RARELY, sole=True)
+    context = site(world, at.state, engine=MemoryEngine()).context
+    process = Process(context, RARELY, sole=True)
     with running(process):
         limited_wait(lambda: process.pulse.unseen() == ())
         world.deliver(SDXL, "v1")
         with at.state.write() as conn:
-            deliveries.take(conn, [Delivery("models", "1", "models", "sdxl v1")], at.state.now(conn))
+            deliveries.record(conn, [Delivery("models", "1", "models", "sdxl v1")], at.state.now(conn))
 
         def asked() -> bool:
             with at.state.read() as conn:
@@ -94,7 +97,7 @@ def test_an_address_that_is_taken_or_none_is_told_and_nothing_is_left(world: Wor
 
 def test_a_process_whose_service_cannot_start_does_no_work(world: World, at: Site) -> None:
     world.deliver(SDXL, "v1")
-    process = Process(site(world, at.state, engine=MemoryEngine()).rooms, POLLING, sole=True)
+    process = Process(site(world, at.state, engine=MemoryEngine()).context, POLLING, sole=True)
     with pytest.raises(Invalid):
         process.run(beside=[api(at), api(at, "no.such.host.invalid:1")])
     with at.state.read() as conn:
@@ -144,7 +147,7 @@ def connected(served: Served) -> socket.socket:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for_long(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.api.answers.BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("syncd.api.responses.BODY_TIMEOUT_S", 0.1)
     with serving(at) as served, socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2]))) as raw:
         token = served.token(Role.PUBLISH)
         raw.settimeout(LIMIT_S)
@@ -168,7 +171,7 @@ def test_a_request_whose_head_does_not_come_is_not_waited_for(
     sent: bytes,
     asked_before: bool,  # noqa: FBT001 -- a case
 ) -> None:
-    monkeypatch.setattr("syncd.api.punctual.HEAD_S", 0.1)
+    monkeypatch.setattr("syncd.api.timeouts.HEAD_S", 0.1)
     monkeypatch.setattr("syncd.api.server.KEEP_ALIVE_S", 0)
     with serving(at) as served, connected(served) as raw:
         if asked_before:
@@ -180,7 +183,7 @@ def test_a_request_whose_head_does_not_come_is_not_waited_for(
 
 
 def test_a_request_whose_head_has_come_is_not_hurried(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.api.punctual.HEAD_S", 0.1)
+    monkeypatch.setattr("syncd.api.timeouts.HEAD_S", 0.1)
     monkeypatch.setattr("syncd.api.stream.ALIVE_EVERY_S", 0.5)
     with serving(at) as served, connected(served) as raw:
         head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.token(Role.READ)}\r\n\r\n"
@@ -191,7 +194,7 @@ def test_a_request_whose_head_has_come_is_not_hurried(at: Site, monkeypatch: pyt
 
 
 def test_more_connections_than_a_process_may_have_are_closed(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.api.punctual.CONNECTIONS_MAX", 2)
+    monkeypatch.setattr("syncd.api.timeouts.CONNECTIONS_MAX", 2)
     with serving(at) as served, connected(served) as first, connected(served), connected(served) as third:
         assert third.recv(1) == b""
         first.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

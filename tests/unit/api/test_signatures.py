@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from syncd.api.answers import Problem
-from syncd.api.payloads import HINTS_MAX
-from syncd.api.senders import Hook
-from syncd.api.signatures import Sent
+from syncd.api.responses import ProblemResponse
+from syncd.api.webhooks.payloads import HINTS_MAX
+from syncd.api.webhooks.signatures import SignedRequest
+from syncd.api.webhooks.webhooks import Webhook
 from syncd.errors import Invalid, SyncdError
 
 from tests.unit.api.deliveries import NOW_S, SHOWN, Genuine, genuine, hook
@@ -38,11 +38,11 @@ PROOFS = {
 }
 
 
-def refusal(at: Hook, sent: Sent, now_s: float = NOW_S) -> int:
+def refusal(at: Webhook, sent: SignedRequest, now_s: float = NOW_S) -> int:
     """The status with which a delivery is refused."""
     with pytest.raises(SyncdError) as refused:
         at.read(sent, now_s)
-    return refused.value.status if isinstance(refused.value, Problem) else 400
+    return refused.value.status if isinstance(refused.value, ProblemResponse) else 400
 
 
 def changed(data: bytes) -> Iterator[bytes]:
@@ -71,7 +71,7 @@ def test_it_is_accepted_by_the_secret_that_was_good_before(given: Genuine, tmp_p
 def test_a_byte_of_the_body_makes_it_anothers(given: Genuine, tmp_path: Path) -> None:
     at = hook(given, tmp_path)
     for body in changed(given.body):
-        assert refusal(at, Sent(given.headers, {}, body), given.now_s) == 401
+        assert refusal(at, SignedRequest(given.headers, {}, body), given.now_s) == 401
 
 
 @pytest.mark.parametrize("given", ALL, ids=str)
@@ -83,22 +83,22 @@ def test_a_byte_of_what_proves_it_makes_it_anothers(given: Genuine, tmp_path: Pa
         for value in changed(given.headers[name].encode()):
             if value.strip() != given.headers[name].encode() or name == "x-webhook-secret":
                 headers = {**given.headers, name: value.decode("latin-1")}
-                assert refusal(at, Sent(headers, {}, given.body), given.now_s) == 401, (name, value)
+                assert refusal(at, SignedRequest(headers, {}, given.body), given.now_s) == 401, (name, value)
         without = {key: value for key, value in given.headers.items() if key != name}
-        assert refusal(at, Sent(without, {}, given.body), given.now_s) == 401
+        assert refusal(at, SignedRequest(without, {}, given.body), given.now_s) == 401
 
 
 @pytest.mark.parametrize("given", [each for each in ALL if each.query], ids=str)
 def test_a_byte_of_the_token_in_the_url_makes_it_anothers(given: Genuine, tmp_path: Path) -> None:
     at = hook(given, tmp_path)
     for token in changed(SHOWN.encode()):
-        assert refusal(at, Sent({}, {"token": token.decode("latin-1")}, given.body)) == 401
-    assert refusal(at, Sent({}, {}, given.body)) == 401
+        assert refusal(at, SignedRequest({}, {"token": token.decode("latin-1")}, given.body)) == 401
+    assert refusal(at, SignedRequest({}, {}, given.body)) == 401
 
 
 def test_a_token_in_the_url_is_for_those_senders_only_that_have_no_header(tmp_path: Path) -> None:
     (given,) = [each for each in ALL if each.name == "harbor push"]
-    assert refusal(hook(given, tmp_path), Sent({}, {"token": SHOWN}, given.body)) == 401
+    assert refusal(hook(given, tmp_path), SignedRequest({}, {"token": SHOWN}, given.body)) == 401
 
 
 @pytest.mark.parametrize("given", STAMPED, ids=str)
@@ -120,7 +120,7 @@ def test_a_signed_timestamp_that_is_no_number_is_refused(tmp_path: Path) -> None
         signed = f"m.{stamp}.".encode() + given.body
         signature = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
         headers = {"webhook-id": "m", "webhook-timestamp": stamp, "webhook-signature": f"v1,{signature}"}
-        assert refusal(hook(given, tmp_path), Sent(headers, {}, given.body)) == 400
+        assert refusal(hook(given, tmp_path), SignedRequest(headers, {}, given.body)) == 400
 
 
 def test_a_sender_in_rotation_signs_with_both_keys_and_one_that_fits_is_enough(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_a_sender_in_rotation_signs_with_both_keys_and_one_that_fits_is_enough(t
     right = given.headers["webhook-signature"]
     for shown in (f"v1,AAAA {right}", f"{right} v1,AAAA", f"v1a,AAAA {right}"):
         headers = {**given.headers, "webhook-signature": shown}
-        assert len(hook(given, tmp_path).read(Sent(headers, {}, given.body), given.now_s)) == 1
+        assert len(hook(given, tmp_path).read(SignedRequest(headers, {}, given.body), given.now_s)) == 1
     for shown in ("v1", "garbage", "v1," + "A" * 44, right.replace("v1,", "v2,"), right.removeprefix("v1,")):
         headers = {**given.headers, "webhook-signature": shown}
-        assert refusal(hook(given, tmp_path), Sent(headers, {}, given.body), given.now_s) == 401
+        assert refusal(hook(given, tmp_path), SignedRequest(headers, {}, given.body), given.now_s) == 401
 
 
 def test_a_repeated_delivery_has_the_same_ids(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_what_is_about_no_new_version_is_accepted_and_tells_nothing(tmp_path: Pa
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"\xff", b"[" * 99_999, b'"x"'], ids=repr)
 def test_a_proven_body_that_is_no_object_is_refused(kind: str, body: bytes, tmp_path: Path) -> None:
     given = next(each for each in ALL if each.kind == kind and "ce-id" not in each.headers)
-    assert refusal(hook(given, tmp_path), Sent(given.headers, given.query, body)) == 400
+    assert refusal(hook(given, tmp_path), SignedRequest(given.headers, given.query, body)) == 400
 
 
 @pytest.mark.parametrize("kind", sorted({each.kind for each in ALL} - {"mlflow", "standard", "github", "eventbridge"}))
@@ -165,7 +165,7 @@ def test_a_proven_body_of_another_shape_is_a_hint_or_none_and_never_a_bug(
     for key in whole:
         body = json.dumps(whole | {key: nothing}).encode()
         try:
-            for delivery in hook(given, tmp_path).read(Sent(given.headers, given.query, body), given.now_s):
+            for delivery in hook(given, tmp_path).read(SignedRequest(given.headers, given.query, body), given.now_s):
                 assert delivery.subject.isascii()
                 assert 0 < len(delivery.id) <= 128
         except Invalid:
@@ -176,7 +176,7 @@ def test_names_from_outside_are_made_harmless(tmp_path: Path) -> None:
     (given,) = [each for each in ALL if each.name == "oci push"]
     event = {"id": "\x00\ud800 " * 99, "action": "push", "target": {"repository": "a\x00b\x1b[31m" + "c" * 999}}
     body = json.dumps({"events": [event]}).encode()
-    (told,) = hook(given, tmp_path).read(Sent(given.headers, {}, body), given.now_s)
+    (told,) = hook(given, tmp_path).read(SignedRequest(given.headers, {}, body), given.now_s)
     assert told.id.startswith("sha256:")
     assert told.subject.startswith("a?b?[31mccc")
     assert len(told.subject) == 200
@@ -186,7 +186,7 @@ def test_more_things_than_any_sender_tells_at_once_are_refused(tmp_path: Path) -
     (given,) = [each for each in ALL if each.name == "oci push"]
     events = [{"id": str(n), "action": "push", "target": {}} for n in range(HINTS_MAX + 1)]
     for count in (HINTS_MAX, HINTS_MAX + 1):
-        sent = Sent(given.headers, {}, json.dumps({"events": events[:count]}).encode())
+        sent = SignedRequest(given.headers, {}, json.dumps({"events": events[:count]}).encode())
         if count > HINTS_MAX:
             assert refusal(hook(given, tmp_path), sent) == 400
         else:

@@ -12,7 +12,8 @@ import httpx
 import pytest
 from syncd.api.stream import STREAMS_EACH_MAX
 from syncd.plan.roles import Role
-from syncd.state import events, tokens
+from syncd.state.access import tokens
+from syncd.state.releases import events
 from syncd.state.state import State
 
 from tests.rooms import Site
@@ -106,10 +107,10 @@ def test_one_token_has_so_many_streams_and_gets_them_back(served: Served) -> Non
         assert refused.headers["retry-after"]
     happen(served.state, "later")
     assert served.call("HEAD", "/v1/events", Role.READ).status_code == 200
-    desk = served.api._app.state.desk
+    server = served.api._app.state.server
     deadline = threading.Event()
     for _ in range(300):
-        if not sum(desk.streams.values()):
+        if not sum(server.streams.values()):
             break
         deadline.wait(0.1)
     with listening(served):

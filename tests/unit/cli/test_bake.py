@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from bench.relay import Relay
-from syncd.cli.put import put
+from syncd.cli.upload_directory import upload_directory
 
 from tests.emulators.acr import INSTANCE, Acr
 from tests.emulators.distribution import PASSWORD, USER, Distribution, distribution
@@ -40,7 +40,7 @@ def offer(call: Calling, version: str, **files: bytes) -> None:
     source.mkdir()
     for name, data in files.items():
         (source / name).write_bytes(data)
-    put(source, call.home / "registry/m" / version)
+    upload_directory(source, call.home / "registry/m" / version)
 
 
 def arguments(origin: str, *more: str, version: str = "v1") -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import typer
-from syncd.cli.exits import Exit
+from syncd.cli.exit_codes import Exit
 from syncd.cli.main import COMMANDS, app
-from syncd.state import level, upgrade
+from syncd.state import schema_version, upgrade
 
 from tests.unit.cli.calling import Calling
 
@@ -117,7 +117,7 @@ def test_the_documented_exit_codes_are_the_exit_codes() -> None:
 
 
 def test_the_level_that_commands_ask_for_is_that_of_the_newest_migration() -> None:
-    assert upgrade.newest() == level.NEWEST
+    assert upgrade.newest() == schema_version.NEWEST
 
 
 LIGHT = [["--help"], ["--version"], ["config", "check"], ["status"], ["releases"], ["hold", "m"], ["health"]]

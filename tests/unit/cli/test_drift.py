@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alibabacloud_fc20230330 import models
-from syncd.cli.exits import Exit
-from syncd.reconcile.release import digest_of
-from syncd.runtime.base import Change
-from syncd.state import live, releases, versions
+from syncd.cli.exit_codes import Exit
+from syncd.reconcile.steps.functions import digest_of
+from syncd.state.content import versions
 from syncd.state.records import FunctionVersion
+from syncd.state.releases import releases
+from syncd.state.serving import live
 from syncd.state.state import State
+from syncd.values.function import Change
 
 from tests.conformance.runtime import change_to, go_on
 from tests.fc_clouds import FcCloud, fc_cloud, fresh_function

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from syncd.cli.exits import Exit
-from syncd.state import releases
+from syncd.cli.exit_codes import Exit
+from syncd.state.releases import releases
 from syncd.state.state import State
 
 from tests.unit.cli.calling import Calling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from syncd.cli.exits import Exit
+from syncd.cli.exit_codes import Exit
 
 from tests.tensors import gguf
 from tests.unit.artifact.test_safetensors import TENSORS, file_of

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from syncd.cli.show import MACHINERY, around_of, tell
-from syncd.cli.tables import Terminal
+from syncd.cli.commands.show import MACHINERY, around_of, tell
+from syncd.cli.output.tables import Terminal
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.scene import scene_of
-from syncd.reconcile.tick import tick
-from syncd.reconcile.wish import cancel, publish, rollback, unhold
-from syncd.state import events
+from syncd.reconcile.controller.tick import tick
+from syncd.reconcile.requests.operations import cancel, publish, rollback, unhold
+from syncd.reconcile.views.release import load
+from syncd.state.releases import events
 from syncd.state.state import State
 
 from tests.rooms import DRAW, SDXL, Site, World, site
@@ -36,15 +36,15 @@ def here(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
 
 def asked(here: Site, version: str) -> str:
     here.world.deliver(SDXL, version)
-    return publish(here.wisher, SDXL, version).id
+    return publish(here.requester, SDXL, version).id
 
 
 def told(here: Site, release: str) -> str:
     printed = io.StringIO()
-    scene = scene_of(here.state, release)
+    scene = load(here.state, release)
     with here.state.read() as conn:
         happened = [event for event in events.of_release(conn, release) if event.kind not in MACHINERY]
-        around = around_of(conn, here.rooms.fleet, scene)
+        around = around_of(conn, here.context.topology, scene)
     tell(Terminal(file=printed, width=400, highlight=False), scene, happened, around)
     lines = [line.rstrip() for line in printed.getvalue().splitlines()]
     return "\n".join(lines)
@@ -78,7 +78,7 @@ STEP     OF       STATE  ATTEMPT  FAILED  BEGAN                 TOOK  REASON
 
 
 def test_a_rollback(here: Site) -> None:
-    back = rollback(here.wisher, SDXL, "black images")
+    back = rollback(here.requester, SDXL, "black images")
     here.settle()
     text = told(here, back.id)
     assert text.startswith(
@@ -113,22 +113,22 @@ r-3: release of sdxl@v3 is stalled
 def test_one_that_was_taken_back_in_the_middle(here: Site) -> None:
     forward = asked(here, "v3")
     here.until(ReleasePhase.FLIPPING, forward)
-    tick(here.rooms)
+    tick(here.context)
     here.run_one()
-    rollback(here.wisher, SDXL, "black images")
+    rollback(here.requester, SDXL, "black images")
     here.settle()
     text = told(here, forward)
     assert "  why:     rolled back by ops: black images\n" in text
     assert "  to do:   mend the cause, then: `syncd unhold sdxl`, syncd publish sdxl@v3\n" in text
     assert "; 1 are back\n" in text
-    unhold(here.wisher, SDXL)
+    unhold(here.requester, SDXL)
     assert "  to do:   mend the cause, then: syncd publish sdxl@v3\n" in told(here, forward)
 
 
 def test_one_that_is_under_way_and_one_that_was_cancelled(here: Site) -> None:
     forward = asked(here, "v3")
     assert "  to do:   nothing; it is under way\n  moved:   nothing\n" in told(here, forward)
-    cancel(here.wisher, forward, "wrong checkpoint")
+    cancel(here.requester, forward, "wrong checkpoint")
     here.settle()
     assert "  why:     cancelled by ops: wrong checkpoint\n  to do:   nothing\n" in told(here, forward)
 

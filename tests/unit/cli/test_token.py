@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from syncd.plan.roles import Role
-from syncd.state import events, tokens
+from syncd.state.access import tokens
+from syncd.state.releases import events
 from syncd.state.state import State
 
 from tests.unit.cli.calling import Calling

@@ -36,7 +36,7 @@ from syncd.config import (
     load,
     warnings,
 )
-from syncd.config.choosing import ChoosingTable
+from syncd.config.follow import FilterTable
 from syncd.config.signals import PrometheusSignalSettings
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
@@ -145,8 +145,8 @@ def _inside(table: type[BaseModel], shown: list[dict[str, Any]]) -> Iterator[tup
 
 def _is_shown_elsewhere(table: type[BaseModel], name: str, shown: object) -> bool:
     """What every registry has is shown with the first."""
-    shared = table is not DirectoryRegistrySettings and issubclass(table, ChoosingTable)
-    return shared and name in ChoosingTable.model_fields and shown is PydanticUndefined
+    shared = table is not DirectoryRegistrySettings and issubclass(table, FilterTable)
+    return shared and name in FilterTable.model_fields and shown is PydanticUndefined
 
 
 def _is_table(annotation: object) -> bool:

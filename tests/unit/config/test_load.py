@@ -24,12 +24,12 @@ from syncd.config import (
     warnings,
 )
 from syncd.errors import Invalid
-from syncd.oci.bake import LIMIT_BYTES
+from syncd.oci.build import LIMIT_BYTES
 from syncd.plan.binding import InImage, MountMode, Serving, change_for
-from syncd.plan.fleet import BasePolicy, BaseWatch, Replica
+from syncd.plan.topology import BasePolicy, BaseWatch, Replica
 from syncd.secret import MASK
 from syncd.state.state import State
-from syncd.wiring import fleet_of, rooms_of, targets_of
+from syncd.wiring import context_of, targets_of, topology_of
 from syncd.wiring_images import images_of
 
 FIXTURES = Path(__file__).parents[2] / "config"
@@ -165,16 +165,16 @@ def test_models_served_nowhere_and_models_of_no_registry_are_warned_of(load_text
 def test_the_check_reckons_variables_as_the_change_is_made() -> None:
     """With the longest version names, as many models pass the check as a change can be made for, and no more."""
     config = load(FIXTURES / "seventeen-models-on-one-root.good.toml", ENVIRON)
-    fleet = fleet_of(config)
+    topology = topology_of(config)
     longest = "v" * VERSION_MAX
     names = [f"checkpoint-{number:02}" for number in range(18)]
     serves = {n: Serving(longest, Digest("0" * 64), f"models/{n}/{longest}-{'0' * 12}") for n in names}
-    change = change_for(fleet.bindings["b"], fleet.places, serves)
+    change = change_for(topology.bindings["b"], topology.places, serves)
     assert set(json.loads(change.environment["SYNCD_MODELS"])) == set(names[:17])
-    bound = fleet.bindings["b"].models
-    one_more = replace(fleet.bindings["b"], models=(*bound, replace(bound[0], model=names[17])))
+    bound = topology.bindings["b"].models
+    one_more = replace(topology.bindings["b"], models=(*bound, replace(bound[0], model=names[17])))
     with pytest.raises(Invalid, match="4315 of 4096"):
-        change_for(one_more, fleet.places, serves)
+        change_for(one_more, topology.places, serves)
     assert "may need 4315 bytes" in (FIXTURES / "variables-past-4-kb.bad.txt").read_text()
 
 
@@ -184,24 +184,24 @@ def test_an_image_may_have_what_a_bake_by_hand_allows_by_default() -> None:
 
 def test_a_target_of_images_is_wired_with_what_functions_call_it_and_how_large_it_may_get() -> None:
     config = load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"})
-    made, fleet = images_of(config), fleet_of(config)
-    assert made.keys() == fleet.images == {"here", "there"}
-    assert fleet.places.keys() == targets_of(config).keys() == {"bucket"}
+    made, topology = images_of(config), topology_of(config)
+    assert made.keys() == topology.images == {"here", "there"}
+    assert topology.places.keys() == targets_of(config).keys() == {"bucket"}
     there = made["there"]
     assert there.repository == "registry.cn-shanghai.aliyuncs.com/team/sdxl"
     assert there.settings.served_from == "registry-vpc.cn-shanghai.aliyuncs.com/team/sdxl"
     assert there.settings.bake.limit_bytes == 10_000_000_000
     assert made["here"].settings.served_from == "127.0.0.1:5000/team/sdxl"
     assert made["here"].settings.base.tag == "latest"
-    assert [bound.mode for bound in fleet.bindings["hz"].models] == [MountMode.IMAGE, MountMode.VERSION]
+    assert [bound.mode for bound in topology.bindings["hz"].models] == [MountMode.IMAGE, MountMode.VERSION]
     assert len(config.secrets()) == 2
 
 
 def test_images_are_pushed_by_the_same_limit_as_all_else_is_sent(tmp_path: Path) -> None:
     config = load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"})
-    rooms = rooms_of(config, State(f"sqlite:///{tmp_path}/record.db"))
-    assert rooms.transfer.bandwidth is not None
-    assert {id(image.settings.bake.pace) for image in rooms.images.values()} == {id(rooms.transfer.bandwidth)}
+    context = context_of(config, State(f"sqlite:///{tmp_path}/record.db"))
+    assert context.transfer.bandwidth is not None
+    assert {id(image.settings.bake.pace) for image in context.images.values()} == {id(context.transfer.bandwidth)}
 
 
 def test_a_process_does_without_the_sdk_of_functions_until_one_is_asked(tmp_path: Path) -> None:
@@ -211,9 +211,9 @@ import sys
 from pathlib import Path
 from syncd.config import load
 from syncd.state.state import State
-from syncd.wiring import rooms_of
+from syncd.wiring import context_of
 config = load(Path(sys.argv[1]), {"SYNCD_OSS_SECRET": "hunter2"})
-rooms = rooms_of(config, State(sys.argv[2]))
+rooms = context_of(config, State(sys.argv[2]))
 names = sorted(rooms.runtimes)
 print(names == sorted(config.runtimes) != [], "alibabacloud_fc20230330" in sys.modules)
 rooms.runtimes[names[0]]
@@ -226,24 +226,26 @@ print("alibabacloud_fc20230330" in sys.modules)
 
 def test_bases_that_are_watched_and_images_that_are_replicated_are_part_of_the_fleet() -> None:
     config = load(FIXTURES / "images-watched.good.toml", {"SYNCD_OSS_SECRET": "hunter2"})
-    made, fleet = images_of(config), fleet_of(config)
-    assert fleet.watched == {
+    made, topology = images_of(config), topology_of(config)
+    assert topology.watched == {
         "here": BaseWatch(BasePolicy.REBUILD, 600.0),
         "alone": BaseWatch(BasePolicy.REPORT, 3600.0),
     }
-    assert fleet.replicas == {"there": Replica("here", 3600.0)}
+    assert topology.replicas == {"there": Replica("here", 3600.0)}
     assert made["there"].settings.base == made["here"].settings.base
     assert made["there"].repository == "registry.cn-shanghai.aliyuncs.com/team/sdxl"
 
 
 def test_a_model_in_an_image_is_told_of_in_variables_and_is_not_mounted() -> None:
-    fleet = fleet_of(load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"}))
+    topology = topology_of(load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"}))
     baked = InImage("127.0.0.1:5000/team/sdxl:t@sha256:0", "/models/sdxl")
     digest = Digest("a" * 64)
     serving = Serving("v1", digest, "models/sdxl/v1", {"here": baked})
-    change = change_for(fleet.bindings["hz"], fleet.places, {"sdxl": serving, "lora": Serving("v2", digest, "m/l/v2")})
+    change = change_for(
+        topology.bindings["hz"], topology.places, {"sdxl": serving, "lora": Serving("v2", digest, "m/l/v2")}
+    )
     assert change.image == baked.reference
     assert [mount.mount_dir for mount in change.mounts] == ["/mnt/lora"]
     assert change.environment == {"SDXL_DIGEST": "a" * 64, "SDXL_PATH": "/models/sdxl"}
     with pytest.raises(Invalid, match="sdxl@v1 has no image at here"):
-        change_for(fleet.bindings["hz"], fleet.places, {"sdxl": replace(serving, images={})})
+        change_for(topology.bindings["hz"], topology.places, {"sdxl": replace(serving, images={})})

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from syncd.config import Config, load
 from syncd.errors import Invalid
-from syncd.plan.binding import Binding, Warmth
-from syncd.runtime.base import Golden, Latency, Probe
-from syncd.wiring import fleet_of
+from syncd.plan.binding import Binding, PrewarmPolicy
+from syncd.values.function import Golden, Latency, Probe
+from syncd.wiring import topology_of
 
 GOOD = Path(__file__).parents[2] / "config" / "probes.good.toml"
 ENVIRON = {"SYNCD_OSS_SECRET": "x"}
@@ -29,24 +29,26 @@ def binding_with(tmp_path: Path) -> Callable[[str, str], Binding]:
     def made(old: str, new: str) -> Binding:
         text = GOOD.read_text()
         assert old in text
-        return fleet_of(loaded(text.replace(old, new), tmp_path)).bindings["a"]
+        return topology_of(loaded(text.replace(old, new), tmp_path)).bindings["a"]
 
     return made
 
 
 def test_a_binding_asks_what_the_file_says() -> None:
-    fleet = fleet_of(load(GOOD, ENVIRON))
+    topology = topology_of(load(GOOD, ENVIRON))
     wanted = {"$": {"a": [1, 2.5, True, "x"]}, "$.a[3]": "x", "a.b-c[0][1].d": False}
     golden = (
         Golden("cube", b'{"prompt": "a cube"}', wanted, 1e-3),
         Golden("golden[1]", b"{}", {}, fails=True),
     )
-    assert fleet.bindings["a"].probe([]) == Probe(b'{"ping": 1}', (), 60.0, golden, Latency(20, 1.5), "$.load.seconds")
-    assert fleet.bindings["a"].warmth == Warmth(2, 60.0, "prod-previous", 1800.0)
+    assert topology.bindings["a"].probe([]) == Probe(
+        b'{"ping": 1}', (), 60.0, golden, Latency(20, 1.5), "$.load.seconds"
+    )
+    assert topology.bindings["a"].warmth == PrewarmPolicy(2, 60.0, "prod-previous", 1800.0)
 
 
 def test_a_binding_that_says_nothing_asks_for_digests_alone_and_holds_nothing_ready() -> None:
-    binding = fleet_of(load(GOOD, ENVIRON)).bindings["b"]
+    binding = topology_of(load(GOOD, ENVIRON)).bindings["b"]
     assert binding.probe([]) == Probe(b"{}", (), 60.0)
     assert binding.warmth is None
 
@@ -65,7 +67,7 @@ def test_a_file_that_went_away_after_the_settings_were_read_is_said_so(tmp_path:
     config = loaded(text, tmp_path)
     file.unlink()
     with pytest.raises(Invalid, match="cannot be read"):
-        fleet_of(config)
+        topology_of(config)
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:

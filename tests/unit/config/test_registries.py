@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from syncd.config import OciRegistrySettings, load
 from syncd.config.registries import registry_at
-from syncd.registry.directory import DirectoryRegistry
-from syncd.registry.huggingface import HubRegistry
-from syncd.registry.index import IndexRegistry
-from syncd.registry.mlflow import MlflowRegistry
-from syncd.registry.modelscope import ModelScopeRegistry
-from syncd.registry.oci import OciRegistry
-from syncd.registry.oss_prefix import PrefixRegistry
-from syncd.registry.pai import PaiRegistry
-from syncd.registry.selected import SelectedRegistry
+from syncd.registry.oci.registry import OciRegistry
+from syncd.registry.rules.filtered import FilteredRegistry
+from syncd.registry.sources.directory import DirectoryRegistry
+from syncd.registry.sources.huggingface import HubRegistry
+from syncd.registry.sources.index import IndexRegistry
+from syncd.registry.sources.mlflow import MlflowRegistry
+from syncd.registry.sources.modelscope import ModelScopeRegistry
+from syncd.registry.sources.oss_prefix import PrefixRegistry
+from syncd.registry.sources.pai import PaiRegistry
 from syncd.wiring import registries_of
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
@@ -24,7 +24,7 @@ EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 def test_every_kind_of_registry_is_made() -> None:
     made = registries_of(load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"}))
     assert {
-        name: type(selected._registry) for name, selected in made.items() if isinstance(selected, SelectedRegistry)
+        name: type(selected._registry) for name, selected in made.items() if isinstance(selected, FilteredRegistry)
     } == {
         "local": DirectoryRegistry,
         "index": IndexRegistry,

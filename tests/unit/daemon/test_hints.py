@@ -10,16 +10,17 @@ import pytest
 from structlog.testing import capture_logs
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import ModelName
-from syncd.daemon.looks import Looks
-from syncd.daemon.pulse import SILENT_AT_LEAST_S, Pulse
+from syncd.daemon.health import SILENT_AT_LEAST_S, Health
+from syncd.daemon.polling import Poller
 from syncd.errors import Unavailable
-from syncd.reconcile.watch import served_from
-from syncd.registry.base import Candidate
-from syncd.registry.directory import DirectoryRegistry
+from syncd.reconcile.discovery.poll import served_from
 from syncd.registry.settings import DirectorySettings
-from syncd.state import deliveries, idempotency
+from syncd.registry.sources.directory import DirectoryRegistry
+from syncd.state.access import deliveries
 from syncd.state.records import Delivery
+from syncd.state.releases import idempotency
 from syncd.state.state import State
+from syncd.values.source import Candidate
 
 from tests.rooms import SDXL, Site, World, site
 
@@ -40,7 +41,7 @@ def at(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
     state.close()
 
 
-def looked(looks: Looks, clock: Clock, seconds: int) -> list[float]:
+def looked(looks: Poller, clock: Clock, seconds: int) -> list[float]:
     """When a look failed, while what was told is asked for each second."""
     failed_at = []
     for _ in range(seconds):
@@ -55,10 +56,10 @@ def test_a_model_that_cannot_be_read_is_looked_at_less_and_less_often(
     at: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with at.state.write() as conn:
-        deliveries.take(conn, [Delivery("models", "1", "models", "m", SDXL)], at.state.now(conn))
+        deliveries.record(conn, [Delivery("models", "1", "models", "m", SDXL)], at.state.now(conn))
     hidden = at.world.root.rename(at.world.root.with_name("hidden"))
     clock = Clock(monkeypatch)
-    looks = Looks(at.rooms, "models", 10.0, auto_release=True, start=lambda work: work())
+    looks = Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
     assert looked(looks, clock, 60) == [0.0, 2.0, 6.0, 14.0, 24.0, 34.0, 44.0, 54.0]
     hidden.rename(at.world.root)
     at.world.deliver(SDXL, "v1")
@@ -82,24 +83,24 @@ def test_a_registry_that_says_how_long_to_wait_is_asked_for_no_model_before(
             return super().discover(model)
 
     limited = Limited(DirectorySettings(at.world.root, settle_s=0.0))
-    at.rooms.registries["models"] = limited  # type: ignore[index]
+    at.context.registries["models"] = limited  # type: ignore[index]
     at.world.deliver(SDXL, "v1")
     clock = Clock(monkeypatch)
-    looks = Looks(at.rooms, "models", 10.0, auto_release=True, start=lambda work: work())
+    looks = Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
     for wait_s in (0.0, 1.0, until_s - 2.0):
         clock.now_s += wait_s
         looks.poll()
         assert limited.asked == 1
     clock.now_s += 2.0
     looks.poll()
-    assert limited.asked == 1 + len(served_from(at.rooms, "models"))
+    assert limited.asked == 1 + len(served_from(at.context, "models"))
     assert [release.ref for release in at.all_releases()] == ["v1"]
 
 
 def test_a_loop_is_turning_while_it_begins_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     for tick_s, silent_s in ((1.0, SILENT_AT_LEAST_S), (10.0, 200.0)):
-        pulse = Pulse(["a"], tick_s)
+        pulse = Health(["a"], tick_s)
         clock.now_s += silent_s - 1
         assert pulse.is_turning()
         clock.now_s += 2
@@ -109,7 +110,7 @@ def test_a_loop_is_turning_while_it_begins_passes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_registry_is_looked_at_once() -> None:
-    pulse = Pulse(["b", "a"], 1.0)
+    pulse = Health(["b", "a"], 1.0)
     assert pulse.unseen() == ("a", "b")
     for registry in ("a", "a", "other"):
         pulse.looked(registry)

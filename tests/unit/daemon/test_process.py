@@ -16,11 +16,13 @@ from syncd.daemon.process import DEFAULT_SLOTS, Poll, Process, ProcessSettings, 
 from syncd.engine.memory import MemoryEngine
 from syncd.errors import Unavailable
 from syncd.plan.phases import ReleasePhase, StepState
-from syncd.reconcile.rooms import Rooms
-from syncd.reconcile.tick import tick
-from syncd.reconcile.wish import publish
-from syncd.state import processes, releases, steps, warmths
-from syncd.state.records import Warmth
+from syncd.reconcile.context import Context
+from syncd.reconcile.controller.tick import tick
+from syncd.reconcile.requests.operations import publish
+from syncd.state.access import processes
+from syncd.state.records import Prewarm
+from syncd.state.releases import releases, steps
+from syncd.state.serving import prewarms
 from syncd.state.state import State
 
 from tests.rooms import DRAW, LEASE_S, SDXL, World, site
@@ -42,8 +44,8 @@ def state(database_url: str) -> Iterator[State]:
     state.close()
 
 
-def rooms_of(world: World, state: State, owner: str = "worker-1") -> Rooms:
-    return site(world, state, owner, engine=MemoryEngine()).rooms
+def context_of(world: World, state: State, owner: str = "worker-1") -> Context:
+    return site(world, state, owner, engine=MemoryEngine()).context
 
 
 def phase_of(state: State, release_id: str) -> ReleasePhase:
@@ -53,7 +55,7 @@ def phase_of(state: State, release_id: str) -> ReleasePhase:
 
 def ask(state: State, world: World, version: str) -> str:
     world.deliver(SDXL, version)
-    return publish(site(world, state).wisher, SDXL, version).id
+    return publish(site(world, state).requester, SDXL, version).id
 
 
 def limited(done: Callable[[], bool]) -> Callable[[], bool]:
@@ -80,21 +82,21 @@ def running(process: Process) -> Iterator[threading.Thread]:
 
 def test_it_carries_a_release_to_its_end_and_stops_when_that_is_all(world: World, state: State) -> None:
     release_id = ask(state, world, "v1")
-    process = Process(rooms_of(world, state), SETTINGS, sole=True)
+    process = Process(context_of(world, state), SETTINGS, sole=True)
     process.run(limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE))
     assert len(world.serves("singapore")) == 1
 
 
 def test_a_registry_that_is_polled_is_enough(world: World, state: State) -> None:
     world.deliver(SDXL, "v1")
-    rooms = rooms_of(world, state)
+    context = context_of(world, state)
 
     def is_live() -> bool:
         with state.read() as conn:
             latest = releases.latest(conn, SDXL)
         return latest is not None and latest.phase is ReleasePhase.LIVE
 
-    Process(rooms, POLLING, sole=True).run(limited(is_live))
+    Process(context, POLLING, sole=True).run(limited(is_live))
 
 
 def test_a_chore_that_fails_is_done_again(world: World, state: State) -> None:
@@ -109,14 +111,14 @@ def test_a_chore_that_fails_is_done_again(world: World, state: State) -> None:
         with state.read() as conn:
             return releases.latest(conn, SDXL) is not None
 
-    Process(rooms_of(world, state), POLLING, sole=True).run(limited(until))
+    Process(context_of(world, state), POLLING, sole=True).run(limited(until))
 
 
 def test_a_draining_process_does_no_chores(world: World, state: State) -> None:
     world.deliver(SDXL, "v1")
-    rooms = rooms_of(world, state)
-    rooms.draining.set()
-    Process(rooms, POLLING, sole=True).run()
+    context = context_of(world, state)
+    context.draining.set()
+    Process(context, POLLING, sole=True).run()
     with state.read() as conn:
         assert releases.latest(conn, SDXL) is None
 
@@ -129,7 +131,7 @@ def test_it_says_that_it_is_alive_and_that_it_has_left(world: World, state: Stat
             seen.extend(process.owner for process in processes.alive(conn, state.now(conn)))
         return bool(seen)
 
-    Process(rooms_of(world, state), SETTINGS, sole=True).run(limited(until))
+    Process(context_of(world, state), SETTINGS, sole=True).run(limited(until))
     assert set(seen) == {"worker-1"}
     with state.read() as conn:
         assert processes.alive(conn, state.now(conn)) == []
@@ -137,7 +139,7 @@ def test_it_says_that_it_is_alive_and_that_it_has_left(world: World, state: Stat
 
 def test_what_runs_when_it_is_told_to_stop_is_due_again_at_once(world: World, state: State) -> None:
     release_id = ask(state, world, "v1")
-    rooms = replace(rooms_of(world, state), lease_s=0.2)
+    context = replace(context_of(world, state), lease_s=0.2)
     entered, stopped = threading.Event(), threading.Event()
     real = world.runtimes["singapore"]
 
@@ -148,19 +150,19 @@ def test_what_runs_when_it_is_told_to_stop_is_due_again_at_once(world: World, st
                 waiting("the platform prepares")
                 stopped.wait(0.01)
 
-    rooms = replace(rooms, runtimes={**rooms.runtimes, "singapore": Slow(real.answers)})
+    context = replace(context, runtimes={**context.runtimes, "singapore": Slow(real.answers)})
     with state.read() as conn:
         assert releases.get(conn, release_id).phase is ReleasePhase.REQUESTED
-    slow = rooms.runtimes["singapore"]
+    slow = context.runtimes["singapore"]
     slow.functions.update(real.functions)  # type: ignore[attr-defined]
-    with running(Process(rooms, SETTINGS, sole=True)):
+    with running(Process(context, SETTINGS, sole=True)):
         assert entered.wait(PATIENCE_S)
     with state.read() as conn:
         found = {step.id: step for step in steps.of_release(conn, release_id)}
     step = found[f"{release_id}/stage/draw-sg"]
     assert (step.state, step.failures, step.owner) == (StepState.WAITING, 0, "")
     assert not [s for s in found.values() if s.state is StepState.RUNNING]
-    again = Process(rooms_of(world, state, "worker-2"), SETTINGS, sole=True)
+    again = Process(context_of(world, state, "worker-2"), SETTINGS, sole=True)
     again.run(limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE))
 
 
@@ -168,7 +170,7 @@ def test_what_runs_when_it_is_told_to_stop_is_due_again_at_once(world: World, st
 def test_the_only_process_takes_over_from_a_killed_one_at_once(world: World, state: State, sole: bool) -> None:  # noqa: FBT001 -- pytest gives it
     release_id = ask(state, world, "v1")
     killed = site(world, state, "killed")
-    tick(killed.rooms)
+    tick(killed.context)
     key = killed.engine.take()
     assert key is not None
     with state.write() as conn:
@@ -179,7 +181,7 @@ def test_the_only_process_takes_over_from_a_killed_one_at_once(world: World, sta
         passes.append(1)
         return phase_of(state, release_id) is ReleasePhase.LIVE if sole else len(passes) > 5
 
-    Process(rooms_of(world, state), SETTINGS, sole=sole).run(limited(until))
+    Process(context_of(world, state), SETTINGS, sole=sole).run(limited(until))
     with state.read() as conn:
         step = steps.get(conn, key[0])
     assert (step.attempt > 1) is sole, "another process may be alive behind that lease"
@@ -188,7 +190,7 @@ def test_the_only_process_takes_over_from_a_killed_one_at_once(world: World, sta
 @pytest.mark.parametrize("error", [Unavailable("the record is away"), ZeroDivisionError("a bug")])
 def test_a_pass_that_fails_does_not_end_the_process(world: World, state: State, error: Exception) -> None:
     release_id = ask(state, world, "v1")
-    rooms = rooms_of(world, state)
+    context = context_of(world, state)
     failures = [error]
 
     class Failing(State):
@@ -198,14 +200,14 @@ def test_a_pass_that_fails_does_not_end_the_process(world: World, state: State, 
             return super().now(conn)  # type: ignore[arg-type]
 
     failing = Failing(state.url.render_as_string(hide_password=False))
-    process = Process(replace(rooms, state=failing), SETTINGS, sole=False)
+    process = Process(replace(context, state=failing), SETTINGS, sole=False)
     process.run(limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE))
     assert failures == []
     failing.close()
 
 
 def test_a_signal_stops_it_and_the_handlers_are_put_back(world: World, state: State) -> None:
-    process = Process(rooms_of(world, state), SETTINGS, sole=True)
+    process = Process(context_of(world, state), SETTINGS, sole=True)
     before = signal.getsignal(signal.SIGTERM)
     passes: list[int] = []
 
@@ -223,15 +225,15 @@ def test_a_signal_stops_it_and_the_handlers_are_put_back(world: World, state: St
 
 def test_instances_of_a_release_that_nobody_finished_with_are_let_go(world: World, state: State) -> None:
     release_id = ask(state, world, "v1")
-    Process(rooms_of(world, state), SETTINGS, sole=True).run(
+    Process(context_of(world, state), SETTINGS, sole=True).run(
         limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE)
     )
     runtime = world.runtimes["hangzhou"]
     runtime.scale(DRAW, "next", {}, least=2)
     with state.write() as conn:  # the process died here once
-        left = Warmth("draw-hz", "next", release_id, "hangzhou", DRAW, 2, {}, 0, False, False, state.now(conn))
-        warmths.own(conn, left)
-    process = Process(rooms_of(world, state, "worker-2"), SETTINGS, sole=True)
+        left = Prewarm("draw-hz", "next", release_id, "hangzhou", DRAW, 2, {}, 0, False, False, state.now(conn))
+        prewarms.own(conn, left)
+    process = Process(context_of(world, state, "worker-2"), SETTINGS, sole=True)
     with running(process):
         deadline = time.monotonic() + PATIENCE_S
         while runtime.scaling(DRAW, "next").target:

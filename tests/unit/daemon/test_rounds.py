@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from syncd.daemon.process import DEFAULT_SLOTS, Drifting, Process, ProcessSettings
+from syncd.daemon.process import DEFAULT_SLOTS, DriftSchedule, Process, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.drift import DriftPolicy
-from syncd.reconcile.wish import publish
-from syncd.runtime.base import AliasState
-from syncd.state import drifts, retirements, versions
+from syncd.reconcile.requests.operations import publish
+from syncd.state.content import versions
 from syncd.state.records import Drift
+from syncd.state.releases import retirements
+from syncd.state.serving import drifts
 from syncd.state.state import State
+from syncd.values.function import AliasState
 
 from tests.rooms import DRAW, SDXL, Site, World, site
 
@@ -33,7 +35,7 @@ def there(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
     here = site(world, state)
     for version in ("v1", "v2"):
         world.deliver(SDXL, version)
-        publish(here.wisher, SDXL, version)
+        publish(here.requester, SDXL, version)
         here.settle()
     world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("1")
     yield here
@@ -42,32 +44,32 @@ def there(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
 
 def run(there: Site, settings: ProcessSettings, until: str) -> list[Drift]:
     """A daemon's life, until something stands in the events."""
-    rooms = replace(there.rooms, engine=MemoryEngine())
+    context = replace(there.context, engine=MemoryEngine())
     deadline = time.monotonic() + PATIENCE_S
 
     def done() -> bool:
         assert time.monotonic() < deadline
         return any(event.kind == until for event in there.events())
 
-    Process(rooms, settings, sole=True).run(done)
+    Process(context, settings, sole=True).run(done)
     with there.state.read() as conn:
         return drifts.open_ones(conn)
 
 
 def test_what_was_moved_by_hand_is_found(there: Site) -> None:
-    (drift,) = run(there, replace(SETTINGS, drifting=Drifting(0.05, DriftPolicy.REPORT)), "binding.drifted")
+    (drift,) = run(there, replace(SETTINGS, drifting=DriftSchedule(0.05, DriftPolicy.REPORT)), "binding.drifted")
     assert (drift.binding, drift.got, drift.want) == ("draw-sg", "1", "2")
 
 
 def test_what_was_moved_by_hand_is_put_back_where_that_is_the_policy(there: Site) -> None:
-    assert run(there, replace(SETTINGS, drifting=Drifting(0.05, DriftPolicy.RESTORE)), "binding.restored") == []
+    assert run(there, replace(SETTINGS, drifting=DriftSchedule(0.05, DriftPolicy.RESTORE)), "binding.restored") == []
     there.assert_record_is_true()
 
 
 def test_a_retirement_that_broke_off_is_gone_on_with(there: Site, tmp_path: Path) -> None:
     there.world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("2")
     there.world.deliver(SDXL, "v3")
-    publish(there.wisher, SDXL, "v3")
+    publish(there.requester, SDXL, "v3")
     there.settle()
     with there.state.write() as conn:
         known = versions.find(conn, SDXL, "v1")

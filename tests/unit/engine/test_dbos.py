@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from syncd.engine.base import Carried
+from syncd.engine.base import ExecutionStatus
 from syncd.engine.dbos import DbosEngine, check_sqlite, create_tables
 from syncd.engine.lock import hold
 from syncd.engine.upgrade import upgrade
 from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.state import upgrade as record
+from syncd.state.db.url import parse
 from syncd.state.state import State
-from syncd.state.url import parse
 
 from tests.conformance.engine import Bodies, eventually
 
@@ -46,7 +46,7 @@ def test_one_engine_serves_in_a_process_and_others_submit(engine: DbosEngine, st
     assert ran.wait(20)
     other.stop(0)
     submit(other, state, "b")
-    eventually(lambda: other.status("b", 1) is Carried.ENDED)
+    eventually(lambda: other.status("b", 1) is ExecutionStatus.ENDED)
     other.close()
 
 
@@ -57,8 +57,8 @@ def test_a_body_that_breaks_its_promise_ends_for_the_engine(engine: DbosEngine, 
     engine.serve({"q": 1}, raise_anyway)
     submit(engine, state, "a")
     submit(engine, state, "b")
-    eventually(lambda: engine.status("b", 1) is Carried.ENDED)
-    assert engine.status("a", 1) is Carried.ENDED
+    eventually(lambda: engine.status("b", 1) is ExecutionStatus.ENDED)
+    assert engine.status("a", 1) is ExecutionStatus.ENDED
 
 
 def test_what_an_earlier_process_claimed_is_ended_when_sqlite_is_served_again(
@@ -70,9 +70,9 @@ def test_what_an_earlier_process_claimed_is_ended_when_sqlite_is_served_again(
     submit(engine, state, "a")
     with state.write() as conn:
         conn.execute(sa.text("UPDATE workflow_status SET status = 'PENDING', executor_id = 'dead'"))
-    assert engine.status("a", 1) is Carried.RUNNING
+    assert engine.status("a", 1) is ExecutionStatus.RUNNING
     engine.serve({"q": 1}, bodies.run)
-    assert engine.status("a", 1) is Carried.ENDED
+    assert engine.status("a", 1) is ExecutionStatus.ENDED
     assert bodies.ran == []
     engine.stop(0)
     engine.close()
@@ -90,7 +90,7 @@ def test_a_database_without_the_engines_tables_says_what_to_run(empty_database_u
     create_tables(parse(empty_database_url))
     create_tables(parse(empty_database_url))
     submit(engine, state, "a")
-    assert engine.status("a", 1) is Carried.WAITING
+    assert engine.status("a", 1) is ExecutionStatus.WAITING
     engine.close()
     state.close()
 

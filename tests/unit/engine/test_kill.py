@@ -16,8 +16,8 @@ import syncd
 from syncd.engine.dbos import DbosEngine
 from syncd.errors import Fenced
 from syncd.plan.phases import StepState
-from syncd.state import steps
 from syncd.state.records import Step
+from syncd.state.releases import steps
 from syncd.state.state import State
 
 from tests.unit.state.making import make_step

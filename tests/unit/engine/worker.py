@@ -10,7 +10,7 @@ import threading
 
 from syncd.engine.dbos import DbosEngine
 from syncd.errors import Fenced
-from syncd.state import steps
+from syncd.state.releases import steps
 from syncd.state.state import State
 
 

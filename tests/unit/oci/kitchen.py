@@ -17,17 +17,17 @@ from typing import Any
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.errors import Unavailable
-from syncd.oci.bake import Baked, Baker, BakeSettings, Recipe
+from syncd.http.auth import BasicAuth
+from syncd.http.client import HttpClient, HttpSettings
+from syncd.oci.build import BuildSettings, BuiltImage, ImageBuilder, ImageRecipe
 from syncd.oci.errors import explain
 from syncd.oci.images import base_of
 from syncd.oci.layers import Source
 from syncd.oci.references import parse_image
 from syncd.oci.repository import Repository
-from syncd.registry.access import Basic
-from syncd.registry.base import Stream
-from syncd.registry.http import Http, HttpSettings
-from syncd.registry.oci_access import OciAccess
+from syncd.registry.oci.auth import OciAuth
 from syncd.secret import Secret
+from syncd.values.source import Stream
 
 from tests.emulators.distribution import MANIFEST, PASSWORD, USER, Distribution, digest
 from tests.sources import content, manifest_of
@@ -36,7 +36,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 REPOSITORY = "team/sdxl"
 BASE = "bases/server"
-SMALL = BakeSettings(chunk_bytes=1 << 19, layers_in_flight=1, alone_bytes=1 << 20)
+SMALL = BuildSettings(chunk_bytes=1 << 19, layers_in_flight=1, alone_bytes=1 << 20)
 CREATED = "2026-11-01T00:00:00Z"
 
 
@@ -175,8 +175,8 @@ def repository(
     clock: Callable[[], float] = time.monotonic,
 ) -> Repository:
     """A way to a repository, on which nobody waits."""
-    access = OciAccess(origin, Basic(USER, Secret(PASSWORD)) if login else None, clock=clock)
-    http = Http(HttpSettings(origin, 10), access, explain, wait=Hasty().wait)
+    access = OciAuth(origin, BasicAuth(USER, Secret(PASSWORD)) if login else None, clock=clock)
+    http = HttpClient(HttpSettings(origin, 10), access, explain, wait=Hasty().wait)
     return Repository(origin, name, http, writes=writes, wait=Hasty().wait)
 
 
@@ -187,12 +187,12 @@ class Kitchen:
     origin: str
     login: bool = False
     notes: Notebook = field(default_factory=Notebook)
-    settings: BakeSettings = field(default_factory=lambda: SMALL)
+    settings: BuildSettings = field(default_factory=lambda: SMALL)
     base: str = f"{BASE}:1.0"
     base_origin: str = ""
     clock: Callable[[], float] = time.monotonic
 
-    def bake(self, made: tuple[Manifest, Source], directory: str = "/models/sdxl", **variables: str) -> Baked:
+    def bake(self, made: tuple[Manifest, Source], directory: str = "/models/sdxl", **variables: str) -> BuiltImage:
         return self.bake_until(made, Hasty(), directory, **variables)
 
     def bake_until(
@@ -201,14 +201,14 @@ class Kitchen:
         stop: threading.Event,
         directory: str = "/models/sdxl",
         **variables: str,
-    ) -> Baked:
+    ) -> BuiltImage:
         manifest, source = made
         origin = self.base_origin or self.origin
         where = parse_image(f"{origin.removeprefix('http://')}/{self.base}")
         base = base_of(repository(origin, where.repository, login=self.login, writes=False), where)
         told = variables or {"SYNCD_MODEL": str(manifest.model)}
-        baker = Baker(self.repository, self.notes, self.settings, stop)
-        return baker.bake(manifest, source, base, Recipe(directory, told, {"syncd.source": "models"}))
+        builder = ImageBuilder(self.repository, self.notes, self.settings, stop)
+        return builder.bake(manifest, source, base, ImageRecipe(directory, told, {"syncd.source": "models"}))
 
     @property
     def repository(self) -> Repository:

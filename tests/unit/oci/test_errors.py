@@ -6,15 +6,15 @@ import json
 
 import pytest
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.http.client import HttpResponse
 from syncd.oci.errors import Unchunked, UploadLost, explain
-from syncd.registry.http import Answer
 
 URL = "https://registry.local/v2/team/sdxl/blobs/uploads/1?_state=secret"
 
 
-def answer(status: int, *codes: str, **headers: str) -> Answer:
+def answer(status: int, *codes: str, **headers: str) -> HttpResponse:
     errors = [{"code": code, "message": f"about {code.lower()}", "detail": None} for code in codes]
-    return Answer(URL, status, {name.replace("_", "-"): value for name, value in headers.items()},
+    return HttpResponse(URL, status, {name.replace("_", "-"): value for name, value in headers.items()},
                   json.dumps({"errors": errors}).encode())  # fmt: skip
 
 
@@ -48,12 +48,12 @@ def test_a_code_of_the_registry_says_what_can_be_done(status: int, code: str, ki
 @pytest.mark.parametrize(("status", "kind"), [(405, Unchunked), (411, Unchunked), (415, Unchunked), (501, Unchunked),
                                               (416, Unavailable)])  # fmt: skip
 def test_a_refusal_without_a_code_is_known_by_its_status(status: int, kind: type[SyncdError]) -> None:
-    assert type(explain(Answer(URL, status, {}, b""))) is kind
+    assert type(explain(HttpResponse(URL, status, {}, b""))) is kind
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"errors": 1}', b'{"errors": [1]}', b"[" * 100_000])
 def test_what_is_no_list_of_errors_is_left_to_the_status(body: bytes) -> None:
-    assert explain(Answer(URL, 404, {}, body)) is None
+    assert explain(HttpResponse(URL, 404, {}, body)) is None
 
 
 def test_the_servers_own_trouble_is_never_a_code_of_ours() -> None:

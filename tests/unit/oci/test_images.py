@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from syncd.errors import Corrupt, Invalid
-from syncd.oci.images import Base, base_of, blob_of, image_of
+from syncd.oci.images import BaseImage, base_of, blob_of, image_of
 from syncd.oci.references import parse_image
 from syncd.oci.repository import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX
 
@@ -22,7 +22,7 @@ from tests.unit.oci.kitchen import BASE, CONFIG, Kitchen, model, push_base, push
 pytestmark = pytest.mark.needs_docker_registry
 
 
-def look(origin: str, reference: str) -> Base:
+def look(origin: str, reference: str) -> BaseImage:
     host = origin.removeprefix("http://")
     return base_of(repository(origin, BASE, writes=False), parse_image(f"{host}/{BASE}{reference}"))
 

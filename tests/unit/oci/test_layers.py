@@ -9,7 +9,7 @@ import tarfile
 import pytest
 from syncd.artifact.manifest import Manifest
 from syncd.errors import Corrupt, Invalid, NotFound, Unavailable
-from syncd.oci.layers import ALONE_BYTES, GROUP_BYTES, Layer, TarStream, layers_of
+from syncd.oci.layers import ALONE_BYTES, GROUP_BYTES, FileLayer, TarStream, layers_of
 
 from tests.sources import content, manifest_of
 from tests.unit.oci.kitchen import Files, Hasty
@@ -17,7 +17,7 @@ from tests.unit.oci.kitchen import Files, Hasty
 SMALL = {"config.json": b"{}\n", "deep/er/vocab.txt": b"a\nb\n", "empty": b"", "ключ.txt": b"unicode"}
 
 
-def read(layer: Layer, files: Files, step: int = 1000) -> bytes:
+def read(layer: FileLayer, files: Files, step: int = 1000) -> bytes:
     out, buffer = io.BytesIO(), memoryview(bytearray(step))
     with TarStream(layer, files, Hasty().wait) as stream:
         while count := stream.readinto(buffer):

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from syncd.cli.exits import code_of
+from syncd.cli.exit_codes import code_of
 from syncd.errors import Corrupt, Failed, Invalid, Refused, SyncdError, Unavailable
-from syncd.oci.bake import Baked, How
+from syncd.http.client import HttpClient, HttpResponse, HttpSettings
+from syncd.oci.build import BuildProgress, BuiltImage
 from syncd.oci.layers import layers_of
-from syncd.oci.uploads import Wire
-from syncd.registry.http import Answer, Http, HttpSettings
+from syncd.oci.uploads import RepositoryHttp
 
 from tests import docs
 from tests.emulators.distribution import Distribution, distribution
@@ -118,7 +118,7 @@ SURVIVED = {
 
 
 @pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory) -> Baked:
+def right(tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
     """The image that a registry without faults gets."""
     with distribution(tmp_path_factory.mktemp("right")) as made:
         push_base(made)
@@ -126,7 +126,7 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> Baked:
 
 
 @pytest.mark.parametrize("name", SURVIVED)
-def test_the_image_is_right_and_little_is_sent_twice(name: str, relay: ImageRelay, right: Baked) -> None:
+def test_the_image_is_right_and_little_is_sent_twice(name: str, relay: ImageRelay, right: BuiltImage) -> None:
     kitchen, case = Kitchen(relay.origin), SURVIVED[name]
     relay.web.faults.append(case.fault(relay))
     baked = kitchen.bake(model())
@@ -249,7 +249,7 @@ def test_a_token_that_is_refused_in_the_middle_is_replaced(guarded: tuple[Distri
     realm = f'Bearer realm="{house.tokens.web.origin}/token",service="syncd-registry",error="invalid_token"'
     relay.web.faults.append(Nth("PATCH", 2, lambda _: error("UNAUTHORIZED", 401, **{"WWW-Authenticate": realm})))
     baked = Kitchen(relay.origin, login=True).bake(model())
-    assert baked.layers[1].how is How.PUSHED
+    assert baked.layers[1].how is BuildProgress.PUSHED
     assert relay.bytes_in < sum(layer.bytes_sent for layer in baked.layers) + 8192
 
 
@@ -272,7 +272,7 @@ def test_credentials_do_not_follow_a_redirect_to_another_host(guarded: tuple[Dis
         elsewhere = f"http://localhost:{far.port}/store"
         relay.web.faults.append(Nth("PATCH", 1, lambda _: Reply(307, {"Location": elsewhere})))
         baked = Kitchen(relay.origin, login=True).bake(model())  # that store is none, so it is begun anew here
-    assert baked.layers[1].how is How.PUSHED
+    assert baked.layers[1].how is BuildProgress.PUSHED
     assert far.seen
     assert far.seen[0].method == "PATCH"
     assert len(far.seen[0].body) == CHUNK
@@ -325,11 +325,13 @@ def test_a_registry_that_wants_larger_chunks_gets_them(relay: ImageRelay) -> Non
 
 
 def test_a_wish_to_leave_for_what_is_not_encrypted_is_refused() -> None:
-    wire = Wire(Http(HttpSettings("https://registry.local")), "repository:a:pull,push")
+    wire = RepositoryHttp(HttpClient(HttpSettings("https://registry.local")), "repository:a:pull,push")
     url = "https://registry.local/v2/a/blobs/uploads/"
-    assert wire.location(Answer(url, 202, {"location": "/v2/a/1?_state=x"}, b"")).startswith("https://registry.local/")
+    assert wire.location(HttpResponse(url, 202, {"location": "/v2/a/1?_state=x"}, b"")).startswith(
+        "https://registry.local/"
+    )
     with pytest.raises(Invalid, match="which is not encrypted") as told:
-        wire.location(Answer(url, 202, {"location": "http://registry.local/v2/a/1?_state=secret"}, b""))
+        wire.location(HttpResponse(url, 202, {"location": "http://registry.local/v2/a/1?_state=secret"}, b""))
     assert "secret" not in told.value.message
 
 
@@ -341,7 +343,7 @@ def test_a_refusal_to_push_names_what_to_look_at(tmp_path: Path) -> None:
     assert "user and the password" in told.value.hint
 
 
-def test_an_upload_that_is_gone_since_the_last_bake_is_begun_anew(registry: Distribution, right: Baked) -> None:
+def test_an_upload_that_is_gone_since_the_last_bake_is_begun_anew(registry: Distribution, right: BuiltImage) -> None:
     kitchen = Kitchen(registry.origin)
     for layer in layers_of(model()[0], "/models/sdxl", SMALL.alone_bytes):
         kitchen.notes.opened(layer.recipe, f"{registry.origin}/v2/team/sdxl/blobs/uploads/gone?_state=old")

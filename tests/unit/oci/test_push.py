@@ -9,8 +9,8 @@ from datetime import time, timedelta
 import pytest
 from syncd.artifact.digest import Digest
 from syncd.errors import Cancelled
-from syncd.oci.bake import How
-from syncd.transfer.bandwidth import Bandwidth, Hours, Timetable
+from syncd.oci.build import BuildProgress
+from syncd.transfer.flow.bandwidth import Bandwidth, RateWindow, Timetable
 
 from tests.emulators.relay import ImageRelay
 from tests.emulators.web import Reply
@@ -77,7 +77,7 @@ def test_a_layer_that_was_whole_when_the_process_died_is_not_sent_again(relay: I
     assert sum(layer.bytes_sent for layer in baked.layers[:2]) == 0
     assert kitchen.notes.uploads == {}
     if at[0] == "closed" and at[1] < len(baked.layers):
-        assert baked.layers[at[1]].how is How.KEPT
+        assert baked.layers[at[1]].how is BuildProgress.KEPT
 
 
 def test_a_digest_that_is_noted_is_believed_only_where_the_registry_has_the_blob(relay: ImageRelay) -> None:
@@ -88,7 +88,7 @@ def test_a_digest_that_is_noted_is_believed_only_where_the_registry_has_the_blob
     assert len(dying.digests) == 1
     relay.web.faults.clear()
     baked = Kitchen(relay.origin, notes=dying.next_life()).bake(model())
-    assert baked.layers[1].how is How.PUSHED
+    assert baked.layers[1].how is BuildProgress.PUSHED
     assert baked.layers[1].bytes_sent == 0, "the registry has all of it already, and is told that it is whole"
 
 
@@ -117,7 +117,7 @@ def test_all_layers_together_are_sent_as_fast_as_is_allowed(relay: ImageRelay) -
 
 def test_a_push_is_slow_in_the_hours_in_which_it_is_to_be(relay: ImageRelay) -> None:
     clock = Clock(NOON - timedelta(seconds=20))
-    pace = Bandwidth(Timetable(MB // 10, (Hours(time(12), time(13), 0),)), clock, clock.now)
+    pace = Bandwidth(Timetable(MB // 10, (RateWindow(time(12), time(13), 0),)), clock, clock.now)
     kitchen = Kitchen(relay.origin, settings=replace(SMALL, pace=pace))
     kitchen.bake_until(model(shards=4), Ticking(clock))
     assert relay.bytes_in > 4 * MB

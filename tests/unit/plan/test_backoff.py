@@ -19,9 +19,9 @@ from syncd.errors import (
     SyncdError,
     Unavailable,
 )
-from syncd.plan.backoff import Again, GiveUp, Patience, verdict, wait_s
+from syncd.plan.backoff import GiveUp, Retry, RetryPolicy, next_action, wait_s
 
-PATIENCE = Patience(failures_max=8, base_s=2.0, cap_s=60.0)
+PATIENCE = RetryPolicy(failures_max=8, base_s=2.0, cap_s=60.0)
 TRIES = {
     Invalid: 1,
     Refused: 2,
@@ -39,19 +39,19 @@ chances = st.floats(0, 1, exclude_max=True)
 @pytest.mark.parametrize(("asked", "wait"), [(None, 2.0), (1.0, 2.0), (30.0, 30.0), (300.0, 300.0)])
 def test_what_has_not_come_yet_is_never_given_up(asked: float | None, wait: float) -> None:
     for failures in (1, 8, 1000):
-        assert verdict(NotYet("x", retry_after_s=asked), failures, PATIENCE, 0.5) == Again(wait)
+        assert next_action(NotYet("x", retry_after_s=asked), failures, PATIENCE, 0.5) == Retry(wait)
 
 
 @pytest.mark.parametrize(("kind", "tries"), TRIES.items())
 def test_what_does_not_mend_itself_is_tried_less_often(kind: type[SyncdError], tries: int) -> None:
-    verdicts = [verdict(kind("x"), failures, PATIENCE, 0.5) for failures in range(1, 10)]
-    assert [isinstance(choice, Again) for choice in verdicts] == [n < tries for n in range(1, 10)]
+    verdicts = [next_action(kind("x"), failures, PATIENCE, 0.5) for failures in range(1, 10)]
+    assert [isinstance(choice, Retry) for choice in verdicts] == [n < tries for n in range(1, 10)]
 
 
 def test_no_error_is_tried_more_often_than_patience_allows() -> None:
-    hasty = Patience(failures_max=2, base_s=1.0, cap_s=1.0)
+    hasty = RetryPolicy(failures_max=2, base_s=1.0, cap_s=1.0)
     for kind in TRIES:
-        assert isinstance(verdict(kind("x"), 2, hasty, 0.0), GiveUp)
+        assert isinstance(next_action(kind("x"), 2, hasty, 0.0), GiveUp)
 
 
 @given(failures=st.integers(1, 10_000), chance=chances)
@@ -78,4 +78,4 @@ def test_a_step_that_never_gives_up_still_waits_between_its_tries() -> None:
 
 
 def test_the_verdict_carries_the_wait() -> None:
-    assert verdict(Unavailable("x"), 1, PATIENCE, 0.5) == Again(1.5)
+    assert next_action(Unavailable("x"), 1, PATIENCE, 0.5) == Retry(1.5)

@@ -14,17 +14,17 @@ from syncd.plan.binding import (
     ENVIRONMENT_MAX_BYTES,
     Binding,
     BoundModel,
+    ModelLocation,
     MountMode,
-    Place,
     Serving,
     change_for,
     environment_bytes,
 )
-from syncd.runtime.base import Change, Mount, MountKind
+from syncd.values.function import Change, Mount, MountKind
 
 PLACES = {
-    "oss": Place(MountKind.OSS, "bucket", "/team", "oss-cn-hangzhou-internal.aliyuncs.com"),
-    "nas": Place(MountKind.NAS, "n.nas.aliyuncs.com", ""),
+    "oss": ModelLocation(MountKind.OSS, "bucket", "/team", "oss-cn-hangzhou-internal.aliyuncs.com"),
+    "nas": ModelLocation(MountKind.NAS, "n.nas.aliyuncs.com", ""),
 }
 OWN = BoundModel("sdxl", "oss", MountMode.VERSION, "/mnt/sdxl", "D", "P", "V")
 

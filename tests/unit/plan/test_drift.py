@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncd.plan.drift import Difference, alias_differences, latest_differences
-from syncd.runtime.base import AliasState, Change, Mount, MountKind
+from syncd.values.function import AliasState, Change, Mount, MountKind
 
 HERE = Mount(MountKind.OSS, "bucket", "/models/m/v2", "/mnt/m", "http://oss")
 THERE = Mount(MountKind.NAS, "nas.local", "/models/m/v1", "/mnt/m")

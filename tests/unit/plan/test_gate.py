@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
-from syncd.plan.gate import Gates, Moment, Wait, Window, wait_at
+from syncd.plan.gate import Blocked, Gates, WeekTime, Window, blocked_at
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
-WEEKEND = Window(Moment(4, time(18)), Moment(0, time(8)), SHANGHAI, ("sdxl", "team/*"))
+WEEKEND = Window(WeekTime(4, time(18)), WeekTime(0, time(8)), SHANGHAI, ("sdxl", "team/*"))
 FRIDAY = datetime(2026, 3, 6, tzinfo=SHANGHAI)
 
 
@@ -30,7 +30,7 @@ def test_a_window_is_for_the_models_it_names() -> None:
     st.integers(0, 7 * 1440 - 1), st.integers(0, 7 * 1440 - 1), st.datetimes(timezones=st.sampled_from([UTC, SHANGHAI]))
 )
 def test_a_window_and_the_rest_of_the_week_cover_every_minute_once(one: int, other: int, now: datetime) -> None:
-    since, to = (Moment(m // 1440, time(m % 1440 // 60, m % 60)) for m in (one, other))
+    since, to = (WeekTime(m // 1440, time(m % 1440 // 60, m % 60)) for m in (one, other))
     if since != to:
         there, back = Window(since, to, UTC), Window(to, since, UTC)
         assert there.covers("m", now) is not back.covers("m", now)
@@ -46,10 +46,10 @@ def test_the_configuration_says_which_models_wait() -> None:
 
 
 def test_a_release_is_told_what_it_waits_for_and_who_can_help() -> None:
-    assert wait_at("r-7", unapproved=False, frozen=[]) is None
-    assert wait_at("r-7", unapproved=True, frozen=["x"]) == Wait(
+    assert blocked_at("r-7", unapproved=False, frozen=[]) is None
+    assert blocked_at("r-7", unapproved=True, frozen=["x"]) == Blocked(
         "waits for an approval", "`syncd approve r-7`, or `syncd cancel r-7`"
     )
-    found = wait_at("r-7", unapproved=False, frozen=["frozen by ann: audit", "y"])
+    found = blocked_at("r-7", unapproved=False, frozen=["frozen by ann: audit", "y"])
     assert found is not None
     assert found.reason == "waits: frozen by ann: audit"

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
-from syncd.plan.release import Decision, StepView, View, decide
+from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
 
 R, P, F, K, S = ReleasePhase, PlacementPhase, FlipPhase, StepKind, StepState
 SEALED = {"hz": P.SEALED, "sg": P.SEALED}
 PLACED = StepView(K.PLACE, "targets", S.DONE)
 
 
-def view(phase: ReleasePhase, **more: object) -> View:
+def view(phase: ReleasePhase, **more: object) -> ReleaseSnapshot:
     given: dict[str, object] = {
         "phase": phase,
         "rollback": False,
@@ -21,7 +21,7 @@ def view(phase: ReleasePhase, **more: object) -> View:
         "place_groups": {"targets": ("hz", "sg")},
         "bindings": ("a", "b"),
     }
-    return View(**(given | more))  # type: ignore[arg-type]
+    return ReleaseSnapshot(**(given | more))  # type: ignore[arg-type]
 
 
 def both(a: FlipPhase, b: FlipPhase) -> dict[str, FlipPhase]:

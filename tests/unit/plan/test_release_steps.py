@@ -5,23 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from syncd.plan.gate import Wait
+from syncd.plan.gate import Blocked
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
-from syncd.plan.release import Decision, StepView, View, decide
-from syncd.plan.strategy import Course, RegionOut, Requirement, Share, Strategy
+from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
+from syncd.plan.strategy import OnRegionUnavailable, Requirement, RolloutState, Share, Strategy
 
 R, P, F, K, S = ReleasePhase, PlacementPhase, FlipPhase, StepKind, StepState
 CANARY = Strategy(waves=(("hz",),), steps=(Share(10, 300.0),), bake_s=60.0, judge_samples=2)
-COURSE = Course(strategy=CANARY, regions={"a": "hz", "b": "sg"})
-WAIT = Course(strategy=Strategy(region_out=RegionOut.WAIT), regions=COURSE.regions)
-LEAVE = Course(
-    strategy=Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=RegionOut.LEAVE), regions=COURSE.regions
+COURSE = RolloutState(strategy=CANARY, regions={"a": "hz", "b": "sg"})
+WAIT = RolloutState(strategy=Strategy(region_out=OnRegionUnavailable.WAIT), regions=COURSE.regions)
+LEAVE = RolloutState(
+    strategy=Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=OnRegionUnavailable.LEAVE),
+    regions=COURSE.regions,
 )
 
 
-def view(phase: ReleasePhase, a: FlipPhase | None, b: FlipPhase | None, course: Course, *steps: StepView) -> View:
+def view(
+    phase: ReleasePhase, a: FlipPhase | None, b: FlipPhase | None, course: RolloutState, *steps: StepView
+) -> ReleaseSnapshot:
     flips = {name: now for name, now in (("a", a), ("b", b)) if now}
-    return View(
+    return ReleaseSnapshot(
         phase=phase,
         rollback=False,
         pinned=True,
@@ -65,7 +68,7 @@ def test_a_step_is_over_when_its_pause_is_and_enough_is_known(
 
 def test_what_keeps_it_from_flipping_keeps_it_from_the_next_step() -> None:
     course = replace(COURSE, shares={"a": 10}, paused=False, answers={"a": 2})
-    wait = Wait("frozen", "unfreeze")
+    wait = Blocked("frozen", "unfreeze")
     assert decide(replace(view(R.FLIPPING, F.WEIGHTED, F.PROBED, course), wait=wait)) == Decision(note=wait)
 
 

@@ -8,9 +8,9 @@ from functools import cache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from syncd.plan.gate import Wait
-from syncd.plan.phases import RELEASE_ENDS, may_follow
-from syncd.plan.release import Decision, StepView, View, decide
+from syncd.plan.gate import Blocked
+from syncd.plan.phases import RELEASE_ENDS, may_transition
+from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
 
 from tests.unit.plan.walks import BINDINGS, F, K, P, R, S, Situation, check_ends, reachable_from, settled
 
@@ -53,7 +53,7 @@ def test_from_everywhere_a_release_comes_to_an_end(workers: str) -> None:
 
 phases_of_flips = st.dictionaries(st.sampled_from(BINDINGS), st.sampled_from(F))
 views = st.builds(
-    View,
+    ReleaseSnapshot,
     phase=st.sampled_from(R),
     rollback=st.booleans(),
     pinned=st.booleans(),
@@ -67,15 +67,15 @@ views = st.builds(
     newer=st.sampled_from(["", "r-9"]),
     held=st.sampled_from(["", "ops: why"]),
     cancelled=st.sampled_from(["", "ops: why"]),
-    wait=st.sampled_from([None, Wait("waits", "approve")]),
+    wait=st.sampled_from([None, Blocked("waits", "approve")]),
 )
 
 
 @given(views)
-def test_even_of_rows_that_make_no_sense_the_move_is_a_legal_one(view: View) -> None:
+def test_even_of_rows_that_make_no_sense_the_move_is_a_legal_one(view: ReleaseSnapshot) -> None:
     decision = decide(view)
     assert decide(view) == decision
-    assert decision.phase is None or may_follow(view.phase, decision.phase)
+    assert decision.phase is None or may_transition(view.phase, decision.phase)
     assert set(dict(decision.flips)) <= set(view.flips)
     if decision.stop:
         assert decision == Decision(stop=True), "stopping is all that is written then"

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 from syncd.plan.phases import RELEASE_ENDS
-from syncd.plan.strategy import RegionOut, Requirement, Share, Strategy
+from syncd.plan.strategy import OnRegionUnavailable, Requirement, Share, Strategy
 
 from tests.unit.plan.walks import (
     BINDINGS,
@@ -32,11 +32,11 @@ STRATEGIES = {
         waves=(("r1",),),
         bake_s=60.0,
         requirement=Requirement.PRIMARY_FIRST,
-        region_out=RegionOut.LEAVE,
+        region_out=OnRegionUnavailable.LEAVE,
         judge_samples=1,
     ),
-    "one is enough": Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=RegionOut.LEAVE),
-    "regions are waited for": Strategy(waves=(("r1",),), region_out=RegionOut.WAIT),
+    "one is enough": Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=OnRegionUnavailable.LEAVE),
+    "regions are waited for": Strategy(waves=(("r1",),), region_out=OnRegionUnavailable.WAIT),
 }
 
 

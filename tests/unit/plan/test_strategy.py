@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from syncd.plan.strategy import AT_ONCE, Course, Pause, Requirement, Share, Stage, Strategies, Strategy
+from syncd.plan.strategy import AT_ONCE, Pause, Requirement, RolloutState, Share, Stage, Strategies, Strategy
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REGIONS = {"a": "hz", "b": "sg", "c": "sg", "d": "fr"}
@@ -47,7 +47,7 @@ def test_the_first_pattern_that_fits_counts_and_at_once_is_the_default() -> None
     ],
 )
 def test_who_must_be_ready(strategy: Strategy, ready: str, *, met: bool) -> None:
-    assert Course(strategy=strategy, regions=REGIONS).met("abcd", ready) is met
+    assert RolloutState(strategy=strategy, regions=REGIONS).met("abcd", ready) is met
 
 
 def test_a_pause_ends_when_it_was_said_to() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncd.plan.gate import Wait
+from syncd.plan.gate import Blocked
 from syncd.plan.phases import (
     FLIP_ENDS,
     RELEASE_ENDS,
@@ -19,12 +19,12 @@ from syncd.plan.phases import (
     ReleasePhase,
     StepKind,
     StepState,
-    may_follow,
+    may_transition,
 )
-from syncd.plan.release import Decision, StepView, View, decide
-from syncd.plan.strategy import AT_ONCE, Course, RegionOut, Stage, Strategy
+from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
+from syncd.plan.strategy import AT_ONCE, OnRegionUnavailable, RolloutState, Stage, Strategy
 
-LEAVE = RegionOut.LEAVE
+LEAVE = OnRegionUnavailable.LEAVE
 R, P, F, K, S = ReleasePhase, PlacementPhase, FlipPhase, StepKind, StepState
 Key = tuple[StepKind, str]
 FLIP_AFTER = {K.STAGE: (F.CLAIMED, F.STAGED), K.PROBE: (F.STAGED, F.PROBED), K.FLIP: (F.INTENDED, F.FLIPPED)}
@@ -61,8 +61,8 @@ class Situation:
     expired: bool = False
 
     @property
-    def course(self) -> Course:
-        return Course(
+    def course(self) -> RolloutState:
+        return RolloutState(
             strategy=self.strategy,
             regions=REGIONS,
             stage=self.stage,
@@ -77,8 +77,8 @@ class Situation:
     def now_at(self) -> Stage:
         return self.course.stages(dict(self.flips))[self.stage]
 
-    def view(self) -> View:
-        return View(
+    def view(self) -> ReleaseSnapshot:
+        return ReleaseSnapshot(
             phase=self.phase,
             rollback=self.rollback,
             pinned=self.pinned,
@@ -93,7 +93,7 @@ class Situation:
             newer="r-9" if self.newer else "",
             held="ops: why" if self.held else "",
             cancelled="ops: why" if self.cancelled else "",
-            wait=Wait("waits", "approve") if self.gated and not self.rollback else None,
+            wait=Blocked("waits", "approve") if self.gated and not self.rollback else None,
             undo_reason="why" if self.phase is R.UNDOING else "",
             needs=dict.fromkeys(BINDINGS, ("t",)),
             course=self.course,
@@ -105,7 +105,7 @@ class Situation:
 
     def with_flip(self, binding: str, phase: FlipPhase) -> Situation:
         now = dict(self.flips).get(binding)
-        assert now is None or may_follow(now, phase), (self, binding, phase)
+        assert now is None or may_transition(now, phase), (self, binding, phase)
         return replace(self, flips=tuple(sorted((dict(self.flips) | {binding: phase}).items())))
 
     def open_steps(self) -> list[tuple[Key, StepState, bool]]:
@@ -144,7 +144,7 @@ def written(now: Situation, decision: Decision) -> Situation:
 def check_move(now: Situation, decision: Decision) -> None:
     """The promises about the move of a release."""
     assert decision.phase is not None
-    assert may_follow(now.phase, decision.phase), (now, decision)
+    assert may_transition(now.phase, decision.phase), (now, decision)
     flips = dict(now.flips) | dict(decision.flips)
     if decision.phase is R.FLIPPING:
         probed = [binding for binding, phase in flips.items() if phase is F.PROBED]

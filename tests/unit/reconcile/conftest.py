@@ -66,7 +66,7 @@ def there(world: World, gallery: Gallery, tmp_path: Path, sqlite_template: Path)
     shutil.copyfile(sqlite_template, tmp_path / "state.db")
     state = State(f"sqlite:///{tmp_path / 'state.db'}", now=world.now)
     gallery.serve(world)
-    made = site(world, state, **gallery.rooms(WATCHED))
+    made = site(world, state, **gallery.context(WATCHED))
     live(made, "v1")
     yield made
     state.close()

@@ -6,20 +6,20 @@ from datetime import timedelta
 
 import pytest
 from syncd.plan.phases import ReleasePhase
-from syncd.plan.strategy import RegionOut, Requirement, Share, Strategies, Strategy
-from syncd.reconcile.scene import scene_of, to_do
-from syncd.reconcile.tick import tick
-from syncd.reconcile.wish import cancel, freeze, hold, publish, rollback, unhold
-from syncd.runtime.base import AliasState
-from syncd.state import holds
+from syncd.plan.strategy import OnRegionUnavailable, Requirement, Share, Strategies, Strategy
+from syncd.reconcile.controller.tick import tick
+from syncd.reconcile.requests.operations import cancel, freeze, hold, publish, rollback, unhold
+from syncd.reconcile.views.release import load, next_step
 from syncd.state.records import Release
+from syncd.state.releases import holds
+from syncd.values.function import AliasState
 
 from tests.rooms import LORA, SDXL, Site, site
 from tests.unit.reconcile.test_steps import HZ, SG, by, later, left_behind, live
 
 R = ReleasePhase
 QUORUM = Strategy(
-    requirement=Requirement.QUORUM, quorum=1, region_out=RegionOut.LEAVE, deadline_s=600.0, judge_samples=1
+    requirement=Requirement.QUORUM, quorum=1, region_out=OnRegionUnavailable.LEAVE, deadline_s=600.0, judge_samples=1
 )
 
 
@@ -38,18 +38,18 @@ def back_again(here: Site) -> tuple[Site, str]:
 def caught_up(here: Site) -> Release:
     """What is begun for the region that lacks it."""
     here.world.time += timedelta(seconds=601)
-    tick(here.rooms)
+    tick(here.context)
     return here.unfinished()[0]
 
 
 def test_a_freeze_between_two_regions_does_not_stop_it_half_way(here: Site) -> None:
     live(here, "v1")
     here.world.deliver(SDXL, "v2")
-    release = publish(here.wisher, SDXL, "v2")
+    release = publish(here.requester, SDXL, "v2")
     here.until(R.FLIPPING, release.id)
     while here.world.alias(HZ) == here.world.alias(SG):
         assert here.run_one(release.id)
-    freeze(here.wisher, SDXL, "a sale", timedelta(hours=2))
+    freeze(here.requester, SDXL, "a sale", timedelta(hours=2))
     here.settle()
     assert here.release(release.id).phase is R.LIVE
     assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("2")
@@ -61,20 +61,20 @@ def test_a_rollback_that_waits_for_a_canary_of_another_model_says_how_not_to(her
     for model in (SDXL, LORA):
         for version in ("v1", "v2"):
             here.world.deliver(model, version)
-            publish(here.wisher, model, version)
+            publish(here.requester, model, version)
             here.settle(patient=True)
     here = site(here.world, here.state, strategies=Strategies((((SDXL,), canary),)), engine=here.engine)
     here.world.deliver(SDXL, "v3")
-    stepped = publish(here.wisher, SDXL, "v3")
+    stepped = publish(here.requester, SDXL, "v3")
     here.settle()
     assert here.world.alias(HZ).weights
-    back = rollback(here.wisher, LORA, "black images")
+    back = rollback(here.requester, LORA, "black images")
     here.settle()
     with here.state.read() as conn:
         held = holds.find(conn, LORA)
-    said = to_do(scene_of(here.state, back.id), held, back.id)
+    said = next_step(load(here.state, back.id), held, back.id)
     assert said == f"`syncd cancel {stepped.id}` takes that one back now, and this goes on"
-    cancel(here.wisher, stepped.id, "lora first")
+    cancel(here.requester, stepped.id, "lora first")
     here.settle(patient=True)
     assert here.release(back.id).phase is R.LIVE
     assert here.release(stepped.id).phase is R.UNDONE
@@ -87,7 +87,7 @@ def test_a_rollback_takes_the_place_of_a_catch_up_that_is_under_way(here: Site) 
     again = caught_up(here)
     assert again.requested_by == f"syncd, for what {left} left behind"
     here.run_one(again.id)
-    back = rollback(here.wisher, SDXL, "bad eyes")
+    back = rollback(here.requester, SDXL, "bad eyes")
     later(here, 1200)
     assert here.release(again.id).phase is R.SUPERSEDED
     assert here.release(back.id).phase is R.LIVE
@@ -103,8 +103,8 @@ def test_a_rollback_in_the_middle_of_a_catch_up_takes_the_version_from_every_reg
     here.until(R.FLIPPING, again.id)
     while here.world.alias(SG) != AliasState("2"):
         assert here.run_one(again.id)
-    back = rollback(here.wisher, SDXL, "bad eyes")
-    assert rollback(here.wisher, SDXL, "bad eyes").id == back.id, "asked again it is the same"
+    back = rollback(here.requester, SDXL, "bad eyes")
+    assert rollback(here.requester, SDXL, "bad eyes").id == back.id, "asked again it is the same"
     later(here, 60)
     assert here.release(again.id).phase is R.UNDONE
     assert here.release(back.id).phase is R.LIVE
@@ -116,11 +116,11 @@ def test_a_version_that_comes_during_the_bake_follows_when_it_is_over(here: Site
     live(here, "v1")
     here = by(here, Strategy(bake_s=300.0, judge_samples=1))
     here.world.deliver(SDXL, "v2")
-    baked = publish(here.wisher, SDXL, "v2")
+    baked = publish(here.requester, SDXL, "v2")
     here.settle()
     assert here.world.alias(HZ) == AliasState("2")
     here.world.deliver(SDXL, "v3")
-    newer = publish(here.wisher, SDXL, "v3")
+    newer = publish(here.requester, SDXL, "v3")
     later(here, 200)
     assert here.world.alias(HZ) == AliasState("2"), "it is baked to its end"
     later(here, 150)
@@ -132,10 +132,10 @@ def test_a_version_that_comes_during_the_bake_follows_when_it_is_over(here: Site
 
 def test_a_hold_is_kept_by_what_was_left_behind(here: Site) -> None:
     here, _ = back_again(here)
-    hold(here.wisher, SDXL, "do not touch")
+    hold(here.requester, SDXL, "do not touch")
     later(here, 1300)
     assert here.world.alias(SG) == AliasState("1")
-    unhold(here.wisher, SDXL)
+    unhold(here.requester, SDXL)
     later(here, 1300)
     assert here.world.alias(SG) == AliasState("2")
     here.assert_record_is_true()
@@ -146,13 +146,13 @@ def test_a_move_that_was_handed_over_before_a_rollback_is_not_made_after_it(here
     live(here, "v1")
     here = by(here, Strategy(steps=(Share(10, 60.0),), judge_samples=1))
     here.world.deliver(SDXL, "v2")
-    release = publish(here.wisher, SDXL, "v2")
+    release = publish(here.requester, SDXL, "v2")
     here.settle()
     here.world.time += timedelta(seconds=61)
     while not any(step.startswith("flip/") for step in here.steps(release.id)):
         here.run_one(release.id)
-        tick(here.rooms)
-    rollback(here.wisher, SDXL, "bad eyes")
+        tick(here.context)
+    rollback(here.requester, SDXL, "bad eyes")
     while here.run_one(release.id):
         assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("1", {"2": 0.1})
     here.settle()

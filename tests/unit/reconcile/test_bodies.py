@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 from syncd.errors import Conflict, Unavailable
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
-from syncd.reconcile.tick import tick
-from syncd.reconcile.wish import publish
-from syncd.runtime.base import AliasState, Change
+from syncd.reconcile.controller.tick import tick
+from syncd.reconcile.requests.operations import publish
 from syncd.runtime.memory import MemoryRuntime
+from syncd.values.function import AliasState, Change
 
 from tests.rooms import DRAW, LORA, SDXL, Site, World, site
 
@@ -18,7 +18,7 @@ from tests.rooms import DRAW, LORA, SDXL, Site, World, site
 def released(here: Site, world: World, model: str, *names: str) -> None:
     for name in names:
         world.deliver(model, name)
-        release = publish(here.wisher, model, name)
+        release = publish(here.requester, model, name)
         here.settle()
         assert here.release(release.id).phase is ReleasePhase.LIVE
 
@@ -65,7 +65,7 @@ def test_the_source_is_read_once_for_all_targets_and_progress_is_seen(here: Site
 def test_a_target_that_has_the_version_is_left_as_it_is(here: Site, world: World) -> None:
     released(here, world, SDXL, "v1")
     before = {name: dict(store.objects) for name, store in world.stores.items()}
-    again = publish(here.wisher, SDXL, "v1")
+    again = publish(here.requester, SDXL, "v1")
     here.settle()
     assert here.release(again.id).phase is ReleasePhase.LIVE
     assert {name: dict(store.objects) for name, store in world.stores.items()} == before
@@ -75,7 +75,7 @@ def test_a_sealed_version_that_is_not_whole_stalls_with_every_fault_named(here: 
     released(here, world, SDXL, "v1")
     (manifest,) = world.sealed("hz").values()
     del world.stores["hz"].objects[f"{manifest.directory}/config.json"]
-    again = publish(here.wisher, SDXL, "v1")
+    again = publish(here.requester, SDXL, "v1")
     here.settle(patient=True)
     stalled = here.release(again.id)
     assert stalled.phase is ReleasePhase.STALLED
@@ -91,7 +91,7 @@ def test_one_target_that_fails_does_not_hold_up_the_others(here: Site, world: Wo
     world.stores["sg"] = CutOff()
     there = site(world, here.state)
     world.deliver(SDXL, "v1")
-    release = publish(there.wisher, SDXL, "v1")
+    release = publish(there.requester, SDXL, "v1")
     there.settle()
     phases = {target: placement.phase for target, placement in there.placements(SDXL, "v1").items()}
     assert phases == {"hz": PlacementPhase.SEALED, "sg": PlacementPhase.COPYING}
@@ -103,7 +103,7 @@ def test_one_target_that_fails_does_not_hold_up_the_others(here: Site, world: Wo
 
 def test_bytes_that_changed_at_the_source_after_they_were_pinned_are_never_placed(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    release = publish(here.wisher, SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
     here.until(ReleasePhase.PLACING, release.id)
     world.change(SDXL, "v1", "other bytes")
     here.settle(patient=True)
@@ -135,7 +135,7 @@ def test_a_function_that_answers_with_other_bytes_never_gets_traffic(here: Site,
 
     world.runtimes["singapore"].answers = lie
     world.deliver(SDXL, "v1")
-    release = publish(here.wisher, SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
     here.settle(patient=True)
     stalled = here.release(release.id)
     assert stalled.phase is ReleasePhase.STALLED
@@ -161,7 +161,7 @@ def test_an_alias_that_was_moved_by_hand_between_releases_is_reported_and_brough
 def test_a_flip_whose_outcome_is_unknown_is_settled_by_looking(here: Site, world: World, when: str) -> None:
     there = with_broken(here, world, **{when: 2})
     world.deliver(SDXL, "v1")
-    release = publish(there.wisher, SDXL, "v1")
+    release = publish(there.requester, SDXL, "v1")
     there.settle(patient=True)
     assert there.release(release.id).phase is ReleasePhase.LIVE
     there.assert_record_is_true()
@@ -171,7 +171,7 @@ def test_a_flip_that_fails_past_its_retries_takes_every_region_back(here: Site, 
     released(here, world, SDXL, "v1")
     there = with_broken(here, world, before=4)
     world.deliver(SDXL, "v2")
-    release = publish(there.wisher, SDXL, "v2")
+    release = publish(there.requester, SDXL, "v2")
     there.settle(patient=True)
     undone = there.release(release.id)
     assert undone.phase is ReleasePhase.UNDONE
@@ -180,18 +180,18 @@ def test_a_flip_that_fails_past_its_retries_takes_every_region_back(here: Site, 
     there.assert_record_is_true()
     world.deliver(SDXL, "v3")
     with pytest.raises(Conflict, match="was undone"):
-        publish(there.wisher, SDXL, "v3")
+        publish(there.requester, SDXL, "v3")
 
 
 def test_an_alias_moved_by_hand_under_a_release_is_not_moved_back_over_his_head(here: Site, world: World) -> None:
     released(here, world, SDXL, "v1", "v2")
     world.deliver(SDXL, "v3")
-    release = publish(here.wisher, SDXL, "v3")
+    release = publish(here.requester, SDXL, "v3")
     here.until(ReleasePhase.FLIPPING, release.id)
     world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("1")
     here.settle()
     for _ in range(60):
-        tick(here.rooms)
+        tick(here.context)
         here.run_one()
         world.time = world.time.replace(hour=(world.time.hour + 1) % 24, day=world.time.day + world.time.hour // 23)
     assert here.release(release.id).phase is ReleasePhase.UNDOING
@@ -208,7 +208,7 @@ def test_an_alias_moved_by_hand_under_a_release_is_not_moved_back_over_his_head(
 def test_a_process_that_was_killed_after_the_intent_ends_in_the_same_place(here: Site, world: World) -> None:
     released(here, world, SDXL, "v1")
     world.deliver(SDXL, "v2")
-    release = publish(here.wisher, SDXL, "v2")
+    release = publish(here.requester, SDXL, "v2")
     here.until(ReleasePhase.FLIPPING, release.id)
 
     class Died(BaseException):
@@ -222,7 +222,7 @@ def test_a_process_that_was_killed_after_the_intent_ends_in_the_same_place(here:
     dying = {region: Dying(runtime) for region, runtime in world.runtimes.items()}
     there = site(world, here.state, owner="worker-2", runtimes=dying)
     there = replace(there, engine=here.engine)
-    tick(there.rooms)
+    tick(there.context)
     with pytest.raises(Died):
         there.run_one()
     assert FlipPhase.INTENDED in {flip.phase for flip in here.flips(release.id).values()}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from syncd.artifact.names import ModelName
-from syncd.reconcile.wish import publish
-from syncd.registry.base import Registry, Revision
-from syncd.registry.directory import DirectoryRegistry
-from syncd.registry.following import Rule
-from syncd.registry.selected import SelectedRegistry
+from syncd.reconcile.requests.operations import publish
+from syncd.registry.base import Registry
+from syncd.registry.rules.file_filters import FileFilter
+from syncd.registry.rules.filtered import FilteredRegistry
+from syncd.registry.rules.follow_rules import FollowRule
 from syncd.registry.settings import DirectorySettings
-from syncd.registry.taking import Taking
-from syncd.state import versions
+from syncd.registry.sources.directory import DirectoryRegistry
+from syncd.state.content import versions
+from syncd.values.source import Revision
 
 from tests.rooms import SDXL, Site, World, look
 
@@ -25,18 +26,18 @@ class Named(DirectoryRegistry):
 
 
 def use(here: Site, registry: Registry) -> None:
-    object.__setattr__(here.rooms, "registries", {"models": registry})
+    object.__setattr__(here.context, "registries", {"models": registry})
 
 
 def wished(here: Site) -> list[str]:
-    found = [release.ref for release in look(here.rooms, "models", auto_release=True)]
+    found = [release.ref for release in look(here.context, "models", auto_release=True)]
     here.settle()
     return found
 
 
 def test_an_alias_is_released_whenever_it_was_moved_also_back(here: Site, world: World) -> None:
     named = Named(DirectorySettings(world.root, settle_s=0.0))
-    use(here, SelectedRegistry(named, [Rule(("*",), alias="champion")]))
+    use(here, FilteredRegistry(named, [FollowRule(("*",), alias="champion")]))
     for version in ("v1", "v2", "v3"):
         world.deliver(SDXL, version)
     assert wished(here) == ["v1"]
@@ -49,25 +50,28 @@ def test_an_alias_is_released_whenever_it_was_moved_also_back(here: Site, world:
 
 
 def test_what_a_person_published_beside_the_alias_stays(here: Site, world: World) -> None:
-    use(here, SelectedRegistry(Named(DirectorySettings(world.root, settle_s=0.0)), [Rule(("*",), alias="champion")]))
+    use(
+        here,
+        FilteredRegistry(Named(DirectorySettings(world.root, settle_s=0.0)), [FollowRule(("*",), alias="champion")]),
+    )
     for version in ("v1", "v2"):
         world.deliver(SDXL, version)
     assert wished(here) == ["v1"]
-    publish(here.wisher, SDXL, "v2")
+    publish(here.requester, SDXL, "v2")
     here.settle()
     assert wished(here) == []
 
 
 def test_a_changed_rule_for_files_is_no_changed_version(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1", more={"notes.md": b"1"})
-    use(here, SelectedRegistry(world.registry, taking=Taking(leave=("*.md",))))
-    publish(here.wisher, SDXL, "v1")
+    use(here, FilteredRegistry(world.registry, taking=FileFilter(leave=("*.md",))))
+    publish(here.requester, SDXL, "v1")
     here.settle()
     served = here.digest(SDXL, "v1")
-    everything = SelectedRegistry(world.registry)
+    everything = FilteredRegistry(world.registry)
     use(here, everything)
     assert wished(here) == []
-    publish(here.wisher, SDXL, "v1")
+    publish(here.requester, SDXL, "v1")
     here.settle()
     assert here.digest(SDXL, "v1") == served
     assert here.world.serves("singapore") == [served]
@@ -81,10 +85,10 @@ def test_a_changed_rule_for_files_is_no_changed_version(here: Site, world: World
 
 def test_what_is_taken_and_changes_is_quarantined_also_after_the_rule_changed(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1", more={"notes.md": b"1"})
-    use(here, SelectedRegistry(world.registry, taking=Taking(leave=("*.md",))))
-    publish(here.wisher, SDXL, "v1")
+    use(here, FilteredRegistry(world.registry, taking=FileFilter(leave=("*.md",))))
+    publish(here.requester, SDXL, "v1")
     here.settle()
-    use(here, SelectedRegistry(world.registry))
+    use(here, FilteredRegistry(world.registry))
     (world.root / SDXL / "v1" / "notes.md").unlink()
     world.change(SDXL, "v1", "other bytes")
     assert wished(here) == []

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import pytest
+from syncd.http.client import HttpClient, HttpSettings
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.wish import publish
-from syncd.registry.http import Http, HttpSettings
-from syncd.registry.index import IndexRegistry
+from syncd.reconcile.requests.operations import publish
 from syncd.registry.settings import IndexSettings
-from syncd.state import versions
+from syncd.registry.sources.index import IndexRegistry
+from syncd.state.content import versions
 
 from tests.conformance.hostile import BAD_NAMES, bomb
 from tests.emulators.web import Reply, Request
@@ -37,8 +37,8 @@ def index(here: Site) -> Iterator[IndexWeb]:
     """An index whose next version somebody may spoil."""
     made = IndexWeb()
     with made.web:
-        http = Http(HttpSettings(made.web.origin, timeout_s=5, policy=ONCE, bytes_max=BYTES_MAX))
-        here.rooms.registries["models"] = IndexRegistry(IndexSettings(made.url, (SDXL,)), http)  # type: ignore[index]
+        http = HttpClient(HttpSettings(made.web.origin, timeout_s=5, policy=ONCE, bytes_max=BYTES_MAX))
+        here.context.registries["models"] = IndexRegistry(IndexSettings(made.url, (SDXL,)), http)  # type: ignore[index]
         yield made
 
 
@@ -108,7 +108,7 @@ def test_it_is_refused_by_name_and_nothing_of_it_is_sealed(
     here: Site, index: IndexWeb, spoil: Change, name: str
 ) -> None:
     spoil(index)
-    release = publish(here.wisher, SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
     here.settle(patient=True)
     ended = here.release(release.id)
     assert ended.phase is ReleasePhase.STALLED
@@ -125,13 +125,13 @@ def test_what_is_bad_before_a_byte_moves_leaves_nothing_at_all_and_a_good_versio
     here: Site, index: IndexWeb, kind: str
 ) -> None:
     SPOILED[kind][0](index)
-    publish(here.wisher, SDXL, "v1")
+    publish(here.requester, SDXL, "v1")
     here.settle(patient=True)
     assert written(here) == []
     assert not any(store.uploads for store in here.world.stores.values())
     with here.state.read() as conn:
         assert versions.find(conn, SDXL, "v1") is None
     index.add(SDXL, "v2", GOOD)
-    (release,) = look(here.rooms, "models", auto_release=True)
+    (release,) = look(here.context, "models", auto_release=True)
     here.settle(patient=True)
     assert (here.release(release.id).ref, here.release(release.id).phase) == ("v2", ReleasePhase.LIVE)

@@ -9,16 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from syncd.cli.plan import _to_do
-from syncd.plan.fleet import BasePolicy, BaseWatch, Replica
+from syncd.cli.commands.plan import _to_do
 from syncd.plan.phases import PlacementPhase, ReleasePhase, StepState
-from syncd.reconcile.bases import look, rebuild
-from syncd.reconcile.foresee import plan, verify
-from syncd.reconcile.wish import publish, rollback
-from syncd.state import images
+from syncd.plan.topology import BasePolicy, BaseWatch, Replica
+from syncd.reconcile.discovery.base_images import check, rebuild
+from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.views.plan import plan, verify
+from syncd.state.content import images
 from syncd.state.records import PlacedImage, Release
 from syncd.state.state import State
-from syncd.target.base import Depth
+from syncd.targets.base import Depth
 
 from tests.emulators.distribution import MANIFEST
 from tests.images import FLEET, HZ, SG, SHARED, Gallery, image, live
@@ -44,14 +44,14 @@ def here(world: World, gallery: Gallery, tmp_path: Path, sqlite_template: Path) 
     state = State(f"sqlite:///{tmp_path / 'state.db'}", now=world.now)
     gallery.serve(world)
     world.deliver(SDXL, "v1", more=SHARED)
-    yield site(world, state, **gallery.rooms(REPLICATED))
+    yield site(world, state, **gallery.context(REPLICATED))
     state.close()
 
 
 @pytest.fixture
 def release(here: Site) -> Release:
     """One whose image is pushed in Hangzhou, and has not come to Singapore."""
-    asked = publish(here.wisher, SDXL, "v1")
+    asked = publish(here.requester, SDXL, "v1")
     here.settle()
     return asked
 
@@ -153,7 +153,7 @@ def test_what_never_comes_is_given_up_at_the_deadline_and_a_new_release_waits_an
     assert ended.phase is R.STALLED
     assert f"s replication from {HZ} has not brought {image(here, 'v1').tag}, such as its tag" in ended.reason
     assert ended.hint == f"look at the replication rule of the repository of {HZ}, or raise replication_deadline_s"
-    later = publish(here.wisher, SDXL, "v1")
+    later = publish(here.requester, SDXL, "v1")
     here.settle()
     assert "waiting for" in reason(here, later)
     bring(gallery, image(here, "v1"))
@@ -168,7 +168,7 @@ def test_an_image_that_was_whole_and_is_not_any_more_is_not_waited_for(
     look_again(here, 60)
     assert here.release(release.id).phase is R.LIVE
     blob = lose(gallery, image(here, "v1"), layer=-2)
-    later = publish(here.wisher, SDXL, "v1")
+    later = publish(here.requester, SDXL, "v1")
     here.settle(patient=True)
     assert here.release(later.id).phase is R.STALLED
     assert f"was whole and lacks blob {blob}" in here.release(later.id).reason
@@ -182,8 +182,8 @@ def test_a_new_base_comes_to_a_replica_as_an_image_of_its_own_and_a_rollback_goe
     assert here.release(release.id).phase is R.LIVE
     before = image(here, "v1", SG)
     push_base(gallery.registry, f"{gallery.name}/base", created="2026-12-01T00:00:00Z")
-    look(here.rooms, HZ)
-    (again,) = rebuild(here.rooms)
+    check(here.context, HZ)
+    (again,) = rebuild(here.context)
     here.settle()
     assert here.release(again.id).phase is R.PLACING
     assert "waiting for sdxl-v1-" in reason(here, again)
@@ -193,7 +193,7 @@ def test_a_new_base_comes_to_a_replica_as_an_image_of_its_own_and_a_rollback_goe
     look_again(here, 60)
     assert here.release(again.id).phase is R.LIVE
     assert image(here, "v1", SG).digest == image(here, "v1").digest == pushed.digest != before.digest
-    back = rollback(here.wisher, SDXL, "slow")
+    back = rollback(here.requester, SDXL, "slow")
     here.settle(patient=True)
     assert here.release(back.id).phase is R.LIVE
     assert image(here, "v1", SG) == before

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from syncd.cli.plan import _to_do
+from syncd.cli.commands.plan import _to_do
 from syncd.errors import Invalid
 from syncd.plan.phases import PlacementPhase, ReleasePhase
-from syncd.reconcile.drift import compare
-from syncd.reconcile.foresee import plan, verify
-from syncd.reconcile.mend import Word, bindings_named, restore
-from syncd.reconcile.retire import retire
-from syncd.reconcile.scene import document, scene_of
-from syncd.reconcile.wish import publish, rollback
+from syncd.reconcile.drift.compare import compare
+from syncd.reconcile.drift.resolve import Decision, bindings_named, restore
+from syncd.reconcile.gc.retire import retire
+from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.views.plan import plan, verify
+from syncd.reconcile.views.release import document, load
 from syncd.state.records import PlacedImage
 from syncd.state.state import State
-from syncd.target.base import Depth
+from syncd.targets.base import Depth
 
 from tests.images import FLEET, HZ, SG, SHARED, Gallery, baked, image, live, smaller
 from tests.rooms import DRAW, SDXL, Site, World, site
@@ -35,12 +35,12 @@ def here(world: World, gallery: Gallery, tmp_path: Path, sqlite_template: Path) 
     shutil.copyfile(sqlite_template, tmp_path / "state.db")
     state = State(f"sqlite:///{tmp_path / 'state.db'}", now=world.now)
     gallery.serve(world)
-    yield site(world, state, **gallery.rooms())
+    yield site(world, state, **gallery.context())
     state.close()
 
 
 def test_a_release_pushes_an_image_to_each_region_and_serves_from_it(here: Site, gallery: Gallery) -> None:
-    here = site(here.world, here.state, **gallery.rooms(FLEET))
+    here = site(here.world, here.state, **gallery.context(FLEET))
     release = live(here, "v1")
     placed = image(here, "v1")
     assert gallery.tags(HZ) == [placed.tag]
@@ -75,7 +75,7 @@ def test_a_version_that_shares_a_file_does_not_send_it_again(here: Site) -> None
 def test_a_rollback_goes_to_the_function_version_before_whose_image_is_there(here: Site, gallery: Gallery) -> None:
     live(here, "v1")
     live(here, "v2")
-    back = rollback(here.wisher, SDXL, "bad")
+    back = rollback(here.requester, SDXL, "bad")
     here.settle(patient=True)
     assert here.release(back.id).phase is ReleasePhase.LIVE
     assert here.world.alias("hangzhou").function_version == "1"
@@ -101,7 +101,7 @@ def test_another_base_in_the_configuration_makes_another_image_of_the_same_versi
     before = image(here, "v1")
     push_base(gallery.registry, f"{gallery.name}/base", "2.0", created="2026-12-01T00:00:00Z")
     other = replace(gallery, base=f"{gallery.name}/base:2.0", pulled={})
-    here = site(here.world, here.state, **other.rooms())
+    here = site(here.world, here.state, **other.context())
     other.serve(here.world)
     live(here, "v1")
     assert image(here, "v1").tag != before.tag
@@ -153,7 +153,7 @@ def test_a_tag_that_somebody_moved_is_told_and_stalls_the_release(here: Site, ga
         assert http.put(f"/v2/{place}/manifests/{placed.tag}", content=body, headers=kind).status_code == 201
     wrong = {finding.subject: finding.wrong for finding in verify(here.looker, SDXL, Depth.SEAL) if finding.wrong}
     assert f"sha256:{placed.digest} was pushed" in wrong[HZ]
-    release = publish(here.wisher, SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
     here.settle(patient=True)
     assert here.release(release.id).phase is ReleasePhase.STALLED
     assert "syncd never moves one" in here.release(release.id).hint
@@ -162,10 +162,10 @@ def test_a_tag_that_somebody_moved_is_told_and_stalls_the_release(here: Site, ga
 def test_an_image_over_the_limit_is_refused_before_a_byte_moves(here: Site, gallery: Gallery) -> None:
     here.world.deliver(SDXL, "v1")
     small = replace(gallery, settings=smaller(50_000))
-    here = site(here.world, here.state, **small.rooms())
+    here = site(here.world, here.state, **small.context())
     with pytest.raises(Invalid, match="50000 are allowed"):
         plan(here.looker, "models", SDXL, "v1")
-    release = publish(here.wisher, SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
     here.settle(patient=True)
     ended = here.release(release.id)
     assert ended.phase is ReleasePhase.STALLED
@@ -194,7 +194,7 @@ def test_a_plan_says_what_would_be_pushed_and_afterwards_that_it_is_there(here: 
 def test_retiring_a_version_deletes_its_function_versions_and_no_image(here: Site, gallery: Gallery) -> None:
     for version in ("v1", "v2", "v3"):
         live(here, version)
-    done = retire(here.looker, SDXL, "v1", Word("ops", "old"))
+    done = retire(here.looker, SDXL, "v1", Decision("ops", "old"))
     assert done.function_versions == ("draw:1 in hangzhou",)
     assert (done.left, done.images) == ((), (image(here, "v1").reference,))
     assert {p.phase for p in here.placements(SDXL, "v1").values()} == {PlacementPhase.WITHDRAWN}
@@ -205,7 +205,7 @@ def test_retiring_a_version_deletes_its_function_versions_and_no_image(here: Sit
 
 def test_what_is_shown_of_a_release_names_its_images(here: Site) -> None:
     release = live(here, "v1")
-    rows = document(scene_of(here.state, release.id))["targets"]
+    rows = document(load(here.state, release.id))["targets"]
     assert isinstance(rows, list)
     assert [(row["target"], row["image"]) for row in rows] == [(HZ, image(here, "v1").reference)]
 
@@ -214,9 +214,9 @@ def test_a_function_whose_image_was_changed_by_hand_has_drifted_and_is_put_back(
     live(here, "v1")
     function = here.world.runtimes["hangzhou"].functions[DRAW]
     function.latest = replace(function.latest, image="elsewhere/x:y@sha256:0")
-    (binding,) = bindings_named(here.rooms.fleet, "draw-hz")
+    (binding,) = bindings_named(here.context.topology, "draw-hz")
     assert [(each.what, each.got) for each in compare(here.looker, binding)] == [("image", "elsewhere/x:y@sha256:0")]
-    restore(here.looker, binding, Word("ops", ""))
+    restore(here.looker, binding, Decision("ops", ""))
     assert function.latest.image == image(here, "v1").reference
 
 

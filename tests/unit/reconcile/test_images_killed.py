@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from syncd.http.client import HttpRequest, HttpResponse
 from syncd.plan.phases import PlacementPhase, ReleasePhase
-from syncd.reconcile.foresee import verify
-from syncd.reconcile.wish import publish
-from syncd.registry.http import Answer, Ask
-from syncd.state import releases
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.views.plan import verify
+from syncd.state.releases import releases
 from syncd.state.state import State
-from syncd.target.base import Depth
+from syncd.targets.base import Depth
 
 from tests.emulators.distribution import Distribution, distribution
 from tests.fleet import quick_directory
@@ -93,19 +93,19 @@ class Mortal:
             return found
         return lambda *given, **named: self._death.around(f"runtime {name}", lambda: found(*given, **named))
 
-    def once(self, ask: Ask) -> Answer:
+    def once(self, ask: HttpRequest) -> HttpResponse:
         """One request; of those that change something."""
         return self._made(ask, lambda: self._real.once(ask))
 
-    def look(self, ask: Ask) -> Answer:
+    def look(self, ask: HttpRequest) -> HttpResponse:
         return self._made(ask, lambda: self._real.look(ask))
 
-    def _made(self, ask: Ask, make: Callable[[], Answer]) -> Answer:
+    def _made(self, ask: HttpRequest, make: Callable[[], HttpResponse]) -> HttpResponse:
         if ask.method in {"GET", "HEAD"}:
             if self._death.is_dead:
                 raise Killed
             return make()
-        answer: Answer = self._death.around(f"registry {ask.method}", make)
+        answer: HttpResponse = self._death.around(f"registry {ask.method}", make)
         return answer
 
 
@@ -148,7 +148,7 @@ class Stage:
                 with here.state.read() as conn:
                     asked = releases.latest(conn, SDXL)
                 if asked is None:
-                    publish(here.wisher, SDXL, "v1")
+                    publish(here.requester, SDXL, "v1")
                 here.settle(patient=True)
             except Killed:
                 pass

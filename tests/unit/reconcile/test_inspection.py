@@ -11,11 +11,11 @@ import pytest
 from syncd.artifact.names import ModelName
 from syncd.artifact.weights import ADAPTER_BYTES_MAX
 from syncd.errors import Cancelled, Corrupt, Invalid, SyncdError
-from syncd.reconcile.catalog import catalog
-from syncd.reconcile.inspection import inspect
-from syncd.registry.base import Revision
-from syncd.registry.directory import DirectoryRegistry
+from syncd.reconcile.discovery.catalog import catalog
+from syncd.reconcile.discovery.inspection import inspect
 from syncd.registry.settings import DirectorySettings
+from syncd.registry.sources.directory import DirectoryRegistry
+from syncd.values.source import Revision
 
 from tests.tensors import gguf
 from tests.unit.artifact.test_safetensors import TENSORS, file_of
@@ -104,7 +104,7 @@ def test_what_is_not_whole_is_refused_by_name(
 
 
 def test_an_index_that_is_too_large_is_not_read(offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.reconcile.inspection.INDEX_BYTES_MAX", 10)
+    monkeypatch.setattr("syncd.reconcile.discovery.inspection.INDEX_BYTES_MAX", 10)
     with pytest.raises(Invalid, match="at most 10 are read"):
         inspect(*pinned(offer(WHOLE)), threading.Event())
 

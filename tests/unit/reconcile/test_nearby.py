@@ -12,12 +12,12 @@ from syncd.localcloud.faults import Answer, FaultRule
 from syncd.localcloud.faults import Corrupt as Flip
 from syncd.localcloud.server import LocalCloud
 from syncd.plan.phases import PlacementPhase
-from syncd.reconcile.wish import publish
-from syncd.registry.oss_prefix import PrefixRegistry
+from syncd.reconcile.requests.operations import publish
 from syncd.registry.settings import PrefixSettings
+from syncd.registry.sources.oss_prefix import PrefixRegistry
 from syncd.state.state import State
-from syncd.target.tree import TreeTarget
-from syncd.transfer import TransferSettings
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopySettings
 
 from tests.clouds import RawBucket, cloud_at
 from tests.rooms import SDXL, Site, World, site
@@ -48,12 +48,12 @@ class Scene:
             state,
             registries={"models": PrefixRegistry(settings, self.registry.store(prefix="raw/"))},
             targets={name: TreeTarget(name, bucket.store()) for name, bucket in self.buckets.items()},
-            transfer=TransferSettings(part_bytes=PART, files_in_flight=1, parts_in_flight=2),
+            transfer=CopySettings(part_bytes=PART, files_in_flight=1, parts_in_flight=2),
         )
         cloud.counters.clear()
 
     def placed(self) -> None:
-        publish(self.site.wisher, SDXL, "v1")
+        publish(self.site.requester, SDXL, "v1")
         self.site.settle()
         phases = {name: placed.phase for name, placed in self.site.placements(SDXL, "v1").items()}
         assert phases == {"hz": PlacementPhase.SEALED, "sg": PlacementPhase.SEALED}
@@ -103,6 +103,6 @@ def test_without_permission_it_is_sent_and_not_asked_for_each_part(scene: Scene)
 
 def test_what_is_copied_right_but_was_read_wrong_is_not_made_visible(scene: Scene) -> None:
     scene.cloud.faults.add(FaultRule("oss", Flip(1000), "GetObject", f"{scene.registry.name}/.*weights.bin", times=1))
-    publish(scene.site.wisher, SDXL, "v1")
+    publish(scene.site.requester, SDXL, "v1")
     scene.site.settle()
     assert not any(key.endswith("weights.bin") for key in scene.buckets["hz"].all_keys())

@@ -16,18 +16,19 @@ from syncd.artifact.names import ModelName
 from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.errors import Failed
-from syncd.plan.binding import BoundModel, MountMode, Place
+from syncd.plan.binding import BoundModel, ModelLocation, MountMode
 from syncd.plan.gate import Gates
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.bases import _due as due_before
-from syncd.reconcile.bases import look, rebuild
-from syncd.reconcile.scene import scene_of, to_do
-from syncd.reconcile.watch import look_at
-from syncd.reconcile.wish import approve, freeze, hold, publish, unfreeze, unhold
-from syncd.runtime.base import AliasState, Change, MountKind
-from syncd.state import holds, versions
+from syncd.reconcile.discovery.base_images import _due as due_before
+from syncd.reconcile.discovery.base_images import check, rebuild
+from syncd.reconcile.discovery.poll import poll_model
+from syncd.reconcile.requests.operations import approve, freeze, hold, publish, unfreeze, unhold
+from syncd.reconcile.views.release import load, next_step
+from syncd.state.content import versions
+from syncd.state.releases import holds
 from syncd.state.state import State
-from syncd.target.tree import TreeTarget
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.values.function import AliasState, Change, MountKind
 
 from tests.bases import REBUILD, WATCHED, again, push, rebuilt, seen_and_begun, told
 from tests.images import FLEET, HZ, SHARED, Gallery, baked, image, live
@@ -63,7 +64,7 @@ def test_a_base_that_fails_its_probe_is_not_built_on_again_and_what_is_live_stay
     there.settle(patient=True)
     ended = there.release(release.id)
     assert ended.phase is R.STALLED
-    assert "push a base that is right" in to_do(scene_of(there.state, ended.id), None, ended.id)
+    assert "push a base that is right" in next_step(load(there.state, ended.id), None, ended.id)
     assert there.world.alias("hangzhou").function_version == "1"
     assert image(there, "v1") == before
     assert seen_and_begun(there) == []
@@ -95,7 +96,7 @@ def test_a_base_that_was_undone_is_held_and_after_that_not_built_on_again(
         held = holds.find(conn, SDXL)
     assert held is not None
     assert held.who == "syncd"
-    unhold(there.wisher, SDXL)
+    unhold(there.requester, SDXL)
     assert seen_and_begun(there) == []
     assert there.world.alias("hangzhou").function_version == "1"
     monkeypatch.undo()
@@ -106,31 +107,31 @@ def test_a_base_that_was_undone_is_held_and_after_that_not_built_on_again(
 
 
 def test_a_hold_keeps_it_from_beginning_until_it_is_lifted(there: Site, gallery: Gallery) -> None:
-    hold(there.wisher, SDXL, "the fair")
+    hold(there.requester, SDXL, "the fair")
     push(gallery, 1)
     assert seen_and_begun(there) == []
-    unhold(there.wisher, SDXL)
-    assert len(rebuild(there.rooms)) == 1
+    unhold(there.requester, SDXL)
+    assert len(rebuild(there.context)) == 1
 
 
 def test_a_hold_that_comes_in_the_middle_ends_it_and_no_alias_has_moved(there: Site, gallery: Gallery) -> None:
     push(gallery, 1)
     (release,) = seen_and_begun(there)
     there.until(R.STAGING, release.id)
-    hold(there.wisher, SDXL, "the fair")
+    hold(there.requester, SDXL, "the fair")
     there.settle(patient=True)
     assert there.release(release.id).phase is R.STALLED
     assert there.world.alias("hangzhou").function_version == "1"
 
 
 def test_a_freeze_keeps_it_at_the_barrier(there: Site, gallery: Gallery) -> None:
-    freeze(there.wisher, SDXL, "the fair", None)
+    freeze(there.requester, SDXL, "the fair", None)
     push(gallery, 1)
     (release,) = seen_and_begun(there)
     there.settle()
     assert there.release(release.id).reason == "waits: frozen by ops: the fair"
     assert there.world.alias("hangzhou").function_version == "1"
-    unfreeze(there.wisher, SDXL)
+    unfreeze(there.requester, SDXL)
     there.settle()
     assert there.release(release.id).phase is R.LIVE
 
@@ -141,7 +142,7 @@ def test_it_waits_for_an_approval_where_others_do(there: Site, gallery: Gallery)
     (release,) = seen_and_begun(there)
     there.settle()
     assert there.release(release.id).reason == "waits for an approval"
-    approve(there.wisher, release.id)
+    approve(there.requester, release.id)
     there.settle()
     assert there.release(release.id).phase is R.LIVE
 
@@ -149,7 +150,7 @@ def test_it_waits_for_an_approval_where_others_do(there: Site, gallery: Gallery)
 def test_a_quarantined_version_is_left_alone(there: Site, gallery: Gallery) -> None:
     (there.world.root / SDXL / "v1" / "SHA256SUMS").unlink()
     there.world.deliver(SDXL, "v1", "other bytes", SHARED)
-    look_at(there.rooms, "models", ModelName(SDXL), auto_release=True)
+    poll_model(there.context, "models", ModelName(SDXL), auto_release=True)
     with there.state.read() as conn:
         found = versions.find(conn, SDXL, "v1")
     assert found is not None
@@ -160,7 +161,7 @@ def test_a_quarantined_version_is_left_alone(there: Site, gallery: Gallery) -> N
 
 def test_it_never_takes_the_place_of_a_version_that_is_under_way(there: Site, gallery: Gallery) -> None:
     there.world.deliver(SDXL, "v2")
-    newer = publish(there.wisher, SDXL, "v2")
+    newer = publish(there.requester, SDXL, "v2")
     there.until(R.PLACING, newer.id)
     now = push(gallery, 1)
     assert seen_and_begun(there) == []
@@ -174,14 +175,16 @@ def test_what_was_published_in_the_same_moment_goes_first(
     there: Site, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(gallery, 1)
-    look(there.rooms, HZ)
+    check(there.context, HZ)
     with there.state.read() as conn:
-        due = due_before(conn, there.rooms.fleet, SDXL)
+        due = due_before(conn, there.context.topology, SDXL)
     assert due
     there.world.deliver(SDXL, "v2")
-    publish(there.wisher, SDXL, "v2")
-    monkeypatch.setattr("syncd.reconcile.bases._due", lambda *_: due)  # as a database says that shows no other's writes
-    assert rebuild(there.rooms) == []
+    publish(there.requester, SDXL, "v2")
+    monkeypatch.setattr(
+        "syncd.reconcile.discovery.base_images._due", lambda *_: due
+    )  # as a database says that shows no other's writes
+    assert rebuild(there.context) == []
     assert [release.ref for release in there.unfinished()] == ["v2"]
     assert told(there, "release.rebuilds") == []
 
@@ -193,7 +196,7 @@ def test_one_that_a_newer_version_took_the_place_of_is_begun_again_where_that_fa
     (release,) = seen_and_begun(there)
     there.until(R.STAGING, release.id)
     there.world.deliver(SDXL, "v2")
-    publish(there.wisher, SDXL, "v2")
+    publish(there.requester, SDXL, "v2")
     there.world.runtimes["hangzhou"].answers = lambda _change: b"[]"
     there.settle(patient=True)
     assert [each.phase for each in there.all_releases()[:2]] == [R.STALLED, R.SUPERSEDED]
@@ -206,10 +209,10 @@ def beside(there: Site, gallery: Gallery) -> Site:
     """As `there`, where the function has another model mounted beside the one in its image."""
     binding = WATCHED.bindings["draw-hz"]
     mounted = BoundModel(LORA, "hz", MountMode.ROOT, "/mnt/models", versions_variable="MODELS")
-    fleet = replace(
+    topology = replace(
         WATCHED,
         bindings={"draw-hz": replace(binding, models=(*binding.models, mounted))},
-        places={"hz": Place(MountKind.OSS, "bucket-hz", "")},
+        places={"hz": ModelLocation(MountKind.OSS, "bucket-hz", "")},
         regions={**WATCHED.regions, "hz": "hangzhou"},
     )
     world = there.world
@@ -220,14 +223,14 @@ def beside(there: Site, gallery: Gallery) -> Site:
         return json.dumps(sorted(json.loads(gallery.answer(change)) + mine)).encode()
 
     world.runtimes["hangzhou"].answers = answer
-    return again(there, gallery, fleet, targets={"hz": TreeTarget("hz", world.stores["hz"])})
+    return again(there, gallery, topology, targets={"hz": TreeTarget("hz", world.stores["hz"])})
 
 
 def test_a_release_of_another_model_keeps_the_image_that_serves(there: Site, gallery: Gallery) -> None:
     there = beside(there, gallery)
     before = image(there, "v1")
     there.world.deliver(LORA, "l1")
-    other = publish(there.wisher, LORA, "l1")
+    other = publish(there.requester, LORA, "l1")
     there.until(R.STAGING, other.id)  # it has the alias, and has staged nothing
     push(gallery, 1)
     (release,) = seen_and_begun(there)
@@ -242,7 +245,7 @@ def test_a_release_of_another_model_keeps_the_image_that_serves(there: Site, gal
     assert versions_of[pointed or ""].change.image == image(there, "v1").reference != before.reference
     there.assert_record_is_true()
     there.world.deliver(LORA, "l2")
-    publish(there.wisher, LORA, "l2")
+    publish(there.requester, LORA, "l2")
     there.settle(patient=True)
     pointed = there.world.alias("hangzhou").function_version
     assert versions_of[pointed or ""].change.image == image(there, "v1").reference
@@ -250,18 +253,18 @@ def test_a_release_of_another_model_keeps_the_image_that_serves(there: Site, gal
 
 def test_a_process_that_died_after_it_saw_is_followed_by_one_that_begins_once(there: Site, gallery: Gallery) -> None:
     push(gallery, 1)
-    look(there.rooms, HZ)
+    check(there.context, HZ)
     after = again(there, gallery)
-    look(after.rooms, HZ)
-    begun = rebuild(after.rooms)
-    assert rebuild(there.rooms) == []
+    check(after.context, HZ)
+    begun = rebuild(after.context)
+    assert rebuild(there.context) == []
     assert (len(begun), len(told(after, "base.changed")), len(told(after, "release.rebuilds"))) == (1, 1, 1)
 
 
 def test_a_daemon_looks_on_its_clock_and_begins_what_is_due(there: Site, gallery: Gallery) -> None:
     now, deadline = push(gallery, 1), time.monotonic() + PATIENCE_S
-    rooms = replace(
-        there.rooms, engine=MemoryEngine(), fleet=replace(WATCHED, watched={HZ: replace(REBUILD, every_s=0.1)})
+    context = replace(
+        there.context, engine=MemoryEngine(), topology=replace(WATCHED, watched={HZ: replace(REBUILD, every_s=0.1)})
     )
     settings = ProcessSettings(0.02, 10.0, auto_release=False, polls=(), slots=DEFAULT_SLOTS, watches_bases=True)
 
@@ -269,7 +272,7 @@ def test_a_daemon_looks_on_its_clock_and_begins_what_is_due(there: Site, gallery
         assert time.monotonic() < deadline
         return there.all_releases()[0].phase is R.LIVE and len(there.all_releases()) > 1
 
-    Process(rooms, settings, sole=True).run(done)
+    Process(context, settings, sole=True).run(done)
     assert image(there, "v1").base_digest.hex == now
 
 
@@ -286,7 +289,7 @@ def test_a_process_that_dies_at_any_commit_is_followed_by_one_that_ends_the_same
         state = MortalState(f"sqlite:///{tmp_path / 'state.db'}", now=there.world.now)
         state.death = death
         dying = {"hangzhou": Mortal(runtime, death)}
-        process = site(there.world, state, **gallery.rooms(WATCHED), runtimes=dying)
+        process = site(there.world, state, **gallery.context(WATCHED), runtimes=dying)
         with suppress(Killed):
             seen_and_begun(process)
             process.settle(patient=True)
@@ -295,7 +298,7 @@ def test_a_process_that_dies_at_any_commit_is_followed_by_one_that_ends_the_same
 
     def ended(way: str) -> None:
         state = State(f"sqlite:///{tmp_path / 'state.db'}", now=there.world.now)
-        after = site(there.world, state, **gallery.rooms(WATCHED))
+        after = site(there.world, state, **gallery.context(WATCHED))
         kinds = Counter(event.kind for event in after.events())
         assert [each.phase for each in after.all_releases()] == [R.LIVE, R.LIVE], way
         assert (kinds["base.changed"], kinds["release.rebuilds"], kinds["release.live"]) == (1, 1, 2), (way, kinds)

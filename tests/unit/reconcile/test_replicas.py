@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from syncd.artifact.manifest import SEAL_PATH, Manifest
 from syncd.localcloud.server import LocalCloud
-from syncd.plan.fleet import Replica
 from syncd.plan.phases import PlacementPhase, ReleasePhase, StepState
-from syncd.reconcile.foresee import plan
-from syncd.reconcile.sweep import sweep
-from syncd.reconcile.wish import hold, publish
+from syncd.plan.topology import Replica
+from syncd.reconcile.gc.sweep import sweep
+from syncd.reconcile.requests.operations import hold, publish
+from syncd.reconcile.views.plan import plan
 from syncd.state.records import Release, Step
 from syncd.state.state import State
-from syncd.store.memory import Held
-from syncd.target.tree import TreeTarget
-from syncd.transfer import TransferSettings
+from syncd.store.memory import StoredObject
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopySettings
 
 from tests.clouds import RawBucket, cloud_at
 from tests.rooms import FLEET, SDXL, Site, World, site
@@ -32,7 +32,7 @@ WAITS = "place/replica:sg"
 def there(world: World, database_url: str) -> Iterator[Site]:
     """A process whose target in Singapore is filled by replication from Hangzhou."""
     state = State(database_url, now=world.now)
-    yield site(world, state, fleet=REPLICATED)
+    yield site(world, state, topology=REPLICATED)
     state.close()
 
 
@@ -40,7 +40,7 @@ def there(world: World, database_url: str) -> Iterator[Site]:
 def release(there: Site, world: World) -> Release:
     """One whose version is sealed in Hangzhou, and of which nothing has come to Singapore."""
     world.deliver(SDXL, "v1")
-    wanted = publish(there.wisher, SDXL, "v1")
+    wanted = publish(there.requester, SDXL, "v1")
     there.settle()
     return wanted
 
@@ -57,7 +57,7 @@ def bring(world: World, *paths: str, flipped: str = "") -> None:
         data = bytearray(world.stores["hz"].objects[f"{directory}/{path}"].data)
         if path == flipped:
             data[-1] ^= 1
-        world.stores["sg"].objects[f"{directory}/{path}"] = Held(bytes(data), datetime.now(UTC))
+        world.stores["sg"].objects[f"{directory}/{path}"] = StoredObject(bytes(data), datetime.now(UTC))
 
 
 def waiting(there: Site, release: Release) -> Step:
@@ -155,7 +155,7 @@ def test_past_the_deadline_a_person_is_told_and_another_release_waits_anew(
     assert ended.phase is ReleasePhase.STALLED
     assert "replication from hz has not brought 1 of 2 files of sdxl@v1, such as weights.bin" in ended.reason
     assert "replication rule" in ended.hint
-    again = publish(there.wisher, SDXL, "v1")
+    again = publish(there.requester, SDXL, "v1")
     there.settle()
     assert "1 of 2 files" in waiting(there, again).reason
     bring(world, "weights.bin")
@@ -175,7 +175,7 @@ def test_a_replica_that_lost_a_file_is_reported_and_not_waited_for(there: Site, 
     bring(world, "config.json", "weights.bin")
     look_again(there, world, 60)
     del world.stores["sg"].objects[f"{manifest(world).directory}/config.json"]
-    again = publish(there.wisher, SDXL, "v1")
+    again = publish(there.requester, SDXL, "v1")
     there.settle()
     look_again(there, world, 60)
     look_again(there, world, 60)
@@ -196,11 +196,11 @@ def test_a_source_that_is_not_sealed_any_more_is_waited_for(there: Site, world: 
 
 def test_what_replication_brought_is_never_swept_away(there: Site, world: World, release: Release) -> None:
     bring(world, "config.json")
-    hold(there.wisher, SDXL, "never mind")
+    hold(there.requester, SDXL, "never mind")
     look_again(there, world, 10)
     assert there.release(release.id).phase is ReleasePhase.STALLED
     world.time += timedelta(days=3)
-    assert sweep(there.rooms) == 0
+    assert sweep(there.context) == 0
     assert f"{manifest(world).directory}/config.json" in world.stores["sg"].objects
 
 
@@ -212,9 +212,9 @@ def test_between_two_buckets_nothing_but_seal_and_markers_is_written(
         replica = RawBucket(cloud.endpoint("cn-shanghai"), region="cn-shanghai")
         state = State(database_url, now=world.now)
         targets = {"hz": TreeTarget("hz", source.store()), "sg": TreeTarget("sg", replica.store())}
-        there = site(world, state, fleet=REPLICATED, targets=targets, transfer=TransferSettings())
+        there = site(world, state, topology=REPLICATED, targets=targets, transfer=CopySettings())
         world.deliver(SDXL, "v1")
-        release = publish(there.wisher, SDXL, "v1")
+        release = publish(there.requester, SDXL, "v1")
         there.settle()
         assert "2 of 2 files" in waiting(there, release).reason
         assert written(cloud, replica) == set()

@@ -9,19 +9,20 @@ import pytest
 from syncd.artifact.manifest import SEAL_PATH
 from syncd.errors import Conflict, NotFound, Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
-from syncd.reconcile import retire as retiring
-from syncd.reconcile.mend import Word
-from syncd.reconcile.retire import retire
-from syncd.reconcile.wish import hold, publish, rollback, unhold, unquarantine
-from syncd.runtime.base import AliasState
+from syncd.reconcile.drift.resolve import Decision
+from syncd.reconcile.gc import retire as retiring
+from syncd.reconcile.gc.retire import retire
+from syncd.reconcile.requests.operations import hold, publish, rollback, unhold, unquarantine
 from syncd.runtime.memory import MemoryRuntime
-from syncd.state import retirements, versions
-from syncd.target.tree import TreeTarget
+from syncd.state.content import versions
+from syncd.state.releases import retirements
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.values.function import AliasState
 
 from tests.rooms import DRAW, LORA, SDXL, Site, World, look
-from tests.unit.reconcile.test_drift import live_now, move
+from tests.unit.reconcile.test_compare import live_now, move
 
-WORD = Word("ann", "license withdrawn")
+WORD = Decision("ann", "license withdrawn")
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_repeating_it_is_success(served: Site, world: World) -> None:
 
 def test_a_retired_version_can_be_published_again(served: Site, world: World) -> None:
     retire(served.looker, SDXL, "v1", WORD)
-    again = publish(served.wisher, SDXL, "v1")
+    again = publish(served.requester, SDXL, "v1")
     served.settle()
     assert served.release(again.id).phase is ReleasePhase.LIVE
     served.assert_record_is_true()
@@ -96,7 +97,7 @@ def test_what_serves_and_what_a_rollback_needs_is_kept(served: Site, world: Worl
 
 
 def test_what_is_in_flight_is_kept(served: Site, world: World) -> None:
-    again = publish(served.wisher, SDXL, "v1")
+    again = publish(served.requester, SDXL, "v1")
     with pytest.raises(Conflict, match=f"in flight: {again.id}"):
         retire(served.looker, SDXL, "v1", WORD)
     served.until(ReleasePhase.STAGING, again.id)
@@ -106,7 +107,7 @@ def test_what_is_in_flight_is_kept(served: Site, world: World) -> None:
 
 
 def test_a_version_that_is_held_at_is_live_and_kept_and_the_bad_one_may_go(served: Site, world: World) -> None:
-    rollback(served.wisher, SDXL, "bad eyes")
+    rollback(served.requester, SDXL, "bad eyes")
     served.settle()
     with pytest.raises(Conflict, match="is live"):
         retire(served.looker, SDXL, "v2", WORD)
@@ -118,9 +119,9 @@ def test_a_version_that_is_held_at_is_live_and_kept_and_the_bad_one_may_go(serve
 def test_the_candidate_is_moved_off_a_version_that_was_only_probed(served: Site, world: World) -> None:
     """A release that stalled leaves its candidate behind."""
     world.deliver(SDXL, "v4")
-    stalled = publish(served.wisher, SDXL, "v4")
+    stalled = publish(served.requester, SDXL, "v4")
     served.until(ReleasePhase.FLIPPING, stalled.id)
-    rollback(served.wisher, SDXL, "no")
+    rollback(served.requester, SDXL, "no")
     served.settle()
     assert world.alias("singapore", "next") == AliasState("4")
     retire(served.looker, SDXL, "v4", WORD)
@@ -142,7 +143,7 @@ def test_an_alias_that_was_moved_there_by_hand_keeps_the_version(served: Site, w
 
 def test_under_a_release_of_another_model_it_waits(served: Site, world: World) -> None:
     world.deliver(LORA, "v1")
-    other = publish(served.wisher, LORA, "v1")
+    other = publish(served.requester, LORA, "v1")
     served.until(ReleasePhase.FLIPPING, other.id)
     with pytest.raises(Conflict, match=f"{other.id} (holds the alias|may go back)"):
         retire(served.looker, SDXL, "v1", WORD)
@@ -193,7 +194,7 @@ def test_a_release_that_comes_before_the_bytes_are_marked_keeps_the_version(serv
         def retire(self, function: str, function_version: str) -> None:
             super().retire(function, function_version)
             if not asked:
-                asked.append(publish(served.wisher, SDXL, "v1").id)
+                asked.append(publish(served.requester, SDXL, "v1").id)
 
     asked: list[str] = []
     late = Late(world.runtimes["hangzhou"].answers)
@@ -207,12 +208,12 @@ def test_a_release_that_comes_before_the_bytes_are_marked_keeps_the_version(serv
 
 
 def test_what_is_no_longer_configured_is_told_as_left(served: Site) -> None:
-    fleet = served.rooms.fleet
-    bindings = {name: binding for name, binding in fleet.bindings.items() if name != "draw-sg"}
+    topology = served.context.topology
+    bindings = {name: binding for name, binding in topology.bindings.items() if name != "draw-sg"}
     shrunk = replace(
         served.looker,
-        fleet=replace(fleet, bindings=bindings),
-        targets={"hz": served.rooms.targets["hz"]},
+        topology=replace(topology, bindings=bindings),
+        targets={"hz": served.context.targets["hz"]},
     )
     done = retire(shrunk, SDXL, "v1", WORD)
     assert done.left == ("function version 1 of draw-sg", "the bytes at sg")
@@ -229,27 +230,27 @@ def test_a_version_that_nobody_knows_is_said_so(served: Site) -> None:
     with pytest.raises(NotFound, match="no version sdxl@v9"):
         retire(served.looker, SDXL, "v9", WORD)
     with pytest.raises(NotFound, match="no version sdxl@v9"):
-        unquarantine(served.wisher, SDXL, "v9", "")
+        unquarantine(served.requester, SDXL, "v9", "")
 
 
 def test_a_quarantine_is_lifted_once_the_old_bytes_are_there_again_and_not_before(here: Site, world: World) -> None:
     live_now(here, world, SDXL, "v1")
     world.change(SDXL, "v1", "other bytes")
-    look(here.rooms, "models", auto_release=True)
+    look(here.context, "models", auto_release=True)
     with pytest.raises(Conflict, match="quarantined") as caught:
-        publish(here.wisher, SDXL, "v1")
+        publish(here.requester, SDXL, "v1")
     assert "syncd unquarantine" in caught.value.hint
-    assert unquarantine(here.wisher, SDXL, "v1", "restored")
-    look(here.rooms, "models", auto_release=True)
+    assert unquarantine(here.requester, SDXL, "v1", "restored")
+    look(here.context, "models", auto_release=True)
     with pytest.raises(Conflict, match="quarantined"):
-        publish(here.wisher, SDXL, "v1")
+        publish(here.requester, SDXL, "v1")
     world.change(SDXL, "v1", "")
-    assert unquarantine(here.wisher, SDXL, "v1", "restored")
-    assert not unquarantine(here.wisher, SDXL, "v1", "restored")
-    look(here.rooms, "models", auto_release=True)
-    hold(here.wisher, SDXL, "x")
-    unhold(here.wisher, SDXL)
-    again = publish(here.wisher, SDXL, "v1")
+    assert unquarantine(here.requester, SDXL, "v1", "restored")
+    assert not unquarantine(here.requester, SDXL, "v1", "restored")
+    look(here.context, "models", auto_release=True)
+    hold(here.requester, SDXL, "x")
+    unhold(here.requester, SDXL)
+    again = publish(here.requester, SDXL, "v1")
     here.settle()
     assert here.release(again.id).phase is ReleasePhase.LIVE
     told = [event for event in here.events() if event.kind == "version.unquarantined"]

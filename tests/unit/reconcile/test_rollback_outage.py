@@ -9,11 +9,11 @@ import pytest
 from syncd.errors import Failed
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.plan.strategy import AT_ONCE
-from syncd.reconcile.overview import overview
-from syncd.reconcile.scene import document, scene_of, to_do
-from syncd.reconcile.wish import publish, rollback, unhold
-from syncd.runtime.base import AliasState
+from syncd.reconcile.requests.operations import publish, rollback, unhold
+from syncd.reconcile.views.overview import overview
+from syncd.reconcile.views.release import document, load, next_step
 from syncd.state.records import Release
+from syncd.values.function import AliasState
 
 from tests.rooms import PATIENCE, SDXL, Site
 from tests.unit.reconcile.test_steps import HZ, SG, Outage, live, outage
@@ -45,7 +45,7 @@ def on(here: Site, seconds: int) -> None:
 
 
 def begun(here: Site) -> Release:
-    back = rollback(here.wisher, SDXL, "bad eyes")
+    back = rollback(here.requester, SDXL, "bad eyes")
     here.settle()
     return back
 
@@ -69,20 +69,20 @@ def test_the_region_that_is_out_is_told_of_everywhere(two: tuple[Site, Outage]) 
     region.out = True
     back = begun(here)
     on(here, 60)
-    scene = scene_of(here.state, back.id)
+    scene = load(here.state, back.id)
     waiting = next(step for step in scene.steps if step.reason)
     assert (waiting.subject, waiting.reason) == ("draw-sg", "the region is out")
     assert waiting.failures > PATIENCE.failures_max, "it is counted, and not given up"
-    told = json.dumps(overview(here.state, here.rooms.fleet)["in_flight"], default=str)
+    told = json.dumps(overview(here.state, here.context.topology)["in_flight"], default=str)
     assert "draw-sg: the region is out" in told
-    assert to_do(scene, None, "").startswith("it tries again by itself")
+    assert next_step(scene, None, "").startswith("it tries again by itself")
 
 
 def test_where_it_goes_out_before_its_own_alias_is_moved_no_other_is_moved_forward_again(
     two: tuple[Site, Outage],
 ) -> None:
     here, region = two
-    back = rollback(here.wisher, SDXL, "bad eyes")
+    back = rollback(here.requester, SDXL, "bad eyes")
     here.until(R.FLIPPING, back.id)
     region.out = True
     on(here, OUT_S)
@@ -119,7 +119,7 @@ def test_where_no_region_can_go_back_it_stalls_and_nothing_has_moved(two: tuple[
         raise Failed("its bytes are gone")
 
     right, here.world.runtimes[HZ].answers = here.world.runtimes[HZ].answers, broken
-    back = rollback(here.wisher, SDXL, "bad eyes")
+    back = rollback(here.requester, SDXL, "bad eyes")
     here.settle(patient=True)
     ended = here.release(back.id)
     assert ended.phase is R.STALLED
@@ -152,17 +152,17 @@ def test_a_newer_version_that_a_person_lets_in_does_not_wait_for_the_region_that
     here, region = two
     region.out = True
     back = begun(here)
-    unhold(here.wisher, SDXL)
+    unhold(here.requester, SDXL)
     here.world.deliver(SDXL, "v3")
-    third = publish(here.wisher, SDXL, "v3")
+    third = publish(here.requester, SDXL, "v3")
     on(here, 60)
     assert here.release(back.id).phase is R.LIVE
     assert here.flips(back.id)["draw-sg"].phase is FlipPhase.ABANDONED
-    assert document(scene_of(here.state, back.id))["left_behind"] == ["draw-sg"]
+    assert document(load(here.state, back.id))["left_behind"] == ["draw-sg"]
     region.out = False
     here.settle(patient=True)
     if here.release(third.id).phase is not R.LIVE:  # it may have given the region up meanwhile
-        third = publish(here.wisher, SDXL, "v3")
+        third = publish(here.requester, SDXL, "v3")
         here.settle(patient=True)
     assert here.release(third.id).phase is R.LIVE
     here.assert_record_is_true()
@@ -171,12 +171,12 @@ def test_a_newer_version_that_a_person_lets_in_does_not_wait_for_the_region_that
 def test_a_release_that_is_taken_back_in_the_middle_does_not_wait_for_a_region_either(two: tuple[Site, Outage]) -> None:
     here, region = two
     here.world.deliver(SDXL, "v3")
-    third = publish(here.wisher, SDXL, "v3")
+    third = publish(here.requester, SDXL, "v3")
     here.until(R.FLIPPING, third.id)
     while here.world.alias(HZ) != AliasState("3"):
         here.run_one(third.id)
     region.out = True
-    assert rollback(here.wisher, SDXL, "bad").id == third.id
+    assert rollback(here.requester, SDXL, "bad").id == third.id
     on(here, OUT_S)
     assert here.world.alias(HZ) == AliasState("2")
     region.out = False

@@ -9,13 +9,13 @@ import pytest
 from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.tick import tick
-from syncd.reconcile.wish import publish, rollback
-from syncd.runtime.base import AliasState
+from syncd.reconcile.controller.tick import tick
+from syncd.reconcile.requests.operations import publish, rollback
 from syncd.state.state import State
+from syncd.values.function import AliasState
 
 from tests.rooms import DRAW, LORA, SDXL, Site, World, site
-from tests.unit.reconcile.test_drift import live_now
+from tests.unit.reconcile.test_compare import live_now
 
 PATIENCE_S = 60.0
 SETTINGS = ProcessSettings(tick_s=0.02, drain_s=10.0, auto_release=False, polls=(), slots=DEFAULT_SLOTS)
@@ -32,7 +32,7 @@ def both(here: Site, sdxl: str, lora: str) -> list[str]:
 
 def asked(here: Site, world: World, model: str, version: str) -> str:
     world.deliver(model, version)
-    return publish(here.wisher, model, version).id
+    return publish(here.requester, model, version).id
 
 
 def test_two_releases_at_once_take_turns_and_both_are_live(here: Site, world: World) -> None:
@@ -48,7 +48,7 @@ def test_the_one_that_waits_says_for_whom(here: Site, world: World) -> None:
     first, second = asked(here, world, SDXL, "v1"), asked(here, world, LORA, "v1")
     here.until(ReleasePhase.FLIPPING, first)
     here.until(ReleasePhase.STAGING, second)
-    tick(here.rooms)
+    tick(here.context)
     assert here.release(second).reason == f"waits for {first}, which is moving an alias this release needs"
     here.settle()
     assert here.release(second).phase is ReleasePhase.LIVE
@@ -59,7 +59,7 @@ def test_a_rollback_of_one_leaves_the_other_as_it_is(here: Site, world: World, b
     for model in (SDXL, LORA):
         for version in ("v1", "v2"):
             live_now(here, world, model, version)
-    release = rollback(here.wisher, back, "bad eyes")
+    release = rollback(here.requester, back, "bad eyes")
     here.settle()
     assert here.release(release.id).phase is ReleasePhase.LIVE
     assert world.serves("hangzhou") == both(here, sdxl, lora)
@@ -72,7 +72,7 @@ def test_a_rollback_of_one_while_the_other_is_released_loses_neither(here: Site,
     live_now(here, world, LORA, "v1")
     forward = asked(here, world, LORA, "v2")
     here.until(ReleasePhase.FLIPPING, forward)
-    back = rollback(here.wisher, SDXL, "bad eyes")
+    back = rollback(here.requester, SDXL, "bad eyes")
     here.settle()
     assert {here.release(each).phase for each in (forward, back.id)} == {ReleasePhase.LIVE}
     assert world.serves("hangzhou") == both(here, "v1", "v2")
@@ -86,9 +86,9 @@ def test_one_that_is_taken_back_in_the_middle_takes_only_its_own_back(here: Site
     forward = asked(here, world, SDXL, "v2")
     waits = asked(here, world, LORA, "v2")
     here.until(ReleasePhase.FLIPPING, forward)
-    tick(here.rooms)
+    tick(here.context)
     here.run_one(forward)
-    rollback(here.wisher, SDXL, "bad eyes")
+    rollback(here.requester, SDXL, "bad eyes")
     here.settle()
     assert here.release(forward).phase is ReleasePhase.UNDONE
     assert here.release(waits).phase is ReleasePhase.LIVE
@@ -104,7 +104,7 @@ def carried(there: Site) -> None:
         assert time.monotonic() < deadline
         return not there.unfinished()
 
-    Process(there.rooms, SETTINGS, sole=True).run(all_ended)
+    Process(there.context, SETTINGS, sole=True).run(all_ended)
 
 
 def test_the_daemons_own_threads_bring_both_to_every_region(

@@ -8,17 +8,17 @@ from threading import Event
 
 import pytest
 from syncd.errors import NotFound, Unavailable
-from syncd.plan.fleet import Replica
 from syncd.plan.phases import ReleasePhase, StepState
-from syncd.reconcile.wish import hold, publish, unhold
+from syncd.plan.topology import Replica
+from syncd.reconcile.requests.operations import hold, publish, unhold
 from syncd.registry.base import Registry
-from syncd.registry.directory import DirectoryRegistry
-from syncd.silence import beat
+from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.state.records import Release
 from syncd.state.state import State
-from syncd.store.memory import Held, MemoryStore, MemoryStream
-from syncd.target.tree import TreeTarget
-from syncd.transfer import TransferSettings
+from syncd.store.memory import MemoryStore, MemoryStream, StoredObject
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopySettings
+from syncd.watchdog import note_activity
 
 from tests.clouds import RawBucket, cloud_at
 from tests.rooms import FLEET, SDXL, Site, World, site
@@ -70,15 +70,15 @@ class Scene:
         self.world = world
         self.registry = registry(world.registry)
         registries: dict[str, Registry] = {"models": self.registry}  # type: ignore[dict-item]
-        fleet = replace(FLEET, sources=sources)
-        self.site: Site = site(world, state, fleet=fleet, registries=registries)
+        topology = replace(FLEET, sources=sources)
+        self.site: Site = site(world, state, topology=topology, registries=registries)
         world.deliver(SDXL, "v1")
         assert self.published().phase is ReleasePhase.LIVE
         world.stores["sg"].objects.clear()
         self.registry.opened.clear()
 
     def published(self) -> Release:
-        release = publish(self.site.wisher, SDXL, "v1")
+        release = publish(self.site.requester, SDXL, "v1")
         self.site.settle()
         return self.site.release(release.id)
 
@@ -121,7 +121,7 @@ def test_what_a_target_gives_wrong_comes_from_the_registry(world: World, state: 
 
 def test_a_registry_that_cannot_be_read_is_passed_over_where_a_target_can(world: World, state: State) -> None:
     scene = Scene(world, state, "registry", "hz")
-    release = publish(scene.site.wisher, SDXL, "v1")
+    release = publish(scene.site.requester, SDXL, "v1")
     scene.site.until(ReleasePhase.PLACING, release.id)
     scene.registry.is_cut_off = True
     scene.site.settle()
@@ -131,7 +131,7 @@ def test_a_registry_that_cannot_be_read_is_passed_over_where_a_target_can(world:
 
 def test_a_registry_that_is_the_only_source_is_waited_for(world: World, state: State) -> None:
     scene = Scene(world, state, "registry")
-    release = publish(scene.site.wisher, SDXL, "v1")
+    release = publish(scene.site.requester, SDXL, "v1")
     scene.site.until(ReleasePhase.PLACING, release.id)
     scene.registry.is_cut_off = True
     scene.site.settle()
@@ -141,7 +141,7 @@ def test_a_registry_that_is_the_only_source_is_waited_for(world: World, state: S
 
 def test_a_registry_that_shows_other_bytes_is_never_passed_over(world: World, state: State) -> None:
     scene = Scene(world, state, "registry", "hz")
-    release = publish(scene.site.wisher, SDXL, "v1")
+    release = publish(scene.site.requester, SDXL, "v1")
     scene.site.until(ReleasePhase.PLACING, release.id)
     world.change(SDXL, "v1", "other bytes")
     scene.site.settle(patient=True)
@@ -150,19 +150,19 @@ def test_a_registry_that_shows_other_bytes_is_never_passed_over(world: World, st
 
 
 def test_a_replica_can_be_read_too(world: World, state: State) -> None:
-    fleet = replace(FLEET, sources=("sg", "registry"), replicas={"sg": Replica("hz", 600.0)})
+    topology = replace(FLEET, sources=("sg", "registry"), replicas={"sg": Replica("hz", 600.0)})
     world.deliver(SDXL, "v1")
     registry = Counting(world.registry)
-    there = site(world, state, fleet=fleet, registries={"models": registry})
-    publish(there.wisher, SDXL, "v1")
+    there = site(world, state, topology=topology, registries={"models": registry})
+    publish(there.requester, SDXL, "v1")
     there.settle()
-    replicated = {key: Held(held.data, held.modified_at) for key, held in world.stores["hz"].objects.items()}
+    replicated = {key: StoredObject(held.data, held.modified_at) for key, held in world.stores["hz"].objects.items()}
     world.stores["sg"].objects.update(replicated)
     there.settle(patient=True)
     assert len(world.sealed("sg")) == 1
     world.stores["hz"].objects.clear()
     registry.opened.clear()
-    again = publish(there.wisher, SDXL, "v1")
+    again = publish(there.requester, SDXL, "v1")
     there.settle()
     assert there.release(again.id).phase is ReleasePhase.LIVE
     assert registry.opened == []
@@ -179,23 +179,23 @@ def test_between_two_buckets_the_bytes_come_from_the_other_bucket(
         there = site(
             world,
             state,
-            fleet=replace(FLEET, sources=("hz", "registry")),
+            topology=replace(FLEET, sources=("hz", "registry")),
             targets={"hz": TreeTarget("hz", hz.store()), "sg": TreeTarget("sg", sg.store())},
             registries={"models": registry},
-            transfer=TransferSettings(),
+            transfer=CopySettings(),
         )
         world.deliver(SDXL, "v1")
-        publish(there.wisher, SDXL, "v1")
+        publish(there.requester, SDXL, "v1")
         there.settle()
         assert len(registry.opened) == 2
-        hold(there.wisher, SDXL, "the functions of this test mount no buckets")
+        hold(there.requester, SDXL, "the functions of this test mount no buckets")
         there.settle()
-        unhold(there.wisher, SDXL)
+        unhold(there.requester, SDXL)
         for key in sg.all_keys():
             sg.client.delete_object(key)
         cloud.counters.clear()
         registry.opened.clear()
-        publish(there.wisher, SDXL, "v1")
+        publish(there.requester, SDXL, "v1")
         there.settle()
         assert sg.all_keys() == hz.all_keys()
         assert registry.opened == []
@@ -213,7 +213,7 @@ class Far(Counting):
 
     def _open(self, *where: object) -> object:
         while not self.border.wait(0.01):
-            beat()
+            note_activity()
         return super()._open(*where)
 
 
@@ -221,7 +221,7 @@ def test_the_nearest_is_measured(world: World, state: State) -> None:
     scene = Scene(world, state, "nearest", registry=Far)
     assert isinstance(scene.registry, Far)
     scene.registry.border.clear()
-    release = publish(scene.site.wisher, SDXL, "v1")
+    release = publish(scene.site.requester, SDXL, "v1")
     scene.site.until(ReleasePhase.LIVE, release.id)
     scene.registry.border.set()
     assert scene.registry.opened == []

@@ -9,17 +9,18 @@ from datetime import timedelta
 import pytest
 from syncd.errors import Unavailable
 from syncd.plan.phases import FlipPhase, ReleasePhase, StepState
-from syncd.plan.strategy import RegionOut, Requirement, Share, Strategies, Strategy
-from syncd.reconcile.course import told
-from syncd.reconcile.foresee import StepPlan, plan, verify
-from syncd.reconcile.scene import document, scene_of
-from syncd.reconcile.wish import cancel, freeze, publish, rollback, unfreeze
-from syncd.runtime.base import AliasState, Change, Probe, ProbeReport, Staged, Waiting, waits_for_nobody
+from syncd.plan.strategy import OnRegionUnavailable, Requirement, Share, Strategies, Strategy
+from syncd.reconcile.requests.operations import cancel, freeze, publish, rollback, unfreeze
+from syncd.reconcile.rollout import describe
+from syncd.reconcile.views.plan import StepPlan, plan, verify
+from syncd.reconcile.views.release import document, load
+from syncd.runtime.base import Waiting, waits_for_nobody
 from syncd.runtime.memory import MemoryRuntime
 from syncd.signals.base import Evidence, Subject, Verdict
-from syncd.state import rollouts
 from syncd.state.records import Release
-from syncd.target.base import Depth
+from syncd.state.releases import rollouts
+from syncd.targets.base import Depth
+from syncd.values.function import AliasState, Change, Probe, ProbeReport, Staged
 
 from tests.rooms import DRAW, NOON, SDXL, Site, World, site
 
@@ -78,7 +79,7 @@ def outage(here: Site, strategy: Strategy) -> tuple[Site, Outage]:
 
 def live(here: Site, version: str) -> Release:
     here.world.deliver(SDXL, version)
-    release = publish(here.wisher, SDXL, version)
+    release = publish(here.requester, SDXL, version)
     here.settle(patient=True)
     assert here.release(release.id).phase is R.LIVE
     return release
@@ -90,7 +91,7 @@ def left_behind(here: Site, strategy: Strategy) -> tuple[Site, Outage, Release]:
     here, away = outage(here, strategy)
     away.out = True
     here.world.deliver(SDXL, "v2")
-    release = publish(here.wisher, SDXL, "v2")
+    release = publish(here.requester, SDXL, "v2")
     here.settle(patient=True)
     assert here.release(release.id).phase is R.LIVE
     assert here.world.alias(HZ) == AliasState("2")
@@ -100,7 +101,7 @@ def left_behind(here: Site, strategy: Strategy) -> tuple[Site, Outage, Release]:
 def moving(here: Site, version: str) -> Release:
     """A release that has come to its first pause."""
     here.world.deliver(SDXL, version)
-    release = publish(here.wisher, SDXL, version)
+    release = publish(here.requester, SDXL, version)
     here.settle()
     return here.release(release.id)
 
@@ -117,7 +118,7 @@ def shares(here: Site) -> dict[str, dict[str, float]]:
 
 
 def says(here: Site, release_id: str) -> str:
-    way = scene_of(here.state, release_id).way
+    way = load(here.state, release_id).way
     return str(way["says"]) if way else ""
 
 
@@ -195,7 +196,7 @@ def test_a_cancel_in_the_middle_of_the_steps_takes_all_of_it_back(here: Site, se
     here = by(here, CANARY)
     release = moving(here, "v2")
     later(here, seconds)
-    cancel(here.wisher, release.id, "wrong eyes")
+    cancel(here.requester, release.id, "wrong eyes")
     here.settle(patient=True)
     ended = here.release(release.id)
     assert (ended.phase, ended.reason) == (R.UNDONE, "cancelled by ops: wrong eyes")
@@ -210,7 +211,7 @@ def test_a_rollback_in_the_middle_goes_back_at_once_and_a_rollback_after_it_too(
     later(here, 320)
     later(here, 80)
     assert [here.world.alias(region) for region in (HZ, SG)] == [AliasState("2"), AliasState("1", {"2": 0.1})]
-    assert rollback(here.wisher, SDXL, "bad").id == release.id
+    assert rollback(here.requester, SDXL, "bad").id == release.id
     here.settle()  # no clock moves
     assert here.release(release.id).phase is R.UNDONE
     assert untouched(here)
@@ -221,7 +222,7 @@ def test_a_rollback_follows_no_strategy(here: Site) -> None:
     live(here, "v1")
     live(here, "v2")
     here = by(here, CANARY)
-    back = rollback(here.wisher, SDXL, "bad")
+    back = rollback(here.requester, SDXL, "bad")
     here.settle()
     assert here.release(back.id).phase is R.LIVE
     assert untouched(here)
@@ -232,9 +233,9 @@ def test_a_newer_version_takes_the_place_of_one_that_has_not_moved_and_waits_for
     here = by(here, CANARY)
     here.world.deliver(SDXL, "v2")
     here.world.deliver(SDXL, "v3")
-    second = publish(here.wisher, SDXL, "v2")
+    second = publish(here.requester, SDXL, "v2")
     here.until(R.STAGING, second.id)
-    third = publish(here.wisher, SDXL, "v3")
+    third = publish(here.requester, SDXL, "v3")
     here.settle()
     assert here.release(second.id).phase is R.SUPERSEDED
     assert shares(here)[HZ]
@@ -256,7 +257,7 @@ def test_a_later_wave_moves_when_the_first_is_baked_and_goes_back_before_it(here
     assert says(here, release.id).startswith("step 1 of 2: all in hangzhou until")
     later(here, 70)
     assert here.world.alias(SG) == AliasState("2")
-    cancel(here.wisher, release.id, "")
+    cancel(here.requester, release.id, "")
     here.settle()
     assert untouched(here)
     back = [event.subject for event in here.events(release.id) if event.kind == "flip.undone"]
@@ -267,11 +268,11 @@ def test_a_freeze_stops_the_next_step(here: Site) -> None:
     live(here, "v1")
     here = by(here, CANARY)
     release = moving(here, "v2")
-    freeze(here.wisher, SDXL, "the sale", None)
+    freeze(here.requester, SDXL, "the sale", None)
     later(here, 900)
     assert shares(here)[HZ] == {"2": 0.1}
     assert "frozen by ops: the sale" in here.release(release.id).reason
-    unfreeze(here.wisher, SDXL)
+    unfreeze(here.requester, SDXL)
     later(here, 10)
     assert shares(here)[HZ] == {"2": 0.5}
     assert not here.release(release.id).reason
@@ -283,26 +284,30 @@ def test_where_there_is_nothing_to_share_with_a_step_takes_no_time(here: Site) -
     assert {flip.phase for flip in here.flips(release.id).values()} == {FlipPhase.FLIPPED}
     later(here, 70)
     assert here.release(release.id).phase is R.LIVE
-    again = publish(here.wisher, SDXL, "v1")
+    again = publish(here.requester, SDXL, "v1")
     later(here, 70)
     assert here.release(again.id).phase is R.LIVE
     assert untouched(here)
 
 
-LEAVE = Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=RegionOut.LEAVE)
+LEAVE = Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=OnRegionUnavailable.LEAVE)
 PRIMARY = Strategy(
-    waves=((HZ,),), requirement=Requirement.PRIMARY_FIRST, region_out=RegionOut.LEAVE, bake_s=60.0, judge_samples=1
+    waves=((HZ,),),
+    requirement=Requirement.PRIMARY_FIRST,
+    region_out=OnRegionUnavailable.LEAVE,
+    bake_s=60.0,
+    judge_samples=1,
 )
 
 
 @pytest.mark.parametrize("strategy", [LEAVE, PRIMARY])
 def test_a_region_that_is_out_is_left_behind_and_said_so(here: Site, strategy: Strategy) -> None:
     here, region, release = left_behind(here, strategy)
-    assert document(scene_of(here.state, release.id))["left_behind"] == ["draw-sg"]
+    assert document(load(here.state, release.id))["left_behind"] == ["draw-sg"]
     region.out = False
     assert here.world.alias(SG) == AliasState("1")
     here.assert_record_is_true()
-    again = publish(here.wisher, SDXL, "v2")
+    again = publish(here.requester, SDXL, "v2")
     here.settle(patient=True)
     assert here.release(again.id).phase is R.LIVE
     assert here.world.alias(SG) == AliasState("2")
@@ -328,7 +333,9 @@ def test_a_region_that_was_left_behind_catches_up_by_itself(here: Site) -> None:
 
 def test_too_few_regions_stall_the_release(here: Site) -> None:
     live(here, "v1")
-    here, region = outage(here, Strategy(requirement=Requirement.QUORUM, quorum=2, region_out=RegionOut.LEAVE))
+    here, region = outage(
+        here, Strategy(requirement=Requirement.QUORUM, quorum=2, region_out=OnRegionUnavailable.LEAVE)
+    )
     region.out = True
     release = moving(here, "v2")
     here.settle(patient=True)
@@ -352,7 +359,7 @@ def test_others_may_be_late_where_the_primary_is_first(here: Site) -> None:
 
 def test_a_region_that_is_out_is_waited_for_until_the_deadline(here: Site) -> None:
     live(here, "v1")
-    here, region = outage(here, Strategy(region_out=RegionOut.WAIT, deadline_s=3600.0))
+    here, region = outage(here, Strategy(region_out=OnRegionUnavailable.WAIT, deadline_s=3600.0))
     region.out = True
     release = moving(here, "v2")
     later(here, 3000)
@@ -361,7 +368,7 @@ def test_a_region_that_is_out_is_waited_for_until_the_deadline(here: Site) -> No
     assert here.release(release.id).phase is R.STALLED
     region.out = False
     assert untouched(here)
-    again = publish(here.wisher, SDXL, "v2")
+    again = publish(here.requester, SDXL, "v2")
     region.out = True
     later(here, 600)
     region.out = False
@@ -396,14 +403,14 @@ def test_a_release_at_once_has_no_way_to_tell_of(here: Site) -> None:
     release = live(here, "v1")
     with here.state.read() as conn:
         assert rollouts.find(conn, release.id) is None
-        assert told(conn, release.id, [], NOON) is None
+        assert describe(conn, release.id, [], NOON) is None
 
 
 def test_worlds_of_one_region_at_a_time_are_told_apart(here: Site, world: World) -> None:
     live(here, "v1")
     here = by(here, WAVES)
     release = moving(here, "v2")
-    way = scene_of(here.state, release.id).way
+    way = load(here.state, release.id).way
     assert way is not None
     assert (way["wave"], way["waves"], way["regions"], way["percent"]) == (1, 2, [HZ], 100)
     assert way["until"] > world.time  # type: ignore[operator]  # a moment, in a document of any values
@@ -495,7 +502,7 @@ def test_shares_that_somebody_gave_by_hand_are_told_of_before_they_go_back(
     main = "2" if "1" in weights else "1"
     for runtime in here.world.runtimes.values():
         runtime.functions[DRAW].aliases["prod"] = AliasState(main, weights)
-    cancel(here.wisher, release.id, "wrong eyes")
+    cancel(here.requester, release.id, "wrong eyes")
     here.settle(patient=True)
     assert here.release(release.id).phase is R.UNDONE
     assert untouched(here)
@@ -509,7 +516,7 @@ def test_shares_of_its_own_go_back_without_a_word(here: Site) -> None:
     live(here, "v1")
     here = by(here, CANARY)
     release = moving(here, "v2")
-    cancel(here.wisher, release.id, "wrong eyes")
+    cancel(here.requester, release.id, "wrong eyes")
     here.settle(patient=True)
     assert untouched(here)
     assert not [event for event in here.events(release.id) if event.kind == "binding.overwritten"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from syncd.errors import Held
 from syncd.plan.phases import FlipPhase, ReleasePhase
-from syncd.reconcile.scene import scene_of
-from syncd.reconcile.wish import publish
-from syncd.runtime.base import AliasState
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.views.release import load
+from syncd.values.function import AliasState
 
 from tests.rooms import SDXL, Site
 from tests.unit.reconcile.test_steps import CANARY, HZ, SG, by, later, live, moving, says, shares, untouched
@@ -32,7 +32,7 @@ def test_shares_grow_step_by_step_and_are_gone_at_the_end(here: Site) -> None:
     assert here.release(release.id).phase is R.FLIPPING, "it is baked"
     later(here, 80)
     assert here.release(release.id).phase is R.LIVE
-    assert scene_of(here.state, release.id).way is None
+    assert load(here.state, release.id).way is None
     here.assert_record_is_true()
 
 
@@ -54,4 +54,4 @@ def test_a_version_that_answers_wrongly_goes_back_everywhere_and_is_held(here: S
     assert untouched(here)
     here.assert_record_is_true()
     with pytest.raises(Held):
-        publish(here.wisher, SDXL, "v2")
+        publish(here.requester, SDXL, "v2")

@@ -6,15 +6,15 @@ from datetime import timedelta
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import SEAL_PATH
-from syncd.engine.base import Carried
+from syncd.engine.base import ExecutionStatus
 from syncd.errors import Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
-from syncd.reconcile.sweep import sweep
-from syncd.reconcile.wish import hold, publish, unhold
-from syncd.state.journal import open_uploads
-from syncd.state.layers import KEPT, SqlNotes
+from syncd.reconcile.gc.sweep import sweep
+from syncd.reconcile.requests.operations import hold, publish, unhold
+from syncd.state.content.journal import open_uploads
+from syncd.state.content.layers import KEPT, SqlUploadJournal
 from syncd.store.memory import MemoryStore, MemoryUpload
-from syncd.target.tree import TreeTarget
+from syncd.targets.versioned_tree import TreeTarget
 
 from tests.rooms import SDXL, Site, World, site
 
@@ -37,7 +37,7 @@ def half_done(here: Site, world: World) -> Site:
     world.stores["hz"] = Full()
     there = site(world, here.state)
     world.deliver(SDXL, "v1")
-    release = publish(there.wisher, SDXL, "v1")
+    release = publish(there.requester, SDXL, "v1")
     there.until(ReleasePhase.PLACING, release.id)
     there.settle()
     assert uploads(there) == ["hz"]
@@ -52,7 +52,7 @@ def uploads(here: Site) -> list[str]:
 def left_alone(here: Site, world: World) -> Site:
     """The same, long after."""
     there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
+    hold(there.requester, SDXL, "never mind")
     there.settle()
     world.time += timedelta(days=2)
     return there
@@ -61,32 +61,32 @@ def left_alone(here: Site, world: World) -> Site:
 def test_a_copy_that_an_unfinished_release_wants_is_left(here: Site, world: World) -> None:
     there = half_done(here, world)
     world.time += timedelta(days=2)
-    assert sweep(there.rooms) == 0
+    assert sweep(there.context) == 0
     assert uploads(there) == ["hz"]
 
 
 def test_a_copy_that_broke_off_today_is_kept_for_who_mends_it(here: Site, world: World) -> None:
     there = half_done(here, world)
-    hold(there.wisher, SDXL, "never mind")
+    hold(there.requester, SDXL, "never mind")
     there.settle()
-    assert sweep(there.rooms) == 0
+    assert sweep(there.context) == 0
     assert uploads(there) == ["hz"]
 
 
 def test_a_copy_that_nobody_wants_any_more_is_cleared(here: Site, world: World) -> None:
     there = left_alone(here, world)
-    assert sweep(there.rooms) == 1
+    assert sweep(there.context) == 1
     assert there.placements(SDXL, "v1")["hz"].phase is PlacementPhase.WITHDRAWN
     assert uploads(there) == []
     assert world.stores["hz"].uploads == {}
     assert not [key for key in world.stores["hz"].objects if "v1" in key]
-    assert sweep(there.rooms) == 0
+    assert sweep(there.context) == 0
 
 
 def test_what_is_sealed_is_never_cleared(here: Site, world: World) -> None:
     there = left_alone(here, world)
     assert there.placements(SDXL, "v1")["sg"].phase is PlacementPhase.SEALED
-    sweep(there.rooms)
+    sweep(there.context)
     assert [key for key in world.stores["sg"].objects if key.endswith(SEAL_PATH)]
 
 
@@ -98,9 +98,9 @@ def test_a_target_that_cannot_be_reached_is_cleared_the_next_time(here: Site, wo
             raise Unavailable("cut off")
 
     cut_off = site(world, here.state, targets={"hz": CutOff("hz", world.stores["hz"])})
-    assert sweep(cut_off.rooms) == 0
+    assert sweep(cut_off.context) == 0
     assert there.placements(SDXL, "v1")["hz"].phase is PlacementPhase.WITHDRAWING
-    assert sweep(there.rooms) == 1
+    assert sweep(there.context) == 1
 
 
 def test_a_release_that_comes_while_a_copy_is_being_cleared_waits_and_copies_anew(here: Site, world: World) -> None:
@@ -110,39 +110,39 @@ def test_a_release_that_comes_while_a_copy_is_being_cleared_waits_and_copies_ane
         def withdraw(self, *_: object) -> None:
             raise Unavailable("cut off")
 
-    sweep(site(world, here.state, targets={"hz": CutOff("hz", world.stores["hz"])}).rooms)
-    unhold(there.wisher, SDXL)
+    sweep(site(world, here.state, targets={"hz": CutOff("hz", world.stores["hz"])}).context)
+    unhold(there.requester, SDXL)
     world.stores["hz"] = MemoryStore()
     mended = site(world, here.state)
-    again = publish(mended.wisher, SDXL, "v1")
+    again = publish(mended.requester, SDXL, "v1")
     mended.until(ReleasePhase.PLACING, again.id)
     mended.settle()
     assert mended.placements(SDXL, "v1")["hz"].phase is PlacementPhase.WITHDRAWING
     assert not world.stores["hz"].objects
-    assert sweep(mended.rooms) == 1
+    assert sweep(mended.context) == 1
     mended.until(ReleasePhase.LIVE, again.id)
 
 
 def test_a_target_that_left_the_configuration_is_left_alone(here: Site, world: World) -> None:
     left_alone(here, world)
-    assert sweep(site(world, here.state, targets={}).rooms) == 0
+    assert sweep(site(world, here.state, targets={}).context) == 0
 
 
 def test_what_the_engine_knows_of_old_attempts_is_forgotten(here: Site, world: World) -> None:
-    here.engine.known["r-0/place/targets", 1] = Carried.ENDED
+    here.engine.known["r-0/place/targets", 1] = ExecutionStatus.ENDED
     world.time += timedelta(days=30)
-    sweep(here.rooms)
+    sweep(here.context)
     assert here.engine.known == {}
 
 
 def test_an_upload_of_a_layer_is_forgotten_when_every_registry_has_cleared_it(here: Site, world: World) -> None:
-    notes = SqlNotes(here.state, "registry.local/team/sdxl")
+    notes = SqlUploadJournal(here.state, "registry.local/team/sdxl")
     old, young = Digest("11" * 32), Digest("22" * 32)
     notes.opened(old, "/uploads/1")
     world.time += KEPT - timedelta(hours=1)
     notes.opened(young, "/uploads/2")
-    sweep(here.rooms)
+    sweep(here.context)
     assert notes.find(old) == "/uploads/1"
     world.time += timedelta(hours=2)
-    sweep(here.rooms)
+    sweep(here.context)
     assert (notes.find(old), notes.find(young)) == (None, "/uploads/2")

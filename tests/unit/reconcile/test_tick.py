@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from syncd.engine.base import Carried
+from syncd.engine.base import ExecutionStatus
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
-from syncd.reconcile.tick import UNHEARD_S, tick
-from syncd.reconcile.wish import publish
-from syncd.state import steps
+from syncd.reconcile.controller.tick import UNHEARD_S, tick
+from syncd.reconcile.requests.operations import publish
 from syncd.state.records import Release
+from syncd.state.releases import steps
 
 from tests.rooms import LEASE_S, LORA, SDXL, Site, World
 
@@ -21,7 +21,7 @@ def phases_told(here: Site, release_id: str) -> list[str]:
 
 def test_a_wish_goes_live_in_every_region(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    release = publish(here.wisher, SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
     here.settle()
     assert here.release(release.id).phase is ReleasePhase.LIVE
     assert {p.phase for p in here.placements(SDXL, "v1").values()} == {PlacementPhase.SEALED}
@@ -33,7 +33,7 @@ def test_a_wish_goes_live_in_every_region(here: Site, world: World) -> None:
 
 def test_every_phase_has_its_event(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    release = publish(here.wisher, SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
     here.settle()
     assert phases_told(here, release.id) == [
         f"release.{word}" for word in ("requested", "pinned", "placing", "staging", "flipping", "live")
@@ -46,36 +46,36 @@ def test_every_phase_has_its_event(here: Site, world: World) -> None:
 
 def test_a_pass_with_nothing_to_do_writes_nothing(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    publish(here.wisher, SDXL, "v1")
+    publish(here.requester, SDXL, "v1")
     here.settle()
     before = len(here.events())
-    assert not tick(here.rooms)
+    assert not tick(here.context)
     assert len(here.events()) == before
 
 
 def test_a_second_pass_right_after_hands_nothing_over_twice(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    publish(here.wisher, SDXL, "v1")
-    tick(here.rooms)
-    tick(here.rooms)
+    publish(here.requester, SDXL, "v1")
+    tick(here.context)
+    tick(here.context)
     assert len(here.engine.waiting()) == 1
 
 
 def test_older_releases_run_before_newer_ones(here: Site, world: World) -> None:
     world.deliver(LORA, "v1")
     world.deliver(SDXL, "v1")
-    first, second = publish(here.wisher, LORA, "v1"), publish(here.wisher, SDXL, "v1")
-    tick(here.rooms)
+    first, second = publish(here.requester, LORA, "v1"), publish(here.requester, SDXL, "v1")
+    tick(here.context)
     assert [step_id.partition("/")[0] for step_id, _ in here.engine.waiting()] == [first.id, second.id]
 
 
 def test_a_draining_process_begins_nothing_and_goes_on_later(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    release = publish(here.wisher, SDXL, "v1")
-    here.rooms.draining.set()
-    tick(here.rooms)
+    release = publish(here.requester, SDXL, "v1")
+    here.context.draining.set()
+    tick(here.context)
     assert here.engine.waiting() == []
-    here.rooms.draining.clear()
+    here.context.draining.clear()
     here.settle()
     assert here.release(release.id).phase is ReleasePhase.LIVE
 
@@ -83,10 +83,10 @@ def test_a_draining_process_begins_nothing_and_goes_on_later(here: Site, world: 
 def test_a_newer_release_takes_the_place_of_one_that_moved_nothing(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
     world.deliver(SDXL, "v2")
-    older = publish(here.wisher, SDXL, "v1")
+    older = publish(here.requester, SDXL, "v1")
     here.until(ReleasePhase.STAGING, older.id)
-    tick(here.rooms)
-    newer = publish(here.wisher, SDXL, "v2")
+    tick(here.context)
+    newer = publish(here.requester, SDXL, "v2")
     here.settle()
     assert here.release(older.id).phase is ReleasePhase.SUPERSEDED
     assert newer.id in here.release(older.id).reason
@@ -99,9 +99,9 @@ def test_a_newer_release_takes_the_place_of_one_that_moved_nothing(here: Site, w
 def test_a_newer_release_waits_for_aliases_that_are_moving(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
     world.deliver(SDXL, "v2")
-    older = publish(here.wisher, SDXL, "v1")
+    older = publish(here.requester, SDXL, "v1")
     here.until(ReleasePhase.FLIPPING, older.id)
-    newer = publish(here.wisher, SDXL, "v2")
+    newer = publish(here.requester, SDXL, "v2")
     here.settle()
     assert here.release(older.id).phase is ReleasePhase.LIVE
     assert here.release(newer.id).phase is ReleasePhase.LIVE
@@ -114,9 +114,9 @@ def two_on_one_function(here: Site, world: World) -> tuple[Release, Release]:
     made = []
     for model in (SDXL, LORA):
         world.deliver(model, "v1")
-        made.append(publish(here.wisher, model, "v1"))
+        made.append(publish(here.requester, model, "v1"))
         here.until(ReleasePhase.STAGING, made[-1].id)
-        tick(here.rooms)
+        tick(here.context)
     return made[0], made[1]
 
 
@@ -134,25 +134,25 @@ def test_a_waiting_release_says_so_once(here: Site, world: World) -> None:
     _, second = two_on_one_function(here, world)
     noted = here.release(second.id)
     assert noted.reason
-    tick(here.rooms)
+    tick(here.context)
     assert here.release(second.id) == noted
 
 
-@pytest.mark.parametrize("lost", [Carried.MISSING, Carried.ENDED, Carried.RUNNING])
-def test_an_attempt_the_engine_lost_is_handed_over_again(here: Site, world: World, lost: Carried) -> None:
+@pytest.mark.parametrize("lost", [ExecutionStatus.MISSING, ExecutionStatus.ENDED, ExecutionStatus.RUNNING])
+def test_an_attempt_the_engine_lost_is_handed_over_again(here: Site, world: World, lost: ExecutionStatus) -> None:
     # RUNNING: a worker claimed it and died before its first word to the record.
     world.deliver(SDXL, "v1")
-    release = publish(here.wisher, SDXL, "v1")
-    tick(here.rooms)
+    release = publish(here.requester, SDXL, "v1")
+    tick(here.context)
     (key,) = here.engine.waiting()
-    if lost is Carried.MISSING:
+    if lost is ExecutionStatus.MISSING:
         here.engine.known.clear()
     else:
         here.engine.known[key] = lost
-    tick(here.rooms)
+    tick(here.context)
     assert here.engine.waiting() == [], "it may only be slow"
     world.time += timedelta(seconds=UNHEARD_S + 1)
-    tick(here.rooms)
+    tick(here.context)
     assert here.engine.waiting() == [(key[0], key[1] + 1)]
     here.settle()
     assert here.release(release.id).phase is ReleasePhase.LIVE
@@ -160,33 +160,33 @@ def test_an_attempt_the_engine_lost_is_handed_over_again(here: Site, world: Worl
 
 def test_an_attempt_that_waits_for_a_slot_is_left_on_its_queue(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    publish(here.wisher, SDXL, "v1")
-    tick(here.rooms)
+    publish(here.requester, SDXL, "v1")
+    tick(here.context)
     before = here.engine.waiting()
     world.time += timedelta(hours=3)
-    tick(here.rooms)
+    tick(here.context)
     assert here.engine.waiting() == before
 
 
 def test_a_step_whose_lease_ran_out_is_handed_over_again(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    release = publish(here.wisher, SDXL, "v1")
-    tick(here.rooms)
+    release = publish(here.requester, SDXL, "v1")
+    tick(here.context)
     key = here.engine.take()
     assert key is not None
     with here.state.write() as conn:
         steps.begin(conn, *key, "killed", LEASE_S, here.state.now(conn))
-    tick(here.rooms)
+    tick(here.context)
     assert here.engine.waiting() == []
     world.time += timedelta(seconds=LEASE_S + 1)
-    tick(here.rooms)
+    tick(here.context)
     assert here.engine.waiting() == [(key[0], 2)]
     here.settle()
     assert here.release(release.id).phase is ReleasePhase.LIVE
 
 
 def test_a_step_that_failed_waits_for_its_time(here: Site, world: World) -> None:
-    release = publish(here.wisher, SDXL, "v1")  # which is not in the registry yet
+    release = publish(here.requester, SDXL, "v1")  # which is not in the registry yet
     here.settle()
     assert here.release(release.id).phase is ReleasePhase.REQUESTED
     step = here.steps(release.id)["resolve/version"]
@@ -198,7 +198,7 @@ def test_a_step_that_failed_waits_for_its_time(here: Site, world: World) -> None
 
 
 def test_a_step_that_never_works_stalls_the_release_with_a_reason(here: Site) -> None:
-    release = publish(here.wisher, SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
     here.settle(patient=True)
     stalled = here.release(release.id)
     assert stalled.phase is ReleasePhase.STALLED
@@ -207,10 +207,10 @@ def test_a_step_that_never_works_stalls_the_release_with_a_reason(here: Site) ->
 
 def test_what_one_step_reached_is_done_again_where_it_is_gone(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    first = publish(here.wisher, SDXL, "v1")
+    first = publish(here.requester, SDXL, "v1")
     here.settle()
     world.stores["hz"].objects.clear()
-    again = publish(here.wisher, SDXL, "v1")
+    again = publish(here.requester, SDXL, "v1")
     assert again.id != first.id
     here.settle(patient=True)
     assert here.release(again.id).phase is ReleasePhase.LIVE

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from syncd.errors import Refused, SyncdError, Unavailable
-from syncd.registry.acr import AcrLogin
-from syncd.registry.http import Ask, Http, HttpSettings
-from syncd.registry.oci_access import OciAccess
+from syncd.http.client import HttpClient, HttpRequest, HttpSettings
+from syncd.registry.oci.acr import AcrLogin
+from syncd.registry.oci.auth import OciAuth
 from syncd.registry.settings import AccessKey, AcrSettings
 from syncd.secret import Secret
 
@@ -144,9 +144,9 @@ def test_a_password_that_the_registry_no_longer_takes_is_replaced_while_it_is_re
     with distribution(tmp_path, "token") as house:
         house.push("m", "v1", {"a": b"1"})
         login = AcrLogin(settings(acr), clock)
-        access = OciAccess(house.origin, login, clock=tokens_clock)
-        http = Http(HttpSettings(house.origin), access)
-        ask = Ask(f"{house.origin}/v2/m/tags/list", scope="repository:m:pull")
+        access = OciAuth(house.origin, login, clock=tokens_clock)
+        http = HttpClient(HttpSettings(house.origin), access)
+        ask = HttpRequest(f"{house.origin}/v2/m/tags/list", scope="repository:m:pull")
         assert http.look(ask).json()["tags"] == ["v1"]
         clock.now_s += 3400
         told(login)  # of-yesterday

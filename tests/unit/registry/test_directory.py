@@ -14,10 +14,10 @@ import pytest
 from structlog.testing import capture_logs
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
-from syncd.registry import directory as directory_module
-from syncd.registry.directory import DirectoryRegistry
+from syncd.registry.directory_tree import reading, scan
 from syncd.registry.settings import DirectorySettings
-from syncd.registry.tree import looking_at, scan
+from syncd.registry.sources import directory as directory_module
+from syncd.registry.sources.directory import DirectoryRegistry
 
 from tests.unit.registry.trees import THEN_S, mark, write
 
@@ -523,7 +523,7 @@ def test_a_tree_that_changes_while_it_is_walked_is_looked_at_again(root: Path) -
     ],
 )
 def test_only_a_plain_answer_that_it_is_not_there_is_not_found(number: int, remedy: type[SyncdError]) -> None:
-    with pytest.raises(SyncdError, match="it: ") as told, looking_at("it"):
+    with pytest.raises(SyncdError, match="it: ") as told, reading("it"):
         raise OSError(number, os.strerror(number))
     assert type(told.value) is remedy
 

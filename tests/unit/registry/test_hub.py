@@ -8,11 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.access import Bearer, Nobody
-from syncd.registry.base import Revision
-from syncd.registry.huggingface import HubRegistry, explain
+from syncd.http.auth import BearerAuth, NoAuth
 from syncd.registry.settings import HubSettings
+from syncd.registry.sources.huggingface import HubRegistry, explain
 from syncd.secret import Secret
+from syncd.values.source import Revision
 
 from tests.conformance.registry import read
 from tests.emulators.hub import TOKEN, HubWeb, row
@@ -31,7 +31,7 @@ def hub() -> Iterator[HubWeb]:
 
 
 def registry_of(hub: HubWeb, *models: str, branch: str = "", token: str = TOKEN) -> HubRegistry:
-    access = Bearer(Secret(token)) if token else Nobody()
+    access = BearerAuth(Secret(token)) if token else NoAuth()
     return HubRegistry(
         HubSettings(hub.web.origin, models or ("acme/*",), branch), http_to(hub.web, access, explain=explain)
     )

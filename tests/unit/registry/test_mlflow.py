@@ -8,11 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 from syncd.artifact.names import ModelName
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.access import Basic
-from syncd.registry.base import Revision
-from syncd.registry.mlflow import MlflowRegistry, explain
+from syncd.http.auth import BasicAuth
 from syncd.registry.settings import MlflowSettings
+from syncd.registry.sources.mlflow import MlflowRegistry, explain
 from syncd.secret import Secret
+from syncd.values.source import Revision
 
 from tests.conformance.registry import read
 from tests.emulators.mlflow import PASSWORD, USER, MlflowWeb, as_tags, error
@@ -33,7 +33,7 @@ def mlflow() -> Iterator[MlflowWeb]:
 def registry_of(
     mlflow: MlflowWeb, *models: str, password: str = PASSWORD, ready_file: str = "MLmodel", model_tags: bool = False
 ) -> MlflowRegistry:
-    http = http_to(mlflow.web, Basic(USER, Secret(password)), explain=explain)
+    http = http_to(mlflow.web, BasicAuth(USER, Secret(password)), explain=explain)
     return MlflowRegistry(MlflowSettings(mlflow.web.origin, models or ("*",), ready_file, model_tags), http)
 
 
@@ -198,7 +198,7 @@ def test_a_source_that_is_no_unicode_is_pinned_all_the_same(mlflow: MlflowWeb) -
 def test_pages_without_end_are_refused_whatever_leads_to_them(
     mlflow: MlflowWeb, token: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncd.registry.mlflow.FILES_MAX", 10)
+    monkeypatch.setattr("syncd.registry.sources.mlflow.FILES_MAX", 10)
     row = mlflow.register("iris", "1", FILES).row
     page = as_json({"model_versions": [row] * 3, "next_page_token": token})
     mlflow.web.faults.append(lambda request: page if request.path.endswith("model-versions/search") else None)
@@ -246,7 +246,7 @@ def test_a_bad_name_hides_no_other(mlflow: MlflowWeb) -> None:
 
 
 def test_pages_without_end_are_refused(mlflow: MlflowWeb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.mlflow._PAGES_MAX", 5)
+    monkeypatch.setattr("syncd.registry.sources.mlflow._PAGES_MAX", 5)
     mlflow.web.faults.append(lambda _: as_json({"registered_models": [], "next_page_token": "x"}))
     with pytest.raises(Invalid, match="never ends"):
         registry_of(mlflow).discover()

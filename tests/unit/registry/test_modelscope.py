@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.access import Session
-from syncd.registry.modelscope import COOKIE, ModelScopeRegistry, explain
+from syncd.http.auth import CookieAuth
 from syncd.registry.settings import ModelScopeSettings
+from syncd.registry.sources.modelscope import COOKIE, ModelScopeRegistry, explain
 from syncd.secret import Secret
 
 from tests.conformance.registry import read
@@ -34,7 +34,7 @@ def modelscope() -> Iterator[ModelScopeWeb]:
 
 
 def of(web: Web, *models: str, region: str = "") -> ModelScopeRegistry:
-    http = http_to(web, Session(Secret(TOKEN), COOKIE), explain=explain)
+    http = http_to(web, CookieAuth(Secret(TOKEN), COOKIE), explain=explain)
     return ModelScopeRegistry(ModelScopeSettings(web.origin, models or ("acme/*",), region), http)
 
 
@@ -87,7 +87,7 @@ def test_an_owner_with_more_models_than_are_listed_is_named(modelscope: ModelSco
 
 
 def test_a_listing_that_would_be_cut_off_is_walked(modelscope: ModelScopeWeb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.modelscope.LISTING_MAX", 5)
+    monkeypatch.setattr("syncd.registry.sources.modelscope.LISTING_MAX", 5)
     modelscope.listing_max = 5
     files = {f"{top}/{sub}/{n}": b"1" for top in "ab" for sub in "cd" for n in range(4)}
     modelscope.tag("acme/chat", "v1", {**files, "e": b"2"})
@@ -98,8 +98,8 @@ def test_a_listing_that_would_be_cut_off_is_walked(modelscope: ModelScopeWeb, mo
 
 
 def test_directories_without_end_are_refused(modelscope: ModelScopeWeb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.modelscope.LISTING_MAX", 2)
-    monkeypatch.setattr("syncd.registry.modelscope._DIRECTORIES_MAX", 20)
+    monkeypatch.setattr("syncd.registry.sources.modelscope.LISTING_MAX", 2)
+    monkeypatch.setattr("syncd.registry.sources.modelscope._DIRECTORIES_MAX", 20)
     modelscope.tag("acme/chat", "v1", {"a": b"1"})
 
     def nested(request: Request) -> Reply | None:

@@ -11,12 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Invalid, NotFound, Refused, Unavailable
-from syncd.registry.access import Basic
-from syncd.registry.base import Revision
-from syncd.registry.oci import OciRegistry
-from syncd.registry.oci_access import OciAccess
+from syncd.http.auth import BasicAuth
+from syncd.registry.oci.auth import OciAuth
+from syncd.registry.oci.registry import OciRegistry
 from syncd.registry.settings import OciSettings
 from syncd.secret import Secret
+from syncd.values.source import Revision
 
 from tests.conformance.registry import read
 from tests.emulators.distribution import digest, layer
@@ -70,7 +70,7 @@ def oci() -> Iterator[OciWeb]:
 
 def registry_of(oci: OciWeb, *models: str) -> OciRegistry:
     origin = oci.web.origin
-    return OciRegistry(OciSettings(origin, models or ("sdxl",)), http_to(oci.web, OciAccess(origin, None)))
+    return OciRegistry(OciSettings(origin, models or ("sdxl",)), http_to(oci.web, OciAuth(origin, None)))
 
 
 def listed(registry: OciRegistry, tag: str = "v1") -> list[str]:
@@ -254,7 +254,7 @@ def test_a_token_is_used_until_it_ends(oci: OciWeb, tokens: TokenServer) -> None
     guard.good = {f"t{number}" for number in range(10)}
     oci.web.faults.append(guard)
     clock = Clock()
-    access = OciAccess(oci.web.origin, Basic("u", Secret("p")), clock=clock)
+    access = OciAuth(oci.web.origin, BasicAuth("u", Secret("p")), clock=clock)
     registry = OciRegistry(OciSettings(oci.web.origin, ("sdxl",)), http_to(oci.web, access))
     for _ in range(5):
         registry.resolve(SDXL, "v1")
@@ -309,19 +309,19 @@ def test_a_server_of_tokens_that_is_not_gone_to_is_refused(oci: OciWeb, realm: s
 
 
 def test_a_server_of_tokens_without_encryption_is_refused_by_a_registry_that_has_it() -> None:
-    access = OciAccess("https://registry.test", Basic("u", Secret("p")), lookup=lambda _: ["203.0.113.1"])
+    access = OciAuth("https://registry.test", BasicAuth("u", Secret("p")), lookup=lambda _: ["203.0.113.1"])
     with pytest.raises(Invalid, match="https is wanted"):
         access.renew("repository:sdxl:pull", 'Bearer realm="http://tokens.test/"')
 
 
 def test_a_password_is_sent_when_it_is_asked_for_and_only_once() -> None:
-    access = OciAccess("http://127.0.0.1:1", Basic("u", Secret("p")))
+    access = OciAuth("http://127.0.0.1:1", BasicAuth("u", Secret("p")))
     assert access.headers("s") == {}
     assert access.renew("s", 'Basic realm="x"')
     assert access.headers("s") == {"Authorization": "Basic dTpw"}
     assert not access.renew("s", 'Basic realm="x"')
     assert not access.renew("s", "Negotiate")
-    assert not OciAccess("http://127.0.0.1:1", None).renew("s", 'Basic realm="x"')
+    assert not OciAuth("http://127.0.0.1:1", None).renew("s", 'Basic realm="x"')
 
 
 def test_a_file_is_asked_for_by_its_digest(oci: OciWeb) -> None:

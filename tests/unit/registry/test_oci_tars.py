@@ -13,8 +13,8 @@ from typing import Self
 import pytest
 from syncd.artifact.names import FilePath
 from syncd.errors import Corrupt, Invalid, Unavailable
-from syncd.registry.oci import OciRegistry
-from syncd.registry.packing import PACKINGS, Unpacked
+from syncd.http.decompress import ENCODINGS, DecompressedStream
+from syncd.registry.oci.registry import OciRegistry
 
 from tests.conformance.registry import read
 from tests.emulators.distribution import digest, layer
@@ -122,7 +122,7 @@ def test_a_blob_that_is_not_its_digest_is_corrupt(oci: OciWeb) -> None:
         (lambda tar, packing: packed(tar, packing) + b"trailing", "not packed with PACKING"),
     ],
 )
-@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("packing", ENCODINGS)
 def test_what_cannot_be_unpacked_is_corrupt(
     oci: OciWeb, change: Callable[[bytes, str], bytes], message: str, packing: str
 ) -> None:
@@ -131,7 +131,7 @@ def test_what_cannot_be_unpacked_is_corrupt(
         listed(push(oci, blob, kind=f"{KIT}+{packing}"))
 
 
-@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("packing", ENCODINGS)
 def test_what_was_packed_in_several_pieces_is_one(oci: OciWeb, packing: str) -> None:
     tar = tar_of(FILES)
     between = bytes(100) if packing == "gzip" else b"\x50\x2a\x4d\x18\x05\0\0\0index"  # which zstd's readers pass over
@@ -140,9 +140,9 @@ def test_what_was_packed_in_several_pieces_is_one(oci: OciWeb, packing: str) -> 
     assert read(registry, SDXL, registry.resolve(SDXL, "v1"), "model/weights.bin") == WEIGHTS
 
 
-@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("packing", ENCODINGS)
 def test_a_bomb_is_refused_before_it_is_unpacked(oci: OciWeb, monkeypatch: pytest.MonkeyPatch, packing: str) -> None:
-    monkeypatch.setattr("syncd.registry.oci_layers._UNPACKED_LEAST_BYTES", 1 << 20)
+    monkeypatch.setattr("syncd.registry.oci.layers._UNPACKED_LEAST_BYTES", 1 << 20)
     registry = push(oci, packed(tar_of({"a": bytes(32 << 20)}), packing), kind=f"{KIT}+{packing}")
     with pytest.raises(Invalid, match="unpacks to more than"):
         listed(registry)
@@ -164,7 +164,7 @@ def test_unpacking_holds_no_more_than_the_window_and_a_few_pieces() -> None:
     try:
         found = hashlib.sha256()
         buffer = memoryview(bytearray(1 << 16))
-        with Unpacked(_Bytes(blob), "zstd", 1 << 30, "a blob") as stream:
+        with DecompressedStream(_Bytes(blob), "zstd", 1 << 30, "a blob") as stream:
             while count := stream.readinto(buffer):
                 found.update(buffer[:count])
         _, peak_bytes = tracemalloc.get_traced_memory()
@@ -191,13 +191,13 @@ class _Bytes:
 
 
 def test_a_tar_of_too_many_files_is_refused(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.oci_layers.FILES_MAX", 10)
+    monkeypatch.setattr("syncd.registry.oci.layers.FILES_MAX", 10)
     with pytest.raises(Invalid, match="more than 10 files"):
         listed(push(oci, tar_of({str(number): b"" for number in range(11)})))
 
 
 def test_what_is_remembered_of_tars_is_bounded(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.oci_layers._REMEMBERED_MAX", 3)
+    monkeypatch.setattr("syncd.registry.oci.layers._REMEMBERED_MAX", 3)
     registry = push(oci, *(tar_of({f"{number}/a": b"", f"{number}/b": b""}) for number in range(3)))
     for _ in range(2):
         assert len(listed(registry)) == 6

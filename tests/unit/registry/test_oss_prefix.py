@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 from syncd.artifact.digest import crc64
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
-from syncd.registry.base import Location, Stream
-from syncd.registry.objects import Objects
-from syncd.registry.oss_prefix import PrefixRegistry
+from syncd.registry.bucket_objects import ObjectSource
 from syncd.registry.settings import PrefixSettings
+from syncd.registry.sources.oss_prefix import PrefixRegistry
 from syncd.store.base import Stat
+from syncd.values.source import Location, Stream
 
 from tests.conformance.registry import read
 
@@ -82,7 +82,7 @@ def bucket() -> Bucket:
     return Bucket()
 
 
-def registry_of(objects: Objects, *models: str) -> PrefixRegistry:
+def registry_of(objects: ObjectSource, *models: str) -> PrefixRegistry:
     return PrefixRegistry(PrefixSettings("training", "cn-hangzhou", "team/", models or ("*", "*/*")), objects)
 
 
@@ -188,14 +188,14 @@ def test_only_models_that_are_selected_are_there(bucket: Bucket) -> None:
 
 
 def test_a_prefix_with_too_much_in_it_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.oss_prefix.OBJECTS_MAX", 3)
+    monkeypatch.setattr("syncd.registry.sources.oss_prefix.OBJECTS_MAX", 3)
     bucket.write({f"sdxl/v1/{number}": b"" for number in range(4)})
     with pytest.raises(Invalid, match="more than 3 objects"):
         registry_of(bucket).discover()
 
 
 def test_a_list_that_is_too_large_is_not_read(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.oss_prefix.LIST_BYTES_MAX", 10)
+    monkeypatch.setattr("syncd.registry.sources.oss_prefix.LIST_BYTES_MAX", 10)
     bucket.write({"sdxl/v1/a": b"1", "sdxl/v1/SHA256SUMS": sums({"a": b"1"})})
     with pytest.raises(Invalid, match="at most 10 are read"):
         registry_of(bucket).resolve(SDXL, "v1")

@@ -14,9 +14,9 @@ from syncd.artifact.names import FilePath, ModelName
 from syncd.config import load
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.localcloud.server import LocalCloud
-from syncd.registry.pai import PaiRegistry
-from syncd.registry.pai_workspace import SdkWorkspace
 from syncd.registry.settings import AccessKey
+from syncd.registry.sources.pai import PaiRegistry
+from syncd.registry.sources.pai_workspace import SdkWorkspace
 from syncd.secret import Secret
 from syncd.wiring import registries_of
 
@@ -244,7 +244,7 @@ def test_what_left_its_bucket_is_not_found(pai: PaiWeb, bucket: RawBucket) -> No
 
 
 def test_without_the_sdk_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "syncd.registry.pai_workspace", raising=False)
+    monkeypatch.delitem(sys.modules, "syncd.registry.sources.pai_workspace", raising=False)
     monkeypatch.setitem(sys.modules, "alibabacloud_aiworkspace20210204.client", None)
     with pytest.raises(Invalid, match="kind 'pai'") as told:
         registries_of(load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"}))

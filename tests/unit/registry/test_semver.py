@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syncd.errors import Invalid
-from syncd.registry.semver import parse_range, semver
+from syncd.registry.rules.semver import parse_range, semver
 
 # The order that semver.org gives as its example, and what comes before and after it.
 ORDERED = (

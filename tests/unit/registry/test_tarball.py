@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syncd.errors import Corrupt, Invalid
-from syncd.registry.tarball import Member, members
+from syncd.registry.oci.tarball import TarMember, members
 
 from tests.emulators.tars import tar_of, tar_with
 
@@ -36,7 +36,7 @@ class Dripping:
         pass
 
 
-def found(data: bytes) -> list[Member]:
+def found(data: bytes) -> list[TarMember]:
     return list(members(Dripping(data), "t"))
 
 
@@ -168,6 +168,6 @@ def test_what_is_said_of_all_files_is_passed_over() -> None:
 
 
 def test_entries_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.tarball._ENTRIES_MAX", 10)
+    monkeypatch.setattr("syncd.registry.oci.tarball._ENTRIES_MAX", 10)
     with pytest.raises(Invalid, match="more than 10 entries"):
         found(tar_of({str(number): b"" for number in range(20)}))

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from syncd.registry.access import Access
-from syncd.registry.http import Http, HttpSettings
+from syncd.http.auth import Auth
+from syncd.http.client import HttpClient, HttpSettings
 from syncd.retry import Retry
 
 from tests.emulators.web import Reply, Request, Web, ranged
@@ -16,9 +16,9 @@ from tests.emulators.web import Reply, Request, Web, ranged
 ONCE = Retry(attempts_max=1)
 
 
-def http_to(web: Web, access: Access | None = None, **more: Any) -> Http:
+def http_to(web: Web, access: Auth | None = None, **more: Any) -> HttpClient:
     """A client that does not try again, so that tests need not wait."""
-    return Http(HttpSettings(web.origin, timeout_s=5, policy=ONCE), access, **more)
+    return HttpClient(HttpSettings(web.origin, timeout_s=5, policy=ONCE), access, **more)
 
 
 class IndexWeb:

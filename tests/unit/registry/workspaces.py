@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from syncd.registry.objects import Objects
-from syncd.registry.pai import PaiRegistry
-from syncd.registry.pai_workspace import SdkWorkspace
+from syncd.registry.bucket_objects import ObjectSource
 from syncd.registry.settings import AccessKey, PaiSettings
+from syncd.registry.sources.pai import PaiRegistry
+from syncd.registry.sources.pai_workspace import SdkWorkspace
 from syncd.secret import Secret
 
 from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
@@ -26,7 +26,7 @@ def registry_of(pai: PaiWeb, bucket: RawBucket, *models: str) -> PaiRegistry:
     settings = settings_of(pai, *models)
 
     @cache
-    def of(name: str) -> Objects:
+    def of(name: str) -> ObjectSource:
         return bucket.store(bucket=name)
 
     return PaiRegistry(settings, SdkWorkspace(settings, KEY, ONCE), of)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from alibabacloud_fc20230330.client import Client
-from syncd.runtime.fc import FcRuntime
+from syncd.runtime.fc.runtime import FcRuntime
 
 from tests.fc_clouds import FcCloud, fc_cloud, fresh_function
 

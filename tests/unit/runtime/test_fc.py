@@ -10,8 +10,8 @@ from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from syncd.errors import Cancelled, Conflict, Failed, NotFound, Refused, SyncdError, Unavailable
 from syncd.localcloud.faults import Action, Answer, Delay, FaultRule, Reset, State, Truncate
-from syncd.runtime.base import AliasState, Change, Mount, MountKind, Probe, Staged
-from syncd.runtime.fc import FcRuntime
+from syncd.runtime.fc.runtime import FcRuntime
+from syncd.values.function import AliasState, Change, Mount, MountKind, Probe, Staged
 
 from tests.conformance.runtime import DIGESTS, change_to, go_on, probe_for
 from tests.emulators.fc.calls import get, publish, update

@@ -8,8 +8,8 @@ import pytest
 from alibabacloud_fc20230330.client import Client
 from syncd.errors import Unavailable
 from syncd.localcloud.faults import Answer, FaultRule
-from syncd.runtime.base import AliasState
-from syncd.runtime.fc import FcRuntime
+from syncd.runtime.fc.runtime import FcRuntime
+from syncd.values.function import AliasState
 
 from tests.conformance.runtime import change_to, go_on
 from tests.emulators.fc.calls import get

@@ -13,9 +13,9 @@ from alibabacloud_fc20230330.client import Client
 from syncd.errors import Cancelled, Failed, Unavailable
 from syncd.localcloud.faults import FaultRule, State
 from syncd.localcloud.fc import FcRegion
-from syncd.runtime import fc_image
-from syncd.runtime.base import Change, Staged
-from syncd.runtime.fc import FcRuntime
+from syncd.runtime.fc import image as fc_image
+from syncd.runtime.fc.runtime import FcRuntime
+from syncd.values.function import Change, Staged
 
 from tests.conformance.runtime_images import REPOSITORY, digest_of, reference
 from tests.emulators.fc.calls import get

@@ -10,8 +10,9 @@ from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from syncd.errors import Failed, NotFound, Unavailable
 from syncd.localcloud.faults import Action, Answer, FaultRule, Reset, State
-from syncd.runtime.base import Change, Probe, waits_for_nobody
-from syncd.runtime.fc import FcRuntime
+from syncd.runtime.base import waits_for_nobody
+from syncd.runtime.fc.runtime import FcRuntime
+from syncd.values.function import Change, Probe
 
 from tests.fc_clouds import FcCloud, fresh_function
 

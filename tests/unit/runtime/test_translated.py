@@ -15,7 +15,7 @@ import Tea.exceptions
 from darabonba.exceptions import DaraException, UnretryableException
 from requests.exceptions import RequestException
 from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
-from syncd.runtime.fc_call import NoChange, translated
+from syncd.runtime.fc.call import NoChange, translate_errors
 
 # Raised before anything is sent, for what no caller of ours can give, or wrapped by the SDK's client itself.
 NEVER_SEEN = {"ValidateException", "RequiredArgumentException", "RetryError", "TeaException"}
@@ -64,20 +64,20 @@ def test_every_class_of_the_sdk_is_known() -> None:
 def test_a_refusal_means_what_its_status_and_code_say(
     kind: str, status: int, code: str, meaning: type[SyncdError]
 ) -> None:
-    error = translated(answered(kind, status, code), "UpdateAlias f:prod")
+    error = translate_errors(answered(kind, status, code), "UpdateAlias f:prod")
     assert type(error) is meaning
     assert error.message == f"UpdateAlias f:prod: {status} {code}: said so"
 
 
 def test_permissions_have_a_hint() -> None:
-    assert "fc:*" in translated(answered("ClientException", 403, "AccessDenied"), "x").hint
+    assert "fc:*" in translate_errors(answered("ClientException", 403, "AccessDenied"), "x").hint
 
 
 def test_the_servers_delay_is_in_seconds() -> None:
-    error = translated(answered("ThrottlingException", 429, "Throttling", retry_after=2500), "x")
+    error = translate_errors(answered("ThrottlingException", 429, "Throttling", retry_after=2500), "x")
     assert isinstance(error, Unavailable)
     assert error.retry_after_s == 2.5
-    error = translated(answered("ThrottlingException", 429, "Throttling"), "x")
+    error = translate_errors(answered("ThrottlingException", 429, "Throttling"), "x")
     assert isinstance(error, Unavailable)
     assert error.retry_after_s is None
 
@@ -104,6 +104,6 @@ WITHOUT_A_STATUS: list[Exception] = [
 
 @pytest.mark.parametrize("lost", WITHOUT_A_STATUS, ids=lambda error: type(error).__name__)
 def test_an_answer_that_is_none_leaves_the_outcome_open(lost: Exception) -> None:
-    error = translated(lost, "PublishFunctionVersion f")
+    error = translate_errors(lost, "PublishFunctionVersion f")
     assert type(error) is OutcomeUnknown
     assert error.message.startswith("PublishFunctionVersion f: no usable answer: ")

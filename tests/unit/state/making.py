@@ -10,9 +10,11 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.plan.phases import FlipPhase, ReleasePhase, StepKind
-from syncd.state import events, flips, releases, steps, versions
-from syncd.state.advance import advance
+from syncd.state.content import versions
 from syncd.state.records import Event, Release, Step, Version
+from syncd.state.releases import events, releases, steps
+from syncd.state.releases.transitions import advance
+from syncd.state.serving import flips
 
 NOON: Final = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -10,10 +10,10 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.plan.phases import PlacementPhase
-from syncd.state import contents, placements, versions
-from syncd.state.advance import advance
-from syncd.state.journal import SqlJournal
+from syncd.state.content import contents, placements, versions
+from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Version
+from syncd.state.releases.transitions import advance
 from syncd.state.state import State
 
 from tests.unit.state.making import NOON
@@ -57,9 +57,9 @@ def test_files_of_the_newest_versions_of_the_model_are_told_with_their_parts(sta
             make(conn, f"v{n}", {"w": (str(n), MIB), "small": ("f", 10)}, HZ)
         make(conn, "v9", {"w": ("9", MIB)}, HZ, model="other")
         new = make(conn, "new", {"w": ("a", MIB)})
-        contents.learn(conn, digest("0"), blocks(1))
+        contents.record(conn, digest("0"), blocks(1))
         for n in (1, 2, 3, 4, 9):
-            contents.learn(conn, digest(str(n)), blocks(n))
+            contents.record(conn, digest(str(n)), blocks(n))
     journal = SqlJournal(state, new.id, HZ)
     assert seen(journal) == [("v4", "w", 4), ("v3", "w", 3), ("v2", "w", 2)]
     assert seen(journal, parts_max=7) == [("v4", "w", 4), ("v3", "w", 3)]
@@ -72,7 +72,7 @@ def test_only_what_is_sealed_at_this_target_is_told(state: State) -> None:
         old = make(conn, "v2", {"w": ("2", MIB)}, HZ, SG)
         new = make(conn, "new", {"w": ("1", MIB), "x": ("3", MIB)}, HZ)
         for n in (1, 2, 3):
-            contents.learn(conn, digest(str(n)), blocks(n))
+            contents.record(conn, digest(str(n)), blocks(n))
     assert seen(SqlJournal(state, new.id, HZ)) == [("v1", "w", 1), ("v2", "w", 2)]
     assert seen(SqlJournal(state, new.id, SG)) == [("v2", "w", 2)]
     with state.write() as conn:
@@ -119,4 +119,4 @@ def test_a_new_cut_of_a_content_replaces_the_old_one(state: State) -> None:
 
 def test_a_version_that_was_never_recorded_can_copy_nothing(state: State) -> None:
     with state.read() as conn:
-        assert contents.held(conn, "nobody@v1#123456789012", HZ, 10) == []
+        assert contents.held_blocks(conn, "nobody@v1#123456789012", HZ, 10) == []

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from syncd.errors import Conflict, Fenced
 from syncd.plan.drift import Difference
 from syncd.plan.phases import StepKind, StepState
-from syncd.state import drifts, flips, live, mends, steps
-from syncd.state.records import Mend
+from syncd.state.records import DriftResolution
+from syncd.state.releases import steps
+from syncd.state.serving import drift_resolutions, drifts, flips, live
 from syncd.state.state import State
 
 from tests.unit.state.making import NOON, after_s, end_flip, kinds, make_release
@@ -27,8 +28,10 @@ def state(database_url: str) -> Iterator[State]:
     state.close()
 
 
-def begin(conn: sa.Connection, subject: str, *beside: str) -> Mend:
-    return mends.begin(conn, subject, {subject, *beside}, who="ann", why="x", expects="3", lease_s=10, now=NOON)
+def begin(conn: sa.Connection, subject: str, *beside: str) -> DriftResolution:
+    return drift_resolutions.begin(
+        conn, subject, {subject, *beside}, who="ann", why="x", expects="3", lease_s=10, now=NOON
+    )
 
 
 def test_a_drift_is_told_once_and_closed_once(state: State) -> None:
@@ -47,7 +50,7 @@ def test_a_drift_is_told_once_and_closed_once(state: State) -> None:
         over = drifts.closed_ones(conn, 10)
         assert [(each.what, each.closed_at) for each in over] == [("weights", after_s(5)), ("alias", after_s(4))]
         assert drifts.closed_ones(conn, 10, ("other",)) == []
-        seen = drifts.looked(conn, "b")
+        seen = drifts.record_scan(conn, "b")
         assert seen is not None
         assert (seen.looked_at, seen.good_at) == (after_s(4), after_s(1))
         assert kinds(conn) == ["binding.drifted", "binding.drifted", "binding.returned"]
@@ -76,7 +79,7 @@ def test_what_a_release_holds_is_not_put_back_and_what_is_put_back_is_not_claime
         flips.claim(conn, release, ["a"], NOON)
         with pytest.raises(Conflict, match="r-1 holds the alias of a"):
             begin(conn, "b", "a")
-        assert mends.going(conn) == []
+        assert drift_resolutions.going(conn) == []
         end_flip(conn, release, "a")
         begin(conn, "b", "a")
         second = make_release(conn)
@@ -119,18 +122,18 @@ def test_of_a_release_and_a_restore_that_begin_at_once_one_has_the_alias(state: 
 def test_a_mend_is_taken_over_after_its_lease_and_whoever_had_it_is_fenced_off(state: State) -> None:
     with state.write() as conn:
         first = begin(conn, "b", "a")
-        mends.renew(conn, first, 20, NOON)
-        assert mends.take_over(conn, "b", 10, after_s(15)) is None
-        second = mends.take_over(conn, "b", 10, after_s(21))
+        drift_resolutions.renew(conn, first, 20, NOON)
+        assert drift_resolutions.take_over(conn, "b", 10, after_s(15)) is None
+        second = drift_resolutions.take_over(conn, "b", 10, after_s(21))
         assert second is not None
         assert (second.attempt, second.expects, second.who) == (2, "3", "ann")
         with pytest.raises(Fenced):
-            mends.renew(conn, first, 10, NOON)
+            drift_resolutions.renew(conn, first, 10, NOON)
         with pytest.raises(Fenced):
-            mends.end(conn, first)
-        mends.end(conn, second)
-        assert mends.find(conn, "a") is None
-        assert mends.going(conn) == []
+            drift_resolutions.end(conn, first)
+        drift_resolutions.end(conn, second)
+        assert drift_resolutions.find(conn, "a") is None
+        assert drift_resolutions.going(conn) == []
 
 
 def test_the_newest_staging_is_found_by_how_it_ended(state: State) -> None:

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.errors import Invalid
-from syncd.state import versions
-from syncd.state.journal import SqlJournal
-from syncd.state.schema import files
+from syncd.state.content import versions
+from syncd.state.content.journal import SqlJournal
+from syncd.state.db.schema import files
 from syncd.state.state import State
 
 from tests.unit.state.making import NOON, make_version, manifest

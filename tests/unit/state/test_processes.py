@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from syncd.state import processes, releases, steps, versions
+from syncd.state.access import processes
+from syncd.state.content import versions
 from syncd.state.records import ProcessSeen
+from syncd.state.releases import releases, steps
 from syncd.state.state import State
 
 from tests.unit.state.making import NOON, after_s, make_release, make_running, make_version
@@ -11,9 +13,9 @@ from tests.unit.state.making import NOON, after_s, make_release, make_running, m
 
 def test_a_process_is_alive_while_it_says_so(state: State) -> None:
     with state.write() as conn:
-        processes.seen(conn, "a", "host-1", 100, NOON)
-        processes.seen(conn, "b", "host-2", 200, after_s(10))
-        processes.seen(conn, "a", "host-1", 100, after_s(20))
+        processes.record_seen(conn, "a", "host-1", 100, NOON)
+        processes.record_seen(conn, "b", "host-2", 200, after_s(10))
+        processes.record_seen(conn, "a", "host-1", 100, after_s(20))
         late = after_s(10 + processes.SILENT_AFTER_S)
         both = [ProcessSeen("a", "host-1", 100, after_s(20)), ProcessSeen("b", "host-2", 200, after_s(10))]
         assert processes.alive(conn, late) == both
@@ -22,18 +24,18 @@ def test_a_process_is_alive_while_it_says_so(state: State) -> None:
 
 def test_a_process_that_left_is_not_alive(state: State) -> None:
     with state.write() as conn:
-        processes.seen(conn, "a", "host-1", 100, NOON)
-        processes.gone(conn, "a")
-        processes.gone(conn, "a")
+        processes.record_seen(conn, "a", "host-1", 100, NOON)
+        processes.record_gone(conn, "a")
+        processes.record_gone(conn, "a")
         assert processes.alive(conn, NOON) == []
 
 
 def test_a_process_that_was_silent_for_a_day_is_forgotten(state: State) -> None:
     with state.write() as conn:
-        processes.seen(conn, "dead", "host-1", 100, NOON)
-        processes.seen(conn, "b", "host-1", 200, NOON + processes.FORGOTTEN_AFTER)
+        processes.record_seen(conn, "dead", "host-1", 100, NOON)
+        processes.record_seen(conn, "b", "host-1", 200, NOON + processes.FORGOTTEN_AFTER)
         assert [process.owner for process in processes.alive(conn, NOON)] == ["b", "dead"]
-        processes.seen(conn, "b", "host-1", 200, after_s(1) + processes.FORGOTTEN_AFTER)
+        processes.record_seen(conn, "b", "host-1", 200, after_s(1) + processes.FORGOTTEN_AFTER)
         assert [process.owner for process in processes.alive(conn, NOON)] == ["b"]
 
 

@@ -9,10 +9,11 @@ import pytest
 import sqlalchemy as sa
 from syncd.errors import Conflict, NotFound
 from syncd.plan.phases import FlipPhase, ReleasePhase
-from syncd.state import events, flips, holds, live, releases
-from syncd.state.advance import advance
+from syncd.state.db.schema import events as events_table
 from syncd.state.records import FunctionVersion, Live
-from syncd.state.schema import events as events_table
+from syncd.state.releases import events, holds, releases
+from syncd.state.releases.transitions import advance
+from syncd.state.serving import flips, live
 from syncd.state.state import State
 
 from tests.unit.state.making import (

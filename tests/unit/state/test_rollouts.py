@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 from syncd.plan.phases import FlipPhase, StepKind, StepState
-from syncd.plan.strategy import Pause, RegionOut, Requirement, Share, Strategy
-from syncd.state import flips, releases, rollouts, steps
-from syncd.state.advance import advance
+from syncd.plan.strategy import OnRegionUnavailable, Pause, Requirement, Share, Strategy
+from syncd.state.releases import releases, rollouts, steps
+from syncd.state.releases.transitions import advance
+from syncd.state.serving import flips
 from syncd.state.state import State
 
 from tests.unit.state.making import NOON, after_s, go_live, make_release, make_step, make_version
@@ -19,7 +20,7 @@ EVERYTHING = Strategy(
     bake_s=60.0,
     requirement=Requirement.QUORUM,
     quorum=2,
-    region_out=RegionOut.LEAVE,
+    region_out=OnRegionUnavailable.LEAVE,
     deadline_s=7.0,
     judge_samples=3,
     judge_failures_max=1,
@@ -41,7 +42,7 @@ def test_a_pause_is_written_with_its_end_and_a_new_stage_has_none(state: State) 
     with state.write() as conn:
         rollout = rollouts.begin(conn, make_release(conn).id, EVERYTHING, REGIONS)
         pause = Pause(NOON, after_s(300))
-        rested = rollouts.rest(conn, rollout, pause)
+        rested = rollouts.start_pause(conn, rollout, pause)
         assert rested == rollouts.find(conn, rollout.release_id) == replace(rollout, pause=pause)
         entered = rollouts.enter(conn, rested, 1, after_s(301))
         assert entered == rollouts.find(conn, rollout.release_id) == replace(rollout, stage=1)
@@ -50,21 +51,21 @@ def test_a_pause_is_written_with_its_end_and_a_new_stage_has_none(state: State) 
 def test_since_when_a_region_is_out_is_kept_unless_the_clock_is_before_that(state: State) -> None:
     with state.write() as conn:
         rollout = rollouts.begin(conn, make_release(conn).id, EVERYTHING, REGIONS)
-        out = rollouts.miss(conn, rollout, NOON)
-        assert rollouts.miss(conn, out, after_s(9)).out_since == NOON
-        assert rollouts.miss(conn, out, after_s(-9)).out_since == after_s(-9)
+        out = rollouts.tolerate_region(conn, rollout, NOON)
+        assert rollouts.tolerate_region(conn, out, after_s(9)).out_since == NOON
+        assert rollouts.tolerate_region(conn, out, after_s(-9)).out_since == after_s(-9)
 
 
 def test_answers_are_counted_by_stage_and_the_share_is_kept_beside_them(state: State) -> None:
     with state.write() as conn:
         rollout = rollouts.begin(conn, make_release(conn).id, EVERYTHING, REGIONS)
-        rollouts.weigh(conn, rollout.release_id, "a", 10)
+        rollouts.record_share(conn, rollout.release_id, "a", 10)
         for good in (True, False, True):
-            canary = rollouts.judge(conn, rollout, "a", good=good)
+            canary = rollouts.record_analysis(conn, rollout, "a", good=good)
         assert (canary.percent, canary.good, canary.bad) == (10, 2, 1)
         later = rollouts.enter(conn, rollout, 1, NOON)
-        rollouts.weigh(conn, rollout.release_id, "a", 50)
-        canary = rollouts.judge(conn, later, "a", good=True)
+        rollouts.record_share(conn, rollout.release_id, "a", 50)
+        canary = rollouts.record_analysis(conn, later, "a", good=True)
         assert (canary.percent, canary.stage, canary.good, canary.bad) == (50, 1, 1, 0)
         assert set(rollouts.canaries_of(conn, rollout.release_id)) == {"a"}
 
@@ -72,9 +73,9 @@ def test_answers_are_counted_by_stage_and_the_share_is_kept_beside_them(state: S
 def test_a_hurry_is_remembered_and_none_without_a_rollout_is_success(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
-        rollouts.hurry(conn, release.id)
+        rollouts.expedite(conn, release.id)
         rollouts.begin(conn, release.id, EVERYTHING, REGIONS)
-        rollouts.hurry(conn, release.id)
+        rollouts.expedite(conn, release.id)
         found = rollouts.find(conn, release.id)
     assert found is not None
     assert found.hurried
@@ -85,11 +86,11 @@ def test_only_steps_of_the_kind_that_wait_are_hastened(state: State) -> None:
         release = make_release(conn)
         placed = make_step(conn, release=release)
         judging = steps.ensure(conn, release.id, StepKind.JUDGE, "a", "q", after_s(900))
-        steps.hasten(conn, release.id, StepKind.JUDGE, NOON)
+        steps.make_due(conn, release.id, StepKind.JUDGE, NOON)
         assert steps.get(conn, judging.id).due_at == NOON
         assert steps.get(conn, placed.id) == placed
         queued = steps.hand_over(conn, steps.get(conn, judging.id), after_s(5))
-        steps.hasten(conn, release.id, StepKind.JUDGE, NOON)
+        steps.make_due(conn, release.id, StepKind.JUDGE, NOON)
         assert steps.get(conn, judging.id) == queued
     assert queued.state is StepState.QUEUED
 

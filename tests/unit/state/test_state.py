@@ -15,15 +15,15 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from syncd.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
 from syncd.plan.phases import StepState
-from syncd.state import releases, steps
-from syncd.state.faults import meaning, translated_commit
-from syncd.state.filelock import locked_file
+from syncd.state.db.errors import error_of, translate_commit_errors
+from syncd.state.db.filelock import locked_file
+from syncd.state.db.schema import releases as releases_table
+from syncd.state.db.schema import steps as steps_table
+from syncd.state.db.types import EnumType, TimestampType
+from syncd.state.db.url import parse, sqlite_file
 from syncd.state.records import Step
-from syncd.state.schema import releases as releases_table
-from syncd.state.schema import steps as steps_table
+from syncd.state.releases import releases, steps
 from syncd.state.state import CACHE_KIB, State
-from syncd.state.types import Moment, Word
-from syncd.state.url import parse, sqlite_file
 
 from tests.unit.state.making import NOON, after_s, make_release, make_running, make_step
 
@@ -142,17 +142,20 @@ def test_times_come_back_to_the_microsecond_and_compare_across_zones(state: Stat
         query = sa.select(releases_table.c.id).where(releases_table.c.created_at == NOON.astimezone(tokyo))
         assert conn.execute(query).scalar_one() == "r-1"
         assert releases.get(conn, "r-1").created_at == NOON
-    assert Moment().process_bind_param(datetime(1969, 12, 31, tzinfo=UTC), SQLITE.get_dialect()()) == -86_400_000_000
+    assert (
+        TimestampType().process_bind_param(datetime(1969, 12, 31, tzinfo=UTC), SQLITE.get_dialect()())
+        == -86_400_000_000
+    )
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="no time zone"):
-        Moment().process_bind_param(datetime(2026, 1, 1), SQLITE.get_dialect()())  # noqa: DTZ001 -- the point of it
+        TimestampType().process_bind_param(datetime(2026, 1, 1), SQLITE.get_dialect()())  # noqa: DTZ001 -- the point of it
 
 
 def test_a_word_that_is_not_in_the_list_is_refused() -> None:
     with pytest.raises(ValueError, match="finished"):
-        Word(StepState).process_result_value("finished", SQLITE.get_dialect()())
+        EnumType(StepState).process_result_value("finished", SQLITE.get_dialect()())
 
 
 @pytest.mark.parametrize(
@@ -223,7 +226,7 @@ MEANINGS: list[tuple[exc.SQLAlchemyError, sa.URL, type[SyncdError]]] = [
 def test_each_error_of_the_database_has_a_meaning(
     error: exc.SQLAlchemyError, url: sa.URL, wanted: type[SyncdError]
 ) -> None:
-    found = meaning(error, url)
+    found = error_of(error, url)
     assert type(found) is wanted
     assert "pa55word" not in found.message
 
@@ -236,17 +239,17 @@ def test_every_error_a_driver_may_raise_by_itself_is_one_the_table_knows() -> No
     for kind in lost:
         wrapped = exc.DBAPIError.instance("SELECT 1", {}, kind("x"), psycopg.Error, dialect=POSTGRESQL.get_dialect()())
         assert isinstance(wrapped, exc.DBAPIError)
-        assert isinstance(meaning(wrapped, POSTGRESQL), Unavailable | Invalid | Refused), kind
+        assert isinstance(error_of(wrapped, POSTGRESQL), Unavailable | Invalid | Refused), kind
 
 
 def test_a_statement_sqlalchemy_refuses_is_a_bug_and_stays_one() -> None:
     with pytest.raises(exc.ArgumentError):
-        meaning(exc.ArgumentError("no"), SQLITE)
+        error_of(exc.ArgumentError("no"), SQLITE)
 
 
 def test_a_connection_lost_in_a_commit_leaves_the_outcome_open() -> None:
     def lose(url: sa.URL) -> None:
-        with translated_commit(url):
+        with translate_commit_errors(url):
             raise _wrapped(exc.OperationalError, "server closed the connection")
 
     with pytest.raises(OutcomeUnknown):

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from syncd.errors import Conflict, Fenced, NotFound
 from syncd.plan.phases import StepKind, StepState
-from syncd.state import steps
 from syncd.state.records import Step
+from syncd.state.releases import steps
 from syncd.state.state import State
 
 from tests.unit.state.making import NOON, after_s, all_events, kinds, make_release, make_running, make_step
@@ -79,14 +79,14 @@ def test_a_lease_that_ran_out_is_taken_over_and_fences_out_the_old_worker(state:
         new = steps.hand_over(conn, old, after_s(10))
         assert (new.attempt, new.failures, new.owner, new.lease_until) == (2, 0, "", None)
         with pytest.raises(Fenced, match="at attempt 2; this is attempt 1"):
-            steps.beat(conn, old.id, 1, 10, after_s(11))
+            steps.renew(conn, old.id, 1, 10, after_s(11))
         assert "step.lost" in kinds(conn)
 
 
 def test_a_beat_renews_the_lease_even_when_the_taker_saw_it_run_out(state: State) -> None:
     with state.write() as conn:
         seen = make_running(conn, lease_s=10)
-        assert steps.beat(conn, seen.id, 1, 10, after_s(12)).lease_until == after_s(22)
+        assert steps.renew(conn, seen.id, 1, 10, after_s(12)).lease_until == after_s(22)
         with pytest.raises(Conflict, match="renewed"):
             steps.hand_over(conn, seen, after_s(13))
 
@@ -151,9 +151,9 @@ def test_winding_down_ends_what_is_idle_and_asks_what_runs_to_stop(state: State)
             steps.begin(conn, step.id, 1, "worker-1", 10, NOON)
         steps.done(conn, ended.id, 1, NOON)
         other = make_step(conn, "b", make_release(conn))
-        assert [step.id for step in steps.wind_down(conn, release.id, after_s(1))] == [waiting.id]
-        assert steps.wind_down(conn, release.id, after_s(2)) == []
-        assert steps.beat(conn, running.id, 1, 10, after_s(2)).stop_wanted
+        assert [step.id for step in steps.cancel_open(conn, release.id, after_s(1))] == [waiting.id]
+        assert steps.cancel_open(conn, release.id, after_s(2)) == []
+        assert steps.renew(conn, running.id, 1, 10, after_s(2)).stop_wanted
         assert steps.get(conn, other.id) == other
         assert steps.cancel(conn, running.id, 1, after_s(3)).state is StepState.CANCELLED
         with pytest.raises(Fenced, match="is cancelled"):
@@ -163,7 +163,7 @@ def test_winding_down_ends_what_is_idle_and_asks_what_runs_to_stop(state: State)
 def test_winding_down_ends_a_running_step_whose_lease_is_over(state: State) -> None:
     with state.write() as conn:
         running = make_running(conn)
-        (ended,) = steps.wind_down(conn, running.release_id, after_s(3600))
+        (ended,) = steps.cancel_open(conn, running.release_id, after_s(3600))
         assert (ended.id, ended.state) == (running.id, StepState.CANCELLED)
 
 
@@ -187,7 +187,7 @@ def test_a_sole_process_ends_the_leases_of_every_other_owner(state: State) -> No
 
 
 WORKER_WRITES: dict[str, Callable[[sa.Connection, str, int], Step]] = {
-    "beat": lambda conn, step, attempt: steps.beat(conn, step, attempt, 10, NOON),
+    "beat": lambda conn, step, attempt: steps.renew(conn, step, attempt, 10, NOON),
     "done": lambda conn, step, attempt: steps.done(conn, step, attempt, NOON),
     "stall": lambda conn, step, attempt: steps.stall(conn, step, attempt, "why", "", NOON),
     "postpone": lambda conn, step, attempt: steps.postpone(
@@ -231,12 +231,12 @@ def test_a_fenced_transaction_is_refused_before_it_writes(state: State) -> None:
 def test_what_runs_is_taken_back_though_its_lease_is_good_and_who_ran_it_is_fenced_out(state: State) -> None:
     with state.write() as conn:
         running = make_running(conn, lease_s=10)
-        assert not steps.take_back(conn, "r-1", "oss", (StepKind.FLIP,), NOON), "of another kind"
-        assert not steps.take_back(conn, "r-1", "nas", (StepKind.PLACE,), NOON), "of another subject"
-        assert steps.take_back(conn, "r-1", "oss", (StepKind.PLACE,), NOON)
+        assert not steps.revoke(conn, "r-1", "oss", (StepKind.FLIP,), NOON), "of another kind"
+        assert not steps.revoke(conn, "r-1", "nas", (StepKind.PLACE,), NOON), "of another subject"
+        assert steps.revoke(conn, "r-1", "oss", (StepKind.PLACE,), NOON)
         with pytest.raises(Fenced):
             steps.done(conn, running.id, running.attempt, NOON)
         again = steps.get(conn, running.id)
         assert (again.state, again.due_at, again.owner) == (StepState.WAITING, NOON, "")
         assert steps.hand_over(conn, again, NOON).attempt == running.attempt + 1
-        assert not steps.take_back(conn, "r-1", "oss", (StepKind.PLACE,), NOON), "nothing of it runs"
+        assert not steps.revoke(conn, "r-1", "oss", (StepKind.PLACE,), NOON), "nothing of it runs"

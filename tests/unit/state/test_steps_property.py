@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from syncd.errors import Conflict, Fenced
 from syncd.plan.phases import STEP_ENDS, StepState
-from syncd.state import steps
 from syncd.state.records import Step
+from syncd.state.releases import steps
 from syncd.state.state import State
 
 from tests.unit.state.making import after_s, make_step
@@ -67,7 +67,7 @@ class Run:
                 steps.begin(conn, step_id, attempt, "worker", LEASE_S, now)
                 self.begun.append(attempt)
             case "beat":
-                steps.beat(conn, step_id, attempt, LEASE_S, now)
+                steps.renew(conn, step_id, attempt, LEASE_S, now)
             case "done":
                 steps.done(conn, step_id, attempt, now)
                 self.ended.append(attempt)

@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 from syncd.artifact.names import FilePath
 from syncd.errors import Conflict, Corrupt, NotFound
-from syncd.state import placements, versions
-from syncd.state.journal import SqlJournal, open_uploads
-from syncd.state.schema import files
-from syncd.state.state import State, Verdict
-from syncd.target.base import Journal
+from syncd.state.content import placements, versions
+from syncd.state.content.journal import SqlJournal, open_uploads
+from syncd.state.db.schema import files
+from syncd.state.state import CommittedError, State
+from syncd.targets.base import Journal
 
 from tests.unit.state.making import NOON, after_s, all_events, kinds, make_version, manifest
 
@@ -43,7 +43,7 @@ def test_other_bytes_under_a_published_name_quarantine_it_and_that_is_committed(
     with state.write() as conn:
         first = make_version(conn, content="a")
     for _ in range(2):
-        with pytest.raises(Verdict) as caught, state.write() as conn:
+        with pytest.raises(CommittedError) as caught, state.write() as conn:
             make_version(conn, content="b")
         assert isinstance(caught.value, Corrupt)
         assert str(first.digest) in caught.value.message

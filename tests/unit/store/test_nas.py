@@ -16,9 +16,9 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
-from syncd.store import posix
 from syncd.store.base import PutMode
-from syncd.store.nas import STAGING, NasSettings, NasStore
+from syncd.store.nas import posix
+from syncd.store.nas.store import STAGING, NasSettings, NasStore
 
 DATA = bytes(range(256)) * 1000
 PARTS = cut(len(DATA), 100_000)
@@ -339,14 +339,17 @@ def test_a_file_in_the_way_of_a_directory_is_refused(store: NasStore) -> None:
     ],
 )
 def test_each_errno_means_one_thing(number: int, kind: type[SyncdError], hint: str) -> None:
-    with pytest.raises(kind, match=f"nas:/mnt/k: {os.strerror(number)}") as caught, posix.translated("nas:/mnt/k"):
+    with (
+        pytest.raises(kind, match=f"nas:/mnt/k: {os.strerror(number)}") as caught,
+        posix.translate_errors("nas:/mnt/k"),
+    ):
         raise OSError(number, "whatever")
     assert type(caught.value) is kind
     assert hint in caught.value.hint
 
 
 def test_an_error_without_a_number_is_unavailable() -> None:
-    with pytest.raises(Unavailable, match="odd"), posix.translated("nas:/mnt/k"):
+    with pytest.raises(Unavailable, match="odd"), posix.translate_errors("nas:/mnt/k"):
         raise OSError("odd")
 
 

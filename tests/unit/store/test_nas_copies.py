@@ -11,9 +11,9 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
 from syncd.errors import Corrupt, NotFound, Refused, SyncdError, Unavailable
-from syncd.store import posix
 from syncd.store.base import PutMode
-from syncd.store.nas import STAGING, NasSettings, NasStore
+from syncd.store.nas import posix
+from syncd.store.nas.store import STAGING, NasSettings, NasStore
 
 DATA = bytes(n * 7 % 253 for n in range(3 << 20))
 PARTS = cut(len(DATA), 1_500_000)

@@ -17,8 +17,8 @@ from syncd.localcloud.faults import Corrupt as Flip
 from syncd.localcloud.server import LocalCloud
 from syncd.secret import Secret
 from syncd.store.base import PutMode
-from syncd.store.oss import Credentials, OssStore
-from syncd.store.oss_upload import OssUpload
+from syncd.store.oss.store import Credentials, OssStore
+from syncd.store.oss.upload import OssUpload
 from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
 
 DATA = bytes(n % 253 for n in range(300_000))
@@ -283,7 +283,7 @@ def test_large_bodies_go_out_uncopied_and_whole(store: OssStore, bucket: RawBuck
 
 
 def test_parts_past_a_page_are_found_again(bucket: RawBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.store.oss._PAGE", 4)
+    monkeypatch.setattr("syncd.store.oss.store._PAGE", 4)
     parts = cut(12 * (100 << 10), 100 << 10)
     piece = bytes(100 << 10)
     first = bucket.store().upload("k", parts)
@@ -294,7 +294,7 @@ def test_parts_past_a_page_are_found_again(bucket: RawBucket, monkeypatch: pytes
 
 
 def test_uploads_past_a_page_are_listed(bucket: RawBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.store.oss._PAGE", 4)
+    monkeypatch.setattr("syncd.store.oss.store._PAGE", 4)
     tokens = {bucket.client.init_multipart_upload(f"m/{n % 7}").upload_id for n in range(13)}
     assert {pending.token for pending in bucket.store().pending("m/")} == tokens
 

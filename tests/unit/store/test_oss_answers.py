@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from syncd.store.base import PendingUpload, Stat
-from syncd.store.oss_answers import HeldPart, crc64_in, hex_of, objects_in, parts_in, time_in, uploads_in
+from syncd.store.oss.responses import UploadedPart, crc64_in, hex_of, objects_in, parts_in, time_in, uploads_in
 
 PARTS = """<ListPartsResult><Bucket>b</Bucket><Key>k</Key><UploadId>U</UploadId>
 <NextPartNumberMarker>7</NextPartNumberMarker><MaxParts>2</MaxParts><IsTruncated>false</IsTruncated>
@@ -23,7 +23,7 @@ AT = datetime(2026, 10, 21, 7, 28, tzinfo=UTC)
 READERS = pytest.mark.parametrize(
     ("read", "page", "found", "marker", "no_marker"),
     [
-        (parts_in, PARTS, {1: HeldPart("AB", 10, 11051210869376104954), 7: HeldPart("CD", 20, None)}, "7", ""),
+        (parts_in, PARTS, {1: UploadedPart("AB", 10, 11051210869376104954), 7: UploadedPart("CD", 20, None)}, "7", ""),
         (objects_in, OBJECTS.replace("%FC", "%C3%BC"), [Stat("m/a ü", 10, None, AT, "AB")], "m/z", ""),
         (uploads_in, UPLOADS, [PendingUpload("m/a+b", "U1", AT)], ("m/z", "U2"), ("", "")),
     ],

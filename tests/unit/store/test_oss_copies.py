@@ -9,8 +9,8 @@ from syncd.errors import Corrupt, Invalid, NotFound, Refused, SyncdError, Unavai
 from syncd.localcloud.faults import Action, Answer, FaultRule, Reset
 from syncd.localcloud.http import Handler, Request, Response
 from syncd.localcloud.server import LocalCloud
-from syncd.registry.base import Location
 from syncd.store.base import PutMode
+from syncd.values.source import Location
 from tests.clouds import REGION, RawBucket
 from tests.unit.store.test_oss_requests import answering
 

@@ -18,9 +18,9 @@ from syncd.errors import (
     SyncdError,
     Unavailable,
 )
-from syncd.store.oss_errors import Answer, translate, translated
-from syncd.store.oss_line import WireError
-from syncd.store.oss_sdk import _said
+from syncd.store.oss.connection import ConnectionBroken
+from syncd.store.oss.errors import ErrorResponse, translate, translate_errors
+from syncd.store.oss.sdk import _error_body
 
 ABSENT = {"NoSuchKey", "NoSuchUpload"}
 
@@ -59,8 +59,8 @@ def instance(kind: Any) -> Exception:
 @pytest.mark.parametrize("kind", list(subclasses(oss2.exceptions.OssError)), ids=lambda kind: kind.__name__)
 def test_every_exception_of_oss2_becomes_one_of_ours(kind: type) -> None:
     original = instance(kind)
-    with pytest.raises(SyncdError, match=r"^oss://b/k: ") as caught, translated("oss://b/k"):
-        raise _said(original) from original
+    with pytest.raises(SyncdError, match=r"^oss://b/k: ") as caught, translate_errors("oss://b/k"):
+        raise _error_body(original) from original
     assert caught.value.__cause__ is not None
     assert caught.value.__cause__.__cause__ is original
     assert isinstance(caught.value, NotFound) == (getattr(original, "code", "") in ABSENT)
@@ -100,7 +100,7 @@ def test_every_exception_of_oss2_becomes_one_of_ours(kind: type) -> None:
     ],
 )
 def test_each_answer_means_one_thing(status: int, code: str, kind: type[SyncdError]) -> None:
-    error = translate(Answer(status, code, "why", {"x-oss-request-id": "ID1"}), "oss://b/k")
+    error = translate(ErrorResponse(status, code, "why", {"x-oss-request-id": "ID1"}), "oss://b/k")
     assert type(error) is kind
     assert str(error).startswith("oss://b/k: ")
     assert "ID1" in str(error)
@@ -110,7 +110,7 @@ def test_each_answer_means_one_thing(status: int, code: str, kind: type[SyncdErr
 @pytest.mark.parametrize(
     "error",
     [
-        WireError("the answer breaks off 5 bytes before its end"),
+        ConnectionBroken("the answer breaks off 5 bytes before its end"),
         ConnectionResetError("reset"),
         TimeoutError("slow"),
         RuntimeError("parse xml: IsTruncated missing"),
@@ -120,13 +120,13 @@ def test_each_answer_means_one_thing(status: int, code: str, kind: type[SyncdErr
     ids=lambda error: type(error).__name__,
 )
 def test_what_breaks_while_a_body_is_read_is_unavailable(error: Exception) -> None:
-    with pytest.raises(Unavailable, match="oss://b/k") as caught, translated("oss://b/k"):
+    with pytest.raises(Unavailable, match="oss://b/k") as caught, translate_errors("oss://b/k"):
         raise error
     assert caught.value.__cause__ is error
 
 
 def test_our_own_errors_pass() -> None:
-    with pytest.raises(Refused, match="no keys yet"), translated("oss://b/k"):
+    with pytest.raises(Refused, match="no keys yet"), translate_errors("oss://b/k"):
         raise Refused("no keys yet")
 
 
@@ -142,10 +142,10 @@ def test_our_own_errors_pass() -> None:
     ],
 )
 def test_the_servers_own_delay_is_passed_on(headers: dict[str, str], seconds: float | None) -> None:
-    error = translate(Answer(503, "SlowDown", "", headers), "oss://b/k")
+    error = translate(ErrorResponse(503, "SlowDown", "", headers), "oss://b/k")
     assert isinstance(error, Unavailable)
     assert error.retry_after_s == seconds
 
 
 def test_a_long_message_is_cut() -> None:
-    assert len(str(translate(Answer(500, "InternalError", "x" * 10_000, {}), "oss://b/k"))) < 500
+    assert len(str(translate(ErrorResponse(500, "InternalError", "x" * 10_000, {}), "oss://b/k"))) < 500

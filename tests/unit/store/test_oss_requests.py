@@ -17,7 +17,7 @@ from syncd.errors import SyncdError, Unavailable
 from syncd.localcloud.http import Handler, HttpServer, Request, Response, WireFault
 from syncd.secret import Secret
 from syncd.store.base import Put, PutMode, Stat
-from syncd.store.oss import Credentials, OssSettings, OssStore
+from syncd.store.oss.store import Credentials, OssSettings, OssStore
 
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 

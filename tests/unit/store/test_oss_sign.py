@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syncd.secret import Secret
-from syncd.store.oss_settings import Credentials
-from syncd.store.oss_sign import Signer
+from syncd.store.oss.settings import Credentials
+from syncd.store.oss.signing import Signer
 
 AT = datetime(2026, 2, 28, 23, 59, 58, tzinfo=UTC)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=40)

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from syncd.store.oss_line import WireError
-from syncd.store.oss_wire import Answer, Wire, WireSettings
+from syncd.store.oss.connection import ConnectionBroken
+from syncd.store.oss.http import HttpBody, HttpPool, PoolSettings
 
 HANG_UP = b""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Name: a\r\nx-name: b\r\n\r\nok"
@@ -89,11 +89,11 @@ def script() -> Iterator[Script]:
         server.close()
 
 
-def wire(proxy: str | None = None, connections_max: int = 4) -> Wire:
-    return Wire(WireSettings(5.0, connections_max, proxy))
+def wire(proxy: str | None = None, connections_max: int = 4) -> HttpPool:
+    return HttpPool(PoolSettings(5.0, connections_max, proxy))
 
 
-def ask(to: Wire, server: Scripted, method: str = "GET", body: bytes = b"") -> Answer:
+def ask(to: HttpPool, server: Scripted, method: str = "GET", body: bytes = b"") -> HttpBody:
     return to.ask(method, f"{server.url}/bucket/k?a=b", {"X-One": "1"}, body)
 
 
@@ -210,14 +210,14 @@ def test_an_answer_without_a_body_has_none(script: Script, method: str, answer: 
 def test_an_answer_that_breaks_off_or_is_none_is_an_error(script: Script, answer: bytes) -> None:
     server = script(answer)
     to = wire()
-    with pytest.raises(WireError):
+    with pytest.raises(ConnectionBroken):
         ask(to, server).read()  # what is left of it is closed, or it would be an error of its own
 
 
 def test_an_answer_that_does_not_come_is_a_timeout(script: Script) -> None:
     server = script(b"HTTP/1.1 200", OK)  # the connection stays open: there is more to answer
     with pytest.raises(TimeoutError, match=r"no byte for 0\.05 s"):
-        Wire(WireSettings(0.05, 4)).ask("GET", server.url, {}, b"")
+        HttpPool(PoolSettings(0.05, 4)).ask("GET", server.url, {}, b"")
 
 
 def test_nobody_at_the_address_is_an_error() -> None:
@@ -274,7 +274,7 @@ def test_an_answer_that_is_loaded_frees_its_connection_and_keeps_no_more_than_4_
 
 @pytest.mark.parametrize(("target", "value"), [("k\r\nX-Two: 2", "1"), ("k", "1\r\nX-Two: 2"), ("k", "1\n")])
 def test_a_line_break_does_not_get_into_the_head(target: str, value: str) -> None:
-    with pytest.raises(WireError, match="line break"):
+    with pytest.raises(ConnectionBroken, match="line break"):
         wire("http://127.0.0.1:9").ask("GET", f"http://127.0.0.1:9/{target}", {"X-One": value}, b"")
 
 
@@ -336,12 +336,12 @@ def test_a_certificate_that_nobody_trusted_signed_is_refused(encrypted: tuple[st
 
 def test_an_encrypted_connection_carries_requests(encrypted: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     url, pem = encrypted
-    monkeypatch.setattr("syncd.store.oss_wire.certifi.where", lambda: str(pem))
+    monkeypatch.setattr("syncd.store.oss.http.certifi.where", lambda: str(pem))
     assert wire().ask("GET", url, {}, b"").read() == b"ok"
 
 
 def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(WireError, match="no address"):
+    with pytest.raises(ConnectionBroken, match="no address"):
         wire().ask("GET", "http://", {}, b"")
 
 

@@ -11,11 +11,11 @@ import pytest
 from syncd.artifact.parts import MIB, cut
 from syncd.errors import Cancelled, Failed, Invalid, Unavailable
 from syncd.secret import Secret
-from syncd.silence import Pulse, pulsing
 from syncd.store.base import PutMode
-from syncd.store.oss import Credentials, OssSettings, OssStore
-from syncd.store.oss_upload import OssUpload
-from syncd.store.pieces import send_in_pieces
+from syncd.store.oss.send import send_in_chunks
+from syncd.store.oss.store import Credentials, OssSettings, OssStore
+from syncd.store.oss.upload import OssUpload
+from syncd.watchdog import Heartbeat, heartbeat_of_thread
 from tests.sockets import Rude, deaf, gulping, rude, silent
 
 BODY = memoryview(bytes(8 * MIB))
@@ -64,7 +64,7 @@ def test_a_body_that_moves_is_borne_however_long_it_takes() -> None:
 
         reading = pool.submit(read)
         began = time.monotonic()
-        send_in_pieces(ours, body)
+        send_in_chunks(ours, body)
         assert time.monotonic() - began > 2 * silence_s
         assert reading.result(30) == len(body)
 
@@ -77,7 +77,7 @@ def test_a_part_is_left_in_its_middle_when_nobody_waits_for_it() -> None:
         if got_bytes >= MIB:
             over.set()
 
-    with rude(gulping(gulp)) as server, pulsing(Pulse(over.is_set)):
+    with rude(gulping(gulp)) as server, heartbeat_of_thread(Heartbeat(over.is_set)):
         store = store_at(server, 30)
         with pytest.raises(Cancelled):
             OssUpload(store, "key", PARTS, "upload-id").send(PARTS[0], BODY, 0)
@@ -93,7 +93,7 @@ def test_after_a_body_that_was_left_the_next_one_has_a_connection_of_its_own() -
 
     with rude(serve) as server:
         store = store_at(server, 30)
-        with pulsing(Pulse(over.is_set)), pytest.raises(Cancelled):
+        with heartbeat_of_thread(Heartbeat(over.is_set)), pytest.raises(Cancelled):
             store.put("key", BODY, PutMode.CREATE)
         with pytest.raises((Failed, Invalid, Unavailable), match="400"):
             store.put("key", BODY[:MIB], PutMode.CREATE)

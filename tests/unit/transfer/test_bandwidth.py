@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from syncd.errors import Cancelled
 from syncd.store.memory import MemoryStore
-from syncd.transfer.bandwidth import Bandwidth, Hours, Timetable
+from syncd.transfer.flow.bandwidth import Bandwidth, RateWindow, Timetable
 from tests.transfers import FILES, SETTINGS, SIZE, Bench, Faulty
 
 MB = 10**6
@@ -100,7 +100,7 @@ def test_who_waits_looks_often_enough_to_hear_a_stop_within_a_second() -> None:
 
 def test_a_limit_that_ends_lets_those_go_who_waited_for_it() -> None:
     clock = Clock(datetime(2026, 6, 1, 19, 59, 50, tzinfo=UTC))
-    bandwidth = limited(clock, Timetable(0, (Hours(time(8), time(20), 1000),)))
+    bandwidth = limited(clock, Timetable(0, (RateWindow(time(8), time(20), 1000),)))
     bandwidth.take(PART, clock.wait)
     bandwidth.take(PART, clock.wait)
     assert 10 <= clock.passed_s <= 11
@@ -110,7 +110,7 @@ def test_a_limit_that_ends_lets_those_go_who_waited_for_it() -> None:
 
 def test_a_limit_that_begins_holds_from_then_on() -> None:
     clock = Clock(datetime(2026, 6, 1, 7, 59, 59, tzinfo=UTC))
-    bandwidth = limited(clock, Timetable(0, (Hours(time(8), time(20), 20 * MB),)))
+    bandwidth = limited(clock, Timetable(0, (RateWindow(time(8), time(20), 20 * MB),)))
     for _ in range(100):
         bandwidth.take(PART, clock.wait)
     assert clock.waits == []
@@ -139,7 +139,7 @@ def test_a_copy_that_waits_for_bandwidth_can_be_stopped() -> None:
 
 @pytest.mark.parametrize(("at", "limit"), [("07:59", 0), ("08:00", 40), ("19:59", 40), ("20:00", 0), ("00:00", 0)])
 def test_hours_begin_with_their_first_minute_and_end_before_their_last(at: str, limit: int) -> None:
-    table = Timetable(0, (Hours(time(8), time(20), 40),))
+    table = Timetable(0, (RateWindow(time(8), time(20), 40),))
     assert table.limit(datetime.fromisoformat(f"2026-06-01T{at}+00:00")) == limit
 
 
@@ -147,24 +147,24 @@ def test_hours_begin_with_their_first_minute_and_end_before_their_last(at: str, 
     ("at", "limit"), [("21:59", 7), ("22:00", 40), ("23:59", 40), ("00:00", 40), ("05:59", 40), ("06:00", 7)]
 )
 def test_hours_may_go_over_midnight(at: str, limit: int) -> None:
-    table = Timetable(7, (Hours(time(22), time(6), 40),))
+    table = Timetable(7, (RateWindow(time(22), time(6), 40),))
     assert table.limit(datetime.fromisoformat(f"2026-06-01T{at}+00:00")) == limit
 
 
 def test_the_first_hours_that_fit_count() -> None:
-    table = Timetable(1, (Hours(time(12), time(13), 2), Hours(time(0), time(0), 3)))
+    table = Timetable(1, (RateWindow(time(12), time(13), 2), RateWindow(time(0), time(0), 3)))
     assert [table.limit(NOON), table.limit(NOON + timedelta(hours=1))] == [2, 3]
 
 
 def test_hours_are_those_of_the_zone() -> None:
-    table = Timetable(0, (Hours(time(8), time(20), 40),), ZoneInfo("Asia/Shanghai"))
+    table = Timetable(0, (RateWindow(time(8), time(20), 40),), ZoneInfo("Asia/Shanghai"))
     assert table.limit(datetime(2026, 6, 1, 0, 0, tzinfo=UTC)) == 40
     assert table.limit(datetime(2026, 6, 1, 12, 0, tzinfo=UTC)) == 0
 
 
 def test_hours_that_the_clock_skips_have_no_effect_and_those_it_shows_twice_have_it_twice() -> None:
     berlin = ZoneInfo("Europe/Berlin")
-    table = Timetable(0, (Hours(time(2), time(3), 40),), berlin)
+    table = Timetable(0, (RateWindow(time(2), time(3), 40),), berlin)
     spring = datetime(2026, 3, 29, 0, 0, tzinfo=UTC)  # 02:00 to 03:00 are skipped at 01:00 UTC
     assert not any(table.limit(spring + timedelta(minutes=n)) for n in range(180))
     autumn = datetime(2026, 10, 24, 23, 0, tzinfo=UTC)  # 02:00 to 03:00 come twice, from 00:00 UTC on

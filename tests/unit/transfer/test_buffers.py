@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 from syncd.errors import Cancelled, Invalid
-from syncd.transfer.buffers import Pool
+from syncd.transfer.flow.buffers import BufferPool
 
 KIB = 1 << 10
 
@@ -22,20 +22,20 @@ def always() -> bool:
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 65536, 65537, 1_000_000])
 def test_a_buffer_is_exactly_as_large_as_asked_for(size_bytes: int) -> None:
-    lease = Pool(4096 * KIB).take(size_bytes, never)
+    lease = BufferPool(4096 * KIB).take(size_bytes, never)
     assert len(lease.view) == size_bytes
     lease.view[:] = b"x" * size_bytes
 
 
 def test_what_is_given_back_is_used_again() -> None:
-    pool = Pool(256 * KIB)
+    pool = BufferPool(256 * KIB)
     for _ in range(100):
         pool.take(100 * KIB, never).release()
     assert pool.allocated_bytes == 128 * KIB
 
 
 def test_a_buffer_returns_only_with_its_last_holder() -> None:
-    pool = Pool(64 * KIB)
+    pool = BufferPool(64 * KIB)
     lease = pool.take(10, never)
     lease.hold()
     lease.release()
@@ -46,7 +46,7 @@ def test_a_buffer_returns_only_with_its_last_holder() -> None:
 
 
 def test_who_waits_gets_the_next_one() -> None:
-    pool = Pool(64 * KIB)
+    pool = BufferPool(64 * KIB)
     lease = pool.take(10, never)
     asked = Event()
 
@@ -63,7 +63,7 @@ def test_who_waits_gets_the_next_one() -> None:
 
 
 def test_idle_buffers_make_room_for_other_sizes() -> None:
-    pool = Pool(512 * KIB)
+    pool = BufferPool(512 * KIB)
     small = [pool.take(1, never) for _ in range(8)]
     for lease in small:
         lease.release()
@@ -76,7 +76,7 @@ def test_idle_buffers_make_room_for_other_sizes() -> None:
 
 
 def test_lent_buffers_do_not_make_room() -> None:
-    pool = Pool(128 * KIB)
+    pool = BufferPool(128 * KIB)
     pool.take(1, never)
     with pytest.raises(Cancelled):
         pool.take(128 * KIB, always)
@@ -84,5 +84,5 @@ def test_lent_buffers_do_not_make_room() -> None:
 
 def test_what_can_never_fit_is_refused_with_advice() -> None:
     with pytest.raises(Invalid, match="65536 bytes of buffers") as caught:
-        Pool(64 * KIB).take(65 * KIB, never)
+        BufferPool(64 * KIB).take(65 * KIB, never)
     assert "transfer.buffer_bytes" in caught.value.hint

@@ -10,8 +10,8 @@ from syncd.artifact.manifest import Entry
 from syncd.errors import Corrupt, Refused, Unavailable
 from syncd.store.base import PutMode
 from syncd.store.memory import MemoryStore
-from syncd.transfer.bundle import SMALL_BYTES, bundled
-from syncd.transfer.crew import Crew
+from syncd.transfer.targets.bundle import SMALL_BYTES, group_small_files
+from syncd.transfer.targets.target_copy import TargetCopy
 from tests.sources import Files, content, manifest_of
 from tests.transfers import SETTINGS, Bench, Faulty, refusing
 
@@ -19,7 +19,7 @@ MANY = {f"many/{n:04}": content(f"many{n}", 50 + n % 90) for n in range(400)}
 MIXED = MANY | {"large": content("large", 4 * SETTINGS.part_bytes), "edge": content("edge", SMALL_BYTES + 1)}
 
 
-def lacking(*sizes: int, crews: list[Crew] | None = None) -> dict[Entry, list[Crew]]:
+def lacking(*sizes: int, crews: list[TargetCopy] | None = None) -> dict[Entry, list[TargetCopy]]:
     manifest = manifest_of({f"f{n:05}": bytes(size) for n, size in enumerate(sizes)})
     return dict.fromkeys(sorted(manifest.entries, key=lambda entry: -entry.size_bytes), crews or [])
 
@@ -29,7 +29,7 @@ def sizes_of(works: Sequence[tuple[tuple[Entry, ...], object]]) -> list[int]:
 
 
 def test_large_files_go_alone_and_small_ones_together() -> None:
-    works = bundled(lacking(SMALL_BYTES + 1, SMALL_BYTES, *[10] * 639), 8 << 20, 5)
+    works = group_small_files(lacking(SMALL_BYTES + 1, SMALL_BYTES, *[10] * 639), 8 << 20, 5)
     assert sizes_of(works) == [1] + [32] * 20
     assert [entry for entries, _ in works for entry in entries] == list(
         lacking(*[SMALL_BYTES + 1, SMALL_BYTES], *[10] * 639)
@@ -38,19 +38,19 @@ def test_large_files_go_alone_and_small_ones_together() -> None:
 
 @pytest.mark.parametrize(("files", "most"), [(1, 1), (5, 1), (40, 2), (200, 10), (10_000, 32)])
 def test_there_is_enough_for_every_thread_that_sends(files: int, most: int) -> None:
-    sizes = sizes_of(bundled(lacking(*[10] * files), 8 << 20, 5))
+    sizes = sizes_of(group_small_files(lacking(*[10] * files), 8 << 20, 5))
     assert max(sizes) == most
     assert sum(sizes) == files
 
 
 def test_a_file_of_several_parts_is_not_small() -> None:
-    assert sizes_of(bundled(lacking(*[2000] * 100), 1000, 1)) == [1] * 100
+    assert sizes_of(group_small_files(lacking(*[2000] * 100), 1000, 1)) == [1] * 100
 
 
 def test_what_is_lacking_in_different_places_is_not_mixed() -> None:
-    here: dict[Entry, list[Crew]] = lacking(*[10] * 200)
+    here: dict[Entry, list[TargetCopy]] = lacking(*[10] * 200)
     there = {entry: [object()] if n % 2 else [] for n, entry in enumerate(here)}
-    assert sizes_of(bundled(there, 8 << 20, 1)) == [1] * 200  # type: ignore[arg-type]  # only compared
+    assert sizes_of(group_small_files(there, 8 << 20, 1)) == [1] * 200  # type: ignore[arg-type]  # only compared
 
 
 def test_many_small_files_and_some_large_ones_arrive_at_every_target() -> None:

@@ -11,12 +11,12 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Conflict, Corrupt, Invalid, Refused, Unavailable
-from syncd.registry.base import Stream
 from syncd.retry import Retry
 from syncd.store.base import PutMode
 from syncd.store.memory import MemoryStore
-from syncd.target.base import Depth
-from syncd.target.tree import TreeTarget
+from syncd.targets.base import Depth
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.values.source import Stream
 from tests.journals import MemoryJournal
 from tests.sources import Files, FilesStream, content
 from tests.transfers import FILES, PART, PARTS, SETTINGS, SIZE, Bench, Faulty, refusing

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from syncd.errors import Cancelled, Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.store.memory import MemoryStore
-from syncd.target.base import Held
+from syncd.targets.base import HeldRange
 from tests.journals import MemoryJournal
 from tests.sources import Files, content
 from tests.tensors import gguf, safetensors
@@ -91,7 +91,7 @@ def test_a_file_that_is_there_under_another_version_is_copied_and_not_read() -> 
 
 
 def test_a_large_file_is_copied_in_runs_and_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.transfer.wholes.RUN_BYTES", 4 * PART)
+    monkeypatch.setattr("syncd.transfer.targets.server_side_copy.RUN_BYTES", 4 * PART)
     store = Faulty()
     bench = placed(t=store)
     new = {"again.safetensors": OLD["unet.safetensors"]}
@@ -112,7 +112,7 @@ def test_a_large_file_is_copied_in_runs_and_goes_on_where_it_was_stopped(monkeyp
 
 
 def test_a_run_that_cannot_be_copied_has_the_whole_file_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.transfer.wholes.RUN_BYTES", 4 * PART)
+    monkeypatch.setattr("syncd.transfer.targets.server_side_copy.RUN_BYTES", 4 * PART)
     store = Faulty()
     bench = placed(t=store)
     new = {"again.safetensors": OLD["unet.safetensors"]}
@@ -279,7 +279,7 @@ class Silent(MemoryJournal):
         super().__init__()
         self.tells = tells
 
-    def held(self, parts_max: int) -> list[Held]:
+    def held(self, parts_max: int) -> list[HeldRange]:
         if not self.tells:
             raise Unavailable("the record cannot be read now")
         return super().held(parts_max)

@@ -15,20 +15,20 @@ from syncd.artifact.manifest import Manifest
 from syncd.errors import Cancelled
 from syncd.localcloud.server import LocalCloud
 from syncd.plan.phases import PlacementPhase
-from syncd.state import placements, versions
-from syncd.state.advance import advance
-from syncd.state.journal import SqlJournal
+from syncd.state.content import placements, versions
+from syncd.state.content.journal import SqlJournal
+from syncd.state.releases.transitions import advance
 from syncd.state.state import State
-from syncd.store.nas import NasSettings, NasStore
-from syncd.target.base import Depth
-from syncd.target.tree import TreeTarget
-from syncd.transfer import CopyReport, Destination, Progress, TransferSettings, copy
+from syncd.store.nas.store import NasSettings, NasStore
+from syncd.targets.base import Depth
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopyReport, CopySettings, Destination, Progress, copy
 from tests.clouds import REGION, RawBucket, cloud_at
 from tests.sources import Files, manifest_of
 from tests.tensors import safetensors
 
 MIB: Final = 1 << 20
-SETTINGS: Final = TransferSettings()
+SETTINGS: Final = CopySettings()
 _CHANCE: Final = random.Random(20)
 TENSORS: Final = {
     **{f"down.{n}.weight": _CHANCE.randbytes(5 * MIB // 2 + 4096 * n) for n in range(40)},
@@ -68,7 +68,7 @@ class Site:
         self.source = Files({}, piece_bytes=MIB)
         self.stop = Event()
 
-    def publish(self, name: str, files: Mapping[str, bytes], settings: TransferSettings = SETTINGS) -> CopyReport:
+    def publish(self, name: str, files: Mapping[str, bytes], settings: CopySettings = SETTINGS) -> CopyReport:
         """Copy a version to both targets and seal it there."""
         manifest = manifest_of(files, "sdxl", name)
         with self.state.write() as conn:

@@ -21,15 +21,15 @@ from threading import Event
 import pytest
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Unavailable
-from syncd.registry.base import Stream
 from syncd.retry import Retry
 from syncd.secret import Secret
 from syncd.store.base import Stat
 from syncd.store.memory import MemoryStore
-from syncd.store.nas import NasSettings, NasStore
-from syncd.store.oss import Credentials, OssSettings, OssStore
-from syncd.target.tree import TreeTarget
-from syncd.transfer import Adrift, Destination, Progress, TransferSettings, apart, copy
+from syncd.store.nas.store import NasSettings, NasStore
+from syncd.store.oss.store import Credentials, OssSettings, OssStore
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopySettings, Destination, LeakedThreads, Progress, abandonable_call, copy
+from syncd.values.source import Stream
 from tests.journals import MemoryJournal
 from tests.sockets import rude, silent
 from tests.sources import Files, FilesStream, content, manifest_of
@@ -77,9 +77,9 @@ def mended(*kernels: Kernel) -> Iterator[None]:
             kernel.mend()
 
 
-def quick(**changes: object) -> TransferSettings:
+def quick(**changes: object) -> CopySettings:
     """What is silent for a second is given up."""
-    return replace(SETTINGS, stall_s=0.8, leave_s=0.1, adrift=Adrift(), **changes)  # type: ignore[arg-type]  # any of them
+    return replace(SETTINGS, stall_s=0.8, leave_s=0.1, adrift=LeakedThreads(), **changes)  # type: ignore[arg-type]  # any of them
 
 
 @pytest.mark.parametrize(
@@ -270,28 +270,28 @@ def test_a_single_call_that_hangs_is_left_behind() -> None:
     settings = quick()
     with mended(kernel):
         with pytest.raises(Unavailable, match=r"no byte for .*: looking at nas"):
-            apart("nas", lambda: kernel("look", 1), settings, Event(), what="looking")
+            abandonable_call("nas", lambda: kernel("look", 1), settings, Event(), what="looking")
         with pytest.raises(Unavailable, match="nas: 1 calls hang"):
-            apart("nas", lambda: 1, settings, Event(), what="looking")
-        assert apart("other", lambda: 1, settings, Event(), what="looking") == 1
-    assert apart("nas", lambda: 1, settings, Event(), what="looking") == 1
+            abandonable_call("nas", lambda: 1, settings, Event(), what="looking")
+        assert abandonable_call("other", lambda: 1, settings, Event(), what="looking") == 1
+    assert abandonable_call("nas", lambda: 1, settings, Event(), what="looking") == 1
 
 
 def test_a_single_call_is_left_when_told_to_stop_and_its_own_errors_come_through() -> None:
     kernel, stop = Kernel("look"), Event()
     settings = replace(quick(), stall_s=60.0)
     with mended(kernel), ThreadPoolExecutor(1) as pool:
-        call = pool.submit(apart, "nas", lambda: kernel("look", 1), settings, stop, what="looking")
+        call = pool.submit(abandonable_call, "nas", lambda: kernel("look", 1), settings, stop, what="looking")
         stop.set()
         assert isinstance(call.exception(WAIT_S), Cancelled)
     with pytest.raises(ZeroDivisionError):
-        apart("nas", lambda: 1 // 0, settings, Event(), what="dividing")
+        abandonable_call("nas", lambda: 1 // 0, settings, Event(), what="dividing")
 
     def fail() -> None:
         raise Unavailable("not now")
 
     with pytest.raises(Unavailable, match="not now"):
-        apart("nas", fail, settings, Event(), what="looking")
+        abandonable_call("nas", fail, settings, Event(), what="looking")
 
 
 _PROGRAM = """

@@ -9,13 +9,13 @@ from threading import Event
 import pytest
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Unavailable
-from syncd.registry.base import Stream
-from syncd.silence import beat
-from syncd.transfer import Source, TransferSettings, nearest_first
+from syncd.transfer import CopySettings, Source, nearest_first
+from syncd.values.source import Stream
+from syncd.watchdog import note_activity
 from tests.sources import GeneratedStream, generated, generated_manifest
 
 ENTRY = generated_manifest({"weights.bin": 2 << 20}).entries[0]
-SETTINGS = TransferSettings(stall_s=20.0, leave_s=0.2)
+SETTINGS = CopySettings(stall_s=20.0, leave_s=0.2)
 
 
 class Far(GeneratedStream):
@@ -27,7 +27,7 @@ class Far(GeneratedStream):
 
     def readinto(self, buffer: memoryview) -> int:
         while not self._let_go.wait(0.01):
-            beat()
+            note_activity()
         return super().readinto(buffer)
 
 
@@ -84,6 +84,6 @@ def test_looking_ends_when_it_is_told_to_stop() -> None:
 
 
 def test_places_that_are_all_silent_are_not_waited_for_longer_than_one_may_be_silent() -> None:
-    settings = TransferSettings(stall_s=0.2, leave_s=0.1)
+    settings = CopySettings(stall_s=0.2, leave_s=0.1)
     with far() as one, far() as other:
         assert nearest_first(ENTRY, {"b": one, "a": other}, settings, Event()) == ("a", "b")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from syncd.target.base import Depth
-from syncd.target.tree import TreeTarget
+from syncd.targets.base import Depth
+from syncd.targets.versioned_tree import TreeTarget
 from tests.cloud_process import cloud_process
 from tests.clouds import REGION, RawBucket
 from tests.copier import store_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syncd.errors import Cancelled, Corrupt, Unavailable
 from syncd.retry import Retry
-from syncd.transfer.reader import Reader
+from syncd.transfer.sources.reader import SourceReader
 from tests.sources import Files, manifest_of
 
 DATA = bytes(range(256)) * 400
@@ -20,7 +20,7 @@ def go_on(seconds: float) -> bool:
 def read(files: Files, *, pieces: int = 4) -> bytes:
     buffer = bytearray(len(DATA))
     size_bytes = len(DATA) // pieces
-    with Reader(ENTRY, files, POLICY, go_on) as reader:
+    with SourceReader(ENTRY, files, POLICY, go_on) as reader:
         for n in range(pieces):
             reader.fill(memoryview(buffer)[n * size_bytes : (n + 1) * size_bytes])
         reader.expect_end()
@@ -39,7 +39,7 @@ def test_a_file_is_opened_once_and_closed() -> None:
 def test_the_head_is_looked_at_and_handed_over_all_the_same(sizes: list[int]) -> None:
     files = Files({"f": DATA}, piece_bytes=1000, breaks={"f": [5, 70_000]})
     buffer = bytearray(len(DATA))
-    with Reader(ENTRY, files, POLICY, go_on) as reader:
+    with SourceReader(ENTRY, files, POLICY, go_on) as reader:
         for size_bytes in sizes:
             assert reader.head(size_bytes) == DATA[:size_bytes]
         reader.fill(memoryview(buffer)[:100])
@@ -53,7 +53,7 @@ def test_the_head_is_looked_at_and_handed_over_all_the_same(sizes: list[int]) ->
 def test_a_file_that_is_shorter_than_its_head_is_corrupt() -> None:
     with (
         pytest.raises(Corrupt, match="ends after 1000 bytes"),
-        Reader(ENTRY, Files({"f": DATA[:1000]}), POLICY, go_on) as r,
+        SourceReader(ENTRY, Files({"f": DATA[:1000]}), POLICY, go_on) as r,
     ):
         r.head(2000)
 
@@ -76,7 +76,7 @@ def test_a_source_that_keeps_breaking_off_is_given_up() -> None:
 
 def test_a_wait_can_be_cancelled() -> None:
     files = Files({"f": DATA}, breaks={"f": [7]})
-    with pytest.raises(Cancelled), Reader(ENTRY, files, POLICY, lambda _: True) as reader:
+    with pytest.raises(Cancelled), SourceReader(ENTRY, files, POLICY, lambda _: True) as reader:
         reader.fill(memoryview(bytearray(10)))
 
 
@@ -93,7 +93,7 @@ def test_a_long_file_is_corrupt() -> None:
 def test_an_empty_file_is_opened_to_see_that_it_is() -> None:
     entry = manifest_of({"f": b""}).entries[0]
     files = Files({"f": b"not empty"})
-    with Reader(entry, files, POLICY, go_on) as reader:
+    with SourceReader(entry, files, POLICY, go_on) as reader:
         reader.fill(memoryview(b""))
         with pytest.raises(Corrupt, match="more than the 0 bytes"):
             reader.expect_end()

@@ -13,13 +13,13 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.errors import Corrupt, Refused, Unavailable
-from syncd.registry.base import Stream
-from syncd.store.memory import Held, MemoryStore
-from syncd.store.nas import NasSettings, NasStore
-from syncd.target.base import Depth
-from syncd.target.tree import TreeTarget
+from syncd.store.memory import MemoryStore, StoredObject
+from syncd.store.nas.store import NasSettings, NasStore
+from syncd.targets.base import Depth
+from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopyReport, Destination, Progress, copy
-from syncd.transfer.buffers import Pool
+from syncd.transfer.flow.buffers import BufferPool
+from syncd.values.source import Stream
 from tests.journals import MemoryJournal
 from tests.sources import content
 from tests.tensors import safetensors
@@ -121,14 +121,14 @@ def test_a_file_with_tensors_is_cut_alike_for_who_is_fed_later_from_another_targ
 
 
 def test_memory_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    pools: list[Pool] = []
+    pools: list[BufferPool] = []
 
-    class Watched(Pool):
+    class Watched(BufferPool):
         def __init__(self, limit_bytes: int, common_bytes: int | None = None) -> None:
             super().__init__(limit_bytes, common_bytes)
             pools.append(self)
 
-    monkeypatch.setattr("syncd.transfer.feed.Pool", Watched)
+    monkeypatch.setattr("syncd.transfer.sources.producer.Pool", Watched)
     gate = Gate(3)
     bench = Bench(FILES, slow=Faulty(gate), fast=MemoryStore())
     done = finish_of(bench, "fast")
@@ -185,7 +185,7 @@ def test_bytes_that_rot_where_they_are_read_back_are_not_passed_on() -> None:
     def rot() -> None:
         key = f"{bench.manifest.directory}/big"
         held = bench.stores["fast"].objects[key]
-        bench.stores["fast"].objects[key] = Held(held.data[:-1] + b"?", held.modified_at)
+        bench.stores["fast"].objects[key] = StoredObject(held.data[:-1] + b"?", held.modified_at)
         gate.opened.set()
 
     bench.finished["fast"] = rot

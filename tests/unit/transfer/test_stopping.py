@@ -13,16 +13,16 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import Cancelled, Unavailable
-from syncd.registry.base import Stream
 from syncd.retry import Retry
 from syncd.secret import Secret
 from syncd.store.base import Buffer
 from syncd.store.memory import MemoryStore
-from syncd.store.oss import Credentials, OssSettings, OssStore
-from syncd.store.oss_upload import OssUpload
-from syncd.target.base import Depth, Inspection, Journal, Nearby, Origin, Writer
-from syncd.target.tree import TreeTarget
-from syncd.transfer import Bandwidth, CopyReport, Destination, Progress, Timetable, TransferSettings, copy
+from syncd.store.oss.store import Credentials, OssSettings, OssStore
+from syncd.store.oss.upload import OssUpload
+from syncd.targets.base import Depth, Inspection, Journal, NearbyCopy, Origin, Writer
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import Bandwidth, CopyReport, CopySettings, Destination, Progress, Timetable, copy
+from syncd.values.source import Stream
 from tests.journals import MemoryJournal
 from tests.sockets import gulping, rude
 from tests.sources import FilesStream, content
@@ -143,7 +143,7 @@ def test_a_source_that_trickles_is_left_within_a_piece_of_a_part() -> None:
             return super().readinto(buffer[: MIB // 2])
 
     bench = Bench({"big": content("big", 16 * MIB)}, one=MemoryStore())
-    large = TransferSettings(leave_s=WAIT_S, stall_s=3600)
+    large = CopySettings(leave_s=WAIT_S, stall_s=3600)
     with stopping(bench, lambda: bench.copy(large, lambda e, n: Trickle(bench.source, e.path, n))):
         assert reached.wait(WAIT_S)
     assert bench.source.read_bytes["big"] <= 4 * MIB
@@ -163,7 +163,7 @@ class Sending:
     def send(self, part: Part, data: Buffer, crc64: int) -> None:
         self._upload.send(part, data, crc64)
 
-    def copy(self, part: Part, origin: Origin | Nearby, crc64: int) -> None:
+    def copy(self, part: Part, origin: Origin | NearbyCopy, crc64: int) -> None:
         raise AssertionError("nothing is there to be copied")
 
     def finish(self, sha256: Digest, crc64: int) -> None:
@@ -203,7 +203,7 @@ def test_in_the_middle_of_a_part_to_a_store_that_is_slow(goes_on: bool) -> None:
         credentials = Credentials("id", Secret("secret"))
         bucket = OssSettings(server.endpoint, "weights", "cn-hangzhou", lambda: credentials, path_style=True)
         to = [Destination(Begun(OssStore(bucket)), MemoryJournal())]
-        settings = TransferSettings(stall_s=3600, leave_s=WAIT_S if goes_on else 0.2)  # left only where it is stuck
+        settings = CopySettings(stall_s=3600, leave_s=WAIT_S if goes_on else 0.2)  # left only where it is stuck
 
         def run() -> CopyReport:
             progress = Progress(bench.manifest, ["slow"])

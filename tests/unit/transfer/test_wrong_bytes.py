@@ -14,12 +14,12 @@ from syncd.artifact.parts import cut
 from syncd.errors import Corrupt
 from syncd.localcloud.faults import Action, Answer
 from syncd.localcloud.faults import Corrupt as Flip
-from syncd.registry.base import Stream
 from syncd.retry import Retry
 from syncd.store.memory import MemoryStore
-from syncd.store.oss_requests import Request
-from syncd.target.tree import TreeTarget
-from syncd.transfer import CopyReport, Destination, Progress, TransferSettings, copy
+from syncd.store.oss.requests import OssRequest
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.transfer import CopyReport, CopySettings, Destination, Progress, copy
+from syncd.values.source import Stream
 from tests.clouds import RawBucket
 from tests.journals import MemoryJournal
 from tests.sources import Files, FilesStream, content, manifest_of
@@ -28,7 +28,7 @@ PART = 128 << 10
 FILES = {"big": content("big", 5 * PART + 7), "small": content("small", 5000)}
 MANIFEST = manifest_of(FILES)
 BIG = f"{MANIFEST.directory}/big"
-SETTINGS = TransferSettings(part_bytes=PART, buffer_bytes=8 * PART, parts_in_flight=2, retry=Retry(3, 60, 0.001, 0.002))
+SETTINGS = CopySettings(part_bytes=PART, buffer_bytes=8 * PART, parts_in_flight=2, retry=Retry(3, 60, 0.001, 0.002))
 Fault = Callable[..., None]
 
 
@@ -122,7 +122,7 @@ def test_a_part_that_is_replaced_by_somebody_after_it_was_proven_shows_nothing(
     journal, store = MemoryJournal(), bucket.store()
     ask = store.requests.ask
 
-    def replaced(request: Request) -> Any:
+    def replaced(request: OssRequest) -> Any:
         if request.method == "POST" and "uploadId" in request.params:
             bucket.client.upload_part(BIG, request.params["uploadId"], 2, bytes(PART))
         return ask(request)

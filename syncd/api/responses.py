@@ -1,0 +1,211 @@
+"""What every answer looks like, good or bad, and how much of a request is read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from syncd.errors import (
+    Cancelled,
+    Conflict,
+    Corrupt,
+    Failed,
+    Fenced,
+    Held,
+    Invalid,
+    NotFound,
+    Refused,
+    SyncdError,
+    Unavailable,
+)
+
+log = structlog.get_logger("syncd.api")
+
+BODY_MAX_BYTES: Final = 1 << 20
+BODY_TIMEOUT_S: Final = 10.0  # 1 MiB in that time is less than a mobile phone's uplink
+
+
+class ProblemResponse(SyncdError):
+    """A request that is answered with `status`. `code` is for programs and never changes its meaning."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, hint: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+        self.headers = dict(headers or {})
+
+
+# What each of our errors is to who asked, in the order in which it is read. 502 and not 403 where a store, a registry
+# or the database refuses *us*: the caller's own rights are not the matter.
+_STATUSES: Final[tuple[tuple[type[SyncdError], int, str], ...]] = (
+    (Invalid, 400, "invalid"),
+    (NotFound, 404, "not_found"),
+    (Held, 409, "held"),
+    (Conflict, 409, "conflict"),
+    (Corrupt, 409, "corrupt"),
+    (Failed, 409, "failed"),
+    (Fenced, 503, "unavailable"),
+    (Cancelled, 503, "unavailable"),
+    (Refused, 502, "refused"),
+    (Unavailable, 503, "unavailable"),
+)
+_HTTP_CODES: Final = {400: "invalid", 404: "not_found", 405: "method_not_allowed"}
+
+
+def document(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON. Times are ISO 8601 in UTC."""
+    text = json.dumps(content, default=plain, separators=(",", ":"))
+    return Response(text, status, headers=headers, media_type="application/json")
+
+
+def plain(value: object) -> object:
+    """What JSON has no word for."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+def problem(error: ProblemResponse) -> Response:
+    """The one shape of an error."""
+    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    return document(told, error.status, error.headers)
+
+
+def problem_of(error: SyncdError) -> ProblemResponse:
+    """What one of our errors is to who asked."""
+    if isinstance(error, ProblemResponse):
+        return error
+    if isinstance(error.__cause__, SQLAlchemyError):  # a full disk, a missing table: nothing the caller can mend
+        log.warning("the record cannot be asked", error=error.message, hint=error.hint)
+        retry = {"Retry-After": _seconds(error)}
+        return ProblemResponse(
+            503, "unavailable", "the record cannot be asked now", hint="see the daemon's log", headers=retry
+        )
+    status, code = next((status, code) for kind, status, code in _STATUSES if isinstance(error, kind))
+    headers = {"Retry-After": _seconds(error)} if status == 503 else {}
+    return ProblemResponse(status, code, error.message, hint=error.hint, headers=headers)
+
+
+def on_syncd_error(_request: Request, error: Exception) -> Response:
+    """Something syncd understands went wrong."""
+    assert isinstance(error, SyncdError)
+    return problem(problem_of(error))
+
+
+def on_http_error(_request: Request, error: Exception) -> Response:
+    """There is no such path, or not by this method."""
+    assert isinstance(error, HTTPException)
+    code = _HTTP_CODES.get(error.status_code, "invalid")
+    hint = "GET /openapi.json lists what there is"
+    return problem(ProblemResponse(error.status_code, code, error.detail, hint=hint, headers=error.headers))
+
+
+def on_unexpected_error(_request: Request, _error: Exception) -> Response:
+    """A mistake in syncd. The trace is in the log and nowhere else."""
+    hint = "the trace is in the daemon's log; report it"
+    return problem(ProblemResponse(500, "bug", "a mistake in syncd ended this request", hint=hint))
+
+
+async def body_of(request: Request) -> bytes:
+    """The raw body, read once.
+
+    Raises:
+        Problem: It is larger than BODY_MAX_BYTES (413), does not arrive in time (408), or breaks off (400).
+    """
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > BODY_MAX_BYTES:
+        raise _too_large()
+    found = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for piece in request.stream():
+                found += piece
+                if len(found) > BODY_MAX_BYTES:
+                    raise _too_large()
+    except TimeoutError as error:
+        message = f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s"
+        raise ProblemResponse(408, "timeout", message, headers={"Connection": "close"}) from error
+    except ClientDisconnect as error:
+        raise ProblemResponse(400, "invalid", "the body broke off") from error
+    return bytes(found)
+
+
+async def json_of(request: Request) -> Mapping[str, Any]:
+    """The body as a JSON object; an empty body is an empty one.
+
+    Raises:
+        Problem: It is no JSON object, or as `body_of`.
+    """
+    body = await body_of(request)
+    return object_of(body) if body.strip() else {}
+
+
+def object_of(body: bytes) -> Mapping[str, Any]:
+    """A JSON object, whose keys stand there once each. Raises Invalid for anything else."""
+    try:
+        found = json.loads(body, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(
+            "the body is not JSON", hint='send a JSON object with "Content-Type: application/json"'
+        ) from error
+    if not isinstance(found, dict):
+        raise Invalid("the body is not a JSON object")
+    return found
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What stands there twice is read by one program as the first and by another as the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def text_in(found: Mapping[str, Any], key: str, *, longest: int, default: str | None = None) -> str:
+    """A text of the body, printable and not too long. Raises Invalid; without a default also where it is missing."""
+    value = found.get(key, default)
+    if not isinstance(value, str) or len(value) > longest or not (value.isprintable() or not value):
+        raise Invalid(f'"{key}" must be text of at most {longest} printable characters')
+    return value
+
+
+def number_in(found: Mapping[str, Any], key: str, *, most: float, default: float = 0.0) -> float:
+    """A number of the body, from 0 to `most`. Raises Invalid."""
+    value = found.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise Invalid(f'"{key}" must be a number from 0 to {most:g}')
+    return float(value)
+
+
+def only_keys(found: Mapping[str, Any], *known: str) -> None:
+    """Raises Invalid where the body has other keys: a misspelt one must not be passed over."""
+    for key in found:
+        if key not in known:
+            raise Invalid(f"the body has an unknown key {ascii(key)[:80]}", hint=f"known are: {', '.join(known)}")
+
+
+def _too_large() -> ProblemResponse:
+    message = f"the body is larger than {BODY_MAX_BYTES} bytes"
+    return ProblemResponse(413, "too_large", message, headers={"Connection": "close"})
+
+
+def _seconds(error: SyncdError) -> str:
+    asked = error.retry_after_s if isinstance(error, Unavailable) else None
+    return str(max(1, round(asked or 1)))

@@ -1,0 +1,116 @@
+"""The configured webhooks: who may call each, how he proves it, and which registry is looked at then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from syncd.api.webhooks import eventbridge, signatures
+from syncd.api.webhooks.eventbridge import Certificates
+from syncd.api.webhooks.payloads import HintSubject, hints
+from syncd.api.webhooks.signatures import Clock, Scheme, SignedRequest
+from syncd.config import AnyHookSettings, Config, EventBridgeHookSettings, HookSettings
+from syncd.config.registries import OciRegistrySettings, OssRegistrySettings, RegistrySettings
+from syncd.errors import Invalid
+from syncd.state.records import Delivery
+
+_SCHEMES: Final[Mapping[str, Scheme]] = {
+    "mlflow": Scheme.MLFLOW,
+    "huggingface": Scheme.SHOWN_BY_HUGGINGFACE,
+    "oci": Scheme.SHOWN,
+    "harbor": Scheme.SHOWN,
+    "acr": Scheme.SHOWN_IN_URL,
+    "dockerhub": Scheme.SHOWN_IN_URL,
+    "github": Scheme.GITHUB,
+    "standard": Scheme.STANDARD,
+    "cloudevents": Scheme.SHOWN,
+}
+_PLACE_MAX: Final = 256  # a model's name and a version's, and there is room
+
+WebhookSource = Callable[[HintSubject], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One webhook."""
+
+    name: str
+    kind: str
+    registry: str
+    window_s: float
+    check: Callable[[SignedRequest, Clock], None]
+    place: WebhookSource
+
+    def read(self, sent: SignedRequest, now_s: float) -> list[Delivery]:
+        """What a delivery tells. Blocks where a certificate has to be fetched.
+
+        Raises:
+            Problem: It is not genuine (401), or too old (400).
+            Invalid: It is genuine and makes no sense.
+            Unavailable: Whether it is genuine cannot be found out now.
+        """
+        self.check(sent, Clock(now_s, self.window_s))
+        told = []
+        for hint in hints(self.kind, sent):
+            place = self.place(hint.about)
+            if place is not None:
+                ref = hint.about.ref if place else ""
+                told.append(Delivery(self.name, hint.id, self.registry, hint.subject, place, ref))
+        return told
+
+
+def webhooks_of(config: Config, certificates: Certificates | None = None) -> dict[str, Webhook]:
+    """The configured webhooks by name.
+
+    Raises:
+        Invalid: A certificate that is named cannot be read.
+    """
+    kept = certificates or Certificates()
+    return {
+        name: Webhook(
+            name,
+            hook.kind,
+            hook.registry or name,
+            hook.window_s,
+            _check_of(hook, kept),
+            _place_in(config.registries.get(hook.registry or name)),
+        )
+        for name, hook in config.hooks.items()
+    }
+
+
+def _place_in(registry: RegistrySettings | None) -> WebhookSource:
+    """Where in a registry something lies, "" where that is not known, None if it lies elsewhere."""
+    kind = "" if registry is None else registry.kind
+    prefix = registry.prefix if isinstance(registry, OciRegistrySettings | OssRegistrySettings) else ""
+
+    def place(about: HintSubject) -> str | None:
+        if not about.kind:
+            return about.name[:_PLACE_MAX]
+        if about.kind != kind:  # its names say nothing here
+            return ""
+        if not about.name.startswith(prefix):
+            return None
+        return about.name.removeprefix(prefix)[:_PLACE_MAX] or None
+
+    return place
+
+
+def _check_of(hook: AnyHookSettings, certificates: Certificates) -> Callable[[SignedRequest, Clock], None]:
+    secrets = (hook.secret,) if hook.secret_before is None else (hook.secret, hook.secret_before)
+    if isinstance(hook, HookSettings):
+        scheme = _SCHEMES[hook.kind]
+        return lambda sent, clock: signatures.require_genuine(scheme, sent, secrets, clock)
+    key_of = certificates.key if hook.certificate is None else _pinned(hook)
+    url = hook.url
+    return lambda sent, clock: eventbridge.require_genuine(sent, url, secrets, key_of, clock)
+
+
+def _pinned(hook: EventBridgeHookSettings) -> eventbridge.KeyOf:
+    assert hook.certificate is not None
+    try:
+        key = eventbridge.public_key(hook.certificate.read_bytes())
+    except OSError as error:
+        raise Invalid(f"{hook.certificate}: the certificate cannot be read: {error.strerror}") from error
+    return lambda _url: key

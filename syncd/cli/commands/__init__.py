@@ -1,0 +1,26 @@
+"""Commands: one file each, imported when the command is called."""
+
+__all__ = [
+    "adopt",
+    "approve",
+    "bake",
+    "cancel",
+    "config",
+    "db",
+    "drift",
+    "freeze",
+    "health",
+    "hold",
+    "inspect",
+    "local",
+    "plan",
+    "publish",
+    "releases",
+    "retire",
+    "rollback",
+    "run",
+    "show",
+    "status",
+    "token",
+    "verify",
+]

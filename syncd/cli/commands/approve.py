@@ -1,0 +1,39 @@
+"""`syncd approve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from syncd.cli import remote
+from syncd.cli.output.output import Output, OutputFormat
+from syncd.cli.remote import ServerOption, TokenFileOption
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+
+
+def approve(
+    release: Annotated[str, typer.Argument(help="The release, such as r-12.", show_default=False)],
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = OutputFormat.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """Let a release flip that waits for a person: who, when and for which digest is recorded.
+
+    It may be said before the release is ready. Which models wait is `policy.approval`.
+
+    Example: syncd approve r-12
+    """
+    if server:
+        there = remote.asked(server, token_file, lambda client: client.approve(release))
+        found = {"release": release, "digest": there.digest, "who": there.who, "at": there.at}
+    else:
+        from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            given = operations.approve(opened.requester, release)
+        found = {"release": release, "digest": given.digest.hex, "who": given.who, "at": given.at}
+    text = f"{release} is approved by {found['who']} for sha256 {str(found['digest'])[:12]}"
+    Output(output).show(found, lambda console: console.print(text, markup=False))

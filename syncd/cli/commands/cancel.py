@@ -1,0 +1,41 @@
+"""`syncd cancel`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from syncd.cli import remote
+from syncd.cli.output.output import Output, OutputFormat
+from syncd.cli.remote import ServerOption, TokenFileOption
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+
+
+def cancel(
+    release: Annotated[str, typer.Argument(help="The release, such as r-12.", show_default=False)],
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with the release.")] = "",
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = OutputFormat.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """End a release before it moves any alias.
+
+    What it has copied stays, and the next release of the same version goes on from there. A release that is moving
+    aliases is taken back with `syncd rollback`.
+
+    Example: syncd cancel r-12 --why "wrong checkpoint"
+    """
+    if server:
+        there = remote.asked(server, token_file, lambda client: client.cancel(release, why))
+        found = {"release": there.id, "model": there.model, "version": there.version, "phase": there.phase}
+    else:
+        from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            asked = operations.cancel(opened.requester, release, why)
+        found = {"release": asked.id, "model": asked.model, "version": asked.ref, "phase": asked.phase}
+    text = f"{release} {found['model']}@{found['version']} ends; `syncd show {release}` tells when it has"
+    Output(output).show(found, lambda console: console.print(text, markup=False))

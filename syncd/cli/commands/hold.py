@@ -1,0 +1,68 @@
+"""`syncd hold` and `syncd unhold`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncd.cli import remote
+from syncd.cli.output.output import Output, OutputFormat
+from syncd.cli.remote import ServerOption, TokenFileOption
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+
+if TYPE_CHECKING:
+    from syncd import client
+    from syncd.state import records
+
+ModelArgument = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason, shown to whoever meets the hold.")]
+
+
+def hold(
+    model: ModelArgument,
+    why: WhyOption = "by hand",
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = OutputFormat.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """Keep automation away from a model: no poll and no pipeline releases a version of it.
+
+    Example: syncd hold sdxl --why "black images since v7"
+    """
+    held: records.Hold | client.Hold
+    if server:
+        held = remote.asked(server, token_file, lambda there: there.hold(model, why))
+    else:
+        from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            held = operations.hold(opened.requester, model, why)
+    text = f"{model} is on hold by {held.who}: {held.why}"
+    Output(output).show(asdict(held), lambda console: console.print(text, markup=False))
+
+
+def unhold(
+    model: ModelArgument,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = OutputFormat.TEXT,
+    verbose: VerboseOption = False,
+) -> None:
+    """Lift a hold. Lifting what is not held is success.
+
+    Example: syncd unhold sdxl
+    """
+    if server:
+        lifted = remote.asked(server, token_file, lambda there: there.unhold(model))
+    else:
+        from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            lifted = operations.unhold(opened.requester, model)
+    text = f"{model} is no longer on hold" if lifted else f"{model} was not on hold"
+    Output(output).show({"model": model, "lifted": lifted}, lambda console: console.print(text, markup=False))

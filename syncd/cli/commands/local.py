@@ -1,0 +1,119 @@
+"""`syncd local up`: the local cloud."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from syncd.cli.exit_codes import Exit
+from syncd.cli.output.output import Output, OutputFormat, tabulate
+from syncd.cli.session import OutputOption
+from syncd.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from syncd.localcloud.cloud import Whole
+
+
+_REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
+
+app = typer.Typer(
+    help="OSS and Function Compute on this machine.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+
+
+@app.callback()
+def _group() -> None:
+    """OSS and Function Compute on this machine."""
+
+
+@app.command()
+def up(
+    root: Annotated[Path, typer.Option("--root", help="Where objects and functions are kept.")] = Path("local-cloud"),
+    regions: Annotated[str, typer.Option("--regions", help="Comma-separated.")] = "cn-hangzhou,cn-shanghai",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Of the first region; 0 for any free ones.")
+    ] = 9001,
+    seed: Annotated[
+        Path | None, typer.Option("--seed", help="A TOML file of buckets and functions to begin with.")
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> int:
+    """Serve a local cloud on loopback until interrupted. Objects, functions and aliases survive a restart.
+
+    Any client of OSS or of Function Compute 2023-03-30 can use it: signatures are checked, and it refuses what
+    the real ones refuse. Faults are scripted at POST /_local/faults of any endpoint.
+
+    Example: syncd local up --root ./cloud --regions cn-hangzhou,ap-southeast-1 --port 9001
+    """
+    from syncd.localcloud.cloud import Whole  # noqa: PLC0415 -- `--help` needs none of it
+
+    names = _names(regions)
+    ports = {name: port + index for index, name in enumerate(names)} if port else {}
+    whole = Whole(root.absolute(), names, ports)
+    try:
+        whole.start()
+    except OSError as taken:
+        raise Unavailable(f"cannot serve: {taken}", hint="is it running already? choose another --port") from taken
+    try:
+        if seed is not None:
+            _seed(whole, seed)
+        told = _when_told()  # before anybody is told that it serves
+        _tell(whole, Output(output))
+        told.wait()
+    finally:
+        whole.stop()
+    return Exit.OK
+
+
+def _names(regions: str) -> list[str]:
+    names = [name.strip() for name in regions.split(",") if name.strip()]
+    wrong = next((name for name in names if not _REGION.fullmatch(name)), None)
+    if wrong is not None or not names or len(set(names)) < len(names):
+        raise Invalid(f"--regions {regions!r} is no list of regions", hint="for example cn-hangzhou,ap-southeast-1")
+    return names
+
+
+def _seed(whole: Whole, seed: Path) -> None:
+    from syncd.localcloud.fc.errors import FcError  # noqa: PLC0415 -- as above
+
+    try:
+        whole.seed(seed)
+    except KeyError as lacking:
+        raise Invalid(f"--seed {seed}: {lacking} is missing", hint="see docs/local-cloud.md") from lacking
+    except (OSError, ValueError, TypeError, AttributeError, FcError) as wrong:  # the last but one: not a table
+        raise Invalid(f"--seed {seed}: {wrong}", hint="see the example in docs/local-cloud.md") from wrong
+
+
+def _tell(whole: Whole, output: Output) -> None:
+    cloud = whole.cloud
+    endpoints = {region: cloud.endpoint(region) for region in whole.regions}
+    document = {
+        "endpoints": endpoints,
+        "access_key_id": cloud.access_key_id,
+        "access_key_secret": cloud.access_key_secret,
+        "account_id": cloud.account_id,
+        "root": str(whole.root),
+        "nas_root": str(whole.nas_root),
+    }
+
+    def text(console: Console) -> None:
+        tabulate(console, ("REGION", "OSS AND FUNCTION COMPUTE"), list(endpoints.items()))
+        keys = f"access key {cloud.access_key_id}, secret {cloud.access_key_secret}, account {cloud.account_id}"
+        console.print(f"{keys}\nfiles below {whole.root}; Ctrl-C ends it", markup=False)
+
+    output.show(document, text)
+
+
+def _when_told() -> threading.Event:
+    """Set by SIGTERM or SIGINT."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    return told

@@ -1,0 +1,42 @@
+"""`syncd rollback`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from syncd.cli import remote
+from syncd.cli.output.output import Output, OutputFormat
+from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with the hold.")] = "",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every region serves it again.")] = True,
+    timeout: TimeoutOption = 0.0,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = OutputFormat.TEXT,
+    verbose: VerboseOption = False,
+) -> int:
+    """Go back to the version that was live before, everywhere, and hold the model there.
+
+    No byte is moved: the function version staged then is served again. A release in the middle of its flips is
+    undone instead. The hold keeps polls and pipelines away until `syncd unhold`.
+
+    Example: syncd rollback sdxl --why "black images"
+    """
+    if server:
+        see = remote.Display(Output(output), wait=wait, timeout_s=timeout, going_back=True)
+        return remote.execute(server, token_file, lambda client: client.rollback(model, why), see)
+    from syncd.cli.execute import execute  # noqa: PLC0415 -- what works beside the record
+    from syncd.reconcile.requests import operations  # noqa: PLC0415
+
+    with session(config, output, verbose=verbose) as opened:
+        ask = partial(operations.rollback, opened.requester, model, why)
+        return execute(opened, ask, wait=wait, timeout_s=timeout, going_back=True)

@@ -1,0 +1,60 @@
+"""`syncd run`: the daemon."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from syncd.cli.exit_codes import Exit
+from syncd.cli.output.output import OutputFormat
+from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption
+
+if TYPE_CHECKING:
+    from syncd.config import Config
+    from syncd.daemon.health import Health
+    from syncd.daemon.process import Service
+    from syncd.reconcile.context import Context
+
+
+def run(
+    config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = OutputFormat.TEXT, verbose: VerboseOption = False
+) -> int:
+    """Run the daemon: poll registries, carry releases, serve the API where it is configured, until SIGTERM.
+
+    SIGTERM drains: no step is begun, running ones stop between two effects, nothing is left half-recorded. A
+    kill -9 is survived as well: the next start goes on where the record stands. Logs go to standard error, as
+    JSON when that is not a terminal or with -o json.
+
+    Example: syncd run -c /etc/syncd/config.toml
+    """
+    from syncd import logs  # noqa: PLC0415 -- `run --help` needs none of what follows
+    from syncd.config import load  # noqa: PLC0415
+    from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415
+    from syncd.engine import lock  # noqa: PLC0415
+    from syncd.state import schema_version  # noqa: PLC0415
+    from syncd.state.state import State  # noqa: PLC0415
+    from syncd.wiring import context_of  # noqa: PLC0415
+
+    loaded = load(config, os.environ)
+    as_json = output is OutputFormat.JSON or not sys.stderr.isatty()
+    logs.configure(json=as_json, level="DEBUG" if verbose else "INFO", secrets=loaded.secrets())
+    state = State(loaded.state.connect_url.render_as_string(hide_password=False))
+    try:
+        schema_version.check(state)
+        with lock.hold(state.url.render_as_string(hide_password=False)):
+            context = context_of(loaded, state)
+            process = Process(context, settings_of(loaded, polls=True), sole=True)
+            with stopped_by_signals(process):
+                process.run(beside=_beside(loaded, context, process.pulse))
+    finally:
+        state.close()
+    return Exit.OK
+
+
+def _beside(config: Config, context: Context, pulse: Health) -> list[Service]:
+    if not config.api.listen:
+        return []
+    from syncd.api.server import api_of  # noqa: PLC0415 -- the web server: only where it is wanted
+
+    return [api_of(config, context, pulse)]

@@ -1,0 +1,3 @@
+"""Command output: text, JSON, tables, and the live view of a release."""
+
+__all__ = ["output", "tables", "watch"]

@@ -1,0 +1,135 @@
+"""Show a release as it goes: bars on a terminal, lines in a pipe, one JSON document a second with `-o json`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from syncd.cli.output.output import Output, OutputFormat, size, span
+from syncd.errors import Failed
+from syncd.plan.phases import RELEASE_ENDS, PlacementPhase, ReleasePhase, StepState
+from syncd.reconcile.views.release import Rates, ReleaseView, delivered, document, load
+from syncd.state.records import Placement
+from syncd.state.state import State
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+REFRESH_S: Final = 0.25
+LINE_EVERY_S: Final = 1.0
+FILES_SHOWN: Final = 3
+
+
+class ReleaseNotLive(Failed):
+    """The release ended, and is not live."""
+
+
+def follow(state: State, release_id: str, output: Output, *, proceed: Callable[[], bool]) -> ReleaseView:
+    """Show the release until it ends or `proceed` says to stop looking; returns the last look."""
+    rates = Rates()
+    if output.form is OutputFormat.TEXT and sys.stdout.isatty():
+        from rich.live import Live as Screen  # noqa: PLC0415
+
+        with Screen(console=output.console, refresh_per_second=4, transient=True) as screen:
+            return _look_on(state, release_id, proceed, lambda scene: screen.update(picture(scene, rates)))
+    told: dict[str, str] = {}
+
+    def tell(scene: ReleaseView) -> None:
+        if output.form is OutputFormat.JSON:
+            output.line({"event": "progress", **document(scene, rates)})
+        else:
+            _print_changes(output, scene, told)
+
+    return _look_on(state, release_id, proceed, _every(LINE_EVERY_S if output.form is OutputFormat.JSON else 0.0, tell))
+
+
+def ended_well(scene: ReleaseView, *, going_back: bool = False) -> None:
+    """Raises NotLive, with the reason and the hint, where the release ended and is not live.
+
+    For who is `going_back`, a release that was undone in the middle of its flips is what was asked for; a rollback
+    that was itself undone is not.
+    """
+    release = scene.release
+    undone_as_asked = going_back and release.phase is ReleasePhase.UNDONE and not release.rollback
+    if release.phase in RELEASE_ENDS and release.phase is not ReleasePhase.LIVE and not undone_as_asked:
+        raise ReleaseNotLive(
+            f"{release.id} {release.model}@{release.ref} is {release.phase}: {release.reason}",
+            hint=release.hint or f"`syncd show {release.id}` tells what happened",
+        )
+
+
+def picture(scene: ReleaseView, rates: Rates) -> Table:
+    """The release as a table that is drawn again and again."""
+    release = scene.release
+    rows: list[tuple[str, str, str]] = [("release", release.phase.value, release.reason)]
+    total = scene.version.size_bytes if scene.version else 0
+    now_s = time.monotonic()
+    for placement in scene.placements:
+        rows.append((placement.target, placement.phase.value, _bar(placement, total, rates.of(placement, now_s))))
+        rows += [(f"  {path}", "", _share(done, of)) for path, done, of in _active(placement)]
+    rows += [(f.binding, f.phase.value, f"{f.from_version or '-'} → {f.to_version or '…'}") for f in scene.flips]
+    rows += [
+        (f"{s.kind} {s.subject}", "waits", s.reason) for s in scene.steps if s.state is StepState.WAITING and s.reason
+    ]
+    from syncd.cli.output.tables import table  # noqa: PLC0415 -- rich, on a terminal only
+
+    return table((f"{release.id} {release.model}@{release.ref}", "phase", ""), rows)
+
+
+def _bar(placement: Placement, total: int, rate: float) -> str:
+    if placement.phase is not PlacementPhase.COPYING:
+        return size(total)
+    there = delivered(placement)
+    eta = f", {span((total - there) / rate)} left" if rate else ""
+    return f"{_share(there, total)}{f', {size(rate)}/s' if rate else ''}{eta}"
+
+
+def _share(done: int, total: int) -> str:
+    filled = int(20 * done / total) if total else 20
+    return f"{'█' * filled}{'░' * (20 - filled)} {size(done)} of {size(total)}"
+
+
+def _active(placement: Placement) -> list[tuple[str, int, int]]:
+    if placement.phase is not PlacementPhase.COPYING:
+        return []
+    files = placement.progress.get("files", ())
+    assert isinstance(files, list | tuple)
+    return [(str(path), int(done), int(of)) for path, done, of in files[:FILES_SHOWN]]
+
+
+def _look_on(
+    state: State, release_id: str, proceed: Callable[[], bool], tell: Callable[[ReleaseView], None]
+) -> ReleaseView:
+    while True:
+        scene = load(state, release_id)
+        tell(scene)
+        if scene.release.phase in RELEASE_ENDS or not proceed():
+            return scene
+        time.sleep(REFRESH_S)
+
+
+def _every(seconds: float, tell: Callable[[ReleaseView], None]) -> Callable[[ReleaseView], None]:
+    last: list[float] = []
+
+    def now_and_then(scene: ReleaseView) -> None:
+        now_s = time.monotonic()
+        if not last or now_s - last[0] >= seconds or scene.release.phase in RELEASE_ENDS:
+            last[:] = [now_s]
+            tell(scene)
+
+    return now_and_then
+
+
+def _print_changes(output: Output, scene: ReleaseView, told: dict[str, str]) -> None:
+    """In a pipe or a log: one line whenever something has changed its phase, none for mere bytes."""
+    release = scene.release
+    now = {"release": f"{release.phase} {release.reason}".strip()}
+    now |= {p.target: f"{p.phase} {p.reason}".strip() for p in scene.placements}
+    now |= {f.binding: f"{f.phase} function version {f.to_version or '-'}" for f in scene.flips}
+    now |= {f"{s.kind} {s.subject}": s.reason for s in scene.steps if s.reason and s.state is StepState.WAITING}
+    for what, how in now.items():
+        if told.get(what) != how:
+            told[what] = how
+            output.console.print(f"{release.id} {what}: {how}", markup=False)

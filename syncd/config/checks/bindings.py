@@ -1,0 +1,197 @@
+"""The rules of bindings: what one function may mount and be told, and who may move which alias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Final
+
+from syncd.artifact.names import VERSION_MAX
+from syncd.config.checks.images import directory_of, is_image
+from syncd.config.fields import shown
+from syncd.config.probes import body_file_problem
+from syncd.config.problems import KeyPart, Problem, key_path, no_such
+from syncd.config.values import BindingSettings, Config, NasTargetSettings, ServedModelSettings, VariableSettings
+from syncd.plan.binding import ENVIRONMENT_MAX_BYTES, environment_bytes, versions_text
+
+Declared = Mapping[str, frozenset[str]]
+
+MOUNTS_MAX: Final = 5  # of each kind, for one function
+_SYSTEM: Final = {
+    "nas": ("/bin", "/opt", "/var", "/dev", "/proc", "/sys", "/etc", "/usr"),
+    "oss": ("/bin", "/opt", "/var", "/dev", "/proc", "/sys", "/etc", "/usr", "/tmp"),  # noqa: S108 - a name, not a use
+}
+
+
+def binding_problems(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Every problem of the bindings, binding by binding in the order of their names, then those between two."""
+    for name, binding in sorted(config.bindings.items()):
+        yield from _runtime(config, declared, name, binding)
+        yield from _aliases(name, binding)
+        yield from _models(config, declared, name, binding)
+        yield from _mount_dirs(config, name, binding)
+        yield from _mount_count(config, name, binding)
+        yield from _variables(name, binding)
+        yield from _variables_size(config, name, binding)
+        yield from _requests(name, binding)
+    yield from _shared_aliases(config)
+
+
+def _runtime(config: Config, declared: Declared, name: str, binding: BindingSettings) -> Iterator[Problem]:
+    del config
+    if binding.runtime not in declared["runtimes"]:
+        yield no_such(key_path("bindings", name, "runtime"), binding.runtime, "runtime", declared["runtimes"])
+
+
+def _aliases(name: str, binding: BindingSettings) -> Iterator[Problem]:
+    for field in ("alias", "candidate", "previous"):
+        if getattr(binding, field).upper() == "LATEST":
+            wanted = "another name is wanted: LATEST is the platform's own"
+            yield Problem(key_path("bindings", name, field), shown(getattr(binding, field)), wanted)
+    if binding.candidate == binding.alias:
+        wanted = "another alias than the binding's own is wanted: it points at what has not been probed yet"
+        yield Problem(key_path("bindings", name, "candidate"), shown(binding.candidate), wanted)
+    if binding.rollback_warm and not binding.warm:
+        wanted = "`warm` is wanted beside it: how many instances are held ready"
+        yield Problem(key_path("bindings", name, "rollback_warm"), f"{binding.rollback_warm:g} s", wanted)
+    if binding.rollback_warm and binding.previous in {binding.alias, binding.candidate}:
+        wanted = "another alias than these two is wanted: it holds the version before ready"
+        yield Problem(key_path("bindings", name, "previous"), shown(binding.previous), wanted)
+
+
+def _models(config: Config, declared: Declared, name: str, binding: BindingSettings) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, served in enumerate(binding.models):
+        where: tuple[KeyPart, ...] = ("bindings", name, "models", index)
+        if served.model in seen:
+            wanted = f"models[{seen[served.model]}] has it already: a binding serves a model once"
+            yield Problem(key_path(*where, "model"), shown(served.model), wanted)
+        seen.setdefault(served.model, index)
+        if served.target not in declared["targets"]:
+            yield no_such(key_path(*where, "target"), served.target, "target", declared["targets"])
+        yield from _region(config, binding, served, where)
+        yield from _told(served.mount, served.env, where)
+        yield from _system_directory(config, served, where)
+
+
+def _region(
+    config: Config, binding: BindingSettings, served: ServedModelSettings, where: tuple[KeyPart, ...]
+) -> Iterator[Problem]:
+    target, runtime = config.targets.get(served.target), config.runtimes.get(binding.runtime)
+    if target and runtime and target.region != runtime.region:
+        wanted = f'that is in "{target.region}": a target in "{runtime.region}", as the function, is wanted'
+        yield Problem(key_path(*where, "target"), shown(served.target), wanted)
+
+
+def _told(mount: str, env: VariableSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
+    if mount == "root":
+        if env.versions is None:
+            wanted = 'the variable that names the versions is wanted with mount = "root"'
+            yield Problem(key_path(*where, "env", "versions"), "nothing", wanted)
+    elif env.versions is not None:
+        wanted = 'leave it out: it goes with mount = "root"'
+        yield Problem(key_path(*where, "env", "versions"), shown(env.versions), wanted)
+
+
+def _system_directory(config: Config, served: ServedModelSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
+    target = config.targets.get(served.target)
+    for system in _SYSTEM.get(target.kind, ()) if target else ():
+        if _inside(served.mount_dir or "", system):
+            wanted = f"{system} is the system's own: a directory below /mnt, /data or /home is wanted"
+            yield Problem(key_path(*where, "mount_dir"), shown(served.mount_dir), wanted)
+
+
+def _mount_dirs(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
+    for (one, first), (other, second) in combinations(enumerate(binding.models), 2):
+        if first.mount_dir is None or second.mount_dir is None:
+            continue
+        key = key_path("bindings", name, "models", other, "mount_dir")
+        found = shown(second.mount_dir)
+        shared = first.mount == second.mount == "root" and first.target == second.target
+        if shared and first.mount_dir != second.mount_dir:
+            wanted = f"models[{one}] mounts that target's root at {shown(first.mount_dir)}: the same is wanted"
+            yield Problem(key, found, wanted)
+        elif not shared and (_inside(first.mount_dir, second.mount_dir) or _inside(second.mount_dir, first.mount_dir)):
+            wanted = f"models[{one}] mounts at {shown(first.mount_dir)}: a directory beside it is wanted"
+            yield Problem(key, found, wanted)
+    del config
+
+
+def _inside(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory + "/")
+
+
+def _mount_count(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
+    kinds: dict[str, set[tuple[str, str]]] = {"OSS": set(), "NAS": set()}
+    for served in binding.models:
+        target = config.targets.get(served.target)
+        if target and served.mount_dir is not None and not is_image(config, served):
+            kind = "NAS" if isinstance(target, NasTargetSettings) else "OSS"
+            kinds[kind].add((served.target, served.mount_dir))
+    for kind, mounts in kinds.items():
+        if len(mounts) > MOUNTS_MAX:
+            wanted = f'a function has at most {MOUNTS_MAX}: use mount = "root" for models of one target'
+            yield Problem(key_path("bindings", name, "models"), f"{len(mounts)} {kind} mounts", wanted)
+
+
+def _variables(name: str, binding: BindingSettings) -> Iterator[Problem]:
+    """Reserved names, and one name for two things. `versions` is one variable for all root mounts that name it."""
+    seen: dict[str, str] = {}
+    for index, served in enumerate(binding.models):
+        for field in VariableSettings.model_fields:
+            variable = getattr(served.env, field)
+            key = key_path("bindings", name, "models", index, "env", field)
+            if variable is None:
+                continue
+            if variable.upper().startswith("FC_"):
+                yield Problem(key, shown(variable), "another name is wanted: FC_ is the platform's own")
+            if variable in seen and not (field == "versions" and seen[variable].endswith(".versions")):
+                yield Problem(key, shown(variable), f"{seen[variable]} sets it already: another name is wanted")
+            seen.setdefault(variable, key_path("models", index, "env", field))
+
+
+def _variables_size(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
+    """Reckoned with the longest version names there can be, so that no release is refused for it later."""
+    longest = "v" * (VERSION_MAX + len("-") + 12)
+    environment: dict[str, str] = {}
+    roots: dict[str, dict[str, dict[str, str]]] = {}
+    for served in binding.models:
+        path = directory_of(config, served)
+        path = path if served.mount == "version" else f"{path}/{served.model}/{longest}"
+        told = {served.env.digest: "0" * 64, served.env.path: path, served.env.version: longest[:VERSION_MAX]}
+        environment.update({variable: value for variable, value in told.items() if variable is not None})
+        if served.mount == "root" and served.env.versions is not None:
+            roots.setdefault(served.env.versions, {})[served.model] = {"digest": "0" * 64, "path": path}
+    environment.update({variable: versions_text(root) for variable, root in roots.items()})
+    size_bytes = environment_bytes(environment)
+    if size_bytes > ENVIRONMENT_MAX_BYTES:
+        found = f"{len(binding.models)} models, whose variables may need {size_bytes} bytes"
+        wanted = f"a function has {ENVIRONMENT_MAX_BYTES} bytes for variables: split them over two functions"
+        yield Problem(key_path("bindings", name, "models"), found, wanted)
+
+
+def _requests(name: str, binding: BindingSettings) -> Iterator[Problem]:
+    """Two requests of one name, or one that cannot be read; that is found now, and not when a release is probed."""
+    seen: set[str] = set()
+    for index, golden in enumerate(binding.probe.golden):
+        where: tuple[KeyPart, ...] = ("bindings", name, "probe", "golden", index)
+        if golden.name in seen:
+            yield Problem(key_path(*where, "name"), shown(golden.name), "another has it already")
+        seen |= {golden.name} if golden.name else set()
+        wrong = body_file_problem(golden.body_file) if golden.body_file else ""
+        if wrong:
+            yield Problem(key_path(*where, "body_file"), shown(str(golden.body_file)), wrong)
+
+
+def _shared_aliases(config: Config) -> Iterator[Problem]:
+    """Two bindings must not move one alias, nor one the other's candidate."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for name, binding in sorted(config.bindings.items()):
+        runtime = config.runtimes.get(binding.runtime)
+        holder = runtime.endpoint.lower() if runtime else binding.runtime
+        for field in ("alias", "candidate", *(("previous",) if binding.rollback_warm else ())):
+            alias = getattr(binding, field)
+            rival = seen.setdefault((holder, binding.function, alias), name)
+            if rival != name:
+                wanted = f'bindings.{rival} moves that alias of function "{binding.function}" too: only one may'
+                yield Problem(key_path("bindings", name, field), shown(alias), wanted)

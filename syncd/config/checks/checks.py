@@ -1,0 +1,289 @@
+"""What no single setting shows: names that lead nowhere, two writers of one place, regions that differ."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+from typing import Final
+
+from syncd.artifact.manifest import MODELS_DIRECTORY
+from syncd.artifact.parts import PART_BYTES
+from syncd.config.checks.bindings import binding_problems
+from syncd.config.checks.images import image_problems
+from syncd.config.fields import shown
+from syncd.config.follow import ANY_MODEL, WAYS
+from syncd.config.problems import Problem, key_path, no_such
+from syncd.config.registries import (
+    MlflowRegistrySettings,
+    OciRegistrySettings,
+    OssRegistrySettings,
+    PaiRegistrySettings,
+)
+from syncd.config.strategies import strategy_problems
+from syncd.config.values import Config, ImageTargetSettings, NasTargetSettings, OssTargetSettings, TargetSettings
+from syncd.plan.topology import NEAREST, REGISTRY
+from syncd.secret import Secret
+from syncd.values.patterns import overlap, selects
+
+Declared = Mapping[str, frozenset[str]]
+Rule = Callable[[Config, Declared], Iterator[Problem]]
+
+_OSS_HOST: Final = re.compile(r"https?://oss-([a-z0-9-]+?)(-internal)?\.aliyuncs\.com")
+_FC_HOST: Final = re.compile(r"(?:fcv3(?:-vpc)?|\d+)\.([a-z0-9-]+)\.(?:fc\.)?aliyuncs\.com")
+_NOT_REGIONS: Final = frozenset({"accelerate", "accelerate-overseas"})
+
+
+def problems_between(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Every problem between settings. `declared` has the names of each section, of tables that were refused too."""
+    for rule in _RULES:
+        yield from rule(config, declared)
+
+
+def warnings(config: Config) -> tuple[Problem, ...]:
+    """What is allowed but is likely not meant: models that nobody serves or has, hooks that nobody can call."""
+    found = []
+    for name, registry in sorted(config.registries.items()):
+        for index, pattern in enumerate(registry.models):
+            if not any(selects(pattern, model) for model in config.models()):
+                key = key_path("registries", name, "models", index)
+                found.append(Problem(key, shown(pattern), "no binding serves such a model, so it is never released"))
+    if config.hooks and not config.api.listen:
+        found.append(Problem("api.listen", "nothing", "nobody can call the hooks without an address to listen on"))
+    for name, binding in sorted(config.bindings.items()):
+        for index, served in enumerate(binding.models):
+            if config.registry_of(served.model) is None:
+                key = key_path("bindings", name, "models", index, "model")
+                wanted = "no registry has such a model, so only `syncd publish --from` can bring it"
+                found.append(Problem(key, shown(served.model), wanted))
+    return tuple(found)
+
+
+def _buffers(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    least = config.transfer.parts_in_flight * PART_BYTES
+    if config.transfer.buffer_bytes < least:
+        wanted = f"at least {least} is wanted: parts_in_flight ({config.transfer.parts_in_flight}) times {PART_BYTES}"
+        yield Problem("transfer.buffer_bytes", str(config.transfer.buffer_bytes), wanted)
+
+
+def _times(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    policy = config.policy
+    if policy.retry_cap_s < policy.retry_base_s:
+        wanted = f"at least policy.retry_base_s ({policy.retry_base_s:g}) is wanted"
+        yield Problem("policy.retry_cap_s", f"{policy.retry_cap_s:g}", wanted)
+    for n, window in enumerate(policy.freeze_times):
+        if window.since == window.to:
+            wanted = "an end that is not the beginning is wanted; `syncd freeze` freezes for good"
+            yield Problem(key_path("policy", "freeze_times", n, "to"), str(window.to), wanted)
+    if policy.lease_s < 3 * policy.tick_s:
+        wanted = f"at least three times policy.tick_s ({policy.tick_s:g}) is wanted, or leases end under their owners"
+        yield Problem("policy.lease_s", f"{policy.lease_s:g}", wanted)
+
+
+def _strategies(config: Config, declared: Declared) -> Iterator[Problem]:
+    regions = frozenset(runtime.region for runtime in config.runtimes.values())
+    yield from strategy_problems(config.policy.strategies, regions)
+    for n, each in enumerate(config.policy.strategies):
+        for m, name in enumerate(each.signals):
+            if name not in declared["signals"]:
+                yield no_such(key_path("policy", "strategies", n, "signals", m), name, "signal", declared["signals"])
+
+
+def _password(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    if config.state.password is not None and config.state.url.startswith("sqlite"):
+        yield Problem("state.password", "a password", "leave it out: SQLite has none")
+
+
+def _registries(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    for (one, first), (other, second) in combinations(sorted(config.registries.items()), 2):
+        for index, pattern in enumerate(second.models):
+            rival = next((rival for rival in first.models if overlap(rival, pattern)), None)
+            if rival is not None:
+                wanted = f"registries.{one} has {shown(rival)}: a model must come from one registry only"
+                yield Problem(key_path("registries", other, "models", index), shown(pattern), wanted)
+
+
+def _followed(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    for name, registry in sorted(config.registries.items()):
+        for index, follow in enumerate(registry.follow):
+            key = key_path("registries", name, "follow", index)
+            if len(follow.named()) > 1:
+                wanted = f"one of {', '.join(WAYS[:-1])} and {WAYS[-1]} is wanted, or none of them for the newest"
+                yield Problem(key, " and ".join(follow.named()), wanted)
+            if follow.by_tag() and not isinstance(registry, MlflowRegistrySettings):
+                wanted = "only a registry of the kind mlflow has tags of versions and models"
+                yield Problem(key, " and ".join(follow.by_tag()), wanted)
+            for number, pattern in enumerate(follow.models):
+                if follow.models != ANY_MODEL and not any(overlap(pattern, offered) for offered in registry.models):
+                    wanted = f"registries.{name}.models selects no such model"
+                    yield Problem(f"{key}.models[{number}]", shown(pattern), wanted)
+
+
+def _dangling(config: Config, declared: Declared) -> Iterator[Problem]:
+    users = (
+        *(
+            ("registries", name, r.credentials)
+            for name, r in config.registries.items()
+            if isinstance(r, OssRegistrySettings | PaiRegistrySettings)
+        ),
+        *(
+            ("registries", name, r.acr.credentials)
+            for name, r in config.registries.items()
+            if isinstance(r, OciRegistrySettings) and r.acr is not None
+        ),
+        *(("targets", name, t.credentials) for name, t in config.targets.items() if isinstance(t, OssTargetSettings)),
+        *(("runtimes", name, runtime.credentials) for name, runtime in config.runtimes.items()),
+    )
+    for section, name, credentials in users:
+        if credentials not in declared["credentials"]:
+            inner = ("acr",) if isinstance(config.registries.get(name), OciRegistrySettings) else ()
+            key = key_path(section, name, *inner, "credentials")
+            yield no_such(key, credentials, "credentials", declared["credentials"])
+
+
+def _hooks(config: Config, declared: Declared) -> Iterator[Problem]:
+    for name, hook in sorted(config.hooks.items()):
+        key = key_path("hooks", name) if hook.registry is None else key_path("hooks", name, "registry")
+        registry = name if hook.registry is None else hook.registry
+        if registry not in declared["registries"]:
+            yield no_such(key, registry, "registry", declared["registries"])
+        for field in ("secret", "secret_before"):
+            secret = getattr(hook, field)
+            if hook.kind == "standard" and secret is not None and not _is_base64(secret):
+                yield Problem(key_path("hooks", name, field), "something else", '"whsec_" and base64 are wanted')
+
+
+def _is_base64(secret: Secret) -> bool:
+    try:
+        return bool(base64.b64decode(secret.reveal().removeprefix("whsec_"), validate=True))
+    except ValueError:
+        return False
+
+
+def _endpoint_regions(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    for name, target in config.targets.items():
+        if isinstance(target, OssTargetSettings):
+            for field in ("endpoint", "mount_endpoint"):
+                yield from _other_region(("targets", name, field), getattr(target, field), _OSS_HOST, target.region)
+    for name, registry in config.registries.items():
+        if isinstance(registry, OssRegistrySettings):
+            where = ("registries", name, "endpoint")
+            yield from _other_region(where, registry.endpoint, _OSS_HOST, registry.region)
+        if isinstance(registry, PaiRegistrySettings):
+            where = ("registries", name, "oss_endpoint")
+            yield from _other_region(where, registry.oss_endpoint, _OSS_HOST, registry.region)
+    for name, runtime in config.runtimes.items():
+        yield from _other_region(("runtimes", name, "endpoint"), runtime.endpoint, _FC_HOST, runtime.region)
+
+
+def _other_region(
+    where: tuple[str, str, str], endpoint: str | None, host: re.Pattern[str], region: str
+) -> Iterator[Problem]:
+    match = host.fullmatch(endpoint or "")
+    if match and match[1] != region and match[1] not in _NOT_REGIONS:
+        wanted = f'that is in "{match[1]}": an endpoint in {key_path(*where[:2], "region")}, "{region}", is wanted'
+        yield Problem(key_path(*where), shown(endpoint), wanted)
+
+
+def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Two targets whose `models/` roots are one, or lie one in the other."""
+    del declared
+    for (one, first), (other, second) in combinations(sorted(config.targets.items()), 2):
+        for (key, place, shown_place), (_, rival, _) in zip(_places(second), _places(first), strict=False):
+            if place[0] == rival[0] and (place[1].startswith(rival[1]) or rival[1].startswith(place[1])):
+                wanted = f"targets.{one} writes there too: two targets must not share a place"
+                yield Problem(key_path("targets", other, key), shown(shown_place), wanted)
+                break
+
+
+def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Targets, each once, and the registry, by name or among the nearest: the first version of all is nowhere else."""
+    sources = config.transfer.sources
+    for index, name in enumerate(sources):
+        key = key_path("transfer", "sources", index)
+        if name in sources[:index]:
+            yield Problem(key, shown(name), "leave it out: it is in the list already")
+        elif name not in {REGISTRY, NEAREST} and name not in declared["targets"]:
+            yield no_such(key, name, "target", declared["targets"])
+        elif isinstance(config.targets.get(name), ImageTargetSettings):
+            yield Problem(key, shown(name), "leave it out: files are not read out of images")
+    if not {REGISTRY, NEAREST} & set(sources):
+        yield Problem("transfer.sources", shown(list(sources)), f'"{REGISTRY}" or "{NEAREST}" is wanted in it')
+    for word, means in ((REGISTRY, "the registry"), (NEAREST, "whatever is nearest")):
+        if word in declared["targets"]:
+            wanted = f"another name is wanted: in transfer.sources it stands for {means}"
+            yield Problem(key_path("targets", word), shown(word), wanted)
+
+
+def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
+    """Replication goes one step, comes from what syncd sends to, and changes no names: of objects, or of tags."""
+    for name, target in config.targets.items():
+        if isinstance(target, NasTargetSettings):
+            continue
+        key, source = key_path("targets", name, "replicated_from"), config.targets.get(target.replicated_from)
+        if target.mode == "sent":
+            if target.replicated_from:
+                yield Problem(key, shown(target.replicated_from), 'mode = "replicated" is wanted beside it')
+        elif not target.replicated_from:
+            yield Problem(key, "nothing", 'mode = "replicated" needs the target that replication comes from')
+        elif target.replicated_from not in declared["targets"]:
+            yield no_such(key, target.replicated_from, "target", declared["targets"])
+        elif source is not None:
+            yield from _replicated(name, target, source)
+
+
+def _replicated(
+    name: str, target: OssTargetSettings | ImageTargetSettings, source: TargetSettings
+) -> Iterator[Problem]:
+    """Between a replica and where it comes from."""
+    if isinstance(source, NasTargetSettings) or source.kind != target.kind or source.mode != "sent":
+        wanted = f'another is wanted: it must be of kind "{target.kind}" and mode "sent"'
+        yield Problem(key_path("targets", name, "replicated_from"), shown(target.replicated_from), wanted)
+        return
+    key, why = (
+        ("prefix", "replication keeps keys") if target.kind == "oss" else ("directory", "images stay as they are")
+    )
+    mine, its = getattr(target, key), getattr(source, key)
+    if mine != its:
+        wanted = f"{shown(its)} as in targets.{target.replicated_from} is wanted: {why}"
+        yield Problem(key_path("targets", name, key), shown(mine), wanted)
+
+
+def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], ...]:
+    """Each name of the place a target writes to: the key, (holder, path), and what to show."""
+    if isinstance(target, NasTargetSettings):
+        server = (target.server.lower(), f"{target.server_path / MODELS_DIRECTORY}/")
+        return (
+            ("path", ("", f"{target.path / MODELS_DIRECTORY}/"), str(target.path)),
+            ("server_path", server, f"{target.server}:{target.server_path}"),
+        )
+    if isinstance(target, ImageTargetSettings):
+        host, _, name = target.repository.partition("/")
+        return (("repository", (host, f"{name}:"), target.repository),)
+    bucket = (f"{target.region}/{target.bucket}", f"{target.prefix}{MODELS_DIRECTORY}/")
+    return (("prefix", bucket, f"{target.bucket}/{target.prefix}"),)
+
+
+_RULES: Final[tuple[Rule, ...]] = (
+    _password,
+    _buffers,
+    _times,
+    _strategies,
+    _registries,
+    _followed,
+    _dangling,
+    _hooks,
+    _endpoint_regions,
+    _one_writer,
+    _replicas,
+    _sources,
+    binding_problems,
+    image_problems,
+)

@@ -1,0 +1,215 @@
+"""Baking: a version's files are pushed as layers over a base image, without a daemon and without a temporary file.
+
+The order of writes: the base's layers are mounted or copied, ours are pushed, then the configuration, and last the
+manifest under its tag. Until that nobody sees an image; what is there of a bake that was killed is found by looking.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
+from syncd.errors import Invalid
+from syncd.oci.images import LAYERS_MAX, BaseImage, Blob, blob_of, image_of
+from syncd.oci.layers import ALONE_BYTES, FileLayer, Source, TarStream, layers_of
+from syncd.oci.push import BlobPush, PushRoute, RateLimit, Text, UploadJournal
+from syncd.oci.references import tag_of
+from syncd.oci.repository import Repository
+from syncd.oci.uploads import BlobUpload
+
+CHUNK_BYTES: Final = 16 << 20
+LAYERS_IN_FLIGHT: Final = 3  # × 16 MiB = 48 MiB of buffers
+LIMIT_BYTES: Final = 30_000_000_000  # of a GPU function's image as it lies in the repository
+_log = structlog.get_logger("syncd.bake")
+
+T = TypeVar("T")
+
+
+class BuildProgress(StrEnum):
+    """How a blob came into the repository."""
+
+    KEPT = "kept"  # it was there
+    MOUNTED = "mounted"  # the registry took it from another repository
+    PUSHED = "pushed"
+
+
+@dataclass(frozen=True, slots=True)
+class SentLayer:
+    """One layer of the image, and how it came there. `bytes_sent` is what this bake has sent of it."""
+
+    digest: Digest
+    size_bytes: int
+    title: str
+    how: BuildProgress
+    bytes_sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image that can be pulled."""
+
+    repository: str
+    tag: str
+    digest: Digest
+    base: str
+    base_digest: Digest
+    layers: tuple[SentLayer, ...]
+
+    @property
+    def reference(self) -> str:
+        """Its name with tag and digest."""
+        return f"{self.repository}:{self.tag}@sha256:{self.digest}"
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """What is baked into an image beside the files: where they lie, the function's variables, the annotations."""
+
+    directory: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """What a bake may use. Memory is `chunk_bytes` × `layers_in_flight`, whatever the model's size.
+
+    `pace` is asked before bytes of a blob are sent, each time that they are; None for as fast as it goes.
+    """
+
+    chunk_bytes: int = CHUNK_BYTES
+    layers_in_flight: int = LAYERS_IN_FLIGHT
+    limit_bytes: int = LIMIT_BYTES
+    alone_bytes: int = ALONE_BYTES
+    pace: RateLimit | None = None
+
+
+class ImageBuilder:
+    """Bakes into one repository. For one bake: where it fails, `stop` is set, so that nothing of it goes on."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        notes: UploadJournal,
+        settings: BuildSettings | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._repository = repository
+        self._notes = notes
+        self._settings = settings or BuildSettings()
+        self._stop = stop or threading.Event()
+
+    def bake(self, manifest: Manifest, source: Source, base: BaseImage, recipe: ImageRecipe) -> BuiltImage:
+        """Make the image be there. Repeating it after a crash sends what had not arrived, and ends with the same image.
+
+        Raises:
+            Invalid: The image would be larger than the platform takes, or have more layers than it can mount.
+            Corrupt: A file is not what the manifest says, or the registry has something else than was sent.
+            Conflict: Another image has the tag.
+            Cancelled: It was told to stop. What was accepted is kept for the next time.
+            NotFound, Unavailable, Refused, Failed: As the source and the registry say, past all tries.
+        """
+        try:
+            return self._baked(manifest, source, base, recipe)
+        finally:
+            self._repository.rest()
+
+    def check(self, base: BaseImage, layers: Sequence[FileLayer]) -> None:
+        """Before a byte moves. Raises Invalid: as `bake` does for what is too much."""
+        size_bytes = base.size_bytes + sum(layer.size_bytes for layer in layers)
+        if size_bytes > self._settings.limit_bytes:
+            raise Invalid(
+                f"the image would have {size_bytes} bytes, {base.size_bytes} of them the base; "
+                f"{self._settings.limit_bytes} are allowed",
+                hint="serve a model of this size from NAS or OSS, or give the limit of your account",
+            )
+        count = len(base.layers) + len(layers)
+        if count > LAYERS_MAX:
+            raise Invalid(
+                f"the image would have {count} layers, {LAYERS_MAX} can be mounted",
+                hint="serve a model of so many files from NAS or OSS",
+            )
+
+    def _baked(self, manifest: Manifest, source: Source, base: BaseImage, recipe: ImageRecipe) -> BuiltImage:
+        layers = layers_of(manifest, recipe.directory, self._settings.alone_bytes)
+        self.check(base, layers)
+        below = self._together([partial(self._carry_base, base, blob) for blob in base.layers])
+        ours = self._together([partial(self._carry, layer, source) for layer in layers])
+        blobs = [blob_of(each.digest, each.size_bytes, each.title) for each in ours]
+        image = image_of(base, manifest, blobs, recipe.variables, recipe.notes)
+        config = image.config
+        if self._repository.has_blob(config.digest, len(config.body)):
+            self._forget(config.digest)
+        else:
+            self._push().run(config.digest, len(config.body), partial(Text, config.body), config.digest)
+        tag = tag_of(manifest, image.manifest.digest)
+        self._repository.push_manifest(tag, image.manifest)
+        digest = image.manifest.digest
+        return BuiltImage(str(self._repository), tag, digest, base.name, base.digest, (*below, *ours))
+
+    def _carry(self, layer: FileLayer, source: Source) -> SentLayer:
+        known = self._notes.known(layer.recipe)
+        if known is not None and self._repository.has_blob(known, layer.size_bytes):
+            self._forget(layer.recipe)
+            return self._told(SentLayer(known, layer.size_bytes, layer.title, BuildProgress.KEPT))
+        push = self._push()
+        proven = partial(self._notes.proven, layer.recipe)
+        tar = partial(TarStream, layer, source, self._stop.wait)
+        digest = push.run(layer.recipe, layer.size_bytes, tar, proven=proven)
+        return self._told(SentLayer(digest, layer.size_bytes, layer.title, BuildProgress.PUSHED, push.bytes_sent))
+
+    def _carry_base(self, base: BaseImage, blob: Blob) -> SentLayer:
+        title = f"base layer {blob.digest.short}"
+        carried = SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.KEPT)
+        if self._repository.has_blob(blob.digest, blob.size_bytes):
+            self._forget(blob.digest)
+            return self._told(carried)
+        begun: BlobUpload | None = None
+        if base.repository.origin == self._repository.origin:
+            begun = self._repository.mount(blob.digest, base.repository.name)
+            if begun is None:
+                return self._told(SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.MOUNTED))
+        push = self._push(begun)
+        push.run(blob.digest, blob.size_bytes, lambda: base.repository.open(blob.digest, blob.size_bytes), blob.digest)
+        return self._told(SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.PUSHED, push.bytes_sent))
+
+    def _forget(self, key: Digest) -> None:
+        """A blob is there: whoever was killed between the end of its upload and the note left that open."""
+        if self._notes.find(key) is not None:
+            self._notes.closed(key)
+
+    def _push(self, begun: BlobUpload | None = None) -> BlobPush:
+        settings = self._settings
+        return BlobPush(
+            PushRoute(self._repository, self._notes, self._stop, settings.chunk_bytes, settings.pace), begun
+        )
+
+    def _told(self, carried: SentLayer) -> SentLayer:
+        _log.info("layer there", title=carried.title, how=carried.how, bytes=carried.bytes_sent,
+                  digest=carried.digest.short)  # fmt: skip
+        return carried
+
+    def _together(self, works: Sequence[Callable[[], T]]) -> list[T]:
+        """What each says, in order. The first error stops the others at their next chunk, and is raised."""
+        if not works:
+            return []
+        with ThreadPoolExecutor(min(self._settings.layers_in_flight, len(works))) as pool:
+            jobs = [pool.submit(work) for work in works]
+            try:
+                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+                if failed := next((job for job in done if job.exception() is not None), None):
+                    failed.result()
+                return [job.result() for job in jobs]
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise

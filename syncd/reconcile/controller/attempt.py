@@ -1,0 +1,141 @@
+"""Run one attempt of one step: take the lease, keep it, look-act-record, and record how it ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from syncd.errors import Cancelled, Failed, Fenced, NotYet, SyncdError, Unavailable
+from syncd.plan.backoff import GiveUp, next_action, wait_s
+from syncd.plan.phases import ReleasePhase, StepKind
+from syncd.reconcile.context import Attempt, Context, StepHandler
+from syncd.state.releases import releases, steps
+
+log = structlog.get_logger("syncd.step")
+
+
+def run_attempt(context: Context, bodies: Mapping[StepKind, StepHandler], step_id: str, attempt: int) -> None:
+    """Run an attempt to its recorded end. An attempt that is not the current one does nothing.
+
+    Raises nothing a caller must handle: what went wrong is in the record, or a newer attempt owns the step.
+    """
+    try:
+        with context.state.write() as conn:
+            step = steps.begin(conn, step_id, attempt, context.owner, context.lease_s, context.state.now(conn))
+            job = Attempt(context, step, releases.get(conn, step.release_id))
+    except Fenced:
+        return
+    except SyncdError as error:  # the record cannot be reached; the lease or the next tick brings it back
+        log.warning("step not begun", step=step_id, attempt=attempt, error=error.message)
+        return
+    with structlog.contextvars.bound_contextvars(**job.describe()):
+        try:
+            with _lease_kept(job):
+                failure = _run(job, bodies[step.kind])
+            if failure is not None:
+                _record_failure(job, failure)
+        except Fenced:
+            log.info("step superseded by a newer attempt")
+        except SyncdError as lost:
+            log.warning("outcome not recorded, it will be found by looking", error=lost.message)
+    context.wake.set()
+
+
+def _run(job: Attempt, body: StepHandler) -> SyncdError | None:
+    try:
+        body(job)
+    except SyncdError as error:
+        return error
+    except Exception as bug:  # a loop top: one step's bug must not end the process or hide
+        log.exception("a bug in syncd ended this attempt")
+        return Failed(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in syncd; the log has the trace")
+    return None
+
+
+def _record_failure(job: Attempt, error: SyncdError) -> None:
+    if isinstance(error, Fenced):
+        raise error
+    context, step = job.context, job.step
+    with context.state.write() as conn:
+        now = context.state.now(conn)
+        if isinstance(error, Cancelled):
+            if job.stop_wanted:
+                steps.cancel(conn, step.id, step.attempt, now)
+            else:  # the process is leaving: the next one goes on at once
+                steps.postpone(conn, step.id, step.attempt, due_at=now, reason="", hint="", failed=False, now=now)
+            return
+        failures = step.failures + 1
+        choice = next_action(error, failures, context.patience, context.chance())
+        if isinstance(choice, GiveUp) and not _must_undo(conn, job):
+            log.error("step stalled", error=error.message, hint=error.hint, failures=failures)
+            steps.stall(conn, step.id, step.attempt, error.message, error.hint, now)
+            return
+        after_s = (
+            wait_s(error, failures, context.patience, context.chance())
+            if isinstance(choice, GiveUp)
+            else choice.after_s
+        )
+        failed = not isinstance(error, NotYet)
+        if failed:
+            said = {"error": error.message, "failures": failures, "after_s": round(after_s, 1)}
+            log.warning("step failed, will be repeated", **said)
+        else:
+            log.info("step waits", reason=error.message, after_s=round(after_s, 1))
+        due_at = now + timedelta(seconds=after_s)
+        steps.postpone(
+            conn, step.id, step.attempt, due_at=due_at, reason=error.message, hint=error.hint, failed=failed, now=now
+        )
+
+
+def _must_undo(conn: Connection, job: Attempt) -> bool:
+    """Whether the step is tried for ever: giving up what goes back would leave regions that disagree."""
+    if job.step.kind is StepKind.UNDO:
+        return True
+    return job.release.rollback and releases.get(conn, job.release.id).phase is ReleasePhase.FLIPPING
+
+
+_BEATS_PER_LEASE: Final = 4
+_BEAT_MAX_S: Final = 1.0  # progress and cancellation are as fresh as this
+
+
+@contextmanager
+def _lease_kept(job: Attempt) -> Iterator[None]:
+    """Renew the lease while the body runs, and tell the body to stop when it is lost or no longer wanted."""
+    ended = threading.Event()
+    interval_s = min(_BEAT_MAX_S, job.context.lease_s / _BEATS_PER_LEASE)
+
+    def beat() -> None:
+        while not ended.wait(interval_s):
+            _renew_lease(job)
+
+    thread = threading.Thread(target=beat, name=f"lease {job.step.id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _renew_lease(job: Attempt) -> None:
+    context = job.context
+    if context.draining.is_set():
+        job.stop.set()
+    try:
+        with context.state.write() as conn:
+            step = steps.renew(conn, job.step.id, job.step.attempt, context.lease_s, context.state.now(conn))
+        if step.stop_wanted:
+            job.stop_wanted = True
+            job.stop.set()
+        for tell in job.on_beat:
+            tell()
+    except Fenced:
+        job.stop.set()
+    except Unavailable as error:  # the lease may run out; the fence then keeps us from writing
+        log.warning("lease not renewed", error=error.message)

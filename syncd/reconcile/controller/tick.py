@@ -1,0 +1,194 @@
+"""One pass over the unfinished releases: read the rows, decide, write; hand due steps to the engine.
+
+Idempotent: a second pass right after finds nothing to do. Everything a decision writes, and the attempts it hands
+over, are one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from syncd.engine.base import ExecutionStatus
+from syncd.errors import Conflict
+from syncd.plan.gate import Blocked, blocked_at
+from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
+from syncd.plan.priority import priority_of
+from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
+from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.reconcile import rollout
+from syncd.reconcile.context import Context
+from syncd.reconcile.requests.backfill import backfill
+from syncd.state.content import base_images, placements, versions
+from syncd.state.records import Release, Step
+from syncd.state.releases import approvals, freezes, holds, releases, rollouts, steps
+from syncd.state.releases.transitions import advance
+from syncd.state.serving import flips
+
+log = structlog.get_logger("syncd.tick")
+DECISIONS_MAX: Final = 16  # a release has ten phases; more decisions in a row would be a loop
+_GATED: Final = frozenset({ReleasePhase.STAGING, ReleasePhase.FLIPPING})
+UNHEARD_S: Final = 10.0  # a handed-over step that has not begun by then is asked after
+
+
+def tick(context: Context, unheard_s: float = UNHEARD_S) -> bool:
+    """Take every unfinished release as far as it goes now. Returns whether anything was written.
+
+    A step handed over `unheard_s` seconds ago that has not begun is asked after, and handed over anew if it is lost.
+    """
+    with context.state.read() as conn:
+        unfinished = [release.id for release in releases.unfinished(conn)]
+    moved = backfill(context)
+    for release_id in unfinished:
+        try:
+            moved |= _advanced(context, release_id, unheard_s)
+        except Conflict as elsewhere:  # a worker or a person moved it between our look and our write: look again later
+            log.info("release moved meanwhile", release=release_id, reason=elsewhere.message)
+    return moved
+
+
+def _advanced(context: Context, release_id: str, unheard_s: float) -> bool:
+    moved = False
+    for _ in range(DECISIONS_MAX):
+        if not _once(context, release_id, unheard_s):
+            break
+        moved = True
+    return moved
+
+
+def _once(context: Context, release_id: str, unheard_s: float) -> bool:
+    cancelled: list[Step] = []
+    with context.state.write() as conn:
+        release = releases.get(conn, release_id)
+        all_steps = steps.of_release(conn, release_id)
+        rollout.record_times(conn, release.id, context.state.now(conn))
+        decision = decide(_view(context, conn, release, all_steps))
+        changed = _apply(context, conn, release, decision, all_steps)
+        if decision.stop:
+            cancelled = steps.cancel_open(conn, release_id, context.state.now(conn))
+        elif not context.draining.is_set():
+            for step in steps.of_release(conn, release_id):
+                if _is_due(context, step, context.state.now(conn), unheard_s):
+                    handed = steps.hand_over(conn, step, context.state.now(conn))
+                    first = priority_of(release.number, handed.kind, back=release.rollback)
+                    context.engine.submit(conn, handed.id, handed.attempt, handed.queue, first)
+    for step in cancelled:
+        context.engine.cancel(step.id, step.attempt)
+    return changed or bool(cancelled)
+
+
+def _view(context: Context, conn: Connection, release: Release, all_steps: Sequence[Step]) -> ReleaseSnapshot:
+    placed = placements.of_version(conn, release.version_id) if release.version_id else []
+    hold = holds.find(conn, release.model)
+    newer = [other.id for other in releases.unfinished(conn, release.model) if other.number > release.number]
+    moving = flips.of_release(conn, release.id)
+    return ReleaseSnapshot(
+        phase=release.phase,
+        rollback=release.rollback,
+        pinned=release.version_id is not None,
+        place_groups=context.topology.groups_of(release.model),
+        feeds=context.topology.feeds_of(release.model),
+        bindings=tuple(binding.name for binding in context.topology.bindings_of(release.model)),
+        placements={placement.target: placement.phase for placement in placed},
+        steps=tuple(StepView(s.kind, s.subject, s.state, s.reason, s.hint) for s in all_steps),
+        flips={flip.binding: flip.phase for flip in moving},
+        newer=newer[-1] if newer else "",
+        held=f"{hold.who}: {hold.why}" if hold else "",
+        cancelled=release.cancel,
+        wait=_wait(context, conn, release),
+        undo_reason=release.reason if release.phase is ReleasePhase.UNDOING else "",
+        undo_hint=release.hint if release.phase is ReleasePhase.UNDOING else "",
+        needs=context.topology.needs_of(release.model),
+        course=rollout.of(conn, context, release, moving),
+    )
+
+
+def _wait(context: Context, conn: Connection, release: Release) -> Blocked | None:
+    """What keeps it at the barrier, and from one stage to the next. A rollback waits for nobody."""
+    if release.rollback or release.phase not in _GATED or release.version_id is None:
+        return None
+    unapproved = False
+    if context.gates.wants_approval(release.model):
+        approved = approvals.find(conn, release.id)
+        unapproved = approved is None or approved.digest != versions.get(conn, release.version_id).digest
+    now = context.state.now(conn)
+    frozen = [f"frozen by {freeze.who}: {freeze.why}" for freeze in freezes.of(conn, release.model, now)]
+    if window := context.gates.window(release.model, now):
+        frozen.append(f"nothing is flipped {window}")
+    return blocked_at(release.id, unapproved=unapproved, frozen=frozen)
+
+
+def _apply(context: Context, conn: Connection, release: Release, decision: Decision, all_steps: Sequence[Step]) -> bool:
+    now = context.state.now(conn)
+    changed = False
+    for target in decision.place:
+        assert release.version_id is not None
+        placements.ensure(conn, release.version_id, target, now)
+        changed = True
+    if decision.claim:
+        changed |= _claim(context, conn, release, decision.claim)
+    turns = dict(decision.flips)
+    for flip in flips.of_release(conn, release.id) if turns else ():
+        if flip.binding in turns:
+            advance(conn, flip, turns[flip.binding], now=now)
+            changed = True
+    if decision.hold and holds.find(conn, release.model) is None:
+        holds.put(conn, release.model, "syncd", f"{release.id} was undone: {decision.hold}", now)
+    if decision.phase is not None:
+        advance(conn, release, decision.phase, now=now, reason=decision.reason, hint=decision.hint)
+        if decision.phase is ReleasePhase.LIVE:
+            base_images.settle(conn, release, now)
+        changed = True
+    changed |= rollout.apply(conn, context, release, decision)
+    if decision.note is not None and (release.reason, release.hint) != (decision.note.reason, decision.note.hint):
+        releases.note(conn, release.id, decision.note.reason, decision.note.hint, now)
+    _want(conn, release, decision, all_steps, context)
+    return changed
+
+
+def _want(conn: Connection, release: Release, decision: Decision, all_steps: Sequence[Step], context: Context) -> None:
+    now = context.state.now(conn)
+    known = {(step.kind, step.subject): step for step in all_steps}
+    for kind, subject in decision.want:
+        step = known.get((kind, subject))
+        if step is None:
+            queue = TRANSFER_QUEUE if kind is StepKind.PLACE else CONTROL_QUEUE
+            steps.ensure(conn, release.id, kind, subject, queue, now)
+        elif step.state in STEP_ENDS:
+            # It ended, yet what it was for is not there (any more): do it again rather than wait for ever.
+            steps.reopen(conn, step, now)
+
+
+def _claim(context: Context, conn: Connection, release: Release, bindings: Sequence[str]) -> bool:
+    now = context.state.now(conn)
+    hint = ""
+    try:
+        holder = flips.claim(conn, release, bindings, now)
+    except Conflict as conflict:
+        holder = conflict.message
+    else:
+        if release.rollback and holder is not None and rollouts.find(conn, holder) is not None:
+            hint = f"`syncd cancel {holder}` takes that one back now, and this goes on"
+    if holder is None:
+        return True
+    reason = f"waits for {holder}, which is moving an alias this release needs"
+    if (release.reason, release.hint) != (reason, hint):
+        releases.note(conn, release.id, reason, hint, now)
+    return False
+
+
+def _is_due(context: Context, step: Step, now: datetime, unheard_s: float) -> bool:
+    if step.state is StepState.WAITING:
+        return step.due_at <= now
+    if step.state is StepState.RUNNING:
+        return step.lease_until is not None and step.lease_until < now
+    if step.state is not StepState.QUEUED or step.due_at + timedelta(seconds=unheard_s) > now:
+        return False
+    carried = context.engine.status(step.id, step.attempt)
+    if carried is ExecutionStatus.RUNNING:  # a worker begins what it claims at once: one that has not by then has died
+        return step.due_at + timedelta(seconds=UNHEARD_S) < now
+    return carried is not ExecutionStatus.WAITING

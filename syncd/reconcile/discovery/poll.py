@@ -1,0 +1,112 @@
+"""Look at a registry and wish for what is new. A hint from outside only makes this happen sooner."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from typing import Final
+
+import structlog
+
+from syncd.artifact.names import ModelName, VersionName
+from syncd.errors import Corrupt, NotFound, SyncdError, Unavailable
+from syncd.plan.autorelease import pick
+from syncd.reconcile.context import Context
+from syncd.reconcile.discovery.catalog import catalog
+from syncd.registry.base import Registry
+from syncd.registry.rules.file_filters import as_published
+from syncd.state.content import versions
+from syncd.state.records import Release, Version
+from syncd.state.releases import holds, releases
+from syncd.values.source import Candidate, Revision
+
+HIDDEN_MAX: Final = 10  # versions that are known and not shown: most are deleted, and asking for each is a request
+
+log = structlog.get_logger("syncd.watch")
+
+
+def poll_model(
+    context: Context, registry_name: str, model: ModelName, refs: Collection[str] = (), *, auto_release: bool
+) -> list[Release]:
+    """One look at one model. Returns the releases it wished for; looking again right after wishes for none.
+
+    A published version whose bytes have changed at the source is quarantined, reported, and never followed. Of the
+    versions that are known those that are named are compared; without names all.
+
+    Raises:
+        Unavailable, Refused: The registry could not be read; the next look is as good.
+    """
+    registry = context.registries[registry_name]
+    candidates = list(registry.discover(model))
+    _same_bytes(context, registry, model, candidates, refs)
+    return _wish(context, registry_name, candidates) if auto_release else []
+
+
+def served_from(context: Context, registry_name: str) -> list[ModelName]:
+    """The models that some binding serves and that this registry provides."""
+    return [ModelName(m) for m in context.topology.models() if context.topology.registry_name(m) == registry_name]
+
+
+def _wish(context: Context, registry_name: str, candidates: list[Candidate]) -> list[Release]:
+    if not candidates:
+        return []
+    model, us = candidates[0].model, f"watch {registry_name}"
+    with context.state.write() as conn:
+        released = releases.refs(conn, model)
+        last = {found.ref for found in (releases.latest(conn, model), releases.latest(conn, model, us)) if found}
+        chosen = pick(candidates, released, last, held=holds.find(conn, model) is not None)
+        if chosen is None:
+            return []
+        release = releases.create(
+            conn,
+            model=model,
+            ref=chosen.version,
+            registry=registry_name,
+            requested_by=us,
+            rollback=False,
+            version_id=None,
+            now=context.state.now(conn),
+        )
+    log.info("new version", model=model, version=chosen.version, release=release.id, registry=registry_name)
+    context.wake.set()
+    return [release]
+
+
+def _same_bytes(
+    context: Context, registry: Registry, model: ModelName, candidates: list[Candidate], refs: Collection[str] = ()
+) -> None:
+    """Compare each known version's pin; where it differs, its digest; where that differs, quarantine it.
+
+    With names (`refs`), only versions of these names.
+
+    What is known and not shown may be gone, as it may. What is there and no longer whole is being deleted, or written
+    again: that is logged, and compared once it is whole.
+    """
+    shown = {candidate.version for candidate in candidates}
+    with context.state.read() as conn:
+        known = [v for v in versions.known(conn, model) if not v.quarantined and (not refs or v.name in refs)]
+    hidden = [version for version in known if version.name not in shown][-HIDDEN_MAX:]
+    for version in [*(version for version in known if version.name in shown), *hidden]:
+        try:
+            _compare(context, registry, model, version)
+        except Corrupt as changed:
+            log.error("version quarantined", model=version.model, version=version.name, error=changed.message)  # noqa: TRY400 -- expected, and told whole
+        except SyncdError as unreadable:  # one that cannot be looked at must not hide the others, nor a new version
+            log.warning("version not compared", model=version.model, version=version.name, error=unreadable.message)
+
+
+def _compare(context: Context, registry: Registry, model: ModelName, version: Version) -> None:
+    name = VersionName(version.name)
+    try:
+        now = as_published(registry.resolve(model, name), version.pin)
+    except NotFound:
+        return  # deleted, once it was distributed
+    except Unavailable:
+        registry.listing(model, Revision(name, version.pin))  # says so if it is no longer what was pinned
+        return
+    if now.pin == version.pin:
+        return
+    manifest = catalog(registry, model, now, threading.Event())
+    with context.state.write() as conn:
+        versions.record(conn, manifest, version.registry, now.pin, context.state.now(conn))
+        versions.repin(conn, version, now.pin)  # the same bytes, newly written

@@ -1,0 +1,117 @@
+"""Compare what serves with the record: where an alias points, its weights, and what of LATEST syncd staged.
+
+Looking at the world takes seconds and is not done in a transaction. So the record is read before and after: where a
+release came between, the look says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+
+from syncd.errors import Invalid
+from syncd.plan.binding import Binding, change_for
+from syncd.plan.drift import Difference, alias_differences, latest_differences
+from syncd.plan.phases import StepKind
+from syncd.plan.topology import Topology
+from syncd.reconcile.context import World
+from syncd.reconcile.steps.functions import digest_of, servings
+from syncd.runtime.base import Runtime
+from syncd.state.content import base_images
+from syncd.state.records import Drift, FunctionVersion, Live
+from syncd.state.releases import steps
+from syncd.state.serving import drift_resolutions, drifts, flips, live
+from syncd.values.function import Change
+
+log = structlog.get_logger("syncd.drift")
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedState:
+    """What the record says of a binding. `latest` is None where it is not known what LATEST should be."""
+
+    live: Live
+    newest: FunctionVersion | None  # what was staged last on the binding's function
+    latest: Change | None
+
+
+def expected(conn: Connection, topology: Topology, binding: Binding) -> ExpectedState | None:
+    """What the record wants of a binding; None where syncd never moved it."""
+    recorded = live.get(conn, binding.name)
+    if recorded is None:
+        return None
+    names = unexpected(topology, binding)
+    staged = [version for name in names for version in live.function_versions(conn, name)]
+    newest = max(staged, key=lambda version: int(version.function_version), default=None)
+    if newest is None or _is_unsettled(conn, names, newest):
+        return ExpectedState(recorded, newest, None)
+    return ExpectedState(recorded, newest, _change(conn, topology, newest))
+
+
+def unexpected(topology: Topology, binding: Binding) -> list[str]:
+    """The bindings that share this one's function, itself among them: they share LATEST."""
+    place = (binding.runtime, binding.function)
+    return [other.name for other in topology.bindings.values() if (other.runtime, other.function) == place]
+
+
+def differences(runtime: Runtime, binding: Binding, want: ExpectedState) -> tuple[Difference, ...]:
+    """Ask the world: two calls.
+
+    Raises:
+        NotFound, Refused, Unavailable: As the runtime says.
+    """
+    pointed = runtime.read(binding.function, binding.alias)
+    found = alias_differences(want.live.function_version, pointed)
+    if want.latest is not None:
+        found += latest_differences(want.latest, runtime.latest(binding.function, want.latest))
+    return found
+
+
+def compare(world: World, binding: Binding) -> list[Drift]:
+    """Look at a binding, and record what is new and what is over. The answer is what is new.
+
+    One that a release or a restore holds is not looked at: it is on its way.
+
+    Raises:
+        NotFound, Refused, Unavailable: As the runtime says.
+    """
+    with world.state.read() as conn:
+        want = None if _is_held(conn, world.topology, binding) else expected(conn, world.topology, binding)
+    if want is None:
+        return []
+    found = differences(world.runtimes[binding.runtime], binding, want)
+    with world.state.write() as conn:
+        if _is_held(conn, world.topology, binding) or expected(conn, world.topology, binding) != want:
+            return []
+        new = drifts.note(conn, want.live, found, world.state.now(conn))
+    for drift in new:
+        log.warning("drifted", binding=binding.name, function=binding.function, alias=binding.alias, what=drift.what,
+                    got=drift.got, want=drift.want, region=world.topology.regions[binding.runtime])  # fmt: skip
+    return new
+
+
+def _is_unsettled(conn: Connection, names: Sequence[str], newest: FunctionVersion) -> bool:
+    """Whether a staging that did not end well came last: it may have changed LATEST all the same."""
+    failed_at = steps.newest_begun(conn, StepKind.STAGE, names, is_done=False)
+    done_at = steps.newest_begun(conn, StepKind.STAGE, names, is_done=True)
+    return failed_at is not None and failed_at > max(newest.staged_at, done_at or newest.staged_at)
+
+
+def _is_held(conn: Connection, topology: Topology, binding: Binding) -> bool:
+    names = unexpected(topology, binding)
+    return any(flips.holder(conn, name) is not None or drift_resolutions.find(conn, name) is not None for name in names)
+
+
+def _change(conn: Connection, topology: Topology, newest: FunctionVersion) -> Change | None:
+    """What that function version was made of, if the configuration still says the same of it."""
+    binding = topology.bindings[newest.binding]
+    try:
+        change = change_for(
+            binding, topology.places, servings(conn, newest.models, base_images.over(conn, newest.release_id))
+        )
+    except Invalid:  # it was configured with fewer models when this was staged
+        return None
+    return change if digest_of(change) == newest.change_digest else None

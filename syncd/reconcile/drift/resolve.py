@@ -1,0 +1,302 @@
+"""What a person, or a policy, does about drift: the record follows the world, or the world the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from syncd.errors import Conflict, Fenced, NotFound, SyncdError, Unavailable
+from syncd.plan.binding import Binding
+from syncd.plan.drift import NO_ALIAS, Difference, alias_differences
+from syncd.plan.phases import FlipPhase
+from syncd.plan.topology import Topology
+from syncd.reconcile.context import World
+from syncd.reconcile.drift.compare import ExpectedState, differences, expected, unexpected
+from syncd.runtime.base import Waiting
+from syncd.state.content import versions
+from syncd.state.records import DriftResolution, Flip, FunctionVersion
+from syncd.state.releases import events, steps
+from syncd.state.releases.transitions import advance
+from syncd.state.serving import drift_resolutions, drifts, flips, live
+from syncd.values.function import AliasState
+
+log = structlog.get_logger("syncd.drift")
+
+LEASE_S: Final = 120.0  # three calls that each take as long as they may; waiting renews it
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who says so, and why."""
+
+    who: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.why}" if self.why else self.who
+
+
+def bindings_named(topology: Topology, name: str) -> tuple[Binding, ...]:
+    """The binding of this name, or all that serve the model of this name.
+
+    Raises:
+        NotFound: There is neither.
+    """
+    found = (topology.bindings[name],) if name in topology.bindings else topology.bindings_of(name)
+    if not found:
+        raise NotFound(
+            f"there is no binding and no model {name!r}", hint=f"bindings: {', '.join(sorted(topology.bindings))}"
+        )
+    return found
+
+
+def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, ...]:
+    """Have the record say of a binding's alias what the world does. The answer is what differed; nothing: as recorded.
+
+    A release that is being undone and cannot take this alias back, somebody having moved it to a third version, has
+    it behind it then: it ends when its other aliases are back.
+
+    Raises:
+        Conflict: The record cannot say it: it is no version that was staged and proven here, or sends shares
+            elsewhere. Or a release, or a restore, holds the alias.
+        NotFound: syncd never moved this alias.
+        Unavailable: The look failed.
+    """
+    want = _read(world, binding)
+    runtime = world.runtimes[binding.runtime]
+    pointed = runtime.read(binding.function, binding.alias)
+    found = alias_differences(want.live.function_version, pointed)
+    with world.state.write() as conn:
+        drift_resolutions.block_claims(conn)
+        _refuse_changed(conn, world.topology, binding, want)
+        now = world.state.now(conn)
+        blocked = _blocked_undo(conn, binding, pointed)
+        if blocked is None:
+            drift_resolutions.check_not_busy(conn, (binding.name,))
+        if not found and blocked is None:
+            _refuse_latest(conn, binding)
+            return ()
+        known = _probed(conn, binding, pointed)
+        if blocked is not None:
+            steps.cancel_open(conn, blocked.release_id, now)  # the undo of this one; others are begun again
+            advance(conn, blocked, FlipPhase.UNDONE, now=now, reason=f"left where it is by {word}")
+        live.record(conn, binding.name, known.function_version, known.models, known.release_id, now)
+        how = f"adopted by {word}"
+        mine = [drift for drift in drifts.open_ones(conn, (binding.name,)) if _is_of_alias(drift.what)]
+        drifts.close(conn, mine, how, now)
+        detail = {"got": known.function_version, "want": want.live.function_version or NO_ALIAS}
+        detail |= {"who": word.who, "why": word.why}
+        events.append(conn, "binding.adopted", now=now, subject=binding.name, detail=detail)
+    log.info("adopted", binding=binding.name, function=binding.function, alias=binding.alias, who=word.who,
+             function_version=known.function_version)  # fmt: skip
+    return found
+
+
+def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference, ...]:
+    """Put a binding back to what the record says. The answer is what differed; nothing: it was as recorded.
+
+    The intent is committed first. Where an answer is lost, or this process dies, a daemon goes on with it, and so
+    does the next `restore` of this binding once its lease is over; releases of the alias wait meanwhile.
+
+    Raises:
+        Conflict: A release or another restore holds the alias, somebody moved it meanwhile, or the record says that
+            there is no alias: one that others made is not deleted.
+        Failed: What the record says does not answer with its digests any more; the alias is left where it is.
+        NotFound: syncd never moved this alias, or the function version is gone.
+        Unavailable: It is not known yet whether it is back.
+    """
+    again = _taken_over(world, binding.name)
+    if again is not None:
+        return execute(world, binding, again)
+    want = _read(world, binding)
+    runtime = world.runtimes[binding.runtime]
+    pointed = runtime.read(binding.function, binding.alias)
+    found = differences(runtime, binding, want)
+    with world.state.write() as conn:
+        _refuse_changed(conn, world.topology, binding, want)
+        now = world.state.now(conn)
+        if not found:
+            drift_resolutions.check_not_busy(conn, (binding.name,))
+            drifts.note(conn, want.live, found, now)
+            return ()
+        if want.live.function_version is None:
+            hint = "delete it in the console if nobody needs it, or publish a version"
+            raise Conflict(f"{binding.function}:{binding.alias} is there, and the record says no alias", hint=hint)
+        mend = drift_resolutions.begin(
+            conn,
+            binding.name,
+            unexpected(world.topology, binding),
+            who=word.who,
+            why=word.why,
+            expects=pointed.function_version,
+            lease_s=LEASE_S,
+            now=now,
+        )
+        drifts.note(conn, want.live, found, now)
+        detail = {"who": word.who, "why": word.why, "got": found[0].got, "want": found[0].want}
+        events.append(conn, "binding.restoring", now=now, subject=binding.name, detail=detail)
+    return execute(world, binding, mend)
+
+
+def execute(world: World, binding: Binding, mend: DriftResolution) -> tuple[Difference, ...]:
+    """Go on with what was intended: look, write, read back, record. Raises as `restore` does, or Fenced."""
+    try:
+        found = _restore(world, binding, mend)
+    except (Unavailable, Fenced):
+        raise  # not known, or not ours: who goes on with it looks first
+    except SyncdError as error:
+        with world.state.write() as conn:
+            drift_resolutions.end(conn, mend)
+            detail = {"who": mend.who, "reason": error.message}
+            events.append(conn, "binding.unrestored", now=world.state.now(conn), subject=binding.name, detail=detail)
+        raise
+    with world.state.write() as conn:
+        drift_resolutions.end(conn, mend)
+        now = world.state.now(conn)
+        over = drifts.open_ones(conn, (binding.name,))
+        drifts.close(conn, over, f"restored by {Decision(mend.who, mend.why)}", now)
+        detail = {"who": mend.who, "why": mend.why, "what": ", ".join(drift.what for drift in over)}
+        events.append(conn, "binding.restored", now=now, subject=binding.name, detail=detail)
+    log.info("restored", binding=binding.name, function=binding.function, alias=binding.alias, who=mend.who)
+    return found
+
+
+def resume(world: World, runtime: str) -> None:
+    """Go on with every restore in a region of which nothing has been heard for as long as its lease.
+
+    Raises:
+        Unavailable: The region is away; the next call is as good.
+    """
+    with world.state.read() as conn:
+        going = [mend.subject for mend in drift_resolutions.going(conn)]
+    for name in going:
+        binding = world.topology.bindings.get(name)
+        if binding is None or binding.runtime != runtime:
+            continue
+        taken = _taken_over(world, name)
+        if taken is None:
+            continue
+        try:
+            execute(world, binding, taken)
+        except Unavailable:
+            raise
+        except SyncdError as error:
+            log.warning("not restored", binding=name, error=error.message, hint=error.hint)
+
+
+def _restore(world: World, binding: Binding, mend: DriftResolution) -> tuple[Difference, ...]:
+    want = _read(world, binding)
+    runtime = world.runtimes[binding.runtime]
+    found = differences(runtime, binding, want)
+    if any(each.is_of_alias for each in found):
+        _probe(world, binding, mend, want)
+        runtime.flip(binding.function, binding.alias, want.live.function_version, mend.expects)
+    if any(not each.is_of_alias for each in found):
+        _restage(world, binding, mend, want)
+    left = differences(runtime, binding, want)
+    if left:
+        raise Conflict(f"{binding.name}: {left[0].what} is {left[0].got} again, want {left[0].want}")
+    return found
+
+
+def _probe(world: World, binding: Binding, mend: DriftResolution, want: ExpectedState) -> None:
+    """Have what served before answer with its digests once more: the bytes behind its mount may be gone since then.
+
+    Raises as `Runtime.probe` does, or Fenced.
+    """
+    if want.live.function_version is None:
+        return
+    with world.state.read() as conn:
+        digests = [versions.get(conn, version_id).digest for version_id in want.live.models.values()]
+    waiting = _renewing(world, mend)
+    runtime = world.runtimes[binding.runtime]
+    runtime.probe(binding.function, binding.candidate, want.live.function_version, binding.probe(digests), waiting)
+    waiting("the alias is moved")  # an answer may have taken longer than the lease
+
+
+def _renewing(world: World, mend: DriftResolution) -> Waiting:
+    """A wait that keeps the mend ours. It raises Fenced where it is not any more."""
+
+    def waiting(_what: str) -> None:
+        with world.state.write() as conn:
+            drift_resolutions.renew(conn, mend, LEASE_S, world.state.now(conn))
+
+    return waiting
+
+
+def _restage(world: World, binding: Binding, mend: DriftResolution, want: ExpectedState) -> None:
+    """Have LATEST carry again what was staged last. It may cost a function version, which is noted as any other."""
+    assert want.latest is not None
+    assert want.newest is not None
+    token = f"syncd restore {binding.name} {mend.began_at:%Y-%m-%dT%H:%M:%SZ}"
+    runtime = world.runtimes[binding.runtime]
+    staged = runtime.stage(binding.function, want.latest, token, known=(), waiting=_renewing(world, mend))
+    last = want.newest
+    with world.state.write() as conn:
+        now = world.state.now(conn)
+        note = partial(FunctionVersion, last.binding, staged.function_version, last.models, last.change_digest)
+        live.note_function_version(conn, note(last.release_id, now))
+
+
+def _blocked_undo(conn: Connection, binding: Binding, pointed: AliasState) -> Flip | None:
+    """The flip that an undo cannot take back, because the alias is neither where it was nor where it was moved to."""
+    release = flips.holder(conn, binding.name)
+    flip = flips.get(conn, release, binding.name) if release else None
+    if flip is None or flip.phase is not FlipPhase.UNDOING:
+        return None
+    return None if pointed.function_version in {flip.from_version, flip.to_version} else flip
+
+
+def _read(world: World, binding: Binding) -> ExpectedState:
+    with world.state.read() as conn:
+        want = expected(conn, world.topology, binding)
+    if want is None:
+        raise NotFound(f"syncd never moved {binding.function}:{binding.alias}", hint="publish a version first")
+    return want
+
+
+def _taken_over(world: World, name: str) -> DriftResolution | None:
+    with world.state.write() as conn:
+        return drift_resolutions.take_over(conn, name, LEASE_S, world.state.now(conn))
+
+
+def _refuse_changed(conn: Connection, topology: Topology, binding: Binding, want: ExpectedState) -> None:
+    if expected(conn, topology, binding) != want:
+        raise Conflict(f"{binding.name} was moved by a release while it was looked at", hint="look again")
+
+
+def _refuse_latest(conn: Connection, binding: Binding) -> None:
+    """The alias is as recorded. If LATEST is not: the record cannot follow that, and says so."""
+    of_latest = [drift for drift in drifts.open_ones(conn, (binding.name,)) if not _is_of_alias(drift.what)]
+    if of_latest:
+        raise Conflict(
+            f"{binding.function}: only LATEST differs ({of_latest[0].what}), and LATEST is no version",
+            hint=f"`syncd restore {binding.name}` puts it back, and so does the next release",
+        )
+
+
+def _is_of_alias(what: str) -> bool:
+    return Difference(what, "", "").is_of_alias
+
+
+def _probed(conn: Connection, binding: Binding, pointed: AliasState) -> FunctionVersion:
+    """The function version that the alias points at, as it was recorded when it was staged."""
+    at = f"{binding.function}:{binding.alias}"
+    back = f"`syncd restore {binding.name}` puts back what the record says"
+    if pointed.function_version is None:
+        raise Conflict(f"{at} is gone: there is nothing to adopt", hint=back)
+    if pointed.weights:
+        raise Conflict(f"{at} sends shares to {', '.join(sorted(pointed.weights))}: the record has none", hint=back)
+    staged = {version.function_version: version for version in live.function_versions(conn, binding.name)}
+    known = staged.get(pointed.function_version)
+    if known is None:
+        told = f"{at} points at function version {pointed.function_version}, which syncd did not stage for it"
+        raise Conflict(f"{told}: what it carries is not known", hint=f"{back}; or publish the version it should serve")
+    if not flips.has_moved_to(conn, binding.name, known.function_version):
+        told = f"{at} points at function version {known.function_version}, which {known.release_id} staged"
+        raise Conflict(f"{told} and never served: it is not proven", hint=back)
+    return known

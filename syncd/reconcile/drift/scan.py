@@ -1,0 +1,88 @@
+"""One round through a region: what is there beside the record, and by policy what becomes of it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from syncd.errors import Conflict, SyncdError, Unavailable
+from syncd.plan.binding import Binding
+from syncd.plan.drift import DriftPolicy
+from syncd.plan.gate import Gates
+from syncd.reconcile.context import World
+from syncd.reconcile.drift import resolve
+from syncd.reconcile.drift.compare import compare
+from syncd.state.releases import freezes, holds
+from syncd.state.serving import drifts
+from syncd.watchdog import mark_progress
+
+log = structlog.get_logger("syncd.drift")
+
+PAUSE_S: Final = 0.2  # between two bindings, each two calls: ten calls a second at most, and one at a time
+_UNREACHED_MAX: Final = 3  # a region that does not answer is not asked for all of its functions
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRules:
+    """What is done about drift beside recording it."""
+
+    policy: DriftPolicy = DriftPolicy.REPORT
+    gates: Gates = field(default_factory=Gates)
+
+
+def scan(world: World, runtime: str, rules: DriftRules, stop: threading.Event, pause_s: float = PAUSE_S) -> None:
+    """Compare every binding of a region with the record; by policy act. Repeating it is harmless.
+
+    Raises:
+        Unavailable: The region did not answer several times, or asks to be left alone for a while.
+    """
+    resolve.resume(world, runtime)
+    unreached = 0
+    for binding in [each for each in world.topology.bindings.values() if each.runtime == runtime]:
+        if stop.is_set():
+            return
+        try:
+            compare(world, binding)
+            _apply_policy(world, binding, rules)
+        except Unavailable as error:
+            unreached += 1
+            if unreached == _UNREACHED_MAX or error.retry_after_s:
+                raise
+        except SyncdError as error:
+            log.warning("binding not compared", binding=binding.name, error=error.message, hint=error.hint)
+        mark_progress()
+        stop.wait(pause_s)
+
+
+def _apply_policy(world: World, binding: Binding, rules: DriftRules) -> None:
+    with world.state.read() as conn:
+        found = drifts.open_ones(conn, (binding.name,))
+    if not found or rules.policy is DriftPolicy.REPORT:
+        return
+    why = _left_alone(world, binding, rules) if rules.policy is DriftPolicy.RESTORE else ""
+    if why:
+        log.info("drift is left as it is", binding=binding.name, reason=why)
+        return
+    do = resolve.restore if rules.policy is DriftPolicy.RESTORE else resolve.adopt
+    try:
+        do(world, binding, resolve.Decision("syncd", f'policy.drift = "{rules.policy}"'))
+    except Conflict as refused:
+        log.info("drift is left as it is", binding=binding.name, reason=refused.message)
+
+
+def _left_alone(world: World, binding: Binding, rules: DriftRules) -> str:
+    """Why automation must not move this alias now: a hold, a freeze, a time of the week."""
+    with world.state.read() as conn:
+        now = world.state.now(conn)
+        for model in dict.fromkeys(bound.model for bound in binding.models):
+            held = holds.find(conn, model)
+            if held is not None:
+                return f"{model} is on hold by {held.who}: {held.why}"
+            for freeze in freezes.of(conn, model, now):
+                return f"frozen by {freeze.who}: {freeze.why}"
+            if window := rules.gates.window(model, now):
+                return f"nothing is flipped {window}"
+    return ""

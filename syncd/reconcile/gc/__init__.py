@@ -1,0 +1,3 @@
+"""Garbage collection: retired versions, withdrawn placements, abandoned uploads."""
+
+__all__ = ["retire", "sweep", "withdraw"]

@@ -1,0 +1,159 @@
+"""Take a version out of service for good: its function versions, then its bytes. What the record says of it stays.
+
+Whether anything needs the version is asked in the record before each effect, and of the provider by `Runtime.retire`.
+Each effect can be repeated, so that whoever finds a retirement half done begins it again.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from syncd.errors import Conflict, NotFound, SyncdError
+from syncd.plan.phases import PlacementPhase
+from syncd.reconcile.context import World
+from syncd.reconcile.drift.resolve import Decision
+from syncd.reconcile.gc.withdraw import abandon, withdraw
+from syncd.state.content import images, placements, versions
+from syncd.state.records import FunctionVersion, Placement, Version
+from syncd.state.releases import releases, retirements
+from syncd.state.releases.transitions import advance
+from syncd.state.serving import drift_resolutions, flips, live
+
+log = structlog.get_logger("syncd.retire")
+
+_HERE: Final = frozenset({PlacementPhase.WANTED, PlacementPhase.COPYING, PlacementPhase.SEALED})
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What was taken away. `left` names what could not be, being of a place that is no longer configured.
+
+    `images` are those of the version, which stay where they are.
+    """
+
+    version: Version
+    function_versions: tuple[str, ...]  # "<function>:<number> in <region>"
+    targets: tuple[str, ...]
+    left: tuple[str, ...]
+    images: tuple[str, ...] = ()
+
+
+def retire(world: World, model: str, name: str, word: Decision) -> Retired:
+    """Retire `model@name`. Repeating it is success, and goes on with what broke off.
+
+    Raises:
+        NotFound: There is no such version.
+        Conflict: It is live, in flight, or what a rollback goes to; or an alias points at it. Nothing of its bytes was
+            touched then.
+        Unavailable: A region did not answer; a daemon goes on with it, and so does repeating it.
+    """
+    with world.state.write() as conn:
+        version = versions.find(conn, model, name)
+        if version is None:
+            raise NotFound(f"there is no version {model}@{name} in the record", hint=f"`syncd releases {model}`")
+        drift_resolutions.block_claims(conn)
+        check_not_needed(conn, version)
+        retirements.begin(conn, version, word.who, word.why, world.state.now(conn))
+    return execute(world, version)
+
+
+def execute(world: World, version: Version) -> Retired:
+    """Go on with a retirement. Raises as `retire` does; after a Conflict it is given up."""
+    try:
+        with world.state.read() as conn:
+            staged = live.carrying(conn, version.id)
+        gone = [_unstage(world, version, each) for each in staged if each.binding in world.topology.bindings]
+        going = _mark(world, version)
+    except Conflict as needed:
+        with world.state.write() as conn:
+            retirements.give_up(conn, version, needed.message, world.state.now(conn))
+        raise
+    for placement in going:
+        target = world.targets.get(placement.target)
+        if target is not None:
+            withdraw(world.state, target, placement)
+        elif placement.target in world.images:
+            abandon(world.state, placement)
+    with world.state.write() as conn:
+        retirements.finish(conn, version, world.state.now(conn))
+        kept = tuple(image.reference for image in images.of_version(conn, version.id))
+    left = [
+        f"function version {e.function_version} of {e.binding}"
+        for e in staged
+        if e.binding not in world.topology.bindings
+    ]
+    known = world.targets.keys() | world.images.keys()
+    left += [f"the bytes at {placement.target}" for placement in going if placement.target not in known]
+    targets = tuple(placement.target for placement in going if placement.target in world.targets)
+    log.info("retired", model=version.model, version=version.name, function_versions=gone, targets=list(targets))
+    return Retired(version, tuple(dict.fromkeys(gone)), targets, tuple(left), kept)
+
+
+def resume(world: World, stop: threading.Event) -> None:
+    """Go on with every retirement that broke off."""
+    with world.state.read() as conn:
+        going = [versions.get(conn, each.version_id) for each in retirements.going(conn)]
+    for version in going:
+        if stop.is_set():
+            return
+        try:
+            execute(world, version)
+        except SyncdError as error:
+            log.warning("not retired", model=version.model, version=version.name, error=error.message, hint=error.hint)
+
+
+def check_not_needed(conn: Connection, version: Version) -> None:
+    """Raises Conflict where something needs the version, by the record."""
+    told = f"{version.model}@{version.name}"
+    for served in live.all(conn):
+        if version.id in served.models.values():
+            hint = "publish another version, or roll back, first"
+            raise Conflict(f"{told} is live: {served.binding} serves it", hint=hint)
+    for release in releases.unfinished(conn):
+        if release.version_id == version.id or (release.model, release.ref) == (version.model, version.name):
+            raise Conflict(f"{told} is in flight: {release.id}", hint=f"`syncd show {release.id}`")
+    for flip in flips.unfinished(conn):
+        if version.id in {*flip.served.values(), *flip.serves.values()}:
+            raise Conflict(f"{told} is what {flip.release_id} may go back to", hint="try again when it has ended")
+    before = live.previous_release(conn, version.model)
+    if before is not None and before.version_id == version.id:
+        hint = "it is free when a newer version than the live one has been released"
+        raise Conflict(f"{told} is what a rollback of {version.model} goes to ({before.id})", hint=hint)
+
+
+def _unstage(world: World, version: Version, staged: FunctionVersion) -> str:
+    """Delete a function version that carries it. The candidate alias may still be there from the last probe."""
+    binding = world.topology.bindings[staged.binding]
+    runtime, number = world.runtimes[binding.runtime], staged.function_version
+    with world.state.write() as conn:
+        drift_resolutions.block_claims(conn)
+        drift_resolutions.check_not_busy(conn, (binding.name,))
+        check_not_needed(conn, version)
+        recorded = live.get(conn, binding.name)
+    try:
+        candidate = runtime.read(binding.function, binding.candidate)
+        if number in {candidate.function_version, *candidate.weights}:
+            serving = recorded.function_version if recorded else None
+            runtime.flip(binding.function, binding.candidate, serving, candidate.function_version)
+        runtime.retire(binding.function, number)
+    except NotFound:  # the function itself is gone, and its versions with it
+        log.info("nothing to retire there", binding=binding.name, function_version=number)
+    return f"{binding.function}:{number} in {world.topology.regions[binding.runtime]}"
+
+
+def _mark(world: World, version: Version) -> list[Placement]:
+    """Mark every copy as going, in the transaction that sees that nobody needs it: from now on there is no way back."""
+    with world.state.write() as conn:
+        drift_resolutions.block_claims(conn)
+        check_not_needed(conn, version)
+        now = world.state.now(conn)
+        there = placements.of_version(conn, version.id)
+        for placement in there:
+            if placement.phase in _HERE:
+                advance(conn, placement, PlacementPhase.WITHDRAWING, now=now)
+        return [each for each in placements.of_version(conn, version.id) if each.phase is PlacementPhase.WITHDRAWING]

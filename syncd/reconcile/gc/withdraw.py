@@ -1,0 +1,33 @@
+"""Take a version away from a target, once its placement is marked as going."""
+
+from __future__ import annotations
+
+from syncd.artifact.manifest import Manifest
+from syncd.plan.phases import PlacementPhase
+from syncd.state.content import placements, versions
+from syncd.state.content.journal import SqlJournal
+from syncd.state.records import Placement
+from syncd.state.releases.transitions import advance
+from syncd.state.state import State
+from syncd.targets.base import Target
+
+
+def withdraw(state: State, target: Target, going: Placement) -> Manifest:
+    """Remove the bytes, then record that they are gone. Repeating it, and doing it twice at once, is harmless.
+
+    Raises:
+        Unavailable, Refused: As the target says; it stays marked, and the next time goes on.
+    """
+    with state.read() as conn:
+        manifest = versions.manifest(conn, going.version_id)
+    target.withdraw(manifest, SqlJournal(state, going.version_id, going.target))
+    abandon(state, going)
+    return manifest
+
+
+def abandon(state: State, going: Placement) -> None:
+    """Record that it is gone. All that is done for an image: a function version somewhere may still need it."""
+    with state.write() as conn:
+        now = placements.get(conn, going.version_id, going.target)
+        if now.phase is PlacementPhase.WITHDRAWING:
+            advance(conn, now, PlacementPhase.WITHDRAWN, now=state.now(conn))

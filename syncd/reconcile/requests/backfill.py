@@ -1,0 +1,48 @@
+"""Regions that a release went live without: it is asked for again, until they have it too."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
+
+from syncd.reconcile.context import Context
+from syncd.state.records import Release
+from syncd.state.releases import holds, releases, rollouts
+
+log = structlog.get_logger("syncd.catchup")
+
+
+def backfill(context: Context) -> bool:
+    """Begin a release of the same version for each that left somebody behind. Whether there was one.
+
+    Not before the deadline of its strategy has passed since it went live, so that a region that stays out is tried
+    once in that time; not where a newer release was asked for, or the model is held.
+    """
+    with context.state.read() as conn:
+        due = _due(conn, context.state.now(conn))
+    for left in due:
+        with context.state.write() as conn:
+            if left not in _due(conn, context.state.now(conn)):
+                continue
+            again = releases.create(
+                conn,
+                model=left.model,
+                ref=left.ref,
+                registry=left.registry,
+                requested_by=f"syncd, for what {left.id} left behind",
+                now=context.state.now(conn),
+            )
+        log.info("catching up", release=again.id, model=left.model, version=left.ref, left_by=left.id)
+    return bool(due)
+
+
+def _due(conn: Connection, now: datetime) -> list[Release]:
+    found = []
+    for left in releases.live_without_some(conn):
+        rollout = rollouts.find(conn, left.id)
+        if rollout is not None and holds.find(conn, left.model) is None:
+            due_at = left.updated_at + timedelta(seconds=rollout.strategy.deadline_s)
+            found += [left] if due_at <= now else []
+    return found

@@ -1,0 +1,310 @@
+"""What people and pipelines may wish for: publish, roll back, cancel, approve, hold, freeze.
+
+Each is one transaction on the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import ModelName, VersionName, parse_model, parse_version
+from syncd.errors import Conflict, Held, NotFound, Unavailable
+from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
+from syncd.plan.topology import Topology
+from syncd.registry.base import Registry
+from syncd.state.content import base_images, versions
+from syncd.state.records import Approval, Freeze, Hold, Release
+from syncd.state.releases import approvals, freezes, holds, idempotency, releases, rollouts
+from syncd.state.releases.transitions import advance
+from syncd.state.serving import flips, live
+from syncd.state.state import State
+
+BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
+
+MANUAL: Final = "by hand"  # the reason of who gives none
+_REVISIONS_TRIED_MAX: Final = 5  # each follows a write by somebody else; a release has few
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """The record and the configured shape, and in whose name things are asked for."""
+
+    state: State
+    topology: Topology
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A key by which asking again, whatever became of the release meanwhile, is not asking twice."""
+
+    asker: str
+    key: str
+
+
+def publish(requester: Requester, model: str, version: str, once: IdempotencyKey | None = None) -> Release:
+    """Ask for a release of `model@version`. Asking again while it is under way returns the same release.
+
+    Asking for what is live already begins a release too: it looks at every region again, and moves what is not
+    there. Nothing is taken for true because the record says so. With a key (`once`) that was used for the same
+    before, the release of that time is returned, also when it has ended.
+
+    Raises:
+        Held: The model is on hold.
+        NotFound: No binding serves the model.
+        Conflict: The version is quarantined, or the key was used for something else.
+    """
+    name, ref = parse_model(model), parse_version(version)
+    check_served(requester.topology, name)
+    with requester.state.write() as conn:
+        if once is None:
+            return _published(conn, requester, name, ref)
+        body = Digest(hashlib.sha256(f"publish {name}@{ref}".encode()).hexdigest())
+        known = idempotency.claim(conn, once.asker, once.key, body, requester.state.now(conn))
+        if known is not None:
+            return releases.get(conn, known)
+        release = _published(conn, requester, name, ref)
+        idempotency.settle(conn, once.asker, once.key, release.id)
+        return release
+
+
+def _published(conn: Connection, requester: Requester, name: ModelName, ref: VersionName) -> Release:
+    check_not_held(conn, name)
+    known = versions.find(conn, name, ref)
+    if known is not None and known.quarantined:
+        raise Conflict(
+            f"{name}@{ref} is quarantined: {known.quarantined}",
+            hint="publish the new bytes as a new version; `syncd unquarantine` if they are the old ones again",
+        )
+    for release in releases.unfinished(conn, name):
+        if release.ref == ref and not release.rollback and release.phase is not ReleasePhase.UNDOING:
+            return release
+    return releases.create(
+        conn,
+        model=name,
+        ref=ref,
+        registry=requester.topology.registry_of(name),
+        requested_by=requester.who,
+        rollback=False,
+        version_id=None,
+        now=requester.state.now(conn),
+    )
+
+
+def rollback(requester: Requester, model: str, why: str) -> Release:
+    """Go back to the version that was live before, or to its image over the base before, and hold the model there.
+
+    A release in the middle of its flips is undone instead, which leads to the same versions; one that brings what is
+    live already to a region that lacks it is undone as well. Others of this model that have not moved anything are
+    superseded.
+
+    Raises:
+        NotFound: There is nothing to go back to.
+    """
+    name = parse_model(model)
+    check_served(requester.topology, name)
+    for _ in range(_REVISIONS_TRIED_MAX):
+        with suppress(Conflict):  # a flip was recorded between our look and our write: look again
+            return _rolled_back(requester, name, why)
+    return _rolled_back(requester, name, why)
+
+
+def _rolled_back(requester: Requester, name: ModelName, why: str) -> Release:
+    with requester.state.write() as conn:
+        now = requester.state.now(conn)
+        moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]
+        reason = why or "rolled back"
+        before = live.previous_release(conn, name)
+        for release in moving:
+            _hold(conn, name, requester.who, reason, requester.state)
+            if release.phase is not ReleasePhase.FLIPPING or release.rollback:
+                return _rollback_behind(conn, release) or release
+            undone = _undo(conn, release, f"rolled back by {requester.who}: {reason}", requester.state)
+            if before is None or not live.is_again(conn, release):
+                return undone
+        if before is None or before.version_id is None:
+            raise NotFound(f"{name} has no earlier version to go back to", hint="`syncd releases` lists what there was")
+        _hold(conn, name, requester.who, reason, requester.state)
+        release = releases.create(
+            conn,
+            model=name,
+            ref=before.ref,
+            registry=before.registry,
+            requested_by=requester.who,
+            rollback=True,
+            version_id=before.version_id,
+            now=now,
+        )
+        base_images.take_over(conn, before, release)
+        return release
+
+
+def _rollback_behind(conn: Connection, release: Release) -> Release | None:
+    """The rollback that waits for a release to be undone, if there is one."""
+    later = releases.unfinished(conn, release.model)
+    return next((other for other in later if other.rollback and other.number > release.number), None)
+
+
+def hold(requester: Requester, model: str, why: str = MANUAL) -> Hold:
+    """Keep automation away from the model. Holding what is held keeps the first reason.
+
+    Raises:
+        NotFound: No binding serves the model.
+    """
+    name = parse_model(model)
+    check_served(requester.topology, name)
+    with requester.state.write() as conn:
+        return _hold(conn, name, requester.who, why, requester.state)
+
+
+def unhold(requester: Requester, model: str) -> bool:
+    """Lift a hold. Returns whether there was one; also of a model that is no longer configured.
+
+    Raises:
+        NotFound: There was none, and no binding serves the model.
+    """
+    name = parse_model(model)
+    with requester.state.write() as conn:
+        lifted = holds.lift(conn, name, requester.who, requester.state.now(conn))
+    if not lifted:
+        check_served(requester.topology, name)
+    return lifted
+
+
+def unquarantine(requester: Requester, model: str, version: str, why: str) -> bool:
+    """Lift the quarantine of a version. Returns whether there was one.
+
+    The registry is believed no more than before: what it shows is compared at the next look.
+
+    Raises:
+        NotFound: There is no such version.
+    """
+    name, ref = parse_model(model), parse_version(version)
+    with requester.state.write() as conn:
+        known = versions.find(conn, name, ref)
+        if known is None:
+            raise NotFound(f"there is no version {name}@{ref} in the record", hint=f"`syncd releases {name}`")
+        return versions.lift_quarantine(conn, known, requester.who, why, requester.state.now(conn))
+
+
+def cancel(requester: Requester, release_id: str, why: str) -> Release:
+    """Ask a release to end: before it moves any alias, or in the middle of its steps, when all of it goes back.
+
+    What it has copied stays. Asking again is success.
+
+    Raises:
+        NotFound: There is no such release.
+        Conflict: It has ended already, or is moving aliases and has nothing to wait for between.
+    """
+    for _ in range(_REVISIONS_TRIED_MAX):
+        with requester.state.write() as conn:
+            release = releases.get(conn, release_id)
+            if release.phase is ReleasePhase.CANCELLED:
+                return release
+            if release.phase in RELEASE_ENDS:
+                raise Conflict(f"{release.id} has ended: it is {release.phase}")
+            if release.phase not in BEFORE_FIRST_FLIP and not _is_in_steps(conn, release):
+                raise Conflict(
+                    f"{release.id} is {release.phase}: it is moving aliases",
+                    hint=f"`syncd rollback {release.model}` takes them back",
+                )
+            word = f"{requester.who}: {why}" if why else requester.who
+            if releases.request_cancel(conn, release, word, requester.state.now(conn)):
+                return release
+    raise Conflict(f"{release_id} changes faster than it can be looked at", hint="try again")
+
+
+def _is_in_steps(conn: Connection, release: Release) -> bool:
+    return release.phase is ReleasePhase.FLIPPING and rollouts.find(conn, release.id) is not None
+
+
+def approve(requester: Requester, release_id: str) -> Approval:
+    """Say that a release may be flipped, for the bytes that it is about. Saying it again is success.
+
+    Raises:
+        NotFound: There is no such release.
+        Conflict: It has ended already, or it is not known yet which bytes it is about.
+    """
+    with requester.state.write() as conn:
+        release = releases.get(conn, release_id)
+        if release.phase in RELEASE_ENDS:
+            raise Conflict(f"{release.id} has ended: it is {release.phase}")
+        if release.version_id is None:
+            raise Conflict(f"{release.id}: its bytes are not known yet", hint="it is being looked up; try again")
+        digest = versions.get(conn, release.version_id).digest
+        return approvals.put(conn, release, digest, requester.who, requester.state.now(conn))
+
+
+def freeze(requester: Requester, model: str | None, why: str, lasts: timedelta | None) -> Freeze:
+    """Flip nothing of a model, or of any, until it is lifted or `lasts` is over. Copies and rollbacks go on.
+
+    Raises:
+        NotFound: No binding serves the model.
+    """
+    name = freezes.ALL_MODELS if model is None else parse_model(model)
+    if model is not None:
+        check_served(requester.topology, name)
+    with requester.state.write() as conn:
+        now = requester.state.now(conn)
+        return freezes.put(conn, name, requester.who, why, now + lasts if lasts else None, now)
+
+
+def unfreeze(requester: Requester, model: str | None) -> bool:
+    """Lift the freeze of a model, or that of all. Returns whether there was one, as `unhold` does.
+
+    Raises:
+        NotFound: There was none, and no binding serves the model.
+    """
+    name = freezes.ALL_MODELS if model is None else parse_model(model)
+    with requester.state.write() as conn:
+        lifted = freezes.lift(conn, name, requester.who, requester.state.now(conn))
+    if not lifted and model is not None:
+        check_served(requester.topology, name)
+    return lifted
+
+
+def check_not_held(conn: Connection, model: str) -> None:
+    """Raises Held where the model is on hold."""
+    held = holds.find(conn, model)
+    if held is not None:
+        raise Held(
+            f"{model} is on hold since {held.since:%Y-%m-%d %H:%M} by {held.who}: {held.why}",
+            hint=f"`syncd unhold {model}` lifts it",
+        )
+
+
+def check_known(registries: Mapping[str, Registry], topology: Topology, model: ModelName, version: VersionName) -> None:
+    """Raises NotFound where the registry can be read from here and has no such version: nothing is recorded then.
+
+    What is there and not complete yet is waited for by the release, and so is a registry out of reach.
+    """
+    with suppress(Unavailable):
+        registries[topology.registry_of(model)].resolve(model, version)
+
+
+def check_served(topology: Topology, model: str) -> None:
+    """Raises NotFound where no binding serves the model."""
+    if not topology.bindings_of(model):
+        known = ", ".join(sorted(topology.models())) or "none"
+        raise NotFound(f"no binding serves the model {model!r}", hint=f"models with bindings: {known}")
+
+
+def _hold(conn: Connection, model: ModelName, who: str, why: str, state: State) -> Hold:
+    return holds.find(conn, model) or holds.put(conn, model, who, why, state.now(conn))
+
+
+def _undo(conn: Connection, release: Release, reason: str, state: State) -> Release:
+    now = state.now(conn)
+    for flip in flips.of_release(conn, release.id):
+        if flip.phase is FlipPhase.PROBED:
+            advance(conn, flip, FlipPhase.ABANDONED, now=now)
+    rollouts.expedite(conn, release.id)
+    return advance(conn, release, ReleasePhase.UNDOING, now=now, reason=reason)

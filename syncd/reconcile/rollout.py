@@ -1,0 +1,132 @@
+"""How far a release is on its way through waves and shares: read for a decision, written as one says, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from syncd.plan.phases import FlipPhase, ReleasePhase, StepKind
+from syncd.plan.release import Decision
+from syncd.plan.strategy import AT_ONCE, WHOLE_PERCENT, Pause, RolloutState, Stage
+from syncd.reconcile.context import Context
+from syncd.state.records import Flip, Release
+from syncd.state.releases import releases, rollouts, steps
+from syncd.state.releases.rollouts import Canary, Rollout
+
+
+def record_times(conn: Connection, release_id: str, now: datetime) -> None:
+    """Where the clock was set back to before a pause began, have it begin now: it never gets longer than once more."""
+    rollout = rollouts.find(conn, release_id)
+    if rollout is not None and rollout.pause is not None:
+        pause = rollout.pause.by_clock(now)
+        if pause != rollout.pause:
+            rollouts.start_pause(conn, rollout, pause)
+            steps.make_due(conn, release_id, StepKind.JUDGE, now)
+
+
+def of(conn: Connection, context: Context, release: Release, moving: Sequence[Flip]) -> RolloutState:
+    """The course of a release as it stands now. A rollback has none: it moves everything at once."""
+    if release.rollback:
+        return RolloutState()
+    rollout = rollouts.find(conn, release.id) or _planned(context, release)
+    return state_of(rollout, moving, rollouts.canaries_of(conn, release.id), context.state.now(conn))
+
+
+def state_of(rollout: Rollout, moving: Sequence[Flip], canaries: Mapping[str, Canary], now: datetime) -> RolloutState:
+    """A rollout at one moment, as decisions are made of it."""
+    strategy, pause, out = rollout.strategy, rollout.pause, rollout.out_since
+    return RolloutState(
+        strategy=strategy,
+        regions=rollout.regions,
+        stage=rollout.stage,
+        paused=None if pause is None else pause.on(now),
+        overdue=pause is not None and pause.overdue(now, strategy.deadline_s),
+        shares={binding: canary.percent for binding, canary in canaries.items()},
+        answers={binding: canary.good for binding, canary in canaries.items() if canary.stage == rollout.stage},
+        whole=frozenset(f.binding for f in moving if f.to_version and f.from_version in {None, f.to_version}),
+        expired=out is not None and now > out + timedelta(seconds=strategy.deadline_s),
+        hurried=rollout.hurried,
+    )
+
+
+def apply(conn: Connection, context: Context, release: Release, decision: Decision) -> bool:
+    """Write what a decision says of the way. Whether anything a next decision is made of was written."""
+    is_begun = decision.phase is ReleasePhase.FLIPPING and not release.rollback
+    is_moved = decision.stage is not None or decision.pause_s is not None
+    planned = _planned(context, release)
+    if not (is_moved or decision.out or (is_begun and planned.strategy != AT_ONCE)):
+        return False
+    now = context.state.now(conn)
+    rollout = rollouts.begin(conn, release.id, planned.strategy, planned.regions)
+    if decision.out:
+        rollout = rollouts.tolerate_region(conn, rollout, now)
+    if decision.stage is not None:
+        rollouts.enter(conn, rollout, decision.stage, now)
+        if release.reason:  # what it waited for between two stages
+            releases.note(conn, release.id, "", "", now)
+    if decision.pause_s is not None:
+        rollouts.start_pause(conn, rollout, Pause(now, now + timedelta(seconds=decision.pause_s)))
+    return is_moved
+
+
+def stage_of(rollout: Rollout, moving: Sequence[Flip]) -> Stage | None:
+    """The stage that a rollout is in; None past the last one."""
+    stages = _stages(rollout, moving)
+    return stages[rollout.stage] if rollout.stage < len(stages) else None
+
+
+def describe(conn: Connection, release_id: str, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
+    """Where a release is on its way, as JSON: wave, share, until when, what is waited for. None where it has none."""
+    rollout = rollouts.find(conn, release_id)
+    stage = stage_of(rollout, moving) if rollout else None
+    if rollout is None or stage is None:
+        return None
+    course = state_of(rollout, moving, rollouts.canaries_of(conn, release_id), now)
+    wave = [flip for flip in moving if course.wave_of(flip.binding) == stage.wave]
+    stages = _stages(rollout, moving)
+    return {
+        "stage": rollout.stage + 1,
+        "stages": len(stages),
+        "wave": sorted({each.wave for each in stages}).index(stage.wave) + 1,
+        "waves": len({each.wave for each in stages}),
+        "regions": _regions(course, wave),
+        "percent": stage.percent,
+        "until": rollout.pause.until if rollout.pause else None,
+        "out_since": rollout.out_since,
+        "good_answers": dict(sorted(course.answers.items())),
+        "good_answers_wanted": course.strategy.judge_samples,
+        "says": f"step {rollout.stage + 1} of {len(stages)}: {_words(rollout, course, stage, wave)}",
+    }
+
+
+def _planned(context: Context, release: Release) -> Rollout:
+    """What the configuration says of a release that has not begun to follow a strategy."""
+    names = [binding.name for binding in context.topology.bindings_of(release.model)]
+    regions = {name: context.topology.region_of(name) for name in names}
+    return Rollout(release.id, context.strategies.for_model(release.model), regions)
+
+
+def _stages(rollout: Rollout, moving: Sequence[Flip]) -> tuple[Stage, ...]:
+    waves = [rollout.strategy.wave_of(rollout.regions.get(flip.binding, "")) for flip in moving]
+    return rollout.strategy.stages(waves)
+
+
+def _regions(course: RolloutState, wave: Sequence[Flip]) -> list[str]:
+    return sorted({course.regions.get(flip.binding, "") for flip in wave})
+
+
+def _words(rollout: Rollout, course: RolloutState, stage: Stage, wave: Sequence[Flip]) -> str:
+    share = "all" if stage.percent == WHOLE_PERCENT else f"{stage.percent} %"
+    head = f"{share} in {', '.join(_regions(course, wave))}"
+    if rollout.pause is None:
+        behind = [flip.binding for flip in wave if flip.phase not in _THERE]
+        return f"{head}, being moved: {', '.join(behind)}" if behind else head
+    wanted = course.strategy.judge_samples
+    found = [f"{f.binding} {course.answers.get(f.binding, 0)}" for f in wave if f.phase in _THERE]
+    return f"{head} until {rollout.pause.until:%Y-%m-%d %H:%M:%S} UTC; good answers of {wanted}: {', '.join(found)}"
+
+
+_THERE: Final = frozenset({FlipPhase.WEIGHTED, FlipPhase.FLIPPED})

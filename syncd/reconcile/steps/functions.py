@@ -1,0 +1,264 @@
+"""The bodies that move functions: stage, probe, flip, undo. Each looks before it acts and reads back after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import structlog
+from sqlalchemy import Connection
+
+from syncd.artifact.manifest import directory_of
+from syncd.errors import Cancelled, Conflict
+from syncd.plan.binding import Binding, InImage, Serving, change_for
+from syncd.plan.phases import FlipPhase, ReleasePhase, may_transition
+from syncd.plan.strategy import WHOLE_PERCENT
+from syncd.reconcile.context import Attempt
+from syncd.reconcile.steps import prewarm
+from syncd.reconcile.steps.stale_writes import undo_stale_write
+from syncd.reconcile.views import cold_starts
+from syncd.runtime.base import Runtime
+from syncd.state.content import base_images, images, versions
+from syncd.state.records import Flip, FunctionVersion, ReleaseBase
+from syncd.state.releases import events, releases, rollouts, steps
+from syncd.state.releases.transitions import advance
+from syncd.state.serving import flips, live
+from syncd.values.function import AliasState, Change, ProbeReport
+
+log = structlog.get_logger("syncd.release")
+
+
+def stage(job: Attempt) -> None:
+    """Have a function version published that carries this release's version beside what the alias serves already."""
+    context, release = job.context, job.release
+    binding, runtime = location_of(job)
+    pointed = runtime.read(binding.function, binding.alias)
+    with context.state.read() as conn:
+        recorded = live.get(conn, binding.name)
+        bound = {model.model for model in binding.models}
+        models = recorded.models if recorded else {}
+        served = {model: version for model, version in models.items() if model in bound}
+        serves = {**served, release.model: release.version_id or ""}
+        lies = bases_of(conn, job, binding, served)
+        over = {(each.version_id, each.target): each.digest for each in lies}
+        change = change_for(binding, context.topology.places, servings(conn, serves, over))
+        known = staged_for(conn, binding, serves, over)
+    started = time.monotonic()
+    staged = runtime.stage(
+        binding.function,
+        change,
+        f"syncd {release.id} {binding.alias}",
+        known=known if release.rollback else (),  # forward, the function's own newest settings are wanted
+        waiting=job.waiting,
+    )
+    with context.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = context.state.now(conn)
+        if recorded and pointed != AliasState(recorded.function_version):
+            detail: dict[str, object] = {"alias": str(pointed), "record": recorded.function_version}
+            events.append(conn, "binding.drifted", now=now, release_id=release.id, subject=binding.name, detail=detail)
+        carried = FunctionVersion(binding.name, staged.function_version, serves, digest_of(change), release.id, now)
+        live.note_function_version(conn, carried)
+        for each in lies:
+            base_images.note(conn, each)
+        flip = flips.get(conn, release.id, binding.name)
+        flip = flips.note_staged(
+            conn,
+            flip,
+            to_version=staged.function_version,
+            from_version=pointed.function_version,
+            served=served,
+            serves=serves,
+            now=now,
+        )
+        advance(conn, flip, FlipPhase.STAGED, now=now, step=job.step)
+        detail = {"function_version": staged.function_version, "reused": staged.reused}
+        steps.done(conn, job.step.id, job.step.attempt, now, detail)
+    log.info(
+        "staged",
+        function=binding.function,
+        function_version=staged.function_version,
+        reused=staged.reused,
+        region=context.topology.regions[binding.runtime],
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def probe(job: Attempt) -> None:
+    """Ask the staged version, through the candidate alias, for the digests it serves and all else it must answer."""
+    context = job.context
+    binding, runtime = location_of(job)
+    flip = flip_of(job)
+    held = prewarm.prewarm(job, binding, runtime, flip.to_version or "")
+    report = probe_request(job, flip)
+    prewarm.note_scaling(job, binding, runtime, flip)
+    with context.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = context.state.now(conn)
+        advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
+        cold_starts.record(conn, job, flip, report, warm=held)
+        steps.done(conn, job.step.id, job.step.attempt, now, {"seconds": round(report.seconds, 3)})
+    log.info("probed", function=binding.function, function_version=flip.to_version, seconds=round(report.seconds, 3),
+             region=context.topology.regions[binding.runtime])  # fmt: skip
+
+
+def probe_request(job: Attempt, flip: Flip) -> ProbeReport:
+    """Have the new function version of a flip prove itself, as often as wanted: to probe it, and to judge it later.
+
+    Raises as `Runtime.probe` does.
+    """
+    binding, runtime = location_of(job)
+    with job.context.state.read() as conn:
+        digests = [versions.get(conn, version_id).digest for version_id in flip.serves.values()]
+    request = binding.probe(digests)
+    return runtime.probe(binding.function, binding.candidate, flip.to_version or "", request, job.waiting)
+
+
+def flip(job: Attempt) -> None:
+    """Move the alias: the intent is committed first, the outcome with its event after it was read back."""
+    context = job.context
+    binding, runtime = location_of(job)
+    with context.state.fenced(job.step.id, job.step.attempt) as conn:
+        move, to = intended(conn, job, FlipPhase.INTENDED)
+    prewarm.keep_previous(job, binding, runtime, move)
+    started = time.monotonic()
+    with undo_stale_write(job, binding, runtime, AliasState(to)):
+        runtime.flip(binding.function, binding.alias, to, move.from_version)
+        with context.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = context.state.now(conn)
+            advance(conn, move, FlipPhase.FLIPPED, now=now, step=job.step)
+            live.record(conn, binding.name, to, move.serves, job.release.id, now)
+            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to})
+    log.info(
+        "flipped",
+        function=binding.function,
+        alias=binding.alias,
+        function_version=to,
+        region=context.topology.regions[binding.runtime],
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def intended(
+    conn: Connection, job: Attempt, phase: FlipPhase, detail: Mapping[str, object] | None = None
+) -> tuple[Flip, str]:
+    """Say that the alias is about to be touched, and give the flip and the version it is about.
+
+    Raises:
+        Cancelled: The release does not want it any more.
+        Conflict: The flip is in no phase from which this may follow.
+    """
+    if releases.get(conn, job.release.id).phase is not ReleasePhase.FLIPPING:
+        raise Cancelled("the release is being undone")
+    move = flips.get(conn, job.release.id, job.step.subject)
+    if may_transition(move.phase, phase):
+        move = advance(conn, move, phase, now=job.context.state.now(conn), step=job.step, detail=detail)
+    if move.phase is not phase or move.to_version is None:
+        raise Conflict(f"{move.binding}: the flip is {move.phase}, not {phase}")
+    return move, move.to_version
+
+
+def undo(job: Attempt) -> None:
+    """Move the alias back to where it was before this release; repeated until it is there."""
+    context = job.context
+    binding, runtime = location_of(job)
+    move = flip_of(job)
+    _report_overwritten(job, move, runtime.read(binding.function, binding.alias))
+    started = time.monotonic()
+    with undo_stale_write(job, binding, runtime, AliasState(move.from_version)):
+        runtime.flip(binding.function, binding.alias, move.from_version, move.to_version)
+        with context.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = context.state.now(conn)
+            advance(conn, move, FlipPhase.UNDONE, now=now, step=job.step)
+            live.record(conn, binding.name, move.from_version, move.served, job.release.id, now)
+            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.from_version})
+    log.info(
+        "undone",
+        function=binding.function,
+        alias=binding.alias,
+        function_version=move.from_version,
+        region=context.topology.regions[binding.runtime],
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _report_overwritten(job: Attempt, move: Flip, pointed: AliasState) -> None:
+    """Say which shares of somebody else's are about to go with the way back: before it, a crash would forget them."""
+    if not pointed.weights or pointed.function_version not in {move.from_version, move.to_version}:
+        return  # whole; or at a third version, and not touched
+    context = job.context
+    with context.state.fenced(job.step.id, job.step.attempt) as conn:
+        rollout = rollouts.find(conn, job.release.id)
+        mine = [step.percent / WHOLE_PERCENT for step in rollout.strategy.steps] if rollout else []
+        if any(AliasState(move.from_version, {move.to_version or "": share}).is_like(pointed) for share in mine):
+            return
+        detail: dict[str, object] = {"got": str(pointed), "want": move.from_version}
+        now = context.state.now(conn)
+        events.append(
+            conn, "binding.overwritten", now=now, release_id=job.release.id, subject=move.binding, detail=detail
+        )
+    log.warning("shares that are not ours go with the way back", binding=move.binding, got=str(pointed),
+                want=move.from_version)  # fmt: skip
+
+
+def location_of(job: Attempt) -> tuple[Binding, Runtime]:
+    """The binding that a step is about, and its runtime."""
+    binding = job.context.topology.bindings[job.step.subject]
+    return binding, job.context.runtimes[binding.runtime]
+
+
+def flip_of(job: Attempt) -> Flip:
+    """The flip that a step is about."""
+    with job.context.state.read() as conn:
+        return flips.get(conn, job.release.id, job.step.subject)
+
+
+def bases_of(conn: Connection, job: Attempt, binding: Binding, served: Mapping[str, str]) -> list[ReleaseBase]:
+    """What lies under what in the image that is to be staged: of the release's own version what it was laid over.
+
+    Of the others what it is in the function version that serves now, whatever else they were laid over since.
+    """
+    release, recorded = job.release, live.get(conn, binding.name)
+    mine = {bound.target for bound in binding.models}
+    own = [each for each in base_images.of_release(conn, release.id) if each.version_id == release.version_id]
+    serving = live.function_version(conn, binding.name, recorded.function_version) if recorded else None
+    before = base_images.of_release(conn, serving.release_id) if serving else []
+    others = {version for model, version in served.items() if model != release.model}
+    kept = [replace(each, release_id=release.id, was=None) for each in before if each.version_id in others]
+    return [each for each in (*own, *kept) if each.target in mine]
+
+
+def staged_for(conn: Connection, binding: Binding, serves: Mapping[str, str], over: base_images.Over) -> list[str]:
+    """The function versions that were staged with exactly these versions, over these bases."""
+    found = []
+    for each in [known for known in live.function_versions(conn, binding.name) if dict(known.models) == serves]:
+        its = base_images.over(conn, each.release_id)
+        if all(over[lies] == its[lies] for lies in over.keys() & its.keys()):
+            found.append(each.function_version)
+    return found
+
+
+def servings(
+    conn: Connection, serves: Mapping[str, str], over: base_images.Over = MappingProxyType({})
+) -> dict[str, Serving]:
+    """The versions of these ids as a function is to serve them, by their models; in images over these bases."""
+    found = {model: versions.get(conn, version_id) for model, version_id in serves.items()}
+    return {
+        model: Serving(v.name, v.digest, directory_of(v.model, v.name, v.digest), _images(conn, v.id, over))
+        for model, v in found.items()
+    }
+
+
+def _images(conn: Connection, version_id: str, over: base_images.Over) -> dict[str, InImage]:
+    mine = {target: digest for (of, target), digest in over.items() if of == version_id}
+    return {t: InImage(i.reference, i.directory) for t, i in images.chosen(conn, version_id, mine).items()}
+
+
+def digest_of(change: Change) -> str:
+    """What tells one change from another in the record."""
+    mounts = [[m.kind.value, m.source, m.path, m.mount_dir, m.endpoint] for m in change.mounts]
+    ours = [mounts, sorted(change.environment.items()), *([change.image] if change.image else [])]
+    text = json.dumps(ours, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

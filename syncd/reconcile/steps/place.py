@@ -1,0 +1,264 @@
+"""The bodies that bring bytes: `resolve` pins a version, `place` copies, proves and seals it at its targets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import structlog
+
+from syncd.artifact.manifest import Manifest
+from syncd.artifact.names import FilePath, parse_model, parse_version
+from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdError, Unavailable
+from syncd.plan.phases import PlacementPhase
+from syncd.plan.topology import NEAREST, REGISTRY
+from syncd.reconcile.context import Attempt
+from syncd.reconcile.discovery.catalog import catalog, pin
+from syncd.reconcile.steps.images import place_image
+from syncd.reconcile.steps.placement_record import check_not_withdrawn, record_partial, seal
+from syncd.reconcile.steps.replicas import await_image, await_replica
+from syncd.state.content import placements, versions
+from syncd.state.content.journal import SqlJournal
+from syncd.state.records import Version
+from syncd.state.releases import releases, steps
+from syncd.targets.base import Depth
+from syncd.transfer import (
+    Destination,
+    FailoverSource,
+    Progress,
+    ProgressSnapshot,
+    Source,
+    abandonable_call,
+    copy,
+    nearest_first,
+)
+from syncd.values.source import Location, Revision
+
+log = structlog.get_logger("syncd.place")
+FILES_SHOWN_MAX: Final = 8
+_LISTING_S: Final = 600.0  # a registry that lists a hundred thousand files may be silent for long
+
+
+def resolve(job: Attempt) -> None:
+    """Pin the release's version: the registry is asked, what it shows is hashed, the manifest is recorded."""
+    context, release = job.context, job.release
+    started = time.monotonic()
+    revision, manifest = abandonable_call(
+        release.registry,
+        lambda: _cataloged(job),
+        context.transfer,
+        job.stop,
+        what="listing a version",
+        patience_s=_LISTING_S,
+    )
+    with context.state.fenced(job.step.id, job.step.attempt) as conn:
+        now = context.state.now(conn)
+        version = versions.record(conn, manifest, release.registry, revision.pin, now)
+        if version.pin != revision.pin:
+            versions.repin(conn, version, revision.pin)  # the same bytes, newly written: `place` reads by the pin
+        releases.pin(conn, release, version.id, now)
+        detail = {"digest": manifest.digest.hex, "bytes": manifest.size_bytes}
+        steps.done(conn, job.step.id, job.step.attempt, now, detail)
+    log.info("version pinned", digest=manifest.digest.hex, bytes=manifest.size_bytes, files=len(manifest.entries),
+             seconds=round(time.monotonic() - started, 3))  # fmt: skip
+
+
+def _cataloged(job: Attempt) -> tuple[Revision, Manifest]:
+    registry, model = job.context.registries[job.release.registry], parse_model(job.release.model)
+    revision = pin(job.context.state, registry, model, job.release.ref)
+    return revision, catalog(registry, model, revision, job.stop)
+
+
+def place(job: Attempt) -> None:
+    """Bring the version to every target of this step's group, with one reading of the source."""
+    context = job.context
+    with context.state.read() as conn:
+        version = versions.get(conn, job.release.version_id or "")
+        manifest = versions.manifest(conn, version.id)
+    names = context.topology.groups_of(job.release.model)[job.step.subject]
+    if names[0] in context.topology.replicas:
+        wait = await_image if names[0] in context.topology.images else await_replica
+        wait(job, version, manifest, names[0])
+        return
+    if names[0] in context.topology.images:
+        place_image(job, version, manifest, names[0], partial(_sources, job, version, manifest, []))
+        return
+    failed: dict[str, SyncdError] = {}
+    lacking = [name for name in names if not _already_sealed(job, version, manifest, name, failed)]
+    if lacking:
+        peers = [name for name in names if name not in lacking and name not in failed]
+        failed |= _copy(job, version, manifest, lacking, peers)
+    for name in [name for name in names if name not in failed and not _is_recorded(job, version, name)]:
+        try:
+            abandonable_call(
+                name, partial(seal, job, version, manifest, name), context.transfer, job.stop, what="sealing"
+            )
+        except Fenced:
+            raise
+        except SyncdError as error:
+            failed[name] = error
+    if failed:
+        raise _worst(failed)
+    with context.state.fenced(job.step.id, job.step.attempt) as conn:
+        steps.done(conn, job.step.id, job.step.attempt, context.state.now(conn), {"targets": list(names)})
+
+
+def _already_sealed(
+    job: Attempt, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]
+) -> bool:
+    """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be looked at now."""
+    context = job.context
+    try:
+        check_not_withdrawn(job, version, name)
+        target, journal = context.targets[name], SqlJournal(context.state, version.id, name)
+        look = partial(target.inspect, manifest, Depth.CHECKSUMS, journal)
+        found = abandonable_call(name, look, context.transfer, job.stop, what="looking what is there")
+    except SyncdError as error:
+        failed[name] = error
+        return True
+    if found.sealed and not found.whole:
+        broken = "; ".join(
+            [f"{p}: missing" for p in sorted(found.missing)] + [f"{p}: {w}" for p, w in found.wrong.items()]
+        )
+        failed[name] = Corrupt(f"{name} is sealed but not whole: {broken[:500]}", hint="`syncd verify` shows all of it")
+        return True
+    if not found.sealed:
+        record_partial(job, version, name, PlacementPhase.COPYING)
+    return found.sealed
+
+
+def _is_recorded(job: Attempt, version: Version, name: str) -> bool:
+    """Whether the record says that it is sealed. Where a crash came before that, sealing again clears what it left."""
+    with job.context.state.read() as conn:
+        return placements.get(conn, version.id, name).phase is PlacementPhase.SEALED
+
+
+def _copy(
+    job: Attempt, version: Version, manifest: Manifest, names: list[str], peers: list[str]
+) -> Mapping[str, SyncdError]:
+    """`peers` have been found sealed and whole: they may be read from, as far as `transfer.sources` says so."""
+    sources = _sources(job, version, manifest, peers)
+    log.info("reading from", sources=list(sources))
+    try:
+        return _record_copy(job, version, manifest, names, FailoverSource(tuple(sources.items())))
+    except Corrupt as error:
+        registry = sources.get(REGISTRY)
+        if registry is None or len(sources) == 1:
+            raise
+        log.warning("what was read is wrong, once more from the registry alone", error=error.message)
+        return _record_copy(job, version, manifest, names, registry)
+
+
+def _sources(job: Attempt, version: Version, manifest: Manifest, peers: list[str]) -> dict[str, Source]:
+    """Where the bytes can be read, in the configured order. A registry that comes after a target is not asked yet."""
+    context = job.context
+    registry = context.registries[version.registry]
+    model = parse_model(version.model)
+    revision = Revision(parse_version(version.name), version.pin)
+    group = context.topology.groups_of(job.release.model)[job.step.subject]
+    with context.state.read() as conn:  # what another step places is believed: each byte is proven as it is read
+        sealed = {p.target for p in placements.of_version(conn, version.id) if p.phase is PlacementPhase.SEALED}
+    givers = {*peers, *(sealed & context.targets.keys() - set(group)), REGISTRY}
+    found: dict[str, Source] = {name: partial(context.targets[name].open, manifest) for name in givers - {REGISTRY}}
+    found[REGISTRY] = lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes)
+    usable = _by_preference(job, manifest, found)
+    if usable[0] == REGISTRY:
+        try:
+            # raises Conflict where the source is not what was pinned
+            look = partial(registry.listing, model, revision)
+            abandonable_call(
+                version.registry, look, context.transfer, job.stop, what="listing a version", patience_s=_LISTING_S
+            )
+        except (NotFound, Refused, Unavailable) as error:
+            if len(usable) == 1:
+                raise
+            log.warning("the registry cannot be read, a target can", error=error.message)
+            del usable[0]
+    return {name: found[name] for name in usable}
+
+
+def _by_preference(job: Attempt, manifest: Manifest, found: Mapping[str, Source]) -> list[str]:
+    """Those of the sources that the configuration wants, in its order."""
+    wanted = job.context.topology.sources
+    ranked: tuple[str, ...] = ()
+    if NEAREST in wanted:
+        others = {name: source for name, source in found.items() if name not in wanted}
+        largest = max(manifest.entries, key=lambda entry: entry.size_bytes)
+        ranked = nearest_first(largest, others, job.context.transfer, job.stop)
+    expanded = [each for name in wanted for each in (ranked if name == NEAREST else (name,))]
+    return [name for name in expanded if name in found]
+
+
+def _record_copy(
+    job: Attempt, version: Version, manifest: Manifest, names: list[str], source: Source
+) -> Mapping[str, SyncdError]:
+    context = job.context
+    bound = structlog.contextvars.get_contextvars()
+
+    def sealed(name: str) -> None:
+        with structlog.contextvars.bound_contextvars(**bound):
+            seal(job, version, manifest, name)
+
+    destinations = [
+        Destination(
+            context.targets[name],
+            SqlJournal(context.state, version.id, name),
+            partial(sealed, name),
+            partial(_nearby_copies, job, version, context.topology.regions[name]),
+        )
+        for name in names
+    ]
+    progress = Progress(manifest, names)
+
+    def tell() -> None:
+        with context.state.write() as conn:
+            now = context.state.now(conn)
+            for name, seen in progress.glance().items():
+                placements.note_progress(
+                    conn, version.id, name, seen.counters["bytes_sent"], _progress_shown(seen), now
+                )
+
+    job.on_beat.append(tell)
+    started = time.monotonic()
+    try:
+        report = copy(manifest, source, destinations, context.transfer, progress=progress, stop=job.stop)
+    finally:
+        job.on_beat.remove(tell)
+    tell()
+    took = round(time.monotonic() - started, 3)
+    for name, seen in progress.glance().items():
+        if name not in report.failed:
+            sent = seen.counters["bytes_sent"]
+            log.info(
+                "copied", target=name, region=context.topology.regions[name], seconds=took, bytes=sent, **seen.counters
+            )
+    return report.failed
+
+
+def _nearby_copies(job: Attempt, version: Version, region: str, path: FilePath) -> Location | None:
+    """Where the registry's bytes of a file lie, if that is in this region: copies never leave theirs."""
+    registry = job.context.registries[version.registry]
+    revision = Revision(parse_version(version.name), version.pin)
+    found = registry.lies_in(parse_model(version.model), revision, path)
+    return found if found is not None and found.region == region else None
+
+
+def _progress_shown(seen: ProgressSnapshot) -> dict[str, object]:
+    """The counters, and a few of the files that are under way, for those who look at the record."""
+    return {**seen.counters, "files": [list(file) for file in seen.going[:FILES_SHOWN_MAX]]}
+
+
+def _worst(failed: Mapping[str, SyncdError]) -> SyncdError:
+    """One error for the step: the one that most needs a person, naming every target that failed."""
+    if fenced := next((error for error in failed.values() if isinstance(error, Fenced)), None):
+        return fenced
+    if any(isinstance(error, Cancelled) for error in failed.values()):
+        return Cancelled("stopped while copying")
+    ordered = sorted(failed.items(), key=lambda item: isinstance(item[1], Unavailable))
+    first = ordered[0][1]
+    message = "; ".join(f"{name}: {error.message}" for name, error in ordered)
+    if isinstance(first, Unavailable):
+        return Unavailable(message, hint=first.hint, retry_after_s=first.retry_after_s)
+    return type(first)(message, hint=first.hint)

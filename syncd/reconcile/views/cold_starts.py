@@ -1,0 +1,100 @@
+"""How long first answers took: recorded with each probe, told by release, and by version with a median a region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from statistics import median
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from syncd.errors import NotFound
+from syncd.state.content import versions
+from syncd.state.records import Flip, LoadTime
+from syncd.state.serving import live, load_times
+from syncd.state.state import State
+from syncd.values.function import ProbeReport
+
+if TYPE_CHECKING:  # it brings what writes logs, which `syncd show` does without
+    from syncd.reconcile.context import Attempt
+
+
+def record(conn: Connection, job: Attempt, flip: Flip, report: ProbeReport, *, warm: bool) -> None:
+    """Record the first answer to a release's probe.
+
+    It was a cold start if the function version was published by this release, no attempt before this one can have
+    begun an instance, and none were held ready.
+    """
+    topology = job.context.topology
+    binding = topology.bindings[flip.binding]
+    staged = live.function_versions(conn, binding.name)
+    fresh = any(v.function_version == flip.to_version and v.release_id == job.release.id for v in staged)
+    (bound,) = (model for model in binding.models if model.model == job.release.model)
+    load_times.note(
+        conn,
+        LoadTime(
+            release_id=job.release.id,
+            binding=binding.name,
+            version_id=job.release.version_id or "",
+            region=topology.regions[binding.runtime],
+            target_kind="image" if bound.target in topology.images else topology.places[bound.target].kind.value,
+            cold=fresh and not warm and job.step.attempt == 1,
+            answer_ms=round(report.seconds * 1000),
+            inside_ms=_ms(report.inside_s),
+            load_ms=_ms(report.load_s),
+            at=job.context.state.now(conn),
+        ),
+    )
+
+
+def of_release(time: LoadTime) -> dict[str, object]:
+    """A first answer as JSON; times in seconds."""
+    return {
+        "binding": time.binding,
+        "region": time.region,
+        "target_kind": time.target_kind,
+        "cold": time.cold,
+        "answer_s": time.answer_ms / 1000,
+        "inside_s": None if time.inside_ms is None else time.inside_ms / 1000,
+        "load_s": None if time.load_ms is None else time.load_ms / 1000,
+        "at": time.at,
+    }
+
+
+def of_version(state: State, model: str, version: str) -> dict[str, object]:
+    """A version as JSON, with the medians of its first answers by region and kind of target. Raises NotFound."""
+    with state.read() as conn:
+        found = versions.find(conn, model, version)
+        if found is None:
+            raise NotFound(f"nothing is known of {model}@{version}", hint="it has never been released")
+        times = load_times.of_version(conn, found.id)
+    return {
+        "model": found.model,
+        "version": found.name,
+        "digest": found.digest.hex,
+        "size_bytes": found.size_bytes,
+        "first_answers": [
+            _summary(region, kind, list(those))
+            for (region, kind), those in groupby(times, key=lambda time: (time.region, time.target_kind))
+        ],
+    }
+
+
+def _summary(region: str, kind: str, times: Sequence[LoadTime]) -> dict[str, object]:
+    """Cold starts and answers of what ran already do not belong into one median."""
+    cold = [time for time in times if time.cold]
+    loads = [time.load_ms for time in cold if time.load_ms is not None]
+    return {
+        "region": region,
+        "target_kind": kind,
+        "cold_starts": len(cold),
+        "cold_answer_s": median(time.answer_ms for time in cold) / 1000 if cold else None,
+        "cold_load_s": median(loads) / 1000 if loads else None,
+        "others": len(times) - len(cold),
+        "other_answer_s": median(t.answer_ms for t in times if not t.cold) / 1000 if len(times) > len(cold) else None,
+    }
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)

@@ -1,0 +1,182 @@
+"""What is live where, what is in flight, what is stuck and why: one reading for `syncd status` and the API."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+from typing import Final
+
+from sqlalchemy import Connection
+
+from syncd.artifact.names import parse_model
+from syncd.errors import NotFound
+from syncd.plan.drift import ALIAS
+from syncd.plan.phases import StepState
+from syncd.plan.topology import Topology
+from syncd.reconcile.discovery import base_image_updates
+from syncd.reconcile.views.release import resolution, title_of
+from syncd.state.access import processes
+from syncd.state.content import base_images, versions
+from syncd.state.releases import freezes, holds, releases, steps
+from syncd.state.serving import drift_resolutions, drifts, flips, live
+from syncd.state.state import State
+
+ENDED_MAX: Final = 20  # drifts that are over are told, the newest
+
+
+def overview(state: State, topology: Topology, model: str | None = None) -> dict[str, object]:
+    """The record at one moment, of one model or of all; contacts no cloud.
+
+    Raises:
+        NotFound: No binding serves the model.
+    """
+    wanted = topology.models() if model is None else (str(parse_model(model)),)
+    if model is not None and not topology.bindings_of(model):
+        raise NotFound(f"no binding serves the model {model!r}", hint="`syncd status` lists all models")
+    with state.read() as conn:
+        return {
+            "daemon": _daemon(conn, state),
+            "live": [row for name in wanted for row in _live(conn, topology, name)],
+            "in_flight": [row for name in wanted for row in _in_flight(conn, state, name)],
+            "held": [asdict(hold) for hold in holds.all(conn) if hold.model in wanted],
+            "frozen": [
+                asdict(freeze)
+                for freeze in freezes.all(conn, state.now(conn))
+                if freeze.model in {freezes.ALL_MODELS, *wanted}
+            ],
+            "quarantined": [
+                {"model": v.model, "version": v.name, "reason": v.quarantined}
+                for name in wanted
+                for v in versions.known(conn, name)
+                if v.quarantined
+            ],
+            "stalled": [row for name in wanted for row in _stalled(conn, name)],
+            "bases": base_image_updates.describe(conn, topology, wanted),
+            "drifted": drift_rows(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
+        }
+
+
+def models(state: State, topology: Topology) -> list[dict[str, object]]:
+    """Every model that a binding serves: where from, what is live in each binding, whether it is held."""
+    with state.read() as conn:
+        held = {each.model: each for each in holds.all(conn)}
+        found: list[dict[str, object]] = []
+        for name in topology.models():
+            latest = releases.latest(conn, name)
+            found.append(
+                {
+                    "model": name,
+                    "registry": topology.registry_name(name),
+                    "live": _live(conn, topology, name),
+                    "held": held[name].why if name in held else None,
+                    "latest_release": latest.id if latest else None,
+                }
+            )
+        return found
+
+
+def drift_rows(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[dict[str, object]]:
+    """What in the world is not as recorded, by the newest look at each of these bindings."""
+    rows: list[dict[str, object]] = []
+    for drift in drifts.open_ones(conn, bindings):
+        binding, mend = topology.bindings[drift.binding], drift_resolutions.find(conn, drift.binding)
+        adopted = f"`syncd adopt {binding.name}` takes it into the record, " if drift.what == ALIAS else ""
+        rows.append(
+            {
+                "binding": binding.name,
+                "region": topology.regions[binding.runtime],
+                "function": binding.function,
+                "alias": binding.alias,
+                "what": drift.what,
+                "got": drift.got,
+                "want": drift.want,
+                "good_at": drift.good_at,
+                "found_at": drift.found_at,
+                "seen_at": drift.seen_at,
+                "restoring": f"{mend.who}: {mend.why}" if mend else None,
+                "hint": f"{adopted}`syncd restore {binding.name}` puts back what the record says",
+            }
+        )
+    return rows
+
+
+def drift_document(
+    state: State, topology: Topology, bindings: Collection[str], *, ended_max: int = 0
+) -> dict[str, object]:
+    """What differs from the record, when each binding was looked at, and the newest that are over; nothing is asked."""
+    with state.read() as conn:
+        found = drift_rows(conn, topology, bindings)
+        looked = {each: drifts.record_scan(conn, each) for each in bindings}
+        over = drifts.closed_ones(conn, ended_max, bindings) if ended_max else []
+    return {
+        "good": not found,
+        "drifted": found,
+        "looked_at": {each: seen.looked_at if seen else None for each, seen in looked.items()},
+        "ended": [
+            {"binding": d.binding, "what": d.what, "got": d.got, "want": d.want, "found_at": d.found_at}
+            | {"closed_at": d.closed_at, "closed": d.closed}
+            for d in over
+        ],
+    }
+
+
+def _daemon(conn: Connection, state: State) -> dict[str, object] | None:
+    alive = processes.alive(conn, state.now(conn))
+    return {"owner": alive[0].owner, "seen_at": alive[0].seen_at} if alive else None
+
+
+def _live(conn: Connection, topology: Topology, model: str) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for binding in topology.bindings_of(model):
+        recorded = live.get(conn, binding.name)
+        version_id = recorded.models.get(model) if recorded else None
+        version = versions.get(conn, version_id) if version_id else None
+        rows.append(
+            {
+                "model": model,
+                "version": version.name if version else None,
+                "digest": version.digest.hex if version else None,
+                "region": topology.regions[binding.runtime],
+                "binding": binding.name,
+                "function": binding.function,
+                "alias": binding.alias,
+                "function_version": recorded.function_version if recorded else None,
+                "since": recorded.since if recorded else None,
+                "release": recorded.release_id if recorded else None,
+            }
+        )
+    return rows
+
+
+def _in_flight(conn: Connection, state: State, model: str) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for release in releases.unfinished(conn, model):
+        waiting = [s for s in steps.of_release(conn, release.id) if s.state is StepState.WAITING and s.reason]
+        tried = {s.id: f" (tried {s.failures}×)" if s.failures else "" for s in waiting}
+        way = title_of(conn, release, flips.of_release(conn, release.id), state.now(conn))
+        reasons = [f"{s.kind} {s.subject}: {s.reason}{tried[s.id]}" for s in waiting]
+        rows.append(
+            {
+                "release": release.id,
+                "model": model,
+                "version": release.ref,
+                "rollback": release.rollback,
+                "phase": release.phase,
+                "since": release.updated_at,
+                "rollout": way,
+                "reason": "; ".join(filter(None, [str(way["says"]) if way else "", release.reason, *reasons])),
+                "hint": next((s.hint for s in waiting if s.hint), release.hint),
+            }
+        )
+    return rows
+
+
+def _stalled(conn: Connection, model: str) -> list[dict[str, object]]:
+    """The newest release of the model, where it ended without being live: nothing will happen by itself."""
+    latest = releases.latest(conn, model)
+    if latest is None or latest.phase.value not in {"stalled", "undone"}:
+        return []
+    is_rebuilt = any(each.was for each in base_images.of_release(conn, latest.id))
+    hint = resolution(latest, holds.find(conn, model), is_rebuilt=is_rebuilt)
+    row = {"release": latest.id, "model": model, "version": latest.ref, "phase": latest.phase}
+    return [row | {"since": latest.updated_at, "reason": latest.reason, "hint": hint}]

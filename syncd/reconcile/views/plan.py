@@ -1,0 +1,260 @@
+"""What a release would do, and whether what was done is still so. Both only look."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
+from syncd.artifact.names import parse_model
+from syncd.errors import SyncdError
+from syncd.plan.binding import Binding
+from syncd.plan.phases import PlacementPhase
+from syncd.reconcile.context import World
+from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, updates
+from syncd.reconcile.discovery.catalog import catalog, pin
+from syncd.state.content import contents, images, placements, versions
+from syncd.state.content.journal import SqlJournal
+from syncd.state.content.layers import SqlUploadJournal
+from syncd.state.records import PlacedImage, Version
+from syncd.state.serving import flips, live
+from syncd.targets.base import Depth, Inspection
+
+if TYPE_CHECKING:
+    from syncd.targets.image import ImageTarget
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """What one target would get. `kept_bytes` are of files that are there, proven, from an earlier attempt.
+
+    `copied_bytes` are of files that it has under another version and copies by itself. `send_bytes` is the most that
+    can be needed: parts that it has within a file of another version are found while the file is read, and copied.
+
+    Nothing is sent to a target that is `replicated_from` another one; the seal there may have come before the files.
+
+    At a target of images these are bytes of layers, `send_files` is how many of them, and `copied_bytes` are of the
+    base's layers that are not there yet. `image` is what is there if it is sealed, and the repository else.
+    """
+
+    target: str
+    region: str
+    sealed: bool
+    send_bytes: int
+    kept_bytes: int
+    send_files: int
+    replicated_from: str = ""
+    copied_bytes: int = 0
+    image: str = ""
+    news: BaseImageUpdate | None = None  # the base of the version's image is another by now
+
+
+@dataclass(frozen=True, slots=True)
+class FlipPlan:
+    """What one alias would do. `serves_now` is the model's version there by the record, "" for none."""
+
+    binding: str
+    region: str
+    function: str
+    alias: str
+    points_at: str | None
+    serves_now: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What a release would do with the aliases of one wave, and how long it would rest then."""
+
+    regions: tuple[str, ...]
+    percent: int
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePlan:
+    """Everything a release of one version would move and flip."""
+
+    model: str
+    version: str
+    digest: Digest
+    size_bytes: int
+    files: int
+    targets: tuple[TargetPlan, ...]
+    flips: tuple[FlipPlan, ...]
+    steps: tuple[StepPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `wrong` is empty where it is as recorded."""
+
+    subject: str
+    what: str
+    wrong: str
+
+
+def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
+    """What `publish` would do now; nothing is changed. Files without a digest at the source are read to make it.
+
+    Raises:
+        NotFound, Unavailable, Invalid: The registry has no such complete version, or a name in it is refused; or an
+            image of it cannot be made.
+    """
+    name = parse_model(model)
+    there = world.registries[registry]
+    manifest = catalog(there, name, pin(world.state, there, name, version), threading.Event())
+    targets = tuple(
+        (_image if target in world.topology.images else _target)(world, manifest, target)
+        for target in world.topology.targets_of(name)
+    )
+    flips = tuple(_flip(world, binding, name) for binding in world.topology.bindings_of(name))
+    size_bytes, files = manifest.size_bytes, len(manifest.entries)
+    return ReleasePlan(
+        name, manifest.version, manifest.digest, size_bytes, files, targets, flips, _steps(world, name, flips)
+    )
+
+
+def _steps(world: World, model: str, flips: Sequence[FlipPlan]) -> tuple[StepPlan, ...]:
+    strategy = world.strategies.for_model(model)
+    waves = {flip.region: strategy.wave_of(flip.region) for flip in flips}
+    return tuple(
+        StepPlan(tuple(sorted(r for r, wave in waves.items() if wave == stage.wave)), stage.percent, stage.pause_s)
+        for stage in strategy.stages(waves.values())
+    )
+
+
+def _target(world: World, manifest: Manifest, target: str) -> TargetPlan:
+    journal = SqlJournal(world.state, versions.identity(manifest), target)
+    found = world.targets[target].inspect(manifest, Depth.SIZES, journal)
+    region = world.topology.regions[target]
+    lacking = [entry for entry in manifest.entries if entry.path in found.missing or entry.path in found.wrong]
+    kept_bytes = manifest.size_bytes - sum(entry.size_bytes for entry in lacking)
+    if replica := world.topology.replicas.get(target):
+        return TargetPlan(target, region, found.sealed and not lacking, 0, kept_bytes, 0, replica.source)
+    with world.state.read() as conn:
+        there = contents.copyable(conn, target, {entry.sha256 for entry in lacking})
+    send = [entry for entry in lacking if entry.sha256 not in there]
+    send_bytes = sum(entry.size_bytes for entry in send)
+    copied_bytes = manifest.size_bytes - kept_bytes - send_bytes
+    return TargetPlan(target, region, found.sealed, send_bytes, kept_bytes, len(send), copied_bytes=copied_bytes)
+
+
+def _image(world: World, manifest: Manifest, name: str) -> TargetPlan:
+    target, region = world.images[name], world.topology.regions[name]
+    version_id = versions.identity(manifest)
+    with world.state.read() as conn:
+        there = images.find(conn, version_id, name)
+        known = images.base(conn, version_id, name)
+        new = updates(conn, version_id, name) if name in world.topology.watched else None
+    source = world.topology.replicas[name].source if name in world.topology.replicas else ""
+    if there is not None and is_there(target, manifest, there):
+        return TargetPlan(name, region, True, 0, manifest.size_bytes, 0, source, image=there.reference, news=new)
+    if source:
+        return TargetPlan(name, region, False, 0, 0, 0, source, image=target.repository)
+    base = target.base(known.digest if known and known.base == str(target.settings.base) else None)
+    seen = target.outlook(manifest, base, SqlUploadJournal(world.state, target.repository))
+    return TargetPlan(
+        name,
+        region,
+        False,
+        seen.send_bytes,
+        seen.kept_bytes,
+        seen.send_layers,
+        copied_bytes=seen.copied_bytes,
+        image=target.repository,
+    )
+
+
+def is_there(target: ImageTarget, manifest: Manifest, image: PlacedImage) -> bool:
+    """Whether an image is what the configuration asks for today, and whole. Raises as `ImageTarget.faults`.
+
+    The base's tag may mean something newer by now: that makes no new image of an old version.
+    """
+    wanted = (target.repository, target.settings.served_from, str(target.settings.base), target.directory(manifest))
+    if (image.repository, image.served_from, image.base, image.directory) != wanted:
+        return False
+    return not target.faults(manifest, image.tag, image.digest)
+
+
+def _flip(world: World, binding: Binding, model: str) -> FlipPlan:
+    pointed = world.runtimes[binding.runtime].read(binding.function, binding.alias)
+    with world.state.read() as conn:
+        recorded = live.get(conn, binding.name)
+        version_id = recorded.models.get(model) if recorded else None
+        now = versions.get(conn, version_id).name if version_id else ""
+    region = world.topology.regions[binding.runtime]
+    return FlipPlan(binding.name, region, binding.function, binding.alias, pointed.function_version, now)
+
+
+def verify(world: World, model: str, depth: Depth) -> Iterator[Finding]:
+    """Compare the world with the record: every sealed version at every target, every alias. One finding each."""
+    name = parse_model(model)
+    with world.state.read() as conn:
+        sealed = [
+            (version, placement.target)
+            for version in versions.known(conn, name)
+            for placement in placements.of_version(conn, version.id)
+            if placement.phase is PlacementPhase.SEALED
+        ]
+    for version, target in sealed:
+        yield _verified(world, version, target, depth)
+    for binding in world.topology.bindings_of(name):
+        yield _pointing(world, binding)
+
+
+def _verified(world: World, version: Version, target: str, depth: Depth) -> Finding:
+    subject, what = target, f"{version.model}@{version.name}"
+    if target in world.images:
+        return Finding(subject, what, _image_faults(world, version, target, depth))
+    there = world.targets.get(target)
+    if there is None:
+        return Finding(subject, what, "the target is no longer in the configuration")
+    with world.state.read() as conn:
+        manifest = versions.manifest(conn, version.id)
+    try:
+        found = there.inspect(manifest, depth, SqlJournal(world.state, version.id, target))
+    except SyncdError as error:
+        return Finding(subject, what, error.message)
+    return Finding(subject, what, _faults(found))
+
+
+def _image_faults(world: World, version: Version, target: str, depth: Depth) -> str:
+    with world.state.read() as conn:
+        manifest = versions.manifest(conn, version.id)
+        image = images.find(conn, version.id, target)
+    if image is None:
+        return "no image of it is in the record"
+    if image.repository != world.images[target].repository:
+        return f"its image is in {image.repository}, which is no longer in the configuration"
+    try:
+        return "; ".join(world.images[target].faults(manifest, image.tag, image.digest, depth))
+    except SyncdError as error:
+        return error.message
+
+
+def _faults(found: Inspection) -> str:
+    faults = [] if found.sealed else ["not sealed"]
+    faults += [f"{path}: missing" for path in sorted(found.missing)]
+    faults += [f"{path}: {wrong}" for path, wrong in sorted(found.wrong.items())]
+    return "; ".join(faults)
+
+
+def _pointing(world: World, binding: Binding) -> Finding:
+    with world.state.read() as conn:
+        recorded = live.get(conn, binding.name)
+        holder = flips.holder(conn, binding.name)
+        moving = flips.get(conn, holder, binding.name) if holder else None
+    wanted = recorded.function_version if recorded else None
+    what = f"{binding.function}:{binding.alias}"
+    try:
+        pointed = world.runtimes[binding.runtime].read(binding.function, binding.alias)
+    except SyncdError as error:
+        return Finding(binding.name, what, error.message)
+    if pointed.weights and not (moving and pointed.weights.keys() <= {moving.to_version}):
+        return Finding(binding.name, what, f"sends a share elsewhere: {dict(pointed.weights)}")
+    if recorded is not None and pointed.function_version != wanted:
+        return Finding(binding.name, what, f"points at {pointed.function_version}, the record says {wanted}")
+    return Finding(binding.name, what, "")

@@ -1,0 +1,265 @@
+"""A release with all that bears on it, as the commands and the API tell it: one reading, one document."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from syncd.errors import NotFound
+from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
+from syncd.reconcile import rollout
+from syncd.reconcile.views import cold_starts
+from syncd.state.content import base_images, images, placements, versions
+from syncd.state.records import Event, Flip, Hold, LoadTime, Placement, Release, ReleaseBase, Step, Version
+from syncd.state.releases import releases, steps
+from syncd.state.serving import flips, load_times
+from syncd.state.state import State
+
+_ID: Final = re.compile(r"r-[0-9]{1,18}")
+_SHOWN_MAX: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseView:
+    """A release with all that bears on it, read at one moment."""
+
+    release: Release
+    version: Version | None
+    placements: list[Placement]
+    steps: list[Step]
+    flips: list[Flip]
+    times: Sequence[LoadTime] = ()
+    way: dict[str, object] | None = None  # where it is, if it moves in steps
+    images: Mapping[str, str] = field(default_factory=dict)  # target -> the version's image there, if it has one
+    bases: Sequence[ReleaseBase] = ()  # new ones that it was begun for
+
+
+def load(state: State, release_id: str) -> ReleaseView:
+    """Read one release. Raises NotFound."""
+    with state.read() as conn:
+        release = releases.get(conn, release_id)
+        version = versions.get(conn, release.version_id) if release.version_id else None
+        placed = placements.of_version(conn, version.id) if version else []
+        moving = flips.of_release(conn, release_id)
+        return ReleaseView(
+            release,
+            version,
+            placed,
+            steps.of_release(conn, release_id),
+            moving,
+            load_times.of_release(conn, release_id),
+            title_of(conn, release, moving, state.now(conn)),
+            _images(conn, release.id, version.id) if version else {},
+            [each for each in base_images.of_release(conn, release_id) if each.was],
+        )
+
+
+def _images(conn: Connection, release_id: str, version_id: str) -> dict[str, str]:
+    """Of a version as this release has it: a later one may have laid it over another base."""
+    over = {
+        each.target: each.digest for each in base_images.of_release(conn, release_id) if each.version_id == version_id
+    }
+    return {target: image.reference for target, image in images.chosen(conn, version_id, over).items()}
+
+
+def title_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
+    """Where a release that moves its aliases is on its way, as JSON. None where it is not moving, or has no steps."""
+    return rollout.describe(conn, release.id, moving, now) if release.phase is ReleasePhase.FLIPPING else None
+
+
+def next_step(scene: ReleaseView, held: Hold | None, newest: str) -> str:
+    """What a person can do about a release now; `held` is the hold on its model, `newest` its newest release."""
+    release = scene.release
+    model = release.model
+    match release.phase:
+        case ReleasePhase.LIVE | ReleasePhase.STALLED | ReleasePhase.UNDONE if release.id != newest:
+            return f"nothing: {newest} came after it"
+        case ReleasePhase.LIVE if held:
+            return f"nothing; `syncd unhold {model}` lets newer versions come"
+        case ReleasePhase.LIVE:
+            return f"nothing; `syncd rollback {model}` goes back to the version before"
+        case ReleasePhase.STALLED | ReleasePhase.UNDONE:
+            return resolution(release, held, is_rebuilt=bool(scene.bases))
+        case ReleasePhase.SUPERSEDED | ReleasePhase.CANCELLED:
+            return "nothing"
+        case _:
+            waiting = [step for step in scene.steps if step.state is StepState.WAITING and step.reason]
+            hints = [hint for hint in (*(step.hint for step in waiting), release.hint) if hint]
+            if hints:
+                return hints[0]
+            return "it tries again by itself; the steps below say what fails" if waiting else "nothing; it is under way"
+
+
+def resolution(release: Release, held: Hold | None, *, is_rebuilt: bool = False) -> str:
+    """What has to be done before a release that ended without being live is asked for again.
+
+    One that was begun for a new base (`is_rebuilt`) is not: what is live stays over the base before.
+    """
+    lift = f"`syncd unhold {release.model}`, " if held and "unhold" not in release.hint else ""
+    mend = f"mend the cause, then: {lift}syncd publish {release.model}@{release.ref}"
+    if is_rebuilt:
+        lift = f"; `syncd unhold {release.model}` lets others come" if lift else ""
+        mend = f"push a base that is right: it is built on by itself{lift}"
+    return f"{release.hint}; {mend}" if release.hint else mend
+
+
+def parse_release(text: str) -> str:
+    """A release's id, such as `r-7`. Raises NotFound for what cannot be one."""
+    if not _ID.fullmatch(text):
+        shown = ascii(text) if len(text) <= _SHOWN_MAX else ascii(text[:_SHOWN_MAX]) + "…"
+        raise NotFound(f"there is no release {shown}", hint="list them with: syncd releases")
+    return text
+
+
+@dataclass
+class Rates:
+    """Bytes a second per target, from what the record says now and said before."""
+
+    _seen: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _rate: dict[str, float] = field(default_factory=dict)
+
+    def of(self, placement: Placement, now_s: float) -> float:
+        """How fast bytes arrive at one target, sent or copied there; smoothed over the last few looks."""
+        moved = _sum(placement, "bytes_sent", "bytes_copied")
+        before_s, before_bytes = self._seen.setdefault(placement.target, (now_s, moved))
+        if moved != before_bytes and now_s > before_s:
+            fresh = (moved - before_bytes) / (now_s - before_s)
+            old = self._rate.get(placement.target, fresh)
+            self._rate[placement.target] = max(0.0, 0.5 * old + 0.5 * fresh)
+            self._seen[placement.target] = (now_s, moved)
+        return self._rate.get(placement.target, 0.0)
+
+
+def document(scene: ReleaseView, rates: Rates | None = None) -> dict[str, object]:
+    """The release as JSON."""
+    release, version = scene.release, scene.version
+    now_s = time.monotonic()
+    return {
+        "release": release.id,
+        "model": release.model,
+        "version": release.ref,
+        "digest": version.digest.hex if version else None,
+        "phase": release.phase,
+        "rollback": release.rollback,
+        "reason": release.reason,
+        "hint": release.hint,
+        "requested_by": release.requested_by,
+        "created_at": release.created_at,
+        "updated_at": release.updated_at,
+        "targets": [
+            _target(p, version, rates, now_s)
+            | ({"image": scene.images[p.target]} if p.target in scene.images else {})
+            | _base(scene, p.target)
+            for p in scene.placements
+        ],
+        "bindings": [
+            {"binding": f.binding, "phase": f.phase, "from": f.from_version, "to": f.to_version} for f in scene.flips
+        ],
+        "rollout": scene.way,
+        "left_behind": left_behind(release, scene.flips),
+        "stuck": [
+            {"step": s.kind, "subject": s.subject, "state": s.state, "failures": s.failures, "reason": s.reason}
+            for s in scene.steps
+            if s.reason and s.state in {StepState.WAITING, StepState.STALLED}
+        ],
+    }
+
+
+def _base(scene: ReleaseView, target: str) -> dict[str, object]:
+    new = next((each for each in scene.bases if each.target == target), None)
+    if new is None or new.was is None:
+        return {}
+    return {"base": {"name": new.base, "digest": new.was.hex, "new_digest": new.digest.hex}}
+
+
+def left_behind(release: Release, moving: Sequence[Flip]) -> list[str]:
+    """The bindings that a release went live without."""
+    return [f.binding for f in moving if release.phase is ReleasePhase.LIVE and f.phase is FlipPhase.ABANDONED]
+
+
+def _target(placement: Placement, version: Version | None, rates: Rates | None, now_s: float) -> dict[str, object]:
+    total = version.size_bytes if version else 0
+    copying = placement.phase is PlacementPhase.COPYING and rates is not None
+    rate = rates.of(placement, now_s) if rates is not None and copying else 0.0
+    return {
+        "target": placement.target,
+        "phase": placement.phase,
+        "bytes_total": total,
+        "bytes_per_s": round(rate),
+        "eta_s": round((total - delivered(placement)) / rate, 1) if rate else None,
+        **placement.progress,
+    }
+
+
+def delivered(placement: Placement) -> int:
+    """The bytes of a copy under way that are at their target."""
+    return _sum(placement, "bytes_sent", "bytes_kept", "bytes_copied")
+
+
+def _sum(placement: Placement, *counters: str) -> int:
+    seen: Mapping[str, object] = placement.progress
+    return sum(int(str(seen.get(key, 0))) for key in counters)
+
+
+def step_rows(scene: ReleaseView) -> list[dict[str, object]]:
+    """The steps of a release as JSON, in the order in which they began."""
+    return [
+        {
+            "step": s.kind.value,
+            "subject": s.subject,
+            "state": s.state.value,
+            "attempt": s.attempt,
+            "failures": s.failures,
+            "started_at": s.started_at,
+            "ended_at": s.ended_at,
+            "seconds": (s.ended_at - s.started_at).total_seconds() if s.started_at and s.ended_at else None,
+            "reason": s.reason,
+            "hint": s.hint,
+        }
+        for s in sorted(scene.steps, key=lambda step: (step.started_at is None, step.started_at or step.due_at))
+    ]
+
+
+def event_line(event: Event) -> dict[str, object]:
+    """An event as JSON."""
+    return {
+        "id": event.id,
+        "at": event.at,
+        "kind": event.kind,
+        "subject": event.subject,
+        "step": event.step_id,
+        "attempt": event.attempt,
+        "detail": dict(event.detail),
+    }
+
+
+def history(scene: ReleaseView, happened: Sequence[Event]) -> dict[str, object]:
+    """A release's whole story as JSON: where it stands, every step and every event, and how long first answers took."""
+    return {
+        **document(scene),
+        "steps": step_rows(scene),
+        "first_answers": [cold_starts.of_release(time) for time in scene.times],
+        "events": [event_line(event) for event in happened],
+    }
+
+
+def release_lines(release: Release) -> dict[str, object]:
+    """A release as JSON, as it stands in a list."""
+    return {
+        "release": release.id,
+        "model": release.model,
+        "version": release.ref,
+        "rollback": release.rollback,
+        "phase": release.phase,
+        "created_at": release.created_at,
+        "updated_at": release.updated_at,
+        "requested_by": release.requested_by,
+        "reason": release.reason,
+        "hint": release.hint,
+    }

@@ -1,0 +1,105 @@
+"""Lists of files that lie beside a version: `MANIFEST.json` (ours, or anybody's) and `SHA256SUMS`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Manifest
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_path, parse_paths
+from syncd.errors import Invalid, Unavailable
+
+_SUM: Final = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
+_ESCAPED: Final = re.compile(r"\\(.)")
+_ESCAPES: Final = {"\\": "\\", "n": "\n", "r": "\r"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file that a list says is there. `size_bytes` and `sha256` where the list has them."""
+
+    path: FilePath
+    size_bytes: int | None
+    sha256: Digest | None
+
+
+def parse_sums(data: bytes) -> tuple[ListedFile, ...]:
+    """Read the output of `sha256sum`: text and binary mode, `./` in front, names with escapes.
+
+    Raises:
+        Unavailable: It ends in the middle of a line; it is being written.
+        Invalid: A line is something else, a name is refused, or two names collide.
+    """
+    if data and not data.endswith(b"\n"):
+        raise Unavailable("SHA256SUMS ends in the middle of a line", hint="it is being written, or was cut off")
+    lines = _decoded(data, "SHA256SUMS").split("\n")
+    return _distinct(_sum(line, number) for number, line in enumerate(lines, 1) if line)
+
+
+def _sum(line: str, number: int) -> ListedFile:
+    match = _SUM.fullmatch(line)
+    if not match:
+        raise Invalid(
+            f"SHA256SUMS line {number} is {line[:120]!r}, '<sha256>  <file>' is wanted",
+            hint="write it with sha256sum",
+        )
+    name = match[3]
+    if match[1]:
+        name = _ESCAPED.sub(lambda escape: _ESCAPES.get(escape[1], escape[0]), name)
+    return ListedFile(parse_path(name.removeprefix("./")), None, Digest.parse(match[2]))
+
+
+def parse_manifest(data: bytes, model: ModelName, version: VersionName) -> tuple[ListedFile, ...]:
+    """Read a `MANIFEST.json`: our own format, or `{"files": [{"path", "size", "sha256"}]}`; sha256 may be missing.
+
+    Raises:
+        Unavailable: It is not JSON: it is being written.
+        Invalid: It is of another shape, names another model or version, a name is refused, or two names collide.
+    """
+    try:
+        return _listed(json.loads(_decoded(data, "MANIFEST.json")), data, model, version)
+    except RecursionError as error:  # while it is read, or while it is told what is wrong with it
+        raise Invalid("MANIFEST.json is nested too deeply") from error
+    except ValueError as error:
+        raise Unavailable(f"MANIFEST.json is not JSON: {error}", hint="it is being written, or was cut off") from error
+
+
+def _listed(document: object, data: bytes, model: ModelName, version: VersionName) -> tuple[ListedFile, ...]:
+    if isinstance(document, dict) and "format" in document:
+        manifest = Manifest.parse(data)
+        if (manifest.model, manifest.version) != (model, version):
+            raise Invalid(f"MANIFEST.json is of {manifest}, {model}@{version} is wanted", hint="copy the right one")
+        return tuple(ListedFile(entry.path, entry.size_bytes, entry.sha256) for entry in manifest.entries)
+    files = document.get("files") if isinstance(document, dict) else None
+    if not isinstance(files, list):
+        raise Invalid("MANIFEST.json has no list 'files'", hint='write {"files": [{"path", "size", "sha256"}]}')
+    return _distinct(_file(file, index) for index, file in enumerate(files))
+
+
+def _file(file: Any, index: int) -> ListedFile:
+    shape = isinstance(file, dict) and isinstance(file.get("path"), str) and type(file.get("size")) is int
+    sha256 = file.get("sha256") if shape else None
+    if not shape or file["size"] < 0 or not isinstance(sha256, str | None):
+        raise Invalid(
+            f"MANIFEST.json files[{index}] is {json.dumps(file, ensure_ascii=False)[:120]}, "
+            '{"path": text, "size": bytes, "sha256": text} is wanted'
+        )
+    digest = None if sha256 is None else Digest.parse(sha256)
+    return ListedFile(parse_path(file["path"].removeprefix("./")), file["size"], digest)
+
+
+def _decoded(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{name} is not UTF-8 at byte {error.start}", hint="rename the files in it to UTF-8") from error
+
+
+def _distinct(listed: Iterable[ListedFile]) -> tuple[ListedFile, ...]:
+    found = tuple(listed)
+    parse_paths(item.path for item in found)
+    return found

@@ -1,0 +1,198 @@
+"""Looking at directories that others write: nothing is followed out of them, absence is proven."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
+
+_IGNORED_ENDS: Final = (".tmp", ".part", ".incomplete", "~")
+_IGNORED_STARTS: Final = ".nfs"  # what an NFS client calls a file that is deleted while open
+_IGNORED_DIRECTORIES: Final = frozenset({"lost+found"})
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A regular file of a tree; `path` is relative to it."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
+def translate_errors(error: OSError, what: str) -> SyncdError:
+    """The remedy for a failed look at `what`: only ENOENT and ENOTDIR say that it is not there."""
+    reason = f"{what}: {error.strerror}"
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return NotFound(reason)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return Refused(reason, hint="let the user that syncd runs as read it")
+    if error.errno in {errno.ELOOP, errno.ENAMETOOLONG}:
+        return Invalid(reason)
+    return Unavailable(reason)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Translate what the system says about `what`."""
+    try:
+        yield
+    except OSError as error:
+        raise translate_errors(error, what) from error
+
+
+def is_ignored(name: str, *, directory: bool) -> bool:
+    """Whether a name is one of those that writers leave behind while they write, or that systems keep."""
+    if directory and (name.startswith(".") or name in _IGNORED_DIRECTORIES):
+        return True
+    return name.endswith(_IGNORED_ENDS) or name.startswith(_IGNORED_STARTS)
+
+
+def directories(parent: Path) -> list[str]:
+    """The names of the directories in `parent`, symbolic links left out."""
+    with reading(str(parent)), os.scandir(parent) as entries:
+        return sorted(
+            e.name for e in entries if e.is_dir(follow_symlinks=False) and not is_ignored(e.name, directory=True)
+        )
+
+
+def refuse_links(root: Path, relative: str) -> None:
+    """Raises Invalid where a part of `relative` below `root` is a symbolic link, NotFound where it is not there."""
+    place = root
+    for part in relative.split("/"):
+        place /= part
+        with reading(str(place)):
+            mode = place.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            raise Invalid(f"{place} is a symbolic link", hint="put the directory itself there: links are not followed")
+        if not stat.S_ISDIR(mode):
+            raise NotFound(f"{place} is not a directory")
+
+
+def scan(top: Path, keep: frozenset[str]) -> list[FoundFile]:
+    """Every file below `top`. What is_ignored says is left out unless `keep` names it, or names something below it.
+
+    Raises:
+        Invalid: A symbolic link or a special file is there; the message has its name.
+        Unavailable: The tree changed while it was looked at.
+    """
+    kept = keep | {path[:at] for path in keep for at, letter in enumerate(path) if letter == "/"}
+    found: list[FoundFile] = []
+    todo = [""]
+    while todo:
+        directory = todo.pop()
+        try:
+            with os.scandir(top / directory) as entries:
+                for entry in entries:
+                    _take(entry, directory, kept, found, todo)
+        except OSError as error:
+            raise _while_scanning(error, top / directory) from error
+    return found
+
+
+def _take(
+    entry: os.DirEntry[str], directory: str, kept: frozenset[str], found: list[FoundFile], todo: list[str]
+) -> None:
+    path = f"{directory}/{entry.name}" if directory else entry.name
+    is_directory = entry.is_dir(follow_symlinks=False)
+    if path not in kept and is_ignored(entry.name, directory=is_directory):
+        return
+    if is_directory:
+        todo.append(path)
+        return
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        raise Invalid(f"{path!r} is a symbolic link", hint="put the file itself there: links are not followed")
+    if not stat.S_ISREG(status.st_mode):
+        raise Invalid(f"{path!r} is neither a file nor a directory", hint="take it away")
+    found.append(FoundFile(path, status.st_size, status.st_mtime_ns))
+
+
+def _while_scanning(error: OSError, directory: Path) -> SyncdError:
+    told = translate_errors(error, str(directory))
+    if isinstance(told, NotFound):
+        return Unavailable(f"{directory} changed while it was looked at: {error.strerror}")
+    return told
+
+
+class BeneathStream:
+    """A file from an offset on, to the size it had when it was listed. One thread at a time."""
+
+    def __init__(self, fd: int, found: FoundFile, offset_bytes: int) -> None:
+        self._fd = fd
+        self._found = found
+        self._offset = offset_bytes
+
+    def readinto(self, buffer: memoryview) -> int:
+        """See `registry.base.Stream`."""
+        wanted = buffer[: self._found.size_bytes - self._offset]
+        if not wanted:
+            return 0
+        try:
+            count = os.preadv(self._fd, [wanted], self._offset)
+        except OSError as error:
+            raise Unavailable(f"{self._found.path}: {error.strerror} at byte {self._offset}") from error
+        if count == 0:
+            raise Unavailable(
+                f"{self._found.path} ended after {self._offset} bytes, {self._found.size_bytes} were listed",
+                hint="it was cut off while it was read",
+            )
+        self._offset += count
+        return count
+
+    def __enter__(self) -> BeneathStream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def open_beneath(root: Path, directory: str, found: FoundFile, offset_bytes: int, *, same_time: bool) -> BeneathStream:
+    """Open a listed file for reading, following no link in any part of its path below `root`.
+
+    Raises:
+        NotFound: It is gone.
+        Conflict: It is another one than was listed: its size, or with `same_time` its time, or it became a link.
+        Unavailable: It could not be opened.
+    """
+    what = f"{root / directory / found.path}"
+    parts = f"{directory}/{found.path}".split("/")
+    try:
+        fd = _open_parts(root, parts)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            raise Conflict(f"{what} is no longer a file below the registry: {error.strerror}") from error
+        raise translate_errors(error, what) from error
+    stream = BeneathStream(fd, found, offset_bytes)
+    status = os.fstat(fd)
+    now = (stat.S_ISREG(status.st_mode), status.st_size, status.st_mtime_ns if same_time else found.mtime_ns)
+    if now != (True, found.size_bytes, found.mtime_ns):
+        with stream:
+            raise Conflict(
+                f"{what} has {status.st_size} bytes of {status.st_mtime_ns} ns, "
+                f"{found.size_bytes} bytes of {found.mtime_ns} ns were listed",
+                hint="a published version must not be written again",
+            )
+    return stream
+
+
+def _open_parts(root: Path, parts: list[str]) -> int:
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in parts:
+        last = part is parts[-1]
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_NONBLOCK if last else os.O_DIRECTORY)
+        parent = fd
+        try:
+            fd = os.open(part, flags, dir_fd=parent)
+        finally:
+            os.close(parent)
+    return fd

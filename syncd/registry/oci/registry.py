@@ -1,0 +1,202 @@
+"""A registry that is an image repository: tags are versions, manifest digests are pins, layers are files.
+
+Three ways to lay a model out are read: ModelPack, KitOps and ORAS. A layer is a file, or a tar of files; what is in a
+tar is not known before it is read whole, which happens when a version is listed, and not when it is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from syncd.artifact.names import ModelName, VersionName, parse_model
+from syncd.errors import Corrupt, Invalid, NotFound, Refused, Unavailable
+from syncd.http.client import HttpClient, HttpRequest, HttpResponse
+from syncd.http.download import ExpectedFile
+from syncd.http.responses import list_at, object_at, parse_json, text_at
+from syncd.registry.listing_cache import (
+    FILES_MAX,
+    LATEST,
+    Files,
+    KeyedCache,
+    Remote,
+    files_of,
+    natural_order,
+    version_name,
+)
+from syncd.registry.oci.layers import DIGEST, ArtifactLayer, TarIndex, TarredFile, open_inside, parse_layer
+from syncd.registry.pinned import ListedRegistry
+from syncd.registry.settings import OciSettings
+from syncd.values.patterns import selects
+from syncd.values.source import Revision, Stream
+
+_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+_DOCKER: Final = "application/vnd.docker.distribution.manifest.v2+json"
+_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+_ACCEPT: Final = {"Accept": f"{_MANIFEST}, {_INDEX}, {_DOCKER}"}
+_CREATED: Final = "org.opencontainers.image.created"
+_ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the like, by the protocol's fall-back
+_TAGS_MAX: Final = 10_000
+
+
+class OciRegistry(ListedRegistry):
+    """Models in an image repository. Only reads; safe from several threads.
+
+    Such a registry takes a manifest only when all its layers are there: what has a tag is complete.
+    """
+
+    def __init__(self, settings: OciSettings, http: HttpClient) -> None:
+        """`http` has an `OciAccess`."""
+        super().__init__(settings.models)
+        self._settings = settings
+        self._http = http
+        self._created = KeyedCache()
+        self._tars = TarIndex()
+
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a tag; the newest is the newest manifest, whatever the tag `latest` says."""
+        if ref is None:
+            revisions = self._aged(model)
+            if not revisions:
+                raise Unavailable(f"{model} has no version yet", hint="push a manifest with a tag")
+            return revisions[-1]
+        revision = self._revision(model, ref)
+        self._created_at(model, revision)
+        return revision
+
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """A blob by its digest: a tag that has moved on does not change it."""
+        if isinstance(found, TarredFile):
+            return open_inside(found, self._opener(model, f"{model}@{revision.version}"), offset_bytes)
+        ask = HttpRequest(found.url, scope=self._scope(model))
+        return self._http.open(ask, ExpectedFile(found.file.path, found.file.size_bytes), offset_bytes)
+
+    def _opener(self, model: ModelName, what: str) -> Callable[[ArtifactLayer, int], Stream]:
+        def opened(layer: ArtifactLayer, offset_bytes: int) -> Stream:
+            wanted = ExpectedFile(f"{what}: layer {layer.digest}", layer.size_bytes)
+            return self._http.open(HttpRequest(layer.url, scope=self._scope(model)), wanted, offset_bytes)
+
+        return opened
+
+    def _models(self) -> Iterator[ModelName]:
+        """Those named, and for patterns those that the catalogue of the registry has."""
+        seen = {parse_model(pattern) for pattern in self._settings.models if "*" not in pattern}
+        yield from sorted(seen)
+        patterns = [pattern for pattern in self._settings.models if "*" in pattern]
+        if not patterns:
+            return
+        for name in self._catalogue():
+            if name not in seen and any(selects(pattern, name) for pattern in patterns):
+                seen.add(name)
+                yield name
+
+    def _catalogue(self) -> Iterator[ModelName]:
+        ask = HttpRequest(f"{self._settings.endpoint}/v2/_catalog?n=1000", scope="registry:catalog:*")
+        try:
+            answers = list(self._http.pages(ask))
+        except (NotFound, Refused) as error:
+            hint = "it has no catalogue for us: name the models of this registry, without `*`"
+            raise Refused(error.message, hint=hint) from error
+        for answer in answers:
+            for each in list_at(
+                object_at(answer.json(), "the catalogue").get("repositories") or [], "the catalogue", FILES_MAX
+            ):
+                name = each.removeprefix(self._settings.prefix) if isinstance(each, str) else ""
+                if isinstance(each, str) and each.startswith(self._settings.prefix):
+                    try:
+                        yield parse_model(name)
+                    except Invalid as error:
+                        self._refusals.tell(name, error, error.hint)
+
+    def _versions(self, model: ModelName) -> Iterator[VersionName]:
+        return (revision.version for revision in self._aged(model))
+
+    def _aged(self, model: ModelName) -> list[Revision]:
+        """Every version, oldest first: by the time in the manifest, then by the numbers in the tag."""
+        dated = []
+        for tag in list(self._tags(model)):  # all of them are counted before one is asked for
+            try:
+                revision = self._revision(model, tag)
+                dated.append((self._created_at(model, revision), natural_order(tag), revision))
+            except (NotFound, Invalid) as error:
+                self._refusals.tell(f"{model}@{tag}", error, error.hint)
+        return [revision for _, _, revision in sorted(dated, key=lambda each: each[:2])]
+
+    def _tags(self, model: ModelName) -> Iterator[VersionName]:
+        """Raises Invalid: There are more than are asked for one by one, on all pages together."""
+        seen = 0
+        for answer in self._http.pages(HttpRequest(f"{self._repository(model)}/tags/list", scope=self._scope(model))):
+            listed = object_at(answer.json(), f"the tags of {model}").get("tags") or []
+            found = list_at(listed, f"the tags of {model}", _TAGS_MAX)
+            seen += len(found)
+            if seen > _TAGS_MAX:
+                raise Invalid(f"{model} has more than {_TAGS_MAX} tags", hint="take old ones away")
+            for tag in found:
+                if not isinstance(tag, str) or tag == LATEST or _ATTACHED.fullmatch(tag):
+                    continue
+                try:
+                    yield version_name(tag)
+                except Invalid as error:
+                    self._refusals.tell(f"{model}@{tag}", error, error.hint)
+
+    def _revision(self, model: ModelName, tag: VersionName) -> Revision:
+        answer = self._manifest(model, tag, "HEAD")
+        digest = answer.headers.get("docker-content-digest", "")
+        if not digest:
+            digest = f"sha256:{hashlib.sha256(self._manifest(model, tag).body).hexdigest()}"
+        if not DIGEST.fullmatch(digest):
+            raise Invalid(f"{model}@{tag}: the manifest's digest is {digest[:80]!r}, a sha256 is wanted")
+        return Revision(tag, digest)
+
+    def _created_at(self, model: ModelName, revision: Revision) -> str:
+        """The manifest's own time. Looking for it finds a manifest that is no model."""
+        return self._created.find(f"{model}/{revision.pin}", lambda: self._look_at_time(model, revision))
+
+    def _look_at_time(self, model: ModelName, revision: Revision) -> str:
+        manifest, what = self._pinned(model, revision), f"{model}@{revision.version}"
+        layers = list(self._layers(manifest, model, what))
+        if not any(isinstance(layer, ArtifactLayer) for layer in layers):
+            files_of((layer for layer in layers if isinstance(layer, Remote)), what)
+        notes = object_at(manifest.get("annotations") or {}, f"the annotations of {what}")
+        return text_at(notes, _CREATED, what, "")[:40]
+
+    def _look(self, model: ModelName, revision: Revision) -> Files:
+        what = f"{model}@{revision.version}"
+        layers = self._layers(self._pinned(model, revision), model, what)
+        return files_of(self._files(list(layers), model, what), what)
+
+    def _pinned(self, model: ModelName, revision: Revision) -> Mapping[str, Any]:
+        what = f"{model}@{revision.version}"
+        if not DIGEST.fullmatch(revision.pin):
+            raise Invalid(f"{what}: {revision.pin[:80]!r} is no digest of a manifest")
+        body = self._manifest(model, revision.pin).body
+        found = hashlib.sha256(body).hexdigest()
+        if f"sha256:{found}" != revision.pin:
+            raise Corrupt(f"{what}: the manifest's sha256 is {found}, {revision.pin} was asked for")
+        return object_at(parse_json(body, what), what)
+
+    def _manifest(self, model: ModelName, reference: str, method: str = "GET") -> HttpResponse:
+        url = f"{self._repository(model)}/manifests/{quote(reference, safe=':')}"
+        return self._http.look(HttpRequest(url, _ACCEPT, method, self._scope(model)))
+
+    def _files(self, layers: Sequence[Remote | ArtifactLayer], model: ModelName, what: str) -> Iterator[Remote]:
+        for layer in layers:
+            if isinstance(layer, ArtifactLayer):
+                yield from self._tars.files(layer, self._opener(model, what), what)
+            else:
+                yield layer
+
+    def _layers(self, manifest: Mapping[str, Any], model: ModelName, what: str) -> Iterator[Remote | ArtifactLayer]:
+        if "manifests" in manifest:
+            raise Invalid(f"{what} is an index of manifests, the manifest of a model is wanted")
+        for each in list_at(manifest.get("layers"), f"{what}: 'layers'", FILES_MAX):
+            yield parse_layer(object_at(each, f"a layer of {what}"), what, f"{self._repository(model)}/blobs")
+
+    def _repository(self, model: ModelName) -> str:
+        return f"{self._settings.endpoint}/v2/{self._settings.prefix}{model}"
+
+    def _scope(self, model: ModelName) -> str:
+        return f"repository:{self._settings.prefix}{model}:pull"

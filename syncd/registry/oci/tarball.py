@@ -1,0 +1,182 @@
+"""The files in a tar, as its bytes go by: what each is called, how long it is, where it lies, and its sha256.
+
+Only files and directories are known. Links, devices and holes are refused by name, since what they stand for is not
+in the tar, and so is whatever would take more memory than a name needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import FilePath, parse_path
+from syncd.errors import Corrupt, Invalid
+from syncd.values.source import Stream
+from syncd.watchdog import mark_progress
+
+_BLOCK: Final = 512
+_EXTRA_BYTES_MAX: Final = 64 << 10  # of what stands before a file: a name of 1024 bytes, times, owners
+_ENTRIES_MAX: Final = 500_000  # files, directories, and what stands before them
+_CHUNK_BYTES: Final = 1 << 20
+_FILES: Final = frozenset({b"0", b"\0", b"7"})
+_PASSED_OVER: Final = frozenset({b"g", b"K"})  # what is said of all that follows, and where links lead
+_OTHERWISE_HINT: Final = "is it packed otherwise than it says?"
+_REFUSED: Final = {b"1": "a link", b"2": "a symbolic link", b"S": "a file with holes"}
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """A file of a tar. `offset_bytes` is where its first byte lies in the tar, unpacked."""
+
+    path: FilePath
+    size_bytes: int
+    offset_bytes: int
+    sha256: Digest
+
+
+def members(stream: Stream, what: str) -> Iterator[TarMember]:
+    """Every file of a tar, in its order; the stream is read to its end.
+
+    Raises:
+        Corrupt: It is no tar, or was cut off.
+        Invalid: A name is refused, or something in it is neither a file nor a directory.
+        Unavailable: As the stream says.
+    """
+    tar = _Reader(stream, what)
+    said: dict[str, str] = {}
+    for _ in range(_ENTRIES_MAX):
+        block = tar.take(_BLOCK)
+        if not any(block):
+            tar.pass_over_the_rest()
+            return
+        kind, name, size_bytes = _header(block, said, what)
+        if kind in {b"x", b"L"}:
+            said |= _said(kind, tar.aside(size_bytes), what)
+            continue
+        if kind in _PASSED_OVER:
+            tar.aside(size_bytes)
+            continue
+        said = {}
+        if kind == b"5" or (kind == b"\0" and name.endswith("/")):
+            _directory(name)
+            tar.skip(size_bytes)
+        elif kind in _FILES:
+            path = parse_path(name.removeprefix("./"))
+            yield TarMember(path, size_bytes, tar.at_bytes, tar.digest(size_bytes))
+        else:
+            found = _REFUSED.get(kind, "no file")
+            raise Invalid(f"{what}: {name[:200]!r} is {found}", hint="pack the file itself: links are not followed")
+    raise Invalid(f"{what} has more than {_ENTRIES_MAX} entries")
+
+
+class _Reader:
+    """Counts what went by."""
+
+    def __init__(self, stream: Stream, what: str) -> None:
+        self._stream = stream
+        self._what = what
+        self._buffer = memoryview(bytearray(_CHUNK_BYTES))
+        self.at_bytes = 0
+
+    def take(self, size_bytes: int) -> bytes:
+        return b"".join(bytes(piece) for piece in self._pieces(size_bytes))
+
+    def aside(self, size_bytes: int) -> bytes:
+        if size_bytes > _EXTRA_BYTES_MAX:
+            raise Invalid(f"{self._what}: {size_bytes} bytes are said of one file, at most {_EXTRA_BYTES_MAX} are read")
+        data = self.take(size_bytes)
+        self._pad(size_bytes)
+        return data
+
+    def skip(self, size_bytes: int) -> None:
+        for _ in self._pieces(size_bytes):
+            pass
+        self._pad(size_bytes)
+
+    def digest(self, size_bytes: int) -> Digest:
+        sha256 = hashlib.sha256()
+        for piece in self._pieces(size_bytes):
+            sha256.update(piece)
+        self._pad(size_bytes)
+        return Digest(sha256.hexdigest())
+
+    def pass_over_the_rest(self) -> None:
+        while self._stream.readinto(self._buffer):
+            mark_progress()
+
+    def _pad(self, size_bytes: int) -> None:
+        for _ in self._pieces(-size_bytes % _BLOCK):
+            pass
+
+    def _pieces(self, size_bytes: int) -> Iterator[memoryview]:
+        left_bytes = size_bytes
+        while left_bytes:
+            count = self._stream.readinto(self._buffer[:left_bytes])
+            if not count:
+                raise Corrupt(f"{self._what} ends after {self.at_bytes} bytes, in the middle of a tar")
+            mark_progress()
+            self.at_bytes += count
+            left_bytes -= count
+            yield self._buffer[:count]
+
+
+def _header(block: bytes, said: dict[str, str], what: str) -> tuple[bytes, str, int]:
+    """The kind, the name and the size that a header has, or that was said before it."""
+    told = _number(block[148:156], what)
+    if told != sum(block) - sum(block[148:156]) + 8 * ord(" "):
+        raise Corrupt(f"{what} is no tar: a header's own sum is not {told}", hint=_OTHERWISE_HINT)
+    name = _text(block[:100])
+    prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""
+    size = said.get("size", "")
+    if size and not size.isdecimal():
+        raise Corrupt(f"{what}: a file's size is {size[:40]!r}")
+    size_bytes = int(size[:20]) if size else _number(block[124:136], what)
+    if size_bytes >= 1 << 62:
+        raise Corrupt(f"{what}: a file's size is {size_bytes}")
+    return block[156:157], said.get("path") or (f"{prefix}/{name}" if prefix else name), size_bytes
+
+
+def _said(kind: bytes, data: bytes, what: str) -> dict[str, str]:
+    """What stands before a file in place of what its header has no room for."""
+    if kind == b"L":
+        return {"path": _text(data)}
+    found, rest = {}, data
+    while rest:
+        length, _, _ = rest.partition(b" ")
+        size_bytes = int(length) if length.isdigit() and len(length) < 10 else 0
+        key, sign, value = rest[len(length) + 1 : max(0, size_bytes - 1)].partition(b"=")
+        if not sign or size_bytes > len(rest):
+            raise Corrupt(f"{what}: {rest[:40]!r} says nothing of a file")
+        if key.startswith(b"GNU.sparse."):
+            raise Invalid(f"{what} has a file with holes", hint="pack it without --sparse")
+        if key in {b"path", b"size"}:
+            found[key.decode()] = _text(value)
+        rest = rest[size_bytes:]
+    return found
+
+
+def _number(field: bytes, what: str) -> int:
+    if field[0] & 0x80:
+        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+    digits = field.strip(b" \0")
+    if digits.strip(b"01234567"):
+        raise Corrupt(f"{what} is no tar: {field!r} is no number", hint=_OTHERWISE_HINT)
+    return int(digits or b"0", 8)
+
+
+def _text(field: bytes) -> str:
+    text = field.partition(b"\0")[0]
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{text[:200]!r} is not UTF-8", hint="pack it with names in UTF-8") from error
+
+
+def _directory(name: str) -> None:
+    """Nothing is made of it, but its name is looked at like a file's."""
+    path = name.removeprefix("./").rstrip("/")
+    if path not in {"", "."}:
+        parse_path(path)

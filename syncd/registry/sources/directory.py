@@ -1,0 +1,331 @@
+"""A registry that is a directory: `<root>/<model>/<version>/`, complete when its marker says so.
+
+A version is complete when it has `MANIFEST.json` or `SHA256SUMS` and every file these list is there with its size
+and no other file is, or when it has `READY`, `_SUCCESS` or `.complete` and, if it has a list too, what that lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_paths, parse_version
+from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.logs import Logger
+from syncd.registry.checksum_files import ListedFile, parse_manifest, parse_sums
+from syncd.registry.directory_tree import FoundFile, directories, open_beneath, reading, refuse_links, scan
+from syncd.registry.listing_cache import LATEST, check_selected, check_unchanged, version_name
+from syncd.registry.settings import DirectorySettings
+from syncd.values.patterns import selects
+from syncd.values.source import Candidate, Revision, SourceFile, Stream
+
+LISTS: Final = ("MANIFEST.json", "SHA256SUMS")  # the first one there is believed
+MARKERS: Final = ("READY", "_SUCCESS", ".complete")
+_LIST_BYTES_MAX: Final = 64 << 20  # 100 000 files of 600 bytes of line each
+_SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The markers and lists at the top of a version's directory, each with its status."""
+
+    found: Mapping[str, os.stat_result]
+
+    @property
+    def list_name(self) -> str | None:
+        return next((name for name in LISTS if name in self.found), None)
+
+    @property
+    def has_marker(self) -> bool:
+        return any(name in self.found for name in MARKERS)
+
+    @property
+    def made_at_ns(self) -> int:
+        """When the last of them was written: the version's age."""
+        return max(status.st_mtime_ns for status in self.found.values())
+
+    @property
+    def signature(self) -> tuple[tuple[str, int, int, int], ...]:
+        """What changes when one of them is written again."""
+        return tuple(sorted((n, s.st_ino, s.st_size, s.st_mtime_ns) for n, s in self.found.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """A complete version as it was seen."""
+
+    pin: str
+    files: Mapping[str, tuple[FoundFile, SourceFile]]
+
+
+class _IncompleteVersion(Unavailable):
+    """It is still being written, or will never be finished."""
+
+
+class DirectoryRegistry:
+    """Versions in a local or mounted directory. Only reads; safe from several threads; `now` is seconds since 1970."""
+
+    def __init__(self, settings: DirectorySettings, now: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._now = now
+        self._lock = threading.Lock()
+        self._complete: dict[tuple[str, str], tuple[tuple[str, int, int, int], ...]] = {}
+        self._snapshots: OrderedDict[tuple[str, Revision], _Snapshot] = OrderedDict()
+        self._told: set[str] = set()
+
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
+        """See `registry.base.Registry`. A version once seen complete is not walked again until a marker changes."""
+        self._check_root()
+        found = []
+        for owner, version in self._version_directories(model):
+            aged = self._complete_at_ns(owner, version) if model in {None, owner} else None
+            if aged is not None:
+                found.append((owner, aged, version))
+        return tuple(Candidate(owner, version) for owner, _, version in sorted(found))
+
+    def resolve(self, model: ModelName, ref: str) -> Revision:
+        """See `registry.base.Registry`. A ref is a version's name, or `latest`: the complete one marked last."""
+        self._check_root()
+        parse_model(model)
+        check_selected(self._settings.models, model)
+        refuse_links(self._settings.root, model)
+        version = self._latest(model) if ref == LATEST else version_name(ref)
+        snapshot = self._look(model, version)
+        revision = Revision(version, snapshot.pin)
+        self._remember(model, revision, snapshot)
+        return revision
+
+    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
+        """See `registry.base.Registry`; in the order of the paths.
+
+        Raises:
+            NotFound: The version's directory is gone.
+        """
+        snapshot = self._pinned(model, revision)
+        return tuple(file for _, file in snapshot.files.values())
+
+    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
+        """See `registry.base.Registry`. Nowhere that a store could copy from."""
+
+    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+        """See `registry.base.Registry`.
+
+        Raises:
+            Conflict: The file, or one of its directories, is not the one that was pinned.
+            Invalid: The offset is outside of the file.
+        """
+        with self._lock:
+            snapshot = self._snapshots.get((model, revision))
+        snapshot = snapshot or self._pinned(model, revision)
+        if path not in snapshot.files:
+            raise NotFound(f"{model}@{revision.version} has no file {path!r}")
+        found, file = snapshot.files[path]
+        if not 0 <= offset_bytes <= found.size_bytes:
+            raise Invalid(f"{path}: offset {offset_bytes} is not within its {found.size_bytes} bytes")
+        directory = f"{model}/{revision.version}"
+        try:
+            return open_beneath(self._settings.root, directory, found, offset_bytes, same_time=file.sha256 is None)
+        except NotFound:
+            self._check_root()  # a lost mount is no proof of absence
+            raise
+
+    def _check_root(self) -> None:
+        root = self._settings.root
+        hint = "is it mounted? check the `path` setting of the registry"
+        try:
+            with reading(str(root)):
+                mode = root.stat().st_mode
+        except NotFound as error:
+            raise Unavailable(error.message, hint=hint) from error
+        if not stat.S_ISDIR(mode):
+            raise Unavailable(f"{root} is not a directory", hint=hint)
+
+    def _version_directories(self, model: ModelName | None) -> Iterator[tuple[ModelName, VersionName]]:
+        """Every directory that has a marker where a version would be, under an allowed name; of a model, or of all."""
+        root = self._settings.root
+        owner, _, name = (model or "").partition("/")
+        nested = any("/" in pattern for pattern in self._settings.models)
+        for first in directories(root):
+            for second in self._directories(root / first) if owner in {"", first} else ():
+                if name not in {"", second}:
+                    continue
+                if self._is_marked(f"{first}/{second}"):
+                    yield from self._named(first, second)
+                elif nested and (name or not owner):
+                    for third in self._directories(root / first / second):
+                        if self._is_marked(f"{first}/{second}/{third}"):
+                            yield from self._named(f"{first}/{second}", third)
+
+    def _directories(self, parent: Path) -> list[str]:
+        try:
+            return directories(parent)
+        except NotFound:  # it went away between two looks
+            return []
+        except Refused as error:
+            self._tell_once(str(parent.relative_to(self._settings.root)), error)
+            return []
+
+    def _is_marked(self, directory: str) -> bool:
+        try:
+            return bool(self._marks(directory).found)
+        except Refused as error:
+            self._tell_once(directory, error)
+            return False
+
+    def _named(self, model: str, version: str) -> Iterator[tuple[ModelName, VersionName]]:
+        try:
+            name = parse_model(model)
+            if any(selects(pattern, name) for pattern in self._settings.models):
+                yield name, version_name(version)
+        except Invalid as error:
+            self._tell_once(f"{model}/{version}", error)
+
+    def _tell_once(self, what: str, error: SyncdError) -> None:
+        with self._lock:
+            told = f"{what}: {error}" in self._told
+            self._told.add(f"{what}: {error}")
+        if not told:
+            _log.warning("registry.version_refused", directory=what, reason=error.message, hint=error.hint)
+
+    def _complete_at_ns(self, model: ModelName, version: VersionName) -> int | None:
+        marks = self._marks(f"{model}/{version}")
+        with self._lock:
+            known = self._complete.get((model, version))
+        if known is None or known != marks.signature:
+            try:
+                self._look(model, version)
+            except (NotFound, _IncompleteVersion):
+                return None
+            except (Invalid, Refused, Unavailable) as error:
+                self._check_root()  # one version that cannot be read must not hide the others, a lost mount must
+                self._tell_once(f"{model}/{version}", error)
+                return None
+            with self._lock:
+                self._complete[model, version] = marks.signature
+        return marks.made_at_ns
+
+    def _latest(self, model: ModelName) -> VersionName:
+        aged = []
+        marked = 0
+        for name in self._directories(self._settings.root / model):
+            for _, version in self._named(model, name) if self._is_marked(f"{model}/{name}") else ():
+                marked += 1
+                made_at_ns = self._complete_at_ns(model, version)
+                aged += [] if made_at_ns is None else [(made_at_ns, version)]
+        if not aged:
+            raise Unavailable(f"{model} has no complete version; {marked} have a marker")
+        return max(aged)[1]
+
+    def _marks(self, directory: str) -> _Marks:
+        place = self._settings.root / directory
+        found = {}
+        for name in (*LISTS, *MARKERS):
+            try:
+                with reading(str(place / name)):
+                    found[name] = (place / name).lstat()
+            except NotFound:
+                continue
+        return _Marks(found)
+
+    def _pinned(self, model: ModelName, revision: Revision) -> _Snapshot:
+        self._check_root()
+        parse_model(model)
+        try:
+            snapshot = self._look(model, parse_version(revision.version))
+        except _IncompleteVersion as error:
+            raise Conflict(f"{model}@{revision.version} is no longer complete: {error}") from error
+        check_unchanged(model, revision, Revision(revision.version, snapshot.pin))
+        self._remember(model, revision, snapshot)
+        return snapshot
+
+    def _remember(self, model: ModelName, revision: Revision, snapshot: _Snapshot) -> None:
+        with self._lock:
+            self._snapshots[model, revision] = snapshot
+            self._snapshots.move_to_end((model, revision))
+            while len(self._snapshots) > _SNAPSHOTS_MAX:
+                self._snapshots.popitem(last=False)
+
+    def _look(self, model: ModelName, version: VersionName) -> _Snapshot:
+        """Walk a version and hold it against its list."""
+        directory = f"{model}/{version}"
+        refuse_links(self._settings.root, directory)
+        marks = self._marks(directory)
+        if not marks.found:
+            wanted = ", ".join((*MARKERS, *LISTS))
+            raise _IncompleteVersion(f"{model}@{version} has no marker yet", hint=f"write one of {wanted} last")
+        listed = self._listed(model, version, marks)
+        top = self._settings.root / directory
+        everything = scan(top, frozenset(listed or ()))
+        found = {file.path: file for file in everything if file.path not in {*LISTS, *MARKERS}}
+        parse_paths(found)
+        if not found:
+            raise _IncompleteVersion(f"{model}@{version} has no files yet")
+        if listed is None:
+            self._settled(model, version, everything)
+        else:
+            _whole(f"{model}@{version}", found, listed, marks)
+        return _snapshot(found, listed or {})
+
+    def _listed(self, model: ModelName, version: VersionName, marks: _Marks) -> dict[str, ListedFile] | None:
+        name = marks.list_name
+        if name is None:
+            return None
+        place = self._settings.root / model / version / name
+        if marks.found[name].st_size > _LIST_BYTES_MAX:
+            raise Invalid(f"{place} has {marks.found[name].st_size} bytes, at most {_LIST_BYTES_MAX} are read")
+        with reading(str(place)):
+            fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            with os.fdopen(fd, "rb") as file:
+                data = file.read(_LIST_BYTES_MAX)
+        try:
+            listed = parse_sums(data) if name == "SHA256SUMS" else parse_manifest(data, model, version)
+        except Unavailable as error:
+            raise _IncompleteVersion(f"{model}@{version}: {error}", hint=error.hint) from error
+        return {item.path: item for item in listed if item.path not in {*LISTS, *MARKERS}}
+
+    def _settled(self, model: ModelName, version: VersionName, files: list[FoundFile]) -> None:
+        newest = max(files, key=lambda file: file.mtime_ns)
+        quiet_s = self._now() - newest.mtime_ns / 1e9
+        if quiet_s < self._settings.settle_s:
+            raise _IncompleteVersion(
+                f"{model}@{version}: {newest.path} was written {quiet_s:.1f} s ago, "
+                f"{self._settings.settle_s:g} s of quiet are wanted",
+                hint="write a MANIFEST.json or SHA256SUMS last, and there is nothing to wait for",
+            )
+
+
+def _whole(what: str, found: Mapping[str, FoundFile], listed: Mapping[str, ListedFile], marks: _Marks) -> None:
+    """Raises _Incomplete where the list and what is there differ. With a marker, files beside the list are its own."""
+    for path, item in listed.items():
+        if path not in found:
+            raise _IncompleteVersion(f"{what}: {path} is in {marks.list_name} but not there")
+        size_bytes = found[path].size_bytes
+        if item.size_bytes is not None and size_bytes != item.size_bytes:
+            raise _IncompleteVersion(f"{what}: {path} has {size_bytes} bytes, {marks.list_name} says {item.size_bytes}")
+    beside = [] if marks.has_marker else sorted(found.keys() - listed.keys())
+    if beside:
+        raise _IncompleteVersion(
+            f"{what}: {beside[0]} is there but not in {marks.list_name}", hint="list it, or add READY"
+        )
+
+
+def _snapshot(found: Mapping[str, FoundFile], listed: Mapping[str, ListedFile]) -> _Snapshot:
+    """The tree digest: sha256 over "path NUL size NUL (sha256, or mtime in ns) newline", sorted by path."""
+    tree = hashlib.sha256()
+    files = {}
+    for path in sorted(found):
+        file = found[path]
+        sha256 = listed[path].sha256 if path in listed else None
+        tree.update(f"{path}\0{file.size_bytes}\0{sha256 or file.mtime_ns}\n".encode())
+        files[path] = (file, SourceFile(FilePath(path), file.size_bytes, sha256))
+    return _Snapshot(tree.hexdigest(), files)

@@ -1,0 +1,167 @@
+"""A registry that is one JSON document: models, their versions, and each file's size, sha256 and address.
+
+The document is `{"schema": "syncd/v1", "models": [{"name", "versions": [{"version", "ready", "aliases", "files":
+[{"path", "size", "sha256", "url"}]}]}]}`, a model's oldest version first. `ready` (true), `aliases` (none), `sha256`
+(the file is then read to make it) and `url` (then `<name>/<version>/<path>`) may be missing; addresses are relative
+to the document's own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
+from syncd.errors import Invalid, NotFound, Unavailable
+from syncd.http.client import HttpClient, HttpRequest, HttpResponse, not_modified
+from syncd.http.download import ExpectedFile
+from syncd.http.responses import join_url, list_at, object_at, server_message, size_at, text_at
+from syncd.registry.listing_cache import FILES_MAX, Files, Remote, check_unchanged, files_of, tree_digest, version_name
+from syncd.registry.pinned import PinnedRegistry
+from syncd.registry.settings import IndexSettings
+from syncd.values.patterns import selects
+from syncd.values.source import Candidate, Revision, SourceFile, Stream
+
+SCHEMA: Final = "syncd/v1"
+MODELS_MAX: Final = 10_000
+VERSIONS_MAX: Final = 10_000
+
+Row = Mapping[str, Any]
+
+
+class IndexRegistry(PinnedRegistry):
+    """Versions that a JSON index lists. Only reads; safe from several threads."""
+
+    def __init__(self, settings: IndexSettings, http: HttpClient) -> None:
+        super().__init__(settings.models)
+        self._settings = settings
+        self._http = http
+        self._lock = threading.Lock()
+        self._last: tuple[str, Mapping[str, Row]] | None = None
+
+    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
+        """See `registry.base.Registry`. An index that has not changed since the last look is not sent again."""
+        found = []
+        for name, row in self._models().items():
+            if model not in {None, name}:
+                continue
+            try:
+                owner = parse_model(name)
+                if not any(selects(pattern, owner) for pattern in self._settings.models):
+                    continue
+                versions = _versions(row, owner)
+            except Invalid as error:
+                self._refusals.tell(name, error, error.hint)
+                continue
+            found += [Candidate(owner, version) for version in self._named(owner, versions)]
+        return tuple(found)
+
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a version's name or an alias of it; the newest is the last listed."""
+        row = self._models().get(model)
+        if row is None:
+            raise NotFound(f"{self._settings.url} has no model {model}")
+        return self._keep(model, self._pinned(model, _chosen(_versions(row, model), ref, model)))
+
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """A file's size and ETag have to be those that were pinned."""
+        del model
+        wanted = ExpectedFile(found.url, found.file.size_bytes, f"{revision.pin}/{found.file.path}")
+        return self._http.open(HttpRequest(found.url), wanted, offset_bytes)
+
+    def _look(self, model: ModelName, revision: Revision) -> Files:
+        row = self._models().get(model, {})
+        found = _chosen(_versions(row, model), revision.version, model) if row else None
+        if found is None:
+            raise NotFound(f"{self._settings.url} has no model {model} any more")
+        now, files = self._pinned(model, found)
+        check_unchanged(model, revision, now)
+        return files
+
+    def _pinned(self, model: ModelName, row: Row) -> tuple[Revision, Files]:
+        version = version_name(text_at(row, "version", model))
+        what = f"{model}@{version}"
+        if row.get("ready", True) is not True:
+            raise Unavailable(f"{what} is not ready", hint="it is being written; the index says when it is ready")
+        base = join_url(self._settings.url, quote(f"{model}/{version}/"))
+        listed = list_at(row.get("files"), f"{what}: 'files'", FILES_MAX)
+        files = files_of((_file(object_at(each, what), what, base, self._settings.url) for each in listed), what)
+        return Revision(version, tree_digest(files, lambda each: each.url)), files
+
+    def _models(self) -> Mapping[str, Row]:
+        """Each model's row by its name, as the index is now."""
+        with self._lock:
+            last = self._last
+        condition = {"If-None-Match": last[0]} if last else {}
+        answer = self._http.look(HttpRequest(self._settings.url, condition))
+        if last and not_modified(answer):
+            return last[1]
+        models = _rows(answer)
+        etag = answer.headers.get("etag", "")
+        with self._lock:
+            self._last = (etag, models) if etag and etag.isascii() else None  # others are no header's to send
+        return models
+
+    def _named(self, model: ModelName, versions: Sequence[Row]) -> Iterator[VersionName]:
+        """The versions that are ready and whole on paper; a bad one hides no other."""
+        for row in versions:
+            try:
+                revision, _ = self._pinned(model, row)
+            except Unavailable:
+                continue
+            except Invalid as error:
+                self._refusals.tell(f"{model}@{server_message(row.get('version'))}", error, error.hint)
+                continue
+            yield revision.version
+
+
+def _rows(answer: HttpResponse) -> Mapping[str, Row]:
+    document = object_at(answer.json(), "the index")
+    if document.get("schema") != SCHEMA:
+        raise Invalid(f"the index has schema {server_message(document.get('schema'))!r}, {SCHEMA!r} is wanted")
+    models: dict[str, Row] = {}
+    for each in list_at(document.get("models"), "the index: 'models'", MODELS_MAX):
+        row = object_at(each, "a model of the index")
+        name = text_at(row, "name", "a model of the index")
+        if name in models:
+            raise Invalid(f"the index has model {name[:128]!r} twice")
+        models[name] = row
+    return models
+
+
+def _versions(row: Row, model: str) -> Sequence[Row]:
+    found = [object_at(each, f"a version of {model}") for each in list_at(row.get("versions"), model, VERSIONS_MAX)]
+    names = [text_at(each, "version", f"a version of {model}") for each in found]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Invalid(f"the index has {model}@{twice[:96]} twice")
+    return found
+
+
+def _chosen(versions: Sequence[Row], ref: str | None, model: str) -> Row:
+    if ref is None:
+        ready = [row for row in versions if row.get("ready", True) is True]
+        if not ready:
+            raise Unavailable(f"{model} has no version that is ready, of {len(versions)}")
+        return ready[-1]
+    for row in versions:
+        if row["version"] == ref:
+            return row
+    for row in reversed(versions):
+        if ref in list_at(row.get("aliases", []), f"{model}: 'aliases'", VERSIONS_MAX):
+            return row
+    raise NotFound(f"{model} has no version {ref}")
+
+
+def _file(row: Row, what: str, base: str, index: str) -> Remote:
+    path = parse_path(text_at(row, "path", what))
+    sha256 = row.get("sha256")
+    if not isinstance(sha256, str | None):
+        raise Invalid(f"{what}: {path}: 'sha256' is no text")
+    url = join_url(index, row["url"]) if isinstance(row.get("url"), str) else join_url(base, quote(path))
+    return Remote(
+        SourceFile(path, size_at(row, "size", f"{what}: {path}"), Digest.parse(sha256) if sha256 else None), url
+    )

@@ -1,0 +1,175 @@
+"""A registry that is a workspace of PAI: versions that were approved there, whose files lie in buckets of OSS.
+
+Approved is for ever, and says that a version is complete. Where its files lie stays writable: the pin is a digest of
+the tree, with the bucket's own checksums, and what changed is a conflict. Of an address only the bucket and the prefix
+are taken; which endpoint is called is configured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_path
+from syncd.errors import Invalid, NotFound, Unavailable
+from syncd.registry.bucket_objects import (
+    ObjectSource,
+    SeenObject,
+    checksum_of,
+    is_left_behind,
+    is_remote,
+    key_of,
+    open_pinned,
+    with_hint,
+)
+from syncd.registry.listing_cache import (
+    FILES_MAX,
+    Files,
+    Remote,
+    check_unchanged,
+    files_of,
+    natural_order,
+    tree_digest,
+    version_name,
+)
+from syncd.registry.pinned import ListedRegistry
+from syncd.registry.settings import PaiSettings
+from syncd.values.source import Location, Revision, Stream
+
+APPROVED: Final = "Approved"
+_WAITS_HINT: Final = "approve it in the workspace"
+_PLACE: Final = re.compile(
+    r"oss://(?P<bucket>[a-z0-9][a-z0-9-]{1,61}[a-z0-9])\.oss-(?P<region>[a-z0-9-]+?)(-internal)?\.aliyuncs\.com/(?P<key>.+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A version as the workspace tells of it; `made_at` only says which is older."""
+
+    name: str
+    uri: str
+    status: str
+    made_at: str
+
+
+class Workspace(Protocol):
+    """What is asked of a workspace. All raise Unavailable and Refused: it could not be asked."""
+
+    def models(self, name: str | None = None) -> Iterator[tuple[str, str]]:
+        """The name and id of every model, or of those that are found by a name; other names may be among them."""
+        ...
+
+    def approved(self, model_id: str) -> Iterator[Registered]:
+        """The versions of a model that were approved."""
+        ...
+
+    def version(self, model_id: str, name: str) -> Registered:
+        """One version, whatever its status. Raises NotFound."""
+        ...
+
+
+class PaiRegistry(ListedRegistry):
+    """Approved versions of a workspace. Only reads; safe from several threads."""
+
+    def __init__(self, settings: PaiSettings, workspace: Workspace, bucket: Callable[[str], ObjectSource]) -> None:
+        """`bucket` gives what lies in a bucket of the region, by its name."""
+        super().__init__(settings.models)
+        self._settings = settings
+        self._workspace = workspace
+        self._bucket = bucket
+
+    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
+        """See `registry.base.Registry`."""
+        bucket, found = _split(self._find(model, revision, path))
+        return Location(self._settings.region, bucket, key_of(found))
+
+    def _models(self) -> Iterator[ModelName]:
+        return self._selected(dict(self._workspace.models()))
+
+    def _versions(self, model: ModelName) -> list[VersionName]:
+        """Those that were approved and lie in this region, the one made first first."""
+        aged = []
+        for row in self._workspace.approved(self._id(model)):
+            try:
+                name = version_name(row.name)
+                self._place(row, f"{model}@{name}")
+                aged.append((row.made_at, natural_order(name), name))
+            except Invalid as error:
+                self._refusals.tell(f"{model}@{row.name}", error, error.hint)
+        return [name for _, _, name in sorted(aged)]
+
+    def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
+        """A ref is a version's name; the newest is the approved one that was made last."""
+        if ref is None:
+            versions = self._versions(model)
+            if not versions:
+                raise Unavailable(f"{model} has no approved version", hint=_WAITS_HINT)
+            ref = versions[-1]
+        return self._keep(model, self._pinned(model, ref))
+
+    def _look(self, model: ModelName, revision: Revision) -> Files:
+        now, files = self._pinned(model, revision.version)
+        check_unchanged(model, revision, now)
+        return files
+
+    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+        """The object's size and checksum have to be those that were pinned."""
+        del model, revision
+        bucket, there = _split(found)
+        return open_pinned(self._bucket(bucket), there, offset_bytes)
+
+    def _id(self, model: ModelName) -> str:
+        found = {identity for name, identity in self._workspace.models(model) if name == model}
+        if not found:
+            raise NotFound(f"the workspace has no model {model}")
+        if len(found) > 1:
+            raise Invalid(f"the workspace has {len(found)} models called {model}", hint="rename all but one")
+        return found.pop()
+
+    def _pinned(self, model: ModelName, version: VersionName) -> tuple[Revision, Files]:
+        what = f"{model}@{version}"
+        row = self._workspace.version(self._id(model), version)
+        if row.status == "Rejected":
+            raise Invalid(f"{what} was rejected in the workspace", hint="publish one that is approved")
+        if row.status != APPROVED:
+            raise Unavailable(f"{what} is {row.status[:40] or 'of no status'} in the workspace", hint=_WAITS_HINT)
+        bucket, prefix = self._place(row, what)
+        objects = self._bucket(bucket)
+        with with_hint():
+            found = _below(objects, prefix, what)
+            remotes = (is_remote(objects, path, seen, None) for path, seen in found.items())
+            files = files_of((replace(each, url=f"{bucket}/{each.url}") for each in remotes), what)
+        return Revision(version, tree_digest(files, checksum_of)), files
+
+    def _place(self, row: Registered, what: str) -> tuple[str, str]:
+        """The bucket and the prefix. Raises Invalid: It lies elsewhere, or in no bucket."""
+        match = _PLACE.fullmatch(row.uri)
+        if match is None:
+            hint = "oss://<bucket>.oss-<region>.aliyuncs.com/<prefix>/ is wanted"
+            raise Invalid(f"{what} lies at {row.uri[:200]!r}, which is no prefix of a bucket", hint=hint)
+        if match["region"] != self._settings.region:
+            raise Invalid(f"{what} lies in {match['region']}, the registry's region is {self._settings.region}")
+        return match["bucket"], f"{parse_path(match['key'].removesuffix('/'))}/"
+
+
+def _split(found: Remote) -> tuple[str, Remote]:
+    """The bucket of a file, and the file within it."""
+    bucket, _, url = found.url.partition("/")
+    return bucket, replace(found, url=url)
+
+
+def _below(objects: ObjectSource, prefix: str, what: str) -> dict[str, SeenObject]:
+    """What is distributed of what lies below a prefix, by its path: no markers of directories, nothing left behind."""
+    found = {}
+    for seen in objects.list(prefix):
+        path = seen.key[len(prefix) :]
+        if path and not path.endswith("/") and not is_left_behind(path):
+            found[path] = seen
+        if len(found) > FILES_MAX:
+            raise Invalid(f"{what} has more than {FILES_MAX} files")
+    if not found:
+        raise Unavailable(f"{what} was approved and has no files", hint="bring them where its address says")
+    return found

@@ -1,0 +1,79 @@
+"""Moving an alias of Function Compute: the platform has no compare-and-swap, so it is read, written and read back.
+
+What to call is given: the SDK is imported elsewhere. A write whose outcome is unknown is settled by reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from syncd.errors import Conflict, OutcomeUnknown, Unavailable
+from syncd.values.function import AliasState
+
+
+@dataclass(frozen=True, slots=True)
+class AliasCalls:
+    """The single calls of which a move is made."""
+
+    read: Callable[[str, str], AliasState]
+    look: Callable[[str, str], object]  # function and version; raises NotFound
+    write: Callable[[str, str, AliasState, AliasState], None]  # function, alias, from, to
+
+
+def flip(calls: AliasCalls, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
+    """`Runtime.flip`."""
+    now = calls.read(function, alias)
+    if now.function_version not in {expect, to}:
+        raise _elsewhere(function, alias, now, expect)
+    return _moved(calls, function, alias, now, AliasState(to))
+
+
+def split(calls: AliasCalls, function: str, alias: str, to: str, expect: str, share: float) -> AliasState:
+    """`Runtime.split`."""
+    now = calls.read(function, alias)
+    if now.function_version != expect or not now.weights.keys() <= {to}:
+        raise _elsewhere(function, alias, now, expect)
+    return _moved(calls, function, alias, now, AliasState(expect, {to: share}))
+
+
+def set_alias(calls: AliasCalls, function: str, alias: str, to: str) -> None:
+    """Have an alias of our own point at a version, wherever it pointed: a candidate, which no caller uses.
+
+    The version is not looked at before: whoever asks it through the alias next sees whether it is there.
+
+    Raises:
+        Conflict: Somebody moves it at the same time.
+        Unavailable: Not moved, or unreadable.
+    """
+    _written(calls, function, alias, calls.read(function, alias), AliasState(to))
+
+
+def _elsewhere(function: str, alias: str, now: AliasState, expect: str | None) -> Conflict:
+    return Conflict(
+        f"{function}:{alias} points at {now}, expected {expect}",
+        hint="somebody moved the alias by hand; look at it before releasing again",
+    )
+
+
+def _moved(calls: AliasCalls, function: str, alias: str, now: AliasState, wanted: AliasState) -> AliasState:
+    for version in () if now.is_like(wanted) else (wanted.function_version, *wanted.weights):
+        if version is not None:
+            calls.look(function, version)  # the platform lets an alias dangle; we do not
+    return _written(calls, function, alias, now, wanted)
+
+
+def _written(calls: AliasCalls, function: str, alias: str, now: AliasState, wanted: AliasState) -> AliasState:
+    if now.is_like(wanted):
+        return now
+    try:
+        calls.write(function, alias, now, wanted)
+    except OutcomeUnknown as unknown:
+        settled = calls.read(function, alias)
+        if settled.is_like(wanted):
+            return settled
+        raise Unavailable(f"{function}:{alias} did not move: {unknown.message}", hint=unknown.hint) from unknown
+    after = calls.read(function, alias)
+    if not after.is_like(wanted):
+        raise Conflict(f"{function}:{alias} was moved to {wanted} and now points at {after}")
+    return after

@@ -1,0 +1,67 @@
+"""How the parts of the runtime over Function Compute make a call, and what it means when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Protocol, TypeVar
+
+from darabonba.exceptions import DaraException
+
+from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
+
+T = TypeVar("T")
+
+_REACHABLE_HINT: Final = "is the endpoint right, and reachable from this machine?"
+_THROTTLED: Final = frozenset({"ResourceExhausted", "ResourceThrottled", "ConcurrentUpdateError", "ServiceUnavailable"})
+
+
+class NoChange(Conflict):
+    """Nothing differs from the version published last."""
+
+
+class CallSettings(Protocol):
+    """Makes one call of the SDK with its options, and translates how it fails."""
+
+    def __call__(
+        self, operation: str, what: str, send: Callable[[Any], T], *, read_timeout_s: float | None = None
+    ) -> T: ...
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Read inside what a call has answered. The SDK takes fields as they come, of whatever kind they are.
+
+    Raises:
+        Unavailable: Something is missing in the answer, or is no such thing.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        told = f"{what}: the answer cannot be read: {str(error)[:300]}"
+        raise Unavailable(told, hint=_REACHABLE_HINT) from error
+
+
+def translate_errors(error: Exception, what: str) -> SyncdError:
+    """What a failure of the SDK means to the caller. Errors without a status are answers that were lost or unreadable.
+
+    The SDK meets an answer that is not JSON with ValueError, AttributeError or TypeError, according to its shape.
+    """
+    status = getattr(error, "status_code", None)
+    code = str(getattr(error, "code", "") or "")
+    if not isinstance(error, DaraException) or status is None:
+        inner = getattr(error, "inner_exception", None) or error
+        said = " ".join(str(getattr(inner, "message", "") or inner).split())
+        return OutcomeUnknown(f"{what}: no usable answer: {said[:300]}", hint=_REACHABLE_HINT)
+    said = " ".join(str(getattr(error, "message", "")).split())  # a function's own trace may be in it
+    message = f"{what}: {status} {code}: {said[:1000]}"
+    if status == 429 or code in _THROTTLED or code.startswith("Throttling"):
+        after_ms = getattr(error, "retry_after", None)
+        return Unavailable(message, retry_after_s=after_ms / 1000 if after_ms else None)
+    if code == "VersionPublishError":
+        return NoChange(message)
+    if status >= 500:
+        return OutcomeUnknown(message)
+    kinds: Mapping[int, type[SyncdError]] = {404: NotFound, 401: Refused, 403: Refused, 409: Conflict}
+    hints = {403: "check the access key and its permissions (fc:* on this function, ram:PassRole for its role)"}
+    return kinds.get(status, Failed)(message, hint=hints.get(status, ""))

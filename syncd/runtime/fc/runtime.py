@@ -1,0 +1,396 @@
+"""Function Compute 3.0 (API 2023-03-30) of one region. Only this file and its parts, `fc_*.py`, import its SDK.
+
+What the platform does not do for us, and is done here: it has no compare-and-swap on aliases (read, write, read
+back); UpdateFunction answers before it has done anything (wait for `lastUpdateStatus`); publishing without a change
+is an error (use the newest version); publishing has no client token (look for ours in the descriptions); a function
+error is HTTP 200 with `X-Fc-Error-Type`; the SDK gives up after 10 s and a lost answer looks like none at all.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+from alibabacloud_fc20230330 import models as fc
+from alibabacloud_fc20230330.client import Client
+from alibabacloud_tea_openapi.utils_models import Config as SdkConfig
+from darabonba.exceptions import DaraException, UnretryableException
+from darabonba.runtime import RuntimeOptions
+from requests.exceptions import RequestException
+
+from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Unavailable
+from syncd.runtime.base import Waiting, waits_for_nobody
+from syncd.runtime.fc import alias as fc_alias
+from syncd.runtime.fc import image
+from syncd.runtime.fc import probe as fc_probe
+from syncd.runtime.fc import scaling as fc_scaling
+from syncd.runtime.fc.call import NoChange, readable, translate_errors
+from syncd.runtime.fc.mapping import check, named, points
+from syncd.runtime.health_check import run_probe
+from syncd.runtime.limiter import CallLimiter
+from syncd.values.function import (
+    AliasState,
+    Change,
+    GoldenAnswer,
+    Mount,
+    MountKind,
+    Probe,
+    ProbeReport,
+    Scaling,
+    Staged,
+)
+
+T = TypeVar("T")
+
+_VERSIONS_A_LOOK: Final = 50  # our own publish is among the newest; a page is one call
+
+
+@dataclass(frozen=True, slots=True)
+class FcSettings:
+    """How to reach one region's functions."""
+
+    region: str
+    endpoint: str  # host, or host:port
+    protocol: str  # "https" or "http"
+    access_key_id: str
+    access_key_secret: Callable[[], str]  # revealed only where the SDK wants it
+    security_token: Callable[[], str] | None = None
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
+    poll_s: float = 2.0
+    stage_timeout_s: float = 2400.0
+    image_timeout_s: float = 2400.0  # optimising an image may take 40 minutes
+    calls_in_flight: int = 4  # but for invocations
+
+
+class FcRuntime:
+    """`Runtime` over the unmodified SDK."""
+
+    def __init__(self, settings: FcSettings) -> None:
+        self._settings = settings
+        self._client = Client(
+            SdkConfig(
+                access_key_id=settings.access_key_id,
+                access_key_secret=settings.access_key_secret(),
+                security_token=settings.security_token() if settings.security_token else None,
+                region_id=settings.region,
+                endpoint=settings.endpoint,  # always given: the SDK's own table has a broken entry
+                protocol=settings.protocol,
+            )
+        )
+        self._pace = CallLimiter(settings.calls_in_flight)
+        # LATEST is one mutable thing for all aliases of a function, so staging is one at a time.
+        self._staging: dict[str, threading.Lock] = {}
+        self._staging_guard = threading.Lock()
+        self._moves = fc_alias.AliasCalls(self.read, self._function, self._write)
+
+    def read(self, function: str, alias: str) -> AliasState:
+        try:
+            found = self._call(
+                "GetAlias", function, lambda o: self._client.get_alias_with_options(function, alias, {}, o)
+            )
+        except NotFound:
+            self._function(function)  # raises NotFound if it is the function that is missing
+            return AliasState(None)
+        with readable(f"GetAlias {function}:{alias}"):
+            return _state_of(found.body)
+
+    def latest(self, function: str, like: Change) -> Change:
+        return named(self._function(function), like)
+
+    def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
+        with self._staging_guard:
+            lock = self._staging.setdefault(function, threading.Lock())
+        with lock:
+            found = self._already(function, change, token, known)
+            if found is not None:
+                return Staged(found, reused=True)
+            self._update(function, change, waiting)
+            return self._publish(function, change, token)
+
+    def probe(
+        self,
+        function: str,
+        candidate: str,
+        function_version: str,
+        probe: Probe,
+        waiting: Waiting = waits_for_nobody,
+    ) -> ProbeReport:
+        fc_alias.set_alias(self._moves, function, candidate, function_version)
+
+        def invoke(body: bytes) -> GoldenAnswer:
+            return fc_probe.invoke(self._client, self._call, (function, candidate), body, probe.timeout_s)
+
+        return run_probe(f"{function}:{function_version}", invoke, probe, waiting)
+
+    def ask(self, function: str, qualifier: str, body: bytes, timeout_s: float) -> bytes:
+        answer = fc_probe.invoke(self._client, self._call, (function, qualifier), body, timeout_s)
+        if answer.error:
+            shown = answer.body[:400].decode("utf-8", "replace")
+            raise Failed(f"{function}:{qualifier} failed with {answer.error}: {shown}")
+        return answer.body
+
+    def scaling(self, function: str, alias: str) -> Scaling:
+        self._have_alias(function, alias)
+        return fc_scaling.read(self._client, self._call, (function, alias))
+
+    def scale(self, function: str, alias: str, settings: Mapping[str, Mapping[str, object]], least: int = 0) -> None:
+        self._have_alias(function, alias)
+        fc_scaling.put(self._client, self._call, (function, alias), fc_scaling.with_least(settings, least))
+
+    def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
+        return fc_alias.flip(self._moves, function, alias, to, expect)
+
+    def split(self, function: str, alias: str, to: str, expect: str, share: float) -> AliasState:
+        return fc_alias.split(self._moves, function, alias, to, expect, share)
+
+    def retire(self, function: str, function_version: str) -> None:
+        for alias, there in self._aliases(function):
+            if function_version in {there.function_version, *there.weights}:
+                raise Conflict(f"{function}:{alias} points at version {function_version}")
+        try:
+            self._call(
+                "DeleteFunctionVersion",
+                f"{function}:{function_version}",
+                lambda o: self._client.delete_function_version_with_options(function, function_version, {}, o),
+            )
+        except NotFound:
+            return
+
+    def _have_alias(self, function: str, alias: str) -> None:
+        """Nothing hangs on an alias that is not there; the platform says of both that they are not found."""
+        if self.read(function, alias).function_version is None:
+            raise NotFound(f"{function} has no alias {alias}")
+
+    # How a version comes to be.
+
+    def _already(self, function: str, change: Change, token: str, known: Sequence[str]) -> str | None:
+        for version in known:
+            try:
+                if _carries(self._function(function, version), change):
+                    return version
+            except NotFound:
+                continue
+        for version_id, description in self._versions(function, _VERSIONS_A_LOOK):
+            if description == token and _carries(self._function(function, version_id), change):
+                return version_id
+        return None
+
+    def _update(self, function: str, change: Change, waiting: Waiting) -> None:
+        until = time.monotonic() + (self._settings.image_timeout_s if change.image else self._settings.stage_timeout_s)
+        now = self._ready(function, until, waiting)
+        if not _carries(now, change) or image.has_failed(now):  # saving again re-triggers preparation
+            now = self._saved(function, now, change, until, waiting)
+        elif change.image:  # an attempt that broke off has saved it
+            now = self._prepared(function, until, waiting)
+        for _ in range(image.SAVED_AGAIN_MAX if change.image else 0):
+            if not image.gave_up(now):
+                break
+            waiting(f"{function}: preparing its image took the platform too long, it is saved again")
+            now = self._saved(function, now, change, until, waiting)
+        if image.has_failed(now):
+            raise Failed(f"{function}: the update failed: {image.why_failed(now)}")
+        image.refuse_other(now, change)
+        if not _carries(now, change):
+            raise Conflict(f"{function}: LATEST is not what was saved", hint="somebody edits the function by hand")
+
+    def _saved(self, function: str, now: fc.Function, change: Change, until: float, waiting: Waiting) -> fc.Function:
+        request = fc.UpdateFunctionRequest(body=_merged(now, change))
+        self._call(
+            "UpdateFunction", function, lambda o: self._client.update_function_with_options(function, request, {}, o)
+        )
+        return self._prepared(function, until, waiting) if change.image else self._ready(function, until, waiting)
+
+    def _prepared(self, function: str, until: float, waiting: Waiting) -> fc.Function:
+        """As `_ready`, and its image optimised, or the time for that over: calls are answered either way."""
+        now = self._ready(function, until, waiting)
+        while image.is_optimizing(now) and time.monotonic() < until:
+            waiting(f"{function}: its image is being optimised")
+            time.sleep(self._settings.poll_s)
+            now = self._ready(function, until, waiting)
+        return now
+
+    def _publish(self, function: str, change: Change, token: str) -> Staged:
+        request = fc.PublishFunctionVersionRequest(body=fc.PublishVersionInput(description=token))
+        reused = False
+        try:
+            published = self._call(
+                "PublishFunctionVersion",
+                function,
+                lambda o: self._client.publish_function_version_with_options(function, request, {}, o),
+            )
+            with readable(f"PublishFunctionVersion {function}"):
+                version = _number(published.body.version_id)
+        except NoChange:
+            newest = self._versions(function, 1)
+            if not newest:
+                raise
+            version, reused = newest[0][0], True
+        if not _carries(self._function(function, version), change):
+            raise Conflict(
+                f"{function}:{version} does not carry what was staged",
+                hint="somebody changed the function between the update and the publish; the step will be repeated",
+            )
+        return Staged(version, reused)
+
+    def _ready(self, function: str, until: float, waiting: Waiting) -> fc.Function:
+        """Wait until the function's last update has ended, either way; a 200 from UpdateFunction proves nothing."""
+        began = time.monotonic()
+        while True:
+            now = self._function(function)
+            if not image.is_busy(now):
+                return now
+            if time.monotonic() > until:
+                raise Unavailable(
+                    f"{function}: {now.last_update_status or now.state} after {time.monotonic() - began:.0f} s",
+                    hint="the platform is preparing the function; look at it in the console",
+                )
+            waiting(f"{function} is {now.last_update_status or now.state}")
+            time.sleep(self._settings.poll_s)
+
+    # Single calls.
+
+    def _function(self, function: str, qualifier: str | None = None) -> fc.Function:
+        request = fc.GetFunctionRequest(qualifier=qualifier)
+        what = f"{function}:{qualifier}" if qualifier else function
+        found = self._call(
+            "GetFunction", what, lambda o: self._client.get_function_with_options(function, request, {}, o)
+        )
+        with readable(f"GetFunction {what}"):
+            check(found.body)
+        return found.body
+
+    def _versions(self, function: str, limit: int) -> list[tuple[str, str]]:
+        request = fc.ListFunctionVersionsRequest(direction="BACKWARD", limit=limit)
+        found = self._call(
+            "ListFunctionVersions",
+            function,
+            lambda o: self._client.list_function_versions_with_options(function, request, {}, o),
+        )
+        with readable(f"ListFunctionVersions {function}"):
+            versions = [(_number(v.version_id), str(v.description or "")) for v in found.body.versions or []]
+        return sorted(versions, key=lambda version: int(version[0]), reverse=True)
+
+    def _aliases(self, function: str) -> list[tuple[str, AliasState]]:
+        """Every alias. One that cannot be read is never left out: what it points at would be deleted."""
+        aliases: list[tuple[str, AliasState]] = []
+        request = fc.ListAliasesRequest(limit=100)
+        while True:
+            page = self._call(
+                "ListAliases", function, lambda o: self._client.list_aliases_with_options(function, request, {}, o)
+            )
+            with readable(f"ListAliases {function}"):
+                aliases += [(str(alias.alias_name), _state_of(alias)) for alias in page.body.aliases]
+                if not page.body.next_token:
+                    return aliases
+                if page.body.next_token == request.next_token:
+                    raise ValueError("the list goes round in a circle")
+            request.next_token = page.body.next_token
+
+    def _write(self, function: str, alias: str, now: AliasState, to: AliasState) -> None:
+        what = f"{function}:{alias}"
+        if to.function_version is None:
+            self._call("DeleteAlias", what, lambda o: self._client.delete_alias_with_options(function, alias, {}, o))
+        elif now.function_version is not None:
+            # The weights are sent, also where there are none: leaving them out would leave a canary behind.
+            weights = dict(to.weights)
+            wanted = fc.UpdateAliasInput(version_id=to.function_version, additional_version_weight=weights)
+            change = fc.UpdateAliasRequest(body=wanted)
+            self._call(
+                "UpdateAlias", what, lambda o: self._client.update_alias_with_options(function, alias, change, {}, o)
+            )
+        else:
+            new = fc.CreateAliasRequest(body=fc.CreateAliasInput(alias_name=alias, version_id=to.function_version))
+            try:
+                self._call("CreateAlias", what, lambda o: self._client.create_alias_with_options(function, new, {}, o))
+            except Conflict as conflict:  # it came into being meanwhile: by a lost answer of ours, or by hand
+                raise OutcomeUnknown(conflict.message) from conflict
+
+    def _call(
+        self, operation: str, what: str, send: Callable[[RuntimeOptions], T], *, read_timeout_s: float | None = None
+    ) -> T:
+        options = RuntimeOptions(
+            connect_timeout=int(self._settings.connect_timeout_s * 1000),
+            read_timeout=int((read_timeout_s or self._settings.read_timeout_s) * 1000),
+            autoretry=False,
+        )
+        with nullcontext() if operation == "InvokeFunction" else self._pace.turn():
+            return self._sent(operation, what, partial(send, options))
+
+    @staticmethod
+    def _sent(operation: str, what: str, send: Callable[[], T]) -> T:
+        try:
+            return send()
+        except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
+            raise translate_errors(error, f"{operation} {what}") from error
+
+
+def _state_of(alias: fc.Alias) -> AliasState:
+    """Where an alias points. An answer that is damaged is no absent alias: an undo would delete it."""
+    shares = alias.additional_version_weight or {}
+    return AliasState(_number(alias.version_id), {_number(version): float(share) for version, share in shares.items()})
+
+
+def _number(version: object) -> str:
+    text = str(version)
+    if text != "LATEST" and not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"a version is {text[:40]!r}, which is no number")
+    return text
+
+
+def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
+    """The update that carries `change` and leaves everything else as it was read.
+
+    Omitted top-level fields keep their values; nested objects replace, so they are sent whole. An empty list of
+    mount points unmounts everything, so it is sent only where there was something to unmount.
+    """
+    update = fc.UpdateFunctionInput(
+        # The API insists on a handler that containers do not use, and may read it back as ''.
+        handler=now.handler or "index.handler",
+        environment_variables={**(now.environment_variables or {}), **change.environment},
+    )
+    ours = {mount.mount_dir for mount in change.mounts}
+    oss = [p for p in points(now.oss_mount_config) if p.mount_dir not in ours]
+    oss += [_oss_point(mount) for mount in change.mounts if mount.kind is MountKind.OSS]
+    if oss or points(now.oss_mount_config):
+        update.oss_mount_config = fc.OSSMountConfig(mount_points=oss)
+    nas = [p for p in points(now.nas_config) if p.mount_dir not in ours]
+    nas += [_nas_point(mount) for mount in change.mounts if mount.kind is MountKind.NAS]
+    if nas or points(now.nas_config):
+        owner = now.nas_config
+        update.nas_config = fc.NASConfig(
+            mount_points=nas,
+            user_id=owner.user_id if owner and owner.user_id is not None else 0,
+            group_id=owner.group_id if owner and owner.group_id is not None else 0,
+        )
+    if change.image:
+        update.custom_container_config = image.container_with(now, change)
+    return update
+
+
+def _carries(function: fc.Function, change: Change) -> bool:
+    there = named(function, change)
+    return (
+        set(there.mounts) == set(change.mounts)
+        and dict(there.environment) == dict(change.environment)
+        and there.image == change.image
+    )
+
+
+def _oss_point(mount: Mount) -> fc.OSSMountPoint:
+    return fc.OSSMountPoint(
+        bucket_name=mount.source,
+        bucket_path=mount.path,
+        endpoint=mount.endpoint,
+        mount_dir=mount.mount_dir,
+        read_only=True,  # a published version is never written again, not by a function either
+    )
+
+
+def _nas_point(mount: Mount) -> fc.NASMountConfig:
+    return fc.NASMountConfig(server_addr=f"{mount.source}:{mount.path}", mount_dir=mount.mount_dir, enable_tls=False)

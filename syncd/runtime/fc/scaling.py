@@ -1,0 +1,105 @@
+"""What hangs on an alias of Function Compute: minimum instances (ScalingConfig) and provisioned ones (ProvisionConfig).
+
+Both hang on an alias or LATEST only, and stay there when the alias moves. The SDK sends its lists of policies always,
+so a put without those that were there would delete them: settings are read whole and put whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from alibabacloud_fc20230330 import models as fc
+
+from syncd.errors import NotFound
+from syncd.runtime.fc.call import CallSettings, readable
+from syncd.values.function import Scaling
+
+Settings = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One of the two: its name in the SDK, and in which fields it says how many."""
+
+    operation: str
+    wanted: str
+    target: str
+    current: str
+    requests: tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]  # get, put, delete
+    body: Callable[[], Any]
+
+
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "scaling": _Kind(
+        "scaling_config",
+        "minInstances",
+        "targetInstances",
+        "currentInstances",
+        (fc.GetScalingConfigRequest, fc.PutScalingConfigRequest, fc.DeleteScalingConfigRequest),
+        fc.PutScalingConfigInput,
+    ),
+    "provision": _Kind(
+        "provision_config",
+        "defaultTarget",
+        "target",
+        "current",
+        (fc.GetProvisionConfigRequest, fc.PutProvisionConfigRequest, fc.DeleteProvisionConfigRequest),
+        fc.PutProvisionConfigInput,
+    ),
+}
+# What the platform tells of a configuration, and is not to be put.
+_TOLD: Final = {"functionArn", "current", "currentError", "currentInstances", "targetInstances", "target"}
+
+
+def read(client: Any, call: CallSettings, where: tuple[str, str]) -> Scaling:
+    """What hangs on the alias `where[1]`, of both kinds together. That the alias is there is the caller's to know."""
+    settings: dict[str, Mapping[str, object]] = {}
+    target = current = 0
+    errors = []
+    for name, kind in _KINDS.items():
+        try:
+            told = _send(client, call, ("get", kind), where, kind.requests[0](qualifier=where[1]))
+        except NotFound:
+            continue
+        with readable(f"{kind.operation} of {':'.join(where)}"):
+            found = told.body.to_map()
+            if not {"functionArn", kind.wanted, kind.target} & found.keys():  # damaged: it is not that there are none
+                raise ValueError("there is no configuration in it")
+            asked_for = int(found.get(kind.wanted) or found.get(kind.target) or 0)
+            kept = {field: value for field, value in found.items() if field not in _TOLD and value not in (None, [])}
+            settings[name] = {**kept, kind.wanted: asked_for}
+            target += int(found.get(kind.target) or asked_for)
+            current += int(found.get(kind.current) or 0)
+            errors += [str(found["currentError"])] if found.get("currentError") else []
+    return Scaling(settings, target, current, "; ".join(errors))
+
+
+def put(client: Any, call: CallSettings, where: tuple[str, str], settings: Settings) -> None:
+    """Have exactly these hang on the alias: what is not among them is deleted, what is the same is left alone."""
+    now = read(client, call, where).settings
+    for name, kind in _KINDS.items():
+        wanted = settings.get(name)
+        if wanted is None and name in now:
+            _send(client, call, ("delete", kind), where, kind.requests[2](qualifier=where[1]))
+        elif wanted is not None and wanted != now.get(name):
+            body = kind.body().from_map(dict(wanted))
+            _send(client, call, ("put", kind), where, kind.requests[1](body=body, qualifier=where[1]))
+
+
+def with_least(settings: Settings, least: int) -> Settings:
+    """The settings with at least so many instances, of the kind that is there; minimum instances where none is."""
+    held = sum(int(str(settings[name].get(kind.wanted) or 0)) for name, kind in _KINDS.items() if name in settings)
+    if held >= least:
+        return settings
+    name = "provision" if "provision" in settings and "scaling" not in settings else "scaling"
+    more = int(str(settings.get(name, {}).get(_KINDS[name].wanted) or 0)) + least - held
+    return {**settings, name: {**settings.get(name, {}), _KINDS[name].wanted: more}}
+
+
+def _send(client: Any, call: CallSettings, does: tuple[str, _Kind], where: tuple[str, str], request: Any) -> Any:
+    verb, kind = does
+    send = getattr(client, f"{verb}_{kind.operation}_with_options")
+    what = f"{verb}_{kind.operation}".title().replace("_", "")
+    return call(what, ":".join(where), lambda options: send(where[0], request, {}, options))

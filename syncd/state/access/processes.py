@@ -1,0 +1,34 @@
+"""Which processes work on this record: what `status` and `health` look at."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from syncd.state.db.rows import fetch_all, insert
+from syncd.state.db.schema import processes
+from syncd.state.records import ProcessSeen
+
+SILENT_AFTER_S: Final = 30.0  # six missed words; a row that old is of a process that was killed
+FORGOTTEN_AFTER: Final = timedelta(days=1)
+
+
+def record_seen(conn: sa.Connection, owner: str, host: str, pid: int, now: datetime) -> None:
+    """Say that a process is at work. Rows of processes long gone are dropped on the way."""
+    values = {"host": host, "pid": pid, "seen_at": now}
+    row = insert(conn, processes).values(owner=owner, **values)
+    conn.execute(row.on_conflict_do_update(index_elements=[processes.c.owner], set_=values))
+    conn.execute(sa.delete(processes).where(processes.c.seen_at < now - FORGOTTEN_AFTER))
+
+
+def record_gone(conn: sa.Connection, owner: str) -> None:
+    """Say that a process has left in order. Repeating it is success."""
+    conn.execute(sa.delete(processes).where(processes.c.owner == owner))
+
+
+def alive(conn: sa.Connection, now: datetime) -> list[ProcessSeen]:
+    """The processes heard of within `SILENT_AFTER_S`, newest word first."""
+    recent = processes.c.seen_at >= now - timedelta(seconds=SILENT_AFTER_S)
+    return fetch_all(conn, ProcessSeen, sa.select(processes).where(recent).order_by(processes.c.seen_at.desc()))

@@ -1,0 +1,77 @@
+"""Placements: one version at one target. Their phase is `advance`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from syncd.errors import NotFound
+from syncd.plan.phases import PlacementPhase
+from syncd.state.db.rows import fetch_all, fetch_one, insert_new
+from syncd.state.db.schema import placements
+from syncd.state.records import Placement
+from syncd.state.releases import events
+
+
+def ensure(conn: sa.Connection, version_id: str, target: str, now: datetime) -> Placement:
+    """The placement as it is, or a new one that is wanted."""
+    if insert_new(conn, placements, version_id=version_id, target=target, updated_at=now):
+        detail = {"model": version_id.partition("@")[0], "version": version_id, "target": target}
+        events.append(conn, "placement.wanted", now=now, subject=target, detail=detail)
+    return get(conn, version_id, target)
+
+
+def get(conn: sa.Connection, version_id: str, target: str) -> Placement:
+    """Raises NotFound: this version was never wanted at this target."""
+    found = fetch_one(conn, Placement, sa.select(placements).where(_key(version_id, target)))
+    if found is None:
+        raise NotFound(f"{version_id} was never wanted at {target}")
+    return found
+
+
+def of_version(conn: sa.Connection, version_id: str) -> list[Placement]:
+    """The placements of a version, in the order of their targets."""
+    query = sa.select(placements).where(placements.c.version_id == version_id).order_by(placements.c.target)
+    return fetch_all(conn, Placement, query)
+
+
+def unsealed(conn: sa.Connection, before: datetime) -> list[Placement]:
+    """What was begun and left alone since `before`, and all that is being withdrawn."""
+    idle = sa.and_(
+        placements.c.phase.in_((PlacementPhase.WANTED, PlacementPhase.COPYING)), placements.c.updated_at < before
+    )
+    going = placements.c.phase == PlacementPhase.WITHDRAWING
+    query = sa.select(placements).where(sa.or_(idle, going)).order_by(placements.c.version_id, placements.c.target)
+    return fetch_all(conn, Placement, query)
+
+
+def note_progress(
+    conn: sa.Connection, version_id: str, target: str, bytes_sent: int, progress: Mapping[str, object], now: datetime
+) -> None:
+    """Remember how far a copy is, for those who look from outside; written about once a second, never per part.
+
+    Raises:
+        NotFound: This version was never wanted at this target.
+    """
+    _note(conn, version_id, target, bytes_sent=bytes_sent, progress=dict(progress), updated_at=now)
+
+
+def note_reason(conn: sa.Connection, version_id: str, target: str, reason: str, now: datetime) -> None:
+    """Remember why it does not go on, for people to see.
+
+    Raises:
+        NotFound: This version was never wanted at this target.
+    """
+    _note(conn, version_id, target, reason=reason, updated_at=now)
+
+
+def _key(version_id: str, target: str) -> sa.ColumnElement[bool]:
+    return sa.and_(placements.c.version_id == version_id, placements.c.target == target)
+
+
+def _note(conn: sa.Connection, version_id: str, target: str, **values: Any) -> None:
+    if not conn.execute(sa.update(placements).where(_key(version_id, target)).values(**values)).rowcount:
+        raise NotFound(f"{version_id} was never wanted at {target}")

@@ -1,0 +1,126 @@
+"""Versions that were pinned once, with their files. Nothing here is ever changed but a quarantine and a checksum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.names import FilePath
+from syncd.errors import Conflict, NotFound
+from syncd.state.db.rows import fetch_all, fetch_one, insert_new
+from syncd.state.db.schema import files, versions
+from syncd.state.records import Version
+from syncd.state.releases import events
+from syncd.state.state import CommittedError
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: FilePath
+    size_bytes: int
+    sha256: Digest
+
+
+def record(conn: sa.Connection, manifest: Manifest, registry: str, pin: str, now: datetime) -> Version:
+    """Remember a version and its files. The same manifest again, from wherever, gives what is known already.
+
+    Raises:
+        Verdict: The name is known with another digest. The known version is now quarantined, and `State.write`
+            commits that; so do nothing else in the transaction before this that must not stay.
+    """
+    known = find(conn, manifest.model, manifest.version)
+    if known is None and _insert(conn, manifest, registry, pin, now):
+        return get(conn, identity(manifest))
+    known = known or find(conn, manifest.model, manifest.version)
+    if known is None:
+        raise Conflict(f"{manifest} was recorded and removed by somebody else meanwhile")
+    if known.digest != manifest.digest:
+        raise _quarantine(conn, known, manifest, registry, now)
+    return known
+
+
+def identity(manifest: Manifest) -> str:
+    """The id of a manifest's version: `<model>@<version>#<digest12>`."""
+    return f"{manifest.model}@{manifest.version}#{manifest.digest.short}"
+
+
+def get(conn: sa.Connection, version_id: str) -> Version:
+    """Raises NotFound: there is no such version."""
+    found = fetch_one(conn, Version, sa.select(versions).where(versions.c.id == version_id))
+    if found is None:
+        raise NotFound(f"there is no version {version_id}")
+    return found
+
+
+def find(conn: sa.Connection, model: str, name: str) -> Version | None:
+    """The version of this name, if it was ever recorded."""
+    return fetch_one(conn, Version, sa.select(versions).where(versions.c.model == model, versions.c.name == name))
+
+
+def known(conn: sa.Connection, model: str) -> list[Version]:
+    """Every version of a model, in the order in which they were recorded."""
+    query = sa.select(versions).where(versions.c.model == model).order_by(versions.c.created_at, versions.c.id)
+    return fetch_all(conn, Version, query)
+
+
+def manifest(conn: sa.Connection, version_id: str) -> Manifest:
+    """The manifest, equal to the one that was recorded, byte for byte.
+
+    Raises:
+        NotFound: There is no such version.
+        Conflict: The rows do not have the version's digest: somebody changed the database by hand.
+    """
+    version = get(conn, version_id)
+    columns = (files.c.path, files.c.size_bytes, files.c.sha256)
+    rows = fetch_all(conn, _File, sa.select(*columns).where(files.c.version_id == version_id))
+    found = Manifest.of(version.model, version.name, (Entry(row.path, row.size_bytes, row.sha256) for row in rows))
+    if found.digest != version.digest:
+        raise Conflict(f"the files recorded for {version_id} have digest {found.digest}, not {version.digest}")
+    return found
+
+
+def repin(conn: sa.Connection, version: Version, pin: str) -> None:
+    """Follow a registry that shows the same bytes under a new pin, a touched file for instance."""
+    conn.execute(sa.update(versions).where(versions.c.id == version.id).values(pin=pin))
+
+
+def lift_quarantine(conn: sa.Connection, version: Version, who: str, why: str, now: datetime) -> bool:
+    """Let a version be published again. False if it was not quarantined."""
+    mine = sa.and_(versions.c.id == version.id, versions.c.quarantined != "")
+    if not conn.execute(sa.update(versions).where(mine).values(quarantined="")).rowcount:
+        return False
+    detail = {"model": version.model, "version": version.id, "who": who, "why": why, "was": version.quarantined}
+    events.append(conn, "version.unquarantined", now=now, subject=f"{version.model}@{version.name}", detail=detail)
+    return True
+
+
+def _insert(conn: sa.Connection, manifest: Manifest, registry: str, pin: str, now: datetime) -> bool:
+    """Whether the version is new; a concurrent writer of the same name is waited for and wins."""
+    row = {"id": identity(manifest), "model": manifest.model, "name": manifest.version, "digest": manifest.digest}
+    row |= {"registry": registry, "pin": pin, "size_bytes": manifest.size_bytes, "created_at": now}
+    if not insert_new(conn, versions, **row):
+        return False
+    entries = [
+        {"version_id": row["id"], "path": e.path, "size_bytes": e.size_bytes, "sha256": e.sha256}
+        for e in manifest.entries
+    ]
+    conn.execute(sa.insert(files), entries)
+    detail = {"model": manifest.model, "version": row["id"], "registry": registry, "pin": pin}
+    detail |= {"digest": manifest.digest.hex, "files": len(entries), "bytes": manifest.size_bytes}
+    events.append(conn, "version.recorded", now=now, subject=str(manifest), detail=detail)
+    return True
+
+
+def _quarantine(conn: sa.Connection, version: Version, shown: Manifest, registry: str, now: datetime) -> CommittedError:
+    reason = f"{registry} shows {shown} with digest {shown.digest}; it was published with {version.digest}"
+    if not version.quarantined:
+        conn.execute(sa.update(versions).where(versions.c.id == version.id).values(quarantined=reason))
+        detail = {"model": version.model, "version": version.id, "registry": registry, "reason": reason}
+        events.append(conn, "version.quarantined", now=now, subject=str(shown), detail=detail)
+    return CommittedError(
+        reason, hint="a published version never changes: publish those bytes under a new version name"
+    )

@@ -1,0 +1,84 @@
+"""What the errors of SQLAlchemy and its drivers mean to a caller: one table, in the order in which it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from syncd.errors import Conflict, Invalid, OutcomeUnknown, Refused, SyncdError, Unavailable
+
+UPGRADE_HINT: Final = "run: syncd db upgrade"
+
+_SQLITE_SCHEMA: Final = ("no such table", "no such column", "has no column named")
+_SQLITE_DISK: Final = ("disk is full", "disk I/O error")
+_POSTGRES_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})  # undefined table, column, schema
+_NOT_A_DATABASE: Final = ("file is not a database", 'FATAL:  database "')
+_NOT_LET_IN: Final = (
+    "authentication failed",
+    "no pg_hba.conf entry",
+    'FATAL:  role "',
+)  # psycopg has no code for these
+_POSTGRES_READ_ONLY: Final = "25006"
+
+
+@contextmanager
+def translate_errors(url: sa.URL) -> Iterator[None]:
+    """Turn the database's errors inside the block into ours; what is not the database's passes.
+
+    Raises:
+        Unavailable: It is locked, out of reach, or ended our transaction: nothing was changed.
+        Invalid: The tables are missing or older than this syncd, or the URL leads to no database.
+        Refused: It does not let us in, or not write.
+        Conflict: A row that must be unique is there already, or one that must be there is not.
+    """
+    try:
+        yield
+    except exc.SQLAlchemyError as error:
+        raise error_of(error, url) from error
+
+
+@contextmanager
+def translate_commit_errors(url: sa.URL) -> Iterator[None]:
+    """The same around a commit, where a lost connection leaves open whether it happened.
+
+    Raises:
+        OutcomeUnknown: The connection broke during the commit: read before writing again.
+    """
+    try:
+        yield
+    except exc.SQLAlchemyError as error:
+        found = error_of(error, url)
+        if isinstance(found, Unavailable) and url.get_backend_name() != "sqlite":
+            raise OutcomeUnknown(found.message, hint=found.hint) from error
+        raise found from error
+
+
+def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
+    """Our error for one of SQLAlchemy's. A statement SQLAlchemy itself refuses is a bug and is raised as it is."""
+    shown = url.render_as_string(hide_password=True)
+    cause = getattr(error, "orig", None) or error
+    said = f"{shown}: {str(cause).strip().splitlines()[0]}"
+    code = getattr(cause, "sqlstate", None)
+    if code in _POSTGRES_SCHEMA or any(words in said for words in _SQLITE_SCHEMA):
+        return Invalid(said, hint=UPGRADE_HINT)
+    if any(words in said for words in _NOT_A_DATABASE):
+        return Invalid(said, hint="check the database URL of the configuration")
+    if any(words in said for words in _NOT_LET_IN):
+        return Refused(said, hint="check the user and password of the database URL")
+    if code == _POSTGRES_READ_ONLY or "readonly database" in said:
+        return Refused(
+            said, hint="syncd must be able to write there: check the file's owner, or that it is the primary"
+        )
+    if isinstance(error, exc.IntegrityError):
+        return Conflict(said)
+    if any(words in said for words in _SQLITE_DISK):
+        return Unavailable(said, hint="look at the disk the database lies on; nothing was written")
+    if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
+        return Unavailable(said)
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return Unavailable(said)
+    raise error

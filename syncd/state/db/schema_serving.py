@@ -1,0 +1,137 @@
+"""The tables about what serves: shares, drift and its mending, retirement, warmth, and first answers. See `schema`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from syncd.state.db import columns
+
+# How far a release is on its way, where it moves in steps. Strategy and regions are kept as they were when it began.
+rollouts: Final = sa.Table(
+    "rollouts",
+    columns.metadata,
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.json("strategy"),
+    columns.json("regions"),  # of its bindings
+    columns.count("stage"),
+    columns.timestamp("pause_since", nullable=True),
+    columns.timestamp("pause_until", nullable=True),
+    columns.timestamp("out_since", nullable=True),
+    sa.Column("hurried", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.PrimaryKeyConstraint("release_id"),
+)
+
+# The share that an alias sends to the new version of a release, as intended last; and what that one has answered.
+canaries: Final = sa.Table(
+    "canaries",
+    columns.metadata,
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.text("binding"),
+    columns.count("percent"),
+    columns.count("stage"),
+    columns.count("good"),
+    columns.count("bad"),
+    sa.PrimaryKeyConstraint("release_id", "binding"),
+)
+
+# Where the world was found not to be as recorded: what is so still, and what was.
+drifts: Final = sa.Table(
+    "drifts",
+    columns.metadata,
+    columns.text("binding"),
+    columns.text("what"),
+    columns.timestamp("found_at"),
+    columns.text("got"),
+    columns.text("want"),
+    columns.timestamp("good_at"),
+    columns.timestamp("seen_at"),
+    columns.timestamp("closed_at", nullable=True),
+    columns.text("closed", default=""),
+    sa.PrimaryKeyConstraint("binding", "what", "found_at"),
+)
+columns.unique_where("uq_drifts_binding_what_open", "closed_at IS NULL", drifts.c.binding, drifts.c.what)
+
+# When each binding was last compared with the world, and when it was last found to be as recorded.
+drift_looks: Final = sa.Table(
+    "drift_looks",
+    columns.metadata,
+    columns.text("binding"),
+    columns.timestamp("looked_at"),
+    columns.timestamp("good_at", nullable=True),
+    sa.PrimaryKeyConstraint("binding"),
+)
+
+# Bindings that are being put back by hand or by policy, and those that share their function: no release claims them.
+resolutions: Final = sa.Table(
+    "mends",
+    columns.metadata,
+    columns.text("binding"),
+    columns.text("subject"),
+    columns.count("attempt"),
+    columns.text("who"),
+    columns.text("why"),
+    columns.text("expects", nullable=True),
+    columns.timestamp("began_at"),
+    columns.timestamp("lease_until"),
+    sa.PrimaryKeyConstraint("binding"),
+)
+
+# Versions that a person has taken out of service for good; `done_at` is empty while it is being done.
+retirements: Final = sa.Table(
+    "retirements",
+    columns.metadata,
+    columns.text("version_id", sa.ForeignKey("versions.id")),
+    columns.text("who"),
+    columns.text("why"),
+    columns.timestamp("asked_at"),
+    columns.timestamp("done_at", nullable=True),
+    sa.PrimaryKeyConstraint("version_id"),
+)
+
+# Instances that are held ready, or are about to be: the row is there before they are, and goes after them.
+warmths: Final = sa.Table(
+    "warmths",
+    columns.metadata,
+    columns.text("binding"),
+    columns.text("alias"),
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.text("runtime"),
+    columns.text("function"),
+    columns.count("instances", None),
+    columns.json("before"),
+    columns.count("kept_s"),
+    sa.Column("made", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("cooling", sa.Boolean, nullable=False, server_default=sa.false()),
+    columns.timestamp("since"),
+    sa.PrimaryKeyConstraint("binding", "alias"),
+)
+
+# What hung on an alias before a release moved it.
+scalings: Final = sa.Table(
+    "scalings",
+    columns.metadata,
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.text("binding"),
+    columns.json("settings"),
+    sa.Column("compared", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.PrimaryKeyConstraint("release_id", "binding"),
+)
+
+load_times: Final = sa.Table(
+    "load_times",
+    columns.metadata,
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    columns.text("binding"),
+    columns.text("version_id", sa.ForeignKey("versions.id")),
+    columns.text("region"),
+    columns.text("target_kind"),
+    sa.Column("cold", sa.Boolean, nullable=False),
+    columns.count("answer_ms", None),
+    sa.Column("inside_ms", sa.BigInteger, nullable=True),
+    sa.Column("load_ms", sa.BigInteger, nullable=True),
+    columns.timestamp("at"),
+    sa.PrimaryKeyConstraint("release_id", "binding"),
+    sa.Index(None, "version_id"),
+)

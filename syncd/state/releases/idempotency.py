@@ -1,0 +1,52 @@
+"""Keys by which who asks twice, not knowing whether the first time arrived, asks for one thing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from syncd.artifact.digest import Digest
+from syncd.errors import Conflict
+from syncd.state.db.rows import insert_new
+from syncd.state.db.schema import idempotency_keys as keys
+
+KEPT: Final = timedelta(days=2)
+
+
+def claim(conn: sa.Connection, who: str, key: str, body: Digest, now: datetime) -> str | None:
+    """Take a key for what `body` asks; the id of the release that was asked for with it before, None if it is new.
+
+    Who asks at the same moment with the same key waits for this transaction, and then gets its release.
+
+    Raises:
+        Conflict: The key was used for something else.
+    """
+    if insert_new(conn, keys, who=who, key=key, body=body, asked_at=now):
+        return None
+    known = conn.execute(sa.select(keys.c.body, keys.c.release_id).where(_key(who, key))).one()
+    if known.body != body:
+        raise Conflict(
+            f"the idempotency key {key!r} was used with another body", hint="use a new key for each thing you ask for"
+        )
+    return str(known.release_id)
+
+
+def is_known(conn: sa.Connection, who: str, key: str) -> bool:
+    """Whether something was asked for with this key."""
+    return conn.execute(sa.select(sa.literal(1)).where(_key(who, key))).first() is not None
+
+
+def settle(conn: sa.Connection, who: str, key: str, release_id: str) -> None:
+    """Say, in the transaction that claimed the key, which release it stands for."""
+    conn.execute(sa.update(keys).where(_key(who, key)).values(release_id=release_id))
+
+
+def forget(conn: sa.Connection, asked_before: datetime) -> int:
+    """Drop older keys; how many those were."""
+    return conn.execute(sa.delete(keys).where(keys.c.asked_at < asked_before)).rowcount
+
+
+def _key(who: str, key: str) -> sa.ColumnElement[bool]:
+    return sa.and_(keys.c.who == who, keys.c.key == key)

@@ -1,0 +1,140 @@
+"""Releases: wishes to have the bindings of a model serve a version. Their phase is `advance`'s."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from syncd.errors import Conflict, NotFound
+from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
+from syncd.state.db.rows import fetch_all, fetch_one, insert
+from syncd.state.db.schema import counters, flips, releases
+from syncd.state.records import Release
+from syncd.state.releases import events
+
+_NEWEST_FIRST: Final = releases.c.number.desc()
+
+
+def create(  # noqa: PLR0913 -- one argument a column of a new row
+    conn: sa.Connection,
+    *,
+    model: str,
+    ref: str,
+    registry: str,
+    requested_by: str,
+    rollback: bool = False,
+    version_id: str | None = None,
+    now: datetime,
+) -> Release:
+    """A new release, requested. Numbers follow the order of commits, without gaps: creators wait for one another."""
+    number = _next_number(conn)
+    row = {"number": number, "id": f"r-{number}", "model": model, "ref": ref, "registry": registry}
+    row |= {"requested_by": requested_by, "rollback": rollback, "version_id": version_id}
+    conn.execute(sa.insert(releases).values(**row, created_at=now, updated_at=now))
+    release = get(conn, f"r-{number}")
+    detail: dict[str, object] = {"model": model, "version": version_id, "ref": ref, "registry": registry}
+    detail |= {"rollback": rollback, "requested_by": requested_by}
+    events.append(conn, "release.requested", now=now, release_id=release.id, subject=model, detail=detail)
+    return release
+
+
+def get(conn: sa.Connection, release_id: str) -> Release:
+    """Raises NotFound: there is no such release."""
+    found = fetch_one(conn, Release, sa.select(releases).where(releases.c.id == release_id))
+    if found is None:
+        raise NotFound(f"there is no release {release_id[:40]}", hint="list them with: syncd releases")
+    return found
+
+
+def unfinished(conn: sa.Connection, model: str | None = None) -> list[Release]:
+    """The releases that have not ended, of one model or of all, oldest first."""
+    query = sa.select(releases).where(releases.c.phase.not_in(tuple(RELEASE_ENDS))).order_by(releases.c.number)
+    return fetch_all(conn, Release, query if model is None else query.where(releases.c.model == model))
+
+
+def live_without_some(conn: sa.Connection) -> list[Release]:
+    """The releases that are the newest of their model, went live, and let go of a binding they had claimed.
+
+    It is asked at every tick, so it looks at the newest alone: the releases of years are in the table.
+    """
+    newest = sa.select(sa.func.max(releases.c.number)).group_by(releases.c.model)
+    let_go = sa.exists().where(flips.c.release_id == releases.c.id, flips.c.phase == FlipPhase.ABANDONED)
+    query = sa.select(releases).where(releases.c.number.in_(newest), releases.c.phase == ReleasePhase.LIVE, let_go)
+    return fetch_all(conn, Release, query.order_by(releases.c.number))
+
+
+def refs(conn: sa.Connection, model: str) -> frozenset[str]:
+    """Every ref of the model that a release was made for, however that ended."""
+    return frozenset(conn.execute(sa.select(releases.c.ref).where(releases.c.model == model).distinct()).scalars())
+
+
+def latest(conn: sa.Connection, model: str, requested_by: str | None = None) -> Release | None:
+    """The newest release of a model, or the newest that this one asked for, whatever became of it."""
+    query = sa.select(releases).where(releases.c.model == model).order_by(_NEWEST_FIRST).limit(1)
+    return fetch_one(
+        conn, Release, query if requested_by is None else query.where(releases.c.requested_by == requested_by)
+    )
+
+
+def recent(conn: sa.Connection, limit: int, model: str | None = None) -> list[Release]:
+    """At most `limit` releases, newest first, of one model or of all."""
+    query = sa.select(releases).order_by(_NEWEST_FIRST).limit(limit)
+    return fetch_all(conn, Release, query if model is None else query.where(releases.c.model == model))
+
+
+def pin(conn: sa.Connection, release: Release, version_id: str, now: datetime) -> Release:
+    """Say once and for all which version this release is about. Saying the same again is success.
+
+    Raises:
+        Conflict: It is about another version already.
+    """
+    unpinned = sa.or_(releases.c.version_id.is_(None), releases.c.version_id == version_id)
+    query = sa.update(releases).where(releases.c.id == release.id, unpinned)
+    if not conn.execute(query.values(version_id=version_id, updated_at=now)).rowcount:
+        raise Conflict(f"release {release.id} is about another version already, not about {version_id}")
+    if release.version_id is None:
+        detail = {"model": release.model, "version": version_id, "ref": release.ref}
+        events.append(conn, "release.pinned", now=now, release_id=release.id, subject=release.model, detail=detail)
+    return replace(release, version_id=version_id, updated_at=now)
+
+
+def note(conn: sa.Connection, release_id: str, reason: str, hint: str, now: datetime) -> None:
+    """Remember why it does not go on and what a person can do; both are cleared by the next `advance`.
+
+    Raises:
+        NotFound: There is no such release.
+    """
+    query = sa.update(releases).where(releases.c.id == release_id)
+    if not conn.execute(query.values(reason=reason, hint=hint, updated_at=now)).rowcount:
+        raise NotFound(f"there is no release {release_id}")
+
+
+def request_cancel(conn: sa.Connection, release: Release, why: str, now: datetime) -> bool:
+    """Ask a release to end that is still in the phase it was read in. False: it is in another by now.
+
+    Asking again keeps the first reason.
+    """
+    here = sa.and_(releases.c.id == release.id, releases.c.phase == release.phase)
+    query = (
+        sa.update(releases)
+        .where(here)
+        .values(cancel=sa.case((releases.c.cancel == "", why), else_=releases.c.cancel), updated_at=now)
+    )
+    if not conn.execute(query).rowcount:
+        return False
+    if not release.cancel:
+        about = {"why": why}
+        events.append(
+            conn, "release.cancel_wanted", now=now, release_id=release.id, subject=release.model, detail=about
+        )
+    return True
+
+
+def _next_number(conn: sa.Connection) -> int:
+    first = insert(conn, counters).values(name="releases", value=1)
+    query = first.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + 1})
+    number: int = conn.execute(query.returning(counters.c.value)).scalar_one()
+    return number

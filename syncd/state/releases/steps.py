@@ -1,0 +1,286 @@
+"""Steps: units of recorded work. Every write of a worker names its attempt, and is refused when a newer one owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from syncd.errors import Conflict, Fenced, NotFound
+from syncd.plan.phases import STEP_ENDS, StepKind, StepState
+from syncd.state.db.rows import fetch_all, fetch_one, insert_new
+from syncd.state.db.schema import releases, steps
+from syncd.state.records import Step
+from syncd.state.releases import events
+
+_IN_HAND: Final = (StepState.QUEUED, StepState.RUNNING)
+_OPEN: Final = tuple(state for state in StepState if state not in STEP_ENDS)
+
+
+def ensure(conn: sa.Connection, release_id: str, kind: StepKind, subject: str, queue: str, now: datetime) -> Step:
+    """The step of this kind and subject within a release: as it is, or new and due now."""
+    step_id = f"{release_id}/{kind}/{subject}"
+    values = {"id": step_id, "release_id": release_id, "kind": kind, "subject": subject}
+    insert_new(conn, steps, **values, queue=queue, due_at=now)
+    return get(conn, step_id)
+
+
+def get(conn: sa.Connection, step_id: str) -> Step:
+    """Raises NotFound: there is no such step."""
+    found = fetch_one(conn, Step, sa.select(steps).where(steps.c.id == step_id))
+    if found is None:
+        raise NotFound(f"there is no step {step_id}")
+    return found
+
+
+def of_release(conn: sa.Connection, release_id: str) -> list[Step]:
+    """The steps of a release, in the order of their ids."""
+    return fetch_all(conn, Step, sa.select(steps).where(steps.c.release_id == release_id).order_by(steps.c.id))
+
+
+def newest_begun(conn: sa.Connection, kind: StepKind, subjects: Collection[str], *, is_done: bool) -> datetime | None:
+    """When the newest step of a kind about one of `subjects` began that has ended well, or of those that have not.
+
+    Of those that have ended well only what releases forward did counts: a rollback may have had nothing to do.
+    """
+    mine = [steps.c.kind == kind, steps.c.subject.in_(tuple(subjects)), steps.c.release_id == releases.c.id]
+    mine += [steps.c.state == StepState.DONE, ~releases.c.rollback] if is_done else [steps.c.state != StepState.DONE]
+    begun: datetime | None = conn.execute(sa.select(sa.func.max(steps.c.started_at)).where(*mine)).scalar_one()
+    return begun
+
+
+def open_steps(conn: sa.Connection) -> list[Step]:
+    """All steps that have not ended, the longest due first."""
+    return fetch_all(conn, Step, sa.select(steps).where(steps.c.state.in_(_OPEN)).order_by(steps.c.due_at, steps.c.id))
+
+
+def expired(conn: sa.Connection, now: datetime) -> list[Step]:
+    """Running steps whose worker has not renewed its lease: it is dead, or cut off and about to be fenced."""
+    over = sa.and_(steps.c.state == StepState.RUNNING, steps.c.lease_until <= now)
+    return fetch_all(conn, Step, sa.select(steps).where(over).order_by(steps.c.lease_until, steps.c.id))
+
+
+def guard(conn: sa.Connection, step_id: str, attempt: int) -> Step:
+    """The step, its row locked until the transaction ends.
+
+    Raises:
+        Fenced: It is not at this attempt, or not queued or running.
+    """
+    found = fetch_one(conn, Step, sa.select(steps).where(_leased(step_id, attempt, _IN_HAND)).with_for_update())
+    if found is None:
+        raise _fenced(conn, step_id, attempt)
+    return found
+
+
+def hand_over(conn: sa.Connection, step: Step, now: datetime) -> Step:
+    """Queue the next attempt of a step that waits, whose lease is over, or that the engine lost.
+
+    From then on every earlier attempt is fenced out. `step` is what the caller decided on: it must still be so.
+    A lease that ran out is not counted as a failure: a worker may be killed any number of times.
+
+    Raises:
+        Conflict: The step has moved meanwhile, has ended, or its worker has renewed the lease.
+    """
+    unmoved = [steps.c.id == step.id, steps.c.attempt == step.attempt, steps.c.state == step.state]
+    if step.state is StepState.RUNNING:
+        unmoved.append(steps.c.lease_until <= now)
+    elif step.state in STEP_ENDS:
+        raise Conflict(f"step {step.id} is {step.state} and cannot be handed over")
+    values: dict[str, Any] = {"attempt": step.attempt + 1, "state": StepState.QUEUED, "due_at": now}
+    taken = _change(conn, unmoved, **values, owner="", lease_until=None)
+    if taken is None:
+        raise Conflict(f"step {step.id} is no longer {step.state} at attempt {step.attempt}, or its lease was renewed")
+    if step.state is not StepState.WAITING:
+        _record_event(conn, "step.lost", step, now, {"was": step.state.value, "owner": step.owner})
+    _record_event(conn, "step.queued", taken, now, {"queue": taken.queue})
+    return taken
+
+
+def begin(conn: sa.Connection, step_id: str, attempt: int, owner: str, lease_s: float, now: datetime) -> Step:
+    """Take a queued attempt, with a lease of `lease_s` seconds.
+
+    Raises:
+        Fenced: It is not this attempt's turn, or somebody has begun it already.
+    """
+    lease = {"owner": owner, "lease_until": now + timedelta(seconds=lease_s), "started_at": now, "ended_at": None}
+    step = _fenced_change(conn, step_id, attempt, (StepState.QUEUED,), state=StepState.RUNNING, **lease)
+    _record_event(conn, "step.started", step, now, {"owner": owner, "queue": step.queue})
+    return step
+
+
+def renew(conn: sa.Connection, step_id: str, attempt: int, lease_s: float, now: datetime) -> Step:
+    """Renew the lease to `lease_s` seconds from now. The answer's `stop_wanted` tells whether to stop.
+
+    Raises:
+        Fenced: The step was taken away. A lease that is over but was not taken is renewed.
+    """
+    until = now + timedelta(seconds=lease_s)
+    return _fenced_change(conn, step_id, attempt, (StepState.RUNNING,), lease_until=until)
+
+
+def done(
+    conn: sa.Connection, step_id: str, attempt: int, now: datetime, detail: Mapping[str, object] | None = None
+) -> Step:
+    """End a running step well.
+
+    Raises:
+        Fenced: Another attempt owns it, or it has ended already.
+    """
+    return _end(conn, step_id, attempt, now, {"state": StepState.DONE, "reason": "", "hint": ""}, detail)
+
+
+def stall(conn: sa.Connection, step_id: str, attempt: int, reason: str, hint: str, now: datetime) -> Step:
+    """End a running step that only a person can help; the attempt counts as a failure.
+
+    Raises:
+        Fenced: Another attempt owns it, or it has ended already.
+    """
+    values = {"state": StepState.STALLED, "failures": steps.c.failures + 1, "reason": reason, "hint": hint}
+    return _end(conn, step_id, attempt, now, values, None)
+
+
+def postpone(  # noqa: PLR0913 -- the fence, until when, and what a person is told
+    conn: sa.Connection,
+    step_id: str,
+    attempt: int,
+    *,
+    due_at: datetime,
+    reason: str,
+    hint: str = "",
+    failed: bool,
+    now: datetime,
+) -> Step:
+    """Put a running step back to wait until `due_at`; `failed` counts a failure, else it only yields.
+
+    Raises:
+        Fenced: Another attempt owns it, or it has ended already.
+    """
+    more = {"failures": steps.c.failures + int(failed), "due_at": due_at, "reason": reason, "hint": hint}
+    step = _fenced_change(
+        conn, step_id, attempt, (StepState.RUNNING,), **more, state=StepState.WAITING, owner="", lease_until=None
+    )
+    detail = {"reason": reason, "due_at": due_at.isoformat(), "failures": step.failures, **_seconds(step, now)}
+    _record_event(conn, "step.failed" if failed else "step.postponed", step, now, detail)
+    return step
+
+
+def cancel(conn: sa.Connection, step_id: str, attempt: int, now: datetime) -> Step:
+    """End a running step that was asked to stop and has stopped.
+
+    Raises:
+        Fenced: Another attempt owns it, or it has ended already.
+    """
+    return _end(conn, step_id, attempt, now, {"state": StepState.CANCELLED}, None)
+
+
+def cancel_open(conn: sa.Connection, release_id: str, now: datetime) -> list[Step]:
+    """End what is not running of a release's steps, and ask what is running to stop (its next `beat` says so).
+
+    A running step is not ended from outside while its lease is good: it may be between a write and its record.
+    The answer is the steps that were ended, so that the engine can be told. Repeating it is harmless.
+    """
+    mine = steps.c.release_id == release_id
+    idle = steps.c.state.in_((StepState.WAITING, StepState.QUEUED))
+    over = sa.and_(steps.c.state == StepState.RUNNING, steps.c.lease_until <= now)
+    query = sa.update(steps).where(mine, sa.or_(idle, over)).returning(*steps.c)
+    cancelled = fetch_all(conn, Step, query.values(state=StepState.CANCELLED, ended_at=now, owner="", lease_until=None))
+    for step in cancelled:
+        _record_event(conn, "step.cancelled", step, now, {})
+    conn.execute(sa.update(steps).where(mine, steps.c.state == StepState.RUNNING).values(stop_wanted=True))
+    return cancelled
+
+
+def revoke(conn: sa.Connection, release_id: str, subject: str, kinds: Collection[StepKind], now: datetime) -> bool:
+    """Have what runs of these kinds wait, due now, though its lease is good: the next attempt looks at it again.
+
+    Who runs it is fenced out, and finds that when he records. Whether there was any.
+    """
+    mine = [steps.c.release_id == release_id, steps.c.subject == subject, steps.c.kind.in_(tuple(kinds))]
+    query = sa.update(steps).where(*mine, steps.c.state == StepState.RUNNING).returning(*steps.c)
+    taken = fetch_all(conn, Step, query.values(state=StepState.WAITING, due_at=now, owner="", lease_until=None))
+    for step in taken:
+        _record_event(conn, "step.lost", step, now, {"was": StepState.RUNNING.value})
+    return bool(taken)
+
+
+def reopen(conn: sa.Connection, step: Step, now: datetime) -> Step:
+    """Let a step that ended wait again, due now: what it was for turned out not to be there.
+
+    Raises:
+        Conflict: It has not ended, or somebody reopened it already.
+    """
+    ended = [steps.c.id == step.id, steps.c.attempt == step.attempt, steps.c.state.in_(tuple(STEP_ENDS))]
+    fresh = {"failures": 0, "reason": "", "hint": "", "ended_at": None, "stop_wanted": False}
+    again = _change(conn, ended, state=StepState.WAITING, due_at=now, **fresh)
+    if again is None:
+        raise Conflict(f"step {step.id} is no longer {step.state} at attempt {step.attempt}")
+    _record_event(conn, "step.reopened", again, now, {"was": step.state.value})
+    return again
+
+
+def make_due(conn: sa.Connection, release_id: str, kind: StepKind, now: datetime) -> None:
+    """Have the steps of a kind that wait be due by now: what they were to wait for is not so long any more."""
+    late = sa.and_(steps.c.release_id == release_id, steps.c.kind == kind, steps.c.due_at > now)
+    conn.execute(sa.update(steps).where(late, steps.c.state == StepState.WAITING).values(due_at=now))
+
+
+def expire_others(conn: sa.Connection, owner: str, now: datetime) -> int:
+    """End the leases of every other owner; for a process that knows itself to be the only one on this record."""
+    others = sa.and_(steps.c.state == StepState.RUNNING, steps.c.owner != owner)
+    return conn.execute(sa.update(steps).where(others).values(lease_until=now)).rowcount
+
+
+def _end(
+    conn: sa.Connection,
+    step_id: str,
+    attempt: int,
+    now: datetime,
+    values: Mapping[str, Any],
+    detail: Mapping[str, object] | None,
+) -> Step:
+    changes = {**values, "ended_at": now, "owner": "", "lease_until": None}
+    step = _fenced_change(conn, step_id, attempt, (StepState.RUNNING,), **changes)
+    said = {"reason": step.reason, "hint": step.hint} if step.reason else {}
+    _record_event(conn, f"step.{step.state.value}", step, now, {**said, **_seconds(step, now), **(detail or {})})
+    return step
+
+
+def _leased(step_id: str, attempt: int, states: Iterable[StepState]) -> sa.ColumnElement[bool]:
+    return sa.and_(steps.c.id == step_id, steps.c.attempt == attempt, steps.c.state.in_(tuple(states)))
+
+
+def _fenced_change(conn: sa.Connection, step_id: str, attempt: int, states: Iterable[StepState], **values: Any) -> Step:
+    step = _change(conn, [_leased(step_id, attempt, states)], **values)
+    if step is None:
+        raise _fenced(conn, step_id, attempt)
+    return step
+
+
+def _change(conn: sa.Connection, where: Iterable[sa.ColumnElement[bool]], **values: Any) -> Step | None:
+    return fetch_one(conn, Step, sa.update(steps).where(*where).values(**values).returning(*steps.c))
+
+
+def _fenced(conn: sa.Connection, step_id: str, attempt: int) -> Fenced:
+    step = fetch_one(conn, Step, sa.select(steps).where(steps.c.id == step_id))
+    if step is None:
+        return Fenced(f"there is no step {step_id}")
+    return Fenced(f"step {step_id} is {step.state} at attempt {step.attempt}; this is attempt {attempt}")
+
+
+def _seconds(step: Step, now: datetime) -> dict[str, object]:
+    return {} if step.started_at is None else {"seconds": round((now - step.started_at).total_seconds(), 3)}
+
+
+def _record_event(conn: sa.Connection, kind: str, step: Step, now: datetime, detail: Mapping[str, object]) -> None:
+    events.append(
+        conn,
+        kind,
+        now=now,
+        release_id=step.release_id,
+        step_id=step.id,
+        attempt=step.attempt,
+        subject=step.subject,
+        detail=detail,
+    )

@@ -1,0 +1,103 @@
+"""What is served by the record, which function versions were staged for it, and what was served before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from syncd.artifact.digest import Digest
+from syncd.plan.phases import ReleasePhase
+from syncd.state.content import base_images
+from syncd.state.db.rows import fetch_all, fetch_one, insert, insert_new
+from syncd.state.db.schema import function_versions as staged
+from syncd.state.db.schema import live, releases
+from syncd.state.records import FunctionVersion, Live, Release
+
+
+def get(conn: sa.Connection, binding: str) -> Live | None:
+    """What a binding serves; None if syncd never flipped it."""
+    return fetch_one(conn, Live, sa.select(live).where(live.c.binding == binding))
+
+
+def all(conn: sa.Connection) -> list[Live]:  # noqa: A001 -- read as `live.all`
+    """What each binding serves, in the order of their names."""
+    return fetch_all(conn, Live, sa.select(live).order_by(live.c.binding))
+
+
+def record(
+    conn: sa.Connection,
+    binding: str,
+    function_version: str | None,
+    models: Mapping[str, str],
+    release_id: str | None,
+    now: datetime,
+) -> Live:
+    """Say what a binding serves from `now` on, in the transaction that says so of its flip."""
+    values = {"function_version": function_version, "models": dict(models), "release_id": release_id, "since": now}
+    row = insert(conn, live).values(binding=binding, **values)
+    conn.execute(row.on_conflict_do_update(index_elements=[live.c.binding], set_=values))
+    return Live(binding, function_version, dict(models), release_id, now)
+
+
+def function_versions(conn: sa.Connection, binding: str) -> list[FunctionVersion]:
+    """What was staged for a binding and not forgotten, oldest first."""
+    query = sa.select(staged).where(staged.c.binding == binding).order_by(staged.c.staged_at, staged.c.function_version)
+    return fetch_all(conn, FunctionVersion, query)
+
+
+def function_version(conn: sa.Connection, binding: str, number: str | None) -> FunctionVersion | None:
+    """A function version as it was staged; None where syncd did not."""
+    mine = sa.select(staged).where(staged.c.binding == binding, staged.c.function_version == number)
+    return fetch_one(conn, FunctionVersion, mine)
+
+
+def carrying(conn: sa.Connection, version_id: str) -> list[FunctionVersion]:
+    """The function versions that were staged with a version of a model in them, oldest first."""
+    query = sa.select(staged).order_by(staged.c.staged_at, staged.c.binding, staged.c.function_version)
+    return [found for found in fetch_all(conn, FunctionVersion, query) if version_id in found.models.values()]
+
+
+def note_function_version(conn: sa.Connection, seen: FunctionVersion) -> None:
+    """Remember a published function version. It never changes, so the first note stays; repeating is success."""
+    values = {"models": dict(seen.models), "change_digest": seen.change_digest, "release_id": seen.release_id}
+    key = {"binding": seen.binding, "function_version": seen.function_version}
+    insert_new(conn, staged, **key, **values, staged_at=seen.staged_at)
+
+
+def previous_release(conn: sa.Connection, model: str) -> Release | None:
+    """The release to whose version a rollback of the model goes: the one that was live before the current one.
+
+    A rollback takes back what lies above the version it returned to, so that a second one in a row goes further
+    back, and one too many finds nothing. What was taken back is not found again unless it is released anew. The same
+    version in another image, over a newer base, is another thing to go back from.
+    """
+    stack = _standing(conn, model)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def is_again(conn: sa.Connection, release: Release) -> bool:
+    """Whether a release is of what is live already: undoing it would leave that where it was before."""
+    stack = _standing(conn, release.model)
+    return bool(stack) and _is_alike(stack[-1], release, base_images.of_model(conn, release.model))
+
+
+def _is_alike(one: Release, other: Release, over: Mapping[str, Mapping[str, Digest]]) -> bool:
+    mine, its = over.get(one.id, {}), over.get(other.id, {})
+    return one.version_id == other.version_id and not any(mine[at] != its[at] for at in mine.keys() & its.keys())
+
+
+def _standing(conn: sa.Connection, model: str) -> list[Release]:
+    """The releases that lie below one another, the current one last; none serves what its neighbour does."""
+    over = base_images.of_model(conn, model)
+    was_live = sa.and_(releases.c.model == model, releases.c.phase == ReleasePhase.LIVE)
+    stack: list[Release] = []
+    for release in fetch_all(conn, Release, sa.select(releases).where(was_live).order_by(releases.c.number)):
+        # From the top: a version that was live twice is gone back to where it stands nearest below.
+        below = next((n for n in reversed(range(len(stack))) if _is_alike(stack[n], release, over)), None)
+        if release.rollback and below is not None:
+            del stack[below + 1 :]
+        elif not stack or not _is_alike(stack[-1], release, over):
+            stack.append(release)
+    return stack

@@ -1,0 +1,3 @@
+"""Store implementation over a mounted directory (NAS)."""
+
+__all__ = ["posix", "store", "upload"]

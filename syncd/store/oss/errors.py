@@ -1,0 +1,124 @@
+"""What each answer of OSS means to the caller: one table. It knows codes, not the SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.watchdog import mark_progress
+
+_KEYS: Final = "the credentials of this target are wrong or have ended"
+_BUCKET: Final = "create the bucket, or correct the target's bucket, endpoint and region"
+_BY_CODE: Final[Mapping[str, tuple[type[SyncdError], str]]] = {
+    "NoSuchKey": (NotFound, ""),
+    "NoSuchUpload": (NotFound, ""),
+    "NoSuchBucket": (Invalid, _BUCKET),  # never NotFound: of the objects nothing is known
+    "InvalidBucketName": (Invalid, _BUCKET),
+    "FileAlreadyExists": (Conflict, ""),
+    "ObjectAlreadyExists": (Conflict, ""),
+    "PreconditionFailed": (Conflict, ""),
+    "FileImmutable": (Refused, "a retention policy (WORM) of the bucket forbids it"),
+    "AccessDenied": (Refused, "give this user oss:PutObject, GetObject, DeleteObject, AbortMultipartUpload, List*"),
+    "SignatureDoesNotMatch": (Refused, _KEYS),
+    "InvalidAccessKeyId": (Refused, _KEYS),
+    "InvalidSecurityToken": (Refused, _KEYS),
+    "SecurityTokenExpired": (Refused, _KEYS),
+    "UserDisable": (Refused, "the account is disabled or in arrears"),
+    "RequestTimeTooSkewed": (Refused, "this machine's clock is more than 15 minutes wrong"),
+    "InvalidObjectState": (Refused, "the object is archived: restore it, or change the bucket's lifecycle rule"),
+    "InvalidRange": (Invalid, ""),
+    "EntityTooLarge": (Invalid, ""),
+    "EntityTooSmall": (Invalid, "parts but the last must be at least 100 KiB"),
+    "InvalidPart": (Corrupt, ""),
+    "InvalidPartOrder": (Corrupt, ""),
+    "InvalidDigest": (Corrupt, ""),
+    "BadDigest": (Corrupt, ""),
+    "IncompleteBody": (Unavailable, ""),
+    "RequestTimeout": (Unavailable, ""),
+    "RequestIsNotMultiPartContent": (Unavailable, ""),
+}
+_BY_STATUS: Final[Mapping[int, tuple[type[SyncdError], str]]] = {
+    # oss2's own, below nought: it could not ask, or could not read the answer
+    -1: (Invalid, ""),
+    -2: (Unavailable, "the endpoint cannot be reached from here"),
+    -3: (Corrupt, ""),
+    -4: (Unavailable, ""),
+    -5: (Failed, ""),
+    304: (Conflict, ""),
+    400: (Invalid, ""),
+    401: (Refused, _KEYS),
+    403: (Refused, _KEYS),
+    404: (Unavailable, "404 without a code: is something else than OSS answering at this endpoint?"),
+    405: (Refused, ""),
+    408: (Unavailable, ""),
+    409: (Conflict, ""),
+    411: (Invalid, ""),
+    412: (Conflict, ""),
+    413: (Invalid, ""),
+    429: (Unavailable, ""),
+}
+_MESSAGE_MAX: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorResponse:
+    """What OSS, or the SDK in its place, said."""
+
+    status: int
+    code: str
+    message: str
+    headers: Mapping[str, str]
+
+
+class ErrorBody(Exception):
+    """OSS, or the SDK in its place, answered with an error."""
+
+    def __init__(self, answer: ErrorResponse) -> None:
+        super().__init__(f"{answer.status} {answer.code}: {answer.message}")
+        self.answer: Final = answer
+
+
+def translate(answer: ErrorResponse, where: str) -> SyncdError:
+    """The error to raise. What is in no table is Unavailable from 500 up, and Failed below."""
+    unknown = (Unavailable if answer.status >= 500 else Failed, "")
+    kind, hint = _BY_CODE.get(answer.code) or _BY_STATUS.get(answer.status, unknown)
+    request_id = answer.headers.get("x-oss-request-id", "")
+    said = answer.message if len(answer.message) <= _MESSAGE_MAX else answer.message[: _MESSAGE_MAX - 3] + "..."
+    status = str(answer.status) if answer.status > 0 else "no answer"
+    message = f"{where}: {' '.join(filter(None, (status, answer.code)))}: {said}"
+    if request_id:
+        message += f" (request {request_id})"
+    if kind is Unavailable:
+        return Unavailable(message, hint=hint, retry_after_s=_retry_after_s(answer.headers))
+    return kind(message, hint=hint)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """How long the server wants to be left alone: `Retry-After` in seconds, or OSS's throttle in milliseconds."""
+    for name, unit_s in (("retry-after", 1.0), ("x-oss-qos-delay-time", 0.001)):
+        text = headers.get(name, "")
+        if text.isdecimal():
+            return float(text[:12]) * unit_s
+    return None
+
+
+@contextmanager
+def translate_errors(where: str) -> Iterator[None]:
+    """Whatever OSS says and breaks becomes one of ours, and stays in `__cause__`.
+
+    A malformed answer raises whatever `int` and the parser of XML make of it.
+    """
+    mark_progress()
+    try:
+        yield
+    except ErrorBody as error:
+        raise translate(error.answer, where) from error
+    except OSError as error:
+        what = "no byte came for too long" if isinstance(error, TimeoutError) else "the connection broke"
+        raise Unavailable(f"{where}: {what}: {error}", hint="can the endpoint be reached from here?") from error
+    except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unavailable(f"{where}: the answer cannot be read: {error!r:.300}") from error

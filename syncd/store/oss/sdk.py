@@ -1,0 +1,83 @@
+"""What is left to oss2: removing and copying. The only file that imports it, and only once it is needed.
+
+To import it takes longer than most of our commands. Its requests are signed by `oss_sign`, and carried by `oss_wire`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import urlencode
+
+import oss2
+import oss2.exceptions
+
+from syncd.store.oss.errors import ErrorBody
+from syncd.store.oss.errors import ErrorResponse as OssAnswer
+from syncd.store.oss.http import HttpBody, HttpPool
+from syncd.store.oss.responses import UploadedPart, crc64_in
+from syncd.store.oss.settings import OssSettings
+from syncd.store.oss.signing import Signer
+
+
+class Bucket:
+    """Safe from several threads. Raises Said for whatever oss2 makes an error of."""
+
+    def __init__(self, settings: OssSettings, wire: HttpPool) -> None:
+        logging.getLogger("oss2").setLevel(logging.WARNING)  # below, it logs headers, and tokens are in them
+        try:
+            self._bucket = _Bucket(settings, wire)
+        except oss2.exceptions.OssError as error:
+            raise _error_body(error) from error
+
+    def delete(self, name: str) -> None:
+        self._bucket.delete_object(name)
+
+    def abort(self, name: str, upload_id: str) -> None:
+        self._bucket.abort_multipart_upload(name, upload_id)
+
+    def copied_part(
+        self, source: tuple[str, str], run: tuple[int, int], name: str, upload_id: str, number: int
+    ) -> UploadedPart:
+        """Have OSS write a part from the bytes `run`, both ends of which are included, of a bucket's object."""
+        answer = self._bucket.upload_part_copy(*source, run, name, upload_id, number)
+        return UploadedPart(answer.etag, run[1] - run[0] + 1, crc64_in(answer.headers))
+
+
+class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types
+    def __init__(self, settings: OssSettings, wire: HttpPool) -> None:
+        super().__init__(
+            Signer(settings.credentials),
+            settings.endpoint,
+            settings.bucket,
+            session=_Session(wire),
+            connect_timeout=settings.read_timeout_s,
+            enable_crc=False,
+            region=settings.region,
+            is_path_style=settings.path_style,
+        )
+
+    def _do(self, *arguments: Any, **more: Any) -> Any:
+        """Every request of oss2 passes here."""
+        try:
+            return super()._do(*arguments, **more)
+        except oss2.exceptions.OssError as error:
+            raise _error_body(error) from error
+
+
+class _Session:
+    """Sends requests as oss2 made them, by a client of ours."""
+
+    def __init__(self, wire: HttpPool) -> None:
+        self._wire = wire
+
+    def do_request(self, req: Any, timeout: object) -> HttpBody:  # noqa: ARG002 - the settings have it
+        query = urlencode([(name, value) for name, value in req.params.items() if value is not None])
+        headers = {name: value for name, value in req.headers.items() if value is not None}
+        answer = self._wire.ask(req.method, f"{req.url}?{query}" if query else req.url, headers, req.data or b"")
+        answer.load()
+        return answer
+
+
+def _error_body(error: Any) -> ErrorBody:
+    return ErrorBody(OssAnswer(error.status, str(error.code), error.message or str(error.body), error.headers or {}))

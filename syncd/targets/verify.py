@@ -1,0 +1,89 @@
+"""Looking at many objects, and reading them back: piece by piece, or as the checksum the store tells for free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Final, TypeVar
+
+from syncd.artifact.digest import crc64 as crc64_of
+from syncd.store.base import Store
+from syncd.watchdog import note_activity, shared
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+_READ_BYTES: Final = 1 << 20
+
+
+def pieces(store: Store, key: str, limit_bytes: int | None = None) -> Iterator[memoryview]:
+    """The bytes of an object, not many more than `limit_bytes`; each piece is good until the next one."""
+    buffer = memoryview(bytearray(_READ_BYTES))
+    read_bytes = 0
+    with store.open(key) as stream:
+        while limit_bytes is None or read_bytes < limit_bytes:
+            count = stream.readinto(buffer)
+            if not count:
+                return
+            read_bytes += count
+            note_activity()
+            yield buffer[:count]
+
+
+def checksum(store: Store, key: str) -> int:
+    """The CRC-64 of an object: the store's own, or where it keeps none that of every byte read back.
+
+    Raises:
+        NotFound: It is not there.
+    """
+    crc64 = store.stat(key).crc64 if store.traits.stat_has_crc64 else None
+    if crc64 is None:
+        crc64 = 0
+        for piece in pieces(store, key):
+            crc64 = crc64_of(piece, crc64)
+    return crc64
+
+
+def together(fn: Callable[[S], T], items: Sequence[S], threads: int) -> list[T]:
+    """What `fn` says of each, in order; so many are asked at once. The first error ends it, and is raised.
+
+    The threads are heard as the caller's, and one that hangs does not keep the process from ending.
+    """
+    answers: dict[int, T] = {}
+    errors = _Errors()
+    rest, lock = iter(range(len(items))), Lock()
+
+    def serve() -> None:
+        while not errors.found:
+            with lock:
+                index = next(rest, None)
+            if index is None:
+                return
+            with errors:
+                answers[index] = fn(items[index])
+
+    helpers = [Thread(target=shared(serve), daemon=True) for _ in range(min(threads, len(items)) - 1)]
+    for helper in helpers:
+        helper.start()
+    serve()
+    for helper in helpers:
+        helper.join()
+    if errors.found:
+        raise errors.found[0]
+    return [answers[index] for index in range(len(items))]
+
+
+class _Errors(AbstractContextManager[None]):
+    """Keeps what is raised inside, for the thread that asked."""
+
+    def __init__(self) -> None:
+        self.found: list[BaseException] = []
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool:
+        if error is not None:
+            self.found.append(error)
+        return True

@@ -1,0 +1,253 @@
+"""A tree of files in a store: `models/<model>/<version>-<digest12>/…`, the same for OSS and for NAS.
+
+The order of writes: files (each whole or absent), then directory markers where the store needs them, then the
+seal. Removal goes the other way round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from syncd.artifact.digest import Digest
+from syncd.artifact.digest import crc64 as crc64_of
+from syncd.artifact.manifest import MODELS_DIRECTORY, SEAL_PATH, Entry, Manifest
+from syncd.artifact.parts import Part, cut
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
+from syncd.logs import Logger
+from syncd.store.base import Put, PutMode, Stat, Store
+from syncd.targets.base import Depth, Inspection, Journal, SmallFile, Writer
+from syncd.targets.checksum_cache import ChecksumCache
+from syncd.targets.verify import checksum, pieces, together
+from syncd.targets.writers import LargeWriter, PresentWriter, SmallWriter, key_of
+from syncd.values.source import Stream
+
+_LOOKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; a look at one file is one round trip for most stores
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Inspection:
+    """How to look at files. `told` is what the store answered when files were put, by key."""
+
+    depth: Depth
+    journal: Journal
+    told: Mapping[str, Stat]
+
+    def is_proven(self, entry: Entry, listed: Stat) -> bool:
+        """Whether the object that is listed is the one that the store confirmed, with the CRC of this very file."""
+        told = self.told.get(listed.key)
+        if told is None or told.crc64 is None or not told.tag or self.depth is not Depth.CHECKSUMS:
+            return False
+        want = (entry.size_bytes, self.journal.crc64(entry.path))
+        return (told.tag, told.size_bytes) == (listed.tag, listed.size_bytes) and (told.size_bytes, told.crc64) == want
+
+
+class TreeTarget:
+    """See `syncd.targets.base.Target`."""
+
+    def __init__(self, name: str, store: Store) -> None:
+        self.name: Final = name
+        self._store = store
+        self._receipts = ChecksumCache()
+
+    def __repr__(self) -> str:
+        return f"TreeTarget({self.name}, {self._store!r})"
+
+    def inspect(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
+        return self._inspect(manifest, _Inspection(depth, journal, {}))
+
+    def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
+        key = key_of(manifest, entry.path)
+        told = partial(self._receipts.keep, manifest.directory)
+        self._check_layout(entry, parts)
+        if len(parts) == 1:
+            return SmallWriter(self._store, key, entry, journal, told)
+        token = journal.find(entry.path)
+        if token is not None:
+            with contextlib.suppress(NotFound):
+                upload = self._store.upload(key, parts, resume=token)
+                return LargeWriter(upload, key, entry, journal, told, resumes=True)
+        try:
+            upload = self._store.upload(key, parts)
+        except Conflict:
+            return PresentWriter(self._store, key, entry, journal)
+        journal.opened(entry.path, upload.token)
+        return LargeWriter(upload, key, entry, journal, told)
+
+    @property
+    def puts_at_once(self) -> int:
+        return self._store.traits.puts_at_once
+
+    def put_all(
+        self, manifest: Manifest, files: Sequence[SmallFile], journal: Journal, at_once: int
+    ) -> Iterator[SyncdError | None]:
+        puts = [Put(key_of(manifest, file.entry.path), file.data) for file in files]
+        for file, told in zip(files, self._store.put_all(puts, PutMode.CREATE, at_once), strict=True):
+            if isinstance(told, SyncdError):
+                yield told
+            elif crc64_of(file.data) != file.crc64:
+                self._store.delete(told.key)
+                yield Corrupt(f"{told.key}: the bytes changed while they were held; it is deleted again")
+            else:
+                self._receipts.keep(manifest.directory, told)
+                journal.proven(file.entry.path, file.crc64)
+                yield None
+
+    def open(self, manifest: Manifest, entry: Entry, offset_bytes: int = 0) -> Stream:
+        return self._store.open(key_of(manifest, entry.path), offset_bytes)
+
+    def seal(self, manifest: Manifest, journal: Journal) -> None:
+        """See `Target.seal`. Of a file that this process has put, the store's answer to that is its word.
+
+        It held the CRC of all that was stored, it was compared with ours, and the list shows the same object there
+        still: its size, and a tag that other bytes would have changed. A request for that one file could tell no more.
+        Whatever else is there is asked for one by one, as is everything after a restart.
+        """
+        told = self._receipts.take(manifest.directory)
+        found = self._inspect(manifest, _Inspection(Depth.CHECKSUMS, journal, told))
+        if found.wrong:
+            path, fault = min(found.wrong.items())
+            raise Corrupt(f"{self.name}: {manifest} is not sealed, {len(found.wrong)} files are wrong: {path}: {fault}")
+        if found.missing:
+            raise NotFound(
+                f"{self.name}: {manifest} is not sealed, {len(found.missing)} of {len(manifest.entries)} files are "
+                f"missing: {min(found.missing)}"
+            )
+        journal.settle()
+        self._end_uploads(manifest, journal)
+        if self._store.traits.needs_directory_markers:
+            for marker in _markers(manifest):
+                with contextlib.suppress(Conflict):  # somebody's marker with content serves as well
+                    self._store.put(marker, b"", PutMode.CREATE)
+        self._store.put(_seal_key(manifest), manifest.canonical, PutMode.CREATE)
+
+    def withdraw(self, manifest: Manifest, journal: Journal) -> None:
+        self._receipts.take(manifest.directory)
+        self._store.delete(_seal_key(manifest))
+        self._end_uploads(manifest, journal)
+        marker = f"{manifest.directory}/"
+        for stat in list(self._store.list(marker)):
+            if stat.key != marker:
+                self._store.delete(stat.key)
+        if self._store.traits.needs_directory_markers:
+            self._store.delete(marker)
+
+    def _inspect(self, manifest: Manifest, how: _Inspection) -> Inspection:
+        sealed = self._is_sealed(manifest)
+        if how.depth is Depth.SEAL:
+            return Inspection(sealed, frozenset(), frozenset())
+        listed = self._listed(manifest)
+        entries = [entry for entry in manifest.entries if entry.path in listed]
+        faults: dict[str, str | None] = {e.path: "" for e in entries if how.is_proven(e, listed[e.path])}
+        unknown = [entry for entry in entries if entry.path not in faults]
+
+        def look(entry: Entry) -> str | None:
+            return self._fault(manifest, entry, listed[entry.path], how)
+
+        looks = together(look, unknown, _LOOKS_IN_FLIGHT)
+        faults |= zip((entry.path for entry in unknown), looks, strict=True)
+        present = frozenset(entry.path for entry in entries if faults[entry.path] == "")
+        wrong = {entry.path: fault for entry in entries if (fault := faults[entry.path])}
+        missing = frozenset(entry.path for entry in manifest.entries if faults.get(entry.path) is None)
+        return Inspection(sealed, present, missing, wrong)
+
+    def _is_sealed(self, manifest: Manifest) -> bool:
+        key = _seal_key(manifest)
+        want = manifest.canonical
+        try:
+            got = b"".join(bytes(piece) for piece in pieces(self._store, key, limit_bytes=len(want) + 1))
+        except NotFound:
+            return False
+        if got != want:
+            raise Conflict(
+                f"{self.name}: {key} seals {_described(got)}, this is {manifest} {manifest.digest.short}",
+                hint="nobody but syncd may write here; look at who did; docs/recover.md says how to place it anew",
+            )
+        return True
+
+    def _listed(self, manifest: Manifest) -> dict[str, Stat]:
+        prefix = f"{manifest.directory}/"
+        listed = {stat.key.removeprefix(prefix): stat for stat in self._store.list(prefix)}
+        known = {entry.path for entry in manifest.entries}
+        unknown = sorted(path for path in listed.keys() - known if path not in {"", SEAL_PATH})
+        if unknown:  # harmless to readers, who go by the manifest
+            _log.warning(
+                "target.unknown_files", target=self.name, place=prefix, count=len(unknown), examples=unknown[:5]
+            )
+        return listed
+
+    def _fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: _Inspection) -> str | None:
+        """What is wrong with a file: got and want; empty if nothing is, None if it vanished meanwhile."""
+        depth, journal = how.depth, how.journal
+        if listed.size_bytes != entry.size_bytes:
+            return f"{listed.size_bytes} bytes are there, the manifest says {entry.size_bytes}"
+        if depth is Depth.SIZES:
+            return ""
+        want = journal.crc64(entry.path)
+        try:
+            if depth is Depth.BYTES or want is None:
+                return self._bytes_fault(manifest, entry, journal)
+            return self._checksum_fault(f"{manifest.directory}/{entry.path}", want)
+        except NotFound:
+            return None
+
+    def _checksum_fault(self, key: str, want: int) -> str:
+        got = checksum(self._store, key)
+        return "" if got == want else f"crc64 is {got:016x}, when it was proven it was {want:016x}"
+
+    def _bytes_fault(self, manifest: Manifest, entry: Entry, journal: Journal) -> str:
+        hasher = hashlib.sha256()
+        crc64 = read_bytes = 0
+        for piece in pieces(self._store, f"{manifest.directory}/{entry.path}", limit_bytes=entry.size_bytes + 1):
+            hasher.update(piece)
+            crc64, read_bytes = crc64_of(piece, crc64), read_bytes + len(piece)
+        got = Digest(hasher.hexdigest())
+        if got != entry.sha256:
+            return f"sha256 is {got}, the manifest says {entry.sha256}, after {read_bytes} bytes"
+        journal.proven(entry.path, crc64)
+        return ""
+
+    def _check_layout(self, entry: Entry, parts: tuple[Part, ...]) -> None:
+        traits = self._store.traits
+        sizes = [part.size_bytes for part in parts]
+        if sum(sizes) != entry.size_bytes or not parts:
+            raise Invalid(f"{entry.path}: its parts are {sum(sizes)} bytes, the manifest says {entry.size_bytes}")
+        small, large = min(sizes[:-1], default=traits.part_min_bytes), max(sizes)
+        if small < traits.part_min_bytes or large > traits.part_max_bytes or len(parts) > traits.parts_max:
+            raise Invalid(
+                f"{self.name} takes at most {traits.parts_max} parts of {traits.part_min_bytes} to "
+                f"{traits.part_max_bytes} bytes; {entry.path} is {len(parts)} parts of {small} to {large}"
+            )
+
+    def _end_uploads(self, manifest: Manifest, journal: Journal) -> None:
+        """Abort what is half done below the version, ours and whoever's: nobody needs it any more."""
+        for pending in list(self._store.pending(f"{manifest.directory}/")):
+            with contextlib.suppress(NotFound):
+                self._store.upload(pending.key, cut(0), resume=pending.token).abort()
+        journal.forget()
+
+
+def _seal_key(manifest: Manifest) -> str:
+    return f"{manifest.directory}/{SEAL_PATH}"
+
+
+def _markers(manifest: Manifest) -> Iterator[str]:
+    """Every directory from the root that all models share down to the version: each of them can be mounted."""
+    marker = f"{MODELS_DIRECTORY}/"
+    yield marker
+    for part in manifest.directory.split("/")[1:]:
+        marker += f"{part}/"
+        yield marker
+
+
+def _described(data: bytes) -> str:
+    try:
+        other = Manifest.parse(data)
+    except Invalid:
+        return f"{len(data)} bytes that are no manifest"
+    return f"{other} {other.digest.short}"

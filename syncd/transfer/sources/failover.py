@@ -1,0 +1,76 @@
+"""Several places that have the same bytes: each file is read from the first that gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Final
+
+from syncd.artifact.manifest import Entry
+from syncd.errors import Cancelled, SyncdError
+from syncd.logs import Logger
+from syncd.transfer.sources.reader import Source
+from syncd.values.source import Stream
+
+_log = Logger("syncd.transfer")
+
+
+class FailoverSource:
+    """A `Source` made of named ones, in the order of preference. Safe from several threads.
+
+    One that cannot give a file, or breaks off, is not asked for this file again; the next goes on at the same
+    offset. The last is asked as often as the reader likes, and its errors are the reader's. Nothing is proven here.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str, Source]]) -> None:
+        self._sources: Final = tuple(sources)
+        self._lock = Lock()
+        self._passed_over: dict[Entry, int] = {}
+
+    def __call__(self, entry: Entry, offset_bytes: int) -> Stream:
+        while True:
+            with self._lock:
+                turn = self._passed_over.get(entry, 0)
+            source = self._sources[turn][1]
+            if turn == len(self._sources) - 1:
+                return source(entry, offset_bytes)
+            try:
+                stream = source(entry, offset_bytes)
+            except Cancelled:
+                raise
+            except SyncdError as error:
+                self._pass_over(entry, turn, error)
+            else:
+                return _WatchedStream(stream, lambda error, turn=turn: self._pass_over(entry, turn, error))  # type: ignore[misc]
+
+    def _pass_over(self, entry: Entry, turn: int, error: SyncdError) -> None:
+        with self._lock:
+            self._passed_over[entry] = max(self._passed_over.get(entry, 0), turn + 1)
+        names = [name for name, _ in self._sources]
+        _log.warning(
+            "source passed over", source=names[turn], next=names[turn + 1], path=entry.path, error=error.message
+        )
+
+
+class _WatchedStream:
+    """A stream whose breaking off is told."""
+
+    def __init__(self, stream: Stream, broke: Callable[[SyncdError], None]) -> None:
+        self._stream = stream
+        self._broke = broke
+
+    def readinto(self, buffer: memoryview) -> int:
+        try:
+            return self._stream.readinto(buffer)
+        except Cancelled:
+            raise
+        except SyncdError as error:
+            self._broke(error)
+            raise
+
+    def __enter__(self) -> _WatchedStream:
+        self._stream.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.__exit__(*exc)

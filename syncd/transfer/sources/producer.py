@@ -1,0 +1,210 @@
+"""Reads a file part by part into lanes: hashed once, with the buffers of one pool."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from syncd.artifact import layout, parts, tensors
+from syncd.artifact.blocks import Block
+from syncd.artifact.digest import Digest, Fingerprint, crc64, crc64_combine
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.parts import Part
+from syncd.errors import Cancelled, Corrupt
+from syncd.targets.base import SmallFile
+from syncd.transfer.flow.buffers import BufferPool, PartBuffer
+from syncd.transfer.settings import CopySettings
+from syncd.transfer.sources.reader import Source, SourceReader
+from syncd.transfer.targets.bundle import Bundle
+from syncd.transfer.targets.file_upload import FileUpload
+from syncd.transfer.workers.cancel_scope import CancelScope
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What a file that was read to its end turned out to be."""
+
+    sha256: Digest
+    crc64: int
+    blocks: tuple[Block, ...]  # its parts
+
+    def fault(self, entry: Entry) -> Corrupt | None:
+        """What is wrong with it, if something is."""
+        if self.sha256 == entry.sha256:
+            return None
+        return Corrupt(
+            f"{entry.path}: sha256 of the source is {self.sha256}, the manifest says {entry.sha256}, "
+            f"after {entry.size_bytes} bytes"
+        )
+
+
+class Producer:
+    """For one copy. Safe from several threads.
+
+    `share_bytes` is what each target may hold of the buffers that are not common: one share more than there are
+    targets, so that with all but one of them hanging the last still has two shares, or one where buffers are few.
+    """
+
+    def __init__(self, manifest: Manifest, settings: CopySettings, halt: CancelScope, targets: int) -> None:
+        self.manifest: Final = manifest
+        self.limit_bytes: Final = settings.buffer_bytes
+        self.share_bytes: Final = max(settings.part_bytes, settings.buffer_bytes // (targets + 1))
+        common_bytes = max(0, settings.buffer_bytes - targets * self.share_bytes)
+        self._pool = BufferPool(settings.buffer_bytes, settings.buffer_bytes if targets < 2 else common_bytes)
+        self._settings = settings
+        self._halt = halt
+        self._lock = Lock()
+        self._bytes_read = 0
+
+    @property
+    def bytes_read(self) -> int:
+        """From wherever `run` was told to read."""
+        return self._bytes_read
+
+    def parts_about(self, entry: Entry) -> int:
+        """How many parts this file has, if it has no tensors; to count a file that nobody reads."""
+        return len(parts.cut(entry.size_bytes, self._settings.part_bytes))
+
+    def run(
+        self,
+        entry: Entry,
+        lanes: Sequence[FileUpload],
+        source: Source,
+        starved: Callable[[float], None] | None = None,
+        *,
+        counts: bool = True,
+    ) -> FileResult | None:
+        """Read the file into the lanes. What it was; None if nobody wants it any more.
+
+        Raises:
+            Corrupt: It is shorter or longer than the manifest says.
+            Unavailable: It could not be read, past all retries.
+            Cancelled: Told to stop.
+        """
+        whole, blocks = 0, list[Block]()
+        with SourceReader(entry, source, self._settings.retry, self._halt.wait) as reader:
+            cut = self._cut(entry, reader)
+            sums = _Checksums(is_alone=len(cut) == 1)
+            for lane in lanes:
+                lane.parts = cut
+            for part in cut:
+                if self._halt.is_set():
+                    raise Cancelled(f"told to stop while reading {entry.path}")
+                if not any(lane.is_wanted for lane in lanes):
+                    return None
+                for lane in lanes:
+                    lane.wait_for_room(part.size_bytes)
+                lease = self._taken(part.size_bytes, lanes, starved)
+                if lease is None:
+                    return None
+                try:
+                    reader.fill(lease.view, sums.add)
+                    block = sums.block(part)
+                    whole = crc64_combine(whole, block.crc64, part.size_bytes)
+                    for lane in lanes:
+                        lane.offer(part, lease, block)
+                finally:
+                    lease.release()
+                blocks.append(block)
+                with self._lock:
+                    self._bytes_read += part.size_bytes if counts else 0
+            reader.expect_end()
+        return FileResult(sums.sha256(), whole, tuple(blocks))
+
+    def gather(
+        self,
+        entries: Sequence[Entry],
+        bundles: Sequence[Bundle],
+        source: Source,
+        starved: Callable[[float], None] | None = None,
+    ) -> tuple[bool, Corrupt | None]:
+        """Read small files and offer them in one. Whether that was done, and what is wrong with the first wrong one.
+
+        Those before the wrong one are offered. Nothing is if nobody wants them any more.
+
+        Raises: as `run`.
+        """
+        lease = self._taken(sum(entry.size_bytes for entry in entries), bundles, starved)
+        if lease is None:
+            return False, None
+        try:
+            files, fault = list[SmallFile](), None
+            rest = lease.view
+            for entry in entries:
+                if self._halt.is_set():
+                    raise Cancelled(f"told to stop while reading {entry.path}")
+                data, rest = rest[: entry.size_bytes], rest[entry.size_bytes :]
+                fed = self._read_whole(entry, data, source)
+                if fault := fed.fault(entry):
+                    break
+                files.append(SmallFile(entry, data, fed.crc64))
+            for bundle in bundles:
+                bundle.offer(lease, files)
+        finally:
+            lease.release()
+        return True, fault
+
+    def _read_whole(self, entry: Entry, data: memoryview, source: Source) -> FileResult:
+        sums = _Checksums(is_alone=True)
+        with SourceReader(entry, source, self._settings.retry, self._halt.wait) as reader:
+            reader.fill(data, sums.add)
+            reader.expect_end()
+        block = sums.block(Part(1, 0, entry.size_bytes))
+        with self._lock:
+            self._bytes_read += entry.size_bytes
+        return FileResult(sums.sha256(), block.crc64, (block,))
+
+    def _taken(
+        self, size_bytes: int, lanes: Sequence[FileUpload | Bundle], starved: Callable[[float], None] | None
+    ) -> PartBuffer | None:
+        """A buffer; None if nobody wants it any more: a target that hangs may hold them all."""
+
+        def is_enough() -> bool:
+            return self._halt.is_set() or not any(lane.is_wanted for lane in lanes)
+
+        try:
+            return self._pool.take(size_bytes, is_enough, starved)
+        except Cancelled:
+            if self._halt.is_set():
+                raise
+            return None
+
+    def _cut(self, entry: Entry, reader: SourceReader) -> tuple[Part, ...]:
+        """The same for whoever gets this file, whenever and from wherever: it is a function of the content."""
+        part_bytes = self._settings.part_bytes
+        if entry.size_bytes <= part_bytes:
+            return parts.cut(entry.size_bytes, part_bytes)
+        found: int | tuple[int, ...] = tensors.look(entry.path, entry.size_bytes, b"")
+        while isinstance(found, int):
+            found = tensors.look(entry.path, entry.size_bytes, reader.head(found))
+        return layout.cut(entry.size_bytes, found, part_bytes)
+
+
+class _Checksums:
+    """Of one file, made piece by piece: what was just read is in the processor's cache, all of a part would not be."""
+
+    def __init__(self, *, is_alone: bool) -> None:
+        self._sha256 = hashlib.sha256()
+        self._is_alone = is_alone  # a file of one part is known by its SHA-256, and needs no fingerprint
+        self._crc64, self._fingerprint = 0, Fingerprint()
+
+    def add(self, piece: memoryview) -> None:
+        """The next bytes of the part."""
+        self._sha256.update(piece)
+        self._crc64 = crc64(piece, self._crc64)
+        if not self._is_alone:
+            self._fingerprint.update(piece)
+
+    def block(self, part: Part) -> Block:
+        """What was added since the part before."""
+        found = b"" if self._is_alone else self._fingerprint.digest()
+        block = Block(part.offset_bytes, part.size_bytes, self._crc64, found)
+        self._crc64, self._fingerprint = 0, Fingerprint()
+        return block
+
+    def sha256(self) -> Digest:
+        """Of all parts together."""
+        return Digest(self._sha256.hexdigest())

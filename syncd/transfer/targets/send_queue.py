@@ -1,0 +1,101 @@
+"""The parts on their way to one target: which wait for a thread, which have one, and what memory they hold."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Condition
+
+from syncd.transfer.flow.buffers import PartBuffer
+from syncd.transfer.workers.worker_pool import Work
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedPart:
+    """What waits for a thread: a part, or some small files. Exactly one of the two is called.
+
+    `width` is how many requests it has under way at once.
+    """
+
+    lease: PartBuffer
+    send: Callable[[], None]
+    skip: Callable[[], None]
+    width: int = 1
+
+
+class SendQueue:
+    """Safe from several threads; `changed` is told of whatever others may wait for."""
+
+    def __init__(
+        self, changed: Condition, share_bytes: int, allowed: Callable[[], int], submit: Callable[[Work], None]
+    ) -> None:
+        self._changed = changed
+        self._share_bytes = share_bytes
+        self._allowed = allowed
+        self._submit = submit
+        self._waiting: deque[QueuedPart] = deque()
+        self._in_flight = self._spare_bytes = 0
+        self._held_bytes = self._done_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """What this target keeps from being used for anything else."""
+        return self._held_bytes
+
+    @property
+    def share(self) -> float:
+        """How much is done of what was given to this target, dropped ones aside."""
+        return self._done_bytes / max(1, self._done_bytes + self._held_bytes)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether parts wait for others to be through."""
+        return bool(self._waiting)
+
+    def carry(self, load: QueuedPart, is_wanted: Callable[[], bool]) -> None:
+        """Have a part sent as soon as a thread and a share of the memory are free; skipped if nobody wants it."""
+        with self._changed:
+            is_carried = is_wanted()
+            if is_carried:
+                self._held_bytes += load.lease.capacity_bytes
+                self._waiting.append(load)
+        if is_carried:
+            self._pump()
+        else:
+            load.skip()
+
+    def put_down(self, lease: PartBuffer, width: int = 1) -> None:
+        """What was carried needs its buffer no longer."""
+        lease.release()
+        with self._changed:
+            self._in_flight -= width
+            self._held_bytes -= lease.capacity_bytes
+            self._done_bytes += lease.capacity_bytes
+            self._spare_bytes -= 0 if lease.is_common else lease.capacity_bytes
+            self._changed.notify_all()
+        self._pump()
+
+    def drop(self) -> None:
+        """Skip what has no thread yet."""
+        with self._changed:
+            dropped = list(self._waiting)
+            self._waiting.clear()
+            self._held_bytes -= sum(load.lease.capacity_bytes for load in dropped)
+            self._changed.notify_all()
+        for load in dropped:
+            load.skip()
+
+    def _pump(self) -> None:
+        with self._changed:
+            while self._waiting and self._may_go(self._waiting[0]):
+                load = self._waiting.popleft()
+                self._in_flight += load.width
+                self._spare_bytes += 0 if load.lease.is_common else load.lease.capacity_bytes
+                self._submit(load.send)
+
+    def _may_go(self, load: QueuedPart) -> bool:
+        lease = load.lease
+        if self._in_flight and self._in_flight + load.width > self._allowed():
+            return False
+        return lease.is_common or not self._spare_bytes or self._spare_bytes + lease.capacity_bytes <= self._share_bytes

@@ -1,0 +1,109 @@
+"""A directory that becomes a version of a directory registry: whole, as it was when it was begun, by one at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from syncd.artifact.names import ModelName
+from syncd.cli import upload_directory as module
+from syncd.cli.upload_directory import LIST, upload_directory
+from syncd.errors import Conflict, Invalid, SyncdError
+from syncd.registry.settings import DirectorySettings
+from syncd.registry.sources.directory import DirectoryRegistry
+
+from tests.acceptance.stage import write_files
+
+FILES = {"a": b"1", "b": b"22", "sub/c": b"333"}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "out", FILES)
+
+
+@pytest.fixture
+def final(tmp_path: Path) -> Path:
+    return tmp_path / "registry" / "sdxl" / "v1"
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """It happens once, after the first file was copied."""
+    real, left = module._copy, [happens]
+
+    def copied(path: Path, to: Path) -> str:
+        digest = real(path, to)
+        while left:
+            left.pop()()
+        return digest
+
+    monkeypatch.setattr(module, "_copied", copied)
+
+
+def versions(final: Path) -> list[str]:
+    registry = DirectoryRegistry(DirectorySettings(final.parents[1]))
+    return [each.version for each in registry.discover(ModelName(final.parent.name))]
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda out: (out / "a").write_bytes(b"2"),  # was read already
+        lambda out: (out / "b").write_bytes(b"22 and more"),
+        lambda out: (out / "d").write_bytes(b"new"),
+        lambda out: (out / "sub" / "c").unlink(),
+        lambda out: (out / "b").unlink(),
+    ],
+    ids=["written", "grew", "came", "went last", "went"],
+)
+def test_a_directory_that_changes_meanwhile_is_no_version(
+    out: Path, final: Path, monkeypatch: pytest.MonkeyPatch, happens: Callable[[Path], object]
+) -> None:
+    meanwhile(monkeypatch, lambda: happens(out))
+    with pytest.raises(Conflict, match=r"changed while it was read|has gone while it was read") as told:
+        upload_directory(out, final)
+    assert told.value.hint == "publish when it is written"
+    assert not final.exists()
+    upload_directory(out, final)
+    assert versions(final) == ["v1"]
+
+
+def test_a_version_is_copied_by_one_process_at_a_time(out: Path, final: Path) -> None:
+    final.parent.mkdir(parents=True)
+    with (final.parent / ".v1.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match="another process is copying"):
+            upload_directory(out, final)
+    upload_directory(out, final)
+    assert [path.name for path in final.parent.iterdir()] == ["v1"]
+
+
+def test_of_two_jobs_with_other_files_one_has_its_version_whole(tmp_path: Path, final: Path) -> None:
+    made = [write_files(tmp_path / f"job{n}", {f"{n}": b"x", "both": b"%d" % n}) for n in range(8)]
+
+    def brought(source: Path) -> str:
+        try:
+            upload_directory(source, final)
+        except SyncdError as error:
+            return type(error).__name__
+        return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(brought, made))
+    assert sorted(told) == ["", *["Conflict"] * 7]
+    winner = told.index("")
+    assert {path.name for path in final.iterdir()} == {LIST, "both", str(winner)}
+    assert (final / "both").read_bytes() == b"%d" % winner
+    assert versions(final) == ["v1"]
+
+
+def test_a_directory_with_nothing_but_directories_is_refused(tmp_path: Path, final: Path) -> None:
+    (tmp_path / "out" / "empty").mkdir(parents=True)
+    with pytest.raises(Invalid, match="has no files in it"):
+        upload_directory(tmp_path / "out", final)
+    with pytest.raises(Invalid, match="is not a directory"):
+        upload_directory(tmp_path / "nowhere", final)
+    assert not final.parent.exists()

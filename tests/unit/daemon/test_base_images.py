@@ -1,0 +1,70 @@
+"""The base of a target's images is looked up on a clock, and less and less often while that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from syncd.daemon.base_images import BaseImageChecks
+from syncd.errors import Unavailable
+from syncd.state.content import base_images
+from syncd.state.state import State
+
+from tests.rooms import Site, World, site
+
+NAME = "registry.local/team/server:1"
+
+
+class Shelf:
+    """A target of images of which nothing is asked but its base, and which has none."""
+
+    settings = SimpleNamespace(base=NAME)
+
+    def __init__(self) -> None:
+        self.asked_s: list[float] = []
+        self.now_s = 0.0
+        self.retry_after_s: float | None = None
+
+    def base(self) -> object:
+        self.asked_s.append(self.now_s)
+        raise Unavailable("429 TOOMANYREQUESTS", retry_after_s=self.retry_after_s)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def at(tmp_path: Path, sqlite_template: Path, shelf: Shelf) -> Iterator[Site]:
+    (tmp_path / "state.db").write_bytes(sqlite_template.read_bytes())
+    state = State(f"sqlite:///{tmp_path / 'state.db'}")
+    yield site(World(tmp_path / "registry"), state, images={"img": shelf})
+    state.close()
+
+
+def looks(at: Site, shelf: Shelf, lasts_s: float) -> list[float]:
+    """When it was asked, if its chore comes every ten seconds."""
+    chore = BaseImageChecks(at.context, "img", 600.0, clock=lambda: shelf.now_s)
+    while shelf.now_s < lasts_s:
+        with suppress(Unavailable):
+            chore()
+        shelf.now_s += 10.0
+    return shelf.asked_s
+
+
+def test_one_that_cannot_be_looked_up_is_asked_for_less_and_less_often(at: Site, shelf: Shelf) -> None:
+    assert looks(at, shelf, 2400.0) == [0.0, 60.0, 180.0, 420.0, 900.0, 1500.0, 2100.0]
+    with at.state.read() as conn:
+        seen = base_images.seen(conn, "img")
+    assert seen is not None
+    assert (seen.base, seen.digest, seen.reason) == (NAME, None, "429 TOOMANYREQUESTS")
+    assert seen.failing_since is not None
+
+
+def test_a_registry_that_says_when_to_come_back_is_not_asked_before(at: Site, shelf: Shelf) -> None:
+    shelf.retry_after_s = 1000.0
+    assert looks(at, shelf, 2400.0) == [0.0, 1000.0, 2000.0]

@@ -1,0 +1,33 @@
+"""What systemd is told."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from syncd.daemon.sd_notify import notify
+
+
+def test_the_message_reaches_the_socket_that_systemd_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "s"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "s"))
+        assert notify("READY=1")
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_a_socket_without_a_file_is_reached_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name = f"syncd-test-{tmp_path}"[-90:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0{name}")
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+        assert notify("WATCHDOG=1")
+        assert systemd.recv(100) == b"WATCHDOG=1"
+
+
+def test_where_nobody_listens_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    assert not notify("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    assert not notify("READY=1")
