@@ -1,75 +1,78 @@
-"""`publish --from`: a directory becomes a version of a directory registry."""
+"""Upload of a directory into a directory registry, for `publish --from`: copied aside, synced, renamed into place."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from syncd.errors import Conflict, Invalid, Refused, Unavailable
+from syncd.cli.source_directory import LIST, Files, Found, check_unchanged, digest_of, listed
+from syncd.errors import Conflict, Unavailable
 
 _COPYING_SUFFIX: Final = ".incomplete"
-LIST: Final = "SHA256SUMS"
-_CHUNK_BYTES: Final = 1 << 20
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})  # a mount that has none
-_WRITTEN: Final = "publish when it is written"
-
-Files = Mapping[str, tuple[int, int, int]]  # by path: what it is, how long, and when it was written
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def upload_directory(source: Path, final: Path) -> None:
-    """Copy `source` beside `final`, list its files by digest, sync, and rename: there is never half a version.
+def upload_directory(source: Path, files: Files, final: Path) -> None:
+    """Copy `files` of `source` beside `final`, list them by digest, sync, and rename: a version appears whole or not.
 
-    What an interrupted copy left is begun anew. A version that is there already and has the same files is success.
+    A copy that was interrupted starts again. A version that exists with the same files is success.
 
     Raises:
-        Invalid: The source is not a directory with files in it, or has links or special files.
-        Conflict: The version is there already with other bytes, another process is copying it, or the source changed.
+        Conflict: The version exists with other bytes, another process is copying it, or the source changed.
+        Refused: A file of the source cannot be read.
         Unavailable: The registry's disk is full or cannot be written to.
     """
-    files = files_below(source)
     if final.exists():
-        _refuse_other(source, files, final)
+        _check_same(source, files, final)
         return
     try:
-        with _alone(final):
-            if final.exists():  # another process put it there meanwhile
-                _refuse_other(source, files, final)
+        with _locked(final):
+            if final.exists():  # another process finished it meanwhile
+                _check_same(source, files, final)
             else:
-                _copied_whole(source, files, final)
+                _copy_all(source, files, final)
     except OSError as error:
-        wanted = f"{error.filename or final}: {error.strerror}"
-        raise Unavailable(wanted, hint="look at the registry's disk and permissions") from error
+        reason = f"{error.filename or final}: {error.strerror}"
+        raise Unavailable(reason, hint="check the registry's disk and its permissions, then publish again") from error
 
 
-def _copied_whole(source: Path, files: Files, final: Path) -> None:
+def _copy_all(source: Path, files: Files, final: Path) -> None:
     staged = final.with_name(f"{final.name}{_COPYING_SUFFIX}")
+    if staged.is_symlink():
+        raise Conflict(f"{staged} is a symbolic link: nothing is written through it", hint=f"remove it: rm {staged}")
     shutil.rmtree(staged, ignore_errors=True)
-    sums = {name: _copy(source / name, staged / name) for name in files}
-    refuse_changed(source, files)
+    staged.mkdir()  # it fails where somebody put a link meanwhile
+    sums = {name: _copy(source, name, found, staged / name) for name, found in files.items()}
+    check_unchanged(source, files)
     _write_synced(staged / LIST, listed(sums))
     staged.rename(final)
 
 
 @contextmanager
-def _alone(final: Path) -> Iterator[None]:
-    """While inside, no other process copies to this version, where the mount has locks. One that was killed has none.
+def _locked(final: Path) -> Iterator[None]:
+    """While inside, no other process copies this version, where the mount has locks. A killed process holds none.
 
     Raises:
-        Conflict: Another does so now.
+        Conflict: Another process copies it, or the lock file is a link.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     lock = final.with_name(f".{final.name}.lock")
-    with lock.open("w") as held:
+    try:  # never truncated and never followed: it may be anybody's file
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise Conflict(f"{lock} is a symbolic link, not a lock file", hint=f"remove it: rm {lock}") from error
+    try:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             hint = "publish again when it has ended: the same bytes are accepted"
             raise Conflict(f"another process is copying {final}", hint=hint) from error
@@ -77,87 +80,34 @@ def _alone(final: Path) -> Iterator[None]:
             if error.errno not in _NO_LOCKS:
                 raise
         yield
-        lock.unlink(missing_ok=True)  # who holds it by its old name finds the version there
+        lock.unlink(missing_ok=True)  # a process that waits on the old name finds the version
+    finally:
+        os.close(descriptor)
 
 
-def listed(digests: Mapping[str, str]) -> str:
-    """The list of a version's files, as `sha256sum` writes it."""
-    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
-
-
-def files_below(source: Path) -> Files:
-    """What is below the source by its path, sorted. A link would mean other bytes tomorrow, so it is refused.
-
-    Raises:
-        Invalid: It is no directory with files in it, or has links or special files.
-        Conflict: It changes while it is looked at.
-    """
-    if not source.is_dir():
-        raise Invalid(f"--from {source} is not a directory")
-    found: dict[str, tuple[int, int, int]] = {}
-    for path in sorted(source.rglob("*")):
-        with reading(path):
-            seen = path.lstat()
-        if not (stat.S_ISREG(seen.st_mode) or stat.S_ISDIR(seen.st_mode)):
-            raise Invalid(f"--from {path} is a link or no regular file", hint="a version holds plain files")
-        if stat.S_ISREG(seen.st_mode) and path.relative_to(source).as_posix() != LIST:
-            found[path.relative_to(source).as_posix()] = (seen.st_ino, seen.st_size, seen.st_mtime_ns)
-    if not found:
-        raise Invalid(f"--from {source} has no files in it")
-    return found
-
-
-def refuse_changed(source: Path, files: Files) -> None:
-    """Raises Conflict: A file came, went or was written since `files_below` looked; the message has one."""
-    now = files_below(source)
-    changed = sorted(name for name in now.keys() | files.keys() if now.get(name) != files.get(name))
-    if changed:
-        raise Conflict(f"--from {source / changed[0]} changed while it was read", hint=_WRITTEN)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Raises Conflict or Refused: The source's own file has gone, or cannot be read."""
+def _check_same(source: Path, files: Files, final: Path) -> None:
     try:
-        yield
-    except FileNotFoundError as error:
-        raise Conflict(f"--from {path} has gone while it was read", hint=_WRITTEN) from error
-    except PermissionError as error:
-        raise Refused(f"--from {path}: {error.strerror}", hint="let the user that publishes read it") from error
-
-
-def _refuse_other(source: Path, files: Files, final: Path) -> None:
-    try:
-        there = (final / LIST).read_text()
+        there = (final / LIST).read_text(encoding="utf-8", errors="replace")
     except OSError:
         there = ""
-    if there != listed({name: digest_of(source / name) for name in files}):
-        raise Conflict(f"{final} is there already", hint="a published version never changes; choose another name")
+    if there != listed({name: digest_of(source, name, found) for name, found in files.items()}):
+        raise Conflict(
+            f"{final} exists with other files", hint="a published version never changes; choose another version name"
+        )
 
 
-def _copy(path: Path, to: Path) -> str:
+def _copy(source: Path, name: str, found: Found, to: Path) -> str:
     """Copy one file and return the SHA-256 of what was read, which every later reader is held to."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    with to.open("wb") as writing:
-        digest = digest_of(path, writing.write)
+    with os.fdopen(os.open(to, _NEW_FILE, 0o644), "wb") as writing:
+        digest = digest_of(source, name, found, writing.write)
         writing.flush()
         os.fsync(writing.fileno())
     return digest
 
 
-def digest_of(path: Path, tell: Callable[[bytes], object] = len) -> str:
-    sha = hashlib.sha256()
-    with reading(path):
-        opened = path.open("rb")
-    with opened:
-        while chunk := opened.read(_CHUNK_BYTES):
-            sha.update(chunk)
-            tell(chunk)
-    return sha.hexdigest()
-
-
 def _write_synced(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as writing:
+    with os.fdopen(os.open(path, _NEW_FILE, 0o644), "w", encoding="utf-8") as writing:
         writing.write(text)
         writing.flush()
         os.fsync(writing.fileno())

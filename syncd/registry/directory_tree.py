@@ -15,7 +15,8 @@ from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unava
 
 _IGNORED_ENDS: Final = (".tmp", ".part", ".incomplete", "~")
 _IGNORED_STARTS: Final = ".nfs"  # what an NFS client calls a file that is deleted while open
-_IGNORED_DIRECTORIES: Final = frozenset({"lost+found"})
+_IGNORED_FILES: Final = frozenset({".DS_Store"})
+_IGNORED_DIRECTORIES: Final = frozenset({"lost+found", "__pycache__"})  # and every hidden one: .git, .cache, …
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def is_ignored(name: str, *, directory: bool) -> bool:
     """Whether a name is one of those that writers leave behind while they write, or that systems keep."""
     if directory and (name.startswith(".") or name in _IGNORED_DIRECTORIES):
         return True
-    return name.endswith(_IGNORED_ENDS) or name.startswith(_IGNORED_STARTS)
+    return name in _IGNORED_FILES or name.endswith(_IGNORED_ENDS) or name.startswith(_IGNORED_STARTS)
 
 
 def directories(parent: Path) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,12 +18,23 @@ from syncd.errors import Invalid
 if TYPE_CHECKING:
     from syncd.config import Config
 
+_LEFT_OUT_SHOWN: Final = 8
+
 
 def publish(
     model_at_version: Annotated[str, typer.Argument(metavar="MODEL@VERSION", show_default=False)],
     source: Annotated[
         Path | None,
         typer.Option("--from", help="Put this directory into the registry as that version first.", show_default=False),
+    ] = None,
+    allow_secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-secret",
+            metavar="PATH",
+            help="Publish this file of --from although it looks as if it had a credential in it. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the release is live, or has ended otherwise.")
@@ -34,12 +46,15 @@ def publish(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> int:
-    """Ask for a version to be brought to every region, proven and served.
+    """Release a version: copy it to every region, prove it, and serve it.
 
-    With a daemon running the wish is recorded and the daemon does the work: --wait follows it. With none the
-    work is done here, by the same code. Asking again for what is under way or live is harmless. With --server a
-    daemon elsewhere is asked over HTTP: no configuration is needed, unless --from has to find the registry, but a
-    token is (SYNCD_TOKEN, or --token-file).
+    With a daemon running the request is recorded and the daemon does the work: --wait follows it. Without one the
+    work is done here, by the same code. Publishing what is under way or live again is harmless. With --server a
+    daemon elsewhere is asked over HTTP: that needs a token (SYNCD_TOKEN, or --token-file) and no configuration,
+    unless --from has to find the registry.
+
+    --from leaves out hidden directories and the leftovers of tools (.git, .cache, __pycache__, .DS_Store), and
+    refuses a text file that looks as if it had a credential in it.
 
     Exit codes: 0 live (or, without --wait, recorded), 4 the model is on hold, 5 ended and not live, 6 timed out.
 
@@ -48,7 +63,7 @@ def publish(
     model, version = parse_model_at_version(model_at_version)
     if server:
         if source is not None:
-            _put(settings(config, verbose=verbose), source, model, version)
+            _upload(settings(config, verbose=verbose), Output(output), _Source(source, allow_secret), model, version)
         see = remote.Display(Output(output), wait=wait, timeout_s=timeout)
         return remote.execute(server, token_file, lambda client: client.publish(model, version), see)
     from syncd.cli.execute import execute  # noqa: PLC0415 -- what works beside the record: a pipeline may not have it
@@ -57,7 +72,7 @@ def publish(
 
     with session(config, output, verbose=verbose) as opened:
         if source is not None:
-            _put(opened.config, source, model, version)
+            _upload(opened.config, opened.output, _Source(source, allow_secret), model, version)
         operations.check_known(registries_of(opened.config), opened.topology, model, version)
         return execute(
             opened,
@@ -67,25 +82,41 @@ def publish(
         )
 
 
-def _put(config: Config, source: Path, model: ModelName, version: VersionName) -> None:
-    """Write a version into the registry of its model, as `put` and `drop` do.
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What `--from` names, and which of its files may hold what looks like a credential."""
+
+    directory: Path
+    allow_secret: list[str] | None
+
+
+def _upload(config: Config, output: Output, source: _Source, model: ModelName, version: VersionName) -> None:
+    """Upload a version into the registry of its model.
 
     Raises:
         NotFound: No registry has the model.
-        Invalid: It is neither a directory nor a prefix of a bucket.
+        Invalid: The registry is neither a directory nor a prefix of a bucket, or the directory cannot be a version.
+        Conflict: A file has a credential in it, the version exists with other files, or the directory changed.
     """
-    from syncd.cli.upload_bucket import upload_bucket  # noqa: PLC0415 -- as above
+    from syncd.cli import source_directory  # noqa: PLC0415 -- as above
+    from syncd.cli.upload_bucket import upload_bucket  # noqa: PLC0415
     from syncd.cli.upload_directory import upload_directory  # noqa: PLC0415
     from syncd.config import DirectoryRegistrySettings, OssRegistrySettings  # noqa: PLC0415
     from syncd.wiring import source_of, topology_of  # noqa: PLC0415
 
     name = topology_of(config).registry_of(model)
-    found = config.registries[name]
-    if isinstance(found, DirectoryRegistrySettings):
-        upload_directory(source, found.path / model / version)
-    elif isinstance(found, OssRegistrySettings):
-        upload_bucket(source_of(config, found), source, model, version)
-    else:
-        hint = "bring the version there with that registry's own tools, then publish it without --from"
-        what = f"registry {name} of {model} is of kind {found.kind}"
+    registry = config.registries[name]
+    if not isinstance(registry, (DirectoryRegistrySettings, OssRegistrySettings)):
+        hint = "upload the version with that registry's own tools, then publish it without --from"
+        what = f"registry {name} of {model} is of kind {registry.kind}"
         raise Invalid(f"--from writes into a directory or a bucket, {what}", hint=hint)
+    scanned = source_directory.scan(source.directory)
+    source_directory.check_no_secrets(source.directory, scanned.files, frozenset(source.allow_secret or ()))
+    if scanned.left_out:
+        shown = ", ".join(scanned.left_out[:_LEFT_OUT_SHOWN])
+        more = len(scanned.left_out) - _LEFT_OUT_SHOWN
+        output.note(f"left out of --from: {shown}{f' and {more} more' if more > 0 else ''}")
+    if isinstance(registry, DirectoryRegistrySettings):
+        upload_directory(source.directory, scanned.files, registry.path / model / version)
+    else:
+        upload_bucket(source_of(config, registry), source.directory, scanned.files, model, version)

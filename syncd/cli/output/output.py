@@ -56,6 +56,10 @@ class Output:
         sys.stdout.write(json.dumps(document, default=_plain, ensure_ascii=not known) + "\n")
         sys.stdout.flush()
 
+    def note(self, text: str) -> None:
+        """Print one line beside the result, on standard error: something that a person should know of."""
+        sys.stderr.write(_labelled("note: ", _YELLOW, text))
+
     def fail(self, error: SyncdError, code: int, *, verbose: bool = False) -> None:
         """Say in one line what is wrong, in a second what to do; `verbose` adds what lies beneath, a line each."""
         causes = list(_causes(error)) if verbose else []

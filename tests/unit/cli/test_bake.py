@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bench.relay import Relay
+from syncd.cli.source_directory import scan
 from syncd.cli.upload_directory import upload_directory
 
 from tests.emulators.acr import INSTANCE, Acr
@@ -40,7 +41,7 @@ def offer(call: Calling, version: str, **files: bytes) -> None:
     source.mkdir()
     for name, data in files.items():
         (source / name).write_bytes(data)
-    upload_directory(source, call.home / "registry/m" / version)
+    upload_directory(source, scan(source).files, call.home / "registry/m" / version)
 
 
 def arguments(origin: str, *more: str, version: str = "v1") -> tuple[str, ...]:

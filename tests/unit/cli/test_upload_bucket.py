@@ -13,6 +13,7 @@ from syncd.artifact.names import ModelName, VersionName
 from syncd.artifact.parts import PART_BYTES
 from syncd.cli import upload_bucket as drop_module
 from syncd.cli.exit_codes import Exit
+from syncd.cli.source_directory import Found, scan
 from syncd.cli.upload_bucket import upload_bucket
 from syncd.errors import Conflict, Invalid, Refused
 from syncd.localcloud.faults import Answer, Delay, FaultRule, Reset
@@ -40,9 +41,11 @@ DENIED = Answer(403, "AccessDenied")
 JOB = """import sys
 from pathlib import Path
 from tests.clouds import RawBucket
-from syncd.cli.drop import drop
+from syncd.cli.source_directory import scan
+from syncd.cli.upload_bucket import upload_bucket
 bucket = RawBucket(sys.argv[1], sys.argv[2])
-drop(bucket.store(prefix="training/"), Path(sys.argv[3]), "team/sdxl", "v1")
+source = Path(sys.argv[3])
+upload_bucket(bucket.store(prefix="training/"), source, scan(source).files, "team/sdxl", "v1")
 """
 
 
@@ -81,7 +84,7 @@ def registry(bucket: RawBucket, store: OssStore) -> PrefixRegistry:
 def test_what_was_uploaded_is_a_version_of_the_registry_with_every_byte(
     bucket: RawBucket, store: OssStore, out: Path
 ) -> None:
-    upload_bucket(store, out, SDXL, V1)
+    upload_bucket(store, out, scan(out).files, SDXL, V1)
     found = registry(bucket, store)
     assert list(found.discover()) == [Candidate(SDXL, V1)]
     revision = found.resolve(SDXL, "v1")
@@ -97,10 +100,10 @@ def test_what_was_interrupted_is_not_seen_and_gone_on_with(
     last = {"UploadPart": (BIG, 2), "CompleteMultipartUpload": (BIG, 0), "PutObject": (".*/SHA256SUMS", 0)}[operation]
     cloud.faults.add(FaultRule("oss", DENIED, operation, f"{bucket.name}/{last[0]}", skip=last[1]))
     with pytest.raises(Refused):
-        upload_bucket(store, out, SDXL, V1)
+        upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == []
     before = cloud.counters.bytes_in("UploadPart", f"{bucket.name}/{BIG}")
-    upload_bucket(store, out, SDXL, V1)
+    upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == [Candidate(SDXL, V1)]
     sent = cloud.counters.bytes_in("UploadPart", f"{bucket.name}/{BIG}")
     assert sent == len(FILES["unet/big.safetensors"])
@@ -113,20 +116,20 @@ def test_a_connection_that_breaks_is_made_again(
 ) -> None:
     for operation in ("UploadPart", "CompleteMultipartUpload", "PutObject"):
         cloud.faults.add(FaultRule("oss", Reset(), operation, f"{bucket.name}/.*", when="after"))
-    upload_bucket(store, out, SDXL, V1)
+    upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == [Candidate(SDXL, V1)]
 
 
 def test_the_same_files_again_are_success_and_others_are_a_conflict(
     cloud: LocalCloud, bucket: RawBucket, store: OssStore, out: Path
 ) -> None:
-    upload_bucket(store, out, SDXL, V1)
+    upload_bucket(store, out, scan(out).files, SDXL, V1)
     before = cloud.counters.count("PutObject", bucket.name)
-    upload_bucket(store, out, SDXL, V1)
+    upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert cloud.counters.count("PutObject", bucket.name) == before
     (out / "config.json").write_bytes(b'{"another": 1}')
-    with pytest.raises(Conflict, match="is there already") as told:
-        upload_bucket(store, out, SDXL, V1)
+    with pytest.raises(Conflict, match="exists with other files") as told:
+        upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert "another name" in told.value.hint
 
 
@@ -134,8 +137,8 @@ def test_other_bytes_that_somebody_left_there_are_not_taken_for_ours(
     bucket: RawBucket, store: OssStore, out: Path
 ) -> None:
     store.put("team/sdxl/v1/unet/big.safetensors", b"other bytes", PutMode.CREATE)
-    with pytest.raises(Conflict, match=r"big\.safetensors is there already, with other bytes"):
-        upload_bucket(store, out, SDXL, V1)
+    with pytest.raises(Conflict, match=r"big\.safetensors exists with other bytes"):
+        upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == []
 
 
@@ -144,10 +147,10 @@ def test_an_upload_that_was_thrown_away_meanwhile_is_begun_again(
 ) -> None:
     cloud.faults.add(FaultRule("oss", DENIED, "UploadPart", f"{bucket.name}/{BIG}", skip=1))
     with pytest.raises(Refused):
-        upload_bucket(store, out, SDXL, V1)
+        upload_bucket(store, out, scan(out).files, SDXL, V1)
     gone = Answer(404, "NoSuchUpload")
     cloud.faults.add(FaultRule("oss", gone, "ListParts", f"{bucket.name}/{BIG}"))
-    upload_bucket(store, out, SDXL, V1)
+    upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == [Candidate(SDXL, V1)]
 
 
@@ -162,7 +165,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(
     job.wait()
     cloud.faults.clear()
     assert versions(bucket, store) == []
-    upload_bucket(store, out, SDXL, V1)
+    upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == [Candidate(SDXL, V1)]
     assert cloud.counters.bytes_in("UploadPart", where) <= PART_BYTES + len(FILES["unet/big.safetensors"])
     assert bucket.uploads() == set()
@@ -183,33 +186,33 @@ def test_a_directory_that_changes_meanwhile_is_no_version(
     assert callable(happens)
     real = drop_module._sent
 
-    def sent(store: Store, path: Path, key: str, token: str | None) -> str:
-        digest = real(store, path, key, token)
-        if path.name == "empty":
+    def sent(store: Store, source: Path, name: str, found: Found, key: str, token: str | None) -> str:
+        digest = real(store, source, name, found, key, token)
+        if name == "empty":
             happens(out)
         return digest
 
     monkeypatch.setattr(drop_module, "_sent", sent)
     with pytest.raises(Conflict, match="changed while it was read"):
-        upload_bucket(store, out, SDXL, V1)
+        upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == []
 
 
 def test_files_of_another_job_are_no_part_of_a_version_and_named(bucket: RawBucket, store: OssStore, out: Path) -> None:
     store.put("team/sdxl/v1/stray.bin", b"1", PutMode.CREATE)
-    with pytest.raises(Conflict, match=r"stray\.bin lies there") as told:
-        upload_bucket(store, out, SDXL, V1)
+    with pytest.raises(Conflict, match=r"stray\.bin exists in the bucket") as told:
+        upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert "another job" in told.value.hint
     assert versions(bucket, store) == []
     store.delete("team/sdxl/v1/stray.bin")
-    upload_bucket(store, out, SDXL, V1)
+    upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == [Candidate(SDXL, V1)]
 
 
 def test_two_jobs_with_the_same_files_at_once_both_succeed(bucket: RawBucket, store: OssStore, out: Path) -> None:
     (out / "unet" / "big.safetensors").write_bytes(b"small here")
     with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(upload_bucket, store, out, SDXL, V1) for _ in range(4)]:
+        for done in [pool.submit(upload_bucket, store, out, scan(out).files, SDXL, V1) for _ in range(4)]:
             done.result()
     assert versions(bucket, store) == [Candidate(SDXL, V1)]
 
@@ -221,7 +224,7 @@ def test_a_link_or_a_name_that_is_not_allowed_is_refused_before_anything_is_sent
     assert callable(make)
     make(out)
     with pytest.raises(Invalid):
-        upload_bucket(store, out, SDXL, V1)
+        upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert bucket.all_keys() == set()
 
 

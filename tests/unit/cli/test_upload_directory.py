@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from syncd.artifact.names import ModelName
 from syncd.cli import upload_directory as module
-from syncd.cli.upload_directory import LIST, upload_directory
+from syncd.cli.source_directory import LIST, Found, scan
 from syncd.errors import Conflict, Invalid, SyncdError
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
@@ -34,13 +34,18 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) ->
     """It happens once, after the first file was copied."""
     real, left = module._copy, [happens]
 
-    def copied(path: Path, to: Path) -> str:
-        digest = real(path, to)
+    def copied(source: Path, name: str, found: Found, to: Path) -> str:
+        digest = real(source, name, found, to)
         while left:
             left.pop()()
         return digest
 
-    monkeypatch.setattr(module, "_copied", copied)
+    monkeypatch.setattr(module, "_copy", copied)
+
+
+def upload_directory(source: Path, final: Path) -> None:
+    """As the command does: scan, then copy."""
+    module.upload_directory(source, scan(source).files, final)
 
 
 def versions(final: Path) -> list[str]:
@@ -63,9 +68,9 @@ def test_a_directory_that_changes_meanwhile_is_no_version(
     out: Path, final: Path, monkeypatch: pytest.MonkeyPatch, happens: Callable[[Path], object]
 ) -> None:
     meanwhile(monkeypatch, lambda: happens(out))
-    with pytest.raises(Conflict, match=r"changed while it was read|has gone while it was read") as told:
+    with pytest.raises(Conflict, match=r"changed while it was read|disappeared while it was read") as told:
         upload_directory(out, final)
-    assert told.value.hint == "publish when it is written"
+    assert told.value.hint == "publish again when nothing writes to it"
     assert not final.exists()
     upload_directory(out, final)
     assert versions(final) == ["v1"]
@@ -107,3 +112,46 @@ def test_a_directory_with_nothing_but_directories_is_refused(tmp_path: Path, fin
     with pytest.raises(Invalid, match="is not a directory"):
         upload_directory(tmp_path / "nowhere", final)
     assert not final.parent.exists()
+
+
+def test_a_linked_lock_file_is_neither_followed_nor_emptied(out: Path, final: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("their words")
+    final.parent.mkdir(parents=True)
+    (final.parent / ".v1.lock").symlink_to(theirs)
+    with pytest.raises(Conflict, match="is a symbolic link"):
+        upload_directory(out, final)
+    assert theirs.read_text() == "their words"
+    assert not final.exists()
+
+
+def test_a_lock_file_with_content_keeps_it(out: Path, final: Path) -> None:
+    final.parent.mkdir(parents=True)
+    lock = final.parent / ".v1.lock"
+    lock.write_text("not ours")
+    kept = lock.open()
+    upload_directory(out, final)
+    with kept:
+        assert kept.read() == "not ours"
+
+
+def test_a_linked_staging_directory_is_not_written_through(out: Path, final: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    final.parent.mkdir(parents=True)
+    (final.parent / "v1.incomplete").symlink_to(theirs)
+    with pytest.raises(Conflict, match="is a symbolic link"):
+        upload_directory(out, final)
+    assert list(theirs.iterdir()) == []
+    assert not final.exists()
+
+
+@pytest.mark.parametrize("swapped", ["a", "sub"])
+def test_a_source_that_becomes_a_link_is_not_followed(out: Path, final: Path, tmp_path: Path, swapped: str) -> None:
+    theirs = write_files(tmp_path / "theirs", {"a": b"1", "c": b"333"})
+    files = scan(out).files
+    (out / swapped).rename(tmp_path / "aside")
+    (out / swapped).symlink_to(theirs / "a" if swapped == "a" else theirs)
+    with pytest.raises(Conflict, match="changed while it was read"):
+        module.upload_directory(out, files, final)
+    assert not final.exists()

@@ -128,7 +128,7 @@ def test_memory_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None
             super().__init__(limit_bytes, common_bytes)
             pools.append(self)
 
-    monkeypatch.setattr("syncd.transfer.sources.producer.Pool", Watched)
+    monkeypatch.setattr("syncd.transfer.sources.producer.BufferPool", Watched)
     gate = Gate(3)
     bench = Bench(FILES, slow=Faulty(gate), fast=MemoryStore())
     done = finish_of(bench, "fast")
