@@ -174,7 +174,7 @@ def logged() -> frozenset[str]:
 def columns() -> frozenset[tuple[str, ...]]:
     """The headings of every table that a command prints; empty ones left out."""
     found: set[tuple[str, ...]] = set()
-    for path in (ROOT / "syncd" / "cli").glob("*.py"):
+    for path in (ROOT / "syncd" / "cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Tuple) and all(isinstance(item, ast.Constant) for item in node.elts):
                 words = tuple(str(item.value) for item in node.elts if isinstance(item, ast.Constant))

@@ -128,7 +128,7 @@ class Gallery:
 
     def context(self, topology: Topology = ONE) -> dict[str, Any]:
         """The rooms that are others than in `tests.rooms`."""
-        return {"fleet": topology, "images": {name: self.target(name) for name in topology.images}, "targets": {}}
+        return {"topology": topology, "images": {name: self.target(name) for name in topology.images}, "targets": {}}
 
 
 Wrap = Callable[[Any], Any]

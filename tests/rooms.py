@@ -316,7 +316,7 @@ def site(world: World, state: State, owner: str = "worker-1", **changes: object)
     given: dict[str, object] = {
         "state": state,
         "engine": HandEngine(),
-        "fleet": FLEET,
+        "topology": FLEET,
         "registries": registries_of(world),
         "targets": {name: TreeTarget(name, store) for name, store in world.stores.items()},
         "runtimes": dict(world.runtimes),

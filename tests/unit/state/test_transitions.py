@@ -121,8 +121,8 @@ def test_the_database_refuses_a_phase_that_is_not_in_the_list(state: State) -> N
 def test_no_other_module_writes_a_phase() -> None:
     """Records carry phases as fields; rows get theirs from a column's default or from `advance`."""
     directory = Path(syncd.state.__file__).parent
-    writers = {file.stem for file in directory.glob("*.py") if _names_a_phase_to_write(file)}
-    assert writers == {"advance"}
+    writers = {file.stem for file in directory.rglob("*.py") if _names_a_phase_to_write(file)}
+    assert writers == {"transitions"}
 
 
 def _names_a_phase_to_write(file: Path) -> bool:

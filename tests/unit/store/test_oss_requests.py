@@ -151,7 +151,8 @@ from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
 from syncd.secret import Secret
 from syncd.store.base import PutMode
-from syncd.store.oss import Credentials, OssSettings, OssStore
+from syncd.store.oss.settings import Credentials, OssSettings
+from syncd.store.oss.store import OssStore
 store = OssStore(OssSettings(sys.argv[1], "bucket-1", "r", lambda: Credentials("key", Secret("secret"))))
 crc = crc64(b"12345")
 assert list(store.list("")) == []

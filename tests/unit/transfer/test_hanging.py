@@ -297,9 +297,9 @@ def test_a_single_call_is_left_when_told_to_stop_and_its_own_errors_come_through
 _PROGRAM = """
 from threading import Event
 from syncd.errors import Unavailable
-from syncd.transfer import TransferSettings, apart
+from syncd.transfer import CopySettings, abandonable_call
 try:
-    apart("nas", Event().wait, TransferSettings(stall_s=0.1, leave_s=0.1), Event(), what="looking")
+    abandonable_call("nas", Event().wait, CopySettings(stall_s=0.1, leave_s=0.1), Event(), what="looking")
 except Unavailable as error:
     print(error.message)
 """
