@@ -14,7 +14,7 @@ export COVERAGE_FILE := $(CURDIR)/.coverage
 WORKERS := -n 4 --dist worksteal
 PLAYS := tests/crash tests/acceptance tests/servers tests/property tests/faults
 
-.PHONY: help demo test bench lint lock clean
+.PHONY: help demo test bench lint docs reference changelog lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
@@ -43,11 +43,22 @@ bench: .venv-bench/.made ## measure syncd beside rclone, s5cmd, the OSS SDKs and
 	.venv-bench/bin/python -m bench $(BENCH)
 	.venv-bench/bin/python -m bench.images $(IMAGES)
 
-lint: .venv/.test ## style, types, and the order of imports
+lint: .venv/.test docs ## style, types, the order of imports, and the documentation site
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache | sed -n '/^Contracts:/p;/BROKEN/,$$p'
+
+# Strictly: a broken link or anchor, or a page outside of the navigation, fails.
+docs: .venv/.test ## build the documentation site in site/
+	@told=$$(NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean 2>&1) || { echo "$$told"; exit 1; }
+
+reference: .venv/.test ## write the generated pages of docs/reference
+	$(BIN)/python -m tools.reference
+
+changelog: .venv/.test ## collect the fragments of changes/ into CHANGELOG.md, as the version of pyproject.toml
+	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')"
 
 # Both locks hold the same versions, so what is tested is what runs. uv is needed for this target only.
 lock: .venv/.made ## choose versions anew
@@ -62,7 +73,7 @@ lock: .venv/.made ## choose versions anew
 	  tests/servers/requirements.in -o tests/servers/requirements.lock
 
 clean: ## forget what was set up
-	rm -rf .venv .venv-servers .venv-bench .bench .coverage .coverage.* .pytest.out .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf site .venv .venv-servers .venv-bench .bench .coverage .coverage.* .pytest.out .mypy_cache .ruff_cache .hypothesis build dist
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \

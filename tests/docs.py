@@ -16,7 +16,7 @@ import yaml
 from syncd.cli.main import app
 
 ROOT: Final = Path(__file__).parents[1]
-PAGES: Final = tuple(sorted((ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("changes/*.md"))))
+PAGES: Final = tuple(sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changes/*.md"))))
 
 _FENCE: Final = re.compile(r"(?ms)^```([^\n]*)\n(.*?)^```$")
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -128,7 +128,7 @@ def known_options(arguments: list[str]) -> set[str]:
     """The options of the command that a mention in prose, which may be half a command line, is about."""
     command: Any = typer.main.get_command(app)
     for word in arguments:
-        if not hasattr(command, "list_commands"):
+        if not hasattr(command, "list_commands") or word.startswith("-"):
             break
         found = command.get_command(None, word)
         assert found is not None, f"there is no command {word!r}"

@@ -8,7 +8,7 @@ from syncd.errors import Cancelled, Conflict, Corrupt, Failed, Held, Invalid, No
 
 
 class Exit(IntEnum):
-    """The whole list; `docs/exit-codes.md` explains each."""
+    """The whole list; `docs/reference/exit-codes.md` explains each."""
 
     OK = 0
     BUG = 1  # never meant to be seen

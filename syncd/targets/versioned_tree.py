@@ -166,7 +166,7 @@ class TreeTarget:
         if got != want:
             raise Conflict(
                 f"{self.name}: {key} seals {_described(got)}, this is {manifest} {manifest.digest.short}",
-                hint="nobody but syncd may write here; look at who did; docs/recover.md says how to place it anew",
+                hint="only syncd may write here: find the other writer; to copy it again: docs/how-to/recover.md",
             )
         return True
 

@@ -12,6 +12,7 @@ import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, get_args
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -51,6 +52,7 @@ from syncd.state.records import Release
 from syncd.store.base import Store
 from syncd.targets.base import Target
 from syncd.values.source import Candidate, SourceFile
+from tools import reference
 
 from tests import docs
 from tests.docs import PAGES, ROOT, Block, blocks, codes, name
@@ -59,6 +61,8 @@ from tests.unit.registry.webs import http_to
 
 README: Final = ROOT / "README.md"
 DOCS: Final = ROOT / "docs"
+HOW_TO: Final = DOCS / "how-to"
+ARCHITECTURE: Final = DOCS / "explanation" / "architecture.md"
 ENVIRON: Final = {"SYNCD_ACCESS_KEY_SECRET": "not-a-secret"}
 TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "state": (StateSettings,),
@@ -134,7 +138,8 @@ def test_every_command_is_in_some_page() -> None:
     from syncd.cli.main import COMMANDS
 
     shown = {arguments[0] for _, arguments in docs.commands()}
-    mentioned = {code.split()[1] for page in PAGES for code in codes(page) if code.startswith("syncd ")}
+    written = [page for page in PAGES if page not in reference.PAGES]
+    mentioned = {code.split()[1] for page in written for code in codes(page) if code.startswith("syncd ")}
     assert set(COMMANDS) <= shown | mentioned
 
 
@@ -170,7 +175,10 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert not anchor or anchor in docs.anchors(there), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+FRAGMENTS: Final = tuple(page for page in PAGES if page.parent.name == "changes" and page.name != "README.md")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in FRAGMENTS], ids=name)
 def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
     todo, seen = [README], {README}
     while todo:
@@ -197,8 +205,8 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_setting_is_explained() -> None:
-    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-steps.md")
-    explained = {setting for page in pages for setting in named_settings(DOCS / page)}
+    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md")
+    explained = {setting for page in pages for setting in named_settings(HOW_TO / page)}
     kinds = {f"{table}.kind" for table in TABLES}  # told by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}
     assert settings() - explained - kinds - tables == set()
@@ -207,7 +215,7 @@ def test_every_setting_is_explained() -> None:
 def test_a_default_in_the_table_of_policies_is_the_programs() -> None:
     shown = {
         setting.strip().strip("`").removeprefix("policy."): value.strip().strip('"')
-        for names, defaults, _ in docs.rows(DOCS / "configure.md", "When to release, and when to give up")
+        for names, defaults, _ in docs.rows(HOW_TO / "configure.md", "When to release, and when to give up")
         for setting, value in zip(names.split(","), defaults.split(","), strict=True)
     }
     assert set(shown) == set(PolicySettings.model_fields)
@@ -278,19 +286,19 @@ def test_what_config_check_is_shown_to_say_is_what_it_says(tmp_path: Path) -> No
 
 
 def test_every_kind_of_event_is_documented_and_every_documented_one_is_written() -> None:
-    table = docs.rows(DOCS / "operate.md", "Events")
+    table = docs.rows(HOW_TO / "operate.md", "Events")
     documented = {match[0] for row in table for match in TIME.finditer(row[0])}
     assert documented == emitted()
 
 
 def test_every_log_line_in_the_table_is_one_the_program_writes() -> None:
-    documented = {code for row in docs.rows(DOCS / "operate.md", "Logs") for code in re.findall(r"`([^`]+)`", row[0])}
+    documented = {code for row in docs.rows(HOW_TO / "operate.md", "Logs") for code in re.findall(r"`([^`]+)`", row[0])}
     assert documented
     assert documented <= docs.logged()
 
 
 def test_every_reason_in_the_table_of_the_night_is_one_the_program_gives() -> None:
-    table = docs.rows(DOCS / "recover.md", "A release is stalled")
+    table = docs.rows(HOW_TO / "recover.md", "A release is stalled")
     assert len(table) >= 10
     for row in table:
         for reason in re.findall(r"`([^`]+)`", row[0]):
@@ -302,7 +310,7 @@ def test_every_reason_in_the_table_of_the_night_is_one_the_program_gives() -> No
 
 
 def test_the_exit_codes_of_the_pipelines_page_are_the_programs() -> None:
-    shown = {int(row[0]) for row in docs.rows(DOCS / "publish-from-a-pipeline.md", "Exit codes")}
+    shown = {int(row[0]) for row in docs.rows(HOW_TO / "publish-from-a-pipeline.md", "Exit codes")}
     assert shown <= {code.value for code in Exit}
     assert {Exit.OK, Exit.HELD, Exit.NOT_LIVE, Exit.TIMEOUT} <= shown
 
@@ -360,7 +368,7 @@ def test_the_function_in_the_page_finds_the_versions_digest(tmp_path: Path) -> N
         scope["load"](tmp_path)
 
 
-@pytest.mark.parametrize("block", [block for block in blocks("sh") if "run" in block.info.split()], ids=str)
+@pytest.mark.parametrize("block", [block for block in blocks("sh") if "Add version" in block.info], ids=str)
 def test_a_block_that_can_be_run_makes_a_version_that_the_registry_finds(block: Block, tmp_path: Path) -> None:
     registry, shim = tmp_path / "registry", tmp_path / "bin" / "syncd"
     (tmp_path / "out" / "tokenizer").mkdir(parents=True)
@@ -387,11 +395,11 @@ def test_a_block_that_can_be_run_makes_a_version_that_the_registry_finds(block: 
 
 
 def test_the_architecture_names_every_table_and_every_promise_of_a_seam() -> None:
-    named = set(codes(DOCS / "ARCHITECTURE.md"))
+    named = set(codes(ARCHITECTURE))
     assert set(metadata.tables) <= named
     for seam in (Registry, Store, Target, Runtime):
         promises = {name for name, made in vars(seam).items() if callable(made) and not name.startswith("_")}
-        row = next(row for row in docs.rows(DOCS / "ARCHITECTURE.md", "The seams") if f"`{seam.__name__}`" in row[0])
+        row = next(row for row in docs.rows(ARCHITECTURE, "The seams") if f"`{seam.__name__}`" in row[0])
         assert promises == set(re.findall(r"`(\w+)`", row[1])) & promises
     assert Engine.__name__ in named
 
@@ -400,6 +408,17 @@ def test_every_room_is_in_the_picture() -> None:
     (picture,) = [block.text for block in blocks("text") if "wiring" in block.text]
     context = {path.name.removesuffix(".py") for path in (ROOT / "syncd").iterdir() if not path.name.startswith("_")}
     assert {room for room in context - {"py.typed"} if not re.search(rf"\b{room}\b", picture)} == set()
+
+
+@pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: page.name)
+def test_a_generated_page_is_what_the_code_generates(page: Path) -> None:
+    assert page.read_text() == reference.generated(page), "run `make reference`"
+
+
+def test_every_setting_has_a_meaning_in_the_reference() -> None:
+    rows = re.findall(r"(?m)^\| `([\w.*]+)` \|.*\| (.*) \|$", (DOCS / "reference" / "configuration.md").read_text())
+    assert {name for name, _ in rows} >= settings()
+    assert [name for name, meaning in rows if not meaning.strip()] == []
 
 
 def test_every_decision_is_listed_once() -> None:
@@ -413,6 +432,57 @@ def test_every_decision_is_listed_once() -> None:
 def test_a_page_tells_the_projects_own_story(page: Path) -> None:
     text = page.read_text()
     assert not re.search(r"(?i)shared/|/work\b|#\d+\b|\bissue \d|TODO|FIXME", text)
+
+
+def test_every_fragment_of_the_changelog_has_a_name_and_a_type_and_is_plain_text() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]
+    types = "|".join(each["directory"] for each in project["type"])
+    for page in (ROOT / "changes").iterdir():
+        if page.name == "README.md":
+            continue
+        assert re.fullmatch(rf"[a-z0-9][a-z0-9-]*\.(?:{types})\.md", page.name), f"{page.name}: see changes/README.md"
+        text = page.read_text()
+        assert text.strip(), f"{page.name}: it is empty"
+        assert not re.search(r"(?m)^#|\]\(", text), f"{page.name}: no headings and no links"
+
+
+def test_the_changelog_has_each_version_once_and_ends_with_this_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = re.findall(r"(?m)^## (\S+) \(\d{4}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text())
+    numbers = [tuple(map(int, version.split("."))) for version in versions]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert project["version"] == versions[0] or FRAGMENTS
+
+
+def test_the_version_of_the_project_is_the_one_that_manifests_and_pages_name() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    named = [*PAGES, *(ROOT / "deploy").rglob("*.yaml")]
+    images = {found for path in named for found in re.findall(r"\bsyncd:(\d[\w.]*)", path.read_text())}
+    assert images == {version}
+
+
+def test_the_classifiers_name_every_python_that_is_supported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    assert named == ["3.11", "3.12", "3.13", "3.14"]
+    assert project["requires-python"] == f">={named[0]}"
+
+
+def test_each_hook_of_pre_commit_is_a_check_of_lint() -> None:
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    lint = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0].replace("$(BIN)", ".venv/bin")
+    for hook in local["hooks"]:
+        assert " ".join(word for word in hook["entry"].split() if word != "--force-exclude") in lint
+
+
+def test_the_picture_in_the_readme_is_readable_in_dark_and_light() -> None:
+    (picture,) = re.findall(r"!\[[^\]]+\]\((\S+\.svg)\)", README.read_text())
+    root = ET.parse(ROOT / picture).getroot()
+    style = next(each.text or "" for each in root.iter() if each.tag.endswith("}style"))
+    light, _, dark = style.partition("@media (prefers-color-scheme: dark)")
+    colours = r"\.([a-z]+)(?:, \.[a-z]+)* \{[^}]*(?:fill|stroke): #"
+    assert set(re.findall(colours, light)) == set(re.findall(colours, dark))
+    assert any(each.tag.endswith("}title") and each.text for each in root)
 
 
 def test_the_licence_is_the_one_that_the_package_names() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.acceptance.stage import ROOT, command, ended, environment, run
 from tests.clouds import oss2_session
 
-PAGE = (ROOT / "docs" / "local-cloud.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "local-cloud.md").read_text()
 
 
 def snippets(language: str) -> list[str]:
@@ -95,7 +95,7 @@ def test_a_seed_that_cannot_be_and_a_port_that_is_taken_are_told_in_one_line(tmp
         told = run(*up)
         assert told.code == 2, told
         assert word in told.err
-        assert "docs/local-cloud.md" in told.err
+        assert "docs/how-to/local-cloud.md" in told.err
     seed.unlink()
     assert run(*up, "-o", "json").document["exit_code"] == 2
     import socket

@@ -25,7 +25,7 @@ from tests.servers.programs import environment, program
 from tests.servers.sources import DirectorySource, MlflowSource, PrefixSource
 from tests.tensors import sharded
 
-PAGE: Final = "docs/publish-from-a-pipeline.md"
+PAGE: Final = "docs/how-to/publish-from-a-pipeline.md"
 FILES: Final = sharded(shards=2, tensors=2, size_bytes=1000)
 MODEL: Final = "sdxl"  # as in the pages
 CHURN: Final = "churn"

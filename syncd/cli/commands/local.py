@@ -86,9 +86,9 @@ def _seed(whole: Whole, seed: Path) -> None:
     try:
         whole.seed(seed)
     except KeyError as lacking:
-        raise Invalid(f"--seed {seed}: {lacking} is missing", hint="see docs/local-cloud.md") from lacking
+        raise Invalid(f"--seed {seed}: {lacking} is missing", hint="see docs/how-to/local-cloud.md") from lacking
     except (OSError, ValueError, TypeError, AttributeError, FcError) as wrong:  # the last but one: not a table
-        raise Invalid(f"--seed {seed}: {wrong}", hint="see the example in docs/local-cloud.md") from wrong
+        raise Invalid(f"--seed {seed}: {wrong}", hint="see the example in docs/how-to/local-cloud.md") from wrong
 
 
 def _tell(whole: Whole, output: Output) -> None:

@@ -112,7 +112,9 @@ def test_there_is_a_version(bare: Calling) -> None:
 
 
 def test_the_documented_exit_codes_are_the_exit_codes() -> None:
-    rows = re.findall(r"^\| (\d+) \| `([A-Z_]+)` \|", (ROOT / "docs" / "exit-codes.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (\d+) \| `([A-Z_]+)` \|", (ROOT / "docs" / "reference" / "exit-codes.md").read_text(), re.MULTILINE
+    )
     assert [(int(number), name) for number, name in rows] == [(code.value, code.name) for code in Exit]
 
 

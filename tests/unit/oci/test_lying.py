@@ -22,7 +22,7 @@ from tests.unit.oci.kitchen import SMALL, Kitchen, model, push_base
 
 pytestmark = pytest.mark.needs_docker_registry
 CHUNK, SHARD = 1 << 19, 9 << 17
-PAGE = docs.ROOT / "docs/images.md"
+PAGE = docs.ROOT / "docs/how-to/images.md"
 HEADING = "A registry that does not keep its word"
 SENT = {0: "nothing", CHUNK: "a chunk", SHARD: "the layer", 5 * CHUNK: "some layers"}
 

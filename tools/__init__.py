@@ -1,0 +1,1 @@
+"""Scripts that maintain the project and are not part of the product."""
