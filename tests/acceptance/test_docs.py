@@ -215,7 +215,7 @@ def test_every_setting_is_explained() -> None:
 def test_a_default_in_the_table_of_policies_is_the_programs() -> None:
     shown = {
         setting.strip().strip("`").removeprefix("policy."): value.strip().strip('"')
-        for names, defaults, _ in docs.rows(HOW_TO / "configure.md", "When to release, and when to give up")
+        for names, defaults, _ in docs.rows(HOW_TO / "configure.md", "When releases start and when steps stop retrying")
         for setting, value in zip(names.split(","), defaults.split(","), strict=True)
     }
     assert set(shown) == set(PolicySettings.model_fields)

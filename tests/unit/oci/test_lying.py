@@ -23,7 +23,7 @@ from tests.unit.oci.kitchen import SMALL, Kitchen, model, push_base
 pytestmark = pytest.mark.needs_docker_registry
 CHUNK, SHARD = 1 << 19, 9 << 17
 PAGE = docs.ROOT / "docs/how-to/images.md"
-HEADING = "A registry that does not keep its word"
+HEADING = "Misbehaving registries"
 SENT = {0: "nothing", CHUNK: "a chunk", SHARD: "the layer", 5 * CHUNK: "some layers"}
 
 
@@ -96,24 +96,24 @@ class Case:
 
 
 SURVIVED = {
-    "keeps half of a chunk": Case(lambda relay: Nth("PATCH", 2, half(relay)), 0),
+    "stores half of a chunk": Case(lambda relay: Nth("PATCH", 2, half(relay)), 0),
     "loses the answer to a chunk": Case(lambda relay: Nth("PATCH", 2, lost(relay))),
     "loses the answer to the end of a blob": Case(lambda relay: Nth("PUT", 1, lost(relay))),
-    "is limited, then not": Case(lambda _: Nth("PATCH", 2, lambda _: limited()), CHUNK),
-    "is limited where an upload is begun": Case(lambda _: Nth("POST", 2, lambda _: limited())),
-    "fails once": Case(lambda _: Nth("PATCH", 1, lambda _: Reply(500)), CHUNK),
+    "answers 429 to one chunk": Case(lambda _: Nth("PATCH", 2, lambda _: limited()), CHUNK),
+    "answers 429 to the start of an upload": Case(lambda _: Nth("POST", 2, lambda _: limited())),
+    "answers 500 once": Case(lambda _: Nth("PATCH", 1, lambda _: Reply(500)), CHUNK),
     "loses an upload": Case(lambda _: Nth("PATCH", 2, lambda _: error("BLOB_UPLOAD_UNKNOWN", 404)), SHARD),
-    "says that it is elsewhere": Case(lambda _: Nth("PATCH", 2, lambda _: Reply(416)), CHUNK),
-    "forgets a chunk that it had kept": Case(lambda relay: Nth("PATCH", 2, altered(relay, range="0-9")), SHARD),
-    "does not say how much it kept": Case(lambda relay: Nth("PATCH", 1, altered(relay, range=""))),
-    "does not mount": Case(
+    "reports another offset (416)": Case(lambda _: Nth("PATCH", 2, lambda _: Reply(416)), CHUNK),
+    "forgets a stored chunk": Case(lambda relay: Nth("PATCH", 2, altered(relay, range="0-9")), SHARD),
+    "omits the stored size": Case(lambda relay: Nth("PATCH", 1, altered(relay, range=""))),
+    "does not mount blobs": Case(
         lambda relay: Nth("POST", 1, lambda request: relay.forward(replace(request, target=request.path)))
     ),
-    "is sent to by another bake as well": Case(
+    "receives another bake of the same version": Case(
         lambda relay: Nth("PATCH", 2, lambda request: relay.forward(request, 2 * request.body)), 5 * CHUNK
     ),
-    "lets nobody throw an upload away": Case(lambda _: always("DELETE", "", lambda _: error("UNSUPPORTED", 405))),
-    "takes no chunks": Case(lambda _: always("PATCH", "", lambda _: error("UNSUPPORTED", 405)), CHUNK),
+    "refuses to delete an upload": Case(lambda _: always("DELETE", "", lambda _: error("UNSUPPORTED", 405))),
+    "accepts no chunks": Case(lambda _: always("PATCH", "", lambda _: error("UNSUPPORTED", 405)), CHUNK),
 }  # fmt: skip
 
 
@@ -137,43 +137,43 @@ def test_the_image_is_right_and_little_is_sent_twice(name: str, relay: ImageRela
 
 
 REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] = {
-    "calls a blob by another digest": (
+    "reports another digest of a blob": (
         lambda relay: Nth("PUT", 1, altered(relay, docker_content_digest=f"sha256:{'ab' * 32}")),
         Corrupt,
         "the registry says 'sha256:abab",
     ),
-    "calls a manifest by another digest": (
+    "reports another digest of a manifest": (
         lambda _: always("PUT", "/manifests/", lambda _: Reply(201, {"Docker-Content-Digest": f"sha256:{'ab' * 32}"})),
         Corrupt,
         "the registry says 'sha256:abab",
     ),
-    "gets a bit wrong": (lambda relay: Nth("PATCH", 1, flipped(relay)), Corrupt, "DIGEST_INVALID"),
-    "always says that it has more than was sent": (
+    "stores a flipped bit": (lambda relay: Nth("PATCH", 1, flipped(relay)), Corrupt, "DIGEST_INVALID"),
+    "always reports more than was sent": (
         lambda relay: always("PATCH", "", altered(relay, range="0-99999999")),
         Unavailable,
         "100000000 bytes are there, 524288 were sent",
     ),
-    "has another blob under a digest": (
+    "serves another blob under a digest": (
         lambda _: always("GET", "/blobs/sha256:", lambda _: Reply(200, {}, b"{}")),
         Corrupt,
         "the sha256 of blob",
     ),
-    "tells a range that is none": (
+    "sends a malformed range": (
         lambda relay: Nth("PATCH", 1, altered(relay, range="all of it")),
         Failed,
         "the range is 'all of it'",
     ),
-    "says 202 and not where": (
+    "answers 202 without a location": (
         lambda relay: Nth("POST", 2, altered(relay, location="")),
         Failed,
         "answered 202 without a Location",
     ),
-    "says 202 to a chunk and not where to go on": (
+    "answers 202 to a chunk without the next location": (
         lambda relay: Nth("PATCH", 1, altered(relay, location="")),
         Failed,
         "answered 202 without a Location",
     ),
-    "wants chunks that no memory holds": (
+    "requires chunks that exceed the memory": (
         lambda relay: Nth("POST", 2, altered(relay, oci_chunk_min_length="9999999999")),
         Invalid,
         "chunks of at least '9999999999' bytes are wanted",
@@ -183,23 +183,23 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
         Unavailable,
         "BLOB_UPLOAD_UNKNOWN",
     ),
-    "accepts blobs and does not have them": (
+    "accepts blobs and loses them": (
         lambda relay: always("HEAD", "/blobs/", lambda _: Reply(404)),
         Unavailable,
         "was accepted and is not there",
     ),
-    "has a blob of another size": (
+    "reports another size of a blob": (
         lambda relay: always("HEAD", "/blobs/", lambda _: Reply(200, {"Content-Length": "3"})),
         Corrupt,
         "has 3 bytes there",
     ),
-    "is limited for ever": (lambda _: always("PATCH", "", lambda _: limited()), Unavailable, "TOOMANYREQUESTS"),
-    "lets a user push no longer": (
+    "answers 429 without end": (lambda _: always("PATCH", "", lambda _: limited()), Unavailable, "TOOMANYREQUESTS"),
+    "revokes the right to push": (
         lambda _: always("PATCH", "", lambda _: error("DENIED", 403)),
         Refused,
         "DENIED: so it says",
     ),
-    "accepts a manifest and does not have it": (
+    "accepts a manifest and loses it": (
         lambda _: always("PUT", "/manifests/", lambda _: Reply(201)),
         Unavailable,
         "was pushed and is not there",
@@ -218,17 +218,17 @@ def test_no_image_is_visible_and_the_reason_is_told(name: str, registry: Distrib
 
 
 LED_ELSEWHERE = {
-    "ends a token in the middle of a push": ("the image is right", SENT[CHUNK]),
-    "gives no token any more": ("no image, exit code 10", "–"),
-    "leads a chunk to another host (307)": ("the image is right; no credentials went there", SENT[CHUNK]),
-    "says that an upload goes on at another host": ("done there, without credentials", SENT[0]),
-    "keeps its blobs at another host (307)": ("the image is right; no credentials went there", SENT[0]),
-    "says that an upload goes on where nothing is encrypted": ("no image, exit code 2", "–"),
+    "expires a token during a push": ("correct image", SENT[CHUNK]),
+    "issues no further token": ("no image, exit code 10", "–"),
+    "redirects a chunk to another host (307)": ("correct image; no credentials sent there", SENT[CHUNK]),
+    "moves an upload to another host": ("continued there, without credentials", SENT[0]),
+    "serves blobs from another host (307)": ("correct image; no credentials sent there", SENT[0]),
+    "moves an upload to an address without TLS": ("no image, exit code 2", "–"),
 }  # each has a test of its own below
 
 
 def test_the_page_tells_of_each_of_these_registries_and_of_no_other() -> None:
-    told = [[name, "the image is right", SENT[case.more_bytes]] for name, case in SURVIVED.items()]
+    told = [[name, "correct image", SENT[case.more_bytes]] for name, case in SURVIVED.items()]
     told += [[name, *rest] for name, rest in LED_ELSEWHERE.items()]
     told += [[name, f"no image, exit code {code_of(kind(''))}", "–"] for name, (_, kind, _) in REFUSED.items()]
     assert docs.rows(PAGE, HEADING) == told, "\n".join(f"| {' | '.join(row)} |" for row in told)
