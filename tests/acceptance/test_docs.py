@@ -399,7 +399,7 @@ def test_the_architecture_names_every_table_and_every_promise_of_a_seam() -> Non
     assert set(metadata.tables) <= named
     for seam in (Registry, Store, Target, Runtime):
         promises = {name for name, made in vars(seam).items() if callable(made) and not name.startswith("_")}
-        row = next(row for row in docs.rows(ARCHITECTURE, "The seams") if f"`{seam.__name__}`" in row[0])
+        row = next(row for row in docs.rows(ARCHITECTURE, "Seams") if f"`{seam.__name__}`" in row[0])
         assert promises == set(re.findall(r"`(\w+)`", row[1])) & promises
     assert Engine.__name__ in named
 
