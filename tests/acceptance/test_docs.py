@@ -425,7 +425,11 @@ def test_every_decision_is_listed_once() -> None:
     pages = {page.name for page in (DOCS / "adr").glob("0*.md")}
     assert sorted(docs.links(DOCS / "adr" / "README.md")) == sorted(pages)
     for page in pages:
-        assert (DOCS / "adr" / page).read_text().startswith(f"# {page[:4]} ")
+        text = (DOCS / "adr" / page).read_text()
+        assert text.startswith(f"# {page[:4]} ")
+        assert re.search(r"(?m)^Date: \d{4}-\d\d-\d\d\. Status: (?:Accepted|Superseded by|Deprecated)\b.*\.$", text), (
+            page
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
