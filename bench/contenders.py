@@ -101,7 +101,7 @@ def _syncd() -> list[Contender]:
             "syncd, sealed",
             version,
             lambda job: [syncd_command(job, seal=True)],
-            "`copy`, then every object looked at again and the version sealed",
+            "`copy`, then every object checked again and the version sealed",
         ),
     ]
 

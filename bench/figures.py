@@ -43,12 +43,12 @@ class Verdict:
 
 _CHECKING = ("s5cmd", "rclone", "rclone, lean", "oss2", "oss-v2")  # whoever checks nothing is no rival
 TARGETS = (
-    Target("CPU, beside s5cmd", ONE, "cpu_s", ("s5cmd",), 0.70),
-    Target("CPU, beside rclone", ONE, "cpu_s", ("rclone",), 0.45),
-    Target("wall, beside the fastest that checks what it sends", ONE, "wall_s", _CHECKING, 1.0),
-    Target("CPU, beside three runs of s5cmd", THREE, "cpu_s", ("s5cmd",), 0.33),
-    Target("wall, beside three runs of s5cmd", THREE, "wall_s", ("s5cmd",), 0.6),
-    Target("wall, beside rclone", SMALL, "wall_s", ("rclone",), 1.0),
+    Target("CPU, compared with s5cmd", ONE, "cpu_s", ("s5cmd",), 0.70),
+    Target("CPU, compared with rclone", ONE, "cpu_s", ("rclone",), 0.45),
+    Target("wall, compared with the fastest that checks what it sends", ONE, "wall_s", _CHECKING, 1.0),
+    Target("CPU, compared with three runs of s5cmd", THREE, "cpu_s", ("s5cmd",), 0.33),
+    Target("wall, compared with three runs of s5cmd", THREE, "wall_s", ("s5cmd",), 0.6),
+    Target("wall, compared with rclone", SMALL, "wall_s", ("rclone",), 1.0),
 )
 
 

@@ -32,13 +32,13 @@ _FIGURES = {"wall, s": ("wall_s", 1.0), "CPU, s": ("cpu_s", 1.0), "peak RSS, MB"
             "peak disk, MB": ("disk_bytes", _MB)}  # fmt: skip
 
 _HEAD = """\
-# A model into an image, beside buildah
+# Cost of image pushes compared with buildah
 
 Written by `make bench`; do not edit. {files} files of {mb:.0f} MB of random bytes in all, from the page cache, over a
-base of a few KB, into a `docker-registry` of each run's own on loopback; in turn, {rounds} rounds, and one before that
-is not counted. Medians with (least–most); ratios are of medians in this run, to syncd's. Disk is what lies in the
-client's own directories at most, the model itself not counted. RSS is that of the client's largest process, CPU that of
-all of them, the registry's not.
+base of a few KB, into a separate `docker-registry` per run on loopback; in turn, {rounds} rounds, and one before
+that is not counted. Medians with (least–most); ratios are of medians in this run, to syncd's. Disk is the peak
+size of the client's own directories without the model. RSS is that of the client's largest process, CPU that of
+all of them without the registry.
 """
 
 

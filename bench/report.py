@@ -12,14 +12,14 @@ from bench.figures import Spread, medians, slope, spread, verdicts
 from bench.trials import Sample
 
 _HEAD = """\
-# What the transfer costs, beside other tools
+# Cost of transfers compared with other tools
 
-Written by `make bench`; do not edit. All clients carry the same files, from the page cache, to the same server on
-loopback, in turn (A B C A B C …) so that a machine that slows down slows down for all. The server checks sizes,
-CRCs (always) and MD5 and SHA (one body of {check_every}) and throws the bytes away; its own CPU time stands apart.
+Written by `make bench`; do not edit. All clients send the same files, from the page cache, to the same server on
+loopback, in turn (A B C A B C …), so that a slower machine affects all of them. The server verifies sizes,
+CRCs (always) and MD5 and SHA (one body of {check_every}) and discards the bytes; its own CPU time is listed separately.
 CPU and peak memory are those of the whole client process, its start included; the first run of each is not counted.
-Figures are medians with (least–most). A tool that knows one destination runs once for each bucket, one after another.
-Ratios are of medians in this run; the seconds themselves are this machine's.
+Figures are medians with (least–most). A tool with one destination runs once per bucket, one run after another.
+Ratios are of medians in this run; absolute seconds are those of this machine.
 """
 
 
@@ -132,8 +132,8 @@ def _machine(setting: Setting) -> str:
         "## The machine and the run\n\n"
         f"{os.cpu_count()} cores ({model}), {memory_gb:.0f} GB of memory, {kernel}, "
         f"Python {platform.python_version()}. Checkpoint sizes × {setting.scale:g}, {setting.rounds} rounds. "
-        f"Load of the machine {setting.load[0]:.1f} at the beginning, {setting.load[1]:.1f} at the end: with more than "
-        "about 2 for what runs here, something else ran beside it, and wall times say little.\n"
+        f"Load of the machine {setting.load[0]:.1f} at the beginning, {setting.load[1]:.1f} at the end: above "
+        "about 2, other work ran at the same time, and wall times are unreliable.\n"
     )
 
 

@@ -25,11 +25,11 @@ def test_a_spread_is_median_least_and_most() -> None:
 
 def test_a_verdict_is_by_the_ratio_of_medians_and_none_without_a_rival() -> None:
     by_what = {(v.target.trial, v.target.what): v for v in verdicts(samples())}
-    cpu = by_what[ONE, "CPU, beside s5cmd"]
+    cpu = by_what[ONE, "CPU, compared with s5cmd"]
     assert (cpu.ratio, cpu.is_met) == (0.5, True)
-    wall = by_what[ONE, "wall, beside the fastest that checks what it sends"]
+    wall = by_what[ONE, "wall, compared with the fastest that checks what it sends"]
     assert (wall.ratio, wall.is_met) == (2.0, False)
-    rclone = by_what[ONE, "CPU, beside rclone"]
+    rclone = by_what[ONE, "CPU, compared with rclone"]
     assert (rclone.ratio, rclone.is_met) == (None, False)
 
 
@@ -43,7 +43,7 @@ def test_the_page_says_what_is_met_what_is_not_and_what_was_left_out() -> None:
     contender = Contender("syncd", "1", lambda _: [], "how")
     setting = Setting(0.05, 3, 16, (1.0, 2.0), [contender], ["rclone"])
     page = markdown(samples(), [("number of files", series)], setting)
-    assert "| one bucket | CPU, beside s5cmd | 0.70 | 0.50 | met |" in page
+    assert "| one bucket | CPU, compared with s5cmd | 0.70 | 0.50 | met |" in page
     assert "| **not met** |" in page
     assert "| not measured |" in page
     assert "left out: rclone" in page
