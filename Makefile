@@ -57,8 +57,8 @@ docs: .venv/.test ## build the documentation site in site/
 reference: .venv/.test ## write the generated pages of docs/reference
 	$(BIN)/python -m tools.reference
 
-changelog: .venv/.test ## collect the fragments of changes/ into CHANGELOG.md, as the version of pyproject.toml
-	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')"
+changelog: .venv/.test ## move the fragments of changes/ into CHANGELOG.md, as the version of pyproject.toml
+	$(BIN)/python -m tools.changelog
 
 # Both locks hold the same versions, so what is tested is what runs. uv is needed for this target only.
 lock: .venv/.made ## choose versions anew
