@@ -199,6 +199,13 @@ def test_every_path_in_the_project_that_a_page_names_is_there(page: Path) -> Non
             assert any(place.exists() for place in places), code
 
 
+def test_every_page_that_the_program_or_its_example_names_is_there() -> None:
+    texts = [*docs.texts(), (ROOT / "config.example.toml").read_text()]
+    named = {page for text in texts for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", text)}
+    assert len(named) >= 4
+    assert {page for page in named if not (ROOT / page).exists()} == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_setting_that_a_page_names_exists(page: Path) -> None:
     assert named_settings(page) <= settings()
