@@ -6,11 +6,12 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
+from alembic.operations import BatchOperations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -100,6 +101,32 @@ def configure(context: Any, connection: sa.Connection) -> None:
         render_as_batch=True,  # SQLite changes a column by copying its table
         transaction_per_migration=True,
     )
+
+
+@contextlib.contextmanager
+def changed_table(name: str, *, recreate: Literal["auto", "always"] = "auto") -> Iterator[BatchOperations]:
+    """Alembic's `batch_alter_table` for migrations, which keeps AUTOINCREMENT.
+
+    SQLite changes a column by copying its table, and Alembic does not see AUTOINCREMENT in what it copies: the ids of
+    deleted rows would be given again. The highest id that was ever given is kept, too.
+    """
+    conn = op.get_bind()
+    if conn.dialect.name != "sqlite" or not _counts(conn, name):
+        with op.batch_alter_table(name, recreate=recreate) as batch:
+            yield batch
+        return
+    highest = conn.execute(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": name}).scalar()
+    with op.batch_alter_table(name, recreate=recreate, table_kwargs={"sqlite_autoincrement": True}) as batch:
+        yield batch
+    if highest is not None:
+        conn.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name})
+        row = {"name": name, "highest": highest}
+        conn.execute(sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :highest)"), row)
+
+
+def _counts(conn: sa.Connection, name: str) -> bool:
+    sql = conn.execute(sa.text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": name}).scalar_one()
+    return "AUTOINCREMENT" in str(sql)
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
