@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.authorities import trust_nobody
 from tests.servers.programs import MINILM, ORAS, is_there
+from tests.support.authorities import trust_nobody
 
 # How long one example takes is the machine's business, and CI's is shared: a slow one is no failure.
 settings.register_profile("syncd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,7 +21,7 @@ trust_nobody()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.support.databases"]
 
 NEEDED: Final = {
     "needs_npm": "npm",

@@ -54,9 +54,9 @@ from syncd.targets.base import Target
 from syncd.values.source import Candidate, SourceFile
 from tools import reference
 
-from tests import docs
-from tests.docs import PAGES, ROOT, Block, blocks, codes, name
 from tests.emulators.web import Reply, Web
+from tests.support import docs
+from tests.support.docs import PAGES, ROOT, Block, blocks, codes, name
 from tests.unit.registry.webs import http_to
 
 README: Final = ROOT / "README.md"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.acceptance.stage import ROOT, command, ended, environment, run
-from tests.clouds import oss2_session
+from tests.support.clouds import oss2_session
 
 PAGE = (ROOT / "docs" / "how-to" / "local-cloud.md").read_text()
 

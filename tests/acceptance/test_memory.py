@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tests.fleet import MODEL, Fleet
+from tests.support.fleet import MODEL, Fleet
 
 SIZE_BYTES: Final = 2_000_000_000
 RSS_MAX_BYTES: Final = 200_000_000

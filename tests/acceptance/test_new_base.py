@@ -15,7 +15,7 @@ from syncd.artifact.digest import Digest
 from tests.acceptance.stage import command, environment, run, until
 from tests.crash.images import ImageFleet
 from tests.emulators.distribution import Distribution, distribution
-from tests.fleet import FUNCTION, answered, quick_directory
+from tests.support.fleet import FUNCTION, answered, quick_directory
 from tests.unit.oci.kitchen import push_base
 
 PLACE: Final = "hangzhou"

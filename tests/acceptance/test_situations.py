@@ -9,7 +9,7 @@ import oss2
 from syncd.runtime.fc.runtime import FcRuntime, FcSettings
 
 from tests.acceptance.stage import BUCKET, HANGZHOU, SECRET, Stage, large, small, until
-from tests.clouds import oss2_session
+from tests.support.clouds import oss2_session
 
 
 def bucket_of(stage: Stage) -> Any:

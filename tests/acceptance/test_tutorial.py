@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests import docs
 from tests.acceptance.stage import LIMIT_S, ROOT, environment
+from tests.support import docs
 
 PAGE: Final = ROOT / "docs" / "tutorial" / "first-release.md"
 STRICT: Final = "set -euo pipefail\n"

@@ -15,7 +15,7 @@ from syncd.targets.base import Depth, SmallFile, Target
 from tests.conformance import store as stores
 from tests.conformance import target as targets
 from tests.conformance.target import entry_of
-from tests.journals import MemoryJournal
+from tests.support.journals import MemoryJournal
 
 PUTS: Final = [Put(f"d/{n}", b"%d" % n * n) for n in range(20)]
 

@@ -15,8 +15,8 @@ from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, NotFound
 from syncd.targets.base import Depth, Journal, Target, Writer
 
-from tests.journals import MemoryJournal
-from tests.sources import content, manifest_of
+from tests.support.journals import MemoryJournal
+from tests.support.sources import content, manifest_of
 
 PART_BYTES: Final = 128 << 10
 FILES: Final = {

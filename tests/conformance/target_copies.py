@@ -14,8 +14,8 @@ from syncd.errors import Conflict, Corrupt, Invalid, NotFound
 from syncd.targets.base import Depth, Origin, Target, Writer
 
 from tests.conformance.target import FILES, LARGE, RawAccess, entry_of, layout, send, write
-from tests.journals import MemoryJournal
-from tests.sources import content, manifest_of
+from tests.support.journals import MemoryJournal
+from tests.support.sources import content, manifest_of
 
 SMALL: Final = "config.json"
 HEADER: Final = b"a header that grew"

@@ -18,7 +18,7 @@ from syncd.values.function import AliasState
 from tests.conformance.runtime import FUNCTION, RuntimeConformance
 from tests.conformance.runtime_images import REPOSITORY, RuntimeImageConformance, digest_of
 from tests.emulators.fc.calls import get, refused, update
-from tests.fc_clouds import REGION, FcCloud, fc_cloud, fresh_function
+from tests.support.fc_clouds import REGION, FcCloud, fc_cloud, fresh_function
 
 
 @pytest.fixture(scope="module")

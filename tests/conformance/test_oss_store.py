@@ -10,10 +10,10 @@ from syncd.localcloud.server import LocalCloud
 from syncd.store.base import Store, Upload
 from syncd.store.oss.store import OssStore
 
-from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.copies import CopyConformance
 from tests.conformance.puts import StorePutsConformance
 from tests.conformance.store import StoreConformance
+from tests.support.clouds import REGION, RawBucket, cloud_at
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from syncd.registry.settings import PrefixSettings
 from syncd.registry.sources.oss_prefix import PrefixRegistry
 from syncd.values.source import Location
 
-from tests.clouds import REGION, RawBucket
 from tests.conformance.registry import RegistryConformance
+from tests.support.clouds import REGION, RawBucket
 
 
 class PrefixConformance(RegistryConformance):

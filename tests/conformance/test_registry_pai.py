@@ -12,9 +12,9 @@ from syncd.localcloud.server import LocalCloud
 from syncd.registry.base import Registry
 from syncd.values.source import Location
 
-from tests.clouds import REGION, RawBucket
 from tests.conformance.registry import RegistryConformance
 from tests.emulators.pai import PaiWeb
+from tests.support.clouds import REGION, RawBucket
 from tests.unit.registry.workspaces import registry_of
 
 

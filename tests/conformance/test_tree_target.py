@@ -12,10 +12,10 @@ from syncd.store.memory import MemoryStore, StoredObject
 from syncd.store.nas.store import STAGING, NasSettings, NasStore
 from syncd.targets.versioned_tree import TreeTarget
 
-from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.puts import TargetPutsConformance
 from tests.conformance.target import TargetConformance
 from tests.conformance.target_copies import TargetCopyConformance
+from tests.support.clouds import REGION, RawBucket, cloud_at
 
 
 class TestTreeInMemory(TargetConformance, TargetPutsConformance, TargetCopyConformance):

@@ -15,7 +15,7 @@ from typing import Final
 
 from tests.crash.stage import Stage
 from tests.crash.world import check_live
-from tests.fleet import PLACES, Fleet
+from tests.support.fleet import PLACES, Fleet
 
 Check = Callable[[Fleet], None]
 CANARY: Final = 'waves = [["cn-hangzhou"]]\nsteps = ["10% 1s"]\njudge_samples = 2'

@@ -45,7 +45,7 @@ from syncd.transfer import CopySettings
 from syncd.wiring import context_of
 
 from tests.crash.effects import Effects, watch
-from tests.fleet import MODEL, PART_BYTES
+from tests.support.fleet import MODEL, PART_BYTES
 
 LIMIT_S: Final = 90  # a child that is still at work by then waits for ever: it is ended, and that is a finding
 

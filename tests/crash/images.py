@@ -27,7 +27,7 @@ from tests.crash.effects import AFTER
 from tests.crash.stage import Stage
 from tests.crash.world import check_record
 from tests.emulators.distribution import MANIFEST, Distribution
-from tests.fleet import FUNCTION, MODEL, PLACES, Fleet, answered
+from tests.support.fleet import FUNCTION, MODEL, PLACES, Fleet, answered
 
 IMAGED: Final = ("hangzhou", "singapore")
 

@@ -9,7 +9,7 @@ from typing import Final
 from tests.crash.driver import Driver, Ended, Job
 from tests.crash.effects import AFTER, BEFORE
 from tests.crash.world import check_any_time, check_barrier, sent_again
-from tests.fleet import Fleet
+from tests.support.fleet import Fleet
 
 AHEAD_S: Final = 300.0  # more than any lease: what was left to itself for as long is gone on with
 SHARE: Final = 0.1

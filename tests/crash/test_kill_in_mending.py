@@ -23,7 +23,7 @@ from tests.crash.cases import Tally, chosen, kill_at_each
 from tests.crash.driver import Driver
 from tests.crash.stage import Stage
 from tests.crash.world import check_live
-from tests.fleet import FUNCTION, PLACES, Fleet, mounting
+from tests.support.fleet import FUNCTION, PLACES, Fleet, mounting
 
 READY = 2
 

@@ -17,7 +17,7 @@ from syncd.state.serving import flips, live
 from syncd.state.state import State
 
 from tests.crash.effects import AFTER, BEFORE
-from tests.fleet import BUCKETS, FUNCTION, MODEL, PART_BYTES, PLACES, SIZES, WEIGHTS, Fleet, answered
+from tests.support.fleet import BUCKETS, FUNCTION, MODEL, PART_BYTES, PLACES, SIZES, WEIGHTS, Fleet, answered
 
 
 def check_any_time(fleet: Fleet, names: Iterable[str], share: float = 0.0) -> None:

@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.authorities import outside
+from tests.support.authorities import outside
 
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "syncd-tests" / "npm"
 

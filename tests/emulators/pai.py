@@ -16,8 +16,8 @@ from urllib.parse import quote
 from syncd.localcloud.fc.acs3 import SignedCall, verify
 from syncd.localcloud.fc.errors import FcError
 
-from tests.clouds import KEY_ID, KEY_SECRET
 from tests.emulators.web import Reply, Request, Web, as_json
+from tests.support.clouds import KEY_ID, KEY_SECRET
 
 WORKSPACE: Final = "796"
 _PATH: Final = re.compile(r"/api/v1/models(?:/(?P<model>[^/]+)/versions(?:/(?P<version>[^/]+))?)?")

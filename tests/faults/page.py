@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.docs import ROOT
 from tests.faults.cells import cells
+from tests.support.docs import ROOT
 
 PAGE: Final = ROOT / "docs" / "faults.md"
 LIVE: Final = "live"

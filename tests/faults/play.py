@@ -20,7 +20,7 @@ from syncd.state.state import State
 from syncd.transfer import CopySettings
 from syncd.wiring import context_of
 
-from tests.fleet import MODEL, PART_BYTES, Fleet
+from tests.support.fleet import MODEL, PART_BYTES, Fleet
 
 LIMIT_S: Final = 120.0  # nothing here takes that long on an idle machine; past it, it waits for ever
 UNDOING_S: Final = 1.5  # how long an alias that has to go back is left without its service

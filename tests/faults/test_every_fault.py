@@ -24,7 +24,7 @@ from tests.crash.world import check_any_time, check_live, check_record
 from tests.faults.cells import Cell, cells
 from tests.faults.page import LIVE, PAGE, ends_of
 from tests.faults.play import Outcome, release, rooms_for, served
-from tests.fleet import FUNCTION, PLACES, Fleet, quick_directory
+from tests.support.fleet import FUNCTION, PLACES, Fleet, quick_directory
 
 SHARDS: Final = 13  # odd, so that each has cells of both kinds: once, and for ever
 CELLS: Final = tuple(cells())

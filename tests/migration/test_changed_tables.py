@@ -13,7 +13,7 @@ import syncd.state.upgrade as record
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import event
-from syncd.state.schema import metadata
+from syncd.state.db.schema import metadata
 from syncd.state.upgrade import changed_table
 
 VERSIONS = Path(record._directory()) / "versions"

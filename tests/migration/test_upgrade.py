@@ -21,7 +21,7 @@ from syncd.state.db.schema import metadata
 from syncd.state.db.url import parse
 from syncd.state.state import make_engine
 
-from tests.databases import at
+from tests.support.databases import at
 
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:

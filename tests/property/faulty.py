@@ -18,7 +18,7 @@ from syncd.state.state import State
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.values.function import AliasState
 
-from tests.rooms import TARGETS, Site, World, site
+from tests.support.rooms import TARGETS, Site, World, site
 
 STARTS_S: Final = 60.0  # nothing here takes that long: past it, it is a thread that waits for ever
 

@@ -18,7 +18,7 @@ from syncd.values.function import AliasState
 
 from tests.property.faulty import Faults, Paused
 from tests.property.start import MODELS
-from tests.rooms import BINDINGS, DRAW, TARGETS, Site, World
+from tests.support.rooms import BINDINGS, DRAW, TARGETS, Site, World
 
 FIRST_MOVES: Final = ("flip.weighing", "flip.intended")
 MOVED: Final = {

@@ -18,7 +18,7 @@ from syncd.runtime.memory import MemoryFunction
 from syncd.state.state import State
 from syncd.store.memory import StoredObject
 
-from tests.rooms import LORA, SDXL, World, site
+from tests.support.rooms import LORA, SDXL, World, site
 
 MODELS: Final = (SDXL, LORA)
 

@@ -30,7 +30,7 @@ from tests.property.faulty import Faults, Killed, Paused, process
 from tests.property.promises import Promises
 from tests.property.start import MODELS, start, url_of
 from tests.property.ways import WAYS
-from tests.rooms import BINDINGS, DRAW, LEASE_S, LORA, TARGETS, HandEngine, Site, look, site
+from tests.support.rooms import BINDINGS, DRAW, LEASE_S, LORA, TARGETS, HandEngine, Site, look, site
 
 REST_TICKS_MAX = 600
 ATTEMPTS_MAX = 32  # a release has about ten steps

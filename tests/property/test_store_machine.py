@@ -30,8 +30,8 @@ from syncd.store.base import PutMode, Store, Upload
 from syncd.store.memory import MemoryStore
 from syncd.store.nas.store import NasSettings, NasStore
 
-from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.store import read
+from tests.support.clouds import REGION, RawBucket, cloud_at
 
 KEYS = st.sampled_from(["a", "d/a", "d/b", "d/e/a", "dd/a"])
 PART_BYTES = 100 << 10  # the least OSS takes

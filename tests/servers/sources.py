@@ -20,13 +20,13 @@ from typing import Any, Final
 import httpx
 
 from tests.acceptance.stage import BUCKET, HANGZHOU, Cloud, write_files
-from tests.clouds import RawBucket
 from tests.emulators.distribution import USER, Distribution
 from tests.emulators.modelscope import ModelScopeWeb
 from tests.emulators.pai import WORKSPACE, PaiWeb
 from tests.servers.mlflow import Mlflow
 from tests.servers.olah import Olah
 from tests.servers.oras import oras_push
+from tests.support.clouds import RawBucket
 from tests.unit.registry.webs import IndexWeb
 
 SECRET: Final = base64.b64encode(b"a secret of a sender of hooks").decode()

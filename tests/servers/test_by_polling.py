@@ -14,7 +14,7 @@ from tests.servers.kinds import KINDS
 from tests.servers.programs import minilm
 from tests.servers.relay import Relay
 from tests.servers.sources import Source
-from tests.tensors import sharded
+from tests.support.tensors import sharded
 
 
 @pytest.fixture(scope="module")

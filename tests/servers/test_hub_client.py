@@ -12,7 +12,7 @@ import pytest
 from tests.emulators.hub import TOKEN, HubWeb
 from tests.servers.olah import olah_server
 from tests.servers.programs import environment, program
-from tests.tensors import sharded
+from tests.support.tensors import sharded
 
 pytestmark = pytest.mark.needs_huggingface_hub
 

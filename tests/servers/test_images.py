@@ -25,8 +25,8 @@ from tests.emulators.web import Reply, Request, Web, ranged
 from tests.servers.images import BASE, inspect, make_base, pull, push, unpack
 from tests.servers.programs import minilm
 from tests.servers.sources import DirectorySource
-from tests.sources import manifest_of
-from tests.tensors import sharded
+from tests.support.sources import manifest_of
+from tests.support.tensors import sharded
 
 pytestmark = [pytest.mark.needs_docker_registry, pytest.mark.needs_skopeo, pytest.mark.needs_umoci]
 MODEL: Final = "minilm"

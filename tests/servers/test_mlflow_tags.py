@@ -18,7 +18,7 @@ from tests.servers.fleet import HOUR_S, live_everywhere, prepared
 from tests.servers.mlflow import Mlflow
 from tests.servers.relay import Relay
 from tests.servers.sources import MlflowSource
-from tests.tensors import sharded
+from tests.support.tensors import sharded
 
 APPROVED = TagRule("validation_status", "approved")
 

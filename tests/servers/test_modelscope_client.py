@@ -13,7 +13,7 @@ import pytest
 from tests.emulators.modelscope import TOKEN, ModelScopeWeb
 from tests.emulators.web import Reply, Request
 from tests.servers.programs import environment, program
-from tests.tensors import sharded
+from tests.support.tensors import sharded
 
 pytestmark = pytest.mark.needs_modelscope
 

@@ -16,14 +16,14 @@ import pytest
 import yaml
 from syncd.client import Client
 
-from tests import docs
 from tests.acceptance.stage import LIMIT_S, ROOT, Cloud, run, write_files
 from tests.acceptance.stage import environment as ours
 from tests.servers.fleet import CREDENTIALS, HOUR_S, live_everywhere, prepared
 from tests.servers.mlflow import Mlflow
 from tests.servers.programs import environment, program
 from tests.servers.sources import DirectorySource, MlflowSource, PrefixSource
-from tests.tensors import sharded
+from tests.support import docs
+from tests.support.tensors import sharded
 
 PAGE: Final = "docs/how-to/publish-from-a-pipeline.md"
 FILES: Final = sharded(shards=2, tensors=2, size_bytes=1000)

@@ -12,8 +12,8 @@ from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import publish
 from syncd.state.state import State
 
-from tests.rooms import SDXL, World, site
 from tests.servers.programs import environment, program
+from tests.support.rooms import SDXL, World, site
 from tests.unit.api.deliveries import genuine, hook
 from tests.unit.api.serving import Served, serving
 

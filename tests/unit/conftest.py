@@ -9,7 +9,7 @@ import pytest
 from syncd.localcloud.faults import Action, FaultRule
 from syncd.localcloud.server import LocalCloud
 
-from tests.clouds import REGION, RawBucket, cloud_at
+from tests.support.clouds import REGION, RawBucket, cloud_at
 
 
 @pytest.fixture(scope="module")

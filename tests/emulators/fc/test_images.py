@@ -15,7 +15,7 @@ from syncd.localcloud.fc import pulling
 
 from tests.emulators.distribution import Distribution, distribution
 from tests.emulators.fc.calls import Cloud, alias, container, create, eventually, get, invoke, publish, refused, update
-from tests.sources import content, manifest_of
+from tests.support.sources import content, manifest_of
 from tests.unit.oci.kitchen import Files, Kitchen, push_base, repository
 
 EXAMPLE = [sys.executable, "-I", str(Path(syncd.localcloud.__file__).parent / "example_function.py")]

@@ -12,10 +12,10 @@ from alibabacloud_tea_openapi.models import Config
 from syncd.localcloud.fc import LocalFc, Settings
 from syncd.localcloud.server import LocalCloud
 
-from tests.clouds import oss2_session
 from tests.emulators.fc.calls import create, eventually, refused, shown, update
 from tests.emulators.fc.test_invoke import lives
 from tests.emulators.fc.test_mounts import oss
+from tests.support.clouds import oss2_session
 
 REGIONS = ("cn-hangzhou", "cn-shanghai")
 

@@ -7,8 +7,8 @@ import oss2
 import pytest
 from syncd.localcloud.server import LocalCloud
 
-from tests.clouds import oss2_session
 from tests.emulators.clouds import BUCKET, REGION
+from tests.support.clouds import oss2_session
 
 Connect = Callable[..., Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from syncd.state.state import State
 
-from tests.rooms import Site, World, site
+from tests.support.rooms import Site, World, site
 from tests.unit.api.serving import Served, serving
 
 

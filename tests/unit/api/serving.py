@@ -15,7 +15,7 @@ from syncd.plan.roles import Role
 from syncd.state.access import tokens
 from syncd.state.state import State
 
-from tests.rooms import Site
+from tests.support.rooms import Site
 
 LIMIT_S = 30.0
 

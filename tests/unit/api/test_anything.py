@@ -14,7 +14,7 @@ from syncd.api.openapi import DOCUMENT
 from syncd.plan.roles import Role
 from syncd.state.state import State
 
-from tests.rooms import SDXL, World, site
+from tests.support.rooms import SDXL, World, site
 from tests.unit.api.deliveries import SHOWN, genuine, hook
 from tests.unit.api.serving import Served, serving
 

@@ -20,7 +20,7 @@ from syncd.plan.phases import RELEASE_ENDS
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import hold
 
-from tests.rooms import SDXL
+from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served
 
 Answered = tuple[int, object, dict[str, str]]

@@ -16,7 +16,7 @@ from syncd.plan.roles import Role
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.operations import hold
 
-from tests.rooms import SDXL
+from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served
 from tests.unit.cli.calling import Told
 

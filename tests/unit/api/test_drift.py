@@ -11,7 +11,7 @@ from syncd.plan.drift import Difference
 from syncd.plan.roles import Role
 from syncd.state.serving import drifts, live
 
-from tests.rooms import SDXL
+from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served, problem
 from tests.unit.api.test_command import Calling
 from tests.unit.api.test_routes import assert_described, went_live

@@ -12,7 +12,7 @@ from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import publish
 
-from tests.rooms import SDXL
+from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served, problem
 from tests.unit.api.test_routes import assert_described
 

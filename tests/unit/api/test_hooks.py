@@ -16,7 +16,7 @@ from syncd.state.access import deliveries
 from syncd.state.records import Delivery
 from syncd.state.state import State
 
-from tests.rooms import SDXL, Site
+from tests.support.rooms import SDXL, Site
 from tests.unit.api.deliveries import SHOWN, Genuine, genuine, hook
 from tests.unit.api.serving import Served, problem, serving
 

@@ -16,7 +16,7 @@ from syncd.reconcile.requests.operations import hold
 from syncd.reconcile.views.overview import overview
 from syncd.state.access import tokens
 
-from tests.rooms import SDXL, Site
+from tests.support.rooms import SDXL, Site
 from tests.unit.api.serving import Served, problem
 
 ALL = [(route.path.replace(":path", ""), method) for route in ROUTES for method in sorted(route.methods or ())]

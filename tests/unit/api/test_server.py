@@ -24,7 +24,7 @@ from syncd.state.access import deliveries, tokens
 from syncd.state.records import Delivery
 from syncd.state.releases import releases
 
-from tests.rooms import SDXL, Site, World, site
+from tests.support.rooms import SDXL, Site, World, site
 from tests.unit.api.deliveries import config_of
 from tests.unit.api.serving import LIMIT_S, Served, problem, serving
 from tests.unit.daemon.test_process import POLLING, limited, running

@@ -16,7 +16,7 @@ from syncd.state.access import tokens
 from syncd.state.releases import events
 from syncd.state.state import State
 
-from tests.rooms import Site
+from tests.support.rooms import Site
 from tests.unit.api.serving import LIMIT_S, Served, problem, serving
 
 Told = tuple[int, str, dict[str, Any]]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from syncd.artifact.tensors import HEAD_BYTES_MAX, look
 
-from tests.tensors import array, gguf, headed, safetensors, string
+from tests.support.tensors import array, gguf, headed, safetensors, string
 
 WEIGHTS = {"a": b"1" * 100, "b": b"", "c": b"2" * 7, "d": b"3" * 1000}
 U8, U32, STRING, ARRAY, U64 = 0, 4, 8, 9, 10

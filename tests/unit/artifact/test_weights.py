@@ -18,7 +18,7 @@ from syncd.artifact.weights import (
 )
 from syncd.errors import Corrupt, Invalid
 
-from tests.tensors import gguf
+from tests.support.tensors import gguf
 from tests.unit.artifact.test_tensors import WEIGHTS
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 5\n"

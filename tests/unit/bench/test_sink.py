@@ -13,7 +13,7 @@ from bench.sink import CONTROL, Sink
 from syncd.localcloud.http import HttpServer
 from syncd.localcloud.oss.crc64 import crc64
 
-from tests.clouds import oss2_session
+from tests.support.clouds import oss2_session
 
 
 @pytest.fixture

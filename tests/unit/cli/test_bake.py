@@ -19,7 +19,7 @@ from tests.emulators.acr import INSTANCE, Acr
 from tests.emulators.distribution import PASSWORD, USER, Distribution, distribution
 from tests.emulators.relay import image_relay
 from tests.emulators.web import Reply, Request
-from tests.sources import content
+from tests.support.sources import content
 from tests.unit.cli.calling import Calling
 from tests.unit.oci.kitchen import BASE, push_base
 

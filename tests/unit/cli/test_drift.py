@@ -19,7 +19,7 @@ from syncd.state.state import State
 from syncd.values.function import Change
 
 from tests.conformance.runtime import change_to, go_on
-from tests.fc_clouds import FcCloud, fc_cloud, fresh_function
+from tests.support.fc_clouds import FcCloud, fc_cloud, fresh_function
 from tests.unit.cli.calling import Calling
 from tests.unit.state.making import make_version
 

@@ -6,7 +6,7 @@ import hashlib
 
 from syncd.cli.exit_codes import Exit
 
-from tests.tensors import gguf
+from tests.support.tensors import gguf
 from tests.unit.artifact.test_safetensors import TENSORS, file_of
 from tests.unit.artifact.test_tensors import WEIGHTS
 from tests.unit.cli.calling import Calling

@@ -17,7 +17,7 @@ from syncd.reconcile.views.release import load
 from syncd.state.releases import events
 from syncd.state.state import State
 
-from tests.rooms import DRAW, SDXL, Site, World, site
+from tests.support.rooms import DRAW, SDXL, Site, World, site
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from syncd.store.oss.store import OssStore
 from syncd.values.source import Candidate
 
 from tests.acceptance.stage import until, write_files
-from tests.clouds import REGION, RawBucket, cloud_at
 from tests.conformance.registry import read
-from tests.sources import content
+from tests.support.clouds import REGION, RawBucket, cloud_at
+from tests.support.sources import content
 from tests.unit.cli.calling import Calling
 
 SDXL, V1 = ModelName("team/sdxl"), VersionName("v1")
@@ -40,7 +40,7 @@ BIG = "training/team/sdxl/v1/unet/big.safetensors"
 DENIED = Answer(403, "AccessDenied")
 JOB = """import sys
 from pathlib import Path
-from tests.clouds import RawBucket
+from tests.support.clouds import RawBucket
 from syncd.cli.source_directory import scan
 from syncd.cli.upload_bucket import upload_bucket
 bucket = RawBucket(sys.argv[1], sys.argv[2])

@@ -13,7 +13,7 @@ from syncd.errors import Unavailable
 from syncd.state.content import base_images
 from syncd.state.state import State
 
-from tests.rooms import Site, World, site
+from tests.support.rooms import Site, World, site
 
 NAME = "registry.local/team/server:1"
 

@@ -22,7 +22,7 @@ from syncd.state.releases import idempotency
 from syncd.state.state import State
 from syncd.values.source import Candidate
 
-from tests.rooms import SDXL, Site, World, site
+from tests.support.rooms import SDXL, Site, World, site
 
 
 class Clock:

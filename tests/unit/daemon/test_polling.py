@@ -23,7 +23,7 @@ from syncd.state.state import State
 from syncd.values.source import Candidate
 
 from tests.acceptance.stage import until
-from tests.rooms import LORA, SDXL, World
+from tests.support.rooms import LORA, SDXL, World
 from tests.unit.daemon.test_process import PATIENCE_S, POLLING, context_of, running
 
 HOUR_S = 3600.0

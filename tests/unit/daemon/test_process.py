@@ -25,7 +25,7 @@ from syncd.state.releases import releases, steps
 from syncd.state.serving import prewarms
 from syncd.state.state import State
 
-from tests.rooms import DRAW, LEASE_S, SDXL, World, site
+from tests.support.rooms import DRAW, LEASE_S, SDXL, World, site
 
 PATIENCE_S = 30.0
 SETTINGS = ProcessSettings(tick_s=0.02, drain_s=10.0, auto_release=True, polls=(), slots=DEFAULT_SLOTS)

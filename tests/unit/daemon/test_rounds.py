@@ -20,7 +20,7 @@ from syncd.state.serving import drifts
 from syncd.state.state import State
 from syncd.values.function import AliasState
 
-from tests.rooms import DRAW, SDXL, Site, World, site
+from tests.support.rooms import DRAW, SDXL, Site, World, site
 
 PATIENCE_S = 60.0
 SETTINGS = ProcessSettings(tick_s=0.02, drain_s=10.0, auto_release=False, polls=(), slots=DEFAULT_SLOTS)

@@ -30,7 +30,7 @@ from syncd.secret import Secret
 from syncd.values.source import Stream
 
 from tests.emulators.distribution import MANIFEST, PASSWORD, USER, Distribution, digest
-from tests.sources import content, manifest_of
+from tests.support.sources import content, manifest_of
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"

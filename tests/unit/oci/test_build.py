@@ -20,7 +20,7 @@ from syncd.values.source import Stream
 
 from tests.emulators.distribution import Distribution, Login, distribution
 from tests.emulators.relay import ImageRelay
-from tests.sources import content
+from tests.support.sources import content
 from tests.unit.oci.kitchen import BASE, SMALL, Files, Hasty, Kitchen, Notebook, model, push_base
 
 pytestmark = pytest.mark.needs_docker_registry

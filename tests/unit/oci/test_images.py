@@ -16,7 +16,7 @@ from syncd.oci.repository import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX
 from tests.emulators.distribution import MANIFEST, Distribution, digest
 from tests.emulators.relay import ImageRelay
 from tests.emulators.web import Reply, Request
-from tests.sources import manifest_of
+from tests.support.sources import manifest_of
 from tests.unit.oci.kitchen import BASE, CONFIG, Kitchen, model, push_base, push_document, repository, sha256
 
 pytestmark = pytest.mark.needs_docker_registry

@@ -11,7 +11,7 @@ from syncd.artifact.manifest import Manifest
 from syncd.errors import Corrupt, Invalid, NotFound, Unavailable
 from syncd.oci.layers import ALONE_BYTES, GROUP_BYTES, FileLayer, TarStream, layers_of
 
-from tests.sources import content, manifest_of
+from tests.support.sources import content, manifest_of
 from tests.unit.oci.kitchen import Files, Hasty
 
 SMALL = {"config.json": b"{}\n", "deep/er/vocab.txt": b"a\nb\n", "empty": b"", "ключ.txt": b"unicode"}

@@ -14,10 +14,10 @@ from syncd.oci.build import BuildProgress, BuiltImage
 from syncd.oci.layers import layers_of
 from syncd.oci.uploads import RepositoryHttp
 
-from tests import docs
 from tests.emulators.distribution import Distribution, distribution
 from tests.emulators.relay import ImageRelay, image_relay
 from tests.emulators.web import Fault, Reply, Request, Web, as_json, ranged
+from tests.support import docs
 from tests.unit.oci.kitchen import SMALL, Kitchen, model, push_base
 
 pytestmark = pytest.mark.needs_docker_registry

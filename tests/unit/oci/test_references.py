@@ -9,7 +9,7 @@ from syncd.artifact.digest import Digest
 from syncd.errors import Invalid
 from syncd.oci.references import parse_image, parse_repository, tag_of
 
-from tests.sources import manifest_of
+from tests.support.sources import manifest_of
 
 SHA = "ab" * 32
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from syncd.state.state import State
 
-from tests.bases import WATCHED
 from tests.emulators.distribution import Distribution, distribution
-from tests.images import Gallery, live
-from tests.rooms import Site, World, site
+from tests.support.bases import WATCHED
+from tests.support.images import Gallery, live
+from tests.support.rooms import Site, World, site
 from tests.unit.oci.kitchen import push_base
 
 _numbers = itertools.count(1)

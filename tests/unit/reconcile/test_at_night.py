@@ -14,7 +14,7 @@ from syncd.state.records import Release
 from syncd.state.releases import holds
 from syncd.values.function import AliasState
 
-from tests.rooms import LORA, SDXL, Site, site
+from tests.support.rooms import LORA, SDXL, Site, site
 from tests.unit.reconcile.test_steps import HZ, SG, by, later, left_behind, live
 
 R = ReleasePhase

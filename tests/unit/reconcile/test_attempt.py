@@ -16,7 +16,7 @@ from syncd.reconcile.requests.operations import publish
 from syncd.state.records import Step
 from syncd.state.releases import steps
 
-from tests.rooms import LEASE_S, PATIENCE, SDXL, Site
+from tests.support.rooms import LEASE_S, PATIENCE, SDXL, Site
 
 KEY = "r-1/resolve/version"
 

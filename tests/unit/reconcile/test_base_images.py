@@ -18,9 +18,9 @@ from syncd.reconcile.views.overview import overview
 from syncd.reconcile.views.plan import plan, verify
 from syncd.targets.base import Depth
 
-from tests.bases import REBUILD, REPORT, Out, again, push, rebuilt, said, seen_and_begun, shown, told
-from tests.images import FLEET, HZ, ONE, SG, Gallery, baked, image, live
-from tests.rooms import DRAW, SDXL, Site
+from tests.support.bases import REBUILD, REPORT, Out, again, push, rebuilt, said, seen_and_begun, shown, told
+from tests.support.images import FLEET, HZ, ONE, SG, Gallery, baked, image, live
+from tests.support.rooms import DRAW, SDXL, Site
 from tests.unit.oci.kitchen import push_base
 
 pytestmark = pytest.mark.needs_docker_registry

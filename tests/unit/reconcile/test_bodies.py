@@ -12,7 +12,7 @@ from syncd.reconcile.requests.operations import publish
 from syncd.runtime.memory import MemoryRuntime
 from syncd.values.function import AliasState, Change
 
-from tests.rooms import DRAW, LORA, SDXL, Site, World, site
+from tests.support.rooms import DRAW, LORA, SDXL, Site, World, site
 
 
 def released(here: Site, world: World, model: str, *names: str) -> None:

@@ -13,7 +13,7 @@ from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.state.content import versions
 from syncd.values.source import Revision
 
-from tests.rooms import SDXL, Site, World, look
+from tests.support.rooms import SDXL, Site, World, look
 
 
 class Named(DirectoryRegistry):

@@ -16,7 +16,7 @@ from syncd.state.records import LoadTime
 from syncd.state.serving import load_times
 from syncd.values.function import Change
 
-from tests.rooms import BINDINGS, FLEET, NOON, SDXL, Site, World, site
+from tests.support.rooms import BINDINGS, FLEET, NOON, SDXL, Site, World, site
 
 
 def released(here: Site, version: str) -> str:

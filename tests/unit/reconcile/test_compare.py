@@ -21,7 +21,7 @@ from syncd.state.records import Drift
 from syncd.state.serving import drifts
 from syncd.values.function import AliasState, Change
 
-from tests.rooms import DRAW, LORA, SDXL, Site, World, site
+from tests.support.rooms import DRAW, LORA, SDXL, Site, World, site
 
 HZ, SG = "draw-hz", "draw-sg"
 

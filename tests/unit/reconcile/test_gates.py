@@ -16,7 +16,7 @@ from syncd.state.content import versions
 from syncd.state.releases import approvals, releases
 from syncd.values.function import AliasState
 
-from tests.rooms import LORA, NOON, SDXL, Site, World, site
+from tests.support.rooms import LORA, NOON, SDXL, Site, World, site
 
 R = ReleasePhase
 

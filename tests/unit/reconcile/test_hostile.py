@@ -18,7 +18,7 @@ from syncd.state.content import versions
 
 from tests.conformance.hostile import BAD_NAMES, bomb
 from tests.emulators.web import Reply, Request
-from tests.rooms import SDXL, Site, look
+from tests.support.rooms import SDXL, Site, look
 from tests.unit.registry.webs import ONCE, IndexWeb
 
 BYTES_MAX: Final = 1 << 20

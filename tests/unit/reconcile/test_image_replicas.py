@@ -21,8 +21,8 @@ from syncd.state.state import State
 from syncd.targets.base import Depth
 
 from tests.emulators.distribution import MANIFEST
-from tests.images import FLEET, HZ, SG, SHARED, Gallery, image, live
-from tests.rooms import DRAW, SDXL, Site, World, site
+from tests.support.images import FLEET, HZ, SG, SHARED, Gallery, image, live
+from tests.support.rooms import DRAW, SDXL, Site, World, site
 from tests.unit.oci.kitchen import push_base
 from tests.unit.reconcile.test_images import layers_document
 

@@ -23,8 +23,8 @@ from syncd.state.records import PlacedImage
 from syncd.state.state import State
 from syncd.targets.base import Depth
 
-from tests.images import FLEET, HZ, SG, SHARED, Gallery, baked, image, live, smaller
-from tests.rooms import DRAW, SDXL, Site, World, site
+from tests.support.images import FLEET, HZ, SG, SHARED, Gallery, baked, image, live, smaller
+from tests.support.rooms import DRAW, SDXL, Site, World, site
 from tests.unit.oci.kitchen import push_base
 
 pytestmark = pytest.mark.needs_docker_registry

@@ -25,9 +25,9 @@ from syncd.state.state import State
 from syncd.targets.base import Depth
 
 from tests.emulators.distribution import Distribution, distribution
-from tests.fleet import quick_directory
-from tests.images import ONE, Gallery, wrapped
-from tests.rooms import DRAW, SDXL, Site, World, site
+from tests.support.fleet import quick_directory
+from tests.support.images import ONE, Gallery, wrapped
+from tests.support.rooms import DRAW, SDXL, Site, World, site
 from tests.unit.oci.kitchen import push_base
 
 pytestmark = pytest.mark.needs_docker_registry

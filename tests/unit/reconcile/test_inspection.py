@@ -17,7 +17,7 @@ from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.values.source import Revision
 
-from tests.tensors import gguf
+from tests.support.tensors import gguf
 from tests.unit.artifact.test_safetensors import TENSORS, file_of
 from tests.unit.artifact.test_tensors import WEIGHTS
 from tests.unit.artifact.test_weights import POINTER

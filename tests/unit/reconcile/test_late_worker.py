@@ -16,7 +16,7 @@ from syncd.reconcile.requests.operations import publish, rollback, unhold
 from syncd.values.function import AliasState
 
 from tests.property.faulty import Faults, Paused, process
-from tests.rooms import DRAW, LEASE_S, SDXL, Site
+from tests.support.rooms import DRAW, LEASE_S, SDXL, Site
 from tests.unit.reconcile.test_steps import HZ, SG, by, live
 
 ATTEMPTS_MAX = 16

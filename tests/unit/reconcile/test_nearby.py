@@ -19,8 +19,8 @@ from syncd.state.state import State
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopySettings
 
-from tests.clouds import RawBucket, cloud_at
-from tests.rooms import SDXL, Site, World, site
+from tests.support.clouds import RawBucket, cloud_at
+from tests.support.rooms import SDXL, Site, World, site
 
 HERE, AWAY = "hangzhou", "singapore"  # as the regions of the fleet are called
 PART: Final = 128 << 10

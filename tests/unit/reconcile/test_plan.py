@@ -13,8 +13,8 @@ from syncd.targets.base import Depth
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.values.function import AliasState
 
-from tests.rooms import DRAW, SDXL, Site, World
-from tests.sources import content
+from tests.support.rooms import DRAW, SDXL, Site, World
+from tests.support.sources import content
 
 SIZE = 100_008
 

@@ -12,7 +12,7 @@ from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests.operations import hold, publish
 from syncd.state.content import versions
 
-from tests.rooms import FLEET, LORA, SDXL, Site, World, look
+from tests.support.rooms import FLEET, LORA, SDXL, Site, World, look
 from tests.unit.registry.trees import THEN_S, write
 
 

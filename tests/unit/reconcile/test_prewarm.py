@@ -26,7 +26,7 @@ from syncd.state.serving import prewarms
 from syncd.state.state import State
 from syncd.values.function import AliasState, Scaling
 
-from tests.rooms import BINDINGS, DRAW, FLEET, SDXL, Site, World, site
+from tests.support.rooms import BINDINGS, DRAW, FLEET, SDXL, Site, World, site
 
 R = ReleasePhase
 REGIONS = ("hangzhou", "singapore")

@@ -30,9 +30,9 @@ from syncd.state.state import State
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.values.function import AliasState, Change, MountKind
 
-from tests.bases import REBUILD, WATCHED, again, push, rebuilt, seen_and_begun, told
-from tests.images import FLEET, HZ, SHARED, Gallery, baked, image, live
-from tests.rooms import DRAW, LORA, SDXL, Site, site
+from tests.support.bases import REBUILD, WATCHED, again, push, rebuilt, seen_and_begun, told
+from tests.support.images import FLEET, HZ, SHARED, Gallery, baked, image, live
+from tests.support.rooms import DRAW, LORA, SDXL, Site, site
 from tests.unit.reconcile.test_images_killed import Death, Killed, Mortal, MortalState
 
 pytestmark = pytest.mark.needs_docker_registry

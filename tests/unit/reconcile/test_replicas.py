@@ -20,8 +20,8 @@ from syncd.store.memory import StoredObject
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopySettings
 
-from tests.clouds import RawBucket, cloud_at
-from tests.rooms import FLEET, SDXL, Site, World, site
+from tests.support.clouds import RawBucket, cloud_at
+from tests.support.rooms import FLEET, SDXL, Site, World, site
 
 DEADLINE_S = 600.0
 REPLICATED = replace(FLEET, replicas={"sg": Replica("hz", DEADLINE_S)})

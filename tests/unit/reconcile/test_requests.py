@@ -9,7 +9,7 @@ from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.operations import hold, publish, rollback, unhold
 from syncd.values.function import AliasState
 
-from tests.rooms import DRAW, LORA, SDXL, Site, World, look
+from tests.support.rooms import DRAW, LORA, SDXL, Site, World, look
 
 
 def released(here: Site, world: World, model: str, *names: str) -> None:

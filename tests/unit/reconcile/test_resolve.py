@@ -21,7 +21,7 @@ from syncd.state.records import DriftResolution
 from syncd.state.serving import drift_resolutions, drifts
 from syncd.values.function import AliasState
 
-from tests.rooms import DRAW, LORA, SDXL, Site, World
+from tests.support.rooms import DRAW, LORA, SDXL, Site, World
 from tests.unit.reconcile.test_compare import HZ, SG, edit_latest, ended, found, live_now, move
 
 WORD = Decision("ann", "it was me")

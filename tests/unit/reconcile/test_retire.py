@@ -19,7 +19,7 @@ from syncd.state.releases import retirements
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.values.function import AliasState
 
-from tests.rooms import DRAW, LORA, SDXL, Site, World, look
+from tests.support.rooms import DRAW, LORA, SDXL, Site, World, look
 from tests.unit.reconcile.test_compare import live_now, move
 
 WORD = Decision("ann", "license withdrawn")

@@ -15,7 +15,7 @@ from syncd.reconcile.views.release import document, load, next_step
 from syncd.state.records import Release
 from syncd.values.function import AliasState
 
-from tests.rooms import PATIENCE, SDXL, Site
+from tests.support.rooms import PATIENCE, SDXL, Site
 from tests.unit.reconcile.test_steps import HZ, SG, Outage, live, outage
 
 R = ReleasePhase

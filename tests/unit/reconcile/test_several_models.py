@@ -14,7 +14,7 @@ from syncd.reconcile.requests.operations import publish, rollback
 from syncd.state.state import State
 from syncd.values.function import AliasState
 
-from tests.rooms import DRAW, LORA, SDXL, Site, World, site
+from tests.support.rooms import DRAW, LORA, SDXL, Site, World, site
 from tests.unit.reconcile.test_compare import live_now
 
 PATIENCE_S = 60.0

@@ -20,8 +20,8 @@ from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopySettings
 from syncd.watchdog import note_activity
 
-from tests.clouds import RawBucket, cloud_at
-from tests.rooms import FLEET, SDXL, Site, World, site
+from tests.support.clouds import RawBucket, cloud_at
+from tests.support.rooms import FLEET, SDXL, Site, World, site
 
 SIZE = 100_008
 

@@ -22,7 +22,7 @@ from syncd.state.releases import rollouts
 from syncd.targets.base import Depth
 from syncd.values.function import AliasState, Change, Probe, ProbeReport, Staged
 
-from tests.rooms import DRAW, NOON, SDXL, Site, World, site
+from tests.support.rooms import DRAW, NOON, SDXL, Site, World, site
 
 R = ReleasePhase
 HZ, SG = "hangzhou", "singapore"

@@ -9,7 +9,7 @@ from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.views.release import load
 from syncd.values.function import AliasState
 
-from tests.rooms import SDXL, Site
+from tests.support.rooms import SDXL, Site
 from tests.unit.reconcile.test_steps import CANARY, HZ, SG, by, later, live, moving, says, shares, untouched
 
 R = ReleasePhase

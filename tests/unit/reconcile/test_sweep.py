@@ -16,7 +16,7 @@ from syncd.state.content.layers import KEPT, SqlUploadJournal
 from syncd.store.memory import MemoryStore, MemoryUpload
 from syncd.targets.versioned_tree import TreeTarget
 
-from tests.rooms import SDXL, Site, World, site
+from tests.support.rooms import SDXL, Site, World, site
 
 
 class Full(MemoryStore):

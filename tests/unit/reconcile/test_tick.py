@@ -12,7 +12,7 @@ from syncd.reconcile.requests.operations import publish
 from syncd.state.records import Release
 from syncd.state.releases import steps
 
-from tests.rooms import LEASE_S, LORA, SDXL, Site, World
+from tests.support.rooms import LEASE_S, LORA, SDXL, Site, World
 
 
 def phases_told(here: Site, release_id: str) -> list[str]:

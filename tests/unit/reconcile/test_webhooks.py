@@ -19,7 +19,7 @@ from syncd.state.content import versions
 from syncd.state.records import Delivery
 from syncd.values.source import Candidate, Revision
 
-from tests.rooms import LORA, SDXL, Site, World
+from tests.support.rooms import LORA, SDXL, Site, World
 
 
 class Watched(DirectoryRegistry):

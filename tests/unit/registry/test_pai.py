@@ -20,10 +20,10 @@ from syncd.registry.sources.pai_workspace import SdkWorkspace
 from syncd.secret import Secret
 from syncd.wiring import registries_of
 
-from tests.clouds import KEY_ID, REGION, RawBucket
 from tests.conformance.registry import read
 from tests.emulators.pai import PaiWeb, refused
 from tests.emulators.web import Reply, Request, as_json
+from tests.support.clouds import KEY_ID, REGION, RawBucket
 from tests.unit.registry.webs import ONCE
 from tests.unit.registry.workspaces import KEY, registry_of, settings_of
 

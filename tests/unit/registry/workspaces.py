@@ -10,8 +10,8 @@ from syncd.registry.sources.pai import PaiRegistry
 from syncd.registry.sources.pai_workspace import SdkWorkspace
 from syncd.secret import Secret
 
-from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
 from tests.emulators.pai import WORKSPACE, PaiWeb
+from tests.support.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
 from tests.unit.registry.webs import ONCE
 
 KEY = AccessKey(KEY_ID, Secret(KEY_SECRET))

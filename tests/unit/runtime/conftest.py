@@ -10,7 +10,7 @@ import pytest
 from alibabacloud_fc20230330.client import Client
 from syncd.runtime.fc.runtime import FcRuntime
 
-from tests.fc_clouds import FcCloud, fc_cloud, fresh_function
+from tests.support.fc_clouds import FcCloud, fc_cloud, fresh_function
 
 _numbers = itertools.count(1)
 

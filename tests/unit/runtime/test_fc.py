@@ -15,7 +15,7 @@ from syncd.values.function import AliasState, Change, Mount, MountKind, Probe, S
 
 from tests.conformance.runtime import DIGESTS, change_to, go_on, probe_for
 from tests.emulators.fc.calls import get, publish, update
-from tests.fc_clouds import NAS_SERVER, FcCloud
+from tests.support.fc_clouds import NAS_SERVER, FcCloud
 
 HTML = Answer(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
 # What GetFunction tells of how a function runs, but its variables and mounts.

@@ -13,7 +13,7 @@ from syncd.values.function import AliasState
 
 from tests.conformance.runtime import change_to, go_on
 from tests.emulators.fc.calls import get
-from tests.fc_clouds import FcCloud
+from tests.support.fc_clouds import FcCloud
 
 
 def stage(runtime: FcRuntime, name: str, digit: str = "b") -> str:

@@ -19,7 +19,7 @@ from syncd.values.function import Change, Staged
 
 from tests.conformance.runtime_images import REPOSITORY, digest_of, reference
 from tests.emulators.fc.calls import get
-from tests.fc_clouds import REGION, FcCloud, fresh_function
+from tests.support.fc_clouds import REGION, FcCloud, fresh_function
 
 TIMED_OUT: dict[str, Any] = {
     "end": "Failed",

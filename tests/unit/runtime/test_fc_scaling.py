@@ -14,7 +14,7 @@ from syncd.runtime.base import waits_for_nobody
 from syncd.runtime.fc.runtime import FcRuntime
 from syncd.values.function import Change, Probe
 
-from tests.fc_clouds import FcCloud, fresh_function
+from tests.support.fc_clouds import FcCloud, fresh_function
 
 NIGHT = models.ScheduledAction(
     name="night", start_time="2026-01-01T00:00:00Z", target=0, schedule_expression="cron(0 0 20 * * *)"

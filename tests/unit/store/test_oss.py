@@ -19,7 +19,7 @@ from syncd.secret import Secret
 from syncd.store.base import PutMode
 from syncd.store.oss.store import Credentials, OssStore
 from syncd.store.oss.upload import OssUpload
-from tests.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
+from tests.support.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
 
 DATA = bytes(n % 253 for n in range(300_000))
 PARTS = cut(len(DATA), 128 << 10)

@@ -11,7 +11,7 @@ from syncd.localcloud.http import Handler, Request, Response
 from syncd.localcloud.server import LocalCloud
 from syncd.store.base import PutMode
 from syncd.values.source import Location
-from tests.clouds import REGION, RawBucket
+from tests.support.clouds import REGION, RawBucket
 from tests.unit.store.test_oss_requests import answering
 
 DATA = bytes(n % 253 for n in range(300_000))

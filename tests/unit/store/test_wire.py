@@ -16,7 +16,7 @@ from syncd.store.oss.send import send_in_chunks
 from syncd.store.oss.store import Credentials, OssSettings, OssStore
 from syncd.store.oss.upload import OssUpload
 from syncd.watchdog import Heartbeat, heartbeat_of_thread
-from tests.sockets import Rude, deaf, gulping, rude, silent
+from tests.support.sockets import Rude, deaf, gulping, rude, silent
 
 BODY = memoryview(bytes(8 * MIB))
 PARTS = cut(8 * MIB + 1, 8 * MIB)

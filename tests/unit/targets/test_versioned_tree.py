@@ -17,8 +17,8 @@ from syncd.targets.base import Depth
 from syncd.targets.checksum_cache import ChecksumCache
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.targets.writers import LargeWriter
-from tests.journals import MemoryJournal
-from tests.sources import manifest_of
+from tests.support.journals import MemoryJournal
+from tests.support.sources import manifest_of
 
 FILES = {"a": b"1", "unet/b": b"22"}
 MANIFEST = manifest_of(FILES)

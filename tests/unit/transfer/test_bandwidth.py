@@ -12,7 +12,7 @@ import pytest
 from syncd.errors import Cancelled
 from syncd.store.memory import MemoryStore
 from syncd.transfer.flow.bandwidth import Bandwidth, RateWindow, Timetable
-from tests.transfers import FILES, SETTINGS, SIZE, Bench, Faulty
+from tests.support.transfers import FILES, SETTINGS, SIZE, Bench, Faulty
 
 MB = 10**6
 PART = 8 << 20

@@ -12,8 +12,8 @@ from syncd.store.base import PutMode
 from syncd.store.memory import MemoryStore
 from syncd.transfer.targets.bundle import SMALL_BYTES, group_small_files
 from syncd.transfer.targets.target_copy import TargetCopy
-from tests.sources import Files, content, manifest_of
-from tests.transfers import SETTINGS, Bench, Faulty, refusing
+from tests.support.sources import Files, content, manifest_of
+from tests.support.transfers import SETTINGS, Bench, Faulty, refusing
 
 MANY = {f"many/{n:04}": content(f"many{n}", 50 + n % 90) for n in range(400)}
 MIXED = MANY | {"large": content("large", 4 * SETTINGS.part_bytes), "edge": content("edge", SMALL_BYTES + 1)}

@@ -17,9 +17,9 @@ from syncd.store.memory import MemoryStore
 from syncd.targets.base import Depth
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.values.source import Stream
-from tests.journals import MemoryJournal
-from tests.sources import Files, FilesStream, content
-from tests.transfers import FILES, PART, PARTS, SETTINGS, SIZE, Bench, Faulty, refusing
+from tests.support.journals import MemoryJournal
+from tests.support.sources import Files, FilesStream, content
+from tests.support.transfers import FILES, PART, PARTS, SETTINGS, SIZE, Bench, Faulty, refusing
 
 
 def test_every_target_gets_every_file_from_one_reading() -> None:

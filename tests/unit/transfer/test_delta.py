@@ -10,10 +10,10 @@ import pytest
 from syncd.errors import Cancelled, Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.store.memory import MemoryStore
 from syncd.targets.base import HeldRange
-from tests.journals import MemoryJournal
-from tests.sources import Files, content
-from tests.tensors import gguf, safetensors
-from tests.transfers import PART, SETTINGS, Bench, Faulty, refusing
+from tests.support.journals import MemoryJournal
+from tests.support.sources import Files, content
+from tests.support.tensors import gguf, safetensors
+from tests.support.transfers import PART, SETTINGS, Bench, Faulty, refusing
 
 FIRST = PART // 4
 TENSORS = {f"layer.{n}": content(f"layer {n}", 2 * PART + 1000 * n) for n in range(8)}

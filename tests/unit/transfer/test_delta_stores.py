@@ -23,9 +23,9 @@ from syncd.store.nas.store import NasSettings, NasStore
 from syncd.targets.base import Depth
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopyReport, CopySettings, Destination, Progress, copy
-from tests.clouds import REGION, RawBucket, cloud_at
-from tests.sources import Files, manifest_of
-from tests.tensors import safetensors
+from tests.support.clouds import REGION, RawBucket, cloud_at
+from tests.support.sources import Files, manifest_of
+from tests.support.tensors import safetensors
 
 MIB: Final = 1 << 20
 SETTINGS: Final = CopySettings()

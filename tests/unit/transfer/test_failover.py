@@ -12,7 +12,7 @@ from syncd.retry import Retry
 from syncd.transfer import FailoverSource, Source
 from syncd.transfer.sources.reader import SourceReader
 from syncd.values.source import Stream
-from tests.sources import Files, content, manifest_of
+from tests.support.sources import Files, content, manifest_of
 
 DATA = {"a": content("a", 300_000), "b": content("b", 1000)}
 A, B = manifest_of(DATA).entries

@@ -30,10 +30,10 @@ from syncd.store.oss.store import Credentials, OssSettings, OssStore
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopySettings, Destination, LeakedThreads, Progress, abandonable_call, copy
 from syncd.values.source import Stream
-from tests.journals import MemoryJournal
-from tests.sockets import rude, silent
-from tests.sources import Files, FilesStream, content, manifest_of
-from tests.transfers import PART, SETTINGS, Bench, Faulty
+from tests.support.journals import MemoryJournal
+from tests.support.sockets import rude, silent
+from tests.support.sources import Files, FilesStream, content, manifest_of
+from tests.support.transfers import PART, SETTINGS, Bench, Faulty
 
 WAIT_S = 60
 FILES = {"big": content("big", 30 * PART + 7), "small": b"{}", "middle": content("middle", 3 * PART)}

@@ -12,7 +12,7 @@ from syncd.errors import Cancelled, Unavailable
 from syncd.transfer import CopySettings, Source, nearest_first
 from syncd.values.source import Stream
 from syncd.watchdog import note_activity
-from tests.sources import GeneratedStream, generated, generated_manifest
+from tests.support.sources import GeneratedStream, generated, generated_manifest
 
 ENTRY = generated_manifest({"weights.bin": 2 << 20}).entries[0]
 SETTINGS = CopySettings(stall_s=20.0, leave_s=0.2)

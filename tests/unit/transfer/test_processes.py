@@ -13,11 +13,11 @@ from typing import Any, Final
 import pytest
 from syncd.targets.base import Depth
 from syncd.targets.versioned_tree import TreeTarget
-from tests.cloud_process import cloud_process
-from tests.clouds import REGION, RawBucket
-from tests.copier import store_of
-from tests.journals import FileJournal
-from tests.sources import generated_manifest
+from tests.support.cloud_process import cloud_process
+from tests.support.clouds import REGION, RawBucket
+from tests.support.copier import store_of
+from tests.support.journals import FileJournal
+from tests.support.sources import generated_manifest
 
 MIB: Final = 1 << 20
 SIZES: Final = {"unet/a.safetensors": 20 * MIB + 5, "unet/b.safetensors": 12 * MIB, "config.json": 300}
@@ -34,7 +34,7 @@ def command(tmp_path: Path, places: dict[str, Any], sizes: dict[str, int], **set
         "settings": settings,
         "tell": True,
     }
-    return [sys.executable, "-m", "tests.copier", json.dumps(order)]
+    return [sys.executable, "-m", "tests.support.copier", json.dumps(order)]
 
 
 def killed_after(order: list[str], parts: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncd.artifact.names import FilePath
 from syncd.transfer import FileProgress, Progress
-from tests.sources import manifest_of
+from tests.support.sources import manifest_of
 
 A, B = FilePath("a"), FilePath("b")
 

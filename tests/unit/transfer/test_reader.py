@@ -6,7 +6,7 @@ import pytest
 from syncd.errors import Cancelled, Corrupt, Unavailable
 from syncd.retry import Retry
 from syncd.transfer.sources.reader import SourceReader
-from tests.sources import Files, manifest_of
+from tests.support.sources import Files, manifest_of
 
 DATA = bytes(range(256)) * 400
 ENTRY = manifest_of({"f": DATA}).entries[0]

@@ -20,10 +20,10 @@ from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopyReport, Destination, Progress, copy
 from syncd.transfer.flow.buffers import BufferPool
 from syncd.values.source import Stream
-from tests.journals import MemoryJournal
-from tests.sources import content
-from tests.tensors import safetensors
-from tests.transfers import PART, SETTINGS, Bench, Faulty
+from tests.support.journals import MemoryJournal
+from tests.support.sources import content
+from tests.support.tensors import safetensors
+from tests.support.transfers import PART, SETTINGS, Bench, Faulty
 
 WAIT_S = 60
 QUICK = replace(SETTINGS, patience_s=0.15)

@@ -23,10 +23,10 @@ from syncd.targets.base import Depth, Inspection, Journal, NearbyCopy, Origin, W
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import Bandwidth, CopyReport, CopySettings, Destination, Progress, Timetable, copy
 from syncd.values.source import Stream
-from tests.journals import MemoryJournal
-from tests.sockets import gulping, rude
-from tests.sources import FilesStream, content
-from tests.transfers import PART, SETTINGS, Bench, Faulty
+from tests.support.journals import MemoryJournal
+from tests.support.sockets import gulping, rude
+from tests.support.sources import FilesStream, content
+from tests.support.transfers import PART, SETTINGS, Bench, Faulty
 
 WAIT_S = 30
 PATIENT = replace(SETTINGS, stall_s=3600.0, leave_s=0.2)

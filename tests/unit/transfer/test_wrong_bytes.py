@@ -20,9 +20,9 @@ from syncd.store.oss.requests import OssRequest
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopyReport, CopySettings, Destination, Progress, copy
 from syncd.values.source import Stream
-from tests.clouds import RawBucket
-from tests.journals import MemoryJournal
-from tests.sources import Files, FilesStream, content, manifest_of
+from tests.support.clouds import RawBucket
+from tests.support.journals import MemoryJournal
+from tests.support.sources import Files, FilesStream, content, manifest_of
 
 PART = 128 << 10
 FILES = {"big": content("big", 5 * PART + 7), "small": content("small", 5000)}

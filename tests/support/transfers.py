@@ -15,8 +15,8 @@ from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopyReport, CopySettings, Destination, Progress, copy
 from syncd.values.source import Location, Stream
 
-from tests.journals import MemoryJournal
-from tests.sources import Files, content, manifest_of
+from tests.support.journals import MemoryJournal
+from tests.support.sources import Files, content, manifest_of
 
 PART = 64 << 10
 SETTINGS = CopySettings(

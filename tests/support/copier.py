@@ -19,9 +19,9 @@ from syncd.store.nas.store import NasSettings, NasStore
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopySettings, Destination, Progress, copy
 
-from tests.clouds import RawBucket
-from tests.journals import FileJournal
-from tests.sources import generated, generated_manifest
+from tests.support.clouds import RawBucket
+from tests.support.journals import FileJournal
+from tests.support.sources import generated, generated_manifest
 
 
 class Telling(Progress):

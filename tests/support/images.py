@@ -24,8 +24,8 @@ from syncd.targets.image import ImageSettings, ImageTarget
 from syncd.values.function import Change
 
 from tests.emulators.distribution import Distribution
-from tests.rooms import DRAW, SDXL, Site, World
-from tests.sources import content
+from tests.support.rooms import DRAW, SDXL, Site, World
+from tests.support.sources import content
 from tests.unit.oci.kitchen import BASE, repository
 
 HZ, SG = "img-hz", "img-sg"
@@ -127,7 +127,7 @@ class Gallery:
             runtime.answers = self.answer
 
     def context(self, topology: Topology = ONE) -> dict[str, Any]:
-        """The rooms that are others than in `tests.rooms`."""
+        """The rooms that are others than in `tests.support.rooms`."""
         return {"topology": topology, "images": {name: self.target(name) for name in topology.images}, "targets": {}}
 
 

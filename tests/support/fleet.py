@@ -30,7 +30,7 @@ from syncd.localcloud.oss.errors import OssError
 from syncd.runtime.fc.runtime import FcRuntime
 from syncd.wiring import runtimes_of
 
-import tests.fleet_function
+import tests.support.fleet_function
 
 MODEL: Final = "m"
 FUNCTION: Final = "serve"
@@ -250,7 +250,7 @@ def answered(body: bytes) -> str:
 
 
 def _function() -> dict[str, Any]:
-    program = Path(tests.fleet_function.__file__)
+    program = Path(tests.support.fleet_function.__file__)
     return {
         "functionName": FUNCTION,
         "runtime": "custom-container",

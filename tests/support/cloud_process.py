@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.clouds import cloud_at
+from tests.support.clouds import cloud_at
 
 
 @contextmanager
 def cloud_process(root: Path, *regions: str) -> Iterator[dict[str, str]]:
     """Endpoints by region."""
-    command = [sys.executable, "-m", "tests.cloud_process", str(root), *regions]
+    command = [sys.executable, "-m", "tests.support.cloud_process", str(root), *regions]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         endpoints: dict[str, str] = json.loads(process.stdout.readline())

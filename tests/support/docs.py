@@ -15,7 +15,7 @@ import typer
 import yaml
 from syncd.cli.main import app
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = tuple(sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changes/*.md"))))
 
 _FENCE: Final = re.compile(r"(?ms)^```([^\n]*)\n(.*?)^```$")

@@ -13,8 +13,8 @@ from syncd.reconcile.views.overview import overview
 from syncd.reconcile.views.release import document, load
 from syncd.state.records import Release
 
-from tests.images import HZ, ONE, Gallery
-from tests.rooms import Site, site
+from tests.support.images import HZ, ONE, Gallery
+from tests.support.rooms import Site, site
 from tests.unit.oci.kitchen import push_base
 
 REBUILD = BaseWatch(BasePolicy.REBUILD, 3600.0)

@@ -1,0 +1,1 @@
+"""What tests stand on: clouds, databases, fleets, sources and worlds that several test packages use."""
