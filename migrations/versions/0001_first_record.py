@@ -19,7 +19,7 @@ _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    """Times are microseconds since 1970, digests and checksums hex digits; see `syncd.state.db.types`."""
+    """Times are microseconds since 1970, digests and checksums hex digits; see `syncd.state.types`."""
     _versions()
     _placements()
     _releases()

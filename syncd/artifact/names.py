@@ -112,6 +112,7 @@ def _path_fault(text: str) -> str:
         (text.startswith("/"), "it is absolute"),
         ("\\" in text or re.match(r"[A-Za-z]:", text) is not None, "it looks like a path of another system"),
         (any(part in {"", ".", ".."} for part in parts), "it has an empty part, '.' or '..'"),
+        (not is_plain and any("\ud800" <= c <= "\udfff" for c in text), "it is not valid UTF-8"),
         (not is_plain and any(unicodedata.category(c).startswith("C") for c in text), "it contains control characters"),
         (unicodedata.normalize("NFC", text) != text, "it is not in Unicode's composed form (NFC)"),
         (
