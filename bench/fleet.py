@@ -60,7 +60,7 @@ class Fleet:
             self._endpoint = endpoints[self._regions[0]]
             (self._home / "config.toml").write_text(self._config(endpoints))
             (self._home / "registry" / MODEL).mkdir(parents=True)
-            self.run("db", "upgrade")
+            self.run("db", "create")
             with self._started("run") if daemon else nullcontext():
                 yield
 

@@ -24,7 +24,7 @@ from syncd.api.server import ApiServer
 from syncd.api.webhooks.webhooks import webhooks_of
 from syncd.config import load
 from syncd.daemon.health import Health
-from syncd.engine.upgrade import upgrade
+from syncd.engine.upgrade import create
 from syncd.plan.topology import Topology
 from syncd.state.access import deliveries
 from syncd.state.state import State
@@ -70,7 +70,7 @@ def main() -> None:
         root = Path(directory)
         (root / "config.toml").write_text(CONFIG.format(root=root))
         config = load(root / "config.toml", {"BENCH_HOOK_SECRET": SECRET})
-        upgrade(config.state.url)
+        create(config.state.url)
         state = State(config.state.url)
         site = Dependencies(state, Topology({}, {}, {}, {}), {}, webhooks_of(config), Health([], 1.0), lambda: None)
         server = ApiServer(site, "127.0.0.1:0")

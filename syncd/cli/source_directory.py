@@ -29,9 +29,9 @@ _LINK_HINT: Final = (
 # What is known to be a credential by its form alone. Each is one that public tools and the vendors document; the value
 # is never shown. A bare word of 40 letters is not among them: hashes and vocabularies are full of those.
 _KINDS: Final = {
-    "a URL with a user name and password": rb"[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"<>]{0,99}:[^\s/@'\"<>]{3,99}@[\w.[-]",
+    "a URL with a user name and password": rb"[a-z][a-z0-9+.-]{1,9}://[^\s/:@'\"<>]{0,99}:[^\s/@'\"<>]{3,99}@[\w.[-]",
     "a private key": rb"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----",
-    "an Alibaba Cloud access key": rb"(?<![A-Za-z0-9])(?:LTAI[A-Za-z0-9]{12,26}|STS\.[A-Za-z0-9]{20,40})(?![A-Za-z0-9])",
+    "an Alibaba Cloud access key": rb"(?<![A-Za-z0-9])(?:LTAI[A-Za-z0-9]{12,26}|STS\.\w{20,40})(?![A-Za-z0-9])",
     "an AWS access key": rb"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
     "a Google API key": rb"(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])",
     "an Azure storage key": rb"AccountKey=[A-Za-z0-9+/]{86}==",

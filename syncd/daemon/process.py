@@ -25,6 +25,7 @@ from syncd.daemon.sd_notify import notify
 from syncd.errors import Cancelled, SyncdError
 from syncd.plan.drift import DriftPolicy
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.reconcile.adoption.hold_copies import COPIED_EVERY_S, HoldCopies
 from syncd.reconcile.context import Context, World
 from syncd.reconcile.controller.attempt import run_attempt
 from syncd.reconcile.controller.tick import UNHEARD_S, tick
@@ -73,6 +74,7 @@ class ProcessSettings:
     slots: Mapping[str, int]
     drifting: DriftSchedule | None = None  # None: nothing is compared
     watches_bases: bool = False  # of images, as the fleet says of each
+    copies_holds: bool = False  # to every target
 
 
 DEFAULT_SLOTS: Final[Mapping[str, int]] = {
@@ -92,6 +94,7 @@ def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
         slots=DEFAULT_SLOTS,
         drifting=DriftSchedule(config.policy.drift_poll_s, DriftPolicy(config.policy.drift)) if polls else None,
         watches_bases=polls,
+        copies_holds=polls,
     )
 
 
@@ -130,6 +133,7 @@ class Process:
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
             *self._rounds(),
             *self._bases(),
+            *self._hold_copies(),
         ]
         self._schedule = Schedule(chores)
 
@@ -209,10 +213,9 @@ class Process:
 
         return poll
 
-    def _rounds(self) -> list[PeriodicJob]:
-        """What is done about drift, region by region, and about retirements that broke off."""
-        drifting, context = self._settings.drifting, self._rooms
-        world = World(
+    def _world(self) -> World:
+        context = self._rooms
+        return World(
             context.state,
             context.topology,
             context.registries,
@@ -220,6 +223,19 @@ class Process:
             context.runtimes,
             images=context.images,
         )
+
+    def _hold_copies(self) -> list[PeriodicJob]:
+        """A job a target: one that hangs keeps no other from having its copies."""
+        if not self._settings.copies_holds:
+            return []
+        world = self._world()
+        return [
+            self._chore(f"copies of holds at {name}", COPIED_EVERY_S, HoldCopies(world, name)) for name in world.targets
+        ]
+
+    def _rounds(self) -> list[PeriodicJob]:
+        """What is done about drift, region by region, and about retirements that broke off."""
+        drifting, context, world = self._settings.drifting, self._rooms, self._world()
         resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, world, context.draining))
         if drifting is None:
             return [resume]

@@ -37,16 +37,25 @@ class Runtime(Protocol):
         """
         ...
 
-    def latest(self, function: str, like: Change) -> Change:
-        """Of LATEST, what `like` names: the mounts at its directories, the variables of its names, the image if any.
+    def descriptions(self, function: str) -> Sequence[tuple[str, str]]:
+        """The newest published versions of a function, at most 50, with their descriptions, newest first.
+
+        Raises:
+            NotFound: There is no such function.
+            Unavailable: It could not be read; nothing is known.
+        """
+        ...
+
+    def latest(self, function: str, like: Change, version: str | None = None) -> Change:
+        """Of LATEST, or of a published version, what `like` names: mounts at its directories, variables, the image.
 
         An image has the digest that the platform resolved its tag to; none where it has not resolved it.
 
         What is absent is left out, and so is all that `like` does not name: it may be anybody's secret.
 
         Raises:
-            NotFound: There is no such function.
-            Unavailable: The look failed; nothing is known.
+            NotFound: There is no such function, or no such version.
+            Unavailable: It could not be read; nothing is known.
         """
         ...
 

@@ -73,9 +73,17 @@ class MemoryRuntime:
         with self.lock:
             return self._function(function).aliases.get(alias, AliasState(None))
 
-    def latest(self, function: str, like: Change) -> Change:
+    def descriptions(self, function: str) -> Sequence[tuple[str, str]]:
         with self.lock:
-            now = self._function(function).latest
+            found = self._function(function).versions
+            return [(number, found[number].description) for number in sorted(found, key=int, reverse=True)]
+
+    def latest(self, function: str, like: Change, version: str | None = None) -> Change:
+        with self.lock:
+            found = self._function(function)
+            if version is not None and version not in found.versions:
+                raise NotFound(f"{function} has no version {version}")
+            now = found.latest if version is None else found.versions[version].change
         named = {mount.mount_dir for mount in like.mounts}
         told = {name: value for name, value in now.environment.items() if name in like.environment}
         return Change(tuple(mount for mount in now.mounts if mount.mount_dir in named), told, like.image and now.image)

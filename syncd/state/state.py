@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -103,18 +106,27 @@ class State:
         self._engine.dispose()
 
 
-def make_engine(url: sa.URL) -> sa.Engine:
-    """An engine whose transactions are as `State` promises."""
+def make_engine(url: sa.URL, *, create: bool = False) -> sa.Engine:
+    """An engine whose transactions are as `State` promises. Without `create` no SQLite file is ever made.
+
+    SQLite would make an empty one of a file that is not there: in the place of a disk that is not mounted, a record
+    without releases and holds.
+    """
     pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "pool_timeout": POOL_WAIT_S}
     if url.get_backend_name() != "sqlite":
         arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "syncd"}
         return sa.create_engine(
             url, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=arguments, **pool
         )
-    engine = sa.create_engine(url, **pool)
+    opened = f"{Path(url.database or '').absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    engine = sa.create_engine(url, creator=partial(_open_sqlite, opened), **pool)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _open_sqlite(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, check_same_thread=False)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

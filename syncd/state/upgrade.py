@@ -1,8 +1,9 @@
-"""Brings a database to this syncd's tables: the record's own by Alembic, then the engine's by the engine."""
+"""Record schema: creates a record, upgrades one, and checks that its tables are what its number says."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from alembic.script import ScriptDirectory
 
 import syncd
 from syncd.errors import Invalid, Unavailable
-from syncd.state.db.errors import UPGRADE_HINT, translate_errors
+from syncd.state.db import tables
+from syncd.state.db.errors import UPGRADE_HINT, no_record, translate_errors
 from syncd.state.db.filelock import locked_file
 from syncd.state.db.schema import metadata
 from syncd.state.db.url import parse, sqlite_file
@@ -29,28 +31,71 @@ _LOCK_WAIT_S: Final = 300
 _LOCK_POLL_S: Final = 0.1
 
 
-def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) -> list[str]:
-    """Bring the database at `url` to the newest tables; the answer names the migrations that ran, in order.
+def create(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) -> list[str]:
+    """Make a record in an empty database, or nothing where one exists. Returns the migrations that ran, in order.
 
-    Repeating it is success and gives none. Two processes at once wait for each other. Each migration is one
-    transaction: after a failure the database is as an earlier one left it. `engine_tables` migrates the engine's
-    own tables after that, under the same lock.
+    A SQLite file is made with mode 0600, a directory that is not there with mode 0700. Two processes at once wait for
+    each other. `engine_tables` makes the engine's tables after that, under the same lock.
 
     Raises:
-        Unavailable: The database cannot be reached, or is locked by somebody else for long.
-        Invalid: The URL is wrong, or the database is newer than this syncd.
+        Unavailable: The database cannot be reached, or another process has held it for long.
+        Invalid: The URL is wrong, or the tables there are not a record's.
     """
     parsed = parse(url)
+    file = sqlite_file(parsed)
+    if file is not None:
+        _make_private(file)
+    with translate_errors(parsed), _locked(parsed, create=True) as conn:
+        if _heads(conn):
+            return []
+        return _migrated(parsed, conn, engine_tables)
+
+
+def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) -> list[str]:
+    """Bring an existing record to the newest tables. Returns the migrations that ran, in order.
+
+    It never makes a record: a disk that is not mounted must not become an empty one. Repeating it is success and runs
+    none. Two processes at once wait for each other. Each migration is one transaction: after a failure the database is
+    as the one before left it. `engine_tables` migrates the engine's own tables after that, under the same lock.
+
+    Raises:
+        Unavailable: The database cannot be reached, or another process has held it for long.
+        Invalid: There is no record, the URL is wrong, the record is newer than this syncd, or its tables are not what
+            its number says.
+    """
+    parsed = parse(url)
+    file = sqlite_file(parsed)
+    if file is not None and not file.exists():
+        raise no_record(parsed)
     with translate_errors(parsed), _locked(parsed) as conn:
         before = _heads(conn)
+        if not before:
+            raise no_record(parsed)
         _refuse_newer(parsed, before)
-        config = _config()
-        config.attributes["connection"] = conn
-        command.upgrade(config, "head")
-        conn.commit()
-        if engine_tables is not None:
-            engine_tables(parsed)
-        return _between(before)
+        if before == (newest(),):
+            tables.check(parsed, conn)
+            conn.rollback()
+        return _migrated(parsed, conn, engine_tables)
+
+
+def _migrated(url: sa.URL, conn: sa.Connection, engine_tables: Callable[[sa.URL], None] | None) -> list[str]:
+    before = _heads(conn)
+    config = _config()
+    config.attributes["connection"] = conn
+    command.upgrade(config, "head")
+    conn.commit()
+    if engine_tables is not None:
+        engine_tables(url)
+    return _between(before)
+
+
+def _make_private(file: Path) -> None:
+    """A record has who asked for what, and hashes of tokens: nobody else on the machine reads it."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Invalid(f"{file}: {error.strerror}", hint="check the directory of the database and its owner") from error
 
 
 def current(url: str) -> str | None:
@@ -71,13 +116,15 @@ def current(url: str) -> str | None:
 
 def check(url: str) -> None:
     """Raises Invalid, with what to run, unless the database is exactly at this syncd's tables."""
-    found, wanted = current(url), newest()
-    if found == wanted:
+    found, expected = current(url), newest()
+    if found == expected:
         return
     parsed = parse(url)
-    _refuse_newer(parsed, () if found is None else (found,))
+    if found is None:
+        raise no_record(parsed)
+    _refuse_newer(parsed, (found,))
     shown = parsed.render_as_string(hide_password=True)
-    raise Invalid(f"{shown} is at {found or 'no migration at all'}, this syncd wants {wanted}", hint=UPGRADE_HINT)
+    raise Invalid(f"{shown} has schema {found}, this syncd needs {expected}", hint=UPGRADE_HINT)
 
 
 def newest() -> str:
@@ -162,7 +209,7 @@ def _refuse_newer(url: sa.URL, found: tuple[str, ...]) -> None:
     unknown = sorted(set(found) - known)
     if unknown:
         shown = url.render_as_string(hide_password=True)
-        raise Invalid(f"{shown} is at {unknown[0]}, which this syncd does not know", hint="install a newer syncd")
+        raise Invalid(f"{shown} has schema {unknown[0]}, which this syncd does not know", hint="install a newer syncd")
 
 
 def _heads(conn: sa.Connection) -> tuple[str, ...]:
@@ -172,8 +219,8 @@ def _heads(conn: sa.Connection) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _connected(url: sa.URL) -> Iterator[sa.Connection]:
-    engine = make_engine(url)
+def _connected(url: sa.URL, *, create: bool = False) -> Iterator[sa.Connection]:
+    engine = make_engine(url, create=create)
     if url.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _drop_tables_freely)
     try:
@@ -204,7 +251,7 @@ def _wait_for_lock(url: sa.URL, conn: sa.Connection) -> None:
 
 
 @contextlib.contextmanager
-def _locked(url: sa.URL) -> Iterator[sa.Connection]:
+def _locked(url: sa.URL, *, create: bool = False) -> Iterator[sa.Connection]:
     """A connection, while no other process upgrades the same database."""
     file = sqlite_file(url)
     if file is None:
@@ -212,5 +259,5 @@ def _locked(url: sa.URL) -> Iterator[sa.Connection]:
             _wait_for_lock(url, conn)
             yield conn  # a lock of the session: closing the connection lets go
         return
-    with locked_file(file.with_name(f"{file.name}.upgrade")), _connected(url) as conn:
+    with locked_file(file.with_name(f"{file.name}.upgrade")), _connected(url, create=create) as conn:
         yield conn

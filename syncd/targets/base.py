@@ -246,3 +246,32 @@ class Target(Protocol):
         Half-done uploads below it are aborted as well.
         """
         ...
+
+    def sealed(self) -> Iterator[Manifest]:
+        """Every sealed version, from its seal. Reads the list of all objects below the target's root of models.
+
+        Raises:
+            Unavailable, Refused: The target could not be read; what was given so far is true.
+        """
+        ...
+
+    def notes(self, directory: str) -> Iterator[tuple[str, bytes]]:
+        """The small documents below `.syncd/<directory>/`, each by its name. Those of more than 64 KiB are left out.
+
+        Raises:
+            Unavailable, Refused: The target could not be read.
+        """
+        ...
+
+    def put_note(self, directory: str, name: str, data: bytes) -> None:
+        """Write a small document to `.syncd/<directory>/<name>`. The same again is success; it never changes.
+
+        Raises:
+            Conflict: Another one is there.
+            Unavailable, Refused: It was not written.
+        """
+        ...
+
+    def delete_note(self, directory: str, name: str) -> None:
+        """Remove a small document. Removing what is not there is success."""
+        ...

@@ -16,6 +16,7 @@ from typing import Final
 from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import MODELS_DIRECTORY, SEAL_PATH, Entry, Manifest
+from syncd.artifact.names import SEAL_DIRECTORY
 from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
 from syncd.logs import Logger
@@ -26,6 +27,8 @@ from syncd.targets.verify import checksum, pieces, together
 from syncd.targets.writers import LargeWriter, PresentWriter, SmallWriter, key_of
 from syncd.values.source import Stream
 
+_SEAL_BYTES_MAX: Final = 512 << 20  # of a million files with long names
+_NOTE_BYTES_MAX: Final = 64 << 10
 _LOOKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; a look at one file is one round trip for most stores
 _log = Logger()
 
@@ -136,6 +139,35 @@ class TreeTarget:
                 self._store.delete(stat.key)
         if self._store.traits.needs_directory_markers:
             self._store.delete(marker)
+
+    def sealed(self) -> Iterator[Manifest]:
+        for stat in self._store.list(f"{MODELS_DIRECTORY}/"):
+            directory, found, rest = stat.key.partition(f"/{SEAL_PATH}")
+            if not found or rest:
+                continue
+            try:
+                manifest = Manifest.parse(self._read(stat.key, _SEAL_BYTES_MAX))
+            except (Invalid, NotFound) as error:
+                _log.warning("target.seal_unreadable", target=self.name, key=stat.key, reason=str(error))
+                continue
+            if manifest.directory == directory:
+                yield manifest
+
+    def notes(self, directory: str) -> Iterator[tuple[str, bytes]]:
+        prefix = f"{SEAL_DIRECTORY}/{directory}/"
+        for stat in list(self._store.list(prefix)):
+            if stat.size_bytes <= _NOTE_BYTES_MAX and not stat.key.endswith("/"):
+                with contextlib.suppress(NotFound):
+                    yield stat.key.removeprefix(prefix), self._read(stat.key, _NOTE_BYTES_MAX)
+
+    def put_note(self, directory: str, name: str, data: bytes) -> None:
+        self._store.put(f"{SEAL_DIRECTORY}/{directory}/{name}", data, PutMode.CREATE)
+
+    def delete_note(self, directory: str, name: str) -> None:
+        self._store.delete(f"{SEAL_DIRECTORY}/{directory}/{name}")
+
+    def _read(self, key: str, limit_bytes: int) -> bytes:
+        return b"".join(bytes(piece) for piece in pieces(self._store, key, limit_bytes=limit_bytes + 1))
 
     def _inspect(self, manifest: Manifest, how: _Inspection) -> Inspection:
         sealed = self._is_sealed(manifest)

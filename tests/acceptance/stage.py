@@ -223,7 +223,7 @@ class Stage:
         self.env["SYNCD_CONFIG"] = str(self.config)
         self.configure()
         if not self.cloud.record.exists():
-            assert self.run("db", "upgrade").code == 0
+            assert self.run("db", "create").code == 0
             shutil.copyfile(self.database, self.cloud.record)
         shutil.copyfile(self.cloud.record, self.database)
 

@@ -24,12 +24,12 @@ def limited(config: Path, blocks: int, *arguments: str) -> Done:
 def test_a_disk_without_room_is_unavailable_and_the_record_is_whole_afterwards(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(f'[state]\nurl = "sqlite:///{tmp_path / "syncd.db"}"\n')
-    full = limited(config, 16, "db", "upgrade")
+    full = limited(config, 16, "db", "create")
     assert full.code == 7, full
     assert full.err.startswith("error: ")
     assert "hint:" in full.err
     assert len(full.err.splitlines()) == 2
-    assert run("db", "upgrade", "-c", str(config)).code == 0
+    assert run("db", "create", "-c", str(config)).code == 0
     assert run("status", "-c", str(config)).code == 0
 
 

@@ -143,9 +143,9 @@ def test_the_installed_command_makes_a_record_and_checks_a_configuration(install
     (tmp_path / "config.toml").write_text(f'[state]\nurl = "sqlite:///{tmp_path / "syncd.db"}"\n')
     told = command(installed, "--version", cwd=tmp_path)
     assert (told.returncode, told.stdout) == (0, "syncd 0.1.0\n"), told.stderr
-    upgraded = command(installed, "db", "upgrade", cwd=tmp_path)
-    assert upgraded.returncode == 0, upgraded.stderr
-    assert "upgraded: 0001" in upgraded.stdout
+    created = command(installed, "db", "create", cwd=tmp_path)
+    assert created.returncode == 0, created.stderr
+    assert created.stdout == "created\n"
     again = command(installed, "db", "upgrade", cwd=tmp_path)
     assert "up to date" in again.stdout
     checked = command(installed, "config", "check", cwd=tmp_path)

@@ -14,20 +14,23 @@ import sqlalchemy as sa
 import syncd
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from syncd.engine.upgrade import upgrade
+from syncd.engine.upgrade import create, upgrade
 from syncd.errors import Invalid, Unavailable
 from syncd.state import upgrade as record
 from syncd.state.db.schema import metadata
-from syncd.state.db.url import parse
+from syncd.state.db.url import parse, sqlite_file
 from syncd.state.state import make_engine
 
 from tests.support.databases import at
 
+MIGRATIONS = ["0001", "0002"]
+
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:
     assert record.current(empty_database_url) is None
-    assert upgrade(empty_database_url) == ["0001"]
-    assert record.current(empty_database_url) == record.newest() == "0001"
+    assert create(empty_database_url) == MIGRATIONS
+    assert record.current(empty_database_url) == record.newest() == MIGRATIONS[-1]
+    assert create(empty_database_url) == []
     assert upgrade(empty_database_url) == []
     record.check(empty_database_url)
 
@@ -48,8 +51,18 @@ def test_autogenerate_finds_nothing_to_do(database_url: str) -> None:
     engine.dispose()
 
 
+def test_an_upgrade_makes_no_record(empty_database_url: str) -> None:
+    for _ in range(2):
+        with pytest.raises(Invalid, match="no record") as refused:
+            upgrade(empty_database_url)
+        assert "syncd db create" in refused.value.hint
+    assert record.current(empty_database_url) is None
+    file = sqlite_file(parse(empty_database_url))
+    assert file is None or not file.exists()
+
+
 def test_upgrading_equals_creating_down_to_checks_and_partial_indexes(empty_database_url: str) -> None:
-    record.upgrade(empty_database_url)
+    record.create(empty_database_url)
     upgraded = make_engine(parse(empty_database_url))
     migrated = _described(upgraded)
     with upgraded.begin() as conn:
@@ -79,10 +92,10 @@ def _index(found: Mapping[str, Any]) -> str:
     return str((found["name"], found["column_names"], found["unique"], sorted(options.items())))
 
 
-def test_a_database_that_was_never_upgraded_is_refused_with_what_to_run(empty_database_url: str) -> None:
-    with pytest.raises(Invalid, match="no migration at all") as caught:
+def test_a_database_without_a_record_is_refused_with_what_to_run(empty_database_url: str) -> None:
+    with pytest.raises(Invalid, match="no record") as caught:
         record.check(empty_database_url)
-    assert caught.value.hint == "run: syncd db upgrade"
+    assert "syncd db create" in caught.value.hint
 
 
 def test_looking_makes_no_file(tmp_path: Path) -> None:
@@ -91,7 +104,7 @@ def test_looking_makes_no_file(tmp_path: Path) -> None:
 
 
 def test_a_database_of_a_newer_syncd_is_refused(empty_database_url: str) -> None:
-    record.upgrade(empty_database_url)
+    record.create(empty_database_url)
     engine = make_engine(parse(empty_database_url))
     with engine.begin() as conn:
         conn.execute(sa.text(f"UPDATE {record.VERSION_TABLE} SET version_num = '9999'"))
@@ -113,7 +126,7 @@ def test_the_engines_tables_are_left_alone(database_url: str) -> None:
 
 
 def test_two_processes_that_upgrade_at_once_both_succeed(empty_database_url: str) -> None:
-    program = f"from syncd.engine.upgrade import upgrade; print(upgrade({empty_database_url!r}))"
+    program = f"from syncd.engine.upgrade import create; print(create({empty_database_url!r}))"
     root = Path(syncd.__file__).parent.parent
     processes = [
         subprocess.Popen(
@@ -123,7 +136,7 @@ def test_two_processes_that_upgrade_at_once_both_succeed(empty_database_url: str
     ]
     ends = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
-    assert sorted(out.strip() for out, _ in ends) == ["['0001']", "[]"]
+    assert sorted(out.strip() for out, _ in ends) == [str(MIGRATIONS), "[]"]
     record.check(empty_database_url)
 
 
@@ -136,10 +149,10 @@ def test_a_migration_that_fails_leaves_nothing_behind(
     first.write_text(first.read_text().replace("    _flips()\n", "    _flips()\n    raise KeyError('half way')\n"))
     monkeypatch.setattr(record, "_directory", lambda: copy)
     with pytest.raises(KeyError):
-        record.upgrade(empty_database_url)
+        record.create(empty_database_url)
     assert record.current(empty_database_url) is None
     monkeypatch.undo()
-    assert record.upgrade(empty_database_url) == ["0001"]
+    assert record.create(empty_database_url) == MIGRATIONS
 
 
 def test_an_installed_package_brings_its_migrations(tmp_path: Path) -> None:
@@ -147,11 +160,11 @@ def test_an_installed_package_brings_its_migrations(tmp_path: Path) -> None:
     root = Path(syncd.__file__).parent
     shutil.copytree(root, tmp_path / "syncd", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(root.parent / "migrations", tmp_path / "syncd" / "migrations")
-    program = f"from syncd.engine.upgrade import upgrade; print(upgrade('sqlite:///{tmp_path}/state.db'))"
+    program = f"from syncd.engine.upgrade import create; print(create('sqlite:///{tmp_path}/state.db'))"
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
-    assert ran.stdout.strip() == "['0001']"
+    assert ran.stdout.strip() == str(MIGRATIONS)
 
 
 def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from syncd.engine.upgrade import upgrade
+from syncd.engine.upgrade import create
 from syncd.reconcile.requests.operations import publish
 from syncd.runtime.memory import MemoryFunction
 from syncd.state.state import State
@@ -51,7 +51,7 @@ def start() -> Start:
     home = Path(tempfile.mkdtemp(prefix="syncd-start-", dir=quick_place()))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     url = url_of(home)
-    upgrade(url)
+    create(url)
     world = World(home / "registry")
     state = State(url, now=world.now)
     here = site(world, state)

@@ -19,7 +19,7 @@ from typing import Final
 import psycopg
 import pytest
 import sqlalchemy as sa
-from syncd.engine.upgrade import upgrade
+from syncd.engine.upgrade import create
 from syncd.state.state import State
 
 DATABASES: Final = ("sqlite", "postgresql")
@@ -58,7 +58,7 @@ def postgresql_server() -> Iterator[str]:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file that was upgraded."""
     file = tmp_path_factory.mktemp("template") / "state.db"
-    upgrade(f"sqlite:///{file}")
+    create(f"sqlite:///{file}")
     return file
 
 
@@ -67,7 +67,7 @@ def postgresql_database(postgresql_server: str) -> str:
     """The URL of a PostgreSQL database that was upgraded; `database_url` empties it after each test."""
     _admin(postgresql_server, "CREATE DATABASE syncd")
     url = at(postgresql_server, "syncd")
-    upgrade(url)
+    create(url)
     return url
 
 

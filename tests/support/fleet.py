@@ -22,7 +22,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import SEAL_PATH, Entry, Manifest
 from syncd.artifact.names import parse_model, parse_path, parse_version
 from syncd.config import Config, load
-from syncd.engine.upgrade import upgrade
+from syncd.engine.upgrade import create
 from syncd.localcloud.cloud import Whole
 from syncd.localcloud.fc import Settings
 from syncd.localcloud.fc.record import FunctionRecord
@@ -95,7 +95,7 @@ class Fleet:
             self.whole.create_function(region, _function())
         (self.home / "registry" / MODEL).mkdir(parents=True)
         self.config_file.write_text(self._config())
-        upgrade(self.url)
+        create(self.url)
 
     def start(self) -> None:
         """Start the cloud; from the second time on at the ports of the first."""

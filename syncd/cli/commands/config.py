@@ -12,6 +12,8 @@ from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Verbos
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from syncd.config import Config
+
 
 app = typer.Typer(help="Look at the configuration.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -27,14 +29,16 @@ def check(
 ) -> None:
     """Check the configuration file: every problem with its key, what was found and what would be right.
 
-    Nothing is contacted. Exit code 0 if it can be used, 2 if not.
+    No registry, target or function is contacted; the record is read if there is one.
+
+    Exit codes: 0 it can be used, 2 it cannot.
 
     Example: syncd config check -c /etc/syncd/config.toml
     """
     from syncd.config import warnings  # noqa: PLC0415
 
     loaded = settings(config, verbose=verbose)
-    notes = [str(problem) for problem in warnings(loaded)]
+    notes = [str(problem) for problem in warnings(loaded)] + _about_the_record(loaded)
     counts = {
         "registries": len(loaded.registries),
         "targets": len(loaded.targets),
@@ -50,3 +54,22 @@ def check(
         console.print(f"{config}: good; {listed}", markup=False)
 
     Output(output).show({"file": str(config), "good": True, **counts, "warnings": notes}, text)
+
+
+def _about_the_record(config: Config) -> list[str]:
+    """What a person should know of the record before starting a daemon on it."""
+    from syncd.errors import SyncdError  # noqa: PLC0415
+    from syncd.reconcile.adoption import survey  # noqa: PLC0415 -- SQLAlchemy
+    from syncd.state import schema_version  # noqa: PLC0415
+    from syncd.state.access.record_info import ADOPT_HINT  # noqa: PLC0415
+    from syncd.state.state import State  # noqa: PLC0415
+
+    state = State(config.state.connect_url.render_as_string(hide_password=False))
+    try:
+        schema_version.check(state)
+        reason = survey.why_off(state)
+    except SyncdError as error:
+        return [f"{error.message}; {error.hint}" if error.hint else error.message]
+    finally:
+        state.close()
+    return [f"automatic releases are off: {reason}; {ADOPT_HINT}"] if reason else []

@@ -40,6 +40,9 @@ def status(
 def _text(console: Console, found: Mapping[str, object]) -> None:
     daemon = found["daemon"]
     console.print(f"daemon: {daemon['owner']}" if isinstance(daemon, dict) else "daemon: none is running", markup=False)
+    if found["automatic_releases_off"]:
+        console.print(f"automatic releases are off: {found['automatic_releases_off']}", markup=False)
+        console.print("   to do: `syncd db adopt-world` rebuilds the record from what is there", markup=False)
     rows = _rows(found["live"])
     tabulate(
         console,

@@ -125,7 +125,7 @@ class Demo:
         self._note("cn-hangzhou and ap-southeast-1 store on OSS, cn-shanghai on NAS; one function in each, alias prod")
         (self.home / "registry").mkdir()
         self._run("config", "check")
-        self._run("db", "upgrade")
+        self._run("db", "create")
 
     def act(self) -> None:
         """The story."""

@@ -18,6 +18,7 @@ from syncd.oci.images import BaseImage
 from syncd.plan.topology import BasePolicy, Topology
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, served, updates
+from syncd.state.access import record_info
 from syncd.state.content import base_images
 from syncd.state.records import Release, ReleaseBase, Version
 from syncd.state.releases import events, holds, releases
@@ -112,6 +113,8 @@ def _due(conn: Connection, topology: Topology, model: str) -> list[BaseImageUpda
         if t in topology.watched and topology.watched[t].policy is BasePolicy.REBUILD
     ]
     if not mine or holds.find(conn, model) is not None or releases.unfinished(conn, model):
+        return []
+    if record_info.automatic_off(conn):
         return []
     version = served(conn, topology, model)
     if version is None or version.quarantined:

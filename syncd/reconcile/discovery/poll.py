@@ -15,6 +15,7 @@ from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.catalog import catalog
 from syncd.registry.base import Registry
 from syncd.registry.rules.file_filters import as_published
+from syncd.state.access import record_info
 from syncd.state.content import versions
 from syncd.state.records import Release, Version
 from syncd.state.releases import holds, releases
@@ -52,6 +53,8 @@ def _wish(context: Context, registry_name: str, candidates: list[Candidate]) -> 
         return []
     model, us = candidates[0].model, f"watch {registry_name}"
     with context.state.write() as conn:
+        if record_info.automatic_off(conn):
+            return []
         released = releases.refs(conn, model)
         last = {found.ref for found in (releases.latest(conn, model), releases.latest(conn, model, us)) if found}
         chosen = pick(candidates, released, last, held=holds.find(conn, model) is not None)

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from syncd.reconcile.context import Context
+from syncd.state.access import record_info
 from syncd.state.records import Release
 from syncd.state.releases import holds, releases, rollouts
 
@@ -39,6 +40,8 @@ def backfill(context: Context) -> bool:
 
 
 def _due(conn: Connection, now: datetime) -> list[Release]:
+    if record_info.automatic_off(conn):
+        return []
     found = []
     for left in releases.live_without_some(conn):
         rollout = rollouts.find(conn, left.id)

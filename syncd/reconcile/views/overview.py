@@ -15,7 +15,7 @@ from syncd.plan.phases import StepState
 from syncd.plan.topology import Topology
 from syncd.reconcile.discovery import base_image_updates
 from syncd.reconcile.views.release import resolution, title_of
-from syncd.state.access import processes
+from syncd.state.access import processes, record_info
 from syncd.state.content import base_images, versions
 from syncd.state.releases import freezes, holds, releases, steps
 from syncd.state.serving import drift_resolutions, drifts, flips, live
@@ -36,6 +36,7 @@ def overview(state: State, topology: Topology, model: str | None = None) -> dict
     with state.read() as conn:
         return {
             "daemon": _daemon(conn, state),
+            "automatic_releases_off": record_info.automatic_off(conn),
             "live": [row for name in wanted for row in _live(conn, topology, name)],
             "in_flight": [row for name in wanted for row in _in_flight(conn, state, name)],
             "held": [asdict(hold) for hold in holds.all(conn) if hold.model in wanted],

@@ -100,8 +100,12 @@ class FcRuntime:
         with readable(f"GetAlias {function}:{alias}"):
             return _state_of(found.body)
 
-    def latest(self, function: str, like: Change) -> Change:
-        return named(self._function(function), like)
+    def descriptions(self, function: str) -> Sequence[tuple[str, str]]:
+        self._function(function)  # the list of a function that does not exist may be empty
+        return self._versions(function, _VERSIONS_A_LOOK)
+
+    def latest(self, function: str, like: Change, version: str | None = None) -> Change:
+        return named(self._function(function, version), like)
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         with self._staging_guard:

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from syncd.errors import Conflict, Invalid, OutcomeUnknown, Refused, SyncdError, Unavailable
+from syncd.state.db.url import sqlite_file
 
 UPGRADE_HINT: Final = "run: syncd db upgrade"
+CREATE_HINT: Final = "is the disk mounted? first install: `syncd db create`"
 
 _SQLITE_SCHEMA: Final = ("no such table", "no such column", "has no column named")
 _SQLITE_DISK: Final = ("disk is full", "disk I/O error")
@@ -23,6 +25,17 @@ _NOT_LET_IN: Final = (
     'FATAL:  role "',
 )  # psycopg has no code for these
 _POSTGRES_READ_ONLY: Final = "25006"
+
+
+def no_record(url: sa.URL) -> Invalid:
+    """The error of a record that is not there: a disk that is not mounted looks the same as a first install."""
+    file = sqlite_file(url)
+    if file is not None:
+        return Invalid(f"no record at {file}", hint=CREATE_HINT)
+    shown = url.render_as_string(hide_password=True)
+    return Invalid(
+        f"no record in {shown}", hint="is this the right database and schema? first install: `syncd db create`"
+    )
 
 
 @contextmanager
@@ -62,6 +75,9 @@ def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
     shown = url.render_as_string(hide_password=True)
     cause = getattr(error, "orig", None) or error
     said = f"{shown}: {str(cause).strip().splitlines()[0]}"
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return no_record(url)
     code = getattr(cause, "sqlstate", None)
     if code in _POSTGRES_SCHEMA or any(words in said for words in _SQLITE_SCHEMA):
         return Invalid(said, hint=UPGRADE_HINT)

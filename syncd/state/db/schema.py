@@ -254,6 +254,16 @@ processes: Final = sa.Table(
     sa.PrimaryKeyConstraint("owner"),
 )
 
+# What the record says of itself, by name; see `state.access.record_info`.
+record_info: Final = sa.Table(
+    "record_info",
+    columns.metadata,
+    columns.text("name"),
+    columns.text("value", default=""),
+    columns.timestamp("at"),
+    sa.PrimaryKeyConstraint("name"),
+)
+
 # Numbers that are given out in the order of commits: the row stays locked until the giver's transaction ends.
 counters: Final = sa.Table(
     "counters",

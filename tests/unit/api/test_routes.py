@@ -14,6 +14,7 @@ from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import hold
 from syncd.reconcile.views.overview import overview
+from syncd.state.schema_version import NEWEST
 from syncd.state.access import tokens
 
 from tests.support.rooms import SDXL, Site
@@ -72,7 +73,7 @@ def test_a_record_at_another_level_is_not_ready(served: Served) -> None:
         assert problem(served.get("/readyz", None)) == (503, "not_ready")
     finally:
         with served.state.write() as conn:
-            conn.exec_driver_sql("UPDATE syncd_schema SET version_num = '0001'")
+            conn.exec_driver_sql(f"UPDATE syncd_schema SET version_num = '{NEWEST}'")
 
 
 def test_publishing_asks_for_a_release_in_the_tokens_name_and_wakes_the_loop(served: Served) -> None:

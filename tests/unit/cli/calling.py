@@ -51,7 +51,7 @@ class Calling:
         return Told(int(code), seen.out, seen.err)
 
     def upgraded(self) -> Calling:
-        assert self("db", "upgrade").code == 0
+        assert self("db", "create").code == 0
         return self
 
     def change(self, old: str, new: str) -> None:

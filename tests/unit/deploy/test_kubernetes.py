@@ -14,6 +14,7 @@ from syncd.config import Config, DirectoryRegistrySettings, load, warnings
 MANIFEST = Path(__file__).parents[3] / "deploy" / "kubernetes" / "syncd.yaml"
 DOCUMENTS: list[dict[str, Any]] = [document for document in yaml.safe_load_all(MANIFEST.read_text()) if document]
 MIB = 1 << 20
+INSTALL: dict[str, Any] = yaml.safe_load(MANIFEST.with_name("install.yaml").read_text())
 UNITS = {"Mi": MIB, "Gi": 1 << 30}
 
 
@@ -43,7 +44,7 @@ def config(tmp_path: Path) -> Config:
     return load(path, {variable["name"]: "x"})
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document["kind"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, INSTALL], ids=lambda document: document["kind"])
 def test_each_document_is_strictly_valid(document: dict[str, Any]) -> None:
     kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
@@ -110,6 +111,18 @@ def test_the_record_is_brought_up_to_date_before_the_daemon_runs() -> None:
     upgrade, daemon = containers()
     assert upgrade["command"][:3] == ["syncd", "db", "upgrade"]
     assert daemon["command"][:2] == ["syncd", "run"]
+
+
+def test_only_the_install_job_creates_a_record_as_the_daemon_will_have_it() -> None:
+    (create,) = INSTALL["spec"]["template"]["spec"]["containers"]
+    upgrade, _ = containers()
+    assert create["command"] == ["syncd", "db", "create", *upgrade["command"][3:]]
+    assert [create[key] for key in ("image", "env", "volumeMounts", "securityContext")] == [
+        upgrade[key] for key in ("image", "env", "volumeMounts", "securityContext")
+    ]
+    its, pods = INSTALL["spec"]["template"]["spec"], pod()
+    assert [its[key] for key in ("volumes", "securityContext")] == [pods[key] for key in ("volumes", "securityContext")]
+    assert "create" not in [word for container in containers() for word in container["command"]]
 
 
 def test_probes_and_the_service_ask_the_api_where_it_listens(config: Config) -> None:

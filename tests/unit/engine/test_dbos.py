@@ -80,7 +80,7 @@ def test_what_an_earlier_process_claimed_is_ended_when_sqlite_is_served_again(
 
 
 def test_a_database_without_the_engines_tables_says_what_to_run(empty_database_url: str) -> None:
-    record.upgrade(empty_database_url)
+    record.create(empty_database_url)
     engine, state = DbosEngine(empty_database_url), State(empty_database_url)
     with pytest.raises(Invalid) as caught:
         engine.serve({"q": 1}, lambda *_: None)

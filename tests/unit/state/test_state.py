@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from syncd.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
 from syncd.plan.phases import StepState
-from syncd.state.db.errors import error_of, translate_commit_errors
+from syncd.state.db.errors import CREATE_HINT, error_of, translate_commit_errors
 from syncd.state.db.filelock import locked_file
 from syncd.state.db.schema import releases as releases_table
 from syncd.state.db.schema import steps as steps_table
@@ -259,11 +259,13 @@ def test_a_connection_lost_in_a_commit_leaves_the_outcome_open() -> None:
     assert not isinstance(caught.value, OutcomeUnknown)
 
 
-def test_an_empty_database_says_what_to_run(empty_database_url: str) -> None:
+def test_a_database_without_a_record_says_what_to_run_and_is_not_made(empty_database_url: str) -> None:
     state = State(empty_database_url)
     with pytest.raises(Invalid) as caught, state.read() as conn:
         releases.recent(conn, 1)
-    assert caught.value.hint == "run: syncd db upgrade"
+    file = sqlite_file(state.url)
+    assert caught.value.hint == ("run: syncd db upgrade" if file is None else CREATE_HINT)
+    assert file is None or not file.exists()
     state.close()
 
 
