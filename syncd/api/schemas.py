@@ -149,6 +149,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Status": _object(
         {
             "daemon": {"type": ["object", "null"]},
+            "automatic_releases_off": TEXT,
             "live": _list(ref("Live")),
             "in_flight": _list({"type": "object"}),
             "held": _list(ref("Hold")),

@@ -36,7 +36,7 @@ class CommandEntry:
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "publish": CommandEntry(
-        "publish", "publish", "Ask for a version to be brought to every region, proven and served."
+        "publish", "publish", "Release a version: copy it to every region, prove it, and serve it."
     ),
     "status": CommandEntry("status", "status", "Show what is live where, what is in flight, what is stuck and why."),
     "releases": CommandEntry("releases", "releases", "List releases, newest first, with how they ended and why."),
@@ -62,7 +62,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "token": CommandEntry("token", "app", "Who may use the HTTP API."),
     "demo": CommandEntry("demo", "demo", "Play a model's whole life on this machine."),
     "config": CommandEntry("config", "app", "Look at the configuration."),
-    "db": CommandEntry("db", "app", "The record's schema."),
+    "db": CommandEntry("db", "app", "The record: create, upgrade, rebuild."),
     "local": CommandEntry("local", "app", "OSS and Function Compute on this machine."),
 }
 

@@ -25,6 +25,7 @@ from syncd.daemon.sd_notify import notify
 from syncd.errors import Cancelled, SyncdError
 from syncd.plan.drift import DriftPolicy
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.reconcile.adoption import hold_copies
 from syncd.reconcile.adoption.hold_copies import COPIED_EVERY_S, HoldCopies
 from syncd.reconcile.context import Context, World
 from syncd.reconcile.controller.attempt import run_attempt
@@ -43,6 +44,7 @@ log = structlog.get_logger("syncd.daemon")
 
 SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
+_HOLDS_READ_S: Final = 15.0  # a region that does not answer delays the first polls by no more
 _CHORE_S: Final = 600.0  # one that has been silent for longer hangs
 
 
@@ -136,6 +138,7 @@ class Process:
             *self._hold_copies(),
         ]
         self._schedule = Schedule(chores)
+        self._holds_read = threading.Event()
 
     def run(self, until: Callable[[], bool] = lambda: False, beside: Sequence[Service] = ()) -> None:
         """Work until `stop` is called or `until` says so (asked after each pass), then drain.
@@ -159,6 +162,10 @@ class Process:
         context.engine.serve(
             self._settings.slots, lambda step_id, attempt: run_attempt(context, STEP_HANDLERS, step_id, attempt)
         )
+        if self._settings.copies_holds:
+            threading.Thread(target=self._read_holds, name="read holds", daemon=True).start()
+        else:
+            self._holds_read.set()
         self._schedule.start()
         notify("READY=1")
         log.info("started", owner=context.owner, registries=[poll.registry for poll in self._settings.polls])
@@ -206,6 +213,9 @@ class Process:
 
     def _poll(self, registry: str) -> Callable[[], object]:
         def poll() -> None:
+            self._holds_read.wait(_HOLDS_READ_S)
+            if self._rooms.draining.is_set():
+                return
             try:
                 self._looks[registry].poll()
             finally:
@@ -232,6 +242,15 @@ class Process:
         return [
             self._chore(f"copies of holds at {name}", COPIED_EVERY_S, HoldCopies(world, name)) for name in world.targets
         ]
+
+    def _read_holds(self) -> None:
+        """Polls wait for it: a record that was restored from a copy must not release what was held since."""
+        try:
+            hold_copies.read_back(self._world())
+        except SyncdError as error:
+            log.warning("hold.copies_unread", message="Copies of holds could not be read.", reason=error.message)
+        finally:
+            self._holds_read.set()
 
     def _rounds(self) -> list[PeriodicJob]:
         """What is done about drift, region by region, and about retirements that broke off."""

@@ -59,17 +59,17 @@ def check(
 def _about_the_record(config: Config) -> list[str]:
     """What a person should know of the record before starting a daemon on it."""
     from syncd.errors import SyncdError  # noqa: PLC0415
-    from syncd.reconcile.adoption import survey  # noqa: PLC0415 -- SQLAlchemy
-    from syncd.state import schema_version  # noqa: PLC0415
-    from syncd.state.access.record_info import ADOPT_HINT  # noqa: PLC0415
+    from syncd.state import schema_version  # noqa: PLC0415 -- SQLAlchemy
+    from syncd.state.access import record_info  # noqa: PLC0415
     from syncd.state.state import State  # noqa: PLC0415
 
     state = State(config.state.connect_url.render_as_string(hide_password=False))
     try:
         schema_version.check(state)
-        reason = survey.why_off(state)
+        with state.read() as conn:
+            reason = record_info.automatic_off(conn)
     except SyncdError as error:
         return [f"{error.message}; {error.hint}" if error.hint else error.message]
     finally:
         state.close()
-    return [f"automatic releases are off: {reason}; {ADOPT_HINT}"] if reason else []
+    return [f"automatic releases are off: {reason}; {record_info.ADOPT_HINT}"] if reason else []

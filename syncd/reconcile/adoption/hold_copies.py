@@ -98,6 +98,28 @@ def read_all(world: World) -> tuple[dict[str, HoldChange], list[str]]:
     return newest, unread
 
 
+def read_back(world: World) -> list[str]:
+    """Take holds, and liftings of them, that are newer at some target than in the record. Returns their models.
+
+    A record that was restored from a copy does not know of the holds since. Targets that cannot be read are logged.
+
+    Raises:
+        Unavailable: The record cannot be reached.
+    """
+    newest, unread = read_all(world)
+    for reason in unread:
+        log.warning("hold.copies_unread", message="Copies of holds could not be read.", reason=reason)
+    if not newest:
+        return []
+    with world.state.write() as conn:
+        now = world.state.now(conn)
+        adopted = [model for model, change in sorted(newest.items()) if holds.adopt(conn, change, now)]
+    for model in adopted:
+        log.warning("hold.adopted", message="A target had a newer hold than the record.", model=model,
+                    held=newest[model].held, who=newest[model].who, why=newest[model].why)  # fmt: skip
+    return adopted
+
+
 def _name(change: HoldChange) -> str:
     at_us = int(change.at.timestamp() * 1_000_000)
     return f"{change.model}/{at_us:017d}{_ENDING}"

@@ -76,7 +76,7 @@ def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
     cause = getattr(error, "orig", None) or error
     said = f"{shown}: {str(cause).strip().splitlines()[0]}"
     file = sqlite_file(url)
-    if file is not None and not file.exists():
+    if "unable to open database file" in said and file is not None and not file.exists():
         return no_record(url)
     code = getattr(cause, "sqlstate", None)
     if code in _POSTGRES_SCHEMA or any(words in said for words in _SQLITE_SCHEMA):

@@ -55,12 +55,17 @@ class HoldChange:
 
 def changes(conn: sa.Connection, after_event: int) -> list[HoldChange]:
     """Holds that were put or lifted after an event (0: ever), oldest first."""
-    kinds = sa.and_(event_rows.c.id > after_event, event_rows.c.kind.in_(("hold.put", "hold.lifted")))
+    kinds = sa.and_(event_rows.c.id > after_event, event_rows.c.kind.in_(("hold.put", "hold.lifted", "hold.adopted")))
     columns = (event_rows.c.id, event_rows.c.kind, event_rows.c.subject, event_rows.c.detail, event_rows.c.at)
     rows = conn.execute(sa.select(*columns).where(kinds).order_by(event_rows.c.id)).all()
     return [
         HoldChange(
-            row.id, row.subject, row.kind == "hold.put", str(row.detail["who"]), str(row.detail.get("why", "")), row.at
+            row.id,
+            row.subject,
+            bool(row.detail.get("held", row.kind == "hold.put")),
+            str(row.detail["who"]),
+            str(row.detail.get("why", "")),
+            datetime.fromisoformat(row.detail["since"]) if "since" in row.detail else row.at,
         )
         for row in rows
     ]
@@ -72,7 +77,7 @@ def adopt(conn: sa.Connection, change: HoldChange, now: datetime) -> bool:
     The time of the copy stays, so that of several records and copies the newest word wins.
     """
     mine = [known for known in changes(conn, 0) if known.model == change.model]
-    if mine and mine[-1].at >= change.at:
+    if any(known.at >= change.at for known in mine):
         return False
     if change.held:
         values = {"who": change.who, "why": change.why, "since": change.at}
@@ -81,5 +86,6 @@ def adopt(conn: sa.Connection, change: HoldChange, now: datetime) -> bool:
     else:
         conn.execute(sa.delete(holds).where(holds.c.model == change.model))
     detail = {"model": change.model, "held": change.held, "who": change.who, "why": change.why}
+    detail["since"] = change.at.isoformat()
     events.append(conn, "hold.adopted", now=now, subject=change.model, detail=detail)
     return True

@@ -14,8 +14,8 @@ from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import hold
 from syncd.reconcile.views.overview import overview
-from syncd.state.schema_version import NEWEST
 from syncd.state.access import tokens
+from syncd.state.schema_version import NEWEST
 
 from tests.support.rooms import SDXL, Site
 from tests.unit.api.serving import Served, problem

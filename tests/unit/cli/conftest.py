@@ -12,11 +12,11 @@ from tests.unit.cli.calling import Calling
 
 @pytest.fixture(scope="session")
 def fresh_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An upgraded, empty record, made once."""
+    """An empty record, made once."""
     from syncd.engine import upgrade
 
     file = tmp_path_factory.mktemp("record") / "syncd.db"
-    upgrade.upgrade(f"sqlite:///{file}")
+    upgrade.create(f"sqlite:///{file}")
     return file
 
 

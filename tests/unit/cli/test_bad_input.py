@@ -221,7 +221,8 @@ def test_db_create_twice_is_success_and_says_so(bare: Calling) -> None:
     assert "up to date" in bare("db", "upgrade").out
 
 
-def test_what_was_not_asked_is_told_until_the_world_is_adopted(call: Calling) -> None:
+def test_what_was_not_asked_is_told_until_the_world_is_adopted(bare: Calling) -> None:
+    call = bare.upgraded()
     for command in (("status",), ("config", "check")):
         told = call(*command)
         assert told.code == 0

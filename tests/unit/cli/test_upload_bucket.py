@@ -130,7 +130,7 @@ def test_the_same_files_again_are_success_and_others_are_a_conflict(
     (out / "config.json").write_bytes(b'{"another": 1}')
     with pytest.raises(Conflict, match="exists with other files") as told:
         upload_bucket(store, out, scan(out).files, SDXL, V1)
-    assert "another name" in told.value.hint
+    assert "another version name" in told.value.hint
 
 
 def test_other_bytes_that_somebody_left_there_are_not_taken_for_ours(

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from syncd.engine.base import ExecutionStatus
 from syncd.engine.dbos import DbosEngine, check_sqlite, create_tables
 from syncd.engine.lock import hold
-from syncd.engine.upgrade import upgrade
+from syncd.engine.upgrade import create
 from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.state import upgrade as record
 from syncd.state.db.url import parse
@@ -96,7 +96,7 @@ def test_a_database_without_the_engines_tables_says_what_to_run(empty_database_u
 
 
 def test_older_tables_of_the_engine_are_refused_and_serving_can_be_tried_again(empty_database_url: str) -> None:
-    upgrade(empty_database_url)
+    create(empty_database_url)
     engine, state, ran = DbosEngine(empty_database_url, poll_s=0.02), State(empty_database_url), threading.Event()
     with state.write() as conn:
         migrations = "dbos_migrations" if conn.dialect.name == "sqlite" else "dbos.dbos_migrations"

@@ -231,3 +231,18 @@ def test_switching_is_in_the_events(here: Site) -> None:
     with here.state.read() as conn:
         kinds = [event.kind for event in events.after(conn, 0, 100)]
     assert kinds == ["automatic_releases.stopped", "automatic_releases.resumed"]
+
+
+def test_a_record_restored_from_a_copy_reads_newer_holds_back(here: Site, lost: Callable[[], Site]) -> None:
+    went_live(here, SDXL, "v1")
+    restored = lost()
+    adopt_world(restored.looker, "ops")
+    here.world.time += timedelta(hours=1)
+    hold(here.requester, SDXL, "since the copy was made")
+    copy_holds(here)
+    assert held(restored) == {}
+    assert hold_copies.read_back(restored.looker) == [SDXL]
+    assert held(restored) == {SDXL: "since the copy was made"}
+    assert hold_copies.read_back(restored.looker) == []
+    here.world.deliver(SDXL, "v2")
+    assert look(restored.context, "models", auto_release=True) == []
