@@ -21,7 +21,7 @@ from syncd.state.state import State
 from syncd.store.base import Stat
 from syncd.store.memory import MemoryStore
 
-from tests.rooms import LORA, SDXL, Site, World, look, site
+from tests.support.rooms import LORA, SDXL, Site, World, look, site
 
 
 @pytest.fixture
