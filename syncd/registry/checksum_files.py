@@ -15,6 +15,8 @@ from syncd.errors import Invalid, Unavailable
 
 _SUM: Final = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
 _ESCAPED: Final = re.compile(r"\\(.)")
+_LIST_HINT: Final = "write it with sha256sum on Linux, or convert it: dos2unix SHA256SUMS"
+_MARKS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _ESCAPES: Final = {"\\": "\\", "n": "\n", "r": "\r"}
 
 
@@ -30,13 +32,21 @@ class ListedFile:
 def parse_sums(data: bytes) -> tuple[ListedFile, ...]:
     """Read the output of `sha256sum`: text and binary mode, `./` in front, names with escapes.
 
+    A list from Windows is read too: CRLF line ends (a checkout with autocrlf), UTF-16 or UTF-8 with a byte order mark
+    (PowerShell). No name can end with a carriage return: control characters are refused in names.
+
     Raises:
         Unavailable: It ends in the middle of a line; it is being written.
-        Invalid: A line is something else, a name is refused, or two names collide.
+        Invalid: A line is something else, its line ends are mixed, a name is refused, or two names collide.
     """
-    if data and not data.endswith(b"\n"):
+    text = _decoded(data, "SHA256SUMS")
+    if text and not text.endswith("\n"):
         raise Unavailable("SHA256SUMS ends in the middle of a line", hint="it is being written, or was cut off")
-    lines = _decoded(data, "SHA256SUMS").split("\n")
+    lines = text.split("\n")
+    if "\r" in text:
+        if any(line and not line.endswith("\r") for line in lines):
+            raise Invalid("SHA256SUMS has both CRLF and LF line ends", hint=_LIST_HINT)
+        lines = [line.removesuffix("\r") for line in lines]
     return _distinct(_sum(line, number) for number, line in enumerate(lines, 1) if line)
 
 
@@ -44,7 +54,7 @@ def _sum(line: str, number: int) -> ListedFile:
     match = _SUM.fullmatch(line)
     if not match:
         raise Invalid(
-            f"SHA256SUMS line {number} is {line[:120]!r}, '<sha256>  <file>' is wanted",
+            f"SHA256SUMS line {number}: expected '<sha256>  <file>', got {line[:120]!r}",
             hint="write it with sha256sum",
         )
     name = match[3]
@@ -85,18 +95,23 @@ def _file(file: Any, index: int) -> ListedFile:
     sha256 = file.get("sha256") if shape else None
     if not shape or file["size"] < 0 or not isinstance(sha256, str | None):
         raise Invalid(
-            f"MANIFEST.json files[{index}] is {json.dumps(file, ensure_ascii=False)[:120]}, "
-            '{"path": text, "size": bytes, "sha256": text} is wanted'
+            f'MANIFEST.json files[{index}]: expected {{"path": text, "size": bytes, "sha256": text}}, got '
+            f"{json.dumps(file, ensure_ascii=False)[:120]}"
         )
     digest = None if sha256 is None else Digest.parse(sha256)
     return ListedFile(parse_path(file["path"].removeprefix("./")), file["size"], digest)
 
 
 def _decoded(data: bytes, name: str) -> str:
+    """The text of a list: UTF-8, or what its byte order mark says."""
+    encoding = next((each for mark, each in _MARKS if data.startswith(mark)), "utf-8")
     try:
-        return data.decode()
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise Invalid(f"{name} is not UTF-8 at byte {error.start}", hint="rename the files in it to UTF-8") from error
+        if encoding != "utf-8":
+            raise Unavailable(f"{name} is cut off in {encoding}", hint=_LIST_HINT) from error
+        hint = "rename the files in it to UTF-8" if b"\x00" not in data[:64] else _LIST_HINT
+        raise Invalid(f"{name} is not UTF-8 at byte {error.start}", hint=hint) from error
 
 
 def _distinct(listed: Iterable[ListedFile]) -> tuple[ListedFile, ...]:

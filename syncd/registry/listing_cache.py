@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_paths, parse_version
 from syncd.errors import Conflict, Invalid, NotFound
@@ -61,15 +61,15 @@ class ListingCache:
         return self.keep(model, revision, look()) if kept is None else kept
 
 
-class KeyedCache:
+class KeyedCache(Generic[T]):
     """A few answers that never change, such as the date of a commit. Bounded; safe from several threads."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, str] = OrderedDict()
+        self._kept: OrderedDict[str, T] = OrderedDict()
 
-    def find(self, key: str, look: Callable[[], str]) -> str:
+    def find(self, key: str, look: Callable[[], T]) -> T:
         """What is remembered, or what `look` says; that is asked without holding others up."""
         with self._lock:
             kept = self._kept.get(key)

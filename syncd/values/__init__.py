@@ -1,3 +1,3 @@
-"""Values that several packages share: sources, functions, name patterns. Pure."""
+"""Values that several packages share: sources, functions, name patterns, times. Pure."""
 
-__all__ = ["function", "patterns", "source"]
+__all__ = ["function", "patterns", "source", "times"]

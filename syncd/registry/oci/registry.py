@@ -7,6 +7,7 @@ tar is not known before it is read whole, which happens when a version is listed
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -32,6 +33,7 @@ from syncd.registry.pinned import ListedRegistry
 from syncd.registry.settings import OciSettings
 from syncd.values.patterns import selects
 from syncd.values.source import Revision, Stream
+from syncd.values.times import parse_time
 
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _DOCKER: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -53,7 +55,7 @@ class OciRegistry(ListedRegistry):
         super().__init__(settings.models)
         self._settings = settings
         self._http = http
-        self._created = KeyedCache()
+        self._created: KeyedCache[float] = KeyedCache()
         self._tars = TarIndex()
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
@@ -115,7 +117,10 @@ class OciRegistry(ListedRegistry):
         return (revision.version for revision in self._aged(model))
 
     def _aged(self, model: ModelName) -> list[Revision]:
-        """Every version, oldest first: by the time in the manifest, then by the numbers in the tag."""
+        """Every version, oldest first: by the time in the manifest, then by the numbers in the tag.
+
+        A manifest without a time, or with a text that is not one, is older than those that have one.
+        """
         dated = []
         for tag in list(self._tags(model)):  # all of them are counted before one is asked for
             try:
@@ -151,17 +156,21 @@ class OciRegistry(ListedRegistry):
             raise Invalid(f"{model}@{tag}: the manifest's digest is {digest[:80]!r}, a sha256 is wanted")
         return Revision(tag, digest)
 
-    def _created_at(self, model: ModelName, revision: Revision) -> str:
-        """The manifest's own time. Looking for it finds a manifest that is no model."""
-        return self._created.find(f"{model}/{revision.pin}", lambda: self._look_at_time(model, revision))
+    def _created_at(self, model: ModelName, revision: Revision) -> float:
+        """The manifest's own time, in seconds since 1970. Reading it finds a manifest that is not of a model."""
+        return self._created.find(f"{model}/{revision.pin}", lambda: self._read_time(model, revision))
 
-    def _look_at_time(self, model: ModelName, revision: Revision) -> str:
+    def _read_time(self, model: ModelName, revision: Revision) -> float:
         manifest, what = self._pinned(model, revision), f"{model}@{revision.version}"
         layers = list(self._layers(manifest, model, what))
         if not any(isinstance(layer, ArtifactLayer) for layer in layers):
             files_of((layer for layer in layers if isinstance(layer, Remote)), what)
         notes = object_at(manifest.get("annotations") or {}, f"the annotations of {what}")
-        return text_at(notes, _CREATED, what, "")[:40]
+        text = text_at(notes, _CREATED, what, "")
+        created = parse_time(text)
+        if text and created is None:
+            self._refusals.tell(what, Invalid(f"{_CREATED} is {text[:80]!r}, not an RFC 3339 time: it is not used"))
+        return created.timestamp() if created is not None else -math.inf
 
     def _look(self, model: ModelName, revision: Revision) -> Files:
         what = f"{model}@{revision.version}"

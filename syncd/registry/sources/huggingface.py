@@ -7,6 +7,7 @@ with their sha256; the others with git's own sha1, which is checked while they a
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -22,6 +23,7 @@ from syncd.registry.listing_cache import FILES_MAX, Files, KeyedCache, Remote, f
 from syncd.registry.pinned import OwnedRegistry
 from syncd.registry.settings import HubSettings
 from syncd.values.source import Revision, SourceFile, Stream
+from syncd.values.times import parse_time
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _REFS_MAX: Final = 10_000
@@ -37,7 +39,7 @@ class HubRegistry(OwnedRegistry):
         super().__init__(settings.models)
         self._settings = settings
         self._http = http
-        self._dates = KeyedCache()
+        self._dates: KeyedCache[float] = KeyedCache()
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a tag, a branch or a commit's whole sha; the newest is of the newest commit.
@@ -91,10 +93,18 @@ class HubRegistry(OwnedRegistry):
         dates = {revision.pin: self._date(model, revision.pin) for revision in found}
         return sorted(found, key=lambda revision: (dates[revision.pin], revision.version))
 
-    def _date(self, model: ModelName, commit: str) -> str:
-        return self._dates.find(
-            f"{model}/{commit}", lambda: text_at(self._info(model, commit), "lastModified", f"{model}@{commit}")
-        )
+    def _date(self, model: ModelName, commit: str) -> float:
+        """When a commit was made, in seconds since 1970. One without a time that can be read is the oldest."""
+        return self._dates.find(f"{model}/{commit}", lambda: self._read_date(model, commit))
+
+    def _read_date(self, model: ModelName, commit: str) -> float:
+        what = f"{model}@{commit}"
+        text = text_at(self._info(model, commit), "lastModified", what)
+        made = parse_time(text)
+        if made is None:
+            self._refusals.tell(what, Invalid(f"lastModified is {text[:80]!r}, not an RFC 3339 time: it is not used"))
+            return -math.inf
+        return made.timestamp()
 
     def _refs(self, model: ModelName) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Tags and branches, each with its commit."""

@@ -98,13 +98,13 @@ class MlflowRegistry(ListedRegistry):
             found = list_at(page.get(key) or [], f"{call}: {key!r}", FILES_MAX)
             seen += len(found)
             if seen > FILES_MAX:
-                raise Invalid(f"{call}: the listing never ends: more than {FILES_MAX} entries")
+                raise Invalid(f"{call}: the listing does not end: more than {FILES_MAX} entries")
             for each in found:
                 yield object_at(each, f"{call}: {key!r}")
             token = text_at({"next": page.get("next_page_token") or ""}, "next", call)
             if not token:
                 return
-        raise Invalid(f"{call}: the listing never ends: more than {_PAGES_MAX} pages")
+        raise Invalid(f"{call}: the listing does not end: more than {_PAGES_MAX} pages")
 
     def _get(self, call: str, query: Mapping[str, str]) -> Row:
         url = f"{self._settings.endpoint}/api/2.0/mlflow/{call}?{urlencode(query, errors='surrogatepass')}"

@@ -59,7 +59,7 @@ class ModelScopeRegistry(OwnedRegistry):
         super().__init__(settings.models)
         self._settings = settings
         self._http = http
-        self._checked = KeyedCache()
+        self._checked = KeyedCache[str]()
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a tag; the newest is the one made last. Branches go on, so their heads are no versions."""

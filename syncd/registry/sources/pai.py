@@ -7,6 +7,7 @@ are taken; which endpoint is called is configured.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ from syncd.registry.listing_cache import (
 from syncd.registry.pinned import ListedRegistry
 from syncd.registry.settings import PaiSettings
 from syncd.values.source import Location, Revision, Stream
+from syncd.values.times import parse_time
 
 APPROVED: Final = "Approved"
 _WAITS_HINT: Final = "approve it in the workspace"
@@ -96,10 +98,20 @@ class PaiRegistry(ListedRegistry):
             try:
                 name = version_name(row.name)
                 self._place(row, f"{model}@{name}")
-                aged.append((row.made_at, natural_order(name), name))
+                aged.append((self._made_at(row, f"{model}@{name}"), natural_order(name), name))
             except Invalid as error:
                 self._refusals.tell(f"{model}@{row.name}", error, error.hint)
         return [name for _, _, name in sorted(aged)]
+
+    def _made_at(self, row: Registered, what: str) -> float:
+        """When a version was made, in seconds since 1970. One without a time that can be read is the oldest."""
+        made = parse_time(row.made_at)
+        if made is None:
+            self._refusals.tell(
+                what, Invalid(f"GmtCreateTime is {row.made_at[:80]!r}, not an RFC 3339 time: it is not used")
+            )
+            return -math.inf
+        return made.timestamp()
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a version's name; the newest is the approved one that was made last."""

@@ -60,7 +60,7 @@ def test_what_sha256sum_itself_writes_is_read(tmp_path: Path) -> None:
     "line", ["x", f"{A} x", f"{A[:-1]}  x", f"{A}  ", f"SHA256 (x) = {A}", f"{A[:-1]}g  x", f"# {A}  x"]
 )
 def test_a_line_that_is_something_else_is_refused_with_its_number(line: str) -> None:
-    with pytest.raises(Invalid, match=r"line 2 is .* is wanted"):
+    with pytest.raises(Invalid, match=r"line 2: expected .*, got"):
         parse_sums(f"{A}  first\n{line}\n".encode())
 
 
@@ -149,7 +149,7 @@ def test_a_manifest_without_files_is_refused(document: object) -> None:
     ],
 )
 def test_a_file_of_another_shape_is_refused_with_its_place(file: object) -> None:
-    with pytest.raises(Invalid, match=r"files\[1\] is "):
+    with pytest.raises(Invalid, match=r"files\[1\]: expected "):
         parse_manifest(json.dumps({"files": [{"path": "x", "size": 0}, file]}).encode(), SDXL, V1)
 
 
