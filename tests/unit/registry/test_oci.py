@@ -107,6 +107,28 @@ def test_a_manifest_without_a_digest_in_the_header_is_hashed(oci: OciWeb) -> Non
     assert registry_of(oci).resolve(SDXL, "v1").pin == f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("2026-11-20T10:00:00+08:00", "2026-11-20T03:00:00Z"),
+        ("2026-11-20T03:00:00Z", "2026-11-19T22:00:00.000000001-06:00"),
+        ("2026-11-20T03:00:00.9Z", "2026-11-20T03:00:00.95Z"),
+        ("2026-11-20T03:00:00Z", "2026-11-20t04:00:00z"),
+        ("", "2026-11-20T03:00:00Z"),
+        ("on a friday", "1971-01-01T00:00:00Z"),
+        ("2026-11-20T23:00:00", "2026-11-20T03:00:00Z"),  # without an offset it is no time
+    ],
+)
+def test_the_newest_is_the_one_made_last_whatever_the_offset(oci: OciWeb, older: str, newer: str) -> None:
+    oci.push("v2", {"a": b"older"}, older)
+    oci.push("v1", {"a": b"newer"}, newer)
+    with capture_logs() as logs:
+        made = registry_of(oci)
+        assert [[each.version for each in made.discover()] for _ in range(2)] == [["v2", "v1"]] * 2
+    unused = [log for log in logs if "not an RFC 3339 time" in str(log)]
+    assert len(unused) == (1 if older and "Z" not in older and "+" not in older else 0), "said once"
+
+
 @pytest.mark.parametrize("notes", [True, ["x"], {"org.opencontainers.image.created": ["x"]}])
 def test_a_manifest_whose_notes_make_no_sense_hides_no_other(oci: OciWeb, notes: object) -> None:
     oci.push("v1", {"a": b"1"})
