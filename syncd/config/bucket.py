@@ -1,4 +1,4 @@
-"""What says where in OSS something is: a registry's versions, or a target's."""
+"""Bucket settings that registries and targets share."""
 
 from __future__ import annotations
 

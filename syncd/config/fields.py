@@ -1,4 +1,4 @@
-"""The kinds of setting: what each accepts, and what is said when it is given something else."""
+"""Setting types: what each accepts, and the message for anything else."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def wrong(found: str, wanted: str) -> PydanticCustomError:
-    """The error of one setting: what was found there, and a clause that says what would be right."""
-    return PydanticCustomError("wrong", "found {found}, {wanted}", {"found": found, "wanted": wanted})
+def wrong(found: str, advice: str) -> PydanticCustomError:
+    """The error of one setting: what is there, and what is expected or what to do (see `Problem.advice`)."""
+    return PydanticCustomError("wrong", "got {found}; {advice}", {"found": found, "advice": advice})
 
 
-def _text(value: object, wanted: str) -> str:
+def _text(value: object, advice: str) -> str:
     if not isinstance(value, str) or "\x00" in value:
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     return value
 
 
-def _matching(pattern: re.Pattern[str], wanted: str) -> BeforeValidator:
+def _matching(pattern: re.Pattern[str], advice: str) -> BeforeValidator:
     def check(value: object) -> str:
-        text = _text(value, wanted)
+        text = _text(value, advice)
         if not pattern.fullmatch(text):
-            raise wrong(shown(value), wanted)
+            raise wrong(shown(value), advice)
         return text
 
     return BeforeValidator(check)
@@ -67,7 +67,7 @@ def _size(value: object) -> int:
         return int(match[1]) * _UNITS[match[2]]
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise wrong(shown(value), 'a size is wanted, such as "128MiB" or a number of bytes')
+    raise wrong(shown(value), 'expected a size such as "128MiB" or a number of bytes')
 
 
 def _rate(value: object) -> int:
@@ -79,13 +79,13 @@ def _rate(value: object) -> int:
         text = None
     if text == 0 and not isinstance(text, bool):
         return 0
-    raise wrong(shown(value), 'a rate is wanted, such as "40MiB/s", or 0 for none')
+    raise wrong(shown(value), 'expected a rate such as "40MiB/s", or 0 for none')
 
 
 def _time_of_day(value: object) -> time:
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise wrong(shown(value), 'a time of day is wanted, such as "08:00"')
+        raise wrong(shown(value), 'expected a time of day such as "08:00"')
     return time(int(match[1]), int(match[2]))
 
 
@@ -93,89 +93,89 @@ def _moment_of_week(value: object) -> WeekTime:
     day, _, at = value.partition(" ") if isinstance(value, str) else ("", "", "")
     match = _TIME.fullmatch(at)
     if match is None or day not in DAYS:
-        raise wrong(shown(value), 'a day and a time are wanted, such as "fri 18:00"')
+        raise wrong(shown(value), 'expected a day and a time such as "fri 18:00"')
     return WeekTime(DAYS.index(day), time(int(match[1]), int(match[2])))
 
 
 def _zone(value: object) -> ZoneInfo:
-    wanted = 'a time zone is wanted, such as "Asia/Shanghai"'
+    advice = 'expected a time zone such as "Asia/Shanghai"'
     try:
-        return ZoneInfo(_text(value, wanted))
+        return ZoneInfo(_text(value, advice))
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise wrong(shown(value), wanted) from error
+        raise wrong(shown(value), advice) from error
 
 
 def _absolute(value: object) -> Path:
-    wanted = "an absolute path without '..' is wanted"
-    path = PurePosixPath(_text(value, wanted))
+    advice = "expected an absolute path without '..'"
+    path = PurePosixPath(_text(value, advice))
     if not path.is_absolute() or ".." in path.parts:
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     return Path(path)
 
 
 def _endpoint(value: object) -> str:
-    wanted = 'a URL is wanted, such as "https://oss-cn-hangzhou.aliyuncs.com"'
-    parts = urlsplit(_text(value, wanted))
+    advice = 'expected a URL such as "https://oss-cn-hangzhou.aliyuncs.com"'
+    parts = urlsplit(_text(value, advice))
     if parts.username is not None:
-        raise wrong("a URL with a user in it", wanted)
+        raise wrong("a URL with a user in it", advice)
     extra = parts.path.strip("/") or parts.query or parts.fragment
     if parts.scheme not in {"http", "https"} or extra or not _HOST.fullmatch(parts.netloc):
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def _listen(value: object) -> str:
-    wanted = 'an address and a port are wanted, such as "127.0.0.1:8484", or "" for none'
-    text = _text(value, wanted)
+    advice = 'expected an address and a port such as "127.0.0.1:8484", or "" for none'
+    text = _text(value, advice)
     host, colon, port = text.rpartition(":")
     if text and not (colon and _HOST.fullmatch(host) and port.isdecimal() and int(port) < 1 << 16):
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     return text
 
 
 def _hook_url(value: object) -> str:
-    wanted = 'the URL that the sender was given is wanted, such as "https://syncd.example.com/hooks/models"'
-    text = _text(value, wanted)
+    advice = 'expected the URL that the sender was given such as "https://syncd.example.com/hooks/models"'
+    text = _text(value, advice)
     host, slash, path = re.sub("^https?://", "", text).partition("/")
     if not text.startswith(("http://", "https://")) or not _HOST.fullmatch(host) or not slash or not path:
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     return text
 
 
 def _address(value: object) -> str:
-    wanted = 'an IP address or network is wanted, such as "10.0.0.7" or "10.0.0.0/8"'
-    text = _text(value, wanted)
+    advice = 'expected an IP address or network such as "10.0.0.7" or "10.0.0.0/8"'
+    text = _text(value, advice)
     try:
         return str(ip_network(text, strict=False)) if "/" in text else str(ip_address(text))
     except ValueError as error:
-        raise wrong(shown(value), wanted) from error
+        raise wrong(shown(value), advice) from error
 
 
 def _index_url(value: object) -> str:
-    wanted = 'the address of a JSON index is wanted, such as "https://models.example.com/index.json"'
-    parts = urlsplit(_text(value, wanted))
+    advice = 'expected the address of a JSON index such as "https://models.example.com/index.json"'
+    parts = urlsplit(_text(value, advice))
     if parts.username is not None:
         raise wrong("a URL with a user in it", "set `user` and `token`")
     if parts.scheme not in {"http", "https"} or parts.query or parts.fragment or not _HOST.fullmatch(parts.netloc):
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     return str(value)
 
 
 def _prefix(value: object) -> str:
-    wanted = 'a prefix is wanted, such as "team-a/" or "" for the whole bucket'
-    text = _text(value, wanted)
+    advice = 'expected a prefix such as "team-a/" or "" for the whole bucket'
+    text = _text(value, advice)
     parts = text.removesuffix("/").split("/")
     if text and any(part in {"", ".", ".."} or "\\" in part for part in parts):
-        raise wrong(shown(value), wanted + ": no leading '/', no empty part, no '..'")
+        raise wrong(shown(value), advice + ": no leading '/', no empty part, no '..'")
     return text.removesuffix("/") + "/" if text else ""
 
 
 def _mount_dir(value: object) -> str:
-    wanted = "an absolute directory is wanted, such as \"/mnt/models\", without '..' and not '/' itself"
-    text = _text(value, wanted)
+    advice = "expected an absolute directory such as \"/mnt/models\", without '..' and not '/' itself"
+    text = _text(value, advice)
     path = PurePosixPath(text)
     if not text.startswith("/") or text.startswith("//") or len(path.parts) < 2 or ".." in path.parts:
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     return str(path)
 
 
@@ -187,53 +187,53 @@ def _image_directory(value: object) -> str:
 
 
 def _repository(value: object) -> str:
-    wanted = 'a repository is wanted, such as "registry-vpc.cn-hangzhou.aliyuncs.com/team/sdxl", without a tag'
+    advice = 'expected a repository such as "registry-vpc.cn-hangzhou.aliyuncs.com/team/sdxl", without a tag'
     try:
-        return str(parse_repository(_text(value, wanted)))
+        return str(parse_repository(_text(value, advice)))
     except Invalid as error:
-        raise wrong(shown(value), wanted) from error
+        raise wrong(shown(value), advice) from error
 
 
 def _image(value: object) -> str:
-    wanted = 'an image is wanted, such as "registry-vpc.cn-hangzhou.aliyuncs.com/team/server:1.4"'
+    advice = 'expected an image such as "registry-vpc.cn-hangzhou.aliyuncs.com/team/server:1.4"'
     try:
-        return str(parse_image(_text(value, wanted)))
+        return str(parse_image(_text(value, advice)))
     except Invalid as error:
-        raise wrong(shown(value), wanted) from error
+        raise wrong(shown(value), advice) from error
 
 
 def _model(value: object) -> str:
-    text = _text(value, "a model's name is wanted")
+    text = _text(value, "expected a model's name")
     try:
         return parse_model(text)
     except Invalid as error:
-        raise wrong(shown(value), f"a model's name is wanted: {error.hint}") from error
+        raise wrong(shown(value), f"expected a model's name: {error.hint}") from error
 
 
 def _state_url(value: object) -> str:
-    wanted = '"sqlite:////absolute/path.db" or "postgresql+psycopg://user@host/database" is wanted'
-    parts = urlsplit(_text(value, wanted))
+    advice = 'expected "sqlite:////absolute/path.db" or "postgresql+psycopg://user@host/database"'
+    parts = urlsplit(_text(value, advice))
     if parts.password is not None:
         raise wrong("a password in the URL", 'leave it out and set state.password = { env = "NAME" }')
     if parts.scheme == "sqlite":
         if parts.netloc or not parts.path.startswith("//") or len(parts.path) < 3:
-            raise wrong(shown(value), "an absolute path is wanted (four slashes): sqlite:////var/lib/syncd/syncd.db")
+            raise wrong(shown(value), "expected an absolute path (four slashes): sqlite:////var/lib/syncd/syncd.db")
     elif parts.scheme != "postgresql+psycopg" or not parts.netloc or len(parts.path) < 2:
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     return str(value)
 
 
 def _secret(value: object, info: ValidationInfo) -> Secret:
     """Read a secret from where the setting points; the setting's own value is never shown."""
-    wanted = '{ env = "NAME" } or { file = "/run/secrets/name" } is wanted: secrets do not stand in this file'
+    advice = 'expected { env = "NAME" } or { file = "/run/secrets/name" }: secrets do not stand in this file'
     if not isinstance(value, Mapping) or len(value) != 1 or not all(isinstance(item, str) for item in value.values()):
-        raise wrong("something else", wanted)
+        raise wrong("something else", advice)
     ((where, name),) = value.items()
     if where == "env":
         return _from_environment(name, info.context or {})
     if where == "file":
         return _from_file(name)
-    raise wrong(f"the key {shown(where)}", wanted)
+    raise wrong(f"the key {shown(where)}", advice)
 
 
 def _from_environment(name: str, environ: Mapping[str, Any]) -> Secret:
@@ -247,7 +247,7 @@ def _from_file(name: str) -> Secret:
     found = f"{{ file = {shown(name)} }}"
     path = Path(name)
     if not path.is_absolute():
-        raise wrong(found, "an absolute path is wanted")
+        raise wrong(found, "expected an absolute path")
     try:
         text = path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -258,8 +258,8 @@ def _from_file(name: str) -> Secret:
     return Secret(text)
 
 
-_NAME_WANTED: Final = "letters, digits, '.', '_' and '-' are wanted, beginning with a letter or digit, at most 64"
-_ALIAS_WANTED: Final = "a letter, then letters, digits, '_' and '-' are wanted, at most 128"
+_NAME_ADVICE: Final = "expected letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64"
+_ALIAS_ADVICE: Final = "expected a letter, then letters, digits, '_' and '-', at most 128"
 
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Rate = Annotated[int, BeforeValidator(_rate)]
@@ -273,9 +273,7 @@ SecondsOrNone = Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
 IndexUrl = Annotated[str, BeforeValidator(_index_url)]
-Host = Annotated[
-    str, _matching(_HOST, 'a host is wanted, such as "123.cn-hangzhou.fc.aliyuncs.com", without "https://"')
-]
+Host = Annotated[str, _matching(_HOST, 'expected a host such as "123.cn-hangzhou.fc.aliyuncs.com", without "https://"')]
 Listen = Annotated[str, BeforeValidator(_listen)]
 """`host:port`, or empty."""
 HookUrl = Annotated[str, BeforeValidator(_hook_url)]
@@ -289,19 +287,19 @@ ImageName = Annotated[str, BeforeValidator(_image)]
 Model = Annotated[str, BeforeValidator(_model)]
 StateUrl = Annotated[str, BeforeValidator(_state_url)]
 SecretField = Annotated[Secret, BeforeValidator(_secret), PlainSerializer(str)]
-Name = Annotated[str, _matching(_NAME, _NAME_WANTED)]
-Region = Annotated[str, _matching(_REGION, 'a region\'s id is wanted, such as "cn-hangzhou"')]
-Alias = Annotated[str, _matching(_ALIAS, _ALIAS_WANTED)]
-Function = Annotated[str, _matching(_FUNCTION, _ALIAS_WANTED)]
+Name = Annotated[str, _matching(_NAME, _NAME_ADVICE)]
+Region = Annotated[str, _matching(_REGION, 'expected a region\'s id such as "cn-hangzhou"')]
+Alias = Annotated[str, _matching(_ALIAS, _ALIAS_ADVICE)]
+Function = Annotated[str, _matching(_FUNCTION, _ALIAS_ADVICE)]
 Bucket = Annotated[
-    str, _matching(_BUCKET, "a bucket's name is wanted: 3 to 63 of a-z, 0-9 and '-', not at the ends '-'")
+    str, _matching(_BUCKET, "expected a bucket's name: 3 to 63 of a-z, 0-9 and '-', not at the ends '-'")
 ]
-WorkspaceId = Annotated[str, _matching(re.compile(r"[0-9]{1,20}"), 'the id of a workspace is wanted, such as "12345"')]
+WorkspaceId = Annotated[str, _matching(re.compile(r"[0-9]{1,20}"), 'expected the id of a workspace such as "12345"')]
 Variable = Annotated[
-    str, _matching(_VARIABLE, "a variable's name is wanted: a letter, then letters, digits and underscores")
+    str, _matching(_VARIABLE, "expected a variable's name: a letter, then letters, digits and underscores")
 ]
 ModelPattern = Annotated[
-    str, _matching(_PATTERN, 'a model\'s name or a pattern is wanted, such as "sdxl", "sd*" or "team/*"')
+    str, _matching(_PATTERN, 'expected a model\'s name or a pattern such as "sdxl", "sd*" or "team/*"')
 ]
 
 
@@ -310,4 +308,4 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-NAME_WANTED: Final = _NAME_WANTED
+NAME_ADVICE: Final = _NAME_ADVICE

@@ -1,4 +1,4 @@
-"""What is wanted of a registry: which files of each version, and which version of each model by itself."""
+"""Filters of a registry: which files of a version are taken, and which version of a model is followed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _alias(text: str) -> str:
     try:
         return parse_version(text)
     except Invalid as error:
-        raise wrong(shown(text), 'the name of an alias is wanted, such as "champion"') from error
+        raise wrong(shown(text), 'expected the name of an alias such as "champion"') from error
 
 
 def _tags(text: str) -> str:
     if not _TAGS.fullmatch(text):
-        raise wrong(shown(text), 'a pattern of versions\' names is wanted, such as "v*"')
+        raise wrong(shown(text), 'expected a pattern of versions\' names such as "v*"')
     return text
 
 
@@ -37,7 +37,7 @@ def _range(text: str) -> str:
     try:
         parse_range(text)
     except Invalid as error:
-        raise wrong(shown(text), 'bounds of semantic versions are wanted, such as ">=1.2,<2"') from error
+        raise wrong(shown(text), 'expected bounds of semantic versions such as ">=1.2,<2"') from error
     return text
 
 
@@ -45,14 +45,14 @@ def _tagged(text: str) -> str:
     try:
         parse_tagged(text)
     except Invalid as error:
-        raise wrong(shown(text), 'a tag and its value are wanted, such as "validation_status=approved"') from error
+        raise wrong(shown(text), 'expected a tag and its value such as "validation_status=approved"') from error
     return text
 
 
 def _file_pattern(text: str) -> str:
     parts = text.removesuffix("/").split("/")
     if any(part in {"", ".", ".."} or "\\" in part or not part.isprintable() for part in parts):
-        raise wrong(shown(text), 'a pattern of files is wanted, such as "*.bin", "unet/*.bin" or "onnx/"')
+        raise wrong(shown(text), 'expected a pattern of files such as "*.bin", "unet/*.bin" or "onnx/"')
     return text
 
 
@@ -93,7 +93,7 @@ def _parsed(text: str | None) -> TagRule | None:
 
 
 class FilterTable(Table):
-    """What is wanted; of `follow` the first that is for a model counts."""
+    """Filters. Of `follow` the first rule that selects a model applies."""
 
     follow: Annotated[tuple[FollowSettings, ...], Field(strict=False)] = ()
     take: _FilePatterns = ()  # nothing: every file

@@ -1,4 +1,4 @@
-"""TOML to values: each table on its own, so that every problem of a file is reported at once."""
+"""TOML loader: validates each table by itself, so that every problem of a file is reported at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from syncd.config.checks.checks import problems_between
-from syncd.config.fields import NAME_WANTED, is_name, shown
+from syncd.config.fields import NAME_ADVICE, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS
 from syncd.config.signals import PrometheusSignalSettings
@@ -52,15 +52,15 @@ _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
 }
 _TYPES: Final = {
     "missing": "this setting is required",
-    "string_type": "text in quotes is wanted",
-    "string_too_short": "some text is wanted",
-    "string_too_long": "shorter text is wanted",
-    "bool_type": "true or false is wanted",
-    "int_type": "a whole number is wanted",
-    "float_type": "a number is wanted",
-    "finite_number": "a finite number is wanted",
-    "tuple_type": "a list is wanted",
-    "too_short": "at least one is wanted",
+    "string_type": "expected text in quotes",
+    "string_too_short": "expected some text",
+    "string_too_long": "expected shorter text",
+    "bool_type": "expected true or false",
+    "int_type": "expected a whole number",
+    "float_type": "expected a number",
+    "finite_number": "expected a finite number",
+    "tuple_type": "expected a list",
+    "too_short": "expected at least one",
 }
 _BOUNDS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
@@ -94,12 +94,12 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        problem = Problem("", f"no readable file at {path}: {error.strerror}", "a TOML file is wanted")
+        problem = Problem("", f"no readable file at {path}: {error.strerror}", "expected a TOML file")
         raise ConfigProblems(path.name, (problem,)) from error
     except UnicodeDecodeError as error:
-        raise ConfigProblems(path.name, (Problem("", "bytes that are not UTF-8", "TOML is wanted"),)) from error
+        raise ConfigProblems(path.name, (Problem("", "bytes that are not UTF-8", "expected TOML"),)) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigProblems(path.name, (Problem("", f"a mistake in the TOML: {error}", "mend it first"),)) from error
+        raise ConfigProblems(path.name, (Problem("", f"a mistake in the TOML: {error}", "fix it first"),)) from error
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -120,13 +120,13 @@ def _tables(
     for section in _NAMED:
         tables = document.get(section, {})
         if not isinstance(tables, dict):
-            report(Problem(key_path(section), "a value", f"tables are wanted: [{section}.NAME]"))
+            report(Problem(key_path(section), "a value", f"expected tables: [{section}.NAME]"))
             continue
         for name, raw in tables.items():
             if not is_name(name):
-                report(Problem(key_path(section, name), f"the name {shown(name)}", NAME_WANTED))
+                report(Problem(key_path(section, name), f"the name {shown(name)}", NAME_ADVICE))
             elif not isinstance(raw, dict):
-                report(Problem(key_path(section, name), "a value", f"a table is wanted: [{section}.{name}]"))
+                report(Problem(key_path(section, name), "a value", f"expected a table: [{section}.{name}]"))
             else:
                 yield section, name, raw
 
@@ -139,7 +139,7 @@ def _kind(section: str, name: str, raw: Mapping[str, Any], report: Callable[[Pro
     if isinstance(kind, str) and kind in kinds:
         return kinds[kind]
     choice = " or ".join(shown(known) for known in kinds)
-    report(Problem(key_path(section, name, "kind"), shown(kind) if "kind" in raw else "nothing", f"{choice} is wanted"))
+    report(Problem(key_path(section, name, "kind"), shown(kind) if "kind" in raw else "nothing", f"expected {choice}"))
     return None
 
 
@@ -171,17 +171,17 @@ def _problem(table: type[BaseModel], detail: ErrorDetails, where: tuple[KeyPart,
     place, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
     key = key_path(*where, *place)
     if kind == "wrong":
-        return Problem(key, context["found"], context["wanted"])
+        return Problem(key, context["found"], context["advice"])
     if kind == "extra_forbidden":
         return Problem(key, "an unknown key", no_setting(str(place[-1]), _keys(table, place[:-1])))
     if kind == "missing":
         return Problem(key, "nothing", _TYPES[kind])
     if kind == "model_type":
-        return Problem(key, "a value", "a table is wanted")
+        return Problem(key, "a value", "expected a table")
     found = shown(detail["input"])
     if kind == "literal_error":
-        return Problem(key, found, f"{context['expected'].replace(chr(39), chr(34))} is wanted")
-    bounds = [f"{words} {context[bound]:.10g} is wanted" for bound, words in _BOUNDS.items() if bound in context]
+        return Problem(key, found, f"expected {context['expected'].replace(chr(39), chr(34))}")
+    bounds = [f"expected {words} {context[bound]:.10g}" for bound, words in _BOUNDS.items() if bound in context]
     return Problem(key, found, bounds[0] if bounds else _TYPES.get(kind, detail["msg"]))
 
 

@@ -1,4 +1,4 @@
-"""What a function is asked before it is served, and how many instances are held ready for that."""
+"""Probe settings: the requests before a version serves, and the instances prewarmed for them."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def _duration(value: object) -> float:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0 if value == "0" else None
     if seconds is None or seconds > _DURATION_MAX_S:
-        raise wrong(shown(value), 'a time is wanted, such as "30m", "45s" or "2h", or "0" for none')
+        raise wrong(shown(value), 'expected a time such as "30m", "45s" or "2h", or "0" for none')
     return float(seconds)
 
 
 def _path(value: object) -> str:
-    wanted = 'a path into the answer\'s JSON is wanted, such as "images[0].seed"'
+    advice = 'expected a path into the answer\'s JSON such as "images[0].seed"'
     if not isinstance(value, str):
-        raise wrong(shown(value), wanted)
+        raise wrong(shown(value), advice)
     try:
         paths.parse(value)
     except Invalid as error:
-        raise wrong(shown(value), wanted) from error
+        raise wrong(shown(value), advice) from error
     return value
 
 
@@ -46,7 +46,7 @@ def _path_or_none(value: object) -> str:
 
 def _expected(value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        raise wrong(shown(value), 'a table is wanted, such as { "images[0].seed" = 7 }')
+        raise wrong(shown(value), 'expected a table such as { "images[0].seed" = 7 }')
     for path, want in value.items():
         _path(path)
         _comparable(want)
@@ -59,13 +59,15 @@ def _comparable(want: object) -> None:
         for inner in want.values() if isinstance(want, Mapping) else want:
             _comparable(inner)
     elif not isinstance(want, str | int | float) or (isinstance(want, float) and not math.isfinite(want)):
-        raise wrong(shown(want), "text, true, false, a finite number, a list or a table is wanted: what JSON can hold")
+        raise wrong(shown(want), "expected text, true, false, a finite number, a list or a table: what JSON can hold")
 
 
 def _status(value: object) -> int:
     if value != 200:
-        wanted = "200 is wanted: of a function the platform tells only whether it failed; `fails = true` wants that"
-        raise wrong(shown(value), wanted)
+        advice = (
+            "expected 200: the platform reports only whether a function failed; use `fails = true` to expect a failure"
+        )
+        raise wrong(shown(value), advice)
     return 200
 
 
@@ -89,9 +91,9 @@ class GoldenSettings(Table):
     @model_validator(mode="after")
     def _whole(self) -> GoldenSettings:
         if self.body_file and "body" in self.model_fields_set:
-            raise wrong("`body` and `body_file`", "one of them is wanted")
+            raise wrong("`body` and `body_file`", "expected one of them")
         if self.fails and self.expected:
-            raise wrong("`json` beside `fails = true`", "leave it out: what a failing function says is not looked at")
+            raise wrong("`json` beside `fails = true`", "leave it out: the answer of a failing function is not checked")
         return self
 
     @property
@@ -130,4 +132,4 @@ def body_file_problem(path: Path) -> str:
             pass
     except OSError as error:
         return f"that file cannot be read: {error.strerror}"
-    return "" if size_bytes <= _BODY_BYTES_MAX else f"it has {size_bytes} bytes: at most {_BODY_BYTES_MAX} are wanted"
+    return "" if size_bytes <= _BODY_BYTES_MAX else f"it has {size_bytes} bytes; expected at most {_BODY_BYTES_MAX}"

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: every problem with its key, what was found and what would be right."""
+"""Configuration problems: each with its key, what was expected and what is there."""
 
 from __future__ import annotations
 
@@ -32,21 +32,23 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
 
 
 def no_setting(found: str, known: Iterable[str]) -> str:
-    """What to do about a key that is not known."""
+    """Advice for an unknown key."""
     return did_you_mean(found, known).removeprefix("; ") or "leave it out"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend. `wanted` says what would be right."""
+    """One thing to fix. `advice` says what is expected there, or what to do about what is there."""
 
     key: str
     found: str
-    wanted: str
+    advice: str
 
     def __str__(self) -> str:
         where = f"{self.key}: " if self.key else ""
-        return f"{where}found {self.found}, {self.wanted}"
+        if self.advice.startswith("expected "):
+            return f"{where}{self.advice}, got {self.found}"
+        return f"{where}got {self.found}; {self.advice}"
 
 
 class ConfigProblems(Invalid):
@@ -54,13 +56,13 @@ class ConfigProblems(Invalid):
 
     def __init__(self, file: str, problems: tuple[Problem, ...]) -> None:
         lines = "\n".join(f"{file}: {problem}" for problem in problems)
-        super().__init__(lines, hint="mend the file and run `syncd config check`")
+        super().__init__(lines, hint="fix the file, then run `syncd config check`")
         self.message = lines  # the one message of several lines: each is a problem, with its values quoted
         self.args = (lines,)
         self.problems = problems
 
 
 def no_such(key: str, found: str, noun: str, known: frozenset[str]) -> Problem:
-    """A name that leads nowhere."""
+    """The problem of a name that the configuration does not have."""
     plural = "there are no such credentials" if noun == "credentials" else f"there is no such {noun}"
     return Problem(key, json.dumps(found, ensure_ascii=False), plural + did_you_mean(found, known))

@@ -41,13 +41,13 @@ from syncd.secret import Secret
 def _of_one_owner(pattern: str) -> str:
     """A Hub has millions of models: those of one owner can be asked for, not those of all."""
     if "*" in pattern.partition("/")[0]:
-        raise wrong(shown(pattern), 'an owner is wanted before the pattern, such as "my-team/*"')
+        raise wrong(shown(pattern), 'expected an owner before the pattern such as "my-team/*"')
     return pattern
 
 
 def _instance(text: str) -> str:
     if not re.fullmatch(r"cri-[a-z0-9]+", text):
-        raise wrong(shown(text), 'an instance\'s id is wanted, such as "cri-0123456789abcdef"')
+        raise wrong(shown(text), 'expected an instance\'s id such as "cri-0123456789abcdef"')
     return text
 
 
@@ -173,7 +173,7 @@ class OciRegistrySettings(_Polled):
     @model_validator(mode="after")
     def _one_login(self) -> OciRegistrySettings:
         if self.acr is not None and (self.user or self.password is not None):
-            raise wrong("`acr` beside a user or a password", "one of them is wanted")
+            raise wrong("`acr` beside a user or a password", "expected one of them")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""`[signals.NAME]`: figures of a monitoring system that releases in steps are judged by."""
+"""`[signals.NAME]`: metrics that canary analysis reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`[[policy.strategies]]`: how releases of some models move, and what is wrong between their settings."""
+"""`[[policy.strategies]]`: rollout strategies by model, and checks between their settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def _share(value: object) -> Share:
     match = _STEP.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise wrong(shown(value), 'a share and a time are wanted, such as "10% 5m", or "100%" at the end')
+        raise wrong(shown(value), 'expected a share and a time such as "10% 5m", or "100%" at the end')
     percent, count, unit = match.groups()
     return Share(int(percent), float(int(count) * _SECONDS[unit])) if percent else Share(WHOLE_PERCENT, 0.0)
 
@@ -41,7 +41,7 @@ class StrategySettings(Table):
     quorum: Annotated[int, Field(ge=0, le=1000)] = 0  # regions, where the requirement is "quorum"
     region_out: Literal["abort", "wait", "leave"] = "abort"
     deadline_s: Seconds = 3600.0  # for a region that is waited for, and for answers that do not come
-    judge_samples: Annotated[int, Field(ge=1, le=1000)] = 5  # good answers wanted of each binding at each step
+    judge_samples: Annotated[int, Field(ge=1, le=1000)] = 5  # good answers advice of each binding at each step
     judge_failures_max: Annotated[int, Field(ge=0, le=1000)] = 0  # wrong ones that are borne there
     signals: Annotated[tuple[str, ...], Field(strict=False)] = ()  # figures by name, none of which may be bad
 
@@ -65,8 +65,8 @@ class StrategySettings(Table):
 def strategy_problems(strategies: Sequence[StrategySettings], regions: frozenset[str]) -> Iterator[Problem]:
     """What no single setting of a strategy shows. `regions` are those of the runtimes."""
     for n, each in enumerate(strategies):
-        for setting, found, wanted in (*_ways(each, regions), *_requirements(each, regions)):
-            yield Problem(key_path("policy", "strategies", n, setting), found, wanted)
+        for setting, found, advice in (*_ways(each, regions), *_requirements(each, regions)):
+            yield Problem(key_path("policy", "strategies", n, setting), found, advice)
 
 
 def _ways(each: StrategySettings, regions: frozenset[str]) -> Iterator[tuple[str, str, str]]:
@@ -83,17 +83,17 @@ def _ways(each: StrategySettings, regions: frozenset[str]) -> Iterator[tuple[str
 def _requirements(each: StrategySettings, regions: frozenset[str]) -> Iterator[tuple[str, str, str]]:
     is_quorum = each.requirement == "quorum"
     if is_quorum and not 1 <= each.quorum <= len(regions):
-        yield "quorum", str(each.quorum), f"1 to {len(regions)} regions are wanted with this requirement"
+        yield "quorum", str(each.quorum), f"expected 1 to {len(regions)} regions with this requirement"
     if not is_quorum and each.quorum:
         yield "quorum", str(each.quorum), 'leave it out, or set requirement = "quorum"'
     if is_quorum and each.region_out != "leave":
-        wanted = 'a quorum is for going on without the others: region_out = "leave" is wanted'
-        yield "region_out", shown(each.region_out), wanted
+        advice = 'a quorum lets a release continue without the other regions: use region_out = "leave"'
+        yield "region_out", shown(each.region_out), advice
     if each.region_out == "leave" and each.requirement == "all":
         yield (
             "region_out",
             '"leave"',
-            'with requirement = "all" nobody can be left: "quorum" or "primary-first" is wanted',
+            'with requirement = "all" no region can be left behind: use "quorum" or "primary-first"',
         )
     if each.requirement == "primary-first" and not each.waves:
         yield "waves", "none", "the first wave says which regions are the primary ones"

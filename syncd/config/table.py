@@ -1,4 +1,4 @@
-"""What every table of the file has in common."""
+"""Base class of every table."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class ImageTargetSettings(Table):
     kind: Literal["image"]
     region: Region
     repository: ImageRepository
-    base: ImageName | None = None  # wanted, but of what is replicated
+    base: ImageName | None = None  # advice, but of what is replicated
     base_watch: Literal["off", "report", "rebuild"] = "off"  # what is done when the base's tag means something else
     base_poll_s: Seconds = 3600.0  # how often that is looked up
     served_from: ImageRepository | None = None

@@ -1,4 +1,4 @@
-"""The rules of bindings: what one function may mount and be told, and who may move which alias."""
+"""Checks of bindings: mounts and variables of a function, and which binding moves an alias."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def _runtime(config: Config, declared: Declared, name: str, binding: BindingSett
 def _aliases(name: str, binding: BindingSettings) -> Iterator[Problem]:
     for field in ("alias", "candidate", "previous"):
         if getattr(binding, field).upper() == "LATEST":
-            wanted = "another name is wanted: LATEST is the platform's own"
-            yield Problem(key_path("bindings", name, field), shown(getattr(binding, field)), wanted)
+            advice = "expected another name: LATEST is the platform's own"
+            yield Problem(key_path("bindings", name, field), shown(getattr(binding, field)), advice)
     if binding.candidate == binding.alias:
-        wanted = "another alias than the binding's own is wanted: it points at what has not been probed yet"
-        yield Problem(key_path("bindings", name, "candidate"), shown(binding.candidate), wanted)
+        advice = "expected an alias other than the binding's own: it points at versions that are not probed yet"
+        yield Problem(key_path("bindings", name, "candidate"), shown(binding.candidate), advice)
     if binding.rollback_warm and not binding.warm:
-        wanted = "`warm` is wanted beside it: how many instances are held ready"
-        yield Problem(key_path("bindings", name, "rollback_warm"), f"{binding.rollback_warm:g} s", wanted)
+        advice = "expected `warm` beside it: the number of prewarmed instances"
+        yield Problem(key_path("bindings", name, "rollback_warm"), f"{binding.rollback_warm:g} s", advice)
     if binding.rollback_warm and binding.previous in {binding.alias, binding.candidate}:
-        wanted = "another alias than these two is wanted: it holds the version before ready"
-        yield Problem(key_path("bindings", name, "previous"), shown(binding.previous), wanted)
+        advice = "expected an alias other than these two: it keeps the version before prewarmed"
+        yield Problem(key_path("bindings", name, "previous"), shown(binding.previous), advice)
 
 
 def _models(config: Config, declared: Declared, name: str, binding: BindingSettings) -> Iterator[Problem]:
@@ -64,8 +64,8 @@ def _models(config: Config, declared: Declared, name: str, binding: BindingSetti
     for index, served in enumerate(binding.models):
         where: tuple[KeyPart, ...] = ("bindings", name, "models", index)
         if served.model in seen:
-            wanted = f"models[{seen[served.model]}] has it already: a binding serves a model once"
-            yield Problem(key_path(*where, "model"), shown(served.model), wanted)
+            advice = f"models[{seen[served.model]}] has it already: a binding serves a model once"
+            yield Problem(key_path(*where, "model"), shown(served.model), advice)
         seen.setdefault(served.model, index)
         if served.target not in declared["targets"]:
             yield no_such(key_path(*where, "target"), served.target, "target", declared["targets"])
@@ -79,26 +79,26 @@ def _region(
 ) -> Iterator[Problem]:
     target, runtime = config.targets.get(served.target), config.runtimes.get(binding.runtime)
     if target and runtime and target.region != runtime.region:
-        wanted = f'that is in "{target.region}": a target in "{runtime.region}", as the function, is wanted'
-        yield Problem(key_path(*where, "target"), shown(served.target), wanted)
+        advice = f'that target is in "{target.region}": use one in "{runtime.region}", where the function is'
+        yield Problem(key_path(*where, "target"), shown(served.target), advice)
 
 
 def _told(mount: str, env: VariableSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
     if mount == "root":
         if env.versions is None:
-            wanted = 'the variable that names the versions is wanted with mount = "root"'
-            yield Problem(key_path(*where, "env", "versions"), "nothing", wanted)
+            advice = 'expected the variable that lists the versions, with mount = "root"'
+            yield Problem(key_path(*where, "env", "versions"), "nothing", advice)
     elif env.versions is not None:
-        wanted = 'leave it out: it goes with mount = "root"'
-        yield Problem(key_path(*where, "env", "versions"), shown(env.versions), wanted)
+        advice = 'leave it out: it goes with mount = "root"'
+        yield Problem(key_path(*where, "env", "versions"), shown(env.versions), advice)
 
 
 def _system_directory(config: Config, served: ServedModelSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
     target = config.targets.get(served.target)
     for system in _SYSTEM.get(target.kind, ()) if target else ():
         if _inside(served.mount_dir or "", system):
-            wanted = f"{system} is the system's own: a directory below /mnt, /data or /home is wanted"
-            yield Problem(key_path(*where, "mount_dir"), shown(served.mount_dir), wanted)
+            advice = f"{system} is the system's own: use a directory below /mnt, /data or /home"
+            yield Problem(key_path(*where, "mount_dir"), shown(served.mount_dir), advice)
 
 
 def _mount_dirs(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
@@ -109,11 +109,11 @@ def _mount_dirs(config: Config, name: str, binding: BindingSettings) -> Iterator
         found = shown(second.mount_dir)
         shared = first.mount == second.mount == "root" and first.target == second.target
         if shared and first.mount_dir != second.mount_dir:
-            wanted = f"models[{one}] mounts that target's root at {shown(first.mount_dir)}: the same is wanted"
-            yield Problem(key, found, wanted)
+            advice = f"models[{one}] mounts that target's root at {shown(first.mount_dir)}: use the same"
+            yield Problem(key, found, advice)
         elif not shared and (_inside(first.mount_dir, second.mount_dir) or _inside(second.mount_dir, first.mount_dir)):
-            wanted = f"models[{one}] mounts at {shown(first.mount_dir)}: a directory beside it is wanted"
-            yield Problem(key, found, wanted)
+            advice = f"models[{one}] mounts at {shown(first.mount_dir)}: use a directory beside it"
+            yield Problem(key, found, advice)
     del config
 
 
@@ -130,8 +130,8 @@ def _mount_count(config: Config, name: str, binding: BindingSettings) -> Iterato
             kinds[kind].add((served.target, served.mount_dir))
     for kind, mounts in kinds.items():
         if len(mounts) > MOUNTS_MAX:
-            wanted = f'a function has at most {MOUNTS_MAX}: use mount = "root" for models of one target'
-            yield Problem(key_path("bindings", name, "models"), f"{len(mounts)} {kind} mounts", wanted)
+            advice = f'a function has at most {MOUNTS_MAX}: use mount = "root" for models of one target'
+            yield Problem(key_path("bindings", name, "models"), f"{len(mounts)} {kind} mounts", advice)
 
 
 def _variables(name: str, binding: BindingSettings) -> Iterator[Problem]:
@@ -144,9 +144,9 @@ def _variables(name: str, binding: BindingSettings) -> Iterator[Problem]:
             if variable is None:
                 continue
             if variable.upper().startswith("FC_"):
-                yield Problem(key, shown(variable), "another name is wanted: FC_ is the platform's own")
+                yield Problem(key, shown(variable), "expected another name: FC_ is the platform's own")
             if variable in seen and not (field == "versions" and seen[variable].endswith(".versions")):
-                yield Problem(key, shown(variable), f"{seen[variable]} sets it already: another name is wanted")
+                yield Problem(key, shown(variable), f"{seen[variable]} sets it already: use another name")
             seen.setdefault(variable, key_path("models", index, "env", field))
 
 
@@ -166,8 +166,8 @@ def _variables_size(config: Config, name: str, binding: BindingSettings) -> Iter
     size_bytes = environment_bytes(environment)
     if size_bytes > ENVIRONMENT_MAX_BYTES:
         found = f"{len(binding.models)} models, whose variables may need {size_bytes} bytes"
-        wanted = f"a function has {ENVIRONMENT_MAX_BYTES} bytes for variables: split them over two functions"
-        yield Problem(key_path("bindings", name, "models"), found, wanted)
+        advice = f"a function has {ENVIRONMENT_MAX_BYTES} bytes for variables: split them over two functions"
+        yield Problem(key_path("bindings", name, "models"), found, advice)
 
 
 def _requests(name: str, binding: BindingSettings) -> Iterator[Problem]:
@@ -193,5 +193,5 @@ def _shared_aliases(config: Config) -> Iterator[Problem]:
             alias = getattr(binding, field)
             rival = seen.setdefault((holder, binding.function, alias), name)
             if rival != name:
-                wanted = f'bindings.{rival} moves that alias of function "{binding.function}" too: only one may'
-                yield Problem(key_path("bindings", name, field), shown(alias), wanted)
+                advice = f'bindings.{rival} moves that alias of function "{binding.function}" too: only one may'
+                yield Problem(key_path("bindings", name, field), shown(alias), advice)

@@ -1,4 +1,4 @@
-"""What no single setting shows: names that lead nowhere, two writers of one place, regions that differ."""
+"""Checks between tables: names that do not exist, two writers of one location, regions that differ."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def warnings(config: Config) -> tuple[Problem, ...]:
         for index, served in enumerate(binding.models):
             if config.registry_of(served.model) is None:
                 key = key_path("bindings", name, "models", index, "model")
-                wanted = "no registry has such a model, so only `syncd publish --from` can bring it"
-                found.append(Problem(key, shown(served.model), wanted))
+                advice = "no registry has such a model, so only `syncd publish --from` can bring it"
+                found.append(Problem(key, shown(served.model), advice))
     return tuple(found)
 
 
@@ -64,23 +64,23 @@ def _buffers(config: Config, declared: Declared) -> Iterator[Problem]:
     del declared
     least = config.transfer.parts_in_flight * PART_BYTES
     if config.transfer.buffer_bytes < least:
-        wanted = f"at least {least} is wanted: parts_in_flight ({config.transfer.parts_in_flight}) times {PART_BYTES}"
-        yield Problem("transfer.buffer_bytes", str(config.transfer.buffer_bytes), wanted)
+        advice = f"expected at least {least}: parts_in_flight ({config.transfer.parts_in_flight}) times {PART_BYTES}"
+        yield Problem("transfer.buffer_bytes", str(config.transfer.buffer_bytes), advice)
 
 
 def _times(config: Config, declared: Declared) -> Iterator[Problem]:
     del declared
     policy = config.policy
     if policy.retry_cap_s < policy.retry_base_s:
-        wanted = f"at least policy.retry_base_s ({policy.retry_base_s:g}) is wanted"
-        yield Problem("policy.retry_cap_s", f"{policy.retry_cap_s:g}", wanted)
+        advice = f"expected at least policy.retry_base_s ({policy.retry_base_s:g})"
+        yield Problem("policy.retry_cap_s", f"{policy.retry_cap_s:g}", advice)
     for n, window in enumerate(policy.freeze_times):
         if window.since == window.to:
-            wanted = "an end that is not the beginning is wanted; `syncd freeze` freezes for good"
-            yield Problem(key_path("policy", "freeze_times", n, "to"), str(window.to), wanted)
+            advice = "expected an end other than the beginning; `syncd freeze` freezes for good"
+            yield Problem(key_path("policy", "freeze_times", n, "to"), str(window.to), advice)
     if policy.lease_s < 3 * policy.tick_s:
-        wanted = f"at least three times policy.tick_s ({policy.tick_s:g}) is wanted, or leases end under their owners"
-        yield Problem("policy.lease_s", f"{policy.lease_s:g}", wanted)
+        advice = f"expected at least three times policy.tick_s ({policy.tick_s:g}), or leases end under their owners"
+        yield Problem("policy.lease_s", f"{policy.lease_s:g}", advice)
 
 
 def _strategies(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -104,8 +104,8 @@ def _registries(config: Config, declared: Declared) -> Iterator[Problem]:
         for index, pattern in enumerate(second.models):
             rival = next((rival for rival in first.models if overlap(rival, pattern)), None)
             if rival is not None:
-                wanted = f"registries.{one} has {shown(rival)}: a model must come from one registry only"
-                yield Problem(key_path("registries", other, "models", index), shown(pattern), wanted)
+                advice = f"registries.{one} has {shown(rival)}: a model must come from one registry only"
+                yield Problem(key_path("registries", other, "models", index), shown(pattern), advice)
 
 
 def _followed(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -114,15 +114,15 @@ def _followed(config: Config, declared: Declared) -> Iterator[Problem]:
         for index, follow in enumerate(registry.follow):
             key = key_path("registries", name, "follow", index)
             if len(follow.named()) > 1:
-                wanted = f"one of {', '.join(WAYS[:-1])} and {WAYS[-1]} is wanted, or none of them for the newest"
-                yield Problem(key, " and ".join(follow.named()), wanted)
+                advice = f"expected one of {', '.join(WAYS[:-1])} and {WAYS[-1]}, or none of them for the newest"
+                yield Problem(key, " and ".join(follow.named()), advice)
             if follow.by_tag() and not isinstance(registry, MlflowRegistrySettings):
-                wanted = "only a registry of the kind mlflow has tags of versions and models"
-                yield Problem(key, " and ".join(follow.by_tag()), wanted)
+                advice = "only a registry of the kind mlflow has tags of versions and models"
+                yield Problem(key, " and ".join(follow.by_tag()), advice)
             for number, pattern in enumerate(follow.models):
                 if follow.models != ANY_MODEL and not any(overlap(pattern, offered) for offered in registry.models):
-                    wanted = f"registries.{name}.models selects no such model"
-                    yield Problem(f"{key}.models[{number}]", shown(pattern), wanted)
+                    advice = f"registries.{name}.models selects no such model"
+                    yield Problem(f"{key}.models[{number}]", shown(pattern), advice)
 
 
 def _dangling(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -156,7 +156,7 @@ def _hooks(config: Config, declared: Declared) -> Iterator[Problem]:
         for field in ("secret", "secret_before"):
             secret = getattr(hook, field)
             if hook.kind == "standard" and secret is not None and not _is_base64(secret):
-                yield Problem(key_path("hooks", name, field), "something else", '"whsec_" and base64 are wanted')
+                yield Problem(key_path("hooks", name, field), "something else", 'expected "whsec_" and base64')
 
 
 def _is_base64(secret: Secret) -> bool:
@@ -188,8 +188,8 @@ def _other_region(
 ) -> Iterator[Problem]:
     match = host.fullmatch(endpoint or "")
     if match and match[1] != region and match[1] not in _NOT_REGIONS:
-        wanted = f'that is in "{match[1]}": an endpoint in {key_path(*where[:2], "region")}, "{region}", is wanted'
-        yield Problem(key_path(*where), shown(endpoint), wanted)
+        advice = f'that endpoint is in "{match[1]}": use one in {key_path(*where[:2], "region")}, "{region}"'
+        yield Problem(key_path(*where), shown(endpoint), advice)
 
 
 def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -198,8 +198,8 @@ def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
     for (one, first), (other, second) in combinations(sorted(config.targets.items()), 2):
         for (key, place, shown_place), (_, rival, _) in zip(_places(second), _places(first), strict=False):
             if place[0] == rival[0] and (place[1].startswith(rival[1]) or rival[1].startswith(place[1])):
-                wanted = f"targets.{one} writes there too: two targets must not share a place"
-                yield Problem(key_path("targets", other, key), shown(shown_place), wanted)
+                advice = f"targets.{one} writes there too: two targets must not share a place"
+                yield Problem(key_path("targets", other, key), shown(shown_place), advice)
                 break
 
 
@@ -215,11 +215,11 @@ def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
         elif isinstance(config.targets.get(name), ImageTargetSettings):
             yield Problem(key, shown(name), "leave it out: files are not read out of images")
     if not {REGISTRY, NEAREST} & set(sources):
-        yield Problem("transfer.sources", shown(list(sources)), f'"{REGISTRY}" or "{NEAREST}" is wanted in it')
+        yield Problem("transfer.sources", shown(list(sources)), f'expected "{REGISTRY}" or "{NEAREST}" in it')
     for word, means in ((REGISTRY, "the registry"), (NEAREST, "whatever is nearest")):
         if word in declared["targets"]:
-            wanted = f"another name is wanted: in transfer.sources it stands for {means}"
-            yield Problem(key_path("targets", word), shown(word), wanted)
+            advice = f"expected another name: in transfer.sources it stands for {means}"
+            yield Problem(key_path("targets", word), shown(word), advice)
 
 
 def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -230,7 +230,7 @@ def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
         key, source = key_path("targets", name, "replicated_from"), config.targets.get(target.replicated_from)
         if target.mode == "sent":
             if target.replicated_from:
-                yield Problem(key, shown(target.replicated_from), 'mode = "replicated" is wanted beside it')
+                yield Problem(key, shown(target.replicated_from), 'expected mode = "replicated" beside it')
         elif not target.replicated_from:
             yield Problem(key, "nothing", 'mode = "replicated" needs the target that replication comes from')
         elif target.replicated_from not in declared["targets"]:
@@ -244,16 +244,16 @@ def _replicated(
 ) -> Iterator[Problem]:
     """Between a replica and where it comes from."""
     if isinstance(source, NasTargetSettings) or source.kind != target.kind or source.mode != "sent":
-        wanted = f'another is wanted: it must be of kind "{target.kind}" and mode "sent"'
-        yield Problem(key_path("targets", name, "replicated_from"), shown(target.replicated_from), wanted)
+        advice = f'expected a target of kind "{target.kind}" and mode "sent"'
+        yield Problem(key_path("targets", name, "replicated_from"), shown(target.replicated_from), advice)
         return
     key, why = (
         ("prefix", "replication keeps keys") if target.kind == "oss" else ("directory", "images stay as they are")
     )
     mine, its = getattr(target, key), getattr(source, key)
     if mine != its:
-        wanted = f"{shown(its)} as in targets.{target.replicated_from} is wanted: {why}"
-        yield Problem(key_path("targets", name, key), shown(mine), wanted)
+        advice = f"expected {shown(its)} as in targets.{target.replicated_from}: {why}"
+        yield Problem(key_path("targets", name, key), shown(mine), advice)
 
 
 def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], ...]:

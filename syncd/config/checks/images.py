@@ -1,4 +1,4 @@
-"""The rules of targets that are repositories of images, and of the functions that are given one."""
+"""Checks of image targets and of the functions that run their images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from syncd.config.problems import KeyPart, Problem, key_path
 from syncd.config.values import BindingSettings, Config, ImageTargetSettings, ServedModelSettings
 
 Declared = Mapping[str, frozenset[str]]
-_LEAVE_OUT: Final = "leave it out: nothing is mounted of a target of images"
+_LEAVE_OUT: Final = "leave it out: an image target has no mount"
 
 
 def image_problems(config: Config, declared: Declared) -> Iterator[Problem]:
@@ -19,7 +19,7 @@ def image_problems(config: Config, declared: Declared) -> Iterator[Problem]:
     for name, target in config.targets.items():
         if isinstance(target, ImageTargetSettings):
             if target.user and target.password is None:
-                yield Problem(key_path("targets", name, "password"), "nothing", "it is wanted beside `user`")
+                yield Problem(key_path("targets", name, "password"), "nothing", "expected a password beside `user`")
             yield from _base(name, target)
     for name, binding in sorted(config.bindings.items()):
         for index, served in enumerate(binding.models):
@@ -46,13 +46,13 @@ def _base(name: str, target: ImageTargetSettings) -> Iterator[Problem]:
         told = {"base": target.base, "base_watch": None if target.base_watch == "off" else target.base_watch}
         for key, value in told.items():
             if value is not None:
-                wanted = f"leave it out: images come as they are from targets.{target.replicated_from}"
-                yield Problem(key_path("targets", name, key), shown(value), wanted)
+                advice = f"leave it out: images come as they are from targets.{target.replicated_from}"
+                yield Problem(key_path("targets", name, key), shown(value), advice)
     elif target.base is None:
         yield Problem(key_path("targets", name, "base"), "nothing", "this setting is required")
     elif target.base_watch != "off" and "@" in target.base:
-        wanted = '"off" is wanted: a base that is named by its digest never changes'
-        yield Problem(key_path("targets", name, "base_watch"), shown(target.base_watch), wanted)
+        advice = 'expected "off": a base that is named by its digest never changes'
+        yield Problem(key_path("targets", name, "base_watch"), shown(target.base_watch), advice)
 
 
 def _mounted(config: Config, served: ServedModelSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
@@ -61,8 +61,8 @@ def _mounted(config: Config, served: ServedModelSettings, where: tuple[KeyPart, 
             yield Problem(key_path(*where, "mount_dir"), "nothing", "this setting is required")
         return
     if served.mount_dir is not None:
-        wanted = f"leave it out: targets.{served.target}.directory says where the files lie in the image"
-        yield Problem(key_path(*where, "mount_dir"), shown(served.mount_dir), wanted)
+        advice = f"leave it out: targets.{served.target}.directory is where the files are in the image"
+        yield Problem(key_path(*where, "mount_dir"), shown(served.mount_dir), advice)
     if served.mount != "version":
         yield Problem(key_path(*where, "mount"), shown(served.mount), _LEAVE_OUT)
 
@@ -70,9 +70,9 @@ def _mounted(config: Config, served: ServedModelSettings, where: tuple[KeyPart, 
 def _one_image(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
     mine = [index for index, served in enumerate(binding.models) if is_image(config, served)]
     for index in mine[1:]:
-        wanted = f"models[{mine[0]}] is in an image already, and a function has one: a bucket or a NAS is wanted"
+        advice = f"models[{mine[0]}] is in an image already, and a function has one: use a bucket or a NAS"
         yield Problem(
-            key_path("bindings", name, "models", index, "target"), shown(binding.models[index].target), wanted
+            key_path("bindings", name, "models", index, "target"), shown(binding.models[index].target), advice
         )
 
 
@@ -83,8 +83,8 @@ def _hidden(config: Config, name: str, binding: BindingSettings) -> Iterator[Pro
         for index, served in enumerate(binding.models):
             mounted = f"{served.mount_dir}/"
             if served.mount_dir and not is_image(config, served) and _overlap(place, mounted):
-                wanted = f'{shown(image.model)} lies at "{place[:-1]}" in the image: a directory beside it is wanted'
-                yield Problem(key_path("bindings", name, "models", index, "mount_dir"), shown(served.mount_dir), wanted)
+                advice = f'{shown(image.model)} is at "{place[:-1]}" in the image: use a directory beside it'
+                yield Problem(key_path("bindings", name, "models", index, "mount_dir"), shown(served.mount_dir), advice)
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -99,5 +99,5 @@ def _beside(config: Config) -> Iterator[Problem]:
         rival, rivals = first.setdefault((binding.runtime, binding.function), (name, has_image))
         if rivals != has_image:
             gives = "an image" if rivals else "no image"
-            wanted = f"bindings.{rival} gives that function {gives}: all of its bindings must, or none"
-            yield Problem(key_path("bindings", name, "function"), shown(binding.function), wanted)
+            advice = f"bindings.{rival} gives that function {gives}: all of its bindings must, or none"
+            yield Problem(key_path("bindings", name, "function"), shown(binding.function), advice)

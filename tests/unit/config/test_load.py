@@ -94,7 +94,7 @@ def test_sizes_are_read_with_their_units(load_text: LoadText, text: str, size_by
 
 @pytest.mark.parametrize("text", ["true", '"1.5GiB"', '"-1MiB"', '"64mib"', "[]", '""'])
 def test_sizes_that_are_none_are_refused(load_text: LoadText, text: str) -> None:
-    with pytest.raises(ConfigProblems, match=r"transfer\.buffer_bytes: found .*, a size is wanted"):
+    with pytest.raises(ConfigProblems, match=r"transfer\.buffer_bytes: expected a size .*, got "):
         load_text(f"[transfer]\nbuffer_bytes = {text}\n")
 
 
@@ -111,7 +111,7 @@ def test_a_refused_table_does_not_make_names_of_it_dangle(load_text: LoadText) -
 
 
 def test_keys_that_need_quotes_are_shown_with_them(load_text: LoadText) -> None:
-    with pytest.raises(ConfigProblems, match=r'targets\."a\.b"\.kind: found nothing'):
+    with pytest.raises(ConfigProblems, match=r'targets\."a\.b"\.kind: expected .*, got nothing'):
         load_text('[targets."a.b"]\n')
 
 

@@ -75,7 +75,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
     with file.open("wb") as writing:
         writing.truncate((4 << 20) + 1)
     text = GOOD.read_text().replace("""body = '{"prompt": "a cube"}'""", f'body_file = "{file}"')
-    with pytest.raises(Invalid, match="it has 4194305 bytes: at most 4194304 are wanted"):
+    with pytest.raises(Invalid, match="it has 4194305 bytes; expected at most 4194304"):
         loaded(text, tmp_path)
 
 
