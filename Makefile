@@ -87,6 +87,8 @@ clean: ## forget what was set up
 	@touch $@
 
 .venv/.test: requirements-test.lock pyproject.toml .venv/.made
+	@$(BIN)/python -c 'import sys; sys.exit(0 if sys.version_info < (3, 13) else "the PostgreSQL of the tests (pgserver) has no" \
+	  " builds for Python " + sys.version.split()[0] + ": make clean, then make PYTHON=python3.12 …")'
 	$(PIP) install --require-hashes -r requirements-test.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ .venv/.runtime
