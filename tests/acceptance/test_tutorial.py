@@ -46,7 +46,7 @@ def test_every_command_of_the_tutorial_works(tmp_path: Path) -> None:
             env=env,
             capture_output=True,
             text=True,
-            timeout=LIMIT_S,
+            timeout=4 * LIMIT_S,  # a dozen commands, one after another
             check=False,
         )
     finally:
