@@ -1,4 +1,4 @@
-"""The pages tell the truth: their commands, settings, links, events, samples and files are the program's own."""
+"""Documentation checked against the program: commands, settings, links, events, samples and files."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 def test_every_setting_is_explained() -> None:
     pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md")
     explained = {setting for page in pages for setting in named_settings(HOW_TO / page)}
-    kinds = {f"{table}.kind" for table in TABLES}  # told by their values, in each section
+    kinds = {f"{table}.kind" for table in TABLES}  # documented by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}
     assert settings() - explained - kinds - tables == set()
 
@@ -283,7 +283,7 @@ def run_check(file: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_what_config_check_is_shown_to_say_is_what_it_says(tmp_path: Path) -> None:
+def test_the_output_of_config_check_in_the_guide_is_real(tmp_path: Path) -> None:
     text = whole_files()[0].text
     text = text.replace('target = "hangzhou"', 'target = "hangzou"')
     text = text.replace('{ env = "SYNCD_ACCESS_KEY_SECRET" }', '"in-the-file"')
@@ -303,7 +303,7 @@ def test_every_log_event_is_documented_and_every_documented_one_is_written() -> 
     assert documented == docs.logged()
 
 
-def test_every_reason_in_the_table_of_the_night_is_one_the_program_gives() -> None:
+def test_every_reason_in_the_recovery_table_is_one_the_program_gives() -> None:
     table = docs.rows(HOW_TO / "recover.md", "A release is stalled")
     assert len(table) >= 10
     for row in table:
@@ -410,7 +410,7 @@ def test_the_architecture_names_every_table_and_every_promise_of_a_seam() -> Non
     assert Engine.__name__ in named
 
 
-def test_every_room_is_in_the_picture() -> None:
+def test_every_package_is_in_the_diagram() -> None:
     (picture,) = [block.text for block in blocks("text") if "wiring" in block.text]
     context = {path.name.removesuffix(".py") for path in (ROOT / "syncd").iterdir() if not path.name.startswith("_")}
     assert {room for room in context - {"py.typed"} if not re.search(rf"\b{room}\b", picture)} == set()
@@ -456,7 +456,7 @@ def test_every_decision_is_listed_once() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_a_page_tells_the_projects_own_story(page: Path) -> None:
+def test_a_page_mentions_no_issue_numbers_and_no_private_paths(page: Path) -> None:
     text = page.read_text()
     assert not re.search(r"(?i)shared/|/work\b|#\d+\b|\bissue \d|TODO|FIXME", text)
 

@@ -1,4 +1,4 @@
-"""The project's own pages, read as data: their blocks, links, tables, commands and the names they use."""
+"""Documentation pages as data: code blocks, links, tables, commands and names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COMMAND: Final = re.compile(rf"(?m)(?:^|[;&|)]|\bthen|\bdo)\s*(?:[\w/.-]*/)?syn
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: where it stands, what it says it is, and what is in it."""
+    """A fenced code block: its page, its info string and its text."""
 
     page: Path
     info: str
@@ -45,7 +45,7 @@ class Block:
 
 
 def name(page: Path) -> str:
-    """A page as it is named in a test."""
+    """Path of a page relative to the repository."""
     return page.relative_to(ROOT).as_posix()
 
 
@@ -62,7 +62,7 @@ def prose(page: Path) -> str:
 
 
 def codes(page: Path) -> list[str]:
-    """What stands in backticks in a page's prose."""
+    """The inline code of a page."""
     return _CODE.findall(prose(page))
 
 
@@ -72,7 +72,7 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link may name after `#`, by the rule of those who show Markdown."""
+    """The anchors of a page's headings, as code hosts and the site make them."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(prose(page))}
 
 
@@ -112,7 +112,7 @@ def _yaml_commands(document: Any) -> Iterator[list[str]]:
 
 
 def parse(arguments: list[str]) -> None:
-    """Hold a command line against the real commands, and run nothing. Raises what the command line would."""
+    """Parse a command line with the real commands, without running it. Raises what the command line would."""
     command: Any = typer.main.get_command(app)
     context = command.make_context("syncd", [], resilient_parsing=True)
     rest = [word for word in arguments if word != "--help"]
@@ -125,7 +125,7 @@ def parse(arguments: list[str]) -> None:
 
 
 def known_options(arguments: list[str]) -> set[str]:
-    """The options of the command that a mention in prose, which may be half a command line, is about."""
+    """The options of the command that a mention in prose, possibly an incomplete command line, names."""
     command: Any = typer.main.get_command(app)
     for word in arguments:
         if not hasattr(command, "list_commands") or word.startswith("-"):
