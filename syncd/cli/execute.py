@@ -20,7 +20,7 @@ from syncd.state.records import Release
 
 @dataclass(frozen=True, slots=True)
 class ReleaseWatch:
-    """How a release is looked at until it ends."""
+    """How a release is watched until it ends."""
 
     opened: CliSession
     timeout_s: float  # 0: without limit
@@ -49,7 +49,7 @@ class ReleaseWatch:
 def execute(
     opened: CliSession, ask: Callable[[], Release], *, wait: bool, timeout_s: float, going_back: bool = False
 ) -> int:
-    """Record a wish, and see it through: here when no daemon works on this record, else by following the daemon."""
+    """Record a request and watch it: the work is done here when no daemon works on this record."""
     watch = ReleaseWatch(opened, timeout_s, going_back)
     with ExitStack() as stack:
         try:

@@ -40,28 +40,28 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     ),
     "status": CommandEntry("status", "status", "Show what is live where, what is in flight, what is stuck and why."),
     "releases": CommandEntry("releases", "releases", "List releases, newest first, with how they ended and why."),
-    "show": CommandEntry("show", "show", "Tell a release's whole story, with every step and event."),
+    "show": CommandEntry("show", "show", "Show a release with every step and event."),
     "inspect": CommandEntry("inspect", "inspect", "Show a version where it comes from: files, digests, parameters."),
     "bake": CommandEntry("bake", "bake", "Push an image: a version's files as layers over a base image."),
     "plan": CommandEntry("plan", "plan", "Show what a release would move and flip; change nothing."),
     "rollback": CommandEntry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
     "cancel": CommandEntry("cancel", "cancel", "End a release before it moves anything."),
-    "approve": CommandEntry("approve", "approve", "Let a release flip that waits for a person."),
-    "hold": CommandEntry("hold", "hold", "Keep automation away from a model."),
+    "approve": CommandEntry("approve", "approve", "Approve a release that waits for a person."),
+    "hold": CommandEntry("hold", "hold", "Hold a model: no automatic release."),
     "unhold": CommandEntry("hold", "unhold", "Lift a hold."),
-    "freeze": CommandEntry("freeze", "freeze", "Flip nothing, of one model or of any, but rollbacks."),
+    "freeze": CommandEntry("freeze", "freeze", "Freeze one model or all: only rollbacks flip."),
     "unfreeze": CommandEntry("freeze", "unfreeze", "Lift a freeze."),
-    "drift": CommandEntry("drift", "drift", "List what was changed by hand."),
-    "adopt": CommandEntry("adopt", "adopt", "Take into the record where an alias was moved by hand."),
-    "restore": CommandEntry("adopt", "restore", "Put back what was changed by hand."),
+    "drift": CommandEntry("drift", "drift", "List manual changes to functions and aliases."),
+    "adopt": CommandEntry("adopt", "adopt", "Take a manual move of an alias into the record."),
+    "restore": CommandEntry("adopt", "restore", "Undo manual changes of functions and aliases."),
     "retire": CommandEntry("retire", "retire", "Take a version out of service for good."),
     "unquarantine": CommandEntry("retire", "unquarantine", "Lift the quarantine of a version."),
     "verify": CommandEntry("verify", "verify", "Compare the world with the record, byte by byte."),
     "run": CommandEntry("run", "run", "Run the daemon until SIGTERM."),
-    "health": CommandEntry("health", "health", "Say whether a daemon works on this record."),
-    "token": CommandEntry("token", "app", "Who may use the HTTP API."),
-    "demo": CommandEntry("demo", "demo", "Play a model's whole life on this machine."),
-    "config": CommandEntry("config", "app", "Look at the configuration."),
+    "health": CommandEntry("health", "health", "Report whether a daemon works on this record."),
+    "token": CommandEntry("token", "app", "Create, list and revoke API tokens."),
+    "demo": CommandEntry("demo", "demo", "Run a model's whole life on this machine."),
+    "config": CommandEntry("config", "app", "Check the configuration."),
     "db": CommandEntry("db", "app", "The record: create, upgrade, rebuild."),
     "local": CommandEntry("local", "app", "OSS and Function Compute on this machine."),
 }
@@ -170,12 +170,12 @@ def _run(arguments: list[str]) -> int:
 
 
 def _usage(output: Output, wrong: Any) -> int:
-    """A command line that cannot be: told like every other error."""
+    """Report a wrong command line like every other error."""
     context = getattr(wrong, "ctx", None)
     path = context.command_path if context is not None else "syncd"
     message = str(wrong.format_message()).replace("Value error, ", "")  # pydantic's words, for people
     if message.startswith("Usage:"):  # `syncd config` alone: the message would be the whole help
-        message = f"{path}: a command is wanted"
+        message = f"{path}: expected a command"
     output.fail(Invalid(message, hint=f"`{path} --help` shows what can be given"), Exit.USAGE)
     return Exit.USAGE
 
@@ -189,7 +189,7 @@ def _never_fail_to_print() -> None:
 
 
 def _asked_form(arguments: list[str]) -> OutputFormat:
-    """Known before parsing, so that a wrong command line is told in the form that was asked for."""
+    """The output format, read before parsing, so that a wrong command line is reported in it."""
     text = "\0".join(["", *arguments, ""])
     asked = any(f"\0{flag}\0" in text for flag in ("-o\0json", "-ojson", "--output\0json", "--output=json"))
     return OutputFormat.JSON if asked else OutputFormat.TEXT

@@ -15,7 +15,7 @@ from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.errors import Invalid
 
-if TYPE_CHECKING:  # httpx takes a tenth of a second, and most commands ask nobody elsewhere
+if TYPE_CHECKING:  # httpx takes a tenth of a second, and most commands contact no server
     from syncd.client import Client, Release
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Display:
     _told: dict[str, str] = field(default_factory=dict)
 
     def tell(self, release: Release) -> None:
-        """Show a look: a JSON line, or a line for each thing that has changed since the last one."""
+        """Print one state: a JSON line, or a line for each change since the last one."""
         if self.output.form is OutputFormat.JSON:
             self.output.line({"event": "progress", **told_of(release)})
             return
@@ -72,7 +72,7 @@ class Display:
 
 
 def execute(server: str, token_file: Path | None, ask: Callable[[Client], Release], see: Display) -> int:
-    """Ask, and see the release through where that is wanted; the exit code.
+    """Request a release and watch it if `wait` is set; returns the exit code.
 
     Raises what the client does; one that ended otherwise than it was to among it.
     """
@@ -102,7 +102,7 @@ def execute(server: str, token_file: Path | None, ask: Callable[[Client], Releas
 
 
 def asked(server: str, token_file: Path | None, ask: Callable[[Client], T]) -> T:
-    """Ask for what is done at once. Raises what the client does."""
+    """Make one call. Raises what the client does."""
     with _client(server, token_file) as client:
         return ask(client)
 

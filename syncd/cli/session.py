@@ -43,7 +43,7 @@ class CliSession:
     @property
     def requester(self) -> Requester:
         """In whose name the command asks."""
-        from syncd.reconcile.requests.operations import Requester  # noqa: PLC0415 -- `status` wishes for nothing
+        from syncd.reconcile.requests.operations import Requester  # noqa: PLC0415 -- `status` requests nothing
 
         return Requester(self.state, self.topology, f"{_user()}@{socket.gethostname()}")
 

@@ -48,7 +48,7 @@ def _copy_all(source: Path, files: Files, final: Path) -> None:
     if staged.is_symlink():
         raise Conflict(f"{staged} is a symbolic link: nothing is written through it", hint=f"remove it: rm {staged}")
     shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()  # it fails where somebody put a link meanwhile
+    staged.mkdir()  # it fails if a link was created meanwhile
     sums = {name: _copy(source, name, found, staged / name) for name, found in files.items()}
     check_unchanged(source, files)
     _write_synced(staged / LIST, listed(sums))
@@ -64,7 +64,7 @@ def _locked(final: Path) -> Iterator[None]:
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     lock = final.with_name(f".{final.name}.lock")
-    try:  # never truncated and never followed: it may be anybody's file
+    try:  # never truncated and never followed: it may be another program's file
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         if error.errno != errno.ELOOP:

@@ -1,4 +1,4 @@
-"""TOML and environment to frozen values, refused with every problem named: file, key, what is there, what is expected."""
+"""TOML and environment to frozen values, refused with every problem: file, key, expected, got."""
 
 from syncd.config.checks.checks import warnings
 from syncd.config.load import load

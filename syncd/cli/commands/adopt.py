@@ -29,7 +29,7 @@ def adopt(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> int:
-    """Take into the record where an alias was moved by hand, if that is a version that has served there before.
+    """Take a manual move of an alias into the record, if it points at a version that served there before.
 
     Nothing is moved. Automation goes on from there: `syncd hold` first, if no newer version is to follow.
 
@@ -60,7 +60,7 @@ def restore(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Put an alias, its weights and what of LATEST syncd staged back to what the record says.
+    """Undo manual changes: an alias, its weights, and the parts of LATEST that syncd staged go back to the record.
 
     No byte is moved and nothing is probed: it is what served before. Where the answer of the region is lost, the
     daemon goes on with it.
@@ -74,10 +74,10 @@ def restore(
         if binding not in opened.topology.bindings:
             known = ", ".join(sorted(opened.topology.bindings))
             raise NotFound(f"there is no binding {binding!r}", hint=f"bindings: {known}")
-        mended = resolve.restore(
+        restored = resolve.restore(
             opened.world(), opened.topology.bindings[binding], resolve.Decision(opened.requester.who, why)
         )
-        done = [_parsed(opened.topology.bindings[binding], "restored", mended)]
+        done = [_parsed(opened.topology.bindings[binding], "restored", restored)]
         opened.output.show({"bindings": done}, lambda console: _text(console, done))
 
 

@@ -20,7 +20,7 @@ def approve(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Let a release flip that waits for a person: who, when and for which digest is recorded.
+    """Approve a release that waits for a person. Who approved, when, and for which digest is recorded.
 
     It may be said before the release is ready. Which models wait is `policy.approval`.
 

@@ -38,7 +38,7 @@ def bake(
     to: Annotated[str, typer.Option("--to", metavar="REPOSITORY", help="Where the image goes.", show_default=False)],
     base: Annotated[str, typer.Option("--base", metavar="IMAGE", help="What it is built on.", show_default=False)],
     directory: Annotated[
-        str, typer.Option("--directory", help="Where the files lie in it; {model} is the model's name.")
+        str, typer.Option("--directory", help="Where the files are in it; {model} is the model's name.")
     ] = _DIRECTORY,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Bytes that an image may have.")] = LIMIT_BYTES,
     user: Annotated[
@@ -86,9 +86,9 @@ def bake(
 
 
 def _logins(config: Config, to: tuple[str, str], base: tuple[str, str]) -> tuple[Auth | None, Auth | None]:
-    """Who pushes, and who reads the base, where that is somebody else; each a name and the user given for it.
+    """The logins to push and to read the base; each a user name and the variable of its password.
 
-    Who is not given is looked for in the configuration, by the registry's address.
+    A login that is not given is taken from the configuration, by the registry's address.
     """
     there, below = parse_repository(to[0]), parse_image(base[0])
     pushes = _login(to[1], "--user", PASSWORD_VARIABLE) or login_at(config, there)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from syncd.config import Config
 
 
-app = typer.Typer(help="Look at the configuration.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(help="Check the configuration.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
 def _group() -> None:
-    """Look at the configuration."""
+    """Check the configuration."""
 
 
 @app.command()

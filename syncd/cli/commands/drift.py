@@ -24,7 +24,7 @@ def drift(
         str | None, typer.Argument(metavar="BINDING|MODEL", help="Only this one.", show_default=False)
     ] = None,
     look: Annotated[
-        bool, typer.Option("--look", help="Ask every region now, instead of telling the last look.")
+        bool, typer.Option("--look", help="Check every region now, instead of showing the last check.")
     ] = False,
     ended: Annotated[bool, typer.Option("--ended", help="The newest that are over, too.")] = False,
     server: ServerOption = "",
@@ -33,9 +33,9 @@ def drift(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> int:
-    """List what was changed by hand: aliases, their weights, and what of LATEST syncd staged.
+    """List manual changes: aliases, their weights, and the parts of LATEST that syncd staged.
 
-    A daemon looks every `policy.drift_poll_s`; `--look` looks now, and changes nothing but the record of it. Exit
+    A daemon checks every `policy.drift_poll_s`; `--look` checks now, and changes nothing but the record of it. Exit
     code 0 if all is as recorded, 8 if anything is not.
 
     Example: syncd drift --look
@@ -43,7 +43,9 @@ def drift(
     document: dict[str, Any] = {"unreached": []}
     if server:
         if look:
-            raise Invalid("--look asks the regions from here", hint="run it beside the record, without --server")
+            raise Invalid(
+                "--look checks the regions from this machine", hint="run it beside the record, without --server"
+            )
         document |= remote.asked(server, token_file, lambda there: there.drift(name, ended=ended))
     else:
         with session(config, output, verbose=verbose) as opened:
@@ -62,14 +64,14 @@ def _beside_the_record(opened: CliSession, name: str | None, *, look: bool, ende
     names = [
         each.name for each in (bindings_named(opened.topology, name) if name else opened.topology.bindings.values())
     ]
-    unseen = _look(opened, names) if look else []
+    unseen = _check(opened, names) if look else []
     return {"unreached": unseen} | drift_document(
         opened.state, opened.topology, names, ended_max=ENDED_MAX if ended else 0
     )
 
 
-def _look(opened: CliSession, names: list[str]) -> list[dict[str, object]]:
-    """Compare these bindings now; the answer is those that could not be."""
+def _check(opened: CliSession, names: list[str]) -> list[dict[str, object]]:
+    """Compare these bindings now; returns those that could not be compared."""
     from syncd.errors import SyncdError  # noqa: PLC0415 -- as above
     from syncd.reconcile.drift.compare import compare  # noqa: PLC0415
 
@@ -86,23 +88,23 @@ def _look(opened: CliSession, names: list[str]) -> list[dict[str, object]]:
 def _text(console: Console, found: Mapping[str, Any]) -> None:
     rows, ended, unseen = found["drifted"], found["ended"], found["unreached"]
     if rows:
-        told = [
+        cells = [
             (r["binding"], r["region"], r["what"], short(r["got"], 60), short(r["want"], 60), _since(r)) for r in rows
         ]
-        tabulate(console, ("BINDING", "REGION", "WHAT", "GOT", "WANT", "SINCE"), told)
+        tabulate(console, ("BINDING", "REGION", "WHAT", "GOT", "WANT", "SINCE"), cells)
         for hint in dict.fromkeys(row["hint"] for row in rows):
             console.print(f"   to do: {hint}", markup=False)
     elif not unseen:
         console.print("all is as recorded", markup=False)
     for each in unseen:
-        console.print(f"not looked at: {each['binding']}: {each['reason']}", markup=False)
+        console.print(f"not checked: {each['binding']}: {each['reason']}", markup=False)
     for each in ended:
         was = f"{each['binding']} {each['what']} was {short(each['got'], 60)}"
         console.print(f"over: {was} until {_moment(each['closed_at'])}: {each['closed']}", markup=False)
 
 
 def _since(row: Mapping[str, Any]) -> str:
-    """It came to be so between two looks."""
+    """The interval between two checks in which it changed."""
     return f"{_moment(row['good_at'])} to {_moment(row['found_at'])}"
 
 

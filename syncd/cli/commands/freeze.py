@@ -22,7 +22,7 @@ ModelArgument = Annotated[str | None, typer.Argument(help="The model's name; all
 
 def freeze(
     model: ModelArgument = None,
-    why: Annotated[str, typer.Option("--why", help="The reason, shown to whoever meets it.")] = "by hand",
+    why: Annotated[str, typer.Option("--why", help="The reason, shown to everyone who meets it.")] = "manual",
     hours: Annotated[float, typer.Option("--hours", min=0, max=8784, help="How long; 0 until it is lifted.")] = 0.0,
     server: ServerOption = "",
     token_file: TokenFileOption = None,
@@ -30,7 +30,7 @@ def freeze(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Flip nothing: releases are copied, staged and probed, and wait before their first flip. Rollbacks go on.
+    """Freeze one model or all: releases wait before their first flip; copies, probes and rollbacks continue.
 
     Example: syncd freeze --why "quarter's end" --hours 48
     """

@@ -11,7 +11,7 @@ from syncd.state.access import processes
 def health(
     config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = OutputFormat.TEXT, verbose: VerboseOption = False
 ) -> int:
-    """Say whether a daemon works on this record: for liveness probes.
+    """Report whether a daemon works on this record, for liveness probes.
 
     Exit code 0 if one was heard of within 30 seconds, 7 if none.
 

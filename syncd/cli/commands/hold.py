@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from syncd.state import records
 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
-WhyOption = Annotated[str, typer.Option("--why", help="The reason, shown to whoever meets the hold.")]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason, shown to everyone who meets the hold.")]
 
 
 def hold(
     model: ModelArgument,
-    why: WhyOption = "by hand",
+    why: WhyOption = "manual",
     server: ServerOption = "",
     token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Keep automation away from a model: no poll and no pipeline releases a version of it.
+    """Hold a model: no poll and no pipeline releases a version of it.
 
     Example: syncd hold sdxl --why "black images since v7"
     """

@@ -14,7 +14,7 @@ from syncd.cli.output.output import OutputFormat, size, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile.discovery.catalog import pin
 from syncd.reconcile.discovery.inspection import VersionInspection
-from syncd.reconcile.discovery.inspection import inspect as look
+from syncd.reconcile.discovery.inspection import inspect as inspect_version
 from syncd.reconcile.requests import operations
 from syncd.values.source import SourceFile
 
@@ -36,7 +36,7 @@ def inspect(
         operations.check_served(opened.topology, model)
         world = opened.world()
         registry = world.registries[world.topology.registry_of(model)]
-        found = look(registry, model, pin(world.state, registry, model, ref), threading.Event())
+        found = inspect_version(registry, model, pin(world.state, registry, model, ref), threading.Event())
         document = {
             "model": model,
             "version": found.revision.version,

@@ -57,7 +57,7 @@ def unquarantine(
 ) -> None:
     """Lift the quarantine of a version whose registry shows the published bytes again.
 
-    It does not have to be believed: at the next look other bytes are quarantined again. Lifting what is not
+    It is safe: the next poll quarantines other bytes again. Lifting what is not
     quarantined is success.
 
     Example: syncd unquarantine sdxl@v3 --why "the bucket was restored"

@@ -55,6 +55,6 @@ def run(
 def _beside(config: Config, context: Context, pulse: Health) -> list[Service]:
     if not config.api.listen:
         return []
-    from syncd.api.server import api_of  # noqa: PLC0415 -- the web server: only where it is wanted
+    from syncd.api.server import api_of  # noqa: PLC0415 -- the web server: only where it is configured
 
     return [api_of(config, context, pulse)]

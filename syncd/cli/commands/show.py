@@ -38,9 +38,9 @@ def show(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Tell a release's whole story: where it stands, what to do, each region, every step and what happened when.
+    """Show a release: its state, what to do, each region, every step and every event.
 
-    With --verbose the events of the machinery are told too; -o json always has all of them. Of a version: how long its
+    With --verbose internal events are shown too; -o json always has all of them. Of a version: how long its
     first answers took, by region and kind of target.
 
     Example: syncd show r-7
@@ -54,13 +54,13 @@ def show(
         with opened.state.read() as conn:
             happened = events.of_release(conn, release)
             around = around_of(conn, opened.topology, scene)
-        told = [event for event in happened if verbose or event.kind not in MACHINERY]
-        opened.output.show(history(scene, happened), lambda console: tell(console, scene, told, around))
+        shown = [event for event in happened if verbose or event.kind not in MACHINERY]
+        opened.output.show(history(scene, happened), lambda console: tell(console, scene, shown, around))
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What bears on a release beside its own rows."""
+    """The state around a release: holds, freezes, the daemon."""
 
     regions: Mapping[str, str]  # of targets and bindings, by name
     held: Hold | None
@@ -68,14 +68,14 @@ class Around:
 
 
 def around_of(conn: Connection, topology: Topology, scene: ReleaseView) -> Around:
-    """As the record has it now."""
+    """Read it from the record."""
     regions = {**topology.regions, **{name: topology.regions[each.runtime] for name, each in topology.bindings.items()}}
     newest = releases.latest(conn, scene.release.model)
     return Around(regions, holds.find(conn, scene.release.model), newest.id if newest else scene.release.id)
 
 
 def tell(console: Console, scene: ReleaseView, happened: Sequence[Event], around: Around) -> None:
-    """Print it for somebody who is on call: the verdict and what to do first, the details below."""
+    """Print it for on-call: the outcome and what to do first, the details below."""
     release, version, held = scene.release, scene.version, around.held
     what = "rollback to" if release.rollback else "release of"
     head = f"{release.id}: {what} {release.model}@{release.ref} is {release.phase.value}"
@@ -120,8 +120,8 @@ def _moved(scene: ReleaseView, happened: Sequence[Event]) -> str:
     back = sum(flip.phase is FlipPhase.UNDONE for flip in scene.flips)
     if not at:
         return "nothing"
-    told = f"{len(at)} of {len(scene.flips)} aliases, {moment(min(at.values()))} to {moment(max(at.values()))}"
-    return f"{told}; {back} are back" if back else told
+    text = f"{len(at)} of {len(scene.flips)} aliases, {moment(min(at.values()))} to {moment(max(at.values()))}"
+    return f"{text}; {back} are back" if back else text
 
 
 def _bindings(scene: ReleaseView, regions: Mapping[str, str]) -> list[tuple[object, ...]]:
@@ -139,7 +139,7 @@ def _bindings(scene: ReleaseView, regions: Mapping[str, str]) -> list[tuple[obje
 
 
 def _targets(scene: ReleaseView, regions: Mapping[str, str]) -> list[tuple[object, ...]]:
-    """Where the bytes are; of a release that moves none, only where something is wrong with them."""
+    """The bytes by target; of a release that moves none, only targets with a problem."""
     return [
         (
             regions.get(p.target, "-"),
@@ -185,13 +185,13 @@ def _seconds(ms: int | None) -> str:
     return "" if ms is None else f"{ms / 1000:.3f}s"
 
 
-def _version(console: Console, told: dict[str, Any]) -> None:
-    head = f"{told['model']}@{told['version']}: {size(told['size_bytes'])}, digest {told['digest']}"
+def _version(console: Console, version: dict[str, Any]) -> None:
+    head = f"{version['model']}@{version['version']}: {size(version['size_bytes'])}, digest {version['digest']}"
     console.print(head, markup=False, style="bold")
     keys = ("region", "target_kind", "cold_starts", "cold_answer_s", "cold_load_s", "others", "other_answer_s")
     rows = [
         [f"{value:.3f}s" if isinstance(value := row[key], float) else value for key in keys]
-        for row in told["first_answers"]
+        for row in version["first_answers"]
     ]
     tabulate(console, ("REGION", "FROM", "COLD STARTS", "MEDIAN", "LOADING", "OTHERS", "MEDIAN"), rows)
 

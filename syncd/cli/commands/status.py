@@ -28,7 +28,7 @@ def status(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Show what is live where, what is in flight, what is stuck and why, and the command that mends it.
+    """Show what is live where, what is in flight, what is stuck and why, and the command that fixes it.
 
     Example: syncd status sdxl
     """

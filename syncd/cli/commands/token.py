@@ -13,7 +13,9 @@ from syncd.plan.roles import Role
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = typer.Typer(help="Who may use the HTTP API.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    help="Create, list and revoke API tokens.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 NameArgument = Annotated[str, typer.Argument(help="Whose it is; it stands in events.", show_default=False)]
 RoleOption = Annotated[Role, typer.Option("--role", help="What it may do; each may do what the ones before it may.")]
@@ -21,7 +23,7 @@ RoleOption = Annotated[Role, typer.Option("--role", help="What it may do; each m
 
 @app.callback()
 def _group() -> None:
-    """Who may use the HTTP API."""
+    """Create, list and revoke API tokens."""
 
 
 @app.command()
@@ -32,7 +34,7 @@ def create(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Make a token and print it, once: the record has only a hash of it.
+    """Create a token and print it once: the record has only its hash.
 
     Example: syncd token create ci --role publish
     """
@@ -52,7 +54,7 @@ def create(
 def list_(
     config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = OutputFormat.TEXT, verbose: VerboseOption = False
 ) -> None:
-    """List the tokens by name, with their roles; what they are made of is not known any more.
+    """List the tokens by name, with their roles. The tokens themselves are not stored.
 
     Example: syncd token list
     """
@@ -79,7 +81,7 @@ def revoke(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Take a token back: the next request with it is refused.
+    """Revoke a token: the next request with it is refused.
 
     Example: syncd token revoke ci
     """

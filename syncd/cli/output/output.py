@@ -61,20 +61,20 @@ class Output:
         sys.stderr.write(_labelled("note: ", _YELLOW, text))
 
     def fail(self, error: SyncdError, code: int, *, verbose: bool = False) -> None:
-        """Say in one line what is wrong, in a second what to do; `verbose` adds what lies beneath, a line each."""
+        """Print the error on one line and the hint on a second; `verbose` adds each cause on a line."""
         causes = list(_causes(error)) if verbose else []
         if self.form is OutputFormat.JSON:
             more = {"causes": causes} if verbose else {}
             self.line({"error": error.message, "hint": error.hint, "exit_code": int(code), **more})
             return
-        told = [_labelled("error:", _RED, error.message)]
-        told += [_labelled("cause:", _YELLOW, cause) for cause in causes]
-        told += [_labelled("hint: ", _YELLOW, error.hint)] if error.hint else []
-        sys.stderr.write("".join(told))
+        lines = [_labelled("error:", _RED, error.message)]
+        lines += [_labelled("cause:", _YELLOW, cause) for cause in causes]
+        lines += [_labelled("hint: ", _YELLOW, error.hint)] if error.hint else []
+        sys.stderr.write("".join(lines))
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Whether a person looks at it who has not asked for none (no-color.org)."""
+    """Whether the stream is a terminal and colours are not disabled (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

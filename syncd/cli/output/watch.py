@@ -27,20 +27,20 @@ class ReleaseNotLive(Failed):
 
 
 def follow(state: State, release_id: str, output: Output, *, proceed: Callable[[], bool]) -> ReleaseView:
-    """Show the release until it ends or `proceed` says to stop looking; returns the last look."""
+    """Show the release until it ends or `proceed` returns False; returns the last state."""
     rates = Rates()
     if output.form is OutputFormat.TEXT and sys.stdout.isatty():
         from rich.live import Live as Screen  # noqa: PLC0415
 
         with Screen(console=output.console, refresh_per_second=4, transient=True) as screen:
             return _look_on(state, release_id, proceed, lambda scene: screen.update(picture(scene, rates)))
-    told: dict[str, str] = {}
+    printed: dict[str, str] = {}
 
     def tell(scene: ReleaseView) -> None:
         if output.form is OutputFormat.JSON:
             output.line({"event": "progress", **document(scene, rates)})
         else:
-            _print_changes(output, scene, told)
+            _print_changes(output, scene, printed)
 
     return _look_on(state, release_id, proceed, _every(LINE_EVERY_S if output.form is OutputFormat.JSON else 0.0, tell))
 
@@ -122,7 +122,7 @@ def _every(seconds: float, tell: Callable[[ReleaseView], None]) -> Callable[[Rel
     return now_and_then
 
 
-def _print_changes(output: Output, scene: ReleaseView, told: dict[str, str]) -> None:
+def _print_changes(output: Output, scene: ReleaseView, printed: dict[str, str]) -> None:
     """In a pipe or a log: one line whenever something has changed its phase, none for mere bytes."""
     release = scene.release
     now = {"release": f"{release.phase} {release.reason}".strip()}
@@ -130,6 +130,6 @@ def _print_changes(output: Output, scene: ReleaseView, told: dict[str, str]) -> 
     now |= {f.binding: f"{f.phase} function version {f.to_version or '-'}" for f in scene.flips}
     now |= {f"{s.kind} {s.subject}": s.reason for s in scene.steps if s.reason and s.state is StepState.WAITING}
     for what, how in now.items():
-        if told.get(what) != how:
-            told[what] = how
+        if printed.get(what) != how:
+            printed[what] = how
             output.console.print(f"{release.id} {what}: {how}", markup=False)

@@ -29,7 +29,7 @@ from syncd.state.state import State
 
 BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
 
-MANUAL: Final = "by hand"  # the reason of who gives none
+MANUAL: Final = "manual"  # the reason when none is given
 _REVISIONS_TRIED_MAX: Final = 5  # each follows a write by somebody else; a release has few
 
 

@@ -83,7 +83,7 @@ def test_a_hold_is_put_and_lifted_once(served: Served, client: Client) -> None:
     assert (client.unhold(SDXL), client.unhold(SDXL)) == (True, False)
     assert_described(served.post(f"/v1/models/{SDXL}/unhold"), "/v1/models/{model}/unhold")
     assert details(served, "hold.lifted") == [{"model": SDXL, "who": WHO}]
-    assert client.hold(SDXL).why == "by hand"
+    assert client.hold(SDXL).why == "manual"
 
 
 def test_a_freeze_lasts_as_long_as_it_is_told_and_of_one_model_or_of_all(served: Served, client: Client) -> None:

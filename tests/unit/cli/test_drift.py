@@ -146,7 +146,7 @@ def test_a_region_that_does_not_answer_is_told_as_such(call: Calling) -> None:
     state.close()
     told = call("drift", "--look")
     assert told.code == Exit.UNAVAILABLE
-    assert told.out.startswith("not looked at: b: GetAlias f: no usable answer")
+    assert told.out.startswith("not checked: b: GetAlias f: no usable answer")
     assert call("drift").code == Exit.OK
     for command in ("adopt", "restore"):
         assert call(command, "b").code == Exit.UNAVAILABLE
