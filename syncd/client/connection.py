@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 
+from syncd.client.proxies import proxy_for
 from syncd.client.types import not_ours
 from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, SyncdError, Unavailable
 
@@ -46,10 +47,15 @@ class Connection:
             raise Invalid("the token has characters that no token has", hint="is there a line break in it?")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
+            if trust_env and verify is True:
+                verify = httpx.create_ssl_context()  # with SSL_CERT_FILE and SSL_CERT_DIR
+            # Never httpx's own reading of the environment: it fails on networks of IPv6 in NO_PROXY, and takes a
+            # password from ~/.netrc in place of our token.
+            proxy = proxy_for(server) if trust_env else None
             self._http = httpx.Client(
-                base_url=server, headers=headers, timeout=timeout_s, verify=verify, trust_env=trust_env
+                base_url=server, headers=headers, timeout=timeout_s, verify=verify, proxy=proxy, trust_env=False
             )
-        except (httpx.InvalidURL, OSError) as error:
+        except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:  # ImportError: socks needs a package
             raise Invalid(f"{server!r} cannot be used: {error}") from error
         self.server: Final = server
 
