@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fastcrc import crc32 as fastcrc32
-from syncd.localcloud.messages import Body, Headers
+from syncd.localcloud.httpd.messages import Body, HeaderFields
 from syncd.localcloud.oss.crc64 import crc64
 
 _BUFFER_BYTES = 1 << 20
@@ -67,7 +67,7 @@ _DEAR: tuple[_Claim, ...] = (
 )
 
 
-def take(body: Body, headers: Headers, *, thorough: bool, keep: bool = False) -> Taken:
+def take(body: Body, headers: HeaderFields, *, thorough: bool, keep: bool = False) -> Taken:
     """Read a body to its end. Its CRC64 is made always; MD5 and SHA are compared only when `thorough`.
 
     Raises:
@@ -98,7 +98,7 @@ def take(body: Body, headers: Headers, *, thorough: bool, keep: bool = False) ->
     return Taken(size_bytes, crc, bytes(kept))
 
 
-def _said(headers: Headers, name: str, read: Callable[[str], bytes]) -> bytes:
+def _said(headers: HeaderFields, name: str, read: Callable[[str], bytes]) -> bytes:
     text = headers.get(name)
     return read(text) if text else b""
 
@@ -110,7 +110,7 @@ def _buffer() -> memoryview:
     return buffer
 
 
-def _unwrapped(body: Body, headers: Headers) -> tuple[Body, int | None]:
+def _unwrapped(body: Body, headers: HeaderFields) -> tuple[Body, int | None]:
     """The body itself, out of S3's own chunks if it came in such; a checksum in their trailer is not looked at."""
     if not headers.get("x-amz-content-sha256").startswith("STREAMING-"):
         return body, body.length

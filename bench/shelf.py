@@ -45,7 +45,7 @@ class Upload:
     parts: dict[int, Thing] = field(default_factory=dict)
 
 
-class Shelf:
+class FunctionStore:
     """All buckets; they exist by being named. Safe from several threads."""
 
     def __init__(self) -> None:

@@ -1,11 +1,31 @@
-"""Who may call: the access keys of the one account a local cloud belongs to."""
+"""Access keys of the account that a local cloud belongs to, and the clock skew its signatures may have."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
+
+CLOCK_SKEW_S_MAX = 15 * 60
+
+
+class SigningKey(Protocol):
+    """What a signature check needs of an access key."""
+
+    @property
+    def access_key_secret(self) -> str: ...
+    @property
+    def security_token(self) -> str: ...
+    @property
+    def expires_at_s(self) -> float: ...
+
+
+class KeyLookup(Protocol):
+    """Access keys by id."""
+
+    def find(self, access_key_id: str, /) -> SigningKey | None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
-    """An access key. With a `security_token` it is temporary: worth nothing without it, or past its end."""
+class AccessKey:
+    """An access key. With a `security_token` it is temporary: invalid without the token, or after `expires_at_s`."""
 
     access_key_id: str
     access_key_secret: str = field(repr=False)
@@ -15,10 +35,10 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account id and all its keys."""
+    """An account id and all its access keys."""
 
     account_id: str
-    credentials: tuple[Credential, ...]
+    access_keys: tuple[AccessKey, ...]
 
-    def find(self, access_key_id: str) -> Credential | None:
-        return next((c for c in self.credentials if c.access_key_id == access_key_id), None)
+    def find(self, access_key_id: str) -> AccessKey | None:
+        return next((key for key in self.access_keys if key.access_key_id == access_key_id), None)

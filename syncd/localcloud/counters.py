@@ -1,16 +1,16 @@
-"""What was asked of the local cloud: calls by kind and outcome, and the bytes they carried."""
+"""Call counters of the local cloud: calls and bytes by operation, resource and status."""
 
 import threading
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-CALLS_KEPT_MAX = 100_000  # about 30 MB; the counts themselves go on for ever
+CALLS_KEPT_MAX = 100_000  # about 30 MB; the totals have no limit
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call as it was answered. `status` 0 means that no answer was given."""
+class CallRecord:
+    """One completed call. `status` 0 means that no response was sent."""
 
     service: str
     operation: str
@@ -19,18 +19,18 @@ class Call:
     bytes_in: int = 0
     bytes_out: int = 0
     region: str = ""
-    bytes_copied: int = 0  # by the service itself: these were neither sent nor received
+    bytes_copied: int = 0  # on the server side: neither sent nor received
 
 
 class Counters:
-    """Totals of all regions, written just before an answer is sent. Safe to use from any thread."""
+    """Totals of all regions, updated just before each response. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._totals: dict[tuple[str, str, int], tuple[int, int, int, int]] = {}
-        self._calls: list[Call] = []
+        self._calls: list[CallRecord] = []
 
-    def record(self, call: Call) -> None:
+    def record(self, call: CallRecord) -> None:
         key = (call.service, call.operation, call.status)
         with self._lock:
             count, bytes_in, bytes_out, copied = self._totals.get(key, (0, 0, 0, 0))
@@ -43,8 +43,8 @@ class Counters:
             if len(self._calls) < CALLS_KEPT_MAX:
                 self._calls.append(call)
 
-    def calls(self, operation: str = "", resource_prefix: str = "", service: str = "") -> list[Call]:
-        """The first `CALLS_KEPT_MAX` calls, in the order of their answers, that fit what is given."""
+    def calls(self, operation: str = "", resource_prefix: str = "", service: str = "") -> list[CallRecord]:
+        """The matching calls among the first `CALLS_KEPT_MAX`, in the order of their responses."""
         with self._lock:
             kept = list(self._calls)
         return [
@@ -59,11 +59,11 @@ class Counters:
         return len(self.calls(operation, resource_prefix))
 
     def bytes_in(self, operation: str, resource_prefix: str = "") -> int:
-        """Payload bytes received by the calls that were answered with success."""
+        """Payload bytes received by the successful calls."""
         return sum(c.bytes_in for c in self.calls(operation, resource_prefix) if 200 <= c.status < 300)
 
     def bytes_copied(self, operation: str = "", resource_prefix: str = "") -> int:
-        """Bytes the service copied by itself, from one object to another, for the calls that succeeded."""
+        """Bytes that successful calls copied on the server side, from one object to another."""
         return sum(c.bytes_copied for c in self.calls(operation, resource_prefix) if 200 <= c.status < 300)
 
     def statuses(self, operation: str) -> dict[int, int]:

@@ -1,9 +1,9 @@
-"""An example function: it loads what is mounted, hashes every byte of it, and answers with what it found.
+"""Example function: loads the mounted models, hashes every byte, and responds with versions and digests.
 
-Run as a local process by the local cloud, or as a custom container on the platform; it needs Python and nothing
-else. `MODELS` names what it serves, as `name=VARIABLE` pairs: the variable holds the directory of that model, or
-with `name=VARIABLE:json` the JSON that names all versions below a root mount. The digest in the answer is computed
-from the bytes in the mount, never copied from what the function was told.
+Run as a local process by the local cloud, or as a custom container on the platform; it needs only Python.
+`MODELS` lists the models it serves, as `name=VARIABLE` pairs: the variable holds the directory of that model, or
+with `name=VARIABLE:json` the JSON of all versions below a root mount. The digest in the response is computed
+from the mounted bytes, never copied from a variable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def load(directory: Path) -> dict[str, Any]:
-    """Read a sealed version whole. Raises ValueError or OSError where it is not what its manifest says."""
+    """Read all files of a sealed version. Raises ValueError or OSError when they differ from the manifest."""
     sealed = (directory / ".syncd" / "manifest.json").read_bytes()
     manifest = json.loads(sealed)
     parameters = 0
@@ -63,8 +63,8 @@ def _parameters(path: Path) -> int:
     return total
 
 
-class Models:
-    """What is loaded, once per process: a published function version never sees other bytes."""
+class LoadedModels:
+    """The loaded models, loaded once per process: the bytes of a published function version never change."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
@@ -72,7 +72,7 @@ class Models:
         self._loaded: dict[str, dict[str, Any]] | None = None
 
     def answer(self) -> dict[str, Any]:
-        """Every model this function serves. Raises ValueError or OSError where one cannot be loaded."""
+        """Every model this function serves. Raises ValueError or OSError when a model cannot be loaded."""
         with self._lock:
             if self._loaded is None:
                 self._loaded = {name: load(path) for name, path in self._directories()}
@@ -87,23 +87,23 @@ class Models:
         for pair in self._environment["MODELS"].split(","):
             name, _, variable = pair.partition("=")
             variable, _, form = variable.partition(":")
-            told = self._environment.get(variable)
-            if told is None:
-                continue  # no version of it has been released to this function yet
-            path = json.loads(told)[name]["path"] if form == "json" else told
+            value = self._environment.get(variable)
+            if value is None:
+                continue  # no version of this model is released to the function yet
+            path = json.loads(value)[name]["path"] if form == "json" else value
             found.append((name, self._mounted(path)))
         return found
 
     def _mounted(self, path: str) -> Path:
-        """Where a mount lies: as given on the platform; on the local cloud below a directory of this instance."""
+        """The path of a mount: as given on the platform; below the instance's directory on the local cloud."""
         root = self._environment.get("LOCALCLOUD_ROOT", "")
         return Path(root + path)
 
 
-class Handler(BaseHTTPRequestHandler):
+class ExampleHandler(BaseHTTPRequestHandler):
     """`POST /invoke` and `GET /health`, as a custom container answers them."""
 
-    models: Models
+    models: LoadedModels
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(500, {"errorMessage": f"{type(error).__name__}: {error}", "errorType": "ModelNotLoaded"})
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- http.server's name
-        """Say nothing: the platform's log has each call already."""
+        """Log nothing: the platform's log has each call already."""
 
     def _send(self, status: int, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
@@ -129,11 +129,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Listen where the platform says, first of all; the model is loaded when the first request asks for it."""
-    Handler.models = Models(dict(os.environ))
+    """Listen on the platform's port at once; models load at the first request."""
+    ExampleHandler.models = LoadedModels(dict(os.environ))
     port = int(os.environ.get("FC_CUSTOM_LISTEN_PORT", "9000"))
     host = "127.0.0.1" if os.environ.get("LOCALCLOUD_ROOT") else "0.0.0.0"  # noqa: S104 -- a container's own network
-    ThreadingHTTPServer((host, port), Handler).serve_forever()
+    ThreadingHTTPServer((host, port), ExampleHandler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The fault script of OSS and FC: which calls go wrong, how, and how often; driven over HTTP too."""
+"""Fault injection for OSS and Function Compute: rules that select calls, and the fault each call gets."""
 
 import json
 import re
@@ -9,44 +9,44 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from syncd.localcloud.messages import Request, Response, WireFault
+from syncd.localcloud.httpd.messages import HttpRequest, HttpResponse, WireFault
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Say this instead of the service's own. Without `body` the service renders its own error shape."""
+class Respond:
+    """Replace the service's response. Without `body` the service renders an error in its own format."""
 
     status: int
     code: str = "InternalError"
     message: str = "We encountered an internal error. Please try again."
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | None = None  # what a gateway in front says, such as an HTML page
+    body: str | None = None  # a gateway's own page, such as HTML
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The connection is reset and no answer comes."""
+    """Reset the connection without a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """The call is applied, or answered, this much later."""
+    """Delay the call, or its response."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """The answer's body ends after this many bytes, and so does the connection."""
+    """End the response body, and the connection, after this many bytes."""
 
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Corrupt:
-    """One bit of the byte at this offset is flipped: of the request's body if it has one, or the answer's.
+class FlipBit:
+    """Flip one bit of the byte at this offset: in the request body if there is one, else in the response body.
 
-    `after` it is the answer's always.
+    With `when='after'` always in the response body.
     """
 
     offset_bytes: int
@@ -54,32 +54,40 @@ class Corrupt:
 
 @dataclass(frozen=True, slots=True)
 class Trickle:
-    """The answer's body comes this slowly."""
+    """Limit the rate of the response body."""
 
     bytes_per_s: int
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """Values only the service itself can act on, such as `in_progress_s` or `end` of an FC update."""
+class SetState:
+    """Values for the service's state machine, such as `in_progress_s` or `end` of an FC update."""
 
     values: Mapping[str, Any]
 
 
-Action = Answer | Reset | Delay | Truncate | Corrupt | Trickle | State
-_ACTIONS: dict[str, type[Action]] = {
-    kind.__name__: kind for kind in (Answer, Reset, Delay, Truncate, Corrupt, Trickle, State)
+Action = Respond | Reset | Delay | Truncate | FlipBit | Trickle | SetState
+# The wire names are a published format: they stay when a class is renamed.
+ACTION_KINDS: dict[str, type[Action]] = {
+    "Answer": Respond,
+    "Reset": Reset,
+    "Delay": Delay,
+    "Truncate": Truncate,
+    "Corrupt": FlipBit,
+    "Trickle": Trickle,
+    "State": SetState,
 }
+_KIND_NAMES = {action: name for name, action in ACTION_KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class FaultRule:
-    """One line of the script.
+    """One fault rule.
 
     `operation` and `resource` are regular expressions that must match the whole name
     (`UploadPart|PutObject`, `bucket/models/.*`, `function/alias`). The first `skip` matching calls pass,
-    the next `times` are hit (0: all that follow). `when='after'` lets the call be applied first, so that
-    only its answer is replaced or lost.
+    the next `times` calls get the fault (0: all that follow). With `when='after'` the call is applied first, and
+    only its response is replaced or lost.
     """
 
     service: Literal["oss", "fc"]
@@ -91,17 +99,17 @@ class FaultRule:
     when: Literal["before", "after"] = "before"
 
     def __post_init__(self) -> None:
-        """Refuse what could never fire.
+        """Validate the rule.
 
         Raises:
-            ValueError: An unknown word, an impossible number, or a pattern that does not compile.
+            ValueError: A value is unknown or out of range, or a pattern does not compile.
         """
         if self.service not in ("oss", "fc") or self.when not in ("before", "after"):
             raise ValueError(f"service is {self.service!r} and when is {self.when!r}")
         for name, count in (("skip", self.skip), ("times", self.times)):
-            if type(count) is not int or count < 0:  # JSON may have brought anything
+            if type(count) is not int or count < 0:  # the value may come from JSON
                 raise ValueError(f"{name} is {count!r}")
-        if isinstance(self.action, Answer) and not 200 <= self.action.status <= 599:
+        if isinstance(self.action, Respond) and not 200 <= self.action.status <= 599:
             raise ValueError(f"status is {self.action.status}, not 200 to 599")
         if isinstance(self.action, Trickle) and self.action.bytes_per_s < 1:
             raise ValueError(f"bytes_per_s is {self.action.bytes_per_s}, not 1 or more")
@@ -112,9 +120,9 @@ class FaultRule:
             raise ValueError(f"pattern does not compile: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form; the action's own name is in `action.kind`."""
+        """The JSON form. `action.kind` names the action."""
         plain = asdict(self)
-        plain["action"] = {"kind": type(self.action).__name__, **plain["action"]}
+        plain["action"] = {"kind": _KIND_NAMES[type(self.action)], **plain["action"]}
         return plain
 
     @classmethod
@@ -122,11 +130,11 @@ class FaultRule:
         """Read the JSON form.
 
         Raises:
-            ValueError: A name is unknown or missing, or a value is impossible.
+            ValueError: A field is unknown or missing, or a value is out of range.
         """
         try:
             action = dict(plain["action"])
-            kind = _ACTIONS[action.pop("kind")]
+            kind = ACTION_KINDS[action.pop("kind")]
             # The constructors refuse unknown names; the adapter holds an action's values against their types.
             rule = cls(**{**plain, "action": kind(**action)})
             TypeAdapter(kind).validate_json(json.dumps(action), strict=True)
@@ -154,7 +162,7 @@ class _Armed:
 
 
 class FaultScript:
-    """The rules in force. Safe to use from any thread; every region of a cloud shares one."""
+    """The active rules, shared by all regions of a cloud. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -166,12 +174,12 @@ class FaultScript:
             self._armed.extend(_Armed(rule, rule.skip) for rule in rules)
 
     def clear(self) -> None:
-        """Forget all rules, spent ones too."""
+        """Remove all rules, exhausted ones too."""
         with self._lock:
             self._armed.clear()
 
     def take(self, service: str, operation: str, resource: str) -> list[FaultRule]:
-        """The rules that hit this call, in the order they were added; each is counted as used by it."""
+        """The rules that apply to this call, in the order they were added. Counts one hit for each."""
         taken = []
         with self._lock:
             for armed in self._armed:
@@ -185,33 +193,33 @@ class FaultScript:
         return taken
 
     def to_list(self) -> list[dict[str, Any]]:
-        """All rules in their JSON form, each with the `hits` it has had."""
+        """All rules in their JSON form, with their `hits` so far."""
         with self._lock:
             return [{**armed.rule.to_dict(), "hits": armed.hits} for armed in self._armed]
 
     def pause(self, seconds: float) -> None:
-        """Wait as a `Delay` says, or until the cloud stops."""
+        """Wait, at most until the cloud stops."""
         self._stopping.wait(seconds)
 
     def release(self) -> None:
-        """End every pause, now and later: the cloud stops."""
+        """End every pause, now and later. Called when the cloud stops."""
         self._stopping.set()
 
     def resume(self) -> None:
-        """Let pauses be pauses again: the cloud starts."""
+        """Enable pauses again. Called when the cloud starts."""
         self._stopping.clear()
 
 
 def run_with_faults(
     script: FaultScript,
     rules: list[FaultRule],
-    request: Request,
-    run: Callable[[], Response],
-    render: Callable[[Answer], Response],
-) -> Response:
-    """Answer a call as the rules taken for it want. `State` rules are left to the service."""
+    request: HttpRequest,
+    run: Callable[[], HttpResponse],
+    render: Callable[[Respond], HttpResponse],
+) -> HttpResponse:
+    """Answer a call under the rules that apply to it. The service itself handles `State` rules."""
     for rule in rules:
-        if isinstance(rule.action, Corrupt) and rule.when == "before" and request.body.length != 0:
+        if isinstance(rule.action, FlipBit) and rule.when == "before" and request.body.length != 0:
             request.body.corrupt(rule.action.offset_bytes)
     for rule in rules:
         if rule.when == "before":
@@ -228,22 +236,24 @@ def run_with_faults(
     return response
 
 
-def _refusal(action: Action, render: Callable[[Answer], Response], applied: Response | None = None) -> Response | None:
-    if not isinstance(action, Answer | Reset):
+def _refusal(
+    action: Action, render: Callable[[Respond], HttpResponse], applied: HttpResponse | None = None
+) -> HttpResponse | None:
+    if not isinstance(action, Respond | Reset):
         return None
     close = getattr(applied.body, "close", None) if applied else None
     if close is not None:
         close()
-    if isinstance(action, Answer):
+    if isinstance(action, Respond):
         return render(action)
-    return Response(0, wire=WireFault(reset=True))
+    return HttpResponse(0, wire=WireFault(reset=True))
 
 
-def _wire(wire: WireFault, rule: FaultRule, request: Request) -> WireFault:
+def _wire(wire: WireFault, rule: FaultRule, request: HttpRequest) -> WireFault:
     match rule.action:
         case Truncate(size_bytes):
             return replace(wire, truncate_at=size_bytes)
-        case Corrupt(offset_bytes) if rule.when == "after" or request.body.length == 0:
+        case FlipBit(offset_bytes) if rule.when == "after" or request.body.length == 0:
             return replace(wire, corrupt_at=offset_bytes)
         case Trickle(bytes_per_s):
             return replace(wire, bytes_per_s=bytes_per_s)

@@ -1,4 +1,4 @@
-"""The local cloud: each region's services behind one port, with one account, one fault script, one log."""
+"""Local cloud: one port per region, with a shared account, fault script and call counters."""
 
 import json
 import time
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from syncd.localcloud.account import Account, Credential
+from syncd.localcloud.account import AccessKey, Account
 from syncd.localcloud.counters import Counters
 from syncd.localcloud.faults import FaultRule, FaultScript
-from syncd.localcloud.http import Handler, HttpServer, Request, Response
+from syncd.localcloud.httpd import Handler, HttpRequest, HttpResponse, HttpServer
 from syncd.localcloud.oss.region import OssRegion
-from syncd.localcloud.oss.store import Store
+from syncd.localcloud.oss.storage.region_store import RegionStore
 
 FC_PREFIX = "/2023-03-30/"
 LOCAL_PREFIX = "/_local/"
@@ -20,7 +20,7 @@ LOCAL_PREFIX = "/_local/"
 
 @dataclass(slots=True)
 class RegionContext:
-    """What a region's service is given to work with. `root` is its own directory, kept over restarts."""
+    """Dependencies of a region's service. `root` is its own directory, which survives restarts."""
 
     region: str
     root: Path
@@ -28,8 +28,8 @@ class RegionContext:
     faults: FaultScript
     counters: Counters
     clock: Callable[[], float]
-    oss: Mapping[str, OssRegion]  # by region: a mount may be of another region's bucket
-    # Called in reverse when the cloud stops: requests come no more, but handlers may still be at work.
+    oss: Mapping[str, OssRegion]  # by region: a mount may use another region's bucket
+    # Called in reverse when the cloud stops accepting requests; handlers may still run.
     on_stop: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -40,9 +40,9 @@ FcFactory = Callable[[RegionContext], Handler]
 class LocalCloud:
     """OSS and FC of several regions on loopback, with their state under `root`.
 
-    `ports` fixes the port of a region; the others get free ones, which change with each `start`. `clock`
-    gives POSIX seconds, and a test may give a wrong one. `start` and `stop` are for one thread; a cloud
-    that has been stopped, or killed, starts again with all it had answered for.
+    `ports` fixes the port of a region; other regions get a free port at each `start`. `clock` gives POSIX
+    seconds. Call `start` and `stop` from one thread. After a stop or a kill, `start` finds everything that
+    was acknowledged.
     """
 
     root: Path
@@ -52,12 +52,12 @@ class LocalCloud:
     access_key_secret: str = field(default="local-access-secret", repr=False)
     account_id: str = "1234567890123456"
     oss_domain: str = "oss.local"
-    temporary_credentials: tuple[Credential, ...] = ()
+    temporary_credentials: tuple[AccessKey, ...] = ()
     fc: FcFactory | None = None
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        own = Credential(self.access_key_id, self.access_key_secret)
+        own = AccessKey(self.access_key_id, self.access_key_secret)
         self.account = Account(self.account_id, (own, *self.temporary_credentials))
         self.faults = FaultScript()
         self.counters = Counters()
@@ -67,24 +67,24 @@ class LocalCloud:
 
     @property
     def oss_domains(self) -> tuple[str, ...]:
-        """Domains under which a host name begins with the bucket's."""
+        """Domains for virtual-hosted buckets."""
         return (self.oss_domain, "localhost")
 
     def endpoint(self, region: str) -> str:
-        """`http://127.0.0.1:<port>` of a started region. Raises KeyError for one that is not."""
+        """`http://127.0.0.1:<port>` of a started region. Raises KeyError for any other."""
         return f"http://127.0.0.1:{self._servers[region].port}"
 
     def start(self) -> None:
         """Open the state and serve.
 
         Raises:
-            OSError: A port is taken, or the state is another process's; nothing is then left running.
+            OSError: A port is taken, or another process has the state open. Nothing is left running.
         """
         self.faults.resume()
-        stores: dict[str, Store] = {}
+        stores: dict[str, RegionStore] = {}
         try:
             for region in self.regions:
-                store = Store.open(self.root / region / "oss", region, self.account_id, self.oss_domain)
+                store = RegionStore.open(self.root / region / "oss", region, self.account_id, self.oss_domain)
                 stores[region] = store
                 store.peers = stores
                 self.oss[region] = OssRegion(store, self)
@@ -105,11 +105,11 @@ class LocalCloud:
         self._servers[region] = server
 
     def stop(self) -> None:
-        """Cut what is in flight, end every thread, close every file. May be repeated."""
+        """Cut open connections, end every thread, close every file. Idempotent."""
         self.faults.release()
         for server in self._servers.values():
             server.hang_up()
-        # What a handler may be waiting for, such as a function's process, ends before the handler is waited for.
+        # Stop what handlers may wait for, such as a function's process, before waiting for the handlers.
         for context in reversed(self._contexts):
             for callback in reversed(context.on_stop):
                 callback()
@@ -131,7 +131,7 @@ class LocalCloud:
     def _router(self, region: str, fc: Handler | None) -> Handler:
         oss = self.oss[region]
 
-        def route(request: Request) -> Response:
+        def route(request: HttpRequest) -> HttpResponse:
             if request.path.startswith(LOCAL_PREFIX):
                 return self._local(region, request)
             if fc is not None and _is_fc(request):
@@ -140,7 +140,7 @@ class LocalCloud:
 
         return route
 
-    def _local(self, region: str, request: Request) -> Response:
+    def _local(self, region: str, request: HttpRequest) -> HttpResponse:
         match request.method, request.path.removeprefix(LOCAL_PREFIX):
             case "GET", "health":
                 return _json({"status": "ok", "region": region, "regions": list(self.regions)})
@@ -148,18 +148,18 @@ class LocalCloud:
                 return _json(self.counters.to_dict())
             case "DELETE", "counters":
                 self.counters.clear()
-                return Response(204)
+                return HttpResponse(204)
             case "GET", "faults":
                 return _json(self.faults.to_list())
             case "DELETE", "faults":
                 self.faults.clear()
-                return Response(204)
+                return HttpResponse(204)
             case "POST", "faults":
                 return self._add_faults(request)
             case _:
                 return _json({"error": "no such page"}, 404)
 
-    def _add_faults(self, request: Request) -> Response:
+    def _add_faults(self, request: HttpRequest) -> HttpResponse:
         """One rule, or a list of them."""
         try:
             plain = json.loads(request.body.read())
@@ -170,12 +170,12 @@ class LocalCloud:
         return _json({"added": len(rules)}, 201)
 
 
-def _is_fc(request: Request) -> bool:
+def _is_fc(request: HttpRequest) -> bool:
     signed = request.headers.get("authorization").startswith("ACS3-") or any(
         name.lower().startswith("x-acs-") for name, _ in request.headers.items()
     )
     return signed and request.path.startswith(FC_PREFIX)
 
 
-def _json(content: object, status: int = 200) -> Response:
-    return Response(status, [("Content-Type", "application/json")], json.dumps(content).encode())
+def _json(content: object, status: int = 200) -> HttpResponse:
+    return HttpResponse(status, [("Content-Type", "application/json")], json.dumps(content).encode())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alibabacloud_fc20230330 import models
 from darabonba.exceptions import DaraException
-from syncd.localcloud.faults import FaultRule, State
+from syncd.localcloud.faults import FaultRule, SetState
 from syncd.localcloud.fc import FcRegion
 from syncd.runtime.base import Runtime
 from syncd.runtime.fc.runtime import FcRuntime
@@ -63,7 +63,7 @@ class TestFcRuntime(RuntimeConformance, RuntimeImageConformance):
         update(self.client, FUNCTION, environment_variables={**now, name: value})
 
     def make_slow(self, runtime: Runtime) -> None:
-        self.fc.faults.add(FaultRule("fc", State({"in_progress_s": 0.1}), operation="UpdateFunction"))
+        self.fc.faults.add(FaultRule("fc", SetState({"in_progress_s": 0.1}), operation="UpdateFunction"))
 
     def have_image(self, tag: str) -> None:
         self._region.put_image(f"{REPOSITORY}:{tag}", digest=digest_of(tag))

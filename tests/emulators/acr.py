@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from syncd.localcloud.fc.acs3 import SignedCall, verify
+from syncd.localcloud.fc.api.acs3 import SignedCall, verify
 from syncd.localcloud.fc.errors import FcError
 
 from tests.emulators.web import Reply, Request, Web, as_json
@@ -37,7 +37,7 @@ class Acr:
         self.web = Web(self._answer)
 
     def find(self, access_key_id: str, /) -> _Key | None:
-        """See `acs3.Keys`."""
+        """See `account.KeyLookup`."""
         return _Key(self.secret, self.security_token) if access_key_id == KEY_ID else None
 
     def _answer(self, request: Request) -> Reply:

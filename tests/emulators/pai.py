@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from syncd.localcloud.fc.acs3 import SignedCall, verify
+from syncd.localcloud.fc.api.acs3 import SignedCall, verify
 from syncd.localcloud.fc.errors import FcError
 
 from tests.emulators.web import Reply, Request, Web, as_json

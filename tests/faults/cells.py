@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from syncd.localcloud.faults import Action, Answer, Corrupt, Delay, FaultRule, Reset, State, Truncate
+from syncd.localcloud.faults import Action, Delay, FaultRule, FlipBit, Reset, Respond, SetState, Truncate
 
 TIMEOUT_S: Final = 1.0  # of the clients, where an answer is to come too late
 LATE_S: Final = 1.6
-_HTML: Final = Answer(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
+_HTML: Final = Respond(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
 _SLOW_DOWN: Final = {"x-acs-retry-after": "100", "x-oss-qos-delay-time": "100"}  # milliseconds
 
 OSS_READS: Final = ("ListObjectsV2", "HeadObject", "GetObject", "ListMultipartUploads")
@@ -21,27 +21,27 @@ SCALING: Final = ("GetScalingConfig", "PutScalingConfig", "DeleteScalingConfig")
 
 When = Literal["before", "after"]
 _REFUSALS: Final[Mapping[str, Action]] = {
-    "429": Answer(429, "Throttling.User", "slow down", _SLOW_DOWN),
-    "500": Answer(500, "InternalError", "try again"),
-    "503": Answer(503, "ServiceUnavailable", "try again"),
+    "429": Respond(429, "Throttling.User", "slow down", _SLOW_DOWN),
+    "500": Respond(500, "InternalError", "try again"),
+    "503": Respond(503, "ServiceUnavailable", "try again"),
     "html 502": _HTML,
-    "empty 200": Answer(200, body=""),
+    "empty 200": Respond(200, body=""),
     "reset": Reset(),
-    "403": Answer(403, "AccessDenied", "not yours"),
+    "403": Respond(403, "AccessDenied", "not yours"),
 }
 _LOST: Final[Mapping[str, Action]] = {
     "answer lost": Reset(),
-    "500 though applied": Answer(500, "InternalError", "try again"),
+    "500 though applied": Respond(500, "InternalError", "try again"),
     "html 502 though applied": _HTML,
-    "empty 200 though applied": Answer(200, body=""),
+    "empty 200 though applied": Respond(200, body=""),
     "truncated answer": Truncate(5),
     "late answer": Delay(LATE_S),
 }
 _STEPS: Final = 'steps = ["50% 1s"]\njudge_samples = 2\njudge_failures_max = 1\ndeadline_s = 2.0'
 _WARM: Final = "warm = 1\nwarm_timeout_s = 5.0"
-_CORRUPT: Final = Corrupt(50)
-_WRONG_DIGEST: Final = Corrupt(60)  # the function's answer has the digest there
-_WRONG_CRC: Final = Answer(200, body="", headers={"x-oss-hash-crc64ecma": "1", "etag": '"0"', "x-oss-request-id": "1"})
+_CORRUPT: Final = FlipBit(50)
+_WRONG_DIGEST: Final = FlipBit(60)  # the function's answer has the digest there
+_WRONG_CRC: Final = Respond(200, body="", headers={"x-oss-hash-crc64ecma": "1", "etag": '"0"', "x-oss-request-id": "1"})
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,14 @@ def _once() -> Iterator[Cell]:
     for operation in ("GetObject", "ListObjectsV2", "ListMultipartUploads"):
         yield _cell("oss", operation, "bit flipped on the way back", _CORRUPT, "after")
     for operation in FC_READS:
-        yield _cell("fc", operation, "bit flipped on the way back", Corrupt(20), "after")
+        yield _cell("fc", operation, "bit flipped on the way back", FlipBit(20), "after")
     proven = _cell("fc", "InvokeFunction", "bit of the digest flipped on the way back", _WRONG_DIGEST, "after")
     yield replace(proven, ends="stalled")
     yield from _scaling()
     yield from _in_the_middle_of_the_flips()
     yield from _in_steps()
-    yield _cell("fc", "UpdateFunction", "in progress for a while", State({"in_progress_s": 1.0}))
-    yield _cell("fc", "UpdateFunction", "ends Failed", State({"end": "Failed", "reason": "no such image"}))
+    yield _cell("fc", "UpdateFunction", "in progress for a while", SetState({"in_progress_s": 1.0}))
+    yield _cell("fc", "UpdateFunction", "ends Failed", SetState({"end": "Failed", "reason": "no such image"}))
 
 
 def _in_the_middle_of_the_flips() -> Iterator[Cell]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from syncd.localcloud.faults import Answer, FaultRule
+from syncd.localcloud.faults import FaultRule, Respond
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.views import plan
 from syncd.state.content import versions
@@ -85,7 +85,7 @@ def test_a_source_that_differs_from_its_list_is_never_visible(fleet: Fleet, path
 
 
 def test_a_source_that_changed_after_it_was_pinned_is_quarantined(fleet: Fleet) -> None:
-    fleet.whole.cloud.faults.add(FaultRule("oss", Answer(403, "AccessDenied"), "InitiateMultipartUpload", times=0))
+    fleet.whole.cloud.faults.add(FaultRule("oss", Respond(403, "AccessDenied"), "InitiateMultipartUpload", times=0))
     assert release(fleet, "v2").phase == "stalled"
     fleet.whole.cloud.faults.clear()
     source = fleet.home / "registry" / MODEL / "v2"

@@ -32,8 +32,8 @@ from http.server import ThreadingHTTPServer
 
 import function
 
-function.Handler.models = function.Models(dict(os.environ))
-server = ThreadingHTTPServer(("127.0.0.1", 0), function.Handler)
+function.ExampleHandler.models = function.LoadedModels(dict(os.environ))
+server = ThreadingHTTPServer(("127.0.0.1", 0), function.ExampleHandler)
 print(server.server_address[1], flush=True)
 server.serve_forever()
 """

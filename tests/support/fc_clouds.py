@@ -13,7 +13,7 @@ from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.models import Config
 from darabonba.exceptions import DaraException
-from syncd.localcloud.cloud import Whole
+from syncd.localcloud.environment import LocalEnvironment
 from syncd.localcloud.faults import FaultScript
 from syncd.localcloud.fc import Settings
 from syncd.runtime.fc.runtime import FcRuntime, FcSettings
@@ -29,7 +29,7 @@ VPC = models.VPCConfig(vpc_id="vpc-1", v_switch_ids=["vsw-1"], security_group_id
 class FcCloud:
     """One region that runs."""
 
-    whole: Whole
+    whole: LocalEnvironment
 
     @property
     def endpoint(self) -> str:
@@ -66,7 +66,7 @@ class FcCloud:
 
 @contextmanager
 def fc_cloud(root: Path) -> Iterator[FcCloud]:
-    whole = Whole(root, (REGION,), settings=Settings(create_s=0, update_s=0, converge_s=0))
+    whole = LocalEnvironment(root, (REGION,), settings=Settings(create_s=0, update_s=0, converge_s=0))
     whole.start()
     try:
         (whole.nas_root / NAS_SERVER).mkdir(parents=True)

@@ -23,9 +23,9 @@ from syncd.artifact.manifest import SEAL_PATH, Entry, Manifest
 from syncd.artifact.names import parse_model, parse_path, parse_version
 from syncd.config import Config, load
 from syncd.engine.upgrade import create
-from syncd.localcloud.cloud import Whole
+from syncd.localcloud.environment import LocalEnvironment
 from syncd.localcloud.fc import Settings
-from syncd.localcloud.fc.record import FunctionRecord
+from syncd.localcloud.fc.functions.records import FunctionRecord
 from syncd.localcloud.oss.errors import OssError
 from syncd.runtime.fc.runtime import FcRuntime
 from syncd.wiring import runtimes_of
@@ -197,11 +197,11 @@ class Fleet:
         return {number: version.description for number, version in self._function(place).versions.items()}
 
     def _function(self, place: str) -> FunctionRecord:
-        return self.whole.functions.regions[PLACES[place]]._started().shelf.get(FUNCTION)
+        return self.whole.functions.regions[PLACES[place]]._started().store.get(FUNCTION)
 
-    def _cloud(self) -> Whole:
+    def _cloud(self) -> LocalEnvironment:
         settings = Settings(create_s=0.0, update_s=0.0, converge_s=0.0)
-        return Whole(self.home / "cloud", list(PLACES.values()), self.ports, settings)
+        return LocalEnvironment(self.home / "cloud", list(PLACES.values()), self.ports, settings)
 
     def _endpoint(self, region: str) -> str:
         return self.whole.cloud.endpoint(region)

@@ -18,7 +18,7 @@ from syncd.errors import Invalid, Unavailable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.localcloud.cloud import Whole
+    from syncd.localcloud.environment import LocalEnvironment
 
 
 _REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
@@ -52,11 +52,11 @@ def up(
 
     Example: syncd local up --root ./cloud --regions cn-hangzhou,ap-southeast-1 --port 9001
     """
-    from syncd.localcloud.cloud import Whole  # noqa: PLC0415 -- `--help` needs none of it
+    from syncd.localcloud.environment import LocalEnvironment  # noqa: PLC0415 -- `--help` needs none of it
 
     names = _names(regions)
     ports = {name: port + index for index, name in enumerate(names)} if port else {}
-    whole = Whole(root.absolute(), names, ports)
+    whole = LocalEnvironment(root.absolute(), names, ports)
     try:
         whole.start()
     except OSError as taken:
@@ -80,7 +80,7 @@ def _names(regions: str) -> list[str]:
     return names
 
 
-def _seed(whole: Whole, seed: Path) -> None:
+def _seed(whole: LocalEnvironment, seed: Path) -> None:
     from syncd.localcloud.fc.errors import FcError  # noqa: PLC0415 -- as above
 
     try:
@@ -91,7 +91,7 @@ def _seed(whole: Whole, seed: Path) -> None:
         raise Invalid(f"--seed {seed}: {wrong}", hint="see the example in docs/how-to/local-cloud.md") from wrong
 
 
-def _tell(whole: Whole, output: Output) -> None:
+def _tell(whole: LocalEnvironment, output: Output) -> None:
     cloud = whole.cloud
     endpoints = {region: cloud.endpoint(region) for region in whole.regions}
     document = {

@@ -1,8 +1,7 @@
-"""Function Compute as a local server that refuses what the real one refuses and really runs functions."""
+"""Function Compute (API 2023-03-30) as a local server that validates requests and runs functions as processes."""
 
-from syncd.localcloud.fc.images import ImageTable
-from syncd.localcloud.fc.local import LocalFc
-from syncd.localcloud.fc.region import FcRegion
-from syncd.localcloud.fc.rules import PublishDuringUpdate, Settings
+from syncd.localcloud.fc.functions.operations import PublishDuringUpdate, Settings
+from syncd.localcloud.fc.images.image_table import ImageTable
+from syncd.localcloud.fc.region import FcRegion, FunctionCompute
 
-__all__ = ["FcRegion", "ImageTable", "LocalFc", "PublishDuringUpdate", "Settings"]
+__all__ = ["FcRegion", "FunctionCompute", "ImageTable", "PublishDuringUpdate", "Settings"]

@@ -1,8 +1,8 @@
-"""What Function Compute says when it says no: a status, a code and a sentence, as JSON."""
+"""Function Compute's errors: HTTP status, code and message."""
 
 
 class FcError(Exception):
-    """A refusal, in the words of the real service.
+    """An error response with the real service's code and message.
 
     The same value serves the control API (`Code`, `Message`) and invocation (`ErrorCode`, `ErrorMessage`).
     """
@@ -14,7 +14,7 @@ class FcError(Exception):
         self.message = message
 
     def document(self, request_id: str) -> dict[str, object]:
-        """The JSON body; both spellings, since clients of either half look for their own."""
+        """The JSON body, with the field names of the control API and of invocation."""
         return {
             "statusCode": self.status,
             "Code": self.code,
@@ -42,5 +42,5 @@ def no_alias(function: str, alias: str) -> FcError:
 
 
 def not_started(message: str) -> FcError:
-    """An instance could not be made to serve; the caller's request never reached a function."""
+    """No instance could start: the request never reached the function."""
     return FcError(412, "FunctionNotStarted", message)

@@ -1,4 +1,4 @@
-"""Function Compute 2023-03-30 in one region, on this machine."""
+"""Function Compute of one region, and of all regions of a local cloud."""
 
 import json
 import random
@@ -9,42 +9,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from syncd.localcloud.counters import Call as Counted
-from syncd.localcloud.counters import Counters
-from syncd.localcloud.faults import Answer, FaultRule, FaultScript, State, run_with_faults
-from syncd.localcloud.fc import functions, routes
-from syncd.localcloud.fc.acs3 import Keys, SignedCall, verify
+from syncd.localcloud.account import KeyLookup
+from syncd.localcloud.counters import CallRecord, Counters
+from syncd.localcloud.faults import FaultRule, FaultScript, Respond, SetState, run_with_faults
+from syncd.localcloud.fc.api import functions, routes
+from syncd.localcloud.fc.api.acs3 import SignedCall, verify
+from syncd.localcloud.fc.api.invocation import SYNC_BYTES_MAX
+from syncd.localcloud.fc.api.routes import Route
+from syncd.localcloud.fc.api.service import FcCall, FunctionService, Reply
 from syncd.localcloud.fc.errors import FcError
-from syncd.localcloud.fc.images import ImageTable
-from syncd.localcloud.fc.instances import Instances, Surroundings, clear_strays
-from syncd.localcloud.fc.invoke import SYNC_BYTES_MAX
-from syncd.localcloud.fc.mounts import ObjectMounts, Storage
-from syncd.localcloud.fc.routes import Route
-from syncd.localcloud.fc.rules import Settings
-from syncd.localcloud.fc.service import Call, Reply, Service
-from syncd.localcloud.fc.shelf import Shelf
-from syncd.localcloud.messages import Body, Request, Response
+from syncd.localcloud.fc.functions.function_store import FunctionStore
+from syncd.localcloud.fc.functions.operations import Settings
+from syncd.localcloud.fc.images.image_table import ImageTable
+from syncd.localcloud.fc.instances.mounts import ObjectMounts, Storage
+from syncd.localcloud.fc.instances.pool import InstanceContext, InstancePool, clear_strays
+from syncd.localcloud.httpd.messages import Body, Handler, HttpRequest, HttpResponse
+from syncd.localcloud.server import RegionContext
 
 _NAMED_IN_BODY = {"CreateFunction": "functionName", "CreateAlias": "aliasName"}
 
 
 @dataclass
 class FcRegion:
-    """One region's Function Compute. `handle` may be called from many threads between `start` and `stop`.
+    """One region's Function Compute. `handle` is thread-safe between `start` and `stop`.
 
-    What a call has changed is in `root` when it is answered; a region made again on the same root goes on
-    from there. `clock` is in seconds since 1970; `chance` in [0, 1) draws the version of a call of an alias.
+    Changes are durable in `root` before the response; a new region on the same root continues from there.
+    `clock` gives POSIX seconds; `chance` gives a number in [0, 1) that selects an alias's version.
 
     A fault rule's resource is the function, or `function/version`, `function/alias`, `function/qualifier`.
     A `State` rule for CreateFunction, UpdateFunction, PutProvisionConfig or PutScalingConfig may say
     `in_progress_s`, `end` (Successful or Failed), `reason_code` and `reason`. One for GetProvisionConfig,
-    GetScalingConfig or a list of them may say `ready_at_most`, how many instances are shown as ready.
+    GetScalingConfig or their lists may say `ready_at_most`, the most instances reported as ready.
     """
 
     region: str
     account_id: str
     root: Path
-    credentials: Keys
+    credentials: KeyLookup
     oss: ObjectMounts
     nas_root: Path
     faults: FaultScript
@@ -54,27 +55,27 @@ class FcRegion:
     clock: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
     oss_elsewhere: Mapping[str, ObjectMounts] = field(default_factory=dict)
-    _service: Service | None = field(default=None, init=False, repr=False)
+    _service: FunctionService | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        """Read what is on disk and end what a server before left running. Starting twice is starting once."""
+        """Load the state and kill processes of an earlier server. Idempotent."""
         if self._service is not None:
             return
         root = self.root.resolve()
         clear_strays(root)
         self.images = self.images or ImageTable(root / "images.json")
-        surroundings = Surroundings(
+        surroundings = InstanceContext(
             self.account_id,
             root,
             Storage(self.region, self.oss, self.oss_elsewhere, self.nas_root),
             self.images,
             self.settings.start_limit_s,
         )
-        self._service = Service(
+        self._service = FunctionService(
             self.region,
             self.account_id,
-            Shelf(root / "functions"),
-            Instances(surroundings),
+            FunctionStore(root / "functions"),
+            InstancePool(surroundings),
             self.images,
             self.settings,
             self.clock,
@@ -82,7 +83,7 @@ class FcRegion:
         )
 
     def stop(self) -> None:
-        """End every function process; the calls in them fail. May be repeated."""
+        """Kill every function process; calls in progress fail. Idempotent."""
         if self._service is None:
             return
         service, self._service = self._service, None
@@ -91,33 +92,33 @@ class FcRegion:
             thread.join()
 
     def put_image(self, name: str, argv: Sequence[str] = (), digest: str | None = None) -> None:
-        """Push an image: what `repo:tag` runs, and its digest."""
+        """Push an image under `repo:tag`."""
         self._started().images.put(name, argv, digest)
 
     def remove_image(self, name: str) -> None:
         """Delete a tag from the image repository."""
         self._started().images.remove(name)
 
-    def have_function(self, document: Mapping[str, Any]) -> None:
-        """Create a function from CreateFunction's body, without HTTP; one of its name that is there stays as it is.
+    def ensure_function(self, document: Mapping[str, Any]) -> None:
+        """Create a function from CreateFunction's body, without HTTP. An existing function stays unchanged.
 
         Raises:
-            FcError: It is not as it may be.
+            FcError: The document is invalid.
         """
         service = self._started()
-        if any(record.name == document.get("functionName") for record in service.shelf.all()):
+        if any(record.name == document.get("functionName") for record in service.store.all()):
             return
         body = json.dumps(dict(document)).encode()
-        call = Call("", "", {}, lambda _name: "", body, _request_id(), self.clock())
+        call = FcCall("", "", {}, lambda _name: "", body, _request_id(), self.clock())
         functions.create_function(service, call)
 
-    def handle(self, request: Request) -> Response:
-        """Answer one request as the real service would, or as the fault script wants."""
+    def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request, or inject the faults of the script."""
         service, request_id = self._service, _request_id()
         if service is None:
             return _refused(FcError(503, "ServiceUnavailable", "the region is not started"), request_id)
         data = request.body.read(SYNC_BYTES_MAX + 1)
-        request.body = Body.of(data)  # it is needed to know what is being named, before any fault can touch it
+        request.body = Body.of(data)  # the resource name is read from the body before a fault can change it
         try:
             route = routes.find(request.method, request.path)
         except FcError as error:
@@ -133,17 +134,17 @@ class FcRegion:
         )
         status = 0 if response.wire is not None and response.wire.reset else response.status
         sent = len(response.body) if isinstance(response.body, bytes) else 0
-        self.counters.record(Counted("fc", route.name, resource, status, len(data), sent, self.region))
+        self.counters.record(CallRecord("fc", route.name, resource, status, len(data), sent, self.region))
         return response
 
     def _answer(
-        self, service: Service, request: Request, route: Route, rules: list[FaultRule], request_id: str
-    ) -> Response:
+        self, service: FunctionService, request: HttpRequest, route: Route, rules: list[FaultRule], request_id: str
+    ) -> HttpResponse:
         body = request.body.read()
-        script = {k: v for rule in rules if isinstance(rule.action, State) for k, v in rule.action.values.items()}
+        script = {k: v for rule in rules if isinstance(rule.action, SetState) for k, v in rule.action.values.items()}
         try:
             now_s = self._verified(request, body)
-            call = Call(
+            call = FcCall(
                 function=route.function,
                 item=route.item,
                 query=dict(request.query),
@@ -157,7 +158,7 @@ class FcRegion:
         except FcError as error:
             return _refused(error, request_id)
 
-    def _verified(self, request: Request, body: bytes) -> float:
+    def _verified(self, request: HttpRequest, body: bytes) -> float:
         if len(body) > SYNC_BYTES_MAX:
             raise FcError(400, "EntityTooLarge", f"the body is more than {SYNC_BYTES_MAX} bytes")
         now_s = self.clock()
@@ -165,14 +166,46 @@ class FcRegion:
         verify(signed, self.credentials, now_s)
         return now_s
 
-    def _started(self) -> Service:
+    def _started(self) -> FunctionService:
         if self._service is None:
             raise RuntimeError(f"region {self.region} is not started")
         return self._service
 
 
-def _resource(route: Route, request: Request, data: bytes) -> str:
-    """What a fault rule's pattern is held against: `function` or `function/version-alias-or-qualifier`."""
+@dataclass
+class FunctionCompute:
+    """Function Compute of every region of a local cloud. `regions` fills as each region starts.
+
+    `nas_root` is the root of all NAS file systems: `<mount target host>/<path>`.
+    """
+
+    nas_root: Path
+    settings: Settings = field(default_factory=Settings)
+    regions: dict[str, FcRegion] = field(default_factory=dict, init=False)
+
+    def __call__(self, context: RegionContext) -> Handler:
+        """Start one region; it stops with the cloud."""
+        region = FcRegion(
+            region=context.region,
+            account_id=context.account.account_id,
+            root=context.root,
+            credentials=context.account,
+            oss=context.oss[context.region],
+            nas_root=self.nas_root,
+            faults=context.faults,
+            counters=context.counters,
+            settings=self.settings,
+            clock=context.clock,
+            oss_elsewhere=context.oss,
+        )
+        region.start()
+        context.on_stop.append(region.stop)
+        self.regions[context.region] = region
+        return region.handle
+
+
+def _resource(route: Route, request: HttpRequest, data: bytes) -> str:
+    """The resource name for fault rules: `function`, or `function/` with a version, alias or qualifier."""
     item = route.item or dict(request.query).get("qualifier", "")
     named_in = _NAMED_IN_BODY.get(route.name)
     if named_in is not None:
@@ -183,24 +216,24 @@ def _resource(route: Route, request: Request, data: bytes) -> str:
     return "/".join(part for part in (route.function, item) if part)
 
 
-def _rendered(reply: Reply, request_id: str) -> Response:
+def _rendered(reply: Reply, request_id: str) -> HttpResponse:
     body = reply.body
     kind = "application/octet-stream"
     if reply.document is not None:
         body, kind = json.dumps(reply.document, separators=(",", ":")).encode(), "application/json"
-    return Response(reply.status, [*_ids(request_id), ("Content-Type", kind), *reply.headers], body)
+    return HttpResponse(reply.status, [*_ids(request_id), ("Content-Type", kind), *reply.headers], body)
 
 
-def _refused(error: FcError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+def _refused(error: FcError, request_id: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
     body = json.dumps(error.document(request_id)).encode()
     extra = (headers or {}).items()
-    return Response(error.status, [*_ids(request_id), ("Content-Type", "application/json"), *extra], body)
+    return HttpResponse(error.status, [*_ids(request_id), ("Content-Type", "application/json"), *extra], body)
 
 
-def _scripted(answer: Answer, request_id: str) -> Response:
+def _scripted(answer: Respond, request_id: str) -> HttpResponse:
     if answer.body is None:
         return _refused(FcError(answer.status, answer.code, answer.message), request_id, answer.headers)
-    return Response(answer.status, [*_ids(request_id), *answer.headers.items()], answer.body.encode())
+    return HttpResponse(answer.status, [*_ids(request_id), *answer.headers.items()], answer.body.encode())
 
 
 def _ids(request_id: str) -> Sequence[tuple[str, str]]:

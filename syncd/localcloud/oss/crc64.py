@@ -1,4 +1,4 @@
-"""CRC-64/XZ, and that of joined parts from theirs: what Complete answers without reading again."""
+"""CRC-64/XZ, and the CRC of concatenated parts from the CRCs of the parts."""
 
 from functools import lru_cache
 
@@ -29,9 +29,9 @@ def _multiply(a: int, b: int) -> int:
     return product
 
 
-@lru_cache(maxsize=1024)  # an upload's parts have two sizes, seldom more
+@lru_cache(maxsize=1024)  # the parts of an upload rarely have more than two sizes
 def _power(size_bytes: int) -> int:
-    """The polynomial x^(8 * size_bytes): what appending that many zero bytes multiplies by."""
+    """The polynomial x^(8 * size_bytes): the factor of appending that many zero bytes."""
     result, square = _ONE, _ONE >> 8
     while size_bytes:
         if size_bytes & 1:

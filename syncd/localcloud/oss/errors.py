@@ -1,10 +1,10 @@
-"""How OSS says no: status, code, message and EC as the real service gives them."""
+"""OSS errors: HTTP status, code, message and EC of the real service."""
 
 from collections.abc import Mapping
 
 
 class OssError(Exception):
-    """A refusal, to be rendered as OSS's error XML. `details` are further elements of it, `headers` its own."""
+    """An error response. `details` are further elements of its XML, `headers` its extra headers."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""OSS in one region: every request from its first byte to its answer, and the doors for mounts and tests."""
+"""OSS endpoint of one region: request handling, and access for mounts and tests."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -7,19 +7,18 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from syncd.localcloud.account import Account
-from syncd.localcloud.counters import Call as CallRecord
-from syncd.localcloud.counters import Counters
-from syncd.localcloud.faults import Answer, FaultScript, run_with_faults
-from syncd.localcloud.messages import Request, Response, body_size
-from syncd.localcloud.oss import attributes, buckets, copying, listing, multipart, objects
-from syncd.localcloud.oss.answers import error_answer, finish
-from syncd.localcloud.oss.auth import authenticate, is_anonymous
-from syncd.localcloud.oss.call import Call, address, operation_of
+from syncd.localcloud.counters import CallRecord, Counters
+from syncd.localcloud.faults import FaultScript, Respond, run_with_faults
+from syncd.localcloud.httpd.messages import HttpRequest, HttpResponse, body_size
 from syncd.localcloud.oss.errors import OssError, not_implemented
-from syncd.localcloud.oss.store import Store
-from syncd.localcloud.oss.values import Kind
+from syncd.localcloud.oss.operations import attributes, buckets, copies, listing, multipart, objects
+from syncd.localcloud.oss.protocol.request import OssCall, address, operation_of
+from syncd.localcloud.oss.protocol.responses import error_answer, finish
+from syncd.localcloud.oss.protocol.signatures import authenticate, is_anonymous
+from syncd.localcloud.oss.storage.entries import ObjectType
+from syncd.localcloud.oss.storage.region_store import RegionStore
 
-Operation = Callable[[Store, Call], Response]
+Operation = Callable[[RegionStore, OssCall], HttpResponse]
 
 OPERATIONS: Mapping[str, Operation] = {
     "ListBuckets": buckets.list_buckets,
@@ -46,10 +45,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "GetObjectMeta": objects.get_object_meta,
     "DeleteObject": objects.delete_object,
     "DeleteMultipleObjects": objects.delete_multiple_objects,
-    "CopyObject": copying.copy_object,
+    "CopyObject": copies.copy_object,
     "InitiateMultipartUpload": multipart.initiate,
     "UploadPart": multipart.upload_part,
-    "UploadPartCopy": copying.upload_part_copy,
+    "UploadPartCopy": copies.upload_part_copy,
     "CompleteMultipartUpload": multipart.complete,
     "AbortMultipartUpload": multipart.abort,
     "ListParts": multipart.list_parts,
@@ -65,8 +64,8 @@ OPERATIONS: Mapping[str, Operation] = {
 _PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta", "ListObjects", "ListObjectsV2"})
 
 
-class Surroundings(Protocol):
-    """What a region is told by the cloud it belongs to."""
+class CloudContext(Protocol):
+    """What a region uses of its cloud."""
 
     @property
     def account(self) -> Account: ...
@@ -81,8 +80,8 @@ class Surroundings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Materialized:
-    """What a mount of `bucket:/prefix` finds. `marker_exists` is about the object named `prefix/` itself."""
+class MaterializedPrefix:
+    """The result of a mount of `bucket:/prefix`. `marker_exists` is about the object named `prefix/`."""
 
     bucket_exists: bool
     marker_exists: bool
@@ -90,15 +89,15 @@ class Materialized:
 
 
 class OssRegion:
-    """The OSS endpoint of one region. Safe to use from any thread."""
+    """The OSS endpoint of one region. Thread-safe."""
 
-    def __init__(self, store: Store, cloud: Surroundings) -> None:
+    def __init__(self, store: RegionStore, cloud: CloudContext) -> None:
         self.store = store
         self._cloud = cloud
 
-    def handle(self, request: Request) -> Response:
-        """Answer one request; refusals and faults are answers too."""
-        call = Call(
+    def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request; errors and faults are responses too."""
+        call = OssCall(
             request=request,
             bucket="",
             key="",
@@ -115,7 +114,7 @@ class OssRegion:
         self._record(call, 0 if reset else response.status, body_size(response) or 0)
         return response
 
-    def _answer(self, call: Call) -> Response:
+    def _answer(self, call: OssCall) -> HttpResponse:
         try:
             call.bucket, call.key = address(call.request, call.region, self._cloud.oss_domains)
             call.args = dict(call.request.query)
@@ -131,7 +130,7 @@ class OssRegion:
             render=lambda answer: _render(call, answer),
         )
 
-    def _run(self, call: Call) -> Response:
+    def _run(self, call: OssCall) -> HttpResponse:
         try:
             self._admit(call)
             operation = OPERATIONS.get(call.operation)
@@ -141,23 +140,23 @@ class OssRegion:
         except OssError as error:
             return error_answer(call, error)
         except ConnectionError:
-            raise  # the client is gone
+            raise  # the client disconnected
         except OSError as error:
             message = f"We encountered an internal error. Please try again. ({error.strerror})"
             return error_answer(call, OssError(500, "InternalError", message, "0000-00000001"))
 
-    def _admit(self, call: Call) -> None:
+    def _admit(self, call: OssCall) -> None:
         if is_anonymous(call) and call.operation in _PUBLIC_READS and self._is_public(call):
             return
         authenticate(call, self._cloud.account)
 
-    def _is_public(self, call: Call) -> bool:
+    def _is_public(self, call: OssCall) -> bool:
         bucket = self.store.buckets.get(call.bucket)
         entry = self.store.objects.get(call.bucket, call.key) if call.key else None
         acl = entry.acl if entry is not None and entry.acl != "default" else bucket.acl if bucket else ""
         return acl.startswith("public-read")
 
-    def _record(self, call: Call, status: int, bytes_out: int) -> None:
+    def _record(self, call: OssCall, status: int, bytes_out: int) -> None:
         received = call.request.body.received
         self._cloud.counters.record(
             CallRecord(
@@ -166,29 +165,28 @@ class OssRegion:
         )
 
     def object_file(self, bucket: str, key: str) -> Path:
-        """The file with the object's bytes, all of them, for a test to look at or damage.
+        """The file with all bytes of the object, for tests that read or corrupt it.
 
-        An object that was uploaded in parts, or appended to, is joined into one file first, and stays so.
-        A copy made by the service has a file of its own.
+        A multipart or appended object is joined into one file first, permanently. A server-side copy has
+        its own file.
 
         Raises:
-            OssError: The bucket or the key is not there.
+            OssError: The bucket or the key does not exist.
         """
-        return self.store.blobs.path(self.store.one_piece(bucket, key).blob)
+        return self.store.blobs.path(self.store.as_single_blob(bucket, key).blob)
 
-    def materialize(self, bucket: str, prefix: str, into: Path) -> Materialized:
-        """Show the objects under `prefix` as files in the directory `into`, as a mount would.
+    def materialize(self, bucket: str, prefix: str, into: Path) -> MaterializedPrefix:
+        """Materialize the objects below `prefix` as files in the directory `into`.
 
-        The files are hard links to the store's own (joined first, as in `object_file`): cheap, fixed at
-        this moment, and to be treated as read-only. Markers become directories; symlinks and keys that
-        are no file names (`..`, empty segments) are left out, and so is an object whose key is also
-        another's directory.
+        The files are hard links to the store's files (joined first, as in `object_file`): a snapshot that must
+        not be written to. Marker objects become directories. Symlinks, keys that are not valid paths (`..`,
+        empty segments), and objects whose key is also a directory are left out.
         """
         base = prefix.strip("/")
         marker = f"{base}/" if base else ""
         into.mkdir(parents=True, exist_ok=True)
         if self.store.buckets.get(bucket) is None:
-            return Materialized(bucket_exists=False, marker_exists=False, files=0)
+            return MaterializedPrefix(bucket_exists=False, marker_exists=False, files=0)
         keys = self._mountable_keys(bucket, marker)
         directories = {parent for _, name in keys for parent in name.parents}
         files = 0
@@ -200,13 +198,13 @@ class OssRegion:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 files += self._link(bucket, key, path)
         exists = not base or self.store.objects.get(bucket, marker) is not None
-        return Materialized(bucket_exists=True, marker_exists=exists, files=files)
+        return MaterializedPrefix(bucket_exists=True, marker_exists=exists, files=files)
 
     def _link(self, bucket: str, key: str, path: Path) -> int:
         try:
             self.store.link(bucket, key, path)
         except OssError:
-            return 0  # deleted since it was listed: a mount made a moment later would not show it either
+            return 0  # deleted since the listing
         return 1
 
     def _mountable_keys(self, bucket: str, marker: str) -> list[tuple[str, PurePosixPath]]:
@@ -218,20 +216,20 @@ class OssRegion:
                 if not entry.key.startswith(marker):
                     return found
                 segments = entry.key.removeprefix(marker).removesuffix("/").split("/")
-                if entry.kind is not Kind.SYMLINK and not {"", ".", ".."}.intersection(segments):
+                if entry.kind is not ObjectType.SYMLINK and not {"", ".", ".."}.intersection(segments):
                     found.append((entry.key, PurePosixPath(*segments)))
         return found
 
     def close(self) -> None:
-        """Let the files go; nothing may be asked of the region afterwards."""
+        """Close all files. The region cannot be used afterwards."""
         self.store.close()
 
 
-def _render(call: Call, answer: Answer) -> Response:
+def _render(call: OssCall, answer: Respond) -> HttpResponse:
     if answer.body is not None:
         content_type = "text/html" if answer.body.lstrip().startswith("<") else "text/plain"
         headers = dict({"Content-Type": content_type}, **answer.headers)
-        return Response(answer.status, list(headers.items()), answer.body.encode())
+        return HttpResponse(answer.status, list(headers.items()), answer.body.encode())
     response = error_answer(call, OssError(answer.status, answer.code, answer.message, ""))
     response.headers += list(answer.headers.items())
     return response

@@ -20,8 +20,8 @@ from alibabacloud_tea_openapi.models import Config
 from darabonba.runtime import RuntimeOptions
 from syncd.localcloud.faults import FaultScript
 from syncd.localcloud.fc import FcRegion
-from syncd.localcloud.fc.acs3 import ALGORITHM, SignedCall, signature
-from syncd.localcloud.http import HttpServer
+from syncd.localcloud.fc.api.acs3 import ALGORITHM, SignedCall, signature
+from syncd.localcloud.httpd import HttpServer
 
 REGION = "cn-hangzhou"
 ACCOUNT = "1234567890123456"

@@ -4,11 +4,11 @@ import sys
 import threading
 from pathlib import Path
 
-from syncd.localcloud.account import Account, Credential
+from syncd.localcloud.account import AccessKey, Account
 from syncd.localcloud.counters import Counters
 from syncd.localcloud.faults import FaultScript
 from syncd.localcloud.fc import FcRegion, Settings
-from syncd.localcloud.http import HttpServer
+from syncd.localcloud.httpd import HttpServer
 
 from tests.emulators.fc.calls import ACCOUNT, KEY, REGION, SECRET, Buckets
 
@@ -19,7 +19,7 @@ def main() -> None:
         region=REGION,
         account_id=ACCOUNT,
         root=root,
-        credentials=Account(ACCOUNT, (Credential(KEY, SECRET),)),
+        credentials=Account(ACCOUNT, (AccessKey(KEY, SECRET),)),
         oss=Buckets(root / "buckets"),
         nas_root=root / "nas",
         faults=FaultScript(),

@@ -13,7 +13,7 @@ import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from alibabacloud_tea_openapi.models import Config
-from syncd.localcloud.faults import FaultRule, State
+from syncd.localcloud.faults import FaultRule, SetState
 
 from tests.emulators.fc.calls import (
     KEY,
@@ -104,7 +104,7 @@ def test_a_restart_changes_nothing_that_was_answered(cloud: Cloud, client: Clien
 
 def test_an_update_in_progress_ends_after_a_restart_as_it_would_have(cloud: Cloud, client: Client) -> None:
     create(client, environment_variables={"RELEASE": "old"})
-    cloud.faults.add(FaultRule("fc", State({"in_progress_s": 60}), operation="UpdateFunction"))
+    cloud.faults.add(FaultRule("fc", SetState({"in_progress_s": 60}), operation="UpdateFunction"))
     update(client, environment_variables={"RELEASE": "new"})
     cloud.restart()
     assert (get(client).last_update_status, shown_release(client)) == ("InProgress", "old")

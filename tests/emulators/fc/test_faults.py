@@ -6,11 +6,11 @@ import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from darabonba.runtime import RuntimeOptions
-from syncd.localcloud.faults import Action, Answer, Corrupt, Delay, FaultRule, Reset, Truncate
+from syncd.localcloud.faults import Action, Delay, FaultRule, FlipBit, Reset, Respond, Truncate
 
 from tests.emulators.fc.calls import Cloud, alias, create, flip, get, invoke, publish, refused, release, shown
 
-HTML = Answer(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
+HTML = Respond(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def unknown(call: Any) -> None:
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (Answer(429, "Throttling.User", "slow down", {"x-acs-retry-after": "1500"}), "Throttling.User"),
-        (Answer(409, "ConcurrentUpdateError", "busy"), "ConcurrentUpdateError"),
-        (Answer(500, "InternalServerError", "an internal error has occurred"), "InternalServerError"),
-        (Answer(503, "ServiceUnavailable", "try again"), "ServiceUnavailable"),
+        (Respond(429, "Throttling.User", "slow down", {"x-acs-retry-after": "1500"}), "Throttling.User"),
+        (Respond(409, "ConcurrentUpdateError", "busy"), "ConcurrentUpdateError"),
+        (Respond(500, "InternalServerError", "an internal error has occurred"), "InternalServerError"),
+        (Respond(503, "ServiceUnavailable", "try again"), "ServiceUnavailable"),
     ],
 )
 def test_a_scripted_refusal_changes_nothing_and_passes(
-    cloud: Cloud, prepared: Client, answer: Answer, code: str
+    cloud: Cloud, prepared: Client, answer: Respond, code: str
 ) -> None:
     script(cloud, answer, resource="show/prod")
     with pytest.raises(Exception) as caught:
@@ -57,7 +57,7 @@ def test_a_scripted_refusal_changes_nothing_and_passes(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("action", [HTML, Answer(500, body=""), Reset()], ids=["html", "empty", "reset"])
+@pytest.mark.parametrize("action", [HTML, Respond(500, body=""), Reset()], ids=["html", "empty", "reset"])
 def test_an_unknown_outcome_is_settled_by_reading(cloud: Cloud, prepared: Client, action: Action, when: Any) -> None:
     script(cloud, action, when=when)
     unknown(lambda: flip(prepared, version_id="2"))
@@ -82,7 +82,7 @@ def test_a_create_whose_answer_is_lost_was_made(cloud: Cloud, client: Client) ->
 
 
 def test_an_alias_to_be_made_is_named_in_the_script(cloud: Cloud, prepared: Client) -> None:
-    script(cloud, Answer(500), "CreateAlias", resource="show/candidate", times=0)
+    script(cloud, Respond(500), "CreateAlias", resource="show/candidate", times=0)
     alias(prepared, "1", alias_name="other")
     assert refused(lambda: alias(prepared, "1", alias_name="candidate"))[0] == 500
 
@@ -100,13 +100,13 @@ def test_a_truncated_answer_is_no_answer(cloud: Cloud, prepared: Client) -> None
 
 
 def test_a_request_damaged_on_its_way_is_refused(cloud: Cloud, prepared: Client) -> None:
-    script(cloud, Corrupt(3))
+    script(cloud, FlipBit(3))
     assert refused(lambda: flip(prepared, version_id="2"))[:2] == (403, "SignatureNotMatch")
     assert prepared.get_alias("show", "prod").body.version_id == "1"
 
 
 def test_an_invocation_can_be_refused_before_or_lost_after(cloud: Cloud, prepared: Client) -> None:
-    exhausted = Answer(429, "ResourceExhausted", "no GPU left")
+    exhausted = Respond(429, "ResourceExhausted", "no GPU left")
     script(cloud, exhausted, "InvokeFunction", resource="show/prod")
     assert refused(lambda: invoke(prepared, "prod"))[:2] == (429, "ResourceExhausted")
     script(cloud, Reset(), "InvokeFunction", when="after")
@@ -116,7 +116,7 @@ def test_an_invocation_can_be_refused_before_or_lost_after(cloud: Cloud, prepare
 
 def test_a_rule_hits_as_often_as_it_says_after_what_it_skips(cloud: Cloud, client: Client) -> None:
     create(client)
-    script(cloud, Answer(503), "GetFunction", skip=1, times=2)
+    script(cloud, Respond(503), "GetFunction", skip=1, times=2)
     statuses = [get(client) is not None, refused(lambda: get(client))[0], refused(lambda: get(client))[0]]
     assert statuses == [True, 503, 503]
     assert get(client).function_name == "show"

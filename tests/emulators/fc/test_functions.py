@@ -295,9 +295,9 @@ def test_tags_are_listed_for_every_function_when_none_is_named(client: Client) -
 
 def test_a_function_that_is_had_again_stays_as_it_is(cloud: Cloud, client: Client) -> None:
     document = function_input().to_map()
-    cloud.region.have_function(document)
+    cloud.region.ensure_function(document)
     update(client, timeout=77)
-    cloud.region.have_function(document)
+    cloud.region.ensure_function(document)
     assert get(client).timeout == 77
 
 

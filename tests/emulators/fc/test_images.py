@@ -11,7 +11,7 @@ import pytest
 import syncd.localcloud
 from alibabacloud_fc20230330.client import Client
 from syncd.artifact.manifest import SEAL_PATH
-from syncd.localcloud.fc import pulling
+from syncd.localcloud.fc.images import image_pull
 
 from tests.emulators.distribution import Distribution, distribution
 from tests.emulators.fc.calls import Cloud, alias, container, create, eventually, get, invoke, publish, refused, update
@@ -134,10 +134,12 @@ def test_a_registry_that_is_away_fails_the_save(cloud: Cloud, client: Client) ->
 def test_an_image_without_files_of_ours_has_its_command_and_no_directory(
     registry: Distribution, tmp_path: Path
 ) -> None:
-    digest = pulling.digest_of(f"{registry.origin.removeprefix('http://')}/bases/server:1.0")
-    pulled = pulling.Cache(tmp_path / "pulled").pull(f"{registry.origin.removeprefix('http://')}/bases/server@{digest}")
+    digest = image_pull.digest_of(f"{registry.origin.removeprefix('http://')}/bases/server:1.0")
+    pulled = image_pull.ImageCache(tmp_path / "pulled").pull(
+        f"{registry.origin.removeprefix('http://')}/bases/server@{digest}"
+    )
     assert (pulled.argv, pulled.variables, pulled.directory) == (["/bin/serve"], {"SYNCD_MODEL": "old"}, None)
-    pulled.lay(tmp_path)
+    pulled.link_into(tmp_path)
     assert not (tmp_path / "pulled").exists()
 
 
@@ -154,4 +156,4 @@ def test_an_image_without_files_of_ours_has_its_command_and_no_directory(
     ],
 )
 def test_only_a_registry_on_loopback_is_asked(name: str, wanted: bool) -> None:  # noqa: FBT001 -- a parameter
-    assert pulling.is_here(name) is wanted
+    assert image_pull.is_loopback(name) is wanted

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from syncd.localcloud.fc import rules
 from syncd.localcloud.fc.errors import FcError
-from syncd.localcloud.fc.record import FunctionRecord, Preparation, from_json, function_view, to_json
-from syncd.localcloud.fc.rules import Settings
+from syncd.localcloud.fc.functions import operations
+from syncd.localcloud.fc.functions.operations import Settings
+from syncd.localcloud.fc.functions.records import FunctionRecord, Preparation, from_json, function_view, to_json
 
 STRICT = Settings(create_s=0, update_s=0)
 REQUEST = {
@@ -79,7 +79,7 @@ class Releases(RuleBasedStateMachine):
     @initialize()
     def make(self) -> None:
         self.now_s = 1000.0
-        self.record = rules.create(REQUEST, Preparation(), self.now_s, STRICT)
+        self.record = operations.create(REQUEST, Preparation(), self.now_s, STRICT)
         self.latest: str | None = None
         self.published: str | None = "never"
         self.count = 0
@@ -98,12 +98,12 @@ class Releases(RuleBasedStateMachine):
     @rule(release=RELEASES)
     def update(self, release: str) -> None:
         request = {"environmentVariables": {"RELEASE": release}}
-        assert self.attempt(lambda r: rules.update(r, request, Preparation(), self.now_s, STRICT)) == ""
+        assert self.attempt(lambda r: operations.update(r, request, Preparation(), self.now_s, STRICT)) == ""
         self.latest = release
 
     @rule()
     def publish(self) -> None:
-        code = self.attempt(lambda r: rules.publish(r, "", self.now_s, STRICT))
+        code = self.attempt(lambda r: operations.publish(r, "", self.now_s, STRICT))
         assert (code == "VersionPublishError") is (self.latest == self.published)
         if not code:
             self.count += 1
@@ -111,14 +111,14 @@ class Releases(RuleBasedStateMachine):
 
     @rule(version=IDS)
     def delete_version(self, version: str) -> None:
-        code = self.attempt(lambda r: rules.delete_version(r, version))
+        code = self.attempt(lambda r: operations.delete_version(r, version))
         assert (code == "") is (version in self.versions)
         self.versions.pop(version, None)
 
     @rule(name=ALIASES, version=IDS, weights=WEIGHTS)
     def create_alias(self, name: str, version: str, weights: dict[str, float] | None) -> None:
         request = {"aliasName": name, "versionId": version, "additionalVersionWeight": weights}
-        code = self.attempt(lambda r: rules.create_alias(r, request, self.now_s, STRICT))
+        code = self.attempt(lambda r: operations.create_alias(r, request, self.now_s, STRICT))
         wanted = (version, weights or {})
         assert (code == "") is (name not in self.aliases and self.may_be(*wanted))
         if not code:
@@ -127,7 +127,7 @@ class Releases(RuleBasedStateMachine):
     @rule(name=ALIASES, version=st.none() | IDS, weights=WEIGHTS)
     def update_alias(self, name: str, version: str | None, weights: dict[str, float] | None) -> None:
         request = {"versionId": version, "additionalVersionWeight": weights}
-        code = self.attempt(lambda r: rules.update_alias(r, name, request, self.now_s, STRICT))
+        code = self.attempt(lambda r: operations.update_alias(r, name, request, self.now_s, STRICT))
         if name not in self.aliases:
             assert code == "AliasNotFound"
             return
@@ -139,7 +139,7 @@ class Releases(RuleBasedStateMachine):
 
     @rule(name=ALIASES)
     def delete_alias(self, name: str) -> None:
-        code = self.attempt(lambda r: rules.delete_alias(r, name))
+        code = self.attempt(lambda r: operations.delete_alias(r, name))
         assert (code == "") is (self.aliases.pop(name, None) is not None)
 
     @rule(name=ALIASES, chance=st.sampled_from([0.0, 0.2, 0.25, 0.99]))
@@ -150,9 +150,9 @@ class Releases(RuleBasedStateMachine):
         version = next((v for v, weight in weights.items() if chance < weight), main)
         if version not in self.versions:
             with pytest.raises(FcError, match="VersionNotFound"):
-                rules.resolve(self.record, name, chance, self.now_s)
+                operations.resolve(self.record, name, chance, self.now_s)
             return
-        resolved = rules.resolve(self.record, name, chance, self.now_s)
+        resolved = operations.resolve(self.record, name, chance, self.now_s)
         assert resolved.version_id == version
         variables = resolved.running.config["environmentVariables"]
         assert variables.get("RELEASE") == self.versions[version]
@@ -181,7 +181,7 @@ TestReleases.settings = settings(max_examples=60, stateful_step_count=30, deadli
 @given(path=st.sampled_from(places(WHOLE)), odd=JSON)
 def test_an_input_of_any_shape_is_taken_or_refused(path: tuple[Any, ...], odd: Any) -> None:
     request = with_odd(path, odd)
-    record = made(lambda: rules.create(request, Preparation(), 0, STRICT))
+    record = made(lambda: operations.create(request, Preparation(), 0, STRICT))
     if record is not None:
         assert json.loads(json.dumps(function_view(record, "arn", 0)))["functionName"] == record.name
 
@@ -189,9 +189,9 @@ def test_an_input_of_any_shape_is_taken_or_refused(path: tuple[Any, ...], odd: A
 @settings(max_examples=200, deadline=None)
 @given(value=JSON, name=JSON, weights=JSON | st.dictionaries(IDS, JSON, max_size=2))
 def test_an_alias_of_any_shape_is_taken_or_refused(value: Any, name: Any, weights: Any) -> None:
-    before = rules.publish(rules.create(REQUEST, Preparation(), 0, STRICT), "", 0, STRICT)
+    before = operations.publish(operations.create(REQUEST, Preparation(), 0, STRICT), "", 0, STRICT)
     request = {"aliasName": name or "prod", "versionId": value or "1", "additionalVersionWeight": weights}
-    record = made(lambda: rules.create_alias(before, request, 0, STRICT))
+    record = made(lambda: operations.create_alias(before, request, 0, STRICT))
     assert record is None or list(record.aliases) == [str(request["aliasName"])]
 
 

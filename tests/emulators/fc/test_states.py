@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from alibabacloud_fc20230330.client import Client
-from syncd.localcloud.faults import FaultRule, State
+from syncd.localcloud.faults import FaultRule, SetState
 from syncd.localcloud.fc import PublishDuringUpdate, Settings
 
 from tests.emulators.fc.calls import (
@@ -25,7 +25,7 @@ MakeCloud = Callable[..., Cloud]
 
 
 def scripted(cloud: Cloud, operation: str = "UpdateFunction", **values: object) -> None:
-    cloud.faults.add(FaultRule("fc", State(values), operation=operation))
+    cloud.faults.add(FaultRule("fc", SetState(values), operation=operation))
 
 
 def later(cloud: Cloud, seconds: float) -> None:

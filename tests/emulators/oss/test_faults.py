@@ -10,7 +10,7 @@ from typing import Any
 import oss2
 import pytest
 from fastcrc.crc64 import xz
-from syncd.localcloud.faults import Answer, Corrupt, Delay, FaultRule, Reset, State, Trickle, Truncate
+from syncd.localcloud.faults import Delay, FaultRule, FlipBit, Reset, Respond, SetState, Trickle, Truncate
 from syncd.localcloud.server import LocalCloud
 
 from tests.emulators.clouds import BUCKET, OTHER, REGION
@@ -22,7 +22,7 @@ def _rule(action: Any, operation: str = "PutObject", **options: Any) -> FaultRul
 
 
 def test_an_answer_before_means_that_nothing_happened(one_bucket: Any, cloud: LocalCloud) -> None:
-    busy = Answer(503, "SlowDown", "Please reduce your request rate.", {"x-oss-qos-delay-time": "200"})
+    busy = Respond(503, "SlowDown", "Please reduce your request rate.", {"x-oss-qos-delay-time": "200"})
     cloud.faults.add(_rule(busy, times=2))
     for _ in range(2):
         with pytest.raises(oss2.exceptions.ServerError) as told:
@@ -35,7 +35,7 @@ def test_an_answer_before_means_that_nothing_happened(one_bucket: Any, cloud: Lo
 
 
 def test_a_gateways_html_is_passed_on_as_it_is(one_bucket: Any, cloud: LocalCloud) -> None:
-    cloud.faults.add(_rule(Answer(502, body="<html><h1>Bad Gateway</h1></html>")))
+    cloud.faults.add(_rule(Respond(502, body="<html><h1>Bad Gateway</h1></html>")))
     with pytest.raises(oss2.exceptions.ServerError) as told:
         one_bucket.put_object("k", b"1")
     assert told.value.status == 502
@@ -44,7 +44,7 @@ def test_a_gateways_html_is_passed_on_as_it_is(one_bucket: Any, cloud: LocalClou
 
 
 def test_an_answer_after_hides_what_did_happen(one_bucket: Any, cloud: LocalCloud) -> None:
-    cloud.faults.add(_rule(Answer(500), when="after"))
+    cloud.faults.add(_rule(Respond(500), when="after"))
     with pytest.raises(oss2.exceptions.ServerError) as told:
         one_bucket.put_object("k", b"1")
     assert (told.value.status, told.value.code) == (500, "InternalError")
@@ -92,7 +92,7 @@ def test_a_slow_answer_outlasts_the_clients_patience(connect: Connect, cloud: Lo
 
 def test_a_corrupted_upload_shows_in_the_checksum(one_bucket: Any, cloud: LocalCloud) -> None:
     data = os.urandom(300_000)
-    cloud.faults.add(_rule(Corrupt(299_999)), _rule(Corrupt(0), "UploadPart"))
+    cloud.faults.add(_rule(FlipBit(299_999)), _rule(FlipBit(0), "UploadPart"))
     with pytest.raises(oss2.exceptions.InconsistentError):
         one_bucket.put_object("k", data)
     stored = one_bucket.get_object("k").read()
@@ -106,7 +106,7 @@ def test_a_corrupted_upload_shows_in_the_checksum(one_bucket: Any, cloud: LocalC
 def test_a_corrupted_download_is_silent_unless_the_crc_is_asked_for(one_bucket: Any, cloud: LocalCloud) -> None:
     data = os.urandom(300_000)
     one_bucket.put_object("k", data)
-    cloud.faults.add(_rule(Corrupt(150_000), "GetObject", times=0))
+    cloud.faults.add(_rule(FlipBit(150_000), "GetObject", times=0))
     got = one_bucket.get_object("k")
     read = got.read()  # this is how oss2 is: the whole body, one bit wrong, no error
     assert read != data
@@ -135,13 +135,13 @@ def test_a_trickle_is_slow_and_whole(one_bucket: Any, cloud: LocalCloud) -> None
 
 
 def test_rules_skip_count_and_name_their_calls(one_bucket: Any, cloud: LocalCloud) -> None:
-    cloud.faults.add(_rule(Answer(500), "PutObject|UploadPart", resource=f"{BUCKET}/a.*", skip=1))
+    cloud.faults.add(_rule(Respond(500), "PutObject|UploadPart", resource=f"{BUCKET}/a.*", skip=1))
     one_bucket.put_object("a1", b"1")
     one_bucket.put_object("b1", b"1")
     with pytest.raises(oss2.exceptions.ServerError):
         one_bucket.put_object("a2", b"1")
     one_bucket.put_object("a3", b"1")
-    cloud.faults.add(_rule(State({"end": "Failed"})))
+    cloud.faults.add(_rule(SetState({"end": "Failed"})))
     one_bucket.put_object("a4", b"1")
 
 

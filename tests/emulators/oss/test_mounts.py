@@ -8,7 +8,7 @@ import oss2
 import pytest
 from oss2.models import PartInfo
 from syncd.localcloud.oss.errors import OssError
-from syncd.localcloud.oss.region import Materialized
+from syncd.localcloud.oss.region import MaterializedPrefix
 from syncd.localcloud.server import LocalCloud
 
 from tests.emulators.clouds import BUCKET, REGION
@@ -32,7 +32,7 @@ def test_a_prefix_is_shown_as_a_directory(one_bucket: Any, cloud: LocalCloud, tm
     one_bucket.put_symlink("m/v1/a", "m/v1/link")
     oss = cloud.oss[REGION]
     found = oss.materialize(BUCKET, "/m/v1/", tmp_path / "mount")
-    assert found == Materialized(bucket_exists=True, marker_exists=True, files=3)
+    assert found == MaterializedPrefix(bucket_exists=True, marker_exists=True, files=3)
     shown = {str(p.relative_to(tmp_path / "mount")) for p in (tmp_path / "mount").rglob("*")}
     assert shown == {"a", "d", "d/b", "empty", "big"}
     assert (tmp_path / "mount" / "big").read_bytes() == b"a" * MIN + b"b"
@@ -49,15 +49,15 @@ def test_a_mount_keeps_its_bytes_when_objects_go(one_bucket: Any, cloud: LocalCl
 
 def test_a_mount_says_what_is_missing(one_bucket: Any, cloud: LocalCloud, tmp_path: Path) -> None:
     oss = cloud.oss[REGION]
-    assert oss.materialize("never-made", "", tmp_path / "a") == Materialized(
+    assert oss.materialize("never-made", "", tmp_path / "a") == MaterializedPrefix(
         bucket_exists=False, marker_exists=False, files=0
     )
     one_bucket.put_object("v/a", b"1")
-    assert oss.materialize(BUCKET, "v", tmp_path / "b") == Materialized(
+    assert oss.materialize(BUCKET, "v", tmp_path / "b") == MaterializedPrefix(
         bucket_exists=True, marker_exists=False, files=1
     )
     whole = oss.materialize(BUCKET, "", tmp_path / "c")
-    assert whole == Materialized(bucket_exists=True, marker_exists=True, files=1)
+    assert whole == MaterializedPrefix(bucket_exists=True, marker_exists=True, files=1)
     assert (tmp_path / "c" / "v" / "a").read_bytes() == b"1"
 
 

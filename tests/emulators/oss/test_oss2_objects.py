@@ -1,4 +1,4 @@
-"""Whole objects through oss2, unmodified: put, get, head, append, copy, links, tags, delete."""
+"""LocalEnvironment objects through oss2, unmodified: put, get, head, append, copy, links, tags, delete."""
 
 import base64
 import hashlib

@@ -10,7 +10,7 @@ import oss2
 import pytest
 import requests
 from bench.sink import CONTROL, Sink
-from syncd.localcloud.http import HttpServer
+from syncd.localcloud.httpd import HttpServer
 from syncd.localcloud.oss.crc64 import crc64
 
 from tests.support.clouds import oss2_session

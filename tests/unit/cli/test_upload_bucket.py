@@ -16,7 +16,7 @@ from syncd.cli.exit_codes import Exit
 from syncd.cli.source_directory import Found, scan
 from syncd.cli.upload_bucket import upload_bucket
 from syncd.errors import Conflict, Invalid, Refused
-from syncd.localcloud.faults import Answer, Delay, FaultRule, Reset
+from syncd.localcloud.faults import Delay, FaultRule, Reset, Respond
 from syncd.localcloud.server import LocalCloud
 from syncd.registry.settings import PrefixSettings
 from syncd.registry.sources.oss_prefix import PrefixRegistry
@@ -37,7 +37,7 @@ FILES: Mapping[str, bytes] = {
     "unet/big.safetensors": content("big", 2 * PART_BYTES + 5),
 }
 BIG = "training/team/sdxl/v1/unet/big.safetensors"
-DENIED = Answer(403, "AccessDenied")
+DENIED = Respond(403, "AccessDenied")
 JOB = """import sys
 from pathlib import Path
 from tests.support.clouds import RawBucket
@@ -148,7 +148,7 @@ def test_an_upload_that_was_thrown_away_meanwhile_is_begun_again(
     cloud.faults.add(FaultRule("oss", DENIED, "UploadPart", f"{bucket.name}/{BIG}", skip=1))
     with pytest.raises(Refused):
         upload_bucket(store, out, scan(out).files, SDXL, V1)
-    gone = Answer(404, "NoSuchUpload")
+    gone = Respond(404, "NoSuchUpload")
     cloud.faults.add(FaultRule("oss", gone, "ListParts", f"{bucket.name}/{BIG}"))
     upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert versions(bucket, store) == [Candidate(SDXL, V1)]

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from syncd.localcloud.oss.blobs import BlobDirectory, PinnedPieces, PinnedSource
 from syncd.localcloud.oss.crc64 import crc64
-from syncd.localcloud.oss.values import Piece, Stored
+from syncd.localcloud.oss.storage.blobs import BlobDirectory, PinnedPieces, PinnedSource
+from syncd.localcloud.oss.storage.entries import Piece, StoredBlob
 
 
-def _receive(blobs: BlobDirectory, data: bytes) -> Stored:
+def _receive(blobs: BlobDirectory, data: bytes) -> StoredBlob:
     return blobs.receive(io.BytesIO(data), len(data))
 
 

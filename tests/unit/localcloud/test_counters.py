@@ -1,15 +1,15 @@
 """The log of calls that tests count by."""
 
 from syncd.localcloud import counters
-from syncd.localcloud.counters import Call, Counters
+from syncd.localcloud.counters import CallRecord, Counters
 
 
 def _filled() -> Counters:
     made = Counters()
-    made.record(Call("oss", "UploadPart", "b/one", 200, bytes_in=10, bytes_out=1))
-    made.record(Call("oss", "UploadPart", "b/one", 500, bytes_in=10))
-    made.record(Call("oss", "UploadPart", "b/two", 200, bytes_in=5))
-    made.record(Call("fc", "UpdateAlias", "f/prod", 200, bytes_out=7))
+    made.record(CallRecord("oss", "UploadPart", "b/one", 200, bytes_in=10, bytes_out=1))
+    made.record(CallRecord("oss", "UploadPart", "b/one", 500, bytes_in=10))
+    made.record(CallRecord("oss", "UploadPart", "b/two", 200, bytes_in=5))
+    made.record(CallRecord("fc", "UpdateAlias", "f/prod", 200, bytes_out=7))
     return made
 
 
@@ -29,9 +29,9 @@ def test_only_what_was_taken_counts_as_payload() -> None:
 
 def test_what_the_service_copied_counts_apart_and_only_where_it_succeeded() -> None:
     made = _filled()
-    made.record(Call("oss", "UploadPartCopy", "b/one", 200, bytes_copied=100))
-    made.record(Call("oss", "UploadPartCopy", "b/one", 500, bytes_copied=100))
-    made.record(Call("oss", "CopyObject", "b/two", 200, bytes_copied=7))
+    made.record(CallRecord("oss", "UploadPartCopy", "b/one", 200, bytes_copied=100))
+    made.record(CallRecord("oss", "UploadPartCopy", "b/one", 500, bytes_copied=100))
+    made.record(CallRecord("oss", "CopyObject", "b/two", 200, bytes_copied=7))
     assert made.bytes_copied() == 107
     assert made.bytes_copied("UploadPartCopy", "b/one") == 100
     assert made.bytes_in("UploadPartCopy") == 0
@@ -56,7 +56,7 @@ def test_the_json_form_has_totals_and_the_latest_calls() -> None:
 
 def test_totals_go_on_when_the_log_is_full() -> None:
     made = Counters()
-    call = Call("oss", "GetObject", "b/k", 200)
+    call = CallRecord("oss", "GetObject", "b/k", 200)
     for _ in range(counters.CALLS_KEPT_MAX + 1):
         made.record(call)
     assert len(made.calls()) == counters.CALLS_KEPT_MAX

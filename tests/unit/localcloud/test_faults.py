@@ -2,33 +2,35 @@
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from syncd.localcloud.faults import (
+    ACTION_KINDS,
     Action,
-    Answer,
-    Corrupt,
     Delay,
     FaultRule,
     FaultScript,
+    FlipBit,
     Reset,
-    State,
+    Respond,
+    SetState,
     Trickle,
     Truncate,
     run_with_faults,
 )
-from syncd.localcloud.http import Body, Headers, Request, Response, WireFault
+from syncd.localcloud.httpd import Body, HeaderFields, HttpRequest, HttpResponse, WireFault
 
 ACTIONS: list[Action] = [
-    Answer(429, "Throttled", "slow", {"x-acs-retry-after": "1"}),
-    Answer(502, body="<html/>"),
+    Respond(429, "Throttled", "slow", {"x-acs-retry-after": "1"}),
+    Respond(502, body="<html/>"),
     Reset(),
     Delay(0.5),
     Truncate(10),
-    Corrupt(3),
+    FlipBit(3),
     Trickle(1000),
-    State({"in_progress_s": 2, "end": "Failed"}),
+    SetState({"in_progress_s": 2, "end": "Failed"}),
 ]
 
 
@@ -94,47 +96,47 @@ def test_a_rule_hits_as_often_as_it_says_however_many_threads_ask() -> None:
     assert len(hits) == 100
 
 
-def _request(body: bytes = b"") -> Request:
-    return Request("PUT", "/", "/", (), Headers(), Body.of(body))
+def _request(body: bytes = b"") -> HttpRequest:
+    return HttpRequest("PUT", "/", "/", (), HeaderFields(), Body.of(body))
 
 
-def _run(script: FaultScript, request: Request, *rules: FaultRule) -> tuple[Response, list[bytes]]:
+def _run(script: FaultScript, request: HttpRequest, *rules: FaultRule) -> tuple[HttpResponse, list[bytes]]:
     ran: list[bytes] = []
 
-    def run() -> Response:
+    def run() -> HttpResponse:
         ran.append(request.body.read())
-        return Response(200, body=b"done")
+        return HttpResponse(200, body=b"done")
 
-    def render(answer: Answer) -> Response:
-        return Response(answer.status, body=answer.code.encode())
+    def render(answer: Respond) -> HttpResponse:
+        return HttpResponse(answer.status, body=answer.code.encode())
 
     return run_with_faults(script, list(rules), request, run, render), ran
 
 
 def test_an_answer_replaces_the_call_or_only_its_answer() -> None:
     script = FaultScript()
-    before, ran = _run(script, _request(), FaultRule("oss", Answer(503, "SlowDown")))
+    before, ran = _run(script, _request(), FaultRule("oss", Respond(503, "SlowDown")))
     assert (before.status, before.body, ran) == (503, b"SlowDown", [])
-    after, ran = _run(script, _request(), FaultRule("oss", Answer(500), when="after"))
+    after, ran = _run(script, _request(), FaultRule("oss", Respond(500), when="after"))
     assert (after.status, ran) == (500, [b""])
     lost, ran = _run(script, _request(), FaultRule("oss", Reset(), when="after"))
     assert (lost.wire, ran) == (WireFault(reset=True), [b""])
 
 
 def test_faults_of_the_wire_add_up() -> None:
-    rules = [FaultRule("oss", action, when="after") for action in (Delay(2), Truncate(5), Corrupt(1), Trickle(9))]
+    rules = [FaultRule("oss", action, when="after") for action in (Delay(2), Truncate(5), FlipBit(1), Trickle(9))]
     response, _ = _run(FaultScript(), _request(), *rules)
     assert response.wire == WireFault(truncate_at=5, corrupt_at=1, delay_s=2, bytes_per_s=9)
 
 
 def test_corruption_is_of_the_request_where_it_has_a_body() -> None:
-    response, ran = _run(FaultScript(), _request(b"000"), FaultRule("oss", Corrupt(1)))
+    response, ran = _run(FaultScript(), _request(b"000"), FaultRule("oss", FlipBit(1)))
     assert ran == [b"010"]
     assert response.wire == WireFault()
 
 
 def test_a_state_is_left_to_the_service() -> None:
-    response, ran = _run(FaultScript(), _request(), FaultRule("fc", State({"end": "Failed"})))
+    response, ran = _run(FaultScript(), _request(), FaultRule("fc", SetState({"end": "Failed"})))
     assert (response.status, len(ran)) == (200, 1)
 
 
@@ -147,3 +149,12 @@ def test_a_pause_ends_when_the_cloud_stops() -> None:
     assert not waiting.is_alive()
     script.resume()
     script.pause(0)
+
+
+def test_the_json_of_every_kind_of_fault_is_a_published_format() -> None:
+    golden = Path(__file__).parents[2] / "golden" / "v1" / "fault-rules.json"
+    published = json.loads(golden.read_text())
+    rules = [FaultRule.from_dict(plain) for plain in published]
+    assert [rule.to_dict() for rule in rules] == published
+    assert [type(rule.action) for rule in rules] == list(ACTION_KINDS.values())
+    assert [plain["action"]["kind"] for plain in published] == list(ACTION_KINDS)

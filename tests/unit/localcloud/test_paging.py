@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
-from syncd.localcloud.oss.paging import Marker, page_through
+from syncd.localcloud.oss.operations.paging import Marker, page_through
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from hashlib import sha256
 from typing import Final
 
 import pytest
-from syncd.localcloud.faults import Answer, FaultRule
-from syncd.localcloud.faults import Corrupt as Flip
+from syncd.localcloud.faults import FaultRule, FlipBit, Respond
 from syncd.localcloud.server import LocalCloud
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.requests.operations import publish
@@ -94,7 +93,7 @@ def test_it_is_read_once_all_the_same(scene: Scene) -> None:
 
 
 def test_without_permission_it_is_sent_and_not_asked_for_each_part(scene: Scene) -> None:
-    denied = Answer(403, "AccessDenied", "this user may not read the registry's bucket")
+    denied = Respond(403, "AccessDenied", "this user may not read the registry's bucket")
     scene.cloud.faults.add(FaultRule("oss", denied, "UploadPartCopy", times=0))
     scene.placed()
     assert scene.sent("hz") == sum(map(len, FILES.values()))
@@ -102,7 +101,9 @@ def test_without_permission_it_is_sent_and_not_asked_for_each_part(scene: Scene)
 
 
 def test_what_is_copied_right_but_was_read_wrong_is_not_made_visible(scene: Scene) -> None:
-    scene.cloud.faults.add(FaultRule("oss", Flip(1000), "GetObject", f"{scene.registry.name}/.*weights.bin", times=1))
+    scene.cloud.faults.add(
+        FaultRule("oss", FlipBit(1000), "GetObject", f"{scene.registry.name}/.*weights.bin", times=1)
+    )
     publish(scene.site.requester, SDXL, "v1")
     scene.site.settle()
     assert not any(key.endswith("weights.bin") for key in scene.buckets["hz"].all_keys())

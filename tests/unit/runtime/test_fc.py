@@ -9,7 +9,7 @@ import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from syncd.errors import Cancelled, Conflict, Failed, NotFound, Refused, SyncdError, Unavailable
-from syncd.localcloud.faults import Action, Answer, Delay, FaultRule, Reset, State, Truncate
+from syncd.localcloud.faults import Action, Delay, FaultRule, Reset, Respond, SetState, Truncate
 from syncd.runtime.fc.runtime import FcRuntime
 from syncd.values.function import AliasState, Change, Mount, MountKind, Probe, Staged
 
@@ -17,7 +17,7 @@ from tests.conformance.runtime import DIGESTS, change_to, go_on, probe_for
 from tests.emulators.fc.calls import get, publish, update
 from tests.support.fc_clouds import NAS_SERVER, FcCloud
 
-HTML = Answer(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
+HTML = Respond(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
 # What GetFunction tells of how a function runs, but its variables and mounts.
 SETTINGS = {
     *("cpu", "memorySize", "diskSize", "gpuConfig", "timeout", "role", "instanceConcurrency", "internetAccess"),
@@ -26,7 +26,7 @@ SETTINGS = {
 LOST = [
     pytest.param(Reset(), id="reset"),
     pytest.param(HTML, id="html"),
-    pytest.param(Answer(500, body=""), id="empty"),
+    pytest.param(Respond(500, body=""), id="empty"),
 ]
 
 
@@ -136,7 +136,7 @@ def test_a_version_is_published_only_when_the_update_has_ended(
     fc: FcCloud, client: Client, runtime: FcRuntime, name: str
 ) -> None:
     told: list[str] = []
-    script(fc, "UpdateFunction", State({"in_progress_s": 0.1}))
+    script(fc, "UpdateFunction", SetState({"in_progress_s": 0.1}))
     staged = runtime.stage(name, change_to("a"), "t", known=(), waiting=told.append)
     assert any("InProgress" in what for what in told)
     assert get(client, name, staged.function_version).environment_variables["MODEL_DIGEST"] == DIGESTS["a"].hex
@@ -146,7 +146,7 @@ def test_an_update_that_fails_is_told_with_the_platforms_reason_and_nothing_is_p
     fc: FcCloud, client: Client, runtime: FcRuntime, name: str
 ) -> None:
     end = {"end": "Failed", "reason_code": "ImagePullError", "reason": "no such tag"}
-    script(fc, "UpdateFunction", State(end))
+    script(fc, "UpdateFunction", SetState(end))
     with pytest.raises(Failed, match="ImagePullError no such tag"):
         stage(runtime, name)
     listed = client.list_function_versions(name, models.ListFunctionVersionsRequest()).body.versions
@@ -155,7 +155,7 @@ def test_an_update_that_fails_is_told_with_the_platforms_reason_and_nothing_is_p
 
 
 def test_an_update_that_never_ends_is_tried_again_later(fc: FcCloud, name: str) -> None:
-    script(fc, "UpdateFunction", State({"in_progress_s": 60}))
+    script(fc, "UpdateFunction", SetState({"in_progress_s": 60}))
     with pytest.raises(Unavailable, match="InProgress after 0 s"):
         stage(fc.runtime(stage_timeout_s=0.05), name)
 
@@ -164,7 +164,7 @@ def test_a_wait_can_be_stopped(fc: FcCloud, runtime: FcRuntime, name: str) -> No
     def stop(what: str) -> None:
         raise Cancelled(what)
 
-    script(fc, "UpdateFunction", State({"in_progress_s": 60}))
+    script(fc, "UpdateFunction", SetState({"in_progress_s": 60}))
     with pytest.raises(Cancelled, match="InProgress"):
         runtime.stage(name, change_to("a"), "t", known=(), waiting=stop)
 
@@ -231,7 +231,7 @@ def test_a_split_whose_answer_is_lost_is_settled_by_reading(
 
 
 def test_a_look_that_fails_is_never_an_absent_alias(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
-    for action in (Reset(), HTML, Answer(503, "ServiceUnavailable", "later"), Answer(403, "AccessDenied", "no")):
+    for action in (Reset(), HTML, Respond(503, "ServiceUnavailable", "later"), Respond(403, "AccessDenied", "no")):
         script(fc, "GetAlias", action)
         with pytest.raises((Unavailable, Refused)):
             runtime.read(name, "prod")
@@ -243,14 +243,14 @@ def test_a_function_that_is_refused_is_no_missing_alias(fc: FcCloud, runtime: Fc
 
 
 def test_what_the_server_asks_to_wait_is_passed_on(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
-    script(fc, "GetAlias", Answer(429, "Throttling.User", "slow down", {"x-acs-retry-after": "1500"}))
+    script(fc, "GetAlias", Respond(429, "Throttling.User", "slow down", {"x-acs-retry-after": "1500"}))
     with pytest.raises(Unavailable) as caught:
         runtime.read(name, "prod")
     assert caught.value.retry_after_s == 1.5
 
 
 def test_after_a_throttled_call_the_next_to_the_region_waits(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
-    script(fc, "GetAlias", Answer(429, "Throttling.User", "slow down", {"x-acs-retry-after": "200"}))
+    script(fc, "GetAlias", Respond(429, "Throttling.User", "slow down", {"x-acs-retry-after": "200"}))
     with pytest.raises(Unavailable):
         runtime.read(name, "prod")
     refused_s = time.monotonic()
@@ -259,7 +259,7 @@ def test_after_a_throttled_call_the_next_to_the_region_waits(fc: FcCloud, runtim
 
 
 def test_a_concurrent_change_is_tried_again(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
-    script(fc, "UpdateFunction", Answer(409, "ConcurrentUpdateError", "busy"))
+    script(fc, "UpdateFunction", Respond(409, "ConcurrentUpdateError", "busy"))
     with pytest.raises(Unavailable):
         stage(runtime, name)
     stage(runtime, name)
@@ -287,7 +287,7 @@ def test_a_function_edited_while_it_is_staged_is_a_conflict(
             fc.faults.clear()
             update(client, name, environment_variables={"MODEL_DIGEST": "by hand"})
 
-    script(fc, "UpdateFunction", State({"in_progress_s": 0.2}))
+    script(fc, "UpdateFunction", SetState({"in_progress_s": 0.2}))
     with pytest.raises(Conflict, match="LATEST is not what was saved") as caught:
         runtime.stage(name, change_to("a"), "t", known=(), waiting=edit)
     assert caught.value.hint

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from alibabacloud_fc20230330.client import Client
 from syncd.errors import Unavailable
-from syncd.localcloud.faults import Answer, FaultRule
+from syncd.localcloud.faults import FaultRule, Respond
 from syncd.runtime.fc.runtime import FcRuntime
 from syncd.values.function import AliasState
 
@@ -68,7 +68,7 @@ def test_an_answer_of_another_shape_is_unavailable_and_moves_nothing(
 ) -> None:
     served = stage(runtime, name, "a")
     runtime.flip(name, "prod", served, None)
-    fc.faults.add(FaultRule("fc", Answer(200, body=body), operation, f"{name}.*", times=0))
+    fc.faults.add(FaultRule("fc", Respond(200, body=body), operation, f"{name}.*", times=0))
     with pytest.raises(Unavailable):
         LOOKS[operation][0](runtime, name)
     fc.faults.clear()

@@ -11,7 +11,7 @@ import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from syncd.errors import Cancelled, Failed, Unavailable
-from syncd.localcloud.faults import FaultRule, State
+from syncd.localcloud.faults import FaultRule, SetState
 from syncd.localcloud.fc import FcRegion
 from syncd.runtime.fc import image as fc_image
 from syncd.runtime.fc.runtime import FcRuntime
@@ -43,7 +43,7 @@ def _region(fc: FcCloud) -> FcRegion:
 
 
 def script(fc: FcCloud, times: int = 1, **values: Any) -> None:
-    fc.faults.add(FaultRule("fc", State(values), operation="UpdateFunction", times=times))
+    fc.faults.add(FaultRule("fc", SetState(values), operation="UpdateFunction", times=times))
 
 
 def stage(runtime: FcRuntime, name: str, waiting: Callable[[str], None] = lambda _what: None) -> Staged:

@@ -9,7 +9,7 @@ import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from syncd.errors import Failed, NotFound, Unavailable
-from syncd.localcloud.faults import Action, Answer, FaultRule, Reset, State
+from syncd.localcloud.faults import Action, FaultRule, Reset, Respond, SetState
 from syncd.runtime.base import waits_for_nobody
 from syncd.runtime.fc.runtime import FcRuntime
 from syncd.values.function import Change, Probe
@@ -76,14 +76,14 @@ def test_where_both_kinds_are_the_minimum_is_raised(client: Client, runtime: FcR
 
 def test_what_is_as_wanted_is_not_put_again(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     runtime.scale(name, "prod", {}, least=2)
-    script(fc, "PutScalingConfig", Answer(500, body=""))
+    script(fc, "PutScalingConfig", Respond(500, body=""))
     runtime.scale(name, "prod", {}, least=2)
     with pytest.raises(Unavailable):
         runtime.scale(name, "prod", {}, least=3)
 
 
 def test_why_instances_do_not_come_is_told(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
-    script(fc, "PutScalingConfig", State({"end": "Failed", "reason": "Resources are being replenished"}))
+    script(fc, "PutScalingConfig", SetState({"end": "Failed", "reason": "Resources are being replenished"}))
     runtime.scale(name, "prod", {}, least=2)
     found = runtime.scaling(name, "prod")
     assert (found.target, found.current, found.error) == (2, 0, "Resources are being replenished")
@@ -91,7 +91,7 @@ def test_why_instances_do_not_come_is_told(fc: FcCloud, runtime: FcRuntime, name
 
 def test_a_look_that_failed_is_not_nothing(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     runtime.scale(name, "prod", {}, least=2)
-    for action in (Reset(), Answer(502, body="<html>"), Answer(200, body=""), Answer(200, body="{}")):
+    for action in (Reset(), Respond(502, body="<html>"), Respond(200, body=""), Respond(200, body="{}")):
         script(fc, "GetScalingConfig", action)
         with pytest.raises(Unavailable):
             runtime.scaling(name, "prod")

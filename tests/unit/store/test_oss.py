@@ -12,8 +12,7 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
-from syncd.localcloud.faults import Action, Answer, Reset, Truncate
-from syncd.localcloud.faults import Corrupt as Flip
+from syncd.localcloud.faults import Action, FlipBit, Reset, Respond, Truncate
 from syncd.localcloud.server import LocalCloud
 from syncd.secret import Secret
 from syncd.store.base import PutMode
@@ -24,8 +23,8 @@ from tests.support.clouds import KEY_ID, KEY_SECRET, REGION, RawBucket
 DATA = bytes(n % 253 for n in range(300_000))
 PARTS = cut(len(DATA), 128 << 10)
 CRC = crc64(DATA)
-HTML = Answer(502, body="<html><body>Bad Gateway</body></html>")
-WRONG_CRC = Answer(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body="")
+HTML = Respond(502, body="<html><body>Bad Gateway</body></html>")
+WRONG_CRC = Respond(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body="")
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def sent(store: OssStore, key: str = "d/k") -> OssUpload:
 # lost answers
 
 
-@pytest.mark.parametrize("action", [Reset(), HTML, Answer(500)], ids=["reset", "html", "500"])
+@pytest.mark.parametrize("action", [Reset(), HTML, Respond(500)], ids=["reset", "html", "500"])
 def test_a_lost_answer_to_complete_is_settled_by_looking(
     store: OssStore, bucket: RawBucket, fault: Callable[..., None], action: Action
 ) -> None:
@@ -55,7 +54,7 @@ def test_a_lost_answer_to_complete_is_settled_by_looking(
     assert bucket.uploads() == set()
 
 
-@pytest.mark.parametrize("action", [Reset(), HTML, Answer(503, "SlowDown")], ids=["reset", "html", "503"])
+@pytest.mark.parametrize("action", [Reset(), HTML, Respond(503, "SlowDown")], ids=["reset", "html", "503"])
 def test_a_complete_that_was_not_carried_out_can_be_asked_for_again(
     store: OssStore, bucket: RawBucket, fault: Callable[..., None], action: Action
 ) -> None:
@@ -114,7 +113,7 @@ def test_a_bit_flipped_on_the_wire_of_a_part_is_caught(
 ) -> None:
     upload = store.upload("k", PARTS)
     part, piece = PARTS[0], DATA[: PARTS[0].size_bytes]
-    fault("UploadPart", Flip(1000))
+    fault("UploadPart", FlipBit(1000))
     with pytest.raises(Corrupt, match=rf"part 1: OSS holds {part.size_bytes} bytes with crc64 [0-9a-f]{{16}}"):
         upload.send(part, piece, crc64(piece))
     assert not bucket.store().upload("k", PARTS, resume=upload.token).has(part, crc64(piece))
@@ -125,7 +124,7 @@ def test_a_bit_flipped_on_the_wire_of_a_part_is_caught(
 def test_a_bit_flipped_on_the_wire_of_a_put_is_caught_and_taken_back(
     store: OssStore, bucket: RawBucket, fault: Callable[..., None], mode: PutMode
 ) -> None:
-    fault("PutObject", Flip(0))
+    fault("PutObject", FlipBit(0))
     with pytest.raises(Corrupt, match="deleted again"):
         store.put("k", b"12345", mode)
     assert bucket.all_keys() == set()
@@ -139,7 +138,7 @@ def test_a_wrong_crc_from_the_server_for_a_part_is_caught(store: OssStore, fault
 
 @pytest.mark.parametrize("answer", [WRONG_CRC, replace(WRONG_CRC, headers={"ETag": '"E"'})], ids=["wrong", "none"])
 def test_a_wrong_crc_of_the_whole_is_caught_and_taken_back(
-    store: OssStore, bucket: RawBucket, fault: Callable[..., None], answer: Answer
+    store: OssStore, bucket: RawBucket, fault: Callable[..., None], answer: Respond
 ) -> None:
     upload = sent(store)
     fault("CompleteMultipartUpload", answer, when="after")
@@ -151,7 +150,7 @@ def test_a_wrong_crc_of_the_whole_is_caught_and_taken_back(
 def test_a_put_without_a_crc_in_its_answer_is_not_believed(
     store: OssStore, bucket: RawBucket, fault: Callable[..., None]
 ) -> None:
-    fault("PutObject", Answer(200, body=""), when="after")
+    fault("PutObject", Respond(200, body=""), when="after")
     with pytest.raises(Corrupt, match="crc64 none"):
         store.put("k", b"1", PutMode.CREATE)
     assert bucket.all_keys() == set()
@@ -179,7 +178,7 @@ def test_an_answer_that_breaks_off_is_unavailable(
 def test_an_answer_that_cannot_be_read_is_unavailable(
     store: OssStore, fault: Callable[..., None], operation: str, call: Callable[[OssStore], Any], body: str
 ) -> None:
-    fault(operation, Answer(200, body=body), when="after")
+    fault(operation, Respond(200, body=body), when="after")
     with pytest.raises(Unavailable):
         call(store)
 
@@ -195,7 +194,7 @@ def test_a_range_that_is_ignored_is_not_taken_for_the_rest(
     store: OssStore, bucket: RawBucket, fault: Callable[..., None]
 ) -> None:
     bucket.write("k", DATA)
-    fault("GetObject", Answer(200, body="all of it"))
+    fault("GetObject", Respond(200, body="all of it"))
     with pytest.raises(Unavailable, match="range was ignored"):
         store.open("k", 100)
 
@@ -206,14 +205,14 @@ def test_a_range_that_is_ignored_is_not_taken_for_the_rest(
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (Answer(404, "NoSuchBucket"), Invalid),
-        (Answer(403, "AccessDenied"), Refused),
-        (Answer(503, "SlowDown", headers={"Retry-After": "3"}), Unavailable),
+        (Respond(404, "NoSuchBucket"), Invalid),
+        (Respond(403, "AccessDenied"), Refused),
+        (Respond(503, "SlowDown", headers={"Retry-After": "3"}), Unavailable),
     ],
     ids=["no bucket", "denied", "busy"],
 )
 def test_a_look_that_failed_is_never_absence(
-    store: OssStore, fault: Callable[..., None], answer: Answer, kind: type[Exception]
+    store: OssStore, fault: Callable[..., None], answer: Respond, kind: type[Exception]
 ) -> None:
     for operation, call in (("HeadObject", store.stat), ("GetObject", store.open), ("DeleteObject", store.delete)):
         fault(operation, answer)

@@ -6,8 +6,8 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
 from syncd.errors import Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
-from syncd.localcloud.faults import Action, Answer, FaultRule, Reset
-from syncd.localcloud.http import Handler, Request, Response
+from syncd.localcloud.faults import Action, FaultRule, Reset, Respond
+from syncd.localcloud.httpd import Handler, HttpRequest, HttpResponse
 from syncd.localcloud.server import LocalCloud
 from syncd.store.base import PutMode
 from syncd.values.source import Location
@@ -44,10 +44,10 @@ def test_bytes_that_are_copied_are_not_sent(cloud: LocalCloud, bucket: RawBucket
 @pytest.mark.parametrize(
     ("action", "kind"),
     [
-        (Answer(403, "AccessDenied", "no oss:GetObject"), Refused),
-        (Answer(403, "InvalidObjectState", "archived"), Refused),
-        (Answer(503, "SlowDown"), Unavailable),
-        (Answer(400, "InvalidArgument", "too large"), Invalid),
+        (Respond(403, "AccessDenied", "no oss:GetObject"), Refused),
+        (Respond(403, "InvalidObjectState", "archived"), Refused),
+        (Respond(503, "SlowDown"), Unavailable),
+        (Respond(400, "InvalidArgument", "too large"), Invalid),
         (Reset(), Unavailable),
     ],
     ids=["permission", "archived", "slow", "argument", "reset"],
@@ -97,16 +97,16 @@ def copying(told: str, listed: str) -> tuple[list[str], Handler]:
     """An OSS that answers a copy with this CRC header and lists its parts like that."""
     seen: list[str] = []
 
-    def answer(request: Request) -> Response:
+    def answer(request: HttpRequest) -> HttpResponse:
         query = dict(request.query)
         if "uploads" in query:
             body = "<InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key><UploadId>U</UploadId>"
-            return Response(200, [], f"{body}</InitiateMultipartUploadResult>".encode())
+            return HttpResponse(200, [], f"{body}</InitiateMultipartUploadResult>".encode())
         seen.append(f"{request.method} {query.get('part-number-marker', '')}".strip())
         if request.method == "GET":
-            return Response(200, [], listed.encode())
+            return HttpResponse(200, [], listed.encode())
         headers = [("ETag", '"E"'), *([("x-oss-hash-crc64ecma", told)] if told else [])]
-        return Response(200, headers, b"<CopyPartResult><ETag>E</ETag></CopyPartResult>")
+        return HttpResponse(200, headers, b"<CopyPartResult><ETag>E</ETag></CopyPartResult>")
 
     return seen, answer
 

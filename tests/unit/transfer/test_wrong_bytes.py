@@ -12,8 +12,7 @@ import pytest
 from syncd.artifact.manifest import Entry
 from syncd.artifact.parts import cut
 from syncd.errors import Corrupt
-from syncd.localcloud.faults import Action, Answer
-from syncd.localcloud.faults import Corrupt as Flip
+from syncd.localcloud.faults import Action, FlipBit, Respond
 from syncd.retry import Retry
 from syncd.store.memory import MemoryStore
 from syncd.store.oss.requests import OssRequest
@@ -59,7 +58,7 @@ def test_a_source_that_changes_while_it_is_read_is_named_and_leaves_nothing(buck
 
 
 def test_a_bit_that_flips_once_on_the_wire_is_sent_again(bucket: RawBucket, fault: Fault) -> None:
-    fault("UploadPart", Flip(1000), skip=2)
+    fault("UploadPart", FlipBit(1000), skip=2)
     report = copied(bucket, MemoryJournal(), Files(FILES))
     assert report.failed == {}
     assert report.targets["oss"].parts_resent == 1
@@ -69,20 +68,20 @@ def test_a_bit_that_flips_once_on_the_wire_is_sent_again(bucket: RawBucket, faul
 @pytest.mark.parametrize(
     ("operation", "action", "more", "said"),
     [
-        ("UploadPart", Flip(1000), {"times": 0}, r"big part \d: OSS holds .* bytes with crc64 .* were announced"),
+        ("UploadPart", FlipBit(1000), {"times": 0}, r"big part \d: OSS holds .* bytes with crc64 .* were announced"),
         (
             "UploadPart",
-            Answer(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body=""),
+            Respond(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body=""),
             {"times": 0, "when": "after"},
             r"big part \d: OSS holds .* bytes with crc64 0000000000000001",
         ),
         (
             "CompleteMultipartUpload",
-            Answer(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body=""),
+            Respond(200, headers={"x-oss-hash-crc64ecma": "1", "ETag": '"E"'}, body=""),
             {"when": "after"},
             r"big: OSS says crc64 0000000000000001 of the whole.*deleted again",
         ),
-        ("PutObject", Flip(10), {"times": 0}, r"small: OSS stored crc64 .*deleted again"),
+        ("PutObject", FlipBit(10), {"times": 0}, r"small: OSS stored crc64 .*deleted again"),
     ],
     ids=["each part's wire", "each part's crc", "the crc of the whole", "a small file's wire"],
 )

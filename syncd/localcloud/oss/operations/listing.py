@@ -1,0 +1,106 @@
+"""ListObjects and ListObjectsV2."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from syncd.localcloud.httpd.messages import HttpResponse
+from syncd.localcloud.oss.errors import invalid_argument
+from syncd.localcloud.oss.operations.paging import Marker, Page, page_through
+from syncd.localcloud.oss.protocol.request import OssCall
+from syncd.localcloud.oss.protocol.responses import quoted, xml_answer
+from syncd.localcloud.oss.protocol.signatures import iso_milliseconds
+from syncd.localcloud.oss.protocol.xml_documents import Node, encoded
+from syncd.localcloud.oss.storage.entries import ObjectEntry
+from syncd.localcloud.oss.storage.region_store import RegionStore
+
+PAGE_DEFAULT = 100
+PAGE_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _ObjectRows:
+    store: RegionStore
+    bucket: str
+
+    def after(self, marker: Marker, floor: str, limit: int) -> list[ObjectEntry]:
+        return self.store.objects.after(self.bucket, marker[0], floor, limit)
+
+    def marker_of(self, entry: ObjectEntry) -> Marker:
+        return entry.key, ""
+
+
+def list_objects(store: RegionStore, call: OssCall) -> HttpResponse:
+    style = call.args.get("encoding-type", "")
+    marker = call.args.get("marker", "")
+    page, limit = _page(store, call, marker)
+    children: list[Node] = [
+        ("Name", call.bucket),
+        ("Prefix", encoded(call.args.get("prefix", ""), style)),
+        ("Marker", encoded(marker, style)),
+        ("MaxKeys", limit),
+        ("Delimiter", encoded(call.args.get("delimiter", ""), style)),
+        ("IsTruncated", str(page.truncated).lower()),
+    ]
+    if page.truncated:
+        children.append(("NextMarker", encoded(page.next_marker[0], style)))
+    children += _contents(store, page, style, with_owner=True)
+    return xml_answer("ListBucketResult", _style(style) + children)
+
+
+def list_objects_v2(store: RegionStore, call: OssCall) -> HttpResponse:
+    style = call.args.get("encoding-type", "")
+    token, start_after = call.args.get("continuation-token", ""), call.args.get("start-after", "")
+    page, limit = _page(store, call, _decode_token(token) if token else start_after)
+    children: list[Node] = [
+        ("Name", call.bucket),
+        ("Prefix", encoded(call.args.get("prefix", ""), style)),
+        ("StartAfter", encoded(start_after, style)),
+        ("MaxKeys", limit),
+        ("Delimiter", encoded(call.args.get("delimiter", ""), style)),
+        ("IsTruncated", str(page.truncated).lower()),
+        ("KeyCount", len(page.entries) + len(page.groups)),
+    ]
+    if token:
+        children.append(("ContinuationToken", token))
+    if page.truncated:
+        next_token = base64.b64encode(page.next_marker[0].encode()).decode()
+        children.append(("NextContinuationToken", next_token))
+    with_owner = call.args.get("fetch-owner", "") == "true"
+    children += _contents(store, page, style, with_owner=with_owner)
+    return xml_answer("ListBucketResult", _style(style) + children)
+
+
+def _style(style: str) -> list[Node]:
+    return [("EncodingType", style)] if style else []
+
+
+def _page(store: RegionStore, call: OssCall, marker: str) -> tuple[Page[ObjectEntry], int]:
+    store.bucket(call.bucket)
+    limit = call.count("max-keys", PAGE_DEFAULT, PAGE_MAX)
+    select = (call.args.get("prefix", ""), call.args.get("delimiter", ""))
+    return page_through(_ObjectRows(store, call.bucket), (marker, ""), select, limit), limit
+
+
+def _decode_token(token: str) -> str:
+    try:
+        return base64.b64decode(token, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise invalid_argument("The continuation token is invalid.", "continuation-token", token) from error
+
+
+def _contents(store: RegionStore, page: Page[ObjectEntry], style: str, *, with_owner: bool) -> list[Node]:
+    owner: list[Node] = [("ID", store.owner), ("DisplayName", store.owner)]
+    nodes: list[Node] = []
+    for entry in page.entries:
+        node: list[Node] = [
+            ("Key", encoded(entry.key, style)),
+            ("LastModified", iso_milliseconds(entry.modified_s)),
+            ("ETag", quoted(entry.etag)),
+            ("Type", entry.kind.value),
+            ("Size", entry.size_bytes),
+            ("StorageClass", entry.storage_class),
+        ]
+        nodes.append(("Contents", [*node, ("Owner", owner)] if with_owner else node))
+    nodes += [("CommonPrefixes", [("Prefix", encoded(group, style))]) for group in page.groups]
+    return nodes

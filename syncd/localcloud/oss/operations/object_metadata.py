@@ -1,0 +1,107 @@
+"""Object metadata from request headers: content headers, user metadata, tags, ACL and storage class."""
+
+import re
+from urllib.parse import parse_qsl
+
+from syncd.localcloud.oss.errors import OssError, file_already_exists, invalid_argument
+from syncd.localcloud.oss.protocol.request import OssCall
+from syncd.localcloud.oss.storage.entries import OBJECT_ACLS, STORAGE_CLASSES, BucketEntry, ObjectEntry
+from syncd.localcloud.oss.storage.region_store import RegionStore
+
+TAGS_MAX = 10
+TAG_KEY_CHARS_MAX = 128
+TAG_VALUE_CHARS_MAX = 256
+USER_META_BYTES_MAX = 8 * 1024
+_TAG_CHARS = re.compile(r"[A-Za-z0-9 +\-=._:/]*", re.ASCII)
+_KEPT_HEADERS = (
+    "Content-Type",
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Expires",
+)
+
+
+def new_object(call: OssCall, bucket: BucketEntry) -> ObjectEntry:
+    """An entry without bytes, with all metadata of the request.
+
+    Raises:
+        OssError: The storage class, the ACL, a tag or the metadata is invalid.
+    """
+    return ObjectEntry(
+        bucket=call.bucket,
+        key=call.key,
+        etag="",
+        crc=0,
+        modified_s=call.now_s,
+        storage_class=storage_class(call, bucket.storage_class),
+        acl=object_acl(call),
+        headers=kept_headers(call),
+        tags=header_tags(call),
+    )
+
+
+def storage_class(call: OssCall, default: str) -> str:
+    value = call.header("x-oss-storage-class") or default
+    if value not in STORAGE_CLASSES:
+        raise invalid_argument("The storage class you specified is invalid.", "x-oss-storage-class", value)
+    return value
+
+
+def object_acl(call: OssCall, header: str = "x-oss-object-acl") -> str:
+    value = call.header(header) or "default"
+    if value not in OBJECT_ACLS:
+        raise invalid_argument("No such object access control exists.", header, value)
+    return value
+
+
+def kept_headers(call: OssCall) -> dict[str, str]:
+    """The headers that GET returns, unchanged."""
+    headers = call.request.headers
+    kept = {name: headers.get(name) for name in _KEPT_HEADERS if name in headers}
+    kept.setdefault("Content-Type", "application/octet-stream")
+    meta = {name.lower(): value for name, value in headers.items() if name.lower().startswith("x-oss-meta-")}
+    if sum(len(name) + len(value) for name, value in meta.items()) > USER_META_BYTES_MAX:
+        raise OssError(400, "InvalidArgument", "The user metadata is larger than 8 KB.", "0017-00000401")
+    return kept | meta
+
+
+def header_tags(call: OssCall) -> dict[str, str]:
+    """The tags of `x-oss-tagging`."""
+    text = call.header("x-oss-tagging")
+    pairs = parse_qsl(text, keep_blank_values=True) if text else []
+    return checked_tags(pairs)
+
+
+def checked_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Validated tags.
+
+    Raises:
+        OssError: There are too many tags, a duplicate key, or an invalid key or value.
+    """
+    if len(pairs) > TAGS_MAX:
+        raise OssError(400, "InvalidTag", "Object tags cannot be greater than 10.", "0017-00000901")
+    for name, value in pairs:
+        if not 1 <= len(name) <= TAG_KEY_CHARS_MAX or not _TAG_CHARS.fullmatch(name):
+            raise OssError(400, "InvalidTag", "The TagKey you have provided is invalid.", "0017-00000902")
+        if len(value) > TAG_VALUE_CHARS_MAX or not _TAG_CHARS.fullmatch(value):
+            raise OssError(400, "InvalidTag", "The TagValue you have provided is invalid.", "0017-00000903")
+    tags = dict(pairs)
+    if len(tags) != len(pairs):
+        raise OssError(400, "InvalidTag", "Cannot provide multiple Tags with the same key.", "0017-00000904")
+    return tags
+
+
+def forbids_overwrite(call: OssCall) -> bool:
+    return call.header("x-oss-forbid-overwrite").lower() == "true"
+
+
+def refuse_if_taken(store: RegionStore, call: OssCall, ec: str) -> None:
+    """Check forbid-overwrite before the body is read; the final check comes after it.
+
+    Raises:
+        OssError: The request forbids overwriting, and the key exists.
+    """
+    if forbids_overwrite(call) and store.objects.get(call.bucket, call.key) is not None:
+        raise file_already_exists(call.key, ec)

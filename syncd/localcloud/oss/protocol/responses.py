@@ -1,0 +1,85 @@
+"""OSS responses: common headers, XML bodies, and errors as XML or, for HEAD, in a header."""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from email.utils import formatdate
+
+from syncd.localcloud.httpd.messages import FileBody, HttpResponse
+from syncd.localcloud.oss.errors import OssError
+from syncd.localcloud.oss.protocol.request import OssCall
+from syncd.localcloud.oss.protocol.xml_documents import Node, render
+from syncd.localcloud.oss.storage.entries import ObjectEntry, ObjectType
+
+CRC_HEADER = "x-oss-hash-crc64ecma"
+
+
+def xml_answer(
+    root: str, content: str | Iterable[Node], status: int = 200, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    pairs = [("Content-Type", "application/xml"), *(headers or {}).items()]
+    return HttpResponse(status, pairs, render(root, content))
+
+
+def empty_answer(status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    return HttpResponse(status, list((headers or {}).items()))
+
+
+def error_answer(call: OssCall, error: OssError) -> HttpResponse:
+    """An error as XML in the body, or in `x-oss-err` for HEAD; 304 has neither."""
+    if error.status == 304:
+        return HttpResponse(304, [("x-oss-ec", error.ec)])
+    children: list[Node] = [
+        ("Code", error.code),
+        ("Message", error.message),
+        ("RequestId", call.request_id),
+        ("HostId", call.host),
+        *error.details.items(),
+        ("EC", error.ec),
+    ]
+    body = render("Error", children)
+    headers = [("Content-Type", "application/xml"), ("x-oss-ec", error.ec), *error.headers.items()]
+    if call.request.method == "HEAD":
+        encoded = base64.b64encode(body).decode()
+        return HttpResponse(error.status, [*headers, ("x-oss-err", encoded), ("Content-Length", "0")])
+    return HttpResponse(error.status, headers, body)
+
+
+def finish(call: OssCall, response: HttpResponse) -> HttpResponse:
+    """Add the headers of every response."""
+    response.headers += [
+        ("Server", "AliyunOSS"),
+        ("Date", formatdate(call.now_s, usegmt=True)),
+        ("x-oss-request-id", call.request_id),
+        ("x-oss-server-time", str(max(1, int(response.wire.delay_s * 1000)) if response.wire else 1)),
+    ]
+    return response
+
+
+def quoted(etag: str) -> str:
+    return f'"{etag}"'
+
+
+def object_headers(entry: ObjectEntry) -> Iterator[tuple[str, str]]:
+    """The headers of an object in GET and HEAD, without size and checksum."""
+    content_type = entry.headers.get("Content-Type", "application/octet-stream")
+    yield "Content-Type", content_type
+    yield "ETag", quoted(entry.etag)
+    yield "Last-Modified", formatdate(entry.modified_s, usegmt=True)
+    yield "Accept-Ranges", "bytes"
+    yield "x-oss-object-type", entry.kind.value
+    yield "x-oss-storage-class", entry.storage_class
+    if entry.kind is ObjectType.APPENDABLE:
+        yield "x-oss-next-append-position", str(entry.size_bytes)
+    if entry.kind is ObjectType.NORMAL:
+        yield "Content-MD5", base64.b64encode(bytes.fromhex(entry.etag)).decode()
+    if entry.tags:
+        yield "x-oss-tagging-count", str(len(entry.tags))
+    for name, value in entry.headers.items():
+        if name != "Content-Type":
+            yield name, value
+
+
+def body_answer(
+    status: int, headers: list[tuple[str, str]], size_bytes: int, body: Iterable[bytes | FileBody]
+) -> HttpResponse:
+    return HttpResponse(status, [*headers, ("Content-Length", str(size_bytes))], body)
