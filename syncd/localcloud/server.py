@@ -103,6 +103,7 @@ class LocalCloud:
         server = HttpServer(self._router(region, fc), port=(self.ports or {}).get(region, 0))
         server.start()
         self._servers[region] = server
+        self.oss[region].store.port = server.port
 
     def stop(self) -> None:
         """Cut open connections, end every thread, close every file. Idempotent."""

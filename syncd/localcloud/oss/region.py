@@ -11,8 +11,9 @@ from syncd.localcloud.counters import CallRecord, Counters
 from syncd.localcloud.faults import FaultScript, Respond, run_with_faults
 from syncd.localcloud.httpd.messages import HttpRequest, HttpResponse, body_size
 from syncd.localcloud.oss.errors import OssError, not_implemented
-from syncd.localcloud.oss.operations import attributes, buckets, copies, listing, multipart, objects
-from syncd.localcloud.oss.protocol.request import OssCall, address, operation_of
+from syncd.localcloud.oss.operations import attributes, buckets, copies, listing, multipart, objects, reads
+from syncd.localcloud.oss.protocol.operation_names import operation_of, unsupported_feature
+from syncd.localcloud.oss.protocol.request import OssCall, address
 from syncd.localcloud.oss.protocol.responses import error_answer, finish
 from syncd.localcloud.oss.protocol.signatures import authenticate, is_anonymous
 from syncd.localcloud.oss.storage.entries import ObjectType
@@ -40,9 +41,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "ListObjectsV2": listing.list_objects_v2,
     "PutObject": objects.put_object,
     "AppendObject": objects.append_object,
-    "GetObject": objects.get_object,
-    "HeadObject": objects.head_object,
-    "GetObjectMeta": objects.get_object_meta,
+    "GetObject": reads.get_object,
+    "HeadObject": reads.head_object,
+    "GetObjectMeta": reads.get_object_meta,
     "DeleteObject": objects.delete_object,
     "DeleteMultipleObjects": objects.delete_multiple_objects,
     "CopyObject": copies.copy_object,
@@ -61,7 +62,24 @@ OPERATIONS: Mapping[str, Operation] = {
     "PutSymlink": attributes.put_symlink,
     "GetSymlink": attributes.get_symlink,
 }
-_PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta", "ListObjects", "ListObjectsV2"})
+# What anybody may do, by the ACL of the object or else of its bucket.
+_PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta", "GetSymlink", "ListObjects", "ListObjectsV2"})
+_PUBLIC_WRITES = frozenset(
+    {
+        "AbortMultipartUpload",
+        "AppendObject",
+        "CompleteMultipartUpload",
+        "CopyObject",
+        "DeleteMultipleObjects",
+        "DeleteObject",
+        "InitiateMultipartUpload",
+        "ListParts",
+        "PutObject",
+        "PutSymlink",
+        "UploadPart",
+        "UploadPartCopy",
+    }
+)
 
 
 class CloudContext(Protocol):
@@ -136,6 +154,9 @@ class OssRegion:
             operation = OPERATIONS.get(call.operation)
             if operation is None:
                 raise not_implemented(call.operation)
+            unsupported = unsupported_feature(call)
+            if unsupported:
+                raise not_implemented(unsupported)
             return operation(self.store, call)
         except OssError as error:
             return error_answer(call, error)
@@ -146,15 +167,33 @@ class OssRegion:
             return error_answer(call, OssError(500, "InternalError", message, "0000-00000001"))
 
     def _admit(self, call: OssCall) -> None:
-        if is_anonymous(call) and call.operation in _PUBLIC_READS and self._is_public(call):
-            return
-        authenticate(call, self._cloud.account)
+        """Check the signature, or what an ACL allows to anybody.
+
+        Raises:
+            OssError: The request is neither signed nor public.
+        """
+        if not (is_anonymous(call) and self._is_public(call)):
+            authenticate(call, self._cloud.account)
 
     def _is_public(self, call: OssCall) -> bool:
-        bucket = self.store.buckets.get(call.bucket)
-        entry = self.store.objects.get(call.bucket, call.key) if call.key else None
-        acl = entry.acl if entry is not None and entry.acl != "default" else bucket.acl if bucket else ""
-        return acl.startswith("public-read")
+        acl = self._acl(call.bucket, call.key)
+        if call.operation in _PUBLIC_READS:
+            return acl.startswith("public-read")
+        if call.operation not in _PUBLIC_WRITES or acl != "public-read-write":
+            return False
+        if call.operation in ("CopyObject", "UploadPartCopy"):
+            return self._acl(*copies.copy_source(call)).startswith("public-read")
+        if call.operation == "DeleteMultipleObjects":
+            return not self.store.objects.has_own_acl(call.bucket)  # which keys it names is in the body
+        return True
+
+    def _acl(self, bucket: str, key: str) -> str:
+        """The ACL that holds for an object, or for a bucket; '' when there is none."""
+        entry = self.store.objects.get(bucket, key) if key else None
+        if entry is not None and entry.acl != "default":
+            return entry.acl
+        home = self.store.buckets.get(bucket)
+        return home.acl if home is not None else ""
 
     def _record(self, call: OssCall, status: int, bytes_out: int) -> None:
         received = call.request.body.received

@@ -211,7 +211,7 @@ def test_odd_spellings_of_known_calls_are_told_apart(one_bucket: Any) -> None:
     body = "<CompleteMultipartUpload><Part><PartNumber>one</PartNumber></Part></CompleteMultipartUpload>"
     params = {"uploadId": upload_id}
     assert _refusal(do, "POST", BUCKET, "m", params=params, data=body) == (400, "MalformedXML")
-    copy = {"x-oss-copy-source": f"/{BUCKET}/k", "x-oss-copy-source-range": "bytes=0-"}
+    copy = {"x-oss-copy-source": f"/{BUCKET}/k", "x-oss-copy-source-range": "bytes=1-"}
     part = params | {"partNumber": "1"}
     assert _refusal(do, "PUT", BUCKET, "m", params=part, headers=copy) == (400, "InvalidArgument")
     del copy["x-oss-copy-source-range"]

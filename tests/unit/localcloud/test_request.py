@@ -3,7 +3,8 @@
 import pytest
 from syncd.localcloud.httpd import Body, HeaderFields, HttpRequest
 from syncd.localcloud.oss.errors import OssError
-from syncd.localcloud.oss.protocol.request import OssCall, address, as_text, operation_of
+from syncd.localcloud.oss.protocol.operation_names import operation_of
+from syncd.localcloud.oss.protocol.request import OssCall, address, as_text
 
 DOMAINS = ("oss.local", "localhost")
 
@@ -49,7 +50,7 @@ def test_text_sent_as_utf8_is_read_as_utf8_and_other_bytes_stay() -> None:
     [
         ("GET", "", "", {}, "ListBuckets"),
         ("GET", "b", "", {"list-type": "2"}, "ListObjectsV2"),
-        ("PUT", "b", "", {"lifecycle": ""}, "PutBucket?lifecycle"),
+        ("PUT", "b", "", {"lifecycle": ""}, "PutBucketLifecycle"),
         ("PUT", "b", "k", {"uploadId": "1", "partNumber": "1"}, "UploadPart"),
         ("HEAD", "b", "k", {"objectMeta": ""}, "GetObjectMeta"),
     ],

@@ -32,20 +32,21 @@ def list_buckets(store: RegionStore, call: OssCall) -> HttpResponse:
         ("IsTruncated", str(len(page) < len(fitting)).lower()),
         ("NextMarker", page[-1][0].name if len(page) < len(fitting) else ""),
         ("Owner", [("ID", store.owner), ("DisplayName", store.owner)]),
-        ("Buckets", [("Bucket", _bucket_node(bucket, home)) for bucket, home in page]),
+        ("Buckets", [("Bucket", _bucket_node(bucket, home, call.host)) for bucket, home in page]),
     ]
     return xml_answer("ListAllMyBucketsResult", children)
 
 
-def _bucket_node(bucket: BucketEntry, home: RegionStore) -> list[Node]:
+def _bucket_node(bucket: BucketEntry, home: RegionStore, host: str) -> list[Node]:
+    external, internal = home.endpoints(host)
     return [
         ("Name", bucket.name),
         ("CreationDate", iso_milliseconds(bucket.created_s)),
         ("Location", home.location),
         ("Region", home.region),
         ("StorageClass", bucket.storage_class),
-        ("ExtranetEndpoint", f"{home.location}.{home.domain}"),
-        ("IntranetEndpoint", f"{home.location}-internal.{home.domain}"),
+        ("ExtranetEndpoint", external),
+        ("IntranetEndpoint", internal),
     ]
 
 
@@ -128,7 +129,7 @@ def get_bucket_info(store: RegionStore, call: OssCall) -> HttpResponse:
     if call.request.method == "HEAD":
         return empty_answer(headers={"x-oss-bucket-region": store.region})
     node: list[Node] = [
-        *_bucket_node(bucket, store),
+        *_bucket_node(bucket, store, call.host),
         ("DataRedundancyType", "LRS"),
         ("AccessMonitor", "Disabled"),
         ("CrossRegionReplication", "Disabled"),

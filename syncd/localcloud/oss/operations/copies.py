@@ -9,9 +9,11 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from syncd.localcloud.httpd.messages import HttpResponse
-from syncd.localcloud.oss.errors import access_denied, invalid_argument
+from syncd.localcloud.oss.errors import access_denied, invalid_argument, not_implemented
 from syncd.localcloud.oss.operations.multipart import keep_part, part_number, upload_of
 from syncd.localcloud.oss.operations.object_metadata import (
+    encryption_headers,
+    encryption_of,
     forbids_overwrite,
     header_tags,
     kept_headers,
@@ -19,7 +21,7 @@ from syncd.localcloud.oss.operations.object_metadata import (
     refuse_if_taken,
     storage_class,
 )
-from syncd.localcloud.oss.operations.objects import check_conditions
+from syncd.localcloud.oss.operations.reads import check_conditions
 from syncd.localcloud.oss.protocol.ranges import copy_range
 from syncd.localcloud.oss.protocol.request import OssCall
 from syncd.localcloud.oss.protocol.responses import CRC_HEADER, quoted, xml_answer
@@ -52,18 +54,19 @@ def copy_object(store: RegionStore, call: OssCall) -> HttpResponse:
             pieces=(stored.piece,),
         )
     store.publish(entry, forbid_overwrite=forbids_overwrite(call))
-    return _copy_answer("CopyObjectResult", call, entry.etag, {CRC_HEADER: str(entry.crc)})
+    more = {CRC_HEADER: str(entry.crc), **encryption_of(entry.headers)}
+    return _copy_answer("CopyObjectResult", call, entry.etag, more)
 
 
 def upload_part_copy(store: RegionStore, call: OssCall) -> HttpResponse:
     number = part_number(call)
-    upload_of(store, call)
+    upload = upload_of(store, call)
     source = _source(store, call)
     check_conditions(call, source, "x-oss-copy-source-")
     stored = _receive(store, call, source, copy_range(call, source.size_bytes))
     keep_part(store, call, number, stored)
     # No CRC: the documented response has none. ListParts reports it.
-    return _copy_answer("CopyPartResult", call, stored.md5_hex.upper(), {})
+    return _copy_answer("CopyPartResult", call, stored.md5_hex.upper(), encryption_of(upload.headers))
 
 
 def _copy_answer(root: str, call: OssCall, etag: str, more: Mapping[str, str]) -> HttpResponse:
@@ -73,12 +76,24 @@ def _copy_answer(root: str, call: OssCall, etag: str, more: Mapping[str, str]) -
     return xml_answer(root, [("LastModified", modified), ("ETag", quoted(etag))], headers=headers)
 
 
-def _source(store: RegionStore, call: OssCall) -> ObjectEntry:
+def copy_source(call: OssCall) -> tuple[str, str]:
+    """Bucket and key of the source.
+
+    Raises:
+        OssError: The header has no bucket or no key, or names a version of an object.
+    """
     text = call.header("x-oss-copy-source")
-    path, _, _version = text.partition("?")
+    path, _, query = text.partition("?")
     bucket, _, key = unquote(path).removeprefix("/").partition("/")
     if not bucket or not key:
         raise invalid_argument("Copy Source must mention the source bucket and key.", "x-oss-copy-source", text)
+    if query not in ("", "versionId=null"):
+        raise not_implemented(f"{call.operation} from one version of an object (versionId)")
+    return bucket, key
+
+
+def _source(store: RegionStore, call: OssCall) -> ObjectEntry:
+    bucket, key = copy_source(call)
     if store.buckets.get(bucket) is None and store.home_of(bucket) is not None:
         raise access_denied(
             "Target object does not reside in the same data center as source object.", "", SourceBucket=bucket
@@ -88,8 +103,10 @@ def _source(store: RegionStore, call: OssCall) -> ObjectEntry:
 
 def _described(call: OssCall, source: ObjectEntry) -> ObjectEntry:
     """The source entry with the headers and tags of the copy."""
-    if call.header("x-oss-metadata-directive").upper() == "REPLACE":
-        source = replace(source, headers=kept_headers(call))
+    replaced = call.header("x-oss-metadata-directive").upper() == "REPLACE"
+    headers = kept_headers(call) if replaced else source.headers
+    plain = {name: value for name, value in headers.items() if name not in encryption_of(headers)}
+    source = replace(source, headers=plain | encryption_headers(call))  # a copy does not inherit the encryption
     if call.header("x-oss-tagging-directive").upper() == "REPLACE":
         source = replace(source, tags=header_tags(call))
     return source

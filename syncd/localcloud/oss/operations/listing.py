@@ -1,7 +1,6 @@
 """ListObjects and ListObjectsV2."""
 
 import base64
-import binascii
 from dataclasses import dataclass
 
 from syncd.localcloud.httpd.messages import HttpResponse
@@ -15,6 +14,7 @@ from syncd.localcloud.oss.storage.entries import ObjectEntry
 from syncd.localcloud.oss.storage.region_store import RegionStore
 
 PAGE_DEFAULT = 100
+_TOKEN_TAG = b"\x0a"
 PAGE_MAX = 1000
 
 
@@ -64,8 +64,7 @@ def list_objects_v2(store: RegionStore, call: OssCall) -> HttpResponse:
     if token:
         children.append(("ContinuationToken", token))
     if page.truncated:
-        next_token = base64.b64encode(page.next_marker[0].encode()).decode()
-        children.append(("NextContinuationToken", next_token))
+        children.append(("NextContinuationToken", _encode_token(page.next_marker[0])))
     with_owner = call.args.get("fetch-owner", "") == "true"
     children += _contents(store, page, style, with_owner=with_owner)
     return xml_answer("ListBucketResult", _style(style) + children)
@@ -82,11 +81,30 @@ def _page(store: RegionStore, call: OssCall, marker: str) -> tuple[Page[ObjectEn
     return page_through(_ObjectRows(store, call.bucket), (marker, ""), select, limit), limit
 
 
+def _encode_token(marker: str) -> str:
+    """A continuation token in the service's form, such as `CgJiYw--` for "bc" (help page of ListObjectsV2).
+
+    Tag, length and key in base64, padded with "-".
+    """
+    key = marker.encode()
+    size = bytes((len(key),)) if len(key) < 128 else bytes((len(key) & 127 | 128, len(key) >> 7))
+    return base64.b64encode(_TOKEN_TAG + size + key).decode().replace("=", "-")
+
+
 def _decode_token(token: str) -> str:
+    """The marker of a token.
+
+    Raises:
+        OssError: No listing gave the token.
+    """
     try:
-        return base64.b64decode(token, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise invalid_argument("The continuation token is invalid.", "continuation-token", token) from error
+        data = base64.b64decode(token.replace("-", "="), validate=True)
+        marker = data[3 if data[1:2] >= b"\x80" else 2 :].decode()
+    except ValueError:
+        marker = ""
+    if not marker or _encode_token(marker) != token:
+        raise invalid_argument("The continuation token is invalid.", "continuation-token", token, "0015-00000404")
+    return marker
 
 
 def _contents(store: RegionStore, page: Page[ObjectEntry], style: str, *, with_owner: bool) -> list[Node]:

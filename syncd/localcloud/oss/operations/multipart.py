@@ -16,10 +16,15 @@ from syncd.localcloud.oss.errors import (
     malformed_xml,
     no_such_upload,
 )
-from syncd.localcloud.oss.operations.object_metadata import forbids_overwrite, new_object, refuse_if_taken
+from syncd.localcloud.oss.operations.object_metadata import (
+    encryption_of,
+    forbids_overwrite,
+    new_object,
+    refuse_if_taken,
+)
 from syncd.localcloud.oss.operations.objects import receive, stored_headers
 from syncd.localcloud.oss.operations.paging import Marker, page_through
-from syncd.localcloud.oss.protocol.request import OssCall
+from syncd.localcloud.oss.protocol.request import OssCall, decimal
 from syncd.localcloud.oss.protocol.responses import CRC_HEADER, empty_answer, quoted, xml_answer
 from syncd.localcloud.oss.protocol.signatures import iso_milliseconds
 from syncd.localcloud.oss.protocol.xml_documents import Node, encoded, parse
@@ -54,7 +59,7 @@ def initiate(store: RegionStore, call: OssCall) -> HttpResponse:
         ("Key", encoded(call.key, style)),
         ("UploadId", upload.upload_id),
     ]
-    return xml_answer("InitiateMultipartUploadResult", children)
+    return xml_answer("InitiateMultipartUploadResult", children, headers=encryption_of(upload.headers))
 
 
 def upload_of(store: RegionStore, call: OssCall) -> UploadEntry:
@@ -78,18 +83,19 @@ def part_number(call: OssCall) -> int:
         OssError: The number is invalid.
     """
     text = call.args.get("partNumber", "")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= PART_NUMBER_MAX):
+    number = decimal(text)
+    if number is None or not 1 <= number <= PART_NUMBER_MAX:
         message = "Part number must be an integer between 1 and 10000, inclusive."
         raise invalid_argument(message, "partNumber", text, "0042-00000101")
-    return int(text)
+    return number
 
 
 def upload_part(store: RegionStore, call: OssCall) -> HttpResponse:
     number = part_number(call)
-    upload_of(store, call)
+    upload = upload_of(store, call)
     stored = receive(store, call)
     keep_part(store, call, number, stored)
-    return empty_answer(headers=stored_headers(stored))
+    return empty_answer(headers=stored_headers(stored) | encryption_of(upload.headers))
 
 
 def keep_part(store: RegionStore, call: OssCall, number: int, stored: StoredBlob) -> None:
@@ -138,6 +144,7 @@ def complete(store: RegionStore, call: OssCall) -> HttpResponse:
         "ETag": quoted(entry.etag),
         CRC_HEADER: str(entry.crc),
         "x-oss-object-type": entry.kind.value,
+        **encryption_of(entry.headers),
     }
     return xml_answer("CompleteMultipartUploadResult", children, headers=headers)
 
@@ -156,11 +163,11 @@ def _wanted_parts(call: OssCall, *, everything: bool) -> list[_Wanted]:
         return []
     wanted = []
     for node in parse(call, "CompleteMultipartUpload").iter("Part"):
-        number = (node.findtext("PartNumber") or "").strip()
+        number = decimal((node.findtext("PartNumber") or "").strip())
         etag = (node.findtext("ETag") or "").strip().strip('"').upper()
-        if not number.isdigit() or not etag:
+        if number is None or not etag:
             raise malformed_xml()
-        wanted.append(_Wanted(int(number), etag))
+        wanted.append(_Wanted(number, etag))
     numbers = [part.number for part in wanted]
     if numbers != sorted(set(numbers)):
         message = "The list of parts was not in ascending order. Parts list must be ordered by part number."
@@ -203,8 +210,9 @@ def _refuse_small(chosen: list[PartEntry]) -> None:
 
 
 def _completed(upload: UploadEntry, chosen: list[PartEntry], now_s: float) -> ObjectEntry:
-    digests = b"".join(bytes.fromhex(part.stored.md5_hex) for part in chosen)
-    etag = hashlib.md5(digests, usedforsecurity=False).hexdigest().upper()
+    """The object of the chosen parts. Its ETag is the MD5 of the parts' MD5s in upper-case hex, and their number."""
+    digests = "".join(part.stored.md5_hex.upper() for part in chosen)
+    etag = hashlib.md5(digests.encode(), usedforsecurity=False).hexdigest().upper()
     return ObjectEntry(
         bucket=upload.bucket,
         key=upload.key,
@@ -231,7 +239,10 @@ def abort(store: RegionStore, call: OssCall) -> HttpResponse:
 
 def list_parts(store: RegionStore, call: OssCall) -> HttpResponse:
     limit = call.count("max-parts", PAGE_MAX, PAGE_MAX)
-    marker = int(call.args.get("part-number-marker") or 0)
+    marker_text = call.args.get("part-number-marker") or "0"
+    marker = decimal(marker_text)
+    if marker is None:
+        raise invalid_argument("The part number marker is invalid.", "part-number-marker", marker_text)
     with store.db.transaction():
         upload = upload_of(store, call)
         following = [p for n, p in store.uploads.parts(upload.upload_id).items() if n > marker]

@@ -1,7 +1,8 @@
 """Object metadata from request headers: content headers, user metadata, tags, ACL and storage class."""
 
 import re
-from urllib.parse import parse_qsl
+from collections.abc import Mapping
+from urllib.parse import unquote_plus
 
 from syncd.localcloud.oss.errors import OssError, file_already_exists, invalid_argument
 from syncd.localcloud.oss.protocol.request import OssCall
@@ -12,6 +13,9 @@ TAGS_MAX = 10
 TAG_KEY_CHARS_MAX = 128
 TAG_VALUE_CHARS_MAX = 256
 USER_META_BYTES_MAX = 8 * 1024
+_ENCRYPTION = "x-oss-server-side-encryption"
+_DATA_ENCRYPTION = "x-oss-server-side-data-encryption"
+_ENCRYPTION_KEY = "x-oss-server-side-encryption-key-id"
 _TAG_CHARS = re.compile(r"[A-Za-z0-9 +\-=._:/]*", re.ASCII)
 _KEPT_HEADERS = (
     "Content-Type",
@@ -37,7 +41,7 @@ def new_object(call: OssCall, bucket: BucketEntry) -> ObjectEntry:
         modified_s=call.now_s,
         storage_class=storage_class(call, bucket.storage_class),
         acl=object_acl(call),
-        headers=kept_headers(call),
+        headers=kept_headers(call) | encryption_headers(call),
         tags=header_tags(call),
     )
 
@@ -67,29 +71,66 @@ def kept_headers(call: OssCall) -> dict[str, str]:
     return kept | meta
 
 
+def encryption_headers(call: OssCall) -> dict[str, str]:
+    """The server-side encryption that the request asks for. It is recorded and reported; no byte is encrypted.
+
+    A data encryption algorithm and a key id only have a meaning with KMS (help page of PutObject).
+
+    Raises:
+        OssError: The encryption method or the algorithm is not one of OSS's.
+    """
+    method, algorithm = call.header(_ENCRYPTION), call.header(_DATA_ENCRYPTION)
+    if method not in ("", "AES256", "KMS", "SM4") or algorithm not in ("", "SM4"):
+        raise OssError(
+            400,
+            "InvalidEncryptionAlgorithmError",
+            "The Encryption request you specified is not valid.",
+            "0005-00000003",
+            {"ArgumentName": _ENCRYPTION, "ArgumentValue": method or algorithm},
+        )
+    names = (_ENCRYPTION, _DATA_ENCRYPTION, _ENCRYPTION_KEY) if method == "KMS" else (_ENCRYPTION,)
+    return {name: call.header(name) for name in names if call.header(name)}
+
+
+def encryption_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The encryption headers among those of an object or an upload."""
+    return {name: value for name, value in headers.items() if name.startswith("x-oss-server-side-")}
+
+
 def header_tags(call: OssCall) -> dict[str, str]:
-    """The tags of `x-oss-tagging`."""
+    """The tags of `x-oss-tagging`: URL-encoded `key` or `key=value`, joined by `&`.
+
+    Raises:
+        OssError: The header is malformed, or a tag is invalid.
+    """
     text = call.header("x-oss-tagging")
-    pairs = parse_qsl(text, keep_blank_values=True) if text else []
-    return checked_tags(pairs)
+    terms = text.split("&") if text else []
+    if any(term.count("=") > 1 for term in terms):
+        raise OssError(400, "InvalidTag", "The tagging header is malformed.", "0010-00000219")
+    pairs = [tuple(map(unquote_plus, term.partition("=")[::2])) for term in terms]
+    return checked_tags([(name, value) for name, value in pairs])
 
 
 def checked_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
     """Validated tags.
 
+    Documented for tags of objects (help pages of errors 0010-00000212, -213, -217 and "Object tagging"): at most ten,
+    keys of 1 to 128 characters and values of at most 256, letters and digits of ASCII, space and `+ - = . _ : /`. So
+    a tag outside ASCII is refused, in the header and in the body alike.
+
     Raises:
         OssError: There are too many tags, a duplicate key, or an invalid key or value.
     """
     if len(pairs) > TAGS_MAX:
-        raise OssError(400, "InvalidTag", "Object tags cannot be greater than 10.", "0017-00000901")
+        raise OssError(400, "InvalidTag", "Object tags cannot be greater than 10.", "0010-00000217")
     for name, value in pairs:
         if not 1 <= len(name) <= TAG_KEY_CHARS_MAX or not _TAG_CHARS.fullmatch(name):
-            raise OssError(400, "InvalidTag", "The TagKey you have provided is invalid.", "0017-00000902")
+            raise OssError(400, "InvalidTag", "The TagKey you have provided is invalid.", "0010-00000212")
         if len(value) > TAG_VALUE_CHARS_MAX or not _TAG_CHARS.fullmatch(value):
-            raise OssError(400, "InvalidTag", "The TagValue you have provided is invalid.", "0017-00000903")
+            raise OssError(400, "InvalidTag", "The TagValue you have provided is invalid.", "0010-00000217")
     tags = dict(pairs)
     if len(tags) != len(pairs):
-        raise OssError(400, "InvalidTag", "Cannot provide multiple Tags with the same key.", "0017-00000904")
+        raise OssError(400, "InvalidTag", "Cannot provide multiple Tags with the same key.", "0010-00000217")
     return tags
 
 

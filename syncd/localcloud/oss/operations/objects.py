@@ -1,10 +1,9 @@
-"""Object operations: put, append, get, head, delete."""
+"""Operations that write objects: put, append, delete."""
 
 import base64
 import binascii
 import hashlib
 from dataclasses import replace
-from email.utils import formatdate, parsedate_to_datetime
 
 from syncd.localcloud.httpd.messages import HttpResponse
 from syncd.localcloud.oss.crc64 import combine
@@ -13,34 +12,26 @@ from syncd.localcloud.oss.errors import (
     invalid_argument,
     invalid_digest,
     malformed_xml,
-    precondition_failed,
 )
-from syncd.localcloud.oss.operations.object_metadata import forbids_overwrite, new_object, refuse_if_taken
-from syncd.localcloud.oss.protocol.ranges import requested_range
-from syncd.localcloud.oss.protocol.request import OssCall
+from syncd.localcloud.oss.operations.object_metadata import (
+    encryption_of,
+    forbids_overwrite,
+    new_object,
+    refuse_if_taken,
+)
+from syncd.localcloud.oss.protocol.request import OssCall, decimal
 from syncd.localcloud.oss.protocol.responses import (
     CRC_HEADER,
-    body_answer,
     empty_answer,
-    object_headers,
     quoted,
     xml_answer,
 )
 from syncd.localcloud.oss.protocol.xml_documents import Node, encoded, parse
-from syncd.localcloud.oss.storage.blobs import PinnedPieces
 from syncd.localcloud.oss.storage.entries import ObjectEntry, ObjectType, StoredBlob
 from syncd.localcloud.oss.storage.region_store import RegionStore
 
 PUT_BYTES_MAX = 5 * 1024**3
 DELETE_KEYS_MAX = 1000
-_OVERRIDES = (
-    "content-type",
-    "content-language",
-    "expires",
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-)
 
 
 def receive(store: RegionStore, call: OssCall) -> StoredBlob:
@@ -90,22 +81,24 @@ def put_object(store: RegionStore, call: OssCall) -> HttpResponse:
     stored = receive(store, call)
     entry = replace(template, etag=stored.md5_hex.upper(), crc=stored.crc, pieces=(stored.piece,))
     store.publish(entry, forbid_overwrite=forbids_overwrite(call))
-    return empty_answer(headers={**stored_headers(stored), "x-oss-object-type": ObjectType.NORMAL.value})
+    headers = {**stored_headers(stored), "x-oss-object-type": ObjectType.NORMAL.value, **encryption_of(entry.headers)}
+    return empty_answer(headers=headers)
 
 
 def append_object(store: RegionStore, call: OssCall) -> HttpResponse:
+    """Append to an object. Metadata and tags are those of the first append; later ones have no effect."""
     bucket = store.bucket(call.bucket)
-    position = call.args.get("position", "")
-    if not position.isdigit():
-        raise invalid_argument("The position is not a number.", "position", position)
+    position = decimal(call.args.get("position", ""))
+    if position is None:
+        raise invalid_argument("The position is not a number.", "position", call.args.get("position", ""))
     template = replace(new_object(call, bucket), kind=ObjectType.APPENDABLE)
-    _refuse_position(store.objects.get(call.bucket, call.key), int(position))
+    _refuse_position(store.objects.get(call.bucket, call.key), position)
     stored = receive(store, call)
     try:
         with store.db.transaction():
             store.bucket(call.bucket)
             old = store.objects.get(call.bucket, call.key)
-            _refuse_position(old, int(position))
+            _refuse_position(old, position)
             entry = _appended(old or template, stored, call.now_s)
             store.objects.put(entry)
     except OssError:
@@ -116,6 +109,7 @@ def append_object(store: RegionStore, call: OssCall) -> HttpResponse:
         CRC_HEADER: str(entry.crc),
         "x-oss-next-append-position": str(entry.size_bytes),
         "x-oss-object-type": ObjectType.APPENDABLE.value,
+        **encryption_of(entry.headers),
     }
     return empty_answer(headers=headers)
 
@@ -139,115 +133,6 @@ def _appended(old: ObjectEntry, stored: StoredBlob, now_s: float) -> ObjectEntry
         modified_s=now_s,
         pieces=(*old.pieces, stored.piece),
     )
-
-
-def resolve(store: RegionStore, call: OssCall) -> ObjectEntry:
-    """The object to read: the target when the key is a symlink.
-
-    Raises:
-        OssError: The object does not exist, or the symlink is dangling or points to a symlink.
-    """
-    entry = store.object(call.bucket, call.key)
-    if entry.kind is not ObjectType.SYMLINK:
-        return entry
-    target = store.objects.get(call.bucket, entry.symlink_target)
-    if target is None:
-        raise OssError(
-            404,
-            "SymlinkTargetNotExist",
-            "The symlink target object does not exist.",
-            "0026-00000005",
-            {"Key": entry.symlink_target},
-        )
-    if target.kind is ObjectType.SYMLINK:
-        raise OssError(400, "InvalidTargetType", "The symbolic's target object type is invalid.", "0026-00000007")
-    return target
-
-
-def get_object(store: RegionStore, call: OssCall) -> HttpResponse:
-    with store.db.transaction():
-        entry = resolve(store, call)
-        check_conditions(call, entry)
-        if "Archive" in entry.storage_class:
-            raise OssError(
-                403,
-                "InvalidObjectState",
-                "The operation is not valid for the object's state",
-                "0026-00000010",
-                {"ObjectName": call.key},
-            )
-        span = requested_range(call, entry.size_bytes)
-        start, size = span or (0, entry.size_bytes)
-        body = PinnedPieces(store.blobs, entry.pieces, start, size)
-    headers = _overridden(call, list(object_headers(entry)))
-    if span is None:
-        return body_answer(200, [*headers, (CRC_HEADER, str(entry.crc))], size, body)
-    # The CRC covers the whole object, so a partial response has none.
-    content_range = f"bytes {start}-{start + size - 1}/{entry.size_bytes}"
-    return body_answer(206, [*headers, ("Content-Range", content_range)], size, body)
-
-
-def _overridden(call: OssCall, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    wanted = {name: call.args[f"response-{name}"] for name in _OVERRIDES if call.args.get(f"response-{name}")}
-    kept = [(name, value) for name, value in headers if name.lower() not in wanted]
-    return kept + [(name.title(), value) for name, value in wanted.items()]
-
-
-def head_object(store: RegionStore, call: OssCall) -> HttpResponse:
-    entry = resolve(store, call)
-    check_conditions(call, entry)
-    headers = [
-        *object_headers(entry),
-        (CRC_HEADER, str(entry.crc)),
-        ("Content-Length", str(entry.size_bytes)),
-    ]
-    return HttpResponse(200, headers)
-
-
-def get_object_meta(store: RegionStore, call: OssCall) -> HttpResponse:
-    entry = resolve(store, call)
-    headers = [
-        ("ETag", quoted(entry.etag)),
-        ("Last-Modified", formatdate(entry.modified_s, usegmt=True)),
-        (CRC_HEADER, str(entry.crc)),
-        ("Content-Length", str(entry.size_bytes)),
-    ]
-    if call.request.method == "GET":
-        headers.pop()
-    return HttpResponse(200, headers)
-
-
-def check_conditions(call: OssCall, entry: ObjectEntry, prefix: str = "") -> None:
-    """Evaluate the conditional headers. `prefix` is `x-oss-copy-source-` for a copy.
-
-    Raises:
-        OssError: 412 when a condition fails, 304 when the object is not modified.
-    """
-    match = call.header(f"{prefix}if-match")
-    unmodified = _instant(call.header(f"{prefix}if-unmodified-since"))
-    if match and not _etag_in(match, entry.etag):
-        raise precondition_failed("If-Match")
-    if unmodified is not None and int(entry.modified_s) > unmodified:
-        raise precondition_failed("If-Unmodified-Since")
-    none_match = call.header(f"{prefix}if-none-match")
-    modified = _instant(call.header(f"{prefix}if-modified-since"))
-    same = bool(none_match) and _etag_in(none_match, entry.etag)
-    not_newer = not none_match and modified is not None and int(entry.modified_s) <= modified
-    if same or not_newer:
-        raise OssError(304, "NotModified", "Not Modified", "0026-00000701")
-
-
-def _etag_in(header: str, etag: str) -> bool:
-    return header.strip() == "*" or etag.upper() in [tag.strip().strip('"').upper() for tag in header.split(",")]
-
-
-def _instant(text: str) -> float | None:
-    if not text:
-        return None
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except ValueError:
-        return None  # OSS ignores an invalid date
 
 
 def delete_object(store: RegionStore, call: OssCall) -> HttpResponse:

@@ -5,7 +5,7 @@ import re
 from syncd.localcloud.oss.errors import OssError
 from syncd.localcloud.oss.protocol.request import OssCall
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def requested_range(call: OssCall, size_bytes: int) -> tuple[int, int] | None:
@@ -48,7 +48,7 @@ def requested_range(call: OssCall, size_bytes: int) -> tuple[int, int] | None:
 
 
 def copy_range(call: OssCall, size_bytes: int) -> tuple[int, int]:
-    """Offset and size of the source range of an UploadPartCopy.
+    """Offset and size of the source range of an UploadPartCopy. An end left open is the source's, as in a GET.
 
     Raises:
         OssError: The range is invalid, or not inside the source.
@@ -57,10 +57,12 @@ def copy_range(call: OssCall, size_bytes: int) -> tuple[int, int]:
     if not text:
         return 0, size_bytes
     found = _RANGE.fullmatch(text.strip())
-    if found is None or "" in found.groups():
+    if found is None or found.groups() == ("", ""):
         raise _invalid_copy_range(text)
-    start, end = int(found[1]), int(found[2])
-    if not start <= end < size_bytes:
+    first, last = found.groups()
+    start = int(first) if first else size_bytes - int(last)
+    end = int(last) if first and last else size_bytes - 1
+    if not 0 <= start <= end < size_bytes:
         raise _invalid_copy_range(text)
     return start, end - start + 1
 

@@ -1,4 +1,4 @@
-"""An OSS request: its bucket and key, from path or host, and its operation."""
+"""An OSS request: its bucket and key, from path or host, and typed access to its parameters."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -9,75 +9,7 @@ from syncd.localcloud.httpd.messages import HttpRequest
 from syncd.localcloud.oss.errors import OssError, invalid_argument
 
 KEY_BYTES_MAX = 1023
-
-# (method, query parameter that must be there, operation); the first that fits wins, '' stands for none.
-_OBJECT_OPERATIONS = (
-    ("POST", "uploads", "InitiateMultipartUpload"),
-    ("POST", "uploadId", "CompleteMultipartUpload"),
-    ("POST", "append", "AppendObject"),
-    ("POST", "restore", "RestoreObject"),
-    ("PUT", "uploadId", "UploadPart"),
-    ("PUT", "acl", "PutObjectACL"),
-    ("PUT", "symlink", "PutSymlink"),
-    ("PUT", "tagging", "PutObjectTagging"),
-    ("PUT", "", "PutObject"),
-    ("GET", "uploadId", "ListParts"),
-    ("GET", "acl", "GetObjectACL"),
-    ("GET", "symlink", "GetSymlink"),
-    ("GET", "tagging", "GetObjectTagging"),
-    ("GET", "objectMeta", "GetObjectMeta"),
-    ("GET", "", "GetObject"),
-    ("HEAD", "objectMeta", "GetObjectMeta"),
-    ("HEAD", "symlink", "GetSymlink"),
-    ("HEAD", "", "HeadObject"),
-    ("DELETE", "uploadId", "AbortMultipartUpload"),
-    ("DELETE", "tagging", "DeleteObjectTagging"),
-    ("DELETE", "", "DeleteObject"),
-)
-_BUCKET_OPERATIONS = (
-    ("POST", "delete", "DeleteMultipleObjects"),
-    ("PUT", "acl", "PutBucketACL"),
-    ("GET", "acl", "GetBucketACL"),
-    ("GET", "bucketInfo", "GetBucketInfo"),
-    ("GET", "location", "GetBucketLocation"),
-    ("GET", "stat", "GetBucketStat"),
-    ("GET", "uploads", "ListMultipartUploads"),
-    ("GET", "lifecycle", "GetBucketLifecycle"),
-    ("GET", "versioning", "GetBucketVersioning"),
-    ("GET", "policy", "GetBucketPolicy"),
-    ("GET", "cors", "GetBucketCors"),
-    ("GET", "website", "GetBucketWebsite"),
-    ("GET", "tagging", "GetBucketTags"),
-    ("GET", "encryption", "GetBucketEncryption"),
-    ("GET", "", "ListObjects"),
-    ("HEAD", "", "GetBucketInfo"),
-    ("PUT", "", "PutBucket"),
-    ("DELETE", "", "DeleteBucket"),
-)
-# Settings of a bucket this service does not keep. Without this list, `PUT /?lifecycle` would make a bucket.
-_BUCKET_SETTINGS = frozenset(
-    {
-        "accessMonitor",
-        "cname",
-        "cors",
-        "encryption",
-        "inventory",
-        "lifecycle",
-        "logging",
-        "policy",
-        "qosInfo",
-        "referer",
-        "replication",
-        "requestPayment",
-        "resourceGroup",
-        "rtc",
-        "tagging",
-        "transferAcceleration",
-        "versioning",
-        "website",
-        "worm",
-    }
-)
+DIGITS_MAX = 18  # fits 64 bits
 
 
 @dataclass(slots=True)
@@ -114,10 +46,16 @@ class OssCall:
             OssError: The value is not an integer between 1 and `ceiling`.
         """
         text = self.args.get(name) or str(default)
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= ceiling):
+        value = decimal(text)
+        if value is None or not 1 <= value <= ceiling:
             message = f"Argument {name} must be an integer between 1 and {ceiling}."
             raise invalid_argument(message, name, text)
-        return int(text)
+        return value
+
+
+def decimal(text: str) -> int | None:
+    """An unsigned decimal number; None for anything else. Python's own parser takes other scripts and any length."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else None
 
 
 def as_text(value: str) -> str:
@@ -168,42 +106,3 @@ def _bucket_of_host(host: str, region: str, domains: tuple[str, ...]) -> str:
             first = name.removesuffix(domain).rstrip(".").split(".")[0]
             return "" if first in (f"oss-{region}", f"oss-{region}-internal") else first
     return ""
-
-
-def operation_of(call: OssCall) -> str:
-    """The operation's name in OSS's documentation.
-
-    Raises:
-        OssError: There is no such operation.
-    """
-    if not call.bucket:
-        if call.request.method == "GET":
-            return "ListBuckets"
-        raise _method_not_allowed(call.request.method)
-    table = _OBJECT_OPERATIONS if call.key else _BUCKET_OPERATIONS
-    for method, parameter, operation in table:
-        if method == call.request.method and (not parameter or parameter in call.args):
-            return _refine(call, operation)
-    raise _method_not_allowed(call.request.method)
-
-
-def _refine(call: OssCall, operation: str) -> str:
-    if operation in ("PutObject", "UploadPart") and "x-oss-copy-source" in call.request.headers:
-        return "CopyObject" if operation == "PutObject" else "UploadPartCopy"
-    if operation == "ListObjects" and call.args.get("list-type") == "2":
-        return "ListObjectsV2"
-    if operation in ("PutBucket", "DeleteBucket", "ListObjects"):
-        setting = next((name for name in call.args if name in _BUCKET_SETTINGS), "")
-        if setting:
-            return f"{operation}?{setting}"
-    return operation
-
-
-def _method_not_allowed(method: str) -> OssError:
-    return OssError(
-        405,
-        "MethodNotAllowed",
-        "The specified method is not allowed against this resource.",
-        "0015-00000301",
-        {"Method": method, "ResourceType": "Object"},
-    )

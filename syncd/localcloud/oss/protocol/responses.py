@@ -59,19 +59,19 @@ def quoted(etag: str) -> str:
     return f'"{etag}"'
 
 
-def object_headers(entry: ObjectEntry) -> Iterator[tuple[str, str]]:
-    """The headers of an object in GET and HEAD, without size and checksum."""
+def object_headers(entry: ObjectEntry, content: ObjectEntry) -> Iterator[tuple[str, str]]:
+    """The headers of an object in GET and HEAD, without size and checksum. `content` is the entry with the bytes."""
     content_type = entry.headers.get("Content-Type", "application/octet-stream")
     yield "Content-Type", content_type
-    yield "ETag", quoted(entry.etag)
-    yield "Last-Modified", formatdate(entry.modified_s, usegmt=True)
+    yield "ETag", quoted(content.etag)
+    yield "Last-Modified", formatdate(content.modified_s, usegmt=True)
     yield "Accept-Ranges", "bytes"
     yield "x-oss-object-type", entry.kind.value
-    yield "x-oss-storage-class", entry.storage_class
+    yield "x-oss-storage-class", content.storage_class
     if entry.kind is ObjectType.APPENDABLE:
         yield "x-oss-next-append-position", str(entry.size_bytes)
-    if entry.kind is ObjectType.NORMAL:
-        yield "Content-MD5", base64.b64encode(bytes.fromhex(entry.etag)).decode()
+    if content.kind is ObjectType.NORMAL:
+        yield "Content-MD5", base64.b64encode(bytes.fromhex(content.etag)).decode()
     if entry.tags:
         yield "x-oss-tagging-count", str(len(entry.tags))
     for name, value in entry.headers.items():

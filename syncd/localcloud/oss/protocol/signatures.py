@@ -8,14 +8,16 @@ import base64
 import hashlib
 import hmac
 from calendar import timegm
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from syncd.localcloud.account import CLOCK_SKEW_S_MAX, AccessKey, Account
 from syncd.localcloud.oss.errors import OssError, access_denied, invalid_argument
-from syncd.localcloud.oss.protocol.request import OssCall, as_text
+from syncd.localcloud.oss.protocol.request import OssCall, as_text, decimal
 
+PRESIGNED_S_MAX = 7 * 24 * 3600
 _V4 = "OSS4-HMAC-SHA256"
 # The query parameters that V1 signs; others are not covered, as with the real service.
 _V1_SIGNED_PARAMETERS = frozenset(
@@ -35,6 +37,7 @@ _V1_SIGNED_PARAMETERS = frozenset(
         "encryption",
         "endTime",
         "group",
+        "img",
         "inventory",
         "inventoryId",
         "lifecycle",
@@ -57,6 +60,7 @@ _V1_SIGNED_PARAMETERS = frozenset(
         "replicationProgress",
         "requestPayment",
         "resourceGroup",
+        "responseHeader",
         "response-cache-control",
         "response-content-disposition",
         "response-content-encoding",
@@ -64,6 +68,7 @@ _V1_SIGNED_PARAMETERS = frozenset(
         "response-content-type",
         "response-expires",
         "restore",
+        "rtc",
         "security-token",
         "sequential",
         "startTime",
@@ -74,6 +79,13 @@ _V1_SIGNED_PARAMETERS = frozenset(
         "symlink",
         "tagging",
         "transferAcceleration",
+        "udf",
+        "udfApplication",
+        "udfApplicationLog",
+        "udfId",
+        "udfImage",
+        "udfImageDesc",
+        "udfName",
         "uploadId",
         "uploads",
         "versionId",
@@ -81,6 +93,7 @@ _V1_SIGNED_PARAMETERS = frozenset(
         "versions",
         "vod",
         "website",
+        "withHashContext",
         "worm",
         "wormExtend",
         "wormId",
@@ -89,6 +102,11 @@ _V1_SIGNED_PARAMETERS = frozenset(
         "x-oss-ac-subnet-mask",
         "x-oss-ac-vpc-id",
         "x-oss-async-process",
+        "x-oss-enable-md5",
+        "x-oss-enable-sha1",
+        "x-oss-enable-sha256",
+        "x-oss-hash-ctx",
+        "x-oss-md5-ctx",
         "x-oss-process",
         "x-oss-request-payer",
         "x-oss-traffic-limit",
@@ -138,10 +156,11 @@ def _check_v1_header(call: OssCall, account: Account, value: str) -> None:
 
 def _check_v1_query(call: OssCall, account: Account) -> None:
     expires = call.args.get("Expires", "")
-    if not expires.isdigit():
+    ends_s = decimal(expires)
+    if ends_s is None:
         raise access_denied("Invalid date (should be seconds since epoch).", ec="0002-00000067")
-    if call.now_s > int(expires):
-        raise access_denied("Request has expired.", ec="0002-00000069", **_expiry(int(expires), call.now_s))
+    if call.now_s > ends_s:
+        raise access_denied("Request has expired.", ec="0002-00000069", **_expiry(ends_s, call.now_s))
     access_key_id = call.args.get("OSSAccessKeyId", "")
     credential = _find(call, account, access_key_id, call.args.get("security-token", ""))
     _check_v1(call, credential, call.args["Signature"], expires)
@@ -164,55 +183,83 @@ def _check_v4_header(call: OssCall, account: Account, value: str) -> None:
     if "Credential" not in fields or "Signature" not in fields:
         raise invalid_argument("Authorization header is invalid.", "Authorization", ec="0002-00000202")
     stamp = call.header("x-oss-date")
-    instant = _parse_iso_date(stamp) if stamp else _parse_http_date(call.header("date"))
+    signed = stamp or call.header("date")
+    instant = _parse_iso_date(stamp) if stamp else _parse_http_date(signed)
     additional = [name for name in fields.get("AdditionalHeaders", "").split(";") if name]
     _check_clock(call, instant)
     token = call.header("x-oss-security-token")
-    _check_v4(call, account, (fields["Credential"], token, fields["Signature"]), instant, additional)
+    claim = _V4Claim(fields["Credential"], token, fields["Signature"], signed, additional)
+    _check_v4(call, account, claim, instant)
 
 
 def _check_v4_query(call: OssCall, account: Account) -> None:
     instant = _parse_iso_date(call.args.get("x-oss-date", ""))
-    lifetime = call.args.get("x-oss-expires", "")
-    if not lifetime.isdigit():
-        raise invalid_argument("x-oss-expires is invalid.", "x-oss-expires", lifetime, "0002-00000209")
+    lifetime_s = _presigned_lifetime(call)
     if instant - call.now_s > CLOCK_SKEW_S_MAX:
         raise access_denied("Request is not valid yet.", ec="0002-00000068")
-    if call.now_s > instant + int(lifetime):
-        ends = int(instant) + int(lifetime)
+    if call.now_s > instant + lifetime_s:
+        ends = int(instant) + lifetime_s
         raise access_denied("Request has expired.", ec="0002-00000069", **_expiry(ends, call.now_s))
     additional = [name for name in call.args.get("x-oss-additional-headers", "").split(";") if name]
-    claim = (
+    claim = _V4Claim(
         call.args.get("x-oss-credential", ""),
         call.args.get("x-oss-security-token", ""),
         call.args.get("x-oss-signature", ""),
+        call.args.get("x-oss-date", ""),
+        additional,
     )
-    _check_v4(call, account, claim, instant, additional)
+    _check_v4(call, account, claim, instant)
 
 
-def _check_v4(
-    call: OssCall, account: Account, claim: tuple[str, str, str], instant: float, additional: list[str]
-) -> None:
-    """`claim` is the request's credential, security token and signature."""
-    credential_text, token, signature = claim
-    access_key_id, *scope = credential_text.split("/")
+def _presigned_lifetime(call: OssCall) -> int:
+    """Seconds that a presigned V4 URL is valid: 1 to 604800 (help page of error 0002-00000232).
+
+    Raises:
+        OssError: `x-oss-expires` is missing, no number, or out of range.
+    """
+    text = call.args.get("x-oss-expires", "")
+    lifetime_s = decimal(text)
+    if lifetime_s is None:
+        raise invalid_argument("x-oss-expires is invalid.", "x-oss-expires", text, "0002-00000209")
+    if not 1 <= lifetime_s <= PRESIGNED_S_MAX:
+        message = f"x-oss-expires must be between 1 and {PRESIGNED_S_MAX} seconds."
+        raise invalid_argument(message, "x-oss-expires", text, "0002-00000232")
+    return lifetime_s
+
+
+@dataclass(frozen=True, slots=True)
+class _V4Claim:
+    """What a request states about its V4 signature.
+
+    `signed_date` is the date exactly as signed: `x-oss-date`, or the header `Date` of clients that send no
+    `x-oss-date` (aliyun-oss-go-sdk `oss/auth.go`, getSignedStrV4, and ossutil 1, which is built on it).
+    """
+
+    credential: str
+    token: str
+    signature: str
+    signed_date: str
+    additional: list[str]
+
+
+def _check_v4(call: OssCall, account: Account, claim: _V4Claim, instant: float) -> None:
+    access_key_id, *scope = claim.credential.split("/")
     if len(scope) != 4 or scope[3] != "aliyun_v4_request":
         raise invalid_argument("Invalid credential in Authorization header.", ec="0002-00000213")
-    stamp = datetime.fromtimestamp(instant, UTC).strftime("%Y%m%dT%H%M%SZ")
     date, region, product, _ = scope
-    if date != stamp[:8]:
+    if date != datetime.fromtimestamp(instant, UTC).strftime("%Y%m%d"):
         raise invalid_argument("Invalid signing date in Authorization header.", ec="0002-00000225")
     if region != call.region:
         raise invalid_argument("Invalid signing region in Authorization header.", ec="0002-00000226")
     if product != "oss":
         raise invalid_argument("Invalid signing product in Authorization header.", ec="0002-00000227")
-    credential = _find(call, account, access_key_id, token)
-    canonical = _v4_canonical_request(call, additional)
-    text = "\n".join((_V4, stamp, "/".join(scope), hashlib.sha256(canonical.encode()).hexdigest()))
+    credential = _find(call, account, access_key_id, claim.token)
+    canonical = _v4_canonical_request(call, claim.additional)
+    text = "\n".join((_V4, claim.signed_date, "/".join(scope), hashlib.sha256(canonical.encode()).hexdigest()))
     key = f"aliyun_v4{credential.access_key_secret}".encode()
     for word in scope:
         key = hmac.digest(key, word.encode(), "sha256")
-    _compare(credential, signature, hmac.digest(key, text.encode(), "sha256").hex(), text, canonical)
+    _compare(credential, claim.signature, hmac.digest(key, text.encode(), "sha256").hex(), text, canonical)
 
 
 def _v4_canonical_request(call: OssCall, additional: list[str]) -> str:
@@ -299,7 +346,7 @@ def _expiry(expires_s: int, now_s: float) -> dict[str, str]:
 def _parse_http_date(text: str) -> float:
     try:
         return float(timegm(parsedate_to_datetime(text).utctimetuple()))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
         raise access_denied("OSS authentication requires a valid Date.", ec="0002-00000051", Date=text) from error
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -124,6 +125,27 @@ class PinnedPieces:
         if self._open:
             self._open = False
             self._blobs.unpin(piece.blob for piece, _, _ in self._runs)
+
+
+class GzipBody:
+    """A response body compressed with gzip while it is sent."""
+
+    def __init__(self, body: PinnedPieces) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        source = PinnedSource(self._body)
+        gzip = zlib.compressobj(level=1, wbits=31)  # 31: a gzip header and trailer
+        buffer = memoryview(bytearray(_BUFFER_BYTES))
+        try:
+            while got := source.readinto(buffer):
+                yield gzip.compress(buffer[:got])
+            yield gzip.flush()
+        finally:
+            source.close()
+
+    def close(self) -> None:
+        self._body.close()
 
 
 class PinnedSource:

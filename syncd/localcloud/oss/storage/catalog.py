@@ -151,6 +151,11 @@ class ObjectCatalog:
         sql = "SELECT * FROM objects WHERE bucket = ? AND key > ? AND key >= ? ORDER BY key LIMIT ?"
         return [_object(row) for row in self._db.rows(sql, bucket, marker, floor, limit)]
 
+    def has_own_acl(self, bucket: str) -> bool:
+        """Whether an object of the bucket has another ACL than `default`."""
+        sql = "SELECT 1 FROM objects WHERE bucket = ? AND acl <> 'default' LIMIT 1"
+        return bool(self._db.rows(sql, bucket))
+
     def totals(self, bucket: str) -> tuple[int, int]:
         """The number of objects and their total size in bytes."""
         sql = (

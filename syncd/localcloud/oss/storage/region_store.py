@@ -29,6 +29,7 @@ class RegionStore:
     blobs: BlobDirectory
     lock: IO[bytes]
     peers: Mapping[str, "RegionStore"] = field(default_factory=dict)
+    port: int = 0  # that the region listens on, once it does
 
     @classmethod
     def open(cls, root: Path, region: str, owner: str, domain: str) -> "RegionStore":
@@ -48,6 +49,20 @@ class RegionStore:
     def location(self) -> str:
         return f"oss-{self.region}"
 
+    def endpoints(self, host: str) -> tuple[str, str]:
+        """The external and the internal endpoint, in the form of the Host by which a client reached any region.
+
+        A client that follows them gets here: an IP address or `localhost` has one port per region; below a domain
+        the region is in the name.
+        """
+        name, _, port = host.partition(":")
+        domain = next((each for each in (self.domain, "localhost") if name.lower().endswith(f".{each}")), "")
+        if not domain:
+            own = f"{name or '127.0.0.1'}:{self.port}"
+            return own, own
+        suffix = f":{self.port}" if port else ""
+        return f"{self.location}.{domain}{suffix}", f"{self.location}-internal.{domain}{suffix}"
+
     def bucket(self, name: str) -> BucketEntry:
         """The bucket.
 
@@ -65,7 +80,7 @@ class RegionStore:
             "Please send all future requests to this endpoint.",
             "0003-00001403",
             Bucket=name,
-            Endpoint=f"{home.location}.{self.domain}",
+            Endpoint=f"{home.location}.{self.domain}:{home.port}",
         )
 
     def home_of(self, name: str) -> "RegionStore | None":
