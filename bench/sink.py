@@ -15,7 +15,7 @@ from time import gmtime, strftime
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree as ET
 
-from syncd.localcloud.httpd import HttpRequest, HttpResponse, HttpServer
+from syncd.localcloud.httpd import HttpServer, ServerRequest, ServerResponse
 from syncd.localcloud.oss.protocol.xml_documents import Node, encoded, render
 
 from bench.checks import WrongBytesError, take
@@ -33,7 +33,7 @@ class Sink:
         self._check_every = check_every
         self._bodies = itertools.count()
 
-    def handle(self, request: HttpRequest) -> HttpResponse:
+    def handle(self, request: ServerRequest) -> ServerResponse:
         if request.path.startswith(CONTROL):
             return self._control(request)
         bucket, _, key = unquote(request.path.lstrip("/")).partition("/")
@@ -49,7 +49,9 @@ class Sink:
         response.headers += [("x-oss-request-id", request_id), ("x-amz-request-id", request_id)]
         return response
 
-    def _answer(self, what: str, request: HttpRequest, place: tuple[str, str], args: dict[str, str]) -> HttpResponse:
+    def _answer(
+        self, what: str, request: ServerRequest, place: tuple[str, str], args: dict[str, str]
+    ) -> ServerResponse:
         bucket, key = place
         try:
             return self._routes()[what](request, bucket, key, args)
@@ -62,10 +64,10 @@ class Sink:
             self._shelf.refuse(f"{what} {request.target}: not known here")
             return _xml("Error", [("Code", "NotImplemented"), ("Message", what)], 501)
 
-    def _routes(self) -> dict[str, Callable[[HttpRequest, str, str, dict[str, str]], HttpResponse]]:
+    def _routes(self) -> dict[str, Callable[[ServerRequest, str, str, dict[str, str]], ServerResponse]]:
         return {
-            "PutBucket": lambda *_: HttpResponse(200),
-            "HeadBucket": lambda *_: HttpResponse(200),
+            "PutBucket": lambda *_: ServerResponse(200),
+            "HeadBucket": lambda *_: ServerResponse(200),
             "ListObjects": self._list,
             "ListUploads": lambda *_: _xml("ListMultipartUploadsResult", _NO_UPLOADS),
             "PutObject": self._put,
@@ -79,35 +81,35 @@ class Sink:
             "DeleteObject": self._delete,
         }
 
-    def _control(self, request: HttpRequest) -> HttpResponse:
+    def _control(self, request: ServerRequest) -> ServerResponse:
         if request.method == "DELETE":
             self._shelf.clear()
         body = json.dumps(self._shelf.counts()).encode()
-        return HttpResponse(200, [("Content-Type", "application/json")], body)
+        return ServerResponse(200, [("Content-Type", "application/json")], body)
 
-    def _take(self, request: HttpRequest, key: str) -> Thing:
+    def _take(self, request: ServerRequest, key: str) -> Thing:
         thorough = next(self._bodies) % self._check_every == 0
         taken = take(request.body, request.headers, thorough=thorough, keep="/.syncd/" in key)
         return Thing(taken, _meta(request))
 
-    def _put(self, request: HttpRequest, bucket: str, key: str, _: dict[str, str]) -> HttpResponse:
+    def _put(self, request: ServerRequest, bucket: str, key: str, _: dict[str, str]) -> ServerResponse:
         thing = self._take(request, key)
         self._shelf.put(bucket, key, thing, forbid=_forbids(request))
-        return HttpResponse(200, _stored(thing))
+        return ServerResponse(200, _stored(thing))
 
-    def _part(self, request: HttpRequest, _bucket: str, key: str, args: dict[str, str]) -> HttpResponse:
+    def _part(self, request: ServerRequest, _bucket: str, key: str, args: dict[str, str]) -> ServerResponse:
         thing = self._take(request, key)
         self._shelf.put_part(args["uploadId"], int(args["partNumber"]), thing)
-        return HttpResponse(200, _stored(thing))
+        return ServerResponse(200, _stored(thing))
 
-    def _initiate(self, request: HttpRequest, bucket: str, key: str, args: dict[str, str]) -> HttpResponse:
+    def _initiate(self, request: ServerRequest, bucket: str, key: str, args: dict[str, str]) -> ServerResponse:
         name = self._shelf.begin(bucket, key, _meta(request), forbid=_forbids(request))
         style = args.get("encoding-type", "")
         nodes: list[Node] = [("EncodingType", style)] if style else []
         nodes += [("Bucket", bucket), ("Key", encoded(key, style)), ("UploadId", name)]
         return _xml("InitiateMultipartUploadResult", nodes)
 
-    def _complete(self, request: HttpRequest, bucket: str, key: str, args: dict[str, str]) -> HttpResponse:
+    def _complete(self, request: ServerRequest, bucket: str, key: str, args: dict[str, str]) -> ServerResponse:
         wanted = []
         for node in ET.fromstring(request.body.read()).iter():
             if node.tag.rpartition("}")[2] == "Part":
@@ -122,11 +124,11 @@ class Sink:
         response.headers += _stored(thing)
         return response
 
-    def _abort(self, _request: HttpRequest, _bucket: str, _key: str, args: dict[str, str]) -> HttpResponse:
+    def _abort(self, _request: ServerRequest, _bucket: str, _key: str, args: dict[str, str]) -> ServerResponse:
         self._shelf.abort(args["uploadId"])
-        return HttpResponse(204)
+        return ServerResponse(204)
 
-    def _parts(self, _request: HttpRequest, bucket: str, key: str, args: dict[str, str]) -> HttpResponse:
+    def _parts(self, _request: ServerRequest, bucket: str, key: str, args: dict[str, str]) -> ServerResponse:
         marker = int(args.get("part-number-marker") or 0)
         following = [(number, part) for number, part in self._shelf.parts(args["uploadId"]) if number > marker]
         page = following[:1000]
@@ -136,20 +138,20 @@ class Sink:
         nodes += [("Part", [("PartNumber", number), *_listed(part)]) for number, part in page]
         return _xml("ListPartsResult", nodes)
 
-    def _read(self, request: HttpRequest, bucket: str, key: str, _: dict[str, str]) -> HttpResponse:
+    def _read(self, request: ServerRequest, bucket: str, key: str, _: dict[str, str]) -> ServerResponse:
         thing = self._shelf.get(bucket, key)
         headers = [*_stored(thing), *thing.meta, ("Last-Modified", formatdate(thing.modified_s, usegmt=True))]
         if request.method == "HEAD":
-            return HttpResponse(200, [*headers, ("Content-Length", str(thing.taken.size_bytes))])
+            return ServerResponse(200, [*headers, ("Content-Length", str(thing.taken.size_bytes))])
         if len(thing.taken.kept) != thing.taken.size_bytes:
             raise RefusedError(501, "NotImplemented", "The bytes were thrown away.")
-        return HttpResponse(200, headers, thing.taken.kept)
+        return ServerResponse(200, headers, thing.taken.kept)
 
-    def _delete(self, _request: HttpRequest, bucket: str, key: str, _: dict[str, str]) -> HttpResponse:
+    def _delete(self, _request: ServerRequest, bucket: str, key: str, _: dict[str, str]) -> ServerResponse:
         self._shelf.delete(bucket, key)
-        return HttpResponse(204)
+        return ServerResponse(204)
 
-    def _list(self, _request: HttpRequest, bucket: str, _key: str, args: dict[str, str]) -> HttpResponse:
+    def _list(self, _request: ServerRequest, bucket: str, _key: str, args: dict[str, str]) -> ServerResponse:
         prefix, delimiter = args.get("prefix", ""), args.get("delimiter", "")
         style = args.get("encoding-type", "")
         after = max(args.get(name, "") for name in ("marker", "start-after", "continuation-token"))
@@ -217,16 +219,16 @@ def _stored(thing: Thing) -> list[tuple[str, str]]:
     return [("ETag", thing.etag), ("x-oss-hash-crc64ecma", crc), ("x-oss-object-type", "Normal")]
 
 
-def _meta(request: HttpRequest) -> tuple[tuple[str, str], ...]:
+def _meta(request: ServerRequest) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in request.headers.items() if name.lower().startswith(_META))
 
 
-def _forbids(request: HttpRequest) -> bool:
+def _forbids(request: ServerRequest) -> bool:
     return request.headers.get("x-oss-forbid-overwrite").lower() == "true"
 
 
-def _xml(root: str, nodes: list[Node], status: int = 200) -> HttpResponse:
-    return HttpResponse(status, [("Content-Type", "application/xml")], render(root, nodes))
+def _xml(root: str, nodes: list[Node], status: int = 200) -> ServerResponse:
+    return ServerResponse(status, [("Content-Type", "application/xml")], render(root, nodes))
 
 
 def main() -> None:

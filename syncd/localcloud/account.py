@@ -24,7 +24,7 @@ class KeyLookup(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class AccessKey:
+class AccountKey:
     """An access key. With a `security_token` it is temporary: invalid without the token, or after `expires_at_s`."""
 
     access_key_id: str
@@ -38,7 +38,7 @@ class Account:
     """An account id and all its access keys."""
 
     account_id: str
-    access_keys: tuple[AccessKey, ...]
+    access_keys: tuple[AccountKey, ...]
 
-    def find(self, access_key_id: str) -> AccessKey | None:
+    def find(self, access_key_id: str) -> AccountKey | None:
         return next((key for key in self.access_keys if key.access_key_id == access_key_id), None)

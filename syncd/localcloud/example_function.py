@@ -29,7 +29,7 @@ def load(directory: Path) -> dict[str, Any]:
         path = directory / file["path"]
         found = _sha256(path)
         if found != file["sha256"]:
-            raise ValueError(f"{file['path']}: sha256 is {found}, the manifest says {file['sha256']}")
+            raise ValueError(f"{file['path']}: expected sha256 {file['sha256']}, got {found}")
         if path.suffix == ".safetensors":
             parameters += _parameters(path)
     return {

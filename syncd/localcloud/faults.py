@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from syncd.localcloud.httpd.messages import HttpRequest, HttpResponse, WireFault
+from syncd.localcloud.httpd.messages import ServerRequest, ServerResponse, WireFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +213,10 @@ class FaultScript:
 def run_with_faults(
     script: FaultScript,
     rules: list[FaultRule],
-    request: HttpRequest,
-    run: Callable[[], HttpResponse],
-    render: Callable[[Respond], HttpResponse],
-) -> HttpResponse:
+    request: ServerRequest,
+    run: Callable[[], ServerResponse],
+    render: Callable[[Respond], ServerResponse],
+) -> ServerResponse:
     """Answer a call under the rules that apply to it. The service itself handles `State` rules."""
     for rule in rules:
         if isinstance(rule.action, FlipBit) and rule.when == "before" and request.body.length != 0:
@@ -237,8 +237,8 @@ def run_with_faults(
 
 
 def _refusal(
-    action: Action, render: Callable[[Respond], HttpResponse], applied: HttpResponse | None = None
-) -> HttpResponse | None:
+    action: Action, render: Callable[[Respond], ServerResponse], applied: ServerResponse | None = None
+) -> ServerResponse | None:
     if not isinstance(action, Respond | Reset):
         return None
     close = getattr(applied.body, "close", None) if applied else None
@@ -246,10 +246,10 @@ def _refusal(
         close()
     if isinstance(action, Respond):
         return render(action)
-    return HttpResponse(0, wire=WireFault(reset=True))
+    return ServerResponse(0, wire=WireFault(reset=True))
 
 
-def _wire(wire: WireFault, rule: FaultRule, request: HttpRequest) -> WireFault:
+def _wire(wire: WireFault, rule: FaultRule, request: ServerRequest) -> WireFault:
     match rule.action:
         case Truncate(size_bytes):
             return replace(wire, truncate_at=size_bytes)

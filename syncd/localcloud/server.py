@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from syncd.localcloud.account import AccessKey, Account
+from syncd.localcloud.account import Account, AccountKey
 from syncd.localcloud.counters import Counters
 from syncd.localcloud.faults import FaultRule, FaultScript
-from syncd.localcloud.httpd import Handler, HttpRequest, HttpResponse, HttpServer
+from syncd.localcloud.httpd import Handler, HttpServer, ServerRequest, ServerResponse
 from syncd.localcloud.oss.region import OssRegion
 from syncd.localcloud.oss.storage.region_store import RegionStore
 
@@ -52,12 +52,12 @@ class LocalCloud:
     access_key_secret: str = field(default="local-access-secret", repr=False)
     account_id: str = "1234567890123456"
     oss_domain: str = "oss.local"
-    temporary_credentials: tuple[AccessKey, ...] = ()
+    temporary_credentials: tuple[AccountKey, ...] = ()
     fc: FcFactory | None = None
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        own = AccessKey(self.access_key_id, self.access_key_secret)
+        own = AccountKey(self.access_key_id, self.access_key_secret)
         self.account = Account(self.account_id, (own, *self.temporary_credentials))
         self.faults = FaultScript()
         self.counters = Counters()
@@ -132,7 +132,7 @@ class LocalCloud:
     def _router(self, region: str, fc: Handler | None) -> Handler:
         oss = self.oss[region]
 
-        def route(request: HttpRequest) -> HttpResponse:
+        def route(request: ServerRequest) -> ServerResponse:
             if request.path.startswith(LOCAL_PREFIX):
                 return self._local(region, request)
             if fc is not None and _is_fc(request):
@@ -141,7 +141,7 @@ class LocalCloud:
 
         return route
 
-    def _local(self, region: str, request: HttpRequest) -> HttpResponse:
+    def _local(self, region: str, request: ServerRequest) -> ServerResponse:
         match request.method, request.path.removeprefix(LOCAL_PREFIX):
             case "GET", "health":
                 return _json({"status": "ok", "region": region, "regions": list(self.regions)})
@@ -149,18 +149,18 @@ class LocalCloud:
                 return _json(self.counters.to_dict())
             case "DELETE", "counters":
                 self.counters.clear()
-                return HttpResponse(204)
+                return ServerResponse(204)
             case "GET", "faults":
                 return _json(self.faults.to_list())
             case "DELETE", "faults":
                 self.faults.clear()
-                return HttpResponse(204)
+                return ServerResponse(204)
             case "POST", "faults":
                 return self._add_faults(request)
             case _:
                 return _json({"error": "no such page"}, 404)
 
-    def _add_faults(self, request: HttpRequest) -> HttpResponse:
+    def _add_faults(self, request: ServerRequest) -> ServerResponse:
         """One rule, or a list of them."""
         try:
             plain = json.loads(request.body.read())
@@ -171,12 +171,12 @@ class LocalCloud:
         return _json({"added": len(rules)}, 201)
 
 
-def _is_fc(request: HttpRequest) -> bool:
+def _is_fc(request: ServerRequest) -> bool:
     signed = request.headers.get("authorization").startswith("ACS3-") or any(
         name.lower().startswith("x-acs-") for name, _ in request.headers.items()
     )
     return signed and request.path.startswith(FC_PREFIX)
 
 
-def _json(content: object, status: int = 200) -> HttpResponse:
-    return HttpResponse(status, [("Content-Type", "application/json")], json.dumps(content).encode())
+def _json(content: object, status: int = 200) -> ServerResponse:
+    return ServerResponse(status, [("Content-Type", "application/json")], json.dumps(content).encode())

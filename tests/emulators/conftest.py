@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from syncd.localcloud.account import AccessKey
+from syncd.localcloud.account import AccountKey
 from syncd.localcloud.server import LocalCloud
 
 from tests.emulators.clouds import REGIONS, STS_KEY, STS_SECRET, STS_TOKEN, Clock
@@ -20,8 +20,8 @@ def clock() -> Clock:
 def cloud(tmp_path: Path, clock: Clock) -> Iterator[LocalCloud]:
     """A started cloud."""
     temporary = (
-        AccessKey(STS_KEY, STS_SECRET, STS_TOKEN),
-        AccessKey("STS.expired", STS_SECRET, STS_TOKEN, expires_at_s=1.0),
+        AccountKey(STS_KEY, STS_SECRET, STS_TOKEN),
+        AccountKey("STS.expired", STS_SECRET, STS_TOKEN, expires_at_s=1.0),
     )
     made = LocalCloud(tmp_path / "cloud", REGIONS, temporary_credentials=temporary, clock=clock)
     with made:

@@ -35,20 +35,22 @@ def _group() -> None:
 
 @app.command()
 def up(
-    root: Annotated[Path, typer.Option("--root", help="Where objects and functions are kept.")] = Path("local-cloud"),
-    regions: Annotated[str, typer.Option("--regions", help="Comma-separated.")] = "cn-hangzhou,cn-shanghai",
+    root: Annotated[Path, typer.Option("--root", help="Directory of the objects and functions.")] = Path("local-cloud"),
+    regions: Annotated[
+        str, typer.Option("--regions", help="Comma-separated list of regions.")
+    ] = "cn-hangzhou,cn-shanghai",
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Of the first region; 0 for any free ones.")
+        int, typer.Option("--port", min=0, max=65535, help="Port of the first region; 0 takes free ports.")
     ] = 9001,
     seed: Annotated[
-        Path | None, typer.Option("--seed", help="A TOML file of buckets and functions to begin with.")
+        Path | None, typer.Option("--seed", help="TOML file with the initial buckets and functions.")
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> int:
     """Serve a local cloud on loopback until interrupted. Objects, functions and aliases survive a restart.
 
-    Any client of OSS or of Function Compute 2023-03-30 can use it: signatures are checked, and it refuses what
-    the real ones refuse. Faults are scripted at POST /_local/faults of any endpoint.
+    Any client of OSS or of Function Compute 2023-03-30 can use it: signatures are checked, and invalid
+    requests get the real services' errors. POST /_local/faults on any endpoint injects faults.
 
     Example: syncd local up --root ./cloud --regions cn-hangzhou,ap-southeast-1 --port 9001
     """
@@ -56,19 +58,21 @@ def up(
 
     names = _names(regions)
     ports = {name: port + index for index, name in enumerate(names)} if port else {}
-    whole = LocalEnvironment(root.absolute(), names, ports)
+    environment = LocalEnvironment(root.absolute(), names, ports)
     try:
-        whole.start()
+        environment.start()
     except OSError as taken:
-        raise Unavailable(f"cannot serve: {taken}", hint="is it running already? choose another --port") from taken
+        raise Unavailable(
+            f"cannot serve: {taken}", hint="stop the local cloud that uses it, or choose another --port or --root"
+        ) from taken
     try:
         if seed is not None:
-            _seed(whole, seed)
-        told = _when_told()  # before anybody is told that it serves
-        _tell(whole, Output(output))
-        told.wait()
+            _seed(environment, seed)
+        stopped = _stop_signal()  # installed before the endpoints are shown
+        _show(environment, Output(output))
+        stopped.wait()
     finally:
-        whole.stop()
+        environment.stop()
     return Exit.OK
 
 
@@ -76,44 +80,48 @@ def _names(regions: str) -> list[str]:
     names = [name.strip() for name in regions.split(",") if name.strip()]
     wrong = next((name for name in names if not _REGION.fullmatch(name)), None)
     if wrong is not None or not names or len(set(names)) < len(names):
-        raise Invalid(f"--regions {regions!r} is no list of regions", hint="for example cn-hangzhou,ap-southeast-1")
+        raise Invalid(
+            f"--regions {regions!r} is not a list of regions",
+            hint="expected region ids such as cn-hangzhou,ap-southeast-1",
+        )
     return names
 
 
-def _seed(whole: LocalEnvironment, seed: Path) -> None:
+def _seed(environment: LocalEnvironment, seed: Path) -> None:
     from syncd.localcloud.fc.errors import FcError  # noqa: PLC0415 -- as above
 
     try:
-        whole.seed(seed)
+        environment.seed(seed)
     except KeyError as lacking:
-        raise Invalid(f"--seed {seed}: {lacking} is missing", hint="see docs/how-to/local-cloud.md") from lacking
+        hint = "see the example in docs/how-to/local-cloud.md"
+        raise Invalid(f"--seed {seed}: {lacking} is missing", hint=hint) from lacking
     except (OSError, ValueError, TypeError, AttributeError, FcError) as wrong:  # the last but one: not a table
         raise Invalid(f"--seed {seed}: {wrong}", hint="see the example in docs/how-to/local-cloud.md") from wrong
 
 
-def _tell(whole: LocalEnvironment, output: Output) -> None:
-    cloud = whole.cloud
-    endpoints = {region: cloud.endpoint(region) for region in whole.regions}
+def _show(environment: LocalEnvironment, output: Output) -> None:
+    cloud = environment.cloud
+    endpoints = {region: cloud.endpoint(region) for region in environment.regions}
     document = {
         "endpoints": endpoints,
         "access_key_id": cloud.access_key_id,
         "access_key_secret": cloud.access_key_secret,
         "account_id": cloud.account_id,
-        "root": str(whole.root),
-        "nas_root": str(whole.nas_root),
+        "root": str(environment.root),
+        "nas_root": str(environment.nas_root),
     }
 
     def text(console: Console) -> None:
         tabulate(console, ("REGION", "OSS AND FUNCTION COMPUTE"), list(endpoints.items()))
         keys = f"access key {cloud.access_key_id}, secret {cloud.access_key_secret}, account {cloud.account_id}"
-        console.print(f"{keys}\nfiles below {whole.root}; Ctrl-C ends it", markup=False)
+        console.print(f"{keys}\nfiles below {environment.root}; Ctrl-C stops it", markup=False)
 
     output.show(document, text)
 
 
-def _when_told() -> threading.Event:
+def _stop_signal() -> threading.Event:
     """Set by SIGTERM or SIGINT."""
-    told = threading.Event()
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    return told
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped

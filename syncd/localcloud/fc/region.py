@@ -23,7 +23,7 @@ from syncd.localcloud.fc.functions.operations import Settings
 from syncd.localcloud.fc.images.image_table import ImageTable
 from syncd.localcloud.fc.instances.mounts import ObjectMounts, Storage
 from syncd.localcloud.fc.instances.pool import InstanceContext, InstancePool, clear_strays
-from syncd.localcloud.httpd.messages import Body, Handler, HttpRequest, HttpResponse
+from syncd.localcloud.httpd.messages import Body, Handler, ServerRequest, ServerResponse
 from syncd.localcloud.server import RegionContext
 
 _NAMED_IN_BODY = {"CreateFunction": "functionName", "CreateAlias": "aliasName"}
@@ -112,7 +112,7 @@ class FcRegion:
         call = FcCall("", "", {}, lambda _name: "", body, _request_id(), self.clock())
         functions.create_function(service, call)
 
-    def handle(self, request: HttpRequest) -> HttpResponse:
+    def handle(self, request: ServerRequest) -> ServerResponse:
         """Answer one request, or inject the faults of the script."""
         service, request_id = self._service, _request_id()
         if service is None:
@@ -138,8 +138,8 @@ class FcRegion:
         return response
 
     def _answer(
-        self, service: FunctionService, request: HttpRequest, route: Route, rules: list[FaultRule], request_id: str
-    ) -> HttpResponse:
+        self, service: FunctionService, request: ServerRequest, route: Route, rules: list[FaultRule], request_id: str
+    ) -> ServerResponse:
         body = request.body.read()
         script = {k: v for rule in rules if isinstance(rule.action, SetState) for k, v in rule.action.values.items()}
         try:
@@ -158,7 +158,7 @@ class FcRegion:
         except FcError as error:
             return _refused(error, request_id)
 
-    def _verified(self, request: HttpRequest, body: bytes) -> float:
+    def _verified(self, request: ServerRequest, body: bytes) -> float:
         if len(body) > SYNC_BYTES_MAX:
             raise FcError(400, "EntityTooLarge", f"the body is more than {SYNC_BYTES_MAX} bytes")
         now_s = self.clock()
@@ -204,7 +204,7 @@ class FunctionCompute:
         return region.handle
 
 
-def _resource(route: Route, request: HttpRequest, data: bytes) -> str:
+def _resource(route: Route, request: ServerRequest, data: bytes) -> str:
     """The resource name for fault rules: `function`, or `function/` with a version, alias or qualifier."""
     item = route.item or dict(request.query).get("qualifier", "")
     named_in = _NAMED_IN_BODY.get(route.name)
@@ -216,24 +216,24 @@ def _resource(route: Route, request: HttpRequest, data: bytes) -> str:
     return "/".join(part for part in (route.function, item) if part)
 
 
-def _rendered(reply: Reply, request_id: str) -> HttpResponse:
+def _rendered(reply: Reply, request_id: str) -> ServerResponse:
     body = reply.body
     kind = "application/octet-stream"
     if reply.document is not None:
         body, kind = json.dumps(reply.document, separators=(",", ":")).encode(), "application/json"
-    return HttpResponse(reply.status, [*_ids(request_id), ("Content-Type", kind), *reply.headers], body)
+    return ServerResponse(reply.status, [*_ids(request_id), ("Content-Type", kind), *reply.headers], body)
 
 
-def _refused(error: FcError, request_id: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+def _refused(error: FcError, request_id: str, headers: Mapping[str, str] | None = None) -> ServerResponse:
     body = json.dumps(error.document(request_id)).encode()
     extra = (headers or {}).items()
-    return HttpResponse(error.status, [*_ids(request_id), ("Content-Type", "application/json"), *extra], body)
+    return ServerResponse(error.status, [*_ids(request_id), ("Content-Type", "application/json"), *extra], body)
 
 
-def _scripted(answer: Respond, request_id: str) -> HttpResponse:
+def _scripted(answer: Respond, request_id: str) -> ServerResponse:
     if answer.body is None:
         return _refused(FcError(answer.status, answer.code, answer.message), request_id, answer.headers)
-    return HttpResponse(answer.status, [*_ids(request_id), *answer.headers.items()], answer.body.encode())
+    return ServerResponse(answer.status, [*_ids(request_id), *answer.headers.items()], answer.body.encode())
 
 
 def _ids(request_id: str) -> Sequence[tuple[str, str]]:

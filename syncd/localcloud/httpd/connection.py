@@ -17,8 +17,8 @@ from syncd.localcloud.httpd.messages import (
     FileBody,
     Handler,
     HeaderFields,
-    HttpRequest,
-    HttpResponse,
+    ServerRequest,
+    ServerResponse,
     WireFault,
     body_size,
     pieces_of,
@@ -62,7 +62,7 @@ def _serve_one(
             return False
         response = handler(request)
     except BadRequestError as error:
-        refusal = HttpResponse(error.status, [("Content-Type", "text/plain")], f"{error}\n".encode())
+        refusal = ServerResponse(error.status, [("Content-Type", "text/plain")], f"{error}\n".encode())
         _send(sock, None, refusal, keep=False, stopping=stopping)
         _linger(sock)
         return False
@@ -94,7 +94,7 @@ def hang_up(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
         return
 
 
-def read_request(stream: "BufferedReader[socket.SocketIO]", send_continue: Callable[[], None]) -> HttpRequest | None:
+def read_request(stream: "BufferedReader[socket.SocketIO]", send_continue: Callable[[], None]) -> ServerRequest | None:
     """The next request, or None at a clean end.
 
     `send_continue` runs at the first read of a body with `Expect: 100-continue`.
@@ -116,7 +116,7 @@ def read_request(stream: "BufferedReader[socket.SocketIO]", send_continue: Calla
     body = Body(stream, length, send_continue if expects_continue else None)
     if version == b"HTTP/1.0" and "connection" not in headers:
         headers = HeaderFields([*fields, ("Connection", "close")])
-    return HttpRequest(method, target, path, query, headers, body)
+    return ServerRequest(method, target, path, query, headers, body)
 
 
 def _request_line(line: bytes) -> tuple[str, str, bytes]:
@@ -179,7 +179,7 @@ def _body_length(headers: HeaderFields) -> int | None:
     return int(length)
 
 
-def _keeps_alive(request: HttpRequest) -> bool:
+def _keeps_alive(request: ServerRequest) -> bool:
     return "close" not in request.headers.get("connection").lower()
 
 
@@ -193,7 +193,12 @@ def _drain(body: Body) -> None:
 
 
 def _send(
-    sock: socket.socket, request: HttpRequest | None, response: HttpResponse, *, keep: bool, stopping: threading.Event
+    sock: socket.socket,
+    request: ServerRequest | None,
+    response: ServerResponse,
+    *,
+    keep: bool,
+    stopping: threading.Event,
 ) -> None:
     wire = response.wire or WireFault()
     try:
@@ -218,15 +223,15 @@ def _send(
             close()
 
 
-def _head(response: HttpResponse, size: int | None, *, keep: bool) -> bytes:
-    given = {name.lower() for name, _ in response.headers}
+def _head(response: ServerResponse, size: int | None, *, keep: bool) -> bytes:
+    names = {name.lower() for name, _ in response.headers}
     lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
-    if "date" not in given:
+    if "date" not in names:
         lines.append(f"Date: {formatdate(usegmt=True)}")
     if size is None and response.status not in _BODILESS:
         lines.append("Transfer-Encoding: chunked")
-    elif "content-length" not in given and response.status != 204:
+    elif "content-length" not in names and response.status != 204:
         lines.append(f"Content-Length: {size or 0}")
     lines.append(f"Connection: {'keep-alive' if keep else 'close'}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
@@ -239,7 +244,7 @@ def _reason(status: int) -> str:
         return "Unknown"
 
 
-def _send_body(sock: socket.socket, response: HttpResponse, *, chunked: bool, stopping: threading.Event) -> None:
+def _send_body(sock: socket.socket, response: ServerResponse, *, chunked: bool, stopping: threading.Event) -> None:
     wire = response.wire
     if wire is not None and wire.alters_body:
         _send_altered(sock, _read_through(pieces_of(response)), wire, stopping)
@@ -263,7 +268,7 @@ def _send_file(sock: socket.socket, piece: FileBody) -> None:
     with piece.path.open("rb") as file:
         sent = sock.sendfile(file, piece.offset_bytes, piece.size_bytes)
     if sent != piece.size_bytes:
-        raise _CutError(f"{piece.path} is shorter than its record says")
+        raise _CutError(f"{piece.path} is shorter than its recorded size")
 
 
 def _read_through(pieces: Iterable[bytes | FileBody]) -> Iterator[bytes]:

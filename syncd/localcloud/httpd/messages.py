@@ -40,7 +40,7 @@ class HeaderFields:
         return name.lower() in self._first
 
 
-class _Source(Protocol):
+class _ByteSource(Protocol):
     def readinto(self, view: memoryview, /) -> int | None: ...
     def readline(self, limit: int, /) -> bytes: ...
 
@@ -54,7 +54,7 @@ class Body:
 
     __slots__ = ("_chunked", "_corrupt_at", "_ended", "_first_read", "_left", "_source", "length", "received")
 
-    def __init__(self, source: _Source, length: int | None, first_read: Callable[[], None] | None = None) -> None:
+    def __init__(self, source: _ByteSource, length: int | None, first_read: Callable[[], None] | None = None) -> None:
         self.length = length
         self.received = 0
         self._source = source
@@ -138,11 +138,11 @@ class Body:
         if not self._chunked:
             self._ended = True
         elif self._source.readline(LINE_BYTES_MAX).strip():
-            raise BadRequestError("chunk is longer than it said")
+            raise BadRequestError("chunk is longer than its size line")
 
 
 @dataclass(slots=True)
-class HttpRequest:
+class ServerRequest:
     """One request. `path` stays percent-encoded; `query` is decoded and in order, with '' for a missing value."""
 
     method: str
@@ -178,7 +178,7 @@ class WireFault:
 
 
 @dataclass(slots=True)
-class HttpResponse:
+class ServerResponse:
     """One response. A body of several pieces is chunked unless the headers have Content-Length.
 
     A body with a `close` method is closed after the response, also after an error.
@@ -190,10 +190,10 @@ class HttpResponse:
     wire: WireFault | None = None
 
 
-Handler = Callable[[HttpRequest], HttpResponse]
+Handler = Callable[[ServerRequest], ServerResponse]
 
 
-def pieces_of(response: HttpResponse) -> Iterator[bytes | FileBody]:
+def pieces_of(response: ServerResponse) -> Iterator[bytes | FileBody]:
     """The body as a sequence of pieces."""
     if isinstance(response.body, bytes | FileBody):
         yield response.body
@@ -201,7 +201,7 @@ def pieces_of(response: HttpResponse) -> Iterator[bytes | FileBody]:
         yield from response.body
 
 
-def body_size(response: HttpResponse) -> int | None:
+def body_size(response: ServerResponse) -> int | None:
     """The size of the body in bytes; None when it is not known before sending."""
     for name, value in response.headers:
         if name.lower() == "content-length":

@@ -9,7 +9,7 @@ from typing import Protocol
 from syncd.localcloud.account import Account
 from syncd.localcloud.counters import CallRecord, Counters
 from syncd.localcloud.faults import FaultScript, Respond, run_with_faults
-from syncd.localcloud.httpd.messages import HttpRequest, HttpResponse, body_size
+from syncd.localcloud.httpd.messages import ServerRequest, ServerResponse, body_size
 from syncd.localcloud.oss.errors import OssError, not_implemented
 from syncd.localcloud.oss.operations import attributes, buckets, copies, listing, multipart, objects, reads
 from syncd.localcloud.oss.protocol.operation_names import operation_of, unsupported_feature
@@ -19,7 +19,7 @@ from syncd.localcloud.oss.protocol.signatures import authenticate, is_anonymous
 from syncd.localcloud.oss.storage.entries import ObjectType
 from syncd.localcloud.oss.storage.region_store import RegionStore
 
-Operation = Callable[[RegionStore, OssCall], HttpResponse]
+Operation = Callable[[RegionStore, OssCall], ServerResponse]
 
 OPERATIONS: Mapping[str, Operation] = {
     "ListBuckets": buckets.list_buckets,
@@ -62,7 +62,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "PutSymlink": attributes.put_symlink,
     "GetSymlink": attributes.get_symlink,
 }
-# What anybody may do, by the ACL of the object or else of its bucket.
+# Operations that an ACL may allow without a signature.
 _PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta", "GetSymlink", "ListObjects", "ListObjectsV2"})
 _PUBLIC_WRITES = frozenset(
     {
@@ -113,7 +113,7 @@ class OssRegion:
         self.store = store
         self._cloud = cloud
 
-    def handle(self, request: HttpRequest) -> HttpResponse:
+    def handle(self, request: ServerRequest) -> ServerResponse:
         """Answer one request; errors and faults are responses too."""
         call = OssCall(
             request=request,
@@ -132,7 +132,7 @@ class OssRegion:
         self._record(call, 0 if reset else response.status, body_size(response) or 0)
         return response
 
-    def _answer(self, call: OssCall) -> HttpResponse:
+    def _answer(self, call: OssCall) -> ServerResponse:
         try:
             call.bucket, call.key = address(call.request, call.region, self._cloud.oss_domains)
             call.args = dict(call.request.query)
@@ -148,7 +148,7 @@ class OssRegion:
             render=lambda answer: _render(call, answer),
         )
 
-    def _run(self, call: OssCall) -> HttpResponse:
+    def _run(self, call: OssCall) -> ServerResponse:
         try:
             self._admit(call)
             operation = OPERATIONS.get(call.operation)
@@ -167,7 +167,7 @@ class OssRegion:
             return error_answer(call, OssError(500, "InternalError", message, "0000-00000001"))
 
     def _admit(self, call: OssCall) -> None:
-        """Check the signature, or what an ACL allows to anybody.
+        """Check the signature, or that an ACL allows anonymous access.
 
         Raises:
             OssError: The request is neither signed nor public.
@@ -264,11 +264,11 @@ class OssRegion:
         self.store.close()
 
 
-def _render(call: OssCall, answer: Respond) -> HttpResponse:
+def _render(call: OssCall, answer: Respond) -> ServerResponse:
     if answer.body is not None:
         content_type = "text/html" if answer.body.lstrip().startswith("<") else "text/plain"
         headers = dict({"Content-Type": content_type}, **answer.headers)
-        return HttpResponse(answer.status, list(headers.items()), answer.body.encode())
+        return ServerResponse(answer.status, list(headers.items()), answer.body.encode())
     response = error_answer(call, OssError(answer.status, answer.code, answer.message, ""))
     response.headers += list(answer.headers.items())
     return response

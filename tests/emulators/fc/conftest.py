@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from alibabacloud_fc20230330.client import Client
-from syncd.localcloud.account import AccessKey, Account
+from syncd.localcloud.account import Account, AccountKey
 from syncd.localcloud.counters import Counters
 from syncd.localcloud.faults import FaultScript
 from syncd.localcloud.fc import FcRegion, Settings
@@ -27,7 +27,7 @@ def make_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
             region=REGION,
             account_id=ACCOUNT,
             root=tmp_path / "fc",
-            credentials=Account(ACCOUNT, (AccessKey(KEY, SECRET), AccessKey("STS.key", "sts-secret", "sts-token"))),
+            credentials=Account(ACCOUNT, (AccountKey(KEY, SECRET), AccountKey("STS.key", "sts-secret", "sts-token"))),
             oss=buckets,
             nas_root=tmp_path / "nas",
             faults=faults,

@@ -4,7 +4,7 @@ import sys
 import threading
 from pathlib import Path
 
-from syncd.localcloud.account import AccessKey, Account
+from syncd.localcloud.account import Account, AccountKey
 from syncd.localcloud.counters import Counters
 from syncd.localcloud.faults import FaultScript
 from syncd.localcloud.fc import FcRegion, Settings
@@ -19,7 +19,7 @@ def main() -> None:
         region=REGION,
         account_id=ACCOUNT,
         root=root,
-        credentials=Account(ACCOUNT, (AccessKey(KEY, SECRET),)),
+        credentials=Account(ACCOUNT, (AccountKey(KEY, SECRET),)),
         oss=Buckets(root / "buckets"),
         nas_root=root / "nas",
         faults=FaultScript(),

@@ -8,14 +8,14 @@ from urllib.parse import urlencode
 import pytest
 from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
-from syncd.localcloud.account import AccessKey, Account
+from syncd.localcloud.account import Account, AccountKey
 from syncd.localcloud.fc.api.acs3 import ALGORITHM, SignedCall, signature, verify
 from syncd.localcloud.fc.errors import FcError
 
 from tests.emulators.fc.calls import KEY, SECRET, Cloud, create, get, refused
 
 NOW_S = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
-KEYS = Account("1", (AccessKey(KEY, SECRET), AccessKey("old", "s", "token", expires_at_s=NOW_S - 1)))
+KEYS = Account("1", (AccountKey(KEY, SECRET), AccountKey("old", "s", "token", expires_at_s=NOW_S - 1)))
 
 
 def signed_headers(body: bytes = b"", **changes: str) -> dict[str, str]:

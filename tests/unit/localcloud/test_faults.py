@@ -20,7 +20,7 @@ from syncd.localcloud.faults import (
     Truncate,
     run_with_faults,
 )
-from syncd.localcloud.httpd import Body, HeaderFields, HttpRequest, HttpResponse, WireFault
+from syncd.localcloud.httpd import Body, HeaderFields, ServerRequest, ServerResponse, WireFault
 
 ACTIONS: list[Action] = [
     Respond(429, "Throttled", "slow", {"x-acs-retry-after": "1"}),
@@ -96,19 +96,19 @@ def test_a_rule_hits_as_often_as_it_says_however_many_threads_ask() -> None:
     assert len(hits) == 100
 
 
-def _request(body: bytes = b"") -> HttpRequest:
-    return HttpRequest("PUT", "/", "/", (), HeaderFields(), Body.of(body))
+def _request(body: bytes = b"") -> ServerRequest:
+    return ServerRequest("PUT", "/", "/", (), HeaderFields(), Body.of(body))
 
 
-def _run(script: FaultScript, request: HttpRequest, *rules: FaultRule) -> tuple[HttpResponse, list[bytes]]:
+def _run(script: FaultScript, request: ServerRequest, *rules: FaultRule) -> tuple[ServerResponse, list[bytes]]:
     ran: list[bytes] = []
 
-    def run() -> HttpResponse:
+    def run() -> ServerResponse:
         ran.append(request.body.read())
-        return HttpResponse(200, body=b"done")
+        return ServerResponse(200, body=b"done")
 
-    def render(answer: Respond) -> HttpResponse:
-        return HttpResponse(answer.status, body=answer.code.encode())
+    def render(answer: Respond) -> ServerResponse:
+        return ServerResponse(answer.status, body=answer.code.encode())
 
     return run_with_faults(script, list(rules), request, run, render), ran
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from syncd.localcloud.httpd import Body, FileBody, HeaderFields, HttpRequest, HttpResponse, HttpServer, WireFault
+from syncd.localcloud.httpd import Body, FileBody, HeaderFields, HttpServer, ServerRequest, ServerResponse, WireFault
 
-Serve = Callable[[Callable[[HttpRequest], HttpResponse]], HttpServer]
+Serve = Callable[[Callable[[ServerRequest], ServerResponse]], HttpServer]
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def serve() -> Iterator[Serve]:
     """Start a server for a handler; it is stopped after the test, and must leave no thread."""
     servers: list[HttpServer] = []
 
-    def start(handler: Callable[[HttpRequest], HttpResponse]) -> HttpServer:
+    def start(handler: Callable[[ServerRequest], ServerResponse]) -> HttpServer:
         servers.append(HttpServer(handler))
         servers[-1].start()
         return servers[-1]
@@ -31,10 +31,10 @@ def serve() -> Iterator[Serve]:
         assert not [name for name in names if name.startswith(f"http-{server.port}")]
 
 
-def _echo(request: HttpRequest) -> HttpResponse:
+def _echo(request: ServerRequest) -> ServerResponse:
     body = request.body.read()
     line = f"{request.method} {request.path} {list(request.query)} {request.headers.get('host')}\n"
-    return HttpResponse(200, [("X-Length", str(request.body.length))], line.encode() + body)
+    return ServerResponse(200, [("X-Length", str(request.body.length))], line.encode() + body)
 
 
 class Wire:
@@ -97,7 +97,7 @@ def test_requests_may_follow_one_another_without_waiting(serve: Serve) -> None:
 
 
 def test_a_body_the_handler_left_does_not_become_a_request(serve: Serve) -> None:
-    server = serve(lambda _: HttpResponse(403, body=b"no"))
+    server = serve(lambda _: ServerResponse(403, body=b"no"))
     body = os.urandom(3_000_000)
     with Wire(server) as wire:
         sender = threading.Thread(target=wire.say, args=(b"PUT / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n" + body,))
@@ -113,13 +113,13 @@ def test_a_body_is_invited_only_when_it_is_wanted(serve: Serve) -> None:
         wire.say(head)
         assert wire.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert wire.say(b"ab").answer()[1].endswith(b"\nab")
-    with Wire(serve(lambda _: HttpResponse(403))) as wire:
+    with Wire(serve(lambda _: ServerResponse(403))) as wire:
         assert wire.say(head).rest().startswith(b"HTTP/1.1 403 ")
 
 
 def test_answers_without_a_body_have_none(serve: Serve) -> None:
     statuses = {"/204": 204, "/304": 304, "/200": 200}
-    server = serve(lambda r: HttpResponse(statuses[r.path], body=b"text"))
+    server = serve(lambda r: ServerResponse(statuses[r.path], body=b"text"))
     with Wire(server) as wire:
         assert wire.say(b"GET /204 HTTP/1.1\r\n\r\n").answer() == (204, b"")
         assert wire.say(b"GET /304 HTTP/1.1\r\n\r\n").answer() == (304, b"")
@@ -192,7 +192,7 @@ def test_a_client_may_leave_at_any_point(serve: Serve, beginning: bytes) -> None
 
 
 def test_an_unread_chunked_body_that_makes_no_sense_ends_the_connection(serve: Serve) -> None:
-    with Wire(serve(lambda _: HttpResponse(403, body=b"no"))) as wire:
+    with Wire(serve(lambda _: ServerResponse(403, body=b"no"))) as wire:
         raw = wire.say(b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n").rest()
     assert raw.count(b"HTTP/1.1 ") == 1
     assert raw.startswith(b"HTTP/1.1 403 ")
@@ -212,11 +212,11 @@ def test_files_and_pieces_are_sent_whole(serve: Serve, tmp_path: Path) -> None:
         def close(self) -> None:
             closed.set()
 
-    def handler(request: HttpRequest) -> HttpResponse:
+    def handler(request: ServerRequest) -> ServerResponse:
         if request.path == "/file":
-            return HttpResponse(200, body=FileBody(tmp_path / "f", 0, len(data)))
+            return ServerResponse(200, body=FileBody(tmp_path / "f", 0, len(data)))
         sized = [("Content-Length", "1000004")] if request.path == "/sized" else []
-        return HttpResponse(200, sized, Pieces())
+        return ServerResponse(200, sized, Pieces())
 
     server = serve(handler)
     with Wire(server) as wire:
@@ -229,7 +229,7 @@ def test_files_and_pieces_are_sent_whole(serve: Serve, tmp_path: Path) -> None:
 
 def test_a_file_that_lost_bytes_cuts_the_answer(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"12345")
-    with Wire(serve(lambda _: HttpResponse(200, body=FileBody(tmp_path / "f", 0, 10)))) as wire:
+    with Wire(serve(lambda _: ServerResponse(200, body=FileBody(tmp_path / "f", 0, 10)))) as wire:
         raw = wire.say(b"GET / HTTP/1.1\r\n\r\n").rest()
     assert b"Content-Length: 10\r\n" in raw
     assert raw.endswith(b"\r\n\r\n12345")
@@ -257,7 +257,7 @@ def test_faults_of_the_wire_alter_bodies_of_every_kind(
         "/file": FileBody(tmp_path / "f", 2, 10),
         "/pieces": [b"01234", FileBody(tmp_path / "f", 7, 5)],
     }
-    server = serve(lambda r: HttpResponse(200, [("Content-Length", "10")], bodies[r.path], fault))
+    server = serve(lambda r: ServerResponse(200, [("Content-Length", "10")], bodies[r.path], fault))
     for path in bodies:
         with Wire(server) as wire:
             head, _, got = wire.say(f"GET {path} HTTP/1.1\r\n\r\n".encode()).rest().partition(b"\r\n\r\n")
@@ -267,16 +267,16 @@ def test_faults_of_the_wire_alter_bodies_of_every_kind(
 
 
 def test_a_reset_is_a_reset(serve: Serve) -> None:
-    with Wire(serve(lambda _: HttpResponse(200, wire=WireFault(reset=True)))) as wire:
+    with Wire(serve(lambda _: ServerResponse(200, wire=WireFault(reset=True)))) as wire:
         wire.say(b"GET / HTTP/1.1\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             wire.rest()
 
 
 def test_an_upload_can_be_corrupted_on_its_way_in(serve: Serve) -> None:
-    def handler(request: HttpRequest) -> HttpResponse:
+    def handler(request: ServerRequest) -> ServerResponse:
         request.body.corrupt(4)
-        return HttpResponse(200, body=request.body.read(3) + b"|" + request.body.read())
+        return ServerResponse(200, body=request.body.read(3) + b"|" + request.body.read())
 
     with Wire(serve(handler)) as wire:
         wire.say(b"PUT / HTTP/1.1\r\nContent-Length: 8\r\n\r\n00000000")
@@ -284,7 +284,7 @@ def test_an_upload_can_be_corrupted_on_its_way_in(serve: Serve) -> None:
 
 
 def test_stopping_cuts_what_is_under_way(serve: Serve) -> None:
-    server = serve(lambda _: HttpResponse(200, body=b"x" * 100, wire=WireFault(bytes_per_s=1)))
+    server = serve(lambda _: ServerResponse(200, body=b"x" * 100, wire=WireFault(bytes_per_s=1)))
     with Wire(server) as idle, Wire(server) as slow:
         slow.say(b"GET / HTTP/1.1\r\n\r\n")
         assert slow.socket.recv(10)
@@ -305,7 +305,7 @@ def test_a_handler_that_breaks_is_never_an_answer(serve: Serve, monkeypatch: pyt
     told: list[BaseException | None] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_value))
 
-    def broken(_: HttpRequest) -> HttpResponse:
+    def broken(_: ServerRequest) -> ServerResponse:
         raise ZeroDivisionError
 
     server = serve(broken)
@@ -316,7 +316,7 @@ def test_a_handler_that_breaks_is_never_an_answer(serve: Serve, monkeypatch: pyt
 
 
 def test_an_unusual_status_is_sent(serve: Serve) -> None:
-    with Wire(serve(lambda _: HttpResponse(499))) as wire:
+    with Wire(serve(lambda _: ServerResponse(499))) as wire:
         assert wire.say(b"GET / HTTP/1.1\r\n\r\n").answer() == (499, b"")
 
 

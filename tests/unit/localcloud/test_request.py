@@ -1,7 +1,7 @@
 """How OSS reads a request: what it names, and what it is called."""
 
 import pytest
-from syncd.localcloud.httpd import Body, HeaderFields, HttpRequest
+from syncd.localcloud.httpd import Body, HeaderFields, ServerRequest
 from syncd.localcloud.oss.errors import OssError
 from syncd.localcloud.oss.protocol.operation_names import operation_of
 from syncd.localcloud.oss.protocol.request import OssCall, address, as_text
@@ -9,8 +9,8 @@ from syncd.localcloud.oss.protocol.request import OssCall, address, as_text
 DOMAINS = ("oss.local", "localhost")
 
 
-def _request(method: str = "GET", path: str = "/", host: str = "127.0.0.1:80") -> HttpRequest:
-    return HttpRequest(method, path, path, (), HeaderFields([("Host", host)]), Body.of(b""))
+def _request(method: str = "GET", path: str = "/", host: str = "127.0.0.1:80") -> ServerRequest:
+    return ServerRequest(method, path, path, (), HeaderFields([("Host", host)]), Body.of(b""))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from syncd.localcloud.httpd import Handler, HttpRequest, HttpResponse
+from syncd.localcloud.httpd import Handler, ServerRequest, ServerResponse
 from syncd.localcloud.server import LocalCloud, RegionContext
 
 REGION = "cn-hangzhou"
@@ -23,8 +23,8 @@ def _ask(cloud: LocalCloud, path: str, headers: dict[str, str]) -> tuple[int, by
 
 
 def _fc(context: RegionContext) -> Handler:
-    def handle(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(200, body=f"fc of {context.region}: {request.path}".encode())
+    def handle(request: ServerRequest) -> ServerResponse:
+        return ServerResponse(200, body=f"fc of {context.region}: {request.path}".encode())
 
     return handle
 
@@ -47,10 +47,10 @@ def test_a_stop_ends_what_a_handler_waits_for_before_it_waits(tmp_path: Path) ->
     def slow(context: RegionContext) -> Handler:
         context.on_stop += [lambda: order.append("first made"), process_over.set, lambda: order.append("last made")]
 
-        def handle(_: HttpRequest) -> HttpResponse:
+        def handle(_: ServerRequest) -> ServerResponse:
             entered.set()
             process_over.wait()
-            return HttpResponse(200)
+            return ServerResponse(200)
 
         return handle
 

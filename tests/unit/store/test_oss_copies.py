@@ -7,7 +7,7 @@ from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
 from syncd.errors import Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.localcloud.faults import Action, FaultRule, Reset, Respond
-from syncd.localcloud.httpd import Handler, HttpRequest, HttpResponse
+from syncd.localcloud.httpd import Handler, ServerRequest, ServerResponse
 from syncd.localcloud.server import LocalCloud
 from syncd.store.base import PutMode
 from syncd.values.source import Location
@@ -97,16 +97,16 @@ def copying(told: str, listed: str) -> tuple[list[str], Handler]:
     """An OSS that answers a copy with this CRC header and lists its parts like that."""
     seen: list[str] = []
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def answer(request: ServerRequest) -> ServerResponse:
         query = dict(request.query)
         if "uploads" in query:
             body = "<InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key><UploadId>U</UploadId>"
-            return HttpResponse(200, [], f"{body}</InitiateMultipartUploadResult>".encode())
+            return ServerResponse(200, [], f"{body}</InitiateMultipartUploadResult>".encode())
         seen.append(f"{request.method} {query.get('part-number-marker', '')}".strip())
         if request.method == "GET":
-            return HttpResponse(200, [], listed.encode())
+            return ServerResponse(200, [], listed.encode())
         headers = [("ETag", '"E"'), *([("x-oss-hash-crc64ecma", told)] if told else [])]
-        return HttpResponse(200, headers, b"<CopyPartResult><ETag>E</ETag></CopyPartResult>")
+        return ServerResponse(200, headers, b"<CopyPartResult><ETag>E</ETag></CopyPartResult>")
 
     return seen, answer
 

@@ -14,7 +14,7 @@ import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
 from syncd.errors import SyncdError, Unavailable
-from syncd.localcloud.httpd import Handler, HttpRequest, HttpResponse, HttpServer, WireFault
+from syncd.localcloud.httpd import Handler, HttpServer, ServerRequest, ServerResponse, WireFault
 from syncd.secret import Secret
 from syncd.store.base import Put, PutMode, Stat
 from syncd.store.oss.store import Credentials, OssSettings, OssStore
@@ -36,9 +36,9 @@ def answering(handler: Handler) -> Iterator[OssStore]:
 def test_a_redirect_is_an_error_and_the_body_is_not_sent_again() -> None:
     seen: list[str] = []
 
-    def redirect(request: HttpRequest) -> HttpResponse:
+    def redirect(request: ServerRequest) -> ServerResponse:
         seen.append(request.path)
-        return HttpResponse(307, [("Location", "/elsewhere")])
+        return ServerResponse(307, [("Location", "/elsewhere")])
 
     with answering(redirect) as store, pytest.raises(SyncdError):
         store.put("k", b"12345", PutMode.OVERWRITE)
@@ -49,11 +49,11 @@ def test_a_request_goes_out_with_its_size_its_query_and_nothing_of_the_environme
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    seen: list[HttpRequest] = []
+    seen: list[ServerRequest] = []
 
-    def note(request: HttpRequest) -> HttpResponse:
+    def note(request: ServerRequest) -> ServerResponse:
         seen.append(request)
-        return HttpResponse(404, [("Set-Cookie", "a=b")])
+        return ServerResponse(404, [("Set-Cookie", "a=b")])
 
     with answering(note) as store:
         for _ in range(2):
@@ -112,7 +112,7 @@ def test_one_thread_has_four_puts_under_way_and_a_lost_answer_is_told_of_that_on
     under_way, most = 0, 0
     more = Condition()
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def answer(request: ServerRequest) -> ServerResponse:
         nonlocal under_way, most
         name = request.path.rpartition("/")[2]
         with more:
@@ -124,7 +124,7 @@ def test_one_thread_has_four_puts_under_way_and_a_lost_answer_is_told_of_that_on
             more.wait_for(lambda: most > 4, 0.2)  # time for a fifth to come, which must not
             under_way -= 1
         headers = [("ETag", name), ("x-oss-hash-crc64ecma", str(crc64(data[name]))), ("Date", DATE)]
-        return HttpResponse(200, headers, wire=WireFault(reset=name == "k02"))
+        return ServerResponse(200, headers, wire=WireFault(reset=name == "k02"))
 
     with answering(answer) as store:
         told = list(store.put_all([Put(key, body) for key, body in data.items()], PutMode.CREATE, 4))
@@ -139,11 +139,11 @@ def test_a_copy_does_without_the_sdk() -> None:
     page = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
     begun = b"<InitiateMultipartUploadResult><UploadId>U</UploadId></InitiateMultipartUploadResult>"
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def answer(request: ServerRequest) -> ServerResponse:
         headers = [("ETag", "t"), ("x-oss-hash-crc64ecma", str(crc64(body))), ("Date", DATE), ("Last-Modified", DATE)]
         if request.method == "GET":
-            return HttpResponse(200, headers, body if request.path.endswith("/k") else page)
-        return HttpResponse(200, headers, begun if "uploads" in dict(request.query) else b"")
+            return ServerResponse(200, headers, body if request.path.endswith("/k") else page)
+        return ServerResponse(200, headers, begun if "uploads" in dict(request.query) else b"")
 
     code = """
 import sys
@@ -192,10 +192,10 @@ def test_a_listing_that_goes_round_in_a_circle_ends(
     more = "".join(f"<{tag}>{text}</{tag}>" for tag, text in {"IsTruncated": "true", **following}.items())
     asked: list[str] = []
 
-    def circle(request: HttpRequest) -> HttpResponse:
+    def circle(request: ServerRequest) -> ServerResponse:
         asked.append(request.path)
         assert len(asked) < 9, "it goes on and on"
-        return HttpResponse(200, body=f"<{listing}>{more}</{listing}>".encode())
+        return ServerResponse(200, body=f"<{listing}>{more}</{listing}>".encode())
 
     with answering(circle) as store, pytest.raises(Unavailable, match="in a circle"):
         call(store)

@@ -84,7 +84,7 @@ def _check_date(text: str, now_s: float) -> None:
     try:
         signed = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError as cause:
-        raise FcError(400, "InvalidArgument", f"x-acs-date is '{text}', want YYYY-MM-DDTHH:MM:SSZ") from cause
+        raise FcError(400, "InvalidArgument", f"x-acs-date is '{text}', expected YYYY-MM-DDTHH:MM:SSZ") from cause
     if abs(signed.timestamp() - now_s) > CLOCK_SKEW_S_MAX:
         now = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         raise FcError(

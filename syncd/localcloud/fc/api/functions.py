@@ -139,8 +139,12 @@ def untag_resources(service: FunctionService, call: FcCall) -> Reply:
 
 
 def list_tag_resources(service: FunctionService, call: FcCall) -> Reply:
-    wanted = _json_list(call, "ResourceId")
-    names = _named(service, call.query.get("ResourceType"), wanted) if wanted else [r.name for r in service.store.all()]
+    requested = _json_list(call, "ResourceId")
+    names = (
+        _named(service, call.query.get("ResourceType"), requested)
+        if requested
+        else [r.name for r in service.store.all()]
+    )
     rows: list[Json] = [
         {"ResourceId": service.arn(name), "ResourceType": "function", "TagKey": key, "TagValue": value}
         for name in names
@@ -177,7 +181,7 @@ def _retagged(change: Callable[[Json], Json]) -> Callable[[FunctionRecord], Func
 
 def _named(service: FunctionService, kind: str | None, arns: list[str]) -> list[str]:
     if (kind or "").lower() != "function":
-        raise invalid(f"ResourceType is '{kind}', want function")
+        raise invalid(f"ResourceType is '{kind}', expected function")
     prefix = service.arn("")
     names = [arn.removeprefix(prefix) for arn in arns]
     for arn, name in zip(arns, names, strict=True):

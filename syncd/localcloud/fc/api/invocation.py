@@ -28,10 +28,10 @@ def invoke_function(service: FunctionService, call: FcCall) -> Reply:
         raise FcError(403, "AccessDenied", f"invocation of function '{call.function}' is disabled: {reason}")
     kind = call.header("x-fc-invocation-type") or "Sync"
     if kind not in {"Sync", "Async"}:
-        raise invalid(f"x-fc-invocation-type is '{kind}', want Sync or Async")
+        raise invalid(f"x-fc-invocation-type is '{kind}', expected Sync or Async")
     most = SYNC_BYTES_MAX if kind == "Sync" else ASYNC_BYTES_MAX
     if len(call.body) > most:
-        raise FcError(400, "EntityTooLarge", f"payload is {len(call.body)} bytes, want at most {most}")
+        raise FcError(400, "EntityTooLarge", f"payload is {len(call.body)} bytes, expected at most {most}")
     resolved = operations.resolve(record, call.qualifier, service.chance(), call.now_s)
     _check_image(service, call.function, resolved)
     if kind == "Sync":

@@ -66,8 +66,8 @@ class Route:
 
 def find(method: str, path: str) -> Route:
     """The route of a request; `path` is percent-encoded. Raises FcError (PathNotSupported)."""
-    for name, wanted, pattern, operation in _COMPILED:
-        found = pattern.fullmatch(path) if method == wanted else None
+    for name, route_method, pattern, operation in _COMPILED:
+        found = pattern.fullmatch(path) if method == route_method else None
         if found is not None:
             parts = {key: unquote(value) for key, value in found.groupdict().items()}
             return Route(name, operation, **parts)

@@ -19,7 +19,7 @@ def put(kind: str) -> Operation:
         for name in ("defaultTarget", "target", "minInstances"):
             count = request.get(name)
             if count is not None and (not isinstance(count, int) or not 0 <= count <= _COUNT_MAX):
-                raise invalid(f"{name} is {count}, want 0 to {_COUNT_MAX}")
+                raise invalid(f"{name} is {count}, expected 0 to {_COUNT_MAX}")
         record = service.store.change(call.function, lambda r: _with(r, kind, call, request, service))
         return Reply(document=_view(kind, service, record, call.qualifier or LATEST, call))
 
@@ -52,11 +52,11 @@ def delete(kind: str) -> Operation:
 
 def list_all(kind: str) -> Operation:
     def operation(service: FunctionService, call: FcCall) -> Reply:
-        wanted = call.query.get("functionName", "")
+        requested = call.query.get("functionName", "")
         rows = [
             (f"{record.name}/{qualifier}", _view(kind, service, record, qualifier, call))
             for record in service.store.all()
-            if wanted in {"", record.name}
+            if requested in {"", record.name}
             for qualifier in sorted(_kept(record, kind))
         ]
         page, token = paged(call, rows)
@@ -68,7 +68,7 @@ def list_all(kind: str) -> Operation:
 def put_concurrency(service: FunctionService, call: FcCall) -> Reply:
     count = call.document().get("reservedConcurrency")
     if not isinstance(count, int) or count < 0:
-        raise invalid(f"reservedConcurrency is {count}, want a number of instances")
+        raise invalid(f"reservedConcurrency is {count}, expected a number of instances")
     record = service.store.change(call.function, lambda r: replace(r, reserved_concurrency=count))
     return Reply(document=_concurrency(service, record))
 
@@ -86,11 +86,11 @@ def delete_concurrency(service: FunctionService, call: FcCall) -> Reply:
 
 
 def list_concurrency(service: FunctionService, call: FcCall) -> Reply:
-    wanted = call.query.get("functionName", "")
+    requested = call.query.get("functionName", "")
     found = [
         (record.name, _concurrency(service, record))
         for record in service.store.all()
-        if record.reserved_concurrency is not None and wanted in {"", record.name}
+        if record.reserved_concurrency is not None and requested in {"", record.name}
     ]
     page, token = paged(call, found)
     return Reply(document={"configs": page, "nextToken": token})
@@ -99,7 +99,7 @@ def list_concurrency(service: FunctionService, call: FcCall) -> Reply:
 def list_instances(service: FunctionService, call: FcCall) -> Reply:
     """The running processes. LATEST has version 0."""
     record, qualifier = service.store.get(call.function), call.qualifier
-    wanted = record.alias(qualifier).version_id if qualifier in record.aliases else qualifier
+    requested = record.alias(qualifier).version_id if qualifier in record.aliases else qualifier
     rows: list[Json] = [
         {
             "instanceId": instance.instance_id,
@@ -109,7 +109,7 @@ def list_instances(service: FunctionService, call: FcCall) -> Reply:
             "createdTimeMs": int(instance.process.created_s * 1000),
         }
         for instance in service.instances.running(call.function)
-        if wanted in {"", instance.resolved.version_id}
+        if requested in {"", instance.resolved.version_id}
     ]
     return Reply(document={"instances": rows, "requestId": call.request_id})
 

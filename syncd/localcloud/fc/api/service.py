@@ -98,11 +98,11 @@ def paged(call: FcCall, items: Sequence[tuple[str, _T]]) -> tuple[list[_T], str]
     """
     text = call.query.get("limit") or str(_LIMIT_MAX)
     if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= _LIMIT_MAX:
-        raise invalid(f"limit is '{text}', want 1 to {_LIMIT_MAX}")
+        raise invalid(f"limit is '{text}', expected 1 to {_LIMIT_MAX}")
     token = call.query.get("nextToken", "")
     keys = [key for key, _ in items]
     if token and token not in keys:
-        raise invalid(f"nextToken '{token}' is not one that was given")
+        raise invalid(f"nextToken '{token}' is not one of an earlier response")
     start = keys.index(token) if token else 0
     end = start + int(text)
     return [item for _, item in items[start:end]], keys[end] if end < len(keys) else ""

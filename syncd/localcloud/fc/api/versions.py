@@ -16,7 +16,7 @@ def publish_version(service: FunctionService, call: FcCall) -> Reply:
 def list_versions(service: FunctionService, call: FcCall) -> Reply:
     direction = call.query.get("direction") or "BACKWARD"
     if direction not in {"BACKWARD", "FORWARD"}:
-        raise invalid(f"direction is '{direction}', want BACKWARD or FORWARD")
+        raise invalid(f"direction is '{direction}', expected BACKWARD or FORWARD")
     record = service.store.get(call.function)
     ordered = sorted(record.versions.values(), key=lambda v: int(v.version_id), reverse=direction == "BACKWARD")
     page, token = paged(call, [(version.version_id, version) for version in ordered])

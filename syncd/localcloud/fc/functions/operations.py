@@ -126,7 +126,7 @@ def create_alias(record: FunctionRecord, request: Json, now_s: float, settings: 
     """
     name = str(request.get("aliasName") or "")
     if not _ALIAS_NAME.fullmatch(name) or name == LATEST:
-        raise invalid(f"aliasName is '{name}', want a letter or _ and then up to 127 of [A-Za-z0-9_-], not LATEST")
+        raise invalid(f"aliasName is '{name}', expected a letter or _ and then up to 127 of [A-Za-z0-9_-], not LATEST")
     if name in record.aliases:
         raise FcError(409, "AliasAlreadyExists", f"alias '{name}' of function '{record.name}' already exists")
     if not request.get("versionId"):
@@ -258,10 +258,10 @@ def _put_alias(record: FunctionRecord, alias: Alias, request: Json, now_s: float
 
 def _weights(given: object) -> Mapping[str, float]:
     if not isinstance(given, dict) or len(given) > 1:
-        raise invalid(f"additionalVersionWeight is {given}, want at most one version and its weight")
+        raise invalid(f"additionalVersionWeight is {given}, expected at most one version and its weight")
     for weight in given.values():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise invalid(f"additionalVersionWeight is {given}, want a weight from 0 to 1")
+            raise invalid(f"additionalVersionWeight is {given}, expected a weight from 0 to 1")
     return {str(version_id): float(weight) for version_id, weight in given.items()}
 
 

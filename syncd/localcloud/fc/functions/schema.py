@@ -72,13 +72,13 @@ def known_fields(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         FcError: A field has the wrong type.
     """
-    given = {}
+    fields = {}
     for field, schema in {**FROZEN, **UNFROZEN}.items():
         value = request.get(field)
         if value is not None:
             conform(value, schema, field)
-            given[field] = value
-    return given
+            fields[field] = value
+    return fields
 
 
 def conform(value: Any, schema: Schema, path: str) -> None:

@@ -52,7 +52,7 @@ def created(request: Json, *, nas_needs_vpc: bool = True) -> tuple[str, Json]:
     """
     name = request.get("functionName")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise invalid(f"functionName is '{name}': want 1 to 64 of [A-Za-z0-9_-], not starting with a digit or '-'")
+        raise invalid(f"functionName is '{name}': expected 1 to 64 of [A-Za-z0-9_-], not starting with a digit or '-'")
     if not request.get("handler"):
         raise invalid("Handler is required but not provided")
     if not request.get("runtime"):
@@ -92,7 +92,7 @@ def check(config: Json, *, nas_needs_vpc: bool = True) -> None:
     for field, (least, most) in _RANGES.items():
         value = config.get(field)
         if value is not None and not least <= value <= most:
-            raise invalid(f"{field} is {value}, want {least} to {most}")
+            raise invalid(f"{field} is {value}, expected {least} to {most}")
     if config["memorySize"] % 64:
         raise invalid(
             "ContainerMemory is set to an invalid value. The value must be a multiple of 64 MB. "
@@ -146,7 +146,7 @@ def nas_location(server_addr: str) -> tuple[str, str]:
     """
     found = _NAS_SERVER.fullmatch(server_addr)
     if found is None or ".." in found["path"].split("/"):
-        raise invalid(f"serverAddr is '{server_addr}', want <mount target>:/<path>")
+        raise invalid(f"serverAddr is '{server_addr}', expected <mount target>:/<path>")
     return found["host"], found["path"]
 
 
@@ -163,11 +163,11 @@ def _check_runtime(config: Json) -> None:
         raise invalid("customContainerConfig.image is required for runtime custom-container")
     port = container.get("port")
     if port is not None and not 1 <= port <= 65535:
-        raise invalid(f"customContainerConfig.port is {port}, want 1 to 65535")
+        raise invalid(f"customContainerConfig.port is {port}, expected 1 to 65535")
     health = container.get("healthCheckConfig") or {}
     for field, (least, most) in _HEALTH_RANGES.items():
         if health.get(field) is not None and not least <= health[field] <= most:
-            raise invalid(f"healthCheckConfig.{field} is {health[field]}, want {least} to {most}")
+            raise invalid(f"healthCheckConfig.{field} is {health[field]}, expected {least} to {most}")
 
 
 def _check_environment(variables: Json) -> None:
@@ -180,20 +180,20 @@ def _check_environment(variables: Json) -> None:
             raise invalid(f"environment variable '{key}' must start with a letter and have letters, digits and _")
         size += len(key.encode()) + len(value.encode())
     if size > ENV_BYTES_MAX:
-        raise invalid(f"environmentVariables take {size} bytes, want at most {ENV_BYTES_MAX}")
+        raise invalid(f"environmentVariables take {size} bytes, expected at most {ENV_BYTES_MAX}")
 
 
 def _check_mounts(config: Json, *, nas_needs_vpc: bool) -> None:
     oss, nas = oss_mounts(config), nas_mounts(config)
     for kind, points in (("ossMountConfig", oss), ("nasConfig", nas)):
         if len(points) > MOUNTS_MAX:
-            raise invalid(f"{kind} has {len(points)} mount points, want at most {MOUNTS_MAX}")
+            raise invalid(f"{kind} has {len(points)} mount points, expected at most {MOUNTS_MAX}")
     for point in oss:
         if not point.get("bucketName"):
             raise invalid("ossMountConfig.mountPoints: bucketName is required")
         path = point.get("bucketPath") or "/"
         if not {".", ".."}.isdisjoint(path.split("/")):
-            raise invalid(f"bucketPath is '{path}', want an absolute path in the bucket")
+            raise invalid(f"bucketPath is '{path}', expected an absolute path in the bucket")
     for point in nas:
         nas_location(point.get("serverAddr") or "")
     if oss and not config.get("role"):
@@ -208,7 +208,7 @@ def _check_directories(mount_dirs: Sequence[str]) -> None:
     for given in mount_dirs:
         parts = given.strip("/").split("/")
         if not given.startswith("/") or not {"", ".", ".."}.isdisjoint(parts):
-            raise invalid(f"mountDir is '{given}', want an absolute directory other than /")
+            raise invalid(f"mountDir is '{given}', expected an absolute directory other than /")
         path = "/" + "/".join(parts) + "/"
         for other in seen:
             if path.startswith(other) or other.startswith(path):

@@ -89,8 +89,11 @@ class ImageCache:
     def _pull(self, resolved: str) -> Pulled:
         host, repository, digest = _parts(resolved)
         manifest = json.loads(_fetch_verified(host, f"/v2/{repository}/manifests/{digest}", digest))
-        wanted = manifest["config"]["digest"]
-        run = json.loads(_fetch_verified(host, f"/v2/{repository}/blobs/{wanted}", wanted)).get("config") or {}
+        config_digest = manifest["config"]["digest"]
+        run = (
+            json.loads(_fetch_verified(host, f"/v2/{repository}/blobs/{config_digest}", config_digest)).get("config")
+            or {}
+        )
         environment = dict(each.partition("=")[::2] for each in run.get("Env") or [])
         argv = [*(run.get("Entrypoint") or []), *(run.get("Cmd") or [])]
         variables = {key: value for key, value in environment.items() if key.startswith(_PREFIX)}

@@ -55,7 +55,7 @@ class InstancePool:
     """All instances of a region. Thread-safe; a starting instance blocks only calls of the same version."""
 
     def __init__(self, surroundings: InstanceContext) -> None:
-        self._given = surroundings
+        self._context = surroundings
         self._spawner = Spawner()
         self._guard = threading.Lock()
         self._slots: dict[tuple[str, str], _Slot] = {}
@@ -123,13 +123,13 @@ class InstancePool:
         return found
 
     def _start(self, function: str, resolved: ResolvedVersion) -> Instance:
-        config, given = resolved.running.config, self._given
-        pulled = _pulled(resolved, given.images)
-        argv = _command(config, given.images, pulled)
+        config, context = resolved.running.config, self._context
+        pulled = _pulled(resolved, context.images)
+        argv = _command(config, context.images, pulled)
         instance_id = f"c-{secrets.token_hex(4)}-{secrets.token_hex(6)}"
         place = InstancePaths(
-            given.root / "instances" / instance_id,
-            given.root / "logs" / f"{function}.{resolved.version_id}.log",
+            context.root / "instances" / instance_id,
+            context.root / "logs" / f"{function}.{resolved.version_id}.log",
         )
         for directory in (place.root, place.log.parent):
             directory.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ class InstancePool:
         ready = False
         try:
             health = config["customContainerConfig"].get("healthCheckConfig") or {}
-            process.wait_ready(given.start_limit_s, health.get("httpGetUrl") or "")
+            process.wait_ready(context.start_limit_s, health.get("httpGetUrl") or "")
             _initialize(process, config, variables)
             ready = True
         finally:
@@ -156,7 +156,7 @@ class InstancePool:
 
     def _mount(self, config: Json, place: InstancePaths, pulled: Pulled | None) -> None:
         try:
-            mount_all(config, place.root, self._given.storage)
+            mount_all(config, place.root, self._context.storage)
             if pulled is not None:
                 pulled.link_into(place.root)
         except FcError:
@@ -175,8 +175,8 @@ class InstancePool:
             "FC_VER_ID": resolved.version_id,
             "FC_FUNCTION_HANDLER": config["handler"],
             "FC_FUNCTION_MEMORY_SIZE": str(config["memorySize"]),
-            "FC_REGION": self._given.storage.region,
-            "FC_ACCOUNT_ID": self._given.account_id,
+            "FC_REGION": self._context.storage.region,
+            "FC_ACCOUNT_ID": self._context.account_id,
             "FC_INSTANCE_ID": instance_id,
         }
 

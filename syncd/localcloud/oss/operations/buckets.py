@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from syncd.localcloud.httpd.messages import HttpResponse
+from syncd.localcloud.httpd.messages import ServerResponse
 from syncd.localcloud.oss.errors import OssError, invalid_argument
 from syncd.localcloud.oss.protocol.request import OssCall
 from syncd.localcloud.oss.protocol.responses import empty_answer, xml_answer
@@ -17,7 +17,7 @@ _PAGE_DEFAULT = 100
 _PAGE_MAX = 1000
 
 
-def list_buckets(store: RegionStore, call: OssCall) -> HttpResponse:
+def list_buckets(store: RegionStore, call: OssCall) -> ServerResponse:
     """All buckets of the account, from every region."""
     limit = call.count("max-keys", _PAGE_DEFAULT, _PAGE_MAX)
     prefix, marker = call.args.get("prefix", ""), call.args.get("marker", "")
@@ -50,7 +50,7 @@ def _bucket_node(bucket: BucketEntry, home: RegionStore, host: str) -> list[Node
     ]
 
 
-def put_bucket(store: RegionStore, call: OssCall) -> HttpResponse:
+def put_bucket(store: RegionStore, call: OssCall) -> ServerResponse:
     """Create a bucket. Idempotent; changes the ACL when the request has one."""
     if not _NAME.fullmatch(call.bucket):
         raise OssError(
@@ -60,14 +60,14 @@ def put_bucket(store: RegionStore, call: OssCall) -> HttpResponse:
             "0015-00000001",
             {"BucketName": call.bucket},
         )
-    wanted = _storage_class(call)
+    requested = _storage_class(call)
     with store.db.transaction():
         old = store.buckets.get(call.bucket)
         if old is None and store.home_of(call.bucket) is not None:
             raise _taken(call.bucket)
-        if old is not None and wanted not in ("", old.storage_class):
+        if old is not None and requested not in ("", old.storage_class):
             raise _taken(call.bucket)
-        fresh = BucketEntry(call.bucket, call.now_s, storage_class=wanted or "Standard")
+        fresh = BucketEntry(call.bucket, call.now_s, storage_class=requested or "Standard")
         acl = _acl(call, (old or fresh).acl)
         store.buckets.put(replace(old or fresh, acl=acl))
     return empty_answer(headers={"Location": f"/{call.bucket}"})
@@ -96,10 +96,10 @@ def _storage_class(call: OssCall) -> str:
             "The specified location-constraint is not valid.",
             "0015-00000203",
         )
-    wanted = (document.findtext("StorageClass") or "").strip()
-    if wanted not in ("", *STORAGE_CLASSES):
-        raise invalid_argument("The storage class you specified is invalid.", "StorageClass", wanted)
-    return wanted
+    requested = (document.findtext("StorageClass") or "").strip()
+    if requested not in ("", *STORAGE_CLASSES):
+        raise invalid_argument("The storage class you specified is invalid.", "StorageClass", requested)
+    return requested
 
 
 def _acl(call: OssCall, default: str) -> str:
@@ -109,7 +109,7 @@ def _acl(call: OssCall, default: str) -> str:
     return acl
 
 
-def delete_bucket(store: RegionStore, call: OssCall) -> HttpResponse:
+def delete_bucket(store: RegionStore, call: OssCall) -> ServerResponse:
     with store.db.transaction():
         store.bucket(call.bucket)
         if not store.buckets.is_empty(call.bucket):
@@ -124,7 +124,7 @@ def delete_bucket(store: RegionStore, call: OssCall) -> HttpResponse:
     return empty_answer(204)
 
 
-def get_bucket_info(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_bucket_info(store: RegionStore, call: OssCall) -> ServerResponse:
     bucket = store.bucket(call.bucket)
     if call.request.method == "HEAD":
         return empty_answer(headers={"x-oss-bucket-region": store.region})
@@ -144,12 +144,12 @@ def get_bucket_info(store: RegionStore, call: OssCall) -> HttpResponse:
     return xml_answer("BucketInfo", [("Bucket", node)])
 
 
-def get_bucket_location(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_bucket_location(store: RegionStore, call: OssCall) -> ServerResponse:
     store.bucket(call.bucket)
     return xml_answer("LocationConstraint", store.location)  # the root element holds text
 
 
-def get_bucket_stat(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_bucket_stat(store: RegionStore, call: OssCall) -> ServerResponse:
     store.bucket(call.bucket)
     objects, size = store.objects.totals(call.bucket)
     children: list[Node] = [
@@ -162,11 +162,11 @@ def get_bucket_stat(store: RegionStore, call: OssCall) -> HttpResponse:
     return xml_answer("BucketStat", children)
 
 
-def get_bucket_acl(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_bucket_acl(store: RegionStore, call: OssCall) -> ServerResponse:
     return acl_answer(store, store.bucket(call.bucket).acl)
 
 
-def acl_answer(store: RegionStore, acl: str) -> HttpResponse:
+def acl_answer(store: RegionStore, acl: str) -> ServerResponse:
     children: list[Node] = [
         ("Owner", [("ID", store.owner), ("DisplayName", store.owner)]),
         ("AccessControlList", [("Grant", acl)]),
@@ -174,7 +174,7 @@ def acl_answer(store: RegionStore, acl: str) -> HttpResponse:
     return xml_answer("AccessControlPolicy", children)
 
 
-def put_bucket_acl(store: RegionStore, call: OssCall) -> HttpResponse:
+def put_bucket_acl(store: RegionStore, call: OssCall) -> ServerResponse:
     with store.db.transaction():
         bucket = store.bucket(call.bucket)
         store.buckets.put(replace(bucket, acl=_acl(call, bucket.acl)))
@@ -193,18 +193,18 @@ _ABSENT_SETTINGS = {
 }
 
 
-def get_absent_setting(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_absent_setting(store: RegionStore, call: OssCall) -> ServerResponse:
     """The service's error for a setting that is not configured."""
     store.bucket(call.bucket)
     code, message = _ABSENT_SETTINGS[call.operation]
     raise OssError(404, code, message, "0015-00000401", {"BucketName": call.bucket})
 
 
-def get_bucket_versioning(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_bucket_versioning(store: RegionStore, call: OssCall) -> ServerResponse:
     store.bucket(call.bucket)
     return xml_answer("VersioningConfiguration", [])
 
 
-def get_bucket_tags(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_bucket_tags(store: RegionStore, call: OssCall) -> ServerResponse:
     store.bucket(call.bucket)
     return xml_answer("Tagging", [("TagSet", [])])

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
-from syncd.localcloud.httpd.messages import HttpResponse
+from syncd.localcloud.httpd.messages import ServerResponse
 from syncd.localcloud.oss.errors import access_denied, invalid_argument, not_implemented
 from syncd.localcloud.oss.operations.multipart import keep_part, part_number, upload_of
 from syncd.localcloud.oss.operations.object_metadata import (
@@ -31,7 +31,7 @@ from syncd.localcloud.oss.storage.entries import ObjectEntry, ObjectType, Stored
 from syncd.localcloud.oss.storage.region_store import RegionStore
 
 
-def copy_object(store: RegionStore, call: OssCall) -> HttpResponse:
+def copy_object(store: RegionStore, call: OssCall) -> ServerResponse:
     bucket = store.bucket(call.bucket)
     source = _source(store, call)
     check_conditions(call, source, "x-oss-copy-source-")
@@ -58,7 +58,7 @@ def copy_object(store: RegionStore, call: OssCall) -> HttpResponse:
     return _copy_answer("CopyObjectResult", call, entry.etag, more)
 
 
-def upload_part_copy(store: RegionStore, call: OssCall) -> HttpResponse:
+def upload_part_copy(store: RegionStore, call: OssCall) -> ServerResponse:
     number = part_number(call)
     upload = upload_of(store, call)
     source = _source(store, call)
@@ -69,7 +69,7 @@ def upload_part_copy(store: RegionStore, call: OssCall) -> HttpResponse:
     return _copy_answer("CopyPartResult", call, stored.md5_hex.upper(), encryption_of(upload.headers))
 
 
-def _copy_answer(root: str, call: OssCall, etag: str, more: Mapping[str, str]) -> HttpResponse:
+def _copy_answer(root: str, call: OssCall, etag: str, more: Mapping[str, str]) -> ServerResponse:
     # The ETag is in the header too: oss2 reads the response of a part copy like that of a part.
     headers = {"ETag": quoted(etag), **more}
     modified = iso_milliseconds(call.now_s)

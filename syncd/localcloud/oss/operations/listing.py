@@ -3,7 +3,7 @@
 import base64
 from dataclasses import dataclass
 
-from syncd.localcloud.httpd.messages import HttpResponse
+from syncd.localcloud.httpd.messages import ServerResponse
 from syncd.localcloud.oss.errors import invalid_argument
 from syncd.localcloud.oss.operations.paging import Marker, Page, page_through
 from syncd.localcloud.oss.protocol.request import OssCall
@@ -30,7 +30,7 @@ class _ObjectRows:
         return entry.key, ""
 
 
-def list_objects(store: RegionStore, call: OssCall) -> HttpResponse:
+def list_objects(store: RegionStore, call: OssCall) -> ServerResponse:
     style = call.args.get("encoding-type", "")
     marker = call.args.get("marker", "")
     page, limit = _page(store, call, marker)
@@ -48,7 +48,7 @@ def list_objects(store: RegionStore, call: OssCall) -> HttpResponse:
     return xml_answer("ListBucketResult", _style(style) + children)
 
 
-def list_objects_v2(store: RegionStore, call: OssCall) -> HttpResponse:
+def list_objects_v2(store: RegionStore, call: OssCall) -> ServerResponse:
     style = call.args.get("encoding-type", "")
     token, start_after = call.args.get("continuation-token", ""), call.args.get("start-after", "")
     page, limit = _page(store, call, _decode_token(token) if token else start_after)

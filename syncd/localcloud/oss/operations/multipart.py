@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from functools import reduce
 
-from syncd.localcloud.httpd.messages import HttpResponse
+from syncd.localcloud.httpd.messages import ServerResponse
 from syncd.localcloud.oss.crc64 import combine
 from syncd.localcloud.oss.errors import (
     OssError,
@@ -38,7 +38,7 @@ _EC_TAKEN_ON_INITIATE = "0042-00000213"
 _EC_TAKEN_ON_COMPLETE = "0042-00000214"
 
 
-def initiate(store: RegionStore, call: OssCall) -> HttpResponse:
+def initiate(store: RegionStore, call: OssCall) -> ServerResponse:
     template = new_object(call, store.bucket(call.bucket))
     refuse_if_taken(store, call, _EC_TAKEN_ON_INITIATE)
     upload = UploadEntry(
@@ -90,7 +90,7 @@ def part_number(call: OssCall) -> int:
     return number
 
 
-def upload_part(store: RegionStore, call: OssCall) -> HttpResponse:
+def upload_part(store: RegionStore, call: OssCall) -> ServerResponse:
     number = part_number(call)
     upload = upload_of(store, call)
     stored = receive(store, call)
@@ -116,13 +116,13 @@ def keep_part(store: RegionStore, call: OssCall, number: int, stored: StoredBlob
         store.blobs.discard([old.stored.piece])
 
 
-def complete(store: RegionStore, call: OssCall) -> HttpResponse:
+def complete(store: RegionStore, call: OssCall) -> ServerResponse:
     everything = call.header("x-oss-complete-all") == "yes"
-    wanted = _wanted_parts(call, everything=everything)
+    listed = _listed_parts(call, everything=everything)
     with store.db.transaction():
         upload = upload_of(store, call)
         kept = store.uploads.parts(upload.upload_id)
-        chosen = list(kept.values()) if everything else _chosen(upload, kept, wanted)
+        chosen = list(kept.values()) if everything else _chosen(upload, kept, listed)
         if not chosen:
             raise malformed_xml()
         _refuse_small(chosen)
@@ -150,43 +150,43 @@ def complete(store: RegionStore, call: OssCall) -> HttpResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _ListedPart:
     number: int
     etag: str
 
 
-def _wanted_parts(call: OssCall, *, everything: bool) -> list[_Wanted]:
+def _listed_parts(call: OssCall, *, everything: bool) -> list[_ListedPart]:
     if everything:
         if call.request.body.read(1):
             message = "The body must be empty when x-oss-complete-all is given."
             raise invalid_argument(message, "x-oss-complete-all", "yes", "0042-00000216")
         return []
-    wanted = []
+    listed = []
     for node in parse(call, "CompleteMultipartUpload").iter("Part"):
         number = decimal((node.findtext("PartNumber") or "").strip())
         etag = (node.findtext("ETag") or "").strip().strip('"').upper()
         if number is None or not etag:
             raise malformed_xml()
-        wanted.append(_Wanted(number, etag))
-    numbers = [part.number for part in wanted]
+        listed.append(_ListedPart(number, etag))
+    numbers = [part.number for part in listed]
     if numbers != sorted(set(numbers)):
         message = "The list of parts was not in ascending order. Parts list must be ordered by part number."
         raise OssError(400, "InvalidPartOrder", message, "0042-00000205")
-    return wanted
+    return listed
 
 
-def _chosen(upload: UploadEntry, kept: dict[int, PartEntry], wanted: list[_Wanted]) -> list[PartEntry]:
+def _chosen(upload: UploadEntry, kept: dict[int, PartEntry], listed: list[_ListedPart]) -> list[PartEntry]:
     chosen = []
-    for want in wanted:
-        part = kept.get(want.number)
-        if part is None or part.stored.md5_hex.upper() != want.etag:
+    for part_listed in listed:
+        part = kept.get(part_listed.number)
+        if part is None or part.stored.md5_hex.upper() != part_listed.etag:
             raise OssError(
                 400,
                 "InvalidPart",
                 "One or more of the specified parts could not be found or the specified entity tag "
                 "might not have matched the part's entity tag.",
                 "0042-00000204",
-                {"ETag": want.etag, "PartNumber": str(want.number), "UploadId": upload.upload_id},
+                {"ETag": part_listed.etag, "PartNumber": str(part_listed.number), "UploadId": upload.upload_id},
             )
         chosen.append(part)
     return chosen
@@ -228,7 +228,7 @@ def _completed(upload: UploadEntry, chosen: list[PartEntry], now_s: float) -> Ob
     )
 
 
-def abort(store: RegionStore, call: OssCall) -> HttpResponse:
+def abort(store: RegionStore, call: OssCall) -> ServerResponse:
     with store.db.transaction():
         upload = upload_of(store, call)
         parts = store.uploads.parts(upload.upload_id)
@@ -237,7 +237,7 @@ def abort(store: RegionStore, call: OssCall) -> HttpResponse:
     return empty_answer(204)
 
 
-def list_parts(store: RegionStore, call: OssCall) -> HttpResponse:
+def list_parts(store: RegionStore, call: OssCall) -> ServerResponse:
     limit = call.count("max-parts", PAGE_MAX, PAGE_MAX)
     marker_text = call.args.get("part-number-marker") or "0"
     marker = decimal(marker_text)
@@ -273,7 +273,7 @@ def _part_node(part: PartEntry) -> list[Node]:
     ]
 
 
-def list_uploads(store: RegionStore, call: OssCall) -> HttpResponse:
+def list_uploads(store: RegionStore, call: OssCall) -> ServerResponse:
     store.bucket(call.bucket)
     limit = call.count("max-uploads", PAGE_MAX, PAGE_MAX)
     style = call.args.get("encoding-type", "")

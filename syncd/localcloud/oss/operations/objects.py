@@ -5,7 +5,7 @@ import binascii
 import hashlib
 from dataclasses import replace
 
-from syncd.localcloud.httpd.messages import HttpResponse
+from syncd.localcloud.httpd.messages import ServerResponse
 from syncd.localcloud.oss.crc64 import combine
 from syncd.localcloud.oss.errors import (
     OssError,
@@ -74,7 +74,7 @@ def stored_headers(stored: StoredBlob) -> dict[str, str]:
     }
 
 
-def put_object(store: RegionStore, call: OssCall) -> HttpResponse:
+def put_object(store: RegionStore, call: OssCall) -> ServerResponse:
     bucket = store.bucket(call.bucket)
     template = new_object(call, bucket)
     refuse_if_taken(store, call, "0026-00000011")
@@ -85,7 +85,7 @@ def put_object(store: RegionStore, call: OssCall) -> HttpResponse:
     return empty_answer(headers=headers)
 
 
-def append_object(store: RegionStore, call: OssCall) -> HttpResponse:
+def append_object(store: RegionStore, call: OssCall) -> ServerResponse:
     """Append to an object. Metadata and tags are those of the first append; later ones have no effect."""
     bucket = store.bucket(call.bucket)
     position = decimal(call.args.get("position", ""))
@@ -135,13 +135,13 @@ def _appended(old: ObjectEntry, stored: StoredBlob, now_s: float) -> ObjectEntry
     )
 
 
-def delete_object(store: RegionStore, call: OssCall) -> HttpResponse:
+def delete_object(store: RegionStore, call: OssCall) -> ServerResponse:
     store.bucket(call.bucket)
     store.remove(call.bucket, call.key)
     return empty_answer(204)
 
 
-def delete_multiple_objects(store: RegionStore, call: OssCall) -> HttpResponse:
+def delete_multiple_objects(store: RegionStore, call: OssCall) -> ServerResponse:
     store.bucket(call.bucket)
     document = parse(call, "Delete")
     keys = [node.findtext("Key") or "" for node in document.iter("Object")]

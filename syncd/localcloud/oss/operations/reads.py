@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate, parsedate_to_datetime
 
-from syncd.localcloud.httpd.messages import HttpResponse
+from syncd.localcloud.httpd.messages import ServerResponse
 from syncd.localcloud.oss.errors import OssError, precondition_failed
 from syncd.localcloud.oss.protocol.ranges import requested_range
 from syncd.localcloud.oss.protocol.request import OssCall
@@ -79,7 +79,7 @@ def _resolve(store: RegionStore, call: OssCall) -> _Resolved:
     return _Resolved(entry, replace(target, modified_s=max(entry.modified_s, target.modified_s)))
 
 
-def get_object(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_object(store: RegionStore, call: OssCall) -> ServerResponse:
     with store.db.transaction():
         found = _resolve(store, call)
         content = found.content
@@ -102,14 +102,14 @@ def get_object(store: RegionStore, call: OssCall) -> HttpResponse:
         return body_answer(206, [*headers, ("Content-Range", content_range)], size, body)
     headers.append((CRC_HEADER, str(content.crc)))
     if _is_compressed(call, headers, size):
-        return HttpResponse(200, _compressed(headers), GzipBody(body))
+        return ServerResponse(200, _compressed(headers), GzipBody(body))
     return body_answer(200, headers, size, body)
 
 
 def _overridden(call: OssCall, headers: _Pairs) -> _Pairs:
-    wanted = {name: call.args[f"response-{name}"] for name in _OVERRIDES if call.args.get(f"response-{name}")}
-    kept = [(name, value) for name, value in headers if name.lower() not in wanted]
-    return kept + [(name.title(), value) for name, value in wanted.items()]
+    overrides = {name: call.args[f"response-{name}"] for name in _OVERRIDES if call.args.get(f"response-{name}")}
+    kept = [(name, value) for name, value in headers if name.lower() not in overrides]
+    return kept + [(name.title(), value) for name, value in overrides.items()]
 
 
 def _is_compressed(call: OssCall, headers: _Pairs, size_bytes: int) -> bool:
@@ -134,18 +134,18 @@ def _compressed(headers: _Pairs) -> _Pairs:
     return [*kept, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
 
 
-def head_object(store: RegionStore, call: OssCall) -> HttpResponse:
+def head_object(store: RegionStore, call: OssCall) -> ServerResponse:
     found = _resolve(store, call)
     content = found.content
     check_conditions(call, content)
     headers = [*found.headers, (CRC_HEADER, str(content.crc))]
     if _is_compressed(call, headers, content.size_bytes):
         no_length: Sequence[bytes] = ()
-        return HttpResponse(200, _compressed(headers), no_length)
-    return HttpResponse(200, [*headers, ("Content-Length", str(content.size_bytes))])
+        return ServerResponse(200, _compressed(headers), no_length)
+    return ServerResponse(200, [*headers, ("Content-Length", str(content.size_bytes))])
 
 
-def get_object_meta(store: RegionStore, call: OssCall) -> HttpResponse:
+def get_object_meta(store: RegionStore, call: OssCall) -> ServerResponse:
     """ETag, size and time. Of a symlink they are its own, and the target is not needed (help page of GetObjectMeta)."""
     entry = store.object(call.bucket, call.key)
     headers = [
@@ -156,7 +156,7 @@ def get_object_meta(store: RegionStore, call: OssCall) -> HttpResponse:
         headers.append((CRC_HEADER, str(entry.crc)))
     if call.request.method == "HEAD":
         headers.append(("Content-Length", str(entry.size_bytes)))
-    return HttpResponse(200, headers)
+    return ServerResponse(200, headers)
 
 
 def check_conditions(call: OssCall, entry: ObjectEntry, prefix: str = "") -> None:

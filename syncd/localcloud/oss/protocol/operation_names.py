@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from syncd.localcloud.oss.errors import OssError
 from syncd.localcloud.oss.protocol.request import OssCall
 
-# Of each row: method, conditions on the query, operation. The first row whose conditions all hold is taken. A condition
+# Of each row: method, conditions on the query, operation. The first row whose conditions all hold applies. A condition
 # is a parameter that must be present, or `parameter=value`.
 _Rows = Sequence[tuple[str, str, str]]
 
@@ -18,7 +18,7 @@ _VERBS = {"GET": "Get", "PUT": "Put", "DELETE": "Delete"}
 
 
 def _settings(methods: str, noun_of: Mapping[str, str]) -> _Rows:
-    """Rows of settings: each is read, written and deleted under one parameter, as far as `methods` say."""
+    """Rows of settings: each is read, written and deleted under one parameter, with these methods."""
     return [(m, parameter, _VERBS[m] + noun) for parameter, noun in noun_of.items() for m in methods.split()]
 
 

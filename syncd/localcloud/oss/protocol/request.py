@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-from syncd.localcloud.httpd.messages import HttpRequest
+from syncd.localcloud.httpd.messages import ServerRequest
 from syncd.localcloud.oss.errors import OssError, invalid_argument
 
 KEY_BYTES_MAX = 1023
@@ -16,7 +16,7 @@ DIGITS_MAX = 18  # fits 64 bits
 class OssCall:
     """One request with its address. `bucket` and `key` are '' when the request has none."""
 
-    request: HttpRequest
+    request: ServerRequest
     bucket: str
     key: str
     region: str
@@ -66,7 +66,7 @@ def as_text(value: str) -> str:
         return value
 
 
-def address(request: HttpRequest, region: str, domains: tuple[str, ...]) -> tuple[str, str]:
+def address(request: ServerRequest, region: str, domains: tuple[str, ...]) -> tuple[str, str]:
     """The bucket and the key of a request.
 
     The bucket is in a host `<bucket>.<domain>` or `<bucket>.oss-<region>.<domain>`; with any other host, such

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import formatdate
 
-from syncd.localcloud.httpd.messages import FileBody, HttpResponse
+from syncd.localcloud.httpd.messages import FileBody, ServerResponse
 from syncd.localcloud.oss.errors import OssError
 from syncd.localcloud.oss.protocol.request import OssCall
 from syncd.localcloud.oss.protocol.xml_documents import Node, render
@@ -15,19 +15,19 @@ CRC_HEADER = "x-oss-hash-crc64ecma"
 
 def xml_answer(
     root: str, content: str | Iterable[Node], status: int = 200, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
+) -> ServerResponse:
     pairs = [("Content-Type", "application/xml"), *(headers or {}).items()]
-    return HttpResponse(status, pairs, render(root, content))
+    return ServerResponse(status, pairs, render(root, content))
 
 
-def empty_answer(status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    return HttpResponse(status, list((headers or {}).items()))
+def empty_answer(status: int = 200, headers: Mapping[str, str] | None = None) -> ServerResponse:
+    return ServerResponse(status, list((headers or {}).items()))
 
 
-def error_answer(call: OssCall, error: OssError) -> HttpResponse:
+def error_answer(call: OssCall, error: OssError) -> ServerResponse:
     """An error as XML in the body, or in `x-oss-err` for HEAD; 304 has neither."""
     if error.status == 304:
-        return HttpResponse(304, [("x-oss-ec", error.ec)])
+        return ServerResponse(304, [("x-oss-ec", error.ec)])
     children: list[Node] = [
         ("Code", error.code),
         ("Message", error.message),
@@ -40,11 +40,11 @@ def error_answer(call: OssCall, error: OssError) -> HttpResponse:
     headers = [("Content-Type", "application/xml"), ("x-oss-ec", error.ec), *error.headers.items()]
     if call.request.method == "HEAD":
         encoded = base64.b64encode(body).decode()
-        return HttpResponse(error.status, [*headers, ("x-oss-err", encoded), ("Content-Length", "0")])
-    return HttpResponse(error.status, headers, body)
+        return ServerResponse(error.status, [*headers, ("x-oss-err", encoded), ("Content-Length", "0")])
+    return ServerResponse(error.status, headers, body)
 
 
-def finish(call: OssCall, response: HttpResponse) -> HttpResponse:
+def finish(call: OssCall, response: ServerResponse) -> ServerResponse:
     """Add the headers of every response."""
     response.headers += [
         ("Server", "AliyunOSS"),
@@ -81,5 +81,5 @@ def object_headers(entry: ObjectEntry, content: ObjectEntry) -> Iterator[tuple[s
 
 def body_answer(
     status: int, headers: list[tuple[str, str]], size_bytes: int, body: Iterable[bytes | FileBody]
-) -> HttpResponse:
-    return HttpResponse(status, [*headers, ("Content-Length", str(size_bytes))], body)
+) -> ServerResponse:
+    return ServerResponse(status, [*headers, ("Content-Length", str(size_bytes))], body)

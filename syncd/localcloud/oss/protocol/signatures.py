@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
-from syncd.localcloud.account import CLOCK_SKEW_S_MAX, AccessKey, Account
+from syncd.localcloud.account import CLOCK_SKEW_S_MAX, Account, AccountKey
 from syncd.localcloud.oss.errors import OssError, access_denied, invalid_argument
 from syncd.localcloud.oss.protocol.request import OssCall, as_text, decimal
 
@@ -166,7 +166,7 @@ def _check_v1_query(call: OssCall, account: Account) -> None:
     _check_v1(call, credential, call.args["Signature"], expires)
 
 
-def _check_v1(call: OssCall, credential: AccessKey, signature: str, date: str) -> None:
+def _check_v1(call: OssCall, credential: AccountKey, signature: str, date: str) -> None:
     signed = sorted((k, v) for k, v in call.request.query if k in _V1_SIGNED_PARAMETERS)
     query = "&".join(f"{name}={value}" if value else name for name, value in signed)
     resource = f"/{call.bucket}/{call.key}" if call.bucket else "/"
@@ -281,7 +281,7 @@ def _v4_canonical_request(call: OssCall, additional: list[str]) -> str:
     return "\n".join((call.request.method, uri, query, signed, ";".join(extra), payload))
 
 
-def _find(call: OssCall, account: Account, access_key_id: str, token: str) -> AccessKey:
+def _find(call: OssCall, account: Account, access_key_id: str, token: str) -> AccountKey:
     credential = account.find(access_key_id)
     if credential is None:
         raise OssError(
@@ -298,7 +298,7 @@ def _find(call: OssCall, account: Account, access_key_id: str, token: str) -> Ac
     return credential
 
 
-def _compare(credential: AccessKey, provided: str, computed: str, string_to_sign: str, canonical: str = "") -> None:
+def _compare(credential: AccountKey, provided: str, computed: str, string_to_sign: str, canonical: str = "") -> None:
     if hmac.compare_digest(provided.encode(), computed.encode()):
         return
     details = {
