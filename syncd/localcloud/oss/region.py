@@ -39,6 +39,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "GetBucketTags": buckets.get_bucket_tags,
     "ListObjects": listing.list_objects,
     "ListObjectsV2": listing.list_objects_v2,
+    "ListObjectVersions": listing.list_object_versions,
+    "ListLiveChannel": listing.list_live_channels,
     "PutObject": objects.put_object,
     "AppendObject": objects.append_object,
     "GetObject": reads.get_object,
@@ -63,7 +65,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "GetSymlink": attributes.get_symlink,
 }
 # Operations that an ACL may allow without a signature.
-_PUBLIC_READS = frozenset({"GetObject", "HeadObject", "GetObjectMeta", "GetSymlink", "ListObjects", "ListObjectsV2"})
+_PUBLIC_READS = frozenset(
+    {"GetObject", "HeadObject", "GetObjectMeta", "GetSymlink", "ListObjects", "ListObjectsV2", "ListObjectVersions"}
+)
 _PUBLIC_WRITES = frozenset(
     {
         "AbortMultipartUpload",

@@ -1,4 +1,4 @@
-"""ListObjects and ListObjectsV2."""
+"""Listings of a bucket: ListObjects, ListObjectsV2, ListObjectVersions and ListLiveChannel."""
 
 import base64
 from dataclasses import dataclass
@@ -68,6 +68,43 @@ def list_objects_v2(store: RegionStore, call: OssCall) -> ServerResponse:
     with_owner = call.args.get("fetch-owner", "") == "true"
     children += _contents(store, page, style, with_owner=with_owner)
     return xml_answer("ListBucketResult", _style(style) + children)
+
+
+def list_object_versions(store: RegionStore, call: OssCall) -> ServerResponse:
+    """The objects of a bucket without versioning: each has one version, whose id is `null`."""
+    style, marker = call.args.get("encoding-type", ""), call.args.get("key-marker", "")
+    page, limit = _page(store, call, marker)
+    children: list[Node] = [
+        ("Name", call.bucket),
+        ("Prefix", encoded(call.args.get("prefix", ""), style)),
+        ("KeyMarker", encoded(marker, style)),
+        ("VersionIdMarker", call.args.get("version-id-marker", "")),
+        ("MaxKeys", limit),
+        ("Delimiter", encoded(call.args.get("delimiter", ""), style)),
+        ("IsTruncated", str(page.truncated).lower()),
+        ("NextKeyMarker", encoded(page.next_marker[0], style)),
+        ("NextVersionIdMarker", "null" if page.truncated else ""),
+    ]
+    only: list[Node] = [("VersionId", "null"), ("IsLatest", "true")]
+    for name, content in _contents(store, page, style, with_owner=True):
+        if name == "Contents" and isinstance(content, list):
+            children.append(("Version", content + only))
+        else:
+            children.append((name, content))
+    return xml_answer("ListVersionsResult", _style(style) + children)
+
+
+def list_live_channels(store: RegionStore, call: OssCall) -> ServerResponse:
+    """The live channels of a bucket: none, since they cannot be created here."""
+    store.bucket(call.bucket)
+    children: list[Node] = [
+        ("Prefix", call.args.get("prefix", "")),
+        ("Marker", call.args.get("marker", "")),
+        ("MaxKeys", call.count("max-keys", PAGE_DEFAULT, PAGE_MAX)),
+        ("IsTruncated", "false"),
+        ("NextMarker", ""),
+    ]
+    return xml_answer("ListLiveChannelResult", children)
 
 
 def _style(style: str) -> list[Node]:

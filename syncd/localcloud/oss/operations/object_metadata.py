@@ -108,6 +108,9 @@ def header_tags(call: OssCall) -> dict[str, str]:
     if any(term.count("=") > 1 for term in terms):
         raise OssError(400, "InvalidTag", "The tagging header is malformed.", "0010-00000219")
     pairs = [tuple(map(unquote_plus, term.partition("=")[::2])) for term in terms]
+    if len({name for name, _ in pairs}) < len(pairs):
+        message = "The header 'x-oss-tagging' shall be encoded as UTF-8 query parameters without tag name duplicates."
+        raise invalid_argument(message, "x-oss-tagging", text)
     return checked_tags([(name, value) for name, value in pairs])
 
 
@@ -116,13 +119,14 @@ def checked_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
 
     Documented for tags of objects (help pages of errors 0010-00000212, -213, -217 and "Object tagging"): at most ten,
     keys of 1 to 128 characters and values of at most 256, letters and digits of ASCII, space and `+ - = . _ : /`. So
-    a tag outside ASCII is refused, in the header and in the body alike.
+    a tag outside ASCII is refused, in the header and in the body alike. The codes of too many and of duplicate tags
+    are those that aliyun-oss-cpp-sdk expects of the service (`test/src/Object/ObjectTaggingTest.cc`).
 
     Raises:
         OssError: There are too many tags, a duplicate key, or an invalid key or value.
     """
     if len(pairs) > TAGS_MAX:
-        raise OssError(400, "InvalidTag", "Object tags cannot be greater than 10.", "0010-00000217")
+        raise OssError(400, "BadRequest", "Object tags cannot be greater than 10", "0010-00000217")
     for name, value in pairs:
         if not 1 <= len(name) <= TAG_KEY_CHARS_MAX or not _TAG_CHARS.fullmatch(name):
             raise OssError(400, "InvalidTag", "The TagKey you have provided is invalid.", "0010-00000212")

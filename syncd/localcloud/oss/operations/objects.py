@@ -86,7 +86,10 @@ def put_object(store: RegionStore, call: OssCall) -> ServerResponse:
 
 
 def append_object(store: RegionStore, call: OssCall) -> ServerResponse:
-    """Append to an object. Metadata and tags are those of the first append; later ones have no effect."""
+    """Append to an object. Metadata and tags are those of the first append.
+
+    The ACL is that of the last append that names one (aliyun-oss-go-sdk `oss/bucket_test.go`, TestAppendObject).
+    """
     bucket = store.bucket(call.bucket)
     position = decimal(call.args.get("position", ""))
     if position is None:
@@ -100,6 +103,8 @@ def append_object(store: RegionStore, call: OssCall) -> ServerResponse:
             old = store.objects.get(call.bucket, call.key)
             _refuse_position(old, position)
             entry = _appended(old or template, stored, call.now_s)
+            if template.acl != "default":
+                entry = replace(entry, acl=template.acl)
             store.objects.put(entry)
     except OssError:
         store.blobs.discard([stored.piece])

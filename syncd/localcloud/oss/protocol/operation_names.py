@@ -165,6 +165,8 @@ _OBJECT: _Rows = (
     ("DELETE", "", "DeleteObject"),
     ("OPTIONS", "", "OptionObject"),
 )
+# Of a PUT the service has no conditions: to ignore one would overwrite what the client meant to keep.
+_CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 _COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
 
 
@@ -189,6 +191,10 @@ def unsupported_feature(call: OssCall) -> str:
     """What the request asks for beside its operation and is not implemented; '' when there is nothing."""
     if call.args.get("versionId", "null") != "null":
         return f"{call.operation} of one version of an object (versionId)"
+    if call.operation == "InitiateMultipartUpload" and "sequential" in call.args:
+        return "InitiateMultipartUpload with parts in sequence (sequential)"
+    if call.operation == "PutObject" and any(name in call.request.headers for name in _CONDITIONS):
+        return "PutObject with a condition (x-oss-forbid-overwrite is implemented)"
     if "callback" in call.args or "x-oss-callback" in call.request.headers:
         return f"{call.operation} with a callback"
     return ""

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from syncd.localcloud.account import CLOCK_SKEW_S_MAX, Account, AccountKey
-from syncd.localcloud.oss.errors import OssError, access_denied, invalid_argument
+from syncd.localcloud.oss.errors import OssError, access_denied, invalid_argument, not_implemented
 from syncd.localcloud.oss.protocol.request import OssCall, as_text, decimal
 
 PRESIGNED_S_MAX = 7 * 24 * 3600
@@ -131,6 +131,8 @@ def authenticate(call: OssCall, account: Account) -> None:
     authorization = call.header("authorization")
     if authorization.startswith(f"{_V4} "):
         _check_v4_header(call, account, authorization.removeprefix(_V4))
+    elif authorization.startswith("OSS2 ") or call.args.get("x-oss-signature-version") == "OSS2":
+        raise not_implemented("signature V2 (OSS2)")
     elif authorization.startswith("OSS "):
         _check_v1_header(call, account, authorization.removeprefix("OSS "))
     elif authorization:

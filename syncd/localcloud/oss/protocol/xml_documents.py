@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
@@ -11,6 +12,12 @@ from syncd.localcloud.oss.errors import OssError, invalid_digest, malformed_xml
 from syncd.localcloud.oss.protocol.request import OssCall
 
 BODY_BYTES_MAX = 5 * 1024 * 1024  # 10 000 parts, or 1 000 keys of 1 023 bytes, percent-encoded
+
+# Keys may have control characters, which clients write as references that XML 1.0 does not allow. They are replaced by
+# characters of a private plane while the document is parsed.
+_CONTROL = re.compile(rb"&#(?:x0*([0-9a-fA-F]{1,2})|0*([0-9]{1,2}));")
+_PLACEHOLDERS = 0x10FF00
+_CONTROL_OF = {_PLACEHOLDERS + code: code for code in range(32)}
 
 Node = tuple[str, "str | int | list[Node]"]
 
@@ -30,6 +37,12 @@ def _element(name: str, content: "str | int | list[Node]") -> str:
     return f"<{name}>{inner}</{name}>"
 
 
+def _placeholder(reference: re.Match[bytes]) -> bytes:
+    code = int(reference[1], 16) if reference[1] else int(reference[2])
+    allowed = code >= 32 or code in (0, 9, 10, 13)
+    return reference[0] if allowed else chr(_PLACEHOLDERS + code).encode()
+
+
 def parse(call: OssCall, root: str) -> ET.Element:
     """The document in a request body, without namespaces.
 
@@ -43,11 +56,12 @@ def parse(call: OssCall, root: str) -> ET.Element:
     if digest and digest != base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode():
         raise invalid_digest()
     try:
-        document = ET.fromstring(body)  # noqa: S314 - of bounded size; expat refuses entity bombs itself
+        document = ET.fromstring(_CONTROL.sub(_placeholder, body))  # noqa: S314 - of bounded size; expat refuses entity bombs itself
     except ET.ParseError as error:
         raise malformed_xml() from error
     for node in document.iter():
         node.tag = node.tag.rpartition("}")[2]
+        node.text = node.text and node.text.translate(_CONTROL_OF)
     if document.tag != root:
         raise malformed_xml(f"The root element is {document.tag}, not {root}.")
     return document
