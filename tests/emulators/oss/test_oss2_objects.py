@@ -232,7 +232,8 @@ def test_tags_are_kept_within_their_limits(bucket: Any) -> None:
     for excess in (f"{'k' * 129}=", f"k={'v' * 257}", too_many, "k=%3C", "a=1&a=2"):
         with pytest.raises(oss2.exceptions.ServerError) as refusal:
             bucket.put_object("other", b"1", headers={"x-oss-tagging": excess})
-        assert (refusal.value.status, refusal.value.code) == (400, "InvalidTag")
+        code = {too_many: "BadRequest", "a=1&a=2": "InvalidArgument"}.get(excess, "InvalidTag")
+        assert (refusal.value.status, refusal.value.code) == (400, code)
     bucket.delete_object_tagging("k")
     assert bucket.get_object_tagging("k").tag_set.tagging_rule == {}
 
