@@ -1,4 +1,4 @@
-"""A local cloud in a process of its own: prints its endpoints as JSON and lives until its input ends."""
+"""A local cloud in its own process: prints its endpoints as JSON and runs until its input ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local cloud for tests: one for a module, a fresh bucket for each test, and a second client to look with."""
+"""The local cloud for tests: one per module, a new bucket per test, and an independent client to verify with."""
 
 from __future__ import annotations
 

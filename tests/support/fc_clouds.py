@@ -1,4 +1,4 @@
-"""Function Compute of one region for tests of the runtime: a local cloud, a client that is not ours, a function."""
+"""Function Compute of one region for tests of the runtime: a local cloud, the vendor's client, a function."""
 
 from __future__ import annotations
 

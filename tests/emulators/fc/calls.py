@@ -1,4 +1,4 @@
-"""What the tests do to a region: through a client that was not written by us, with a function that runs."""
+"""Helpers for Function Compute tests: the vendor's client, and a function that runs."""
 
 import dataclasses
 import hashlib
@@ -167,8 +167,8 @@ def invoke(
 def shown(client: Client, qualifier: str | None = None, **asked: Any) -> dict[str, Any]:
     """What the function says of itself when it is called."""
     answer = invoke(client, qualifier, json.dumps(asked).encode())
-    said: dict[str, Any] = json.loads(answer.body)
-    return said
+    found: dict[str, Any] = json.loads(answer.body)
+    return found
 
 
 def shown_release(client: Client, qualifier: str | None = None) -> str | None:

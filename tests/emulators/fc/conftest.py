@@ -1,4 +1,4 @@
-"""A local region on loopback, made anew for each test."""
+"""A local region on loopback for each test."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A region served by a process of its own: prints its port and serves until it is killed."""
+"""A region in its own process: prints its port and serves until it is killed."""
 
 import sys
 import threading

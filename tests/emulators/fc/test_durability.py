@@ -1,4 +1,4 @@
-"""What survives: records outlive the server, function processes do not."""
+"""Durability: records survive a restart, function processes do not."""
 
 import json
 import os
@@ -132,11 +132,11 @@ def test_a_killed_server_takes_its_functions_with_it_and_comes_back_as_it_was(se
     assert shown_release(served.client, "prod") == "a"
 
 
-def leaving_a_child(told: Path) -> models.CustomContainerConfig:
+def leaving_a_child(pid_file: Path) -> models.CustomContainerConfig:
     """A function that starts a process in a session of its own, and says which."""
     child = (
         "import subprocess, sys; child = subprocess.Popen(['sleep', '600'], start_new_session=True); "
-        f"open({str(told)!r}, 'w').write(str(child.pid))"
+        f"open({str(pid_file)!r}, 'w').write(str(child.pid))"
     )
     serve = "; import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
     return container(entrypoint=[sys.executable, "-c", child + serve, str(SHOW)])

@@ -1,4 +1,4 @@
-"""Faults by script, before and after a call is applied, as the vendor's client meets them."""
+"""Injected faults, before and after a call is applied, through the vendor's client."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Both services of a local cloud together: what OSS was given is what functions serve."""
+"""OSS and Function Compute together: functions serve the objects uploaded to OSS."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Functions through the vendor's client: what is merged, what is refused, what is shown."""
+"""Functions through the vendor's client: merge rules, validation and views."""
 
 import json
 from typing import Any
@@ -111,7 +111,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("no image", {"custom_container_config": models.CustomContainerConfig()}, "image is required"),
     ("a port out of range", {"custom_container_config": container(port=70000)}, "port is 70000"),
     ("a health period of 0", {"custom_container_config": health(period_seconds=0)}, "periodSeconds is 0"),
-    ("a health timeout of 4", {"custom_container_config": health(timeout_seconds=4)}, "want 1 to 3"),
+    ("a health timeout of 4", {"custom_container_config": health(timeout_seconds=4)}, "expected 1 to 3"),
     ("memory of 129 MB", {"memory_size": 129}, "must be a multiple of 64 MB. (actual: '129')"),
     ("memory of 64 MB", {"memory_size": 64}, "memorySize is 64"),
     ("a timeout of a week", {"timeout": 7 * 86400}, "timeout is"),
@@ -144,8 +144,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"oss_mount_config": oss(("/a", "/mnt/a")), "nas_config": nas("/mnt/a"), "vpc_config": VPC},
         "conflicts",
     ),
-    ("a relative directory", {"oss_mount_config": oss(("/a", "mnt"))}, "want an absolute directory"),
-    ("a directory that climbs", {"oss_mount_config": oss(("/a", "/mnt/../etc"))}, "want an absolute"),
+    ("a relative directory", {"oss_mount_config": oss(("/a", "mnt"))}, "expected an absolute directory"),
+    ("a directory that climbs", {"oss_mount_config": oss(("/a", "/mnt/../etc"))}, "expected an absolute"),
     ("the root itself", {"oss_mount_config": oss(("/a", "/"))}, "other than /"),
     ("a prefix that climbs", {"oss_mount_config": oss(("/a/../b", "/mnt/a"))}, "bucketPath is"),
     (
@@ -167,16 +167,16 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_a_configuration_that_may_not_be_is_refused(client: Client, changes: dict[str, Any], message: str) -> None:
-    status, code, said = refused(lambda: create(client, **changes))
+@pytest.mark.parametrize(("changes", "expected"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_a_configuration_that_may_not_be_is_refused(client: Client, changes: dict[str, Any], expected: str) -> None:
+    status, code, message = refused(lambda: create(client, **changes))
     assert (status, code) == (400, "InvalidArgument")
-    assert message in said
+    assert expected in message
     assert client.list_functions(models.ListFunctionsRequest()).body.functions == []
 
 
 @pytest.mark.parametrize("name", ["", "1st", "-x", "a b", "x" * 65])
-def test_a_name_that_is_none_is_refused(client: Client, name: str) -> None:
+def test_an_invalid_name_is_refused(client: Client, name: str) -> None:
     assert refused(lambda: create(client, name))[:2] == (400, "InvalidArgument")
 
 
@@ -262,12 +262,12 @@ def test_a_function_moves_to_another_resource_group_without_an_update(client: Cl
 
 
 @pytest.mark.parametrize(
-    ("body", "said"), [(b"{", "is not JSON"), (b"[]", "not a JSON object"), (b"\xff", "is not JSON")]
+    ("body", "message"), [(b"{", "is not JSON"), (b"[]", "not a JSON object"), (b"\xff", "is not JSON")]
 )
-def test_a_body_that_is_no_json_object_is_refused(cloud: Cloud, body: bytes, said: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(cloud: Cloud, body: bytes, message: str) -> None:
     status, answer = raw(cloud, "POST", "/2023-03-30/functions", body)
     assert status == 400
-    assert said in json.loads(answer)["Message"]
+    assert message in json.loads(answer)["Message"]
 
 
 def test_a_page_that_was_never_given_is_refused(client: Client) -> None:
@@ -276,7 +276,7 @@ def test_a_page_that_was_never_given_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("words", ["{", '{"a": 1}'])
-def test_a_list_in_the_query_that_is_none_is_refused(cloud: Cloud, words: str) -> None:
+def test_an_invalid_list_in_the_query_is_refused(cloud: Cloud, words: str) -> None:
     query = f"ResourceId={quote(words)}&ResourceType=function"
     assert raw(cloud, "GET", f"/2023-03-30/tags-v2?{query}")[0] == 400
 

@@ -1,4 +1,4 @@
-"""Invocation: functions really run, and an alias really decides which one."""
+"""Invocation: functions run as processes, and an alias selects the version."""
 
 import base64
 import json
@@ -63,20 +63,20 @@ def test_an_answer_names_its_request_instance_version_and_duration(client: Clien
     assert "x-fc-error-type" not in answer.headers
 
 
-def test_a_function_is_told_what_the_real_one_is_told_and_nothing_of_the_server(
+def test_a_function_gets_the_real_services_variables_and_none_of_the_server(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A_SECRET_OF_THE_SERVER", "x")
     monkeypatch.setenv("PYTHONPATH", "/of/the/server")
     create(client, environment_variables={"OWN": "value"})
-    said = shown(client)
-    env = said["env"]
+    found = shown(client)
+    env = found["env"]
     assert (env["OWN"], env["FC_FUNCTION_NAME"], env["FC_FUNCTION_VERSION"]) == ("value", "show", "LATEST")
     assert (env["FC_REGION"], env["FC_ACCOUNT_ID"]) == (REGION, ACCOUNT)
     assert Path(env["LOCALCLOUD_ROOT"]).is_dir()
     assert {"A_SECRET_OF_THE_SERVER", "PYTHONPATH"}.isdisjoint(env)
-    headers = said["headers"]
-    assert (said["path"], headers["x-fc-control-path"]) == ("/invoke", "/invoke")
+    headers = found["headers"]
+    assert (found["path"], headers["x-fc-control-path"]) == ("/invoke", "/invoke")
     assert (headers["x-fc-qualifier"], headers["x-fc-version-id"]) == ("LATEST", "LATEST")
     assert (headers["x-fc-function-name"], headers["x-fc-account-id"]) == ("show", ACCOUNT)
 
@@ -112,7 +112,7 @@ def test_a_canary_takes_the_calls_that_chance_gives_it(cloud: Cloud, client: Cli
 def test_calls_at_the_same_time_share_one_start(client: Client) -> None:
     create(client)
     with ThreadPoolExecutor(8) as pool:
-        pids = {said["pid"] for said in pool.map(lambda _: shown(client), range(16))}
+        pids = {found["pid"] for found in pool.map(lambda _: shown(client), range(16))}
     assert len(pids) == 1
 
 
@@ -159,7 +159,7 @@ def test_a_failed_initializer_is_a_200_that_says_so(client: Client) -> None:
     assert b"no weights" in answer.body
 
 
-def test_an_image_nobody_pushed_does_not_start(client: Client) -> None:
+def test_an_image_that_was_not_pushed_does_not_start(client: Client) -> None:
     create(client, custom_container_config=models.CustomContainerConfig(image="r/ghost:1"))
     status, code, message = refused(lambda: invoke(client))
     assert (status, code) == (412, "FunctionNotStarted")
@@ -174,7 +174,7 @@ def test_an_image_that_was_pushed_runs_its_own_command(cloud: Cloud, client: Cli
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("words", "code", "expected"),
     [
         (("/no/such/program",), "CAFileNotFound", "/no/such/program"),
         ((sys.executable, "-c", "raise SystemExit('broken model')"), "CAExited", "broken model"),
@@ -187,13 +187,13 @@ def test_an_image_that_was_pushed_runs_its_own_command(cloud: Cloud, client: Cli
     ids=["no program", "ends at once", "never listens"],
 )
 def test_a_program_that_does_not_come_up_is_a_refusal_that_says_why(
-    make_cloud: Callable[..., Cloud], words: tuple[str, ...], code: str, message: str
+    make_cloud: Callable[..., Cloud], words: tuple[str, ...], code: str, expected: str
 ) -> None:
     client = make_cloud(Settings(create_s=0, start_limit_s=0.5)).client()
     create(client, custom_container_config=argv(*words))
-    status, said_code, said = refused(lambda: invoke(client))
-    assert (status, said_code) == (412, code)
-    assert message in said
+    status, refused_with, message = refused(lambda: invoke(client))
+    assert (status, refused_with) == (412, code)
+    assert expected in message
     instances = client.list_instances("show", models.ListInstancesRequest()).body.instances
     assert instances == []
 
@@ -303,7 +303,7 @@ def instances(client: Client) -> int:
     return len(client.list_instances("show", models.ListInstancesRequest()).body.instances)
 
 
-def test_a_version_deleted_while_it_starts_serves_nobody(cloud: Cloud, client: Client, tmp_path: Path) -> None:
+def test_a_version_deleted_during_its_start_serves_no_call(cloud: Cloud, client: Client, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     create(client, custom_container_config=gated(gate))
     publish(client)
@@ -343,13 +343,13 @@ def test_disabling_may_cut_what_runs(client: Client, tmp_path: Path) -> None:
         assert running.result().headers["x-fc-error-type"] == "UnhandledInvocationError"
 
 
-@pytest.mark.parametrize(("variable", "said"), [("HANG_INIT", b"timed out"), ("EXIT_INIT", b"did not answer")])
-def test_an_initializer_that_hangs_or_dies_has_failed(client: Client, variable: str, said: bytes) -> None:
+@pytest.mark.parametrize(("variable", "message"), [("HANG_INIT", b"timed out"), ("EXIT_INIT", b"did not answer")])
+def test_an_initializer_that_hangs_or_dies_has_failed(client: Client, variable: str, message: bytes) -> None:
     hook = models.InstanceLifecycleConfig(initializer=models.LifecycleHook(handler="init", timeout=1))
     create(client, instance_lifecycle_config=hook, environment_variables={variable: "1"})
     answer = invoke(client)
     assert (answer.status, answer.headers["x-fc-error-type"]) == (200, "InitializationError")
-    assert said in answer.body
+    assert message in answer.body
     assert instances(client) == 0
 
 

@@ -1,4 +1,4 @@
-"""Versions and aliases against a model, and inputs of any shape against the one way to refuse them."""
+"""Versions and aliases against a model; arbitrary inputs are accepted or refused with an FcError."""
 
 import copy
 import json
@@ -74,7 +74,7 @@ def with_odd(path: tuple[Any, ...], odd: Any) -> Any:
 
 
 class Releases(RuleBasedStateMachine):
-    """What was published stays as it was, numbers only grow, and aliases name what they were told to."""
+    """What was published stays as it was, numbers only grow, and aliases point to what they were set to."""
 
     @initialize()
     def make(self) -> None:

@@ -1,4 +1,4 @@
-"""Mounts: which bytes a version serves, and what the real service says when it can not mount them."""
+"""Mounts: the bytes that a version serves, and the errors of failed mounts."""
 
 import hashlib
 import os
@@ -71,7 +71,7 @@ def test_a_root_mount_shows_every_version_below_it(cloud: Cloud, client: Client)
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "expected"),
     [
         (oss("/sdxl/v1", bucket="ghost"), "oss://ghost/sdxl/v1: bucket not found"),
         (oss("/sdxl/v9"), "oss://models/sdxl/v9: bucket not found or bucket path does not exist"),
@@ -79,13 +79,13 @@ def test_a_root_mount_shows_every_version_below_it(cloud: Cloud, client: Client)
     ],
 )
 def test_a_bucket_or_marker_that_is_missing_shows_at_the_first_call(
-    cloud: Cloud, client: Client, config: models.OSSMountConfig, said: str
+    cloud: Cloud, client: Client, config: models.OSSMountConfig, expected: str
 ) -> None:
     put_model(cloud, "v1", b"one")
     create(client, oss_mount_config=config)
     status, code, message = refused(lambda: shown(client))
     assert (status, code) == (412, "FunctionNotStarted")
-    assert said in message
+    assert expected in message
     assert list((cloud.region.root / "instances").iterdir()) == []
 
 

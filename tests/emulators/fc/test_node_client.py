@@ -17,14 +17,14 @@ SCRIPT = Path(__file__).with_name("node") / "surface.js"
 
 @pytest.mark.needs_npm
 def test_the_node_client_meets_the_same_service(cloud: Cloud) -> None:
-    told = {
+    settings = {
         "ENDPOINT": cloud.endpoint,
         "KEY": KEY,
         "SECRET": SECRET,
         "PROGRAM": sys.executable,
         "SCRIPT": str(SHOW),
     }
-    env = {"PATH": os.environ["PATH"], "NODE_PATH": str(installed(PACKAGE) / "node_modules"), **told}
+    env = {"PATH": os.environ["PATH"], "NODE_PATH": str(installed(PACKAGE) / "node_modules"), **settings}
     ran = subprocess.run(["node", str(SCRIPT)], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {

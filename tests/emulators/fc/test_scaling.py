@@ -1,4 +1,4 @@
-"""Instances held ready: on an alias or LATEST only, across flips, in their own time."""
+"""Provisioned and minimum instances: on an alias or LATEST only, across flips, over time."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Who may call: keys, tokens, clocks and bodies, through the vendor's client and by hand."""
+"""Signature checks: keys, tokens, clocks and bodies, through the vendor's client and raw requests."""
 
 import hashlib
 import http.client
@@ -126,7 +126,7 @@ def test_what_must_be_signed_can_not_be_left_out(name: str) -> None:
     assert code_of(authorized(headers, call_with(headers))) == "MissingRequiredHeader"
 
 
-def test_a_date_that_is_none_is_refused() -> None:
+def test_an_invalid_date_is_refused() -> None:
     headers = signed_headers(x_acs_date="yesterday")
     assert code_of(authorized(headers, call_with(headers))) == "InvalidArgument"
 

@@ -1,4 +1,4 @@
-"""The state machine of a container function: what is shown, what is run, while an update is made ready."""
+"""The state machine of a container function during an update: its views, and what calls run."""
 
 from collections.abc import Callable
 

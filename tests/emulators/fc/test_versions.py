@@ -179,7 +179,7 @@ def test_an_alias_that_may_not_be_is_refused(
 
 
 @pytest.mark.parametrize("name", ["LATEST", "1", "1a", "a b", "x" * 129])
-def test_an_alias_name_that_is_none_is_refused(released: Client, name: str) -> None:
+def test_an_invalid_alias_name_is_refused(released: Client, name: str) -> None:
     assert refused(lambda: alias(released, "1", alias_name=name))[:2] == (400, "InvalidArgument")
 
 
@@ -195,7 +195,7 @@ def test_an_alias_on_latest_is_allowed_where_that_is_switched_on(make_cloud: Cal
     assert get(client, qualifier="prod").environment_variables == {"RELEASE": "a"}
 
 
-def test_qualifiers_that_name_nothing_are_told_apart(released: Client) -> None:
+def test_missing_versions_and_aliases_are_distinguished(released: Client) -> None:
     assert refused(lambda: get(released, qualifier="9"))[:2] == (404, "VersionNotFound")
     assert refused(lambda: get(released, qualifier="ghost"))[:2] == (404, "AliasNotFound")
     assert refused(lambda: flip(released, "ghost", version_id="1"))[:2] == (404, "AliasNotFound")

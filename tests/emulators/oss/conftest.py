@@ -15,7 +15,7 @@ Connect = Callable[..., Any]
 
 @pytest.fixture
 def connect(cloud: LocalCloud) -> Iterator[Connect]:
-    """Make a `Bucket`; whatever is not said is right. Connections are closed after the test."""
+    """Make a `Bucket` with valid defaults. Connections are closed after the test."""
     sessions: list[oss2.Session] = []
 
     def make(

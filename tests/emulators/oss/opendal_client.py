@@ -9,27 +9,27 @@ import opendal
 
 def surface(op: Any) -> dict[str, Any]:
     """Write, read, list, copy and remove."""
-    told: dict[str, Any] = {}
+    output: dict[str, Any] = {}
     op.write("d/a b+é", b"abcdef" * 1000)
-    told["read"] = op.read("d/a b+é") == b"abcdef" * 1000
+    output["read"] = op.read("d/a b+é") == b"abcdef" * 1000
     with op.open("d/a b+é", "rb") as file:
         file.seek(1)
-        told["range"] = bytes(file.read(3)).decode()
+        output["range"] = bytes(file.read(3)).decode()
     with op.open("d/big", "wb") as file:
         for _ in range(4):
             file.write(b"q" * 3_000_000)
-    told["multipart"] = op.stat("d/big").content_length
+    output["multipart"] = op.stat("d/big").content_length
     op.copy("d/big", "d/copy")
-    told["copied"] = op.stat("d/copy").content_length == told["multipart"]
+    output["copied"] = op.stat("d/copy").content_length == output["multipart"]
     op.create_dir("d/sub/")
-    told["listed"] = sorted(entry.path for entry in op.list("d/") if entry.path != "d/")
+    output["listed"] = sorted(entry.path for entry in op.list("d/") if entry.path != "d/")
     op.remove_all("d/")
-    told["left"] = [entry.path for entry in op.list("d/")]
+    output["left"] = [entry.path for entry in op.list("d/")]
     try:
         op.read("none")
     except opendal.exceptions.NotFound:
-        told["missing"] = "NotFound"
-    return told
+        output["missing"] = "NotFound"
+    return output
 
 
 def main() -> None:
@@ -45,10 +45,10 @@ def main() -> None:
         root="/",
     )
     try:
-        told = surface(op)
+        output = surface(op)
     except (opendal.exceptions.PermissionDenied, opendal.exceptions.NotFound) as error:
-        told = {"error": str(error)}
-    json.dump(told, sys.stdout)
+        output = {"error": str(error)}
+    json.dump(output, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Requests written from OSS's documentation, without any SDK: signature V4 by hand, or no signature."""
+"""Requests written from OSS's documentation, without any SDK: signature V4, or no signature."""
 
 import hashlib
 import hmac

@@ -54,7 +54,7 @@ def test_the_whole_surface_works(one_bucket: Any, cloud: LocalCloud, tmp_path: P
 
 
 @pytest.mark.needs_npm
-def test_a_skewed_clock_is_told(one_bucket: Any, cloud: LocalCloud, clock: Any, tmp_path: Path) -> None:
+def test_a_skewed_clock_is_reported(one_bucket: Any, cloud: LocalCloud, clock: Any, tmp_path: Path) -> None:
     clock.offset_s = 3600
     command = ["node", str(_SCRIPT), cloud.endpoint(REGION), cloud.access_key_id, cloud.access_key_secret]
     done = subprocess.run(

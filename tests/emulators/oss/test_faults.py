@@ -1,4 +1,4 @@
-"""What an oss2 client sees of each fault, and what has happened behind it."""
+"""Injected faults as an oss2 client sees them, and their effect on the state."""
 
 import json
 import os
@@ -25,10 +25,10 @@ def test_an_answer_before_means_that_nothing_happened(one_bucket: Any, cloud: Lo
     busy = Respond(503, "SlowDown", "Please reduce your request rate.", {"x-oss-qos-delay-time": "200"})
     cloud.faults.add(_rule(busy, times=2))
     for _ in range(2):
-        with pytest.raises(oss2.exceptions.ServerError) as told:
+        with pytest.raises(oss2.exceptions.ServerError) as refusal:
             one_bucket.put_object("k", b"1")
-        assert (told.value.status, told.value.code) == (503, "SlowDown")
-        assert told.value.headers["x-oss-qos-delay-time"] == "200"
+        assert (refusal.value.status, refusal.value.code) == (503, "SlowDown")
+        assert refusal.value.headers["x-oss-qos-delay-time"] == "200"
         assert not one_bucket.object_exists("k")
     one_bucket.put_object("k", b"1")
     assert cloud.counters.statuses("PutObject") == {503: 2, 200: 1}
@@ -36,18 +36,18 @@ def test_an_answer_before_means_that_nothing_happened(one_bucket: Any, cloud: Lo
 
 def test_a_gateways_html_is_passed_on_as_it_is(one_bucket: Any, cloud: LocalCloud) -> None:
     cloud.faults.add(_rule(Respond(502, body="<html><h1>Bad Gateway</h1></html>")))
-    with pytest.raises(oss2.exceptions.ServerError) as told:
+    with pytest.raises(oss2.exceptions.ServerError) as refusal:
         one_bucket.put_object("k", b"1")
-    assert told.value.status == 502
-    assert told.value.body == b"<html><h1>Bad Gateway</h1></html>"
-    assert told.value.code == ""
+    assert refusal.value.status == 502
+    assert refusal.value.body == b"<html><h1>Bad Gateway</h1></html>"
+    assert refusal.value.code == ""
 
 
 def test_an_answer_after_hides_what_did_happen(one_bucket: Any, cloud: LocalCloud) -> None:
     cloud.faults.add(_rule(Respond(500), when="after"))
-    with pytest.raises(oss2.exceptions.ServerError) as told:
+    with pytest.raises(oss2.exceptions.ServerError) as refusal:
         one_bucket.put_object("k", b"1")
-    assert (told.value.status, told.value.code) == (500, "InternalError")
+    assert (refusal.value.status, refusal.value.code) == (500, "InternalError")
     assert one_bucket.get_object("k").read() == b"1"
 
 
@@ -166,9 +166,9 @@ def test_the_script_is_driven_over_http_from_any_region(one_bucket: Any, cloud: 
     assert (status, rules[0]["hits"], rules[0]["action"]["kind"]) == (200, 1, "Answer")
     assert _local(cloud, "DELETE", "faults") == (204, None)
     one_bucket.put_object("k", b"1")
-    status, told = _local(cloud, "POST", "faults", {"service": "ecs"})
+    status, refusal = _local(cloud, "POST", "faults", {"service": "ecs"})
     assert status == 400
-    assert "not a fault rule" in told["error"]
+    assert "not a fault rule" in refusal["error"]
 
 
 def test_the_counters_and_the_health_are_read_over_http(one_bucket: Any, cloud: LocalCloud) -> None:

@@ -1,4 +1,4 @@
-"""What clients that nobody here wrote rely on, by requests written from the service's documentation."""
+"""Behaviour that foreign clients rely on, by requests written from the service's documentation."""
 
 import gzip
 import time
@@ -202,7 +202,7 @@ def test_a_presigned_v4_url_is_valid_for_seven_days_at_most(
 
 @pytest.mark.parametrize("version", ["v1", "v4"])
 @pytest.mark.parametrize("lifetime", ["²", "-1", "1" * 5000, "1e3"])
-def test_a_lifetime_that_is_no_number_is_refused(anonymous: Raw, version: str, lifetime: str) -> None:
+def test_an_invalid_lifetime_is_refused(anonymous: Raw, version: str, lifetime: str) -> None:
     query = {"OSSAccessKeyId": "key", "Expires": lifetime, "Signature": "x"}
     if version == "v4":
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -326,7 +326,7 @@ OWNERS = [
 
 
 @pytest.mark.parametrize("acl", ["private", "public-read", "public-read-write"])
-def test_the_acl_of_a_bucket_opens_it_to_everybody(one_bucket: Any, anonymous: Raw, acl: str) -> None:
+def test_the_acl_of_a_bucket_allows_anonymous_access(one_bucket: Any, anonymous: Raw, acl: str) -> None:
     one_bucket.put_object("k", b"1")
     one_bucket.put_bucket_acl(acl)
     for method, path, query in READS:
@@ -376,7 +376,7 @@ def test_a_listing_goes_on_by_the_token_that_it_gave(one_bucket: Any, raw: Raw) 
 
 
 @pytest.mark.parametrize("number", ["x", "²", "-1", "1" * 5000])
-def test_a_number_that_is_none_is_an_invalid_argument(one_bucket: Any, raw: Raw, number: str) -> None:
+def test_an_invalid_number_is_an_invalid_argument(one_bucket: Any, raw: Raw, number: str) -> None:
     upload_id = one_bucket.init_multipart_upload("k").upload_id
     for method, query in (
         ("GET", {"uploadId": upload_id, "part-number-marker": number}),

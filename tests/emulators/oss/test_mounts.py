@@ -1,4 +1,4 @@
-"""What mounts and tests see behind the service: materialized prefixes, and the files of objects."""
+"""Access behind the API: materialized prefixes, and the files of objects."""
 
 import threading
 from pathlib import Path

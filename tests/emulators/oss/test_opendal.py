@@ -28,8 +28,8 @@ def _run(cloud: LocalCloud, bucket: str, secret: str) -> dict[str, Any]:
         timeout=60,
         check=True,
     )
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    output: dict[str, Any] = json.loads(done.stdout)
+    return output
 
 
 def test_the_whole_surface_works(one_bucket: Any, cloud: LocalCloud) -> None:

@@ -76,7 +76,7 @@ def test_a_storage_class_is_set_when_a_bucket_is_made(connect: Connect) -> None:
         connect("other-models").create_bucket(input=oss2.models.BucketCreateConfig("Gold"))
 
 
-def test_what_a_bucket_does_not_have_is_told_by_name(bucket: Any) -> None:
+def test_a_setting_that_a_bucket_does_not_have_is_reported_by_name(bucket: Any) -> None:
     with pytest.raises(oss2.exceptions.NoSuchLifecycle):
         bucket.get_bucket_lifecycle()
     with pytest.raises(oss2.exceptions.NoSuchCors):
@@ -122,7 +122,7 @@ def test_pages_of_any_size_give_the_same_listing(filled: Any, page: int) -> None
     assert below == ["b/1", "b/2", "b/c/"]
 
 
-def test_a_listing_starts_where_it_is_told(filled: Any) -> None:
+def test_a_listing_starts_at_its_marker(filled: Any) -> None:
     assert [e.key for e in filled.list_objects_v2(start_after="b/2").object_list] == KEYS[3:]
     assert [e.key for e in filled.list_objects(prefix="b", marker="b/2").object_list] == ["b/c/3", "b0"]
     assert filled.list_objects(prefix="zz").object_list == []
@@ -133,7 +133,7 @@ def test_a_listing_starts_where_it_is_told(filled: Any) -> None:
         filled.list_objects_v2(continuation_token="not base64!")
 
 
-def test_a_listing_has_a_hundred_keys_unless_told(one_bucket: Any) -> None:
+def test_a_listing_has_a_hundred_keys_by_default(one_bucket: Any) -> None:
     for number in range(103):
         one_bucket.put_object(f"k{number:03}", b"")
     raw = one_bucket._do("GET", BUCKET, "").read().decode()

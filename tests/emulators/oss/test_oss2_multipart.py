@@ -1,4 +1,4 @@
-"""Multipart uploads through oss2, call by call, as an uploader of one's own would drive them."""
+"""Multipart uploads through oss2, call by call."""
 
 import hashlib
 import os
@@ -134,8 +134,8 @@ def test_forbid_overwrite_counts_on_initiate_and_on_complete_apart(bucket: Any) 
     bucket.complete_multipart_upload("k", first, first_done)
     with pytest.raises(oss2.exceptions.ServerError) as refusal:
         bucket.complete_multipart_upload("k", second, second_done, headers=forbid)
-    told = refusal.value
-    assert (told.status, told.code, told.ec) == (409, "FileAlreadyExists", "0042-00000214")
+    error = refusal.value
+    assert (error.status, error.code, error.ec) == (409, "FileAlreadyExists", "0042-00000214")
     assert _refusal(bucket.init_multipart_upload, "k", headers=forbid) == (409, "FileAlreadyExists")
     # Asked for on Initiate only, it does not protect: the refused upload is still there and replaces.
     bucket.complete_multipart_upload("k", second, second_done)

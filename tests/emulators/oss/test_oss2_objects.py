@@ -1,4 +1,4 @@
-"""LocalEnvironment objects through oss2, unmodified: put, get, head, append, copy, links, tags, delete."""
+"""Objects through oss2, unmodified: put, get, head, append, copy, symlinks, tags, delete."""
 
 import base64
 import hashlib
@@ -128,7 +128,7 @@ def test_conditions_hold_for_get_and_head(bucket: Any) -> None:
                 read("k", headers=condition)
 
 
-def test_a_missing_key_is_told_in_the_body_or_in_a_header(bucket: Any) -> None:
+def test_a_missing_key_is_reported_in_the_body_or_in_a_header(bucket: Any) -> None:
     with pytest.raises(oss2.exceptions.NoSuchKey) as refusal:
         bucket.get_object("none")
     assert refusal.value.details["Key"] == "none"

@@ -1,4 +1,4 @@
-"""Wrong keys, skewed clocks, wrong regions, nobody at all: the errors oss2 then gets are the real ones."""
+"""Authentication errors through oss2: wrong keys, skewed clocks, wrong regions, anonymous requests."""
 
 import http.client
 import time
@@ -52,7 +52,7 @@ def test_a_clock_more_than_fifteen_minutes_off_is_refused(
 
 
 @VERSIONS
-def test_a_missing_bucket_is_told_after_the_signature(connect: Connect, version: str) -> None:
+def test_a_missing_bucket_is_reported_after_the_signature_check(connect: Connect, version: str) -> None:
     missing = connect("never-made", version=version)
     for call in (missing.get_object, missing.head_object, missing.delete_object, missing.get_object_acl):
         assert (_refusal(call, "k").status, _refusal(call, "k").code) == (404, "NoSuchBucket")
@@ -103,7 +103,7 @@ def _status(url: str, method: str = "GET", headers: dict[str, str] | None = None
         connection.close()
 
 
-def test_nobody_may_read_but_what_is_public(one_bucket: Any, cloud: LocalCloud) -> None:
+def test_anonymous_reads_are_allowed_only_for_public_objects(one_bucket: Any, cloud: LocalCloud) -> None:
     one_bucket.put_object("k", b"1")
     one_bucket.put_object("open", b"1", headers={"x-oss-object-acl": "public-read"})
     base = f"{cloud.endpoint(REGION)}/{BUCKET}"

@@ -1,4 +1,4 @@
-"""A cloud that is killed at any moment keeps all it had answered for, and nothing half-done."""
+"""Durability: a killed cloud keeps everything it acknowledged, and nothing partial."""
 
 import os
 import signal

@@ -86,7 +86,7 @@ def test_a_file_shorter_than_its_record_is_an_error(tmp_path: Path) -> None:
     body.close()
 
 
-def test_a_sweep_removes_what_nobody_names(tmp_path: Path) -> None:
+def test_a_sweep_removes_unreferenced_files(tmp_path: Path) -> None:
     blobs = BlobDirectory(tmp_path)
     kept, stray = _receive(blobs, b"1").blob, _receive(blobs, b"2").blob
     assert blobs.sweep({kept}) == 1

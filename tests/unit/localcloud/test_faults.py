@@ -1,4 +1,4 @@
-"""The fault script as a value: what it takes, in which order, and its JSON form."""
+"""Fault rules: validation, order, and their JSON form."""
 
 import json
 import threading

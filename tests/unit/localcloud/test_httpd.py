@@ -38,7 +38,7 @@ def _echo(request: ServerRequest) -> ServerResponse:
 
 
 class Wire:
-    """A client that says exactly what it is told."""
+    """A client that sends exact bytes."""
 
     def __init__(self, server: HttpServer) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
@@ -295,15 +295,15 @@ def test_stopping_cuts_what_is_under_way(serve: Serve) -> None:
         socket.create_connection(("127.0.0.1", server.port), timeout=20)
 
 
-def test_a_taken_port_is_told(serve: Serve) -> None:
+def test_a_port_in_use_is_reported(serve: Serve) -> None:
     server = serve(_echo)
     with pytest.raises(OSError, match="in use"):
         HttpServer(_echo, port=server.port).start()
 
 
 def test_a_handler_that_breaks_is_never_an_answer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[BaseException | None] = []
-    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_value))
+    errors: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: errors.append(args.exc_value))
 
     def broken(_: ServerRequest) -> ServerResponse:
         raise ZeroDivisionError
@@ -312,7 +312,7 @@ def test_a_handler_that_breaks_is_never_an_answer(serve: Serve, monkeypatch: pyt
     with Wire(server) as wire:
         assert wire.say(b"GET / HTTP/1.1\r\n\r\n").rest() == b""
     server.stop()
-    assert [type(error) for error in told] == [ZeroDivisionError]
+    assert [type(error) for error in errors] == [ZeroDivisionError]
 
 
 def test_an_unusual_status_is_sent(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""How OSS reads a request: what it names, and what it is called."""
+"""OSS requests: bucket and key, and the operation's name."""
 
 import pytest
 from syncd.localcloud.httpd import Body, HeaderFields, ServerRequest
