@@ -154,10 +154,10 @@ class OssRegion:
 
     def _run(self, call: OssCall) -> ServerResponse:
         try:
-            self._admit(call)
             operation = OPERATIONS.get(call.operation)
             if operation is None:
-                raise not_implemented(call.operation)
+                raise not_implemented(call.operation)  # before the signature: PostObject has it in its form
+            self._admit(call)
             unsupported = unsupported_feature(call)
             if unsupported:
                 raise not_implemented(unsupported)

@@ -245,7 +245,7 @@ def test_tags_are_put_listed_and_taken_away(client: Client) -> None:
 
 def test_an_operation_that_is_not_modelled_says_so(client: Client) -> None:
     status, code, _ = refused(lambda: client.list_triggers("show", models.ListTriggersRequest()))
-    assert (status, code) == (400, "PathNotSupported")
+    assert (status, code) == (501, "NotImplemented")
 
 
 def test_a_code_read_back_of_a_container_is_empty(client: Client) -> None:

@@ -463,3 +463,24 @@ def test_a_bucket_without_versions_or_channels_lists_its_objects_and_none(one_bu
     assert pages == ["a", "b/1", "b/2", "c"]
     assert list(oss2.LiveChannelIterator(one_bucket)) == []
     assert raw("GET", PATH, {"live": ""}).element("IsTruncated") == "false"
+
+
+def test_a_browser_upload_is_refused_by_its_name(anonymous: Raw) -> None:
+    refused = anonymous("POST", PATH, {}, {"Content-Type": "multipart/form-data; boundary=b"}, b"--b--")
+    assert (refused.status, refused.code) == (501, "NotImplemented")
+    assert "PostObject" in refused.element("Message")
+
+
+def test_versions_in_a_batch_delete_are_refused_and_not_ignored(one_bucket: Any, raw: Raw) -> None:
+    one_bucket.put_object("k", b"1")
+    body = b"<Delete><Object><Key>k</Key><VersionId>%s</VersionId></Object></Delete>"
+    assert raw("POST", PATH, {"delete": ""}, {}, body % b"CAEQ").status == 501
+    assert one_bucket.object_exists("k")
+    assert raw("POST", PATH, {"delete": ""}, {}, body % b"null").status == 200
+    assert not one_bucket.object_exists("k")
+
+
+def test_a_bucket_with_another_redundancy_is_refused(raw: Raw) -> None:
+    body = "<CreateBucketConfiguration><DataRedundancyType>{}</DataRedundancyType></CreateBucketConfiguration>"
+    assert raw("PUT", "/zone-bucket", {}, {}, body.format("ZRS").encode()).status == 501
+    assert raw("PUT", "/zone-bucket", {}, {}, body.format("LRS").encode()).status == 200

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from syncd.localcloud.fc.api import functions, invocation, scaling, versions
-from syncd.localcloud.fc.api.service import Operation
+from syncd.localcloud.fc.api.service import FcCall, FunctionService, Operation, Reply
 from syncd.localcloud.fc.errors import FcError
 
 API_VERSION = "2023-03-30"
@@ -49,8 +49,69 @@ _TABLE: tuple[tuple[str, str, str, Operation], ...] = (
     ("ListConcurrencyConfigs", "GET", "/concurrency-configs", scaling.list_concurrency),
     ("ListInstances", "GET", rf"{_FUNCTION}/instances", scaling.list_instances),
 )
+_LAYER = r"/layers/[^/]+/versions/[^/]+"
+_SESSION = rf"{_FUNCTION}/sessions/(?P<item>[^/]+)"
+_SNAPSHOT = rf"{_FUNCTION}/snapshots/(?P<item>[^/]+)"
+_TRIGGER = rf"{_FUNCTION}/triggers/(?P<item>[^/]+)"
+_DOMAIN = "/custom-domains/[^/]+"
+_ASYNC_CONFIG = rf"{_FUNCTION}/async-invoke-config"
+# The rest of the API, as alibabacloud-fc20230330 calls it: refused by name.
+_NOT_IMPLEMENTED: tuple[tuple[str, str, str], ...] = (
+    ("CreateCustomDomain", "POST", "/custom-domains"),
+    ("CreateLayerVersion", "POST", "/layers/[^/]+/versions"),
+    ("CreateSession", "POST", rf"{_FUNCTION}/sessions"),
+    ("CreateSnapshot", "POST", rf"{_FUNCTION}/snapshots"),
+    ("CreateTrigger", "POST", rf"{_FUNCTION}/triggers"),
+    ("CreateVpcBinding", "POST", rf"{_FUNCTION}/vpc-bindings"),
+    ("DeleteAsyncInvokeConfig", "DELETE", _ASYNC_CONFIG),
+    ("DeleteCustomDomain", "DELETE", _DOMAIN),
+    ("DeleteLayerVersion", "DELETE", _LAYER),
+    ("DeleteSession", "DELETE", _SESSION),
+    ("DeleteSnapshot", "DELETE", _SNAPSHOT),
+    ("DeleteTrigger", "DELETE", _TRIGGER),
+    ("DeleteVpcBinding", "DELETE", rf"{_FUNCTION}/vpc-bindings/(?P<item>[^/]+)"),
+    ("DescribeRegions", "GET", "/regions"),
+    ("GetAsyncInvokeConfig", "GET", _ASYNC_CONFIG),
+    ("GetAsyncTask", "GET", rf"{_FUNCTION}/async-tasks/(?P<item>[^/]+)"),
+    ("GetCustomDomain", "GET", _DOMAIN),
+    ("GetLayerVersion", "GET", _LAYER),
+    ("GetLayerVersionByArn", "GET", "/layerarn/[^/]+"),
+    ("GetSession", "GET", _SESSION),
+    ("GetSnapshot", "GET", _SNAPSHOT),
+    ("GetTrigger", "GET", _TRIGGER),
+    ("ListAsyncInvokeConfigs", "GET", "/async-invoke-configs"),
+    ("ListAsyncTasks", "GET", rf"{_FUNCTION}/async-tasks"),
+    ("ListCustomDomains", "GET", "/custom-domains"),
+    ("ListLayerVersions", "GET", "/layers/[^/]+/versions"),
+    ("ListLayers", "GET", "/layers"),
+    ("ListSessions", "GET", rf"{_FUNCTION}/sessions"),
+    ("ListSnapshots", "GET", "/snapshots"),
+    ("ListTriggers", "GET", rf"{_FUNCTION}/triggers"),
+    ("ListVpcBindings", "GET", rf"{_FUNCTION}/vpc-bindings"),
+    ("PauseSession", "PUT", rf"{_SESSION}/pause"),
+    ("PutAsyncInvokeConfig", "PUT", _ASYNC_CONFIG),
+    ("PutLayerACL", "PUT", "/layers/[^/]+/acl"),
+    ("ResumeSession", "PUT", rf"{_SESSION}/resume"),
+    ("StopAsyncTask", "PUT", rf"{_FUNCTION}/async-tasks/(?P<item>[^/]+)/stop"),
+    ("UpdateCustomDomain", "PUT", _DOMAIN),
+    ("UpdateSession", "PUT", _SESSION),
+    ("UpdateTrigger", "PUT", _TRIGGER),
+)
+
+
+def _refusal_of(name: str) -> Operation:
+    def operation(_service: FunctionService, _call: FcCall) -> Reply:
+        raise FcError(501, "NotImplemented", f"the local Function Compute does not implement {name}")
+
+    return operation
+
+
 _COMPILED = tuple(
-    (name, method, re.compile(f"/{API_VERSION}{path}"), operation) for name, method, path, operation in _TABLE
+    (name, method, re.compile(f"/{API_VERSION}{path}"), operation)
+    for name, method, path, operation in (
+        *_TABLE,
+        *((name, method, path, _refusal_of(name)) for name, method, path in _NOT_IMPLEMENTED),
+    )
 )
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from syncd.localcloud.httpd.messages import ServerResponse
-from syncd.localcloud.oss.errors import OssError, invalid_argument
+from syncd.localcloud.oss.errors import OssError, invalid_argument, not_implemented
 from syncd.localcloud.oss.protocol.request import OssCall
 from syncd.localcloud.oss.protocol.responses import empty_answer, xml_answer
 from syncd.localcloud.oss.protocol.signatures import iso_milliseconds
@@ -96,6 +96,9 @@ def _storage_class(call: OssCall) -> str:
             "The specified location-constraint is not valid.",
             "0015-00000203",
         )
+    redundancy = (document.findtext("DataRedundancyType") or "LRS").strip()
+    if redundancy != "LRS":
+        raise not_implemented(f"PutBucket with DataRedundancyType {redundancy}")
     requested = (document.findtext("StorageClass") or "").strip()
     if requested not in ("", *STORAGE_CLASSES):
         raise invalid_argument("The storage class you specified is invalid.", "StorageClass", requested)

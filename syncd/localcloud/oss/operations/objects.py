@@ -12,6 +12,7 @@ from syncd.localcloud.oss.errors import (
     invalid_argument,
     invalid_digest,
     malformed_xml,
+    not_implemented,
 )
 from syncd.localcloud.oss.operations.object_metadata import (
     encryption_of,
@@ -152,6 +153,8 @@ def delete_multiple_objects(store: RegionStore, call: OssCall) -> ServerResponse
     keys = [node.findtext("Key") or "" for node in document.iter("Object")]
     if not 1 <= len(keys) <= DELETE_KEYS_MAX or not all(keys):
         raise malformed_xml()
+    if any((node.findtext("VersionId") or "null") != "null" for node in document.iter("Object")):
+        raise not_implemented("DeleteMultipleObjects of versions of objects (VersionId)")
     for key in keys:
         store.remove(call.bucket, key)
     quiet = (document.findtext("Quiet") or "").strip().lower() == "true"
