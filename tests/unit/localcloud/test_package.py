@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import syncd.localcloud
 from packaging.requirements import Requirement
+from syncd.localcloud import EXAMPLE_FUNCTION
 
 ROOT = Path(syncd.localcloud.__file__).parent
 REPOSITORY = ROOT.parents[1]
@@ -103,3 +104,9 @@ def _requirements(name: str, extras: set[str]) -> set[str]:
 
 def test_the_extra_server_includes_the_extra_local() -> None:
     assert _requirements("syncd", {"local"}) <= _requirements("syncd", {"server"})
+
+
+def test_the_demo_runs_the_example_function_of_the_package() -> None:
+    assert EXAMPLE_FUNCTION.is_file()
+    source = (REPOSITORY / "syncd" / "cli" / "demo" / "demo.py").read_text()
+    assert "write_seed(seed, EXAMPLE_FUNCTION)" in source
