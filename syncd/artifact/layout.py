@@ -18,7 +18,7 @@ FIRST_BYTES: Final = 256 << 10  # of a tensor's first block; OSS takes no part b
 
 
 def cut(size_bytes: int, starts: tuple[int, ...], part_bytes: int = parts.PART_BYTES) -> tuple[Part, ...]:
-    """Cut a file whose tensors begin at `starts`, as `tensors.look` found them.
+    """Cut a file whose tensors begin at `starts`, as `formats.tensors.starts` found them.
 
     No part is larger than `part_bytes` nor, but the last, smaller than the first block of a tensor; past 10 000 parts
     both grow. A file of one part, or without tensors, is cut as `parts.cut` does. The same arguments give the same

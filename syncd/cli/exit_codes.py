@@ -18,7 +18,7 @@ class Exit(IntEnum):
     NOT_LIVE = 5  # the release ended and is not live: stalled, undone, superseded or cancelled
     TIMEOUT = 6  # --timeout ran out; the release goes on
     UNAVAILABLE = 7  # something did not answer; try again
-    DIFFERS = 8  # verify or drift found bytes, aliases or functions that are not as recorded
+    DIFFERS = 8  # bytes, aliases or functions are not as recorded, or a file is not whole
     CONFLICT = 9  # something else is in the way: another process, a quarantined version
     REFUSED = 10  # credentials or permissions
     INTERRUPTED = 130

@@ -65,6 +65,7 @@ class HttpStream:
         self._wanted = wanted
         self._offset_bytes = offset_bytes - skip_bytes
         self._skip_bytes = skip_bytes
+        self.skipped_bytes: Final = skip_bytes
         self._rest = memoryview(b"")
 
     def readinto(self, buffer: memoryview) -> int:

@@ -65,6 +65,12 @@ class Stream(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+def skipped_bytes(stream: Stream) -> int:
+    """How many bytes a stream reads and drops before its first one: not 0 where the source cannot begin there."""
+    found: int = getattr(stream, "skipped_bytes", 0)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """An object in a bucket of OSS, by its whole key."""

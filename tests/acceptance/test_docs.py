@@ -57,6 +57,7 @@ from tools import reference
 from tests.emulators.web import Reply, Web
 from tests.support import docs
 from tests.support.docs import PAGES, ROOT, Block, blocks, codes, name
+from tests.support.tensors import safetensors
 from tests.unit.registry.webs import http_to
 
 README: Final = ROOT / "README.md"
@@ -378,7 +379,7 @@ def test_the_function_in_the_page_finds_the_versions_digest(tmp_path: Path) -> N
 def test_a_block_that_can_be_run_makes_a_version_that_the_registry_finds(block: Block, tmp_path: Path) -> None:
     registry, shim = tmp_path / "registry", tmp_path / "bin" / "syncd"
     (tmp_path / "out" / "tokenizer").mkdir(parents=True)
-    (tmp_path / "out" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "out" / "model.safetensors").write_bytes(safetensors({"w": b"weights"}))
     (tmp_path / "out" / "tokenizer" / "a file.json").write_text("{}")
     registry.mkdir()
     shim.parent.mkdir()

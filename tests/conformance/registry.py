@@ -15,12 +15,14 @@ from syncd.reconcile.discovery.catalog import catalog
 from syncd.registry.base import Registry
 from syncd.values.source import Revision
 
+from tests.support.tensors import safetensors
+
 SDXL = ModelName("sdxl")
 LORA = ModelName("team/lora")
 FILES: Mapping[str, bytes] = {
     "config.json": b"{}",
     "empty": b"",
-    "unet/weights.safetensors": bytes(range(256)) * 300,
+    "unet/weights.safetensors": safetensors({"w": bytes(range(256)) * 300}),
 }
 
 
@@ -209,7 +211,7 @@ class RegistryConformance(ABC):
         ("damage", "message"),
         [
             ({"w-00001-of-00002.gguf": b"GGUF" + bytes(20)}, "w-00002-of-00002.gguf is missing"),
-            ({"w.gguf": b"<html>Please log in"}, "w.gguf has 19 bytes"),
+            ({"w.gguf": b"<html>Please log in"}, "w.gguf is an HTML page, not the file"),
             ({"w.safetensors": (2).to_bytes(8, "little") + b"{}12"}, "its tensors end at 10"),
             ({"m.safetensors.index.json": b'{"weight_map": {"a": "w-1"}}'}, "w-1 is missing"),
         ],

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from syncd.artifact.names import FilePath, parse_model_at_version
+from syncd.artifact.names import parse_model_at_version
 from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import OutputFormat, size, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.formats.contents import Contents
+from syncd.formats.safetensors import FORMAT as SAFETENSORS
 from syncd.reconcile.discovery.catalog import pin
 from syncd.reconcile.discovery.inspection import VersionInspection
 from syncd.reconcile.discovery.inspection import inspect as inspect_version
@@ -27,7 +29,8 @@ def inspect(
 ) -> int:
     """Show a version where it comes from: its pin, files, digests, types and number of parameters.
 
-    Only heads of files are read. A file that was cut off or a shard that is missing is an error, as in `publish`.
+    Only headers and tails of files are read. A file that was cut off, is something else than its name says, or is
+    missing is an error, as in `publish`.
 
     Example: syncd inspect sdxl@v2
     """
@@ -43,12 +46,15 @@ def inspect(
             "pin": found.revision.pin,
             "size_bytes": sum(file.size_bytes for file in found.files),
             "parameters": found.parameters,
-            "adapters": dict(found.bases),
+            "adapters": {path: each.base for path, each in found.contents.items() if each.base is not None},
+            "warnings": list(found.warnings),
             "files": [_file(file, found) for file in found.files],
         }
         rows = [_row(file, found) for file in found.files]
         total = (f"{model}@{found.revision.version}", size(sum(f.size_bytes for f in found.files)), found.revision.pin)
         rows.append((*total, _counts(found.parameters)))
+        for warning in found.warnings:
+            opened.output.warn(warning)
         opened.output.show(
             document, lambda console: tabulate(console, ("FILE", "SIZE", "SHA256 OR PIN", "PARAMETERS"), rows)
         )
@@ -56,29 +62,32 @@ def inspect(
 
 
 def _file(file: SourceFile, found: VersionInspection) -> Mapping[str, object]:
-    header = found.headers.get(file.path)
-    known = "safetensors" if header else "gguf" if file.path in found.gguf else None
+    contents = found.contents.get(file.path, Contents())
     return {
         "path": file.path,
         "size_bytes": file.size_bytes,
         "sha256": file.sha256.hex if file.sha256 else None,
-        "format": known,
-        "tensors": header.tensors if header else found.gguf.get(file.path),
-        "parameters": header.parameters if header else None,
+        "format": contents.format or None,
+        "tensors": contents.tensors,
+        "parameters": contents.parameters if contents.format == SAFETENSORS else None,
+        "checked": file.path not in found.unchecked and contents.is_whole,
     }
 
 
 def _row(file: SourceFile, found: VersionInspection) -> tuple[str, str, str, str]:
     sha256 = file.sha256.hex if file.sha256 else "none: it is read once to make it"
-    return (file.path, size(file.size_bytes), sha256, _inside(file.path, found))
+    inside = "checked while it is copied" if file.path in found.unchecked else _inside(found.contents.get(file.path))
+    return (file.path, size(file.size_bytes), sha256, inside)
 
 
-def _inside(path: FilePath, found: VersionInspection) -> str:
-    if path in found.headers:
-        return _counts(found.headers[path].parameters)
-    if path in found.gguf:
-        return f"{found.gguf[path]} tensors"
-    return f"for {found.bases[path] or 'a base that it does not name'}"[:200] if path in found.bases else ""
+def _inside(contents: Contents | None) -> str:
+    if contents is None:
+        return ""
+    if contents.base is not None:
+        return f"for {contents.base or 'a base that it does not name'}"[:200]
+    if contents.format == SAFETENSORS:
+        return _counts(contents.parameters) or f"{contents.tensors} tensors"
+    return f"{contents.tensors} tensors" if contents.tensors is not None else ""
 
 
 def _counts(parameters: Mapping[str, int]) -> str:

@@ -96,9 +96,11 @@ def _upload(config: Config, output: Output, source: _Source, model: ModelName, v
     Raises:
         NotFound: No registry has the model.
         Invalid: The registry is neither a directory nor a prefix of a bucket, or the directory cannot be a version.
+        Corrupt: A file is not what its name says, or not whole.
         Conflict: A file has a credential in it, the version exists with other files, or the directory changed.
     """
     from syncd.cli import source_directory  # noqa: PLC0415 -- as above
+    from syncd.cli.local_version import check_local  # noqa: PLC0415
     from syncd.cli.upload_bucket import upload_bucket  # noqa: PLC0415
     from syncd.cli.upload_directory import upload_directory  # noqa: PLC0415
     from syncd.config import DirectoryRegistrySettings, OssRegistrySettings  # noqa: PLC0415
@@ -116,6 +118,8 @@ def _upload(config: Config, output: Output, source: _Source, model: ModelName, v
         shown = ", ".join(scanned.left_out[:_LEFT_OUT_SHOWN])
         more = len(scanned.left_out) - _LEFT_OUT_SHOWN
         output.note(f"left out of --from: {shown}{f' and {more} more' if more > 0 else ''}")
+    for warning in check_local(source.directory, scanned.files, registry.taking.takes):
+        output.warn(warning)
     if isinstance(registry, DirectoryRegistrySettings):
         upload_directory(source.directory, scanned.files, registry.path / model / version)
     else:

@@ -60,6 +60,10 @@ class Output:
         """Print one line beside the result, on standard error: something that a person should know of."""
         sys.stderr.write(_labelled("note: ", _YELLOW, text))
 
+    def warn(self, text: str) -> None:
+        """As `note`, for what may be wrong."""
+        sys.stderr.write(_labelled("warning:", _YELLOW, text))
+
     def fail(self, error: SyncdError, code: int, *, verbose: bool = False) -> None:
         """Print the error on one line and the hint on a second; `verbose` adds each cause on a line."""
         causes = list(_causes(error)) if verbose else []

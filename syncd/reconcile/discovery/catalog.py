@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
-from syncd.artifact.names import ModelName
+from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Cancelled, Corrupt
-from syncd.reconcile.discovery.inspection import inspect
+from syncd.formats.check import check
+from syncd.formats.contents import Contents
+from syncd.formats.spans import Passing
+from syncd.formats.version import misnamed_blobs
+from syncd.reconcile.discovery.inspection import VersionInspection, inspect
 from syncd.registry.base import Registry
 from syncd.registry.rules.file_filters import as_published
 from syncd.state.content import versions
@@ -33,34 +39,98 @@ def pin(state: State, registry: Registry, model: ModelName, ref: str) -> Revisio
     return as_published(revision, known.pin if known else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What a version is, and what its check left to say.
+
+    `unchecked` are files whose format could not be checked by ranges: to be checked while they are copied.
+    """
+
+    manifest: Manifest
+    warnings: Sequence[str]
+    unchecked: Sequence[FilePath]
+
+
 def catalog(registry: Registry, model: ModelName, revision: Revision, stop: threading.Event) -> Manifest:
-    """List what was pinned. Files for which the registry offers no SHA-256 are read once to make it.
+    """As `survey`; files that could not be checked by ranges are read once to check them. Raises as `survey`."""
+    found = survey(registry, model, revision, stop)
+    paths = {entry.path for entry in found.manifest.entries}
+    for entry in found.manifest.entries:
+        if entry.path in found.unchecked:
+            check_by_reading(registry, (model, revision), entry, paths, stop)
+    return found.manifest
+
+
+def survey(
+    registry: Registry, model: ModelName, revision: Revision, stop: threading.Event, *, is_accepted: bool = False
+) -> Catalog:
+    """List and check what was pinned. Files for which the registry offers no SHA-256 are read once to make it.
 
     A version is its digest, and the digest is in every path: so it has to be known before the first byte moves.
+    One that `is_accepted` was checked before, and is only listed.
 
     Raises:
         Cancelled: `stop` was set.
-        Corrupt: A file is not as long as listed, or as it says itself.
-        NotFound, Unavailable, Conflict, Invalid: As the registry's own methods say.
+        Corrupt: A file is not as long as listed, or as it says itself; or is not what its name says.
+        Invalid: A file is missing that another one needs.
+        NotFound, Unavailable, Conflict: As the registry's own methods say.
     """
-    entries = [
-        Entry(file.path, file.size_bytes, file.sha256 or _hash(registry, model, revision, file, stop))
-        for file in inspect(registry, model, revision, stop).files
-    ]
-    return Manifest.of(model, revision.version, entries)
+    if is_accepted:
+        found = VersionInspection(revision, registry.listing(model, revision), {})
+    else:
+        found = inspect(registry, model, revision, stop)
+    paths = {file.path for file in found.files}
+    unchecked = set(found.unchecked)
+    entries = []
+    for file in found.files:
+        sha256 = file.sha256
+        if sha256 is None:
+            passing = _passing(file, paths) if file.path in unchecked else None
+            sha256 = _hash(registry, (model, revision), file, passing, stop)
+            unchecked.discard(file.path)
+        entries.append(Entry(file.path, file.size_bytes, sha256))
+    misnamed = misnamed_blobs({entry.path: entry.sha256.hex for entry in entries})
+    if misnamed is not None:
+        raise misnamed
+    return Catalog(Manifest.of(model, revision.version, entries), found.warnings, sorted(unchecked))
 
 
-def _hash(registry: Registry, model: ModelName, revision: Revision, file: SourceFile, stop: threading.Event) -> Digest:
+def check_by_reading(
+    registry: Registry,
+    pinned: tuple[ModelName, Revision],
+    file: SourceFile | Entry,
+    paths: Collection[str],
+    stop: threading.Event,
+) -> None:
+    """Read a file once, only to check it. Raises as `survey`."""
+    _hash(registry, pinned, file, _passing(file, paths), stop)
+
+
+def _passing(file: SourceFile | Entry, paths: Collection[str]) -> Passing[Contents]:
+    return Passing(check(file.path, file.size_bytes, paths))
+
+
+def _hash(
+    registry: Registry,
+    pinned: tuple[ModelName, Revision],
+    file: SourceFile | Entry,
+    passing: Passing[Contents] | None,
+    stop: threading.Event,
+) -> Digest:
     sha = hashlib.sha256()
     buffer = memoryview(bytearray(min(_CHUNK_BYTES, max(1, file.size_bytes))))
     seen_bytes = 0
-    with registry.open(model, revision, file.path) as stream:
+    with registry.open(*pinned, file.path) as stream:
         while n := stream.readinto(buffer):
             if stop.is_set():
                 raise Cancelled(f"{file.path}: stopped while reading it")
             sha.update(buffer[:n])
+            if passing is not None:
+                passing.add(buffer[:n])
             seen_bytes += n
             mark_progress()
     if seen_bytes != file.size_bytes:
         raise Corrupt(f"{file.path}: {seen_bytes} bytes were read, the listing says {file.size_bytes}")
+    if passing is not None:
+        passing.end()
     return Digest(sha.hexdigest())

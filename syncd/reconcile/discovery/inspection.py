@@ -1,134 +1,113 @@
-"""A version looked at where it comes from, without reading it: is it whole, and what is in it?"""
+"""A version is checked at its source, from a few ranges of each file: is it whole, and what is in it?"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
 from syncd.artifact.names import FilePath, ModelName
-from syncd.artifact.safetensors import (
-    ENDING,
-    INDEX,
-    INDEX_BYTES_MAX,
-    LENGTH_BYTES,
-    Header,
-    head_bytes,
-    header,
-    missing,
-    shards,
-)
-from syncd.artifact.weights import (
-    ADAPTER,
-    ADAPTER_BYTES_MAX,
-    GGUF_ENDING,
-    GGUF_HEAD_BYTES,
-    base_of,
-    check_no_pointer,
-    gguf_tensors,
-    may_be_pointer,
-)
-from syncd.errors import Cancelled, Invalid
+from syncd.errors import Cancelled
+from syncd.formats.check import check, is_read
+from syncd.formats.contents import Contents
+from syncd.formats.names import is_weights
+from syncd.formats.spans import SKIP_BYTES_MAX, NoRangesError, Pull, Ranges
+from syncd.formats.version import check_together
 from syncd.registry.base import Registry
-from syncd.values.source import Revision, SourceFile, Stream
+from syncd.values.source import Revision, SourceFile, Stream, skipped_bytes
+from syncd.watchdog import mark_progress
 
+READS_MAX: Final = 4096  # of one version: some minutes; the files that come after them are checked as they are read
 _CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class VersionInspection:
-    """A version as its registry has it. `headers` of the files that are safetensors, `bases` of adapters."""
+    """A version as its registry has it. `contents` of each file that was read.
+
+    `unchecked` are files of which the source gives no ranges: they are to be checked as their bytes pass.
+    """
 
     revision: Revision
     files: Sequence[SourceFile]
-    headers: Mapping[FilePath, Header]
-    gguf: Mapping[FilePath, int]  # how many tensors each has
-    bases: Mapping[FilePath, str]  # by the adapter's configuration; "" where it names none
+    contents: Mapping[str, Contents]
+    warnings: Sequence[str] = ()
+    unchecked: Sequence[FilePath] = ()
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        """How many numbers of each type all files have."""
+        """How many numbers of each type all files have; none if a file has packed weights."""
         total: dict[str, int] = {}
-        for found in self.headers.values():
-            for dtype, count in found.parameters.items():
+        found = [each for each in self.contents.values() if each.format == "safetensors"]
+        if any(each.tensors and not each.parameters for each in found):
+            return total
+        for each in found:
+            for dtype, count in each.parameters.items():
                 total[dtype] = total.get(dtype, 0) + count
         return total
 
 
 def inspect(registry: Registry, model: ModelName, revision: Revision, stop: threading.Event) -> VersionInspection:
-    """List what was pinned, and read the head of each file of weights, every index of shards, an adapter's base.
+    """List what was pinned, and check each file by its format, and the files against each other.
 
     Raises:
         Cancelled: `stop` was set.
         Corrupt: A file was cut off, or something else is in its place.
-        Invalid: A shard is missing, or an index names something else than its shards.
+        Invalid: A file is missing, or a document that names others cannot be understood.
         NotFound, Unavailable, Conflict, Refused: As the registry's own methods say.
     """
     files = registry.listing(model, revision)
-    _check_names(frozenset(file.path for file in files))
-    seen = _Seen(registry, model, revision, files)
-    for file in files:
+    seen = _Seen(registry, model, revision, {file.path: file.size_bytes for file in files})
+    for file in sorted(files, key=lambda each: not is_weights(each.path)):
         if stop.is_set():
-            raise Cancelled(f"{file.path}: stopped while looking at it")
+            raise Cancelled(f"{file.path}: stopped while checking it")
         seen.look(file)
-    return VersionInspection(revision, files, seen.headers, seen.gguf, seen.bases)
+        mark_progress()
+    warnings = check_together(seen.sizes, seen.contents)
+    return VersionInspection(revision, files, seen.contents, warnings, seen.unchecked)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Seen:
     """What was read of one version so far."""
 
     registry: Registry
     model: ModelName
     revision: Revision
-    files: Sequence[SourceFile]
-    headers: dict[FilePath, Header] = field(default_factory=dict)
-    gguf: dict[FilePath, int] = field(default_factory=dict)
-    bases: dict[FilePath, str] = field(default_factory=dict)
+    sizes: Mapping[str, int]
+    contents: dict[str, Contents] = field(default_factory=dict)
+    unchecked: list[FilePath] = field(default_factory=list)
+    reads: int = 0
+    has_ranges: bool = True
 
     def look(self, file: SourceFile) -> None:
         """Read of a file what tells whether it is whole."""
         path, size_bytes = file.path, file.size_bytes
-        if may_be_pointer(path, size_bytes):
-            check_no_pointer(path, self._head(file, size_bytes))
-        if INDEX.fullmatch(path):
-            self._check_index(file)
-        elif path.endswith(ENDING) and size_bytes > LENGTH_BYTES:
-            found = self._header(file)
-            if found is not None:
-                self.headers[path] = found
-        elif path.endswith(GGUF_ENDING):
-            self.gguf[path] = gguf_tensors(path, size_bytes, self._head(file, GGUF_HEAD_BYTES))
-        elif path.rpartition("/")[2] == ADAPTER:
-            self.bases[path] = base_of(path, self._whole(file, ADAPTER_BYTES_MAX))
+        if not is_read(path, size_bytes):
+            return
+        with ExitStack() as opened:
+            ranges = Ranges(path, lambda offset_bytes: self._open(path, offset_bytes, opened))
+            try:
+                found = ranges.run(check(path, size_bytes, self.sizes))
+            except NoRangesError:
+                self.unchecked.append(path)
+                return
+            finally:
+                self.reads += ranges.opens
+        if found.format:
+            self.contents[path] = found
 
-    def _check_index(self, file: SourceFile) -> None:
-        named = shards(file.path, self._whole(file, INDEX_BYTES_MAX))
-        lost = sorted(named - {each.path for each in self.files})
-        if lost:
-            raise Invalid(f"{lost[0]} is missing: {file.path} names it, and {len(lost) - 1} others", hint=_LOST_HINT)
-
-    def _header(self, file: SourceFile) -> Header | None:
-        with self.registry.open(self.model, self.revision, file.path) as stream:
-            length = _read(stream, LENGTH_BYTES)
-            wanted = min(head_bytes(length), file.size_bytes)
-            return header(file.path, file.size_bytes, length + _read(stream, max(0, wanted - len(length))))
-
-    def _whole(self, file: SourceFile, bytes_max: int) -> bytes:
-        if file.size_bytes > bytes_max:
-            raise Invalid(f"{file.path} has {file.size_bytes} bytes, at most {bytes_max} are read of it")
-        return self._head(file, file.size_bytes)
-
-    def _head(self, file: SourceFile, size_bytes: int) -> bytes:
-        with self.registry.open(self.model, self.revision, file.path) as stream:
-            return _read(stream, min(size_bytes, file.size_bytes))
-
-
-def _check_names(paths: frozenset[FilePath]) -> None:
-    lost = missing(paths)
-    if lost is not None:
-        raise Invalid(f"{lost} is missing: the names of the others say that it belongs to them", hint=_LOST_HINT)
+    def _open(self, path: FilePath, offset_bytes: int, opened: ExitStack) -> Pull:
+        if self.reads >= READS_MAX or (offset_bytes > SKIP_BYTES_MAX and not self.has_ranges):
+            raise NoRangesError
+        opened.close()
+        stream = opened.enter_context(self.registry.open(self.model, self.revision, path, offset_bytes))
+        if skipped_bytes(stream) > SKIP_BYTES_MAX:
+            self.has_ranges = False
+            raise NoRangesError
+        return lambda size_bytes: _read(stream, size_bytes)
 
 
 def _read(stream: Stream, size_bytes: int) -> bytes:
@@ -140,6 +119,3 @@ def _read(stream: Stream, size_bytes: int) -> bytes:
             break
         data += buffer[:count]
     return bytes(data)
-
-
-_LOST_HINT: Final = "bring the whole model there, under a new version's name"

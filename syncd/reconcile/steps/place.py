@@ -15,14 +15,15 @@ from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdErr
 from syncd.plan.phases import PlacementPhase
 from syncd.plan.topology import NEAREST, REGISTRY
 from syncd.reconcile.context import Attempt
-from syncd.reconcile.discovery.catalog import catalog, pin
+from syncd.reconcile.discovery.catalog import Catalog, check_by_reading, pin, survey
+from syncd.reconcile.steps.checked_source import CheckedSource
 from syncd.reconcile.steps.images import place_image
 from syncd.reconcile.steps.placement_record import check_not_withdrawn, record_partial, seal
 from syncd.reconcile.steps.replicas import await_image, await_replica
 from syncd.state.content import placements, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Version
-from syncd.state.releases import releases, steps
+from syncd.state.releases import events, releases, steps
 from syncd.targets.base import Depth
 from syncd.transfer import (
     Destination,
@@ -38,6 +39,10 @@ from syncd.values.source import Location, Revision
 
 log = structlog.get_logger("syncd.place")
 FILES_SHOWN_MAX: Final = 8
+_UNCHECKED: Final = "unchecked"  # in the detail of the event: files that `place` is to check as their bytes pass
+_ALL: Final = "*"
+_UNCHECKED_MAX: Final = 200  # are named in an event
+_WARNINGS_MAX: Final = 10
 _LISTING_S: Final = 600.0  # a registry that lists a hundred thousand files may be silent for long
 
 
@@ -45,7 +50,7 @@ def resolve(job: Attempt) -> None:
     """Pin the release's version: the registry is asked, what it shows is hashed, the manifest is recorded."""
     context, release = job.context, job.release
     started = time.monotonic()
-    revision, manifest = abandonable_call(
+    revision, found = abandonable_call(
         release.registry,
         lambda: _cataloged(job),
         context.transfer,
@@ -53,22 +58,33 @@ def resolve(job: Attempt) -> None:
         what="listing a version",
         patience_s=_LISTING_S,
     )
+    manifest = found.manifest
+    for warning in found.warnings:
+        log.warning("version is ambiguous", version=revision.version, warning=warning)
     with context.state.fenced(job.step.id, job.step.attempt) as conn:
         now = context.state.now(conn)
         version = versions.record(conn, manifest, release.registry, revision.pin, now)
         if version.pin != revision.pin:
             versions.repin(conn, version, revision.pin)  # the same bytes, newly written: `place` reads by the pin
         releases.pin(conn, release, version.id, now)
-        detail = {"digest": manifest.digest.hex, "bytes": manifest.size_bytes}
+        detail: dict[str, object] = {"digest": manifest.digest.hex, "bytes": manifest.size_bytes}
+        if found.warnings:
+            detail["warnings"] = list(found.warnings)[:_WARNINGS_MAX]
+        if found.unchecked:
+            detail[_UNCHECKED] = list(found.unchecked) if len(found.unchecked) <= _UNCHECKED_MAX else [_ALL]
         steps.done(conn, job.step.id, job.step.attempt, now, detail)
     log.info("version pinned", digest=manifest.digest.hex, bytes=manifest.size_bytes, files=len(manifest.entries),
              seconds=round(time.monotonic() - started, 3))  # fmt: skip
 
 
-def _cataloged(job: Attempt) -> tuple[Revision, Manifest]:
+def _cataloged(job: Attempt) -> tuple[Revision, Catalog]:
     registry, model = job.context.registries[job.release.registry], parse_model(job.release.model)
     revision = pin(job.context.state, registry, model, job.release.ref)
-    return revision, catalog(registry, model, revision, job.stop)
+    with job.context.state.read() as conn:
+        known = versions.find(conn, model, revision.version)
+        placed = placements.of_version(conn, known.id) if known is not None and known.pin == revision.pin else []
+    is_accepted = any(each.phase is PlacementPhase.SEALED for each in placed)
+    return revision, survey(registry, model, revision, job.stop, is_accepted=is_accepted)
 
 
 def place(job: Attempt) -> None:
@@ -83,7 +99,7 @@ def place(job: Attempt) -> None:
         wait(job, version, manifest, names[0])
         return
     if names[0] in context.topology.images:
-        place_image(job, version, manifest, names[0], partial(_sources, job, version, manifest, []))
+        place_image(job, version, manifest, names[0], partial(_sources_of_layers, job, version, manifest))
         return
     failed: dict[str, SyncdError] = {}
     lacking = [name for name in names if not _already_sealed(job, version, manifest, name, failed)]
@@ -141,14 +157,36 @@ def _copy(
     """`peers` have been found sealed and whole: they may be read from, as far as `transfer.sources` says so."""
     sources = _sources(job, version, manifest, peers)
     log.info("reading from", sources=list(sources))
+    unchecked = _unchecked(job, manifest)
     try:
-        return _record_copy(job, version, manifest, names, FailoverSource(tuple(sources.items())))
+        return _record_copy(
+            job, version, manifest, names, CheckedSource(FailoverSource(tuple(sources.items())), manifest, unchecked)
+        )
     except Corrupt as error:
         registry = sources.get(REGISTRY)
         if registry is None or len(sources) == 1:
             raise
         log.warning("what was read is wrong, once more from the registry alone", error=error.message)
-        return _record_copy(job, version, manifest, names, registry)
+        return _record_copy(job, version, manifest, names, CheckedSource(registry, manifest, unchecked))
+
+
+def _unchecked(job: Attempt, manifest: Manifest) -> frozenset[str]:
+    """The files that were not checked when the version was pinned for this release."""
+    with job.context.state.read() as conn:
+        details = [event.detail.get(_UNCHECKED) for event in events.of_release(conn, job.release.id)]
+    named = {str(path) for each in details if isinstance(each, list) for path in each}
+    return frozenset(entry.path for entry in manifest.entries) if _ALL in named else frozenset(named)
+
+
+def _sources_of_layers(job: Attempt, version: Version, manifest: Manifest) -> dict[str, Source]:
+    """As `_sources`. What is packed into layers is not read in order: files that are unchecked are read once before."""
+    unchecked = _unchecked(job, manifest)
+    paths = {entry.path for entry in manifest.entries}
+    pinned = parse_model(version.model), Revision(parse_version(version.name), version.pin)
+    for entry in manifest.entries:
+        if entry.path in unchecked:
+            check_by_reading(job.context.registries[version.registry], pinned, entry, paths, job.stop)
+    return _sources(job, version, manifest, [])
 
 
 def _sources(job: Attempt, version: Version, manifest: Manifest, peers: list[str]) -> dict[str, Source]:

@@ -185,6 +185,7 @@ class _Part:
     def __init__(self, stream: Stream, skip_bytes: int, left_bytes: int) -> None:
         self._stream = stream
         self._skip_bytes = skip_bytes
+        self.skipped_bytes: Final = skip_bytes
         self._left_bytes = left_bytes
 
     def readinto(self, buffer: memoryview) -> int:

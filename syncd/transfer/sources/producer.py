@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from syncd.artifact import layout, parts, tensors
+from syncd.artifact import layout, parts
 from syncd.artifact.blocks import Block
 from syncd.artifact.digest import Digest, Fingerprint, crc64, crc64_combine
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
 from syncd.errors import Cancelled, Corrupt
+from syncd.formats import tensors
 from syncd.targets.base import SmallFile
 from syncd.transfer.flow.buffers import BufferPool, PartBuffer
 from syncd.transfer.settings import CopySettings
@@ -177,9 +178,9 @@ class Producer:
         part_bytes = self._settings.part_bytes
         if entry.size_bytes <= part_bytes:
             return parts.cut(entry.size_bytes, part_bytes)
-        found: int | tuple[int, ...] = tensors.look(entry.path, entry.size_bytes, b"")
+        found: int | tuple[int, ...] = tensors.starts(entry.path, entry.size_bytes, b"")
         while isinstance(found, int):
-            found = tensors.look(entry.path, entry.size_bytes, reader.head(found))
+            found = tensors.starts(entry.path, entry.size_bytes, reader.head(found))
         return layout.cut(entry.size_bytes, found, part_bytes)
 
 

@@ -7,9 +7,9 @@ import hashlib
 from syncd.cli.exit_codes import Exit
 
 from tests.support.tensors import gguf
-from tests.unit.artifact.test_safetensors import TENSORS, file_of
-from tests.unit.artifact.test_tensors import WEIGHTS
 from tests.unit.cli.calling import Calling
+from tests.unit.formats.test_safetensors import TENSORS, file_of
+from tests.unit.formats.test_tensors import WEIGHTS
 from tests.unit.registry.trees import mark, write
 
 MODEL = file_of(TENSORS)
@@ -35,6 +35,7 @@ def test_a_version_is_shown_with_its_files_and_parameters(call: Calling) -> None
         "format": "safetensors",
         "tensors": 3,
         "parameters": {"BF16": 7, "F32": 1},
+        "checked": True,
     }
     assert (config["format"], config["tensors"], config["parameters"]) == (None, None, None)
     assert len(document["pin"]) == 64
@@ -51,7 +52,7 @@ def test_a_person_sees_the_same(call: Calling) -> None:
 def test_a_gguf_file_and_an_adapter_are_shown_as_what_they_are(call: Calling) -> None:
     adapter = b'{"base_model_name_or_path": "acme/chat"}'
     top = write(call.home / "registry/m/v1", {"m.gguf": gguf(WEIGHTS), "adapter_config.json": adapter, "b/c": b""})
-    write(top, {"b/adapter_config.json": b"{}"})
+    write(top, {"b/adapter_config.json": b"{}", "b/adapters.safetensors": MODEL, "adapter_model.bin": b"1"})
     mark(top, "READY")
     told = call("inspect", "m@v1", "-o", "json").document
     assert told["adapters"] == {"adapter_config.json": "acme/chat", "b/adapter_config.json": ""}
@@ -71,3 +72,27 @@ def test_a_file_that_was_cut_off_is_an_error(call: Calling) -> None:
 
 def test_a_model_that_nobody_serves_is_not_found(call: Calling) -> None:
     assert "no binding serves" in call("inspect", "other@v1").err
+
+
+def test_what_a_loader_may_misread_is_a_warning_beside_the_result(call: Calling) -> None:
+    index = b'{"weight_map": {"a": "model-00001-of-00001.safetensors"}}'
+    files = {
+        "model.safetensors": MODEL,
+        "model-00001-of-00001.safetensors": MODEL,
+        "model.safetensors.index.json": index,
+    }
+    mark(write(call.home / "registry/m/v1", files), "SHA256SUMS")
+    told = call("inspect", "m@v1", "-o", "json")
+    assert told.code == Exit.OK
+    assert (
+        "model.safetensors and model.safetensors.index.json are the same weights twice" in told.document["warnings"][0]
+    )
+    assert told.err.startswith("warning: model.safetensors and")
+
+
+def test_packed_weights_are_shown_by_their_tensors_alone(call: Calling) -> None:
+    packed = {"l.qweight": {"dtype": "I32", "shape": [2], "data_offsets": [0, 8]}}
+    told = offered(call, file_of(packed))("inspect", "m@v1", "-o", "json").document
+    assert told["parameters"] == {}
+    assert (told["files"][1]["tensors"], told["files"][1]["parameters"]) == (1, {})
+    assert "1 tensors" in call("inspect", "m@v1").out

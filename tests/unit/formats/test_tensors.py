@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from syncd.artifact.tensors import HEAD_BYTES_MAX, look
+from syncd.formats.tensors import HEAD_BYTES_MAX, starts
 
 from tests.support.tensors import array, gguf, headed, safetensors, string
 
@@ -22,7 +22,7 @@ def found(path: str, data: bytes, size_bytes: int | None = None) -> tuple[int, .
     size_bytes = len(data) if size_bytes is None else size_bytes
     head = b""
     for _ in range(40):
-        seen = look(path, size_bytes, head)
+        seen = starts(path, size_bytes, head)
         if isinstance(seen, tuple):
             return seen
         assert len(head) < seen <= min(size_bytes, HEAD_BYTES_MAX)
@@ -44,9 +44,9 @@ def test_a_head_with_any_byte_changed_is_still_only_looked_at(data: st.DataObjec
     for path, whole in (("m.safetensors", safetensors(WEIGHTS)), ("m.gguf", gguf(WEIGHTS, PAIRS))):
         changed = bytearray(whole)
         changed[data.draw(st.integers(0, 300))] = data.draw(st.integers(0, 255))
-        starts = found(path, bytes(changed))
-        assert list(starts) == sorted(set(starts))
-        assert all(0 < start < len(whole) for start in starts)
+        begins = found(path, bytes(changed))
+        assert list(begins) == sorted(set(begins))
+        assert all(0 < begin < len(whole) for begin in begins)
 
 
 def test_tensors_of_safetensors_begin_where_the_header_says() -> None:
@@ -57,10 +57,10 @@ def test_tensors_of_safetensors_begin_where_the_header_says() -> None:
 
 def test_only_the_head_is_wanted() -> None:
     data = safetensors(WEIGHTS)
-    assert look("m.safetensors", len(data), b"") == 8
+    assert starts("m.safetensors", len(data), b"") == 8
     want = len(data) - sum(map(len, WEIGHTS.values()))
-    assert look("m.safetensors", len(data), data[:8]) == want
-    assert look("m.safetensors", len(data), data[:want]) == found("m.safetensors", data)
+    assert starts("m.safetensors", len(data), data[:8]) == want
+    assert starts("m.safetensors", len(data), data[:want]) == found("m.safetensors", data)
 
 
 def test_the_order_of_names_is_not_the_order_of_bytes() -> None:
@@ -104,8 +104,8 @@ def test_a_header_that_is_not_to_the_letter_is_none(header: object) -> None:
 
 @pytest.mark.parametrize("size_bytes", [1 << 63, HEAD_BYTES_MAX, 1000])
 def test_a_header_larger_than_the_file_or_than_is_borne_is_not_asked_for(size_bytes: int) -> None:
-    assert look("m.safetensors", 1000, struct.pack("<Q", size_bytes)) == ()
-    assert look("m.safetensors", 1 << 40, struct.pack("<Q", HEAD_BYTES_MAX)) == ()
+    assert starts("m.safetensors", 1000, struct.pack("<Q", size_bytes)) == ()
+    assert starts("m.safetensors", 1 << 40, struct.pack("<Q", HEAD_BYTES_MAX)) == ()
 
 
 def test_a_header_without_tensors_has_none() -> None:
@@ -127,16 +127,16 @@ PAIRS = {
 def test_tensors_of_gguf_begin_where_its_infos_say(alignment: int, version: int) -> None:
     weights = {name: data for name, data in WEIGHTS.items() if data}
     data = gguf(weights, PAIRS, alignment=alignment, version=version)
-    starts = found("m.gguf", data)
-    assert starts == starts_of(data, weights)
-    assert all(start % alignment == 0 for start in starts)
+    begins = found("m.gguf", data)
+    assert begins == starts_of(data, weights)
+    assert all(begin % alignment == 0 for begin in begins)
 
 
 def test_a_long_vocabulary_is_read_in_few_looks() -> None:
     pairs = {"tokens": (ARRAY, array(STRING, [string(f"token {n}") for n in range(60_000)]))}
     data = gguf(WEIGHTS, pairs)
     wanted, head = [], b""
-    while isinstance(seen := look("m.gguf", len(data), head), int):
+    while isinstance(seen := starts("m.gguf", len(data), head), int):
         wanted.append(seen)
         head = data[:seen]
     assert len(seen) == 3
@@ -180,5 +180,5 @@ def test_a_gguf_that_is_not_to_the_letter_has_no_tensors(data: bytes) -> None:
 
 def test_a_head_that_goes_on_for_too_long_is_given_up() -> None:
     pair = HEAD + struct.pack("<QQ", 0, 1) + string("k") + struct.pack("<IIQ", ARRAY, U8, HEAD_BYTES_MAX)
-    assert look("m.gguf", 1 << 40, pair) == ()
-    assert json.dumps(look("m.gguf", 1 << 40, b"")) == "65536"
+    assert starts("m.gguf", 1 << 40, pair) == ()
+    assert json.dumps(starts("m.gguf", 1 << 40, b"")) == "65536"

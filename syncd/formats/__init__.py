@@ -1,0 +1,1 @@
+"""File formats of models: whether a file is what its name says, and whole."""

@@ -1,0 +1,103 @@
+"""One version: are the files that belong together all there?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from syncd.errors import Corrupt
+from syncd.formats import documents, indexes, names
+from syncd.formats.contents import Contents, cut_off, damaged, leaving, missing
+from syncd.formats.names import name_of
+
+_WEIGHTS_OF_ADAPTERS: Final = ("adapter", "lora")
+_LEFT_OVER_MAX: Final = 3  # are named
+_NO_WEIGHTS: Final = (".json", ".txt", ".md", ".py", ".jinja", ".yaml", ".yml", ".gitattributes", ".gitignore")
+
+
+def check_together(sizes: Mapping[str, int], contents: Mapping[str, Contents]) -> Sequence[str]:
+    """Check the files of a version against each other. `contents` are those of the files that were read.
+
+    Gives warnings: what a loader may do that nobody expects.
+
+    Raises:
+        Invalid: A file is missing that another one needs.
+        Corrupt: A file is shorter than another one needs it.
+    """
+    named = {path: [need.path for need in each.needs] for path, each in contents.items() if each.format == "index"}
+    for path, each in sorted(contents.items()):
+        _check_needs(path, each, sizes)
+        if each.format == "adapter":
+            _check_adapter(path, sizes)
+        elif each.format == "pipeline":
+            _check_components(path, each, sizes)
+    lost = indexes.missing_shard(sizes, named)
+    if lost is not None:
+        raise missing(lost[0], f"the names of the others say that it belongs to them, as {lost[1]}", lost[1])
+    _check_checkpoints(sizes)
+    return (*_ambiguous(sizes, named), *_left_over(sizes, named))
+
+
+def misnamed_blobs(digests: Mapping[str, str]) -> Corrupt | None:
+    """The first blob of a store of ollama whose SHA-256 is not its name. `digests` are hexadecimal, by path."""
+    for path, digest in sorted(digests.items()):
+        match = documents.BLOB.fullmatch(path)
+        if match and match[1] != digest:
+            return damaged(path, f"has sha256 {digest}, its name says another")
+    return None
+
+
+def _check_needs(path: str, found: Contents, sizes: Mapping[str, int]) -> None:
+    lost = [need.path for need in found.needs if not _is_there(need.path, sizes)]
+    if lost:
+        others = f", and {len(lost) - 1} others" if len(lost) > 1 else ""
+        raise missing(lost[0], f"{path} names it{others}", path)
+    for need in found.needs:
+        if sizes.get(need.path, need.size_bytes) < need.size_bytes:
+            raise cut_off(need.path, sizes[need.path], f"{path} needs {need.size_bytes} of it")
+
+
+def _is_there(path: str, sizes: Mapping[str, int]) -> bool:
+    return path in sizes or (path.endswith("/") and any(each.startswith(path) for each in sizes))
+
+
+def _check_adapter(path: str, sizes: Mapping[str, int]) -> None:
+    folder = indexes.folder(path)
+    has_weights = False
+    for each in sizes:
+        if each.startswith(folder) and "/" not in each[len(folder) :] and names.is_weights(each):
+            has_weights = has_weights or any(part in name_of(each) for part in _WEIGHTS_OF_ADAPTERS)
+    if not has_weights:
+        raise missing(f"{folder}adapter_model.safetensors", f"{path} is an adapter without weights", path)
+
+
+def _check_components(path: str, found: Contents, sizes: Mapping[str, int]) -> None:
+    """A component that is a model has a `config.json`, and then weights of some format."""
+    for folder in found.models:
+        if f"{folder}config.json" in sizes:
+            own = [each for each in sizes if each.startswith(folder)]
+            if all(name_of(each).endswith(_NO_WEIGHTS) for each in own):
+                raise missing(f"{folder}'s file of weights", f"{path} names a model there", path)
+
+
+def _check_checkpoints(sizes: Mapping[str, int]) -> None:
+    for path in sorted(sizes):
+        base, separator, _ = path.rpartition(".data-")
+        if separator and indexes.is_shard(path) and f"{base}.index" not in sizes and "/" not in path[len(base) :]:
+            raise missing(f"{base}.index", f"{path} is a shard of a TensorFlow checkpoint", path)
+
+
+def _ambiguous(sizes: Mapping[str, int], named: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for index, own in sorted(named.items()):
+        for single in indexes.single_of(index):
+            if single in sizes and single not in own:
+                yield (f"{single} and {index} are the same weights twice: loaders take the single file, "
+                       f"even if it is the older one; leave one out: {leaving(single)}")  # fmt: skip
+
+
+def _left_over(sizes: Mapping[str, int], named: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    found = list(indexes.left_over(sizes, named))
+    for path, index in found[:_LEFT_OVER_MAX]:
+        yield f"{path} is not named by {index}, so that no loader reads it; leave it out: {leaving(path)}"
+    if len(found) > _LEFT_OVER_MAX:
+        yield f"{len(found) - _LEFT_OVER_MAX} more shards are not named by their index"
