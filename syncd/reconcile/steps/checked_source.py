@@ -61,7 +61,7 @@ class _CheckedStream:
             self._passing.add(buffer[:count])
             if self._passing.at_bytes == self._entry.size_bytes and self._passing.end() is None:
                 log.warning(
-                    "file not checked", path=self._entry.path, reason="what its format needs had passed already"
+                    "file.not_checked", path=self._entry.path, reason="what its format needs had passed already"
                 )
         return count
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName
@@ -17,10 +19,12 @@ from syncd.reconcile.requests.operations import publish
 from syncd.registry.settings import IndexSettings
 from syncd.registry.sources.index import IndexRegistry
 from syncd.state.releases import events
+from syncd.state.state import State
 
 from tests.emulators.web import Reply, Request
+from tests.support.images import HZ, Gallery
 from tests.support.rooms import SDXL as NAME
-from tests.support.rooms import Site
+from tests.support.rooms import Site, World, site
 from tests.unit.formats.written import zip_like_torch
 from tests.unit.registry.webs import ONCE, IndexWeb
 
@@ -118,3 +122,26 @@ def test_who_does_not_copy_reads_it_to_check_it(index: IndexWeb) -> None:
     assert catalog(registry, SDXL, registry.resolve(SDXL, "v0"), threading.Event()).size_bytes == len(WHOLE)
     with pytest.raises(Corrupt, match=f"{MODEL} has {len(CUT)} bytes"):
         catalog(registry, SDXL, registry.resolve(SDXL, "v1"), threading.Event())
+
+
+@pytest.mark.needs_docker_registry
+@pytest.mark.parametrize("data", [WHOLE, CUT], ids=["whole", "cut"])
+def test_what_is_packed_into_layers_is_checked_before_it_is_pushed(
+    world: World, gallery: Gallery, index: IndexWeb, tmp_path: Path, sqlite_template: Path, data: bytes
+) -> None:
+    shutil.copyfile(sqlite_template, tmp_path / "state.db")
+    state = State(f"sqlite:///{tmp_path / 'state.db'}", now=world.now)
+    gallery.serve(world)
+    here = site(world, state, **gallery.context(), registries={"models": registry_of(index)})
+    index.add(SDXL, "v1", {MODEL: data, "config.json": b"{}"})
+    release = publish(here.requester, SDXL, "v1")
+    here.settle(patient=True)
+    ended = here.release(release.id)
+    if data is WHOLE:
+        assert ended.phase is ReleasePhase.LIVE
+        assert len(gallery.tags(HZ)) == 1
+    else:
+        assert ended.phase is ReleasePhase.STALLED
+        assert f"{MODEL} has {len(CUT)} bytes" in ended.reason
+        assert gallery.tags(HZ) == []
+    state.close()
