@@ -12,7 +12,7 @@ from syncd.artifact.names import ModelName, VersionName
 from syncd.errors import Corrupt, NotFound, SyncdError, Unavailable
 from syncd.plan.autorelease import pick
 from syncd.reconcile.context import Context
-from syncd.reconcile.discovery.catalog import catalog
+from syncd.reconcile.discovery.catalog import survey
 from syncd.registry.base import Registry
 from syncd.registry.rules.file_filters import as_published
 from syncd.state.access import record_info
@@ -109,7 +109,9 @@ def _compare(context: Context, registry: Registry, model: ModelName, version: Ve
         return
     if now.pin == version.pin:
         return
-    manifest = catalog(registry, model, now, threading.Event())
+    manifest = survey(
+        registry, model, now, threading.Event(), is_accepted=True
+    ).manifest  # bytes are compared, not judged
     with context.state.write() as conn:
         versions.record(conn, manifest, version.registry, now.pin, context.state.now(conn))
         versions.repin(conn, version, now.pin)  # the same bytes, newly written

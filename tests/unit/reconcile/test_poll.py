@@ -72,6 +72,16 @@ def test_a_model_of_another_registry_is_left_to_that_one(here: Site, world: Worl
     assert wished(here) == []
 
 
+def test_other_bytes_that_are_no_model_are_quarantined_too(here: Site, world: World) -> None:
+    world.deliver(SDXL, "v1")
+    wished(here)
+    here.settle()
+    (world.root / SDXL / "v1" / "SHA256SUMS").unlink()
+    world.deliver(SDXL, "v1", more={"model.safetensors": b"<html>Please log in</html>"})
+    assert wished(here) == []
+    assert "digest" in quarantined(here, SDXL, "v1")
+
+
 def test_other_bytes_under_a_published_version_are_quarantined_and_never_followed(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
     publish(here.requester, SDXL, "v1")
