@@ -60,7 +60,7 @@ def resolve(job: Attempt) -> None:
     )
     manifest = found.manifest
     for warning in found.warnings:
-        log.warning("version.ambiguous", version=revision.version, warning=warning)
+        log.warning("files.ambiguous", version=revision.version, warning=warning)
     with context.state.fenced(job.step.id, job.step.attempt) as conn:
         now = context.state.now(conn)
         version = versions.record(conn, manifest, release.registry, revision.pin, now)
