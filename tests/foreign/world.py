@@ -117,12 +117,15 @@ class Region:
 class World(Closing):
     """Everything that a scenario needs. `database` is sqlite or postgresql."""
 
-    def __init__(self, root: Path, *, database: str = "sqlite", seed: int = 1, policy: str = "", small_disks: bool = False) -> None:
+    def __init__(
+        self, root: Path, *, database: str = "sqlite", seed: int = 1, policy: str = "", small_disks: bool = False
+    ) -> None:
         super().__init__()
         self.root: Final = root
         self._chance = random.Random(seed)
         self.delivered: Final[dict[str, dict[str, dict[str, str]]]] = {}
         self.daemon: Process | None = None
+        self.regions: Final[dict[str, Region]] = {}
         try:
             self._open(database, seed, policy, small_disks=small_disks)
         except BaseException:
@@ -141,7 +144,6 @@ class World(Closing):
             self.postgresql = PostgreSql(self.root)
             self.stack.callback(self.postgresql.close)
             url = self.postgresql.url
-        self.regions: Final[dict[str, Region]] = {}
         for number, name in enumerate(REGIONS):
             region = Region(name, self.root / name, self.root / "nas", seed * 10 + number)
             self.stack.callback(region.close)
@@ -253,6 +255,19 @@ class World(Closing):
         """Start `syncd run`, unless it runs."""
         if self.daemon is None or not self.daemon.alive:
             self.daemon = Process([str(SYNCD), "run"], self.root / "daemon.log", self.environment())
+
+    def await_daemon(self, timeout_s: float = 60.0) -> None:
+        """Start `syncd run` and wait until the record knows it: until then a `publish` would do the work itself."""
+        before = self._owner()
+        self.start_daemon()
+        deadline = time.monotonic() + timeout_s
+        while self._owner() in {None, before}:
+            assert time.monotonic() < deadline, "the daemon is not heard of"
+            time.sleep(0.2)
+
+    def _owner(self) -> str | None:
+        daemon = self.status()["daemon"]
+        return str(daemon["owner"]) if daemon else None
 
     def kill_daemon(self) -> None:
         if self.daemon is not None:
