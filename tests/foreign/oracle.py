@@ -1,6 +1,6 @@
-"""The oracle: asks every region what it serves and stores, and compares that with the record and with what was asked for.
+"""The oracle: asks every region what it serves and stores, and compares it with the record and what was asked for.
 
-It knows what was delivered to the registry, file by file, and shares no code with syncd. It asks regions past the proxy.
+It knows every file that was delivered to the registry and shares no code with syncd. It asks past the proxies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Alias:
 
 
 class Oracle:
-    """Every method answers with findings: sentences that say where, got and want. None is what is wished for."""
+    """Every method answers with findings: sentences that say where, got and want; an empty list is good."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -101,7 +101,7 @@ class Clock:
             self.available = subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def step(self, seconds: int) -> None:
-        """Move the clock to so many seconds from the true time. Readers have the file mapped, so it is written in place."""
+        """Move the clock to so many seconds from the true time. Readers map the file, so it is written in place."""
         with self._offset.open("r+b") as file:
             file.write(struct.pack("=q", seconds))
 
@@ -112,7 +112,7 @@ class Clock:
 
 
 class Disk:
-    """A small file system of its own, which can be filled and made read-only; without the rights to mount, a directory."""
+    """A small file system that can be filled and made read-only; without the right to mount, a plain directory."""
 
     def __init__(self, path: Path, megabytes: int) -> None:
         self.path: Final = path

@@ -1,7 +1,7 @@
 """A model's life in three regions under one set of faults: `python -m tests.foreign.scenario`.
 
-v1; v2 with the daemon killed in mid-copy; a second model; a canary taken back in the middle; the same version again, to its
-end; a rollback; a region that stops and comes back; verify. After each step every region is asked.
+v1; v2 with the daemon killed in mid-copy; a second model; a canary that is rolled back in the middle; the same version
+to its end, while regions stop and come back; a rollback; verify. After each step every region is asked.
 """
 
 from __future__ import annotations

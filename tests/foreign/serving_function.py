@@ -1,7 +1,7 @@
 """The function that serves: it reads what is mounted and answers what it read, anew at each request.
 
-The answer has the digest of each model's seal, which is what a probe expects, and the SHA-256 of each file. It runs alone,
-without the project.
+The answer has the digest of each model's seal, which is what a probe expects, and the SHA-256 of each file. It runs
+alone, without the project.
 """
 
 import hashlib

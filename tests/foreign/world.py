@@ -118,7 +118,14 @@ class World(Closing):
     """Everything that a scenario needs. `database` is sqlite or postgresql."""
 
     def __init__(
-        self, root: Path, *, database: str = "sqlite", seed: int = 1, policy: str = "", small_disks: bool = False
+        self,
+        root: Path,
+        *,
+        database: str = "sqlite",
+        seed: int = 1,
+        policy: str = "",
+        small_disks: bool = False,
+        polls: bool = False,
     ) -> None:
         super().__init__()
         self.root: Final = root
@@ -127,6 +134,7 @@ class World(Closing):
         self.daemon: Process | None = None
         self.regions: Final[dict[str, Region]] = {}
         try:
+            self._polls = polls
             self._open(database, seed, policy, small_disks=small_disks)
         except BaseException:
             self.close()
@@ -184,7 +192,7 @@ class World(Closing):
         lines = [
             f'[state]\nurl = "{url}"',
             '[transfer]\nbuffer_bytes = "64MiB"\nstall_s = 10.0',
-            "[policy]\nauto_release = false\nlease_s = 5.0\ntick_s = 0.2\nstage_poll_s = 0.1",
+            f"[policy]\nauto_release = {str(self._polls).lower()}\nlease_s = 5.0\ntick_s = 0.2\nstage_poll_s = 0.1",
             "retry_base_s = 0.3\nretry_cap_s = 2.0\nstep_failures_max = 1000\ndrift_poll_s = 3600.0",
             policy,
             f'[registries.registry]\nkind = "directory"\npath = "{self.root}/registry"\nmodels = ["*"]',
@@ -207,7 +215,8 @@ class World(Closing):
             )
         for binding in BINDINGS:
             lines.append(
-                f'[bindings.{binding.name}]\nruntime = "{binding.region}"\nfunction = "{binding.function}"\nalias = "prod"\n'
+                f'[bindings.{binding.name}]\nruntime = "{binding.region}"\nfunction = "{binding.function}"\n'
+                'alias = "prod"\n'
                 f"[bindings.{binding.name}.probe]\ntimeout_s = 20.0"
             )
             for model in binding.models:

@@ -20,7 +20,7 @@ from tests.foreign.cloud.web import Request, Response, http_date, iso_date, requ
 OBJECT_BYTES_MAX: Final = 5 * 1024**3
 KEYS_MAX: Final = 1000
 KEYS_DEFAULT: Final = 100
-# Parameters that select an operation. One that is not played below is refused by name, never answered as something else.
+# Parameters that select an operation. One that is not played is refused by name, never answered as something else.
 # fmt: off
 _SUBRESOURCES: Final = frozenset((
     "acl", "append", "asyncFetch", "bucketInfo", "callback", "cname", "comp", "cors", "dataAccelerator", "delete",
