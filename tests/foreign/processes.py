@@ -25,6 +25,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def end_on_sigterm() -> None:
+    """SIGTERM ends the program as an exception does, so that processes and mounts are cleared away."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 class Process:
     """A process that ends with the tests: its standard input is a pipe of ours."""
 

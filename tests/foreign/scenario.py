@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.foreign.oracle import Oracle
+from tests.foreign.processes import end_on_sigterm
 from tests.foreign.world import BINDINGS, REGIONS, STRATEGY, Result, World
 
 # The chances are of each request; flips are of requests that carry an object's bytes.
@@ -159,6 +160,7 @@ def main() -> int:
     parser.add_argument("--megabytes", type=float, default=4.0, help="of each version")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    end_on_sigterm()
     failed = 0
     for database in options.database or ("sqlite", "postgresql"):
         for name in options.faults or FAULTS:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from typing import Any, Final
 from tests.foreign.client import Failed
 from tests.foreign.oracle import ALIAS, Oracle
 from tests.foreign.scenario import FAULTS
+from tests.foreign.processes import end_on_sigterm
 from tests.foreign.world import BINDINGS, REGIONS, STRATEGY, Binding, Result, World
 
 POLICY: Final = 'approval = ["beta"]' + STRATEGY
@@ -80,6 +83,8 @@ class Soak:
         self._moved: set[str] = set()
         self._judged: set[str] = set()
         self._numbers: Counter[str] = Counter()
+        self._lock = threading.RLock()
+        self._over = threading.Event()
         self._suspended = False
         self._shift = 0
         self.report: Final = Report()
@@ -91,6 +96,16 @@ class Soak:
     def run(self, seconds: float) -> Report:
         """Play for so long, then bring all to rest and ask for one more version of each model."""
         self._world.await_daemon()
+        supervisor = threading.Thread(target=self._supervise, daemon=True)
+        supervisor.start()
+        try:
+            return self._run(seconds)
+        finally:
+            self._over.set()
+            supervisor.join()
+            self._heal(math.inf)
+
+    def _run(self, seconds: float) -> Report:
         for model in MODELS:
             self._deliver(model)
         self._rest("start")
@@ -107,24 +122,34 @@ class Soak:
         return self.report
 
     def _turn(self) -> None:
-        """Heal what is due, keep a daemon running as a service manager does, act, and ask what is served."""
-        now = time.monotonic()
-        for heal in [heal for heal in self._heals if heal[0] <= now]:
-            self._heals.remove(heal)
-            self._write("heal", heal[1])
-            heal[2]()
-        self._keep_daemon()
+        """Act, and ask what is served."""
         actions = _ACTIONS if len(self._heals) < 3 else _REQUESTS
         name = self._chance.choices(list(actions), weights=[weight for weight, _ in actions.values()])[0]
         self.report.actions[name] += 1
-        actions[name][1](self)
+        action = actions[name][1]
+        if name in _REQUESTS:
+            action(self)
+        else:
+            with self._lock:
+                action(self)
         self._ask()
         time.sleep(self._chance.uniform(0.0, 1.0))
 
-    def _keep_daemon(self) -> None:
-        daemon = self._world.daemon
-        if not self._suspended and (daemon is None or not daemon.alive):
-            self._world.start_daemon()
+    def _supervise(self) -> None:
+        """Heal what is due and keep a daemon running, as a service manager does, also while a command is waited for."""
+        while not self._over.wait(0.5):
+            with self._lock:
+                self._heal(time.monotonic())
+                daemon = self._world.daemon
+                if not self._suspended and (daemon is None or not daemon.alive):
+                    self._world.start_daemon()
+
+    def _heal(self, until: float) -> None:
+        with self._lock:
+            for heal in [heal for heal in self._heals if heal[0] <= until]:
+                self._heals.remove(heal)
+                self._write("heal", heal[1])
+                heal[2]()
 
     def _ask(self) -> None:
         """Whatever answers now, with whatever is going on, serves bytes that were delivered."""
@@ -312,10 +337,7 @@ class Soak:
     def _rest(self, why: str) -> None:
         """Every cause goes away, everything that waits for a person is answered, and all must come to rest."""
         self._write("rest", why)
-        while self._heals:
-            _, what, heal = self._heals.pop()
-            self._write("heal", what)
-            heal()
+        self._heal(math.inf)
         self._world.play()
         deadline = time.monotonic() + REST_S
         status: dict[str, Any] = {"in_flight": ["unknown"], "daemon": None}
@@ -326,7 +348,6 @@ class Soak:
                 for row in status["in_flight"]:
                     self._write("show", json.dumps(self._syncd("show", row["release"]).document)[:20000])
                 return
-            self._keep_daemon()
             self._approve()
             self._settle_moves()
             result = self._syncd("status")
@@ -393,7 +414,6 @@ class Soak:
         expected = {model: self._deliver(model) for model in MODELS}
         deadline = time.monotonic() + REST_S
         while True:
-            self._keep_daemon()
             self._approve()
             result = self._syncd("status")
             status = result.document if result.code == 0 else None
@@ -441,6 +461,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append", help="default: both")
     parser.add_argument("--seed", type=int, help="default: chosen, and printed")
     options = parser.parse_args()
+    end_on_sigterm()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     return max(_soak(database, options.seconds, seed) for database in options.database or ("sqlite", "postgresql"))
 
