@@ -110,3 +110,14 @@ clean: ## forget what was set up
 	  .venv-bench/bin/python -m pip --disable-pip-version-check --no-input -qq install $$tool \
 	    || echo "make bench: $$tool cannot be installed, and is left out"; done
 	@touch $@
+
+# A second cloud, a fault proxy and an oracle that share no code with syncd or its local cloud: tests/foreign. The short form
+# is a test; SOAK='--seconds 60 --database sqlite --seed 7' plays less, or the same again.
+.PHONY: foreign soak long
+foreign: .venv/.test ## a model's life on a second cloud, under each kind of fault, on both databases
+	$(BIN)/python -m tests.foreign.scenario $(SCENARIO)
+
+soak: .venv/.test ## ten minutes on each database: everything at random, and an oracle that asks every region
+	$(BIN)/python -m tests.foreign.soak $(SOAK)
+
+long: foreign soak ## what takes too long for each change

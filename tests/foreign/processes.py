@@ -50,7 +50,8 @@ class Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the process ended with {self._process.wait()}: {self._log.name}")
+            self.kill()
+            raise RuntimeError(f"the process ended with {self._process.returncode}: {self._log.name}")
         return dict(json.loads(line))
 
     @property

@@ -29,8 +29,8 @@ from typing import Any, Final
 
 from tests.foreign.client import Failed
 from tests.foreign.oracle import ALIAS, Oracle
-from tests.foreign.scenario import FAULTS
 from tests.foreign.processes import end_on_sigterm
+from tests.foreign.scenario import FAULTS
 from tests.foreign.world import BINDINGS, REGIONS, STRATEGY, Binding, Result, World
 
 POLICY: Final = 'approval = ["beta"]' + STRATEGY

@@ -84,7 +84,9 @@ class Region:
         self.url: Final = str(urls["url"])
         self._control = str(urls["control"])
         # The oracle and people go past the proxy: they ask what is, not what the line makes of it.
-        self.client: Final = Client(url, Key(ACCESS_KEY_ID, ACCESS_KEY_SECRET, name))
+        key = Key(ACCESS_KEY_ID, ACCESS_KEY_SECRET, name)
+        self.client: Final = Client(url, key)
+        self.proxied: Final = Client(self.url, key)
 
     def _start(self) -> Process:
         arguments = ["--region", self.name, "--root", str(self._root), "--port", str(self._port)]
