@@ -22,6 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -69,6 +70,9 @@ class Touched:
     what: str
 
 
+Action = tuple[float, Callable[["Soak"], None]]
+
+
 class Soak:
     """One soak in one world."""
 
@@ -84,6 +88,7 @@ class Soak:
         self._judged: set[str] = set()
         self._numbers: Counter[str] = Counter()
         self._lock = threading.RLock()
+        self._delivering = threading.Lock()
         self._over = threading.Event()
         self._suspended = False
         self._shift = 0
@@ -122,18 +127,20 @@ class Soak:
         return self.report
 
     def _turn(self) -> None:
-        """Act, and ask what is served."""
-        actions = _ACTIONS if len(self._heals) < 3 else _REQUESTS
+        """A fault, and at the same time what several people and pipelines ask for; then ask what is served."""
+        if len(self._heals) < 3 and self._chance.random() < 0.7:
+            with self._lock:
+                self._choose(_FAULTS)(self)
+        chosen = [self._choose(_REQUESTS) for _ in range(self._chance.randint(1, 3))]
+        with ThreadPoolExecutor(len(chosen)) as pool:
+            for done in [pool.submit(request, self) for request in chosen]:
+                done.result()
+        self._ask()
+
+    def _choose(self, actions: dict[str, Action]) -> Callable[[Soak], None]:
         name = self._chance.choices(list(actions), weights=[weight for weight, _ in actions.values()])[0]
         self.report.actions[name] += 1
-        action = actions[name][1]
-        if name in _REQUESTS:
-            action(self)
-        else:
-            with self._lock:
-                action(self)
-        self._ask()
-        time.sleep(self._chance.uniform(0.0, 1.0))
+        return actions[name][1]
 
     def _supervise(self) -> None:
         """Heal what is due and keep a daemon running, as a service manager does, also while a command is waited for."""
@@ -192,9 +199,10 @@ class Soak:
     # What people and pipelines ask for.
 
     def _deliver(self, model: str) -> str:
-        self._numbers[model] += 1
-        version = f"v{self._numbers[model]:03}"
-        self._world.deliver(model, version, self._chance.uniform(0.1, 0.6))
+        with self._delivering:
+            self._numbers[model] += 1
+            version = f"v{self._numbers[model]:03}"
+            self._world.deliver(model, version, self._chance.uniform(0.1, 0.6))
         return version
 
     def _publish_new(self) -> None:
@@ -431,7 +439,6 @@ class Soak:
             time.sleep(1.0)
 
 
-Action = tuple[float, Callable[[Soak], None]]
 _REQUESTS: Final[dict[str, Action]] = {
     "publish a new version": (5, Soak._publish_new),
     "publish an old version": (2, Soak._publish_old),
@@ -439,11 +446,10 @@ _REQUESTS: Final[dict[str, Action]] = {
     "hold": (1, Soak._hold),
     "unhold": (3, Soak._unhold),
     "cancel": (1, Soak._cancel),
-    "approve": (4, Soak._approve),
-}
-_ACTIONS: Final[dict[str, Action]] = {
-    **_REQUESTS,
+    "approve": (3, Soak._approve),
     "move by others": (1, Soak._move),
+}
+_FAULTS: Final[dict[str, Action]] = {
     "kill the daemon": (2, Soak._kill),
     "stop the daemon past its lease": (1, Soak._suspend),
     "crash the database": (1, Soak._crash_database),
