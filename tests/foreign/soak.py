@@ -161,17 +161,16 @@ class Soak:
     def _ask(self) -> None:
         """Whatever answers now, with whatever is going on, serves bytes that were delivered."""
         allowed = {model: set(versions) for model, versions in self._world.delivered.items()}
+        disturbed = bool(self._heals)
         try:
-            self._wrong("serving", self._oracle.served_anywhere(allowed))
+            findings = self._oracle.served_anywhere(allowed)
         except (Failed, OSError) as error:
-            if not any(what.startswith("region") for _, what, _ in self._heals):
-                self._wrong("asking", [repr(error)])
+            findings = [f"a region: a request failed: {error!r}"]
+        # An instance that is asked while its region or its disk comes back may fail; it never serves other bytes.
+        self._wrong("serving", [text for text in findings if not (disturbed and "a request failed" in text)])
 
     def _wrong(self, where: str, findings: list[str]) -> None:
         for finding in findings:
-            # An instance cannot read what is not there while the disk or the region under it is away.
-            if where == "serving" and self._heals and "a request failed" in finding:
-                continue
             # A person may point an alias at a function version of which the mount was never sealed: that is theirs.
             if where == "serving" and finding.split(":")[0] in self._moved:
                 continue
