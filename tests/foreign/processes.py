@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -158,7 +159,9 @@ class PostgreSql:
     """A server of its own on loopback, which can crash."""
 
     def __init__(self, root: Path) -> None:
-        import pgserver
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+            import pgserver
 
         self._bin = Path(pgserver.__file__).parent / "pginstall" / "bin"
         self._data = root / "postgresql"

@@ -37,6 +37,8 @@ from tests.foreign.world import BINDINGS, REGIONS, STRATEGY, Binding, Result, Wo
 POLICY: Final = 'approval = ["beta"]' + STRATEGY
 MODELS: Final = ("alpha", "beta")
 LEASE_S: Final = 5.0
+# A hold, and a release that is taken back, go on after the command that asked for them.
+INTERFERES_S: Final = 90.0
 ROUND_S: Final = 60.0
 REST_S: Final = 150.0
 # Exit codes that a command may end with by the documentation: done, not found, held, not live, timeout, unavailable,
@@ -409,7 +411,7 @@ class Soak:
     def _interfered(self, row: dict[str, Any]) -> list[str]:
         """What people did to the model while the release lived, by the true clock or by the one that was stepped."""
         moments = [datetime.fromisoformat(row[name]).timestamp() for name in ("created_at", "updated_at")]
-        began, ended = min(moments) - 5, max(moments) + 5
+        began, ended = min(moments) - INTERFERES_S, max(moments) + 5
         return [
             touch.what
             for touch in self._touched
