@@ -112,8 +112,9 @@ clean: ## forget what was set up
 	@touch $@
 
 # A second cloud, a fault proxy and an oracle that share no code with syncd or its local cloud: tests/foreign. The short form
-# is a test; SOAK='--seconds 60 --database sqlite --seed 7' plays less, or the same again.
+# is a test. SOAK='--seconds 60 --database sqlite --seed 7' plays less, with the same dice; the timing is the machine's.
 .PHONY: foreign soak long
+PLAYS += tests/foreign
 foreign: .venv/.test ## a model's life on a second cloud, under each kind of fault, on both databases
 	$(BIN)/python -m tests.foreign.scenario $(SCENARIO)
 

@@ -78,8 +78,9 @@ Action = tuple[float, Callable[["Soak"], None]]
 class Soak:
     """One soak in one world."""
 
-    def __init__(self, world: World, seed: int, log: Path) -> None:
+    def __init__(self, world: World, seed: int, log: Path, without: frozenset[str] = frozenset()) -> None:
         self._world = world
+        self._without = without
         self._chance = random.Random(seed)
         self._oracle = Oracle(world)
         self._log = log.open("a")
@@ -140,7 +141,8 @@ class Soak:
         self._ask()
 
     def _choose(self, actions: dict[str, Action]) -> Callable[[Soak], None]:
-        name = self._chance.choices(list(actions), weights=[weight for weight, _ in actions.values()])[0]
+        weights = [0.0 if name in self._without else weight for name, (weight, _) in actions.items()]
+        name = self._chance.choices(list(actions), weights)[0]
         self.report.actions[name] += 1
         return actions[name][1]
 
@@ -467,10 +469,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="for each database")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append", help="default: both")
     parser.add_argument("--seed", type=int, help="default: chosen, and printed")
+    parser.add_argument("--without", action="append", default=[], choices=(*_REQUESTS, *_FAULTS), help="leave this out")
     options = parser.parse_args()
     end_on_sigterm()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
-    return max(_soak(database, options.seconds, seed) for database in options.database or ("sqlite", "postgresql"))
+    databases = options.database or ("sqlite", "postgresql")
+    return max(_soak(database, options.seconds, seed, frozenset(options.without)) for database in databases)
 
 
 def _stack_traces(log: Path) -> list[str]:
@@ -486,14 +490,14 @@ def _stack_traces(log: Path) -> list[str]:
     return found
 
 
-def _soak(database: str, seconds: float, seed: int) -> int:
+def _soak(database: str, seconds: float, seed: int, without: frozenset[str]) -> int:
     root = Path(tempfile.mkdtemp(prefix=f"syncd-soak-{database}-"))
     # PostgreSQL runs as another user where this is root.
     root.chmod(0o755)
     sys.stdout.write(f"{database}: seed {seed}, {seconds:.0f} s, log {root}/soak.log\n")
     sys.stdout.flush()
     with World(root / "world", database=database, seed=seed, policy=POLICY, small_disks=True, polls=True) as world:
-        soak = Soak(world, seed, root / "soak.log")
+        soak = Soak(world, seed, root / "soak.log", without)
         report = soak.run(seconds)
         report.wrong += _stack_traces(world.root / "daemon.log")
     sys.stdout.write(json.dumps({"database": database, "seed": seed, "good": report.good, **report.__dict__}) + "\n")
