@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tests.foreign.cloud.web import Handler, Request, Response, Server, serve
 
@@ -31,19 +31,25 @@ class Faults:
     unavailable: 503 with x-oss-qos-delay-time (OSS), 429 with x-acs-retry-after (Function Compute); not passed on.
     lost: the request is passed on, the connection breaks before the answer.
     cut_request, cut_response: half of the body, then the connection breaks.
-    flip: one bit of an object's bytes, on the way there or back. What no checksum protects is left alone: TLS would.
+    flip_sent, flip_received: one bit of an object's bytes, on the way there or back. What no checksum of the service's
+      protects is left alone: on a real line TLS does.
     latency_s: added to each request. bytes_per_s: of all connections together, 0 for no limit.
     stopped: "" passes, "hang" accepts and says nothing, "reset" breaks each connection at once.
+    only: the chances are of requests whose method and decoded target, as in "PUT /bucket/key?uploads", have this text.
+    times: how often each chance may come true until the faults are replaced; 0 for no limit.
     """
 
     unavailable: float = 0.0
     lost: float = 0.0
     cut_request: float = 0.0
     cut_response: float = 0.0
-    flip: float = 0.0
+    flip_sent: float = 0.0
+    flip_received: float = 0.0
     latency_s: float = 0.0
     bytes_per_s: float = 0.0
     stopped: str = ""
+    only: str = ""
+    times: int = 0
 
 
 class Line:
@@ -58,12 +64,16 @@ class Line:
         self._free_at = 0.0
         self.faults = Faults()
         self.played: Counter[str] = Counter()
+        self._times: Counter[str] = Counter()
 
-    def rolls(self, name: str) -> bool:
-        """Whether this fault is played now."""
+    def rolls(self, name: str, method: str, target: str) -> bool:
+        """Whether this fault is played now, for this request."""
         with self._lock:
-            happens = self._chance.random() < float(getattr(self.faults, name))
+            faults = self.faults
+            possible = faults.only in f"{method} {unquote(target)}" and not 0 < faults.times <= self._times[name]
+            happens = possible and self._chance.random() < float(getattr(faults, name))
             self.played[name] += happens
+            self._times[name] += happens
             return happens
 
     def below(self, limit: int) -> int:
@@ -87,7 +97,9 @@ class Line:
             unknown = set(wanted) - {field.name for field in fields(Faults)}
             if unknown:
                 return Response(400, f"unknown faults: {', '.join(sorted(unknown))}".encode())
-            self.faults = Faults(**wanted)
+            with self._lock:
+                self.faults = Faults(**wanted)
+                self._times.clear()
         with self._lock:
             body = {"faults": asdict(self.faults), "played": dict(self.played)}
         return Response(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
@@ -106,23 +118,27 @@ class Passing(Handler):
         line.played["requests"] += 1
         time.sleep(line.faults.latency_s)
         line.send(len(body))
-        if line.rolls("unavailable"):
+        if self._rolls("unavailable"):
             self._send(_unavailable(target))
             return
-        if body and line.rolls("cut_request"):
+        if body and self._rolls("cut_request"):
             self._upstream(target, body, len(body) // 2)
             self._break()
             return
-        flips = _is_object(self.command, target) and line.rolls("flip")
-        answer = self._upstream(target, _flipped(line, body) if flips and body else body)
-        if answer is None or line.rolls("lost") or self._stopped():
+        is_object = _is_object(self.command, target)
+        flips = is_object and body and self._rolls("flip_sent")
+        answer = self._upstream(target, _flipped(line, body) if flips else body)
+        if answer is None or self._rolls("lost") or self._stopped():
             self._break()
             return
         status, headers, content = answer
         line.send(len(content))
-        if flips and content and self.command == "GET":
+        if is_object and content and self.command == "GET" and self._rolls("flip_received"):
             content = _flipped(line, content)
-        self._reply(status, headers, content, cut=bool(content) and line.rolls("cut_response"))
+        self._reply(status, headers, content, cut=bool(content) and self._rolls("cut_response"))
+
+    def _rolls(self, name: str) -> bool:
+        return self.line.rolls(name, self.command, self.path)
 
     def _stopped(self) -> bool:
         deadline = time.monotonic() + HANG_S

@@ -63,7 +63,7 @@ def test_a_cut_request_has_no_effect_and_a_cut_answer_is_short(line: Region) -> 
 
 
 def test_one_bit_flips_there_and_back_and_only_in_objects(line: Region) -> None:
-    line.play(flip=1.0)
+    line.play(flip_sent=1.0, flip_received=1.0)
     got = line.proxied.oss("GET", PATH).body
     assert sum((one ^ other).bit_count() for one, other in zip(got, BODY, strict=True)) == 1
     assert line.proxied.oss("PUT", PATH, body=BODY).status == 200
@@ -80,6 +80,14 @@ def test_latency_and_rate_are_those_of_the_line(line: Region) -> None:
     started = time.monotonic()
     line.proxied.oss("GET", PATH)
     assert time.monotonic() - started >= 0.45
+
+
+def test_a_fault_can_be_of_some_requests_only_and_come_true_so_often(line: Region) -> None:
+    line.play(lost=1.0, only="GET /models-hz/proxied", times=1)
+    assert line.proxied.oss("HEAD", PATH).status == 200
+    with pytest.raises(BROKEN):
+        line.proxied.oss("GET", PATH)
+    assert line.proxied.oss("GET", PATH).body == BODY
 
 
 def test_a_region_that_stops_breaks_connections_and_comes_back(line: Region) -> None:
