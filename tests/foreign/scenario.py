@@ -20,7 +20,8 @@ from tests.foreign.processes import end_on_sigterm
 from tests.foreign.world import BINDINGS, REGIONS, STRATEGY, Result, World
 
 # The chances are of each request; flips are of requests that carry an object's bytes.
-FAULTS: Final[dict[str, dict[str, float | str]]] = {
+Faults = dict[str, float | str]
+FAULTS: Final[dict[str, Faults]] = {
     "none": {},
     "503 and 429": {"unavailable": 0.1},
     "lost answers": {"lost": 0.05},
@@ -49,14 +50,14 @@ class Wrong(AssertionError):
 class Scenario:
     """One life. `say` is called with each step that was taken."""
 
-    def __init__(self, world: World, faults: dict[str, float | str], say: Callable[[str], None]) -> None:
+    def __init__(self, world: World, faults: Faults, say: Callable[[str], None]) -> None:
         self._world = world
         self._faults = faults
         self._say = say
         self.oracle: Final = Oracle(world)
 
-    def play(self, *, megabytes: float, outage_s: float) -> None:
-        """Play it whole.
+    def play(self, *, megabytes: float, outage_s: float, verify_under: Faults | None = None) -> None:
+        """Play it whole; `verify_under` are the faults while every byte is read again, by default the same.
 
         Raises:
             Wrong: Something is not as it must be.
@@ -80,6 +81,7 @@ class Scenario:
         self._check("v3 is live, a region had stopped", {"alpha": "v3", "beta": "v1"})
         self._expect(0, "rollback", "alpha", "--why", "scenario")
         self._check("v3 was rolled back", {"alpha": "v2", "beta": "v1"})
+        world.play(**(self._faults if verify_under is None else verify_under))
         self._verify()
         self._say("verify agrees")
 
