@@ -50,7 +50,7 @@ class Oracle:
         return Alias(str(body["versionId"]), dict(body["additionalVersionWeight"] or {}))
 
     def serves(self, binding: Binding) -> tuple[dict[str, str], list[str]]:
-        """The version of each model by the bytes that one request to the alias found, and what is wrong with them."""
+        """The version of each model by the bytes that one request to the alias found, and the findings."""
         self.asked += 1
         path = f"/functions/{binding.function}/invocations"
         try:
@@ -119,7 +119,7 @@ class Oracle:
         return findings
 
     def stored(self, status: Mapping[str, Any]) -> list[str]:
-        """Each sealed version in each region is what was delivered, byte for byte, and what is live is sealed there."""
+        """Each sealed version in each region has the delivered bytes, and each live version is sealed there."""
         findings: list[str] = []
         sealed = {"sh": self._sealed_on_nas()}
         for target, region in (("hz", "cn-hangzhou"), ("sg", "ap-southeast-1")):

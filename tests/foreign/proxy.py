@@ -26,7 +26,7 @@ HANG_S: Final = 600.0
 
 @dataclass(frozen=True)
 class Faults:
-    """What is played: chances in [0, 1] of each request, and the line's own qualities.
+    """The faults: chances in [0, 1] for each request, and properties of the line.
 
     unavailable: 503 with x-oss-qos-delay-time (OSS), 429 with x-acs-retry-after (Function Compute); not passed on.
     lost: the request is passed on, the connection breaks before the answer.

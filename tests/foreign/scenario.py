@@ -86,7 +86,7 @@ class Scenario:
         self._say("verify agrees")
 
     def _verify(self) -> None:
-        """A line that is down makes `verify` end with 7, to be repeated; it never makes bytes look wrong."""
+        """A line that is down makes `verify` end with 7, to be repeated; it never reports right bytes as wrong."""
         result = self._world.syncd("verify", timeout_s=STEP_S)
         for _ in range(20):
             if result.code != 7:

@@ -1,4 +1,4 @@
-"""The function that serves: it reads what is mounted and answers what it read, anew at each request.
+"""The serving function: at each request it reads its mounts and answers with the digests.
 
 The answer has the digest of each model's seal, which is what a probe expects, and the SHA-256 of each file. It runs
 alone, without the project.

@@ -4,8 +4,8 @@ At random: publishes, rollbacks, holds, cancels, approvals and moves by others; 
 database crashes, full and read-only disks, regions that stop, faults of the line and clock steps. Every cause goes away
 by itself. Once a minute all of them have, what waits for a person is answered, and the oracle asks every region.
 
-It counts what is wrong (a region, the record or a command), what is stuck (not at rest in time), and what needed a
-person though its cause had gone away (a release that was given up while nobody held, cancelled, rolled back or moved).
+It counts wrong states (of a region, the record, a command), stuck ones (not at rest in time), and releases that needed
+a person though their cause had gone away (given up while nobody held, cancelled, rolled back or moved anything).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Soak:
         self._heals: list[tuple[float, str, Callable[[], object]]] = []
         self._touched: list[Touched] = []
         self._moved: set[str] = set()
-        self._judged: set[str] = set()
+        self._evaluated: set[str] = set()
         self._numbers: Counter[str] = Counter()
         self._lock = threading.RLock()
         self._delivering = threading.Lock()
@@ -147,7 +147,7 @@ class Soak:
         return actions[name][1]
 
     def _supervise(self) -> None:
-        """Heal what is due and keep a daemon running, as a service manager does, also while a command is waited for."""
+        """Heal what is due and restart a dead daemon, as a service manager does, also while a command runs."""
         while not self._over.wait(0.5):
             with self._lock:
                 self._heal(time.monotonic())
@@ -364,7 +364,7 @@ class Soak:
             result = self._syncd("status")
             status = dict(result.document) if result.code == 0 else status
             time.sleep(1.0)
-        self._judge_releases()
+        self._evaluate_releases()
         self._wrong("at rest", self._oracle.at_rest(status))
         for model in MODELS:
             self._syncd("unhold", model)
@@ -392,7 +392,7 @@ class Soak:
         alias = self._oracle.alias(binding)
         return alias is not None and recorded == {alias.version} and not any(alias.weights.values())
 
-    def _judge_releases(self) -> None:
+    def _evaluate_releases(self) -> None:
         """A release that was given up without anybody interfering needs a person, though every cause has gone."""
         result = self._syncd("releases", "-n", "1000")
         if result.code != 0:
@@ -400,9 +400,9 @@ class Soak:
             return
         rows = result.document if isinstance(result.document, list) else result.document["releases"]
         for row in rows:
-            if row["release"] in self._judged or row["phase"] not in ENDED_ILL:
+            if row["release"] in self._evaluated or row["phase"] not in ENDED_ILL:
                 continue
-            self._judged.add(row["release"])
+            self._evaluated.add(row["release"])
             near = self._interfered(row)
             self._write("ended", f"{row['release']} {row['phase']}: {row['reason']} (interfered: {near})")
             if not near:

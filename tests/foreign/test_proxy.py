@@ -1,4 +1,4 @@
-"""The fault proxy plays each fault, passes on what is right, and counts what it played."""
+"""The fault proxy plays each fault, passes everything else on, and counts the faults."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_without_faults_signed_requests_pass_unchanged(line: Region) -> None:
     assert line.proxied.fc("GET", "/functions").status == 200
 
 
-def test_throttling_is_told_as_each_service_does(line: Region) -> None:
+def test_throttling_is_reported_as_each_service_does(line: Region) -> None:
     line.play(unavailable=1.0)
     answer = line.proxied.oss("GET", PATH)
     assert (answer.status, answer.headers["x-oss-qos-delay-time"]) == (503, "100")

@@ -7,12 +7,10 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -106,7 +104,7 @@ class Region:
         self.process = self._start()
 
     def play(self, **faults: float | str) -> dict[str, Any]:
-        """Replace the faults of the proxy; the answer tells what was played so far."""
+        """Replace the faults of the proxy; the answer reports what was played so far."""
         request = Request(self._control, json.dumps(faults).encode(), method="PUT")
         with urlopen(request, timeout=30) as answer:
             return dict(json.loads(answer.read()))
@@ -327,14 +325,6 @@ class World(Closing):
             if not status["in_flight"] or time.monotonic() > deadline:
                 return status
             time.sleep(0.3)
-
-
-@contextlib.contextmanager
-def temporary_world(root: Path, **options: Any) -> Iterator[World]:
-    """A world below a directory that is removed when all went well, and kept with its logs when not."""
-    with World(root, **options) as world:
-        yield world
-    shutil.rmtree(root, ignore_errors=True)
 
 
 def _write_tensors(path: Path, size: int, chance: random.Random) -> None:

@@ -33,7 +33,7 @@ class Fc:
         self._chance = random.Random(secrets.randbits(64))
 
     def answer(self, request: Request) -> Response:
-        """Verify, route, and tell errors as Function Compute does."""
+        """Verify, route, and report errors as Function Compute does."""
         try:
             signed = Signed(request.method, request.path, list(request.query.items()), request.headers, request.body)
             verify_acs(self._key, signed, datetime.now(UTC))
@@ -132,7 +132,7 @@ class Fc:
             "x-fc-invocation-function-version": version,
             "x-fc-invocation-service-version": version,
         }
-        # The container's own status and headers are dropped; a failure is told by this header.
+        # The container's own status and headers are dropped; this header reports a failure.
         if status >= 400:
             headers["X-Fc-Error-Type"] = "UnhandledInvocationError"
         return Response(200, body, headers)

@@ -83,7 +83,7 @@ class Functions:
         return body | {"customContainerConfig": container}
 
     def latest(self, name: str) -> Document:
-        """A function's newest configuration, with what is being updated.
+        """A function's newest configuration, with the one before an update that is in progress.
 
         Raises:
             FcError: FunctionNotFound.

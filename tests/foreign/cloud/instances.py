@@ -118,7 +118,7 @@ class Instances:
             "FC_CUSTOM_LISTEN_PORT": str(port),
             "INSTANCE_ROOT": str(root),
         }
-        # The pipe tells the process when this region has died: it must not outlive it.
+        # The process ends at the end of this pipe, so it does not outlive the region.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=variables, cwd=root, start_new_session=True)
         instance = Instance(process, port, root, configuration, identity)
         deadline = time.monotonic() + START_S

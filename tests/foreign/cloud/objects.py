@@ -42,7 +42,7 @@ class OssError(Exception):
 
 @dataclass(frozen=True)
 class Stored:
-    """What is known of an object, a part or an upload. `crc` is decimal, `modified` in seconds since 1970."""
+    """The description of an object, a part or an upload. `crc` is decimal, `modified` in seconds since 1970."""
 
     key: str
     size: int

@@ -58,7 +58,7 @@ class Oss:
         self._store = store
 
     def answer(self, request: Request) -> Response:
-        """Verify, route, and tell errors as OSS does: XML, or with HEAD base64 in x-oss-err."""
+        """Verify, route, and report errors as OSS does: XML, or with HEAD base64 in x-oss-err."""
         try:
             self._verify(request)
             response = self._route(request)

@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer. `length` is told instead of the body's own where there is none, as for HEAD."""
+    """An answer. `length` is sent instead of the body's own where there is no body, as for HEAD."""
 
     status: int
     body: bytes = b""
