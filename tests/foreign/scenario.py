@@ -56,8 +56,18 @@ class Scenario:
         self._say = say
         self.oracle: Final = Oracle(world)
 
-    def play(self, *, megabytes: float, outage_s: float, verify_under: Faults | None = None) -> None:
-        """Play it whole; `verify_under` are the faults while every byte is read again, by default the same.
+    def play(
+        self,
+        *,
+        megabytes: float,
+        outage_s: float,
+        second_under: Faults | None = None,
+        verify_under: Faults | None = None,
+    ) -> None:
+        """Play it whole.
+
+        `second_under` are the faults while the second model is published, `verify_under` while every byte is read
+        again; by default the same as always.
 
         Raises:
             Wrong: Something is not as it must be.
@@ -71,7 +81,9 @@ class Scenario:
         self._check("v1 is live", {"alpha": "v1"})
         self._publish_and_kill("alpha@v2")
         self._check("v2 is live, its daemon was killed", {"alpha": "v2"})
+        world.play(**(self._faults if second_under is None else second_under))
         self._publish("beta@v1")
+        world.play(**self._faults)
         self._check("the second model is live", {"alpha": "v2", "beta": "v1"})
         self._canary("alpha@v3", before="v2")
         self._check("the canary was rolled back", {"alpha": "v2", "beta": "v1"})
