@@ -13,14 +13,19 @@ export COVERAGE_FILE := $(CURDIR)/.coverage
 # Four, also where there are two processors: tests wait, for a poll, a lease or a process, about as long as they work.
 WORKERS := -n 4 --dist worksteal
 PLAYS := tests/crash tests/acceptance tests/servers tests/property tests/faults
+# What has a short form in `make test`: kills, faults, machines that draw their moves, and both databases where one serves.
+LONG := tests/crash tests/faults tests/property tests/unit/reconcile
 
-.PHONY: help demo test bench lint docs reference changelog lock clean
+.PHONY: help demo check test long bench lint docs reference changelog lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
 
 demo: .venv/.runtime ## publish, kill, go on, roll back: three regions on this machine
 	$(BIN)/syncd demo
+
+check: lint ## style, types, contracts, unit and conformance tests: before each commit
+	$(BIN)/python -m pytest -q $(WORKERS) tests/unit tests/conformance
 
 # The plays carry whole releases again and again, by processes that are killed or by the installed command: what of syncd
 # they run is not measured, the other tests hold the floors. Both parts are run to their ends; either one fails the whole.
@@ -37,6 +42,10 @@ test: lint .venv-servers/.made ## every check and every test, with coverage
 	@$(BIN)/coverage report --omit='syncd/artifact/*,syncd/plan/*' --fail-under=90 >/dev/null \
 	  || { echo 'less than 90 % of the other rooms is tested'; exit 1; }
 	@grep -E '^=+ .* in [0-9.]+s.* =+$$' .pytest.out
+
+# Hours on two processors. CI does not run it.
+long: .venv/.test ## all of the exhaustive walks, of which make test runs a short form
+	SYNCD_TESTS=long $(BIN)/python -m pytest $(WORKERS) $(LONG)
 
 # More of it with BENCH='--scale 1 --rounds 9' and IMAGES='--size-mb 10000'. A tool that cannot be installed is named in the results and left out.
 bench: .venv-bench/.made ## measure syncd beside rclone, s5cmd, the OSS SDKs and buildah, on the same files and servers

@@ -15,7 +15,8 @@ from syncd.artifact.digest import Digest
 from tests.acceptance.stage import command, environment, run, until
 from tests.crash.images import ImageFleet
 from tests.emulators.distribution import Distribution, distribution
-from tests.support.fleet import FUNCTION, answered, quick_directory
+from tests.support.directories import quick_directory
+from tests.support.fleet import FUNCTION, answered
 from tests.unit.oci.kitchen import push_base
 
 PLACE: Final = "hangzhou"

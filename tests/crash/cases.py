@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,10 +16,10 @@ from typing import Final
 from tests.crash.stage import Stage
 from tests.crash.world import check_live
 from tests.support.fleet import PLACES, Fleet
+from tests.support.lengths import one_of_each
 
 Check = Callable[[Fleet], None]
 CANARY: Final = 'waves = [["cn-hangzhou"]]\nsteps = ["10% 1s"]\njudge_samples = 2'
-WHOLE_WALK: Final = os.environ.get("SYNCD_CRASH") == "all"  # every moment there is, where it is otherwise one of a kind
 _PLACE: Final = re.compile("|".join(sorted({*PLACES, *PLACES.values()})))
 
 
@@ -30,14 +30,12 @@ def is_live(name: str) -> Check:
 
 def chosen(moments: Iterable[str]) -> list[str]:
     """Of each kind of effect one moment before it and one after it, from region to region; or all of them."""
-    every = list(moments)
-    if WHOLE_WALK:
-        return every
-    kinds: defaultdict[str, list[str]] = defaultdict(list)
-    for line in every:
-        name, _, when = line.rpartition("|")
-        kinds[f"{_PLACE.sub('*', name.rpartition(' #')[0])}|{when}"].append(line)
-    return [lines[number % len(lines)] for number, lines in enumerate(kinds.values())]
+    return one_of_each(moments, _kind)
+
+
+def _kind(line: str) -> str:
+    name, _, when = line.rpartition("|")
+    return f"{_PLACE.sub('*', name.rpartition(' #')[0])}|{when}"
 
 
 @dataclass

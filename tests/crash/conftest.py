@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.driver import Driver, driving
-from tests.support.fleet import quick_directory
+from tests.support.directories import quick_directory
 
 
 @pytest.fixture

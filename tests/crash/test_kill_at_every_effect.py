@@ -1,11 +1,9 @@
 """kill -9 before and after every single effect of a release, of a rollback and of a first release; then start again.
 
-The effects are found by runs that are not killed, and none is left out. Between two effects of one thread there is
-one moment, which is after the one and before the other: it is one case. A case begins with the same record and the
-same cloud, restored from a copy.
-
-A release in steps and its rollback take longer: of each kind of effect one is chosen, unless `SYNCD_CRASH=all` says
-that every moment is to be met.
+The effects are found by runs that are not killed. `make long` meets every moment before and after them; `make test`
+meets one before and one after each kind of effect. Between two effects of one thread there is one moment, which is
+after the one and before the other: it is one case. A case begins with the same record and the same cloud, restored
+from a copy.
 """
 
 from __future__ import annotations
@@ -17,13 +15,14 @@ from typing import Final
 
 import pytest
 
-from tests.crash.cases import CANARY, WHOLE_WALK, Tally, case, chosen, is_live, judge, kill_at_each
+from tests.crash.cases import CANARY, Tally, case, chosen, is_live, judge, kill_at_each
 from tests.crash.driver import Driver
 from tests.crash.stage import Stage
 from tests.crash.world import check_undone
+from tests.support.lengths import LONG, TIMES
 
-SHARDS: Final = 4
-DOUBLES: Final = 20
+SHARDS: Final = 4 if LONG else 2
+DOUBLES: Final = 2 * TIMES
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
@@ -33,7 +32,7 @@ def test_a_release_killed_at_any_effect_ends_live(base: Path, driver: Driver, sh
         stage.settle("v1")
         everything, effects = stage.moments("v2")
         tally = Tally(f"release-{shard + 1}-of-{SHARDS}", effects)
-        kill_at_each(stage, everything[shard::SHARDS], "v2", is_live("v2"), tally)
+        kill_at_each(stage, chosen(everything)[shard::SHARDS], "v2", is_live("v2"), tally)
     finally:
         stage.fleet.stop()
 
@@ -44,7 +43,7 @@ def test_a_rollback_killed_at_any_effect_ends_live(base: Path, driver: Driver) -
         stage.settle("v1", "v2")
         everything, effects = stage.moments("")
         assert not [line for line in everything if line.startswith(("oss", "nas"))], "a rollback moves no byte"
-        kill_at_each(stage, everything, "", is_live("v1"), Tally("rollback", effects))
+        kill_at_each(stage, chosen(everything), "", is_live("v1"), Tally("rollback", effects))
     finally:
         stage.fleet.stop()
 
@@ -56,7 +55,7 @@ def test_a_first_release_killed_at_any_call_of_a_function_ends_live(base: Path, 
         stage.settle()
         calls = [line for line in stage.moments("v1")[0] if line.startswith("fc")]
         assert [line for line in calls if "create_alias prod " in line]
-        kill_at_each(stage, calls, "v1", is_live("v1"), Tally("first-release", len(calls)))
+        kill_at_each(stage, chosen(calls), "v1", is_live("v1"), Tally("first-release", len(calls)))
     finally:
         stage.fleet.stop()
 
@@ -70,7 +69,7 @@ def test_a_canary_killed_at_an_effect_of_its_steps_ends_whole(base: Path, driver
         stage.cancels = end == "cancelled"
         moments, effects = stage.moments("v2")
         assert [line for line in moments if "update_alias prod " in line]
-        played = chosen(line for line in moments if WHOLE_WALK or _is_of_steps(line))
+        played = chosen(line for line in moments if LONG or _is_of_steps(line))
         check = is_live("v2") if end == "live" else partial(check_undone, name="v1")
         kill_at_each(stage, played, "v2", check, Tally(f"canary-{end}", effects))
     finally:
@@ -95,7 +94,7 @@ def _is_of_steps(line: str) -> bool:
 
 
 def test_a_release_killed_twice_ends_live(base: Path, driver: Driver) -> None:
-    """Twenty pairs of moments, drawn with a seed."""
+    """Pairs of moments, drawn with a seed: two, or twenty in `make long`."""
     stage = Stage(base, driver)
     chance = random.Random(20)
     try:

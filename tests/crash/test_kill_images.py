@@ -2,8 +2,8 @@
 
 A real process dies, in front of a real registry, and functions answer out of the images that were pushed. Effects are
 what changes something: requests to the registry, calls of functions, commits. A look at the registry changes nothing:
-to die at one is to die after the effect before it. Of each kind one moment is chosen, unless `SYNCD_CRASH=all` says
-that every moment is to be met; of the calls those that matter most, and one commit.
+to die at one is to die after the effect before it. Of each kind one moment is chosen, of the calls those that
+matter most, and one commit; `make long` meets every moment.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Final
 
 import pytest
 
-from tests.crash.cases import WHOLE_WALK, Tally, chosen, kill_at_each
+from tests.crash.cases import Tally, chosen, kill_at_each
 from tests.crash.driver import Driver
 from tests.crash.images import IMAGED, ImageStage, chunks
 from tests.emulators.distribution import Distribution, distribution
+from tests.support.lengths import LONG
 from tests.unit.oci.kitchen import push_base
 
 CALLS: Final = ("update_function", "publish_function_version", "update_alias prod ")
@@ -50,7 +51,7 @@ def test_a_release_from_image_to_image_killed_at_an_effect_ends_live(
 
 
 def _met(moments: list[str]) -> list[str]:
-    if WHOLE_WALK:
+    if LONG:
         return moments
     kinds = chosen(moments)
     noted = [line for line in kinds if line.startswith("sql layer_uploads")]

@@ -1,7 +1,7 @@
 """kill -9 in what is done beside a release: putting back what somebody changed, retiring, and holding instances ready.
 
-Of each kind of effect one is chosen, unless `SYNCD_CRASH=all` says that every moment is to be met. What an earlier life
-left is gone on with by what the daemon does on its clock, and by the command once more.
+Of each kind of effect one is chosen; `make long` meets every moment. What an earlier life left is gone on with by
+what the daemon does on its clock, and by the command once more.
 """
 
 from __future__ import annotations

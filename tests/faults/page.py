@@ -18,11 +18,12 @@ A release over three regions, two on OSS and one on NAS, with one function each;
 kind of call, once or for as long as it lasts. This table is made from what happened:
 
 ```sh
-SYNCD_FAULT_REPORT=/tmp/faults .venv/bin/python -m pytest tests/faults/test_every_fault.py
+SYNCD_TESTS=long SYNCD_FAULT_REPORT=/tmp/faults .venv/bin/python -m pytest tests/faults/test_every_fault.py
 .venv/bin/python -m tests.faults /tmp/faults > docs/faults.md
 ```
 
-`make test` plays every cell, and fails where one ends live and does not stand so here, or the other way about. In each
+`make long` plays every cell, `make test` some for every fault and every call; they fail where one ends live and does not
+stand so here, or the other way about. In each
 the record says what the world is; no alias is half-moved, none has a share left, and no reader ever sees a wrong byte.
 What is not live says why, and publishing again when the fault is over ends live.
 

@@ -19,7 +19,8 @@ from tests.crash.driver import Driver, driving
 from tests.crash.stage import Stage
 from tests.crash.world import check_any_time, check_live, check_record
 from tests.faults.play import release
-from tests.support.fleet import BUCKETS, MODEL, PLACES, WEIGHTS, Fleet, quick_directory
+from tests.support.directories import quick_directory
+from tests.support.fleet import BUCKETS, MODEL, PLACES, WEIGHTS, Fleet
 
 
 @pytest.fixture

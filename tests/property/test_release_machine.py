@@ -30,6 +30,7 @@ from tests.property.faulty import Faults, Killed, Paused, process
 from tests.property.promises import Promises
 from tests.property.start import MODELS, start, url_of
 from tests.property.ways import WAYS
+from tests.support.lengths import TIMES
 from tests.support.rooms import BINDINGS, DRAW, LEASE_S, LORA, TARGETS, HandEngine, Site, look, site
 
 REST_TICKS_MAX = 600
@@ -368,7 +369,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
 
 TestReleaseMachine = ReleaseMachine.TestCase
 TestReleaseMachine.settings = settings(
-    max_examples=12,
+    max_examples=12 * TIMES,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -32,6 +32,7 @@ from syncd.store.nas.store import NasSettings, NasStore
 
 from tests.conformance.store import read
 from tests.support.clouds import REGION, RawBucket, cloud_at
+from tests.support.lengths import TIMES
 
 KEYS = st.sampled_from(["a", "d/a", "d/b", "d/e/a", "dd/a"])
 PART_BYTES = 100 << 10  # the least OSS takes
@@ -237,7 +238,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 def run(machine: type[StoreMachine], examples: int, steps: int) -> None:
     bounds = settings(
-        max_examples=examples,
+        max_examples=examples * TIMES,
         stateful_step_count=steps,
         deadline=None,
         database=None,

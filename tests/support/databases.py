@@ -22,19 +22,33 @@ import sqlalchemy as sa
 from syncd.engine.upgrade import create
 from syncd.state.state import State
 
+from tests.support.directories import in_memory, quick_directory
+from tests.support.lengths import LONG
+
 DATABASES: Final = ("sqlite", "postgresql")
 _numbers = itertools.count(1)
 
-# Whoever is still connected goes first: TRUNCATE would wait for him. What was migrated stays so.
+# Whoever is still connected goes first: TRUNCATE would wait for him. What was migrated stays so. TRUNCATE makes a new
+# file for each table, so that it costs as much for an empty one: those are left alone.
 _EMPTY: Final = (
     (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     ),
-    """DO $$ BEGIN EXECUTE (
-         SELECT 'TRUNCATE ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' RESTART IDENTITY'
-         FROM pg_tables WHERE schemaname IN ('public', 'dbos') AND tablename NOT IN ('syncd_schema', 'dbos_migrations')
-       ); END $$""",
+    """DO $$ DECLARE name text; filled text[] := '{}'; is_filled boolean; BEGIN
+         FOR name IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+           WHERE schemaname IN ('public', 'dbos') AND tablename NOT IN ('syncd_schema', 'dbos_migrations') LOOP
+           EXECUTE 'SELECT EXISTS (SELECT 1 FROM ' || name || ')' INTO is_filled;
+           IF is_filled THEN filled := filled || name; END IF;
+         END LOOP;
+         IF cardinality(filled) > 0 THEN
+           EXECUTE 'TRUNCATE ' || array_to_string(filled, ', ') || ' CASCADE';
+         END IF;
+         FOR name IN SELECT format('%I.%I', schemaname, sequencename) FROM pg_sequences
+           WHERE last_value IS NOT NULL LOOP
+           EXECUTE 'ALTER SEQUENCE ' || name || ' RESTART';
+         END LOOP;
+       END $$""",
 )
 
 
@@ -44,7 +58,7 @@ def postgresql_server() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
         from pgserver.postgres_server import get_server
-    directory = Path(tempfile.mkdtemp(prefix="syncd-pg-"))
+    directory = Path(tempfile.mkdtemp(prefix="syncd-pg-", dir=in_memory()))
     directory.chmod(0o755)  # run by root, the server is another user
     server = get_server(directory / "data", cleanup_mode="delete")
     _admin(server.get_uri(), "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off")
@@ -72,12 +86,22 @@ def postgresql_database(postgresql_server: str) -> str:
 
 
 @pytest.fixture(params=DATABASES)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an upgraded database that no other test sees; a test that asks for it runs once on each kind."""
+    yield from _upgraded(request)
+
+
+@pytest.fixture(params=DATABASES if LONG else DATABASES[:1])
+def usual_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same for tests that are not about SQL: on SQLite, and in `make long` on each kind."""
+    yield from _upgraded(request)
+
+
+def _upgraded(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "sqlite":
-        file = tmp_path / "state.db"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
-        yield f"sqlite:///{file}"
+        with quick_directory() as home:
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), home / "state.db")
+            yield f"sqlite:///{home / 'state.db'}"
         return
     url: str = request.getfixturevalue("postgresql_database")
     yield url

@@ -11,9 +11,8 @@ import json
 import random
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -41,17 +40,6 @@ NAS_SERVER: Final = "nas.local"
 PLACES: Final = {"hangzhou": "cn-hangzhou", "singapore": "ap-southeast-1", "shanghai": "cn-shanghai"}
 BUCKETS: Final = {"hangzhou": "models-hz", "singapore": "models-sg"}
 _SECRET: Final = "FLEET_SECRET"
-
-
-@contextmanager
-def quick_directory() -> Iterator[Path]:
-    """A directory for one test, in memory where the machine has such a place: a kill loses nothing there either."""
-    memory = Path("/dev/shm")
-    home = Path(tempfile.mkdtemp(prefix="syncd-", dir=memory if memory.is_dir() else None))
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @dataclass

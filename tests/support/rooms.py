@@ -212,6 +212,7 @@ class Site:
     state: State
     context: Context
     engine: HandEngine
+    as_made: bool = False  # whether no part of the context was replaced
 
     @property
     def requester(self) -> Requester:
@@ -328,7 +329,7 @@ def site(world: World, state: State, owner: str = "worker-1", **changes: object)
     }
     context = Context(**(given | changes))  # type: ignore[arg-type]
     engine = context.engine
-    return Site(world, state, context, engine if isinstance(engine, HandEngine) else HandEngine())
+    return Site(world, state, context, engine if isinstance(engine, HandEngine) else HandEngine(), not changes)
 
 
 def registries_of(world: World) -> dict[str, Registry]:

@@ -1,4 +1,4 @@
-"""A world of a test's own, and a process at work in it, on each database; and repositories of images."""
+"""A world of a test's own, and a process at work in it; and repositories of images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from syncd.state.state import State
 
 from tests.emulators.distribution import Distribution, distribution
 from tests.support.bases import WATCHED
+from tests.support.directories import quick_directory
 from tests.support.images import Gallery, live
 from tests.support.rooms import Site, World, site
 from tests.unit.oci.kitchen import push_base
@@ -25,17 +26,26 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def on_sqlite(world: World, tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
+def on_sqlite(world: World, sqlite_template: Path) -> Iterator[Site]:
     """The process on SQLite alone: for what is not about SQL. A file of tests calls it `here`."""
-    shutil.copyfile(sqlite_template, tmp_path / "state.db")
-    state = State(f"sqlite:///{tmp_path / 'state.db'}", now=world.now)
+    with quick_directory() as home:
+        shutil.copyfile(sqlite_template, home / "state.db")
+        state = State(f"sqlite:///{home / 'state.db'}", now=world.now)
+        yield site(world, state)
+        state.close()
+
+
+@pytest.fixture
+def here(world: World, usual_database_url: str) -> Iterator[Site]:
+    """The process, by the world's clock."""
+    state = State(usual_database_url, now=world.now)
     yield site(world, state)
     state.close()
 
 
 @pytest.fixture
-def here(world: World, database_url: str) -> Iterator[Site]:
-    """The process, by the world's clock."""
+def on_each(world: World, database_url: str) -> Iterator[Site]:
+    """The process on each kind of database: for what is about SQL. A file of tests calls it `here`."""
     state = State(database_url, now=world.now)
     yield site(world, state)
     state.close()

@@ -15,7 +15,8 @@ from syncd.state.releases import holds
 from syncd.values.function import AliasState
 
 from tests.support.rooms import LORA, SDXL, Site, site
-from tests.unit.reconcile.test_steps import HZ, SG, by, later, left_behind, live
+from tests.support.snapshots import live
+from tests.unit.reconcile.test_steps import HZ, SG, by, later, left_behind
 
 R = ReleasePhase
 QUORUM = Strategy(

@@ -22,6 +22,11 @@ KEY = "r-1/resolve/version"
 
 
 @pytest.fixture
+def here(on_each: Site) -> Site:
+    return on_each
+
+
+@pytest.fixture
 def handed(here: Site) -> Site:
     """A step that was handed over and not begun."""
     publish(here.requester, SDXL, "v1")

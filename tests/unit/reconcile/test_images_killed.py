@@ -25,7 +25,7 @@ from syncd.state.state import State
 from syncd.targets.base import Depth
 
 from tests.emulators.distribution import Distribution, distribution
-from tests.support.fleet import quick_directory
+from tests.support.directories import quick_directory
 from tests.support.images import ONE, Gallery, wrapped
 from tests.support.rooms import DRAW, SDXL, Site, World, site
 from tests.unit.oci.kitchen import push_base

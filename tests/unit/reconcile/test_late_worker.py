@@ -17,7 +17,8 @@ from syncd.values.function import AliasState
 
 from tests.property.faulty import Faults, Paused, process
 from tests.support.rooms import DRAW, LEASE_S, SDXL, Site
-from tests.unit.reconcile.test_steps import HZ, SG, by, live
+from tests.support.snapshots import live
+from tests.unit.reconcile.test_steps import HZ, SG, by
 
 ATTEMPTS_MAX = 16
 

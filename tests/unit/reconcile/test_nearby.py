@@ -71,8 +71,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(world: World, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    state = State(database_url, now=world.now)
+def scene(world: World, usual_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    state = State(usual_database_url, now=world.now)
     with cloud_at(tmp_path_factory.mktemp("cloud"), HERE, AWAY) as cloud:
         yield Scene(cloud, world, state)
     state.close()

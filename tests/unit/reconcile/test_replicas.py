@@ -29,9 +29,9 @@ WAITS = "place/replica:sg"
 
 
 @pytest.fixture
-def there(world: World, database_url: str) -> Iterator[Site]:
+def there(world: World, usual_database_url: str) -> Iterator[Site]:
     """A process whose target in Singapore is filled by replication from Hangzhou."""
-    state = State(database_url, now=world.now)
+    state = State(usual_database_url, now=world.now)
     yield site(world, state, topology=REPLICATED)
     state.close()
 
@@ -205,12 +205,12 @@ def test_what_replication_brought_is_never_swept_away(there: Site, world: World,
 
 
 def test_between_two_buckets_nothing_but_seal_and_markers_is_written(
-    world: World, database_url: str, tmp_path_factory: pytest.TempPathFactory
+    world: World, usual_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with cloud_at(tmp_path_factory.mktemp("cloud"), "cn-hangzhou", "cn-shanghai") as cloud:
         source = RawBucket(cloud.endpoint("cn-hangzhou"))
         replica = RawBucket(cloud.endpoint("cn-shanghai"), region="cn-shanghai")
-        state = State(database_url, now=world.now)
+        state = State(usual_database_url, now=world.now)
         targets = {"hz": TreeTarget("hz", source.store()), "sg": TreeTarget("sg", replica.store())}
         there = site(world, state, topology=REPLICATED, targets=targets, transfer=CopySettings())
         world.deliver(SDXL, "v1")

@@ -12,6 +12,11 @@ from syncd.values.function import AliasState
 from tests.support.rooms import DRAW, LORA, SDXL, Site, World, look
 
 
+@pytest.fixture
+def here(on_each: Site) -> Site:
+    return on_each
+
+
 def released(here: Site, world: World, model: str, *names: str) -> None:
     for name in names:
         world.deliver(model, name)

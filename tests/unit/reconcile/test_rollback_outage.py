@@ -16,7 +16,8 @@ from syncd.state.records import Release
 from syncd.values.function import AliasState
 
 from tests.support.rooms import PATIENCE, SDXL, Site
-from tests.unit.reconcile.test_steps import HZ, SG, Outage, live, outage
+from tests.support.snapshots import live
+from tests.unit.reconcile.test_steps import HZ, SG, Outage, outage
 
 R = ReleasePhase
 OUT_S = 600  # some sixty tries more than where patience would end
@@ -30,8 +31,7 @@ def here(on_sqlite: Site) -> Site:
 @pytest.fixture
 def two(here: Site) -> tuple[Site, Outage]:
     """v2 is live on top of v1, and Singapore can be out."""
-    live(here, "v1")
-    live(here, "v2")
+    live(here, "v1", "v2")
     return outage(here, AT_ONCE)
 
 

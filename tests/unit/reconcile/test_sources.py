@@ -84,8 +84,8 @@ class Scene:
 
 
 @pytest.fixture
-def state(world: World, database_url: str) -> Iterator[State]:
-    state = State(database_url, now=world.now)
+def state(world: World, usual_database_url: str) -> Iterator[State]:
+    state = State(usual_database_url, now=world.now)
     yield state
     state.close()
 

@@ -23,6 +23,7 @@ from syncd.targets.base import Depth
 from syncd.values.function import AliasState, Change, Probe, ProbeReport, Staged
 
 from tests.support.rooms import DRAW, NOON, SDXL, Site, World, site
+from tests.support.snapshots import live
 
 R = ReleasePhase
 HZ, SG = "hangzhou", "singapore"
@@ -75,14 +76,6 @@ def outage(here: Site, strategy: Strategy) -> tuple[Site, Outage]:
     runtime.functions.update(real.functions)
     here.world.runtimes[SG] = runtime
     return by(here, strategy), runtime
-
-
-def live(here: Site, version: str) -> Release:
-    here.world.deliver(SDXL, version)
-    release = publish(here.requester, SDXL, version)
-    here.settle(patient=True)
-    assert here.release(release.id).phase is R.LIVE
-    return release
 
 
 def left_behind(here: Site, strategy: Strategy) -> tuple[Site, Outage, Release]:
@@ -219,8 +212,7 @@ def test_a_rollback_in_the_middle_goes_back_at_once_and_a_rollback_after_it_too(
 
 
 def test_a_rollback_follows_no_strategy(here: Site) -> None:
-    live(here, "v1")
-    live(here, "v2")
+    live(here, "v1", "v2")
     here = by(here, CANARY)
     back = rollback(here.requester, SDXL, "bad")
     here.settle()
@@ -523,8 +515,7 @@ def test_shares_of_its_own_go_back_without_a_word(here: Site) -> None:
 
 
 def test_shares_that_are_there_before_a_release_are_told_of_by_it(here: Site) -> None:
-    live(here, "v1")
-    live(here, "v2")
+    live(here, "v1", "v2")
     here.world.runtimes[HZ].functions[DRAW].aliases["prod"] = AliasState("2", {"1": 0.2})
     third = live(here, "v3")
     (told,) = [event for event in here.events(third.id) if event.kind == "binding.drifted"]

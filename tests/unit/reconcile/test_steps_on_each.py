@@ -10,9 +10,15 @@ from syncd.reconcile.views.release import load
 from syncd.values.function import AliasState
 
 from tests.support.rooms import SDXL, Site
-from tests.unit.reconcile.test_steps import CANARY, HZ, SG, by, later, live, moving, says, shares, untouched
+from tests.support.snapshots import live
+from tests.unit.reconcile.test_steps import CANARY, HZ, SG, by, later, moving, says, shares, untouched
 
 R = ReleasePhase
+
+
+@pytest.fixture
+def here(on_each: Site) -> Site:
+    return on_each
 
 
 def test_shares_grow_step_by_step_and_are_gone_at_the_end(here: Site) -> None:

@@ -15,6 +15,11 @@ from syncd.state.releases import steps
 from tests.support.rooms import LEASE_S, LORA, SDXL, Site, World
 
 
+@pytest.fixture
+def here(on_each: Site) -> Site:
+    return on_each
+
+
 def phases_told(here: Site, release_id: str) -> list[str]:
     return [event.kind for event in here.events(release_id) if event.kind.startswith("release.")]
 

@@ -22,6 +22,11 @@ from syncd.values.source import Candidate, Revision
 from tests.support.rooms import LORA, SDXL, Site, World
 
 
+@pytest.fixture
+def here(on_each: Site) -> Site:
+    return on_each
+
+
 class Watched(DirectoryRegistry):
     """A directory that remembers what it was asked."""
 
