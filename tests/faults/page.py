@@ -22,10 +22,10 @@ SYNCD_TESTS=long SYNCD_FAULT_REPORT=/tmp/faults .venv/bin/python -m pytest tests
 .venv/bin/python -m tests.faults /tmp/faults > docs/faults.md
 ```
 
-`make long` plays every cell, `make test` some for every fault and every call; they fail where one ends live and does not
-stand so here, or the other way about. In each
-the record says what the world is; no alias is half-moved, none has a share left, and no reader ever sees a wrong byte.
-What is not live says why, and publishing again when the fault is over ends live.
+`make long` plays every cell, `make test` some for every fault and every call. Both fail where a cell ends live and the
+table says otherwise, or the other way about. In each cell the record says what the world is; no alias is half-moved,
+none has a share left, and no reader ever sees a wrong byte. What is not live says why, and publishing again when the
+fault is over ends live.
 
 | ends | is |
 | --- | --- |
