@@ -137,7 +137,7 @@ class Stage:
         target = wrapped(self.gallery.target("img-hz"), lambda http: Mortal(http, death))
         runtimes = {"hangzhou": Mortal(self.world.runtimes["hangzhou"], death)}
         try:
-            yield site(self.world, state, fleet=ONE, targets={}, images={"img-hz": target}, runtimes=runtimes)
+            yield site(self.world, state, topology=ONE, targets={}, images={"img-hz": target}, runtimes=runtimes)
         finally:
             state.close()
 
