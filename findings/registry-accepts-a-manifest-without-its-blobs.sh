@@ -9,7 +9,7 @@
 # Why it matters: "manifest accepted, every blob there by HEAD" is how a push of a model is proven. Here all of it holds and the image
 #   cannot be pulled: the function fails when it scales out. Only a byte of each layer that was not sent in this push
 #   proves it.
-# Source: run here; the documentation asks for a read-only or stopped registry during collection, not for a restart after.
+# Source: run here; the documentation asks for a read-only or stopped registry while it collects.
 set -euo pipefail
 dir=$(mktemp -d)
 registry=""
