@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Guess (before the run): a credentials file that changed on disk is read again by the next get_credential().
-# Found: the providers for the credentials file and for the command-line tool's config.json read once and keep the first
-#   key for the life of the client; only a new client reads the new one. A static key has no expiry that would end it.
+# Found: the providers for the credentials file and for the command-line tool's config.json read once and keep the
+#   first key for the life of the client; only a new client reads the new one. A static key has no expiry that would
+#   end it.
 # Version: alibabacloud-credentials 1.0.12.
-# Why it matters: keys are rotated by writing the file (a mounted secret, a vault agent). A daemon goes on with the old
-#   key until it is disabled, then every call is refused although the file is right; a restart cures it.
+# Why it matters: keys are rotated by writing the file (a mounted secret, a vault agent). A daemon goes on with the
+#   old key until it is disabled, then every call is refused although the file is right; a restart cures it.
 # Source: run here; alibabacloud_credentials/provider/profile.py and cli_profile.py keep the inner provider.
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Guess (before the run): a webhook that answers 302 counts as a failure, or the message is posted to the new address.
-# Found: 301, 302 and 303 are followed with a GET without a body, and the 200 of whatever page is there counts as SUCCESS.
-#   307 and 308 repeat the POST.
-# Version: apprise 2.3.0 (json:// and the services built like it).
-# Why it matters: an operator moves a receiver behind TLS or a sign-in page, which answer 301 or 302. From then on every
-#   stalled release is reported to nobody, and the outbox says delivered.
+# Guess (before the run): a webhook that answers 302 counts as a failure, or the message is posted to the new
+#   address.
+# Found: 301, 302 and 303 are followed with a GET without a body, and the 200 of whatever page is there counts as
+#   SUCCESS. 307 and 308 repeat the POST.
+# Version: apprise 2.3.0, json://.
+# Why it matters: an operator moves a receiver behind TLS or a sign-in page, which answer 301 or 302. From then on
+#   every stalled release is reported to nobody, and the outbox says delivered.
 # Source: run here; it is the default of the HTTP client below.
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Guess (before the run): a download that aria2c has half done is shorter than the whole, or has another name.
-# Found: the file has its final name and its final size within the first seconds, filled with zeros; pieces are put in
-#   anywhere. After a kill it stays so. Only `NAME.aria2` beside it says that it is not whole.
+# Found: the file has its final name and its final size within the first seconds, filled with zeros; what arrives
+#   waits in a memory cache and is written later. After a kill it stays so. Only `NAME.aria2` beside it says that it
+#   is not whole.
 # Version: aria2 1.36.0-1 of Debian 12 (default settings: file-allocation=prealloc for files above 5 MiB).
-# Why it matters: aria2c is what many use to fetch weights. "The size is right and the header parses" accepts such a file, as
-#   the first piece comes first. A publisher must treat NAME.aria2 as "NAME is being written".
+# Why it matters: aria2c is what many use to fetch weights. "The size is right and the header parses" accepts such a
+#   file as soon as its first piece is written. A publisher must treat NAME.aria2 as "NAME is being written".
 # Source: run here; the manual documents --file-allocation and the control file.
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Guess (before the run): the checksum that OSS sends as x-oss-hash-crc64ecma is fastcrc's crc64.ecma_182.
 # Found: it is crc64.xz: the same polynomial, reflected, with initial value and final XOR. The SDK of OSS gives
-#   0x995dc9bbdf1939fa for "123456789", as xz does; ecma_182 gives 0x6c40df5f0b497347. Both are 64 bits, and no
-#   error tells one from the other.
+#   0x995dc9bbdf1939fa for "123456789", as xz does; ecma_182 gives 0x6c40df5f0b497347. Both are 64 bits, and no error
+#   separates one from the other.
 # Version: fastcrc 0.5.0, alibabacloud-oss-v2 1.4.1.
-# Why it matters: a tool that checks copies with the function of the same name reports every object as damaged; one that
-#   stores its own value next to the object fills a table that never fits what the store says.
+# Why it matters: a tool that checks copies with the function of the same name reports every object as damaged; one
+#   that stores its own value next to the object fills a table that never fits what the store says.
 # Source: run here; the catalogue of CRCs calls them CRC-64/ECMA-182 and CRC-64/XZ.
 set -euo pipefail
 dir=$(mktemp -d)

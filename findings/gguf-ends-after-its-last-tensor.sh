@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Guess (before the run): a GGUF file ends where its last tensor ends, as a safetensors file does.
-# Found: the writer pads the last tensor, too, to the alignment of 32 bytes: the file is longer than its last tensor's end.
+# Found: the writer pads the last tensor, too, to the alignment of 32 bytes: the file is longer than its last
+#   tensor's end.
 # Version: gguf 0.19.0.
-# Why it matters: "size = end of the last tensor" is the check that proves a whole safetensors file without reading it.
-#   For GGUF the test has to be "not shorter", or padded up to `general.alignment`, or right files are refused.
+# Why it matters: "size = end of the last tensor" is the check that proves a whole safetensors file without reading
+#   it. For GGUF the test has to be "not shorter", or padded up to `general.alignment`, or right files are refused.
 # Source: run here; gguf/gguf_writer.py (write_tensors_to_file pads after each tensor).
 set -euo pipefail
 dir=$(mktemp -d)

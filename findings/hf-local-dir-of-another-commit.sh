@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Guess (before the run): snapshot_download of a pinned commit into a directory gives that commit's files, or raises.
-# Found: (1) a second commit into the same local_dir leaves the shards of the first beside its own files. (2) With the
-#   Hub unreachable, the call for a full commit id returns the directory as a success, whatever commit is in it:
-#   here the configuration of the second commit is returned for the first. A line in the log says "Defaulting to
-#   existing file". The cache (without local_dir) is right in this version: it raises for an incomplete snapshot.
+# Guess (before the run): a second commit into the same local_dir removes the files that only the first had; with
+#   the Hub unreachable an incomplete snapshot in the cache raises.
+# Found: the second is right (IncompleteSnapshotError or LocalEntryNotFoundError), the first is not: the shards of
+#   both commits lie side by side. Not guessed, met on the way: with local_dir and the Hub unreachable, the call for a
+#   full commit id returns the directory as a success, whatever commit is in it; here the configuration of the second
+#   commit is returned for the first. A line in the log says "Defaulting to existing file".
 # Version: huggingface_hub 2.4.0.
-# Why it matters: "pinned by commit" holds only while the Hub answers. A function or job that refreshes a directory during an
-#   outage serves another version under the pin, or a mixture of two, and neither an exit code nor a name says so.
+# Why it matters: "pinned by commit" holds only while the Hub answers. A function or job that refreshes a directory
+#   during an outage serves another version under the pin, or a mixture of two, and neither an exit code nor a name
+#   says so.
 # Source: run here; huggingface_hub/file_download.py (_hf_hub_download_to_local_dir).
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Guess (before the run): ijson gives what json.loads gives, piece by piece: an absent path is an error, the last of two equal keys
-#   counts, strings are equal.
-# Found: (1) items() over a document without the path gives nothing and no error: {"error": "busy"} is an empty list of models.
-#   (2) Of two equal keys json.loads keeps the last, ijson gives the items of both. (3) The default C back end turns
-#   an unpaired surrogate into "?", json.loads and ijson's Python back end keep it: one document, two file names.
+# Guess (before the run): ijson gives what json.loads gives, piece by piece: an absent path is an error, and of two
+#   equal keys the last counts.
+# Found: (1) items() over a document without the path gives nothing and no error: {"error": "busy"} is an empty list
+#   of models. (2) Of two equal keys json.loads keeps the last, ijson gives the items of both. Not guessed: (3) the
+#   default C back end turns an unpaired surrogate into "?", json.loads and ijson's Python back end keep it: one
+#   document, two file names.
 # Version: ijson 3.6.0 (yajl2_c), CPython 3.11.
-# Why it matters: a long listing is streamed to bound memory while the same bytes are parsed whole elsewhere (a signature, a
-#   digest of the list, another tool). The two disagree on which files a version has, and an error answer reads as
-#   "every version was withdrawn". Streamed listings need their own checks: path seen, keys single, names valid.
+# Why it matters: a long listing is streamed to bound memory while the same bytes are parsed whole elsewhere (a
+#   signature, a digest of the list, another tool). The two disagree on which files a version has, and an error answer
+#   reads as "every version was withdrawn". Streamed listings need their own checks: path seen, keys single, names
+#   valid.
 # Source: run here.
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Guess (before the run): a token signed on a server whose clock is 2 s ahead is accepted, since only its age is limited.
-# Found: with max_age, an age below zero is "expired" at once: SignatureExpired, "Signature age -3 < 0 seconds". There is
-#   no leeway. The stamp is a whole second, so less than a second of skew can be enough.
+# Guess (before the run): a token signed on a server whose clock is 2 s ahead is accepted, since only its age is
+#   limited.
+# Found: with max_age, an age below zero is "expired" at once: SignatureExpired, "Signature age -3 < 0 seconds".
+#   There is no leeway. The stamp is a whole second, so less than a second of skew can be enough.
 # Version: itsdangerous 2.2.0 (the signed session cookies of Starlette and Flask stand on it, always with max_age).
-# Why it matters: behind one address with two controllers, a person who signs in at the one that is ahead is signed out by
-#   the other. The same after a clock is set back. It comes and goes with NTP and is not in any log.
+# Why it matters: behind one address with two controllers, a person who signs in at the one that is ahead is signed
+#   out by the other. The same after a clock is set back. It comes and goes with NTP and is not in any log.
 # Source: run here; itsdangerous/timed.py (unsign).
 set -euo pipefail
 dir=$(mktemp -d)

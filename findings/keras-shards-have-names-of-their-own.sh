@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Guess (before the run): sharded weights of Keras are indexed as elsewhere: NAME.index.json, NAME-00001-of-0000N.
-# Found: the index is NAME.weights.json, the shards are NAME_00000.weights.h5 and so on: counted from 0, without a count of
-#   all. The values of `weight_map` are lists of files (one layer may lie in several), its keys are layers and not
-#   tensors, and `total_size` is a float.
+# Found: the index is NAME.weights.json, the shards are NAME_00000.weights.h5 and so on: counted from 0, without a
+#   count of all. The values of `weight_map` are lists of files (one layer may lie in several), its keys are layers
+#   and not tensors, and `total_size` is a float.
 # Version: keras 3.15.1 with h5py 3.16.0 (backend: torch 2.13.0).
-# Why it matters: a check by "-of-N" sees complete single files in a version that lost a shard, and a parser of the usual
-#   index fails on lists. Only the index tells how many shards there are.
+# Why it matters: a check by "-of-N" sees complete single files in a version that lost a shard, and a parser of the
+#   usual index fails on lists. Only the index says how many shards there are.
 # Source: run here; keras/src/saving/saving_lib.py.
 set -euo pipefail
 dir=$(mktemp -d)

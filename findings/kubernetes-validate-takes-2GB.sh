@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Guess (before the run): `kubernetes-validate --strict` refuses a memory limit of "2GB", which no API server accepts.
-# Found: it accepts it, and "lots" too, a port 70000, a name with capitals, a schedule "every day", a selector that fits
-#   none of its own labels, and a mount of a volume that is not declared. It checks types and unknown keys, no values.
+# Guess (before the run): `kubernetes-validate --strict` refuses a memory limit of "2GB", which no API server
+#   accepts.
+# Found: it accepts it, and "lots" too, a port 70000, a name with capitals, a selector that fits none of its own
+#   labels, and a mount of a volume that is not declared. It checks types and unknown keys, no values.
 # Version: kubernetes-validate 1.37.0, schemas of Kubernetes 1.33.
 # Why it matters: it is the gate that a chart's test uses where there is no cluster. A green gate says nothing about
 #   quantities, names, ports and references: these need checks of their own.
-# Source: run here; the published OpenAPI schemas have no patterns for these fields.
+# Source: run here.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Guess (before the run): an MNN model with external weights fails to load without them, and equal conversions are equal.
-# Found: the weights are searched under the model's own name plus ".weight". Renamed or copied alone, the model loads,
-#   prints "Can't open file" and answers with other numbers, with no error. And each conversion of the
-#   same ONNX file has another random identifier inside: equal models, unequal digests (the .weight files are equal).
+# Guess (before the run): converting one ONNX file twice gives equal files, and external weights are found after the
+#   pair was moved.
+# Found: the second is right, the first is not: each conversion has another random identifier inside (the .weight
+#   files are equal). Not guessed, met on the way: the weights are searched under the model's own name plus ".weight",
+#   and a model that was renamed or copied alone loads, prints "Can't open file" and answers with other numbers, with
+#   no error.
 # Version: MNN 3.6.1.
-# Why it matters: a publisher that renames, filters or loses the second file puts a model live that starts, passes a health check
-#   and answers nonsense. The pair X and X.weight belongs together by name, and a probe must compare an answer.
+# Why it matters: a publisher that renames, filters or loses the second file puts a model live that starts, passes a
+#   health check and answers nonsense. The pair X and X.weight belongs together by name, and a probe must compare an
+#   answer.
 # Source: run here; `mnnconvert --saveExternalData`.
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Guess (before the run): a file that needs more than 10 000 parts is refused before the first byte, or gets larger parts.
-# Found: obstore.put keeps the part size (5 MiB unless told otherwise), sends 10 000 parts, and fails on part 10 001, which every store
-#   with this interface refuses. Then it aborts the upload and everything sent is gone.
+# Guess (before the run): a file that needs more than 10 000 parts is refused before the first byte, or gets larger
+#   parts.
+# Found: obstore.put keeps the part size (5 MiB by default), sends 10 000 parts, and fails on part 10 001, which
+#   every store with this interface refuses. Then it aborts the upload and everything sent is gone.
 # Version: obstore 0.12.1. The run uses parts of 1 000 bytes, to reach the limit with 10 MB.
-# Why it matters: with the default, any file above 48.8 GiB fails after 48.8 GiB were sent, at each try. A shard of this size is
-#   usual for GGUF files and merged checkpoints. The part size must be computed from the file's size.
-# Source: run here; the default is in the docstring of obstore.put; 10 000 parts is the documented limit of S3 and OSS.
+# Why it matters: with the default, any file above 48.8 GiB fails after 48.8 GiB were sent, at each try. Merged
+#   checkpoints of large models reach that. The part size must be computed from the file's size.
+# Source: run here; the default is in the docstring of obstore.put; 10 000 parts is the documented limit of S3 and
+#   OSS.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

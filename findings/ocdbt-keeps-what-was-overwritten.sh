@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Guess (before the run): overwriting an array in an OCDBT database keeps the directory at about one array's size.
-# Found: every write adds files with random names and nothing is ever deleted: six overwrites of a 1 MB array are 6 MB.
-#   Only `manifest.ocdbt` says which files are in use, and the same content in two directories has no equal file name.
-# Version: tensorstore 0.1.86 (OCDBT is the default storage of Orbax checkpoints).
-# Why it matters: a checkpoint directory that training writes in place carries all earlier weights; copied whole, each
-#   version ships them to every region. And file names say nothing about content: only digests find what is equal.
-# Source: run here; tensorstore has no garbage collection for OCDBT in this version.
+# Found: every write adds files with random names and nothing is ever deleted: six overwrites of a 1 MB array are 6
+#   MB. Only `manifest.ocdbt` says which files are in use, and the same content in two directories has no equal file
+#   name.
+# Version: tensorstore 0.1.86. OCDBT is what Orbax writes checkpoints in by default (use_ocdbt).
+# Why it matters: a checkpoint directory that training writes in place carries all earlier weights; copied whole,
+#   each version ships them to every region. And file names say nothing about content: only digests find what is
+#   equal.
+# Source: run here.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -4,8 +4,8 @@
 #   weights of earlier versions. The refusal "External data file exists" is decided in the current directory and not
 #   beside the model, so it fires where it should not, and does not where it should.
 # Version: onnx 1.23.2.
-# Why it matters: an export job that reuses its directory publishes files that grow with each version and still carry
-#   the weights of models that were withdrawn. Each version pays for all before it in every region.
+# Why it matters: an export job that reuses its directory publishes files that grow with each version and still
+#   carry the weights of models that were withdrawn. Each version pays for all before it in every region.
 # Source: run here; onnx/external_data_helper.py (convert_model_to_external_data, save_external_data).
 set -euo pipefail
 dir=$(mktemp -d)

@@ -3,8 +3,8 @@
 # Found: it moves the weights out of the object. The next onnx.save of the same object writes a file of some hundred
 #   bytes without any weights, with no error, that refers to a data file which is not in its directory.
 # Version: onnx 1.23.2.
-# Why it matters: one job that writes two variants (one file, and split) publishes an empty second one. Only a check of
-#   every external location before the release finds it: the file itself is a valid ONNX model.
+# Why it matters: one job that writes two variants (one file, and split) publishes an empty second one. Only a check
+#   of every external location before the release finds it: the file itself is a valid ONNX model.
 # Source: run here; onnx/__init__.py (save_model converts the model that it is given).
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Guess (before the run): a model without constants has no .bin, or one with something in it.
-# Found: its .bin is there and has 0 bytes, and the pair loads. Equal constants are stored once: two layers with the same
-#   weights have a .bin of one layer. And in one process the second conversion of the same ONNX file has other layer
-#   names in its .xml (a counter of the process), so equal models have unequal digests.
+# Found: its .bin is there and has 0 bytes, and the pair loads. Equal constants are stored once: two layers with the
+#   same weights have a .bin of one layer. And in one process the second conversion of the same ONNX file has other
+#   layer names in its .xml (a counter of the process), so equal models have unequal digests.
 # Version: openvino 2026.4.1.
-# Why it matters: pre- and post-processing is shipped as such models, next to the large one. A check that refuses empty weight files
-#   refuses a right version; one that requires the .bin must accept 0 bytes where the .xml refers to none, and a
-#   .bin may be smaller than the sum of what the .xml refers to.
+# Why it matters: pre- and post-processing is shipped as such models, next to the large one. A check that refuses
+#   empty weight files refuses a right version; one that requires the .bin must accept 0 bytes where the .xml refers
+#   to none, and a .bin may be smaller than the sum of what the .xml refers to.
 # Source: run here.
 set -euo pipefail
 dir=$(mktemp -d)

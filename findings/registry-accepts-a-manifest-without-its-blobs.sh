@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Guess (before the run): after garbage collection HEAD of a collected blob is 404, so a manifest that the registry accepts
-#   has all of its blobs.
-# Found: with the cache that its packaged configuration has (blobdescriptor: inmemory), the registry answers HEAD of a
-#   collected blob with 200 and its length until it is restarted. A client that pushes the same layer again is told that
-#   it is there and sends nothing, a new manifest with it is accepted (201) and can be pulled, and GET of the
-#   layer answers 200 with the full Content-Length and no byte.
+# Guess (before the run): after garbage collection HEAD of a collected blob is 404, so a manifest that the registry
+#   accepts has all of its blobs.
+# Found: with the cache that its packaged configuration has (blobdescriptor: inmemory), the registry answers HEAD of
+#   a collected blob with 200 and its length until it is restarted. A client that pushes the same layer again gets the
+#   answer that it is there and sends nothing, a new manifest with it is accepted (201) and can be pulled, and GET of
+#   the layer answers 200 with the full Content-Length and no byte.
 # Version: docker-registry 2.8.2+ds1-1 of Debian 12. Nothing was being pushed while it collected.
-# Why it matters: "manifest accepted, every blob there by HEAD" is how a push of a model is proven. Here all of it holds and the image
-#   cannot be pulled: the function fails when it scales out. Only a byte of each layer that was not sent in this push
-#   proves it.
+# Why it matters: "manifest accepted, every blob there by HEAD" is how a push of a model is proven. Here all of it
+#   holds and the image cannot be pulled: the function fails when it scales out. Only a byte of each layer that was
+#   not sent in this push proves it.
 # Source: run here; the documentation asks for a read-only or stopped registry while it collects.
 set -euo pipefail
 dir=$(mktemp -d)
@@ -76,3 +76,22 @@ print(f"pull: manifest {pulled}; layer HEAD {head}, GET {got} with Content-Lengt
 sys.exit(0 if (again, pulled, head, read) == (("there already", 201, 201), 200, 200, 0) else 1)
 PY
 python3 check.py "$port"
+kill "$registry"
+wait "$registry" 2> wait.log || true
+root/usr/bin/docker-registry serve config.yml 2> registry.log & registry=$!
+cat > restarted.py <<'PY'
+import hashlib, http.client, sys, time
+
+status = None
+for _ in range(50):
+    connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
+    try:
+        connection.request("HEAD", "/v2/m/blobs/sha256:" + hashlib.sha256(b"weights" * 1000).hexdigest())
+        status = connection.getresponse().status
+        break
+    except OSError:
+        time.sleep(0.2)
+print("after a restart of the registry: layer HEAD", status)
+sys.exit(0 if status == 404 else 1)
+PY
+python3 restarted.py "$port"

@@ -2,10 +2,10 @@
 # Guess (before the run): garbage collection with --delete-untagged keeps the manifests that a tagged index names.
 # Found: it deletes them with their layers and keeps the index: the tag resolves, each of its entries is 404.
 # Version: docker-registry 2.8.2+ds1-1 of Debian 12.
-# Why it matters: a model in several forms (fp16, int8, or per accelerator) is one tag on an index whose entries are pushed by digest.
-#   The nightly clean-up of the registry takes the weights away while the tag still answers with the recorded digest, so
-#   a check by tag and digest stays green. A check must walk the index down to the blobs.
-# Source: run here; later versions of the registry mark the entries.
+# Why it matters: a model in several forms (fp16, int8, or per accelerator) is one tag on an index whose entries are
+#   pushed by digest. The nightly clean-up of the registry takes the weights away while the tag still answers with the
+#   recorded digest, so a check by tag and digest stays green. A check must walk the index down to the blobs.
+# Source: run here; reported as issue 3178 of distribution/distribution.
 set -euo pipefail
 dir=$(mktemp -d)
 registry=""

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Guess (before the run): what safetensors.numpy saves, safetensors.numpy loads, with the same type, or save refuses.
-# Found: save() takes BF16 and the float8 types of ml_dtypes, load() of the same bytes raises KeyError for each.
-#   load_file() reads BF16 only in a process in which ml_dtypes was imported (TypeError without), float8 never.
-#   Whether a file loads depends on an unrelated import elsewhere in the process.
+# Guess (before the run): with safetensors.numpy a BF16 tensor loads as ml_dtypes.bfloat16, or load raises.
+# Found: both, and which one depends on an unrelated import: load_file() reads BF16 in a process in which ml_dtypes
+#   was imported and raises TypeError in any other. load() of the same bytes raises KeyError always. save() takes BF16
+#   and the float8 types of ml_dtypes without a word, although neither load() nor load_file() gives the float8 types
+#   back.
 # Version: safetensors 0.8.0, ml_dtypes 0.6.0, numpy 2.4.6.
-# Why it matters: a check that opens each version with the NumPy side of the library before a release refuses right models, or
-#   passes on the build machine and fails in the function. Headers must be parsed by themselves.
+# Why it matters: a check that opens each version with the NumPy side of the library before a release refuses right
+#   models, or passes on the build machine and fails in the function. Headers must be parsed by themselves.
 # Source: run here; safetensors/numpy.py (the table of types that load uses is shorter than the one of save).
 set -euo pipefail
 dir=$(mktemp -d)

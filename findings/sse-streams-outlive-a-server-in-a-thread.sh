@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Guess (before the run): with uvicorn in a thread, `server.should_exit = True` ends open event streams of sse-starlette within
-#   a second or two, as a signal does.
-# Found: it never ends: one open stream keeps the server. sse-starlette learns of the end from uvicorn's signal handler, which is not
-#   installed outside of the main thread. With the server in the main thread SIGTERM ends it at once.
-#   `timeout_graceful_shutdown` is the way out: after it the stream is cancelled, with a traceback in the log.
+# Guess (before the run): with uvicorn in a thread, `server.should_exit = True` ends open event streams of
+#   sse-starlette within a second or two, as a signal does.
+# Found: it never ends: one open stream keeps the server. sse-starlette learns of the end from uvicorn's signal
+#   handler, which is not installed outside of the main thread. With the server in the main thread SIGTERM ends it at
+#   once. `timeout_graceful_shutdown` is the way out: after it the stream is cancelled, with a traceback in the log.
 #   Without that setting there is no limit.
 # Version: sse-starlette 3.7.0, uvicorn 0.54.0.
-# Why it matters: a daemon that serves its page from a thread cannot leave while one browser tab is open. The supervisor
-#   kills it in the end, in the middle of whatever else it was draining.
+# Why it matters: a daemon that serves its page from a thread cannot leave while one browser tab is open. The
+#   supervisor kills it in the end, in the middle of whatever else it was draining.
 # Source: run here; sse_starlette/sse.py (AppStatus).
 set -euo pipefail
 dir=$(mktemp -d)

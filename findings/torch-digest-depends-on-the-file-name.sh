@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Guess (before the run): torch.save of the same tensors to v1.pt and to v2.pt writes equal bytes.
-# Found: the stem of the path is the folder inside the archive, so every name gives other bytes: v1.pt has v1/data.pkl,
-#   v2.pt has v2/data.pkl, and a file object gives archive/data.pkl. A rename keeps the old name inside.
+# Found: the stem of the path is the folder inside the archive, so every name gives other bytes: v1.pt has
+#   v1/data.pkl, v2.pt has v2/data.pkl, and a file object gives archive/data.pkl. A rename keeps the old name inside.
 #   Equal stems in different directories give equal files.
 # Version: torch 2.13.0 (CPU build).
-# Why it matters: who names files by version or step (epoch=3-step=900.ckpt) has another digest for each, equal weights or not:
-#   nothing is found by its digest, nothing is shared between versions, and "nothing changed" is never seen.
-#   Save under one fixed name per role and let the directory carry the version.
+# Why it matters: who names files by version or step (epoch=3-step=900.ckpt) has another digest for each, equal
+#   weights or not: nothing is found by its digest, nothing is shared between versions, and "nothing changed" is never
+#   seen. Save under one fixed name per role and let the directory carry the version.
 # Source: run here.
 set -euo pipefail
 dir=$(mktemp -d)

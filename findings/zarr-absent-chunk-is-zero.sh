@@ -4,9 +4,10 @@
 #   tensorstore alike, without an error or a log line. For float arrays that is 0. tensorstore writes all chunks of
 #   zarr version 2 and leaves them out in version 3.
 # Version: zarr 3.1.6, tensorstore 0.1.86.
-# Why it matters: a checkpoint that lost objects on its way loads with layers of zeros and answers. Which objects should
-#   be there cannot be computed from the array's shape: only a list made at the source tells a whole copy from a part.
-# Source: run here; the zarr specification: "missing chunks are filled with the fill value".
+# Why it matters: a checkpoint that lost objects on its way loads with layers of zeros and answers. Which objects
+#   should be there cannot be computed from the array's shape: only a list made at the source separates a whole copy
+#   from a part.
+# Source: run here; the zarr specification gives absent chunks the fill value.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Guess (before the run): every way to decompress with python-zstandard gives the whole of a file of several frames.
-# Found: decompress(), read_to_iter() and decompressobj() end after the first frame without an error, stream_reader(),
-#   copy_stream() and open() give everything. A leading skippable frame makes decompress() fail. backports.zstd, with
-#   the interface of Python 3.14, reads all frames in decompress() and open().
+# Guess (before the run): stream_reader() of python-zstandard over a file of several frames gives everything.
+# Found: it does; so do copy_stream() and open(). But decompress(), read_to_iter() and decompressobj() of the same
+#   library, on the same bytes, end after the first frame without an error. A leading skippable frame makes
+#   decompress() fail. backports.zstd, with the interface of Python 3.14, reads all frames in decompress() and open().
 # Version: zstandard 0.25.0, backports.zstd 1.8.0.
-# Why it matters: pzstd writes a frame per block, `zstd:chunked` image layers have a frame per file and skippable frames
-#   with an index. A consumer that unpacks such a model layer with the wrong call keeps the first file and succeeds.
-# Source: run here; the parameter `read_across_frames` is documented, the difference between the calls is not obvious.
+# Why it matters: `zstd:chunked` image layers have a frame per file and skippable frames with an index, and a file
+#   of pzstd begins with a skippable frame. A consumer that unpacks such a model layer with the wrong call keeps the
+#   first file and succeeds.
+# Source: run here; the parameter `read_across_frames` is documented, that calls differ in their default is not
+#   obvious.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
