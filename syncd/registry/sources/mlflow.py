@@ -27,7 +27,9 @@ _PAGES_MAX: Final = 1000
 _TAGS_MAX: Final = 10_000
 _DIRECTORIES_MAX: Final = 10_000
 _LOGGED: Final = re.compile(r"models:/(m-[0-9a-f]{32})")
-_SAFE: Final = re.compile(r"[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*")
+# Spaces and letters of any script are legal in an artifact location, and MLflow's own client reads them (3.17). What
+# would be read as another path is not: percent signs, backslashes, and the marks of a query or a fragment.
+_UNSAFE: Final = re.compile(r"[%\\?#\x00-\x1f\x7f]")
 _HEADER: Final = re.compile(r"[\x20-\x7e]*")
 _WAITS_HINT: Final = "it is being made; MLflow says READY when it is there"
 
@@ -174,8 +176,9 @@ class MlflowRegistry(ListedRegistry):
                 f"{model}@{version} lies at {printable(uri)}, and only what the server itself hands out is read",
                 hint="start it with --serve-artifacts, or make a registry of the bucket",
             )
-        if not _SAFE.fullmatch(path) or {".", ".."} & set(path.split("/")):
-            raise Invalid(f"{model}@{version} lies at {printable(uri)}, which is no directory of artifacts")
+        is_odd = _UNSAFE.search(path) or parts.query or parts.fragment or {"", ".", ".."} & set(path.split("/"))
+        if is_odd or not path.isprintable():
+            raise Invalid(f"{model}@{version} has artifacts at {printable(uri)}, which is not a directory of artifacts")
         return path
 
     def _files(self, root: str, what: str) -> Iterator[Remote]:

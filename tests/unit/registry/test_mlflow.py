@@ -151,11 +151,24 @@ def test_artifacts_that_the_server_does_not_hand_out_are_refused_by_place(mlflow
     assert "--serve-artifacts" in told.value.hint
 
 
-@pytest.mark.parametrize("root", ["0/../../etc", "0/%2e%2e/x", "", "a b"])
+@pytest.mark.parametrize("root", ["0/../../etc", "0/%2e%2e/x", "", "a//b", "a\\b", "a/b?c=d", "a/b#c", "a\u202eb"])
 def test_a_root_that_leaves_the_artifacts_is_refused(mlflow: MlflowWeb, root: str) -> None:
     mlflow.register("iris", "1", FILES).root = root
-    with pytest.raises(Invalid, match="no directory of artifacts"):
+    with pytest.raises(Invalid, match="not a directory of artifacts"):
         registry_of(mlflow).resolve(IRIS, "1")
+
+
+@pytest.mark.parametrize("root", ["Team Models/0/my model", "团队/模型", "a b/ü+x=1@2", "models/m-1/artifacts"])
+@pytest.mark.parametrize("artifacts", ["proxied", "signed"])
+def test_a_root_with_spaces_and_letters_of_any_script_is_read(mlflow: MlflowWeb, root: str, artifacts: str) -> None:
+    if artifacts == "signed":
+        mlflow.artifacts = "signed"
+    version = mlflow.register("iris", "1", FILES)
+    mlflow.files |= {f"{root}/{path}": data for path, data in FILES.items()}
+    version.root = root
+    registry = registry_of(mlflow)
+    revision = registry.resolve(IRIS, "1")
+    assert {file.path: read(registry, IRIS, revision, file.path) for file in registry.listing(IRIS, revision)} == FILES
 
 
 def test_a_server_that_does_not_sign_is_asked_once(mlflow: MlflowWeb) -> None:
