@@ -15,7 +15,7 @@ from typing import Final
 
 from syncd.artifact.names import parse_paths
 from syncd.errors import Conflict, Invalid, Refused
-from syncd.registry.directory_tree import is_ignored
+from syncd.registry.directory_tree import downloading, is_ignored
 
 LIST: Final = "SHA256SUMS"
 _CHUNK_BYTES: Final = 1 << 20
@@ -99,6 +99,11 @@ def _walk(source: Path, directory: str, left_out: list[str]) -> Iterator[str]:
         is_directory = entry.is_dir(follow_symlinks=False)
         if is_ignored(entry.name, directory=is_directory):
             left_out.append(f"{path}/" if is_directory else path)
+        elif not is_directory and (unfinished := downloading(path)):
+            raise Conflict(
+                f"--from {source / unfinished} is still being downloaded: {entry.name} is beside it",
+                hint="let the download end, or remove both files",
+            )
         elif is_directory:
             yield from _walk(source, path, left_out)
         else:

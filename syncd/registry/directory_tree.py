@@ -13,7 +13,10 @@ from typing import Final
 
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 
-_IGNORED_ENDS: Final = (".tmp", ".part", ".incomplete", "~")
+_IGNORED_ENDS: Final = (".tmp", ".part", ".partial", ".crdownload", ".incomplete", "~")
+# aria2 gives a file its full size at once and its name as well; until this file beside it is gone it has holes.
+_CONTROL_END: Final = ".aria2"
+_DOWNLOAD_HINT: Final = "let the download end, or remove both files"
 _IGNORED_STARTS: Final = ".nfs"  # what an NFS client calls a file that is deleted while open
 _IGNORED_FILES: Final = frozenset({".DS_Store"})
 _IGNORED_DIRECTORIES: Final = frozenset({"lost+found", "__pycache__"})  # and every hidden one: .git, .cache, …
@@ -54,6 +57,11 @@ def is_ignored(name: str, *, directory: bool) -> bool:
     if directory and (name.startswith(".") or name in _IGNORED_DIRECTORIES):
         return True
     return name in _IGNORED_FILES or name.endswith(_IGNORED_ENDS) or name.startswith(_IGNORED_STARTS)
+
+
+def downloading(name: str) -> str:
+    """The file that a download tool still writes, by the name of its control file beside it; "" if it is not one."""
+    return name.removesuffix(_CONTROL_END) if name.endswith(_CONTROL_END) else ""
 
 
 def directories(parent: Path) -> list[str]:
@@ -108,6 +116,8 @@ def _take(
     if is_directory:
         todo.append(path)
         return
+    if path not in kept and (unfinished := downloading(path)):
+        raise Unavailable(f"{unfinished!r} is still being downloaded: {path!r} is beside it", hint=_DOWNLOAD_HINT)
     status = entry.stat(follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
         raise Invalid(f"{path!r} is a symbolic link", hint="put the file itself there: links are not followed")

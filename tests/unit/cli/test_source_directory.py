@@ -28,6 +28,8 @@ LEFT_OUT = [
     ".venv/pyvenv.cfg",
     "weights.incomplete",
     "weights.tmp",
+    "weights.k2j3h4g5.partial",
+    "weights.crdownload",
     ".nfs0001",
 ]
 # Written in pieces, so that no scanner takes this file for a leak.
@@ -65,7 +67,8 @@ def test_hidden_directories_and_leftovers_are_left_out_and_named(tmp_path: Path)
     assert set(found.files) == set(KEPT)
     assert found.left_out == (
         ".DS_Store", ".cache/", ".git/", ".ipynb_checkpoints/", ".nfs0001", ".venv/", "__pycache__/", "a/.DS_Store",
-        "a/__pycache__/", "sub/.git/", "weights.incomplete", "weights.tmp",
+        "a/__pycache__/", "sub/.git/", "weights.crdownload", "weights.incomplete", "weights.k2j3h4g5.partial",
+        "weights.tmp",
     )  # fmt: skip
 
 
@@ -115,6 +118,13 @@ def test_a_name_that_no_version_may_have_is_refused_in_one_line(tmp_path: Path, 
     assert code_of(refused.value) == Exit.USAGE
     assert refused.value.message.isprintable()
     assert refused.value.message.encode()
+
+
+def test_a_file_that_a_tool_still_downloads_is_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, {**KEPT, "sub/model.safetensors": bytes(100), "sub/model.safetensors.aria2": b"control"})
+    with pytest.raises(Conflict, match=r"sub/model\.safetensors is still being downloaded") as refused:
+        scan(tmp_path)
+    assert "remove both files" in refused.value.hint
 
 
 def test_names_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:

@@ -563,3 +563,15 @@ def test_opening_every_file_walks_the_version_no_more_often(root: Path, monkeypa
             pass
     assert len(listing) == 1000
     assert len(directories_looked_into) == 2 * (1 + 10)  # once to resolve, once to list
+
+
+def test_a_version_with_a_file_that_aria2_still_downloads_is_not_complete(readable_root: Path) -> None:
+    """aria2 1.36 gives a file its name and full size at once: without its control file nothing tells the holes."""
+    write(
+        readable_root / "sdxl/v1", {"model.safetensors": bytes(100), "model.safetensors.aria2": b"x", "READY": b""}, 0
+    )
+    registry = DirectoryRegistry(DirectorySettings(readable_root, settle_s=0))
+    with pytest.raises(Unavailable, match="still being downloaded"):
+        registry.resolve(ModelName("sdxl"), "v1")
+    (readable_root / "sdxl/v1/model.safetensors.aria2").unlink()
+    assert registry.resolve(ModelName("sdxl"), "v1").version == "v1"
