@@ -18,6 +18,7 @@ from syncd.api.webhooks.webhooks import Webhook
 from syncd.daemon.health import Health
 from syncd.plan.roles import Role
 from syncd.plan.topology import Topology
+from syncd.reconcile.requests.create import Origin
 from syncd.reconcile.requests.operations import Requester
 from syncd.registry.base import Registry
 from syncd.state.access import tokens
@@ -115,7 +116,7 @@ class Server:
 
     def requester(self, caller: Caller) -> Requester:
         """In whose name something is asked for."""
-        return Requester(self.site.state, self.site.topology, caller.who)
+        return Requester(self.site.state, self.site.topology, caller.who, Origin.PIPELINE)
 
 
 def token_in(request: Request) -> str:

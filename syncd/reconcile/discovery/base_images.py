@@ -18,10 +18,10 @@ from syncd.oci.images import BaseImage
 from syncd.plan.topology import BasePolicy, Topology
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, served, updates
-from syncd.state.access import record_info
+from syncd.reconcile.requests.create import Intent, Origin, create
 from syncd.state.content import base_images
 from syncd.state.records import Release, ReleaseBase, Version
-from syncd.state.releases import events, holds, releases
+from syncd.state.releases import events
 
 log = structlog.get_logger("syncd.bases")
 
@@ -98,7 +98,7 @@ def rebuild(context: Context) -> list[Release]:
         with context.state.read() as conn:
             is_due = bool(_due(conn, context.topology, model))
         if is_due:
-            with suppress(Conflict):  # another release was asked for meanwhile: it is made up for when that has ended
+            with suppress(Conflict):  # held, quarantined or under way: it is tried again in the next round
                 begun += _begun(context, model)
     if begun:
         context.wake.set()
@@ -112,14 +112,8 @@ def _due(conn: Connection, topology: Topology, model: str) -> list[BaseImageUpda
         for t in topology.targets_of(model)
         if t in topology.watched and topology.watched[t].policy is BasePolicy.REBUILD
     ]
-    if not mine or holds.find(conn, model) is not None or releases.unfinished(conn, model):
-        return []
-    if record_info.automatic_off(conn):
-        return []
-    version = served(conn, topology, model)
-    if version is None or version.quarantined:
-        return []
-    return list(_new_to(conn, version, mine))
+    version = served(conn, topology, model) if mine else None
+    return [] if version is None else list(_new_to(conn, version, mine))
 
 
 def _new_to(conn: Connection, version: Version, targets: list[str]) -> Iterator[BaseImageUpdate]:
@@ -135,17 +129,9 @@ def _begun(context: Context, model: str) -> list[Release]:
         if version is None or not due:
             return []
         now = context.state.now(conn)
-        release = releases.create(
-            conn,
-            model=model,
-            ref=version.name,
-            registry=version.registry,
-            requested_by=f"syncd, for the new base of {', '.join(new.target for new in due)}",
-            version_id=version.id,
-            now=now,
-        )
-        if [other for other in releases.unfinished(conn, model) if other.id != release.id]:
-            raise Conflict(f"a release of {model} was asked for meanwhile")  # who creates waits for who did before
+        asked_by = f"syncd, for the new base of {', '.join(new.target for new in due)}"
+        intent = Intent(Origin.BASE_IMAGE, model, version.name, version.registry, asked_by, version.id)
+        release = create(conn, intent, now)
         for new in due:
             base_images.note(conn, ReleaseBase(release.id, version.id, new.target, new.base, new.now, new.was))
             detail = {"base": new.base, "from": new.was.hex, "to": new.now.hex, "since": new.since.isoformat()}

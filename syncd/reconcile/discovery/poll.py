@@ -9,17 +9,18 @@ from typing import Final
 import structlog
 
 from syncd.artifact.names import ModelName, VersionName
-from syncd.errors import Corrupt, NotFound, SyncdError, Unavailable
+from syncd.errors import Conflict, Corrupt, NotFound, SyncdError, Unavailable
 from syncd.plan.autorelease import pick
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.catalog import survey
+from syncd.reconcile.requests.create import Intent, Origin, create
 from syncd.registry.base import Registry
 from syncd.registry.rules.file_filters import as_published
-from syncd.state.access import record_info
 from syncd.state.content import versions
 from syncd.state.records import Release, Version
-from syncd.state.releases import holds, releases
-from syncd.values.source import Candidate, Revision
+from syncd.state.releases import releases
+from syncd.state.serving import live
+from syncd.values.source import Candidate, Follow, Revision
 
 HIDDEN_MAX: Final = 10  # versions that are known and not shown: most are deleted, and asking for each is a request
 
@@ -27,7 +28,13 @@ log = structlog.get_logger("syncd.watch")
 
 
 def poll_model(
-    context: Context, registry_name: str, model: ModelName, refs: Collection[str] = (), *, auto_release: bool
+    context: Context,
+    registry_name: str,
+    model: ModelName,
+    refs: Collection[str] = (),
+    *,
+    auto_release: bool,
+    origin: Origin = Origin.POLL,
 ) -> list[Release]:
     """One look at one model. Returns the releases it wished for; looking again right after wishes for none.
 
@@ -40,7 +47,7 @@ def poll_model(
     registry = context.registries[registry_name]
     candidates = list(registry.discover(model))
     _same_bytes(context, registry, model, candidates, refs)
-    return _wish(context, registry_name, candidates) if auto_release else []
+    return _request_newest(context, registry_name, candidates, origin) if auto_release else []
 
 
 def served_from(context: Context, registry_name: str) -> list[ModelName]:
@@ -48,31 +55,62 @@ def served_from(context: Context, registry_name: str) -> list[ModelName]:
     return [ModelName(m) for m in context.topology.models() if context.topology.registry_name(m) == registry_name]
 
 
-def _wish(context: Context, registry_name: str, candidates: list[Candidate]) -> list[Release]:
+def _request_newest(context: Context, registry_name: str, candidates: list[Candidate], origin: Origin) -> list[Release]:
     if not candidates:
         return []
     model, us = candidates[0].model, f"watch {registry_name}"
-    with context.state.write() as conn:
-        if record_info.automatic_off(conn):
-            return []
-        released = releases.refs(conn, model)
-        last = {found.ref for found in (releases.latest(conn, model), releases.latest(conn, model, us)) if found}
-        chosen = pick(candidates, released, last, held=holds.find(conn, model) is not None)
-        if chosen is None:
-            return []
-        release = releases.create(
-            conn,
+    ordered = [candidate.version for candidate in candidates]
+    ordered += _incomplete(context, registry_name, model, ordered)
+    try:
+        with context.state.write() as conn:
+            released = releases.refs(conn, model)
+            last = {found.ref for found in (releases.latest(conn, model), releases.latest(conn, model, us)) if found}
+            chosen = pick(candidates, released, last)
+            if chosen is None:
+                return []
+            is_named = chosen.follow is Follow.WHEN_NAMED
+            intent = Intent(origin, model, chosen.version, registry_name, us, ordered=ordered, is_named=is_named)
+            release = create(conn, intent, context.state.now(conn))
+    except Conflict as refused:
+        log.debug(
+            "poll.refused",
+            message="The newest version of the registry is not released by itself.",
             model=model,
-            ref=chosen.version,
             registry=registry_name,
-            requested_by=us,
-            rollback=False,
-            version_id=None,
-            now=context.state.now(conn),
+            reason=refused.message,
         )
-    log.info("new version", model=model, version=chosen.version, release=release.id, registry=registry_name)
+        return []
+    log.info(
+        "release.requested",
+        message="The registry shows a new version, and a release of it is begun.",
+        model=model,
+        version=chosen.version,
+        release=release.id,
+        registry=registry_name,
+        origin=origin.value,
+    )
     context.wake.set()
     return [release]
+
+
+def _incomplete(
+    context: Context, registry_name: str, model: ModelName, shown: Collection[VersionName]
+) -> list[VersionName]:
+    """The refs that are live, and that the registry does not show because they are being written again.
+
+    They stay the newest: what was older than them before is not released while they are incomplete.
+    """
+    with context.state.read() as conn:
+        hidden = [VersionName(ref) for ref in live.refs(conn, model) if ref not in shown]
+    found = []
+    for ref in hidden:
+        try:
+            context.registries[registry_name].resolve(model, ref)
+        except Unavailable:
+            found.append(ref)
+        except SyncdError:  # deleted, or of another registry: its place in the order is not known
+            continue
+    return found
 
 
 def _same_bytes(

@@ -11,6 +11,7 @@ import structlog
 from syncd.artifact.names import ModelName
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.poll import poll_model, served_from
+from syncd.reconcile.requests.create import Origin
 from syncd.state.access import deliveries
 from syncd.state.records import Release
 
@@ -72,7 +73,8 @@ def poll_hinted(
     told, refs = _claimed(context, registry, model, claim)
     if not told and not is_whole:
         return []
-    asked = poll_model(context, registry, model, () if is_whole else refs, auto_release=auto_release)
+    origin = Origin.WEBHOOK if told else Origin.POLL
+    asked = poll_model(context, registry, model, () if is_whole else refs, auto_release=auto_release, origin=origin)
     if told:
         settle(context, registry, claim, told, [model], [release.id for release in asked])
     return asked

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
+from syncd.errors import Conflict
 from syncd.reconcile.context import Context
-from syncd.state.access import record_info
+from syncd.reconcile.requests.create import Intent, Origin, create
 from syncd.state.records import Release
-from syncd.state.releases import holds, releases, rollouts
+from syncd.state.releases import releases, rollouts
 
 log = structlog.get_logger("syncd.catchup")
 
@@ -23,20 +24,33 @@ def backfill(context: Context) -> bool:
     """
     with context.state.read() as conn:
         due = _due(conn, context.state.now(conn))
+    begun = False
     for left in due:
-        with context.state.write() as conn:
-            if left not in _due(conn, context.state.now(conn)):
-                continue
-            again = releases.create(
-                conn,
+        intent = Intent(Origin.BACKFILL, left.model, left.ref, left.registry, f"syncd, for what {left.id} left behind")
+        try:
+            with context.state.write() as conn:
+                if left not in _due(conn, context.state.now(conn)):
+                    continue
+                again = create(conn, intent, context.state.now(conn))
+        except Conflict as refused:
+            log.debug(
+                "backfill.refused",
+                message="A region that was left behind gets no release now.",
+                left_by=left.id,
                 model=left.model,
-                ref=left.ref,
-                registry=left.registry,
-                requested_by=f"syncd, for what {left.id} left behind",
-                now=context.state.now(conn),
+                reason=refused.message,
             )
-        log.info("catching up", release=again.id, model=left.model, version=left.ref, left_by=left.id)
-    return bool(due)
+            continue
+        begun = True
+        log.info(
+            "backfill.requested",
+            message="A release is begun for the regions that an earlier one left behind.",
+            release=again.id,
+            model=left.model,
+            version=left.ref,
+            left_by=left.id,
+        )
+    return begun
 
 
 def _due(conn: Connection, now: datetime) -> list[Release]:
@@ -45,7 +59,7 @@ def _due(conn: Connection, now: datetime) -> list[Release]:
     found = []
     for left in releases.live_without_some(conn):
         rollout = rollouts.find(conn, left.id)
-        if rollout is not None and holds.find(conn, left.model) is None:
+        if rollout is not None:
             due_at = left.updated_at + timedelta(seconds=rollout.strategy.deadline_s)
             found += [left] if due_at <= now else []
     return found

@@ -16,9 +16,10 @@ from sqlalchemy import Connection
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import ModelName, VersionName, parse_model, parse_version
-from syncd.errors import Conflict, Held, NotFound, Unavailable
+from syncd.errors import Conflict, NotFound, Unavailable
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.plan.topology import Topology
+from syncd.reconcile.requests.create import Intent, Origin, create
 from syncd.registry.base import Registry
 from syncd.state.content import base_images, versions
 from syncd.state.records import Approval, Freeze, Hold, Release
@@ -40,6 +41,7 @@ class Requester:
     state: State
     topology: Topology
     who: str
+    origin: Origin = Origin.PERSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +79,9 @@ def publish(requester: Requester, model: str, version: str, once: IdempotencyKey
 
 
 def _published(conn: Connection, requester: Requester, name: ModelName, ref: VersionName) -> Release:
-    check_not_held(conn, name)
-    known = versions.find(conn, name, ref)
-    if known is not None and known.quarantined:
-        raise Conflict(
-            f"{name}@{ref} is quarantined: {known.quarantined}",
-            hint="publish the new bytes as a new version; `syncd unquarantine` if they are the old ones again",
-        )
-    for release in releases.unfinished(conn, name):
-        if release.ref == ref and not release.rollback and release.phase is not ReleasePhase.UNDOING:
-            return release
-    return releases.create(
-        conn,
-        model=name,
-        ref=ref,
-        registry=requester.topology.registry_of(name),
-        requested_by=requester.who,
-        rollback=False,
-        version_id=None,
-        now=requester.state.now(conn),
-    )
+    registry = requester.topology.registry_of(name)
+    intent = Intent(requester.origin, name, ref, registry, requester.who)
+    return create(conn, intent, requester.state.now(conn))
 
 
 def rollback(requester: Requester, model: str, why: str) -> Release:
@@ -133,16 +118,8 @@ def _rolled_back(requester: Requester, name: ModelName, why: str) -> Release:
         if before is None or before.version_id is None:
             raise NotFound(f"{name} has no earlier version to go back to", hint="`syncd releases` lists what there was")
         _hold(conn, name, requester.who, reason, requester.state)
-        release = releases.create(
-            conn,
-            model=name,
-            ref=before.ref,
-            registry=before.registry,
-            requested_by=requester.who,
-            rollback=True,
-            version_id=before.version_id,
-            now=now,
-        )
+        intent = Intent(Origin.ROLLBACK, name, before.ref, before.registry, requester.who, before.version_id)
+        release = create(conn, intent, now)
         base_images.take_over(conn, before, release)
         return release
 
@@ -269,16 +246,6 @@ def unfreeze(requester: Requester, model: str | None) -> bool:
     if not lifted and model is not None:
         check_served(requester.topology, name)
     return lifted
-
-
-def check_not_held(conn: Connection, model: str) -> None:
-    """Raises Held where the model is on hold."""
-    held = holds.find(conn, model)
-    if held is not None:
-        raise Held(
-            f"{model} is on hold since {held.since:%Y-%m-%d %H:%M} by {held.who}: {held.why}",
-            hint=f"`syncd unhold {model}` lifts it",
-        )
 
 
 def check_known(registries: Mapping[str, Registry], topology: Topology, model: ModelName, version: VersionName) -> None:

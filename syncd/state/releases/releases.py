@@ -133,6 +133,13 @@ def request_cancel(conn: sa.Connection, release: Release, why: str, now: datetim
     return True
 
 
+def lock_creation(conn: sa.Connection) -> None:
+    """Keep others from creating releases until this transaction ends, so that what was read before stays true."""
+    first = insert(conn, counters).values(name="releases", value=0)
+    same = first.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value})
+    conn.execute(same)
+
+
 def _next_number(conn: sa.Connection) -> int:
     first = insert(conn, counters).values(name="releases", value=1)
     query = first.on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + 1})

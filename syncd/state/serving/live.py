@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from syncd.artifact.digest import Digest
 from syncd.plan.phases import ReleasePhase
-from syncd.state.content import base_images
+from syncd.state.content import base_images, versions
 from syncd.state.db.rows import fetch_all, fetch_one, insert, insert_new
 from syncd.state.db.schema import function_versions as staged
 from syncd.state.db.schema import live, releases
@@ -24,6 +24,12 @@ def get(conn: sa.Connection, binding: str) -> Live | None:
 def all(conn: sa.Connection) -> list[Live]:  # noqa: A001 -- read as `live.all`
     """What each binding serves, in the order of their names."""
     return fetch_all(conn, Live, sa.select(live).order_by(live.c.binding))
+
+
+def refs(conn: sa.Connection, model: str) -> list[str]:
+    """The names of the versions of a model that its bindings serve, sorted."""
+    serving = {row.models[model] for row in all(conn) if model in row.models}
+    return sorted({versions.get(conn, version_id).name for version_id in serving})
 
 
 def record(

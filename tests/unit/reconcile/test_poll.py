@@ -66,9 +66,8 @@ def test_a_held_model_and_one_that_nobody_serves_are_passed_over(here: Site, wor
 
 def test_a_model_of_another_registry_is_left_to_that_one(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
-    object.__setattr__(
-        here.context, "topology", type(FLEET)(FLEET.bindings, FLEET.places, FLEET.regions, {"two": ("*",)})
-    )
+    topology = type(FLEET)(FLEET.bindings, FLEET.places, FLEET.regions, {"two": ("*",)})
+    object.__setattr__(here.context, "topology", topology)
     assert wished(here) == []
 
 
