@@ -26,6 +26,7 @@ from syncd.config import load
 from syncd.daemon.health import Health
 from syncd.engine.upgrade import create
 from syncd.plan.topology import Topology
+from syncd.reconcile.context import World
 from syncd.state.access import deliveries
 from syncd.state.state import State
 
@@ -72,7 +73,8 @@ def main() -> None:
         config = load(root / "config.toml", {"BENCH_HOOK_SECRET": SECRET})
         create(config.state.url)
         state = State(config.state.url)
-        site = Dependencies(state, Topology({}, {}, {}, {}), {}, webhooks_of(config), Health([], 1.0), lambda: None)
+        world = World(state=state, topology=Topology({}, {}, {}, {}), registries={}, targets={}, runtimes={})
+        site = Dependencies(world, webhooks_of(config), Health([], 1.0), lambda: None)
         server = ApiServer(site, "127.0.0.1:0")
         server.start()
         try:

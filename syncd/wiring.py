@@ -86,8 +86,8 @@ def context_of(config: Config, state: State) -> Context:
         state=state,
         engine=DbosEngine(config.state.connect_url.render_as_string(hide_password=False)),
         topology=topology_of(config),
-        registries=registries_of(config),
-        targets=targets_of(config),
+        registries=dict(registries_of(config)),
+        targets=dict(targets_of(config)),
         runtimes=runtimes_of(config),
         transfer=CopySettings(
             buffer_bytes=config.transfer.buffer_bytes,
@@ -103,7 +103,7 @@ def context_of(config: Config, state: State) -> Context:
         gates=_gates(config),
         strategies=strategies_of(config),
         signals=_signals(config),
-        images=images_of(config, bandwidth),
+        images=dict(images_of(config, bandwidth)),
     )
 
 
@@ -143,21 +143,31 @@ def bandwidth_of(config: Config) -> Bandwidth:
 
 
 def world_of(config: Config, state: State) -> World:
-    """What looking needs: no engine, so it works beside a running daemon."""
+    """The read-only world: no engine, so it works beside a running daemon. Each part is made when it is asked for."""
     from syncd.reconcile.context import World  # noqa: PLC0415
 
-    seams = registries_of(config), targets_of(config), runtimes_of(config)
-    return World(state, topology_of(config), *seams, strategies_of(config), images_of(config))
+    return World(
+        state=state,
+        topology=topology_of(config),
+        registries=registries_of(config),
+        targets=targets_of(config),
+        runtimes=runtimes_of(config),
+        strategies=strategies_of(config),
+        images=images_of(config),
+    )
 
 
-def registries_of(config: Config) -> dict[str, Registry]:
-    """The registries by name, each with what is wanted of it."""
+def registries_of(config: Config) -> Mapping[str, Registry]:
+    """The registries by name, each with its rules. Each is made when it is first asked for."""
+    return LazyMapping({name: partial(_filtered, config, name) for name in config.registries})
+
+
+def _filtered(config: Config, name: str) -> Registry:
     from syncd.registry.rules.filtered import FilteredRegistry  # noqa: PLC0415
 
-    return {
-        name: FilteredRegistry(_registry(config, settings), [each.rule for each in settings.follow], settings.taking)
-        for name, settings in config.registries.items()
-    }
+    settings = config.registries[name]
+    rules = [each.rule for each in settings.follow]
+    return FilteredRegistry(_registry(config, settings), rules, settings.taking)
 
 
 def _registry(config: Config, settings: RegistrySettings) -> Registry:
@@ -234,11 +244,15 @@ def source_of(config: Config, settings: OssRegistrySettings) -> Store:
     return _bucket(config, settings, 2 * config.transfer.files_in_flight)
 
 
-def targets_of(config: Config) -> dict[str, Target]:
-    """The targets by name."""
+def targets_of(config: Config) -> Mapping[str, Target]:
+    """The targets by name. Each is made when it is first asked for."""
+    return LazyMapping({name: partial(_tree, config, name, settings) for name, settings in _trees(config).items()})
+
+
+def _tree(config: Config, name: str, settings: OssTargetSettings | NasTargetSettings) -> Target:
     from syncd.targets.versioned_tree import TreeTarget  # noqa: PLC0415
 
-    return {name: TreeTarget(name, _store(config, settings)) for name, settings in _trees(config).items()}
+    return TreeTarget(name, _store(config, settings))
 
 
 def _trees(config: Config) -> dict[str, OssTargetSettings | NasTargetSettings]:

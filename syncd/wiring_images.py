@@ -6,10 +6,13 @@ The adapters are imported by those who need them: most commands contact no regis
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from syncd.config import Config, ImageTargetSettings, OciRegistrySettings
 from syncd.config.registries import registry_at
+from syncd.lazy_mapping import LazyMapping
 from syncd.plan.topology import BasePolicy, BaseWatch
 
 if TYPE_CHECKING:
@@ -76,9 +79,10 @@ def repositories_of(
     )
 
 
-def images_of(config: Config, pace: RateLimit | None = None) -> dict[str, ImageTarget]:
-    """The targets that are repositories of images, by name; `pace` is for what is pushed. Nothing is contacted yet."""
-    return {name: _image_target(config, name, settings, pace) for name, settings in image_targets(config).items()}
+def images_of(config: Config, pace: RateLimit | None = None) -> Mapping[str, ImageTarget]:
+    """The targets that are repositories of images, by name, each made when asked for. `pace` is for pushes."""
+    makers = {name: partial(_image_target, config, name, made, pace) for name, made in image_targets(config).items()}
+    return LazyMapping(makers)
 
 
 def image_targets(config: Config) -> dict[str, ImageTargetSettings]:

@@ -18,6 +18,7 @@ from syncd.api.webhooks.webhooks import Webhook
 from syncd.daemon.health import Health
 from syncd.plan.roles import Role
 from syncd.plan.topology import Topology
+from syncd.reconcile.context import World
 from syncd.reconcile.requests.create import Origin
 from syncd.reconcile.requests.operations import Requester
 from syncd.registry.base import Registry
@@ -48,13 +49,26 @@ class Caller:
 class Dependencies:
     """What the API needs of the process it lives in."""
 
-    state: State
-    topology: Topology
-    registries: Mapping[str, Registry]
+    world: World
     hooks: Mapping[str, Webhook]
     pulse: Health
     wake: Callable[[], None]  # something was asked for: look now
     clock: Callable[[], float] = time.time
+
+    @property
+    def state(self) -> State:
+        """The record."""
+        return self.world.state
+
+    @property
+    def topology(self) -> Topology:
+        """The configured shape."""
+        return self.world.topology
+
+    @property
+    def registries(self) -> Mapping[str, Registry]:
+        """The registries by name."""
+        return self.world.registries
 
 
 @dataclass
@@ -116,7 +130,7 @@ class Server:
 
     def requester(self, caller: Caller) -> Requester:
         """In whose name something is asked for."""
-        return Requester(self.site.state, self.site.topology, caller.who, Origin.PIPELINE)
+        return Requester(self.site.world, caller.who, Origin.PIPELINE)
 
 
 def token_in(request: Request) -> str:

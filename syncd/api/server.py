@@ -76,9 +76,7 @@ class ApiServer:
 def api_of(config: Config, context: Context, pulse: Health) -> ApiServer:
     """The server of a daemon. Raises Invalid where a certificate that is named cannot be read."""
     site = Dependencies(
-        state=context.state,
-        topology=context.topology,
-        registries=context.registries,
+        world=context,
         hooks=webhooks_of(config),
         pulse=pulse,
         wake=context.wake.set,

@@ -36,23 +36,30 @@ class CliSession:
 
     config: Config
     output: Output
-    state: State
-    topology: Topology
+    read_from: World  # its registries, targets and runtimes are made when they are first asked for
     verbose: bool
+
+    @property
+    def state(self) -> State:
+        """The record."""
+        return self.read_from.state
+
+    @property
+    def topology(self) -> Topology:
+        """The configured shape."""
+        return self.read_from.topology
 
     @property
     def requester(self) -> Requester:
         """In whose name the command asks."""
         from syncd.reconcile.requests.operations import Requester  # noqa: PLC0415 -- `status` requests nothing
 
-        return Requester(self.state, self.topology, f"{_user()}@{socket.gethostname()}")
+        return Requester(self.read_from, f"{_user()}@{socket.gethostname()}")
 
     def world(self) -> World:
-        """What looking at the world needs. Logs are set up too: stores and targets write some."""
-        from syncd.wiring import world_of  # noqa: PLC0415 -- the vendors' SDKs
-
+        """The world, for a command that reads more than the record. Sets up logs: stores and targets write some."""
         set_up_logs(self.config, verbose=self.verbose)
-        return world_of(self.config, self.state)
+        return self.read_from
 
 
 def settings(config: Path, *, verbose: bool) -> Config:
@@ -82,14 +89,14 @@ def session(config: Path, output: OutputFormat, *, verbose: bool) -> Iterator[Cl
     """
     from syncd.state import schema_version  # noqa: PLC0415 -- SQLAlchemy: only for commands that open the record
     from syncd.state.state import State  # noqa: PLC0415
-    from syncd.wiring import topology_of  # noqa: PLC0415
+    from syncd.wiring import world_of  # noqa: PLC0415
 
     loaded = settings(config, verbose=verbose)
     url = loaded.state.connect_url.render_as_string(hide_password=False)
     state = State(url)
     try:
         schema_version.check(state)
-        yield CliSession(loaded, Output(output), state, topology_of(loaded), verbose)
+        yield CliSession(loaded, Output(output), world_of(loaded, state), verbose)
     finally:
         state.close()
 

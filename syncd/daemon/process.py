@@ -27,7 +27,7 @@ from syncd.plan.drift import DriftPolicy
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.reconcile.adoption import hold_copies
 from syncd.reconcile.adoption.hold_copies import COPIED_EVERY_S, HoldCopies
-from syncd.reconcile.context import Context, World
+from syncd.reconcile.context import Context
 from syncd.reconcile.controller.attempt import run_attempt
 from syncd.reconcile.controller.tick import UNHEARD_S, tick
 from syncd.reconcile.discovery.base_images import rebuild
@@ -223,22 +223,11 @@ class Process:
 
         return poll
 
-    def _world(self) -> World:
-        context = self._rooms
-        return World(
-            context.state,
-            context.topology,
-            context.registries,
-            context.targets,
-            context.runtimes,
-            images=context.images,
-        )
-
     def _hold_copies(self) -> list[PeriodicJob]:
         """A job a target: one that hangs keeps no other from having its copies."""
         if not self._settings.copies_holds:
             return []
-        world = self._world()
+        world = self._rooms
         return [
             self._chore(f"copies of holds at {name}", COPIED_EVERY_S, HoldCopies(world, name)) for name in world.targets
         ]
@@ -246,7 +235,7 @@ class Process:
     def _read_holds(self) -> None:
         """Polls wait for it: a record that was restored from a copy must not release what was held since."""
         try:
-            hold_copies.read_back(self._world())
+            hold_copies.read_back(self._rooms)
         except SyncdError as error:
             log.warning("hold.copies_unread", message="Copies of holds could not be read.", reason=error.message)
         finally:
@@ -254,13 +243,13 @@ class Process:
 
     def _rounds(self) -> list[PeriodicJob]:
         """What is done about drift, region by region, and about retirements that broke off."""
-        drifting, context, world = self._settings.drifting, self._rooms, self._world()
-        resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, world, context.draining))
+        drifting, context = self._settings.drifting, self._rooms
+        resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
         if drifting is None:
             return [resume]
         rules = DriftRules(drifting.policy, context.gates)
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, are not all at it at once
-        rounds = {name: partial(scan, world, name, rules, context.draining) for name in context.runtimes}
+        rounds = {name: partial(scan, context, name, rules, context.draining) for name in context.runtimes}
         return [resume, *(self._chore(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in rounds.items())]
 
     def _bases(self) -> list[PeriodicJob]:

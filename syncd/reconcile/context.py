@@ -1,64 +1,62 @@
-"""What the passes work with. Built by wiring; holds no state of its own but the two signals of the process."""
+"""The dependencies of the passes: a read-only world, the context of a process that works on it, and one attempt."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from syncd.engine.base import Engine
 from syncd.errors import Cancelled
-from syncd.plan.backoff import RetryPolicy
 from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
-from syncd.plan.topology import Topology
-from syncd.registry.base import Registry
-from syncd.runtime.base import Runtime
-from syncd.signals.base import Signal
-from syncd.state.records import Release, Step
-from syncd.state.state import State
-from syncd.targets.base import Target
-from syncd.transfer import CopySettings
 
-if TYPE_CHECKING:
-    from syncd.targets.image import ImageTarget  # it brings httpx, and most commands contact nobody
+if TYPE_CHECKING:  # most commands only need the record, and contact nobody
+    from collections.abc import Mapping
+
+    from syncd.engine.base import Engine
+    from syncd.plan.backoff import RetryPolicy
+    from syncd.plan.topology import Topology
+    from syncd.registry.base import Registry
+    from syncd.runtime.base import Runtime
+    from syncd.signals.base import Signal
+    from syncd.state.records import Release, Step
+    from syncd.state.state import State
+    from syncd.targets.base import Target
+    from syncd.targets.image import ImageTarget
+    from syncd.transfer import CopySettings
 
 
-@dataclass(frozen=True)
-class Context:
-    """The concrete rooms behind their seams, and the few numbers the passes need."""
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The record, the configured shape, and the seams to the places that syncd reads. It has no engine."""
 
     state: State
-    engine: Engine
     topology: Topology
     registries: Mapping[str, Registry]
     targets: Mapping[str, Target]
     runtimes: Mapping[str, Runtime]
+    strategies: Strategies = field(default_factory=Strategies)
+    images: Mapping[str, ImageTarget] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context(World):
+    """A world that a process works on: with the engine that runs steps, and the limits of the work.
+
+    It holds no state of its own but the two signals of the process.
+    """
+
+    engine: Engine
     transfer: CopySettings
     patience: RetryPolicy
     lease_s: float
     owner: str  # this process, new at each boot
     chance: Callable[[], float]
     gates: Gates = field(default_factory=Gates)
-    strategies: Strategies = field(default_factory=Strategies)
     signals: Mapping[str, Signal] = field(default_factory=dict)
-    images: Mapping[str, ImageTarget] = field(default_factory=dict)
-    wake: threading.Event = field(default_factory=threading.Event)  # something changed: look now
+    wake: threading.Event = field(default_factory=threading.Event)  # something changed: run a pass now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs
-
-
-@dataclass(frozen=True)
-class World:
-    """What looking needs: the record and the seams, no engine."""
-
-    state: State
-    topology: Topology
-    registries: Mapping[str, Registry]
-    targets: Mapping[str, Target]
-    runtimes: Mapping[str, Runtime]
-    strategies: Strategies = field(default_factory=Strategies)
-    images: Mapping[str, ImageTarget] = field(default_factory=dict)
 
 
 @dataclass

@@ -176,7 +176,7 @@ def _in_small_chunks(target: ImageTarget) -> ImageTarget:
 
 def _do(context: Context, job: Job) -> None:
     """What a daemon does with what an earlier life left, and then what the command does, which repeats nothing."""
-    world = World(context.state, context.topology, context.registries, context.targets, context.runtimes)
+    world: World = context
     word = resolve.Decision("driver", "crash test")
     if job.does == "retire":
         retire.resume(world, context.draining)
@@ -215,7 +215,7 @@ def _is_resting(conn: Connection, release_id: str) -> bool:
 
 
 def _wisher(context: Context) -> operations.Requester:
-    return operations.Requester(context.state, context.topology, "driver")
+    return operations.Requester(context, "driver")
 
 
 if __name__ == "__main__":

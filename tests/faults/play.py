@@ -56,7 +56,7 @@ def release(fleet: Fleet, version: str) -> Outcome:
     hits: list[int] = []
     try:
         context = rooms_for(fleet, state)
-        requester = operations.Requester(state, context.topology, "test")
+        requester = operations.Requester(context, "test")
         operations.unhold(requester, MODEL)
         asked = operations.publish(requester, MODEL, version)
 

@@ -216,13 +216,11 @@ class Site:
 
     @property
     def requester(self) -> Requester:
-        return Requester(self.state, self.context.topology, "ops")
+        return Requester(self.context, "ops")
 
     @property
     def looker(self) -> ReadOnlyWorld:
-        context = self.context
-        seams = (context.registries, context.targets, context.runtimes)
-        return ReadOnlyWorld(self.state, context.topology, *seams, context.strategies, context.images)
+        return self.context
 
     def run_one(self, release_id: str = "") -> bool:
         """Run the next attempt there is, of one release or of all. Whether there was one."""

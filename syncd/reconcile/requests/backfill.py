@@ -54,8 +54,6 @@ def backfill(context: Context) -> bool:
 
 
 def _due(conn: Connection, now: datetime) -> list[Release]:
-    if record_info.automatic_off(conn):
-        return []
     found = []
     for left in releases.live_without_some(conn):
         rollout = rollouts.find(conn, left.id)

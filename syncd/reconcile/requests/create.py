@@ -195,9 +195,8 @@ def _older(conn: Connection, intent: Intent) -> Conflict | None:
 
 
 def _automatic_off(conn: Connection, _intent: Intent) -> Conflict | None:
-    if not record_info.automatic_off(conn):
-        return None
-    return Conflict("automatic releases are off", hint="`syncd db adopt-world` reads what serves, and turns them on")
+    reason = record_info.automatic_off(conn)
+    return Conflict(f"automatic releases are off: {reason}", hint=record_info.ADOPT_HINT) if reason else None
 
 
 _CHECKS: Final[Mapping[Guard, Callable[[Connection, Intent], Conflict | None]]] = {

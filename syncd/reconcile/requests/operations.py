@@ -19,6 +19,7 @@ from syncd.artifact.names import ModelName, VersionName, parse_model, parse_vers
 from syncd.errors import Conflict, NotFound, Unavailable
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.plan.topology import Topology
+from syncd.reconcile.context import World
 from syncd.reconcile.requests.create import Intent, Origin, create
 from syncd.registry.base import Registry
 from syncd.state.content import base_images, versions
@@ -36,12 +37,21 @@ _REVISIONS_TRIED_MAX: Final = 5  # each follows a write by somebody else; a rele
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """The record and the configured shape, and in whose name things are asked for."""
+    """In whose name something is asked for, and in which world."""
 
-    state: State
-    topology: Topology
+    world: World
     who: str
     origin: Origin = Origin.PERSON
+
+    @property
+    def state(self) -> State:
+        """The record."""
+        return self.world.state
+
+    @property
+    def topology(self) -> Topology:
+        """The configured shape."""
+        return self.world.topology
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,9 @@ def serving(site: Site, hooks: Mapping[str, Webhook] | None = None, clock_s: flo
     pulse = Health(["models"], 1.0)
     woken: list[int] = []
     context = site.context
-    at = ApiSite(context.state, context.topology, context.registries, hooks or {}, pulse, lambda: woken.append(1))
+    at = ApiSite(context, hooks or {}, pulse, lambda: woken.append(1))
     if clock_s is not None:
-        at = ApiSite(at.state, at.topology, at.registries, at.hooks, at.pulse, at.wake, lambda: clock_s)
+        at = ApiSite(at.world, at.hooks, at.pulse, at.wake, lambda: clock_s)
     api = ApiServer(at, "127.0.0.1:0")
     api.start()
     try:

@@ -36,7 +36,7 @@ RARELY = replace(POLLING, polls=(replace(POLLING.polls[0], every_s=3600.0),))
 def api(at: Site, listen: str = "127.0.0.1:0", proxies: tuple[str, ...] = ()) -> ApiServer:
     context = at.context
     return ApiServer(
-        ApiSite(context.state, context.topology, context.registries, {}, Health([], 1.0), context.wake.set),
+        ApiSite(context, {}, Health([], 1.0), context.wake.set),
         listen,
         proxies,
     )
