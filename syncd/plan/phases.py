@@ -118,6 +118,7 @@ TRANSITIONS: Final[Mapping[type[Phase], Mapping[Phase, frozenset[Phase]]]] = {
 
 RELEASE_ENDS: Final = frozenset(phase for phase in ReleasePhase if not TRANSITIONS[ReleasePhase][phase])
 FLIP_ENDS: Final = frozenset({_F.DONE, _F.UNDONE, _F.ABANDONED})
+UNMOVED: Final = frozenset({_F.CLAIMED, _F.STAGED, _F.PROBED})  # the alias is claimed and where it was
 STEP_ENDS: Final = frozenset({StepState.DONE, StepState.STALLED, StepState.CANCELLED})
 
 

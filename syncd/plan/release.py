@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -11,6 +11,7 @@ from syncd.plan.phases import (
     FLIP_ENDS,
     RELEASE_ENDS,
     STEP_ENDS,
+    UNMOVED,
     FlipPhase,
     PlacementPhase,
     ReleasePhase,
@@ -63,7 +64,7 @@ class Decision:
     hint: str = ""
     want: tuple[tuple[StepKind, str], ...] = ()
     place: tuple[str, ...] = ()  # targets that need a placement row
-    claim: tuple[str, ...] = ()  # bindings to claim, all or none
+    claim: tuple[str, ...] = ()  # bindings to claim: all or none, and each for itself in a rollback
     flips: tuple[tuple[str, FlipPhase], ...] = ()
     stop: bool = False  # cancel what waits, ask what runs to stop
     hold: str = ""  # put the model on hold, and why
@@ -83,7 +84,7 @@ def _decided(view: ReleaseSnapshot) -> Decision:
     if view.phase in RELEASE_ENDS:
         return Decision()
     if view.phase is ReleasePhase.FLIPPING:
-        return _flipping(view)
+        return _while_claiming(view, _flipping)
     if view.phase is ReleasePhase.UNDOING:
         return _undoing(view)
     ending = _before_the_first_flip_given_up(view)
@@ -221,11 +222,10 @@ def _is_sealed(view: ReleaseSnapshot, binding: str) -> bool:
 
 def _staging(view: ReleaseSnapshot) -> Decision:
     left = _left(view)
-    if any(binding not in view.flips for binding in view.bindings):
+    if view.rollback:
+        return _while_claiming(view, _staging_back)
+    if _unclaimed(view):
         return Decision(claim=view.bindings)
-    if view.rollback:  # no barrier: each region is better off back than not, whatever becomes of the others
-        is_ready = FlipPhase.PROBED in view.flips.values()
-        return Decision(phase=ReleasePhase.FLIPPING) if is_ready else Decision(want=_preparing(view, _given_up(view)))
     # The barrier: every function that is required has answered with this version's digest before the first alias moves.
     behind = [b for b, phase in view.flips.items() if phase is not FlipPhase.PROBED and b not in left]
     if view.course.strategy.requirement is Requirement.PRIMARY_FIRST:
@@ -235,6 +235,36 @@ def _staging(view: ReleaseSnapshot) -> Decision:
             return Decision(want=_preparing(view, left), note=view.wait)
         return Decision(phase=ReleasePhase.FLIPPING)
     return Decision(want=_preparing(view, left))
+
+
+def _staging_back(view: ReleaseSnapshot) -> Decision:
+    """No barrier: each region is better off back than not, whatever becomes of the others."""
+    is_ready = FlipPhase.PROBED in view.flips.values()
+    return Decision(phase=ReleasePhase.FLIPPING) if is_ready else Decision(want=_preparing(view, _given_up(view)))
+
+
+def _unclaimed(view: ReleaseSnapshot) -> tuple[str, ...]:
+    return tuple(binding for binding in view.bindings if binding not in view.flips)
+
+
+def _while_claiming(view: ReleaseSnapshot, decide_claimed: Callable[[ReleaseSnapshot], Decision]) -> Decision:
+    """Go on with the aliases that are claimed, and go on claiming those that others hold.
+
+    An alias that is not claimed counts as not ready, so that a wave waits for it and the release does not end.
+    """
+    unclaimed = _unclaimed(view)
+    if not unclaimed:
+        return decide_claimed(view)
+    left = _left(view)
+    awaited = dict.fromkeys((b for b in unclaimed if b not in left | _blocked(view)), FlipPhase.CLAIMED)
+    decision = decide_claimed(replace(view, flips={**view.flips, **awaited}))
+    if decision.stop or decision.phase is ReleasePhase.UNDOING:
+        return decision
+    if decision.phase is ReleasePhase.LIVE and left:
+        return Decision(claim=unclaimed)  # what is left behind has a flip that says so
+    want = tuple(each for each in decision.want if each[0] is StepKind.PLACE or each[1] not in awaited)
+    turns = tuple(each for each in decision.flips if each[0] not in awaited)
+    return replace(decision, want=want, flips=turns, claim=tuple(awaited))
 
 
 def _preparing(view: ReleaseSnapshot, left: frozenset[str]) -> tuple[tuple[StepKind, str], ...]:
@@ -248,14 +278,20 @@ def _preparing(view: ReleaseSnapshot, left: frozenset[str]) -> tuple[tuple[StepK
 
 def _flipping(view: ReleaseSnapshot) -> Decision:
     failed = _stalled(view, ReleasePhase.UNDOING)
-    if view.cancelled:  # it was asked to end in the moment in which it began to flip, or in the middle of its steps
+    # It was asked to end as it began to flip, or between its stages. A rollback that has an alias back is finished.
+    if view.cancelled and not (view.rollback and FlipPhase.DONE in view.flips.values()):
         failed = Decision(phase=ReleasePhase.UNDOING, reason=f"cancelled by {view.cancelled}")
     if failed is not None:
         return Decision(stop=True) if _open(view) else failed
     left = _left(view)
-    let_go = tuple((b, FlipPhase.ABANDONED) for b in sorted(left | _blocked(view)) if view.flips.get(b) in _UNMOVED)
+    let_go = tuple((b, FlipPhase.ABANDONED) for b in sorted(left | _blocked(view)) if view.flips.get(b) in UNMOVED)
     if let_go:
         return Decision(stop=True) if view.rollback and _open(view) else Decision(flips=let_go)
+    if view.rollback and any(phase not in _BACK for phase in view.flips.values()):
+        # A rollback is never undone: an alias that is back is free, so that no release waits for the others.
+        back = tuple((b, FlipPhase.DONE) for b, phase in view.flips.items() if phase is FlipPhase.FLIPPED)
+        if back:
+            return Decision(flips=back)
     stages = view.course.stages(view.flips)
     if view.course.stage >= len(stages):
         return _arrived(view)
@@ -270,17 +306,17 @@ def _flipping(view: ReleaseSnapshot) -> Decision:
 
 def _blocked(view: ReleaseSnapshot) -> frozenset[str]:
     """Of a rollback that a newer release waits for: the bindings that are in trouble, for that one to have them."""
-    has_moved = any(phase in _MOVED for phase in view.flips.values())
+    has_moved = any(phase in _MOVED or phase is FlipPhase.DONE for phase in view.flips.values())
     if not (view.rollback and view.newer and has_moved):
         return frozenset()
-    trouble = {step.subject for step in view.steps if step.reason}
+    trouble = {step.subject for step in view.steps if step.reason} | set(_unclaimed(view))
     return frozenset(binding for binding in view.bindings if binding in trouble or not _is_sealed(view, binding))
 
 
 _UNREADY: Final = frozenset({FlipPhase.CLAIMED, FlipPhase.STAGED})
-_UNMOVED: Final = _UNREADY | {FlipPhase.PROBED}
 _SPLIT: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.WEIGHTED})
 _MOVED: Final = _SPLIT | {FlipPhase.INTENDED, FlipPhase.FLIPPED}
+_BACK: Final = FLIP_ENDS | {FlipPhase.FLIPPED}
 
 
 def _moves(view: ReleaseSnapshot, stage: Stage, wave: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:

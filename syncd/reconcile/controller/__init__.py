@@ -1,3 +1,3 @@
 """Controller: one pass over unfinished releases, and one attempt of one step."""
 
-__all__ = ["attempt", "tick"]
+__all__ = ["attempt", "claims", "tick"]

@@ -15,17 +15,17 @@ from sqlalchemy import Connection
 
 from syncd.engine.base import ExecutionStatus
 from syncd.errors import Conflict
-from syncd.plan.gate import Blocked, blocked_at
 from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
 from syncd.plan.priority import priority_of
 from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.reconcile import rollout
 from syncd.reconcile.context import Context
+from syncd.reconcile.controller.claims import claim, gate_of
 from syncd.reconcile.requests.backfill import backfill
-from syncd.state.content import base_images, placements, versions
+from syncd.state.content import base_images, placements
 from syncd.state.records import Release, Step
-from syncd.state.releases import approvals, freezes, holds, releases, rollouts, steps
+from syncd.state.releases import holds, releases, steps
 from syncd.state.releases.transitions import advance
 from syncd.state.serving import flips
 
@@ -99,27 +99,12 @@ def _view(context: Context, conn: Connection, release: Release, all_steps: Seque
         newer=newer[-1] if newer else "",
         held=f"{hold.who}: {hold.why}" if hold else "",
         cancelled=release.cancel,
-        wait=_wait(context, conn, release),
+        wait=gate_of(context, conn, release),
         undo_reason=release.reason if release.phase is ReleasePhase.UNDOING else "",
         undo_hint=release.hint if release.phase is ReleasePhase.UNDOING else "",
         needs=context.topology.needs_of(release.model),
         course=rollout.of(conn, context, release, moving),
     )
-
-
-def _wait(context: Context, conn: Connection, release: Release) -> Blocked | None:
-    """What keeps it at the barrier, and from one stage to the next. A rollback waits for nobody."""
-    if release.rollback or release.phase not in _GATED or release.version_id is None:
-        return None
-    unapproved = False
-    if context.gates.wants_approval(release.model):
-        approved = approvals.find(conn, release.id)
-        unapproved = approved is None or approved.digest != versions.get(conn, release.version_id).digest
-    now = context.state.now(conn)
-    frozen = [f"frozen by {freeze.who}: {freeze.why}" for freeze in freezes.of(conn, release.model, now)]
-    if window := context.gates.window(release.model, now):
-        frozen.append(f"nothing is flipped {window}")
-    return blocked_at(release.id, unapproved=unapproved, frozen=frozen)
 
 
 def _apply(context: Context, conn: Connection, release: Release, decision: Decision, all_steps: Sequence[Step]) -> bool:
@@ -130,7 +115,7 @@ def _apply(context: Context, conn: Connection, release: Release, decision: Decis
         placements.ensure(conn, release.version_id, target, now)
         changed = True
     if decision.claim:
-        changed |= _claim(context, conn, release, decision.claim)
+        changed |= claim(context, conn, release, decision.claim)
     turns = dict(decision.flips)
     for flip in flips.of_release(conn, release.id) if turns else ():
         if flip.binding in turns:
@@ -161,24 +146,6 @@ def _want(conn: Connection, release: Release, decision: Decision, all_steps: Seq
         elif step.state in STEP_ENDS:
             # It ended, yet what it was for is not there (any more): do it again rather than wait for ever.
             steps.reopen(conn, step, now)
-
-
-def _claim(context: Context, conn: Connection, release: Release, bindings: Sequence[str]) -> bool:
-    now = context.state.now(conn)
-    hint = ""
-    try:
-        holder = flips.claim(conn, release, bindings, now)
-    except Conflict as conflict:
-        holder = conflict.message
-    else:
-        if release.rollback and holder is not None and rollouts.find(conn, holder) is not None:
-            hint = f"`syncd cancel {holder}` takes that one back now, and this goes on"
-    if holder is None:
-        return True
-    reason = f"waits for {holder}, which is moving an alias this release needs"
-    if (release.reason, release.hint) != (reason, hint):
-        releases.note(conn, release.id, reason, hint, now)
-    return False
 
 
 def _is_due(context: Context, step: Step, now: datetime, unheard_s: float) -> bool:

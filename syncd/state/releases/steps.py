@@ -205,6 +205,18 @@ def revoke(conn: sa.Connection, release_id: str, subject: str, kinds: Collection
     return bool(taken)
 
 
+def withdraw(conn: sa.Connection, release_id: str, subject: str, kinds: Collection[StepKind], now: datetime) -> None:
+    """Cancel the open steps of these kinds at once; a worker that runs one is fenced out.
+
+    Only for steps whose effects others may overwrite: a running one may still be between a write and its record.
+    """
+    mine = [steps.c.release_id == release_id, steps.c.subject == subject, steps.c.kind.in_(tuple(kinds))]
+    query = sa.update(steps).where(*mine, steps.c.state.not_in(tuple(STEP_ENDS))).returning(*steps.c)
+    ended = query.values(state=StepState.CANCELLED, ended_at=now, owner="", lease_until=None)
+    for step in fetch_all(conn, Step, ended):
+        _record_event(conn, "step.cancelled", step, now, {})
+
+
 def reopen(conn: sa.Connection, step: Step, now: datetime) -> Step:
     """Let a step that ended wait again, due now: what it was for turned out not to be there.
 

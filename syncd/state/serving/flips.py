@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from syncd.errors import Conflict, NotFound
-from syncd.plan.phases import FLIP_ENDS, FlipPhase
+from syncd.plan.phases import FLIP_ENDS, UNMOVED, FlipPhase
 from syncd.state.db.rows import fetch_all, fetch_one, insert_new
 from syncd.state.db.schema import flips
 from syncd.state.db.schema_serving import resolutions
@@ -72,6 +72,25 @@ def holder(conn: sa.Connection, binding: str) -> str | None:
     """The id of the release that holds a binding now."""
     query = sa.select(flips.c.release_id).where(flips.c.binding == binding, _UNFINISHED)
     return conn.execute(query).scalar_one_or_none()
+
+
+def held_by_others(conn: sa.Connection, release_id: str, bindings: Sequence[str]) -> list[Flip]:
+    """The unfinished flips of other releases that hold some of these bindings, in the order of the bindings."""
+    theirs = sa.and_(flips.c.binding.in_(tuple(bindings)), flips.c.release_id != release_id, _UNFINISHED)
+    return fetch_all(conn, Flip, sa.select(flips).where(theirs).order_by(flips.c.binding))
+
+
+def yield_to(conn: sa.Connection, flip: Flip, taker: str, now: datetime) -> None:
+    """Give up the claim of a flip that has moved nothing to the release `taker`. Its release has to claim it again.
+
+    Raises:
+        Conflict: The flip has moved since it was read.
+    """
+    query = sa.delete(flips).where(_key(flip.release_id, flip.binding), flips.c.phase == flip.phase)
+    if flip.phase not in UNMOVED or not conn.execute(query).rowcount:
+        raise Conflict(f"flip of {flip.binding} in {flip.release_id} is {flip.phase} or later, and cannot be yielded")
+    detail = {"binding": flip.binding, "was": flip.phase.value, "to": taker}
+    events.append(conn, "flip.yielded", now=now, release_id=flip.release_id, subject=flip.binding, detail=detail)
 
 
 def has_moved_to(conn: sa.Connection, binding: str, function_version: str) -> bool:

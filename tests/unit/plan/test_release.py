@@ -69,11 +69,25 @@ def test_a_target_that_came_to_the_fleet_in_the_middle_of_a_rollback_does_not_ho
 def test_a_rollback_that_has_moved_waits_for_the_region_whose_bytes_are_brought_again(place: StepState | None) -> None:
     """Its place step is not a step of the binding: it must not be stopped for being the only one that is left."""
     steps = (StepView(K.PLACE, "targets", place),) if place else ()
-    moved = {"a": F.FLIPPED, "b": F.CLAIMED}
+    moved = {"a": F.DONE, "b": F.CLAIMED}
     needs = {"a": ("hz",), "b": ("sg",)}
     placements = {"hz": P.SEALED, "sg": P.WANTED}
     now = view(R.FLIPPING, rollback=True, flips=moved, needs=needs, placements=placements, steps=steps)
     assert decide(now) == Decision(want=((K.PLACE, "targets"),))
+
+
+def test_a_rollback_frees_an_alias_that_is_back_while_it_waits_for_another() -> None:
+    now = view(R.FLIPPING, rollback=True, flips={"a": F.FLIPPED, "b": F.CLAIMED}, placements=SEALED)
+    assert decide(now) == Decision(flips=(("a", F.DONE),))
+    waits = view(R.FLIPPING, rollback=True, flips={"a": F.DONE}, placements=SEALED)
+    assert decide(waits) == Decision(claim=("b",))
+
+
+def test_a_release_whose_alias_was_taken_claims_it_again_and_moves_the_others_meanwhile() -> None:
+    assert decide(view(R.STAGING, flips={"a": F.PROBED}, placements=SEALED)) == Decision(claim=("a", "b"))
+    moving = view(R.FLIPPING, flips={"a": F.INTENDED}, placements=SEALED)
+    assert decide(moving) == Decision(want=((K.FLIP, "a"),), claim=("b",))
+    assert decide(view(R.FLIPPING, flips={"a": F.FLIPPED}, placements=SEALED)) == Decision(claim=("b",))
 
 
 @pytest.mark.parametrize("source", [P.WANTED, P.COPYING])

@@ -14,6 +14,7 @@ from syncd.plan.phases import (
     FLIP_ENDS,
     RELEASE_ENDS,
     STEP_ENDS,
+    UNMOVED,
     FlipPhase,
     PlacementPhase,
     ReleasePhase,
@@ -75,7 +76,7 @@ class Situation:
 
     @property
     def now_at(self) -> Stage:
-        return self.course.stages(dict(self.flips))[self.stage]
+        return self.course.stages(BINDINGS)[self.stage]
 
     def view(self) -> ReleaseSnapshot:
         return ReleaseSnapshot(
@@ -117,8 +118,8 @@ def written(now: Situation, decision: Decision) -> Situation:
     after = now
     if decision.place:
         after = replace(after, placed=after.placed or P.WANTED)
-    if decision.claim and not now.taken:
-        for binding in decision.claim:
+    for binding in decision.claim:  # all or none; a rollback gets those that nobody is moving
+        if not now.taken or (now.rollback and binding != BINDINGS[-1]):
             after = after if binding in dict(after.flips) else after.with_flip(binding, F.CLAIMED)
     for binding, phase in decision.flips:
         after = after.with_flip(binding, phase)
@@ -244,6 +245,7 @@ def events_beside(now: Situation) -> Iterator[Situation]:
     yield replace(now, held=not now.held)
     yield replace(now, taken=not now.taken)
     yield from as_time_passes(now)
+    yield from yielded(now)
     if now.phase is R.STAGING or (now.phase is R.FLIPPING and now.strategy != AT_ONCE):  # elsewhere nobody asks
         yield replace(now, gated=not now.gated)
     if now.phase in {R.REQUESTED, R.PLACING, R.STAGING, R.FLIPPING}:  # as a wish that came in the last moment
@@ -253,6 +255,20 @@ def events_beside(now: Situation) -> Iterator[Situation]:
         for binding, phase in now.flips:
             undone = undone.with_flip(binding, F.ABANDONED) if phase is F.PROBED else undone
         yield undone
+
+
+def yielded(now: Situation) -> Iterator[Situation]:
+    """A rollback of another model takes an alias that has not moved."""
+    if now.strategy != AT_ONCE or now.rollback or now.phase not in {R.STAGING, R.FLIPPING}:
+        return
+    for binding, phase in now.flips:
+        if phase in UNMOVED:
+            steps = tuple(
+                (key, S.CANCELLED if key[1] == binding and state not in STEP_ENDS else state, stop)
+                for key, state, stop in now.steps
+            )
+            kept = tuple(each for each in now.flips if each[0] != binding)
+            yield replace(now, flips=kept, steps=steps, taken=True)
 
 
 def lean(now: Situation) -> Situation:
