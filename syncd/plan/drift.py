@@ -14,6 +14,8 @@ WEIGHTS: Final = "weights"
 NO_ALIAS: Final = "no alias"
 NOTHING: Final = "nothing"
 IMAGE: Final = "image"
+FUNCTION_VERSION: Final = "function version"
+DELETED: Final = "deleted"
 
 
 class DriftPolicy(StrEnum):
@@ -35,7 +37,7 @@ class Difference:
     @property
     def is_of_alias(self) -> bool:
         """Whether it is about what serves, and not about what the next function version would be made of."""
-        return self.what in {ALIAS, WEIGHTS}
+        return self.what in {ALIAS, WEIGHTS, FUNCTION_VERSION}
 
 
 def alias_differences(want: str | None, got: AliasState) -> tuple[Difference, ...]:
@@ -47,6 +49,11 @@ def alias_differences(want: str | None, got: AliasState) -> tuple[Difference, ..
         shares = ", ".join(f"{weight:.4g} to {version}" for version, weight in sorted(got.weights.items()))
         found.append(Difference(WEIGHTS, shares, NOTHING))
     return tuple(found)
+
+
+def version_deleted(want: str) -> Difference:
+    """The function version that an alias is to be at is not there any more."""
+    return Difference(FUNCTION_VERSION, DELETED, want)
 
 
 def latest_differences(want: Change, got: Change) -> tuple[Difference, ...]:

@@ -76,6 +76,11 @@ class Topology:
         sources = [self.replicas[target].source for target in targets if target in self.replicas]
         return tuple(dict.fromkeys([*(t for t in targets if t not in self.replicas), *sources, *targets]))
 
+    def bindings_at(self, binding: Binding) -> tuple[str, ...]:
+        """The names of the bindings of one function, this one among them: they share LATEST and its versions."""
+        place = (binding.runtime, binding.function)
+        return tuple(name for name, other in self.bindings.items() if (other.runtime, other.function) == place)
+
     def groups_of(self, model: str) -> dict[str, tuple[str, ...]]:
         """Targets that one process reaches and one reading of the source feeds; each replica and image by itself."""
         targets = self.targets_of(model)

@@ -25,6 +25,11 @@ def waits_for_nobody(_what: str) -> None:
     """A wait that is never stopped."""
 
 
+def function_gone_hint(function: str) -> str:
+    """What a person does about a function that is not there."""
+    return f"create the function {function} again with the tool that made it, then publish the version that it serves"
+
+
 class Runtime(Protocol):
     """The functions of one region. Safe to call from several threads; one mover per function is the caller's duty."""
 
@@ -63,8 +68,9 @@ class Runtime(Protocol):
         """Have a published version that carries `change`, and wait until it can serve.
 
         Looks first: one of `known` (versions believed to carry it, best first), or one published under `token`
-        that carries it, is used; where nothing differs from the newest version, that one is. Repeating it
-        after any crash ends with one such version.
+        that carries it, is used; where nothing differs from the newest version, that one is. Where nothing differs
+        from a version that was deleted, a variable of syncd's makes the new one differ. Repeating it after any crash
+        ends with one such version.
 
         An image is carried where the platform resolved its tag to its digest. Preparing one may take the platform
         long, and where it gives up for that, it is asked again.

@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Final
 
 from syncd.errors import Conflict, Failed, NotFound
-from syncd.runtime.base import Waiting, waits_for_nobody
+from syncd.runtime.base import Waiting, function_gone_hint, waits_for_nobody
 from syncd.runtime.health_check import run_probe
 from syncd.values.function import AliasState, Change, GoldenAnswer, Mount, Probe, ProbeReport, Scaling, Staged
 
@@ -200,7 +200,7 @@ class MemoryRuntime:
         try:
             return self.functions[name]
         except KeyError as error:
-            raise NotFound(f"there is no function {name}") from error
+            raise NotFound(f"there is no function {name}", hint=function_gone_hint(name)) from error
 
     def _version(self, function: str, version: str | None) -> Published:
         found = self._function(function).versions.get(version or "")

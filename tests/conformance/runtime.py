@@ -92,6 +92,16 @@ class RuntimeConformance:
         assert self.stage(runtime, "a", "later") == Staged(first.function_version, reused=True)
         assert len(self.versions_raw()) == 1
 
+    def test_what_was_published_last_and_deleted_is_published_again(self, runtime: Runtime) -> None:
+        self.stage(runtime, "a")
+        gone = self.stage(runtime, "b")
+        runtime.retire(FUNCTION, gone.function_version)
+        for again in ("later", "later still"):  # the second time nothing differs but for what the first one left
+            staged = self.stage(runtime, "b", again)
+            assert not staged.reused
+            assert self.environment_raw(staged.function_version)["MODEL_DIGEST"] == DIGESTS["b"].hex
+            runtime.retire(FUNCTION, staged.function_version)
+
     def test_an_older_version_with_the_same_content_is_not_used_unasked(self, runtime: Runtime) -> None:
         first = self.stage(runtime, "a", "earlier")
         self.stage(runtime, "b")

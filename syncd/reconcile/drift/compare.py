@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection
 
-from syncd.errors import Invalid
+from syncd.errors import Invalid, NotFound
 from syncd.plan.binding import Binding, change_for
-from syncd.plan.drift import Difference, alias_differences, latest_differences
+from syncd.plan.drift import Difference, alias_differences, latest_differences, version_deleted
 from syncd.plan.phases import StepKind
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
@@ -43,7 +43,7 @@ def expected(conn: Connection, topology: Topology, binding: Binding) -> Expected
     recorded = live.get(conn, binding.name)
     if recorded is None:
         return None
-    names = unexpected(topology, binding)
+    names = topology.bindings_at(binding)
     staged = [version for name in names for version in live.function_versions(conn, name)]
     newest = max(staged, key=lambda version: int(version.function_version), default=None)
     if newest is None or _is_unsettled(conn, names, newest):
@@ -51,23 +51,33 @@ def expected(conn: Connection, topology: Topology, binding: Binding) -> Expected
     return ExpectedState(recorded, newest, _change(conn, topology, newest))
 
 
-def unexpected(topology: Topology, binding: Binding) -> list[str]:
-    """The bindings that share this one's function, itself among them: they share LATEST."""
-    place = (binding.runtime, binding.function)
-    return [other.name for other in topology.bindings.values() if (other.runtime, other.function) == place]
-
-
 def differences(runtime: Runtime, binding: Binding, want: ExpectedState) -> tuple[Difference, ...]:
-    """Ask the world: two calls.
+    """Read the world in three calls, and say what is not as recorded.
 
     Raises:
         NotFound, Refused, Unavailable: As the runtime says.
     """
     pointed = runtime.read(binding.function, binding.alias)
-    found = alias_differences(want.live.function_version, pointed)
+    live_version = want.live.function_version
+    found = alias_differences(live_version, pointed)
+    if live_version is not None and is_deleted(runtime, binding.function, live_version):
+        found += (version_deleted(live_version),)
     if want.latest is not None:
         found += latest_differences(want.latest, runtime.latest(binding.function, want.latest))
     return found
+
+
+def is_deleted(runtime: Runtime, function: str, function_version: str) -> bool:
+    """Whether a version of a function that is there was deleted. An alias may point at such a version.
+
+    Raises:
+        Refused, Unavailable: As the runtime says.
+    """
+    try:
+        runtime.latest(function, Change((), {}), function_version)
+    except NotFound:
+        return True
+    return False
 
 
 def compare(world: World, binding: Binding) -> list[Drift]:
@@ -101,7 +111,7 @@ def _is_unsettled(conn: Connection, names: Sequence[str], newest: FunctionVersio
 
 
 def _is_held(conn: Connection, topology: Topology, binding: Binding) -> bool:
-    names = unexpected(topology, binding)
+    names = topology.bindings_at(binding)
     return any(flips.holder(conn, name) is not None or drift_resolutions.find(conn, name) is not None for name in names)
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
-from syncd.errors import Conflict, Fenced, NotFound, SyncdError, Unavailable
-from syncd.plan.binding import Binding
-from syncd.plan.drift import NO_ALIAS, Difference, alias_differences
+from syncd.errors import Conflict, Fenced, Invalid, NotFound, SyncdError, Unavailable
+from syncd.plan.binding import Binding, change_for
+from syncd.plan.drift import FUNCTION_VERSION, NO_ALIAS, Difference, alias_differences, version_deleted
 from syncd.plan.phases import FlipPhase
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
-from syncd.reconcile.drift.compare import ExpectedState, differences, expected, unexpected
+from syncd.reconcile.drift.compare import ExpectedState, differences, expected, is_deleted
+from syncd.reconcile.steps.functions import digest_of, servings, staged_for
 from syncd.runtime.base import Waiting
-from syncd.state.content import versions
-from syncd.state.records import DriftResolution, Flip, FunctionVersion
+from syncd.state.content import base_images, versions
+from syncd.state.records import DriftResolution, Flip, FunctionVersion, Live
 from syncd.state.releases import events, steps
 from syncd.state.releases.transitions import advance
 from syncd.state.serving import drift_resolutions, drifts, flips, live
@@ -70,6 +71,10 @@ def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, .
     runtime = world.runtimes[binding.runtime]
     pointed = runtime.read(binding.function, binding.alias)
     found = alias_differences(want.live.function_version, pointed)
+    to = pointed.function_version or ""
+    is_gone = bool(to) and is_deleted(runtime, binding.function, to)
+    if is_gone:
+        found = (*found, version_deleted(to))
     with world.state.write() as conn:
         drift_resolutions.block_claims(conn)
         _refuse_changed(conn, world.topology, binding, want)
@@ -80,7 +85,7 @@ def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, .
         if not found and blocked is None:
             _refuse_latest(conn, binding)
             return ()
-        known = _probed(conn, binding, pointed)
+        known = _probed(conn, binding, pointed, is_gone=is_gone)
         if blocked is not None:
             steps.cancel_open(conn, blocked.release_id, now)  # the undo of this one; others are begun again
             advance(conn, blocked, FlipPhase.UNDONE, now=now, reason=f"left where it is by {word}")
@@ -100,13 +105,14 @@ def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference,
     """Put a binding back to what the record says. The answer is what differed; nothing: it was as recorded.
 
     The intent is committed first. Where an answer is lost, or this process dies, a daemon goes on with it, and so
-    does the next `restore` of this binding once its lease is over; releases of the alias wait meanwhile.
+    does the next `restore` of this binding once its lease is over; releases of the alias wait meanwhile. Where the
+    function version is deleted, another one that carries the same is staged, and the record names that one.
 
     Raises:
         Conflict: A release or another restore holds the alias, somebody moved it meanwhile, or the record says that
             there is no alias: one that others made is not deleted.
         Failed: What the record says does not answer with its digests any more; the alias is left where it is.
-        NotFound: syncd never moved this alias, or the function version is gone.
+        NotFound: syncd never moved this alias, or the function is gone.
         Unavailable: It is not known yet whether it is back.
     """
     again = _taken_over(world, binding.name)
@@ -129,7 +135,7 @@ def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference,
         mend = drift_resolutions.begin(
             conn,
             binding.name,
-            unexpected(world.topology, binding),
+            world.topology.bindings_at(binding),
             who=word.who,
             why=word.why,
             expects=pointed.function_version,
@@ -193,14 +199,54 @@ def _restore(world: World, binding: Binding, mend: DriftResolution) -> tuple[Dif
     runtime = world.runtimes[binding.runtime]
     found = differences(runtime, binding, want)
     if any(each.is_of_alias for each in found):
+        if any(each.what == FUNCTION_VERSION for each in found):
+            want = _staged_anew(world, binding, mend, want)
         _probe(world, binding, mend, want)
         runtime.flip(binding.function, binding.alias, want.live.function_version, mend.expects)
-    if any(not each.is_of_alias for each in found):
+        _record_live(world, want.live)
+        want = _read(world, binding)
+    if want.latest is not None and any(not each.is_of_alias for each in differences(runtime, binding, want)):
         _restage(world, binding, mend, want)
     left = differences(runtime, binding, want)
     if left:
         raise Conflict(f"{binding.name}: {left[0].what} is {left[0].got} again, want {left[0].want}")
     return found
+
+
+def _staged_anew(world: World, binding: Binding, mend: DriftResolution, want: ExpectedState) -> ExpectedState:
+    """Have a function version that carries what the deleted one did.
+
+    Raises as `Runtime.stage` does, Conflict where the configuration says otherwise of the binding by now, or Fenced.
+    """
+    serving = want.live
+    with world.state.read() as conn:
+        gone = live.function_version(conn, binding.name, serving.function_version)
+        release_id = gone.release_id if gone else serving.release_id or ""
+        over = base_images.over(conn, release_id)
+        try:
+            change = change_for(binding, world.topology.places, servings(conn, serving.models, over))
+        except Invalid as other:
+            hint = f"publish the version of {', '.join(sorted(serving.models))} that {binding.name} is to serve"
+            raise Conflict(f"{binding.name}: {other.message}", hint=hint) from other
+        known = staged_for(conn, binding, serving.models, over)
+    token = f"syncd restore {binding.name} {mend.began_at:%Y-%m-%dT%H:%M:%SZ}"
+    runtime = world.runtimes[binding.runtime]
+    staged = runtime.stage(binding.function, change, token, known=known, waiting=_renewing(world, mend))
+    with world.state.write() as conn:
+        now = world.state.now(conn)
+        note = partial(FunctionVersion, binding.name, staged.function_version, serving.models, digest_of(change))
+        if release_id:
+            live.note_function_version(conn, note(release_id, now))
+    return replace(want, live=replace(serving, function_version=staged.function_version))
+
+
+def _record_live(world: World, serving: Live) -> None:
+    """Have the record name the function version that an alias was put at, if that is another one than before."""
+    with world.state.write() as conn:
+        recorded = live.get(conn, serving.binding)
+        if recorded is not None and recorded.function_version != serving.function_version:
+            now = world.state.now(conn)
+            live.record(conn, serving.binding, serving.function_version, serving.models, serving.release_id, now)
 
 
 def _probe(world: World, binding: Binding, mend: DriftResolution, want: ExpectedState) -> None:
@@ -283,12 +329,14 @@ def _is_of_alias(what: str) -> bool:
     return Difference(what, "", "").is_of_alias
 
 
-def _probed(conn: Connection, binding: Binding, pointed: AliasState) -> FunctionVersion:
+def _probed(conn: Connection, binding: Binding, pointed: AliasState, *, is_gone: bool) -> FunctionVersion:
     """The function version that the alias points at, as it was recorded when it was staged."""
     at = f"{binding.function}:{binding.alias}"
     back = f"`syncd restore {binding.name}` puts back what the record says"
     if pointed.function_version is None:
         raise Conflict(f"{at} is gone: there is nothing to adopt", hint=back)
+    if is_gone:
+        raise Conflict(f"{at} points at function version {pointed.function_version}, which is deleted", hint=back)
     if pointed.weights:
         raise Conflict(f"{at} sends shares to {', '.join(sorted(pointed.weights))}: the record has none", hint=back)
     staged = {version.function_version: version for version in live.function_versions(conn, binding.name)}

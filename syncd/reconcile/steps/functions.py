@@ -60,6 +60,8 @@ def stage(job: Attempt) -> None:
         if recorded and pointed != AliasState(recorded.function_version):
             detail: dict[str, object] = {"alias": str(pointed), "record": recorded.function_version}
             events.append(conn, "binding.drifted", now=now, release_id=release.id, subject=binding.name, detail=detail)
+        if not staged.reused:
+            live.forget_renumbered(conn, context.topology.bindings_at(binding), staged.function_version)
         carried = FunctionVersion(binding.name, staged.function_version, serves, digest_of(change), release.id, now)
         live.note_function_version(conn, carried)
         for each in lies:

@@ -2,8 +2,9 @@
 
 What the platform does not do for us, and is done here: it has no compare-and-swap on aliases (read, write, read
 back); UpdateFunction answers before it has done anything (wait for `lastUpdateStatus`); publishing without a change
-is an error (use the newest version); publishing has no client token (look for ours in the descriptions); a function
-error is HTTP 200 with `X-Fc-Error-Type`; the SDK gives up after 10 s and a lost answer looks like none at all.
+is an error (use the newest version, or make a difference where that was deleted); publishing has no client token
+(look for ours in the descriptions); a function error is HTTP 200 with `X-Fc-Error-Type`; the SDK gives up after 10 s
+and a lost answer looks like none at all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -24,7 +25,7 @@ from darabonba.runtime import RuntimeOptions
 from requests.exceptions import RequestException
 
 from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Unavailable
-from syncd.runtime.base import Waiting, waits_for_nobody
+from syncd.runtime.base import Waiting, function_gone_hint, waits_for_nobody
 from syncd.runtime.fc import alias as fc_alias
 from syncd.runtime.fc import image
 from syncd.runtime.fc import probe as fc_probe
@@ -47,6 +48,7 @@ from syncd.values.function import (
 
 T = TypeVar("T")
 
+STAGED_VARIABLE: Final = "SYNCD_STAGED"  # set where a version has to differ from one that was deleted
 _VERSIONS_A_LOOK: Final = 50  # our own publish is among the newest; a page is one call
 
 
@@ -115,7 +117,16 @@ class FcRuntime:
             if found is not None:
                 return Staged(found, reused=True)
             self._update(function, change, waiting)
-            return self._publish(function, change, token)
+            staged = self._publish(function, change, token)
+            if staged is None:  # what was published last is deleted, and LATEST is the same still
+                self._mark(function, change, token, waiting)
+                staged = self._publish(function, change, token)
+            if staged is None:
+                raise Conflict(
+                    f"{function}: nothing to publish, and the newest version does not carry what was staged",
+                    hint="somebody else changes the function; the step is repeated",
+                )
+            return staged
 
     def probe(
         self,
@@ -219,7 +230,15 @@ class FcRuntime:
             now = self._ready(function, until, waiting)
         return now
 
-    def _publish(self, function: str, change: Change, token: str) -> Staged:
+    def _mark(self, function: str, change: Change, token: str, waiting: Waiting) -> None:
+        """Have LATEST differ from every version: the platform publishes nothing that is as it was published last."""
+        until = time.monotonic() + (self._settings.image_timeout_s if change.image else self._settings.stage_timeout_s)
+        marked = {**change.environment, STAGED_VARIABLE: f"{token} {time.time_ns()}"}
+        now = self._ready(function, until, waiting)
+        self._saved(function, now, replace(change, environment=marked), until, waiting)
+
+    def _publish(self, function: str, change: Change, token: str) -> Staged | None:
+        """Publish LATEST; None where nothing differs from a version that is not there any more."""
         request = fc.PublishFunctionVersionRequest(body=fc.PublishVersionInput(description=token))
         reused = False
         try:
@@ -232,8 +251,8 @@ class FcRuntime:
                 version = _number(published.body.version_id)
         except NoChange:
             newest = self._versions(function, 1)
-            if not newest:
-                raise
+            if not newest or not _carries(self._function(function, newest[0][0]), change):
+                return None
             version, reused = newest[0][0], True
         if not _carries(self._function(function, version), change):
             raise Conflict(
@@ -262,9 +281,12 @@ class FcRuntime:
     def _function(self, function: str, qualifier: str | None = None) -> fc.Function:
         request = fc.GetFunctionRequest(qualifier=qualifier)
         what = f"{function}:{qualifier}" if qualifier else function
-        found = self._call(
-            "GetFunction", what, lambda o: self._client.get_function_with_options(function, request, {}, o)
-        )
+        try:
+            found = self._call(
+                "GetFunction", what, lambda o: self._client.get_function_with_options(function, request, {}, o)
+            )
+        except NotFound as gone:
+            raise gone if qualifier else NotFound(gone.message, hint=function_gone_hint(function)) from gone
         with readable(f"GetFunction {what}"):
             check(found.body)
         return found.body

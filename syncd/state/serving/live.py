@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -70,6 +70,17 @@ def note_function_version(conn: sa.Connection, seen: FunctionVersion) -> None:
     values = {"models": dict(seen.models), "change_digest": seen.change_digest, "release_id": seen.release_id}
     key = {"binding": seen.binding, "function_version": seen.function_version}
     insert_new(conn, staged, **key, **values, staged_at=seen.staged_at)
+
+
+def forget_renumbered(conn: sa.Connection, bindings: Sequence[str], function_version: str) -> None:
+    """Forget function versions of these bindings from a number on, which has just been given out.
+
+    Numbers only grow, so these belong to a function that was deleted and created again under its name.
+    """
+    numbers = sa.select(staged.c.binding, staged.c.function_version).where(staged.c.binding.in_(tuple(bindings)))
+    for binding, number in conn.execute(numbers).all():
+        if int(number) >= int(function_version):
+            conn.execute(sa.delete(staged).where(staged.c.binding == binding, staged.c.function_version == number))
 
 
 def previous_release(conn: sa.Connection, model: str) -> Release | None:

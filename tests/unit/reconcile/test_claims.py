@@ -15,7 +15,7 @@ from syncd.reconcile.requests.operations import approve, cancel, freeze, publish
 from syncd.reconcile.views.release import load
 from syncd.state.releases import releases
 
-from tests.rooms import FLEET, LORA, SDXL, Site, site
+from tests.support.rooms import FLEET, LORA, SDXL, Site, site
 from tests.unit.reconcile.test_steps import HZ, SG, outage
 
 R = ReleasePhase

@@ -11,13 +11,14 @@ from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.create import GUARDS, Action, Guard, Intent, Origin, create
 from syncd.reconcile.requests.operations import freeze, hold, publish, unhold
+from syncd.state.access import record_info
 from syncd.state.content import versions
 from syncd.state.records import Release
 from syncd.state.releases import releases
 from syncd.state.serving import live
 from syncd.state.state import CommittedError
 
-from tests.rooms import SDXL, Site, World, look
+from tests.support.rooms import SDXL, Site, World, look
 
 V1, V2, V3 = "v1", "v2", "v3"
 
@@ -74,6 +75,9 @@ def given(here: Site, guard: Guard) -> Release | None:
         quarantine(here, V2)
     elif guard is Guard.FREEZE:
         freeze(here.requester, SDXL, "a holiday", None)
+    elif guard is Guard.AUTOMATIC_OFF:
+        with here.state.write() as conn:
+            record_info.switch_automatic_off(conn, "the record may lack holds", here.state.now(conn))
     elif guard is Guard.UNDER_WAY:
         return under_way(here, V2)
     elif guard is Guard.OTHER_UNDER_WAY:

@@ -165,15 +165,42 @@ def test_a_deleted_alias_is_made_again(served: Site, world: World) -> None:
     assert world.alias("singapore") == AliasState("2")
 
 
-def test_a_function_version_that_is_gone_ends_the_restore_with_that(served: Site, world: World) -> None:
-    move(world, "singapore", "1")
+def test_a_function_version_that_is_gone_is_staged_anew(served: Site, world: World) -> None:
     function = world.runtimes["singapore"].functions[DRAW]
     function.versions.pop("2")
-    with pytest.raises(NotFound):
-        restore(served.looker, the(served), WORD)
+    (new,) = compare(served.looker, the(served))
+    assert (new.what, new.got, new.want) == ("function version", "deleted", "2")
+    with pytest.raises(Conflict, match="function version 2, which is deleted"):
+        adopt(served.looker, the(served), WORD)
+    restore(served.looker, the(served), WORD)
+    assert world.alias("singapore") == AliasState("3")
+    assert compare(served.looker, the(served)) == []
+    served.assert_record_is_true()
     assert going(served) == []
-    assert last_event(served, "binding.unrestored")["who"] == "ann"
-    live_now(served, world, SDXL, "v3")
+    rollback(served.requester, SDXL, "bad eyes")
+    served.settle()
+    assert world.alias("singapore") == AliasState("1")
+    served.assert_record_is_true()
+
+
+def test_a_restore_that_staged_anew_and_broke_off_is_gone_on_with(served: Site, world: World) -> None:
+    runtime = world.runtimes["singapore"]
+    runtime.functions[DRAW].versions.pop("2")
+    right = runtime.flip
+
+    def lost(*given: object) -> AliasState:
+        runtime.flip = right  # type: ignore[method-assign]
+        right(*given)  # type: ignore[arg-type]
+        raise Unavailable("no answer")
+
+    runtime.flip = lost  # type: ignore[method-assign, assignment]
+    with pytest.raises(Unavailable):
+        restore(served.looker, the(served), WORD)
+    world.time += timedelta(seconds=LEASE_S + 1)
+    resolve.resume(served.looker, "singapore")
+    assert world.alias("singapore") == AliasState("3")
+    assert set(runtime.functions[DRAW].versions) == {"1", "3"}
+    served.assert_record_is_true()
 
 
 def test_what_does_not_answer_with_its_digest_any_more_is_not_put_back(served: Site, world: World) -> None:

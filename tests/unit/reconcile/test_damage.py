@@ -1,0 +1,154 @@
+"""Damage to what serves, made beside syncd, against each command: it ends live, or with advice that works."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from syncd.errors import SyncdError
+from syncd.plan.phases import RELEASE_ENDS, ReleasePhase
+from syncd.reconcile.drift.compare import compare
+from syncd.reconcile.drift.resolve import Decision, adopt, restore
+from syncd.reconcile.requests.operations import publish, rollback, unhold
+from syncd.runtime.memory import MemoryFunction, MemoryRuntime
+from syncd.values.function import AliasState, Change
+
+from tests.support.rooms import DRAW, SDXL, Site, World
+from tests.unit.reconcile.test_compare import SG, live_now
+
+WORD = Decision("ann", "it was me")
+REGION = "singapore"
+ADVICE_MAX = 4  # each is one command that a person enters
+SCALING = {"provision": {"target": 1}}
+
+
+@pytest.fixture
+def here(on_sqlite: Site) -> Site:
+    """v2 is live on top of v1; instances are provisioned on the alias by somebody else."""
+    for version in ("v1", "v2"):
+        live_now(on_sqlite, on_sqlite.world, SDXL, version)
+    on_sqlite.world.runtimes[REGION].functions[DRAW].scaling["prod"] = SCALING
+    return on_sqlite
+
+
+def _latest(function: MemoryFunction, change: Callable[[Change], Change]) -> None:
+    function.latest = change(function.latest)
+
+
+def _variables(change: Change, **values: str | None) -> Change:
+    merged = {**change.environment, **values}
+    return replace(change, environment={name: value for name, value in merged.items() if value is not None})
+
+
+def _deleted(runtime: MemoryRuntime, *names: str) -> None:
+    function = runtime.functions[DRAW]
+    for name in names:
+        if name == "function":
+            runtime.functions.pop(DRAW)
+        elif name == "version":
+            function.versions.pop("2")
+        else:
+            function.aliases.pop(name)
+            function.scaling.pop(name, None)
+
+
+def _moved_off_a_deleted_version(runtime: MemoryRuntime) -> None:
+    _deleted(runtime, "version")
+    runtime.functions[DRAW].aliases["prod"] = AliasState("1")
+
+
+def _mounts(change: Change, *, more: bool) -> Change:
+    return replace(change, mounts=(*change.mounts, replace(change.mounts[0], mount_dir="/mnt/copy")) if more else ())
+
+
+DAMAGE: dict[str, Callable[[MemoryRuntime], object]] = {
+    "function deleted": lambda r: _deleted(r, "function"),
+    "function changed": lambda r: _latest(r.functions[DRAW], lambda c: _variables(c, OWNER="ops")),
+    "function duplicated": lambda r: r.functions.update({"copy": copy.deepcopy(r.functions[DRAW])}),
+    "version deleted": lambda r: _deleted(r, "version"),
+    "version and alias deleted": lambda r: _deleted(r, "version", "prod"),
+    "version deleted, alias changed": _moved_off_a_deleted_version,
+    "versions deleted": lambda r: r.functions[DRAW].versions.clear(),
+    "version duplicated": lambda r: r.functions[DRAW].versions.update({"3": r.functions[DRAW].versions["2"]}),
+    "alias deleted": lambda r: _deleted(r, "prod"),
+    "alias changed": lambda r: r.functions[DRAW].aliases.update(prod=AliasState("1")),
+    "alias shared": lambda r: r.functions[DRAW].aliases.update(prod=AliasState("2", {"1": 0.3})),
+    "alias at a deleted version": lambda r: r.functions[DRAW].aliases.update(prod=AliasState("77")),
+    "alias duplicated": lambda r: r.functions[DRAW].aliases.update(copy=AliasState("2")),
+    "mount deleted": lambda r: _latest(r.functions[DRAW], lambda c: _mounts(c, more=False)),
+    "mount changed": lambda r: _latest(
+        r.functions[DRAW], lambda c: replace(c, mounts=(replace(c.mounts[0], path="/elsewhere"),))
+    ),
+    "mount duplicated": lambda r: _latest(r.functions[DRAW], lambda c: _mounts(c, more=True)),
+    "variable deleted": lambda r: _latest(r.functions[DRAW], lambda c: _variables(c, SDXL_DIGEST=None)),
+    "variable changed": lambda r: _latest(r.functions[DRAW], lambda c: _variables(c, SDXL_DIGEST="f" * 64)),
+    "variable duplicated": lambda r: _latest(
+        r.functions[DRAW], lambda c: _variables(c, COPY=c.environment["SDXL_DIGEST"])
+    ),
+    "candidate deleted": lambda r: _deleted(r, "next"),
+    "candidate changed": lambda r: r.functions[DRAW].aliases.update(next=AliasState("1", {"2": 0.5})),
+    "candidate at a deleted version": lambda r: r.functions[DRAW].aliases.update(next=AliasState("77")),
+    "candidate duplicated": lambda r: r.functions[DRAW].aliases.update(next2=AliasState("2")),
+    "provision deleted": lambda r: r.functions[DRAW].scaling.clear(),
+    "provision changed": lambda r: r.functions[DRAW].scaling.update(prod={"provision": {"target": 9}}),
+    "provision duplicated": lambda r: r.functions[DRAW].scaling.update(next=SCALING),
+}
+
+
+def entered(here: Site, command: str) -> str:
+    """Do what a command does. The hint that it ends with; "" where it did what it is for."""
+    binding = here.context.topology.bindings[SG]
+    try:
+        if command == "restore":
+            restore(here.looker, binding, WORD)
+        elif command == "adopt":
+            adopt(here.looker, binding, WORD)
+        elif command == "unhold":
+            unhold(here.requester, SDXL)
+        else:
+            release = rollback(here.requester, SDXL, "bad") if command == "rollback" else publish(
+                here.requester, SDXL, "v2")  # fmt: skip
+            here.settle(patient=True)
+            ended = here.release(release.id)
+            assert ended.phase in RELEASE_ENDS
+            assert ended.phase is ReleasePhase.LIVE or ended.hint, ended
+            return "" if ended.phase is ReleasePhase.LIVE else ended.hint
+    except SyncdError as error:
+        return error.hint or f"no advice: {error.message}"
+    return ""
+
+
+def advised(here: Site, hint: str) -> list[str]:
+    """The commands of a hint, after what a person does first."""
+    if "create the function" in hint:
+        here.world.runtimes[REGION].have_function(DRAW, environment={"OWNER": "team"})
+        return ["publish"]
+    known = {f"`syncd restore {SG}`": "restore", f"`syncd unhold {SDXL}`": "unhold", "publish": "publish"}
+    return [next(command for text, command in known.items() if text in hint)]
+
+
+@pytest.mark.parametrize("command", ["restore", "adopt", "publish", "rollback"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_each_command_after_each_damage_ends_live_or_with_advice_that_works(
+    here: Site, world: World, damage: str, command: str
+) -> None:
+    DAMAGE[damage](world.runtimes[REGION])
+    todo, entries = [command], 0
+    while todo:
+        entries += 1
+        assert entries <= ADVICE_MAX, f"advice without an end: {todo}"
+        done = todo.pop(0)
+        hint = entered(here, done)
+        if hint:
+            todo = advised(here, hint)
+            assert todo != [done], f"{done} advises itself: {hint}"
+        elif done == "unhold":
+            todo = ["publish"]
+    expected = {"rollback": {"v1", "v2"}, "adopt": {"v1", "v2"}}.get(command, {"v2"})
+    assert world.serves(REGION) in [[here.digest(SDXL, version)] for version in expected]
+    assert not world.alias(REGION).weights
+    here.assert_record_is_true()
+    compare(here.looker, here.context.topology.bindings[SG])
+    assert entered(here, "restore") == "", "what is left is put back"
