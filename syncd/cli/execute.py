@@ -1,12 +1,13 @@
-"""A release that this machine asked for beside the record, seen through: done here, or followed."""
+"""A release that a command on this machine asked for, worked on here while no daemon does, or followed."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Final
 
 from syncd.cli.exit_codes import Exit
 from syncd.cli.output.watch import ended_well, follow
@@ -16,6 +17,9 @@ from syncd.errors import Conflict
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.reconcile.views.release import document, load
 from syncd.state.records import Release
+from syncd.state.releases import releases
+
+_TURN_S: Final = 0.5  # between two tries to get the record's lock, and between two looks for who wants it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +27,28 @@ class ReleaseWatch:
     """How a release is watched until it ends."""
 
     opened: CliSession
-    timeout_s: float  # 0: without limit
+    deadline: float | None  # of the monotonic clock; None: without limit
     going_back: bool
 
-    def until_it_ends(self, release: Release, *, leave: threading.Event | None = None) -> int:
-        """Show it; the exit code. Raises NotLive where it ended otherwise than it was to."""
-        deadline = time.monotonic() + self.timeout_s if self.timeout_s else None
+    @property
+    def url(self) -> str:
+        """The record's."""
+        return self.opened.config.state.connect_url.render_as_string(hide_password=False)
+
+    def until_it_ends(
+        self, release: Release, *, leave: threading.Event | None = None, gave_way: threading.Event | None = None
+    ) -> int | None:
+        """Show it; the exit code, or None where this process gave way. Raises ReleaseNotLive where it ended badly."""
 
         def proceed() -> bool:
-            return not (leave is not None and leave.is_set()) and (deadline is None or time.monotonic() < deadline)
+            return not (leave is not None and leave.is_set()) and not self.is_over()
 
         output = self.opened.output
         scene = follow(self.opened.state, release.id, output, proceed=proceed)
         ended_well(scene, going_back=self.going_back)
         phase = scene.release.phase
+        if phase not in RELEASE_ENDS and gave_way is not None and gave_way.is_set():
+            return None
         output.show(
             {"event": "end", **document(scene)},
             lambda console: console.print(f"{release.id} {release.model}@{release.ref} is {phase}", markup=False),
@@ -45,55 +57,140 @@ class ReleaseWatch:
             return Exit.OK
         return Exit.INTERRUPTED if leave is not None and leave.is_set() else Exit.TIMEOUT
 
+    def is_over(self) -> bool:
+        """Whether the time that the command may take is over."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def has_ended(self, release: Release) -> bool:
+        """Whether there is nothing left to do for the release."""
+        return load(self.opened.state, release.id).release.phase in RELEASE_ENDS
+
 
 def execute(
     opened: CliSession, ask: Callable[[], Release], *, wait: bool, timeout_s: float, going_back: bool = False
 ) -> int:
-    """Record a request and watch it: the work is done here when no daemon works on this record."""
-    watch = ReleaseWatch(opened, timeout_s, going_back)
+    """Record a request, and see its release through.
+
+    A daemon that works on this record does it, and with `wait` it is followed. Without one it is done here, one such
+    command after the other; a rollback goes first. This process works for its own release, and for what that has to
+    wait for. It gives way to a daemon, and says what it leaves.
+    """
+    deadline = time.monotonic() + timeout_s if timeout_s else None
+    watch = ReleaseWatch(opened, deadline, going_back)
+    release = ask()
     with ExitStack() as stack:
+        if going_back:
+            with suppress(Conflict):  # another rollback has the others give way already
+                stack.enter_context(lock.announce(watch.url, lock.Claimant.ROLLBACK))
+        return _see_through(watch, release, wait=wait)
+
+
+def _see_through(watch: ReleaseWatch, release: Release, *, wait: bool) -> int:
+    is_told = False
+    while not lock.is_announced(watch.url, lock.Claimant.DAEMON):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock.hold(watch.url))
+            except Conflict:
+                is_mine = False
+            else:
+                is_mine = True
+            code = _work(watch, release) if is_mine else None
+        if code is not None:
+            return code
+        if watch.is_over() or watch.has_ended(release):
+            return watch.until_it_ends(release) or Exit.OK
+        if not is_told:
+            watch.opened.output.note(f"{release.id} waits: another command, or a rollback, works on this record first")
+            is_told = True
+        follow(watch.opened.state, release.id, watch.opened.output, proceed=_until_its_turn(watch))
+    if wait:
+        return watch.until_it_ends(release) or Exit.OK
+    opened = watch.opened
+    scene = load(opened.state, release.id)
+    opened.output.show(document(scene), lambda console: console.print(f"{release.id} is {scene.release.phase}"))
+    return Exit.OK
+
+
+def _until_its_turn(watch: ReleaseWatch) -> Callable[[], bool]:
+    """Whether to go on waiting: no daemon is there to follow, and another process holds the record."""
+    asked_at = time.monotonic()
+
+    def proceed() -> bool:
+        nonlocal asked_at
+        if time.monotonic() < asked_at + _TURN_S:
+            return not watch.is_over()
+        asked_at = time.monotonic()
+        if watch.is_over() or lock.is_announced(watch.url, lock.Claimant.DAEMON):
+            return False
         try:
-            stack.enter_context(lock.hold(opened.config.state.connect_url.render_as_string(hide_password=False)))
-            alone = True
-        except Conflict:  # a daemon is at work on this record
-            alone = False
-        release = ask()
-        if alone:
-            return _work(watch, release)
-        if not wait:
-            scene = load(opened.state, release.id)
-            opened.output.show(document(scene), lambda console: console.print(f"{release.id} is {scene.release.phase}"))
-            return Exit.OK
-        return watch.until_it_ends(release)
+            with lock.hold(watch.url):
+                return False
+        except Conflict:
+            return True
+
+    return proceed
 
 
-def _work(watch: ReleaseWatch, release: Release) -> int:
-    """Do the work in this process, while showing it."""
+def _gives_way(watch: ReleaseWatch) -> Callable[[], bool]:
+    """Whether a daemon, or a rollback of another command, is to have the record now; asked twice a second at most."""
+    wanted = [lock.Claimant.DAEMON, *(() if watch.going_back else (lock.Claimant.ROLLBACK,))]
+    asked_at = time.monotonic()
+
+    def gives_way() -> bool:
+        nonlocal asked_at
+        if time.monotonic() < asked_at + _TURN_S:
+            return False
+        asked_at = time.monotonic()
+        return any(lock.is_announced(watch.url, claimant) for claimant in wanted)
+
+    return gives_way
+
+
+def _work(watch: ReleaseWatch, release: Release) -> int | None:
+    """Do the work in this process, while showing it. None where it gave way before the release ended."""
     from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415 -- only where no
     from syncd.wiring import context_of  # noqa: PLC0415 -- daemon does the work
 
     opened = watch.opened
     set_up_logs(opened.config, verbose=opened.verbose)
     context = context_of(opened.config, opened.state)
-    process = Process(context, settings_of(opened.config, polls=False), sole=True)
-    done = threading.Event()
-    result: list[int] = []
+    process = Process(context, settings_of(opened.config, polls=False, only=release.id), sole=True)
+    done, gave_way = threading.Event(), threading.Event()
+    gives_way = _gives_way(watch)
+    result: list[int | None] = []
+    failures: list[BaseException] = []
 
     def look_on() -> None:
         try:
-            result.append(watch.until_it_ends(release, leave=context.draining))
+            result.append(watch.until_it_ends(release, leave=context.draining, gave_way=gave_way))
         except BaseException as error:  # noqa: BLE001 -- carried over to the main thread, raised there
             failures.append(error)
         finally:
             done.set()
             context.wake.set()
 
-    failures: list[BaseException] = []
+    def until() -> bool:
+        if not done.is_set() and gives_way():
+            gave_way.set()
+        return done.is_set() or gave_way.is_set()
+
     watcher = threading.Thread(target=look_on, name="follow", daemon=True)
     with stopped_by_signals(process):
         watcher.start()
-        process.run(until=done.is_set)
+        process.run(until=until)
     watcher.join()
+    if not gave_way.is_set():
+        _note_left(opened, release)
     if failures:
         raise failures[0]
     return result[0]
+
+
+def _note_left(opened: CliSession, release: Release) -> None:
+    """Say which releases are left to a daemon."""
+    with opened.state.read() as conn:
+        left = [each for each in releases.unfinished(conn) if each.id != release.id]
+    if left:
+        names = ", ".join(f"{each.id} {each.model}@{each.ref} ({each.phase})" for each in left)
+        opened.output.note(f"left unfinished, no daemon works on this record: {names}; `syncd run` goes on with them")

@@ -29,6 +29,7 @@ from syncd.reconcile.adoption import hold_copies
 from syncd.reconcile.adoption.hold_copies import COPIED_EVERY_S, HoldCopies
 from syncd.reconcile.context import Context
 from syncd.reconcile.controller.attempt import run_attempt
+from syncd.reconcile.controller.claims import own_releases
 from syncd.reconcile.controller.tick import UNHEARD_S, tick
 from syncd.reconcile.discovery.base_images import rebuild
 from syncd.reconcile.drift.scan import DriftRules, scan
@@ -75,7 +76,8 @@ class ProcessSettings:
     polls: tuple[Poll, ...]
     slots: Mapping[str, int]
     drifting: DriftSchedule | None = None  # None: nothing is compared
-    watches_bases: bool = False  # of images, as the fleet says of each
+    watches_bases: bool = False  # of images, as the topology says of each
+    only: str = ""  # the release that a command works for; "": all, as a daemon does
     copies_holds: bool = False  # to every target
 
 
@@ -85,8 +87,8 @@ DEFAULT_SLOTS: Final[Mapping[str, int]] = {
 }
 
 
-def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
-    """How a process lives. Without `polls` it only carries what the record asks for: `publish` without a daemon."""
+def settings_of(config: Config, *, polls: bool, only: str = "") -> ProcessSettings:
+    """The settings of a daemon; without `polls`, and with the id of a release, those of a command that works for it."""
     looks = tuple(Poll(name, r.poll_s, r.jitter_s) for name, r in config.registries.items()) if polls else ()
     return ProcessSettings(
         tick_s=config.policy.tick_s,
@@ -96,6 +98,7 @@ def settings_of(config: Config, *, polls: bool) -> ProcessSettings:
         slots=DEFAULT_SLOTS,
         drifting=DriftSchedule(config.policy.drift_poll_s, DriftPolicy(config.policy.drift)) if polls else None,
         watches_bases=polls,
+        only=only,
         copies_holds=polls,
     )
 
@@ -130,10 +133,9 @@ class Process:
         ]
         chores += [self._chore(f"told of {name}", ASKED_EVERY_S, looks.told) for name, looks in self._looks.items()]
         chores += [
-            self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(context)),
+            *self._of_daemon(),
             self._chore("let go", RELEASE_EVERY_S, lambda: release_prewarmed(context)),
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
-            *self._rounds(),
             *self._bases(),
             *self._hold_copies(),
         ]
@@ -159,13 +161,7 @@ class Process:
         if self._sole:
             with context.state.write() as conn:
                 steps.expire_others(conn, context.owner, context.state.now(conn))
-        context.engine.serve(
-            self._settings.slots, lambda step_id, attempt: run_attempt(context, STEP_HANDLERS, step_id, attempt)
-        )
-        if self._settings.copies_holds:
-            threading.Thread(target=self._read_holds, name="read holds", daemon=True).start()
-        else:
-            self._holds_read.set()
+        context.engine.serve(self._settings.slots, self._run_attempt)
         self._schedule.start()
         notify("READY=1")
         log.info("started", owner=context.owner, registries=[poll.registry for poll in self._settings.polls])
@@ -184,6 +180,17 @@ class Process:
             before_draining()
             self._drain()
 
+    def _run_attempt(self, step_id: str, attempt: int) -> None:
+        """Run an attempt; one that another process left in the queue is left to a daemon, which finds it not begun."""
+        context, only = self._rooms, self._settings.only
+        try:
+            with context.state.read() as conn:
+                if only and step_id.partition("/")[0] not in own_releases(context, conn, only):
+                    return
+        except SyncdError:  # the record is out of reach: the attempt could not begin either
+            return
+        run_attempt(context, STEP_HANDLERS, step_id, attempt)
+
     def stop(self) -> None:
         """Ask `run` to end. Safe from a signal handler; repeating it is harmless."""
         self._rooms.draining.set()
@@ -193,7 +200,7 @@ class Process:
         notify("WATCHDOG=1")
         self.pulse.beat()
         try:
-            tick(self._rooms, unheard_s)
+            tick(self._rooms, unheard_s, self._settings.only)
         except SyncdError as error:  # the record is out of reach; nothing was written, the next pass is as good
             log.warning("pass failed", error=error.message, hint=error.hint)
         except Exception:  # the other loop top: a bug in one pass must not end the process
@@ -241,16 +248,19 @@ class Process:
         finally:
             self._holds_read.set()
 
-    def _rounds(self) -> list[PeriodicJob]:
-        """What is done about drift, region by region, and about retirements that broke off."""
+    def _of_daemon(self) -> list[PeriodicJob]:
+        """The jobs that are about no release: what was left half-done, drift by region, retirements that broke off."""
         drifting, context = self._settings.drifting, self._rooms
+        if self._settings.only:
+            return []
+        left = self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(context))
         resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
         if drifting is None:
-            return [resume]
+            return [left, resume]
         rules = DriftRules(drifting.policy, context.gates)
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, are not all at it at once
         rounds = {name: partial(scan, context, name, rules, context.draining) for name in context.runtimes}
-        return [resume, *(self._chore(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in rounds.items())]
+        return [left, resume, *(self._chore(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in rounds.items())]
 
     def _bases(self) -> list[PeriodicJob]:
         """What is done about the bases of images: each is looked up by itself, what is due is begun soon after."""

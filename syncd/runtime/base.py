@@ -27,7 +27,10 @@ def waits_for_nobody(_what: str) -> None:
 
 def function_gone_hint(function: str) -> str:
     """What a person does about a function that is not there."""
-    return f"create the function {function} again with the tool that made it, then publish the version that it serves"
+    return (
+        f"create the function {function} again with the tool that made it: a release under way goes on by itself,"
+        " else publish the version that it is to serve"
+    )
 
 
 class Runtime(Protocol):

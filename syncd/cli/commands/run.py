@@ -42,7 +42,10 @@ def run(
     state = State(loaded.state.connect_url.render_as_string(hide_password=False))
     try:
         schema_version.check(state)
-        with lock.hold(state.url.render_as_string(hide_password=False)):
+        url = state.url.render_as_string(hide_password=False)
+        # A command that works here for its own release gives way once this is announced.
+        give_way_s = loaded.policy.drain_s + lock.GIVE_WAY_S
+        with lock.announce(url, lock.Claimant.DAEMON), lock.hold(url, wait_s=give_way_s):
             context = context_of(loaded, state)
             process = Process(context, settings_of(loaded, polls=True), sole=True)
             with stopped_by_signals(process):

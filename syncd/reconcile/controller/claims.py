@@ -59,6 +59,14 @@ def gate_of(context: Context, conn: Connection, release: Release) -> Blocked | N
     return blocked_at(release.id, unapproved=unapproved, frozen=frozen)
 
 
+def own_releases(context: Context, conn: Connection, release_id: str) -> set[str]:
+    """A release and those that it has to wait for: of its model, and what is moving an alias that it needs."""
+    release = releases.get(conn, release_id)
+    names = [binding.name for binding in context.topology.bindings_of(release.model)]
+    moving = {f.release_id for f in flips.held_by_others(conn, release_id, names) if f.phase not in UNMOVED}
+    return {release_id, *moving, *(other.id for other in releases.unfinished(conn, release.model))}
+
+
 def _claim_together(
     context: Context, conn: Connection, release: Release, bindings: Sequence[str], now: datetime
 ) -> str | None:

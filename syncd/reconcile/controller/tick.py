@@ -21,7 +21,7 @@ from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.reconcile import rollout
 from syncd.reconcile.context import Context
-from syncd.reconcile.controller.claims import claim, gate_of
+from syncd.reconcile.controller.claims import claim, gate_of, own_releases
 from syncd.reconcile.requests.backfill import backfill
 from syncd.state.content import base_images, placements
 from syncd.state.records import Release, Step
@@ -35,14 +35,17 @@ _GATED: Final = frozenset({ReleasePhase.STAGING, ReleasePhase.FLIPPING})
 UNHEARD_S: Final = 10.0  # a handed-over step that has not begun by then is asked after
 
 
-def tick(context: Context, unheard_s: float = UNHEARD_S) -> bool:
+def tick(context: Context, unheard_s: float = UNHEARD_S, only: str = "") -> bool:
     """Take every unfinished release as far as it goes now. Returns whether anything was written.
+
+    With `only`, the id of a release, no other is taken further but those that it has to wait for.
 
     A step handed over `unheard_s` seconds ago that has not begun is asked after, and handed over anew if it is lost.
     """
     with context.state.read() as conn:
-        unfinished = [release.id for release in releases.unfinished(conn)]
-    moved = backfill(context)
+        own = own_releases(context, conn, only) if only else set()
+        unfinished = [release.id for release in releases.unfinished(conn) if not only or release.id in own]
+    moved = backfill(context) if not only else False
     for release_id in unfinished:
         try:
             moved |= _advanced(context, release_id, unheard_s)

@@ -105,7 +105,8 @@ def test_a_locked_record_is_said_to_be_locked(call: Calling, monkeypatch: pytest
 def test_two_that_serve_one_record(call: Calling) -> None:
     from syncd.engine import lock
 
-    with lock.hold(f"sqlite:///{call.database}"):
+    url = f"sqlite:///{call.database}"
+    with lock.announce(url, lock.Claimant.DAEMON), lock.hold(url):
         refused(call("run"), 9, "served by another process", str(os.getpid()), "stop it first")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from syncd.errors import SyncdError
-from syncd.plan.phases import RELEASE_ENDS, ReleasePhase
+from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import Decision, adopt, restore
 from syncd.reconcile.requests.operations import publish, rollback, unhold
@@ -20,6 +21,7 @@ from tests.unit.reconcile.test_compare import SG, live_now
 
 WORD = Decision("ann", "it was me")
 REGION = "singapore"
+TRIES = 12
 ADVICE_MAX = 4  # each is one command that a person enters
 SCALING = {"provision": {"target": 1}}
 
@@ -97,6 +99,18 @@ DAMAGE: dict[str, Callable[[MemoryRuntime], object]] = {
 }
 
 
+def outcome(here: Site, release_id: str) -> str:
+    """The hint of a release that did not go live, or goes on trying for as long as a region is not as it must be."""
+    for _ in range(TRIES):
+        here.settle()
+        here.world.time += timedelta(seconds=10)
+    release = here.release(release_id)
+    if release.phase is ReleasePhase.LIVE:
+        return ""
+    hints = [release.hint, *(step.hint for step in here.steps(release_id).values())]
+    return next(hint for hint in hints if hint)
+
+
 def entered(here: Site, command: str) -> str:
     """Do what a command does. The hint that it ends with; "" where it did what it is for."""
     binding = here.context.topology.bindings[SG]
@@ -107,14 +121,12 @@ def entered(here: Site, command: str) -> str:
             adopt(here.looker, binding, WORD)
         elif command == "unhold":
             unhold(here.requester, SDXL)
+        elif command == "wait":
+            return outcome(here, here.unfinished()[0].id)
         else:
             release = rollback(here.requester, SDXL, "bad") if command == "rollback" else publish(
                 here.requester, SDXL, "v2")  # fmt: skip
-            here.settle(patient=True)
-            ended = here.release(release.id)
-            assert ended.phase in RELEASE_ENDS
-            assert ended.phase is ReleasePhase.LIVE or ended.hint, ended
-            return "" if ended.phase is ReleasePhase.LIVE else ended.hint
+            return outcome(here, release.id)
     except SyncdError as error:
         return error.hint or f"no advice: {error.message}"
     return ""
@@ -124,7 +136,7 @@ def advised(here: Site, hint: str) -> list[str]:
     """The commands of a hint, after what a person does first."""
     if "create the function" in hint:
         here.world.runtimes[REGION].have_function(DRAW, environment={"OWNER": "team"})
-        return ["publish"]
+        return ["wait" if here.unfinished() else "publish"]
     known = {f"`syncd restore {SG}`": "restore", f"`syncd unhold {SDXL}`": "unhold", "publish": "publish"}
     return [next(command for text, command in known.items() if text in hint)]
 
@@ -143,7 +155,7 @@ def test_each_command_after_each_damage_ends_live_or_with_advice_that_works(
         hint = entered(here, done)
         if hint:
             todo = advised(here, hint)
-            assert todo != [done], f"{done} advises itself: {hint}"
+            assert todo != [done] or "create the function" in hint, f"{done} advises itself: {hint}"
         elif done == "unhold":
             todo = ["publish"]
     expected = {"rollback": {"v1", "v2"}, "adopt": {"v1", "v2"}}.get(command, {"v2"})
