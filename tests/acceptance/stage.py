@@ -180,7 +180,7 @@ memorySize = 2048
 diskSize = 512
 timeout = 60
 role = "acs:ram::1234567890123456:role/acceptance"
-environmentVariables = {{ MODELS = "m=MODEL_PATH", OWNER = "acceptance" }}
+environmentVariables = {{ MODELS = "m=MODEL_PATH,o=OTHER_PATH", OWNER = "acceptance" }}
 customContainerConfig = {{ image = "acceptance/f:1", port = 9000, command = {start} }}
 vpcConfig = {{ vpcId = "vpc-a", vSwitchIds = ["vsw-a"], securityGroupId = "sg-a" }}
 """
