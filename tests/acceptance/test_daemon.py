@@ -17,12 +17,12 @@ from typing import Any
 from tests.acceptance.stage import SECRET, Stage, command, ended, large, small, until
 
 EFFECTS = {
-    "version pinned": {"release", "model", "version", "step", "attempt", "bytes", "seconds"},
-    "copied": {"release", "model", "version", "step", "attempt", "target", "region", "bytes", "seconds"},
-    "sealed": {"release", "model", "version", "step", "attempt", "target", "region", "bytes", "seconds"},
-    "staged": {"release", "model", "version", "step", "attempt", "region", "function", "seconds"},
-    "probed": {"release", "model", "version", "step", "attempt", "region", "function", "seconds"},
-    "flipped": {"release", "model", "version", "step", "attempt", "region", "function", "seconds"},
+    "version.pinned": {"release", "model", "version", "step", "attempt", "bytes", "seconds"},
+    "placement.copied": {"release", "model", "version", "step", "attempt", "target", "region", "bytes", "seconds"},
+    "placement.sealed": {"release", "model", "version", "step", "attempt", "target", "region", "bytes", "seconds"},
+    "function_version.staged": {"release", "model", "version", "step", "attempt", "region", "function", "seconds"},
+    "function_version.probed": {"release", "model", "version", "step", "attempt", "region", "function", "seconds"},
+    "alias.flipped": {"release", "model", "version", "step", "attempt", "region", "function", "seconds"},
 }
 
 
@@ -102,7 +102,7 @@ def test_each_effect_is_one_event_with_all_that_is_known_and_nothing_tells_the_s
         for event in events:
             assert fields <= set(event), f"{name}: {sorted(fields - set(event))} missing in {event}"
             assert {"at", "level", "logger"} <= set(event)
-    assert len(daemon.events("sealed")) == len(daemon.events("flipped")) == 2
+    assert len(daemon.events("placement.sealed")) == len(daemon.events("alias.flipped")) == 2
     for file in (*stage.home.glob("syncd.db*"), daemon.log):
         assert SECRET.encode() not in file.read_bytes(), f"{file.name} tells the secret"
     assert not any(SECRET in text for text in said)

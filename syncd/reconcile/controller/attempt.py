@@ -32,7 +32,13 @@ def run_attempt(context: Context, bodies: Mapping[StepKind, StepHandler], step_i
     except Fenced:
         return
     except SyncdError as error:  # the record cannot be reached; the lease or the next tick brings it back
-        log.warning("step not begun", step=step_id, attempt=attempt, error=error.message)
+        log.warning(
+            "step.not_begun",
+            message="The attempt could not be begun; the next pass hands it over again.",
+            step=step_id,
+            attempt=attempt,
+            error=error.message,
+        )
         return
     with structlog.contextvars.bound_contextvars(**job.describe()):
         try:
@@ -41,9 +47,13 @@ def run_attempt(context: Context, bodies: Mapping[StepKind, StepHandler], step_i
             if failure is not None:
                 _record_failure(job, failure)
         except Fenced:
-            log.info("step superseded by a newer attempt")
+            log.info("step.superseded", message="A newer attempt owns the step; this one records nothing.")
         except SyncdError as lost:
-            log.warning("outcome not recorded, it will be found by looking", error=lost.message)
+            log.warning(
+                "step.outcome_not_recorded",
+                message="The outcome could not be recorded; the next attempt reads what is there.",
+                error=lost.message,
+            )
     context.wake.set()
 
 
@@ -53,7 +63,7 @@ def _run(job: Attempt, body: StepHandler) -> SyncdError | None:
     except SyncdError as error:
         return error
     except Exception as bug:  # a loop top: one step's bug must not end the process or hide
-        log.exception("a bug in syncd ended this attempt")
+        log.exception("step.crashed", message="A bug in syncd ended this attempt.")
         return Failed(f"unexpected {type(bug).__name__}: {bug}", hint="this is a bug in syncd; the log has the trace")
     return None
 
@@ -73,7 +83,13 @@ def _record_failure(job: Attempt, error: SyncdError) -> None:
         failures = step.failures + 1
         choice = next_action(error, failures, context.patience, context.chance())
         if isinstance(choice, GiveUp) and not _must_undo(conn, job):
-            log.error("step stalled", error=error.message, hint=error.hint, failures=failures)
+            log.error(
+                "step.stalled",
+                message="The step is given up until a person acts.",
+                error=error.message,
+                hint=error.hint,
+                failures=failures,
+            )
             steps.stall(conn, step.id, step.attempt, error.message, error.hint, now)
             return
         after_s = (
@@ -84,9 +100,14 @@ def _record_failure(job: Attempt, error: SyncdError) -> None:
         failed = not isinstance(error, NotYet)
         if failed:
             said = {"error": error.message, "failures": failures, "after_s": round(after_s, 1)}
-            log.warning("step failed, will be repeated", **said)
+            log.warning("step.failed", message="The attempt failed and is repeated.", **said)
         else:
-            log.info("step waits", reason=error.message, after_s=round(after_s, 1))
+            log.info(
+                "step.waiting",
+                message="The step waits for something that has not come yet.",
+                reason=error.message,
+                after_s=round(after_s, 1),
+            )
         due_at = now + timedelta(seconds=after_s)
         steps.postpone(
             conn, step.id, step.attempt, due_at=due_at, reason=error.message, hint=error.hint, failed=failed, now=now
@@ -138,4 +159,4 @@ def _renew_lease(job: Attempt) -> None:
     except Fenced:
         job.stop.set()
     except Unavailable as error:  # the lease may run out; the fence then keeps us from writing
-        log.warning("lease not renewed", error=error.message)
+        log.warning("lease.not_renewed", message="The lease could not be renewed; it may run out.", error=error.message)

@@ -50,7 +50,12 @@ def tick(context: Context, unheard_s: float = UNHEARD_S, only: str = "") -> bool
         try:
             moved |= _advanced(context, release_id, unheard_s)
         except Conflict as elsewhere:  # a worker or a person moved it between our look and our write: look again later
-            log.info("release moved meanwhile", release=release_id, reason=elsewhere.message)
+            log.info(
+                "release.changed_meanwhile",
+                message="Another process changed the release; the next pass decides again.",
+                release=release_id,
+                reason=elsewhere.message,
+            )
     return moved
 
 

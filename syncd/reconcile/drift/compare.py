@@ -98,8 +98,17 @@ def compare(world: World, binding: Binding) -> list[Drift]:
             return []
         new = drifts.note(conn, want.live, found, world.state.now(conn))
     for drift in new:
-        log.warning("drifted", binding=binding.name, function=binding.function, alias=binding.alias, what=drift.what,
-                    got=drift.got, want=drift.want, region=world.topology.regions[binding.runtime])  # fmt: skip
+        log.warning(
+            "drift.detected",
+            message="What serves is not as recorded.",
+            binding=binding.name,
+            function=binding.function,
+            alias=binding.alias,
+            what=drift.what,
+            got=drift.got,
+            want=drift.want,
+            region=world.topology.regions[binding.runtime],
+        )
     return new
 
 

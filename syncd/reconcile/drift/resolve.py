@@ -96,8 +96,15 @@ def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, .
         detail = {"got": known.function_version, "want": want.live.function_version or NO_ALIAS}
         detail |= {"who": word.who, "why": word.why}
         events.append(conn, "binding.adopted", now=now, subject=binding.name, detail=detail)
-    log.info("adopted", binding=binding.name, function=binding.function, alias=binding.alias, who=word.who,
-             function_version=known.function_version)  # fmt: skip
+    log.info(
+        "drift.adopted",
+        message="The record follows where the alias points.",
+        binding=binding.name,
+        function=binding.function,
+        alias=binding.alias,
+        who=word.who,
+        function_version=known.function_version,
+    )
     return found
 
 
@@ -167,7 +174,14 @@ def execute(world: World, binding: Binding, mend: DriftResolution) -> tuple[Diff
         drifts.close(conn, over, f"restored by {Decision(mend.who, mend.why)}", now)
         detail = {"who": mend.who, "why": mend.why, "what": ", ".join(drift.what for drift in over)}
         events.append(conn, "binding.restored", now=now, subject=binding.name, detail=detail)
-    log.info("restored", binding=binding.name, function=binding.function, alias=binding.alias, who=mend.who)
+    log.info(
+        "drift.restored",
+        message="The binding is as recorded again.",
+        binding=binding.name,
+        function=binding.function,
+        alias=binding.alias,
+        who=mend.who,
+    )
     return found
 
 
@@ -191,7 +205,13 @@ def resume(world: World, runtime: str) -> None:
         except Unavailable:
             raise
         except SyncdError as error:
-            log.warning("not restored", binding=name, error=error.message, hint=error.hint)
+            log.warning(
+                "drift.restore_failed",
+                message="A restore that broke off could not be finished.",
+                binding=name,
+                error=error.message,
+                hint=error.hint,
+            )
 
 
 def _restore(world: World, binding: Binding, mend: DriftResolution) -> tuple[Difference, ...]:

@@ -52,7 +52,13 @@ def scan(world: World, runtime: str, rules: DriftRules, stop: threading.Event, p
             if unreached == _UNREACHED_MAX or error.retry_after_s:
                 raise
         except SyncdError as error:
-            log.warning("binding not compared", binding=binding.name, error=error.message, hint=error.hint)
+            log.warning(
+                "drift.not_compared",
+                message="The binding could not be compared with the record.",
+                binding=binding.name,
+                error=error.message,
+                hint=error.hint,
+            )
         mark_progress()
         stop.wait(pause_s)
 
@@ -64,13 +70,18 @@ def _apply_policy(world: World, binding: Binding, rules: DriftRules) -> None:
         return
     why = _left_alone(world, binding, rules) if rules.policy is DriftPolicy.RESTORE else ""
     if why:
-        log.info("drift is left as it is", binding=binding.name, reason=why)
+        log.info("drift.left", message="The policy does not resolve this drift now.", binding=binding.name, reason=why)
         return
     do = resolve.restore if rules.policy is DriftPolicy.RESTORE else resolve.adopt
     try:
         do(world, binding, resolve.Decision("syncd", f'policy.drift = "{rules.policy}"'))
     except Conflict as refused:
-        log.info("drift is left as it is", binding=binding.name, reason=refused.message)
+        log.info(
+            "drift.left",
+            message="The policy does not resolve this drift now.",
+            binding=binding.name,
+            reason=refused.message,
+        )
 
 
 def _left_alone(world: World, binding: Binding, rules: DriftRules) -> str:

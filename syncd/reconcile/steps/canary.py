@@ -52,7 +52,8 @@ def shift_traffic(job: Attempt) -> None:
             advance(conn, move, FlipPhase.WEIGHTED, now=now, step=job.step, detail=detail)
             steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to, **detail})
     log.info(
-        "weighted",
+        "traffic.shifted",
+        message="The alias sends a share of the requests to the new function version.",
         function=binding.function,
         alias=binding.alias,
         function_version=to,
@@ -95,7 +96,9 @@ def analyze(job: Attempt) -> None:
                 conn, job.step.id, job.step.attempt, due_at=due_at, reason=wrong, failed=bool(wrong), now=now
             )
     if wrong:
-        log.warning("judged badly", binding=binding, error=wrong)
+        log.warning(
+            "analysis.failed", message="The new function version gave a bad answer.", binding=binding, error=wrong
+        )
 
 
 _HINT: Final = "the new version was taken back everywhere; look at what it answered, and publish a mended one"
@@ -128,7 +131,14 @@ def _bad_figures(job: Attempt, rollout: Rollout, pause: Pause, move: Flip) -> It
                 f"the signal {name} is not configured any more", hint="configure it again, or cancel the release"
             )
         evidence = signal.look(subject)
-        log.info("figure", binding=binding.name, signal=name, verdict=evidence.verdict.value, said=evidence.said)
+        log.info(
+            "signal.read",
+            message="A signal about the new function version was read.",
+            binding=binding.name,
+            signal=name,
+            verdict=evidence.verdict.value,
+            said=evidence.said,
+        )
         if evidence.verdict is Verdict.BAD:
             yield f"{name}: {evidence.said}"
 

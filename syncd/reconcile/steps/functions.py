@@ -80,7 +80,8 @@ def stage(job: Attempt) -> None:
         detail = {"function_version": staged.function_version, "reused": staged.reused}
         steps.done(conn, job.step.id, job.step.attempt, now, detail)
     log.info(
-        "staged",
+        "function_version.staged",
+        message="A function version carries the model version.",
         function=binding.function,
         function_version=staged.function_version,
         reused=staged.reused,
@@ -102,8 +103,14 @@ def probe(job: Attempt) -> None:
         advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
         cold_starts.record(conn, job, flip, report, warm=held)
         steps.done(conn, job.step.id, job.step.attempt, now, {"seconds": round(report.seconds, 3)})
-    log.info("probed", function=binding.function, function_version=flip.to_version, seconds=round(report.seconds, 3),
-             region=context.topology.regions[binding.runtime])  # fmt: skip
+    log.info(
+        "function_version.probed",
+        message="The staged function version answered with its digests.",
+        function=binding.function,
+        function_version=flip.to_version,
+        seconds=round(report.seconds, 3),
+        region=context.topology.regions[binding.runtime],
+    )
 
 
 def probe_request(job: Attempt, flip: Flip) -> ProbeReport:
@@ -134,7 +141,8 @@ def flip(job: Attempt) -> None:
             live.record(conn, binding.name, to, move.serves, job.release.id, now)
             steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to})
     log.info(
-        "flipped",
+        "alias.flipped",
+        message="The alias points at the new function version.",
         function=binding.function,
         alias=binding.alias,
         function_version=to,
@@ -177,7 +185,8 @@ def undo(job: Attempt) -> None:
             live.record(conn, binding.name, move.from_version, move.served, job.release.id, now)
             steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.from_version})
     log.info(
-        "undone",
+        "alias.restored",
+        message="The alias points at the function version before this release again.",
         function=binding.function,
         alias=binding.alias,
         function_version=move.from_version,
@@ -201,8 +210,13 @@ def _report_overwritten(job: Attempt, move: Flip, pointed: AliasState) -> None:
         events.append(
             conn, "binding.overwritten", now=now, release_id=job.release.id, subject=move.binding, detail=detail
         )
-    log.warning("shares that are not ours go with the way back", binding=move.binding, got=str(pointed),
-                want=move.from_version)  # fmt: skip
+    log.warning(
+        "alias.weights_overwritten",
+        message="Traffic weights that another tool set on the alias are removed with the undo.",
+        binding=move.binding,
+        got=str(pointed),
+        want=move.from_version,
+    )
 
 
 def location_of(job: Attempt) -> tuple[Binding, Runtime]:

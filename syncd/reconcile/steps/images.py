@@ -76,8 +76,15 @@ def _built(
     if faults:
         raise Corrupt(f"{baked.reference} was pushed: {'; '.join(faults)[:500]}", hint="look at the registry's storage")
     placed = _recorded(job, version, manifest, target, baked)
-    log.info("image pushed", target=target.name, region=context.topology.regions[target.name], image=placed.reference,
-             bytes=bytes_sent(baked), seconds=round(time.monotonic() - started, 3))  # fmt: skip
+    log.info(
+        "image.pushed",
+        message="The image is in its repository, with every layer proven.",
+        target=target.name,
+        region=context.topology.regions[target.name],
+        image=placed.reference,
+        bytes=bytes_sent(baked),
+        seconds=round(time.monotonic() - started, 3),
+    )
     return placed
 
 
@@ -139,7 +146,11 @@ class _LazyStream:
         with self._lock:
             if self._found is None:
                 found = self._sources()
-                log.info("reading from", sources=list(found))
+                log.info(
+                    "sources.chosen",
+                    message="The bytes are read from these sources, in this order.",
+                    sources=list(found),
+                )
                 self._found = FailoverSource(tuple(found.items()))
         return self._found(entry, offset_bytes)
 

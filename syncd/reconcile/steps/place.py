@@ -73,8 +73,14 @@ def resolve(job: Attempt) -> None:
         if found.unchecked:
             detail[_UNCHECKED] = list(found.unchecked) if len(found.unchecked) <= _UNCHECKED_MAX else [_ALL]
         steps.done(conn, job.step.id, job.step.attempt, now, detail)
-    log.info("version pinned", digest=manifest.digest.hex, bytes=manifest.size_bytes, files=len(manifest.entries),
-             seconds=round(time.monotonic() - started, 3))  # fmt: skip
+    log.info(
+        "version.pinned",
+        message="The release's version is pinned and its manifest recorded.",
+        digest=manifest.digest.hex,
+        bytes=manifest.size_bytes,
+        files=len(manifest.entries),
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 def _cataloged(job: Attempt) -> tuple[Revision, Catalog]:
@@ -156,7 +162,7 @@ def _copy(
 ) -> Mapping[str, SyncdError]:
     """`peers` have been found sealed and whole: they may be read from, as far as `transfer.sources` says so."""
     sources = _sources(job, version, manifest, peers)
-    log.info("reading from", sources=list(sources))
+    log.info("sources.chosen", message="The bytes are read from these sources, in this order.", sources=list(sources))
     unchecked = _unchecked(job, manifest)
     try:
         return _record_copy(
@@ -166,7 +172,11 @@ def _copy(
         registry = sources.get(REGISTRY)
         if registry is None or len(sources) == 1:
             raise
-        log.warning("what was read is wrong, once more from the registry alone", error=error.message)
+        log.warning(
+            "source.corrupt",
+            message="A target gave wrong bytes; they are read again from the registry alone.",
+            error=error.message,
+        )
         return _record_copy(job, version, manifest, names, CheckedSource(registry, manifest, unchecked))
 
 
@@ -212,7 +222,11 @@ def _sources(job: Attempt, version: Version, manifest: Manifest, peers: list[str
         except (NotFound, Refused, Unavailable) as error:
             if len(usable) == 1:
                 raise
-            log.warning("the registry cannot be read, a target can", error=error.message)
+            log.warning(
+                "source.unreachable",
+                message="The registry cannot be read; the bytes are read from a target.",
+                error=error.message,
+            )
             del usable[0]
     return {name: found[name] for name in usable}
 
@@ -270,7 +284,13 @@ def _record_copy(
         if name not in report.failed:
             sent = seen.counters["bytes_sent"]
             log.info(
-                "copied", target=name, region=context.topology.regions[name], seconds=took, bytes=sent, **seen.counters
+                "placement.copied",
+                message="The version's files are at the target.",
+                target=name,
+                region=context.topology.regions[name],
+                seconds=took,
+                bytes=sent,
+                **seen.counters,
             )
     return report.failed
 

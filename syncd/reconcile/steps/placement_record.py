@@ -31,8 +31,15 @@ def seal(job: Attempt, version: Version, manifest: Manifest, name: str) -> None:
     started = time.monotonic()
     job.context.targets[name].seal(manifest, SqlJournal(job.context.state, version.id, name))
     record_partial(job, version, name, PlacementPhase.SEALED)
-    log.info("sealed", target=name, region=job.context.topology.regions[name], digest=manifest.digest.hex,
-             bytes=manifest.size_bytes, seconds=round(time.monotonic() - started, 3))  # fmt: skip
+    log.info(
+        "placement.sealed",
+        message="The version is complete and sealed at the target.",
+        target=name,
+        region=job.context.topology.regions[name],
+        digest=manifest.digest.hex,
+        bytes=manifest.size_bytes,
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 def record_partial(job: Attempt, version: Version, name: str, phase: PlacementPhase) -> None:

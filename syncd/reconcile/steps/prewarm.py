@@ -74,7 +74,12 @@ def note_scaling(job: Attempt, binding: Binding, runtime: Runtime, move: Flip) -
     except NotFound:  # the flip will make it
         settings = {}
     except (Failed, Refused) as error:  # a key that may not look is no reason not to release
-        log.warning("what hangs on the alias is not known", function=binding.function, error=error.message)
+        log.warning(
+            "scaling.unknown",
+            message="The scaling of the alias could not be read; a flip that loses it goes unnoticed.",
+            function=binding.function,
+            error=error.message,
+        )
         settings = {}
     with job.context.state.fenced(job.step.id, job.step.attempt) as conn:
         prewarms.note_scaling(conn, job.release.id, binding.name, settings)
@@ -93,7 +98,12 @@ def keep_previous(job: Attempt, binding: Binding, runtime: Runtime, move: Flip) 
     try:
         _kept(job, binding, runtime, move.from_version)
     except (Conflict, Failed, NotFound, Refused, Unavailable) as error:
-        log.warning("the version before is not held ready", function=binding.function, error=error.message)
+        log.warning(
+            "prewarm.previous_failed",
+            message="Instances of the previous function version could not be kept ready.",
+            function=binding.function,
+            error=error.message,
+        )
 
 
 def _kept(job: Attempt, binding: Binding, runtime: Runtime, function_version: str) -> None:
@@ -152,7 +162,12 @@ def _tried(context: Context, does: Callable[[Context, T], bool], row: T) -> bool
     try:
         return does(context, row)
     except SyncdError as error:
-        log.warning("instances held ready are not as they should be", error=error.message, hint=error.hint)
+        log.warning(
+            "prewarm.cleanup_failed",
+            message="Prewarmed instances could not be released or restored; it is tried again.",
+            error=error.message,
+            hint=error.hint,
+        )
         return False
 
 
@@ -179,7 +194,13 @@ def _released(context: Context, warmth: Prewarm) -> bool:
         pass  # with the alias, what hung on it is gone
     with context.state.write() as conn:
         prewarms.released(conn, warmth, context.state.now(conn))
-    log.info("instances let go", function=warmth.function, alias=warmth.alias, release=warmth.release_id)
+    log.info(
+        "prewarm.released",
+        message="The prewarmed instances are released.",
+        function=warmth.function,
+        alias=warmth.alias,
+        release=warmth.release_id,
+    )
     return True
 
 
@@ -237,5 +258,10 @@ def _put_back(context: Context, binding: Binding, kept: KeptScaling) -> bool:
         events.append(
             conn, "binding.scaling_mended", now=at, release_id=kept.release_id, subject=binding.name, detail=detail
         )
-    log.warning("instances put back that the flip had lost", function=binding.function, alias=binding.alias)
+    log.warning(
+        "scaling.restored",
+        message="The scaling that the flip had lost is set on the alias again.",
+        function=binding.function,
+        alias=binding.alias,
+    )
     return True

@@ -66,8 +66,13 @@ def _put_back(job: Attempt, binding: Binding, runtime: Runtime, written: AliasSt
                 return
             written = put  # who it belongs to may have moved it meanwhile, and ours was over that
     except SyncdError as error:
-        log.warning("moved too late, and not put back: a round will tell of it", binding=binding.name,
-                    error=error.message, hint=error.hint)  # fmt: skip
+        log.warning(
+            "stale_write.not_corrected",
+            message="A worker without a lease moved the alias, and it is not corrected; drift detection reports it.",
+            binding=binding.name,
+            error=error.message,
+            hint=error.hint,
+        )
 
 
 def _once(job: Attempt, binding: Binding, runtime: Runtime, written: AliasState) -> AliasState | None:
@@ -88,8 +93,14 @@ def _once(job: Attempt, binding: Binding, runtime: Runtime, written: AliasState)
         events.append(
             conn, "binding.put_right", now=now, release_id=job.release.id, subject=binding.name, detail=detail
         )
-    log.warning("moved too late, and put back", function=binding.function, alias=binding.alias,
-                got=str(pointed), want=str(wanted))  # fmt: skip
+    log.warning(
+        "stale_write.corrected",
+        message="A worker without a lease moved the alias, and it is corrected.",
+        function=binding.function,
+        alias=binding.alias,
+        got=str(pointed),
+        want=str(wanted),
+    )
     return wanted
 
 
