@@ -1,4 +1,4 @@
-"""Which version of a model automation should release."""
+"""Selection of the version that automation releases."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from syncd.values.source import Candidate, Follow
 def pick(candidates: Sequence[Candidate], released: Collection[str], last: Collection[str]) -> Candidate | None:
     """The newest candidate, unless it was released before, however that ended.
 
-    Only the newest that is followed counts: versions that appeared while nobody looked are passed over, and a release
-    that was undone or stalled is not begun again by a poll; that is for a person or a pipeline to ask. What a ref was
-    moved to may have been released before, but is not among `last`: the last release, and the last by this poll.
+    Only the newest followed version counts: versions that appeared between two polls are skipped, and a release that
+    was undone or stalled is not begun again by a poll; a person or a pipeline requests that. A version that a name was
+    moved to may have been released before, but not in `last`: the last release, and the last one by this poll.
     """
     followed = [candidate for candidate in candidates if candidate.follow is not Follow.NOT]
     if not followed:

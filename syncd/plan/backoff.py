@@ -8,8 +8,8 @@ from typing import Final
 
 from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, NotYet, Refused, SyncdError, Unavailable
 
-# How often a step is tried in all, by what went wrong. A wrong setting does not mend itself; bytes that were
-# corrupted on the wire, or an alias somebody is just moving, may be right the next time.
+# How often a step is tried in all, by the kind of failure. A wrong setting does not repair itself; bytes that were
+# corrupted on the wire, or an alias that is being moved, may be right the next time.
 _TRIES: Final[Mapping[type[SyncdError], int]] = {
     Invalid: 1,
     Refused: 2,
@@ -44,7 +44,7 @@ class GiveUp:
 def next_action(error: SyncdError, failures: int, patience: RetryPolicy, chance: float) -> Retry | GiveUp:
     """What to do after the `failures`-th failure (from 1). The server's own delay is a lower bound of ours.
 
-    What has only not come yet is no failure, and never given up by counting.
+    Waiting for something that has not come yet is not a failure, and is never given up by counting.
     """
     if isinstance(error, NotYet):
         return Retry(max(error.retry_after_s or 0.0, patience.base_s))

@@ -38,7 +38,7 @@ class ModelLocation:
 class BoundModel:
     """One model of a binding. The `*_variable`s are names of environment variables, "" for none.
 
-    `mount_dir` is empty where the model lies in the function's image.
+    `mount_dir` is empty where the model is in the function's image.
     """
 
     model: str
@@ -82,7 +82,7 @@ class Binding:
     warmth: PrewarmPolicy | None = None
 
     def probe(self, digests: Iterable[Digest]) -> Probe:
-        """Everything a version that serves these is asked, by a release and by whoever judges it later."""
+        """The probe of a version that serves these digests, used by a release and by its analysis."""
         return Probe(self.probe_body, tuple(digests), self.probe_timeout_s, self.golden, self.latency, self.load_path)
 
 

@@ -1,4 +1,4 @@
-"""What keeps a release at the barrier: an approval that is wanted, a time of the week in which nothing is flipped."""
+"""Gates of the barrier: required approvals, and windows of the week without flips."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WeekTime:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of each week, from one moment to another (over the week's end where that is earlier), for some models."""
+    """A weekly window, from one time to another (across the week's end where that is earlier), for some models."""
 
     since: WeekTime
     to: WeekTime
@@ -38,7 +38,7 @@ class Window:
     models: tuple[str, ...] = ("*",)  # names, or patterns as registries have them
 
     def covers(self, model: str, now: datetime) -> bool:
-        """Whether `model` is kept from flipping at this aware time. The last minute is not part of it."""
+        """Whether the window covers `model` at this aware time. The last minute is excluded."""
         if not any(selects(pattern, model) for pattern in self.models):
             return False
         there = now.astimezone(self.zone)
@@ -49,30 +49,30 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What the configuration puts at the barrier."""
+    """The configured gates."""
 
     approval: tuple[str, ...] = ()  # models whose releases a person has to approve
     windows: tuple[Window, ...] = ()
 
     def wants_approval(self, model: str) -> bool:
-        """Whether a release of the model waits for a person."""
+        """Whether a release of the model needs an approval."""
         return any(selects(pattern, model) for pattern in self.approval)
 
     def window(self, model: str, now: datetime) -> str:
-        """The window that covers the model now, in words; empty where none does."""
+        """The window that covers the model now, as text; empty where none does."""
         return next((f"{w.since} to {w.to} {w.zone}" for w in self.windows if w.covers(model, now)), "")
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why a release stays where it is, and what a person can do."""
+    """The reason why a release waits, and advice."""
 
     reason: str
     hint: str
 
 
 def blocked_at(release: str, *, unapproved: bool, frozen: Sequence[str]) -> Blocked | None:
-    """What a release that is ready waits for before its first alias moves; None: nothing."""
+    """What a release that is ready waits for before its first flip; None where nothing blocks it."""
     if unapproved:
         return Blocked("waits for an approval", f"`syncd approve {release}`, or `syncd cancel {release}`")
     if frozen:

@@ -1,6 +1,6 @@
 """What may follow what: the phases of releases, placements and flips, and the states of steps.
 
-`state.advance` is the only writer of a phase and refuses what is not in `MAY_FOLLOW`.
+`advance` in `state/releases/transitions.py` is the only writer of a phase and refuses what is not in `TRANSITIONS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 class ReleasePhase(StrEnum):
     """Where a release stands."""
 
-    REQUESTED = "requested"  # wished for; the version is not pinned yet
+    REQUESTED = "requested"  # recorded; the version is not pinned yet
     PLACING = "placing"  # its bytes are on their way to every target
     STAGING = "staging"  # sealed everywhere, its aliases claimed; functions are published and probed
     FLIPPING = "flipping"  # past the barrier; aliases move
@@ -31,7 +31,7 @@ class PlacementPhase(StrEnum):
     WANTED = "wanted"
     COPYING = "copying"
     SEALED = "sealed"
-    WITHDRAWING = "withdrawing"  # being removed: nobody begins a copy there until it is gone
+    WITHDRAWING = "withdrawing"  # being removed: no copy begins there until it is gone
     WITHDRAWN = "withdrawn"
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from syncd.plan.phases import StepKind
 
-# An alias that can be moved is moved before the next one is looked at: otherwise the first of a hundred would wait
+# An alias that can be moved is moved before the next one is prepared: otherwise the first of a hundred would wait
 # for what the last of them needs before it.
 _NEAREST_TO_THE_END: Final = (
     StepKind.UNDO,

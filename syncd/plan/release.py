@@ -1,4 +1,4 @@
-"""What a release needs next. Pure: rows in, one decision out; deciding again on the same rows changes nothing."""
+"""Decision logic of a release. Pure: rows in, one decision out; deciding again on the same rows changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from syncd.plan.strategy import WHOLE_PERCENT, OnRegionUnavailable, Requirement,
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """What deciding needs of a step."""
+    """The part of a step that a decision depends on."""
 
     kind: StepKind
     subject: str
@@ -34,30 +34,32 @@ class StepView:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSnapshot:
-    """A release and all that bears on it, read in one transaction."""
+    """A release and everything that its next decision depends on, read in one transaction."""
 
     phase: ReleasePhase
     rollback: bool
     pinned: bool  # its version is known
-    place_groups: Mapping[str, tuple[str, ...]]  # group -> the targets that one reading of the source feeds
+    place_groups: Mapping[str, tuple[str, ...]]  # group -> the targets that are filled by one read of the source
     bindings: tuple[str, ...]  # that must serve the version
     feeds: Mapping[str, str] = field(default_factory=dict)  # group -> the target that must be sealed before it
     placements: Mapping[str, PlacementPhase] = field(default_factory=dict)
     steps: tuple[StepView, ...] = ()
     flips: Mapping[str, FlipPhase] = field(default_factory=dict)
     newer: str = ""  # a newer unfinished release of the same model
-    held: str = ""  # by whom and why, where the model is held against this release
-    cancelled: str = ""  # by whom and why, where somebody wants it to end
+    held: str = ""  # by whom and why, where a hold is on the model
+    cancelled: str = ""  # by whom and why, where its end was requested
     wait: Blocked | None = None  # what keeps it from flipping now
     undo_reason: str = ""  # why it is being undone, as recorded when that was decided
     undo_hint: str = ""
-    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # binding -> the targets it is served from
-    course: RolloutState = field(default_factory=RolloutState)  # how its aliases move, and how far they have
+    needs: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # binding -> the targets that its version is served from
+    course: RolloutState = field(default_factory=RolloutState)  # its strategy, and how far its aliases have moved
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to write now; all of it in one transaction."""
+    """The next writes, all in one transaction."""
 
     phase: ReleasePhase | None = None
     reason: str = ""
@@ -66,16 +68,16 @@ class Decision:
     place: tuple[str, ...] = ()  # targets that need a placement row
     claim: tuple[str, ...] = ()  # bindings to claim: all or none, and each for itself in a rollback
     flips: tuple[tuple[str, FlipPhase], ...] = ()
-    stop: bool = False  # cancel what waits, ask what runs to stop
+    stop: bool = False  # cancel the steps that wait, ask the running ones to stop
     hold: str = ""  # put the model on hold, and why
-    note: Blocked | None = None  # why it waits; written where it is not written yet
-    stage: int | None = None  # of its course, to be entered
-    pause_s: float | None = None  # of the stage it is in, beginning now
-    out: bool = False  # a region is out and waited for; since when is remembered
+    note: Blocked | None = None  # why it waits; written unless it is already there
+    stage: int | None = None  # the stage to enter
+    pause_s: float | None = None  # the pause of the current stage, beginning now
+    out: bool = False  # a region is unavailable and waited for; the time is recorded
 
 
 def decide(view: ReleaseSnapshot) -> Decision:
-    """The next writes for one release; an empty decision means: wait for what is under way."""
+    """The next writes for one release; an empty decision means: wait for the steps under way."""
     decision = _decided(view)
     return replace(decision, out=True) if decision.want and _waited_for(view) else decision
 
@@ -96,7 +98,7 @@ def _decided(view: ReleaseSnapshot) -> Decision:
 
 
 def _before_the_first_flip_given_up(view: ReleaseSnapshot) -> Decision | None:
-    """Why this release ends before it moved anything; None where it goes on."""
+    """The end of a release that has moved nothing; None where it goes on."""
     if view.cancelled:
         return Decision(phase=ReleasePhase.CANCELLED, reason=f"cancelled by {view.cancelled}")
     if view.newer:
@@ -111,7 +113,7 @@ def _before_the_first_flip_given_up(view: ReleaseSnapshot) -> Decision | None:
         return Decision(
             phase=ReleasePhase.STALLED,
             reason="no binding serves the model any more",
-            hint="give it one in [bindings.*] and publish again",
+            hint="add one in [bindings.*], then publish again",
         )
     return _stalled(view, ReleasePhase.STALLED)
 
@@ -128,26 +130,26 @@ _MOVES: Final = frozenset({StepKind.WEIGH, StepKind.FLIP})
 
 
 def _is_tolerated(view: ReleaseSnapshot, step: StepView) -> bool:
-    """Whether the release goes on though this step was given up: its region is waited for, or left behind."""
+    """Whether the release goes on although this step stalled: its region is waited for, or left behind."""
     course = view.course
-    if view.rollback:  # it is tried until it can: another region may be serving what nobody wants meanwhile
+    if view.rollback:  # repeated until it succeeds: another region may serve the bad version meanwhile
         is_begun = view.phase is ReleasePhase.FLIPPING or bool(set(view.bindings) - _given_up(view))
         return is_begun and step.kind in _PREPARES | _MOVES
     if course.strategy.region_out is OnRegionUnavailable.WAIT:
         return step.kind in _PREPARES | _MOVES and not course.expired
-    # What has begun to move is not left: who could not be reached may have been.
+    # A binding that has begun to move is not left behind: its last call may have succeeded.
     return step.kind in _PREPARES and bool(_left(view))
 
 
 def _waited_for(view: ReleaseSnapshot) -> bool:
-    """Whether some step was given up, and is begun again because its region may come back."""
+    """Whether some step stalled, and is begun again because its region may come back."""
     if view.course.strategy.region_out is not OnRegionUnavailable.WAIT:
         return False
     return any(step.state is StepState.STALLED and _is_tolerated(view, step) for step in view.steps)
 
 
 def _left(view: ReleaseSnapshot) -> frozenset[str]:
-    """The bindings that the release goes on without; none where too few would remain."""
+    """The bindings that the release leaves behind; none where too few would remain."""
     if view.course.strategy.region_out is not OnRegionUnavailable.LEAVE:
         return frozenset()
     left = _given_up(view)
@@ -155,7 +157,7 @@ def _left(view: ReleaseSnapshot) -> frozenset[str]:
 
 
 def _given_up(view: ReleaseSnapshot) -> frozenset[str]:
-    """The bindings that cannot be made ready, as far as was tried."""
+    """The bindings whose preparation has stalled."""
     given_up = {(step.kind, step.subject) for step in view.steps if step.state is StepState.STALLED}
     absent = {
         target
@@ -175,7 +177,7 @@ def _given_up(view: ReleaseSnapshot) -> frozenset[str]:
 
 
 def _wind_down(view: ReleaseSnapshot, ending: Decision) -> Decision:
-    """End without having moved: first nothing runs any more, then the aliases are let go and the end is written."""
+    """End before the first flip: stop the running steps, then abandon the flips and write the end."""
     if _open(view):
         return Decision(stop=True)
     let_go = tuple((b, FlipPhase.ABANDONED) for b, phase in view.flips.items() if phase not in FLIP_ENDS)
@@ -194,9 +196,9 @@ def _placing(view: ReleaseSnapshot) -> Decision:
 
 
 def _lacking(view: ReleaseSnapshot) -> list[str]:
-    """The groups that are to be placed, or looked at again."""
-    # A row says what was sealed once; that it still is, each release looks for itself. A rollback has no time to
-    # read a terabyte again: what it goes back to is proven by its probe.
+    """The groups that have to be placed, or verified again."""
+    # A row says that a version was sealed once; each release verifies that it still is. A rollback has no time to
+    # read a terabyte again: its probe proves the version.
     ended = {step.subject: step.state for step in view.steps if step.kind is StepKind.PLACE}
     looked = {group for group, state in ended.items() if state is StepState.DONE}
     lacking = [
@@ -210,7 +212,7 @@ def _lacking(view: ReleaseSnapshot) -> list[str]:
 
 
 def _to_place(view: ReleaseSnapshot, lacking: Sequence[str]) -> tuple[tuple[StepKind, str], ...]:
-    # What feeds a group is in another one, so that one is lacking as long as this one waits.
+    # The source of a group is in another group, which is lacking as long as this one waits.
     ready = [g for g in lacking if g not in view.feeds or view.placements.get(view.feeds[g]) is PlacementPhase.SEALED]
     return tuple((StepKind.PLACE, group) for group in ready)
 
@@ -226,7 +228,7 @@ def _staging(view: ReleaseSnapshot) -> Decision:
         return _while_claiming(view, _staging_back)
     if _unclaimed(view):
         return Decision(claim=view.bindings)
-    # The barrier: every function that is required has answered with this version's digest before the first alias moves.
+    # The barrier: each required function has answered with this version's digest before the first alias moves.
     behind = [b for b, phase in view.flips.items() if phase is not FlipPhase.PROBED and b not in left]
     if view.course.strategy.requirement is Requirement.PRIMARY_FIRST:
         behind = [binding for binding in behind if binding in view.course.primary(view.bindings)]
@@ -238,7 +240,7 @@ def _staging(view: ReleaseSnapshot) -> Decision:
 
 
 def _staging_back(view: ReleaseSnapshot) -> Decision:
-    """No barrier: each region is better off back than not, whatever becomes of the others."""
+    """Prepare a rollback. It has no barrier: each region goes back as soon as it can."""
     is_ready = FlipPhase.PROBED in view.flips.values()
     return Decision(phase=ReleasePhase.FLIPPING) if is_ready else Decision(want=_preparing(view, _given_up(view)))
 
@@ -298,14 +300,14 @@ def _flipping(view: ReleaseSnapshot) -> Decision:
     stage = stages[view.course.stage]
     wave = [b for b in view.flips if view.course.wave_of(b) == stage.wave and b not in left]
     prepare, moves = _preparing(view, left), _moves(view, stage, wave)
-    # Also who waits for a step that is of no binding: its bytes are brought again, in a rollback.
+    # A binding may also wait for a step of a target: in a rollback its bytes are copied again.
     if moves or any(view.flips[b] in _UNREADY for b in wave):
         return Decision(want=(*prepare, *moves))
     return _resting(view, stage, wave, prepare) or _onward(view, stages, prepare)
 
 
 def _blocked(view: ReleaseSnapshot) -> frozenset[str]:
-    """Of a rollback that a newer release waits for: the bindings that are in trouble, for that one to have them."""
+    """The bindings of a rollback that fail while a newer release waits: they are left to that one."""
     has_moved = any(phase in _MOVED or phase is FlipPhase.DONE for phase in view.flips.values())
     if not (view.rollback and view.newer and has_moved):
         return frozenset()
@@ -334,7 +336,7 @@ def _moves(view: ReleaseSnapshot, stage: Stage, wave: Sequence[str]) -> tuple[tu
 def _resting(
     view: ReleaseSnapshot, stage: Stage, wave: Sequence[str], prepare: tuple[tuple[StepKind, str], ...]
 ) -> Decision | None:
-    """What a wave that has come to its share waits for; None: nothing (any more)."""
+    """What a wave at its share still waits for; None where it is ready for the next stage."""
     course = view.course
     if not stage.pause_s or not any(view.flips[b] in _MOVED for b in wave):
         return None
@@ -344,7 +346,7 @@ def _resting(
     unjudged = [b for b in moved if course.answers.get(b, 0) < course.strategy.judge_samples]
     if unjudged and course.overdue:
         deadline = f"within {course.strategy.deadline_s:g} s after its pause"
-        ending = Decision(phase=ReleasePhase.UNDOING, reason=f"judge {unjudged[0]}: too few answers {deadline}")
+        ending = Decision(phase=ReleasePhase.UNDOING, reason=f"analysis of {unjudged[0]}: too few answers {deadline}")
         return Decision(stop=True) if _open(view) else ending
     asked = moved if course.paused else unjudged
     return Decision(want=(*prepare, *((StepKind.JUDGE, b) for b in asked))) if asked else None
@@ -359,7 +361,7 @@ def _onward(view: ReleaseSnapshot, stages: Sequence[Stage], prepare: tuple[tuple
 
 
 def _arrived(view: ReleaseSnapshot) -> Decision:
-    if _open(view):  # who judges may still be at it
+    if _open(view):  # an analysis may still be running
         return Decision(stop=True)
     done = tuple((b, FlipPhase.DONE) for b, phase in view.flips.items() if phase not in FLIP_ENDS)
     return Decision(phase=ReleasePhase.LIVE, flips=done)
@@ -383,7 +385,7 @@ def _undoing(view: ReleaseSnapshot) -> Decision:
 
 
 def _in_turn(view: ReleaseSnapshot, back: tuple[tuple[StepKind, str], ...]) -> tuple[tuple[StepKind, str], ...]:
-    """The last wave goes back first. One that has trouble is not waited for: the others are to be safe meanwhile."""
+    """The last wave goes back first. A binding whose undo fails is not waited for, so that the others are safe soon."""
     course = view.course
     trouble = {step.subject for step in view.steps if step.kind is StepKind.UNDO and step.reason}
     turn = max((course.wave_of(b) for _, b in back if b not in trouble), default=0)

@@ -1,7 +1,7 @@
-"""How the aliases of a release move: in which waves of regions, by which shares, and what each of them waits for.
+"""Release strategies: waves of regions, traffic shares, pauses and requirements.
 
-Pure: the clock is an argument. A strategy is written down when its release begins to follow it, so that a
-configuration that is changed meanwhile changes the next release only.
+Pure: the clock is an argument. A strategy is recorded when its release begins to follow it, so that a configuration
+that is changed meanwhile changes the next release only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Requirement(StrEnum):
 
 
 class OnRegionUnavailable(StrEnum):
-    """What becomes of a release when a step in a region was given up."""
+    """What a release does when a step in a region has stalled."""
 
     ABORT = "abort"  # it ends, and what has moved goes back
     WAIT = "wait"  # the step is begun again, until a deadline; then as above
@@ -60,9 +60,9 @@ class Strategy:
     requirement: Requirement = Requirement.ALL
     quorum: int = 0
     region_out: OnRegionUnavailable = OnRegionUnavailable.ABORT
-    deadline_s: float = 3600.0  # for a region that is out, and for answers that do not come
-    judge_samples: int = 5  # good answers wanted of each binding at each stage
-    judge_failures_max: int = 0  # bad ones that are borne there
+    deadline_s: float = 3600.0  # for a region that is unavailable, and for answers that do not come
+    judge_samples: int = 5  # good answers required of each binding at each stage
+    judge_failures_max: int = 0  # bad ones that are tolerated there
     signals: tuple[str, ...] = ()  # figures by name, none of which may be bad while a stage lasts
 
     def wave_of(self, region: str) -> int:
@@ -94,7 +94,7 @@ class Strategies:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A time to wait, with its ends written down: who begins again in the middle waits for what is left of it."""
+    """A pause with its recorded ends: a process that starts in the middle waits for the rest of it."""
 
     since: datetime
     until: datetime
@@ -114,7 +114,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class RolloutState:
-    """How far a release has come on its way, and what bears on its next move."""
+    """The progress of a release through its strategy, and everything that its next move depends on."""
 
     strategy: Strategy = AT_ONCE
     regions: Mapping[str, str] = field(default_factory=dict)  # binding -> region
@@ -124,7 +124,7 @@ class RolloutState:
     shares: Mapping[str, int] = field(default_factory=dict)  # binding -> percent, as intended last
     answers: Mapping[str, int] = field(default_factory=dict)  # binding -> good ones at this stage
     whole: frozenset[str] = frozenset()  # bindings whose alias cannot be split: there is one version only
-    expired: bool = False  # a region is out for longer than the deadline
+    expired: bool = False  # a region is unavailable for longer than the deadline
     hurried: bool = False  # somebody wants it back: not in order but at once
 
     def wave_of(self, binding: str) -> int:

@@ -11,7 +11,7 @@ from syncd.errors import NotFound
 from syncd.plan.binding import Binding, ModelLocation
 from syncd.values.patterns import selects
 
-REGISTRY: Final = "registry"  # among the sources, what is not a target
+REGISTRY: Final = "registry"  # the one source that is not a target
 NEAREST: Final = "nearest"  # among the sources, all that the others do not name, the quickest first
 PLACE_GROUP: Final = "targets"
 REPLICA_GROUP: Final = "replica:"  # and the target's name
@@ -29,7 +29,7 @@ class Replica:
 
 
 class BasePolicy(StrEnum):
-    """What is done when the base of a target's images is another than that of what is live."""
+    """The reaction to a base image that differs from the one that the live version is built on."""
 
     REPORT = "report"
     REBUILD = "rebuild"  # the same version is released again, over the new base
@@ -37,7 +37,7 @@ class BasePolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BaseWatch:
-    """How often the base of a target's images is looked up, and what is done about a new one."""
+    """How often the base image of a target is checked, and the reaction to a new one."""
 
     policy: BasePolicy
     every_s: float

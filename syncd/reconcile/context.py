@@ -71,12 +71,12 @@ class Attempt:
     on_beat: list[Callable[[], None]] = field(default_factory=list)
 
     def waiting(self, what: str) -> None:
-        """Called between looks while the platform works. Raises Cancelled when the attempt has to end."""
+        """Called between two polls of the platform. Raises Cancelled when the attempt has to end."""
         if self.stop.is_set():
             raise Cancelled(f"stopped while {what}")
 
     def describe(self) -> dict[str, object]:
-        """What every log line of this attempt carries."""
+        """The fields of every log line of this attempt."""
         return {
             "release": self.release.id,
             "model": self.release.model,

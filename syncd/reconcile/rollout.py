@@ -1,4 +1,4 @@
-"""How far a release is on its way through waves and shares: read for a decision, written as one says, and told."""
+"""Rollouts: the progress of a release through waves and shares, read for a decision, written after it, described."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syncd.state.releases.rollouts import Canary, Rollout
 
 
 def record_times(conn: Connection, release_id: str, now: datetime) -> None:
-    """Where the clock was set back to before a pause began, have it begin now: it never gets longer than once more."""
+    """Where the clock was set back to before a pause began, begin the pause now: it lasts at most one pause longer."""
     rollout = rollouts.find(conn, release_id)
     if rollout is not None and rollout.pause is not None:
         pause = rollout.pause.by_clock(now)
@@ -28,7 +28,7 @@ def record_times(conn: Connection, release_id: str, now: datetime) -> None:
 
 
 def of(conn: Connection, context: Context, release: Release, moving: Sequence[Flip]) -> RolloutState:
-    """The course of a release as it stands now. A rollback has none: it moves everything at once."""
+    """The rollout state of a release now. A rollback has no stages: it moves everything at once."""
     if release.rollback:
         return RolloutState()
     rollout = rollouts.find(conn, release.id) or _planned(context, release)
@@ -36,7 +36,7 @@ def of(conn: Connection, context: Context, release: Release, moving: Sequence[Fl
 
 
 def state_of(rollout: Rollout, moving: Sequence[Flip], canaries: Mapping[str, Canary], now: datetime) -> RolloutState:
-    """A rollout at one moment, as decisions are made of it."""
+    """A rollout at one moment, as input of a decision."""
     strategy, pause, out = rollout.strategy, rollout.pause, rollout.out_since
     return RolloutState(
         strategy=strategy,
@@ -53,7 +53,7 @@ def state_of(rollout: Rollout, moving: Sequence[Flip], canaries: Mapping[str, Ca
 
 
 def apply(conn: Connection, context: Context, release: Release, decision: Decision) -> bool:
-    """Write what a decision says of the way. Whether anything a next decision is made of was written."""
+    """Write the rollout part of a decision. Whether the input of the next decision has changed."""
     is_begun = decision.phase is ReleasePhase.FLIPPING and not release.rollback
     is_moved = decision.stage is not None or decision.pause_s is not None
     planned = _planned(context, release)
@@ -65,7 +65,7 @@ def apply(conn: Connection, context: Context, release: Release, decision: Decisi
         rollout = rollouts.tolerate_region(conn, rollout, now)
     if decision.stage is not None:
         rollouts.enter(conn, rollout, decision.stage, now)
-        if release.reason:  # what it waited for between two stages
+        if release.reason:  # the reason why it waited between two stages
             releases.note(conn, release.id, "", "", now)
     if decision.pause_s is not None:
         rollouts.start_pause(conn, rollout, Pause(now, now + timedelta(seconds=decision.pause_s)))
@@ -79,7 +79,7 @@ def stage_of(rollout: Rollout, moving: Sequence[Flip]) -> Stage | None:
 
 
 def describe(conn: Connection, release_id: str, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
-    """Where a release is on its way, as JSON: wave, share, until when, what is waited for. None where it has none."""
+    """The rollout of a release as JSON: wave, share, end of the pause, what it waits for. None where it has none."""
     rollout = rollouts.find(conn, release_id)
     stage = stage_of(rollout, moving) if rollout else None
     if rollout is None or stage is None:
@@ -103,7 +103,7 @@ def describe(conn: Connection, release_id: str, moving: Sequence[Flip], now: dat
 
 
 def _planned(context: Context, release: Release) -> Rollout:
-    """What the configuration says of a release that has not begun to follow a strategy."""
+    """The configured rollout of a release that has not begun to follow a strategy."""
     names = [binding.name for binding in context.topology.bindings_of(release.model)]
     regions = {name: context.topology.region_of(name) for name in names}
     return Rollout(release.id, context.strategies.for_model(release.model), regions)

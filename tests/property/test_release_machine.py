@@ -347,7 +347,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
         unfinished = self.here.unfinished()
         blocked = [release for release in unfinished if release.phase is ReleasePhase.UNDOING]
         told = all(
-            any(step.failures and "by hand" in step.hint for step in self.here.steps(release.id).values())
+            any(step.failures and "outside syncd" in step.hint for step in self.here.steps(release.id).values())
             for release in blocked
         )
         waiting = all(release.reason for release in unfinished)

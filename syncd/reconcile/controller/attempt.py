@@ -1,4 +1,4 @@
-"""Run one attempt of one step: take the lease, keep it, look-act-record, and record how it ended."""
+"""One attempt of one step: take the lease, renew it, run the step handler, and record how it ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger("syncd.step")
 def run_attempt(context: Context, bodies: Mapping[StepKind, StepHandler], step_id: str, attempt: int) -> None:
     """Run an attempt to its recorded end. An attempt that is not the current one does nothing.
 
-    Raises nothing a caller must handle: what went wrong is in the record, or a newer attempt owns the step.
+    Raises nothing that a caller must handle: a failure is in the record, or a newer attempt owns the step.
     """
     try:
         with context.state.write() as conn:
@@ -31,7 +31,7 @@ def run_attempt(context: Context, bodies: Mapping[StepKind, StepHandler], step_i
             job = Attempt(context, step, releases.get(conn, step.release_id))
     except Fenced:
         return
-    except SyncdError as error:  # the record cannot be reached; the lease or the next tick brings it back
+    except SyncdError as error:  # the record is unreachable; the step is handed over again when its lease ends
         log.warning(
             "step.not_begun",
             message="The attempt could not be begun; the next pass hands it over again.",
@@ -115,7 +115,7 @@ def _record_failure(job: Attempt, error: SyncdError) -> None:
 
 
 def _must_undo(conn: Connection, job: Attempt) -> bool:
-    """Whether the step is tried for ever: giving up what goes back would leave regions that disagree."""
+    """Whether the step is repeated without limit: a stalled undo or rollback would leave regions that disagree."""
     if job.step.kind is StepKind.UNDO:
         return True
     return job.release.rollback and releases.get(conn, job.release.id).phase is ReleasePhase.FLIPPING
@@ -127,7 +127,7 @@ _BEAT_MAX_S: Final = 1.0  # progress and cancellation are as fresh as this
 
 @contextmanager
 def _lease_kept(job: Attempt) -> Iterator[None]:
-    """Renew the lease while the body runs, and tell the body to stop when it is lost or no longer wanted."""
+    """Renew the lease while the handler runs, and stop the handler when the lease is lost or the step cancelled."""
     ended = threading.Event()
     interval_s = min(_BEAT_MAX_S, job.context.lease_s / _BEATS_PER_LEASE)
 
@@ -158,5 +158,5 @@ def _renew_lease(job: Attempt) -> None:
             tell()
     except Fenced:
         job.stop.set()
-    except Unavailable as error:  # the lease may run out; the fence then keeps us from writing
+    except Unavailable as error:  # the lease may run out; the fence then refuses the writes
         log.warning("lease.not_renewed", message="The lease could not be renewed; it may run out.", error=error.message)

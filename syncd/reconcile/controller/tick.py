@@ -32,7 +32,7 @@ from syncd.state.serving import flips
 log = structlog.get_logger("syncd.tick")
 DECISIONS_MAX: Final = 16  # a release has ten phases; more decisions in a row would be a loop
 _GATED: Final = frozenset({ReleasePhase.STAGING, ReleasePhase.FLIPPING})
-UNHEARD_S: Final = 10.0  # a handed-over step that has not begun by then is asked after
+UNHEARD_S: Final = 10.0  # a handed-over step that has not begun by then is looked up in the engine
 
 
 def tick(context: Context, unheard_s: float = UNHEARD_S, only: str = "") -> bool:
@@ -40,7 +40,8 @@ def tick(context: Context, unheard_s: float = UNHEARD_S, only: str = "") -> bool
 
     With `only`, the id of a release, no other is taken further but those that it has to wait for.
 
-    A step handed over `unheard_s` seconds ago that has not begun is asked after, and handed over anew if it is lost.
+    A step handed over `unheard_s` seconds ago that has not begun is looked up in the engine, and handed over again if
+    it is lost.
     """
     with context.state.read() as conn:
         own = own_releases(context, conn, only) if only else set()
@@ -49,7 +50,7 @@ def tick(context: Context, unheard_s: float = UNHEARD_S, only: str = "") -> bool
     for release_id in unfinished:
         try:
             moved |= _advanced(context, release_id, unheard_s)
-        except Conflict as elsewhere:  # a worker or a person moved it between our look and our write: look again later
+        except Conflict as elsewhere:  # another process changed it between the read and the write: decide again later
             log.info(
                 "release.changed_meanwhile",
                 message="Another process changed the release; the next pass decides again.",
@@ -152,7 +153,7 @@ def _want(conn: Connection, release: Release, decision: Decision, all_steps: Seq
             queue = TRANSFER_QUEUE if kind is StepKind.PLACE else CONTROL_QUEUE
             steps.ensure(conn, release.id, kind, subject, queue, now)
         elif step.state in STEP_ENDS:
-            # It ended, yet what it was for is not there (any more): do it again rather than wait for ever.
+            # It ended, but its result is missing: do it again rather than wait for ever.
             steps.reopen(conn, step, now)
 
 
@@ -164,6 +165,8 @@ def _is_due(context: Context, step: Step, now: datetime, unheard_s: float) -> bo
     if step.state is not StepState.QUEUED or step.due_at + timedelta(seconds=unheard_s) > now:
         return False
     carried = context.engine.status(step.id, step.attempt)
-    if carried is ExecutionStatus.RUNNING:  # a worker begins what it claims at once: one that has not by then has died
+    if (
+        carried is ExecutionStatus.RUNNING
+    ):  # a worker begins an attempt as soon as it claims it: one that has not by then has died
         return step.due_at + timedelta(seconds=UNHEARD_S) < now
     return carried is not ExecutionStatus.WAITING

@@ -1,7 +1,7 @@
 """Compare what serves with the record: where an alias points, its weights, and what of LATEST syncd staged.
 
-Looking at the world takes seconds and is not done in a transaction. So the record is read before and after: where a
-release came between, the look says nothing.
+Reading the world takes seconds and is not done in a transaction. So the record is read before and after: where a
+release came between, the result is dropped.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def is_deleted(runtime: Runtime, function: str, function_version: str) -> bool:
 
 
 def compare(world: World, binding: Binding) -> list[Drift]:
-    """Look at a binding, and record what is new and what is over. The answer is what is new.
+    """Compare a binding with the record, and record new drift and drift that is over. The answer is the new drift.
 
-    One that a release or a restore holds is not looked at: it is on its way.
+    A binding that a release or a restore holds is not compared: it is being moved.
 
     Raises:
         NotFound, Refused, Unavailable: As the runtime says.

@@ -1,4 +1,4 @@
-"""What a person, or a policy, does about drift: the record follows the world, or the world the record."""
+"""Resolution of drift, by a person or a policy: adopt (the record follows the world) or restore (the reverse)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LEASE_S: Final = 120.0  # three calls that each take as long as they may; waitin
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Who says so, and why."""
+    """The person or policy that resolves drift, and the reason."""
 
     who: str
     why: str
@@ -56,16 +56,16 @@ def bindings_named(topology: Topology, name: str) -> tuple[Binding, ...]:
 
 
 def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, ...]:
-    """Have the record say of a binding's alias what the world does. The answer is what differed; nothing: as recorded.
+    """Record where a binding's alias points. The answer is what differed; empty where it was as recorded.
 
-    A release that is being undone and cannot take this alias back, somebody having moved it to a third version, has
-    it behind it then: it ends when its other aliases are back.
+    A release that is being undone and cannot take this alias back, because others moved it to a third version, counts
+    it as undone then: it ends when its other aliases are back.
 
     Raises:
         Conflict: The record cannot say it: it is no version that was staged and proven here, or sends shares
             elsewhere. Or a release, or a restore, holds the alias.
         NotFound: syncd never moved this alias.
-        Unavailable: The look failed.
+        Unavailable: The region could not be read.
     """
     want = _read(world, binding)
     runtime = world.runtimes[binding.runtime]
@@ -109,7 +109,7 @@ def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, .
 
 
 def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference, ...]:
-    """Put a binding back to what the record says. The answer is what differed; nothing: it was as recorded.
+    """Restore a binding to the record. The answer is what differed; empty where it was as recorded.
 
     The intent is committed first. Where an answer is lost, or this process dies, a daemon goes on with it, and so
     does the next `restore` of this binding once its lease is over; releases of the alias wait meanwhile. Where the
@@ -137,7 +137,7 @@ def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference,
             drifts.note(conn, want.live, found, now)
             return ()
         if want.live.function_version is None:
-            hint = "delete it in the console if nobody needs it, or publish a version"
+            hint = "delete it in the console if it is not needed, or publish a version"
             raise Conflict(f"{binding.function}:{binding.alias} is there, and the record says no alias", hint=hint)
         mend = drift_resolutions.begin(
             conn,
@@ -156,11 +156,11 @@ def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference,
 
 
 def execute(world: World, binding: Binding, mend: DriftResolution) -> tuple[Difference, ...]:
-    """Go on with what was intended: look, write, read back, record. Raises as `restore` does, or Fenced."""
+    """Carry out a recorded restore: read, write, read back, record. Raises as `restore` does, or Fenced."""
     try:
         found = _restore(world, binding, mend)
     except (Unavailable, Fenced):
-        raise  # not known, or not ours: who goes on with it looks first
+        raise  # the outcome is unknown, or the lease is lost: the next attempt reads first
     except SyncdError as error:
         with world.state.write() as conn:
             drift_resolutions.end(conn, mend)
@@ -285,7 +285,7 @@ def _probe(world: World, binding: Binding, mend: DriftResolution, want: Expected
 
 
 def _renewing(world: World, mend: DriftResolution) -> Waiting:
-    """A wait that keeps the mend ours. It raises Fenced where it is not any more."""
+    """A wait that renews the lease of the resolution. It raises Fenced where that is lost."""
 
     def waiting(_what: str) -> None:
         with world.state.write() as conn:
@@ -332,7 +332,7 @@ def _taken_over(world: World, name: str) -> DriftResolution | None:
 
 def _refuse_changed(conn: Connection, topology: Topology, binding: Binding, want: ExpectedState) -> None:
     if expected(conn, topology, binding) != want:
-        raise Conflict(f"{binding.name} was moved by a release while it was looked at", hint="look again")
+        raise Conflict(f"{binding.name} was moved by a release while it was being read", hint="enter the command again")
 
 
 def _refuse_latest(conn: Connection, binding: Binding) -> None:
@@ -340,7 +340,7 @@ def _refuse_latest(conn: Connection, binding: Binding) -> None:
     of_latest = [drift for drift in drifts.open_ones(conn, (binding.name,)) if not _is_of_alias(drift.what)]
     if of_latest:
         raise Conflict(
-            f"{binding.function}: only LATEST differs ({of_latest[0].what}), and LATEST is no version",
+            f"{binding.function}: only LATEST differs ({of_latest[0].what}), and LATEST is not a version",
             hint=f"`syncd restore {binding.name}` puts it back, and so does the next release",
         )
 

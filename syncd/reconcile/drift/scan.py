@@ -1,4 +1,4 @@
-"""One round through a region: what is there beside the record, and by policy what becomes of it."""
+"""Drift scan of a region: compare each binding with the record, and resolve drift by policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions that a release went live without: it is asked for again, until they have it too."""
+"""Backfill: a new release of the same version for regions that a live release left behind."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = structlog.get_logger("syncd.catchup")
 
 
 def backfill(context: Context) -> bool:
-    """Begin a release of the same version for each that left somebody behind. Whether there was one.
+    """Begin a release of the same version for each live release that left a region behind. Whether one was begun.
 
-    Not before the deadline of its strategy has passed since it went live, so that a region that stays out is tried
-    once in that time; not where a newer release was asked for, or the model is held.
+    Not before the deadline of its strategy has passed since it went live, so that a region that stays unavailable is
+    tried once in that time; not where a newer release was requested, or a guard refuses it.
     """
     with context.state.read() as conn:
         due = _due(conn, context.state.now(conn))

@@ -1,4 +1,4 @@
-"""What people and pipelines may wish for: publish, roll back, cancel, approve, hold, freeze.
+"""Requests of people and pipelines: publish, roll back, cancel, approve, hold, freeze.
 
 Each is one transaction on the record.
 """
@@ -32,7 +32,7 @@ from syncd.state.state import State
 BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
 
 MANUAL: Final = "manual"  # the reason when none is given
-_REVISIONS_TRIED_MAX: Final = 5  # each follows a write by somebody else; a release has few
+_REVISIONS_TRIED_MAX: Final = 5  # each retry follows a write by another process; a release has few
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +56,18 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A key by which asking again, whatever became of the release meanwhile, is not asking twice."""
+    """A key that makes a repeated request return the first release, whatever became of it."""
 
     asker: str
     key: str
 
 
 def publish(requester: Requester, model: str, version: str, once: IdempotencyKey | None = None) -> Release:
-    """Ask for a release of `model@version`. Asking again while it is under way returns the same release.
+    """Request a release of `model@version`. A repeated request while it is under way returns the same release.
 
-    Asking for what is live already begins a release too: it looks at every region again, and moves what is not
-    there. Nothing is taken for true because the record says so. With a key (`once`) that was used for the same
-    before, the release of that time is returned, also when it has ended.
+    A request for the live version begins a release too: it verifies every region, and moves the aliases that are
+    elsewhere. The record alone proves nothing. With a key (`once`) that was used for the same request before, the
+    release of that request is returned, also when it has ended.
 
     Raises:
         Held: The model is on hold.
@@ -97,9 +97,8 @@ def _published(conn: Connection, requester: Requester, name: ModelName, ref: Ver
 def rollback(requester: Requester, model: str, why: str) -> Release:
     """Go back to the version that was live before, or to its image over the base before, and hold the model there.
 
-    A release in the middle of its flips is undone instead, which leads to the same versions; one that brings what is
-    live already to a region that lacks it is undone as well. Others of this model that have not moved anything are
-    superseded.
+    A release in the middle of its flips is undone instead, which leads to the same versions; one that brings the live
+    version to a region that lacks it is undone as well. Releases of this model that have moved nothing are superseded.
 
     Raises:
         NotFound: There is nothing to go back to.
@@ -107,7 +106,7 @@ def rollback(requester: Requester, model: str, why: str) -> Release:
     name = parse_model(model)
     check_served(requester.topology, name)
     for _ in range(_REVISIONS_TRIED_MAX):
-        with suppress(Conflict):  # a flip was recorded between our look and our write: look again
+        with suppress(Conflict):  # a flip was recorded between the read and the write: read again
             return _rolled_back(requester, name, why)
     return _rolled_back(requester, name, why)
 
@@ -141,7 +140,7 @@ def _rollback_behind(conn: Connection, release: Release) -> Release | None:
 
 
 def hold(requester: Requester, model: str, why: str = MANUAL) -> Hold:
-    """Keep automation away from the model. Holding what is held keeps the first reason.
+    """Put the model on hold: automation releases nothing of it. A second hold keeps the first reason.
 
     Raises:
         NotFound: No binding serves the model.
@@ -169,7 +168,7 @@ def unhold(requester: Requester, model: str) -> bool:
 def unquarantine(requester: Requester, model: str, version: str, why: str) -> bool:
     """Lift the quarantine of a version. Returns whether there was one.
 
-    The registry is believed no more than before: what it shows is compared at the next look.
+    The next poll compares the registry with the record again.
 
     Raises:
         NotFound: There is no such version.
@@ -183,9 +182,9 @@ def unquarantine(requester: Requester, model: str, version: str, why: str) -> bo
 
 
 def cancel(requester: Requester, release_id: str, why: str) -> Release:
-    """Ask a release to end: before it moves any alias, or in the middle of its steps, when all of it goes back.
+    """Request the end of a release: before it moves any alias, or between its stages, when all of it goes back.
 
-    What it has copied stays. Asking again is success.
+    Its copies stay. A repeated request is success.
 
     Raises:
         NotFound: There is no such release.
@@ -206,7 +205,7 @@ def cancel(requester: Requester, release_id: str, why: str) -> Release:
             word = f"{requester.who}: {why}" if why else requester.who
             if releases.request_cancel(conn, release, word, requester.state.now(conn)):
                 return release
-    raise Conflict(f"{release_id} changes faster than it can be looked at", hint="try again")
+    raise Conflict(f"{release_id} changed while the request was recorded", hint="try again")
 
 
 def _is_in_steps(conn: Connection, release: Release) -> bool:
@@ -214,24 +213,24 @@ def _is_in_steps(conn: Connection, release: Release) -> bool:
 
 
 def approve(requester: Requester, release_id: str) -> Approval:
-    """Say that a release may be flipped, for the bytes that it is about. Saying it again is success.
+    """Approve a release for the digest of its version. Approving it again is success.
 
     Raises:
         NotFound: There is no such release.
-        Conflict: It has ended already, or it is not known yet which bytes it is about.
+        Conflict: It has ended already, or its digest is not known yet.
     """
     with requester.state.write() as conn:
         release = releases.get(conn, release_id)
         if release.phase in RELEASE_ENDS:
             raise Conflict(f"{release.id} has ended: it is {release.phase}")
         if release.version_id is None:
-            raise Conflict(f"{release.id}: its bytes are not known yet", hint="it is being looked up; try again")
+            raise Conflict(f"{release.id}: its digest is not known yet", hint="the registry is being read; try again")
         digest = versions.get(conn, release.version_id).digest
         return approvals.put(conn, release, digest, requester.who, requester.state.now(conn))
 
 
 def freeze(requester: Requester, model: str | None, why: str, lasts: timedelta | None) -> Freeze:
-    """Flip nothing of a model, or of any, until it is lifted or `lasts` is over. Copies and rollbacks go on.
+    """Freeze a model, or all: no flip until it is lifted or `lasts` is over. Copies and rollbacks go on.
 
     Raises:
         NotFound: No binding serves the model.
@@ -261,7 +260,7 @@ def unfreeze(requester: Requester, model: str | None) -> bool:
 def check_known(registries: Mapping[str, Registry], topology: Topology, model: ModelName, version: VersionName) -> None:
     """Raises NotFound where the registry can be read from here and has no such version: nothing is recorded then.
 
-    What is there and not complete yet is waited for by the release, and so is a registry out of reach.
+    A release waits for a version that is incomplete, and for a registry that is unreachable.
     """
     with suppress(Unavailable):
         registries[topology.registry_of(model)].resolve(model, version)

@@ -1,4 +1,4 @@
-"""The bodies of a release in steps: send a share of an alias to the new version, and judge what that one answers."""
+"""Step handlers of a staged release: shift a share of the traffic, and analyse the answers of the new version."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def shift_traffic(job: Attempt) -> None:
         rollout = rollouts.find(conn, job.release.id)
         stage = rollout_state.stage_of(rollout, flips.of_release(conn, job.release.id)) if rollout else None
         if stage is None or stage.percent >= WHOLE_PERCENT:
-            raise Conflict(f"{binding.name}: no share is wanted at this stage")
+            raise Conflict(f"{binding.name}: this stage has no traffic share")
         detail = {"percent": stage.percent}
         rollouts.record_share(conn, job.release.id, binding.name, stage.percent)
         move, to = intended(conn, job, FlipPhase.WEIGHING, detail)
     if move.from_version is None:
-        raise Conflict(f"{binding.name}: there is no alias yet to be split")
+        raise Conflict(f"{binding.name}: the alias does not exist yet, so it cannot carry a share")
     started = time.monotonic()
     share = stage.percent / WHOLE_PERCENT
     with undo_stale_write(job, binding, runtime, AliasState(move.from_version, {to: share})):
@@ -101,7 +101,7 @@ def analyze(job: Attempt) -> None:
         )
 
 
-_HINT: Final = "the new version was taken back everywhere; look at what it answered, and publish a mended one"
+_HINT: Final = "the new version was taken back in every region; check its answers, then publish a fixed version"
 
 
 def _verdict(job: Attempt, rollout: Rollout, pause: Pause) -> str:

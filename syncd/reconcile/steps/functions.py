@@ -1,4 +1,4 @@
-"""The bodies that move functions: stage, probe, flip, undo. Each looks before it acts and reads back after."""
+"""Step handlers of functions: stage, probe, flip, undo. Each reads before it writes, and reads back after it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def probe(job: Attempt) -> None:
 
 
 def probe_request(job: Attempt, flip: Flip) -> ProbeReport:
-    """Have the new function version of a flip prove itself, as often as wanted: to probe it, and to judge it later.
+    """Probe the new function version of a flip: before the flip, and in each analysis.
 
     Raises as `Runtime.probe` does.
     """
@@ -196,7 +196,7 @@ def undo(job: Attempt) -> None:
 
 
 def _report_overwritten(job: Attempt, move: Flip, pointed: AliasState) -> None:
-    """Say which shares of somebody else's are about to go with the way back: before it, a crash would forget them."""
+    """Report traffic shares that others set and that the undo removes; before it, since a crash would forget them."""
     if not pointed.weights or pointed.function_version not in {move.from_version, move.to_version}:
         return  # whole; or at a third version, and not touched
     context = job.context

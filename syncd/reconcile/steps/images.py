@@ -74,7 +74,9 @@ def _built(
         job.on_beat.remove(tell)
     faults = target.faults(manifest, baked.tag, baked.digest)
     if faults:
-        raise Corrupt(f"{baked.reference} was pushed: {'; '.join(faults)[:500]}", hint="look at the registry's storage")
+        raise Corrupt(
+            f"{baked.reference} was pushed: {'; '.join(faults)[:500]}", hint="check the storage of the image registry"
+        )
     placed = _recorded(job, version, manifest, target, baked)
     log.info(
         "image.pushed",

@@ -65,7 +65,7 @@ def prewarm(job: Attempt, binding: Binding, runtime: Runtime, function_version: 
 def note_scaling(job: Attempt, binding: Binding, runtime: Runtime, move: Flip) -> None:
     """Remember what hangs on the alias that callers use, so that it can be seen whether the flip has lost it.
 
-    Where nothing does, nothing can be lost, and no later pass looks again.
+    Where there is none, nothing can be lost, and no later pass compares it.
     """
     if move.from_version in {None, move.to_version}:  # there is no alias yet, or it will not be touched
         return
@@ -73,7 +73,7 @@ def note_scaling(job: Attempt, binding: Binding, runtime: Runtime, move: Flip) -
         settings = runtime.scaling(binding.function, binding.alias).settings
     except NotFound:  # the flip will make it
         settings = {}
-    except (Failed, Refused) as error:  # a key that may not look is no reason not to release
+    except (Failed, Refused) as error:  # a key without this permission must not block a release
         log.warning(
             "scaling.unknown",
             message="The scaling of the alias could not be read; a flip that loses it goes unnoticed.",
@@ -88,7 +88,7 @@ def note_scaling(job: Attempt, binding: Binding, runtime: Runtime, move: Flip) -
 def keep_previous(job: Attempt, binding: Binding, runtime: Runtime, move: Flip) -> None:
     """Hold the version that is being left ready, for as long as the binding says. A flip never waits for that.
 
-    It has an alias of its own for this. Not for a rollback: what it leaves is what nobody wants back.
+    It has an alias of its own for this. Not for a rollback: the version that it leaves is the bad one.
     """
     warmth = binding.warmth
     if warmth is None or not warmth.rollback_s or job.release.rollback or move.from_version is None:
@@ -146,7 +146,7 @@ def _owned(job: Attempt, binding: Binding, runtime: Runtime, alias: str) -> Prew
 
 
 def release_prewarmed(context: Context) -> int:
-    """Remove the warmth that no release needs, and mend what flips have lost. Returns how much was removed or mended.
+    """Release prewarmed instances that no release needs, and restore scaling that flips have lost. Returns how many.
 
     Repeating it is harmless. What cannot be done now is done by a later pass.
     """
@@ -177,7 +177,7 @@ def _released(context: Context, warmth: Prewarm) -> bool:
         raise Conflict(
             f"{warmth.function}:{warmth.alias} holds {warmth.instances} instances ready, and the runtime"
             f" {warmth.runtime} is not configured any more",
-            hint="remove them by hand, or configure it again",
+            hint="remove them manually, or configure it again",
         )
     if _bridges(context, warmth):
         return False
@@ -227,7 +227,7 @@ def _bridges(context: Context, warmth: Prewarm) -> bool:
 def _resolved(context: Context, kept: KeptScaling) -> bool:
     """Compare what hangs on an alias that has moved with what hung there before; put back what is gone entirely.
 
-    What is there, though it is otherwise, was changed by somebody who meant it.
+    Settings that are there but differ were changed on purpose, and stay.
     """
     with context.state.read() as conn:
         ended = releases.get(conn, kept.release_id).phase in RELEASE_ENDS

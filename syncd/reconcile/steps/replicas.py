@@ -22,7 +22,7 @@ _PAUSE: Final = 1 / 8  # of what has been waited already: a look costs a listing
 
 
 def await_replica(job: Attempt, version: Version, manifest: Manifest, name: str) -> None:
-    """One look at a replica: seal it if everything has come and is proven, or come back later.
+    """Check a replica once: seal it if every file has arrived and is verified, else try again later.
 
     The seal that replication brings proves nothing: it may come before the files do. Each file's size and the
     store's CRC-64 of it have to be what was proven when the source was written.
@@ -53,7 +53,7 @@ def await_replica(job: Attempt, version: Version, manifest: Manifest, name: str)
 
 
 def await_image(job: Attempt, version: Version, manifest: Manifest, name: str) -> None:
-    """One look at a repository that another one is replicated to: the very image that was pushed there, and all of it.
+    """Check a replicated image repository once: it must hold the image that was pushed, with every blob.
 
     Raises:
         NotYet: Some of it is missing, and the deadline is not over.
@@ -78,7 +78,7 @@ def await_image(job: Attempt, version: Version, manifest: Manifest, name: str) -
     if found.other is not None:
         raise Corrupt(
             f"{name}: {what} is sha256:{found.other}, sha256:{pushed.digest} was pushed to {source}",
-            hint="somebody else gave this tag away there; syncd never moves one",
+            hint="another tool pushed this tag there; syncd never moves a tag",
         )
     if found.missing and there is not None and (there.tag, there.repository) == (pushed.tag, target.repository):
         raise Corrupt(
@@ -132,7 +132,7 @@ def _wait(job: Attempt, placement: Placement, lacking: _Missing) -> NoReturn:
         raise Failed(
             f"{name}: after {round(waited.total_seconds())} s replication from {replica.source} has not brought "
             f"{lacking.what}, such as {lacking.such_as}",
-            hint=f"look at the replication rule of the {lacking.place} of {replica.source}, "
+            hint=f"check the replication rule of the {lacking.place} of {replica.source}, "
             "or raise replication_deadline_s",
         )
     pause_s = max(context.patience.base_s, min(context.patience.cap_s, waited.total_seconds() * _PAUSE))
@@ -142,7 +142,7 @@ def _wait(job: Attempt, placement: Placement, lacking: _Missing) -> NoReturn:
 
 
 def _since(job: Attempt, placement: Placement) -> datetime | None:
-    """When this release began to wait. A later release begins anew: somebody may have mended the rule."""
+    """When this release began to wait. A later release begins again: the replication rule may have been fixed."""
     seen = placement.progress
     return datetime.fromisoformat(str(seen["since"])) if seen.get("release") == job.release.id else None
 

@@ -1,8 +1,8 @@
-"""What a worker moved after its step had passed to another: put back to what the record says, and told.
+"""Stale writes: an alias that a worker moved after it lost its lease is restored to the record, and reported.
 
-The platform takes no fence with a write. A worker that stands still right before it writes, for longer than its lease,
-may move an alias when all has long ended otherwise: its look fits again, since the alias is back where it was. The
-record refuses it then, and by that it knows.
+The platform has no fence for writes. A worker that is paused right before a write, for longer than its lease, may move
+an alias long after the step has ended in another attempt: its read still matches, since the alias is back where it was.
+The record then refuses the worker's write, and so the worker knows.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from syncd.values.function import AliasState
 
 log = structlog.get_logger("syncd.late")
 
-READS_MAX: Final = 5  # each follows a move by somebody else in the moment in which we put back what we had moved
+READS_MAX: Final = 5  # each follows a move by another process in the moment of the restore
 _IN_FLIGHT: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.INTENDED, FlipPhase.UNDOING})
 _MOVES: Final = (StepKind.WEIGH, StepKind.FLIP, StepKind.UNDO)
 
 
 @contextmanager
 def undo_stale_write(job: Attempt, binding: Binding, runtime: Runtime, written: AliasState) -> Iterator[None]:
-    """Around the write of an alias and its record: `written` is put back where the step was not its own any more.
+    """Guard the write of an alias and its record: where the lease was lost meanwhile, `written` is taken back.
 
-    What somebody else has made of the alias since then is left as it is, and so is what a release wants there now.
+    A later change of the alias by others stays, and so does the value that a release needs there now.
     """
     try:
         yield
     except Conflict:
-        raise  # it pointed elsewhere: nothing was written
+        raise  # the alias pointed elsewhere: nothing was written
     except SyncdError:
         if _is_lost(job):
             _put_back(job, binding, runtime, written)
@@ -54,7 +54,7 @@ def _is_lost(job: Attempt) -> bool:
             return False
     except Fenced:
         return True
-    except SyncdError:  # the record is out of reach: the next attempt looks, and so do the rounds
+    except SyncdError:  # the record is unreachable: the next attempt reads the alias, and so does drift detection
         return False
 
 
@@ -64,7 +64,7 @@ def _put_back(job: Attempt, binding: Binding, runtime: Runtime, written: AliasSt
             put = _once(job, binding, runtime, written)
             if put is None:
                 return
-            written = put  # who it belongs to may have moved it meanwhile, and ours was over that
+            written = put  # its owner may have moved it meanwhile, and this write was over that one
     except SyncdError as error:
         log.warning(
             "stale_write.not_corrected",
@@ -76,7 +76,7 @@ def _put_back(job: Attempt, binding: Binding, runtime: Runtime, written: AliasSt
 
 
 def _once(job: Attempt, binding: Binding, runtime: Runtime, written: AliasState) -> AliasState | None:
-    """Put it back, if it is to be, and say to what."""
+    """Restore the alias where that is right; the answer is the state that was written."""
     pointed = runtime.read(binding.function, binding.alias)
     if (pointed.function_version, pointed.weights.keys()) != (written.function_version, written.weights.keys()):
         return None
@@ -105,14 +105,14 @@ def _once(job: Attempt, binding: Binding, runtime: Runtime, written: AliasState)
 
 
 def _recorded(conn: Connection, binding: Binding, pointed: AliasState, now: datetime) -> AliasState | None:
-    """Where the record has the alias. None: a release is moving it, and will look at it once more before it says so.
+    """Where the record has the alias. None: a release is moving it, and reads it again before it records anything.
 
-    Who is moving it may have read it back before our write. So his attempt is taken from him: the next one looks.
+    Its worker may have read the alias back before this write. So its attempt is revoked: the next one reads again.
     """
     release = flips.holder(conn, binding.name)
     if release is not None:
         steps.revoke(conn, release, binding.name, _MOVES, now)
-    recorded = live.get(conn, binding.name)  # after that: he may have recorded while we waited for the row
+    recorded = live.get(conn, binding.name)  # after that: it may have recorded its move while this waited for the row
     main = AliasState(recorded.function_version if recorded else None)
     if release is None:
         return main

@@ -93,5 +93,5 @@ def refuse_other(function: Any, change: Change) -> None:
     if function.custom_container_config.image == name and resolved != wanted:
         raise Failed(
             f"{function.function_name}: {name} is {resolved} to the platform, {wanted} was pushed",
-            hint="somebody moved the tag, or the platform reads another repository of this name",
+            hint="another tool moved the tag, or the platform reads another repository of this name",
         )

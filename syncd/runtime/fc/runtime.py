@@ -124,7 +124,7 @@ class FcRuntime:
             if staged is None:
                 raise Conflict(
                     f"{function}: nothing to publish, and the newest version does not carry what was staged",
-                    hint="somebody else changes the function; the step is repeated",
+                    hint="another tool changes the function; the step is repeated",
                 )
             return staged
 
@@ -212,7 +212,10 @@ class FcRuntime:
             raise Failed(f"{function}: the update failed: {image.why_failed(now)}")
         image.refuse_other(now, change)
         if not _carries(now, change):
-            raise Conflict(f"{function}: LATEST is not what was saved", hint="somebody edits the function by hand")
+            raise Conflict(
+                f"{function}: LATEST is not what was saved",
+                hint="the function is edited outside syncd; the step is repeated",
+            )
 
     def _saved(self, function: str, now: fc.Function, change: Change, until: float, waiting: Waiting) -> fc.Function:
         request = fc.UpdateFunctionRequest(body=_merged(now, change))
@@ -257,7 +260,7 @@ class FcRuntime:
         if not _carries(self._function(function, version), change):
             raise Conflict(
                 f"{function}:{version} does not carry what was staged",
-                hint="somebody changed the function between the update and the publish; the step will be repeated",
+                hint="another tool changed the function between the update and the publish; the step is repeated",
             )
         return Staged(version, reused)
 
@@ -271,7 +274,7 @@ class FcRuntime:
             if time.monotonic() > until:
                 raise Unavailable(
                     f"{function}: {now.last_update_status or now.state} after {time.monotonic() - began:.0f} s",
-                    hint="the platform is preparing the function; look at it in the console",
+                    hint="the platform is preparing the function; check it in the console",
                 )
             waiting(f"{function} is {now.last_update_status or now.state}")
             time.sleep(self._settings.poll_s)

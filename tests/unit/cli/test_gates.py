@@ -37,7 +37,7 @@ def test_a_release_is_cancelled_once_and_not_approved_before_its_bytes_are_known
         release = releases.create(conn, model="m", ref="v1", registry="local", requested_by="ann", now=now).id
     state.close()
     told = call("approve", release)
-    assert (told.code, told.err.startswith(f"error: {release}: its bytes are not known yet")) == (Exit.CONFLICT, True)
+    assert (told.code, told.err.startswith(f"error: {release}: its digest is not known yet")) == (Exit.CONFLICT, True)
     told = call("cancel", release, "--why", "wrong file", "-o", "json")
     assert (told.code, told.document["release"]) == (Exit.OK, release)
     assert call("cancel", release).out.startswith(f"{release} m@v1 ends; ")

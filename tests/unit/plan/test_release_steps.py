@@ -77,7 +77,7 @@ def test_too_few_answers_until_the_deadline_take_it_back() -> None:
     judging = StepView(K.JUDGE, "a", S.WAITING)
     assert decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, course, judging)) == Decision(stop=True)
     decision = decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, course))
-    assert (decision.phase, decision.reason.partition(":")[0]) == (R.UNDOING, "judge a")
+    assert (decision.phase, decision.reason.partition(":")[0]) == (R.UNDOING, "analysis of a")
 
 
 def test_a_bad_verdict_takes_it_back() -> None:

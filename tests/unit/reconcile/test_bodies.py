@@ -198,7 +198,7 @@ def test_an_alias_moved_by_hand_under_a_release_is_not_moved_back_over_his_head(
     assert world.alias("singapore") == AliasState("1")
     assert world.serves("hangzhou") == [here.digest(SDXL, "v2")]
     step = here.steps(release.id)["undo/draw-sg"]
-    assert "by hand" in step.hint
+    assert "outside syncd" in step.hint
     world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("2")
     here.settle(patient=True)
     assert here.release(release.id).phase is ReleasePhase.UNDONE

@@ -152,7 +152,7 @@ def test_what_never_comes_is_given_up_at_the_deadline_and_a_new_release_waits_an
     ended = here.release(release.id)
     assert ended.phase is R.STALLED
     assert f"s replication from {HZ} has not brought {image(here, 'v1').tag}, such as its tag" in ended.reason
-    assert ended.hint == f"look at the replication rule of the repository of {HZ}, or raise replication_deadline_s"
+    assert ended.hint == f"check the replication rule of the repository of {HZ}, or raise replication_deadline_s"
     later = publish(here.requester, SDXL, "v1")
     here.settle()
     assert "waiting for" in reason(here, later)

@@ -56,7 +56,7 @@ def test_a_version_that_answers_wrongly_goes_back_everywhere_and_is_held(here: S
     assert ended.phase is R.UNDONE
     assert ended.reason.startswith("judge draw-sg: 1 of")
     assert "answered without the digest" in ended.reason
-    assert "publish a mended one" in ended.hint
+    assert "publish a fixed version" in ended.hint
     assert untouched(here)
     here.assert_record_is_true()
     with pytest.raises(Held):
