@@ -153,7 +153,7 @@ class MemoryRuntime:
             if now.function_version not in {expect, to}:
                 raise Conflict(
                     f"{function}:{alias} points at {now.function_version}, expected {expect}",
-                    hint="the alias was moved outside syncd; compare it with `syncd drift --look` before releasing again",
+                    hint="the alias was moved outside syncd; move it back, or keep it there with `syncd adopt BINDING`",
                 )
             if to is None:
                 aliases.pop(alias, None)
@@ -170,7 +170,7 @@ class MemoryRuntime:
             if now.function_version != expect or not now.weights.keys() <= {to}:
                 raise Conflict(
                     f"{function}:{alias} points at {now.function_version} and {dict(now.weights)}, expected {expect}",
-                    hint="the alias was moved outside syncd; compare it with `syncd drift --look` before releasing again",
+                    hint="the alias was moved outside syncd; move it back, or keep it there with `syncd adopt BINDING`",
                 )
             self._version(function, to)
             aliases[alias] = AliasState(expect, {to: share})

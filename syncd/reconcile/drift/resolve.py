@@ -10,15 +10,15 @@ import structlog
 from sqlalchemy import Connection
 
 from syncd.errors import Conflict, Fenced, Invalid, NotFound, SyncdError, Unavailable
-from syncd.plan.binding import Binding, change_for
+from syncd.plan.binding import Binding
 from syncd.plan.drift import FUNCTION_VERSION, NO_ALIAS, Difference, alias_differences, version_deleted
 from syncd.plan.phases import FlipPhase
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
 from syncd.reconcile.drift.compare import ExpectedState, differences, expected, is_deleted
-from syncd.reconcile.steps.functions import digest_of, servings, staged_for
+from syncd.reconcile.steps.functions import carried_by
 from syncd.runtime.base import Waiting
-from syncd.state.content import base_images, versions
+from syncd.state.content import versions
 from syncd.state.records import DriftResolution, Flip, FunctionVersion, Live
 from syncd.state.releases import events, steps
 from syncd.state.releases.transitions import advance
@@ -239,24 +239,17 @@ def _staged_anew(world: World, binding: Binding, mend: DriftResolution, want: Ex
     Raises as `Runtime.stage` does, Conflict where the configuration says otherwise of the binding by now, or Fenced.
     """
     serving = want.live
-    with world.state.read() as conn:
-        gone = live.function_version(conn, binding.name, serving.function_version)
-        release_id = gone.release_id if gone else serving.release_id or ""
-        over = base_images.over(conn, release_id)
-        try:
-            change = change_for(binding, world.topology.places, servings(conn, serving.models, over))
-        except Invalid as other:
-            hint = f"publish the version of {', '.join(sorted(serving.models))} that {binding.name} is to serve"
-            raise Conflict(f"{binding.name}: {other.message}", hint=hint) from other
-        known = staged_for(conn, binding, serving.models, over)
+    try:
+        with world.state.read() as conn:
+            again = carried_by(conn, world.topology, binding, serving.function_version, serving.models)
+    except Invalid as other:
+        hint = f"publish the version of {', '.join(sorted(serving.models))} that {binding.name} is to serve"
+        raise Conflict(f"{binding.name}: {other.message}", hint=hint) from other
     token = f"syncd restore {binding.name} {mend.began_at:%Y-%m-%dT%H:%M:%SZ}"
     runtime = world.runtimes[binding.runtime]
-    staged = runtime.stage(binding.function, change, token, known=known, waiting=_renewing(world, mend))
+    staged = runtime.stage(binding.function, again.change, token, known=again.known, waiting=_renewing(world, mend))
     with world.state.write() as conn:
-        now = world.state.now(conn)
-        note = partial(FunctionVersion, binding.name, staged.function_version, serving.models, digest_of(change))
-        if release_id:
-            live.note_function_version(conn, note(release_id, now))
+        again.note(conn, staged.function_version, world.state.now(conn))
     return replace(want, live=replace(serving, function_version=staged.function_version))
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 
 import structlog
 from sqlalchemy import Connection
 
 from syncd.artifact.manifest import directory_of
-from syncd.errors import Cancelled, Conflict
+from syncd.errors import Cancelled, Conflict, NotFound
 from syncd.plan.binding import Binding, InImage, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_transition
 from syncd.plan.strategy import WHOLE_PERCENT
+from syncd.plan.topology import Topology
 from syncd.reconcile.context import Attempt
 from syncd.reconcile.steps import prewarm
 from syncd.reconcile.steps.stale_writes import undo_stale_write
@@ -177,22 +179,78 @@ def undo(job: Attempt) -> None:
     move = flip_of(job)
     _report_overwritten(job, move, runtime.read(binding.function, binding.alias))
     started = time.monotonic()
-    with undo_stale_write(job, binding, runtime, AliasState(move.from_version)):
-        runtime.flip(binding.function, binding.alias, move.from_version, move.to_version)
-        with context.state.fenced(job.step.id, job.step.attempt) as conn:
-            now = context.state.now(conn)
-            advance(conn, move, FlipPhase.UNDONE, now=now, step=job.step)
-            live.record(conn, binding.name, move.from_version, move.served, job.release.id, now)
-            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": move.from_version})
+    back = move.from_version
+    try:
+        _undone(job, move, back)
+    except NotFound:  # it was deleted meanwhile
+        if back is None:
+            raise
+        back = _staged_again(job, move)
+        _undone(job, move, back)
     log.info(
         "alias.restored",
         message="The alias points at the function version before this release again.",
         function=binding.function,
         alias=binding.alias,
-        function_version=move.from_version,
+        function_version=back,
         region=context.topology.regions[binding.runtime],
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _undone(job: Attempt, move: Flip, to: str | None) -> None:
+    context = job.context
+    binding, runtime = location_of(job)
+    with undo_stale_write(job, binding, runtime, AliasState(to)):
+        runtime.flip(binding.function, binding.alias, to, move.to_version)
+        with context.state.fenced(job.step.id, job.step.attempt) as conn:
+            now = context.state.now(conn)
+            advance(conn, move, FlipPhase.UNDONE, now=now, step=job.step)
+            live.record(conn, binding.name, to, move.served, job.release.id, now)
+            steps.done(conn, job.step.id, job.step.attempt, now, {"function_version": to})
+
+
+def _staged_again(job: Attempt, move: Flip) -> str:
+    """Stage what served before a flip, where its function version was deleted. Raises as `Runtime.stage` does."""
+    context = job.context
+    binding, runtime = location_of(job)
+    with context.state.read() as conn:
+        again = carried_by(conn, context.topology, binding, move.from_version, move.served)
+    token = f"syncd {job.release.id} {binding.alias} undo"
+    staged = runtime.stage(binding.function, again.change, token, known=again.known, waiting=job.waiting)
+    with context.state.fenced(job.step.id, job.step.attempt) as conn:
+        again.note(conn, staged.function_version, context.state.now(conn))
+    return staged.function_version
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedModels:
+    """What a function version carries, as it is staged again after it was deleted."""
+
+    binding: Binding
+    models: Mapping[str, str]
+    change: Change
+    known: Sequence[str]  # function versions that were staged with the same
+    release_id: str  # that staged it; "" where that is not recorded
+
+    def note(self, conn: Connection, function_version: str, now: datetime) -> None:
+        """Record the function version that carries it now. Repeating it is success."""
+        if self.release_id:
+            digest = digest_of(self.change)
+            carried = FunctionVersion(self.binding.name, function_version, self.models, digest, self.release_id, now)
+            live.note_function_version(conn, carried)
+
+
+def carried_by(
+    conn: Connection, topology: Topology, binding: Binding, function_version: str | None, models: Mapping[str, str]
+) -> CarriedModels:
+    """What a recorded function version carries. Raises Invalid where the configuration cannot express it any more."""
+    recorded = live.get(conn, binding.name)
+    gone = live.function_version(conn, binding.name, function_version)
+    release_id = gone.release_id if gone else (recorded.release_id if recorded else None) or ""
+    over = base_images.over(conn, release_id)
+    change = change_for(binding, topology.places, servings(conn, models, over))
+    return CarriedModels(binding, models, change, staged_for(conn, binding, models, over), release_id)
 
 
 def _report_overwritten(job: Attempt, move: Flip, pointed: AliasState) -> None:

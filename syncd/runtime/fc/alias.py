@@ -52,7 +52,7 @@ def set_alias(calls: AliasCalls, function: str, alias: str, to: str) -> None:
 def _elsewhere(function: str, alias: str, now: AliasState, expect: str | None) -> Conflict:
     return Conflict(
         f"{function}:{alias} points at {now}, expected {expect}",
-        hint="the alias was moved outside syncd; compare it with `syncd drift --look` before releasing again",
+        hint="the alias was moved outside syncd; move it back, or keep it there with `syncd adopt BINDING`",
     )
 
 

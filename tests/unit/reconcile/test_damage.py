@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from syncd.errors import SyncdError
 from syncd.plan.phases import ReleasePhase
+from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import Decision, adopt, restore
 from syncd.reconcile.requests.operations import publish, rollback, unhold
@@ -164,3 +165,18 @@ def test_each_command_after_each_damage_ends_live_or_with_advice_that_works(
     here.assert_record_is_true()
     compare(here.looker, here.context.topology.bindings[SG])
     assert entered(here, "restore") == "", "what is left is put back"
+
+
+def test_an_undo_to_a_version_that_was_deleted_stages_it_again(here: Site, world: World) -> None:
+    world.deliver(SDXL, "v3")
+    release = publish(here.requester, SDXL, "v3")
+    here.until(ReleasePhase.FLIPPING, release.id)
+    while world.alias(REGION) == AliasState("2"):
+        tick(here.context)
+        assert here.run_one(release.id)
+    _deleted(world.runtimes[REGION], "version")
+    rollback(here.requester, SDXL, "bad eyes")
+    here.settle(patient=True)
+    assert here.release(release.id).phase in {ReleasePhase.UNDONE, ReleasePhase.LIVE}
+    assert world.serves(REGION) == [here.digest(SDXL, "v2")]
+    here.assert_record_is_true()
