@@ -19,8 +19,8 @@ from syncd.state.state import make_engine
 GIVE_WAY_S: Final = 10.0  # beside the draining: how long a process that works for one release takes to notice
 _HINT: Final = "it does the work; stop it first if this process should"
 _ADVISORY_KEY: Final = 0x73796E6364  # "syncd"
-_RETRY_S: Final = 0.1
-_LOOKED_AT_S: Final = 1.0  # whoever asks whether a file is locked locks it for a moment
+_RETRY_S: Final = 0.02
+_PROBED_S: Final = 2.0  # a process that asks whether a file is locked locks it for a moment
 
 
 class Claimant(Enum):
@@ -55,7 +55,7 @@ def announce(url: str, claimant: Claimant) -> Iterator[None]:
         Conflict: Another process of this kind has announced itself.
         Invalid, Unavailable: As `hold` does.
     """
-    with _locked(url, claimant, _LOOKED_AT_S):
+    with _locked(url, claimant, _PROBED_S):
         yield
 
 

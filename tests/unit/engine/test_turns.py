@@ -28,7 +28,7 @@ def test_a_look_does_not_keep_a_process_from_announcing_itself(database_url: str
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.is_set():
+        while not ended.wait(0.005):
             is_announced(database_url, Claimant.DAEMON)
 
     lookers = [threading.Thread(target=look) for _ in range(2)]
