@@ -54,7 +54,7 @@ class ReleaseSnapshot:
     needs: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict
     )  # binding -> the targets that its version is served from
-    course: RolloutState = field(default_factory=RolloutState)  # its strategy, and how far its aliases have moved
+    rollout: RolloutState = field(default_factory=RolloutState)  # its strategy, and how far its aliases have moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,29 +131,29 @@ _MOVES: Final = frozenset({StepKind.WEIGH, StepKind.FLIP})
 
 def _is_tolerated(view: ReleaseSnapshot, step: StepView) -> bool:
     """Whether the release goes on although this step stalled: its region is waited for, or left behind."""
-    course = view.course
+    rollout = view.rollout
     if view.rollback:  # repeated until it succeeds: another region may serve the bad version meanwhile
         is_begun = view.phase is ReleasePhase.FLIPPING or bool(set(view.bindings) - _given_up(view))
         return is_begun and step.kind in _PREPARES | _MOVES
-    if course.strategy.region_out is OnRegionUnavailable.WAIT:
-        return step.kind in _PREPARES | _MOVES and not course.expired
+    if rollout.strategy.region_out is OnRegionUnavailable.WAIT:
+        return step.kind in _PREPARES | _MOVES and not rollout.expired
     # A binding that has begun to move is not left behind: its last call may have succeeded.
     return step.kind in _PREPARES and bool(_left(view))
 
 
 def _waited_for(view: ReleaseSnapshot) -> bool:
     """Whether some step stalled, and is begun again because its region may come back."""
-    if view.course.strategy.region_out is not OnRegionUnavailable.WAIT:
+    if view.rollout.strategy.region_out is not OnRegionUnavailable.WAIT:
         return False
     return any(step.state is StepState.STALLED and _is_tolerated(view, step) for step in view.steps)
 
 
 def _left(view: ReleaseSnapshot) -> frozenset[str]:
     """The bindings that the release leaves behind; none where too few would remain."""
-    if view.course.strategy.region_out is not OnRegionUnavailable.LEAVE:
+    if view.rollout.strategy.region_out is not OnRegionUnavailable.LEAVE:
         return frozenset()
     left = _given_up(view)
-    return left if view.course.met(view.bindings, set(view.bindings) - left) else frozenset()
+    return left if view.rollout.met(view.bindings, set(view.bindings) - left) else frozenset()
 
 
 def _given_up(view: ReleaseSnapshot) -> frozenset[str]:
@@ -230,8 +230,8 @@ def _staging(view: ReleaseSnapshot) -> Decision:
         return Decision(claim=view.bindings)
     # The barrier: each required function has answered with this version's digest before the first alias moves.
     behind = [b for b, phase in view.flips.items() if phase is not FlipPhase.PROBED and b not in left]
-    if view.course.strategy.requirement is Requirement.PRIMARY_FIRST:
-        behind = [binding for binding in behind if binding in view.course.primary(view.bindings)]
+    if view.rollout.strategy.requirement is Requirement.PRIMARY_FIRST:
+        behind = [binding for binding in behind if binding in view.rollout.primary(view.bindings)]
     if not behind:
         if view.wait:
             return Decision(want=_preparing(view, left), note=view.wait)
@@ -294,11 +294,11 @@ def _flipping(view: ReleaseSnapshot) -> Decision:
         back = tuple((b, FlipPhase.DONE) for b, phase in view.flips.items() if phase is FlipPhase.FLIPPED)
         if back:
             return Decision(flips=back)
-    stages = view.course.stages(view.flips)
-    if view.course.stage >= len(stages):
+    stages = view.rollout.stages(view.flips)
+    if view.rollout.stage >= len(stages):
         return _arrived(view)
-    stage = stages[view.course.stage]
-    wave = [b for b in view.flips if view.course.wave_of(b) == stage.wave and b not in left]
+    stage = stages[view.rollout.stage]
+    wave = [b for b in view.flips if view.rollout.wave_of(b) == stage.wave and b not in left]
     prepare, moves = _preparing(view, left), _moves(view, stage, wave)
     # A binding may also wait for a step of a target: in a rollback its bytes are copied again.
     if moves or any(view.flips[b] in _UNREADY for b in wave):
@@ -325,11 +325,13 @@ def _moves(view: ReleaseSnapshot, stage: Stage, wave: Sequence[str]) -> tuple[tu
     if stage.percent >= WHOLE_PERCENT:
         moving = {FlipPhase.PROBED, FlipPhase.WEIGHTED, FlipPhase.INTENDED}
         return tuple((StepKind.FLIP, b) for b in wave if view.flips[b] in moving)
-    course = view.course
-    there = {b for b in wave if view.flips[b] is FlipPhase.WEIGHTED and course.shares.get(b) == stage.percent}
+    rollout = view.rollout
+    there = {b for b in wave if view.flips[b] is FlipPhase.WEIGHTED and rollout.shares.get(b) == stage.percent}
     moving = {FlipPhase.PROBED} | _SPLIT
     return tuple(
-        (StepKind.WEIGH, b) for b in wave if view.flips[b] in moving and b not in there and b not in course.whole
+        (StepKind.WEIGH, b)
+        for b in wave
+        if view.flips[b] in moving and b not in there and b not in rollout.unsplittable
     )
 
 
@@ -337,27 +339,27 @@ def _resting(
     view: ReleaseSnapshot, stage: Stage, wave: Sequence[str], prepare: tuple[tuple[StepKind, str], ...]
 ) -> Decision | None:
     """What a wave at its share still waits for; None where it is ready for the next stage."""
-    course = view.course
+    rollout = view.rollout
     if not stage.pause_s or not any(view.flips[b] in _MOVED for b in wave):
         return None
-    if course.paused is None:
+    if rollout.paused is None:
         return Decision(want=prepare, pause_s=stage.pause_s)
     moved = [b for b, phase in view.flips.items() if phase in _MOVED]
-    unjudged = [b for b in moved if course.answers.get(b, 0) < course.strategy.judge_samples]
-    if unjudged and course.overdue:
-        deadline = f"within {course.strategy.deadline_s:g} s after its pause"
+    unjudged = [b for b in moved if rollout.answers.get(b, 0) < rollout.strategy.judge_samples]
+    if unjudged and rollout.overdue:
+        deadline = f"within {rollout.strategy.deadline_s:g} s after its pause"
         ending = Decision(phase=ReleasePhase.UNDOING, reason=f"analysis of {unjudged[0]}: too few answers {deadline}")
         return Decision(stop=True) if _open(view) else ending
-    asked = moved if course.paused else unjudged
+    asked = moved if rollout.paused else unjudged
     return Decision(want=(*prepare, *((StepKind.JUDGE, b) for b in asked))) if asked else None
 
 
 def _onward(view: ReleaseSnapshot, stages: Sequence[Stage], prepare: tuple[tuple[StepKind, str], ...]) -> Decision:
-    if view.course.stage + 1 >= len(stages):
+    if view.rollout.stage + 1 >= len(stages):
         return _arrived(view)
     if view.wait:
         return Decision(want=prepare, note=view.wait)
-    return Decision(stage=view.course.stage + 1)
+    return Decision(stage=view.rollout.stage + 1)
 
 
 def _arrived(view: ReleaseSnapshot) -> Decision:
@@ -386,10 +388,10 @@ def _undoing(view: ReleaseSnapshot) -> Decision:
 
 def _in_turn(view: ReleaseSnapshot, back: tuple[tuple[StepKind, str], ...]) -> tuple[tuple[StepKind, str], ...]:
     """The last wave goes back first. A binding whose undo fails is not waited for, so that the others are safe soon."""
-    course = view.course
+    rollout = view.rollout
     trouble = {step.subject for step in view.steps if step.kind is StepKind.UNDO and step.reason}
-    turn = max((course.wave_of(b) for _, b in back if b not in trouble), default=0)
-    return back if course.hurried else tuple((k, b) for k, b in back if course.wave_of(b) >= turn or b in trouble)
+    turn = max((rollout.wave_of(b) for _, b in back if b not in trouble), default=0)
+    return back if rollout.expedited else tuple((k, b) for k, b in back if rollout.wave_of(b) >= turn or b in trouble)
 
 
 def _open(view: ReleaseSnapshot) -> tuple[StepView, ...]:

@@ -123,16 +123,16 @@ class RolloutState:
     overdue: bool = False  # the pause is over for longer than the deadline
     shares: Mapping[str, int] = field(default_factory=dict)  # binding -> percent, as intended last
     answers: Mapping[str, int] = field(default_factory=dict)  # binding -> good ones at this stage
-    whole: frozenset[str] = frozenset()  # bindings whose alias cannot be split: there is one version only
+    unsplittable: frozenset[str] = frozenset()  # bindings whose alias cannot be split: there is one version only
     expired: bool = False  # a region is unavailable for longer than the deadline
-    hurried: bool = False  # somebody wants it back: not in order but at once
+    expedited: bool = False  # everything goes back at once, not wave by wave
 
     def wave_of(self, binding: str) -> int:
         """The wave of a binding, counted from 0."""
         return self.strategy.wave_of(self.regions.get(binding, ""))
 
     def stages(self, bindings: Collection[str]) -> tuple[Stage, ...]:
-        """The whole way of these bindings."""
+        """The stages of these bindings, in order."""
         return self.strategy.stages([self.wave_of(binding) for binding in bindings])
 
     def primary(self, bindings: Collection[str]) -> frozenset[str]:

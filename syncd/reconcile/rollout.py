@@ -46,9 +46,9 @@ def state_of(rollout: Rollout, moving: Sequence[Flip], canaries: Mapping[str, Ca
         overdue=pause is not None and pause.overdue(now, strategy.deadline_s),
         shares={binding: canary.percent for binding, canary in canaries.items()},
         answers={binding: canary.good for binding, canary in canaries.items() if canary.stage == rollout.stage},
-        whole=frozenset(f.binding for f in moving if f.to_version and f.from_version in {None, f.to_version}),
+        unsplittable=frozenset(f.binding for f in moving if f.to_version and f.from_version in {None, f.to_version}),
         expired=out is not None and now > out + timedelta(seconds=strategy.deadline_s),
-        hurried=rollout.hurried,
+        expedited=rollout.hurried,
     )
 
 
@@ -84,21 +84,21 @@ def describe(conn: Connection, release_id: str, moving: Sequence[Flip], now: dat
     stage = stage_of(rollout, moving) if rollout else None
     if rollout is None or stage is None:
         return None
-    course = state_of(rollout, moving, rollouts.canaries_of(conn, release_id), now)
-    wave = [flip for flip in moving if course.wave_of(flip.binding) == stage.wave]
+    progress = state_of(rollout, moving, rollouts.canaries_of(conn, release_id), now)
+    wave = [flip for flip in moving if progress.wave_of(flip.binding) == stage.wave]
     stages = _stages(rollout, moving)
     return {
         "stage": rollout.stage + 1,
         "stages": len(stages),
         "wave": sorted({each.wave for each in stages}).index(stage.wave) + 1,
         "waves": len({each.wave for each in stages}),
-        "regions": _regions(course, wave),
+        "regions": _regions(progress, wave),
         "percent": stage.percent,
         "until": rollout.pause.until if rollout.pause else None,
         "out_since": rollout.out_since,
-        "good_answers": dict(sorted(course.answers.items())),
-        "good_answers_wanted": course.strategy.judge_samples,
-        "says": f"step {rollout.stage + 1} of {len(stages)}: {_words(rollout, course, stage, wave)}",
+        "good_answers": dict(sorted(progress.answers.items())),
+        "good_answers_wanted": progress.strategy.judge_samples,
+        "says": f"step {rollout.stage + 1} of {len(stages)}: {_words(rollout, progress, stage, wave)}",
     }
 
 
@@ -114,18 +114,18 @@ def _stages(rollout: Rollout, moving: Sequence[Flip]) -> tuple[Stage, ...]:
     return rollout.strategy.stages(waves)
 
 
-def _regions(course: RolloutState, wave: Sequence[Flip]) -> list[str]:
-    return sorted({course.regions.get(flip.binding, "") for flip in wave})
+def _regions(progress: RolloutState, wave: Sequence[Flip]) -> list[str]:
+    return sorted({progress.regions.get(flip.binding, "") for flip in wave})
 
 
-def _words(rollout: Rollout, course: RolloutState, stage: Stage, wave: Sequence[Flip]) -> str:
+def _words(rollout: Rollout, progress: RolloutState, stage: Stage, wave: Sequence[Flip]) -> str:
     share = "all" if stage.percent == WHOLE_PERCENT else f"{stage.percent} %"
-    head = f"{share} in {', '.join(_regions(course, wave))}"
+    head = f"{share} in {', '.join(_regions(progress, wave))}"
     if rollout.pause is None:
         behind = [flip.binding for flip in wave if flip.phase not in _THERE]
         return f"{head}, being moved: {', '.join(behind)}" if behind else head
-    wanted = course.strategy.judge_samples
-    found = [f"{f.binding} {course.answers.get(f.binding, 0)}" for f in wave if f.phase in _THERE]
+    wanted = progress.strategy.judge_samples
+    found = [f"{f.binding} {progress.answers.get(f.binding, 0)}" for f in wave if f.phase in _THERE]
     return f"{head} until {rollout.pause.until:%Y-%m-%d %H:%M:%S} UTC; good answers of {wanted}: {', '.join(found)}"
 
 

@@ -20,7 +20,7 @@ from syncd.state.releases import releases, steps
 log = structlog.get_logger("syncd.step")
 
 
-def run_attempt(context: Context, bodies: Mapping[StepKind, StepHandler], step_id: str, attempt: int) -> None:
+def run_attempt(context: Context, handlers: Mapping[StepKind, StepHandler], step_id: str, attempt: int) -> None:
     """Run an attempt to its recorded end. An attempt that is not the current one does nothing.
 
     Raises nothing that a caller must handle: a failure is in the record, or a newer attempt owns the step.
@@ -43,7 +43,7 @@ def run_attempt(context: Context, bodies: Mapping[StepKind, StepHandler], step_i
     with structlog.contextvars.bound_contextvars(**job.describe()):
         try:
             with _lease_kept(job):
-                failure = _run(job, bodies[step.kind])
+                failure = _run(job, handlers[step.kind])
             if failure is not None:
                 _record_failure(job, failure)
         except Fenced:
@@ -57,9 +57,9 @@ def run_attempt(context: Context, bodies: Mapping[StepKind, StepHandler], step_i
     context.wake.set()
 
 
-def _run(job: Attempt, body: StepHandler) -> SyncdError | None:
+def _run(job: Attempt, handler: StepHandler) -> SyncdError | None:
     try:
-        body(job)
+        handler(job)
     except SyncdError as error:
         return error
     except Exception as bug:  # a loop top: one step's bug must not end the process or hide

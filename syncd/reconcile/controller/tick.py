@@ -112,7 +112,7 @@ def _view(context: Context, conn: Connection, release: Release, all_steps: Seque
         undo_reason=release.reason if release.phase is ReleasePhase.UNDOING else "",
         undo_hint=release.hint if release.phase is ReleasePhase.UNDOING else "",
         needs=context.topology.needs_of(release.model),
-        course=rollout.of(conn, context, release, moving),
+        rollout=rollout.of(conn, context, release, moving),
     )
 
 

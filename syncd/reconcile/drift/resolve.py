@@ -139,7 +139,7 @@ def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference,
         if want.live.function_version is None:
             hint = "delete it in the console if it is not needed, or publish a version"
             raise Conflict(f"{binding.function}:{binding.alias} is there, and the record says no alias", hint=hint)
-        mend = drift_resolutions.begin(
+        resolution = drift_resolutions.begin(
             conn,
             binding.name,
             world.topology.bindings_at(binding),
@@ -152,27 +152,27 @@ def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference,
         drifts.note(conn, want.live, found, now)
         detail = {"who": word.who, "why": word.why, "got": found[0].got, "want": found[0].want}
         events.append(conn, "binding.restoring", now=now, subject=binding.name, detail=detail)
-    return execute(world, binding, mend)
+    return execute(world, binding, resolution)
 
 
-def execute(world: World, binding: Binding, mend: DriftResolution) -> tuple[Difference, ...]:
+def execute(world: World, binding: Binding, resolution: DriftResolution) -> tuple[Difference, ...]:
     """Carry out a recorded restore: read, write, read back, record. Raises as `restore` does, or Fenced."""
     try:
-        found = _restore(world, binding, mend)
+        found = _restore(world, binding, resolution)
     except (Unavailable, Fenced):
         raise  # the outcome is unknown, or the lease is lost: the next attempt reads first
     except SyncdError as error:
         with world.state.write() as conn:
-            drift_resolutions.end(conn, mend)
-            detail = {"who": mend.who, "reason": error.message}
+            drift_resolutions.end(conn, resolution)
+            detail = {"who": resolution.who, "reason": error.message}
             events.append(conn, "binding.unrestored", now=world.state.now(conn), subject=binding.name, detail=detail)
         raise
     with world.state.write() as conn:
-        drift_resolutions.end(conn, mend)
+        drift_resolutions.end(conn, resolution)
         now = world.state.now(conn)
         over = drifts.open_ones(conn, (binding.name,))
-        drifts.close(conn, over, f"restored by {Decision(mend.who, mend.why)}", now)
-        detail = {"who": mend.who, "why": mend.why, "what": ", ".join(drift.what for drift in over)}
+        drifts.close(conn, over, f"restored by {Decision(resolution.who, resolution.why)}", now)
+        detail = {"who": resolution.who, "why": resolution.why, "what": ", ".join(drift.what for drift in over)}
         events.append(conn, "binding.restored", now=now, subject=binding.name, detail=detail)
     log.info(
         "drift.restored",
@@ -180,7 +180,7 @@ def execute(world: World, binding: Binding, mend: DriftResolution) -> tuple[Diff
         binding=binding.name,
         function=binding.function,
         alias=binding.alias,
-        who=mend.who,
+        who=resolution.who,
     )
     return found
 
@@ -192,7 +192,7 @@ def resume(world: World, runtime: str) -> None:
         Unavailable: The region is away; the next call is as good.
     """
     with world.state.read() as conn:
-        going = [mend.subject for mend in drift_resolutions.going(conn)]
+        going = [resolution.subject for resolution in drift_resolutions.going(conn)]
     for name in going:
         binding = world.topology.bindings.get(name)
         if binding is None or binding.runtime != runtime:
@@ -214,26 +214,26 @@ def resume(world: World, runtime: str) -> None:
             )
 
 
-def _restore(world: World, binding: Binding, mend: DriftResolution) -> tuple[Difference, ...]:
+def _restore(world: World, binding: Binding, resolution: DriftResolution) -> tuple[Difference, ...]:
     want = _read(world, binding)
     runtime = world.runtimes[binding.runtime]
     found = differences(runtime, binding, want)
     if any(each.is_of_alias for each in found):
         if any(each.what == FUNCTION_VERSION for each in found):
-            want = _staged_anew(world, binding, mend, want)
-        _probe(world, binding, mend, want)
-        runtime.flip(binding.function, binding.alias, want.live.function_version, mend.expects)
+            want = _staged_anew(world, binding, resolution, want)
+        _probe(world, binding, resolution, want)
+        runtime.flip(binding.function, binding.alias, want.live.function_version, resolution.expects)
         _record_live(world, want.live)
         want = _read(world, binding)
     if want.latest is not None and any(not each.is_of_alias for each in differences(runtime, binding, want)):
-        _restage(world, binding, mend, want)
+        _restage(world, binding, resolution, want)
     left = differences(runtime, binding, want)
     if left:
         raise Conflict(f"{binding.name}: {left[0].what} is {left[0].got} again, want {left[0].want}")
     return found
 
 
-def _staged_anew(world: World, binding: Binding, mend: DriftResolution, want: ExpectedState) -> ExpectedState:
+def _staged_anew(world: World, binding: Binding, resolution: DriftResolution, want: ExpectedState) -> ExpectedState:
     """Have a function version that carries what the deleted one did.
 
     Raises as `Runtime.stage` does, Conflict where the configuration says otherwise of the binding by now, or Fenced.
@@ -245,9 +245,11 @@ def _staged_anew(world: World, binding: Binding, mend: DriftResolution, want: Ex
     except Invalid as other:
         hint = f"publish the version of {', '.join(sorted(serving.models))} that {binding.name} is to serve"
         raise Conflict(f"{binding.name}: {other.message}", hint=hint) from other
-    token = f"syncd restore {binding.name} {mend.began_at:%Y-%m-%dT%H:%M:%SZ}"
+    token = f"syncd restore {binding.name} {resolution.began_at:%Y-%m-%dT%H:%M:%SZ}"
     runtime = world.runtimes[binding.runtime]
-    staged = runtime.stage(binding.function, again.change, token, known=again.known, waiting=_renewing(world, mend))
+    staged = runtime.stage(
+        binding.function, again.change, token, known=again.known, waiting=_renewing(world, resolution)
+    )
     with world.state.write() as conn:
         again.note(conn, staged.function_version, world.state.now(conn))
     return replace(want, live=replace(serving, function_version=staged.function_version))
@@ -262,7 +264,7 @@ def _record_live(world: World, serving: Live) -> None:
             live.record(conn, serving.binding, serving.function_version, serving.models, serving.release_id, now)
 
 
-def _probe(world: World, binding: Binding, mend: DriftResolution, want: ExpectedState) -> None:
+def _probe(world: World, binding: Binding, resolution: DriftResolution, want: ExpectedState) -> None:
     """Have what served before answer with its digests once more: the bytes behind its mount may be gone since then.
 
     Raises as `Runtime.probe` does, or Fenced.
@@ -271,29 +273,29 @@ def _probe(world: World, binding: Binding, mend: DriftResolution, want: Expected
         return
     with world.state.read() as conn:
         digests = [versions.get(conn, version_id).digest for version_id in want.live.models.values()]
-    waiting = _renewing(world, mend)
+    waiting = _renewing(world, resolution)
     runtime = world.runtimes[binding.runtime]
     runtime.probe(binding.function, binding.candidate, want.live.function_version, binding.probe(digests), waiting)
     waiting("the alias is moved")  # an answer may have taken longer than the lease
 
 
-def _renewing(world: World, mend: DriftResolution) -> Waiting:
+def _renewing(world: World, resolution: DriftResolution) -> Waiting:
     """A wait that renews the lease of the resolution. It raises Fenced where that is lost."""
 
     def waiting(_what: str) -> None:
         with world.state.write() as conn:
-            drift_resolutions.renew(conn, mend, LEASE_S, world.state.now(conn))
+            drift_resolutions.renew(conn, resolution, LEASE_S, world.state.now(conn))
 
     return waiting
 
 
-def _restage(world: World, binding: Binding, mend: DriftResolution, want: ExpectedState) -> None:
+def _restage(world: World, binding: Binding, resolution: DriftResolution, want: ExpectedState) -> None:
     """Have LATEST carry again what was staged last. It may cost a function version, which is noted as any other."""
     assert want.latest is not None
     assert want.newest is not None
-    token = f"syncd restore {binding.name} {mend.began_at:%Y-%m-%dT%H:%M:%SZ}"
+    token = f"syncd restore {binding.name} {resolution.began_at:%Y-%m-%dT%H:%M:%SZ}"
     runtime = world.runtimes[binding.runtime]
-    staged = runtime.stage(binding.function, want.latest, token, known=(), waiting=_renewing(world, mend))
+    staged = runtime.stage(binding.function, want.latest, token, known=(), waiting=_renewing(world, resolution))
     last = want.newest
     with world.state.write() as conn:
         now = world.state.now(conn)

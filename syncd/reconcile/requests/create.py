@@ -29,6 +29,7 @@ class Origin(StrEnum):
     WEBHOOK = "webhook"
     BACKFILL = "backfill"
     BASE_IMAGE = "base image"
+    RENEWED_KEY = "renewed key"  # again what stalled for a refused access key
     ROLLBACK = "rollback"
 
 
@@ -74,6 +75,7 @@ GUARDS: Final[Mapping[Origin, Mapping[Guard, Action]]] = MappingProxyType(
         Origin.WEBHOOK: _FOUND,
         Origin.BACKFILL: _REPEATED,
         Origin.BASE_IMAGE: _REPEATED,
+        Origin.RENEWED_KEY: _REPEATED | {Guard.OLDER: Action.IGNORE},
         Origin.ROLLBACK: {
             Guard.HOLD: Action.IGNORE,  # it put the hold itself
             Guard.QUARANTINE: Action.IGNORE,  # the source changed; what is sealed has the bytes that served before

@@ -12,16 +12,16 @@ from syncd.plan.strategy import OnRegionUnavailable, Requirement, RolloutState, 
 
 R, P, F, K, S = ReleasePhase, PlacementPhase, FlipPhase, StepKind, StepState
 CANARY = Strategy(waves=(("hz",),), steps=(Share(10, 300.0),), bake_s=60.0, judge_samples=2)
-COURSE = RolloutState(strategy=CANARY, regions={"a": "hz", "b": "sg"})
-WAIT = RolloutState(strategy=Strategy(region_out=OnRegionUnavailable.WAIT), regions=COURSE.regions)
+ROLLOUT = RolloutState(strategy=CANARY, regions={"a": "hz", "b": "sg"})
+WAIT = RolloutState(strategy=Strategy(region_out=OnRegionUnavailable.WAIT), regions=ROLLOUT.regions)
 LEAVE = RolloutState(
     strategy=Strategy(requirement=Requirement.QUORUM, quorum=1, region_out=OnRegionUnavailable.LEAVE),
-    regions=COURSE.regions,
+    regions=ROLLOUT.regions,
 )
 
 
 def view(
-    phase: ReleasePhase, a: FlipPhase | None, b: FlipPhase | None, course: RolloutState, *steps: StepView
+    phase: ReleasePhase, a: FlipPhase | None, b: FlipPhase | None, rollout: RolloutState, *steps: StepView
 ) -> ReleaseSnapshot:
     flips = {name: now for name, now in (("a", a), ("b", b)) if now}
     return ReleaseSnapshot(
@@ -34,16 +34,16 @@ def view(
         flips=flips,
         steps=steps,
         needs={"a": ("t",), "b": ("u",)},
-        course=course,
+        rollout=rollout,
     )
 
 
 def test_the_first_wave_gets_its_share_and_the_second_waits() -> None:
-    assert decide(view(R.FLIPPING, F.PROBED, F.PROBED, COURSE)) == Decision(want=((K.WEIGH, "a"),))
+    assert decide(view(R.FLIPPING, F.PROBED, F.PROBED, ROLLOUT)) == Decision(want=((K.WEIGH, "a"),))
 
 
 def test_an_alias_with_the_share_of_the_step_before_gets_the_next() -> None:
-    grown = replace(COURSE, strategy=replace(CANARY, steps=(Share(10, 1.0), Share(50, 1.0))), stage=1)
+    grown = replace(ROLLOUT, strategy=replace(CANARY, steps=(Share(10, 1.0), Share(50, 1.0))), stage=1)
     at = replace(grown, shares={"a": 10})
     assert decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, at)).want == ((K.WEIGH, "a"),)
     assert decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, replace(at, shares={"a": 50}))).pause_s == 1.0
@@ -62,59 +62,59 @@ def test_an_alias_with_the_share_of_the_step_before_gets_the_next() -> None:
 def test_a_step_is_over_when_its_pause_is_and_enough_is_known(
     *, paused: bool | None, answers: int, decision: Decision
 ) -> None:
-    course = replace(COURSE, shares={"a": 10}, paused=paused, answers={"a": answers})
-    assert decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, course)) == decision
+    rollout = replace(ROLLOUT, shares={"a": 10}, paused=paused, answers={"a": answers})
+    assert decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, rollout)) == decision
 
 
 def test_what_keeps_it_from_flipping_keeps_it_from_the_next_step() -> None:
-    course = replace(COURSE, shares={"a": 10}, paused=False, answers={"a": 2})
+    rollout = replace(ROLLOUT, shares={"a": 10}, paused=False, answers={"a": 2})
     wait = Blocked("frozen", "unfreeze")
-    assert decide(replace(view(R.FLIPPING, F.WEIGHTED, F.PROBED, course), wait=wait)) == Decision(note=wait)
+    assert decide(replace(view(R.FLIPPING, F.WEIGHTED, F.PROBED, rollout), wait=wait)) == Decision(note=wait)
 
 
 def test_too_few_answers_until_the_deadline_take_it_back() -> None:
-    course = replace(COURSE, shares={"a": 10}, paused=False, overdue=True, answers={"a": 1})
+    rollout = replace(ROLLOUT, shares={"a": 10}, paused=False, overdue=True, answers={"a": 1})
     judging = StepView(K.JUDGE, "a", S.WAITING)
-    assert decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, course, judging)) == Decision(stop=True)
-    decision = decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, course))
+    assert decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, rollout, judging)) == Decision(stop=True)
+    decision = decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, rollout))
     assert (decision.phase, decision.reason.partition(":")[0]) == (R.UNDOING, "analysis of a")
 
 
 def test_a_bad_verdict_takes_it_back() -> None:
-    course = replace(COURSE, shares={"a": 10}, paused=True)
+    rollout = replace(ROLLOUT, shares={"a": 10}, paused=True)
     bad = StepView(K.JUDGE, "a", S.STALLED, "1 of 1 answers were wrong", "mend it")
-    decision = decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, course, bad))
+    decision = decide(view(R.FLIPPING, F.WEIGHTED, F.PROBED, rollout, bad))
     assert (decision.phase, decision.hint) == (R.UNDOING, "mend it")
 
 
 def test_an_alias_that_cannot_be_split_takes_no_time_and_gets_no_share() -> None:
-    course = replace(COURSE, whole=frozenset({"a"}))
-    assert decide(view(R.FLIPPING, F.PROBED, F.PROBED, course)) == Decision(stage=1)
+    rollout = replace(ROLLOUT, unsplittable=frozenset({"a"}))
+    assert decide(view(R.FLIPPING, F.PROBED, F.PROBED, rollout)) == Decision(stage=1)
 
 
 def test_who_judges_is_stopped_before_the_release_is_live() -> None:
-    course = replace(COURSE, stage=3, paused=False, answers={"a": 2, "b": 2})
+    rollout = replace(ROLLOUT, stage=3, paused=False, answers={"a": 2, "b": 2})
     judging = StepView(K.JUDGE, "a", S.WAITING)
-    assert decide(view(R.FLIPPING, F.FLIPPED, F.FLIPPED, course, judging)) == Decision(stop=True)
-    assert decide(view(R.FLIPPING, F.FLIPPED, F.FLIPPED, course)).phase is R.LIVE
+    assert decide(view(R.FLIPPING, F.FLIPPED, F.FLIPPED, rollout, judging)) == Decision(stop=True)
+    assert decide(view(R.FLIPPING, F.FLIPPED, F.FLIPPED, rollout)).phase is R.LIVE
 
 
 def test_a_stage_past_the_end_is_the_end() -> None:
-    assert decide(view(R.FLIPPING, F.FLIPPED, F.FLIPPED, replace(COURSE, stage=9))).phase is R.LIVE
+    assert decide(view(R.FLIPPING, F.FLIPPED, F.FLIPPED, replace(ROLLOUT, stage=9))).phase is R.LIVE
 
 
 def test_the_last_wave_goes_back_first_unless_it_has_trouble_or_there_is_a_hurry() -> None:
-    back = view(R.UNDOING, F.UNDOING, F.UNDOING, COURSE)
+    back = view(R.UNDOING, F.UNDOING, F.UNDOING, ROLLOUT)
     assert decide(back).want == ((K.UNDO, "b"),)
     trouble = StepView(K.UNDO, "b", S.WAITING, "the region is out")
     assert decide(replace(back, steps=(trouble,))).want == ((K.UNDO, "a"), (K.UNDO, "b"))
-    hurried = replace(COURSE, hurried=True)
-    assert decide(replace(back, course=hurried)).want == ((K.UNDO, "a"), (K.UNDO, "b"))
+    expedited = replace(ROLLOUT, expedited=True)
+    assert decide(replace(back, rollout=expedited)).want == ((K.UNDO, "a"), (K.UNDO, "b"))
 
 
 @pytest.mark.parametrize("phase", [F.WEIGHING, F.WEIGHTED])
 def test_a_share_is_taken_back(phase: FlipPhase) -> None:
-    decision = decide(view(R.UNDOING, phase, F.STAGED, COURSE))
+    decision = decide(view(R.UNDOING, phase, F.STAGED, ROLLOUT))
     assert decision.flips == (("a", F.UNDOING), ("b", F.ABANDONED))
 
 
@@ -151,7 +151,7 @@ def test_who_has_begun_to_move_is_not_left() -> None:
 
 
 def test_the_primary_moves_while_the_others_are_made_ready() -> None:
-    first = replace(COURSE, strategy=replace(CANARY, requirement=Requirement.PRIMARY_FIRST, steps=()))
+    first = replace(ROLLOUT, strategy=replace(CANARY, requirement=Requirement.PRIMARY_FIRST, steps=()))
     assert decide(view(R.STAGING, F.CLAIMED, F.PROBED, first)).want == ((K.STAGE, "a"),)
     assert decide(view(R.STAGING, F.PROBED, F.CLAIMED, first)) == Decision(phase=R.FLIPPING)
     assert decide(view(R.FLIPPING, F.PROBED, F.STAGED, first)).want == ((K.PROBE, "b"), (K.FLIP, "a"))

@@ -77,9 +77,9 @@ def test_a_wave_moves_when_those_before_it_have_moved_wholly(name: str) -> None:
         flips = dict(now.flips)
         if now.phase is not R.FLIPPING or not set(flips.values()) & MOVED:
             continue
-        last = max(now.course.wave_of(binding) for binding, phase in flips.items() if phase in MOVED)
+        last = max(now.rollout.wave_of(binding) for binding, phase in flips.items() if phase in MOVED)
         for binding, phase in flips.items():
-            is_before = now.course.wave_of(binding) < last
+            is_before = now.rollout.wave_of(binding) < last
             assert not is_before or phase in {F.FLIPPED, F.ABANDONED}, now
 
 

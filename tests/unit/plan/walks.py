@@ -62,7 +62,7 @@ class Situation:
     expired: bool = False
 
     @property
-    def course(self) -> RolloutState:
+    def rollout(self) -> RolloutState:
         return RolloutState(
             strategy=self.strategy,
             regions=REGIONS,
@@ -76,7 +76,7 @@ class Situation:
 
     @property
     def now_at(self) -> Stage:
-        return self.course.stages(BINDINGS)[self.stage]
+        return self.rollout.stages(BINDINGS)[self.stage]
 
     def view(self) -> ReleaseSnapshot:
         return ReleaseSnapshot(
@@ -97,7 +97,7 @@ class Situation:
             wait=Blocked("waits", "approve") if self.gated and not self.rollback else None,
             undo_reason="why" if self.phase is R.UNDOING else "",
             needs=dict.fromkeys(BINDINGS, ("t",)),
-            course=self.course,
+            rollout=self.rollout,
         )
 
     def with_step(self, key: Key, state: StepState, *, stop: bool = False) -> Situation:
@@ -149,7 +149,7 @@ def check_move(now: Situation, decision: Decision) -> None:
     flips = dict(now.flips) | dict(decision.flips)
     if decision.phase is R.FLIPPING:
         probed = [binding for binding, phase in flips.items() if phase is F.PROBED]
-        met = bool(probed) if now.rollback else now.course.met(BINDINGS, probed)
+        met = bool(probed) if now.rollback else now.rollout.met(BINDINGS, probed)
         assert met, "no alias moves before every region that is required has answered"
         assert now.placed is P.SEALED
         assert not now.newer
@@ -159,7 +159,7 @@ def check_move(now: Situation, decision: Decision) -> None:
         check_stage(now)
         done = [binding for binding, phase in flips.items() if phase is F.DONE]
         may_leave = now.strategy.region_out is LEAVE or (now.rollback and now.newer)
-        assert bool(done) if now.rollback else now.course.met(BINDINGS, done)
+        assert bool(done) if now.rollback else now.rollout.met(BINDINGS, done)
         assert set(flips.values()) <= ({F.DONE, F.ABANDONED} if may_leave else {F.DONE})
     if decision.phase in RELEASE_ENDS:
         assert set(flips.values()) <= FLIP_ENDS, "a release that ended holds no alias"
@@ -176,7 +176,7 @@ def check_move(now: Situation, decision: Decision) -> None:
 def check_stage(now: Situation) -> None:
     """The promises about leaving a stage."""
     moved = {binding for binding, phase in now.flips if phase in MOVED}
-    if now.now_at.pause_s and any(now.course.wave_of(binding) == now.now_at.wave for binding in moved):
+    if now.now_at.pause_s and any(now.rollout.wave_of(binding) == now.now_at.wave for binding in moved):
         assert now.paused is False, "no pause is cut short"
         assert moved <= now.judged, "nobody goes on unjudged"
 

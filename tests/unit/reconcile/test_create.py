@@ -53,7 +53,7 @@ def quarantine(here: Site, ref: str) -> None:
 
 def ask(here: Site, origin: Origin) -> Release:
     intent = Intent(origin, SDXL, V2, "models", "somebody", ordered=None if origin in {
-        Origin.BACKFILL, Origin.BASE_IMAGE} else (V1, V2, V3))  # fmt: skip
+        Origin.BACKFILL, Origin.BASE_IMAGE, Origin.RENEWED_KEY} else (V1, V2, V3))  # fmt: skip
     with here.state.write() as conn:
         return create(conn, intent, here.state.now(conn))
 
