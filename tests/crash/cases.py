@@ -1,4 +1,4 @@
-"""Many cases of one play: each restored from a copy, killed at a moment, started again, and looked at."""
+"""Many cases of one scenario: each restored from a copy, killed at a moment, started again, and checked."""
 
 from __future__ import annotations
 

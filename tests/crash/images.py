@@ -1,4 +1,4 @@
-"""Where a release through images is killed: two regions, each with a repository in one real registry."""
+"""The fleet of the kill tests of images: two regions, each with a repository in one real registry."""
 
 from __future__ import annotations
 

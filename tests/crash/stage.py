@@ -1,4 +1,4 @@
-"""Where a crash plays: a fleet, a copy of it to begin each case from, and the process that forks."""
+"""The stage of the kill tests: a fleet, a copy of it for each case, and the process that forks."""
 
 from __future__ import annotations
 

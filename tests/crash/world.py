@@ -1,4 +1,4 @@
-"""What must hold of the world: at every moment, and when a release has come to its end."""
+"""Invariants of the world: at every moment, and at the end of a release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page that tells how a release ends under each fault: made of what the cells did, and read by their tests."""
+"""The page that lists how a release ends under each fault: made from the results of the cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A byte that is wrong, wherever it went wrong, is caught before a version is visible with it or an alias moves."""
+"""A wrong byte is detected before a version is visible with it or an alias moves, wherever it became wrong."""
 
 from __future__ import annotations
 

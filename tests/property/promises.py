@@ -1,4 +1,4 @@
-"""What always holds, whatever happens: the promises of a machine that releases, checked after each of its steps."""
+"""Invariants of the release machine, checked after each of its steps."""
 
 from __future__ import annotations
 

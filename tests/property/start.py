@@ -1,4 +1,4 @@
-"""Where a machine begins: two models live everywhere, made once and copied for each run."""
+"""The start of a machine: two models live in every region, made once and copied for each run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole reconcile against a world that misbehaves: promises after each step, and rest when the faults stop."""
+"""Reconciliation against a faulty world: invariants after each step, and rest when the faults stop."""
 
 from __future__ import annotations
 

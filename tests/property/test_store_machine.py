@@ -1,4 +1,4 @@
-"""A store against a dictionary: whatever is done in whatever order, with processes that die in between."""
+"""A store against a dictionary: operations in any order, with processes that die in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strategies that a machine is tried with: each that there is, at times that a machine's clock passes quickly."""
+"""The strategies that a machine is run with: one of each kind, with short times."""
 
 from __future__ import annotations
 

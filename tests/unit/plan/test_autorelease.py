@@ -1,4 +1,4 @@
-"""Which version automation wishes for."""
+"""Selection of the version that automation releases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def candidates(*versions: str) -> list[Candidate]:
     return [Candidate(parse_model("sdxl"), parse_version(version)) for version in versions]
 
 
-def test_the_newest_candidate_is_wished_for() -> None:
+def test_the_newest_candidate_is_requested() -> None:
     found = pick(candidates("v1", "v2"), released=(), last=())
     assert found is not None
     assert found.version == "v2"
@@ -41,7 +41,7 @@ def test_what_is_not_followed_is_passed_over() -> None:
     assert pick([marked("v3", Follow.NOT)], released=(), last=()) is None
 
 
-def test_what_a_ref_was_moved_back_to_is_wished_for_again() -> None:
+def test_what_a_ref_was_moved_back_to_is_requested_again() -> None:
     named = marked("v1", Follow.WHEN_NAMED)
     assert pick([named], released={"v1", "v2"}, last={"v2"}) == named
 

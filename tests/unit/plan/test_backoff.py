@@ -1,4 +1,4 @@
-"""How long a failed step waits, and when it stops trying."""
+"""Backoff of a failed step, and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs from the record, in words."""
+"""Differences from the record, as text."""
 
 from __future__ import annotations
 

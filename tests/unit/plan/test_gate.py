@@ -1,4 +1,4 @@
-"""What keeps a release at the barrier."""
+"""Gates of the barrier."""
 
 from __future__ import annotations
 

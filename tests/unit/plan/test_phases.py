@@ -1,4 +1,4 @@
-"""The table of what may follow what."""
+"""The table of legal transitions."""
 
 from __future__ import annotations
 

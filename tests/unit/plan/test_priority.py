@@ -1,4 +1,4 @@
-"""What is begun first."""
+"""Queue priority of attempts."""
 
 from __future__ import annotations
 

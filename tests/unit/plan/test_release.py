@@ -1,4 +1,4 @@
-"""What a release needs next: single decisions. `test_release_walks.py` goes all the ways there are."""
+"""Single decisions about a release. `test_release_walks.py` walks every path."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_replica_waits_until_what_feeds_it_is_sealed(source: PlacementPhase) -
     assert decide(view(R.PLACING, **given, placements=SEALED, steps=looked)) == Decision(phase=R.STAGING)
 
 
-def test_a_version_that_the_record_believes_sealed_is_looked_at_again() -> None:
+def test_a_version_that_the_record_believes_sealed_is_verified_again() -> None:
     # The record may be older than what somebody did to the bucket.
     assert decide(view(R.PLACING, placements=SEALED)).want == ((K.PLACE, "targets"),)
 

@@ -1,4 +1,4 @@
-"""What a release in steps needs next: single decisions. `test_stepped_walks.py` goes all the ways there are."""
+"""Single decisions about a staged release. `test_stepped_walks.py` walks every path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way a release of two bindings can go, each situation that can be reached visited once."""
+"""Every path of a release of two bindings; each reachable situation is visited once."""
 
 from __future__ import annotations
 

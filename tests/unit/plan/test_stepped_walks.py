@@ -1,4 +1,4 @@
-"""Every way a release can go that moves in waves and shares, from the moment its aliases are claimed."""
+"""Every path of a release in waves and shares, from the claim of its aliases on."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_waves_go_back_in_reverse_order() -> None:
         assert "a" in wanted, now
 
 
-def test_a_release_goes_live_without_a_region_that_is_out() -> None:
+def test_a_release_goes_live_without_a_region_that_is_unavailable() -> None:
     for name in ("one is enough", "a primary, and others as they can"):
         ends = [dict(now.flips) for now in reachable(name) if now.phase is R.LIVE]
         assert {"a": F.DONE, "b": F.ABANDONED} in ends

@@ -1,4 +1,4 @@
-"""What serves what."""
+"""The topology: bindings, targets and regions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One attempt of one step: its lease, its end, and who it listens to."""
+"""One attempt of one step: its lease, its end, and requests to stop."""
 
 from __future__ import annotations
 

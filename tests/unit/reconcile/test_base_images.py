@@ -27,7 +27,9 @@ pytestmark = pytest.mark.needs_docker_registry
 R = ReleasePhase
 
 
-def test_a_new_base_is_told_once_and_nothing_is_begun_where_that_is_the_policy(there: Site, gallery: Gallery) -> None:
+def test_a_new_base_is_reported_once_and_nothing_is_begun_where_that_is_the_policy(
+    there: Site, gallery: Gallery
+) -> None:
     there = again(there, gallery, replace(ONE, watched={HZ: REPORT}))
     check(there.context, HZ)
     assert (told(there, "base.changed"), said(there)) == ([], [])

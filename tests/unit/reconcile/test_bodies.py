@@ -1,4 +1,4 @@
-"""What the steps do: place, stage, probe, flip, undo, where the world is not as the record has it."""
+"""Step handlers (place, stage, probe, flip, undo) where the world differs from the record."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_flip_that_fails_past_its_retries_takes_every_region_back(here: Site, 
         publish(there.requester, SDXL, "v3")
 
 
-def test_an_alias_moved_by_hand_under_a_release_is_not_moved_back_over_his_head(here: Site, world: World) -> None:
+def test_an_alias_moved_by_hand_under_a_release_is_not_moved_back_over_another_change(here: Site, world: World) -> None:
     released(here, world, SDXL, "v1", "v2")
     world.deliver(SDXL, "v3")
     release = publish(here.requester, SDXL, "v3")

@@ -1,4 +1,4 @@
-"""How long first answers took: what is recorded with a probe, and what is told of a version."""
+"""Cold starts: the times of first answers, as recorded with a probe and as reported for a version."""
 
 from __future__ import annotations
 

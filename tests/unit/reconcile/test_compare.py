@@ -1,4 +1,4 @@
-"""What was changed by hand is found, told with since when, and over when it is over."""
+"""Detection of drift: what changed outside syncd is found, reported with its time, and closed when it is over."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_before_the_first_good_look_it_is_told_since_syncd_moved_the_alias(serve
     assert drift.good_at == recorded.since
 
 
-def test_looking_again_tells_it_once(served: Site, world: World) -> None:
+def test_polling_again_tells_it_once(served: Site, world: World) -> None:
     move(world, "singapore", "1")
     (first,) = round_of(served)
     (again,) = round_of(served)

@@ -1,4 +1,4 @@
-"""What stops a release before its first flip: a person who cancels it, an approval that is missing, a freeze."""
+"""Gates before the first flip: cancellation, a missing approval, a freeze."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that stood still for longer than its lease, right before it moved an alias, and goes on when all is over."""
+"""Stale writes: a worker that was paused for longer than its lease, right before it moved an alias."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_what_the_newer_attempt_has_moved_is_left_where_it_is(here: Site) -> Non
     here.assert_record_is_true()
 
 
-def test_what_somebody_moved_by_hand_is_not_moved_over_his_head(here: Site) -> None:
+def test_what_somebody_moved_by_hand_is_not_moved_over_another_change(here: Site) -> None:
     release = publish(here.requester, SDXL, "v2")
     with standing_still(here, "move") as late:
         back(here, release.id)

@@ -27,7 +27,7 @@ def quarantined(here: Site, model: str, version: str) -> str:
     return found.quarantined
 
 
-def test_only_the_newest_version_is_wished_for(here: Site, world: World) -> None:
+def test_only_the_newest_version_is_requested(here: Site, world: World) -> None:
     for version in ("v1", "v2", "v3"):
         world.deliver(SDXL, version)
     world.deliver(LORA, "v1")
@@ -35,7 +35,7 @@ def test_only_the_newest_version_is_wished_for(here: Site, world: World) -> None
     assert here.context.wake.is_set()
 
 
-def test_looking_again_wishes_for_nothing(here: Site, world: World) -> None:
+def test_polling_again_requests_nothing(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
     assert wished(here)
     assert wished(here) == []
@@ -52,7 +52,7 @@ def test_polling_alone_brings_a_version_live(here: Site, world: World) -> None:
     assert here.release(release.id).phase is ReleasePhase.LIVE
 
 
-def test_nothing_is_wished_for_where_people_release(here: Site, world: World) -> None:
+def test_nothing_is_requested_where_people_release(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1")
     assert look(here.context, "models", auto_release=False) == []
 

@@ -1,4 +1,4 @@
-"""Instances held ready: before a probe, past a flip, and never after nobody needs them, whoever dies when."""
+"""Prewarmed instances: before a probe, after a flip, and released when no release needs them, after any crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and pipelines wish for, and what becomes of it."""
+"""Requests of people and pipelines, and their outcomes."""
 
 from __future__ import annotations
 

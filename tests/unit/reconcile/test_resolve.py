@@ -1,4 +1,4 @@
-"""What a person does about drift: adopt and restore, refused where they could do harm, and whole after any crash."""
+"""Resolution of drift: adopt and restore, refused where they could do harm, and complete after any crash."""
 
 from __future__ import annotations
 
@@ -297,7 +297,9 @@ def test_who_was_cut_off_writes_nothing_when_it_comes_back(served: Site, world: 
     assert len(served.events()) == told
 
 
-def test_an_alias_that_somebody_moves_meanwhile_is_not_moved_back_over_his_head(served: Site, world: World) -> None:
+def test_an_alias_that_somebody_moves_meanwhile_is_not_moved_back_over_another_change(
+    served: Site, world: World
+) -> None:
     live_now(served, world, SDXL, "v3")
     move(world, "singapore", "1")
     with pytest.raises(Conflict, match="points at 2"):

@@ -1,4 +1,4 @@
-"""A rollback while a region is out: the others go back at once, that one is told of and tried until it can."""
+"""A rollback while a region is unavailable: the others go back at once, that one is reported and retried."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_who_can_go_back_does_so_at_once_and_who_cannot_is_tried_until_he_can(tw
     here.assert_record_is_true()
 
 
-def test_the_region_that_is_out_is_told_of_everywhere(two: tuple[Site, Outage]) -> None:
+def test_the_region_that_is_unavailable_is_reported_everywhere(two: tuple[Site, Outage]) -> None:
     here, region = two
     region.out = True
     back = begun(here)
@@ -146,7 +146,7 @@ def test_a_region_that_lost_the_old_bytes_does_not_hold_the_others(two: tuple[Si
     here.assert_record_is_true()
 
 
-def test_a_newer_version_that_a_person_lets_in_does_not_wait_for_the_region_that_is_out(
+def test_a_newer_version_that_a_person_lets_in_does_not_wait_for_the_region_that_is_unavailable(
     two: tuple[Site, Outage],
 ) -> None:
     here, region = two

@@ -1,4 +1,4 @@
-"""A release in waves and shares, as the record and the aliases tell it: pauses, verdicts, and every way back."""
+"""A release in waves and shares, by the record and the aliases: pauses, analyses, and every way back."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ PRIMARY = Strategy(
 
 
 @pytest.mark.parametrize("strategy", [LEAVE, PRIMARY])
-def test_a_region_that_is_out_is_left_behind_and_said_so(here: Site, strategy: Strategy) -> None:
+def test_a_region_that_is_unavailable_is_left_behind_and_said_so(here: Site, strategy: Strategy) -> None:
     here, region, release = left_behind(here, strategy)
     assert document(load(here.state, release.id))["left_behind"] == ["draw-sg"]
     region.out = False
@@ -349,7 +349,7 @@ def test_others_may_be_late_where_the_primary_is_first(here: Site) -> None:
     assert here.world.alias(SG) == AliasState("2")
 
 
-def test_a_region_that_is_out_is_waited_for_until_the_deadline(here: Site) -> None:
+def test_a_region_that_is_unavailable_is_waited_for_until_the_deadline(here: Site) -> None:
     live(here, "v1")
     here, region = outage(here, Strategy(region_out=OnRegionUnavailable.WAIT, deadline_s=3600.0))
     region.out = True

@@ -164,7 +164,7 @@ def test_a_version_that_nobody_has_is_no_version_whatever_is_told(here: Site, wa
     assert watched.discovered == [SDXL]
 
 
-def test_a_model_out_of_reach_keeps_no_other_from_its_look_and_is_looked_at_again(
+def test_a_model_out_of_reach_keeps_no_other_from_its_look_and_is_verified_again(
     here: Site, world: World, watched: Watched, looks: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.deliver(SDXL, "v1")
