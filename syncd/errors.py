@@ -45,6 +45,17 @@ class Refused(SyncdError):
     """The other side will not let us: credentials, permission, quota. Trying again does not help."""
 
 
+class KeyRefused(Refused):
+    """The access key is refused or has ended: only another key helps. `key` is the fingerprint of the one used.
+
+    Where the key is read from a file, a release that stalled for it is tried again once the file has another key.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.key = ""
+
+
 class Corrupt(SyncdError):
     """Bytes are not what they must be. Nothing of them was made visible."""
 
@@ -56,12 +67,18 @@ RETRY_AFTER_MAX_S: Final = 3600.0
 class Unavailable(SyncdError):
     """It did not work now and may work later. Nothing was changed, or repeating it is harmless.
 
-    `retry_after_s` is what the other side asked for, and never more than `RETRY_AFTER_MAX_S`.
+    `retry_after_s` is what the other side asked for, and never more than `RETRY_AFTER_MAX_S`. `throttled` is its
+    status and code where it refused the call because of too many calls. `progressed`: something lasting was done
+    before the failure, so the attempt does not count as a failure.
     """
 
-    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", retry_after_s: float | None = None, throttled: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = None if retry_after_s is None else min(retry_after_s, RETRY_AFTER_MAX_S)
+        self.throttled = throttled
+        self.progressed = False
 
 
 class NotYet(Unavailable):

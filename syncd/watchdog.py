@@ -1,9 +1,9 @@
-"""The pulse of a thread: what it waits for outside of this process, and since when nothing was heard of that.
+"""Watchdog: heartbeats of threads that make calls which may hang.
 
 A call into a mount whose server is gone cannot be interrupted, and a socket that takes a byte now and then never times
-out. So who makes such calls says which (`calling`), adapters beat where bytes pass (`heard`, `beat`), and somebody else
-looks (`Pulse.silence`). A thread that has been given up and comes back all the same is turned away at its next `beat`.
-In a thread that nobody looks after all of this does nothing.
+out. So a caller names such a call (`calling`), adapters beat where bytes pass (`mark_progress`, `note_activity`), and a
+watcher reads how long a thread has been silent (`Heartbeat.silence`). A thread that was abandoned and comes back stops
+at its next beat. In a thread without a heartbeat all of this does nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Final
 
 from syncd.errors import Cancelled
 
+_WAIT_SLICE_S: Final = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Silence:
@@ -28,7 +30,7 @@ class Silence:
 
 
 class Heartbeat:
-    """Of one thread. `silence` is for others."""
+    """Heartbeat of one thread. `silence` is for the watcher."""
 
     def __init__(self, is_over: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
         self._is_over: Final = is_over
@@ -36,9 +38,14 @@ class Heartbeat:
         self._call: tuple[str, float] | None = None
         self._heard_s = 0.0
 
+    @property
+    def must_stop(self) -> bool:
+        """Whether the thread was abandoned or cancelled."""
+        return self._is_over()
+
     def begin(self, what: str, patience_s: float) -> None:
         """A call that may hang is about to be made."""
-        self._heard_s = self._clock()  # first: who looks between the two must not see the call with an old time
+        self._heard_s = self._clock()  # first: a reader between the two must not see the call with an old time
         self._call = (what, patience_s)
 
     def end(self) -> None:
@@ -50,9 +57,9 @@ class Heartbeat:
         self._heard_s = self._clock()
 
     def beat(self) -> None:
-        """As `heard`. Raises Cancelled: Nobody waits for this thread any more."""
+        """As `heard`. Raises Cancelled: The thread was abandoned or cancelled."""
         if self._is_over():
-            raise Cancelled("told to stop in the middle of a call")
+            raise Cancelled("stopped in the middle of a call")
         self._heard_s = self._clock()
 
     def silence(self) -> Silence | None:
@@ -62,42 +69,42 @@ class Heartbeat:
 
 
 class _ThreadState(threading.local):
-    pulse: Heartbeat | None = None
+    heartbeat: Heartbeat | None = None
 
 
 _mine: Final = _ThreadState()
 
 
 @contextmanager
-def heartbeat_of_thread(pulse: Heartbeat) -> Iterator[None]:
-    """While inside, this thread has this pulse."""
-    before, _mine.pulse = _mine.pulse, pulse
+def heartbeat_of_thread(heartbeat: Heartbeat) -> Iterator[None]:
+    """While inside, this thread has this heartbeat."""
+    before, _mine.heartbeat = _mine.heartbeat, heartbeat
     try:
         yield
     finally:
-        _mine.pulse = before
+        _mine.heartbeat = before
 
 
 @contextmanager
 def calling(what: str, patience_s: float = 0.0) -> Iterator[None]:
     """While inside, this thread is in a call that may hang. `patience_s`: how much longer it may be silent."""
-    pulse = _mine.pulse
-    if pulse is None:
+    heartbeat = _mine.heartbeat
+    if heartbeat is None:
         yield
         return
-    pulse.begin(what, patience_s)
+    heartbeat.begin(what, patience_s)
     try:
         yield
     finally:
-        pulse.end()
+        heartbeat.end()
 
 
 def shared(fn: Callable[[], None]) -> Callable[[], None]:
     """`fn` for another thread, which is heard as this one is."""
-    pulse = _mine.pulse
+    heartbeat = _mine.heartbeat
 
     def run() -> None:
-        _mine.pulse = pulse
+        _mine.heartbeat = heartbeat
         fn()
 
     return run
@@ -105,11 +112,29 @@ def shared(fn: Callable[[], None]) -> Callable[[], None]:
 
 def mark_progress() -> None:
     """For adapters: something came back, or got through."""
-    if _mine.pulse is not None:
-        _mine.pulse.heard()
+    if _mine.heartbeat is not None:
+        _mine.heartbeat.heard()
+
+
+def wait(seconds: float) -> bool:
+    """Wait between two calls, counted as alive. Returns True, early, when the thread has to stop.
+
+    A thread without a heartbeat cannot be stopped: it waits the whole time.
+    """
+    heartbeat = _mine.heartbeat
+    until_s = time.monotonic() + seconds
+    while (rest_s := until_s - time.monotonic()) > 0:
+        if heartbeat is None:
+            time.sleep(rest_s)
+        elif heartbeat.must_stop:
+            return True
+        else:
+            heartbeat.heard()
+            time.sleep(min(rest_s, _WAIT_SLICE_S))
+    return heartbeat is not None and heartbeat.must_stop
 
 
 def note_activity() -> None:
-    """For adapters, where stopping does no harm. Raises Cancelled: Nobody waits for this thread any more."""
-    if _mine.pulse is not None:
-        _mine.pulse.beat()
+    """For adapters, where stopping does no harm. Raises Cancelled: The thread was abandoned or cancelled."""
+    if _mine.heartbeat is not None:
+        _mine.heartbeat.beat()

@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
@@ -41,13 +41,13 @@ from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
 from syncd.plan.topology import Replica, Topology
 from syncd.runtime.base import Runtime
-from syncd.secret import Secret
 from syncd.values.function import Golden, Latency, MountKind
 from syncd.wiring_images import image_targets, images_of, login_of, watched_of
 
 if TYPE_CHECKING:
     from syncd.reconcile.context import Context, World
     from syncd.registry.base import Registry
+    from syncd.retry import Retry
     from syncd.signals.base import Signal
     from syncd.state.state import State
     from syncd.store.base import Store
@@ -104,7 +104,16 @@ def context_of(config: Config, state: State) -> Context:
         strategies=strategies_of(config),
         signals=_signals(config),
         images=dict(images_of(config, bandwidth)),
+        keys=partial(_keys, config),
     )
+
+
+def _keys(config: Config) -> frozenset[str]:
+    """The fingerprints of the access keys as they are now: a file that one is read from may change."""
+    from syncd.secret import fingerprint  # noqa: PLC0415
+
+    keys = config.credentials.values()
+    return frozenset(fingerprint(key.access_key_id, key.access_key_secret, key.security_token) for key in keys)
 
 
 def _signals(config: Config) -> dict[str, Signal]:
@@ -145,12 +154,13 @@ def bandwidth_of(config: Config) -> Bandwidth:
 def world_of(config: Config, state: State) -> World:
     """The read-only world: no engine, so it works beside a running daemon. Each part is made when it is asked for."""
     from syncd.reconcile.context import World  # noqa: PLC0415
+    from syncd.retry import Retry  # noqa: PLC0415 - a person waits for the answer
 
     return World(
         state=state,
         topology=topology_of(config),
         registries=registries_of(config),
-        targets=targets_of(config),
+        targets=targets_of(config, Retry(attempts_max=4, elapsed_max_s=30.0)),
         runtimes=runtimes_of(config),
         strategies=strategies_of(config),
         images=images_of(config),
@@ -178,7 +188,7 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
     if isinstance(settings, OssRegistrySettings):
         from syncd.registry.sources.oss_prefix import PrefixRegistry  # noqa: PLC0415
 
-        return PrefixRegistry(settings.oss, source_of(config, settings))
+        return PrefixRegistry(settings.oss, _retrying(source_of(config, settings)))
     if isinstance(settings, PaiRegistrySettings):
         return _workspace(config, settings)
     return _web_registry(config, settings, config.transfer.stall_s)
@@ -202,7 +212,7 @@ def _workspace(config: Config, settings: PaiRegistrySettings) -> Registry:
         found = BucketTable(
             region=settings.region, endpoint=settings.oss_endpoint, bucket=name, credentials=settings.credentials
         )
-        return _bucket(config, found, 2 * config.transfer.files_in_flight)
+        return _retrying(_bucket(config, found, 2 * config.transfer.files_in_flight))
 
     return PaiRegistry(settings.pai, asked, bucket)
 
@@ -239,20 +249,30 @@ def _web_registry(
     return oci_registry.OciRegistry(settings.oci, HttpClient(reached, access))
 
 
+def _retrying(store: Store) -> Store:
+    """A registry's store. Its files are opened again by the copy that reads them."""
+    from syncd import watchdog  # noqa: PLC0415
+    from syncd.retry import Pace, PacedCaller, Retry  # noqa: PLC0415
+    from syncd.store.retrying import RetryingStore  # noqa: PLC0415
+
+    return RetryingStore(store, PacedCaller(Retry(), Pace(), watchdog.wait), resumes_streams=False)
+
+
 def source_of(config: Config, settings: OssRegistrySettings) -> Store:
     """A store that begins where the registry does. A daemon only reads; `publish --from` writes a version there."""
     return _bucket(config, settings, 2 * config.transfer.files_in_flight)
 
 
-def targets_of(config: Config) -> Mapping[str, Target]:
-    """The targets by name. Each is made when it is first asked for."""
-    return LazyMapping({name: partial(_tree, config, name, settings) for name, settings in _trees(config).items()})
+def targets_of(config: Config, policy: Retry | None = None) -> Mapping[str, Target]:
+    """The targets by name, each made when it is first asked for. `policy` is how they repeat a call that fails."""
+    trees = _trees(config).items()
+    return LazyMapping({name: partial(_tree, config, name, settings, policy) for name, settings in trees})
 
 
-def _tree(config: Config, name: str, settings: OssTargetSettings | NasTargetSettings) -> Target:
+def _tree(config: Config, name: str, settings: OssTargetSettings | NasTargetSettings, policy: Retry | None) -> Target:
     from syncd.targets.versioned_tree import TreeTarget  # noqa: PLC0415
 
-    return TreeTarget(name, _store(config, settings))
+    return TreeTarget(name, _store(config, settings), policy)
 
 
 def _trees(config: Config) -> dict[str, OssTargetSettings | NasTargetSettings]:
@@ -274,8 +294,8 @@ def _runtime(config: Config, runtime: FcRuntimeSettings) -> Runtime:
             endpoint=runtime.endpoint,
             protocol=runtime.protocol,
             access_key_id=key.access_key_id,
-            access_key_secret=key.access_key_secret.reveal,
-            security_token=_revealing(key.security_token),
+            access_key_secret=key.access_key_secret,
+            security_token=key.security_token,
             connect_timeout_s=runtime.connect_timeout_s,
             read_timeout_s=runtime.read_timeout_s,
             poll_s=config.policy.stage_poll_s,
@@ -292,10 +312,6 @@ def _replicas(config: Config) -> dict[str, Replica]:
         for name, target in config.targets.items()
         if isinstance(target, OssTargetSettings | ImageTargetSettings) and target.mode == "replicated"
     }
-
-
-def _revealing(secret: Secret | None) -> Callable[[], str] | None:
-    return None if secret is None else secret.reveal
 
 
 def _store(config: Config, settings: OssTargetSettings | NasTargetSettings) -> Store:

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from syncd.artifact.names import parse_model
+from syncd.config.secret_file import SecretFile
 from syncd.errors import Invalid
 from syncd.oci.references import parse_image, parse_repository
 from syncd.plan.gate import DAYS, WeekTime
@@ -240,7 +241,7 @@ def _from_environment(name: str, environ: Mapping[str, Any]) -> Secret:
     text = str(environ.get(name, ""))
     if not text:
         raise wrong(f"{{ env = {shown(name)} }}", "that environment variable is not set, or empty")
-    return Secret(text)
+    return Secret(text, f"the environment variable {name}")
 
 
 def _from_file(name: str) -> Secret:
@@ -255,7 +256,7 @@ def _from_file(name: str) -> Secret:
         raise wrong(found, f"that file cannot be read: {reason}") from error
     if not text:
         raise wrong(found, "that file is empty")
-    return Secret(text)
+    return Secret(text, str(path), SecretFile(path, text).read)
 
 
 _NAME_ADVICE: Final = "expected letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64"

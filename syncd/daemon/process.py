@@ -35,6 +35,7 @@ from syncd.reconcile.discovery.base_images import rebuild
 from syncd.reconcile.drift.scan import DriftRules, scan
 from syncd.reconcile.gc import retire
 from syncd.reconcile.gc.sweep import sweep
+from syncd.reconcile.requests.renewed_keys import CHECK_EVERY_S, retry_renewed
 from syncd.reconcile.steps.handlers import STEP_HANDLERS
 from syncd.reconcile.steps.prewarm import RELEASE_EVERY_S, release_prewarmed
 from syncd.state.access import processes
@@ -136,6 +137,7 @@ class Process:
             *self._of_daemon(),
             self._chore("let go", RELEASE_EVERY_S, lambda: release_prewarmed(context)),
             self._chore("seen", SEEN_EVERY_S, self._say_alive),
+            *([self._chore("renewed keys", CHECK_EVERY_S, partial(retry_renewed, context))] if settings.polls else []),
             *self._bases(),
             *self._hold_copies(),
         ]
@@ -212,7 +214,7 @@ class Process:
         self._rooms.draining.set()
         self._schedule.stop()
         for looks in self._looks.values():
-            looks.stop(2 * self._rooms.transfer.leave_s)
+            looks.stop(2 * self._rooms.transfer.grace_s)
         self._rooms.engine.stop(self._settings.drain_s)
         with self._rooms.state.write() as conn:
             processes.record_gone(conn, self._rooms.owner)

@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, NotYet, Refused, SyncdError, Unavailable
+from syncd.errors import (
+    Conflict,
+    Corrupt,
+    Failed,
+    Invalid,
+    KeyRefused,
+    NotFound,
+    NotYet,
+    Refused,
+    SyncdError,
+    Unavailable,
+)
 
 # How often a step is tried in all, by the kind of failure. A wrong setting does not repair itself; bytes that were
 # corrupted on the wire, or an alias that is being moved, may be right the next time.
 _TRIES: Final[Mapping[type[SyncdError], int]] = {
     Invalid: 1,
+    KeyRefused: 1,  # before Refused, which it is too
     Refused: 2,
     NotFound: 3,
     Conflict: 3,
@@ -41,15 +53,18 @@ class GiveUp:
     """A person has to act first."""
 
 
-def next_action(error: SyncdError, failures: int, patience: RetryPolicy, chance: float) -> Retry | GiveUp:
+def next_action(
+    error: SyncdError, failures: int, patience: RetryPolicy, chance: float, *, progressed: bool = False
+) -> Retry | GiveUp:
     """What to do after the `failures`-th failure (from 1). The server's own delay is a lower bound of ours.
 
-    Waiting for something that has not come yet is not a failure, and is never given up by counting.
+    Waiting for something that has not come yet is not a failure, and is never given up by counting; nor is an attempt
+    that made progress.
     """
     if isinstance(error, NotYet):
         return Retry(max(error.retry_after_s or 0.0, patience.base_s))
     tries = next((n for kind, n in _TRIES.items() if isinstance(error, kind)), patience.failures_max)
-    if failures >= min(tries, patience.failures_max):
+    if failures >= min(tries, patience.failures_max) and not progressed:
         return GiveUp()
     return Retry(wait_s(error, failures, patience, chance))
 

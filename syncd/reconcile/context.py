@@ -55,6 +55,7 @@ class Context(World):
     chance: Callable[[], float]
     gates: Gates = field(default_factory=Gates)
     signals: Mapping[str, Signal] = field(default_factory=dict)
+    keys: Callable[[], frozenset[str]] = frozenset  # the fingerprints of the access keys in use now
     wake: threading.Event = field(default_factory=threading.Event)  # something changed: run a pass now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs
 

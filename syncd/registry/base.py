@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.values.source import Candidate, Location, Revision, SourceFile, Stream
 
@@ -46,8 +47,19 @@ class Registry(Protocol):
         """
         ...
 
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+    def open(
+        self,
+        model: ModelName,
+        revision: Revision,
+        path: FilePath,
+        offset_bytes: int = 0,
+        *,
+        sha256: Digest | None = None,
+    ) -> Stream:
         """The bytes of one file from `offset_bytes` on.
+
+        `sha256` is the file's digest where the caller has it and proves the bytes by it: then nothing but their number
+        is compared here, and no ETag, which may differ from one back end of a registry to the next.
 
         Raises:
             NotFound: The revision has no such file, or the file is gone.

@@ -38,6 +38,11 @@ class Remote:
 Files = Mapping[str, Remote]
 
 
+def identity_of(found: Remote, revision: Revision) -> str:
+    """What an ETag must stay the same for; empty where a digest decides whether the bytes are the right ones."""
+    return "" if found.file.sha256 else f"{revision.pin}/{found.file.path}"
+
+
 class ListingCache:
     """The files of the versions that were pinned last. Bounded; safe from several threads."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
 from syncd.errors import Invalid, NotFound, Refused
 from syncd.http.download import EmptyStream
@@ -55,7 +57,15 @@ class PinnedRegistry(ABC):
         del model, revision, path
         return None
 
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+    def open(
+        self,
+        model: ModelName,
+        revision: Revision,
+        path: FilePath,
+        offset_bytes: int = 0,
+        *,
+        sha256: Digest | None = None,
+    ) -> Stream:
         """See `registry.base.Registry`.
 
         Raises:
@@ -68,6 +78,8 @@ class PinnedRegistry(ABC):
             raise Invalid(f"{path}: offset {offset_bytes} is not within its {size_bytes} bytes")
         if offset_bytes and offset_bytes == size_bytes:
             return EmptyStream()
+        if sha256 is not None:
+            found = replace(found, file=replace(found.file, sha256=sha256))
         return self._open(model, revision, found, offset_bytes)
 
     @abstractmethod

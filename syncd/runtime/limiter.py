@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from syncd.errors import Unavailable
+
+T = TypeVar("T")
 
 PAUSE_MAX_S: Final = 20.0  # a longer one is not slept through: whoever asks is told when to come back
 
@@ -43,6 +45,11 @@ class CallLimiter:
                 if busy.retry_after_s:
                     self._not_before_s = max(self._not_before_s, self._clock() + busy.retry_after_s)
                 raise
+
+    def limited(self, call: Callable[[], T]) -> T:
+        """Make one call in a `turn`. Raises: as `turn`, and what `call` raises."""
+        with self.turn():
+            return call()
 
     def _wait(self) -> None:
         left_s = self._not_before_s - self._clock()

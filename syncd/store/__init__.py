@@ -1,3 +1,3 @@
 """Object stores: bytes under keys. The seam is `base.py`; implementations are in `oss/`, `nas/` and `memory.py`."""
 
-__all__ = ["base", "keys", "memory", "nas", "oss"]
+__all__ = ["base", "keys", "memory", "nas", "oss", "retrying"]

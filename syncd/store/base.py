@@ -10,6 +10,7 @@ from typing import Protocol
 
 from syncd.artifact.parts import Part
 from syncd.errors import SyncdError
+from syncd.retry import Caller, once
 from syncd.values.source import Location, Stream
 
 Buffer = bytes | bytearray | memoryview
@@ -72,7 +73,7 @@ class Traits:
     part_min_bytes: int  # for all parts but the last
     part_max_bytes: int
     parts_max: int
-    puts_at_once: int  # that one thread can have under way with `put_all`
+    puts_at_once: int  # requests that one thread can have under way with `put_all`
 
 
 class Upload(Protocol):
@@ -103,8 +104,8 @@ class Upload(Protocol):
         `source` is a key of this store, or an object in any bucket of the same region.
 
         No byte passes through here. As with `send`, several threads may call it, and doing it again, or sending the
-        part afterwards, replaces it. Nothing the store says is taken for proof of the bytes but its CRC of what it
-        wrote, so a source that was changed or damaged is noticed here.
+        part afterwards, replaces it. The only proof of the bytes is the store's CRC of what it wrote, so a source that
+        was changed or damaged is noticed here.
 
         Raises:
             Corrupt: The store wrote other bytes than `crc64` says; the part is not to be trusted.
@@ -119,7 +120,7 @@ class Upload(Protocol):
     def complete(self, crc64: int) -> Stat:
         """Make the whole object visible, never over another one; `crc64` is that of the whole.
 
-        A lost answer is settled by looking. Completing again what is there with this CRC is success.
+        A lost answer is settled by reading the object. Completing again what is there with this CRC is success.
 
         Raises:
             Conflict: Another object is at the key.
@@ -153,7 +154,8 @@ class Store(Protocol):
     def put_all(self, puts: Iterable[Put], mode: PutMode, at_once: int) -> Iterator[Stat | SyncdError]:
         """As `put` for each, with at most `at_once` of them under way: what became of each, in their order.
 
-        What fails says so in its place, and the others go on. Who stops asking does not know of those under way.
+        A put that fails yields its error in its place, and the others go on. A caller that stops iterating does not
+        learn of those under way.
         """
         ...
 
@@ -172,15 +174,18 @@ class Store(Protocol):
         ...
 
     def stat(self, key: str) -> Stat:
-        """Look at one object. Raises NotFound; a look that failed is Unavailable or Refused."""
+        """Metadata of one object. Raises NotFound; a call that failed is Unavailable or Refused."""
         ...
 
-    def list(self, prefix: str) -> Iterator[Stat]:
-        """All visible objects below `prefix` (which ends with '/' or is empty), directory markers included."""
+    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
+        """All visible objects below `prefix` (which ends with '/' or is empty), directory markers included.
+
+        `each` makes every single call that the list needs, one for each page.
+        """
         ...
 
-    def pending(self, prefix: str) -> Iterator[PendingUpload]:
-        """All uploads below `prefix` that were begun and not ended, whoever began them."""
+    def pending(self, prefix: str, each: Caller = once) -> Iterator[PendingUpload]:
+        """All uploads below `prefix` that were begun and not ended, by any writer. `each` as for `list`."""
         ...
 
     def delete(self, key: str) -> None:

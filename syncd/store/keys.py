@@ -1,4 +1,4 @@
-"""Keys from callers, parsed at the door of every store."""
+"""Object keys, validated by every store."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def parse_key(text: str, *, room_bytes: int = 0) -> str:
         raise Invalid(f"key {text[:120]!r} contains control characters or a backslash")
     size_bytes = len(text.encode("utf-8", "surrogatepass")) + room_bytes
     if size_bytes > KEY_MAX_BYTES:
-        raise Invalid(f"key {text[:120]!r} is {size_bytes} bytes long, {KEY_MAX_BYTES} are possible")
+        raise Invalid(f"key {text[:120]!r} is {size_bytes} bytes long, at most {KEY_MAX_BYTES} are allowed")
     return text
 
 
 def parse_source(source: str | Location, place: str) -> str:
-    """The key of what is to be copied, for a store that is no bucket.
+    """The key of what is to be copied, for a store that is not a bucket.
 
     Raises:
-        Refused: It lies in a bucket.
+        Refused: It is in a bucket.
     """
     if isinstance(source, Location):
         raise Refused(f"{place}: {source.bucket}/{source.key} is in a bucket in {source.region}, and this is none")

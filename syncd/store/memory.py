@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
@@ -12,6 +12,7 @@ from typing import Final
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
+from syncd.retry import Caller, once
 from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Receipt, Stat, Traits, put_each
 from syncd.store.keys import parse_key, parse_prefix, parse_source
 from syncd.values.source import Location
@@ -81,21 +82,13 @@ class MemoryStore:
         with self.lock:
             return self._stat(key)
 
-    def list(self, prefix: str) -> Iterator[Stat]:
+    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
         parse_prefix(prefix)
-        with self.lock:
-            found = [self._stat(key) for key in sorted(self.objects) if key.startswith(prefix)]
-        yield from found
+        yield from each(lambda: self._listed(prefix))
 
-    def pending(self, prefix: str) -> Iterator[PendingUpload]:
+    def pending(self, prefix: str, each: Caller = once) -> Iterator[PendingUpload]:
         parse_prefix(prefix)
-        with self.lock:
-            found = [
-                PendingUpload(begun.key, token, begun.started_at)
-                for token, begun in self.uploads.items()
-                if begun.key.startswith(prefix)
-            ]
-        yield from found
+        yield from each(lambda: self._pending(prefix))
 
     def delete(self, key: str) -> None:
         parse_key(key)
@@ -117,12 +110,21 @@ class MemoryStore:
         except KeyError as error:
             raise NotFound(f"memory:{key} is not there") from error
 
+    def _listed(self, prefix: str) -> Sequence[Stat]:
+        with self.lock:
+            return [self._stat(key) for key in sorted(self.objects) if key.startswith(prefix)]
+
+    def _pending(self, prefix: str) -> Sequence[PendingUpload]:
+        with self.lock:
+            begun = [(token, upload) for token, upload in self.uploads.items() if upload.key.startswith(prefix)]
+            return [PendingUpload(upload.key, token, upload.started_at) for token, upload in begun]
+
     def _stat(self, key: str) -> Stat:
         held = self._held(key)
         return self.stat_of(key, held)
 
     def stat_of(self, key: str, held: StoredObject) -> Stat:
-        """What is told of an object."""
+        """Metadata of an object."""
         crc64 = crc64_of(held.data) if self.traits.stat_has_crc64 else None
         return Stat(key, len(held.data), crc64, held.modified_at, "" if crc64 is None else f"tag of {crc64:016x}")
 
@@ -175,7 +177,7 @@ class MemoryUpload:
                 raise Corrupt(f"memory:{self._key}: part {missing[0]} of {len(self._parts)} is missing")
             data = b"".join(begun.parts[part.number] for part in self._parts)
             if crc64_of(data) != crc64:
-                raise Corrupt(f"memory:{self._key}: crc64 is {crc64_of(data):016x}, {crc64:016x} is wanted")
+                raise Corrupt(f"memory:{self._key}: crc64 is {crc64_of(data):016x}, {crc64:016x} was expected")
             stat = self._store.publish(self._key, data, PutMode.CREATE)
             del self._store.uploads[self.token]
             return stat

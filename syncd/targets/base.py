@@ -1,4 +1,4 @@
-"""The seam to a target: a place that holds whole, sealed versions, or nothing a reader would take for one."""
+"""Target interface: a place that holds whole, sealed versions, or nothing that a reader would take for one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.artifact.parts import Part
 from syncd.errors import SyncdError
+from syncd.retry import Pace
 from syncd.store.base import Buffer
 from syncd.values.source import Location, Stream
 
 
 class Depth(IntEnum):
-    """How hard to look; each includes the ones before it."""
+    """Depth of an inspection; each includes the ones before it."""
 
     SEAL = 1  # is it declared complete
     SIZES = 2  # every file there, with its size
@@ -42,9 +43,9 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where in a target some bytes lie already: a file of a version that is sealed there, and how far into it.
+    """Where a target already has some bytes: a file of a version that is sealed there, and how far into it.
 
-    A seal is not looked for: what is copied from there is proven by its own checksum, wherever it came from.
+    The seal is not read: what is copied from there is proven by its own checksum, wherever it came from.
     """
 
     manifest: Manifest
@@ -54,7 +55,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class NearbyCopy:
-    """Bytes of an object that is no part of this target, but in a bucket that its store can copy from."""
+    """Bytes of an object outside this target, in a bucket that its store can copy from."""
 
     location: Location
     offset_bytes: int = 0
@@ -102,14 +103,14 @@ class Journal(Protocol):
         ...
 
     def proven(self, path: FilePath, crc64: int) -> None:
-        """Remember the CRC-64 of a file whose SHA-256 has been proven, for later cheap looks.
+        """Remember the CRC-64 of a file whose SHA-256 has been proven, for later cheap inspections.
 
-        It lasts once `settle` has returned. What a crash makes forgotten costs that look a reading of the file.
+        It lasts once `settle` has returned. What a crash loses costs that inspection a read of the file.
         """
         ...
 
     def settle(self) -> None:
-        """Make all that `proven` was told outlast a crash."""
+        """Make everything passed to `proven` outlast a crash."""
         ...
 
     def crc64(self, path: FilePath) -> int | None:
@@ -178,7 +179,7 @@ class Writer(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Let go without losing what has been accepted: a later writer resumes it."""
+        """Stop without losing what has been accepted: a later writer resumes it."""
         ...
 
 
@@ -188,11 +189,19 @@ class Target(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def pace(self) -> Pace:
+        """The pace of all calls to it, shared by every thread that makes some."""
+        ...
+
     def inspect(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
-        """Look at what is there; believe nothing remembered. An absent version is an answer, not an error.
+        """Check what is there; believe nothing remembered. An absent version is an answer, not an error.
+
+        Each call is retried by itself. Where it fails all the same, what it has proven by then is kept for the next
+        time, as long as the store still shows the same object: its size, and the tag that other bytes would change.
 
         Raises:
-            Unavailable: The look failed; nothing is known.
+            Unavailable: The check failed; nothing is known. `progressed` if it has proven anything that is kept.
             Conflict: Another version is sealed in this place.
         """
         ...
@@ -231,7 +240,7 @@ class Target(Protocol):
     def seal(self, manifest: Manifest, journal: Journal) -> None:
         """Declare the version complete. The last write; readers ignore unsealed versions.
 
-        Looks at CHECKSUMS first. Sealing what is already sealed with the same manifest is success.
+        Inspects at CHECKSUMS first. Sealing what is already sealed with the same manifest is success.
 
         Raises:
             NotFound: A file of the manifest is missing.

@@ -1,7 +1,7 @@
-"""A target of another kind: versions become images in a repository, each a few layers over a base.
+"""Image target: versions become images in a repository, each a few layers over a base.
 
-It is no `Target`: a layer wants its bytes in one, from the first to the last, so nothing of it can be written by parts
-in any order. The order of writes is that of `oci.bake`; the manifest under its tag is the seal. Nothing is deleted.
+It is not a `Target`: a layer takes its bytes in order, from the first to the last, so it cannot be written by parts in
+any order. The order of writes is that of `oci.build`; the manifest under its tag is the seal. Nothing is deleted.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ImagePlan:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaState:
-    """What has come of an image that somebody else brings. `other` is what its tag names instead, if it does."""
+    """How far an image has arrived that replication brings. `other` is the digest that its tag has instead."""
 
     blobs: int = 0
     missing: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class ReplicaState:
 
 
 def recipe_of(manifest: Manifest, directory: str, source: str) -> ImageRecipe:
-    """What is told beside the files: to the function in its variables, to people in labels and annotations."""
+    """What an image carries beside the files: to the function in its variables, to people in labels and annotations."""
     variables = {
         "SYNCD_DIGEST": manifest.digest.hex,
         "SYNCD_MODEL": manifest.model,
@@ -100,10 +100,10 @@ class ImageTarget:
         """The base as it is named in the settings, or as it was when its `digest` was recorded. Raises as `base_of`."""
         named = self.settings.base
         wanted = named if digest is None else replace(named, tag="", digest=digest)
-        return replace(base_of(self._base, wanted), name=str(named))  # the image must not tell how it was looked up
+        return replace(base_of(self._base, wanted), name=str(named))  # the image must not depend on how it was found
 
     def outlook(self, manifest: Manifest, base: BaseImage, notes: UploadJournal) -> ImagePlan:
-        """What a bake would send; only looks.
+        """What a build would send; reads only.
 
         Raises:
             Invalid: The image would be larger than the platform takes.
@@ -135,7 +135,7 @@ class ImageTarget:
         every layer and hashes it.
 
         Raises:
-            Unavailable, Refused: The look failed; nothing is known.
+            Unavailable, Refused: The check failed; nothing is known.
         """
         tagged = self._found(tag)
         if tagged is None:
@@ -154,7 +154,7 @@ class ImageTarget:
 
         Raises:
             Corrupt: A blob is there with another size, or a manifest is not what its digest says.
-            Unavailable, Refused: The look failed; nothing is known.
+            Unavailable, Refused: The check failed; nothing is known.
         """
         tagged = self._found(tag)
         if tagged is None:
@@ -172,7 +172,7 @@ class ImageTarget:
         document = object_at(parse_json(image.body, what), what)
         notes = object_at(document.get("annotations") or {}, f"the annotations of {what}")
         told = str(notes.get(_VERSION_DIGEST, "nothing"))
-        faults = [] if told == manifest.digest.hex else [f"it says that it has {told[:80]}, want {manifest.digest}"]
+        faults = [] if told == manifest.digest.hex else [f"expected the label {manifest.digest}, got {told[:80]}"]
         return faults + [self._blob_fault(digest, size_bytes, depth) for digest, size_bytes in self._blobs(image)]
 
     def _blobs(self, image: ManifestDocument) -> Iterator[tuple[Digest, int]]:

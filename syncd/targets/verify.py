@@ -1,15 +1,16 @@
-"""Looking at many objects, and reading them back: piece by piece, or as the checksum the store tells for free."""
+"""Verification of objects: reading them back in pieces, or by the checksum that the store reports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Final, TypeVar
 
 from syncd.artifact.digest import crc64 as crc64_of
-from syncd.store.base import Store
+from syncd.store.base import Stat, Store
 from syncd.watchdog import note_activity, shared
 
 S = TypeVar("S")
@@ -32,24 +33,33 @@ def pieces(store: Store, key: str, limit_bytes: int | None = None) -> Iterator[m
             yield buffer[:count]
 
 
-def checksum(store: Store, key: str) -> int:
-    """The CRC-64 of an object: the store's own, or where it keeps none that of every byte read back.
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """The CRC-64 of an object, and what the store said of it where the checksum is the store's own."""
+
+    crc64: int
+    stat: Stat | None = None
+
+
+def checksum(store: Store, key: str) -> Checksum:
+    """The checksum of an object: the store's own, or where it keeps none that of every byte read back.
 
     Raises:
         NotFound: It is not there.
     """
-    crc64 = store.stat(key).crc64 if store.traits.stat_has_crc64 else None
-    if crc64 is None:
-        crc64 = 0
-        for piece in pieces(store, key):
-            crc64 = crc64_of(piece, crc64)
-    return crc64
+    stat = store.stat(key) if store.traits.stat_has_crc64 else None
+    if stat is not None and stat.crc64 is not None:
+        return Checksum(stat.crc64, stat)
+    crc64 = 0
+    for piece in pieces(store, key):
+        crc64 = crc64_of(piece, crc64)
+    return Checksum(crc64)
 
 
 def together(fn: Callable[[S], T], items: Sequence[S], threads: int) -> list[T]:
-    """What `fn` says of each, in order; so many are asked at once. The first error ends it, and is raised.
+    """Apply `fn` to each item in so many threads; results in order. The first error ends it, and is raised.
 
-    The threads are heard as the caller's, and one that hangs does not keep the process from ending.
+    The threads share the caller's heartbeat, and one that hangs does not keep the process from ending.
     """
     answers: dict[int, T] = {}
     errors = _Errors()
@@ -76,7 +86,7 @@ def together(fn: Callable[[S], T], items: Sequence[S], threads: int) -> list[T]:
 
 
 class _Errors(AbstractContextManager[None]):
-    """Keeps what is raised inside, for the thread that asked."""
+    """Keeps what is raised inside, for the calling thread."""
 
     def __init__(self) -> None:
         self.found: list[BaseException] = []

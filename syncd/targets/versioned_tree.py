@@ -1,4 +1,4 @@
-"""A tree of files in a store: `models/<model>/<version>-<digest12>/…`, the same for OSS and for NAS.
+"""Versioned tree of files in a store: `models/<model>/<version>-<digest12>/…`, the same for OSS and for NAS.
 
 The order of writes: files (each whole or absent), then directory markers where the store needs them, then the
 seal. Removal goes the other way round.
@@ -9,18 +9,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from syncd import watchdog
 from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import MODELS_DIRECTORY, SEAL_PATH, Entry, Manifest
-from syncd.artifact.names import SEAL_DIRECTORY
+from syncd.artifact.names import SEAL_DIRECTORY, FilePath
 from syncd.artifact.parts import Part, cut
-from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError, Unavailable
 from syncd.logs import Logger
+from syncd.retry import Pace, PacedCaller, Retry
 from syncd.store.base import Put, PutMode, Stat, Store
+from syncd.store.retrying import RetryingStore
 from syncd.targets.base import Depth, Inspection, Journal, SmallFile, Writer
 from syncd.targets.checksum_cache import ChecksumCache
 from syncd.targets.verify import checksum, pieces, together
@@ -29,17 +32,18 @@ from syncd.values.source import Stream
 
 _SEAL_BYTES_MAX: Final = 512 << 20  # of a million files with long names
 _NOTE_BYTES_MAX: Final = 64 << 10
-_LOOKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; a look at one file is one round trip for most stores
+_CHECKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; checking one file is one round trip for most stores
 _log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
 class _Inspection:
-    """How to look at files. `told` is what the store answered when files were put, by key."""
+    """How files are inspected. `told` is what the store has answered about them before, by key."""
 
     depth: Depth
     journal: Journal
     told: Mapping[str, Stat]
+    proven: list[FilePath] = field(default_factory=list)  # files that are proven anew and need not be the next time
 
     def is_proven(self, entry: Entry, listed: Stat) -> bool:
         """Whether the object that is listed is the one that the store confirmed, with the CRC of this very file."""
@@ -53,16 +57,22 @@ class _Inspection:
 class TreeTarget:
     """See `syncd.targets.base.Target`."""
 
-    def __init__(self, name: str, store: Store) -> None:
+    def __init__(self, name: str, store: Store, policy: Retry | None = None) -> None:
+        """`policy` is for what inspects, seals and withdraws. The calls of writers and `put_all` are made once."""
         self.name: Final = name
+        self.pace: Final = Pace()
         self._store = store
+        self._patient = RetryingStore(store, PacedCaller(policy or Retry(), self.pace, watchdog.wait))
         self._receipts = ChecksumCache()
 
     def __repr__(self) -> str:
         return f"TreeTarget({self.name}, {self._store!r})"
 
     def inspect(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
-        return self._inspect(manifest, _Inspection(depth, journal, {}))
+        found = self._inspect(manifest, _Inspection(depth, journal, self._receipts.of(manifest.directory)))
+        if found.sealed:  # kept over failed attempts only: the next time a sealed version is checked anew
+            self._receipts.forget(manifest.directory)
+        return found
 
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
         key = key_of(manifest, entry.path)
@@ -105,13 +115,13 @@ class TreeTarget:
         return self._store.open(key_of(manifest, entry.path), offset_bytes)
 
     def seal(self, manifest: Manifest, journal: Journal) -> None:
-        """See `Target.seal`. Of a file that this process has put, the store's answer to that is its word.
+        """See `Target.seal`. For a file that this process has put, the store's answer to the put counts.
 
         It held the CRC of all that was stored, it was compared with ours, and the list shows the same object there
         still: its size, and a tag that other bytes would have changed. A request for that one file could tell no more.
-        Whatever else is there is asked for one by one, as is everything after a restart.
+        Every other file is checked by a request of its own, as is everything after a restart.
         """
-        told = self._receipts.take(manifest.directory)
+        told = self._receipts.of(manifest.directory)
         found = self._inspect(manifest, _Inspection(Depth.CHECKSUMS, journal, told))
         if found.wrong:
             path, fault = min(found.wrong.items())
@@ -125,23 +135,24 @@ class TreeTarget:
         self._end_uploads(manifest, journal)
         if self._store.traits.needs_directory_markers:
             for marker in _markers(manifest):
-                with contextlib.suppress(Conflict):  # somebody's marker with content serves as well
-                    self._store.put(marker, b"", PutMode.CREATE)
-        self._store.put(_seal_key(manifest), manifest.canonical, PutMode.CREATE)
+                with contextlib.suppress(Conflict):  # a marker with content serves as well
+                    self._patient.put(marker, b"", PutMode.CREATE)
+        self._patient.put(_seal_key(manifest), manifest.canonical, PutMode.CREATE)
+        self._receipts.forget(manifest.directory)
 
     def withdraw(self, manifest: Manifest, journal: Journal) -> None:
-        self._receipts.take(manifest.directory)
-        self._store.delete(_seal_key(manifest))
+        self._receipts.forget(manifest.directory)
+        self._patient.delete(_seal_key(manifest))
         self._end_uploads(manifest, journal)
         marker = f"{manifest.directory}/"
-        for stat in list(self._store.list(marker)):
+        for stat in list(self._patient.list(marker)):
             if stat.key != marker:
-                self._store.delete(stat.key)
+                self._patient.delete(stat.key)
         if self._store.traits.needs_directory_markers:
-            self._store.delete(marker)
+            self._patient.delete(marker)
 
     def sealed(self) -> Iterator[Manifest]:
-        for stat in self._store.list(f"{MODELS_DIRECTORY}/"):
+        for stat in self._patient.list(f"{MODELS_DIRECTORY}/"):
             directory, found, rest = stat.key.partition(f"/{SEAL_PATH}")
             if not found or rest:
                 continue
@@ -178,11 +189,17 @@ class TreeTarget:
         faults: dict[str, str | None] = {e.path: "" for e in entries if how.is_proven(e, listed[e.path])}
         unknown = [entry for entry in entries if entry.path not in faults]
 
-        def look(entry: Entry) -> str | None:
+        def check(entry: Entry) -> str | None:
             return self._fault(manifest, entry, listed[entry.path], how)
 
-        looks = together(look, unknown, _LOOKS_IN_FLIGHT)
-        faults |= zip((entry.path for entry in unknown), looks, strict=True)
+        try:
+            checked = together(check, unknown, _CHECKS_IN_FLIGHT)
+        except Unavailable as error:
+            error.progressed = bool(how.proven)
+            with contextlib.suppress(SyncdError):  # then those files are read once more, and the error stands
+                how.journal.settle()
+            raise
+        faults |= zip((entry.path for entry in unknown), checked, strict=True)
         present = frozenset(entry.path for entry in entries if faults[entry.path] == "")
         wrong = {entry.path: fault for entry in entries if (fault := faults[entry.path])}
         missing = frozenset(entry.path for entry in manifest.entries if faults.get(entry.path) is None)
@@ -192,7 +209,7 @@ class TreeTarget:
         key = _seal_key(manifest)
         want = manifest.canonical
         try:
-            got = b"".join(bytes(piece) for piece in pieces(self._store, key, limit_bytes=len(want) + 1))
+            got = b"".join(bytes(piece) for piece in pieces(self._patient, key, limit_bytes=len(want) + 1))
         except NotFound:
             return False
         if got != want:
@@ -204,12 +221,17 @@ class TreeTarget:
 
     def _listed(self, manifest: Manifest) -> dict[str, Stat]:
         prefix = f"{manifest.directory}/"
-        listed = {stat.key.removeprefix(prefix): stat for stat in self._store.list(prefix)}
+        listed = {stat.key.removeprefix(prefix): stat for stat in self._patient.list(prefix)}
         known = {entry.path for entry in manifest.entries}
         unknown = sorted(path for path in listed.keys() - known if path not in {"", SEAL_PATH})
         if unknown:  # harmless to readers, who go by the manifest
             _log.warning(
-                "target.unknown_files", target=self.name, place=prefix, count=len(unknown), examples=unknown[:5]
+                "target.unknown_files",
+                message="Files below a version are not in its manifest.",
+                target=self.name,
+                place=prefix,
+                count=len(unknown),
+                examples=unknown[:5],
             )
         return listed
 
@@ -223,19 +245,31 @@ class TreeTarget:
         want = journal.crc64(entry.path)
         try:
             if depth is Depth.BYTES or want is None:
-                return self._bytes_fault(manifest, entry, journal)
-            return self._checksum_fault(f"{manifest.directory}/{entry.path}", want)
+                fault = self._bytes_fault(manifest, entry, journal)
+                is_kept = want is None
+            else:
+                fault, is_kept = self._checksum_fault(manifest, entry, want)
         except NotFound:
             return None
+        if is_kept and not fault:
+            how.proven.append(entry.path)
+        return fault
 
-    def _checksum_fault(self, key: str, want: int) -> str:
-        got = checksum(self._store, key)
-        return "" if got == want else f"crc64 is {got:016x}, when it was proven it was {want:016x}"
+    def _checksum_fault(self, manifest: Manifest, entry: Entry, want: int) -> tuple[str, bool]:
+        """What is wrong with a file, and whether that it is right is kept for the next time."""
+        key = key_of(manifest, entry.path)
+        found = checksum(self._patient, key)
+        if found.crc64 != want:
+            return f"crc64 is {found.crc64:016x}, when it was proven it was {want:016x}", False
+        if found.stat is None:
+            return "", False
+        self._receipts.keep(manifest.directory, found.stat)
+        return "", True
 
     def _bytes_fault(self, manifest: Manifest, entry: Entry, journal: Journal) -> str:
         hasher = hashlib.sha256()
         crc64 = read_bytes = 0
-        for piece in pieces(self._store, f"{manifest.directory}/{entry.path}", limit_bytes=entry.size_bytes + 1):
+        for piece in pieces(self._patient, f"{manifest.directory}/{entry.path}", limit_bytes=entry.size_bytes + 1):
             hasher.update(piece)
             crc64, read_bytes = crc64_of(piece, crc64), read_bytes + len(piece)
         got = Digest(hasher.hexdigest())
@@ -257,10 +291,10 @@ class TreeTarget:
             )
 
     def _end_uploads(self, manifest: Manifest, journal: Journal) -> None:
-        """Abort what is half done below the version, ours and whoever's: nobody needs it any more."""
-        for pending in list(self._store.pending(f"{manifest.directory}/")):
+        """Abort what is half done below the version, of any writer: nothing needs it any more."""
+        for pending in list(self._patient.pending(f"{manifest.directory}/")):
             with contextlib.suppress(NotFound):
-                self._store.upload(pending.key, cut(0), resume=pending.token).abort()
+                self._patient.upload(pending.key, cut(0), resume=pending.token).abort()
         journal.forget()
 
 
@@ -281,5 +315,5 @@ def _described(data: bytes) -> str:
     try:
         other = Manifest.parse(data)
     except Invalid:
-        return f"{len(data)} bytes that are no manifest"
+        return f"{len(data)} bytes that are not a manifest"
     return f"{other} {other.digest.short}"

@@ -1,4 +1,4 @@
-"""One file on its way into a tree: small ones are held and put whole, large ones are uploaded part by part."""
+"""Writers of a tree: small files are held and put whole, large ones are uploaded part by part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from syncd.store.base import Buffer, PutMode, Receipt, Stat, Store, Upload
 from syncd.targets.base import Journal, NearbyCopy, Origin
 from syncd.targets.verify import checksum
 
-UploadProgress = Callable[[Stat], None]  # is handed what the store said of a file when it became visible
+UploadProgress = Callable[[Stat], None]  # is called with what the store reports of a file that became visible
 
 
 class SmallWriter:
@@ -119,7 +119,7 @@ class LargeWriter:
     def finish(self, sha256: Digest, crc64: int) -> None:
         try:
             _check(self._key, sha256, self._entry)
-            # Before it is visible: a crash in between costs the next look one HEAD and not every byte. It is true
+            # Before it is visible: a crash in between costs the next inspection one HEAD and not every byte. It is true
             # already, being about the content and not about the place.
             self._journal.proven(self._entry.path, crc64)
             self._journal.settle()
@@ -161,21 +161,21 @@ class PresentWriter:
 
     def finish(self, sha256: Digest, crc64: int) -> None:
         _check(self._key, sha256, self._entry)
-        size_bytes, got = self._store.stat(self._key).size_bytes, checksum(self._store, self._key)
+        size_bytes, got = self._store.stat(self._key).size_bytes, checksum(self._store, self._key).crc64
         if (size_bytes, got) != (self._entry.size_bytes, crc64):
             raise Conflict(
                 f"{self._key}: {size_bytes} bytes with crc64 {got:016x} are there, "
-                f"{self._entry.size_bytes} with {crc64:016x} were to be"
+                f"{self._entry.size_bytes} with {crc64:016x} were expected"
             )
         self._journal.proven(self._entry.path, crc64)
         self._journal.closed(self._entry.path)
 
     def abandon(self) -> None:
-        """There is nothing to let go."""
+        """There is nothing to release."""
 
 
 def key_of(manifest: Manifest, path: FilePath) -> str:
-    """Where a file of a version lies in the store of a tree."""
+    """The key of a file of a version in the store of a tree."""
     return f"{manifest.directory}/{path}"
 
 
@@ -188,7 +188,7 @@ def _check_receipt(key: str, part: Part, got: Receipt, crc64: int) -> None:
     if (got.size_bytes, got.crc64) != (part.size_bytes, crc64):
         raise Corrupt(
             f"{key} part {part.number}: the store holds {got.size_bytes} bytes with crc64 {got.crc64:016x}, "
-            f"{part.size_bytes} with {crc64:016x} were to be"
+            f"{part.size_bytes} with {crc64:016x} were expected"
         )
 
 

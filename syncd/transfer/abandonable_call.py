@@ -1,4 +1,4 @@
-"""A single call that may hang, made in a thread that can be left behind."""
+"""Abandonable call: one call that may hang, made in a thread that can be abandoned."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T")
 def abandonable_call(
     where: str, fn: Callable[[], T], settings: CopySettings, stop: Event, *, what: str, patience_s: float = 0.0
 ) -> T:
-    """What `fn` says. It may be silent for `patience_s` beyond what calls may.
+    """Return what `fn` returns. It may be silent for `patience_s` longer than other calls.
 
     Raises:
         Unavailable: Nothing was heard for too long, or a call to this place hangs from an earlier time.
         Cancelled: `stop` was set, and it did not end by itself soon after.
     """
-    halt = CancelScope(stop, settings.leave_s)
-    settings.adrift.refuse(where)
+    scope = CancelScope(stop, settings.grace_s)
+    settings.leaked_threads.refuse(where)
     context = copy_context()
     answers: list[T] = []
 
@@ -35,12 +35,12 @@ def abandonable_call(
             with calling(f"{what} at {where}", patience_s):
                 answers.append(context.run(fn))
         except SyncdError as error:
-            halt.trip(error)
+            scope.cancel(error)
 
-    with CallWatch(halt, settings.silence_s, settings.adrift) as watch:
-        hands = watch.hands(where, 1, halt.is_set, halt.trip)
-        hands.submit(work)
-        hands.dismiss(halt.has_waited)
+    with CallWatch(scope, settings.silence_s, settings.leaked_threads) as watch:
+        workers = watch.workers(where, 1, scope.is_set, scope.cancel)
+        workers.submit(work)
+        workers.close(scope.is_grace_over)
     if answers:
         return answers[0]
-    raise halt.reason or Cancelled(f"told to stop while {what} at {where}")
+    raise scope.reason or Cancelled(f"stopped while {what} at {where}")

@@ -2,7 +2,7 @@
 
 Each file in flight has a thread that reads and hashes; each target has its own threads that send. They share
 part buffers of one bounded pool. A target that fails past its retries drops out; the others go on. A target that the
-others would have to wait for is let go, and fed by itself with what another target has by then (see `late.py`).
+others would wait for is detached, and fed alone from a target that is further (see `stragglers.py`).
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def copy(
         Unavailable: The source could not be read, past all retries.
         Cancelled: `stop` was set. What was accepted is kept for the next time.
     """
-    halt = CancelScope(stop, settings.leave_s)
-    with CallWatch(halt, settings.silence_s, settings.adrift) as watch:
+    scope = CancelScope(stop, settings.grace_s)
+    with CallWatch(scope, settings.silence_s, settings.leaked_threads) as watch:
         return _Copy(manifest, source, settings, watch, progress).run(destinations)
 
 
@@ -71,145 +71,168 @@ class _Copy:
         self._source = source
         self._settings = settings
         self._watch = watch
-        self._halt = watch.halt
+        self._scope = watch.scope
         self._progress = progress
-        self._spoiled: Corrupt | None = None
+        self._source_fault: Corrupt | None = None
 
     def run(self, destinations: Sequence[Destination]) -> CopyReport:
-        self._feed = Producer(self._manifest, self._settings, self._halt, len(destinations))
-        crews = [TargetCopy(to, self._manifest, self._progress, self._watch, self._settings) for to in destinations]
+        self._producer = Producer(self._manifest, self._settings, self._scope, len(destinations))
+        target_copies = [
+            TargetCopy(to, self._manifest, self._progress, self._watch, self._settings) for to in destinations
+        ]
         with ExitStack() as stack:
-            for crew in crews:
-                stack.callback(crew.join)
-                crew.start(self._feed.share_bytes)
-            lacking = self._look(crews)
-            wholes = [
-                ServerSideCopies(crew, self._manifest, max(1, self._settings.parts_in_flight // 2)) for crew in crews
+            for target_copy in target_copies:
+                stack.callback(target_copy.join)
+                target_copy.start(self._producer.share_bytes)
+            lacking = self._inspected(target_copies)
+            server_copies = [
+                ServerSideCopies(target_copy, self._manifest, max(1, self._settings.parts_in_flight // 2))
+                for target_copy in target_copies
             ]
-            with Stragglers(self._feed, crews, self._source, self._watch) as late:
+            with Stragglers(self._producer, target_copies, self._source, self._watch) as stragglers:
                 while lacking:
-                    self._read_everything(_unread(lacking, wholes), late)
-                    lacking = _deferred(crews)
-        if reason := self._spoiled or late.spoiled or self._halt.reason:
+                    self._read_everything(_unread(lacking, server_copies), stragglers)
+                    lacking = _deferred(target_copies)
+        if reason := self._source_fault or stragglers.source_fault or self._scope.reason:
             raise reason
-        if self._halt.is_set() and not all(crew.error is not None or self._is_whole(crew) for crew in crews):
-            raise Cancelled(f"told to stop while copying {self._manifest}")
-        failed = {crew.target.name: crew.error for crew in crews if crew.error is not None}
-        return CopyReport(failed, self._progress.snapshot(), self._feed.bytes_read)
+        if self._scope.is_set() and not all(
+            target_copy.error is not None or self._is_whole(target_copy) for target_copy in target_copies
+        ):
+            raise Cancelled(f"stopped while copying {self._manifest}")
+        failed = {
+            target_copy.target.name: target_copy.error for target_copy in target_copies if target_copy.error is not None
+        }
+        return CopyReport(failed, self._progress.snapshot(), self._producer.bytes_read)
 
-    def _look(self, crews: Sequence[TargetCopy]) -> dict[Entry, list[TargetCopy]]:
-        """Which crews lack which file."""
+    def _inspected(self, target_copies: Sequence[TargetCopy]) -> dict[Entry, list[TargetCopy]]:
+        """Which targets lack which file."""
         lacking: dict[Entry, list[TargetCopy]] = {}
-        for crew in crews:
-            found = crew.found()
+        for target_copy in target_copies:
+            found = target_copy.found()
             if found is None:
                 continue
             try:
-                _refuse_wrong(crew, found)
+                _refuse_wrong(target_copy, found)
             except SyncdError as error:
-                crew.fail(error)
+                target_copy.fail(error)
                 continue
             for entry in self._manifest.entries:
                 if entry.path in found.present:
-                    self._keep(crew, entry)
+                    self._keep(target_copy, entry)
                 else:
-                    lacking.setdefault(entry, []).append(crew)
+                    lacking.setdefault(entry, []).append(target_copy)
         return lacking
 
-    def _keep(self, crew: TargetCopy, entry: Entry) -> None:
-        self._progress.kept(crew.target.name, entry.path, entry.size_bytes, self._feed.parts_about(entry))
-        crew.finish(entry.path)
+    def _keep(self, target_copy: TargetCopy, entry: Entry) -> None:
+        self._progress.kept(target_copy.target.name, entry.path, entry.size_bytes, self._producer.parts_about(entry))
+        target_copy.finish(entry.path)
 
-    def _is_whole(self, crew: TargetCopy) -> bool:
-        seen = self._progress.snapshot()[crew.target.name]
+    def _is_whole(self, target_copy: TargetCopy) -> bool:
+        seen = self._progress.snapshot()[target_copy.target.name]
         return seen.files_finished == len(seen.files)
 
-    def _read_everything(self, lacking: Mapping[Entry, list[TargetCopy]], late: Stragglers) -> None:
+    def _read_everything(self, lacking: Mapping[Entry, list[TargetCopy]], stragglers: Stragglers) -> None:
         waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]] = SimpleQueue()
         for work in group_small_files(lacking, self._settings.part_bytes, self._settings.parts_in_flight):
             waiting.put(work)
         where = f"the source of {self._manifest}"
         if lacking:
-            self._watch.adrift.refuse(where)
-        readers = self._watch.hands(where, self._settings.files_in_flight, self._halt.is_set, self._halt.trip)
+            self._watch.leaked_threads.refuse(where)
+        readers = self._watch.workers(where, self._settings.files_in_flight, self._scope.is_set, self._scope.cancel)
         for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
-            readers.submit(partial(self._read_all, waiting, late))
-        readers.dismiss(self._halt.has_waited)
+            readers.submit(partial(self._read_all, waiting, stragglers))
+        readers.close(self._scope.is_grace_over)
 
-    def _read_all(self, waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]], late: Stragglers) -> None:
-        while not self._halt.is_set() and self._spoiled is None:
+    def _read_all(
+        self, waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]], stragglers: Stragglers
+    ) -> None:
+        while not self._scope.is_set() and self._source_fault is None:
             try:
-                entries, crews = waiting.get_nowait()
+                entries, target_copies = waiting.get_nowait()
             except Empty:
                 return
-            wanting = [crew for crew in crews if not crew.is_out and not crew.is_let_go]
-            for crew in crews:
-                for entry in entries if crew.is_let_go else ():
-                    crew.shelf.defer(entry)
+            wanting = [
+                target_copy
+                for target_copy in target_copies
+                if not target_copy.is_closed and not target_copy.is_detached
+            ]
+            for target_copy in target_copies:
+                for entry in entries if target_copy.is_detached else ():
+                    target_copy.ledger.defer(entry)
             if len(entries) > 1:
-                self._read_small(entries, [Bundle(crew, self._manifest, entries) for crew in wanting], late)
+                self._read_small(
+                    entries, [Bundle(target_copy, self._manifest, entries) for target_copy in wanting], stragglers
+                )
             elif wanting:
-                self._read(entries[0], [FileUpload(crew, self._manifest, entries[0]) for crew in wanting], late)
+                self._read(
+                    entries[0],
+                    [FileUpload(target_copy, self._manifest, entries[0]) for target_copy in wanting],
+                    stragglers,
+                )
 
-    def _read_small(self, entries: Sequence[Entry], bundles: Sequence[Bundle], late: Stragglers) -> None:
+    def _read_small(self, entries: Sequence[Entry], bundles: Sequence[Bundle], stragglers: Stragglers) -> None:
         is_offered = False
         try:
-            is_offered, fault = self._feed.gather(entries, bundles, self._source, late.starved)
-            self._spoiled = self._spoiled or fault
+            is_offered, fault = self._producer.gather(entries, bundles, self._source, stragglers.on_starved)
+            self._source_fault = self._source_fault or fault
         except SyncdError as error:
-            self._halt.trip(error)
+            self._scope.cancel(error)
         finally:
             for bundle in () if is_offered else bundles:
                 bundle.drop()
 
-    def _read(self, entry: Entry, lanes: Sequence[FileUpload], late: Stragglers) -> None:
-        fed: FileResult | None = None
+    def _read(self, entry: Entry, uploads: Sequence[FileUpload], stragglers: Stragglers) -> None:
+        read: FileResult | None = None
         try:
-            fed = self._feed.run(entry, lanes, self._source, late.starved)
+            read = self._producer.run(entry, uploads, self._source, stragglers.on_starved)
         except SyncdError as error:
-            self._halt.trip(error)
+            self._scope.cancel(error)
         finally:
-            for lane in lanes if fed is None else ():
-                lane.drop()
-        if fed is None:
+            for upload in uploads if read is None else ():
+                upload.drop()
+        if read is None:
             return
-        # Not a halt: the lanes have to learn of it, so that what they uploaded is thrown away.
-        self._spoiled = self._spoiled or fed.fault(entry)
-        for lane in lanes:
-            lane.end(fed.sha256, fed.crc64, fed.blocks)
+        # Not a cancellation: the uploads must end, so that what they sent is thrown away.
+        self._source_fault = self._source_fault or read.fault(entry)
+        for upload in uploads:
+            upload.end(read.sha256, read.crc64, read.blocks)
 
 
 def _unread(
-    lacking: Mapping[Entry, list[TargetCopy]], wholes: Sequence[ServerSideCopies]
+    lacking: Mapping[Entry, list[TargetCopy]], server_copies: Sequence[ServerSideCopies]
 ) -> dict[Entry, list[TargetCopy]]:
     """What is left to be read where a target copies by itself what it can."""
     found: dict[Entry, list[TargetCopy]] = {}
     for entry in sorted(lacking, key=lambda entry: entry.size_bytes, reverse=True):
-        crews = [whole.crew for whole in wholes if whole.crew in lacking[entry] and not whole.take(entry)]
-        if crews:
-            found[entry] = crews
+        target_copies = [
+            whole.target_copy
+            for whole in server_copies
+            if whole.target_copy in lacking[entry] and not whole.take(entry)
+        ]
+        if target_copies:
+            found[entry] = target_copies
     return found
 
 
-def _deferred(crews: Sequence[TargetCopy]) -> dict[Entry, list[TargetCopy]]:
-    """What was to be made of what a target had, and could not be; who was let go is served elsewhere."""
+def _deferred(target_copies: Sequence[TargetCopy]) -> dict[Entry, list[TargetCopy]]:
+    """Files that could not be made of what a target had. Detached targets are filled by `Stragglers`."""
     found: dict[Entry, list[TargetCopy]] = {}
-    for crew in crews:
-        crew.wait_until(partial(_is_settled, crew))
-        for entry in [] if crew.is_out or crew.is_let_go else crew.shelf.take_deferred():
-            found.setdefault(entry, []).append(crew)
+    for target_copy in target_copies:
+        target_copy.wait_until(partial(_is_settled, target_copy))
+        for entry in [] if target_copy.is_closed or target_copy.is_detached else target_copy.ledger.take_deferred():
+            found.setdefault(entry, []).append(target_copy)
     return found
 
 
-def _is_settled(crew: TargetCopy) -> bool:
-    return crew.is_out or crew.is_let_go or not crew.lanes
+def _is_settled(target_copy: TargetCopy) -> bool:
+    return target_copy.is_closed or target_copy.is_detached or not target_copy.pending
 
 
-def _refuse_wrong(crew: TargetCopy, found: Inspection) -> None:
+def _refuse_wrong(target_copy: TargetCopy, found: Inspection) -> None:
     if found.wrong:
         path, fault = min(found.wrong.items())
         kind = Corrupt if found.sealed else Conflict
         raise kind(
-            f"{crew.target.name}: {len(found.wrong)} files are there and wrong: {path}: {fault}",
-            hint="nothing is written over it; remove those files there, then publish again",
+            f"{target_copy.target.name}: {len(found.wrong)} files have wrong bytes: {path}: {fault}",
+            hint="syncd overwrites nothing; remove those files there, then publish again",
         )

@@ -1,4 +1,4 @@
-"""Counters of a copy: for the eyes while it runs, and for its report afterwards."""
+"""Counters of a copy: shown while it runs, and in its report."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ class TargetProgress:
     def files_finished(self) -> int:
         return sum(file.is_finished for file in self.files.values())
 
+    def has_lasting(self, part_bytes: int) -> bool:
+        """Whether the next attempt need not do all of it again: a file was finished, or a part of a large one sent."""
+        moved = [file for file in self.files.values() if file.bytes_sent or file.bytes_copied]
+        return any(file.is_finished or file.bytes_total > part_bytes for file in moved)
+
     def counters(self) -> dict[str, int]:
         """The sums, named for a log line or a record."""
         return {
@@ -96,7 +101,7 @@ class _FileCounters:
 class _TargetCounters:
     files: dict[FilePath, _FileCounters]
     parts: dict[str, int] = field(default_factory=lambda: {"sent": 0, "kept": 0, "copied": 0, "resent": 0})
-    # Kept up to date with each change, so that a look costs the same for ten files and for a hundred thousand.
+    # Kept up to date with each change, so that reading them costs the same for ten files and for a hundred thousand.
     sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*_BYTES, "files_finished"), 0))
     going: dict[FilePath, _FileCounters] = field(default_factory=dict)
 
@@ -110,7 +115,7 @@ class _TargetCounters:
 
 
 class Progress:
-    """What has been carried to each target. Safe from several threads; `snapshot` may be called at any time."""
+    """What has been copied to each target. Safe from several threads; `snapshot` may be called at any time."""
 
     def __init__(self, manifest: Manifest, targets: Iterable[str]) -> None:
         self._lock = Lock()
@@ -146,7 +151,7 @@ class Progress:
                 seen.moved(path, what, -getattr(seen.files[path], what))
 
     def resent(self, target: str) -> None:
-        """A part is about to be sent once more, because it failed or nobody knows."""
+        """A part is about to be sent once more, because it failed or its outcome is unknown."""
         with self._lock:
             self._targets[target].parts["resent"] += 1
 
@@ -160,7 +165,7 @@ class Progress:
             seen.going.pop(path, None)
 
     def glance(self) -> dict[str, ProgressSnapshot]:
-        """The sums and the files under way, by target: for eyes that come back every second."""
+        """The sums and the files under way, by target: for a reader that polls every second."""
         with self._lock:
             return {name: _glanced(target, self._bytes_total) for name, target in self._targets.items()}
 

@@ -1,4 +1,4 @@
-"""What one copy is told: where to, and its bounds."""
+"""Settings of one copy: its destinations and its bounds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from syncd.values.source import Location
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A target, and what is remembered of this version there.
+    """A target, and the journal of this version there.
 
     `finished` is called once, as soon as every file is there, from a thread of the target's own and while others may
     still be copied to. What it raises of ours is this target's failure. `nearby` says where the target's store could
@@ -40,11 +40,11 @@ class CopySettings:
     retry: Retry = field(default_factory=Retry)
     bandwidth: Bandwidth | None = None  # of the whole process
     patience_s: float = 1.0  # for a target that the others wait for; see `transfer/flow/stall_detector.py`
-    stall_s: float = 60.0  # a call that has heard nothing for so long is given up
-    leave_s: float = 2.0  # who was told to stop and has not by then is left behind
-    adrift: LeakedThreads = field(default_factory=LeakedThreads)  # of the whole process
+    stall_s: float = 60.0  # a call without any progress for so long is abandoned
+    grace_s: float = 2.0  # a cancelled thread that has not stopped by then is abandoned
+    leaked_threads: LeakedThreads = field(default_factory=LeakedThreads)  # of the whole process
 
     @property
     def silence_s(self) -> float:
         """When a thread is given up. The sockets' own timeouts come before: what they end may be tried again."""
-        return self.stall_s + max(self.leave_s, self.stall_s / 4)
+        return self.stall_s + max(self.grace_s, self.stall_s / 4)

@@ -1,4 +1,4 @@
-"""Targets that the others would have to wait for: let go, and fed by themselves with what another target has."""
+"""Stragglers: targets that the others would wait for. Each is detached and fed alone, from a finished target."""
 
 from __future__ import annotations
 
@@ -16,116 +16,132 @@ from syncd.transfer.targets.file_upload import FileUpload
 from syncd.transfer.targets.target_copy import TargetCopy
 from syncd.transfer.workers.worker_pool import CallWatch, WorkerPool
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 _log = Logger("syncd.transfer")
 
 
 class Stragglers:
-    """A context manager around the common reading; leaving it waits until everybody late has been served."""
+    """Context manager around the common read. Leaving it waits until every detached target is filled."""
 
-    def __init__(self, feed: Producer, crews: Sequence[TargetCopy], source: Source, watch: CallWatch) -> None:
-        self.spoiled: Corrupt | None = None
-        self._feed = feed
-        self._crews = crews
+    def __init__(
+        self, producer: Producer, target_copies: Sequence[TargetCopy], source: Source, watch: CallWatch
+    ) -> None:
+        self.source_fault: Corrupt | None = None
+        self._producer = producer
+        self._target_copies = target_copies
         self._source = source
         self._watch = watch
-        self._halt = watch.halt
-        self._blaming = Lock()
+        self._scope = watch.scope
+        self._noting = Lock()
         self._is_over = Event()  # the common reading
-        self._distrusted: set[tuple[TargetCopy, Entry]] = set()  # what could not be read back there
-        self._hands: list[tuple[TargetCopy, WorkerPool]] = []
+        self._unreadable: set[tuple[TargetCopy, Entry]] = set()  # files that could not be read back there
+        self._workers: list[tuple[TargetCopy, WorkerPool]] = []
 
     def __enter__(self) -> Stragglers:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._is_over.set()
-        for crew, hands in self._hands:
-            hands.dismiss(crew.is_left)
+        for target_copy, workers in self._workers:
+            workers.close(target_copy.is_left)
 
-    def starved(self, waited_s: float) -> None:
-        """The common reading has waited for a buffer: whoever holds some while another has nothing to do is blamed."""
-        with self._blaming:
-            crews = [crew for crew in self._crews if not crew.is_out and not crew.is_let_go]
-            holding = [crew for crew in crews if crew.loads.held_bytes]
-            if not any(crew.lanes and not crew.loads.held_bytes for crew in crews):  # who waits for more
+    def on_starved(self, waited_s: float) -> None:
+        """The common read has waited for a buffer: note it for each target that holds some while another is idle."""
+        with self._noting:
+            target_copies = [
+                target_copy
+                for target_copy in self._target_copies
+                if not target_copy.is_closed and not target_copy.is_detached
+            ]
+            holding = [target_copy for target_copy in target_copies if target_copy.queue.held_bytes]
+            if not any(target_copy.pending and not target_copy.queue.held_bytes for target_copy in target_copies):
                 return
             now_s = time.monotonic()
-            for crew in [crew for crew in holding if crew.blame(waited_s, now_s)]:
-                _log.info("target let go, the others wait for it", target=crew.target.name)
-                hands = self._watch.hands(f"feeding {crew.target.name}", 1, partial(_is_out, crew), crew.fail)
-                self._hands.append((crew, hands))
-                hands.submit(partial(self._serve, crew))
+            for target_copy in [target_copy for target_copy in holding if target_copy.note_stall(waited_s, now_s)]:
+                _log.info("target.detached", message="A slow target is detached; it is filled on its own.",
+                          target=target_copy.target.name)  # fmt: skip
+                workers = self._watch.workers(
+                    f"feeding {target_copy.target.name}", 1, partial(_is_closed, target_copy), target_copy.fail
+                )
+                self._workers.append((target_copy, workers))
+                workers.submit(partial(self._serve, target_copy))
 
-    def _serve(self, crew: TargetCopy) -> None:
+    def _serve(self, target_copy: TargetCopy) -> None:
         while True:
             is_over = self._is_over.is_set()
-            crew.wait_until(lambda: crew.is_out or not crew.lanes)
-            deferred = crew.shelf.take_deferred()
-            if crew.is_out or (is_over and not deferred):
+            target_copy.wait_until(lambda: target_copy.is_closed or not target_copy.pending)
+            deferred = target_copy.ledger.take_deferred()
+            if target_copy.is_closed or (is_over and not deferred):
                 return
             if not deferred:
-                self._halt.wait(_LOOK_S, self._is_over.is_set)
+                self._scope.wait(_POLL_S, self._is_over.is_set)
             for entry in deferred:
-                self._bring(crew, entry)
+                self._bring(target_copy, entry)
 
-    def _bring(self, crew: TargetCopy, entry: Entry) -> None:
-        self._halt.wait(
-            float("inf"), lambda: crew.is_out or self._donor(crew, entry) is not None or not self._hope(entry)
+    def _bring(self, target_copy: TargetCopy, entry: Entry) -> None:
+        self._scope.wait(
+            float("inf"),
+            lambda: target_copy.is_closed or self._donor(target_copy, entry) is not None or not self._hope(entry),
         )
-        if crew.is_out:
+        if target_copy.is_closed:
             return
-        donor = self._donor(crew, entry)
-        lane = FileUpload(crew, self._feed.manifest, entry)
-        fed: FileResult | None = None
+        donor = self._donor(target_copy, entry)
+        upload = FileUpload(target_copy, self._producer.manifest, entry)
+        read: FileResult | None = None
         try:
-            lane.limit_bytes = self._room
-            fed = self._feed.run(entry, [lane], self._source_of(donor), counts=donor is None)
-            if fed is not None and (fault := fed.fault(entry)):
+            upload.limit_bytes = self._room
+            read = self._producer.run(entry, [upload], self._source_of(donor), counts=donor is None)
+            if read is not None and (fault := read.fault(entry)):
                 if donor is not None:
-                    fed = None
+                    read = None
                     raise fault
-                self.spoiled = fault
+                self.source_fault = fault
         except SyncdError as error:
-            if not crew.is_out:
+            if not target_copy.is_closed:
                 self._not_read(donor, entry, error)
         finally:
-            if fed is None:
-                lane.drop()
+            if read is None:
+                upload.drop()
             else:
-                lane.end(fed.sha256, fed.crc64, fed.blocks)
+                upload.end(read.sha256, read.crc64, read.blocks)
 
     def _source_of(self, donor: TargetCopy | None) -> Source:
         if donor is None:
             return self._source
-        target, manifest = donor.target, self._feed.manifest
+        target, manifest = donor.target, self._producer.manifest
         return lambda entry, offset_bytes: target.open(manifest, entry, offset_bytes)
 
     def _room(self) -> int:
-        """How much memory one late target may hold: a share, and more only when the others are done."""
-        late = sum(crew.is_let_go and not crew.is_out for crew in self._crews)
-        return self._feed.limit_bytes // max(1, late) if self._is_over.is_set() else self._feed.share_bytes
+        """How much memory one detached target may hold: a share, and more only when the others are done."""
+        stragglers = sum(target_copy.is_detached and not target_copy.is_closed for target_copy in self._target_copies)
+        return (
+            self._producer.limit_bytes // max(1, stragglers) if self._is_over.is_set() else self._producer.share_bytes
+        )
 
-    def _donor(self, crew: TargetCopy, entry: Entry) -> TargetCopy | None:
-        """Who has this file already and is not known to read it back badly."""
-        for other in self._crews:
-            if other is not crew and other.shelf.has(entry.path) and (other, entry) not in self._distrusted:
+    def _donor(self, target_copy: TargetCopy, entry: Entry) -> TargetCopy | None:
+        """A target that has finished this file and has not failed to read it back."""
+        for other in self._target_copies:
+            if other is not target_copy and other.ledger.has(entry.path) and (other, entry) not in self._unreadable:
                 return other
         return None
 
     def _hope(self, entry: Entry) -> bool:
-        """Whether somebody is going to have this file without waiting for anybody."""
-        return any(not c.is_out and not c.is_let_go and not c.shelf.has(entry.path) for c in self._crews)
+        """Whether some target will finish this file from the common read."""
+        return any(not c.is_closed and not c.is_detached and not c.ledger.has(entry.path) for c in self._target_copies)
 
     def _not_read(self, donor: TargetCopy | None, entry: Entry, error: SyncdError) -> None:
         if donor is None or isinstance(error, Cancelled):
-            self._halt.trip(error)
+            self._scope.cancel(error)
             return
         _log.warning(
-            "a finished file cannot be read back", target=donor.target.name, path=entry.path, error=error.message
+            "target.read_back_failed",
+            message="A finished file cannot be read back.",
+            target=donor.target.name,
+            path=entry.path,
+            error=error.message,
         )
-        self._distrusted.add((donor, entry))
+        self._unreadable.add((donor, entry))
 
 
-def _is_out(crew: TargetCopy) -> bool:
-    return crew.is_out
+def _is_closed(target_copy: TargetCopy) -> bool:
+    return target_copy.is_closed

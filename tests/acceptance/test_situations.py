@@ -7,6 +7,7 @@ from typing import Any
 
 import oss2
 from syncd.runtime.fc.runtime import FcRuntime, FcSettings
+from syncd.secret import Secret
 
 from tests.acceptance.stage import BUCKET, HANGZHOU, SECRET, Stage, large, small, until
 from tests.support.clouds import oss2_session
@@ -25,7 +26,7 @@ def runtime_of(stage: Stage) -> FcRuntime:
             endpoint=host,
             protocol="http",
             access_key_id="local-access-key",
-            access_key_secret=lambda: SECRET,
+            access_key_secret=Secret(SECRET),
         )
     )
 

@@ -87,6 +87,7 @@ class TestIndex(HostileConformance):
         assert read(registry, SDXL, revision, "w", 100) == DATA[100:]
 
     def test_an_etag_that_changes_while_a_file_is_read_is_a_conflict(self, registry: Registry) -> None:
+        self._index.digests = False  # with digests these alone decide
         revision = self.ready(registry)
         with registry.open(SDXL, revision, FilePath("w")):
             pass

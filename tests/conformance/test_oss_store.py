@@ -28,7 +28,8 @@ class TestOssStore(StoreConformance, StorePutsConformance, CopyConformance):
 
     @pytest.fixture(autouse=True)
     def _short_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("syncd.store.oss.store._PAGE", 5)
+        monkeypatch.setattr("syncd.store.oss.store.PAGE", 5)
+        monkeypatch.setattr("syncd.store.oss.bucket.PAGE", 5)
 
     @pytest.fixture(autouse=True)
     def bucket(self, cloud: LocalCloud, prefix: str) -> RawBucket:

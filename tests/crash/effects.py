@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote
 import sqlalchemy as sa
 import syncd.store.nas.posix
 import syncd.store.nas.store
+import syncd.store.nas.tree
 import syncd.store.nas.upload
 from sqlalchemy.engine.default import DefaultDialect
 from syncd.reconcile.context import Context
@@ -94,14 +95,14 @@ def watch(context: Context, effects: Effects) -> None:
     for place, target in context.targets.items():
         assert isinstance(target, TreeTarget)
         if isinstance(target._store, OssStore):
-            _watch_wire(target._store.wire, effects, place)
+            _watch_wire(target._store.bucket.http, effects, place)
     for place, images in context.images.items():
         wire: Any = images._repository._wire
         wire.http = _Wrapped(wire.http, effects, _registry_name(place))
     for region, runtime in context.runtimes.items():
         assert isinstance(runtime, FcRuntime)
         runtime._client = _Wrapped(runtime._client, effects, _fc_name(region))
-    for module in (syncd.store.nas.store, syncd.store.nas.upload, syncd.store.nas.posix):
+    for module in (syncd.store.nas.store, syncd.store.nas.tree, syncd.store.nas.upload, syncd.store.nas.posix):
         module.os = _Wrapped(os, effects, _nas_name)  # type: ignore[attr-defined]
     _watch_commits(effects)
 

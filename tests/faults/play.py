@@ -18,7 +18,7 @@ from syncd.state.releases import releases
 from syncd.state.serving import live
 from syncd.state.state import State
 from syncd.transfer import CopySettings
-from syncd.wiring import context_of
+from syncd.wiring import context_of, targets_of
 
 from tests.support.fleet import MODEL, PART_BYTES, Fleet
 
@@ -45,7 +45,8 @@ def rooms_for(fleet: Fleet, state: State) -> Context:
         context = context_of(config, state)
     retry = Retry(attempts_max=3, elapsed_max_s=20.0, base_s=0.01, cap_s=0.05)
     transfer = CopySettings(buffer_bytes=16 << 20, part_bytes=PART_BYTES, parts_in_flight=2, retry=retry)
-    return dataclasses.replace(context, transfer=transfer, engine=MemoryEngine())
+    targets = targets_of(config, retry)
+    return dataclasses.replace(context, targets=targets, transfer=transfer, engine=MemoryEngine())
 
 
 def release(fleet: Fleet, version: str) -> Outcome:

@@ -18,7 +18,7 @@ from syncd.state.state import State
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.values.function import AliasState
 
-from tests.support.rooms import TARGETS, Site, World, site
+from tests.support.rooms import TARGETS, TRANSFER, Site, World, site
 
 STARTS_S: Final = 60.0  # nothing here takes that long: past it, it is a thread that waits for ever
 
@@ -160,7 +160,8 @@ def process(world: World, url: str, faults: Faults, owner: str, **context: objec
         Frozen(url, faults.awake, world.now),
         owner=owner,
         targets={
-            name: TreeTarget(name, Faulty(store, TARGETS[name], faults, STORE)) for name, store in world.stores.items()
+            name: TreeTarget(name, Faulty(store, TARGETS[name], faults, STORE), TRANSFER.retry)
+            for name, store in world.stores.items()
         },
         runtimes={region: Platform(runtime, region, faults) for region, runtime in world.runtimes.items()},
         **context,

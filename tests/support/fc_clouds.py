@@ -17,6 +17,7 @@ from syncd.localcloud.environment import LocalEnvironment
 from syncd.localcloud.faults import FaultScript
 from syncd.localcloud.fc import Settings
 from syncd.runtime.fc.runtime import FcRuntime, FcSettings
+from syncd.secret import Secret
 
 from tests.emulators.fc.calls import container, create
 
@@ -57,7 +58,7 @@ class FcCloud:
             "endpoint": self.endpoint,
             "protocol": "http",
             "access_key_id": self.whole.cloud.access_key_id,
-            "access_key_secret": lambda: self.whole.cloud.access_key_secret,
+            "access_key_secret": Secret(self.whole.cloud.access_key_secret),
             "poll_s": 0.01,
             "stage_timeout_s": 10.0,
         }

@@ -317,7 +317,7 @@ def site(world: World, state: State, owner: str = "worker-1", **changes: object)
         "engine": HandEngine(),
         "topology": FLEET,
         "registries": registries_of(world),
-        "targets": {name: TreeTarget(name, store) for name, store in world.stores.items()},
+        "targets": {name: TreeTarget(name, store, TRANSFER.retry) for name, store in world.stores.items()},
         "runtimes": dict(world.runtimes),
         "transfer": TRANSFER,
         "patience": PATIENCE,

@@ -93,7 +93,7 @@ class Bench:
         self, settings: CopySettings = SETTINGS, source: Callable[[Entry, int], Stream] | None = None
     ) -> CopyReport:
         destinations = [
-            Destination(TreeTarget(name, store), self.journals[name], self.finished.get(name))
+            Destination(TreeTarget(name, store, settings.retry), self.journals[name], self.finished.get(name))
             for name, store in self.stores.items()
         ]
         self.progress = Progress(self.manifest, self.stores)

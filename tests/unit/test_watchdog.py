@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from threading import Thread
 
 import pytest
 from syncd.errors import Cancelled
-from syncd.watchdog import Heartbeat, Silence, calling, heartbeat_of_thread, mark_progress, note_activity
+from syncd.watchdog import Heartbeat, Silence, calling, heartbeat_of_thread, mark_progress, note_activity, wait
 
 
 class Clock:
@@ -73,3 +74,19 @@ def test_a_pulse_is_of_one_thread_and_of_its_block() -> None:
     note_activity()
     with calling("nobody looks"):
         mark_progress()
+
+
+def test_a_thread_that_waits_between_two_calls_is_alive_and_can_be_stopped() -> None:
+    clock = Clock()
+    with heartbeat_of_thread(pulse_at(clock)), calling("part 1"):
+        assert wait(0.01) is False
+    with heartbeat_of_thread(pulse_at(clock, is_over=True)):
+        began_s = time.monotonic()
+        assert wait(60.0) is True
+        assert time.monotonic() - began_s < 5
+
+
+def test_a_thread_without_a_heartbeat_waits_the_whole_time() -> None:
+    began_s = time.monotonic()
+    assert wait(0.05) is False
+    assert time.monotonic() - began_s >= 0.05

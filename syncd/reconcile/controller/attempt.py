@@ -11,10 +11,11 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from syncd.errors import Cancelled, Failed, Fenced, NotYet, SyncdError, Unavailable
+from syncd.errors import Cancelled, Failed, Fenced, KeyRefused, NotYet, SyncdError, Unavailable
 from syncd.plan.backoff import GiveUp, next_action, wait_s
 from syncd.plan.phases import ReleasePhase, StepKind
 from syncd.reconcile.context import Attempt, Context, StepHandler
+from syncd.reconcile.requests.renewed_keys import REFUSED_KEY
 from syncd.state.releases import releases, steps
 
 log = structlog.get_logger("syncd.step")
@@ -80,8 +81,9 @@ def _record_failure(job: Attempt, error: SyncdError) -> None:
             else:  # the process is leaving: the next one goes on at once
                 steps.postpone(conn, step.id, step.attempt, due_at=now, reason="", hint="", failed=False, now=now)
             return
-        failures = step.failures + 1
-        choice = next_action(error, failures, context.patience, context.chance())
+        progressed = isinstance(error, Unavailable) and error.progressed
+        failures = max(1, step.failures + (not progressed))
+        choice = next_action(error, failures, context.patience, context.chance(), progressed=progressed)
         if isinstance(choice, GiveUp) and not _must_undo(conn, job):
             log.error(
                 "step.stalled",
@@ -90,15 +92,16 @@ def _record_failure(job: Attempt, error: SyncdError) -> None:
                 hint=error.hint,
                 failures=failures,
             )
-            steps.stall(conn, step.id, step.attempt, error.message, error.hint, now)
+            detail = {REFUSED_KEY: error.key} if isinstance(error, KeyRefused) and error.key else None
+            steps.stall(conn, step.id, step.attempt, error.message, error.hint, now, detail)
             return
         after_s = (
             wait_s(error, failures, context.patience, context.chance())
             if isinstance(choice, GiveUp)
             else choice.after_s
         )
-        failed = not isinstance(error, NotYet)
-        if failed:
+        failed = not isinstance(error, NotYet) and not progressed
+        if failed or progressed:
             said = {"error": error.message, "failures": failures, "after_s": round(after_s, 1)}
             log.warning("step.failed", message="The attempt failed and is repeated.", **said)
         else:

@@ -11,7 +11,7 @@ import structlog
 
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath, parse_model, parse_version
-from syncd.errors import Cancelled, Corrupt, Fenced, NotFound, Refused, SyncdError, Unavailable
+from syncd.errors import Cancelled, Corrupt, Fenced, KeyRefused, NotFound, Refused, SyncdError, Unavailable
 from syncd.plan.phases import PlacementPhase
 from syncd.plan.topology import NEAREST, REGISTRY
 from syncd.reconcile.context import Attempt
@@ -210,7 +210,9 @@ def _sources(job: Attempt, version: Version, manifest: Manifest, peers: list[str
         sealed = {p.target for p in placements.of_version(conn, version.id) if p.phase is PlacementPhase.SEALED}
     givers = {*peers, *(sealed & context.targets.keys() - set(group)), REGISTRY}
     found: dict[str, Source] = {name: partial(context.targets[name].open, manifest) for name in givers - {REGISTRY}}
-    found[REGISTRY] = lambda entry, offset_bytes: registry.open(model, revision, entry.path, offset_bytes)
+    found[REGISTRY] = lambda entry, offset_bytes: registry.open(
+        model, revision, entry.path, offset_bytes, sha256=entry.sha256
+    )
     usable = _by_preference(job, manifest, found)
     if usable[0] == REGISTRY:
         try:
@@ -276,8 +278,14 @@ def _record_copy(
     started = time.monotonic()
     try:
         report = copy(manifest, source, destinations, context.transfer, progress=progress, stop=job.stop)
+    except Unavailable as error:
+        error.progressed = any(seen.has_lasting(context.transfer.part_bytes) for seen in progress.snapshot().values())
+        raise
     finally:
         job.on_beat.remove(tell)
+    for name, failure in report.failed.items():
+        if isinstance(failure, Unavailable) and not failure.progressed:
+            failure.progressed = report.targets[name].has_lasting(context.transfer.part_bytes)
     tell()
     took = round(time.monotonic() - started, 3)
     for name, seen in progress.glance().items():
@@ -314,9 +322,17 @@ def _worst(failed: Mapping[str, SyncdError]) -> SyncdError:
         return fenced
     if any(isinstance(error, Cancelled) for error in failed.values()):
         return Cancelled("stopped while copying")
-    ordered = sorted(failed.items(), key=lambda item: isinstance(item[1], Unavailable))
+    ordered = sorted(
+        failed.items(), key=lambda item: (isinstance(item[1], Unavailable), not isinstance(item[1], KeyRefused))
+    )
     first = ordered[0][1]
     message = "; ".join(f"{name}: {error.message}" for name, error in ordered)
     if isinstance(first, Unavailable):
-        return Unavailable(message, hint=first.hint, retry_after_s=first.retry_after_s)
+        worst = Unavailable(message, hint=first.hint, retry_after_s=first.retry_after_s)
+        worst.progressed = any(isinstance(error, Unavailable) and error.progressed for error in failed.values())
+        return worst
+    if isinstance(first, KeyRefused):
+        refused = KeyRefused(message, hint=first.hint)
+        refused.key = first.key
+        return refused
     return type(first)(message, hint=first.hint)

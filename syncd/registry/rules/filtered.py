@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Invalid, NotFound, Refused
 from syncd.registry.base import Registry
@@ -49,9 +50,17 @@ class FilteredRegistry:
             raise Invalid(f"{model}@{revision.version}: none of its {len(everything)} files is taken", hint=hint)
         return taken
 
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+    def open(
+        self,
+        model: ModelName,
+        revision: Revision,
+        path: FilePath,
+        offset_bytes: int = 0,
+        *,
+        sha256: Digest | None = None,
+    ) -> Stream:
         """See `registry.base.Registry`. A file that is not taken is not there."""
-        return self._registry.open(model, _taken(model, revision, path), path, offset_bytes)
+        return self._registry.open(model, _taken(model, revision, path), path, offset_bytes, sha256=sha256)
 
     def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
         """See `registry.base.Registry`. A file that is not taken is not there."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_paths, parse_version
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.logs import Logger
@@ -117,13 +118,22 @@ class DirectoryRegistry:
     def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
         """See `registry.base.Registry`. Nowhere that a store could copy from."""
 
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+    def open(
+        self,
+        model: ModelName,
+        revision: Revision,
+        path: FilePath,
+        offset_bytes: int = 0,
+        *,
+        sha256: Digest | None = None,
+    ) -> Stream:
         """See `registry.base.Registry`.
 
         Raises:
             Conflict: The file, or one of its directories, is not the one that was pinned.
             Invalid: The offset is outside of the file.
         """
+        del sha256  # what is pinned of a file here changes with its bytes
         with self._lock:
             snapshot = self._snapshots.get((model, revision))
         snapshot = snapshot or self._pinned(model, revision)

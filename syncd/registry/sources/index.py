@@ -19,7 +19,16 @@ from syncd.errors import Invalid, NotFound, Unavailable
 from syncd.http.client import HttpClient, HttpRequest, HttpResponse, not_modified
 from syncd.http.download import ExpectedFile
 from syncd.http.responses import join_url, list_at, object_at, server_message, size_at, text_at
-from syncd.registry.listing_cache import FILES_MAX, Files, Remote, check_unchanged, files_of, tree_digest, version_name
+from syncd.registry.listing_cache import (
+    FILES_MAX,
+    Files,
+    Remote,
+    check_unchanged,
+    files_of,
+    identity_of,
+    tree_digest,
+    version_name,
+)
 from syncd.registry.pinned import PinnedRegistry
 from syncd.registry.settings import IndexSettings
 from syncd.values.patterns import selects
@@ -67,9 +76,9 @@ class IndexRegistry(PinnedRegistry):
         return self._keep(model, self._pinned(model, _chosen(_versions(row, model), ref, model)))
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """A file's size and ETag have to be those that were pinned."""
+        """A file's size has to be the one that was pinned, and its ETag where it has no digest."""
         del model
-        wanted = ExpectedFile(found.url, found.file.size_bytes, f"{revision.pin}/{found.file.path}")
+        wanted = ExpectedFile(found.url, found.file.size_bytes, identity_of(found, revision))
         return self._http.open(HttpRequest(found.url), wanted, offset_bytes)
 
     def _look(self, model: ModelName, revision: Revision) -> Files:

@@ -18,7 +18,16 @@ from syncd.errors import Conflict, Failed, Invalid, NotFound, Refused, SyncdErro
 from syncd.http.client import HttpClient, HttpRequest, HttpResponse
 from syncd.http.download import ExpectedFile
 from syncd.http.responses import list_at, object_at, parse_json, printable, server_message, size_at, text_at
-from syncd.registry.listing_cache import FILES_MAX, Files, Remote, check_unchanged, files_of, tree_digest, version_name
+from syncd.registry.listing_cache import (
+    FILES_MAX,
+    Files,
+    Remote,
+    check_unchanged,
+    files_of,
+    identity_of,
+    tree_digest,
+    version_name,
+)
 from syncd.registry.pinned import ListedRegistry
 from syncd.registry.settings import MlflowSettings
 from syncd.values.source import Candidate, Revision, SourceFile, Stream, Tags
@@ -59,7 +68,7 @@ class MlflowRegistry(ListedRegistry):
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
         """Where a server knows no ranges, it sends all, and what is before is skipped."""
         del model
-        wanted = ExpectedFile(found.file.path, found.file.size_bytes, f"{revision.pin}/{found.file.path}")
+        wanted = ExpectedFile(found.file.path, found.file.size_bytes, identity_of(found, revision))
         return self._http.open(self._signed(found.url) or HttpRequest(self._api(found.url)), wanted, offset_bytes)
 
     def _models(self) -> Iterator[ModelName]:

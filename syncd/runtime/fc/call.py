@@ -8,11 +8,18 @@ from typing import Any, Final, Protocol, TypeVar
 
 from darabonba.exceptions import DaraException
 
-from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
+from syncd.errors import Conflict, Failed, KeyRefused, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
 
 T = TypeVar("T")
 
 _REACHABLE_HINT: Final = "is the endpoint right, and reachable from this machine?"
+_KEY_CODES: Final = (  # how the codes of a refused or ended access key begin
+    "InvalidAccessKeyId",
+    "InvalidSecurityToken",
+    "SecurityTokenExpired",
+    "SignatureDoesNotMatch",
+    "SignatureNotMatch",
+)
 _THROTTLED: Final = frozenset({"ResourceExhausted", "ResourceThrottled", "ConcurrentUpdateError", "ServiceUnavailable"})
 
 
@@ -57,11 +64,14 @@ def translate_errors(error: Exception, what: str) -> SyncdError:
     message = f"{what}: {status} {code}: {said[:1000]}"
     if status == 429 or code in _THROTTLED or code.startswith("Throttling"):
         after_ms = getattr(error, "retry_after", None)
-        return Unavailable(message, retry_after_s=after_ms / 1000 if after_ms else None)
+        throttled = f"{status} {code}".rstrip()
+        return Unavailable(message, retry_after_s=after_ms / 1000 if after_ms else None, throttled=throttled)
     if code == "VersionPublishError":
         return NoChange(message)
     if status >= 500:
         return OutcomeUnknown(message)
-    kinds: Mapping[int, type[SyncdError]] = {404: NotFound, 401: Refused, 403: Refused, 409: Conflict}
+    if status in {400, 403} and code.startswith(_KEY_CODES):
+        return KeyRefused(message)
+    kinds: Mapping[int, type[SyncdError]] = {404: NotFound, 401: KeyRefused, 403: Refused, 409: Conflict}
     hints = {403: "check the access key and its permissions (fc:* on this function, ram:PassRole for its role)"}
     return kinds.get(status, Failed)(message, hint=hints.get(status, ""))

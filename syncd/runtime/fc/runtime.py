@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
@@ -24,7 +23,9 @@ from darabonba.exceptions import DaraException, UnretryableException
 from darabonba.runtime import RuntimeOptions
 from requests.exceptions import RequestException
 
-from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Unavailable
+from syncd import retry, watchdog
+from syncd.errors import Conflict, Failed, KeyRefused, NotFound, OutcomeUnknown, Unavailable
+from syncd.retry import Retry
 from syncd.runtime.base import Waiting, function_gone_hint, waits_for_nobody
 from syncd.runtime.fc import alias as fc_alias
 from syncd.runtime.fc import image
@@ -34,6 +35,7 @@ from syncd.runtime.fc.call import NoChange, readable, translate_errors
 from syncd.runtime.fc.mapping import check, named, points
 from syncd.runtime.health_check import run_probe
 from syncd.runtime.limiter import CallLimiter
+from syncd.secret import Secret, fingerprint, renewal_hint
 from syncd.values.function import (
     AliasState,
     Change,
@@ -48,6 +50,7 @@ from syncd.values.function import (
 
 T = TypeVar("T")
 
+_RETRY: Final = Retry(attempts_max=4, elapsed_max_s=30.0)
 STAGED_VARIABLE: Final = "SYNCD_STAGED"  # set where a version has to differ from one that was deleted
 _VERSIONS_A_LOOK: Final = 50  # our own publish is among the newest; a page is one call
 
@@ -60,14 +63,15 @@ class FcSettings:
     endpoint: str  # host, or host:port
     protocol: str  # "https" or "http"
     access_key_id: str
-    access_key_secret: Callable[[], str]  # revealed only where the SDK wants it
-    security_token: Callable[[], str] | None = None
+    access_key_secret: Secret
+    security_token: Secret | None = None
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 30.0
     poll_s: float = 2.0
     stage_timeout_s: float = 2400.0
     image_timeout_s: float = 2400.0  # optimising an image may take 40 minutes
     calls_in_flight: int = 4  # but for invocations
+    retry: Retry = _RETRY  # of each call; a write only where it was not carried out
 
 
 class FcRuntime:
@@ -75,16 +79,7 @@ class FcRuntime:
 
     def __init__(self, settings: FcSettings) -> None:
         self._settings = settings
-        self._client = Client(
-            SdkConfig(
-                access_key_id=settings.access_key_id,
-                access_key_secret=settings.access_key_secret(),
-                security_token=settings.security_token() if settings.security_token else None,
-                region_id=settings.region,
-                endpoint=settings.endpoint,  # always given: the SDK's own table has a broken entry
-                protocol=settings.protocol,
-            )
-        )
+        self._client, self._key = _client(settings), self._key_now()
         self._pace = CallLimiter(settings.calls_in_flight)
         # LATEST is one mutable thing for all aliases of a function, so staging is one at a time.
         self._staging: dict[str, threading.Lock] = {}
@@ -348,15 +343,44 @@ class FcRuntime:
             read_timeout=int((read_timeout_s or self._settings.read_timeout_s) * 1000),
             autoretry=False,
         )
-        with nullcontext() if operation == "InvokeFunction" else self._pace.turn():
-            return self._sent(operation, what, partial(send, options))
+        if self._key != (key := self._key_now()):  # the SDK reads its key once
+            self._client, self._key = _client(self._settings), key
+        sent = partial(self._sent, operation, what, partial(send, options))
+        if operation == "InvokeFunction":  # a probe measures how long one call takes
+            return sent()
+        # An unknown outcome is an answer that was lost: reading again does no harm, writing again may.
+        is_read = operation.startswith(("Get", "List"))
+        on = (Unavailable, OutcomeUnknown) if is_read else (Unavailable,)
+        return retry.call(self._settings.retry, partial(self._pace.limited, sent), on=on, wait=watchdog.wait)
 
-    @staticmethod
-    def _sent(operation: str, what: str, send: Callable[[], T]) -> T:
+    def _key_now(self) -> str:
+        """The fingerprint of the access key: another one where the file that it is read from has changed."""
+        settings = self._settings
+        return fingerprint(settings.access_key_id, settings.access_key_secret, settings.security_token)
+
+    def _sent(self, operation: str, what: str, send: Callable[[], T]) -> T:
         try:
             return send()
         except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
-            raise translate_errors(error, f"{operation} {what}") from error
+            told = translate_errors(error, f"{operation} {what}")
+            if isinstance(told, KeyRefused):
+                told.key = self._key
+                told.hint = renewal_hint(self._settings.access_key_secret, self._settings.security_token)
+            raise told from error
+
+
+def _client(settings: FcSettings) -> Client:
+    token = settings.security_token
+    return Client(
+        SdkConfig(
+            access_key_id=settings.access_key_id,
+            access_key_secret=settings.access_key_secret.reveal(),
+            security_token=token.reveal() if token else None,
+            region_id=settings.region,
+            endpoint=settings.endpoint,  # always given: the SDK's own table has a broken entry
+            protocol=settings.protocol,
+        )
+    )
 
 
 def _state_of(alias: fc.Alias) -> AliasState:

@@ -131,14 +131,22 @@ def done(
     return _end(conn, step_id, attempt, now, {"state": StepState.DONE, "reason": "", "hint": ""}, detail)
 
 
-def stall(conn: sa.Connection, step_id: str, attempt: int, reason: str, hint: str, now: datetime) -> Step:
-    """End a running step that only a person can help; the attempt counts as a failure.
+def stall(  # noqa: PLR0913, PLR0917 -- the fence, and what a person and a later retry have to know
+    conn: sa.Connection,
+    step_id: str,
+    attempt: int,
+    reason: str,
+    hint: str,
+    now: datetime,
+    detail: Mapping[str, object] | None = None,
+) -> Step:
+    """End a running step that only a person can help; the attempt counts as a failure. `detail` goes to its event.
 
     Raises:
         Fenced: Another attempt owns it, or it has ended already.
     """
     values = {"state": StepState.STALLED, "failures": steps.c.failures + 1, "reason": reason, "hint": hint}
-    return _end(conn, step_id, attempt, now, values, None)
+    return _end(conn, step_id, attempt, now, values, detail)
 
 
 def postpone(  # noqa: PLR0913 -- the fence, until when, and what a person is told

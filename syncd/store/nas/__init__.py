@@ -1,3 +1,3 @@
 """Store implementation over a mounted directory (NAS)."""
 
-__all__ = ["posix", "store", "upload"]
+__all__ = ["posix", "store", "tree", "upload"]

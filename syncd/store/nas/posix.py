@@ -29,10 +29,11 @@ _MEANING: Final[dict[int, tuple[type[SyncdError], str]]] = {
     errno.ELOOP: (Refused, _SYMLINK),
     errno.ENOTDIR: (Refused, _SYMLINK),
     errno.EMLINK: (Refused, _SYMLINK),
-    errno.ENOSPC: (Refused, "the file system is full: make room: remove versions that nothing serves"),
-    errno.EDQUOT: (Refused, "the quota is used up: raise it, or remove versions that nothing serves"),
+    # Handled as an outage: space is freed, or the server becomes writable again.
+    errno.ENOSPC: (Unavailable, "the file system is full; make room: remove versions that nothing serves"),
+    errno.EDQUOT: (Unavailable, "the quota is used up; raise it, or remove versions that nothing serves"),
+    errno.EROFS: (Unavailable, "the file system is read-only; mount it read-write on the worker of this target"),
     errno.EFBIG: (Refused, "the file system or a limit of this process refuses files of this size"),
-    errno.EROFS: (Refused, "mount it read-write on the worker that serves this target"),
     errno.EACCES: (Refused, "give the user that runs syncd write permission below the root"),
     errno.EPERM: (Refused, "the file system must allow hard links, and writing by the user that runs syncd"),
     errno.EOPNOTSUPP: (Refused, "the file system must allow hard links"),
@@ -40,7 +41,7 @@ _MEANING: Final[dict[int, tuple[type[SyncdError], str]]] = {
     errno.EINVAL: (Invalid, ""),
     errno.EILSEQ: (Invalid, "the file system does not allow this name"),
     errno.ESTALE: (Unavailable, "the NFS handle went stale; if it stays so, mount the file system again"),
-    errno.EIO: (Unavailable, "the file system reports an I/O error; look at the kernel's log"),
+    errno.EIO: (Unavailable, "the file system reports an I/O error; see the kernel's log"),
     errno.ETIMEDOUT: (Unavailable, "the NFS server does not answer"),
     errno.EHOSTDOWN: (Unavailable, "the NFS server does not answer"),
     errno.EHOSTUNREACH: (Unavailable, "the NFS server does not answer"),
@@ -73,7 +74,7 @@ def open_file(directory: int, name: str, flags: int = os.O_RDONLY, mode: int = 0
 
 
 def create_file(directory: int, name: str, content: bytes, mode: int) -> None:
-    """A new file with exactly this mode: those who read it are other users, so the umask is not asked."""
+    """A new file with exactly this mode: its readers are other users, so the umask is ignored."""
     descriptor = open_file(directory, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         os.fchmod(descriptor, mode)
@@ -99,7 +100,7 @@ def remove(directory: int, name: str) -> None:
 
 
 def rename(directory: int, name: str, to: str) -> bool:
-    """Whether it was there to be renamed: of several who try, one does it."""
+    """Rename a file. Returns whether it was there: of several callers, one succeeds."""
     try:
         os.rename(name, to, src_dir_fd=directory, dst_dir_fd=directory)
     except FileNotFoundError:

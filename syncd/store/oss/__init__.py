@@ -1,13 +1,13 @@
 """Store implementation over an Alibaba Cloud OSS bucket."""
 
 __all__ = [
+    "bucket",
     "connection",
     "errors",
     "http",
     "requests",
     "responses",
     "sdk",
-    "send",
     "settings",
     "signing",
     "store",

@@ -1,6 +1,6 @@
 """One connection to an OSS endpoint: requests go out with whole bodies, heads and bodies of answers come in.
 
-No HTTP beyond what OSS speaks: see `oss_wire`.
+No HTTP beyond what OSS speaks: see `http`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,17 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from typing import Final, overload
 
-from syncd.store.oss.send import send_in_chunks
+from syncd.store.base import Buffer
+from syncd.watchdog import note_activity
 
+# OpenSSL does not come back before all of it has gone; a plain socket takes what fits and comes back at once.
+_RECORDS_BYTES: Final = 256 << 10
 _LINE_BYTES_MAX: Final = 64 << 10
 _HEADERS_MAX: Final = 100
 _READ_BYTES: Final = 64 << 10  # larger reads go past this buffer
@@ -65,7 +69,7 @@ class OssConnection:
         self._poll.register(self._sock, select.POLLIN)
 
     def is_quiet(self) -> bool:
-        """Whether it is open, and nothing came that nobody asked for."""
+        """Whether it is open, and nothing came that was not requested."""
         return not self._poll.poll(0)
 
     def send(self, head: bytes, body: bytes | bytearray | memoryview) -> None:
@@ -91,7 +95,7 @@ class OssConnection:
             version, _, rest = first.partition(" ")
             status = number_in(rest[:3], 10)
             if not version.startswith("HTTP/1.") or status < _STATUS_MIN:
-                raise ConnectionBroken(f"this is no answer: {first[:80]!r}")
+                raise ConnectionBroken(f"expected an HTTP response, got {first[:80]!r}")
             headers = self._headers()
             if status >= _STATUS_FINAL:
                 keeps = version != "HTTP/1.0" and "close" not in headers.get("connection", "").lower()
@@ -162,5 +166,22 @@ def number_in(text: str, base: int) -> int:
     except ValueError:
         number = -1
     if number < 0:
-        raise ConnectionBroken(f"{text[:40]!r} is no number")
+        raise ConnectionBroken(f"expected a number, got {text[:40]!r}")
     return number
+
+
+def send_in_chunks(connection: socket.socket, body: Buffer) -> None:
+    """Send all of a body from where it is, piece by piece.
+
+    The standard library gives a body as a whole the time that a socket may be silent, so a part to a slow store would
+    never arrive. Here each piece has that time, and the thread can be stopped between two of them.
+
+    Raises:
+        TimeoutError: The socket's own timeout has passed, and nothing more was taken.
+        Cancelled: Nobody waits for this thread any more. The connection is of no more use.
+    """
+    rest = memoryview(body)
+    most = _RECORDS_BYTES if isinstance(connection, ssl.SSLSocket) else len(rest)
+    while rest:
+        rest = rest[connection.send(rest[:most]) :]
+        note_activity()

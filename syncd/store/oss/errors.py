@@ -1,4 +1,4 @@
-"""What each answer of OSS means to the caller: one table. It knows codes, not the SDK."""
+"""Error table of OSS: what each status and code means to the caller."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from syncd.errors import Conflict, Corrupt, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.errors import Conflict, Corrupt, Failed, Invalid, KeyRefused, NotFound, Refused, SyncdError, Unavailable
 from syncd.watchdog import mark_progress
 
-_KEYS: Final = "the credentials of this target are wrong or have ended"
+_KEYS: Final = "the credentials of this target are refused or have ended"
 _BUCKET: Final = "create the bucket, or correct the target's bucket, endpoint and region"
 _BY_CODE: Final[Mapping[str, tuple[type[SyncdError], str]]] = {
     "NoSuchKey": (NotFound, ""),
@@ -23,10 +23,10 @@ _BY_CODE: Final[Mapping[str, tuple[type[SyncdError], str]]] = {
     "PreconditionFailed": (Conflict, ""),
     "FileImmutable": (Refused, "a retention policy (WORM) of the bucket forbids it"),
     "AccessDenied": (Refused, "give this user oss:PutObject, GetObject, DeleteObject, AbortMultipartUpload, List*"),
-    "SignatureDoesNotMatch": (Refused, _KEYS),
-    "InvalidAccessKeyId": (Refused, _KEYS),
-    "InvalidSecurityToken": (Refused, _KEYS),
-    "SecurityTokenExpired": (Refused, _KEYS),
+    "SignatureDoesNotMatch": (KeyRefused, _KEYS),
+    "InvalidAccessKeyId": (KeyRefused, _KEYS),
+    "InvalidSecurityToken": (KeyRefused, _KEYS),
+    "SecurityTokenExpired": (KeyRefused, _KEYS),
     "UserDisable": (Refused, "the account is disabled or in arrears"),
     "RequestTimeTooSkewed": (Refused, "this machine's clock is more than 15 minutes wrong"),
     "InvalidObjectState": (Refused, "the object is archived: restore it, or change the bucket's lifecycle rule"),
@@ -50,7 +50,7 @@ _BY_STATUS: Final[Mapping[int, tuple[type[SyncdError], str]]] = {
     -5: (Failed, ""),
     304: (Conflict, ""),
     400: (Invalid, ""),
-    401: (Refused, _KEYS),
+    401: (KeyRefused, _KEYS),
     403: (Refused, _KEYS),
     404: (Unavailable, "404 without a code: is something else than OSS answering at this endpoint?"),
     405: (Refused, ""),
@@ -93,8 +93,14 @@ def translate(answer: ErrorResponse, where: str) -> SyncdError:
     if request_id:
         message += f" (request {request_id})"
     if kind is Unavailable:
-        return Unavailable(message, hint=hint, retry_after_s=_retry_after_s(answer.headers))
+        throttled = f"{answer.status} {answer.code}".rstrip() if _is_throttling(answer) else ""
+        return Unavailable(message, hint=hint, retry_after_s=_retry_after_s(answer.headers), throttled=throttled)
     return kind(message, hint=hint)
+
+
+def _is_throttling(answer: ErrorResponse) -> bool:
+    """Whether the call was refused because there are too many, rather than because something is broken."""
+    return answer.status in {429, 503} or "x-oss-qos-delay-time" in answer.headers
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

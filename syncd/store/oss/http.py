@@ -1,8 +1,8 @@
-"""HTTP/1.1 to one endpoint, as little of it as OSS needs: requests with whole bodies, answers as streams.
+"""HTTP/1.1 to one endpoint, as much of it as OSS needs: requests with whole bodies, responses as streams.
 
 A request through a general client costs more than half a millisecond of Python; through this, about a tenth of one.
 So there are no redirects, cookies, retries or encodings, and nothing of the environment. Silence is noticed, and
-a thread can leave a large body in its middle: see `pieces`.
+a thread can leave a large body in its middle: see `send_in_chunks`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PoolSettings:
     """For connections to one address; `proxy` is an address too, with a user and a password where it wants them."""
 
     silence_s: float  # without a byte, in either direction; not for the whole
-    connections_max: int  # that are kept while nobody uses them
+    connections_max: int  # idle connections that are kept
     proxy: str | None = None
 
 
@@ -78,7 +78,7 @@ class HttpPool:
             OSError: No connection, or it broke. Whether the request was carried out is not known.
         """
         if "\r" in url or "\n" in url:
-            raise ConnectionBroken(f"{method} {url!r}: a line break in an address")
+            raise ConnectionBroken(f"{method} {url!r}: a line break in the URL")
         to = urlsplit(url)
         target = f"{to.path or '/'}?{to.query}" if to.query else to.path or "/"
         return self.answer(self.send(method, Address(to.scheme, to.netloc), target, headers, body))
@@ -138,7 +138,7 @@ class HttpPool:
         end, via = urlsplit(to.origin), urlsplit(settings.proxy or to.origin)
         connect_s = min(settings.silence_s, _CONNECT_S)
         if not via.hostname:
-            raise ConnectionBroken(f"{settings.proxy or to.origin} is no address")
+            raise ConnectionBroken(f"{settings.proxy or to.origin} is not a URL")
         connection: http.client.HTTPConnection
         if to.scheme == "https":
             connection = http.client.HTTPSConnection(via.hostname, via.port, timeout=connect_s, context=self._tls)

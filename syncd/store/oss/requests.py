@@ -1,6 +1,6 @@
 """Requests to one OSS bucket, made without the SDK, which spends more on each than it costs to send.
 
-What carries a version goes this way; what is rare goes by the SDK (`oss_sdk`), over the same connections.
+Frequent requests go this way; rare ones go through the SDK (`sdk`), over the same connections.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def uploads_in(root: ET.Element) -> tuple[list[PendingUpload], tuple[str, str]]:
 
 def _expect(root: ET.Element, tag: str) -> None:
     if root.tag != tag:
-        raise ValueError(f"<{root.tag}> is no <{tag}>")
+        raise ValueError(f"<{root.tag}> is not <{tag}>")
 
 
 def _decoder(root: ET.Element) -> Callable[[ET.Element, str], str]:
@@ -111,7 +111,7 @@ def crc64_of_parts(parts: tuple[Part, ...], held: Mapping[int, UploadedPart], pl
     """The CRC of the whole that OSS's own CRCs of its parts make.
 
     Raises:
-        Corrupt: A part is missing, has another size, or OSS told no CRC of it.
+        Corrupt: A part is missing, has another size, or OSS reports no CRC of it.
     """
     combined = 0
     for part in parts:

@@ -1,6 +1,6 @@
-"""What is left to oss2: removing and copying. The only file that imports it, and only once it is needed.
+"""Rare OSS operations through oss2: deleting and copying. The only file that imports it, and only on demand.
 
-To import it takes longer than most of our commands. Its requests are signed by `oss_sign`, and carried by `oss_wire`.
+To import it takes longer than most of our commands. Its requests are signed by `signing`, and sent by `http`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from syncd.store.oss.signing import Signer
 
 
 class Bucket:
-    """Safe from several threads. Raises Said for whatever oss2 makes an error of."""
+    """Safe from several threads. Raises ErrorBody for every error of oss2."""
 
     def __init__(self, settings: OssSettings, wire: HttpPool) -> None:
         logging.getLogger("oss2").setLevel(logging.WARNING)  # below, it logs headers, and tokens are in them

@@ -1,7 +1,7 @@
 """Signatures of requests to OSS, version 4: of our own requests, and for oss2's bucket.
 
 The SDK's own signer encodes a request character by character and derives the day's key anew each time: with all that
-it formats for a log that nobody keeps, half of what a part costs beside its bytes. The SDK is the tests' oracle.
+it formats for a log that is not kept, half of what a part costs beside its bytes. The SDK is the tests' oracle.
 """
 
 from __future__ import annotations

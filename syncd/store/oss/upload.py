@@ -1,4 +1,4 @@
-"""One object of OSS sent in parts: each is believed by its CRC, and the whole by theirs put together.
+"""Multipart upload to OSS: each part is proven by its CRC, and the whole by their combination.
 
 Parts go out as one buffer each. An answer to Complete that was lost is settled by looking at the object.
 """
@@ -8,19 +8,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from xml.etree import ElementTree as ET
 
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, NotFound, Unavailable
 from syncd.store.base import Buffer, Receipt, Stat
-from syncd.store.oss.errors import translate_errors
+from syncd.store.oss.bucket import OssBucket
 from syncd.store.oss.requests import FORBID, OssRequest
 from syncd.store.oss.responses import UploadedPart, crc64_in, crc64_of_parts, hex_of, time_in
 from syncd.values.source import Location
-
-if TYPE_CHECKING:
-    from syncd.store.oss.store import OssStore
 
 
 class OssUpload:
@@ -28,16 +25,16 @@ class OssUpload:
 
     def __init__(
         self,
-        store: OssStore,
+        bucket: OssBucket,
         key: str,
         parts: tuple[Part, ...],
         token: str,
         held: dict[int, UploadedPart] | None = None,
     ) -> None:
         self.token: Final = token
-        self._store = store
+        self._bucket = bucket
         self._key = key
-        self._name = store._name(key)  # noqa: SLF001 - one adapter in two files
+        self._name = bucket.name(key)
         self._parts = parts
         self._held = held or {}
         self._lock = Lock()
@@ -48,28 +45,28 @@ class OssUpload:
         return held is not None and (held.size_bytes, held.crc64) == (part.size_bytes, crc64)
 
     def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
-        with translate_errors(f"{self._place} part {part.number}"):
+        with self._bucket.translated(f"{self._place} part {part.number}"):
             params = {"partNumber": str(part.number), "uploadId": self.token}
-            headers = self._store.requests.ask(OssRequest("PUT", self._name, params, data=data)).headers
+            headers = self._bucket.requests.ask(OssRequest("PUT", self._name, params, data=data)).headers
             held = UploadedPart(headers.get("etag", "").strip('"'), len(data), crc64_in(headers))
         return self._keep(part, held, crc64)
 
     def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
         run = (offset_bytes, offset_bytes + part.size_bytes - 1)
-        there = self._store.location(source)
-        with translate_errors(f"{self._place} part {part.number} from oss://{there.bucket}/{there.key}"):
-            held = self._store.sdk.copied_part((there.bucket, there.key), run, self._name, self.token, part.number)
+        there = self._bucket.location(source)
+        with self._bucket.translated(f"{self._place} part {part.number} from oss://{there.bucket}/{there.key}"):
+            held = self._bucket.sdk.copied_part((there.bucket, there.key), run, self._name, self.token, part.number)
             if held.crc64 is None:  # OSS may tell it of a copy only where it lists the parts
-                held = self._store.held_parts(self._name, self.token, part.number).get(part.number, held)
+                held = self._bucket.held_parts(self._name, self.token, part.number).get(part.number, held)
         return self._keep(part, held, crc64)
 
     def complete(self, crc64: int) -> Stat:
         size_bytes = sum(part.size_bytes for part in self._parts)
         try:
             parts = self._proven_parts(crc64)
-            with translate_errors(self._place):
+            with self._bucket.translated(self._place):
                 params = {"uploadId": self.token}
-                headers = self._store.requests.ask(
+                headers = self._bucket.requests.ask(
                     OssRequest("POST", self._name, params, FORBID, _naming(parts))
                 ).headers
                 got, done_at = crc64_in(headers), time_in(headers, "date")
@@ -81,16 +78,16 @@ class OssUpload:
             except NotFound:
                 raise error from error.__cause__  # not completed: asking again is harmless
         if got != crc64:
-            self._store.delete(self._key)
+            self._bucket.delete(self._key)
             raise Corrupt(
-                f"{self._place}: OSS says crc64 {hex_of(got)} of the whole, {hex_of(crc64)} is wanted; "
+                f"{self._place}: expected crc64 {hex_of(crc64)} of the whole, got {hex_of(got)} from OSS; "
                 "it is deleted again"
             )
         return Stat(self._key, size_bytes, got, done_at, headers.get("etag", "").strip('"'))
 
     def abort(self) -> None:
-        with contextlib.suppress(NotFound), translate_errors(self._place):
-            self._store.sdk.abort(self._name, self.token)
+        with contextlib.suppress(NotFound), self._bucket.translated(self._place):
+            self._bucket.sdk.abort(self._name, self.token)
 
     def _keep(self, part: Part, held: UploadedPart, crc64: int) -> Receipt:
         if held.crc64 is None or (held.size_bytes, held.crc64) != (part.size_bytes, crc64):
@@ -104,24 +101,26 @@ class OssUpload:
 
     @property
     def _place(self) -> str:
-        return self._store.place(self._key)
+        return self._bucket.url(self._key)
 
     def _proven_parts(self, crc64: int) -> list[tuple[int, str]]:
         """The parts to name in Complete, after their CRCs, put together, have given that of the whole."""
         with self._lock:
             held = dict(self._held)
         if any(part.number not in held for part in self._parts):
-            with translate_errors(self._place):
-                held = self._store.held_parts(self._name, self.token) | held
+            with self._bucket.translated(self._place):
+                held = self._bucket.held_parts(self._name, self.token) | held
         combined = crc64_of_parts(self._parts, held, self._place)
         if combined != crc64:
-            raise Corrupt(f"{self._place}: the parts make crc64 {hex_of(combined)}, {hex_of(crc64)} is wanted")
+            raise Corrupt(
+                f"{self._place}: expected crc64 {hex_of(crc64)} of the parts together, got {hex_of(combined)}"
+            )
         return [(part.number, held[part.number].etag) for part in self._parts]
 
     def _settle(self, size_bytes: int, crc64: int, why: Exception) -> Stat:
         """Complete did not say yes: the object itself says whether it was carried out, by us or by another."""
         try:
-            found = self._store.settled(self._key, size_bytes, crc64, why)
+            found = self._bucket.settled(self._key, size_bytes, crc64, why)
         except NotFound as error:
             raise NotFound(f"{self._place}: upload {self.token} is gone and nothing is at the key") from error
         self.abort()

@@ -1,3 +1,3 @@
 """Flow control of a copy: buffers, bandwidth, concurrency, stragglers and stalls."""
 
-__all__ = ["adaptive_concurrency", "bandwidth", "buffers", "concurrency_limiter", "countdown", "stall_detector"]
+__all__ = ["bandwidth", "buffers", "concurrency_limiter", "stall_detector"]

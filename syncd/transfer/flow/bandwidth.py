@@ -1,4 +1,4 @@
-"""No more bytes a second than allowed, over all targets and files of a process, by the time of day."""
+"""Bandwidth limit of a process, over all its targets and files, by the time of day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from syncd.errors import Cancelled
 
-_LOOK_S: Final = 0.5  # whoever waits hears a stop within this, and a new limit too
+_POLL_S: Final = 0.5  # a waiting thread notices a stop, or a new limit, within this
 _NO_TIME_S: Final = 0.001  # not worth a wait; below the grain of a clock it would not end
 _BURST_S: Final = 0.25  # what may be saved up while nothing is sent
 
@@ -51,9 +51,9 @@ class Timetable:
 
 
 class Bandwidth:
-    """One for a process. Safe from several threads; who asks first is served first.
+    """One for a process. Safe from several threads; first come, first served.
 
-    It works on credit: whoever asks when nothing is owed goes at once, and those after wait until it is worked off.
+    It works on credit: a caller goes at once when nothing is owed, and those after it wait until the debt is paid.
     So no part is too large, and over any time the rate is the limit, give or take one part for each thread.
     """
 
@@ -81,8 +81,8 @@ class Bandwidth:
             mine = self._asked
             self._asked += size_bytes
         while (pause_s := self._pause_s(mine)) > _NO_TIME_S:
-            if wait(min(pause_s, _LOOK_S)):
-                raise Cancelled("told to stop while waiting for bandwidth")
+            if wait(min(pause_s, _POLL_S)):
+                raise Cancelled("stopped while waiting for bandwidth")
 
     def _pause_s(self, mine: float) -> float:
         with self._lock:

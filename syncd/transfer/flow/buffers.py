@@ -1,4 +1,4 @@
-"""Buffers for parts: reused, shared by all targets that a part goes to, and bounded in bytes.
+"""Part buffers: reused, shared by all targets that a part goes to, and bounded in bytes.
 
 Some are common, the others spare: of the common ones a target may be sending as many as it likes, of the spare ones
 no more than its share. So targets that hang cannot hold all of them, however many they are.
@@ -16,11 +16,11 @@ from typing import Final
 from syncd.errors import Cancelled, Invalid
 
 _SMALLEST_BYTES: Final = 64 << 10  # small files share the budget in pieces of this size
-_LOOK_S: Final = 0.1  # how often somebody who waits for memory looks whether to stop
+_POLL_S: Final = 0.1  # how often a thread that waits for memory checks whether to stop
 
 
 class PartBuffer:
-    """One buffer on loan. Everybody who needs it longer holds it, and lets it go once."""
+    """One buffer on loan, with a count of its holders. Each holder releases it once."""
 
     def __init__(self, pool: BufferPool, slab: mmap.mmap, size_bytes: int, *, is_common: bool) -> None:
         self.view: Final = memoryview(slab)[:size_bytes]
@@ -31,12 +31,12 @@ class PartBuffer:
         self._holders = 1
 
     def hold(self) -> None:
-        """Keep it for one holder more. Only for somebody who holds it already, or was handed it by one."""
+        """Add a holder. Only for a caller that holds it, or was given it by a holder."""
         with self._pool.changed:
             self._holders += 1
 
     def release(self) -> None:
-        """Let go; with the last holder the buffer returns to the pool, and the view must not be used again."""
+        """Release it; with the last holder the buffer returns to the pool, and the view must not be used again."""
         with self._pool.changed:
             self._holders -= 1
             if not self._holders:
@@ -55,9 +55,9 @@ class BufferPool:
         self._idle: defaultdict[int, list[mmap.mmap]] = defaultdict(list)
 
     def take(
-        self, size_bytes: int, is_halted: Callable[[], bool], starved: Callable[[float], None] | None = None
+        self, size_bytes: int, is_halted: Callable[[], bool], on_starved: Callable[[float], None] | None = None
     ) -> PartBuffer:
-        """Wait for a buffer of this size. `starved` is told, without a lock held, how long it has waited again.
+        """Wait for a buffer of this size. `on_starved` is called, without a lock held, with the seconds of each wait.
 
         Raises:
             Invalid: It can never fit.
@@ -69,16 +69,16 @@ class BufferPool:
                 f"a part of {size_bytes} bytes does not fit into {self._limit_bytes} bytes of buffers",
                 hint=f"set transfer.buffer_bytes to at least {2 * capacity}",
             )
-        while (lease := self._lend(capacity, size_bytes)) is None:
+        while (buffer := self._lend(capacity, size_bytes)) is None:
             if is_halted():
-                raise Cancelled("told to stop while waiting for a buffer")
+                raise Cancelled("stopped while waiting for a buffer")
             began = time.monotonic()
             with self.changed:
                 if not self._has_room(capacity):
-                    self.changed.wait(_LOOK_S)
-            if starved is not None:
-                starved(time.monotonic() - began)
-        return lease
+                    self.changed.wait(_POLL_S)
+            if on_starved is not None:
+                on_starved(time.monotonic() - began)
+        return buffer
 
     @property
     def allocated_bytes(self) -> int:

@@ -1,18 +1,18 @@
-"""When a target costs the others too much: a bucket that fills while they wait for it, and else empties."""
+"""Stall detector: a leaky bucket that fills while other targets wait for this one."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _FAR_BEHIND: Final = 0.25  # of what it was given: no hiccup, another speed
-_HASTE: Final = 0.1  # of the patience, which is for who kept pace until now
+_HASTE: Final = 0.1  # of the patience, where the target never kept pace
 
 
 class StallDetector:
     """For one target. Needs a lock where several threads use it.
 
-    Who costs the others less than half of their time is never too much. Who has kept pace until now is given more time
-    than who never did.
+    A target that costs the others less than half of their time is never stalled. One that has kept pace until now is
+    given more time than one that never did.
     """
 
     def __init__(self, patience_s: float) -> None:
@@ -21,10 +21,10 @@ class StallDetector:
         self._seen_s = float("-inf")
 
     def note(self, waited_s: float, now_s: float, share: float = 1.0) -> bool:
-        """The others have waited for it until now. Whether that is too much.
+        """Note that the others have waited for it until now. Returns whether it is stalled.
 
-        `share` is what it has done by now of what it was given, of which the others have done all. Two who waited
-        through the same second count it once.
+        `share` is what it has done by now of what it was given, of which the others have done all. Two threads
+        that waited through the same second count it once.
         """
         passed_s = now_s - self._seen_s
         self._seen_s = now_s

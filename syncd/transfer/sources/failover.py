@@ -1,4 +1,4 @@
-"""Several places that have the same bytes: each file is read from the first that gives it."""
+"""Failover between sources of the same bytes: each file is read from the first source that has it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _log = Logger("syncd.transfer")
 class FailoverSource:
     """A `Source` made of named ones, in the order of preference. Safe from several threads.
 
-    One that cannot give a file, or breaks off, is not asked for this file again; the next goes on at the same
-    offset. The last is asked as often as the reader likes, and its errors are the reader's. Nothing is proven here.
+    A source that fails for a file is not used for that file again; the next one goes on at the same offset. The last
+    source may be tried any number of times, and its errors reach the reader. The reader proves the bytes.
     """
 
     def __init__(self, sources: Sequence[tuple[str, Source]]) -> None:
@@ -30,30 +30,35 @@ class FailoverSource:
     def __call__(self, entry: Entry, offset_bytes: int) -> Stream:
         while True:
             with self._lock:
-                turn = self._passed_over.get(entry, 0)
-            source = self._sources[turn][1]
-            if turn == len(self._sources) - 1:
+                index = self._passed_over.get(entry, 0)
+            source = self._sources[index][1]
+            if index == len(self._sources) - 1:
                 return source(entry, offset_bytes)
             try:
                 stream = source(entry, offset_bytes)
             except Cancelled:
                 raise
             except SyncdError as error:
-                self._pass_over(entry, turn, error)
+                self._pass_over(entry, index, error)
             else:
-                return _WatchedStream(stream, lambda error, turn=turn: self._pass_over(entry, turn, error))  # type: ignore[misc]
+                return _WatchedStream(stream, lambda error, index=index: self._pass_over(entry, index, error))  # type: ignore[misc]
 
-    def _pass_over(self, entry: Entry, turn: int, error: SyncdError) -> None:
+    def _pass_over(self, entry: Entry, index: int, error: SyncdError) -> None:
         with self._lock:
-            self._passed_over[entry] = max(self._passed_over.get(entry, 0), turn + 1)
+            self._passed_over[entry] = max(self._passed_over.get(entry, 0), index + 1)
         names = [name for name, _ in self._sources]
         _log.warning(
-            "source passed over", source=names[turn], next=names[turn + 1], path=entry.path, error=error.message
+            "source.skipped",
+            message="The source failed for a file; the next one is read.",
+            source=names[index],
+            next=names[index + 1],
+            path=entry.path,
+            error=error.message,
         )
 
 
 class _WatchedStream:
-    """A stream whose breaking off is told."""
+    """A stream that reports when it breaks off."""
 
     def __init__(self, stream: Stream, broke: Callable[[SyncdError], None]) -> None:
         self._stream = stream

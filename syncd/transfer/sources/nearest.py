@@ -19,9 +19,9 @@ from syncd.transfer.settings import CopySettings
 from syncd.transfer.sources.reader import Source, SourceReader
 
 _TRIAL_BYTES: Final = 256 << 10  # a few round trips of a connection that has just begun; for 20 places together 5 MiB
-_LEAST_S: Final = 0.25  # who answers within that is waited for, however quick the first was
-_BEHIND: Final = 3.0  # who takes so many times as long as the first is not waited for
-_LOOK_S: Final = 0.1
+_LEAST_S: Final = 0.25  # a source that answers within that is waited for, however quick the first was
+_BEHIND: Final = 3.0  # a source that takes so many times as long as the first is not waited for
+_POLL_S: Final = 0.1
 
 _log = Logger("syncd.transfer")
 
@@ -45,9 +45,13 @@ def nearest_first(entry: Entry, sources: Mapping[str, Source], settings: CopySet
     took = _awaited(told, len(sources), settings.silence_s, stop)
     over.set()
     if stop.is_set():
-        raise Cancelled("told to stop while looking for the nearest source")
+        raise Cancelled("stopped while measuring the sources")
     ranked = sorted(took, key=lambda name: (took[name], name))
-    _log.info("sources measured", seconds={name: round(took[name], 4) for name in ranked})
+    _log.info(
+        "sources.measured",
+        message="Sources are used in the order of their speed.",
+        seconds={name: round(took[name], 4) for name in ranked},
+    )
     return (*ranked, *sorted(sources.keys() - took.keys()))
 
 
@@ -66,7 +70,8 @@ def _trial(name: str, entry: Entry, source: Source, settings: CopySettings, over
             return abandonable_call(name, read, settings, over, what=f"measuring {entry.path}")
         except SyncdError as error:
             if not over.is_set():
-                _log.warning("source cannot be measured", source=name, error=error.message)
+                _log.warning("source.not_measured", message="The source did not answer; it is used last.", source=name,
+                             error=error.message)  # fmt: skip
             return None
 
     return trial
@@ -83,7 +88,7 @@ def _awaited(
     until = began + patience_s
     while count and not stop.is_set() and (left_s := until - time.monotonic()) > 0:
         try:
-            name, seconds = told.get(timeout=min(left_s, _LOOK_S))
+            name, seconds = told.get(timeout=min(left_s, _POLL_S))
         except Empty:
             continue
         count -= 1

@@ -1,4 +1,4 @@
-"""Reads a file part by part into lanes: hashed once, with the buffers of one pool."""
+"""Producer: reads and hashes a file once, part by part, and offers each part to the uploads of every target."""
 
 from __future__ import annotations
 
@@ -49,66 +49,66 @@ class Producer:
     targets, so that with all but one of them hanging the last still has two shares, or one where buffers are few.
     """
 
-    def __init__(self, manifest: Manifest, settings: CopySettings, halt: CancelScope, targets: int) -> None:
+    def __init__(self, manifest: Manifest, settings: CopySettings, scope: CancelScope, targets: int) -> None:
         self.manifest: Final = manifest
         self.limit_bytes: Final = settings.buffer_bytes
         self.share_bytes: Final = max(settings.part_bytes, settings.buffer_bytes // (targets + 1))
         common_bytes = max(0, settings.buffer_bytes - targets * self.share_bytes)
         self._pool = BufferPool(settings.buffer_bytes, settings.buffer_bytes if targets < 2 else common_bytes)
         self._settings = settings
-        self._halt = halt
+        self._scope = scope
         self._lock = Lock()
         self._bytes_read = 0
 
     @property
     def bytes_read(self) -> int:
-        """From wherever `run` was told to read."""
+        """Bytes read from the sources so far."""
         return self._bytes_read
 
     def parts_about(self, entry: Entry) -> int:
-        """How many parts this file has, if it has no tensors; to count a file that nobody reads."""
+        """How many parts this file has, if it has no tensors; to count a file that is not read."""
         return len(parts.cut(entry.size_bytes, self._settings.part_bytes))
 
     def run(
         self,
         entry: Entry,
-        lanes: Sequence[FileUpload],
+        uploads: Sequence[FileUpload],
         source: Source,
-        starved: Callable[[float], None] | None = None,
+        on_starved: Callable[[float], None] | None = None,
         *,
         counts: bool = True,
     ) -> FileResult | None:
-        """Read the file into the lanes. What it was; None if nobody wants it any more.
+        """Read the file into the uploads. Returns what was read; None where no upload is wanted any more.
 
         Raises:
             Corrupt: It is shorter or longer than the manifest says.
             Unavailable: It could not be read, past all retries.
-            Cancelled: Told to stop.
+            Cancelled: The copy was stopped.
         """
         whole, blocks = 0, list[Block]()
-        with SourceReader(entry, source, self._settings.retry, self._halt.wait) as reader:
+        with SourceReader(entry, source, self._settings.retry, self._scope.wait) as reader:
             cut = self._cut(entry, reader)
             sums = _Checksums(is_alone=len(cut) == 1)
-            for lane in lanes:
-                lane.parts = cut
+            for upload in uploads:
+                upload.parts = cut
             for part in cut:
-                if self._halt.is_set():
-                    raise Cancelled(f"told to stop while reading {entry.path}")
-                if not any(lane.is_wanted for lane in lanes):
+                if self._scope.is_set():
+                    raise Cancelled(f"stopped while reading {entry.path}")
+                if not any(upload.is_wanted for upload in uploads):
                     return None
-                for lane in lanes:
-                    lane.wait_for_room(part.size_bytes)
-                lease = self._taken(part.size_bytes, lanes, starved)
-                if lease is None:
+                for upload in uploads:
+                    upload.wait_for_room(part.size_bytes)
+                buffer = self._taken(part.size_bytes, uploads, on_starved)
+                if buffer is None:
                     return None
                 try:
-                    reader.fill(lease.view, sums.add)
+                    reader.fill(buffer.view, sums.add)
                     block = sums.block(part)
                     whole = crc64_combine(whole, block.crc64, part.size_bytes)
-                    for lane in lanes:
-                        lane.offer(part, lease, block)
+                    for upload in uploads:
+                        upload.offer(part, buffer, block)
                 finally:
-                    lease.release()
+                    buffer.release()
                 blocks.append(block)
                 with self._lock:
                     self._bytes_read += part.size_bytes if counts else 0
@@ -120,37 +120,37 @@ class Producer:
         entries: Sequence[Entry],
         bundles: Sequence[Bundle],
         source: Source,
-        starved: Callable[[float], None] | None = None,
+        on_starved: Callable[[float], None] | None = None,
     ) -> tuple[bool, Corrupt | None]:
-        """Read small files and offer them in one. Whether that was done, and what is wrong with the first wrong one.
+        """Read small files and offer them together. Returns whether it was done, and the first fault.
 
-        Those before the wrong one are offered. Nothing is if nobody wants them any more.
+        The files before the wrong one are offered. Nothing is offered where no bundle is wanted any more.
 
         Raises: as `run`.
         """
-        lease = self._taken(sum(entry.size_bytes for entry in entries), bundles, starved)
-        if lease is None:
+        buffer = self._taken(sum(entry.size_bytes for entry in entries), bundles, on_starved)
+        if buffer is None:
             return False, None
         try:
             files, fault = list[SmallFile](), None
-            rest = lease.view
+            rest = buffer.view
             for entry in entries:
-                if self._halt.is_set():
-                    raise Cancelled(f"told to stop while reading {entry.path}")
+                if self._scope.is_set():
+                    raise Cancelled(f"stopped while reading {entry.path}")
                 data, rest = rest[: entry.size_bytes], rest[entry.size_bytes :]
-                fed = self._read_whole(entry, data, source)
-                if fault := fed.fault(entry):
+                read = self._read_whole(entry, data, source)
+                if fault := read.fault(entry):
                     break
-                files.append(SmallFile(entry, data, fed.crc64))
+                files.append(SmallFile(entry, data, read.crc64))
             for bundle in bundles:
-                bundle.offer(lease, files)
+                bundle.offer(buffer, files)
         finally:
-            lease.release()
+            buffer.release()
         return True, fault
 
     def _read_whole(self, entry: Entry, data: memoryview, source: Source) -> FileResult:
         sums = _Checksums(is_alone=True)
-        with SourceReader(entry, source, self._settings.retry, self._halt.wait) as reader:
+        with SourceReader(entry, source, self._settings.retry, self._scope.wait) as reader:
             reader.fill(data, sums.add)
             reader.expect_end()
         block = sums.block(Part(1, 0, entry.size_bytes))
@@ -159,22 +159,22 @@ class Producer:
         return FileResult(sums.sha256(), block.crc64, (block,))
 
     def _taken(
-        self, size_bytes: int, lanes: Sequence[FileUpload | Bundle], starved: Callable[[float], None] | None
+        self, size_bytes: int, uploads: Sequence[FileUpload | Bundle], on_starved: Callable[[float], None] | None
     ) -> PartBuffer | None:
-        """A buffer; None if nobody wants it any more: a target that hangs may hold them all."""
+        """A buffer; None where no upload is wanted any more: a target that hangs may hold them all."""
 
         def is_enough() -> bool:
-            return self._halt.is_set() or not any(lane.is_wanted for lane in lanes)
+            return self._scope.is_set() or not any(upload.is_wanted for upload in uploads)
 
         try:
-            return self._pool.take(size_bytes, is_enough, starved)
+            return self._pool.take(size_bytes, is_enough, on_starved)
         except Cancelled:
-            if self._halt.is_set():
+            if self._scope.is_set():
                 raise
             return None
 
     def _cut(self, entry: Entry, reader: SourceReader) -> tuple[Part, ...]:
-        """The same for whoever gets this file, whenever and from wherever: it is a function of the content."""
+        """The cut into parts: a function of the content alone, the same for every target, time and source."""
         part_bytes = self._settings.part_bytes
         if entry.size_bytes <= part_bytes:
             return parts.cut(entry.size_bytes, part_bytes)

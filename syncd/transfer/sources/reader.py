@@ -1,4 +1,4 @@
-"""One file of the source, read once from its beginning to its end, however often the source breaks off."""
+"""Source reader: one file, read once from beginning to end, reopened where the source breaks off."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class SourceReader:
 
         Raises:
             Corrupt: The file ends before.
-            Unavailable: The source broke off more often than is borne.
-            Cancelled: Told to stop while waiting to open it again.
+            Unavailable: The source broke off more often than the retry policy allows.
+            Cancelled: Stopped while waiting to open it again.
         """
         if self._ahead:
             ready = min(len(view), len(self._ahead))

@@ -1,4 +1,4 @@
-"""Small files, several at a time: handed over one by one, each costs more in threads woken than in its bytes."""
+"""Bundle of small files, sent together: one by one, waking a thread for each costs more than its bytes."""
 
 from __future__ import annotations
 
@@ -30,47 +30,49 @@ def group_small_files(
     files = sum(entry.size_bytes <= small_bytes for entry in lacking)
     files_max = max(1, min(_FILES_MAX, files // (_TURNS * threads)))
     found: list[tuple[tuple[Entry, ...], Sequence[TargetCopy]]] = []
-    for entry, crews in lacking.items():
+    for entry, target_copies in lacking.items():
         if found and entry.size_bytes <= small_bytes:
             before, those = found[-1]
-            if before[-1].size_bytes <= small_bytes and len(before) < files_max and crews == those:
-                found[-1] = ((*before, entry), crews)
+            if before[-1].size_bytes <= small_bytes and len(before) < files_max and target_copies == those:
+                found[-1] = ((*before, entry), target_copies)
                 continue
-        found.append(((entry,), crews))
+        found.append(((entry,), target_copies))
     return found
 
 
 class Bundle:
-    """The way of some small files to one target. `offer` or `drop` is called once, by the thread that reads them."""
+    """Some small files to one target. `offer` or `drop` is called once, by the thread that reads them."""
 
-    def __init__(self, crew: TargetCopy, manifest: Manifest, entries: Sequence[Entry]) -> None:
-        self._crew = crew
+    def __init__(self, target_copy: TargetCopy, manifest: Manifest, entries: Sequence[Entry]) -> None:
+        self._target_copy = target_copy
         self._manifest = manifest
         self._entries = entries
-        crew.entered()
+        target_copy.begin()
 
     @property
     def is_wanted(self) -> bool:
         """Whether it makes sense to read more."""
-        return not self._crew.is_out and not self._crew.is_let_go
+        return not self._target_copy.is_closed and not self._target_copy.is_detached
 
-    def offer(self, lease: PartBuffer, files: Sequence[SmallFile]) -> None:
+    def offer(self, buffer: PartBuffer, files: Sequence[SmallFile]) -> None:
         """Put these when a thread is free; they are the first of the entries. The lease is held as long as needed."""
-        lease.hold()
-        width = max(1, min(len(files), self._crew.at_once))
-        load = QueuedPart(lease, partial(self._send, lease, files, width), partial(self._skip, lease), width)
-        self._crew.loads.carry(load, lambda: self._crew.error is None and not self._crew.is_let_go)
+        buffer.hold()
+        width = max(1, min(len(files), self._target_copy.at_once))
+        queued = QueuedPart(buffer, partial(self._send, buffer, files, width), partial(self._skip, buffer), width)
+        self._target_copy.queue.put(
+            queued, lambda: self._target_copy.error is None and not self._target_copy.is_detached
+        )
 
     def drop(self) -> None:
         """They cannot be read."""
         self._leave(self._entries)
 
-    def _skip(self, lease: PartBuffer) -> None:
-        lease.release()
+    def _skip(self, buffer: PartBuffer) -> None:
+        buffer.release()
         self._leave(self._entries)
 
-    def _send(self, lease: PartBuffer, files: Sequence[SmallFile], width: int) -> None:
-        crew, left = self._crew, list(files)
+    def _send(self, buffer: PartBuffer, files: Sequence[SmallFile], width: int) -> None:
+        target_copy, left = self._target_copy, list(files)
         what = f"putting {len(files)} files from {self._entries[0].path} on"
         tries = 0
 
@@ -78,22 +80,22 @@ class Bundle:
             nonlocal tries
             tries += 1
             for _ in left if tries > 1 else ():
-                crew.progress.resent(crew.target.name)
+                target_copy.progress.resent(target_copy.target.name)
             self._put(left, width)
 
         try:
-            if files and not crew.is_out:
-                crew.call(what, put, size_bytes=sum(file.entry.size_bytes for file in files))
+            if files and not target_copy.is_closed:
+                target_copy.call(what, put, size_bytes=sum(file.entry.size_bytes for file in files))
         except SyncdError as error:
-            crew.fail(error)
+            target_copy.fail(error)
         finally:
-            crew.loads.put_down(lease, width)
+            target_copy.queue.done(buffer, width)
             self._leave([*(file.entry for file in left), *self._entries[len(files) :]])
 
     def _put(self, left: list[SmallFile], at_once: int) -> None:
-        """Take out of `left` what is there now. Raises the last error: one that has no remedy ends it."""
-        crew, there, errors = self._crew, set[FilePath](), list[SyncdError]()
-        puts = crew.target.put_all(self._manifest, left, crew.journal, at_once)
+        """Take out of `left` what is there now. Raises the last error: one that a retry cannot help ends it."""
+        target_copy, there, errors = self._target_copy, set[FilePath](), list[SyncdError]()
+        puts = target_copy.target.put_all(self._manifest, left, target_copy.journal, at_once)
         for file, error in zip(left, puts, strict=False):
             if error is not None:
                 errors.append(error)
@@ -101,10 +103,10 @@ class Bundle:
                     continue
                 break  # it is not going to be better with the next one
             there.add(file.entry.path)
-            if crew.shelf.is_new(file.entry.path, 1):
-                crew.progress.sent(crew.target.name, file.entry.path, file.entry.size_bytes)
-            crew.finish(file.entry.path)
-            if crew.is_out:
+            if target_copy.ledger.is_new(file.entry.path, 1):
+                target_copy.progress.sent(target_copy.target.name, file.entry.path, file.entry.size_bytes)
+            target_copy.finish(file.entry.path)
+            if target_copy.is_closed:
                 break
         left[:] = [file for file in left if file.entry.path not in there]
         if errors:
@@ -112,5 +114,5 @@ class Bundle:
 
     def _leave(self, left: Sequence[Entry]) -> None:
         for entry in left:
-            self._crew.shelf.defer(entry)
-        self._crew.left()
+            self._target_copy.ledger.defer(entry)
+        self._target_copy.left()

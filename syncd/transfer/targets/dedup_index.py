@@ -1,7 +1,7 @@
-"""What one target has already of what it is about to be sent: looked up part by part, and only ever a hint.
+"""Deduplication index of one target: where it already has the bytes of a part or of a file.
 
-Nothing here is trusted: a part that was copied is proven by the store's checksum of it, a file by its own. What is
-not known, cannot be read or turns out wrong is sent.
+Every entry is only a hint: a copied part is proven by the store's checksum of it, a file by its own. What is not
+known, cannot be read or turns out wrong is sent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = Logger("syncd.transfer")
 
 
 class DedupIndex:
-    """Of one target. Safe from several threads. The journal is asked at the first question."""
+    """Index of one target. Safe from several threads. Reads the journal at the first lookup."""
 
     def __init__(
         self, target: str, journal: Journal, nearby: Callable[[FilePath], Location | None] | None = None
@@ -44,7 +44,7 @@ class DedupIndex:
         self._closed: set[FilePath] = set()
 
     def find(self, path: FilePath, block: Block) -> Origin | NearbyCopy | None:
-        """Where bytes like these lie, for a part of this file: at the target, or where the source has them."""
+        """Where the bytes of a part of this file can be copied from: the target, or the location of the source."""
         if path in self._closed:
             return None
         if block.fingerprint:
@@ -65,31 +65,33 @@ class DedupIndex:
         return held if is_sound else None
 
     def forget(self, origin: Origin | NearbyCopy, error: SyncdError) -> None:
-        """A copy from this file failed: nothing more is copied from it. Who may not read one may read none."""
+        """Copy nothing more from an origin that failed. A refusal is taken for every file of the source."""
         if isinstance(origin, NearbyCopy):
             self._forget_nearby(origin.location, error)
             return
         with self._lock:
-            is_news = not self._is_forgotten(origin)
+            is_new = not self._is_forgotten(origin)
             self._forgotten.add((origin.manifest.digest, origin.path))
-        if is_news:
+        if is_new:
             what = f"{origin.manifest} {origin.path}"
-            _log.warning("what is there cannot be copied, it is sent", target=self._target, origin=what,
-                         error=error.message)  # fmt: skip
+            _log.warning("copy.origin_unusable", message="Bytes at the target cannot be copied there; they are sent.",
+                         target=self._target, origin=what, error=error.message)  # fmt: skip
 
     def close(self, path: FilePath, error: SyncdError) -> None:
-        """A file was wrong after parts of it had been copied: no more of it is."""
+        """Copy no more parts of a file that was wrong."""
         with self._lock:
             self._closed.add(path)
-        _log.warning("a file of copied parts is wrong, it is sent", target=self._target, path=path, error=error.message)
+        _log.warning("copy.result_wrong", message="A file made of copied parts is wrong; it is sent.",
+                     target=self._target, path=path, error=error.message)  # fmt: skip
 
     def learn(self, sha256: Digest, found: Sequence[Block]) -> None:
-        """Remember the parts of a file that was proven, for those that come after. Failing to is no failure."""
+        """Index the parts of a proven file for later versions. An error is logged and not raised."""
         if len(found) > 1:
             try:
                 self._journal.learned(sha256, blocks.pack(found))
             except SyncdError as error:
-                _log.warning("the parts of a file are not remembered", target=self._target, error=error.message)
+                _log.warning("copy.index_not_saved", message="The parts of a file are not indexed for later versions.",
+                             target=self._target, error=error.message)  # fmt: skip
 
     def _location(self, path: FilePath) -> Location | None:
         with self._lock:
@@ -100,22 +102,22 @@ class DedupIndex:
                     self._locations[path] = self._nearby(path)
                 except SyncdError as error:
                     self._locations[path] = None
-                    _log.warning("where the source lies is not known, all is sent", target=self._target, path=path,
-                                 error=error.message)  # fmt: skip
+                    _log.warning("copy.location_unknown", message="The source has no known location; it is sent.",
+                                 target=self._target, path=path, error=error.message)  # fmt: skip
             return self._locations[path]
 
     def _forget_nearby(self, location: Location, error: SyncdError) -> None:
         with self._lock:
             if isinstance(error, Refused):
-                is_news, self._nearby = self._nearby is not None, None
+                is_new, self._nearby = self._nearby is not None, None
             else:
                 paths = [path for path, known in self._locations.items() if known == location]
-                is_news = bool(paths)
+                is_new = bool(paths)
                 self._locations.update(dict.fromkeys(paths))
-        if is_news:
+        if is_new:
             what = f"oss://{location.bucket}/{location.key}"
-            _log.warning("the source cannot be copied, it is sent", target=self._target, source=what,
-                         error=error.message)  # fmt: skip
+            _log.warning("copy.source_unusable", message="The store cannot copy from the source; its bytes are sent.",
+                         target=self._target, source=what, error=error.message)  # fmt: skip
 
     def _is_forgotten(self, origin: Origin) -> bool:
         return (origin.manifest.digest, origin.path) in self._forgotten
@@ -131,4 +133,5 @@ class DedupIndex:
                     for block in blocks.unpack(held.blocks):
                         self._parts.setdefault(block.fingerprint, replace(held.origin, offset_bytes=block.offset_bytes))
             except SyncdError as error:
-                _log.warning("what is there is not known, all is sent", target=self._target, error=error.message)
+                _log.warning("copy.index_not_read", message="What the target has is unknown; all bytes are sent.",
+                             target=self._target, error=error.message)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The way of one file to one target."""
+"""Upload of one file to one target."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from syncd.artifact.parts import Part
 from syncd.errors import Corrupt, SyncdError, Unavailable
 from syncd.targets.base import Writer
 from syncd.transfer.flow.buffers import PartBuffer
-from syncd.transfer.flow.countdown import Countdown
 from syncd.transfer.targets.dedup_index import UNCOPYABLE
+from syncd.transfer.targets.ledger import Countdown
 from syncd.transfer.targets.send_queue import QueuedPart
 from syncd.transfer.targets.target_copy import SYNCED_BYTES_S, TargetCopy
 
 
 class FileUpload:
-    """One file on its way to one target. `offer`, `end` and `drop` are for the thread that reads the file."""
+    """One file to one target. `offer`, `end` and `drop` are for the thread that reads the file."""
 
-    def __init__(self, crew: TargetCopy, manifest: Manifest, entry: Entry) -> None:
-        self.crew: Final = crew
+    def __init__(self, target_copy: TargetCopy, manifest: Manifest, entry: Entry) -> None:
+        self.target_copy: Final = target_copy
         self.parts: tuple[Part, ...] = ()  # how the file is cut: the reader says so before the first is offered
-        self._is_late = crew.is_let_go  # its file is fed to it alone, so it is in nobody's way
+        self._is_late = target_copy.is_detached  # its file is fed to it alone, so no other target waits for it
         self._manifest = manifest
         self._entry = entry
         self.limit_bytes: Callable[[], int] | None = None
@@ -36,67 +36,75 @@ class FileUpload:
         self._writer: Writer | None = None
         self._writer_lock = Lock()
         self._held: list[PartBuffer] = []
-        crew.entered()
+        target_copy.begin()
 
     @property
     def is_wanted(self) -> bool:
         """Whether it makes sense to offer more."""
-        return not self.crew.is_out and not self._lacks and (self._is_late or not self.crew.is_let_go)
+        return (
+            not self.target_copy.is_closed and not self._lacks and (self._is_late or not self.target_copy.is_detached)
+        )
 
     def wait_for_room(self, size_bytes: int) -> None:
-        """Of a late file no more is read than the target may hold; the common reading waits for nobody."""
+        """For a detached target, read no more than it may hold. The common read never waits here."""
         if self.limit_bytes is not None:
-            crew, limit_bytes = self.crew, self.limit_bytes
-            crew.wait_until(
-                lambda: crew.is_out or not crew.loads.held_bytes or crew.loads.held_bytes + size_bytes <= limit_bytes()
+            target_copy, limit_bytes = self.target_copy, self.limit_bytes
+            target_copy.wait_until(
+                lambda: (
+                    target_copy.is_closed
+                    or not target_copy.queue.held_bytes
+                    or target_copy.queue.held_bytes + size_bytes <= limit_bytes()
+                )
             )
 
-    def offer(self, part: Part, lease: PartBuffer, block: Block) -> None:
+    def offer(self, part: Part, buffer: PartBuffer, block: Block) -> None:
         """Send this part when a thread is free. The lease is held as long as it is needed."""
         if not self.is_wanted:
             self._lacks = True
             return
-        lease.hold()
+        buffer.hold()
         self._open.more()
-        load = QueuedPart(lease, lambda: self._send(part, lease, block), lambda: self._skip(lease))
-        crew = self.crew
-        crew.loads.carry(load, lambda: crew.error is None and (self._is_late or not crew.is_let_go))
+        queued = QueuedPart(buffer, lambda: self._send(part, buffer, block), lambda: self._skip(buffer))
+        target_copy = self.target_copy
+        target_copy.queue.put(
+            queued, lambda: target_copy.error is None and (self._is_late or not target_copy.is_detached)
+        )
 
     def end(self, sha256: Digest, crc64: int, blocks: Sequence[Block]) -> None:
         """All parts have been offered. The file is finished when the last of them is accepted."""
         self._ended = (sha256, crc64, blocks)
-        self.crew.submit(self._less)
+        self.target_copy.submit(self._less)
 
     def drop(self) -> None:
         """The file cannot be read to its end. What was accepted is kept for a later writer."""
-        self.crew.submit(self._less)
+        self.target_copy.submit(self._less)
 
-    def _send(self, part: Part, lease: PartBuffer, block: Block) -> None:
+    def _send(self, part: Part, buffer: PartBuffer, block: Block) -> None:
         try:
-            if not self.crew.is_out:
-                self._send_once_or_more(part, lease, block)
+            if not self.target_copy.is_closed:
+                self._send_once_or_more(part, buffer, block)
         except SyncdError as error:
-            self.crew.fail(error)
+            self.target_copy.fail(error)
         finally:
             # A writer of a single part may keep the bytes until it is finished.
             if len(self.parts) == 1:
-                self._held.append(lease)
+                self._held.append(buffer)
             else:
-                self.crew.loads.put_down(lease)
+                self.target_copy.queue.done(buffer)
             self._less()
 
-    def _skip(self, lease: PartBuffer) -> None:
+    def _skip(self, buffer: PartBuffer) -> None:
         self._lacks = True
-        lease.release()
+        buffer.release()
         self._less()
 
-    def _send_once_or_more(self, part: Part, lease: PartBuffer, block: Block) -> None:
-        crew, path, crc64 = self.crew, self._entry.path, block.crc64
+    def _send_once_or_more(self, part: Part, buffer: PartBuffer, block: Block) -> None:
+        target_copy, path, crc64 = self.target_copy, self._entry.path, block.crc64
         what = f"part {part.number} of {path}"
         writer = self._opened()
-        if writer.resumes and crew.call(f"looking for {what}", lambda: writer.has(part, crc64)):
-            if crew.shelf.is_new(path, part.number):
-                crew.progress.kept(crew.target.name, path, part.size_bytes)
+        if writer.resumes and target_copy.call(f"looking for {what}", lambda: writer.has(part, crc64)):
+            if target_copy.ledger.is_new(path, part.number):
+                target_copy.progress.kept(target_copy.target.name, path, part.size_bytes)
             return
         if self._copied(writer, part, block):
             return
@@ -106,39 +114,39 @@ class FileUpload:
             nonlocal tries
             tries += 1
             if tries > 1:
-                crew.progress.resent(crew.target.name)
-            writer.send(part, lease.view, crc64)
+                target_copy.progress.resent(target_copy.target.name)
+            writer.send(part, buffer.view, crc64)
 
         # A bit that flipped on the wire will not flip again; a part is replaced by sending it again.
-        crew.call(what, send, (Unavailable, Corrupt), size_bytes=part.size_bytes)
-        if crew.shelf.is_new(path, part.number):
-            crew.progress.sent(crew.target.name, path, part.size_bytes)
+        target_copy.call(what, send, (Unavailable, Corrupt), size_bytes=part.size_bytes)
+        if target_copy.ledger.is_new(path, part.number):
+            target_copy.progress.sent(target_copy.target.name, path, part.size_bytes)
 
     def _copied(self, writer: Writer, part: Part, block: Block) -> bool:
         """Whether the target had these bytes and made the part of them. What it cannot copy is sent."""
-        crew, path = self.crew, self._entry.path
-        origin = crew.origins.find(path, block)
+        target_copy, path = self.target_copy, self._entry.path
+        origin = target_copy.dedup.find(path, block)
         if origin is None:
             return False
         try:
-            crew.call(
+            target_copy.call(
                 f"copying part {part.number} of {path}",
                 lambda: writer.copy(part, origin, block.crc64),
                 patience_s=part.size_bytes / SYNCED_BYTES_S,
             )
         except UNCOPYABLE as error:
-            crew.origins.forget(origin, error)
+            target_copy.dedup.forget(origin, error)
             return False
         self._has_copies = True
-        if crew.shelf.is_new(path, part.number):
-            crew.progress.copied(crew.target.name, path, part.size_bytes)
+        if target_copy.ledger.is_new(path, part.number):
+            target_copy.progress.copied(target_copy.target.name, path, part.size_bytes)
         return True
 
     def _opened(self) -> Writer:
         with self._writer_lock:
             if self._writer is None:
-                target, journal = self.crew.target, self.crew.journal
-                self._writer = self.crew.call(
+                target, journal = self.target_copy.target, self.target_copy.journal
+                self._writer = self.target_copy.call(
                     f"beginning {self._entry.path}",
                     lambda: target.writer(self._manifest, self._entry, self.parts, journal),
                 )
@@ -150,29 +158,31 @@ class FileUpload:
         try:
             self._close()
         except SyncdError as error:
-            self.crew.fail(error)
+            self.target_copy.fail(error)
         finally:
-            for lease in self._held:
-                self.crew.loads.put_down(lease)
-            self.crew.left()
+            for buffer in self._held:
+                self.target_copy.queue.done(buffer)
+            self.target_copy.left()
 
     def _close(self) -> None:
-        if self._ended is None or self._lacks or self.crew.is_out:
+        if self._ended is None or self._lacks or self.target_copy.is_closed:
             if self._writer is not None:
                 self._writer.abandon()
-            self.crew.shelf.defer(self._entry)
+            self.target_copy.ledger.defer(self._entry)
             return
         writer = self._opened()
         sha256, crc64, blocks = self._ended
         if sha256 == self._entry.sha256:
-            self.crew.origins.learn(sha256, blocks)
+            self.target_copy.dedup.learn(sha256, blocks)
         try:
             patience_s = self._entry.size_bytes / SYNCED_BYTES_S
-            self.crew.call(f"finishing {self._entry.path}", lambda: writer.finish(sha256, crc64), patience_s=patience_s)
+            self.target_copy.call(
+                f"finishing {self._entry.path}", lambda: writer.finish(sha256, crc64), patience_s=patience_s
+            )
         except Corrupt as error:
             if not self._has_copies:
                 raise
-            self.crew.origins.close(self._entry.path, error)
-            self.crew.shelf.do_again(self._entry)
+            self.target_copy.dedup.close(self._entry.path, error)
+            self.target_copy.ledger.do_again(self._entry)
             return
-        self.crew.finish(self._entry.path)
+        self.target_copy.finish(self._entry.path)

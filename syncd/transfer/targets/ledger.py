@@ -1,4 +1,4 @@
-"""What one target has of the files by now, and what it was not given yet."""
+"""Ledger of one target: which files are finished, which parts were counted, which files are deferred."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ledger:
             return len(self._finished) == self._files
 
     def is_new(self, path: FilePath, number: int) -> bool:
-        """Whether this part was not counted before: one that is looked at again, or sent again, counts once."""
+        """Whether this part was not counted before: one that is checked again, or sent again, counts once."""
         with self._lock:
             is_new = (path, number) not in self._counted
             self._counted.add((path, number))
@@ -45,7 +45,7 @@ class Ledger:
             self._deferred.append(entry)
 
     def do_again(self, entry: Entry) -> None:
-        """What the target had did not make this file: nothing of it counts, and it is left for later."""
+        """Defer a file that copied parts did not make: nothing of it counts."""
         with self._lock:
             self._counted = {seen for seen in self._counted if seen[0] != entry.path}
         self._progress.undone(self._target, entry.path)
@@ -56,3 +56,22 @@ class Ledger:
         with self._lock:
             taken, self._deferred = self._deferred, []
         return taken
+
+
+class Countdown:
+    """A count that begins with one, for the caller that begins the rest. Safe from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._count = 1
+
+    def more(self, count: int = 1) -> None:
+        """So many more must end. To be said before any of them can."""
+        with self._lock:
+            self._count += count
+
+    def ended(self) -> bool:
+        """One has ended. Whether it was the last."""
+        with self._lock:
+            self._count -= 1
+            return not self._count

@@ -1,4 +1,4 @@
-"""The parts on their way to one target: which wait for a thread, which have one, and what memory they hold."""
+"""Send queue of one target: parts that wait for a thread, parts in flight, and the memory they hold."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class QueuedPart:
     `width` is how many requests it has under way at once.
     """
 
-    lease: PartBuffer
+    buffer: PartBuffer
     send: Callable[[], None]
     skip: Callable[[], None]
     width: int = 1
 
 
 class SendQueue:
-    """Safe from several threads; `changed` is told of whatever others may wait for."""
+    """Safe from several threads; `changed` is notified of every change that a thread may wait for."""
 
     def __init__(
         self, changed: Condition, share_bytes: int, allowed: Callable[[], int], submit: Callable[[Work], None]
@@ -40,7 +40,7 @@ class SendQueue:
 
     @property
     def held_bytes(self) -> int:
-        """What this target keeps from being used for anything else."""
+        """The memory that this target holds, in bytes."""
         return self._held_bytes
 
     @property
@@ -53,26 +53,26 @@ class SendQueue:
         """Whether parts wait for others to be through."""
         return bool(self._waiting)
 
-    def carry(self, load: QueuedPart, is_wanted: Callable[[], bool]) -> None:
-        """Have a part sent as soon as a thread and a share of the memory are free; skipped if nobody wants it."""
+    def put(self, queued: QueuedPart, is_wanted: Callable[[], bool]) -> None:
+        """Send a part as soon as a thread and a share of the memory are free; skipped where it is not wanted."""
         with self._changed:
             is_carried = is_wanted()
             if is_carried:
-                self._held_bytes += load.lease.capacity_bytes
-                self._waiting.append(load)
+                self._held_bytes += queued.buffer.capacity_bytes
+                self._waiting.append(queued)
         if is_carried:
             self._pump()
         else:
-            load.skip()
+            queued.skip()
 
-    def put_down(self, lease: PartBuffer, width: int = 1) -> None:
-        """What was carried needs its buffer no longer."""
-        lease.release()
+    def done(self, buffer: PartBuffer, width: int = 1) -> None:
+        """Release the buffer of a part that was sent."""
+        buffer.release()
         with self._changed:
             self._in_flight -= width
-            self._held_bytes -= lease.capacity_bytes
-            self._done_bytes += lease.capacity_bytes
-            self._spare_bytes -= 0 if lease.is_common else lease.capacity_bytes
+            self._held_bytes -= buffer.capacity_bytes
+            self._done_bytes += buffer.capacity_bytes
+            self._spare_bytes -= 0 if buffer.is_common else buffer.capacity_bytes
             self._changed.notify_all()
         self._pump()
 
@@ -81,21 +81,23 @@ class SendQueue:
         with self._changed:
             dropped = list(self._waiting)
             self._waiting.clear()
-            self._held_bytes -= sum(load.lease.capacity_bytes for load in dropped)
+            self._held_bytes -= sum(queued.buffer.capacity_bytes for queued in dropped)
             self._changed.notify_all()
-        for load in dropped:
-            load.skip()
+        for queued in dropped:
+            queued.skip()
 
     def _pump(self) -> None:
         with self._changed:
             while self._waiting and self._may_go(self._waiting[0]):
-                load = self._waiting.popleft()
-                self._in_flight += load.width
-                self._spare_bytes += 0 if load.lease.is_common else load.lease.capacity_bytes
-                self._submit(load.send)
+                queued = self._waiting.popleft()
+                self._in_flight += queued.width
+                self._spare_bytes += 0 if queued.buffer.is_common else queued.buffer.capacity_bytes
+                self._submit(queued.send)
 
-    def _may_go(self, load: QueuedPart) -> bool:
-        lease = load.lease
-        if self._in_flight and self._in_flight + load.width > self._allowed():
+    def _may_go(self, queued: QueuedPart) -> bool:
+        buffer = queued.buffer
+        if self._in_flight and self._in_flight + queued.width > self._allowed():
             return False
-        return lease.is_common or not self._spare_bytes or self._spare_bytes + lease.capacity_bytes <= self._share_bytes
+        return (
+            buffer.is_common or not self._spare_bytes or self._spare_bytes + buffer.capacity_bytes <= self._share_bytes
+        )

@@ -1,4 +1,4 @@
-"""The crew that serves one target: how it stands, and what waits for it. What it carries is in `loads.py`."""
+"""Copy to one target: its state, its worker threads, and how each call to it is made."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from syncd.watchdog import calling
 
 T = TypeVar("T")
 SYNCED_BYTES_S: Final = 4 << 20  # a mount that has taken all bytes may still have to write them, and says nothing
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 
 
 class TargetCopy:
-    """Sends to one target, so many parts at a time. Its first error past all retries puts it out.
+    """Sends to one target, several parts at a time. Its first error past all retries closes it.
 
-    One that the others have to wait for is let go: what waits for it is dropped, and it is fed by itself from then on.
-    One that hangs is given up: its threads are left behind.
+    A target that the others would wait for is detached: its queue is dropped, and it is fed alone from then on.
+    A target that hangs is closed, and its threads are abandoned.
     """
 
     def __init__(
@@ -41,56 +41,56 @@ class TargetCopy:
         self.journal: Final = to.journal
         self.manifest: Final = manifest
         self.progress: Final = progress
-        self.origins: Final = DedupIndex(to.target.name, to.journal, to.nearby)
+        self.dedup: Final = DedupIndex(to.target.name, to.journal, to.nearby)
         self.error: SyncdError | None = None
-        self.is_let_go = False
-        self.shelf: Final = Ledger(to.target.name, len(manifest.entries), progress)
+        self.is_detached = False
+        self.ledger: Final = Ledger(to.target.name, len(manifest.entries), progress)
         self._told = to.finished
         self._settings = settings
-        self._adrift = watch.adrift
-        self._halt = watch.halt
-        self._blame = StallDetector(settings.patience_s)
+        self._leaked_threads = watch.leaked_threads
+        self._scope = watch.scope
+        self._stalls = StallDetector(settings.patience_s)
         self._changed = Condition()
-        self.lanes = 0  # what is on its way
+        self.pending = 0  # files and bundles that have not ended
         self._out_s = float("inf")
         self._found: Inspection | None = None
-        self._hands = watch.hands(to.target.name, settings.parts_in_flight, lambda: self.is_out, self.fail)
-        self.submit: Final = self._hands.submit
-        self._turns = ConcurrencyLimiter(settings.parts_in_flight, lambda: self.is_out)
+        self._workers = watch.workers(to.target.name, settings.parts_in_flight, lambda: self.is_closed, self.fail)
+        self.submit: Final = self._workers.submit
+        self._limiter = ConcurrencyLimiter(settings.parts_in_flight, lambda: self.is_closed, to.target.pace)
 
     @property
     def at_once(self) -> int:
         """How many requests one thread may have under way now."""
-        return max(1, min(self._turns.allowed, self.target.puts_at_once))
+        return max(1, min(self._limiter.allowed, self.target.puts_at_once))
 
     def start(self, share_bytes: int) -> None:
-        """Begin to look what is there; `found` says what. Nothing can be carried before."""
-        self.loads = SendQueue(self._changed, share_bytes, lambda: self._turns.allowed, self.submit)
-        self.entered()
+        """Begin the inspection, whose result is `found`. Nothing can be queued before."""
+        self.queue = SendQueue(self._changed, share_bytes, lambda: self._limiter.allowed, self.submit)
+        self.begin()
         self.submit(self._inspect)
 
     def found(self) -> Inspection | None:
-        """What is there; None if that cannot be known, and the crew is out."""
-        self.wait_until(lambda: self.is_out or self._found is not None)
+        """The result of the inspection; None where it failed, and the target is closed."""
+        self.wait_until(lambda: self.is_closed or self._found is not None)
         return self._found
 
     def join(self) -> None:
-        """Wait until all that was submitted is done, and remembered. Who does not stop once the crew is out is left."""
-        self.wait_until(lambda: not self.lanes or self.is_left())
-        self._hands.dismiss(self.is_left)
+        """Wait until all submitted work is done and recorded. Threads that outlast the closing are abandoned."""
+        self.wait_until(lambda: not self.pending or self.is_left())
+        self._workers.close(self.is_left)
         try:
             self.journal.settle()
         except SyncdError as error:
             self.fail(error)
 
     def is_left(self) -> bool:
-        """Whether who is still at work for it is to be left behind."""
-        return self._halt.has_waited() or time.monotonic() - self._out_s >= self._settings.leave_s
+        """Whether threads that still work for it are abandoned."""
+        return self._scope.is_grace_over() or time.monotonic() - self._out_s >= self._settings.grace_s
 
     @property
-    def is_out(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether nothing more is sent to this target."""
-        return self.error is not None or self._halt.is_set()
+        return self.error is not None or self._scope.is_set()
 
     def call(
         self,
@@ -101,75 +101,80 @@ class TargetCopy:
         size_bytes: int = 0,
         patience_s: float = 0.0,
     ) -> T:
-        """Ask something of the target when it is its turn and so many bytes may be sent; retried by the policy.
+        """Make one call to the target: retried by the policy, limited in number, and by bandwidth for `size_bytes`.
 
-        It may be silent for `patience_s` beyond what calls may. All waits end when the crew is out.
+        It may be silent for `patience_s` longer than other calls. All waits end when the target is closed.
         """
 
         def once() -> T:
-            with self._turns.turn():
+            with self._limiter.slot():
                 if size_bytes and self._settings.bandwidth is not None:
                     self._settings.bandwidth.take(size_bytes, self._wait)
                 with calling(f"{what} at {self.target.name}", patience_s):
                     return fn()
 
-        answer = retry.call(self._settings.retry, once, on=on, wait=self._wait)
+        try:
+            answer = retry.call(self._settings.retry, once, on=on, wait=self._wait)
+        except SyncdError as error:
+            self.target.pace.explain(error)
+            raise
         if size_bytes:
-            self._turns.sent(size_bytes, is_short=self.loads.is_short)
+            self._limiter.sent(size_bytes, is_short=self.queue.is_short)
         return answer
 
     def fail(self, error: SyncdError) -> None:
-        """Nothing more goes to this target. Only the first error counts: the others follow from it."""
+        """Close the target. Only the first error counts: the others follow from it."""
         with self._changed:
-            if self.error is not None or (isinstance(error, Cancelled) and self._halt.is_set()):
+            if self.error is not None or (isinstance(error, Cancelled) and self._scope.is_set()):
                 return
             self.error = error
             self._out_s = time.monotonic()
             self._changed.notify_all()
-        self.loads.drop()
+        self.queue.drop()
 
-    def entered(self) -> None:
-        """One more thing is on its way that `join` has to wait for."""
+    def begin(self) -> None:
+        """Count one more file or bundle that `join` waits for."""
         with self._changed:
-            self.lanes += 1
+            self.pending += 1
 
     def left(self) -> None:
-        """It has come to its end."""
+        """Count its end."""
         with self._changed:
-            self.lanes -= 1
+            self.pending -= 1
             self._changed.notify_all()
 
     def wait_until(self, is_enough: Callable[[], bool]) -> None:
-        """Wait for something that changes with what is on its way."""
+        """Wait for a condition that changes as files and bundles end."""
         with self._changed:
             while not is_enough():
-                self._changed.wait(_LOOK_S)
+                self._changed.wait(_POLL_S)
 
-    def blame(self, waited_s: float, now_s: float) -> bool:
-        """The others have waited for this one. Whether that was too long, and it was let go by this call."""
+    def note_stall(self, waited_s: float, now_s: float) -> bool:
+        """Note that the others have waited for this one. Returns whether this call detached it for that."""
         with self._changed:
-            if not self._blame.note(waited_s, now_s, self.loads.share) or self.is_let_go:
+            if not self._stalls.note(waited_s, now_s, self.queue.share) or self.is_detached:
                 return False
-            self.is_let_go = True
-        self.loads.drop()
+            self.is_detached = True
+        self.queue.drop()
         return True
 
     def finish(self, path: FilePath) -> None:
         """A file is there and proven."""
-        if self.shelf.put(path):
-            self.entered()
+        if self.ledger.put(path):
+            self.begin()
             self.submit(self._tell)
 
     def _wait(self, seconds: float) -> bool:
-        return self._halt.wait(seconds, lambda: self.error is not None)
+        return self._scope.wait(seconds, lambda: self.error is not None)
 
     def _inspect(self) -> None:
-        def look() -> Inspection:
+        def inspect() -> Inspection:
             return self.target.inspect(self.manifest, Depth.CHECKSUMS, self.journal)
 
         try:
-            self._adrift.refuse(self.target.name)
-            self._found = self.call("looking what is there", look)
+            self._leaked_threads.refuse(self.target.name)
+            with calling(f"inspecting {self.target.name}"):  # the target repeats each call of it by itself
+                self._found = inspect()
         except SyncdError as error:
             self.fail(error)
         finally:

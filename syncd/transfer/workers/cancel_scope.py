@@ -1,4 +1,4 @@
-"""Why everything stops: somebody said so, the source failed, or we made a mistake."""
+"""Cancel scope of a copy: a stop request, a failed source or a bug stops every thread."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from threading import Event, Lock
 from types import TracebackType
 from typing import Final
 
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 
 
 class CancelScope:
-    """One for a copy. Safe from several threads. `leave_s` is how long those told to stop are waited for."""
+    """One for a copy. Safe from several threads. `grace_s` is how long cancelled threads are waited for."""
 
-    def __init__(self, stop: Event, leave_s: float) -> None:
+    def __init__(self, stop: Event, grace_s: float) -> None:
         self._stop = stop
-        self._leave_s = leave_s
+        self._grace_s = grace_s
         self._lock = Lock()
         self._since_s: float | None = None
         self.reason: BaseException | None = None
@@ -25,41 +25,41 @@ class CancelScope:
     def is_set(self) -> bool:
         return self._stop.is_set() or self.reason is not None
 
-    def has_waited(self) -> bool:
-        """Whether who has not stopped by now is to be left behind. The time runs from the first question."""
+    def is_grace_over(self) -> bool:
+        """Whether threads that have not stopped by now are abandoned. The time runs from the first call."""
         if not self.is_set():
             return False
         with self._lock:
             self._since_s = self._since_s or time.monotonic()
-            return time.monotonic() - self._since_s >= self._leave_s
+            return time.monotonic() - self._since_s >= self._grace_s
 
-    def trip(self, reason: BaseException) -> None:
-        """Stop everything. The first reason is the one that is told."""
+    def cancel(self, reason: BaseException) -> None:
+        """Stop everything. The first reason is the one that is reported."""
         with self._lock:
             self.reason = self.reason or reason
 
-    def mistakes(self) -> AbstractContextManager[None]:
-        """For work that reports its own failures: what is raised all the same is a mistake of ours, and trips."""
-        return _Mistakes(self)
+    def bugs(self) -> AbstractContextManager[None]:
+        """Context manager for work that reports its own failures: any exception in it is a bug, and cancels."""
+        return _Bugs(self)
 
     def wait(self, seconds: float, is_enough: Callable[[], bool] = lambda: False) -> bool:
-        """Wait, and say whether to stop; `is_enough` is another reason to."""
+        """Wait, and return whether to stop; `is_enough` ends the wait as well."""
         until = time.monotonic() + seconds
         while not self.is_set() and not is_enough():
             rest_s = until - time.monotonic()
             if rest_s <= 0:
                 return False
-            self._stop.wait(min(rest_s, _LOOK_S))
+            self._stop.wait(min(rest_s, _POLL_S))
         return True
 
 
-class _Mistakes(AbstractContextManager[None]):
-    def __init__(self, halt: CancelScope) -> None:
-        self._halt = halt
+class _Bugs(AbstractContextManager[None]):
+    def __init__(self, scope: CancelScope) -> None:
+        self._scope = scope
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool:
         if error is not None:
-            self._halt.trip(error)
+            self._scope.cancel(error)
         return True

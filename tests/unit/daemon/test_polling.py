@@ -68,7 +68,7 @@ def hanging(world: World) -> Iterator[Hanging]:
 @pytest.fixture
 def context(world: World, state: State, hanging: Hanging) -> Context:
     made = context_of(world, state)
-    return replace(made, registries={"models": hanging}, transfer=replace(made.transfer, leave_s=0.1))
+    return replace(made, registries={"models": hanging}, transfer=replace(made.transfer, grace_s=0.1))
 
 
 def is_asked_for(state: State, model: str, version: str) -> bool:

@@ -79,3 +79,10 @@ def test_a_step_that_never_gives_up_still_waits_between_its_tries() -> None:
 
 def test_the_verdict_carries_the_wait() -> None:
     assert next_action(Unavailable("x"), 1, PATIENCE, 0.5) == Retry(1.5)
+
+
+def test_an_attempt_that_progressed_is_never_given_up() -> None:
+    for failures in (1, 8, 1000):
+        choice = next_action(Unavailable("x"), failures, PATIENCE, 0.5, progressed=True)
+        assert isinstance(choice, Retry)
+        assert choice.after_s <= PATIENCE.cap_s

@@ -196,3 +196,15 @@ def test_a_record_out_of_reach_neither_begins_nor_ends_a_step(handed: Site) -> N
     with handed.state.read() as conn:
         assert steps.get(conn, KEY).state is StepState.QUEUED
     assert handed.release("r-1").phase is ReleasePhase.REQUESTED
+
+
+def test_an_attempt_that_placed_something_before_it_failed_is_not_counted_as_a_failure(handed: Site) -> None:
+    def body(_job: Attempt) -> None:
+        error = Unavailable("throttled: 503 SlowDown, 58 of 6 000 calls")
+        error.progressed = True
+        raise error
+
+    step = run(handed, body)
+    assert (step.state, step.failures) == (StepState.WAITING, 0)
+    assert step.reason == "throttled: 503 SlowDown, 58 of 6 000 calls"
+    assert step.due_at > handed.world.time

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Cancelled, Corrupt, Invalid, SyncdError
 from syncd.formats.documents import DOCUMENT_BYTES_MAX
@@ -117,9 +118,17 @@ class Counting(DirectoryRegistry):
     opened = 0
     read_bytes = 0
 
-    def open(self, model: ModelName, revision: Revision, path: FilePath, offset_bytes: int = 0) -> Stream:
+    def open(
+        self,
+        model: ModelName,
+        revision: Revision,
+        path: FilePath,
+        offset_bytes: int = 0,
+        *,
+        sha256: Digest | None = None,
+    ) -> Stream:
         self.opened += 1
-        return _CountingStream(super().open(model, revision, path, offset_bytes), self)
+        return _CountingStream(super().open(model, revision, path, offset_bytes, sha256=sha256), self)
 
 
 class _CountingStream:

@@ -41,9 +41,9 @@ class Counting:
             return self._open
         return getattr(self._inner, name)
 
-    def _open(self, *where: object) -> object:
+    def _open(self, *where: object, **proof: object) -> object:
         self.opened.append(str(where[2]))
-        return self._inner.open(*where)  # type: ignore[arg-type]
+        return self._inner.open(*where, **proof)  # type: ignore[arg-type]
 
 
 class Broken(MemoryStore):
@@ -216,10 +216,10 @@ class Far(Counting):
         self.border = Event()
         self.border.set()
 
-    def _open(self, *where: object) -> object:
+    def _open(self, *where: object, **proof: object) -> object:
         while not self.border.wait(0.01):
             note_activity()
-        return super()._open(*where)
+        return super()._open(*where, **proof)
 
 
 def test_the_nearest_is_measured(world: World, state: State) -> None:

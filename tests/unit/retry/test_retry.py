@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from syncd.errors import Cancelled, Corrupt, OutcomeUnknown, Refused, SyncdError, Unavailable
-from syncd.retry import Retry, call, sleep
+from syncd.retry import Pace, PacedCaller, Retry, call, sleep
 
 
 @dataclass
@@ -125,3 +125,77 @@ def test_many_tries_do_not_overflow() -> None:
     world = World()
     policy = Retry(attempts_max=2000, elapsed_max_s=1e9, base_s=1, cap_s=1)
     assert run(world, policy, failing(*[Unavailable("x")] * 1500)) == "done"
+
+
+def test_a_throttled_call_has_twice_as_many_tries() -> None:
+    world = World()
+    refused = Unavailable("x", throttled="503 SlowDown")
+    policy = Retry(attempts_max=3, elapsed_max_s=1000, base_s=0.1)
+    assert run(world, policy, failing(*[refused] * 5)) == "done"
+    with pytest.raises(Unavailable):
+        run(world, policy, failing(*[refused] * 6))
+
+
+def test_a_call_that_is_to_be_made_once_is_made_once_where_it_is_throttled_too() -> None:
+    world = World()
+    with pytest.raises(Unavailable):
+        run(world, Retry(attempts_max=1), failing(Unavailable("x", throttled="503 SlowDown")))
+    assert world.waits == []
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def refuse(pace: Pace, times: int = 1, retry_after_s: float | None = None) -> None:
+    for _ in range(times):
+        with pytest.raises(Unavailable), pace.counted():
+            raise Unavailable("x", throttled="503 SlowDown", retry_after_s=retry_after_s)
+
+
+def test_the_refusals_of_the_last_minutes_are_counted_with_all_calls() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    assert pace.throttling() == ""
+    refuse(pace, 58)
+    for _ in range(5942):
+        pace.note(None)
+    assert pace.throttling() == "throttled: 503 SlowDown, 58 of 6 000 calls"
+    clock.now = 301.0
+    pace.note(None)
+    assert pace.throttling() == "throttled: 503 SlowDown, 58 of 6 001 calls"
+    clock.now = 602.0
+    assert pace.throttling() == ""
+
+
+def test_the_error_of_a_throttled_call_says_how_many_were_refused() -> None:
+    pace = Pace(Clock())
+    caller = PacedCaller(Retry(attempts_max=2, base_s=0), pace)
+    with pytest.raises(Unavailable, match=r"^throttled: 503 SlowDown, 4 of 4 calls: k$"):
+        caller(failing(*[Unavailable("k", throttled="503 SlowDown")] * 9))
+    with pytest.raises(Unavailable, match=r"^the connection broke$"):
+        caller(failing(*[Unavailable("the connection broke")] * 9))
+
+
+def test_a_pause_that_one_caller_was_asked_for_holds_the_others() -> None:
+    clock, waits = Clock(), list[float]()
+    pace = Pace(clock)
+    refuse(pace, retry_after_s=30.0)
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        clock.now += seconds
+        return False
+
+    assert PacedCaller(Retry(), pace, wait)(lambda: "done") == "done"
+    assert waits == [30.0]
+
+
+def test_a_caller_that_waits_for_a_pause_can_be_stopped() -> None:
+    pace = Pace(Clock())
+    refuse(pace, retry_after_s=30.0)
+    with pytest.raises(Cancelled):
+        PacedCaller(Retry(), pace, lambda _seconds: True)(lambda: "done")

@@ -14,7 +14,7 @@ import requests.exceptions
 import Tea.exceptions
 from darabonba.exceptions import DaraException, UnretryableException
 from requests.exceptions import RequestException
-from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
+from syncd.errors import Conflict, Failed, KeyRefused, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
 from syncd.runtime.fc.call import NoChange, translate_errors
 
 # Raised before anything is sent, for what no caller of ours can give, or wrapped by the SDK's client itself.
@@ -47,7 +47,7 @@ def test_every_class_of_the_sdk_is_known() -> None:
     [
         (400, "InvalidArgument", Failed),
         (400, "VersionPublishError", NoChange),
-        (401, "SignatureNotMatch", Refused),
+        (401, "SignatureNotMatch", KeyRefused),
         (403, "AccessDenied", Refused),
         (404, "FunctionNotFound", NotFound),
         (409, "AliasAlreadyExists", Conflict),

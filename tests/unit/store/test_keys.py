@@ -20,7 +20,7 @@ def test_what_could_lead_astray_is_refused(key: str) -> None:
 
 def test_the_length_is_counted_in_bytes_with_what_the_store_adds() -> None:
     parse_key("é" * 511)
-    with pytest.raises(Invalid, match="1024 bytes long, 1023 are possible"):
+    with pytest.raises(Invalid, match="1024 bytes long, at most 1023 are allowed"):
         parse_key("é" * 512)
     with pytest.raises(Invalid):
         parse_key("x" * 1000, room_bytes=24)

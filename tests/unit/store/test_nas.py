@@ -19,6 +19,7 @@ from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unava
 from syncd.store.base import PutMode
 from syncd.store.nas import posix
 from syncd.store.nas.store import STAGING, NasSettings, NasStore
+from syncd.store.nas.tree import NasTree
 
 DATA = bytes(range(256)) * 1000
 PARTS = cut(len(DATA), 100_000)
@@ -219,10 +220,10 @@ def test_an_upload_that_ended_has_no_parts(store: NasStore) -> None:
     upload.abort()
     assert not upload.has(PARTS[0], crc64(DATA[:100_000]))
     with pytest.raises(NotFound):
-        store.publish(upload.token, "d/k", PutMode.CREATE)
+        store.tree.publish(upload.token, "d/k", PutMode.CREATE)
 
 
-class Pruned(NasStore):
+class Pruned(NasTree):
     """Somebody removes the empty directory just before a file is linked into it, so many times."""
 
     times = 0
@@ -237,9 +238,12 @@ class Pruned(NasStore):
 
 
 @pytest.mark.parametrize(("times", "survives"), [(1, True), (4, True), (5, False)])
-def test_a_directory_that_is_pruned_meanwhile_is_made_again(tmp_path: Path, times: int, survives: object) -> None:
-    store = Pruned(NasSettings(tmp_path))
-    store.times = times
+def test_a_directory_that_is_pruned_meanwhile_is_made_again(
+    tmp_path: Path, store: NasStore, monkeypatch: pytest.MonkeyPatch, times: int, survives: object
+) -> None:
+    tree = Pruned(NasSettings(tmp_path))
+    tree.times = times
+    monkeypatch.setattr(store, "tree", tree)
     if not survives:
         with pytest.raises(NotFound):
             store.put("d/e/k", b"1", PutMode.CREATE)
@@ -280,10 +284,12 @@ def test_deleting_prunes_empty_directories_but_never_one_in_the_root(tmp_path: P
     assert (tmp_path / "models").is_dir()
 
 
-def test_an_upload_that_would_not_fit_is_refused_before_it_begins(tmp_path: Path, store: NasStore) -> None:
+def test_an_upload_that_does_not_fit_waits_for_room_and_is_not_begun(tmp_path: Path, store: NasStore) -> None:
     free = os.statvfs(tmp_path)
     too_large = free.f_bavail * free.f_frsize + 1
-    with pytest.raises(Refused, match=f"{too_large} bytes are wanted, .* are free") as caught:
+    with pytest.raises(
+        Unavailable, match=f"the file system is full: {too_large} bytes are needed, .* are free"
+    ) as caught:
         store.upload("k", cut(too_large))
     assert "make room" in caught.value.hint
     assert list(store.pending("")) == []
@@ -325,9 +331,9 @@ def test_a_file_in_the_way_of_a_directory_is_refused(store: NasStore) -> None:
     [
         (errno.ENOENT, NotFound, ""),
         (errno.EEXIST, Conflict, ""),
-        (errno.ENOSPC, Refused, "full"),
-        (errno.EDQUOT, Refused, "quota"),
-        (errno.EROFS, Refused, "read-write"),
+        (errno.ENOSPC, Unavailable, "full"),
+        (errno.EDQUOT, Unavailable, "quota"),
+        (errno.EROFS, Unavailable, "read-write"),
         (errno.EACCES, Refused, "permission"),
         (errno.ELOOP, Refused, "symlink"),
         (errno.ESTALE, Unavailable, "stale"),

@@ -75,7 +75,7 @@ def test_a_kernel_that_copies_a_little_at_a_time_is_asked_again(
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    [(errno.ENOSPC, Refused), (errno.EIO, Unavailable), (errno.ESTALE, Unavailable), (errno.EACCES, Refused)],
+    [(errno.ENOSPC, Unavailable), (errno.EIO, Unavailable), (errno.ESTALE, Unavailable), (errno.EACCES, Refused)],
 )
 def test_what_else_the_kernel_says_is_the_callers_to_decide(
     store: NasStore, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[SyncdError]

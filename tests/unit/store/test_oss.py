@@ -282,7 +282,7 @@ def test_large_bodies_go_out_uncopied_and_whole(store: OssStore, bucket: RawBuck
 
 
 def test_parts_past_a_page_are_found_again(bucket: RawBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.store.oss.store._PAGE", 4)
+    monkeypatch.setattr("syncd.store.oss.bucket.PAGE", 4)
     parts = cut(12 * (100 << 10), 100 << 10)
     piece = bytes(100 << 10)
     first = bucket.store().upload("k", parts)
@@ -293,7 +293,7 @@ def test_parts_past_a_page_are_found_again(bucket: RawBucket, monkeypatch: pytes
 
 
 def test_uploads_past_a_page_are_listed(bucket: RawBucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.store.oss.store._PAGE", 4)
+    monkeypatch.setattr("syncd.store.oss.store.PAGE", 4)
     tokens = {bucket.client.init_multipart_upload(f"m/{n % 7}").upload_id for n in range(13)}
     assert {pending.token for pending in bucket.store().pending("m/")} == tokens
 

@@ -12,7 +12,7 @@ from syncd.artifact.parts import MIB, cut
 from syncd.errors import Cancelled, Failed, Invalid, Unavailable
 from syncd.secret import Secret
 from syncd.store.base import PutMode
-from syncd.store.oss.send import send_in_chunks
+from syncd.store.oss.connection import send_in_chunks
 from syncd.store.oss.store import Credentials, OssSettings, OssStore
 from syncd.store.oss.upload import OssUpload
 from syncd.watchdog import Heartbeat, heartbeat_of_thread
@@ -43,7 +43,7 @@ def test_a_store_that_accepts_and_never_answers_is_given_up() -> None:
 @pytest.mark.parametrize("serve", [silent, deaf])
 def test_a_part_that_gets_stuck_is_given_up_by_name(serve: type) -> None:
     with rude(serve) as server:
-        upload = OssUpload(store_at(server, 0.3), "key", PARTS, "upload-id")
+        upload = OssUpload(store_at(server, 0.3).bucket, "key", PARTS, "upload-id")
         with pytest.raises(Unavailable, match=r"oss://weights/key part 1: .*no byte for 0.3 s"):
             upload.send(PARTS[0], BODY, 0)
 
@@ -80,7 +80,7 @@ def test_a_part_is_left_in_its_middle_when_nobody_waits_for_it() -> None:
     with rude(gulping(gulp)) as server, heartbeat_of_thread(Heartbeat(over.is_set)):
         store = store_at(server, 30)
         with pytest.raises(Cancelled):
-            OssUpload(store, "key", PARTS, "upload-id").send(PARTS[0], BODY, 0)
+            OssUpload(store.bucket, "key", PARTS, "upload-id").send(PARTS[0], BODY, 0)
         assert max(read) < len(BODY) - MIB
 
 

@@ -11,6 +11,7 @@ import structlog
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
+from syncd.retry import Retry
 from syncd.store.base import Buffer, PutMode, Receipt, Stat
 from syncd.store.memory import TRAITS, MemoryStore, MemoryUpload
 from syncd.targets.base import Depth
@@ -22,6 +23,7 @@ from tests.support.sources import manifest_of
 
 FILES = {"a": b"1", "unet/b": b"22"}
 MANIFEST = manifest_of(FILES)
+QUICK = Retry(attempts_max=3, elapsed_max_s=1.0, base_s=0.0)
 MARKERS = ["models/", "models/team/", "models/team/sdxl/", f"{MANIFEST.directory}/"]
 
 
@@ -49,7 +51,7 @@ class Recording(MemoryStore):
 
 
 def placed(store: MemoryStore) -> tuple[TreeTarget, MemoryJournal]:
-    target, journal = TreeTarget("t", store), MemoryJournal()
+    target, journal = TreeTarget("t", store, QUICK), MemoryJournal()
     for entry in MANIFEST.entries:
         parts, data = cut(entry.size_bytes), FILES[entry.path]
         writer = target.writer(MANIFEST, entry, parts, journal)
@@ -117,7 +119,9 @@ def test_a_look_that_fails_says_nothing_about_what_is_there() -> None:
         if verb == "stat":
             raise Unavailable("the region is down")
 
-    target, journal = placed(Recording(fail))
+    store = Recording(fail)
+    _, journal = placed(store)
+    target = TreeTarget("t", store, QUICK)  # of another process: it has put nothing itself
     with pytest.raises(Unavailable):
         target.inspect(MANIFEST, Depth.CHECKSUMS, journal)
     assert target.inspect(MANIFEST, Depth.SIZES, journal).whole
@@ -129,8 +133,8 @@ def test_a_file_that_vanishes_during_the_look_is_missing() -> None:
             store.objects.pop(f"{MANIFEST.directory}/a", None)
 
     store = Recording(vanish)
-    target, journal = placed(store)
-    found = target.inspect(MANIFEST, Depth.CHECKSUMS, journal)
+    _, journal = placed(store)
+    found = TreeTarget("t", store).inspect(MANIFEST, Depth.CHECKSUMS, journal)
     assert (found.missing, found.present) == (frozenset({"a"}), frozenset({"unet/b"}))
 
 
@@ -151,7 +155,7 @@ def test_an_endless_seal_is_not_read_to_its_end() -> None:
     store = MemoryStore()
     target, journal = placed(store)
     store.put(f"{MANIFEST.directory}/.syncd/manifest.json", MANIFEST.canonical + bytes(20 << 20), PutMode.CREATE)
-    with pytest.raises(Conflict, match="no manifest"):
+    with pytest.raises(Conflict, match="not a manifest"):
         target.inspect(MANIFEST, Depth.SEAL, journal)
 
 
@@ -240,10 +244,11 @@ def test_the_answers_for_the_latest_versions_are_kept() -> None:
     for n in range(17):
         receipts.keep(f"models/{n}", stat)
     receipts.keep("models/16", replace(stat, key="l"))
-    assert receipts.take("models/0") == {}
-    assert receipts.take("models/1") == {"k": stat}
-    assert receipts.take("models/16").keys() == {"k", "l"}
-    assert receipts.take("models/16") == {}
+    assert receipts.of("models/0") == {}
+    assert receipts.of("models/1") == {"k": stat}
+    assert receipts.of("models/16").keys() == {"k", "l"}
+    receipts.forget("models/16")
+    assert receipts.of("models/16") == {}
 
 
 def test_a_small_file_whose_bytes_change_while_they_are_held_is_not_written() -> None:

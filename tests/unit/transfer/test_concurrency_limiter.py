@@ -7,6 +7,7 @@ from threading import Barrier, Event
 
 import pytest
 from syncd.errors import Cancelled, Corrupt, Unavailable
+from syncd.retry import Pace
 from syncd.transfer.flow.concurrency_limiter import ConcurrencyLimiter
 
 WAIT_S = 30
@@ -20,21 +21,21 @@ class Clock:
 
 
 def refuse(turns: ConcurrencyLimiter, retry_after_s: float | None = None) -> None:
-    with pytest.raises(Unavailable), turns.turn():
+    with pytest.raises(Unavailable), turns.slot():
         raise Unavailable("503 SlowDown", retry_after_s=retry_after_s)
 
 
 def test_so_many_have_their_turn_at_once_and_the_next_waits() -> None:
-    turns = ConcurrencyLimiter(3, lambda: False)
+    turns = ConcurrencyLimiter(3, lambda: False, Pace())
     inside, go, entered = Barrier(4), Event(), Event()
 
     def call() -> None:
-        with turns.turn():
+        with turns.slot():
             inside.wait(WAIT_S)
             go.wait(WAIT_S)
 
     def fourth() -> None:
-        with turns.turn():
+        with turns.slot():
             entered.set()
 
     with ThreadPoolExecutor(4) as pool:
@@ -49,8 +50,8 @@ def test_so_many_have_their_turn_at_once_and_the_next_waits() -> None:
 
 
 def test_a_refusal_halves_the_turns_and_another_error_does_not() -> None:
-    turns = ConcurrencyLimiter(4, lambda: False)
-    with pytest.raises(Corrupt), turns.turn():
+    turns = ConcurrencyLimiter(4, lambda: False, Pace())
+    with pytest.raises(Corrupt), turns.slot():
         raise Corrupt("a bit flipped")
     assert turns.allowed == 4
     refuse(turns)
@@ -62,12 +63,12 @@ def test_a_refusal_halves_the_turns_and_another_error_does_not() -> None:
 
 def test_a_delay_that_one_call_was_told_is_kept_by_all() -> None:
     clock, entered = Clock(), Event()
-    turns = ConcurrencyLimiter(4, lambda: False, clock)
+    turns = ConcurrencyLimiter(4, lambda: False, Pace(clock), clock)
     refuse(turns, 30.0)
     refused_again = Event()
 
     def other() -> None:
-        with turns.turn():
+        with turns.slot():
             entered.set()
 
     with ThreadPoolExecutor(1) as pool:
@@ -82,22 +83,22 @@ def test_a_delay_that_one_call_was_told_is_kept_by_all() -> None:
 
 def test_a_shorter_delay_does_not_end_a_longer_one() -> None:
     clock = Clock()
-    turns = ConcurrencyLimiter(4, lambda: clock.now >= 20, clock)
-    with pytest.raises(Unavailable), turns.turn():
+    turns = ConcurrencyLimiter(4, lambda: clock.now >= 20, Pace(clock), clock)
+    with pytest.raises(Unavailable), turns.slot():
         refuse(turns, 60.0)
         raise Unavailable("429", retry_after_s=1.0)
     clock.now = 20.0
-    with pytest.raises(Cancelled), turns.turn():
+    with pytest.raises(Cancelled), turns.slot():
         pass
 
 
 def test_nobody_waits_for_a_turn_at_a_target_that_is_out() -> None:
     out = Event()
-    turns = ConcurrencyLimiter(1, out.is_set)
-    with ThreadPoolExecutor(1) as pool, turns.turn():
+    turns = ConcurrencyLimiter(1, out.is_set, Pace())
+    with ThreadPoolExecutor(1) as pool, turns.slot():
 
         def call() -> None:
-            with turns.turn():
+            with turns.slot():
                 pass
 
         waiting = pool.submit(call)

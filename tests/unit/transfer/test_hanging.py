@@ -21,7 +21,7 @@ from threading import Event
 import pytest
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Unavailable
-from syncd.retry import Retry
+from syncd.retry import Caller, Retry, once
 from syncd.secret import Secret
 from syncd.store.base import Stat
 from syncd.store.memory import MemoryStore
@@ -62,9 +62,9 @@ class Kernel:
 class Looked(Faulty):
     """Also its looks can hang."""
 
-    def list(self, prefix: str) -> Iterator[Stat]:
+    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
         self.meet("list")
-        return super().list(prefix)
+        return super().list(prefix, each)
 
 
 @contextlib.contextmanager
@@ -79,13 +79,13 @@ def mended(*kernels: Kernel) -> Iterator[None]:
 
 def quick(**changes: object) -> CopySettings:
     """What is silent for a second is given up."""
-    return replace(SETTINGS, stall_s=0.8, leave_s=0.1, adrift=LeakedThreads(), **changes)  # type: ignore[arg-type]  # any of them
+    return replace(SETTINGS, stall_s=0.8, grace_s=0.1, leaked_threads=LeakedThreads(), **changes)  # type: ignore[arg-type]  # any of them
 
 
 @pytest.mark.parametrize(
     ("verb", "what"),
     [
-        ("list", "looking what is there at hung"),
+        ("list", "inspecting hung"),
         ("upload", "beginning big at hung"),
         ("send", "part 3 of big at hung"),
         ("put", "finishing small at hung"),
@@ -123,7 +123,7 @@ def test_a_thread_that_hangs_is_not_joined_by_another_one() -> None:
         held = set(kernel.held)
         error = bench.copy(settings).failed["hung"]
         assert isinstance(error, Unavailable)
-        assert "calls hang, the first for" in error.message
+        assert "calls hang, the oldest for" in error.message
         assert "part" in error.message
         assert kernel.held == held
     assert bench.copy(settings).failed == {}
@@ -299,7 +299,7 @@ from threading import Event
 from syncd.errors import Unavailable
 from syncd.transfer import CopySettings, abandonable_call
 try:
-    abandonable_call("nas", Event().wait, CopySettings(stall_s=0.1, leave_s=0.1), Event(), what="looking")
+    abandonable_call("nas", Event().wait, CopySettings(stall_s=0.1, grace_s=0.1), Event(), what="looking")
 except Unavailable as error:
     print(error.message)
 """

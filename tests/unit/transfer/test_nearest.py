@@ -15,7 +15,7 @@ from syncd.watchdog import note_activity
 from tests.support.sources import GeneratedStream, generated, generated_manifest
 
 ENTRY = generated_manifest({"weights.bin": 2 << 20}).entries[0]
-SETTINGS = CopySettings(stall_s=20.0, leave_s=0.2)
+SETTINGS = CopySettings(stall_s=20.0, grace_s=0.2)
 
 
 class Far(GeneratedStream):
@@ -79,11 +79,11 @@ def test_a_file_smaller_than_the_trial_will_do() -> None:
 def test_looking_ends_when_it_is_told_to_stop() -> None:
     stop = Event()
     stop.set()
-    with far() as one, far() as other, pytest.raises(Cancelled, match="nearest"):
+    with far() as one, far() as other, pytest.raises(Cancelled, match="measuring the sources"):
         nearest_first(ENTRY, {"one": one, "other": other}, SETTINGS, stop)
 
 
 def test_places_that_are_all_silent_are_not_waited_for_longer_than_one_may_be_silent() -> None:
-    settings = CopySettings(stall_s=0.2, leave_s=0.1)
+    settings = CopySettings(stall_s=0.2, grace_s=0.1)
     with far() as one, far() as other:
         assert nearest_first(ENTRY, {"b": one, "a": other}, settings, Event()) == ("a", "b")

@@ -29,7 +29,7 @@ from tests.support.sources import FilesStream, content
 from tests.support.transfers import PART, SETTINGS, Bench, Faulty
 
 WAIT_S = 30
-PATIENT = replace(SETTINGS, stall_s=3600.0, leave_s=0.2)
+PATIENT = replace(SETTINGS, stall_s=3600.0, grace_s=0.2)
 FILES = {"big": content("big", 60 * PART)}
 
 
@@ -143,7 +143,7 @@ def test_a_source_that_trickles_is_left_within_a_piece_of_a_part() -> None:
             return super().readinto(buffer[: MIB // 2])
 
     bench = Bench({"big": content("big", 16 * MIB)}, one=MemoryStore())
-    large = CopySettings(leave_s=WAIT_S, stall_s=3600)
+    large = CopySettings(grace_s=WAIT_S, stall_s=3600)
     with stopping(bench, lambda: bench.copy(large, lambda e, n: Trickle(bench.source, e.path, n))):
         assert reached.wait(WAIT_S)
     assert bench.source.read_bytes["big"] <= 4 * MIB
@@ -184,7 +184,7 @@ class Begun(TreeTarget):
         return Inspection(sealed=False, present=frozenset(), missing=frozenset(e.path for e in manifest.entries))
 
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
-        return Sending(OssUpload(self.store, "key", parts, "upload-id"))
+        return Sending(OssUpload(self.store.bucket, "key", parts, "upload-id"))
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
@@ -203,7 +203,7 @@ def test_in_the_middle_of_a_part_to_a_store_that_is_slow(goes_on: bool) -> None:
         credentials = Credentials("id", Secret("secret"))
         bucket = OssSettings(server.endpoint, "weights", "cn-hangzhou", lambda: credentials, path_style=True)
         to = [Destination(Begun(OssStore(bucket)), MemoryJournal())]
-        settings = CopySettings(stall_s=3600, leave_s=WAIT_S if goes_on else 0.2)  # left only where it is stuck
+        settings = CopySettings(stall_s=3600, grace_s=WAIT_S if goes_on else 0.2)  # left only where it is stuck
 
         def run() -> CopyReport:
             progress = Progress(bench.manifest, ["slow"])
