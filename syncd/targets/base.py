@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
@@ -225,6 +225,15 @@ class Target(Protocol):
 
         What fails says so in its place, and the others go on. Repeating it is success. Nothing is sent of those that
         are not asked for, but for `at_once` of them.
+        """
+        ...
+
+    def remove_wrong(self, manifest: Manifest, wrong: Mapping[FilePath, str]) -> None:
+        """Remove wrong files of a version that is not sealed, so that they can be written again: path -> what is wrong.
+
+        Raises:
+            Conflict: The version is sealed: its files are never removed.
+            Unavailable: Some may be left.
         """
         ...
 

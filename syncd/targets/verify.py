@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from syncd.artifact.digest import crc64 as crc64_of
+from syncd.errors import Unavailable
+from syncd.logs import Logger
 from syncd.store.base import Stat, Store
 from syncd.watchdog import note_activity, shared
 
@@ -17,6 +19,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _READ_BYTES: Final = 1 << 20
+_READS_MAX: Final = 4  # of one object whose bytes are wrong, in another way each time
+_log = Logger()
 
 
 def pieces(store: Store, key: str, limit_bytes: int | None = None) -> Iterator[memoryview]:
@@ -54,6 +58,26 @@ def checksum(store: Store, key: str) -> Checksum:
     for piece in pieces(store, key):
         crc64 = crc64_of(piece, crc64)
     return Checksum(crc64)
+
+
+def agreed(read: Callable[[], T], is_right: Callable[[T], bool], what: str) -> T:
+    """The result of `read`, which is called again while it is not right: bits may flip on the way back.
+
+    Right once is right; wrong is what was read twice alike.
+
+    Raises:
+        Unavailable: Each of several reads was wrong in another way.
+    """
+    wrong: list[T] = []
+    for _ in range(_READS_MAX):
+        got = read()
+        if is_right(got) or got in wrong:
+            return got
+        wrong.append(got)
+        _log.warning("target.read_again", message="What was read is wrong; it is read again.", what=what)
+    raise Unavailable(
+        f"{what}: {_READS_MAX} reads gave different bytes each time; the network may damage what it carries"
+    )
 
 
 def together(fn: Callable[[S], T], items: Sequence[S], threads: int) -> list[T]:

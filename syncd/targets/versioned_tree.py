@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from syncd import watchdog
@@ -26,7 +27,7 @@ from syncd.store.base import Put, PutMode, Stat, Store
 from syncd.store.retrying import RetryingStore
 from syncd.targets.base import Depth, Inspection, Journal, SmallFile, Writer
 from syncd.targets.checksum_cache import ChecksumCache
-from syncd.targets.verify import checksum, pieces, together
+from syncd.targets.verify import agreed, checksum, pieces, together
 from syncd.targets.writers import LargeWriter, PresentWriter, SmallWriter, key_of
 from syncd.values.source import Stream
 
@@ -64,6 +65,7 @@ class TreeTarget:
         self._store = store
         self._patient = RetryingStore(store, PacedCaller(policy or Retry(), self.pace, watchdog.wait))
         self._receipts = ChecksumCache()
+        self._unanswered_seals: set[str] = set()  # their puts began here, and have not ended well
 
     def __repr__(self) -> str:
         return f"TreeTarget({self.name}, {self._store!r})"
@@ -111,6 +113,20 @@ class TreeTarget:
                 journal.proven(file.entry.path, file.crc64)
                 yield None
 
+    def remove_wrong(self, manifest: Manifest, wrong: Mapping[FilePath, str]) -> None:
+        if self._is_sealed(manifest):
+            raise Conflict(f"{self.name}: {manifest} is sealed, and none of its files is removed")
+        for path, fault in sorted(wrong.items()):
+            key = key_of(manifest, path)
+            self._store.delete(key)
+            _log.warning(
+                "target.wrong_file_removed",
+                message="A wrong file below a version that is not sealed is removed, to be written again.",
+                target=self.name,
+                key=key,
+                fault=fault,
+            )
+
     def open(self, manifest: Manifest, entry: Entry, offset_bytes: int = 0) -> Stream:
         return self._store.open(key_of(manifest, entry.path), offset_bytes)
 
@@ -137,7 +153,10 @@ class TreeTarget:
             for marker in _markers(manifest):
                 with contextlib.suppress(Conflict):  # a marker with content serves as well
                     self._patient.put(marker, b"", PutMode.CREATE)
-        self._patient.put(_seal_key(manifest), manifest.canonical, PutMode.CREATE)
+        key = _seal_key(manifest)
+        self._unanswered_seals.add(key)
+        self._patient.put(key, manifest.canonical, PutMode.CREATE)
+        self._unanswered_seals.discard(key)
         self._receipts.forget(manifest.directory)
 
     def withdraw(self, manifest: Manifest, journal: Journal) -> None:
@@ -157,7 +176,8 @@ class TreeTarget:
             if not found or rest:
                 continue
             try:
-                manifest = Manifest.parse(self._read(stat.key, _SEAL_BYTES_MAX))
+                read = partial(self._read, stat.key, _SEAL_BYTES_MAX)
+                manifest = Manifest.parse(agreed(read, partial(_seals, directory), f"{self.name}: {stat.key}"))
             except (Invalid, NotFound) as error:
                 _log.warning("target.seal_unreadable", target=self.name, key=stat.key, reason=str(error))
                 continue
@@ -166,7 +186,7 @@ class TreeTarget:
 
     def notes(self, directory: str) -> Iterator[tuple[str, bytes]]:
         prefix = f"{SEAL_DIRECTORY}/{directory}/"
-        for stat in list(self._store.list(prefix)):
+        for stat in list(self._patient.list(prefix)):
             if stat.size_bytes <= _NOTE_BYTES_MAX and not stat.key.endswith("/"):
                 with contextlib.suppress(NotFound):
                     yield stat.key.removeprefix(prefix), self._read(stat.key, _NOTE_BYTES_MAX)
@@ -178,7 +198,7 @@ class TreeTarget:
         self._store.delete(f"{SEAL_DIRECTORY}/{directory}/{name}")
 
     def _read(self, key: str, limit_bytes: int) -> bytes:
-        return b"".join(bytes(piece) for piece in pieces(self._store, key, limit_bytes=limit_bytes + 1))
+        return b"".join(bytes(piece) for piece in pieces(self._patient, key, limit_bytes=limit_bytes + 1))
 
     def _inspect(self, manifest: Manifest, how: _Inspection) -> Inspection:
         sealed = self._is_sealed(manifest)
@@ -190,7 +210,7 @@ class TreeTarget:
         unknown = [entry for entry in entries if entry.path not in faults]
 
         def check(entry: Entry) -> str | None:
-            return self._fault(manifest, entry, listed[entry.path], how)
+            return self._proven_fault(manifest, entry, listed[entry.path], how)
 
         try:
             checked = together(check, unknown, _CHECKS_IN_FLIGHT)
@@ -209,8 +229,11 @@ class TreeTarget:
         key = _seal_key(manifest)
         want = manifest.canonical
         try:
-            got = b"".join(bytes(piece) for piece in pieces(self._patient, key, limit_bytes=len(want) + 1))
+            got = agreed(lambda: self._read(key, len(want)), want.__eq__, f"{self.name}: {key}")
         except NotFound:
+            return False
+        if got != want and key in self._unanswered_seals and not _seals(manifest.directory, got):
+            self._patient.delete(key)  # ours: it was damaged on its way, and the answer was lost
             return False
         if got != want:
             raise Conflict(
@@ -234,6 +257,18 @@ class TreeTarget:
                 examples=unknown[:5],
             )
         return listed
+
+    def _proven_fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: _Inspection) -> str | None:
+        """As `_fault`; a fault was seen twice, the second time with a look at this object alone."""
+        looks = chain([listed], iter(partial(self._patient.stat, listed.key), None))
+        try:
+            return agreed(
+                lambda: self._fault(manifest, entry, next(looks), how),
+                lambda fault: not fault,
+                f"{self.name}: {listed.key}",
+            )
+        except NotFound:
+            return None
 
     def _fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: _Inspection) -> str | None:
         """What is wrong with a file: got and want; empty if nothing is, None if it vanished meanwhile."""
@@ -309,6 +344,14 @@ def _markers(manifest: Manifest) -> Iterator[str]:
     for part in manifest.directory.split("/")[1:]:
         marker += f"{part}/"
         yield marker
+
+
+def _seals(directory: str, data: bytes) -> bool:
+    """Whether these bytes are the manifest of the version in this directory, whose name has a part of its digest."""
+    try:
+        return Manifest.parse(data).directory == directory
+    except Invalid:
+        return False
 
 
 def _described(data: bytes) -> str:

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import Event
 
 from syncd.artifact.manifest import Entry, Manifest
-from syncd.errors import Cancelled, Conflict, Corrupt, SyncdError
+from syncd.errors import Cancelled, Conflict, Corrupt, SyncdError, Unavailable
 from syncd.targets.base import Inspection
 from syncd.transfer.progress import Progress, TargetProgress
 from syncd.transfer.settings import CopySettings, Destination
@@ -99,9 +99,7 @@ class _Copy:
             target_copy.error is not None or self._is_whole(target_copy) for target_copy in target_copies
         ):
             raise Cancelled(f"stopped while copying {self._manifest}")
-        failed = {
-            target_copy.target.name: target_copy.error for target_copy in target_copies if target_copy.error is not None
-        }
+        failed = {each.target.name: error for each in target_copies if (error := _failure(each)) is not None}
         return CopyReport(failed, self._progress.snapshot(), self._producer.bytes_read)
 
     def _inspected(self, target_copies: Sequence[TargetCopy]) -> dict[Entry, list[TargetCopy]]:
@@ -228,11 +226,20 @@ def _is_settled(target_copy: TargetCopy) -> bool:
     return target_copy.is_closed or target_copy.is_detached or not target_copy.pending
 
 
+def _failure(target_copy: TargetCopy) -> SyncdError | None:
+    """Why a target has failed. Where other bytes were in the way, the next attempt finds and replaces them."""
+    error = target_copy.error
+    if isinstance(error, Conflict) and target_copy.found() is not None:
+        again = Unavailable(f"{error.message}; the next attempt inspects the target again", hint=error.hint)
+        again.__cause__ = error
+        return again
+    return error
+
+
 def _refuse_wrong(target_copy: TargetCopy, found: Inspection) -> None:
-    if found.wrong:
+    if found.wrong and found.sealed:
         path, fault = min(found.wrong.items())
-        kind = Corrupt if found.sealed else Conflict
-        raise kind(
+        raise Corrupt(
             f"{target_copy.target.name}: {len(found.wrong)} files have wrong bytes: {path}: {fault}",
-            hint="syncd overwrites nothing; remove those files there, then publish again",
+            hint="syncd never writes over files of a sealed version: docs/how-to/recover.md",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from syncd.reconcile.requests import operations
 from syncd.reconcile.views import plan
 from syncd.targets.base import Depth
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def verify(
     model: Annotated[str | None, typer.Argument(help="Only this model.", show_default=False)] = None,
@@ -24,7 +27,8 @@ def verify(
 ) -> int:
     """Compare the world with the record: every byte of every sealed version, every alias.
 
-    Exit code 0 if all is as recorded, 8 if anything is not. Nothing is changed.
+    Exit code 0 if all is as recorded, 8 if anything differs. Where nothing differs but not everything could be read:
+    7 if something did not answer, 10 if it was refused. Nothing is changed.
 
     Example: syncd verify sdxl --quick
     """
@@ -36,11 +40,38 @@ def verify(
         wanted = opened.topology.models() if model is None else (model,)
         found = (finding for name in wanted for finding in plan.verify(world, name, depth))
         findings = list(dict.fromkeys(found))  # an alias that serves two models is one thing
-        wrong = [finding for finding in findings if finding.wrong]
-        rows = [(f.subject, f.what, f.wrong or "as recorded") for f in findings]
-        listed = [{"subject": f.subject, "what": f.what, "wrong": f.wrong or None} for f in findings]
-        opened.output.show(
-            {"good": not wrong, "findings": listed},
-            lambda console: tabulate(console, ("WHERE", "WHAT", "FOUND"), rows),
+        rows = [(f.subject, f.what, _text(f)) for f in findings]
+        wrong = [f for f in findings if f.wrong]
+        unanswered = [f for f in findings if f.unanswered]
+        hint = _hint(wrong, unanswered)
+        listed = [
+            {"subject": f.subject, "what": f.what, "wrong": f.wrong or None, "unanswered": f.unanswered or None}
+            for f in findings
+        ]
+
+        def tell(console: Console) -> None:
+            tabulate(console, ("WHERE", "WHAT", "FOUND"), rows)
+            if hint:
+                console.print(hint, markup=False)
+
+        opened.output.show({"good": not wrong and not unanswered, "findings": listed, "hint": hint or None}, tell)
+        if wrong:
+            return Exit.DIFFERS
+        if any(f.is_refused for f in unanswered):
+            return Exit.REFUSED
+        return Exit.UNAVAILABLE if unanswered else Exit.OK
+
+
+def _text(finding: plan.Finding) -> str:
+    return finding.wrong or (f"not verified: {finding.unanswered}" if finding.unanswered else "as recorded")
+
+
+def _hint(wrong: list[plan.Finding], unanswered: list[plan.Finding]) -> str:
+    if wrong:
+        return (
+            "Each difference was read twice. Aliases: `syncd restore`; bytes: docs/how-to/recover.md, "
+            '"A sealed version is damaged".'
         )
-        return Exit.DIFFERS if wrong else Exit.OK
+    if any(finding.is_refused for finding in unanswered):
+        return "Not everything was verified: grant read access with the credentials in use, then run it again."
+    return "Not everything was verified: run it again when the places named above answer." if unanswered else ""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
+from syncd import retry
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model
-from syncd.errors import SyncdError
+from syncd.errors import Refused, SyncdError, Unavailable
 from syncd.plan.binding import Binding
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.context import World
 from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, updates
 from syncd.reconcile.discovery.catalog import catalog, pin
+from syncd.retry import Retry
 from syncd.state.content import contents, images, placements, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.content.layers import SqlUploadJournal
@@ -25,6 +28,8 @@ from syncd.targets.base import Depth, Inspection
 
 if TYPE_CHECKING:
     from syncd.targets.image import ImageTarget
+
+_RETRY: Final = Retry(elapsed_max_s=30.0)  # a person waits for the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,16 @@ class ReleasePlan:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `wrong` is empty where it is as recorded."""
+    """One thing that was looked at. `wrong` is empty where it is as recorded.
+
+    Where it could not be read, nothing is known: `unanswered` says why, `is_refused` whether permission is missing.
+    """
 
     subject: str
     what: str
     wrong: str
+    unanswered: str = ""
+    is_refused: bool = False
 
 
 def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
@@ -189,8 +199,11 @@ def _flip(world: World, binding: Binding, model: str) -> FlipPlan:
     return FlipPlan(binding.name, region, binding.function, binding.alias, pointed.function_version, now)
 
 
-def verify(world: World, model: str, depth: Depth) -> Iterator[Finding]:
-    """Compare the world with the record: every sealed version at every target, every alias. One finding each."""
+def verify(world: World, model: str, depth: Depth, policy: Retry = _RETRY) -> Iterator[Finding]:
+    """Compare the world with the record: every sealed version at every target, every alias. One finding each.
+
+    What does not answer is asked again, as `policy` says.
+    """
     name = parse_model(model)
     with world.state.read() as conn:
         sealed = [
@@ -200,25 +213,31 @@ def verify(world: World, model: str, depth: Depth) -> Iterator[Finding]:
             if placement.phase is PlacementPhase.SEALED
         ]
     for version, target in sealed:
-        yield _verified(world, version, target, depth)
+        what = f"{version.model}@{version.name}"
+        yield _found(target, what, partial(_placement_faults, world, version, target, depth), policy)
     for binding in world.topology.bindings_of(name):
-        yield _pointing(world, binding)
+        what = f"{binding.function}:{binding.alias}"
+        yield _found(binding.name, what, partial(_alias_fault, world, binding), policy)
 
 
-def _verified(world: World, version: Version, target: str, depth: Depth) -> Finding:
-    subject, what = target, f"{version.model}@{version.name}"
-    if target in world.images:
-        return Finding(subject, what, _image_faults(world, version, target, depth))
-    there = world.targets.get(target)
-    if there is None:
-        return Finding(subject, what, "the target is no longer in the configuration")
-    with world.state.read() as conn:
-        manifest = versions.manifest(conn, version.id)
+def _found(subject: str, what: str, check: Callable[[], str], policy: Retry) -> Finding:
     try:
-        found = there.inspect(manifest, depth, SqlJournal(world.state, version.id, target))
+        return Finding(subject, what, retry.call(policy, check))
+    except (Unavailable, Refused) as error:
+        return Finding(subject, what, "", error.message, isinstance(error, Refused))
     except SyncdError as error:
         return Finding(subject, what, error.message)
-    return Finding(subject, what, _faults(found))
+
+
+def _placement_faults(world: World, version: Version, target: str, depth: Depth) -> str:
+    if target in world.images:
+        return _image_faults(world, version, target, depth)
+    there = world.targets.get(target)
+    if there is None:
+        return "the target is no longer in the configuration"
+    with world.state.read() as conn:
+        manifest = versions.manifest(conn, version.id)
+    return _faults(there.inspect(manifest, depth, SqlJournal(world.state, version.id, target)))
 
 
 def _image_faults(world: World, version: Version, target: str, depth: Depth) -> str:
@@ -229,10 +248,7 @@ def _image_faults(world: World, version: Version, target: str, depth: Depth) -> 
         return "no image of it is in the record"
     if image.repository != world.images[target].repository:
         return f"its image is in {image.repository}, which is no longer in the configuration"
-    try:
-        return "; ".join(world.images[target].faults(manifest, image.tag, image.digest, depth))
-    except SyncdError as error:
-        return error.message
+    return "; ".join(world.images[target].faults(manifest, image.tag, image.digest, depth))
 
 
 def _faults(found: Inspection) -> str:
@@ -242,19 +258,14 @@ def _faults(found: Inspection) -> str:
     return "; ".join(faults)
 
 
-def _pointing(world: World, binding: Binding) -> Finding:
+def _alias_fault(world: World, binding: Binding) -> str:
     with world.state.read() as conn:
         recorded = live.get(conn, binding.name)
         holder = flips.holder(conn, binding.name)
         moving = flips.get(conn, holder, binding.name) if holder else None
-    wanted = recorded.function_version if recorded else None
-    what = f"{binding.function}:{binding.alias}"
-    try:
-        pointed = world.runtimes[binding.runtime].read(binding.function, binding.alias)
-    except SyncdError as error:
-        return Finding(binding.name, what, error.message)
+    pointed = world.runtimes[binding.runtime].read(binding.function, binding.alias)
     if pointed.weights and not (moving and pointed.weights.keys() <= {moving.to_version}):
-        return Finding(binding.name, what, f"sends a share elsewhere: {dict(pointed.weights)}")
-    if recorded is not None and pointed.function_version != wanted:
-        return Finding(binding.name, what, f"points at {pointed.function_version}, the record says {wanted}")
-    return Finding(binding.name, what, "")
+        return f"sends a share elsewhere: {dict(pointed.weights)}"
+    if recorded is not None and pointed.function_version != recorded.function_version:
+        return f"points at {pointed.function_version}, the record says {recorded.function_version}"
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Condition
 from typing import Final, TypeVar
 
@@ -174,7 +175,10 @@ class TargetCopy:
         try:
             self._leaked_threads.refuse(self.target.name)
             with calling(f"inspecting {self.target.name}"):  # the target repeats each call of it by itself
-                self._found = inspect()
+                found = inspect()
+            if found.wrong and not found.sealed:  # nothing reads them, and they would stay in the way
+                self.call("removing wrong files", partial(self.target.remove_wrong, self.manifest, found.wrong))
+            self._found = found
         except SyncdError as error:
             self.fail(error)
         finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from syncd.errors import NotFound, Unavailable
+from syncd.artifact.manifest import Manifest
+from syncd.errors import NotFound, Refused, Unavailable
 from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.views.plan import plan, verify
+from syncd.retry import Retry
 from syncd.runtime.memory import MemoryRuntime
-from syncd.targets.base import Depth
+from syncd.targets.base import Depth, Inspection, Journal
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.values.function import AliasState
 
@@ -17,6 +19,7 @@ from tests.support.rooms import DRAW, SDXL, Site, World
 from tests.support.sources import content
 
 SIZE = 100_008
+TWICE = Retry(2, 60, 0.001, 0.002)
 
 
 def faults(here: Site, depth: Depth = Depth.CHECKSUMS) -> dict[str, str]:
@@ -125,16 +128,48 @@ def test_an_alias_that_points_elsewhere_or_shares_its_traffic_is_named(served: S
     assert "share" in found["draw-sg"]
 
 
-def test_what_cannot_be_looked_at_is_a_finding_and_not_the_end(served: Site, world: World) -> None:
+def test_what_does_not_answer_is_a_finding_of_its_own_and_not_a_difference(served: Site, world: World) -> None:
     class CutOff(TreeTarget):
         def inspect(self, *_: object) -> None:  # type: ignore[override]
             raise Unavailable("cut off")
 
+    class Locked(MemoryRuntime):
+        def read(self, *_: object) -> None:  # type: ignore[override]
+            raise Refused("403")
+
     targets = {"hz": CutOff("hz", world.stores["hz"])}
-    runtimes = {"hangzhou": MemoryRuntime(), "singapore": world.runtimes["singapore"]}
-    looker = replace(served.looker, targets=targets, runtimes=runtimes)  # type: ignore[arg-type]
-    found = {finding.subject: finding.wrong for finding in verify(looker, SDXL, Depth.SEAL)}
-    assert found["hz"] == "cut off"
-    assert "configuration" in found["sg"]
-    assert "no function" in found["draw-hz"]
-    assert found["draw-sg"] == ""
+    for runtime, wrong, unanswered in ((MemoryRuntime(), "no function", ""), (Locked(), "", "403")):
+        runtimes = {"hangzhou": runtime, "singapore": world.runtimes["singapore"]}
+        looker = replace(served.looker, targets=targets, runtimes=runtimes)  # type: ignore[arg-type]
+        found = {finding.subject: finding for finding in verify(looker, SDXL, Depth.SEAL, TWICE)}
+        assert (found["hz"].wrong, found["hz"].unanswered, found["hz"].is_refused) == ("", "cut off", False)
+        assert "configuration" in found["sg"].wrong
+        assert wrong in found["draw-hz"].wrong
+        assert bool(found["draw-hz"].wrong) == bool(wrong)
+        assert (found["draw-hz"].unanswered, found["draw-hz"].is_refused) == (unanswered, bool(unanswered))
+        assert (found["draw-sg"].wrong, found["draw-sg"].unanswered) == ("", "")
+
+
+def test_what_is_throttled_once_is_asked_again(served: Site, world: World) -> None:
+    throttled = {"target": 1, "runtime": 1}
+
+    def throttle(what: str) -> None:
+        if throttled[what]:
+            throttled[what] -= 1
+            raise Unavailable("503 SlowDown")
+
+    class Throttled(TreeTarget):
+        def inspect(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
+            throttle("target")
+            return super().inspect(manifest, depth, journal)
+
+    class ThrottledRuntime(MemoryRuntime):
+        def read(self, function: str, alias: str) -> AliasState:
+            throttle("runtime")
+            return world.runtimes["hangzhou"].read(function, alias)
+
+    targets = {**served.looker.targets, "hz": Throttled("hz", world.stores["hz"])}
+    runtimes = {**served.looker.runtimes, "hangzhou": ThrottledRuntime()}
+    looker = replace(served.looker, targets=targets, runtimes=runtimes)
+    assert {(finding.wrong, finding.unanswered) for finding in verify(looker, SDXL, Depth.BYTES, TWICE)} == {("", "")}
+    assert throttled == {"target": 0, "runtime": 0}

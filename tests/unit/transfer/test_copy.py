@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.manifest import Entry
+from syncd.artifact.names import FilePath
 from syncd.errors import Cancelled, Conflict, Corrupt, Invalid, Refused, Unavailable
 from syncd.retry import Retry
 from syncd.store.base import PutMode
@@ -240,14 +241,25 @@ def test_a_part_that_changes_before_the_file_is_complete_is_never_visible() -> N
     assert store.uploads == {}
 
 
-def test_a_wrong_file_in_the_way_is_not_overwritten() -> None:
+@pytest.mark.parametrize("wrong", [b"[]", b"{} "])
+def test_a_wrong_file_below_a_version_that_is_not_sealed_is_replaced(wrong: bytes) -> None:
     bench = Bench(FILES, t=MemoryStore(), other=MemoryStore())
-    bench.stores["t"].put(f"{bench.manifest.directory}/config.json", b"[]", PutMode.CREATE)
+    bench.stores["t"].put(f"{bench.manifest.directory}/config.json", wrong, PutMode.CREATE)
+    assert bench.copy().failed == {}
+    assert bench.visible("t") == FILES
+
+
+def test_a_wrong_file_of_a_sealed_version_is_not_touched() -> None:
+    bench = Bench(FILES, t=MemoryStore(), other=MemoryStore())
+    directory, store = bench.manifest.directory, bench.stores["t"]
+    store.put(f"{directory}/config.json", b"[]", PutMode.CREATE)
+    store.put(f"{directory}/.syncd/manifest.json", bench.manifest.canonical, PutMode.CREATE)
     report = bench.copy()
-    assert isinstance(report.failed["t"], Conflict)
+    assert isinstance(report.failed["t"], Corrupt)
     assert "config.json" in report.failed["t"].message
-    assert "remove those files" in report.failed["t"].hint
-    assert bench.visible("t") == {"config.json": b"[]"}
+    with pytest.raises(Conflict, match="is sealed"):
+        TreeTarget("t", store).remove_wrong(bench.manifest, {FilePath("config.json"): "2 bytes"})
+    assert store.objects[f"{directory}/config.json"].data == b"[]"
     assert bench.visible("other") == FILES
 
 

@@ -229,7 +229,9 @@ def test_an_error_at_the_final_name_is_the_targets_failure() -> None:
     bench = placed(t=store)
     bench.become({"again.safetensors": OLD["unet.safetensors"]})
     store.before = refusing("complete", Conflict("other bytes are there"))
-    assert isinstance(bench.copy().failed["t"], Conflict)
+    error = bench.copy().failed["t"]
+    assert isinstance(error, Unavailable)
+    assert "other bytes are there; the next attempt inspects the target again" in error.message
 
 
 @pytest.mark.parametrize("verb", ["copy", "upload"])

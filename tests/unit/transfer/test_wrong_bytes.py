@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 from syncd.artifact.manifest import Entry
 from syncd.artifact.parts import cut
-from syncd.errors import Corrupt
-from syncd.localcloud.faults import Action, FlipBit, Respond
+from syncd.errors import Corrupt, Unavailable
+from syncd.localcloud.faults import Action, FlipBit, Reset, Respond
 from syncd.retry import Retry
 from syncd.store.memory import MemoryStore
 from syncd.store.oss.requests import OssRequest
+from syncd.targets.base import Depth
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.transfer import CopyReport, CopySettings, Destination, Progress, copy
 from syncd.values.source import Stream
@@ -133,3 +135,28 @@ def test_a_part_that_is_replaced_by_somebody_after_it_was_proven_shows_nothing(
     assert isinstance(report.failed["oss"], Corrupt)
     assert "big" in report.failed["oss"].message
     assert BIG not in bucket.all_keys()
+
+
+def test_a_wrong_object_whose_answer_was_lost_is_replaced_by_the_next_attempt(bucket: RawBucket, fault: Fault) -> None:
+    """The bit flipped on the way there, so the object at the final name is wrong, and nothing was told of it."""
+    fault("PutObject", FlipBit(10))
+    fault("PutObject", Reset(), when="after")
+    journal = MemoryJournal()
+    report = copied(bucket, journal, Files(FILES))
+    assert isinstance(report.failed["oss"], Unavailable)
+    assert copied(bucket, journal, Files(FILES)).failed == {}
+    assert bucket.read(f"{MANIFEST.directory}/small") == FILES["small"]
+    TreeTarget("oss", bucket.store()).seal(MANIFEST, journal)
+
+
+def test_a_wrong_seal_whose_answer_was_lost_is_replaced(bucket: RawBucket, fault: Fault) -> None:
+    journal, target = MemoryJournal(), TreeTarget("oss", bucket.store())
+    assert copied(bucket, journal, Files(FILES)).failed == {}
+    markers = len(MANIFEST.directory.split("/"))
+    fault("PutObject", FlipBit(10), skip=markers)
+    fault("PutObject", Reset(), when="after", skip=markers)
+    for _ in range(5):
+        with suppress(Unavailable):
+            target.seal(MANIFEST, journal)
+    assert bucket.read(f"{MANIFEST.directory}/.syncd/manifest.json") == MANIFEST.canonical
+    assert target.inspect(MANIFEST, Depth.CHECKSUMS, journal).sealed
