@@ -90,12 +90,10 @@ def _see_through(watch: ReleaseWatch, release: Release, *, wait: bool) -> int:
     while not lock.is_announced(watch.url, lock.Claimant.DAEMON):
         with ExitStack() as stack:
             try:
-                stack.enter_context(lock.hold(watch.url))
+                held: lock.RecordLock | None = stack.enter_context(lock.hold(watch.url))
             except Conflict:
-                is_mine = False
-            else:
-                is_mine = True
-            code = _work(watch, release) if is_mine else None
+                held = None
+            code = _work(watch, release, held) if held is not None else None
         if code is not None:
             return code
         if watch.is_over() or watch.has_ended(release):
@@ -147,7 +145,7 @@ def _gives_way(watch: ReleaseWatch) -> Callable[[], bool]:
     return gives_way
 
 
-def _work(watch: ReleaseWatch, release: Release) -> int | None:
+def _work(watch: ReleaseWatch, release: Release, held: lock.RecordLock) -> int | None:
     """Do the work in this process, while showing it. None where it gave way before the release ended."""
     from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415 -- only where no
     from syncd.wiring import context_of  # noqa: PLC0415 -- daemon does the work
@@ -155,7 +153,9 @@ def _work(watch: ReleaseWatch, release: Release) -> int | None:
     opened = watch.opened
     set_up_logs(opened.config, verbose=opened.verbose)
     context = context_of(opened.config, opened.state)
-    process = Process(context, settings_of(opened.config, polls=False, only=release.id), sole=True)
+    process = Process(
+        context, settings_of(opened.config, polls=False, only=release.id), sole=True, check_lock=held.check
+    )
     done, gave_way = threading.Event(), threading.Event()
     gives_way = _gives_way(watch)
     result: list[int | None] = []

@@ -20,9 +20,9 @@ from syncd.config import Config
 from syncd.daemon.base_images import LOOKED_EVERY_S, REBUILT_EVERY_S, BaseImageChecks
 from syncd.daemon.health import Health
 from syncd.daemon.polling import ASKED_EVERY_S, Poller
-from syncd.daemon.schedule import PeriodicJob, Schedule
+from syncd.daemon.schedule import PeriodicJob, Schedule, StepDetector
 from syncd.daemon.sd_notify import notify
-from syncd.errors import Cancelled, SyncdError
+from syncd.errors import Cancelled, Conflict, SyncdError
 from syncd.plan.drift import DriftPolicy
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.reconcile.adoption import hold_copies
@@ -119,11 +119,24 @@ class Service(Protocol):
 class Process:
     """The daemon, or the same work inside `publish`. `run` blocks in the calling thread; `stop` may come from any."""
 
-    def __init__(self, context: Context, settings: ProcessSettings, *, sole: bool) -> None:
-        """`sole`: no other process can be at work on this record (it is locked), so what others left is orphaned."""
+    def __init__(
+        self,
+        context: Context,
+        settings: ProcessSettings,
+        *,
+        sole: bool,
+        check_lock: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`sole`: no other process can be at work on this record (it is locked), so what others left is orphaned.
+
+        `check_lock` is called in each pass, and raises Conflict if another process has taken the lock.
+        """
         self._rooms = context
         self._settings = settings
         self._sole = sole
+        self._check_lock = check_lock
+        self._host_clock, self._record_clock = StepDetector(), StepDetector()
+        self._stepped_s = 0.0  # by a step of the clock that the record has not followed yet
         self.pulse: Final = Health((p.registry for p in settings.polls), settings.tick_s)
         self._looks = {
             p.registry: Poller(context, p.registry, p.every_s, auto_release=settings.auto_release)
@@ -151,6 +164,9 @@ class Process:
 
         Draining: no step is begun, running ones are asked to stop between two effects and are recorded as due
         again, so that the next process goes on where this one left off.
+
+        Raises:
+            Conflict: Another process has taken the lock of the record. This one has drained.
         """
         with ExitStack() as stack:
             for service in beside:
@@ -202,11 +218,41 @@ class Process:
         notify("WATCHDOG=1")
         self.pulse.beat()
         try:
+            self._check_lock()
+        except Conflict as lost:
+            said = "Another process controls the record; this one ends."
+            log.error("lock.lost", message=said, reason=lost.message)  # noqa: TRY400 -- a trace says nothing here
+            raise
+        except SyncdError as error:  # whether the lock holds is not known: nothing is begun until it is
+            log.warning("pass failed", error=error.message, hint=error.hint)
+            return
+        try:
+            self._follow_clock()
             tick(self._rooms, unheard_s, self._settings.only)
         except SyncdError as error:  # the record is out of reach; nothing was written, the next pass is as good
             log.warning("pass failed", error=error.message, hint=error.hint)
         except Exception:  # the other loop top: a bug in one pass must not end the process
             log.exception("a bug in syncd ended this pass")
+
+    def _follow_clock(self) -> None:
+        """Run everything that is due by a clock after that clock was stepped: this machine's, or the database's."""
+        context = self._rooms
+        host_s = self._host_clock.step_s(time.time)
+        if host_s:
+            self._schedule.run_all()
+        with context.state.read() as conn:
+            record_s = self._record_clock.step_s(lambda: context.state.now(conn).timestamp())
+        self._stepped_s = host_s or record_s or self._stepped_s
+        if self._stepped_s:
+            with context.state.write() as conn:
+                steps.resume_after_step(conn, context.lease_s, context.state.now(conn))
+            self._schedule.run_all()
+            log.warning(
+                "clock.stepped",
+                message="The clock was set, or the machine was suspended. Everything that waits runs now.",
+                seconds=round(self._stepped_s, 1),
+            )
+            self._stepped_s = 0.0
 
     def _drain(self) -> None:
         notify("STOPPING=1")

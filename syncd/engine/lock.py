@@ -6,21 +6,47 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 import sqlalchemy as sa
+import structlog
 
-from syncd.errors import Conflict
+from syncd.errors import Conflict, Unavailable
 from syncd.state.db.errors import translate_errors
 from syncd.state.db.filelock import locked_file
 from syncd.state.db.url import parse, sqlite_file
 from syncd.state.state import make_engine
+
+log = structlog.get_logger("syncd.lock")
 
 GIVE_WAY_S: Final = 10.0  # beside the draining: how long a process that works for one release takes to notice
 _HINT: Final = "it does the work; stop it first if this process should"
 _ADVISORY_KEY: Final = 0x73796E6364  # "syncd"
 _RETRY_S: Final = 0.02
 _PROBED_S: Final = 2.0  # a process that asks whether a file is locked locks it for a moment
+_LEFT_BEHIND_S: Final = 5.0  # for the server to end a session of ours that it has not noticed is cut off
+
+_SESSION: Final = sa.text("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+_HELD: Final = sa.text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
+    " AND classid::bigint = :high AND objid::bigint = :low AND objsubid = 1"
+)
+_END_SESSION: Final = sa.text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND backend_start = :begun"
+)
+
+
+class RecordLock(Protocol):
+    """The lock of the one process that controls a record."""
+
+    def check(self) -> None:
+        """Make sure that it is held: take it again if it was lost.
+
+        Raises:
+            Conflict: Another process has it.
+            Unavailable: The database cannot be reached. A later call may succeed.
+        """
+        ...
 
 
 class Claimant(Enum):
@@ -31,32 +57,32 @@ class Claimant(Enum):
 
 
 @contextmanager
-def hold(url: str, wait_s: float = 0.0) -> Iterator[None]:
+def hold(url: str, wait_s: float = 0.0) -> Iterator[RecordLock]:
     """Be the only process that controls this record, inside the block; wait up to `wait_s` for another to leave.
 
     The lock ends with the process, whatever its death. On SQLite the file `<database>.lock` stays and means nothing
-    by itself. On PostgreSQL the lock is the session's: should its connection break, another process may take over
-    while this one still runs, and the fence on every step keeps the two apart.
+    by itself. On PostgreSQL the lock is the session's: should its connection break, another process may take over.
+    `check` notices that, and until then the fence on every step keeps the two apart.
 
     Raises:
         Conflict: Another process has it; where it can be known the message has its id.
         Invalid: The URL is wrong, or the file beside the database cannot be made.
         Unavailable: PostgreSQL cannot be reached.
     """
-    with _locked(url, None, wait_s):
-        yield
+    with _locked(url, None, wait_s) as held:
+        yield held
 
 
 @contextmanager
-def announce(url: str, claimant: Claimant) -> Iterator[None]:
+def announce(url: str, claimant: Claimant) -> Iterator[RecordLock]:
     """Have processes that work for one release give way, inside the block. `hold` is taken beside it.
 
     Raises:
         Conflict: Another process of this kind has announced itself.
         Invalid, Unavailable: As `hold` does.
     """
-    with _locked(url, claimant, _PROBED_S):
-        yield
+    with _locked(url, claimant, _PROBED_S) as held:
+        yield held
 
 
 def is_announced(url: str, claimant: Claimant) -> bool:
@@ -75,11 +101,15 @@ def is_announced(url: str, claimant: Claimant) -> bool:
 
 
 @contextmanager
-def _locked(url: str, claimant: Claimant | None, wait_s: float) -> Iterator[None]:
+def _locked(url: str, claimant: Claimant | None, wait_s: float) -> Iterator[RecordLock]:
     file = sqlite_file(parse(url))
     if file is None:
-        with _advisory(parse(url), _ADVISORY_KEY + (claimant.value if claimant else 0), wait_s):
-            yield
+        advisory = _AdvisoryLock(parse(url), _ADVISORY_KEY + (claimant.value if claimant else 0))
+        try:
+            advisory.take(wait_s)
+            yield advisory
+        finally:
+            advisory.close()
         return
     suffix = f"{claimant.name.lower()}.lock" if claimant else "lock"
     deadline = time.monotonic() + wait_s
@@ -93,28 +123,81 @@ def _locked(url: str, claimant: Claimant | None, wait_s: float) -> Iterator[None
                 raise Conflict(f"{file} is served by another process: {error.message}", hint=_HINT) from error
         time.sleep(_RETRY_S)
     try:
-        yield
+        yield _FileLock()
     finally:
         lock.__exit__(None, None, None)
 
 
-@contextmanager
-def _advisory(url: sa.URL, key: int, wait_s: float) -> Iterator[None]:
-    engine = make_engine(url)
-    deadline = time.monotonic() + wait_s
-    try:
-        with translate_errors(url):
-            conn = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            take = sa.select(sa.func.pg_try_advisory_lock(key))
-            while not (taken := conn.execute(take).scalar_one()) and time.monotonic() < deadline:
-                time.sleep(_RETRY_S)
-        with conn:
-            if not taken:
-                shown = url.render_as_string(hide_password=True)
-                raise Conflict(f"{shown} is served by another process", hint=_HINT)
-            yield
-    finally:
-        engine.dispose()
+class _FileLock:
+    """The kernel keeps it for as long as the process has the file open."""
+
+    def check(self) -> None:
+        """It cannot be lost."""
+
+
+class _AdvisoryLock:
+    """An advisory lock of a session of its own. Not safe from several threads."""
+
+    def __init__(self, url: sa.URL, key: int) -> None:
+        self._url = url
+        self._take = sa.select(sa.func.pg_try_advisory_lock(key))
+        high, low = divmod(key, 1 << 32)
+        self._held = _HELD.bindparams(high=high, low=low)
+        self._engine = make_engine(url)
+        self._conn: sa.Connection | None = None
+        self._session: tuple[object, object] | None = None  # process id and start of the newest one that had the lock
+
+    def take(self, wait_s: float = 0.0) -> None:
+        """Take the lock in a new session, within `wait_s`. Raises Conflict and Unavailable, as `check` does."""
+        with translate_errors(self._url):
+            conn = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                wait_s = max(wait_s, _LEFT_BEHIND_S if self._ends_lost_session(conn) else 0.0)
+                until_s = time.monotonic() + wait_s
+                while not (taken := conn.execute(self._take).scalar_one()) and time.monotonic() < until_s:
+                    time.sleep(_RETRY_S)
+                session = conn.execute(_SESSION).one()
+            except BaseException:
+                conn.invalidate()
+                conn.close()
+                raise
+        if not taken:
+            conn.close()
+            raise Conflict(f"{self._url.render_as_string(hide_password=True)} is served by another process", hint=_HINT)
+        self._conn, self._session = conn, (session.pid, session.backend_start)
+
+    def check(self) -> None:
+        """See `RecordLock`."""
+        if self._conn is not None and self._is_held(self._conn):
+            return
+        self._drop()
+        self.take()
+        log.warning("lock.retaken", message="The session that held the lock was lost. The lock was taken again.")
+
+    def close(self) -> None:
+        """Release the lock. Repeating it is success."""
+        self._drop()
+        self._engine.dispose()
+
+    def _drop(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            conn.invalidate()
+            conn.close()
+
+    def _is_held(self, conn: sa.Connection) -> bool:
+        try:
+            with translate_errors(self._url):
+                return bool(conn.execute(self._held).scalar_one())
+        except Unavailable:
+            return False
+
+    def _ends_lost_session(self, conn: sa.Connection) -> bool:
+        """End our own former session, which the server may keep for hours after its line was cut."""
+        if self._session is None:
+            return False
+        pid, begun = self._session
+        return bool(conn.execute(_END_SESSION, {"pid": pid, "begun": begun}).scalar())
 
 
 def _is_taken(url: sa.URL, key: int) -> bool:

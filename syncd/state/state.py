@@ -21,6 +21,10 @@ from syncd.state.releases import steps
 BUSY_TIMEOUT_MS: Final = 30_000  # longer than any transaction here, so that a busy database is a stuck one
 CACHE_KIB: Final = 256  # of a connection to SQLite; its 2000 would be 30 MB once the record has grown
 CONNECT_TIMEOUT_S: Final = 10
+# A line that is cut without a word is noticed within about half a minute, not after the kernel's quarter of an hour.
+_POSTGRES_LINE: Final = {
+    "tcp_user_timeout": 20_000, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+}  # fmt: skip
 POOL_SIZE: Final = 8
 POOL_OVERFLOW: Final = 8
 POOL_WAIT_S: Final = 30
@@ -114,7 +118,7 @@ def make_engine(url: sa.URL, *, create: bool = False) -> sa.Engine:
     """
     pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "pool_timeout": POOL_WAIT_S}
     if url.get_backend_name() != "sqlite":
-        arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "syncd"}
+        arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "syncd", **_POSTGRES_LINE}
         return sa.create_engine(
             url, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=arguments, **pool
         )

@@ -45,9 +45,17 @@ def run(
         url = state.url.render_as_string(hide_password=False)
         # A command that works here for its own release gives way once this is announced.
         give_way_s = loaded.policy.drain_s + lock.GIVE_WAY_S
-        with lock.announce(url, lock.Claimant.DAEMON), lock.hold(url, wait_s=give_way_s):
+        with (
+            lock.announce(url, lock.Claimant.DAEMON) as announced,
+            lock.hold(url, wait_s=give_way_s) as held,
+        ):
             context = context_of(loaded, state)
-            process = Process(context, settings_of(loaded, polls=True), sole=True)
+
+            def check_locks() -> None:
+                announced.check()
+                held.check()
+
+            process = Process(context, settings_of(loaded, polls=True), sole=True, check_lock=check_locks)
             with stopped_by_signals(process):
                 process.run(beside=_beside(loaded, context, process.pulse))
     finally:

@@ -159,14 +159,12 @@ def _want(conn: Connection, release: Release, decision: Decision, all_steps: Seq
 
 def _is_due(context: Context, step: Step, now: datetime, unheard_s: float) -> bool:
     if step.state is StepState.WAITING:
-        return step.due_at <= now
+        return not now < step.due_at <= now + steps.DUE_MAX  # later than that is from before the clock was set back
     if step.state is StepState.RUNNING:
         return step.lease_until is not None and step.lease_until < now
-    if step.state is not StepState.QUEUED or step.due_at + timedelta(seconds=unheard_s) > now:
+    if step.state is not StepState.QUEUED or abs(now - step.due_at) < timedelta(seconds=unheard_s):
         return False
     carried = context.engine.status(step.id, step.attempt)
-    if (
-        carried is ExecutionStatus.RUNNING
-    ):  # a worker begins an attempt as soon as it claims it: one that has not by then has died
-        return step.due_at + timedelta(seconds=UNHEARD_S) < now
+    if carried is ExecutionStatus.RUNNING:  # a worker begins what it claims at once: one that has not by then has died
+        return abs(now - step.due_at) > timedelta(seconds=UNHEARD_S)
     return carried is not ExecutionStatus.WAITING

@@ -12,15 +12,17 @@ from syncd.state.db.schema import processes
 from syncd.state.records import ProcessSeen
 
 SILENT_AFTER_S: Final = 30.0  # six missed words; a row that old is of a process that was killed
+AHEAD_MAX: Final = timedelta(seconds=2)  # a row written between the reader's clock and its snapshot is no older clock's
 FORGOTTEN_AFTER: Final = timedelta(days=1)
 
 
 def record_seen(conn: sa.Connection, owner: str, host: str, pid: int, now: datetime) -> None:
-    """Say that a process is at work. Rows of processes long gone are dropped on the way."""
+    """Say that a process is at work. Rows of processes long gone, or seen in the future, are dropped on the way."""
     values = {"host": host, "pid": pid, "seen_at": now}
     row = insert(conn, processes).values(owner=owner, **values)
     conn.execute(row.on_conflict_do_update(index_elements=[processes.c.owner], set_=values))
-    conn.execute(sa.delete(processes).where(processes.c.seen_at < now - FORGOTTEN_AFTER))
+    stale = sa.or_(processes.c.seen_at < now - FORGOTTEN_AFTER, processes.c.seen_at > now + AHEAD_MAX)
+    conn.execute(sa.delete(processes).where(stale))
 
 
 def record_gone(conn: sa.Connection, owner: str) -> None:
@@ -29,6 +31,9 @@ def record_gone(conn: sa.Connection, owner: str) -> None:
 
 
 def alive(conn: sa.Connection, now: datetime) -> list[ProcessSeen]:
-    """The processes heard of within `SILENT_AFTER_S`, newest word first."""
-    recent = processes.c.seen_at >= now - timedelta(seconds=SILENT_AFTER_S)
+    """The processes heard of within `SILENT_AFTER_S`, newest word first.
+
+    A time in the future is from before the clock was set back and proves nothing.
+    """
+    recent = processes.c.seen_at.between(now - timedelta(seconds=SILENT_AFTER_S), now + AHEAD_MAX)
     return fetch_all(conn, ProcessSeen, sa.select(processes).where(recent).order_by(processes.c.seen_at.desc()))

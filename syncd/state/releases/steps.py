@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from syncd.errors import Conflict, Fenced, NotFound
+from syncd.errors import RETRY_AFTER_MAX_S, Conflict, Fenced, NotFound
 from syncd.plan.phases import STEP_ENDS, StepKind, StepState
 from syncd.state.db.rows import fetch_all, fetch_one, insert_new
 from syncd.state.db.schema import releases, steps
 from syncd.state.records import Step
 from syncd.state.releases import events
 
+DUE_MAX: Final = timedelta(seconds=RETRY_AFTER_MAX_S)  # no step waits longer before it is checked again
 _IN_HAND: Final = (StepState.QUEUED, StepState.RUNNING)
 _OPEN: Final = tuple(state for state in StepState if state not in STEP_ENDS)
 
@@ -162,9 +163,12 @@ def postpone(  # noqa: PLR0913 -- the fence, until when, and what a person is to
 ) -> Step:
     """Put a running step back to wait until `due_at`; `failed` counts a failure, else it only yields.
 
+    It waits for `DUE_MAX` at most.
+
     Raises:
         Fenced: Another attempt owns it, or it has ended already.
     """
+    due_at = min(due_at, now + DUE_MAX)
     more = {"failures": steps.c.failures + int(failed), "due_at": due_at, "reason": reason, "hint": hint}
     step = _fenced_change(
         conn, step_id, attempt, (StepState.RUNNING,), **more, state=StepState.WAITING, owner="", lease_until=None
@@ -244,6 +248,17 @@ def make_due(conn: sa.Connection, release_id: str, kind: StepKind, now: datetime
     """Have the steps of a kind that wait be due by now: what they were to wait for is not so long any more."""
     late = sa.and_(steps.c.release_id == release_id, steps.c.kind == kind, steps.c.due_at > now)
     conn.execute(sa.update(steps).where(late, steps.c.state == StepState.WAITING).values(due_at=now))
+
+
+def resume_after_step(conn: sa.Connection, lease_s: float, now: datetime) -> None:
+    """After a step of the clock: what waits is due now, and each lease lasts `lease_s` seconds from now.
+
+    A live worker renews its lease in that time; a dead one loses it, however far the clock was set back.
+    """
+    late = sa.and_(steps.c.state.in_((StepState.WAITING, StepState.QUEUED)), steps.c.due_at > now)
+    conn.execute(sa.update(steps).where(late).values(due_at=now))
+    leased = sa.update(steps).where(steps.c.state == StepState.RUNNING)
+    conn.execute(leased.values(lease_until=now + timedelta(seconds=lease_s)))
 
 
 def expire_others(conn: sa.Connection, owner: str, now: datetime) -> int:

@@ -76,9 +76,14 @@ def going(conn: sa.Connection) -> list[DriftResolution]:
 
 
 def take_over(conn: sa.Connection, subject: str, lease_s: float, now: datetime) -> DriftResolution | None:
-    """Go on with a mend whose worker has been silent for longer than its lease; None where there is no such one."""
-    mine = sa.and_(resolutions.c.subject == subject, resolutions.c.lease_until <= now)
-    values = {"attempt": resolutions.c.attempt + 1, "lease_until": now + timedelta(seconds=lease_s)}
+    """Go on with a mend whose worker has been silent for longer than its lease; None where there is no such one.
+
+    A lease that ends later than `lease_s` from now is from before the clock was set back, and counts as over.
+    """
+    until = now + timedelta(seconds=lease_s)
+    over = sa.or_(resolutions.c.lease_until <= now, resolutions.c.lease_until > until)
+    mine = sa.and_(resolutions.c.subject == subject, over)
+    values = {"attempt": resolutions.c.attempt + 1, "lease_until": until}
     taken = fetch_all(
         conn, DriftResolution, sa.update(resolutions).where(mine).values(**values).returning(*resolutions.c)
     )

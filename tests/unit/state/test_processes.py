@@ -34,9 +34,18 @@ def test_a_process_that_was_silent_for_a_day_is_forgotten(state: State) -> None:
     with state.write() as conn:
         processes.record_seen(conn, "dead", "host-1", 100, NOON)
         processes.record_seen(conn, "b", "host-1", 200, NOON + processes.FORGOTTEN_AFTER)
-        assert [process.owner for process in processes.alive(conn, NOON)] == ["b", "dead"]
+        assert [process.owner for process in processes.alive(conn, NOON)] == ["dead"]
         processes.record_seen(conn, "b", "host-1", 200, after_s(1) + processes.FORGOTTEN_AFTER)
+        assert processes.alive(conn, NOON) == []
+
+
+def test_a_process_seen_in_the_future_is_not_alive(state: State) -> None:
+    with state.write() as conn:
+        processes.record_seen(conn, "dead", "host-1", 100, after_s(7200))
+        assert processes.alive(conn, NOON) == []
+        processes.record_seen(conn, "b", "host-1", 200, NOON)
         assert [process.owner for process in processes.alive(conn, NOON)] == ["b"]
+        assert [process.owner for process in processes.alive(conn, after_s(7200))] == []
 
 
 def test_the_only_process_ends_every_lease_but_its_own(state: State) -> None:
