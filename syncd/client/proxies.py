@@ -18,7 +18,7 @@ _SCHEMES: Final = ("http://", "https://", "socks5://", "socks5h://")
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?", re.ASCII)
 _BRACKETS: Final = re.compile(r"\[([^\[\]]+)\](?::(\d{1,5}))?", re.ASCII)
 _PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
-_log: Final = logging.getLogger("syncd.client")
+_logger: Final = logging.getLogger("syncd.client")
 _named: Final[set[str]] = set()
 
 
@@ -94,4 +94,4 @@ def _name(variable: str, entry: str) -> None:
     shown = entry.rpartition("@")[2][:80]
     if (key := f"{variable} {shown}") not in _named:
         _named.add(key)
-        _log.warning("%s has the entry %r, which cannot be read: it is passed over", variable, shown)
+        _logger.warning("%s has the entry %r, which cannot be read: it is passed over", variable, shown)

@@ -155,7 +155,11 @@ class TreeTarget:
                     self._patient.put(marker, b"", PutMode.CREATE)
         key = _seal_key(manifest)
         self._unanswered_seals.add(key)
-        self._patient.put(key, manifest.canonical, PutMode.CREATE)
+        try:
+            self._patient.put(key, manifest.canonical, PutMode.CREATE)
+        except Conflict:  # a put of ours whose answer was lost may have been damaged on its way
+            if not self._is_sealed(manifest):
+                self._patient.put(key, manifest.canonical, PutMode.CREATE)
         self._unanswered_seals.discard(key)
         self._receipts.forget(manifest.directory)
 

@@ -109,7 +109,7 @@ def named_settings(page: Path) -> set[str]:
 
 def emitted() -> set[str]:
     """Every kind of event that the program can write."""
-    kinds = {text for text in docs.texts() if TIME.fullmatch(text)}
+    kinds = {text for text in docs.literals() if TIME.fullmatch(text)}
     for noun, words in (("release", ReleasePhase), ("placement", PlacementPhase), ("flip", FlipPhase)):
         kinds |= {f"{noun}.{word.value}" for word in words}
     return kinds | {f"step.{state.value}" for state in STEP_ENDS}

@@ -171,6 +171,24 @@ def logged() -> frozenset[str]:
 
 
 @cache
+def literals() -> frozenset[str]:
+    """Every text in the program's code but the keys of its log lines."""
+    found: set[str] = set()
+    for path in sources():
+        tree = ast.parse(path.read_text())
+        keys = {id(node.args[0]) for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_log(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in keys:
+                found.add(node.value)
+    return frozenset(found)
+
+
+def _is_log(node: ast.Call) -> bool:
+    is_method = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
+    return bool(node.args) and is_method and node.func.value.id in {"log", "_log"}  # type: ignore[attr-defined]
+
+
+@cache
 def columns() -> frozenset[tuple[str, ...]]:
     """The headings of every table that a command prints; empty ones left out."""
     found: set[tuple[str, ...]] = set()
