@@ -1,3 +1,3 @@
-"""SQL record: what is requested, what was intended, what was observed, and when."""
+"""SQL record: requests, intentions, observations and their times."""
 
 __all__ = ["access", "content", "db", "records", "releases", "schema_version", "serving", "state", "upgrade"]

@@ -14,7 +14,7 @@ from syncd.plan.roles import Role
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version that was pinned once. Its manifest never changes."""
+    """A recorded version. Its manifest never changes."""
 
     id: str  # "<model>@<version>#<digest12>"
     model: str
@@ -23,7 +23,7 @@ class Version:
     registry: str
     pin: str
     size_bytes: int
-    quarantined: str  # why, or ""
+    quarantined: str  # the reason, or ""
     created_at: datetime
 
 
@@ -42,7 +42,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class ImageBase:
-    """What a base's name meant when a version was first laid over it at a target."""
+    """The digest of a base's tag when a version was first built on it at a target."""
 
     version_id: str
     target: str
@@ -53,7 +53,7 @@ class ImageBase:
 
 @dataclass(frozen=True, slots=True)
 class PlacedImage:
-    """The image of a version at a target, as it was proven. `served_from` is its repository as functions name it."""
+    """The verified image of a version at a target. `served_from` is the repository's name for functions."""
 
     version_id: str
     target: str
@@ -63,18 +63,18 @@ class PlacedImage:
     digest: Digest
     base: str
     base_digest: Digest
-    directory: str  # where the files lie in it
+    directory: str  # of the version's files in the image
     baked_at: datetime
 
     @property
     def reference(self) -> str:
-        """With tag and digest, as functions name it."""
+        """Repository, tag and digest, as functions name it."""
         return f"{self.served_from}:{self.tag}@sha256:{self.digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseBase:
-    """What a release lays a version over at a target. `was` is what it lay over, where it was begun for a new base."""
+    """The base that a release builds a version on at a target. `was` is the previous one, where the base is new."""
 
     release_id: str
     version_id: str
@@ -86,7 +86,7 @@ class ReleaseBase:
 
 @dataclass(frozen=True, slots=True)
 class SeenBase:
-    """What the base of a target's images was last seen to be, and since when; `reason` is why it cannot be seen now."""
+    """The base of a target's images as last seen, and since when; `reason` is why it cannot be read now."""
 
     target: str
     base: str
@@ -99,7 +99,7 @@ class SeenBase:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The wish to have the bindings of a model serve a version. Rows of one model are ordered by `number`."""
+    """The request to serve a version in the bindings of a model. Rows of one model are ordered by `number`."""
 
     id: str  # "r-<number>", readable in a function version's description
     number: int
@@ -112,7 +112,7 @@ class Release:
     phase: ReleasePhase
     reason: str
     hint: str
-    cancel: str  # by whom and why it is to end, or ""
+    cancel: str  # by whom and why it is cancelled, or ""
     created_at: datetime
     updated_at: datetime
 
@@ -156,7 +156,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a binding serves by the record: the function version and each model's version id."""
+    """What a binding serves according to the record: the function version and each model's version id."""
 
     binding: str
     function_version: str | None
@@ -167,7 +167,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class FunctionVersion:
-    """A published function version that syncd staged, and what it carries."""
+    """A function version that syncd published, and its models."""
 
     binding: str
     function_version: str
@@ -179,22 +179,22 @@ class FunctionVersion:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One thing in the world that was not as recorded. It came to be so between `good_at` and `found_at`."""
+    """A difference between the world and the record. It arose between `good_at` and `found_at`."""
 
     binding: str
-    what: str  # "alias", "weights", or what of LATEST: "mount <directory>", "variable <name>"
+    what: str  # "alias", "weights", or a part of LATEST: "mount <directory>", "variable <name>"
     found_at: datetime
     got: str
     want: str
     good_at: datetime
-    seen_at: datetime  # the newest look that still found it
+    seen_at: datetime  # the newest scan that still found it
     closed_at: datetime | None
     closed: str  # how it ended, or ""
 
 
 @dataclass(frozen=True, slots=True)
 class DriftScan:
-    """When a binding was last compared with the world; `good_at` when it was last found as recorded."""
+    """When a binding was last compared with the world; `good_at` is when it last matched the record."""
 
     binding: str
     looked_at: datetime
@@ -203,21 +203,21 @@ class DriftScan:
 
 @dataclass(frozen=True, slots=True)
 class DriftResolution:
-    """A binding that is being put back to what the record says. `attempt` fences it."""
+    """A binding that is being restored to the record. `attempt` fences it."""
 
-    binding: str  # that is claimed
-    subject: str  # for the sake of which
+    binding: str  # the one claimed
+    subject: str  # the one restored
     attempt: int
     who: str
     why: str
-    expects: str | None  # where the alias was found when it was decided
+    expects: str | None  # the function version of the alias at the time of the decision
     began_at: datetime
     lease_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """A version that is taken out of service for good; `done_at` is None while that is being done."""
+    """A version that is taken out of service for good; `done_at` is None while that is under way."""
 
     version_id: str
     who: str
@@ -228,24 +228,24 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True)
 class Prewarm:
-    """Instances that are, or may be, held ready on an alias. `before` is what hung there, to be put back."""
+    """Prewarmed instances of an alias, existing or about to exist. `before` is the previous setting, to be restored."""
 
     binding: str
     alias: str
-    release_id: str  # for which; it goes when that has ended
+    release_id: str  # their release; they are released after it ends
     runtime: str
     function: str
     instances: int
     before: Mapping[str, Mapping[str, object]]
-    kept_s: int  # how long it stays after the release went live
-    made: bool  # the alias is there for this alone, and goes with it
-    cooling: bool  # being removed: nobody takes it over any more
+    kept_s: int  # how long they stay after the release went live
+    made: bool  # the alias exists only for them, and is deleted with them
+    cooling: bool  # being removed: cannot be taken over
     since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class KeptScaling:
-    """What hung on a binding's alias before a release moved it. `compared`: it was looked at after the flip."""
+    """The scaling settings of a binding's alias before a release moved it. `compared`: checked after the flip."""
 
     release_id: str
     binding: str
@@ -255,7 +255,7 @@ class KeptScaling:
 
 @dataclass(frozen=True, slots=True)
 class LoadTime:
-    """How long a version's first answer took in one place. `cold`: nothing of it can have run there before."""
+    """How long a version's first answer took in one place. `cold`: none of its instances can have run there before."""
 
     release_id: str
     binding: str
@@ -264,8 +264,8 @@ class LoadTime:
     target_kind: str
     cold: bool
     answer_ms: int
-    inside_ms: int | None  # within the function, as the platform tells it
-    load_ms: int | None  # loading, as the answer tells it
+    inside_ms: int | None  # within the function, as reported by the platform
+    load_ms: int | None  # loading, as reported in the answer
     at: datetime
 
 
@@ -281,7 +281,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's word that a release may be flipped, for these bytes."""
+    """A person's consent to flip a release, for these bytes."""
 
     release_id: str
     digest: Digest
@@ -291,7 +291,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Nothing of a model is flipped, but rollbacks, until somebody lifts it or its time is over."""
+    """A mark that blocks all flips of a model except rollbacks, until it is lifted or expires."""
 
     model: str  # EVERY for all
     who: str
@@ -316,7 +316,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """An upload that was begun and neither finished nor aborted, as far as the journal knows."""
+    """An upload that was neither finished nor aborted, according to the journal."""
 
     version_id: str
     target: str
@@ -327,7 +327,7 @@ class OpenUpload:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """A process that works on this record, and when it last said so."""
+    """A process that works on this record, and when it was last seen."""
 
     owner: str
     host: str
@@ -337,7 +337,7 @@ class ProcessSeen:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Who may use the HTTP API, and for what."""
+    """A user of the HTTP API and their role."""
 
     id: str
     name: str
@@ -349,11 +349,11 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One thing a webhook told: only a hint that a registry should be looked at."""
+    """One webhook delivery: only a hint to poll a registry."""
 
     hook: str
-    id: str  # the sender's own, or made of what does not change when it is sent again
+    id: str  # the sender's, or derived from what stays equal when it is sent again
     registry: str
-    subject: str  # what it is about in the sender's words; nothing is decided by it
-    place: str = ""  # the model, or what lies below it: all that has to be looked at; "": everything
+    subject: str  # what it is about in the sender's words; no decision depends on it
+    place: str = ""  # the model, or a path below it, to poll; "": everything
     ref: str = ""  # the version or the alias of it; "": any

@@ -10,7 +10,7 @@ from syncd.state.db.errors import no_record
 from syncd.state.db.url import sqlite_file
 from syncd.state.state import State
 
-NEWEST: Final = "0002"  # the last of migrations/versions; a test holds the two together
+NEWEST: Final = "0002"  # the last of migrations/versions; a test compares the two
 _QUERY: Final = "SELECT version_num FROM syncd_schema"
 
 
@@ -18,7 +18,7 @@ def check(state: State) -> None:
     """Check the record's schema number, its tables and its columns.
 
     Raises:
-        Invalid: There is no record, its schema is older or newer, or its tables are not what its number says; the
+        Invalid: The record does not exist, its schema is older or newer, or its tables do not match its number; the
             hint has the command to run.
         Unavailable: The database cannot be reached.
     """
@@ -26,7 +26,7 @@ def check(state: State) -> None:
     if not found:
         raise no_record(state.url)
     if found != [NEWEST]:
-        from syncd.state import upgrade  # noqa: PLC0415 -- Alembic, only to say what is wrong
+        from syncd.state import upgrade  # noqa: PLC0415 -- Alembic, only to describe the error
 
         upgrade.check(state.url.render_as_string(hide_password=False))
     with state.read() as conn:

@@ -1,4 +1,4 @@
-"""The record: one SQLite file or one PostgreSQL database, read in snapshots and written in short transactions."""
+"""SQL state: one SQLite file or one PostgreSQL database, read in snapshots and written in short transactions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from syncd.state.db.url import parse
 from syncd.state.releases import steps
 
 BUSY_TIMEOUT_MS: Final = 30_000  # longer than any transaction here, so that a busy database is a stuck one
-CACHE_KIB: Final = 256  # of a connection to SQLite; its 2000 would be 30 MB once the record has grown
+CACHE_KIB: Final = 256  # per SQLite connection; its default of 2000 would be 30 MB once the record has grown
 CONNECT_TIMEOUT_S: Final = 10
 # A line that is cut without a word is noticed within about half a minute, not after the kernel's quarter of an hour.
 _POSTGRES_LINE: Final = {
@@ -31,11 +31,11 @@ POOL_WAIT_S: Final = 30
 
 
 class CommittedError(Corrupt):
-    """A refusal that is itself part of the record: `write` commits what was written, then lets it through."""
+    """A refusal that is itself part of the record: `write` commits the transaction, then raises it."""
 
 
 class State:
-    """Connections to the record. Safe from several threads; a child of a fork makes its own."""
+    """Connections to the record. Safe from several threads; a forked child creates its own."""
 
     def __init__(self, url: str, *, now: Callable[[sa.Connection], datetime] | None = None) -> None:
         """Opens nothing yet. `now` replaces the database's clock.
@@ -64,16 +64,16 @@ class State:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction, committed when the block ends, rolled back when it raises (a Verdict is committed).
+        """One transaction, committed when the block ends, rolled back when it raises (a CommittedError is committed).
 
-        On SQLite there is one writer at a time from the beginning on, so a second `write` within the block waits for
-        the first until it gives up; on PostgreSQL writers meet at rows.
+        SQLite has one writer at a time from the start of the transaction, so a second `write` within the block waits
+        for the first until it times out; on PostgreSQL writers conflict at rows.
 
         Raises:
             Unavailable: The database cannot be reached, is locked, or ended the transaction: nothing was written.
             OutcomeUnknown: The connection broke during the commit.
             Invalid: Its tables are missing or older than this syncd.
-            Conflict: A row that must be unique is there already.
+            Conflict: A row that must be unique exists already.
         """
         with translate_errors(self.url), self._engine.connect() as conn:
             transaction = conn.begin()
@@ -102,7 +102,7 @@ class State:
             yield conn
 
     def now(self, conn: sa.Connection) -> datetime:
-        """The time by the database's clock, aware and in UTC."""
+        """The database's time, aware and in UTC."""
         return self._now(conn)
 
     def close(self) -> None:
@@ -111,10 +111,10 @@ class State:
 
 
 def make_engine(url: sa.URL, *, create: bool = False) -> sa.Engine:
-    """An engine whose transactions are as `State` promises. Without `create` no SQLite file is ever made.
+    """An engine with the transactions that `State` promises. Without `create` no SQLite file is ever created.
 
-    SQLite would make an empty one of a file that is not there: in the place of a disk that is not mounted, a record
-    without releases and holds.
+    SQLite would create an empty file where none exists: in the place of an unmounted disk, a record without releases
+    and holds.
     """
     pool: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "pool_timeout": POOL_WAIT_S}
     if url.get_backend_name() != "sqlite":
@@ -134,7 +134,7 @@ def _open_sqlite(uri: str) -> sqlite3.Connection:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver begins nothing by itself: `_begin_sqlite` does
+    connection.isolation_level = None  # the driver begins no transaction: `_begin_sqlite` does
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA journal_mode=WAL")

@@ -1,4 +1,4 @@
-"""Record schema: creates a record, upgrades one, and checks that its tables are what its number says."""
+"""Record schema: creates a record, upgrades one, and checks that its tables match its number."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _LOCK_POLL_S: Final = 0.1
 
 
 def create(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) -> list[str]:
-    """Make a record in an empty database, or nothing where one exists. Returns the migrations that ran, in order.
+    """Create a record in an empty database, or nothing where one exists. Returns the migrations that ran, in order.
 
-    A SQLite file is made with mode 0600, a directory that is not there with mode 0700. Two processes at once wait for
-    each other. `engine_tables` makes the engine's tables after that, under the same lock.
+    A SQLite file gets mode 0600, a missing directory is created with mode 0700. Two processes at once wait for
+    each other. `engine_tables` creates the engine's tables after that, under the same lock.
 
     Raises:
         Unavailable: The database cannot be reached, or another process has held it for long.
@@ -54,13 +54,13 @@ def create(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) -
 def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) -> list[str]:
     """Bring an existing record to the newest tables. Returns the migrations that ran, in order.
 
-    It never makes a record: a disk that is not mounted must not become an empty one. Repeating it is success and runs
+    It never creates a record: an unmounted disk must not become an empty one. Repeating it is success and runs
     none. Two processes at once wait for each other. Each migration is one transaction: after a failure the database is
     as the one before left it. `engine_tables` migrates the engine's own tables after that, under the same lock.
 
     Raises:
-        Unavailable: The database cannot be reached, or another process has held it for long.
-        Invalid: There is no record, the URL is wrong, the record is newer than this syncd, or its tables are not what
+        Invalid: There is no record, the URL is wrong, the record is newer than this syncd, or its tables do not match
+        its number.
             its number says.
     """
     parsed = parse(url)
@@ -71,7 +71,7 @@ def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) 
         before = _heads(conn)
         if not before:
             raise no_record(parsed)
-        _refuse_newer(parsed, before)
+        _check_not_newer(parsed, before)
         if before == (newest(),):
             tables.check(parsed, conn)
             conn.rollback()
@@ -90,7 +90,7 @@ def _migrated(url: sa.URL, conn: sa.Connection, engine_tables: Callable[[sa.URL]
 
 
 def _make_private(file: Path) -> None:
-    """A record has who asked for what, and hashes of tokens: nobody else on the machine reads it."""
+    """A record has requesters and token hashes, so only its owner may read it."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -99,7 +99,7 @@ def _make_private(file: Path) -> None:
 
 
 def current(url: str) -> str | None:
-    """The migration the database is at; None for one that was never upgraded, or a file that is not there.
+    """The migration of the database; None for one that was never upgraded, or a file that does not exist.
 
     Raises:
         Unavailable: The database cannot be reached.
@@ -108,27 +108,27 @@ def current(url: str) -> str | None:
     parsed = parse(url)
     file = sqlite_file(parsed)
     if file is not None and not file.exists():
-        return None  # looking must not make an empty database
+        return None  # reading must not create an empty database
     with translate_errors(parsed), _connected(parsed) as conn:
         conn.execution_options(syncd_reads=True)
         return next(iter(_heads(conn)), None)
 
 
 def check(url: str) -> None:
-    """Raises Invalid, with what to run, unless the database is exactly at this syncd's tables."""
+    """Raises Invalid, with the command to run, unless the database has exactly this syncd's tables."""
     found, expected = current(url), newest()
     if found == expected:
         return
     parsed = parse(url)
     if found is None:
         raise no_record(parsed)
-    _refuse_newer(parsed, (found,))
+    _check_not_newer(parsed, (found,))
     shown = parsed.render_as_string(hide_password=True)
     raise Invalid(f"{shown} has schema {found}, this syncd needs {expected}", hint=UPGRADE_HINT)
 
 
 def newest() -> str:
-    """The last migration that this syncd brings."""
+    """The last migration of this syncd."""
     head = _script().get_current_head()
     if head is None:
         raise Invalid("this installation of syncd has no migrations", hint="install syncd again")
@@ -136,7 +136,7 @@ def newest() -> str:
 
 
 def configure(context: Any, connection: sa.Connection) -> None:
-    """What Alembic must know, in migrations and when a test compares the tables with them."""
+    """Configure Alembic, for migrations and for the test that compares the tables with them."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -177,12 +177,12 @@ def _counts(conn: sa.Connection, name: str) -> bool:
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Whether a table is the record's: the engine's lie beside them and are not Alembic's to drop."""
+    """Whether a table is the record's: the engine's tables are in the same database and not Alembic's to drop."""
     return kind != "table" or name in metadata.tables
 
 
 def _directory() -> Path:
-    """Inside an installed package, or beside the package in a source tree."""
+    """The migrations, inside an installed package or beside the package in a source tree."""
     package = Path(syncd.__file__).parent
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parent / "migrations"
@@ -204,7 +204,7 @@ def _between(before: tuple[str, ...]) -> list[str]:
     return [revision.revision for revision in reversed(list(revisions)) if revision.revision not in before]
 
 
-def _refuse_newer(url: sa.URL, found: tuple[str, ...]) -> None:
+def _check_not_newer(url: sa.URL, found: tuple[str, ...]) -> None:
     known = {revision.revision for revision in _script().walk_revisions()}
     unknown = sorted(set(found) - known)
     if unknown:
@@ -214,7 +214,7 @@ def _refuse_newer(url: sa.URL, found: tuple[str, ...]) -> None:
 
 def _heads(conn: sa.Connection) -> tuple[str, ...]:
     heads = MigrationContext.configure(conn, opts={"version_table": VERSION_TABLE}).get_current_heads()
-    conn.rollback()  # looking began a transaction
+    conn.rollback()  # the query began a transaction
     return heads
 
 
@@ -236,7 +236,7 @@ def _drop_tables_freely(connection: Any, _record: object) -> None:
 
 
 def _wait_for_lock(url: sa.URL, conn: sa.Connection) -> None:
-    """Ask again and again, in transactions of their own: the engine builds indexes concurrently, for which
+    """Poll in transactions of their own: the engine builds indexes concurrently, for which
     PostgreSQL waits until every other transaction has ended, one that waits in `pg_advisory_lock` too.
     """
     deadline = time.monotonic() + _LOCK_WAIT_S
@@ -257,7 +257,7 @@ def _locked(url: sa.URL, *, create: bool = False) -> Iterator[sa.Connection]:
     if file is None:
         with _connected(url) as conn:
             _wait_for_lock(url, conn)
-            yield conn  # a lock of the session: closing the connection lets go
+            yield conn  # a lock of the session: closing the connection releases it
         return
     with locked_file(file.with_name(f"{file.name}.upgrade")), _connected(url, create=create) as conn:
         yield conn

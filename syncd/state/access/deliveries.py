@@ -1,4 +1,4 @@
-"""What registries told us by webhook: kept until it was looked at, and then so that a repetition is known as one."""
+"""Webhook deliveries. A row is kept after its poll, so that a repeated delivery is recognised."""
 
 from __future__ import annotations
 
@@ -16,66 +16,66 @@ from syncd.state.records import Delivery
 KEPT: Final = timedelta(days=2)  # senders repeat within a day
 
 
-def record(conn: sa.Connection, told: Sequence[Delivery], now: datetime) -> int:
-    """Remember what was told; how much of it is new. What is known by its hook and id stays as it is."""
-    return sum(insert_new(conn, deliveries, **asdict(each), received_at=now) for each in told)
+def record(conn: sa.Connection, received: Sequence[Delivery], now: datetime) -> int:
+    """Record deliveries and return how many are new. A known (hook, id) stays unchanged."""
+    return sum(insert_new(conn, deliveries, **asdict(each), received_at=now) for each in received)
 
 
 def claim(conn: sa.Connection, registry: str, claim: str, model: str | None = None) -> int:
-    """Mark what was told of a model and is not looked at yet as seen by the look `claim`; how much is new to it.
+    """Claim the unpolled deliveries of a model for the poll `claim`, and return how many it did not have yet.
 
-    Of a registry's models together, where `model` is None; with "" what names none. A look that never ends loses
-    nothing: the next one claims the same again.
+    With `model` None, claim those of the whole registry; with "", those without a model. A poll that never ends
+    loses nothing: the next one claims the same deliveries again.
     """
     mine = sa.and_(_unseen(registry), _about(model), deliveries.c.claim != claim)
     return conn.execute(sa.update(deliveries).where(mine).values(claim=claim)).rowcount
 
 
-def waiting(conn: sa.Connection, registry: str, looks: Collection[str], most: int) -> list[tuple[str, str]]:
-    """The places and refs that no look of `looks` has claimed, each once: at most so many of them."""
-    free = sa.and_(_unseen(registry), deliveries.c.claim.not_in(looks))
+def waiting(conn: sa.Connection, registry: str, claims: Collection[str], most: int) -> list[tuple[str, str]]:
+    """Places and refs that none of the polls in `claims` has claimed, without duplicates, at most `most`."""
+    free = sa.and_(_unseen(registry), deliveries.c.claim.not_in(claims))
     query = sa.select(deliveries.c.place, deliveries.c.ref).distinct().where(free).limit(most)
     return [(place, ref) for place, ref in conn.execute(query)]
 
 
 def claimed(conn: sa.Connection, registry: str, claim: str, most: int) -> list[tuple[str, str]]:
-    """The places and refs that the look `claim` is about, each once: at most so many of them."""
+    """Places and refs that the poll `claim` covers, without duplicates, at most `most`."""
     mine = sa.and_(_unseen(registry), deliveries.c.claim == claim)
     query = sa.select(deliveries.c.place, deliveries.c.ref).distinct().where(mine).limit(most)
     return [(place, ref) for place, ref in conn.execute(query)]
 
 
 def mark_polled(conn: sa.Connection, registry: str, claim: str, now: datetime) -> None:
-    """The look `claim` has ended well. What came after it began is not touched."""
+    """Mark the deliveries of the poll `claim` as polled. Deliveries that came after the claim are not touched."""
     mine = sa.and_(_unseen(registry), deliveries.c.claim == claim)
     conn.execute(sa.update(deliveries).where(mine).values(looked_at=now))
 
 
 def mark_ignored(conn: sa.Connection, registry: str, places: Collection[str], now: datetime) -> None:
-    """What was told of these places needs no look."""
+    """Mark the deliveries about these places as done without a poll."""
     theirs = sa.and_(_unseen(registry), deliveries.c.place.in_(places))
     conn.execute(sa.update(deliveries).where(theirs).values(looked_at=now))
 
 
 def mark_unseen(conn: sa.Connection, registry: str) -> list[Delivery]:
-    """What was told of a registry and not looked at yet, oldest first."""
+    """Unpolled deliveries of a registry, oldest first."""
     columns = [deliveries.c[field.name] for field in fields(Delivery)]
     query = sa.select(*columns).where(_unseen(registry)).order_by(deliveries.c.received_at, deliveries.c.id)
     return fetch_all(conn, Delivery, query)
 
 
 def is_waiting(conn: sa.Connection, registry: str) -> bool:
-    """Whether something was told of a registry that was not looked at yet."""
+    """Whether a registry has unpolled deliveries."""
     return conn.execute(sa.select(sa.literal(1)).where(_unseen(registry)).limit(1)).first() is not None
 
 
 def forget(conn: sa.Connection, received_before: datetime) -> int:
-    """Drop what is older and say how much that was: looked at or not, for polls have looked since."""
+    """Delete older deliveries and return how many. Unpolled ones too: regular polls have covered them since."""
     return conn.execute(sa.delete(deliveries).where(deliveries.c.received_at < received_before)).rowcount
 
 
 def _about(model: str | None) -> sa.ColumnElement[bool]:
-    """By characters and not by LIKE, to which SQLite's cases are alike."""
+    """Compare by characters: LIKE ignores case on SQLite."""
     if model is None:
         return sa.true()
     if not model:

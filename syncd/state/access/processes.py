@@ -1,4 +1,4 @@
-"""Which processes work on this record: what `status` and `health` look at."""
+"""Processes that work on this record, for `status` and `health`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from syncd.state.db.rows import fetch_all, insert
 from syncd.state.db.schema import processes
 from syncd.state.records import ProcessSeen
 
-SILENT_AFTER_S: Final = 30.0  # six missed words; a row that old is of a process that was killed
+SILENT_AFTER_S: Final = 30.0  # six missed heartbeats; the process of an older row was killed
 AHEAD_MAX: Final = timedelta(seconds=2)  # a row written between the reader's clock and its snapshot is no older clock's
 FORGOTTEN_AFTER: Final = timedelta(days=1)
 
 
 def record_seen(conn: sa.Connection, owner: str, host: str, pid: int, now: datetime) -> None:
-    """Say that a process is at work. Rows of processes long gone, or seen in the future, are dropped on the way."""
+    """Record that a process is alive. Rows of processes long gone, or seen in the future, are deleted too."""
     values = {"host": host, "pid": pid, "seen_at": now}
     row = insert(conn, processes).values(owner=owner, **values)
     conn.execute(row.on_conflict_do_update(index_elements=[processes.c.owner], set_=values))
@@ -26,12 +26,12 @@ def record_seen(conn: sa.Connection, owner: str, host: str, pid: int, now: datet
 
 
 def record_gone(conn: sa.Connection, owner: str) -> None:
-    """Say that a process has left in order. Repeating it is success."""
+    """Record that a process stopped in order. Repeating it is success."""
     conn.execute(sa.delete(processes).where(processes.c.owner == owner))
 
 
 def alive(conn: sa.Connection, now: datetime) -> list[ProcessSeen]:
-    """The processes heard of within `SILENT_AFTER_S`, newest word first.
+    """Processes seen within `SILENT_AFTER_S`, the latest first.
 
     A time in the future is from before the clock was set back and proves nothing.
     """

@@ -1,7 +1,7 @@
-"""Record information: what a record says of itself, such as whether automatic releases are on.
+"""Record information: properties of the record itself, such as whether automatic releases are on.
 
-A record that was made where functions, aliases or targets already carried something of syncd's may lack the holds of
-the record before it. Until a person has had it adopt the world, nothing is released from it automatically.
+A record that was created where functions, aliases or targets already had content of syncd may lack the holds of
+the record before it. Until a person runs `adopt-world`, nothing is released from it automatically.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from syncd.state.db.rows import insert
 from syncd.state.db.schema import record_info
 from syncd.state.releases import events
 
-AUTOMATIC: Final = "automatic_releases_off"  # the reason why they are off; "" or absent: they are on
+AUTOMATIC: Final = "automatic_releases_off"  # the reason; "" or absent: automatic releases are on
 ADOPT_HINT: Final = "run: syncd db adopt-world"
 
 
@@ -26,13 +26,13 @@ def automatic_off(conn: sa.Connection) -> str:
 
 
 def switch_automatic_off(conn: sa.Connection, reason: str, now: datetime) -> None:
-    """Stop automatic releases until `switch_automatic_on`. What people and pipelines request goes on."""
+    """Stop automatic releases until `switch_automatic_on`. Requests of people and pipelines continue."""
     _put(conn, reason, now)
     events.append(conn, "automatic_releases.stopped", now=now, detail={"reason": reason})
 
 
 def switch_automatic_on(conn: sa.Connection, who: str, now: datetime) -> bool:
-    """Let automatic releases go on. False if they were on."""
+    """Resume automatic releases. False if they were on."""
     if not automatic_off(conn):
         return False
     _put(conn, "", now)

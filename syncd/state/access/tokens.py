@@ -1,4 +1,4 @@
-"""Tokens of the HTTP API. The record has a hash of each; the token itself is shown once, to who made it."""
+"""Tokens of the HTTP API. The record has a hash of each; the token itself is shown once, to its creator."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from syncd.state.releases import events
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN: Final = re.compile(r"syncd_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
-_NOBODY: Final = Digest("0" * 64)  # compared with where there is no such token, so that both take as long
+_NOBODY: Final = Digest("0" * 64)  # compared when no such token exists, so that both cases take equally long
 
 
 def create(conn: sa.Connection, name: str, role: Role, who: str, now: datetime) -> Secret:
-    """Make a token; the answer is the only time it can be read. 256 bits of it are chance.
+    """Create a token and return it; it cannot be read again. It has 256 random bits.
 
     Raises:
         Invalid: The name is not allowed.
-        Conflict: There is a token of that name.
+        Conflict: A token of that name exists.
     """
     if not _NAME.fullmatch(name):
-        wanted = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64"
-        raise Invalid(f"token name {name[:80]!r} is not allowed", hint=wanted)
+        rule = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 64"
+        raise Invalid(f"token name {name[:80]!r} is not allowed", hint=f"use {rule}")
     token_id = secrets.token_hex(6)
     text = f"syncd_{token_id}_{secrets.token_urlsafe(32)}"
     row = {"id": token_id, "name": name, "role": role, "hash": _hash(text), "created_by": who, "created_at": now}
     if not insert_new(conn, tokens, **row):
-        raise Conflict(f"there is a token named {name} already", hint=f"take it back with: syncd token revoke {name}")
+        raise Conflict(f"a token named {name} exists already", hint=f"revoke it with: syncd token revoke {name}")
     detail = {"name": name, "role": role.value, "who": who}
     events.append(conn, "token.created", now=now, subject=name, detail=detail)
     return Secret(text)
 
 
 def find(conn: sa.Connection, text: str) -> Token | None:
-    """Whose token this is; None for one that never was or was taken back. Compared in constant time."""
+    """The token with this text; None if it is unknown or revoked. Compares in constant time."""
     match = _TOKEN.fullmatch(text)
     found = fetch_one(conn, Token, sa.select(tokens).where(tokens.c.id == (match[1] if match else "")))
     same = hmac.compare_digest(_hash(text).hex, (found.hash if found else _NOBODY).hex)
@@ -54,21 +54,21 @@ def find(conn: sa.Connection, text: str) -> Token | None:
 
 
 def revoke(conn: sa.Connection, name: str, who: str, now: datetime) -> None:
-    """Take a token back; the next request with it is refused.
+    """Revoke a token; the next request with it is refused.
 
     Raises:
-        NotFound: There is no token of that name.
+        NotFound: No token has that name.
     """
     if not conn.execute(sa.delete(tokens).where(tokens.c.name == name)).rowcount:
-        raise NotFound(f"there is no token named {name[:80]!r}", hint="list them with: syncd token list")
+        raise NotFound(f"no token is named {name[:80]!r}", hint="list them with: syncd token list")
     events.append(conn, "token.revoked", now=now, subject=name, detail={"name": name, "who": who})
 
 
 def all(conn: sa.Connection) -> list[Token]:  # noqa: A001 -- read as `tokens.all`
-    """All tokens, in the order of their names."""
+    """All tokens, ordered by name."""
     return fetch_all(conn, Token, sa.select(tokens).order_by(tokens.c.name))
 
 
 def _hash(text: str) -> Digest:
-    """One round is enough: there is nothing to guess in 256 bits of chance."""
+    """One round is enough: 256 random bits cannot be guessed."""
     return Digest(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())

@@ -1,4 +1,4 @@
-"""Bases of images: what a release lays a version over, and what the base's name was seen to mean since when."""
+"""Base images: which base a release builds on, and which digest each base's tag was seen with, and since when."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _FAILED: Final = (ReleasePhase.STALLED, ReleasePhase.UNDONE, ReleasePhase.CANCEL
 
 
 def of_release(conn: sa.Connection, release_id: str) -> list[ReleaseBase]:
-    """What a release lays over what: its own version, and those that lie in images it has staged anew."""
+    """Bases that a release builds on: for its own version, and for versions in images that it stages again."""
     mine = sa.select(release_bases).where(release_bases.c.release_id == release_id)
     return fetch_all(conn, ReleaseBase, mine.order_by(release_bases.c.version_id, release_bases.c.target))
 
 
 def over(conn: sa.Connection, release_id: str) -> dict[tuple[str, str], Digest]:
-    """The same, to be looked up."""
+    """The same as a mapping from (version, target) to the base's digest."""
     return {(each.version_id, each.target): each.digest for each in of_release(conn, release_id)}
 
 
 def of_model(conn: sa.Connection, model: str) -> dict[str, dict[str, Digest]]:
-    """Of every release of a model: what its own version lies over, by target."""
+    """For every release of a model: the base of its own version, by target."""
     mine = sa.and_(releases.c.model == model, releases.c.version_id == release_bases.c.version_id)
     query = sa.select(release_bases).join(releases, releases.c.id == release_bases.c.release_id).where(mine)
     found: dict[str, dict[str, Digest]] = {}
@@ -44,29 +44,29 @@ def of_model(conn: sa.Connection, model: str) -> dict[str, dict[str, Digest]]:
 
 
 def wanted(conn: sa.Connection, release_id: str, version_id: str, target: str) -> ReleaseBase | ImageBase | None:
-    """What a release is to lay a version over: what it was begun for, else what the version has. None: not known."""
+    """The base a release must build a version on: the one it was created for, else the version's. None: unknown."""
     mine = (release_bases.c.release_id == release_id, release_bases.c.version_id == version_id)
     query = sa.select(release_bases).where(*mine, release_bases.c.target == target)
     return fetch_one(conn, ReleaseBase, query) or images.base(conn, version_id, target)
 
 
-def note(conn: sa.Connection, lies: ReleaseBase) -> None:
-    """Say what a release lays a version over. Saying it again replaces it, and keeps what the release was begun for."""
-    key = {"release_id": lies.release_id, "version_id": lies.version_id, "target": lies.target}
-    values = {"base": lies.base, "digest": lies.digest}
-    row = insert(conn, release_bases).values(**key, **values, was=lies.was)
+def note(conn: sa.Connection, base: ReleaseBase) -> None:
+    """Record the base a release builds a version on. Repeating it replaces the base and keeps `was`."""
+    key = {"release_id": base.release_id, "version_id": base.version_id, "target": base.target}
+    values = {"base": base.base, "digest": base.digest}
+    row = insert(conn, release_bases).values(**key, **values, was=base.was)
     conn.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
 def take_over(conn: sa.Connection, before: Release, release: Release) -> None:
-    """Have a rollback lay its version over what the release lay it over that it goes back to."""
+    """Have a rollback build its version on the bases of the release that it returns to."""
     for each in of_release(conn, before.id):
         if each.version_id == release.version_id:
             note(conn, replace(each, release_id=release.id, was=None))
 
 
 def settle(conn: sa.Connection, release: Release, now: datetime) -> None:
-    """Of a release that went live: from now on its version has the bases that this release has laid it over."""
+    """After a release went live: make the bases it used the bases of its version."""
     for each in of_release(conn, release.id):
         known = images.base(conn, each.version_id, each.target)
         if each.version_id == release.version_id and (known is None or known.digest != each.digest):
@@ -74,10 +74,10 @@ def settle(conn: sa.Connection, release: Release, now: datetime) -> None:
 
 
 def is_settled(conn: sa.Connection, version: Version, seen: SeenBase) -> bool:
-    """Whether nothing is to be begun any more to lay a version over what was seen.
+    """Whether no release needs to be created to build a version on the base that was seen.
 
-    A release was begun for that already: since it came, or ever, and failed. (One that a newer release took the place
-    of was not tried.) Or the model was rolled back since it came: what was there then is for a person to ask for.
+    That is so if a release was created for this base since it appeared, or at any time and failed (a superseded
+    release was not tried), or if the model was rolled back since: then a person must request it.
     """
     tried = sa.and_(
         release_bases.c.version_id == version.id,
@@ -94,17 +94,17 @@ def is_settled(conn: sa.Connection, version: Version, seen: SeenBase) -> bool:
 
 
 def seen(conn: sa.Connection, target: str) -> SeenBase | None:
-    """What the base of a target's images was last seen to be; None where nobody has looked."""
+    """The base of a target's images as it was last seen; None if it was never checked."""
     return fetch_one(conn, SeenBase, sa.select(bases_seen).where(bases_seen.c.target == target))
 
 
 def all_seen(conn: sa.Connection) -> list[SeenBase]:
-    """The same of every target, in their order."""
+    """The same for every target, ordered by target."""
     return fetch_all(conn, SeenBase, sa.select(bases_seen).order_by(bases_seen.c.target))
 
 
 def record_seen(conn: sa.Connection, target: str, base: str, digest: Digest, now: datetime) -> bool:
-    """Remember a look that found something. Whether it is something else than was seen before."""
+    """Record a successful check. Returns whether the base differs from the one seen before."""
     known = seen(conn, target)
     is_new = known is None or (known.base, known.digest) != (base, digest)
     since = now if known is None or is_new else known.since
@@ -113,7 +113,7 @@ def record_seen(conn: sa.Connection, target: str, base: str, digest: Digest, now
 
 
 def record_missed(conn: sa.Connection, target: str, base: str, reason: str, now: datetime) -> None:
-    """Remember a look that failed. What was seen of the same base before stays."""
+    """Record a failed check. What was seen of the same base before stays."""
     known = seen(conn, target)
     if known is None or known.base != base:
         known = SeenBase(target, base, None, None, None, "", None)

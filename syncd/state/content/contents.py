@@ -1,4 +1,4 @@
-"""What sealed versions have at a target: bytes that a new version need not be sent there."""
+"""Contents of sealed versions at a target: bytes that a new version can copy there instead of sending them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from syncd.state.db.rows import fetch_all, insert
 from syncd.state.db.schema import contents, files, placements, versions
 from syncd.targets.base import HeldRange, Origin
 
-_BASES: Final = 3  # of one model: what a fine-tune began with is seldom older
-_ASKED_AT_ONCE: Final = 500  # of the variables of a query, of which SQLite has some thousands
+_BASES: Final = 3  # versions of one model: a fine-tune seldom starts from an older one
+_ASKED_AT_ONCE: Final = 500  # variables of one query; SQLite allows some thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class _File:
 
 
 def record(conn: sa.Connection, sha256: Digest, blocks: bytes) -> None:
-    """Remember how a content was cut; an older cut of it is forgotten."""
+    """Record how a content is cut into parts; replaces an older cut."""
     row = insert(conn, contents).values(sha256=sha256, blocks=blocks)
     conn.execute(row.on_conflict_do_update(index_elements=["sha256"], set_={"blocks": blocks}))
 
 
 def held_blocks(conn: sa.Connection, version_id: str, target: str, parts_max: int) -> list[HeldRange]:
-    """See `target.base.Journal.held`. A file of the version that is in several others is told once."""
+    """See `targets.base.Journal.held`. A file of the version that several others contain is listed once."""
     own = sa.select(files.c.sha256).where(files.c.version_id == version_id)
     others = _at(target).where(files.c.version_id != version_id)
     whole = fetch_all(conn, _File, others.where(files.c.sha256.in_(own), files.c.size_bytes >= COPY_BYTES_MIN))
@@ -55,7 +55,7 @@ def held_blocks(conn: sa.Connection, version_id: str, target: str, parts_max: in
 
 
 def copyable(conn: sa.Connection, target: str, wanted: Collection[Digest]) -> set[Digest]:
-    """Which of these contents a version has that is sealed at this target, so that they can be copied whole."""
+    """Those of `wanted` that a version sealed at this target contains, so that they can be copied whole."""
     asked, found = list(wanted), set[Digest]()
     for begin in range(0, len(asked), _ASKED_AT_ONCE):
         some = files.c.sha256.in_(asked[begin : begin + _ASKED_AT_ONCE])
@@ -65,7 +65,7 @@ def copyable(conn: sa.Connection, target: str, wanted: Collection[Digest]) -> se
 
 
 def _at(target: str) -> sa.Select[tuple[object, ...]]:
-    """The files of all versions that are sealed there, newest first."""
+    """Files of all versions sealed at this target, newest first."""
     columns = (files.c.version_id, files.c.path, files.c.sha256, files.c.crc64)
     blocks = sa.func.coalesce(contents.c.blocks, b"", type_=sa.LargeBinary).label("blocks")
     return (

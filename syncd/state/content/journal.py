@@ -1,4 +1,4 @@
-"""The journal: half-done uploads in SQL, the checksums of files that were proven, and what lies there already."""
+"""Transfer journal in SQL: unfinished uploads, verified checksums, and contents already at the target."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from syncd.state.records import OpenUpload
 from syncd.state.state import State
 from syncd.targets.base import HeldRange
 
-_SAVE_S: Final = 0.25  # a commit waits for the disk: one for each small file would cost more than sending it
+_SAVE_S: Final = 0.25  # a commit waits for the disk: one per small file would cost more than sending it
 
 
 class SqlJournal:
-    """`target.base.Journal` of one version at one target. Each call is a short transaction. Safe from several threads.
+    """`targets.base.Journal` of one version at one target. Each call is a short transaction. Safe from several threads.
 
-    But `proven` only remembers, and commits several files at once: the first one later than a quarter of a second
-    after the last commit takes those before it along, and `settle` takes all. The checksums of the version are read
-    once; one that was not known then is asked for again.
+    `proven` only remembers, and commits several files at once: the first call later than a quarter of a second
+    after the last commit takes those before it along, and `settle` takes all. The version's checksums are read
+    once; a checksum that was unknown then is queried again.
 
-    Raises from every method what `State.read` and `State.write` raise.
+    Every method raises what `State.read` and `State.write` raise.
     """
 
     def __init__(self, state: State, version_id: str, target: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,16 +40,16 @@ class SqlJournal:
         self._lock = Lock()
         self._saving = Lock()
         self._saved_s = clock()
-        self._known: dict[FilePath, int | None] | None = None  # None for a file: not proven when it was asked for
+        self._known: dict[FilePath, int | None] | None = None  # None for a file: not verified at the time of the query
         self._unsaved: dict[FilePath, int] = {}
 
     def find(self, path: FilePath) -> str | None:
-        """The token of the upload begun for this file, if there is one."""
+        """The token of this file's unfinished upload, if any."""
         with self._state.read() as conn:
             return conn.execute(sa.select(uploads.c.token).where(self._upload(path))).scalar_one_or_none()
 
     def opened(self, path: FilePath, token: str) -> None:
-        """Remember an upload; replaces an older one of the same file."""
+        """Record an upload; replaces an older one of the same file."""
         key = {"version_id": self._version_id, "target": self._target, "path": path}
         with self._state.write() as conn:
             values = {"token": token, "opened_at": self._state.now(conn)}
@@ -57,17 +57,17 @@ class SqlJournal:
             conn.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
 
     def closed(self, path: FilePath) -> None:
-        """Forget it. Repeating it is success."""
+        """Delete the upload. Repeating it is success."""
         with self._state.write() as conn:
             conn.execute(sa.delete(uploads).where(self._upload(path)))
 
     def forget(self) -> None:
-        """Forget every upload of the version here. Repeating it is success."""
+        """Delete every upload of the version at this target. Repeating it is success."""
         with self._state.write() as conn:
             conn.execute(sa.delete(uploads).where(self._here()))
 
     def proven(self, path: FilePath, crc64: int) -> None:
-        """Remember the checksum of a file whose SHA-256 was proven.
+        """Record the checksum of a file whose SHA-256 was verified.
 
         Raises:
             NotFound: The version has no such file.
@@ -79,12 +79,12 @@ class SqlJournal:
             known[path] = self._unsaved[path] = crc64
             is_due = self._clock() - self._saved_s >= _SAVE_S
             if is_due:
-                self._saved_s = self._clock()  # so that one thread goes, and the others go on
+                self._saved_s = self._clock()  # so that one thread commits and the others continue
         if is_due:
             self.settle()
 
     def settle(self) -> None:
-        """Commit what `proven` was told. If that fails, it is kept for the next time."""
+        """Commit what `proven` collected. If that fails, it is kept for the next call."""
         with self._saving:
             with self._lock:
                 unsaved, self._unsaved = self._unsaved, {}
@@ -98,7 +98,7 @@ class SqlJournal:
                 self._saved_s = self._clock()
 
     def crc64(self, path: FilePath) -> int | None:
-        """The checksum that was proven for a file of the same SHA-256, in whatever version and at whatever target."""
+        """The verified checksum of a file with the same SHA-256, in any version and at any target."""
         known = self._checksums().get(path)
         if known is not None:
             return known
@@ -108,17 +108,17 @@ class SqlJournal:
             return conn.execute(proven).scalar_one_or_none()
 
     def learned(self, sha256: Digest, blocks: bytes) -> None:
-        """Remember what the parts of a content are; replaces an older cut of it."""
+        """Record the parts of a content; replaces an older cut."""
         with self._state.write() as conn:
             contents.record(conn, sha256, blocks)
 
     def held(self, parts_max: int) -> list[HeldRange]:
-        """What versions sealed at this target have that could be copied, newest first."""
+        """Contents of versions sealed at this target that can be copied, newest first."""
         with self._state.read() as conn:
             return contents.held_blocks(conn, self._version_id, self._target, parts_max)
 
     def _checksums(self) -> dict[FilePath, int | None]:
-        """Of every file of the version, whatever is proven for its content."""
+        """For every file of the version, the checksum verified for its content, if any."""
         with self._lock:
             if self._known is None:
                 same = files.alias()
@@ -150,6 +150,6 @@ class SqlJournal:
 
 
 def open_uploads(conn: sa.Connection, target: str | None = None) -> list[OpenUpload]:
-    """Uploads that were begun and neither finished nor aborted, at one target or at all, oldest first."""
+    """Uploads that were neither finished nor aborted, at one target or at all targets, oldest first."""
     query = sa.select(uploads).order_by(uploads.c.opened_at, uploads.c.version_id, uploads.c.target, uploads.c.path)
     return fetch_all(conn, OpenUpload, query if target is None else query.where(uploads.c.target == target))

@@ -1,4 +1,4 @@
-"""Layers of images: what their digests are known to be, and where half-done uploads of them go on."""
+"""Image layers: their known digests, and where unfinished uploads of them resume."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from syncd.state.db.rows import insert
 from syncd.state.db.schema import layer_uploads, layers
 from syncd.state.state import State
 
-KEPT: Final = timedelta(days=8)  # registries clear what was left alone after a week, or sooner
+KEPT: Final = timedelta(days=8)  # registries delete idle uploads after a week, or sooner
 
 
-def forget(conn: sa.Connection, told_before: datetime) -> int:
-    """Drop the uploads of which nothing was heard since then, in every repository, and say how many they were."""
-    return conn.execute(sa.delete(layer_uploads).where(layer_uploads.c.told_at < told_before)).rowcount
+def forget(conn: sa.Connection, unchanged_since: datetime) -> int:
+    """Delete the uploads without progress since then, in every repository, and return how many."""
+    return conn.execute(sa.delete(layer_uploads).where(layer_uploads.c.told_at < unchanged_since)).rowcount
 
 
 def moved(state: State, was: str, now: str) -> bool:
-    """The upload that went on at one address goes on at another. False where the record says something else by now."""
+    """Replace the address where an upload resumes. False if the record has another address by now."""
     with state.write() as conn:
         values = {"location": now, "told_at": state.now(conn)}
         return conn.execute(sa.update(layer_uploads).where(layer_uploads.c.location == was).values(values)).rowcount > 0
 
 
 class SqlUploadJournal:
-    """`oci.push.Notes` of one repository. Each call is a short transaction. Safe from several threads.
+    """`oci.push.UploadJournal` of one repository. Each call is a short transaction. Safe from several threads.
 
-    Raises from every method what `State.read` and `State.write` raise.
+    Every method raises what `State.read` and `State.write` raise.
     """
 
     def __init__(self, state: State, repository: str) -> None:
@@ -38,12 +38,12 @@ class SqlUploadJournal:
         self._repository = repository
 
     def find(self, recipe: Digest) -> str | None:
-        """Where the upload of this layer goes on, if one was begun."""
+        """Where the unfinished upload of this layer resumes, if any."""
         with self._state.read() as conn:
             return conn.execute(sa.select(layer_uploads.c.location).where(self._upload(recipe))).scalar_one_or_none()
 
     def opened(self, recipe: Digest, location: str) -> None:
-        """Remember where it goes on; replaces what was remembered before."""
+        """Record where the upload resumes; replaces the previous address."""
         key = {"repository": self._repository, "recipe": recipe}
         with self._state.write() as conn:
             values = {"location": location, "told_at": self._state.now(conn)}
@@ -51,17 +51,17 @@ class SqlUploadJournal:
             conn.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
 
     def closed(self, recipe: Digest) -> None:
-        """Forget the upload. Repeating it is success."""
+        """Delete the upload. Repeating it is success."""
         with self._state.write() as conn:
             conn.execute(sa.delete(layer_uploads).where(self._upload(recipe)))
 
     def known(self, recipe: Digest) -> Digest | None:
-        """The digest of the layer, whichever repository it was made for."""
+        """The digest of the layer, from any repository."""
         with self._state.read() as conn:
             return conn.execute(sa.select(layers.c.digest).where(layers.c.recipe == recipe)).scalar_one_or_none()
 
     def proven(self, recipe: Digest, digest: Digest) -> None:
-        """Remember the digest. Replaces another one, which a changed tar would give."""
+        """Record the digest. Replaces another one, which a changed tar would give."""
         with self._state.write() as conn:
             row = insert(conn, layers).values(recipe=recipe, digest=digest)
             conn.execute(row.on_conflict_do_update(index_elements=["recipe"], set_={"digest": digest}))

@@ -1,4 +1,4 @@
-"""Placements: one version at one target. Their phase is `advance`'s."""
+"""Placements: one version at one target. Only `transitions.advance` changes their phase."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from syncd.state.releases import events
 
 
 def ensure(conn: sa.Connection, version_id: str, target: str, now: datetime) -> Placement:
-    """The placement as it is, or a new one that is wanted."""
+    """The placement as it is, or a new one in phase `wanted`."""
     if insert_new(conn, placements, version_id=version_id, target=target, updated_at=now):
         detail = {"model": version_id.partition("@")[0], "version": version_id, "target": target}
         events.append(conn, "placement.wanted", now=now, subject=target, detail=detail)
@@ -25,21 +25,21 @@ def ensure(conn: sa.Connection, version_id: str, target: str, now: datetime) -> 
 
 
 def get(conn: sa.Connection, version_id: str, target: str) -> Placement:
-    """Raises NotFound: this version was never wanted at this target."""
+    """Raises NotFound: this version was never requested at this target."""
     found = fetch_one(conn, Placement, sa.select(placements).where(_key(version_id, target)))
     if found is None:
-        raise NotFound(f"{version_id} was never wanted at {target}")
+        raise NotFound(f"{version_id} has no placement at {target}")
     return found
 
 
 def of_version(conn: sa.Connection, version_id: str) -> list[Placement]:
-    """The placements of a version, in the order of their targets."""
+    """The placements of a version, ordered by target."""
     query = sa.select(placements).where(placements.c.version_id == version_id).order_by(placements.c.target)
     return fetch_all(conn, Placement, query)
 
 
 def unsealed(conn: sa.Connection, before: datetime) -> list[Placement]:
-    """What was begun and left alone since `before`, and all that is being withdrawn."""
+    """Unfinished placements that are idle since `before`, and all that are being withdrawn."""
     idle = sa.and_(
         placements.c.phase.in_((PlacementPhase.WANTED, PlacementPhase.COPYING)), placements.c.updated_at < before
     )
@@ -51,19 +51,19 @@ def unsealed(conn: sa.Connection, before: datetime) -> list[Placement]:
 def note_progress(
     conn: sa.Connection, version_id: str, target: str, bytes_sent: int, progress: Mapping[str, object], now: datetime
 ) -> None:
-    """Remember how far a copy is, for those who look from outside; written about once a second, never per part.
+    """Record the progress of a copy, for display; written about once a second, never per part.
 
     Raises:
-        NotFound: This version was never wanted at this target.
+        NotFound: This version has no placement at this target.
     """
     _note(conn, version_id, target, bytes_sent=bytes_sent, progress=dict(progress), updated_at=now)
 
 
 def note_reason(conn: sa.Connection, version_id: str, target: str, reason: str, now: datetime) -> None:
-    """Remember why it does not go on, for people to see.
+    """Record why the placement does not progress, for display.
 
     Raises:
-        NotFound: This version was never wanted at this target.
+        NotFound: This version has no placement at this target.
     """
     _note(conn, version_id, target, reason=reason, updated_at=now)
 
@@ -74,4 +74,4 @@ def _key(version_id: str, target: str) -> sa.ColumnElement[bool]:
 
 def _note(conn: sa.Connection, version_id: str, target: str, **values: Any) -> None:
     if not conn.execute(sa.update(placements).where(_key(version_id, target)).values(**values)).rowcount:
-        raise NotFound(f"{version_id} was never wanted at {target}")
+        raise NotFound(f"{version_id} has no placement at {target}")

@@ -1,4 +1,4 @@
-"""Versions that were pinned once, with their files. Nothing here is ever changed but a quarantine and a checksum."""
+"""Recorded versions and their files. A row never changes, except its pin, quarantine and checksums."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class _File:
 
 
 def record(conn: sa.Connection, manifest: Manifest, registry: str, pin: str, now: datetime) -> Version:
-    """Remember a version and its files. The same manifest again, from wherever, gives what is known already.
+    """Record a version and its files. The same manifest again, from any registry, returns the known version.
 
     Raises:
-        Verdict: The name is known with another digest. The known version is now quarantined, and `State.write`
-            commits that; so do nothing else in the transaction before this that must not stay.
+        CommittedError: The name is known with another digest. The known version is now quarantined, and
+            `State.write` commits that; so write nothing before this call in the transaction that must not stay.
     """
     known = find(conn, manifest.model, manifest.version)
     if known is None and _insert(conn, manifest, registry, pin, now):
         return get(conn, identity(manifest))
     known = known or find(conn, manifest.model, manifest.version)
     if known is None:
-        raise Conflict(f"{manifest} was recorded and removed by somebody else meanwhile")
+        raise Conflict(f"{manifest} was recorded and deleted by another process meanwhile")
     if known.digest != manifest.digest:
         raise _quarantine(conn, known, manifest, registry, now)
     return known
@@ -49,20 +49,20 @@ def identity(manifest: Manifest) -> str:
 
 
 def get(conn: sa.Connection, version_id: str) -> Version:
-    """Raises NotFound: there is no such version."""
+    """Raises NotFound: the version does not exist."""
     found = fetch_one(conn, Version, sa.select(versions).where(versions.c.id == version_id))
     if found is None:
-        raise NotFound(f"there is no version {version_id}")
+        raise NotFound(f"version {version_id} does not exist")
     return found
 
 
 def find(conn: sa.Connection, model: str, name: str) -> Version | None:
-    """The version of this name, if it was ever recorded."""
+    """The version of this name, if it was recorded."""
     return fetch_one(conn, Version, sa.select(versions).where(versions.c.model == model, versions.c.name == name))
 
 
 def known(conn: sa.Connection, model: str) -> list[Version]:
-    """Every version of a model, in the order in which they were recorded."""
+    """Every version of a model, in the order of recording."""
     query = sa.select(versions).where(versions.c.model == model).order_by(versions.c.created_at, versions.c.id)
     return fetch_all(conn, Version, query)
 
@@ -71,25 +71,25 @@ def manifest(conn: sa.Connection, version_id: str) -> Manifest:
     """The manifest, equal to the one that was recorded, byte for byte.
 
     Raises:
-        NotFound: There is no such version.
-        Conflict: The rows do not have the version's digest: somebody changed the database by hand.
+        NotFound: The version does not exist.
+        Conflict: The rows do not have the version's digest: the database was edited outside syncd.
     """
     version = get(conn, version_id)
     columns = (files.c.path, files.c.size_bytes, files.c.sha256)
     rows = fetch_all(conn, _File, sa.select(*columns).where(files.c.version_id == version_id))
     found = Manifest.of(version.model, version.name, (Entry(row.path, row.size_bytes, row.sha256) for row in rows))
     if found.digest != version.digest:
-        raise Conflict(f"the files recorded for {version_id} have digest {found.digest}, not {version.digest}")
+        raise Conflict(f"files of {version_id}: expected digest {version.digest}, got {found.digest}")
     return found
 
 
 def repin(conn: sa.Connection, version: Version, pin: str) -> None:
-    """Follow a registry that shows the same bytes under a new pin, a touched file for instance."""
+    """Record the new pin of a registry that shows the same bytes, for example after a file was touched."""
     conn.execute(sa.update(versions).where(versions.c.id == version.id).values(pin=pin))
 
 
 def lift_quarantine(conn: sa.Connection, version: Version, who: str, why: str, now: datetime) -> bool:
-    """Let a version be published again. False if it was not quarantined."""
+    """Allow a version to be published again. False if it was not quarantined."""
     mine = sa.and_(versions.c.id == version.id, versions.c.quarantined != "")
     if not conn.execute(sa.update(versions).where(mine).values(quarantined="")).rowcount:
         return False

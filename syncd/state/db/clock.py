@@ -1,4 +1,4 @@
-"""The database's own clock: the one clock that all processes share, whatever their machines believe."""
+"""The database's clock: the only clock that all processes share, independent of their machines' clocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 
 def now(conn: sa.Connection) -> datetime:
-    """The time now, not that of the transaction's beginning: to the millisecond on SQLite, else the microsecond."""
+    """The current time, not the start of the transaction: milliseconds on SQLite, microseconds elsewhere."""
     if conn.dialect.name == "sqlite":
         text: str = conn.execute(sa.text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()
         return datetime.fromisoformat(text).replace(tzinfo=UTC)

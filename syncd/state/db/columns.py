@@ -1,4 +1,4 @@
-"""What the tables of the record are made of: one metadata, and the few kinds of columns there are."""
+"""Column kinds of the record's tables, and their common metadata."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ metadata: Final = sa.MetaData(
 
 
 def text(name: str, *args: Any, default: str | None = None, nullable: bool = False) -> sa.Column[str]:
-    """Text, never NULL unless it is said."""
-    empty = sa.text("''")  # as SQLite tells it back; Alembic would see a difference in ""
+    """Text, NOT NULL by default."""
+    empty = sa.text("''")  # as SQLite reports it; Alembic would see a difference in ""
     return sa.Column(name, sa.Text, *args, nullable=nullable, server_default=empty if default == "" else default)
 
 
 def timestamp(name: str, *, nullable: bool = False) -> sa.Column[Any]:
-    """A time."""
+    """A timestamp column."""
     return sa.Column(name, TimestampType, nullable=nullable)
 
 
 def enum_column(name: str, words: type[StrEnum], first: StrEnum | None = None) -> sa.Column[Any]:
-    """One of a list of words; `first` is its default."""
+    """A column with the values of an enum; `first` is its default."""
     return sa.Column(name, EnumType(words), nullable=False, server_default=None if first is None else first.value)
 
 
 def only(column: str, words: type[StrEnum]) -> sa.CheckConstraint:
-    """The database refuses every other word."""
+    """A check constraint: the database refuses every other value."""
     listed = ", ".join(f"'{word.value}'" for word in words)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -53,11 +53,11 @@ def json(name: str) -> sa.Column[Any]:
 
 
 def unique_where(name: str, where: str, *of: sa.Column[Any]) -> sa.Index:
-    """Of the rows that meet the condition, no two have the same values."""
+    """A unique index over the rows that meet the condition."""
     index = sa.Index(name, *of, unique=True, sqlite_where=sa.text(where))
 
-    # To say it for PostgreSQL loads that dialect: a twentieth of what every command needs to start. Who makes the
-    # tables of such a database has it anyway.
+    # Stating it for PostgreSQL loads that dialect: a twentieth of every command's start-up time. A process that
+    # creates the tables of such a database has loaded it anyway.
     @sa.event.listens_for(metadata, "before_create")
     def say_it_for_postgresql(_metadata: sa.MetaData, conn: sa.Connection, **_: object) -> None:
         if conn.dialect.name == "postgresql":

@@ -1,4 +1,4 @@
-"""What the errors of SQLAlchemy and its drivers mean to a caller: one table, in the order in which it is read."""
+"""Mapping from errors of SQLAlchemy and its drivers to syncd's errors: one table, read in order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POSTGRES_READ_ONLY: Final = "25006"
 
 
 def no_record(url: sa.URL) -> Invalid:
-    """The error of a record that is not there: a disk that is not mounted looks the same as a first install."""
+    """The error for a missing record: an unmounted disk cannot be told from a first install."""
     file = sqlite_file(url)
     if file is not None:
         return Invalid(f"no record at {file}", hint=CREATE_HINT)
@@ -40,13 +40,13 @@ def no_record(url: sa.URL) -> Invalid:
 
 @contextmanager
 def translate_errors(url: sa.URL) -> Iterator[None]:
-    """Turn the database's errors inside the block into ours; what is not the database's passes.
+    """Turn the database's errors inside the block into syncd's; other errors pass.
 
     Raises:
-        Unavailable: It is locked, out of reach, or ended our transaction: nothing was changed.
-        Invalid: The tables are missing or older than this syncd, or the URL leads to no database.
-        Refused: It does not let us in, or not write.
-        Conflict: A row that must be unique is there already, or one that must be there is not.
+        Unavailable: It is locked, unreachable, or ended our transaction: nothing was changed.
+        Invalid: The tables are missing or older than this syncd, or the URL names no database.
+        Refused: It refuses access, or writing.
+        Conflict: A row that must be unique exists already, or a required row does not exist.
     """
     try:
         yield
@@ -56,7 +56,7 @@ def translate_errors(url: sa.URL) -> Iterator[None]:
 
 @contextmanager
 def translate_commit_errors(url: sa.URL) -> Iterator[None]:
-    """The same around a commit, where a lost connection leaves open whether it happened.
+    """The same around a commit, where a lost connection leaves the outcome unknown.
 
     Raises:
         OutcomeUnknown: The connection broke during the commit: read before writing again.
@@ -71,7 +71,7 @@ def translate_commit_errors(url: sa.URL) -> Iterator[None]:
 
 
 def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
-    """Our error for one of SQLAlchemy's. A statement SQLAlchemy itself refuses is a bug and is raised as it is."""
+    """The syncd error for a SQLAlchemy error. A statement that SQLAlchemy itself refuses is a bug, raised as is."""
     shown = url.render_as_string(hide_password=True)
     cause = getattr(error, "orig", None) or error
     said = f"{shown}: {str(cause).strip().splitlines()[0]}"
@@ -92,7 +92,7 @@ def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
     if isinstance(error, exc.IntegrityError):
         return Conflict(said)
     if any(words in said for words in _SQLITE_DISK):
-        return Unavailable(said, hint="look at the disk the database lies on; nothing was written")
+        return Unavailable(said, hint="check the disk of the database; nothing was written")
     if isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
         return Unavailable(said)
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:

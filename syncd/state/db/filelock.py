@@ -1,4 +1,4 @@
-"""A lock on a file of this machine, held as long as its process lives: the kernel lets go of it after any death."""
+"""File lock on this machine. The kernel releases it when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def locked_file(path: Path, *, wait: bool = True) -> Iterator[None]:
     A child of a fork holds its parent's lock until it execs or ends.
 
     Raises:
-        Conflict: Somebody has it, and `wait` is false; the message has its process id.
-        Invalid: The file cannot be made.
+        Conflict: Another process holds it, and `wait` is false; the message has its process id.
+        Invalid: The file cannot be created.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

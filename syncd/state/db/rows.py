@@ -1,4 +1,4 @@
-"""From rows to records and back, in the few forms every noun needs."""
+"""Conversion between rows and records."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Record = TypeVar("Record")
 
 
 def fetch_one(conn: sa.Connection, record: type[Record], query: sa.sql.Executable) -> Record | None:
-    """The first row of `query` as a record whose fields are named as its columns; None if there is none."""
+    """The first row of `query` as a record whose fields have the names of its columns; None without rows."""
     row = conn.execute(query).mappings().first()
     return None if row is None else record(**row)
 
 
 def fetch_all(conn: sa.Connection, record: type[Record], query: sa.sql.Executable) -> list[Record]:
-    """All rows of `query` as records whose fields are named as its columns."""
+    """All rows of `query` as records whose fields have the names of its columns."""
     return [record(**row) for row in conn.execute(query).mappings()]
 
 
@@ -31,10 +31,10 @@ def insert(conn: sa.Connection, table: sa.Table) -> Any:
 
 
 def insert_new(conn: sa.Connection, table: sa.Table, **values: Any) -> bool:
-    """Insert a row; False if one that must be unique with it is there already.
+    """Insert a row; False if a row with the same unique values exists.
 
-    A concurrent writer of such a row is waited for. The count of an INSERT's rows is not to be had from every
-    driver, hence the question for a column.
+    A concurrent writer of such a row is waited for. Not every driver reports the row count of an INSERT, so a
+    column is returned instead.
     """
     query = insert(conn, table).values(**values).on_conflict_do_nothing().returning(sa.literal_column("1"))
     return conn.execute(query).first() is not None

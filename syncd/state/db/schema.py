@@ -1,7 +1,7 @@
-"""The tables of the record. Alembic compares them with `migrations/`; both must say the same.
+"""Tables of the record. Alembic compares them with `migrations/`; both must agree.
 
-A phase or state column has its first value as a default, so that an insert never names one and every later value
-comes from `advance` (phases) or `steps` (states). The database itself refuses words that are not in the list.
+A phase or state column has its first value as a default, so that an insert never sets one and every later value
+comes from `advance` (phases) or `steps` (states). The database itself refuses unknown values.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ files: Final = sa.Table(
     sa.Index(None, "sha256"),
 )
 
-# How a content was cut into parts: of every file of more than one, whatever version and target it is at.
+# How a content was cut into parts, for every file of more than one part, independent of version and target.
 contents: Final = sa.Table(
     "contents",
     columns.metadata,
@@ -225,7 +225,7 @@ uploads: Final = sa.Table(
     sa.PrimaryKeyConstraint("version_id", "target", "path"),
 )
 
-# What the tar of a layer was found to be: it follows from what is in it, so no repository is named.
+# The digest of a layer's tar. It depends only on the content, so the row has no repository.
 layers: Final = sa.Table(
     "layers",
     columns.metadata,
@@ -254,7 +254,7 @@ processes: Final = sa.Table(
     sa.PrimaryKeyConstraint("owner"),
 )
 
-# What the record says of itself, by name; see `state.access.record_info`.
+# Properties of the record itself, by name; see `state.access.record_info`.
 record_info: Final = sa.Table(
     "record_info",
     columns.metadata,
@@ -264,7 +264,7 @@ record_info: Final = sa.Table(
     sa.PrimaryKeyConstraint("name"),
 )
 
-# Numbers that are given out in the order of commits: the row stays locked until the giver's transaction ends.
+# Numbers that are assigned in the order of commits: the row stays locked until the transaction ends.
 counters: Final = sa.Table(
     "counters",
     columns.metadata,
@@ -287,7 +287,7 @@ tokens: Final = sa.Table(
     columns.only("role", Role),
 )
 
-# What registries told us. A row is kept after its look, so that the same delivery is known when it comes again.
+# Webhook deliveries. A row is kept after its poll, so that a repeated delivery is recognised.
 deliveries: Final = sa.Table(
     "deliveries",
     columns.metadata,

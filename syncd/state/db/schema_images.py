@@ -1,4 +1,4 @@
-"""The tables about images: bases as they were found, what is laid over them, and the images that came of it."""
+"""Tables about images: bases as they were resolved, the bases of releases, and the images that were built."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from syncd.state.db import columns
 from syncd.state.db.types import Sha256
 
-# What a version is laid over, unless its release says otherwise: what the base's tag meant when it was looked up,
-# committed before anything is pushed, so that a crash changes nothing. A release that brings another base changes it
+# The base of a version, unless its release has another: the digest of the base's tag when it was resolved,
+# committed before anything is pushed, so that a crash changes nothing. A release with another base changes it
 # when it is live.
 image_bases: Final = sa.Table(
     "image_bases",
@@ -23,7 +23,7 @@ image_bases: Final = sa.Table(
     sa.PrimaryKeyConstraint("version_id", "target"),
 )
 
-# An image that was pushed and proven, of each version and base one. `served_from` is how functions name its repository.
+# A pushed and verified image per version and base. `served_from` is the repository's name for functions.
 images: Final = sa.Table(
     "images",
     columns.metadata,
@@ -40,7 +40,7 @@ images: Final = sa.Table(
     sa.PrimaryKeyConstraint("version_id", "target", "base_digest"),
 )
 
-# What a release lays a version over, or has found it laid over. `was` is only there where it was begun for a new base.
+# The base that a release builds a version on. `was` is set only where the release was created for a new base.
 release_bases: Final = sa.Table(
     "release_bases",
     columns.metadata,
@@ -54,7 +54,7 @@ release_bases: Final = sa.Table(
     sa.Index(None, "version_id", "target"),
 )
 
-# What a base's tag was seen to mean by those who watch it, and since when; why it cannot be seen, and since when.
+# The digest of a base's tag as last checked, and since when; why it cannot be read, and since when.
 bases_seen: Final = sa.Table(
     "bases_seen",
     columns.metadata,

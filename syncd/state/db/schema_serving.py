@@ -1,4 +1,4 @@
-"""The tables about what serves: shares, drift and its mending, retirement, warmth, and first answers. See `schema`."""
+"""Tables about serving: traffic shares, drift, drift resolutions, retirements, prewarming, load times. See `schema`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from syncd.state.db import columns
 
-# How far a release is on its way, where it moves in steps. Strategy and regions are kept as they were when it began.
+# The progress of a staged release. Strategy and regions are kept as they were when it began.
 rollouts: Final = sa.Table(
     "rollouts",
     columns.metadata,
@@ -23,7 +23,7 @@ rollouts: Final = sa.Table(
     sa.PrimaryKeyConstraint("release_id"),
 )
 
-# The share that an alias sends to the new version of a release, as intended last; and what that one has answered.
+# The share that an alias sends to a release's new version, as last intended; and that version's answers.
 canaries: Final = sa.Table(
     "canaries",
     columns.metadata,
@@ -36,7 +36,7 @@ canaries: Final = sa.Table(
     sa.PrimaryKeyConstraint("release_id", "binding"),
 )
 
-# Where the world was found not to be as recorded: what is so still, and what was.
+# Differences between the world and the record: open ones, and closed ones.
 drifts: Final = sa.Table(
     "drifts",
     columns.metadata,
@@ -53,7 +53,7 @@ drifts: Final = sa.Table(
 )
 columns.unique_where("uq_drifts_binding_what_open", "closed_at IS NULL", drifts.c.binding, drifts.c.what)
 
-# When each binding was last compared with the world, and when it was last found to be as recorded.
+# When each binding was last compared with the world, and when it last matched the record.
 drift_looks: Final = sa.Table(
     "drift_looks",
     columns.metadata,
@@ -63,7 +63,7 @@ drift_looks: Final = sa.Table(
     sa.PrimaryKeyConstraint("binding"),
 )
 
-# Bindings that are being put back by hand or by policy, and those that share their function: no release claims them.
+# Bindings under resolution, manually or by policy, and those that share their function: no release claims them.
 resolutions: Final = sa.Table(
     "mends",
     columns.metadata,
@@ -78,7 +78,7 @@ resolutions: Final = sa.Table(
     sa.PrimaryKeyConstraint("binding"),
 )
 
-# Versions that a person has taken out of service for good; `done_at` is empty while it is being done.
+# Versions that a person retired; `done_at` is empty while the retirement is under way.
 retirements: Final = sa.Table(
     "retirements",
     columns.metadata,
@@ -90,7 +90,7 @@ retirements: Final = sa.Table(
     sa.PrimaryKeyConstraint("version_id"),
 )
 
-# Instances that are held ready, or are about to be: the row is there before they are, and goes after them.
+# Prewarmed instances, or such that are about to exist: the row is written before them and deleted after them.
 warmths: Final = sa.Table(
     "warmths",
     columns.metadata,
@@ -108,7 +108,7 @@ warmths: Final = sa.Table(
     sa.PrimaryKeyConstraint("binding", "alias"),
 )
 
-# What hung on an alias before a release moved it.
+# Scaling settings of an alias before a release moved it.
 scalings: Final = sa.Table(
     "scalings",
     columns.metadata,

@@ -1,4 +1,4 @@
-"""How values lie in columns, so that SQLite and PostgreSQL store and compare them alike."""
+"""Column types that SQLite and PostgreSQL store and compare alike."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class TimestampType(TypeDecorator[datetime]):
-    """An aware time, kept as microseconds since 1970 in UTC: SQLite has no type of its own for times."""
+    """An aware time, stored as microseconds since 1970 in UTC: SQLite has no type of its own for times."""
 
     impl = sa.BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, _dialect: sa.Dialect) -> int | None:
-        """Refuses a time without a zone with ValueError: it would be off by hours on some machine."""
+        """Raises ValueError for a time without a zone: it would be off by hours on some machine."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -34,7 +34,7 @@ class TimestampType(TypeDecorator[datetime]):
 
 
 class EnumType(TypeDecorator[StrEnum]):
-    """A word of one list, kept as text."""
+    """A value of an enum, stored as text."""
 
     impl = sa.Text
     cache_ok = True
@@ -51,7 +51,7 @@ class EnumType(TypeDecorator[StrEnum]):
 
 
 class JsonType(TypeDecorator[Any]):
-    """JSON; on PostgreSQL its binary kind, whose dialect is loaded only for those who have that database."""
+    """JSON; on PostgreSQL its binary kind. That dialect is loaded only when that database is used."""
 
     impl = sa.JSON
     cache_ok = True
@@ -65,7 +65,7 @@ class JsonType(TypeDecorator[Any]):
 
 
 class Sha256(TypeDecorator[Digest]):
-    """A digest, kept as 64 hex digits."""
+    """A digest, stored as 64 hex digits."""
 
     impl = sa.Text
     cache_ok = True
@@ -78,7 +78,7 @@ class Sha256(TypeDecorator[Digest]):
 
 
 class Checksum(TypeDecorator[int]):
-    """A CRC-64, kept as 16 hex digits: the integers of both databases are signed and too small for half of them."""
+    """A CRC-64, stored as 16 hex digits: both databases' integers are signed and too small for half of them."""
 
     impl = sa.Text
     cache_ok = True

@@ -1,4 +1,4 @@
-"""The database's URL, as people write it in the configuration."""
+"""The database URL, as written in the configuration."""
 
 from __future__ import annotations
 

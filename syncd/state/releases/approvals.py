@@ -1,4 +1,4 @@
-"""Approvals: a person's word that a release may be flipped."""
+"""Approvals: a person's consent to flip a release."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from syncd.state.releases import events
 
 
 def put(conn: sa.Connection, release: Release, digest: Digest, who: str, now: datetime) -> Approval:
-    """Approve a release for these bytes. Approving again for the same bytes keeps the first word."""
+    """Approve a release for these bytes. Repeating it for the same bytes keeps the first approval."""
     found = find(conn, release.id)
     if found is not None and found.digest == digest:
         return found

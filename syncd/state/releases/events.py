@@ -1,4 +1,4 @@
-"""What happened, in order. Written in the transaction of what it tells of, and never changed."""
+"""Events: the history, in order. An event is written in the transaction that it describes, and never changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from syncd.state.db.rows import fetch_all
 from syncd.state.db.schema import events
 from syncd.state.records import Event
 
-# On PostgreSQL a number is given out before its commit, so a later one may be visible first. A gap that is younger
+# PostgreSQL assigns a number before the commit, so a later one may be visible first. A gap that is younger
 # than this may still be filled; transactions last milliseconds.
 SETTLED_AFTER: Final = timedelta(seconds=5)
 
@@ -37,14 +37,14 @@ def append(  # noqa: PLR0913 -- an event is flat: one argument a column
 
 
 def of_release(conn: sa.Connection, release_id: str) -> list[Event]:
-    """Everything that happened within a release, oldest first."""
+    """All events of a release, oldest first."""
     return fetch_all(conn, Event, sa.select(events).where(events.c.release_id == release_id).order_by(events.c.id))
 
 
 def after(conn: sa.Connection, event_id: int, limit: int) -> list[Event]:
     """At most `limit` events that came after `event_id` (0: from the beginning), oldest first.
 
-    Following with the last id seen misses nothing: what stands behind a fresh gap is held back until the gap is
+    Following with the last id seen misses nothing: events behind a fresh gap are held back until the gap is
     filled, or is older than SETTLED_AFTER and so was rolled back.
     """
     found = fetch_all(conn, Event, sa.select(events).where(events.c.id > event_id).order_by(events.c.id).limit(limit))
@@ -52,12 +52,12 @@ def after(conn: sa.Connection, event_id: int, limit: int) -> list[Event]:
 
 
 def newest(conn: sa.Connection) -> int:
-    """The id of the newest event, 0 where there is none: who follows from here sees only what comes."""
+    """The id of the newest event, 0 without events: to follow from here shows only later events."""
     return conn.execute(sa.select(sa.func.max(events.c.id))).scalar_one() or 0
 
 
 def _settled(conn: sa.Connection, event_id: int, found: list[Event]) -> int:
-    """How many of `found` no event that is still being written can come before."""
+    """How many of `found` cannot be preceded by an event that is still being written."""
     before = [event_id, *(event.id for event in found)]
     gaps = [index for index, event in enumerate(found) if event.id != before[index] + 1]
     if not gaps:

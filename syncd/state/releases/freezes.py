@@ -1,4 +1,4 @@
-"""Freezes: models of which nothing is flipped, but rollbacks, until somebody lifts it or its time is over."""
+"""Freezes: marks that block all flips of a model except rollbacks, until they are lifted or expire."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from syncd.state.db.schema import freezes
 from syncd.state.records import Freeze
 from syncd.state.releases import events
 
-ALL_MODELS: Final = "*"  # no model can be called so
+ALL_MODELS: Final = "*"  # not a valid model name
 
 
 def put(conn: sa.Connection, model: str, who: str, why: str, until: datetime | None, now: datetime) -> Freeze:
-    """Freeze a model, or all with `EVERY`. Freezing what is frozen replaces who, why and until when."""
+    """Freeze a model, or all with `ALL_MODELS`. Repeating it replaces who, why and until when."""
     values = {"who": who, "why": why, "since": now, "until": until}
     row = insert(conn, freezes).values(model=model, **values)
     conn.execute(row.on_conflict_do_update(index_elements=[freezes.c.model], set_=values))
@@ -26,7 +26,7 @@ def put(conn: sa.Connection, model: str, who: str, why: str, until: datetime | N
 
 
 def lift(conn: sa.Connection, model: str, who: str, now: datetime) -> bool:
-    """Lift a freeze; `who` did it. False if there was none, or its time was over."""
+    """Lift a freeze on behalf of `who`. False if none existed, or it had expired."""
     found = conn.execute(sa.delete(freezes).where(freezes.c.model == model).returning(freezes.c.until)).first()
     if found is None or _is_over(found.until, now):
         return False
@@ -35,13 +35,13 @@ def lift(conn: sa.Connection, model: str, who: str, now: datetime) -> bool:
 
 
 def of(conn: sa.Connection, model: str, now: datetime) -> list[Freeze]:
-    """What freezes a model now: its own freeze first, then that of all models."""
+    """The freezes that apply to a model now: its own first, then that of all models."""
     query = sa.select(freezes).where(freezes.c.model.in_((model, ALL_MODELS))).order_by(freezes.c.model.desc())
     return [freeze for freeze in fetch_all(conn, Freeze, query) if not _is_over(freeze.until, now)]
 
 
 def all(conn: sa.Connection, now: datetime) -> list[Freeze]:  # noqa: A001 -- read as `freezes.all`
-    """All freezes that are on, in the order of their models."""
+    """All freezes in effect, ordered by model."""
     found = fetch_all(conn, Freeze, sa.select(freezes).order_by(freezes.c.model))
     return [freeze for freeze in found if not _is_over(freeze.until, now)]
 

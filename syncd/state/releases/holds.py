@@ -1,4 +1,4 @@
-"""Holds: models that automation must leave alone until a person lets go."""
+"""Holds: marks that keep automation away from a model until a person lifts them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from syncd.state.releases import events
 
 
 def put(conn: sa.Connection, model: str, who: str, why: str, now: datetime) -> Hold:
-    """Hold a model. Holding what is held replaces who and why, and since when."""
+    """Hold a model. Repeating it replaces who, why and since when."""
     values = {"who": who, "why": why, "since": now}
     row = insert(conn, holds).values(model=model, **values)
     conn.execute(row.on_conflict_do_update(index_elements=[holds.c.model], set_=values))
@@ -24,7 +24,7 @@ def put(conn: sa.Connection, model: str, who: str, why: str, now: datetime) -> H
 
 
 def lift(conn: sa.Connection, model: str, who: str, now: datetime) -> bool:
-    """Let go; `who` did it. False if there was no hold."""
+    """Lift a hold on behalf of `who`. False if none existed."""
     if not conn.execute(sa.delete(holds).where(holds.c.model == model)).rowcount:
         return False
     events.append(conn, "hold.lifted", now=now, subject=model, detail={"model": model, "who": who})
@@ -37,13 +37,13 @@ def find(conn: sa.Connection, model: str) -> Hold | None:
 
 
 def all(conn: sa.Connection) -> list[Hold]:  # noqa: A001 -- read as `holds.all`
-    """All holds, in the order of their models."""
+    """All holds, ordered by model."""
     return fetch_all(conn, Hold, sa.select(holds).order_by(holds.c.model))
 
 
 @dataclass(frozen=True, slots=True)
 class HoldChange:
-    """A hold that was put, or lifted (`held` is false), with its time and the event that says so."""
+    """A hold that was put, or lifted (`held` is false), with its time and its event."""
 
     event_id: int
     model: str
@@ -72,9 +72,9 @@ def changes(conn: sa.Connection, after_event: int) -> list[HoldChange]:
 
 
 def adopt(conn: sa.Connection, change: HoldChange, now: datetime) -> bool:
-    """Take a hold, or the lifting of one, from a copy. False where the record says the same, or something newer.
+    """Take a hold, or the lifting of one, from a copy. False where the record has the same or a newer change.
 
-    The time of the copy stays, so that of several records and copies the newest word wins.
+    The time of the copy stays, so that the newest change of several records and copies wins.
     """
     mine = [known for known in changes(conn, 0) if known.model == change.model]
     if any(known.at >= change.at for known in mine):

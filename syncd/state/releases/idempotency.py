@@ -1,4 +1,4 @@
-"""Keys by which who asks twice, not knowing whether the first time arrived, asks for one thing."""
+"""Idempotency keys: a client that repeats a request gets the release of the first one."""
 
 from __future__ import annotations
 
@@ -16,35 +16,33 @@ KEPT: Final = timedelta(days=2)
 
 
 def claim(conn: sa.Connection, who: str, key: str, body: Digest, now: datetime) -> str | None:
-    """Take a key for what `body` asks; the id of the release that was asked for with it before, None if it is new.
+    """Take a key for the request `body`; the id of the release requested with it before, None if the key is new.
 
-    Who asks at the same moment with the same key waits for this transaction, and then gets its release.
+    A concurrent request with the same key waits for this transaction, and then gets its release.
 
     Raises:
-        Conflict: The key was used for something else.
+        Conflict: The key was used for another request.
     """
     if insert_new(conn, keys, who=who, key=key, body=body, asked_at=now):
         return None
     known = conn.execute(sa.select(keys.c.body, keys.c.release_id).where(_key(who, key))).one()
     if known.body != body:
-        raise Conflict(
-            f"the idempotency key {key!r} was used with another body", hint="use a new key for each thing you ask for"
-        )
+        raise Conflict(f"the idempotency key {key!r} was used with another body", hint="use a new key for each request")
     return str(known.release_id)
 
 
 def is_known(conn: sa.Connection, who: str, key: str) -> bool:
-    """Whether something was asked for with this key."""
+    """Whether a request used this key."""
     return conn.execute(sa.select(sa.literal(1)).where(_key(who, key))).first() is not None
 
 
 def settle(conn: sa.Connection, who: str, key: str, release_id: str) -> None:
-    """Say, in the transaction that claimed the key, which release it stands for."""
+    """Record the release of a key, in the transaction that claimed the key."""
     conn.execute(sa.update(keys).where(_key(who, key)).values(release_id=release_id))
 
 
 def forget(conn: sa.Connection, asked_before: datetime) -> int:
-    """Drop older keys; how many those were."""
+    """Delete older keys and return how many."""
     return conn.execute(sa.delete(keys).where(keys.c.asked_at < asked_before)).rowcount
 
 

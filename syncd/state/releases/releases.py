@@ -1,4 +1,4 @@
-"""Releases: wishes to have the bindings of a model serve a version. Their phase is `advance`'s."""
+"""Releases: requests to serve a version in the bindings of a model. Only `transitions.advance` changes their phase."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def create(  # noqa: PLR0913 -- one argument a column of a new row
     version_id: str | None = None,
     now: datetime,
 ) -> Release:
-    """A new release, requested. Numbers follow the order of commits, without gaps: creators wait for one another."""
+    """Create a release, in phase `requested`. Numbers follow the order of commits, without gaps: creators wait."""
     number = _next_number(conn)
     row = {"number": number, "id": f"r-{number}", "model": model, "ref": ref, "registry": registry}
     row |= {"requested_by": requested_by, "rollback": rollback, "version_id": version_id}
@@ -42,37 +42,37 @@ def create(  # noqa: PLR0913 -- one argument a column of a new row
 
 
 def get(conn: sa.Connection, release_id: str) -> Release:
-    """Raises NotFound: there is no such release."""
+    """Raises NotFound: the release does not exist."""
     found = fetch_one(conn, Release, sa.select(releases).where(releases.c.id == release_id))
     if found is None:
-        raise NotFound(f"there is no release {release_id[:40]}", hint="list them with: syncd releases")
+        raise NotFound(f"release {release_id[:40]} does not exist", hint="list them with: syncd releases")
     return found
 
 
 def unfinished(conn: sa.Connection, model: str | None = None) -> list[Release]:
-    """The releases that have not ended, of one model or of all, oldest first."""
+    """Releases that have not ended, of one model or of all, oldest first."""
     query = sa.select(releases).where(releases.c.phase.not_in(tuple(RELEASE_ENDS))).order_by(releases.c.number)
     return fetch_all(conn, Release, query if model is None else query.where(releases.c.model == model))
 
 
 def live_without_some(conn: sa.Connection) -> list[Release]:
-    """The releases that are the newest of their model, went live, and let go of a binding they had claimed.
+    """Releases that are the newest of their model, went live, and abandoned a binding they had claimed.
 
-    It is asked at every tick, so it looks at the newest alone: the releases of years are in the table.
+    It runs at every tick, so it reads only the newest: the table has the releases of years.
     """
     newest = sa.select(sa.func.max(releases.c.number)).group_by(releases.c.model)
-    let_go = sa.exists().where(flips.c.release_id == releases.c.id, flips.c.phase == FlipPhase.ABANDONED)
-    query = sa.select(releases).where(releases.c.number.in_(newest), releases.c.phase == ReleasePhase.LIVE, let_go)
+    abandoned = sa.exists().where(flips.c.release_id == releases.c.id, flips.c.phase == FlipPhase.ABANDONED)
+    query = sa.select(releases).where(releases.c.number.in_(newest), releases.c.phase == ReleasePhase.LIVE, abandoned)
     return fetch_all(conn, Release, query.order_by(releases.c.number))
 
 
 def refs(conn: sa.Connection, model: str) -> frozenset[str]:
-    """Every ref of the model that a release was made for, however that ended."""
+    """Every ref of the model with a release, in any phase."""
     return frozenset(conn.execute(sa.select(releases.c.ref).where(releases.c.model == model).distinct()).scalars())
 
 
 def latest(conn: sa.Connection, model: str, requested_by: str | None = None) -> Release | None:
-    """The newest release of a model, or the newest that this one asked for, whatever became of it."""
+    """The newest release of a model, in any phase; with `requested_by`, the newest of that requester."""
     query = sa.select(releases).where(releases.c.model == model).order_by(_NEWEST_FIRST).limit(1)
     return fetch_one(
         conn, Release, query if requested_by is None else query.where(releases.c.requested_by == requested_by)
@@ -86,15 +86,15 @@ def recent(conn: sa.Connection, limit: int, model: str | None = None) -> list[Re
 
 
 def pin(conn: sa.Connection, release: Release, version_id: str, now: datetime) -> Release:
-    """Say once and for all which version this release is about. Saying the same again is success.
+    """Set the version of a release, once. Repeating it with the same version is success.
 
     Raises:
-        Conflict: It is about another version already.
+        Conflict: It has another version.
     """
     unpinned = sa.or_(releases.c.version_id.is_(None), releases.c.version_id == version_id)
     query = sa.update(releases).where(releases.c.id == release.id, unpinned)
     if not conn.execute(query.values(version_id=version_id, updated_at=now)).rowcount:
-        raise Conflict(f"release {release.id} is about another version already, not about {version_id}")
+        raise Conflict(f"release {release.id} has another version already, not {version_id}")
     if release.version_id is None:
         detail = {"model": release.model, "version": version_id, "ref": release.ref}
         events.append(conn, "release.pinned", now=now, release_id=release.id, subject=release.model, detail=detail)
@@ -102,20 +102,20 @@ def pin(conn: sa.Connection, release: Release, version_id: str, now: datetime) -
 
 
 def note(conn: sa.Connection, release_id: str, reason: str, hint: str, now: datetime) -> None:
-    """Remember why it does not go on and what a person can do; both are cleared by the next `advance`.
+    """Record why it does not progress and what a person can do; the next `advance` clears both.
 
     Raises:
-        NotFound: There is no such release.
+        NotFound: The release does not exist.
     """
     query = sa.update(releases).where(releases.c.id == release_id)
     if not conn.execute(query.values(reason=reason, hint=hint, updated_at=now)).rowcount:
-        raise NotFound(f"there is no release {release_id}")
+        raise NotFound(f"release {release_id} does not exist")
 
 
 def request_cancel(conn: sa.Connection, release: Release, why: str, now: datetime) -> bool:
-    """Ask a release to end that is still in the phase it was read in. False: it is in another by now.
+    """Request the cancellation of a release in the phase it was read in. False: it has another phase by now.
 
-    Asking again keeps the first reason.
+    Repeating it keeps the first reason.
     """
     here = sa.and_(releases.c.id == release.id, releases.c.phase == release.phase)
     query = (

@@ -1,6 +1,6 @@
-"""Rollouts: how far a release that moves in steps has come, since when it waits, and what its versions answered.
+"""Rollouts: the progress of a staged release, its pauses, and the answers of its canaries.
 
-Every change is told in an event. The times are the database's clock.
+Every change has an event. Times are of the database's clock.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from syncd.state.releases import events
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Where a release is on its way."""
+    """The progress of a staged release."""
 
     release_id: str
     strategy: Strategy
     regions: Mapping[str, str]  # of its bindings
     stage: int = 0
     pause: Pause | None = None
-    out_since: datetime | None = None  # since when a region that is waited for is out
+    out_since: datetime | None = None  # since when a required region is unavailable
     hurried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """One binding of a rollout: the share it was given last, and the answers counted at `stage`."""
+    """One binding of a rollout: its last share, and the answers counted at `stage`."""
 
     release_id: str
     binding: str
@@ -45,7 +45,7 @@ class Canary:
 
 
 def find(conn: sa.Connection, release_id: str) -> Rollout | None:
-    """The rollout of a release; None where it has not begun to follow a strategy of more than one move."""
+    """The rollout of a release; None while it follows no strategy with several stages."""
     row = conn.execute(sa.select(rollouts).where(rollouts.c.release_id == release_id)).mappings().first()
     if row is None:
         return None
@@ -56,21 +56,21 @@ def find(conn: sa.Connection, release_id: str) -> Rollout | None:
 
 
 def begin(conn: sa.Connection, release_id: str, strategy: Strategy, regions: Mapping[str, str]) -> Rollout:
-    """Have the release follow a strategy from here on. It keeps the one it began with."""
+    """Start a rollout with a strategy. A release keeps its first strategy."""
     values = {"strategy": dataclasses.asdict(strategy), "regions": dict(regions)}
     insert_new(conn, rollouts, release_id=release_id, **values)
     return find(conn, release_id) or Rollout(release_id, strategy, regions)
 
 
 def enter(conn: sa.Connection, rollout: Rollout, stage: int, now: datetime) -> Rollout:
-    """Go on to a stage, whose pause has not begun."""
+    """Move on to a stage, whose pause has not begun."""
     _change(conn, rollout, stage=stage, pause_since=None, pause_until=None, out_since=None)
     events.append(conn, "rollout.stage", now=now, release_id=rollout.release_id, detail={"stage": stage + 1})
     return replace(rollout, stage=stage, pause=None, out_since=None)
 
 
 def start_pause(conn: sa.Connection, rollout: Rollout, pause: Pause) -> Rollout:
-    """Write down that the stage rests, and until when."""
+    """Record the pause of the stage and its end."""
     _change(conn, rollout, pause_since=pause.since, pause_until=pause.until, out_since=None)
     said: dict[str, object] = {"stage": rollout.stage + 1, "until": pause.until.isoformat()}
     events.append(conn, "rollout.paused", now=pause.since, release_id=rollout.release_id, detail=said)
@@ -78,7 +78,7 @@ def start_pause(conn: sa.Connection, rollout: Rollout, pause: Pause) -> Rollout:
 
 
 def tolerate_region(conn: sa.Connection, rollout: Rollout, now: datetime) -> Rollout:
-    """Remember since when a region is out. Repeating it keeps the first moment, unless the clock is before that."""
+    """Record since when a region is unavailable. Repeating it keeps the first time, unless the clock is before it."""
     if rollout.out_since is not None and rollout.out_since <= now:
         return rollout
     _change(conn, rollout, out_since=now)
@@ -86,23 +86,23 @@ def tolerate_region(conn: sa.Connection, rollout: Rollout, now: datetime) -> Rol
 
 
 def expedite(conn: sa.Connection, release_id: str) -> None:
-    """Have everything go back at once. Of a release without a rollout it does anyway."""
+    """Have everything move back at once. A release without a rollout does so anyway."""
     conn.execute(sa.update(rollouts).where(rollouts.c.release_id == release_id).values(hurried=True))
 
 
 def canaries_of(conn: sa.Connection, release_id: str) -> dict[str, Canary]:
-    """What is known of the bindings of a rollout, by their names."""
+    """The canaries of a rollout, by binding."""
     query = sa.select(canaries).where(canaries.c.release_id == release_id).order_by(canaries.c.binding)
     return {canary.binding: canary for canary in fetch_all(conn, Canary, query)}
 
 
 def record_share(conn: sa.Connection, release_id: str, binding: str, percent: int) -> None:
-    """Remember the share that an alias is about to be given."""
+    """Record the share that an alias is about to get."""
     _put(conn, release_id, binding, percent=percent)
 
 
 def record_analysis(conn: sa.Connection, rollout: Rollout, binding: str, *, good: bool) -> Canary:
-    """Count one answer at the stage that the rollout is in; those of an earlier stage are forgotten."""
+    """Count one answer at the rollout's stage; those of an earlier stage are discarded."""
     known = canaries_of(conn, rollout.release_id).get(binding)
     here = known if known and known.stage == rollout.stage else None
     counts = {"good": (here.good if here else 0) + good, "bad": (here.bad if here else 0) + (not good)}
@@ -121,7 +121,7 @@ def _change(conn: sa.Connection, rollout: Rollout, **values: Any) -> None:
 
 
 def _strategy(document: Mapping[str, Any]) -> Strategy:
-    """A strategy as it was written down; what a later syncd adds to it has its default then."""
+    """A recorded strategy; a field that a later syncd added has its default."""
     given = dict(document)
     given["waves"] = tuple(tuple(regions) for regions in given["waves"])
     given["steps"] = tuple(Share(**share) for share in given["steps"])

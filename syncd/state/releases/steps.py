@@ -1,4 +1,4 @@
-"""Steps: units of recorded work. Every write of a worker names its attempt, and is refused when a newer one owns it."""
+"""Steps: units of recorded work. Every write of a worker has its attempt, and is refused when a newer one owns it."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def ensure(conn: sa.Connection, release_id: str, kind: StepKind, subject: str, q
 
 
 def get(conn: sa.Connection, step_id: str) -> Step:
-    """Raises NotFound: there is no such step."""
+    """Raises NotFound: the step does not exist."""
     found = fetch_one(conn, Step, sa.select(steps).where(steps.c.id == step_id))
     if found is None:
-        raise NotFound(f"there is no step {step_id}")
+        raise NotFound(f"step {step_id} does not exist")
     return found
 
 
 def of_release(conn: sa.Connection, release_id: str) -> list[Step]:
-    """The steps of a release, in the order of their ids."""
+    """The steps of a release, ordered by id."""
     return fetch_all(conn, Step, sa.select(steps).where(steps.c.release_id == release_id).order_by(steps.c.id))
 
 
 def newest_begun(conn: sa.Connection, kind: StepKind, subjects: Collection[str], *, is_done: bool) -> datetime | None:
-    """When the newest step of a kind about one of `subjects` began that has ended well, or of those that have not.
+    """When the newest step of a kind about one of `subjects` began: of those that are done, or of the others.
 
-    Of those that have ended well only what releases forward did counts: a rollback may have had nothing to do.
+    Of those that are done, only steps of forward releases count: a rollback may have had nothing to do.
     """
     mine = [steps.c.kind == kind, steps.c.subject.in_(tuple(subjects)), steps.c.release_id == releases.c.id]
     mine += [steps.c.state == StepState.DONE, ~releases.c.rollback] if is_done else [steps.c.state != StepState.DONE]
@@ -58,7 +58,7 @@ def open_steps(conn: sa.Connection) -> list[Step]:
 
 
 def expired(conn: sa.Connection, now: datetime) -> list[Step]:
-    """Running steps whose worker has not renewed its lease: it is dead, or cut off and about to be fenced."""
+    """Running steps whose lease has expired: the worker is dead, or cut off and about to be fenced."""
     over = sa.and_(steps.c.state == StepState.RUNNING, steps.c.lease_until <= now)
     return fetch_all(conn, Step, sa.select(steps).where(over).order_by(steps.c.lease_until, steps.c.id))
 
@@ -76,10 +76,10 @@ def guard(conn: sa.Connection, step_id: str, attempt: int) -> Step:
 
 
 def hand_over(conn: sa.Connection, step: Step, now: datetime) -> Step:
-    """Queue the next attempt of a step that waits, whose lease is over, or that the engine lost.
+    """Queue the next attempt of a step that waits, whose lease has expired, or that the engine lost.
 
-    From then on every earlier attempt is fenced out. `step` is what the caller decided on: it must still be so.
-    A lease that ran out is not counted as a failure: a worker may be killed any number of times.
+    From then on every earlier attempt is fenced out. The row must still be as in `step`, the basis of the decision.
+    An expired lease is not counted as a failure: a worker may be killed any number of times.
 
     Raises:
         Conflict: The step has moved meanwhile, has ended, or its worker has renewed the lease.
@@ -103,7 +103,7 @@ def begin(conn: sa.Connection, step_id: str, attempt: int, owner: str, lease_s: 
     """Take a queued attempt, with a lease of `lease_s` seconds.
 
     Raises:
-        Fenced: It is not this attempt's turn, or somebody has begun it already.
+        Fenced: It is at another attempt, or another worker has begun it already.
     """
     lease = {"owner": owner, "lease_until": now + timedelta(seconds=lease_s), "started_at": now, "ended_at": None}
     step = _fenced_change(conn, step_id, attempt, (StepState.QUEUED,), state=StepState.RUNNING, **lease)
@@ -112,10 +112,10 @@ def begin(conn: sa.Connection, step_id: str, attempt: int, owner: str, lease_s: 
 
 
 def renew(conn: sa.Connection, step_id: str, attempt: int, lease_s: float, now: datetime) -> Step:
-    """Renew the lease to `lease_s` seconds from now. The answer's `stop_wanted` tells whether to stop.
+    """Renew the lease to `lease_s` seconds from now. `stop_wanted` of the returned step says whether to stop.
 
     Raises:
-        Fenced: The step was taken away. A lease that is over but was not taken is renewed.
+        Fenced: The step was taken away. An expired lease is renewed unless it was taken over.
     """
     until = now + timedelta(seconds=lease_s)
     return _fenced_change(conn, step_id, attempt, (StepState.RUNNING,), lease_until=until)
@@ -132,7 +132,7 @@ def done(
     return _end(conn, step_id, attempt, now, {"state": StepState.DONE, "reason": "", "hint": ""}, detail)
 
 
-def stall(  # noqa: PLR0913, PLR0917 -- the fence, and what a person and a later retry have to know
+def stall(  # noqa: PLR0913, PLR0917 -- the fence, and what a person and a later retry must know
     conn: sa.Connection,
     step_id: str,
     attempt: int,
@@ -141,7 +141,7 @@ def stall(  # noqa: PLR0913, PLR0917 -- the fence, and what a person and a later
     now: datetime,
     detail: Mapping[str, object] | None = None,
 ) -> Step:
-    """End a running step that only a person can help; the attempt counts as a failure. `detail` goes to its event.
+    """End a running step that needs a person's help; the attempt counts as a failure. `detail` goes to its event.
 
     Raises:
         Fenced: Another attempt owns it, or it has ended already.
@@ -150,7 +150,7 @@ def stall(  # noqa: PLR0913, PLR0917 -- the fence, and what a person and a later
     return _end(conn, step_id, attempt, now, values, detail)
 
 
-def postpone(  # noqa: PLR0913 -- the fence, until when, and what a person is told
+def postpone(  # noqa: PLR0913 -- the fence, the time, and the reason and hint for people
     conn: sa.Connection,
     step_id: str,
     attempt: int,
@@ -188,10 +188,10 @@ def cancel(conn: sa.Connection, step_id: str, attempt: int, now: datetime) -> St
 
 
 def cancel_open(conn: sa.Connection, release_id: str, now: datetime) -> list[Step]:
-    """End what is not running of a release's steps, and ask what is running to stop (its next `beat` says so).
+    """Cancel a release's steps that are not running, and request the running ones to stop (`renew` returns it).
 
-    A running step is not ended from outside while its lease is good: it may be between a write and its record.
-    The answer is the steps that were ended, so that the engine can be told. Repeating it is harmless.
+    A running step is not cancelled from outside during its lease: it may be between a write and its record.
+    Returns the cancelled steps, so that the engine can drop their jobs. Repeating it is harmless.
     """
     mine = steps.c.release_id == release_id
     idle = steps.c.state.in_((StepState.WAITING, StepState.QUEUED))
@@ -205,9 +205,9 @@ def cancel_open(conn: sa.Connection, release_id: str, now: datetime) -> list[Ste
 
 
 def revoke(conn: sa.Connection, release_id: str, subject: str, kinds: Collection[StepKind], now: datetime) -> bool:
-    """Have what runs of these kinds wait, due now, though its lease is good: the next attempt looks at it again.
+    """Make running steps of these kinds wait, due now, even during their lease: the next attempt starts afresh.
 
-    Who runs it is fenced out, and finds that when he records. Whether there was any.
+    The previous worker is fenced out and notices at its next record. Returns whether there was any.
     """
     mine = [steps.c.release_id == release_id, steps.c.subject == subject, steps.c.kind.in_(tuple(kinds))]
     query = sa.update(steps).where(*mine, steps.c.state == StepState.RUNNING).returning(*steps.c)
@@ -230,10 +230,10 @@ def withdraw(conn: sa.Connection, release_id: str, subject: str, kinds: Collecti
 
 
 def reopen(conn: sa.Connection, step: Step, now: datetime) -> Step:
-    """Let a step that ended wait again, due now: what it was for turned out not to be there.
+    """Make a step that ended wait again, due now: its result turned out to be missing.
 
     Raises:
-        Conflict: It has not ended, or somebody reopened it already.
+        Conflict: It has not ended, or was reopened already.
     """
     ended = [steps.c.id == step.id, steps.c.attempt == step.attempt, steps.c.state.in_(tuple(STEP_ENDS))]
     fresh = {"failures": 0, "reason": "", "hint": "", "ended_at": None, "stop_wanted": False}
@@ -245,7 +245,7 @@ def reopen(conn: sa.Connection, step: Step, now: datetime) -> Step:
 
 
 def make_due(conn: sa.Connection, release_id: str, kind: StepKind, now: datetime) -> None:
-    """Have the steps of a kind that wait be due by now: what they were to wait for is not so long any more."""
+    """Make the waiting steps of a kind due now."""
     late = sa.and_(steps.c.release_id == release_id, steps.c.kind == kind, steps.c.due_at > now)
     conn.execute(sa.update(steps).where(late, steps.c.state == StepState.WAITING).values(due_at=now))
 
@@ -262,7 +262,7 @@ def resume_after_step(conn: sa.Connection, lease_s: float, now: datetime) -> Non
 
 
 def expire_others(conn: sa.Connection, owner: str, now: datetime) -> int:
-    """End the leases of every other owner; for a process that knows itself to be the only one on this record."""
+    """Expire the leases of every other owner; only for a process that is the only one on this record."""
     others = sa.and_(steps.c.state == StepState.RUNNING, steps.c.owner != owner)
     return conn.execute(sa.update(steps).where(others).values(lease_until=now)).rowcount
 
@@ -300,7 +300,7 @@ def _change(conn: sa.Connection, where: Iterable[sa.ColumnElement[bool]], **valu
 def _fenced(conn: sa.Connection, step_id: str, attempt: int) -> Fenced:
     step = fetch_one(conn, Step, sa.select(steps).where(steps.c.id == step_id))
     if step is None:
-        return Fenced(f"there is no step {step_id}")
+        return Fenced(f"step {step_id} does not exist")
     return Fenced(f"step {step_id} is {step.state} at attempt {step.attempt}; this is attempt {attempt}")
 
 

@@ -1,4 +1,4 @@
-"""The only writer of a phase: one legal move, from the phase the caller saw, with its event in the same transaction."""
+"""The only writer of phases: one legal transition from the phase that the caller read, with its event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syncd.state.releases import events
 PhaseSubject = TypeVar("PhaseSubject", Release, Placement, Flip)
 
 
-def advance(  # noqa: PLR0913 -- what moves, where to, when, and the words for its event
+def advance(  # noqa: PLR0913 -- what moves, where to, when, and the text of its event
     conn: sa.Connection,
     thing: PhaseSubject,
     to: Phase,
@@ -29,24 +29,24 @@ def advance(  # noqa: PLR0913 -- what moves, where to, when, and the words for i
     step: Step | None = None,
     detail: Mapping[str, object] | None = None,
 ) -> PhaseSubject:
-    """Move a release, placement or flip from the phase in `thing` to `to`, and say so in an event.
+    """Move a release, placement or flip from the phase in `thing` to `to`, and append the event.
 
-    `reason` replaces the one that was there, and so does a release's `hint`. The answer is the record as it is now.
+    `reason` replaces the previous one, and so does a release's `hint`. Returns the record as it is now.
 
     Raises:
-        Conflict: `to` may not follow, or somebody else has moved it since `thing` was read.
+        Conflict: `to` may not follow, or another process has moved it since `thing` was read.
     """
     name = _name(thing)
     if type(to) is not type(thing.phase) or not may_transition(thing.phase, to):
         raise Conflict(f"{name} is {thing.phase} and may not become {to}")
-    table, key, told = _location(conn, thing)
+    table, key, described = _location(conn, thing)
     changes: dict[str, Any] = {"phase": to, "reason": reason, "updated_at": now}
     if isinstance(thing, Release):
         changes["hint"] = hint
     moved = conn.execute(sa.update(table).where(key, table.c.phase == thing.phase).values(**changes))
     if moved.rowcount != 1:
-        raise Conflict(f"{name} is no longer {thing.phase}; somebody moved it before it could become {to}")
-    said: dict[str, object] = {"was": thing.phase.value, **told}
+        raise Conflict(f"{name} is no longer {thing.phase}; another process moved it before it could become {to}")
+    said: dict[str, object] = {"was": thing.phase.value, **described}
     said |= {word: text for word, text in (("reason", reason), ("hint", hint)) if text}
     events.append(
         conn,
@@ -64,22 +64,26 @@ def advance(  # noqa: PLR0913 -- what moves, where to, when, and the words for i
 def _location(
     conn: sa.Connection, thing: Release | Placement | Flip
 ) -> tuple[sa.Table, sa.ColumnElement[bool], dict[str, object]]:
-    """The table, the row's key, and what an event says of it."""
+    """The table, the row's key, and the row's part of the event."""
     match thing:
         case Release():
-            told: dict[str, object] = {"model": thing.model, "version": thing.version_id, "ref": thing.ref}
-            return releases, releases.c.id == thing.id, told
+            described: dict[str, object] = {"model": thing.model, "version": thing.version_id, "ref": thing.ref}
+            return releases, releases.c.id == thing.id, described
         case Placement():
             key = sa.and_(placements.c.version_id == thing.version_id, placements.c.target == thing.target)
-            told = {"model": thing.version_id.partition("@")[0], "version": thing.version_id, "target": thing.target}
-            return placements, key, told
+            described = {
+                "model": thing.version_id.partition("@")[0],
+                "version": thing.version_id,
+                "target": thing.target,
+            }
+            return placements, key, described
         case Flip():
-            wish = conn.execute(
+            release = conn.execute(
                 sa.select(releases.c.model, releases.c.version_id).where(releases.c.id == thing.release_id)
             ).one()
-            told = {"model": wish.model, "version": wish.version_id, "binding": thing.binding}
-            told |= {"from_version": thing.from_version, "to_version": thing.to_version}
-            return flips, sa.and_(flips.c.release_id == thing.release_id, flips.c.binding == thing.binding), told
+            described = {"model": release.model, "version": release.version_id, "binding": thing.binding}
+            described |= {"from_version": thing.from_version, "to_version": thing.to_version}
+            return flips, sa.and_(flips.c.release_id == thing.release_id, flips.c.binding == thing.binding), described
 
 
 def _name(thing: Release | Placement | Flip) -> str:

@@ -1,7 +1,7 @@
-"""Mends: bindings that are being put back to what the record says. Meanwhile no release may claim them.
+"""Drift resolutions: bindings that are being restored to the record. Meanwhile no release may claim them.
 
-A release and a mend exclude each other though they are rows of two tables: a mend begins under a lock that keeps
-claims out, and a claim looks for mends after its rows are in.
+A release and a resolution exclude each other though they are rows of two tables: a resolution begins under a lock
+that blocks claims, and a claim checks for resolutions after its rows are in.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def begin(  # noqa: PLR0913 -- one argument a column
     lease_s: float,
     now: datetime,
 ) -> DriftResolution:
-    """Claim `bindings` (the subject among them) for putting the subject back. All or none.
+    """Claim `bindings` (the subject among them) for restoring the subject. All or none.
 
     Raises:
-        Conflict: A release holds one of them, or another mend does.
+        Conflict: A release holds one of them, or another resolution does.
     """
     block_claims(conn)
     check_not_busy(conn, bindings)
@@ -40,43 +40,46 @@ def begin(  # noqa: PLR0913 -- one argument a column
     until = now + timedelta(seconds=lease_s)
     for binding in sorted(bindings):
         if not insert_new(conn, resolutions, binding=binding, **row, began_at=now, lease_until=until):
-            raise Conflict(f"{binding} is being put back already")
+            raise Conflict(f"{binding} is being restored already")
     return DriftResolution(subject, **row, began_at=now, lease_until=until)  # type: ignore[arg-type]
 
 
 def block_claims(conn: sa.Connection) -> None:
-    """Until the end of the transaction no alias is claimed by anybody else. On SQLite there is one writer anyway."""
+    """Block new claims of aliases until the end of the transaction. SQLite has one writer anyway."""
     if conn.dialect.name != "sqlite":
         conn.execute(sa.text("LOCK TABLE flips IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def check_not_busy(conn: sa.Connection, bindings: Collection[str]) -> None:
-    """Raises Conflict where a release or a mend holds one of the bindings."""
+    """Raises Conflict if a release or a resolution holds one of the bindings."""
     for binding in sorted(bindings):
         release = flips.holder(conn, binding)
         if release is not None:
             raise Conflict(
                 f"{release} holds the alias of {binding}", hint=f"`syncd show {release}`; try again when it has ended"
             )
-        mend = find(conn, binding)
-        if mend is not None:
-            told = f"{mend.subject} is being put back by {mend.who} since {mend.began_at:%Y-%m-%d %H:%M:%S}Z"
-            raise Conflict(told, hint="if that was broken off, `syncd run` goes on with it, and so does repeating it")
+        resolution = find(conn, binding)
+        if resolution is not None:
+            since = f"{resolution.began_at:%Y-%m-%d %H:%M:%S}Z"
+            raise Conflict(
+                f"{resolution.subject} is being restored by {resolution.who} since {since}",
+                hint="if it was interrupted, `syncd run` continues it, and so does repeating it",
+            )
 
 
 def find(conn: sa.Connection, binding: str) -> DriftResolution | None:
-    """The mend that holds a binding."""
+    """The resolution that holds a binding."""
     return fetch_one(conn, DriftResolution, sa.select(resolutions).where(resolutions.c.binding == binding))
 
 
 def going(conn: sa.Connection) -> list[DriftResolution]:
-    """All mends, by their subjects."""
+    """All resolutions, ordered by subject."""
     query = sa.select(resolutions).where(resolutions.c.binding == resolutions.c.subject).order_by(resolutions.c.subject)
     return fetch_all(conn, DriftResolution, query)
 
 
 def take_over(conn: sa.Connection, subject: str, lease_s: float, now: datetime) -> DriftResolution | None:
-    """Go on with a mend whose worker has been silent for longer than its lease; None where there is no such one.
+    """Take over a resolution whose lease has expired; None if there is none.
 
     A lease that ends later than `lease_s` from now is from before the clock was set back, and counts as over.
     """
@@ -87,33 +90,33 @@ def take_over(conn: sa.Connection, subject: str, lease_s: float, now: datetime) 
     taken = fetch_all(
         conn, DriftResolution, sa.update(resolutions).where(mine).values(**values).returning(*resolutions.c)
     )
-    return next((mend for mend in taken if mend.binding == subject), None)
+    return next((resolution for resolution in taken if resolution.binding == subject), None)
 
 
-def renew(conn: sa.Connection, mend: DriftResolution, lease_s: float, now: datetime) -> None:
-    """Keep a mend for `lease_s` seconds more.
+def renew(conn: sa.Connection, resolution: DriftResolution, lease_s: float, now: datetime) -> None:
+    """Renew the lease of a resolution to `lease_s` seconds from now.
 
     Raises:
-        Fenced: Somebody has gone on with it, or ended it.
+        Fenced: Another process has continued it, or ended it.
     """
-    query = sa.update(resolutions).where(_owned_by(mend)).values(lease_until=now + timedelta(seconds=lease_s))
+    query = sa.update(resolutions).where(_owned_by(resolution)).values(lease_until=now + timedelta(seconds=lease_s))
     if not conn.execute(query).rowcount:
-        raise Fenced(f"somebody else goes on with putting back {mend.subject}")
+        raise Fenced(f"another process restores {resolution.subject}")
 
 
-def end(conn: sa.Connection, mend: DriftResolution) -> None:
-    """Let go of the bindings.
+def end(conn: sa.Connection, resolution: DriftResolution) -> None:
+    """Release the bindings.
 
     Raises:
-        Fenced: Somebody has gone on with it, or ended it.
+        Fenced: Another process has continued it, or ended it.
     """
-    if not conn.execute(sa.delete(resolutions).where(_owned_by(mend))).rowcount:
-        raise Fenced(f"somebody else goes on with putting back {mend.subject}")
+    if not conn.execute(sa.delete(resolutions).where(_owned_by(resolution))).rowcount:
+        raise Fenced(f"another process restores {resolution.subject}")
 
 
-def _owned_by(mend: DriftResolution) -> sa.ColumnElement[bool]:
+def _owned_by(resolution: DriftResolution) -> sa.ColumnElement[bool]:
     return sa.and_(
-        resolutions.c.subject == mend.subject,
-        resolutions.c.attempt == mend.attempt,
-        resolutions.c.began_at == mend.began_at,
+        resolutions.c.subject == resolution.subject,
+        resolutions.c.attempt == resolution.attempt,
+        resolutions.c.began_at == resolution.began_at,
     )

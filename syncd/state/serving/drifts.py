@@ -1,4 +1,4 @@
-"""Drifts: what in the world was found not to be as recorded, since when, and how it ended."""
+"""Drifts: differences between the world and the record, their times, and how they ended."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ _OPEN: Final = drifts.c.closed_at.is_(None)
 
 
 def open_ones(conn: sa.Connection, bindings: Collection[str] | None = None) -> list[Drift]:
-    """What is so still, of some bindings or of all, in their order."""
+    """Open drifts, of some bindings or of all, ordered by binding."""
     query = sa.select(drifts).where(_OPEN).order_by(drifts.c.binding, drifts.c.what)
     return fetch_all(conn, Drift, query if bindings is None else query.where(drifts.c.binding.in_(tuple(bindings))))
 
 
 def closed_ones(conn: sa.Connection, limit: int, bindings: Collection[str] | None = None) -> list[Drift]:
-    """At most `limit` that are over, the newest end first."""
+    """At most `limit` closed drifts, the latest end first."""
     query = sa.select(drifts).where(~_OPEN).order_by(drifts.c.closed_at.desc(), drifts.c.binding, drifts.c.what)
     mine = query if bindings is None else query.where(drifts.c.binding.in_(tuple(bindings)))
     return fetch_all(conn, Drift, mine.limit(limit))
 
 
 def record_scan(conn: sa.Connection, binding: str) -> DriftScan | None:
-    """When a binding was last looked at."""
+    """The last scan of a binding."""
     return fetch_one(conn, DriftScan, sa.select(drift_looks).where(drift_looks.c.binding == binding))
 
 
 def note(conn: sa.Connection, recorded: Live, found: Sequence[Difference], now: datetime) -> list[Drift]:
-    """Record one look at a binding: what is new, what is so still, what is over by itself. The answer is what is new.
+    """Record one scan of a binding: open new drifts, keep those still found, close the others. Returns the new ones.
 
-    A thing that differs in another way than before is another drift.
+    A part that differs in another way than before is a new drift.
     """
     known = {drift.what: drift for drift in open_ones(conn, (recorded.binding,))}
     differ = {difference.what: difference for difference in found}
     for what, drift in known.items():
         if what not in differ:
             _close(conn, drift, "it is as recorded again", now)
-            events.append(conn, "binding.returned", now=now, subject=drift.binding, detail=_told(drift))
+            events.append(conn, "binding.returned", now=now, subject=drift.binding, detail=_detail(drift))
         elif (drift.got, drift.want) != (differ[what].got, differ[what].want):
             _close(conn, drift, f"it became {differ[what].got}", now)
     _keep(conn, recorded.binding, [w for w, d in differ.items() if w in known and _is(known[w], d)], now)
     new = [d for what, d in differ.items() if what not in known or not _is(known[what], d)]
     good_at = _good_at(conn, recorded)
-    _note_look(conn, recorded.binding, now, is_good=not found)
+    _record_scan(conn, recorded.binding, now, is_good=not found)
     return [_open(conn, recorded.binding, each, good_at, now) for each in new]
 
 
 def close(conn: sa.Connection, over: Sequence[Drift], how: str, now: datetime) -> None:
-    """Say of open ones that they are over, and how. Who has ended them writes the event."""
+    """Close drifts and record how they ended. The caller writes the event."""
     for drift in over:
         _close(conn, drift, how, now)
 
@@ -66,12 +66,12 @@ def _is(drift: Drift, difference: Difference) -> bool:
 
 
 def _good_at(conn: sa.Connection, recorded: Live) -> datetime:
-    """When it was surely as recorded: at the newest good look, or when syncd moved it and read it back."""
+    """When it surely matched the record: at the newest good scan, or when syncd moved it and read it back."""
     seen = record_scan(conn, recorded.binding)
     return max(recorded.since, seen.good_at) if seen is not None and seen.good_at is not None else recorded.since
 
 
-def _note_look(conn: sa.Connection, binding: str, now: datetime, *, is_good: bool) -> None:
+def _record_scan(conn: sa.Connection, binding: str, now: datetime, *, is_good: bool) -> None:
     values = {"looked_at": now, **({"good_at": now} if is_good else {})}
     row = insert(conn, drift_looks).values(binding=binding, **values)
     conn.execute(row.on_conflict_do_update(index_elements=[drift_looks.c.binding], set_=values))
@@ -81,7 +81,7 @@ def _open(conn: sa.Connection, binding: str, found: Difference, good_at: datetim
     drift = Drift(binding, found.what, now, found.got, found.want, good_at, now, None, "")
     row = {"binding": binding, "what": found.what, "found_at": now, "got": found.got, "want": found.want}
     conn.execute(sa.insert(drifts).values(**row, good_at=good_at, seen_at=now))
-    events.append(conn, "binding.drifted", now=now, subject=binding, detail=_told(drift))
+    events.append(conn, "binding.drifted", now=now, subject=binding, detail=_detail(drift))
     return drift
 
 
@@ -96,6 +96,6 @@ def _close(conn: sa.Connection, drift: Drift, how: str, now: datetime) -> None:
     conn.execute(sa.update(drifts).where(mine).values(closed_at=now, closed=how))
 
 
-def _told(drift: Drift) -> dict[str, object]:
+def _detail(drift: Drift) -> dict[str, object]:
     seen = {"good_at": drift.good_at.isoformat(), "found_at": drift.found_at.isoformat()}
     return {"what": drift.what, "got": drift.got, "want": drift.want, **seen}

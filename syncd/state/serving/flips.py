@@ -18,14 +18,14 @@ from syncd.state.records import Flip, Release
 from syncd.state.releases import events
 
 _UNFINISHED: Final = flips.c.phase.not_in(tuple(FLIP_ENDS))
-_ROUNDS: Final = 3  # the holder may end between our insert and our look; that it happens thrice in a row is a bug
+_ROUNDS: Final = 3  # the holder may end between our insert and our read; three times in a row is a bug
 
 
 def claim(conn: sa.Connection, release: Release, bindings: Sequence[str], now: datetime) -> str | None:
     """Claim every binding for the release, or none of them.
 
-    None means all are claimed, now or by this release before; else the answer is who holds one: the id of a release,
-    or in words somebody who is putting an alias back.
+    None: all are claimed, now or by this release before. Else the holder of one: the id of a release, or a
+    description of a restore that is under way.
 
     Raises:
         Conflict: This release has finished its flip of one of them already.
@@ -37,26 +37,26 @@ def claim(conn: sa.Connection, release: Release, bindings: Sequence[str], now: d
             wanted = [binding for binding in sorted(set(bindings)) if binding not in mine]
             refused = next((binding for binding in wanted if not _insert(conn, release.id, binding, now)), None)
             if refused is None:
-                _refuse_ended(conn, release, bindings)
-                mended = _mended(conn, wanted)  # after our rows are in: a mend that begins later finds them
-                if mended is None:
+                _check_not_ended(conn, release, bindings)
+                restore = _restore_of(conn, wanted)  # after our rows are in: a resolution that begins later finds them
+                if restore is None:
                     return None
                 savepoint.rollback()
-                return mended
+                return restore
             savepoint.rollback()
         holding = holder(conn, refused)
         if holding is not None:
             return holding
-    raise Conflict(f"{refused} is claimed and let go again and again")
+    raise Conflict(f"{refused} is claimed and released again and again")
 
 
 def of_release(conn: sa.Connection, release_id: str) -> list[Flip]:
-    """The flips of a release, in the order of their bindings."""
+    """The flips of a release, ordered by binding."""
     return fetch_all(conn, Flip, sa.select(flips).where(flips.c.release_id == release_id).order_by(flips.c.binding))
 
 
 def unfinished(conn: sa.Connection) -> list[Flip]:
-    """The flips that hold their aliases now."""
+    """Flips that hold their aliases now."""
     return fetch_all(conn, Flip, sa.select(flips).where(_UNFINISHED).order_by(flips.c.release_id, flips.c.binding))
 
 
@@ -94,7 +94,7 @@ def yield_to(conn: sa.Connection, flip: Flip, taker: str, now: datetime) -> None
 
 
 def has_moved_to(conn: sa.Connection, binding: str, function_version: str) -> bool:
-    """Whether the binding was ever moved to this function version: then it was probed before."""
+    """Whether the binding ever moved to this function version, which was then probed before."""
     moved = sa.and_(flips.c.to_version == function_version, flips.c.phase.in_((FlipPhase.DONE, FlipPhase.UNDONE)))
     return (
         conn.execute(sa.select(flips.c.binding).where(flips.c.binding == binding, moved).limit(1)).first() is not None
@@ -111,7 +111,7 @@ def note_staged(  # noqa: PLR0913 -- one argument a column
     serves: Mapping[str, str],
     now: datetime,
 ) -> Flip:
-    """Remember what would be served, and what was before. The phase stays; `advance` it in the same transaction.
+    """Record what would be served, and what was before. The phase stays; `advance` it in the same transaction.
 
     Raises:
         Conflict: The flip has moved since it was read.
@@ -129,7 +129,7 @@ def _key(release_id: str, binding: str) -> sa.ColumnElement[bool]:
 
 
 def _insert(conn: sa.Connection, release_id: str, binding: str, now: datetime) -> bool:
-    """Whether the partial unique index let it in; a concurrent claim is waited for until its commit."""
+    """Whether the partial unique index accepted it; a concurrent claim is waited for until its commit."""
     if not insert_new(conn, flips, release_id=release_id, binding=binding, updated_at=now):
         return False
     detail = {"binding": binding}
@@ -137,8 +137,8 @@ def _insert(conn: sa.Connection, release_id: str, binding: str, now: datetime) -
     return True
 
 
-def _mended(conn: sa.Connection, bindings: Sequence[str]) -> str | None:
-    """Who is putting one of these bindings back."""
+def _restore_of(conn: sa.Connection, bindings: Sequence[str]) -> str | None:
+    """A description of the resolution that holds one of these bindings."""
     query = (
         sa.select(resolutions.c.subject, resolutions.c.who).where(resolutions.c.binding.in_(tuple(bindings))).limit(1)
     )
@@ -146,7 +146,7 @@ def _mended(conn: sa.Connection, bindings: Sequence[str]) -> str | None:
     return None if found is None else f"the restore of {found.subject} by {found.who}"
 
 
-def _refuse_ended(conn: sa.Connection, release: Release, bindings: Sequence[str]) -> None:
+def _check_not_ended(conn: sa.Connection, release: Release, bindings: Sequence[str]) -> None:
     ended = [f for f in of_release(conn, release.id) if f.binding in bindings and f.phase in FLIP_ENDS]
     if ended:
         raise Conflict(f"release {release.id} has {ended[0].phase} its flip of {ended[0].binding} already")

@@ -1,4 +1,4 @@
-"""What is served by the record, which function versions were staged for it, and what was served before."""
+"""Live versions by the record, the function versions staged for each binding, and the versions live before."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def get(conn: sa.Connection, binding: str) -> Live | None:
 
 
 def all(conn: sa.Connection) -> list[Live]:  # noqa: A001 -- read as `live.all`
-    """What each binding serves, in the order of their names."""
+    """What each binding serves, ordered by name."""
     return fetch_all(conn, Live, sa.select(live).order_by(live.c.binding))
 
 
@@ -40,7 +40,7 @@ def record(
     release_id: str | None,
     now: datetime,
 ) -> Live:
-    """Say what a binding serves from `now` on, in the transaction that says so of its flip."""
+    """Record what a binding serves from `now` on, in the transaction that records its flip."""
     values = {"function_version": function_version, "models": dict(models), "release_id": release_id, "since": now}
     row = insert(conn, live).values(binding=binding, **values)
     conn.execute(row.on_conflict_do_update(index_elements=[live.c.binding], set_=values))
@@ -48,25 +48,25 @@ def record(
 
 
 def function_versions(conn: sa.Connection, binding: str) -> list[FunctionVersion]:
-    """What was staged for a binding and not forgotten, oldest first."""
+    """The recorded function versions of a binding, oldest first."""
     query = sa.select(staged).where(staged.c.binding == binding).order_by(staged.c.staged_at, staged.c.function_version)
     return fetch_all(conn, FunctionVersion, query)
 
 
 def function_version(conn: sa.Connection, binding: str, number: str | None) -> FunctionVersion | None:
-    """A function version as it was staged; None where syncd did not."""
+    """A staged function version; None if syncd did not stage it."""
     mine = sa.select(staged).where(staged.c.binding == binding, staged.c.function_version == number)
     return fetch_one(conn, FunctionVersion, mine)
 
 
 def carrying(conn: sa.Connection, version_id: str) -> list[FunctionVersion]:
-    """The function versions that were staged with a version of a model in them, oldest first."""
+    """The function versions with this version of a model, oldest first."""
     query = sa.select(staged).order_by(staged.c.staged_at, staged.c.binding, staged.c.function_version)
     return [found for found in fetch_all(conn, FunctionVersion, query) if version_id in found.models.values()]
 
 
 def note_function_version(conn: sa.Connection, seen: FunctionVersion) -> None:
-    """Remember a published function version. It never changes, so the first note stays; repeating is success."""
+    """Record a published function version. It never changes, so the first record stays; repeating it is success."""
     values = {"models": dict(seen.models), "change_digest": seen.change_digest, "release_id": seen.release_id}
     key = {"binding": seen.binding, "function_version": seen.function_version}
     insert_new(conn, staged, **key, **values, staged_at=seen.staged_at)
@@ -84,18 +84,18 @@ def forget_renumbered(conn: sa.Connection, bindings: Sequence[str], function_ver
 
 
 def previous_release(conn: sa.Connection, model: str) -> Release | None:
-    """The release to whose version a rollback of the model goes: the one that was live before the current one.
+    """The target of a rollback of the model: the release that was live before the current one.
 
-    A rollback takes back what lies above the version it returned to, so that a second one in a row goes further
-    back, and one too many finds nothing. What was taken back is not found again unless it is released anew. The same
-    version in another image, over a newer base, is another thing to go back from.
+    A rollback removes the releases above the version it returned to, so that a second one in a row goes further
+    back, and one too many finds nothing. A removed release is not found again unless it is released anew. The same
+    version in another image, over a newer base, counts as another release.
     """
     stack = _standing(conn, model)
     return stack[-2] if len(stack) > 1 else None
 
 
 def is_again(conn: sa.Connection, release: Release) -> bool:
-    """Whether a release is of what is live already: undoing it would leave that where it was before."""
+    """Whether a release has the version that is live already: undoing it would change nothing."""
     stack = _standing(conn, release.model)
     return bool(stack) and _is_alike(stack[-1], release, base_images.of_model(conn, release.model))
 
@@ -106,12 +106,12 @@ def _is_alike(one: Release, other: Release, over: Mapping[str, Mapping[str, Dige
 
 
 def _standing(conn: sa.Connection, model: str) -> list[Release]:
-    """The releases that lie below one another, the current one last; none serves what its neighbour does."""
+    """The stack of live releases, the current one last; neighbours serve different versions."""
     over = base_images.of_model(conn, model)
     was_live = sa.and_(releases.c.model == model, releases.c.phase == ReleasePhase.LIVE)
     stack: list[Release] = []
     for release in fetch_all(conn, Release, sa.select(releases).where(was_live).order_by(releases.c.number)):
-        # From the top: a version that was live twice is gone back to where it stands nearest below.
+        # From the top: of a version that was live twice, the nearest release below counts.
         below = next((n for n in reversed(range(len(stack))) if _is_alike(stack[n], release, over)), None)
         if release.rollback and below is not None:
             del stack[below + 1 :]

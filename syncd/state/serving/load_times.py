@@ -1,4 +1,4 @@
-"""How long first answers took: one row a release and binding, never changed."""
+"""Load times: how long first answers took, one row a release and binding, never changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from syncd.state.records import LoadTime
 
 
 def note(conn: sa.Connection, time: LoadTime) -> None:
-    """Remember a first answer, in the transaction that says that it was right. The first note stays."""
+    """Record a first answer, in the transaction that records its success. The first record stays."""
     insert_new(conn, load_times, **asdict(time))
 
 
 def of_release(conn: sa.Connection, release_id: str) -> list[LoadTime]:
-    """The first answers of a release, in the order of their bindings."""
+    """The first answers of a release, ordered by binding."""
     query = sa.select(load_times).where(load_times.c.release_id == release_id)
     return fetch_all(conn, LoadTime, query.order_by(load_times.c.binding))
 

@@ -1,7 +1,7 @@
-"""Warmth: instances that are held ready for a release, and what hung on aliases before they moved.
+"""Prewarmed instances of releases, and the scaling settings of aliases before they moved.
 
-A row of a warmth is committed before anything is put, and removed after it is gone: after any crash the record knows
-of every instance that may be out there.
+A row is committed before anything is set, and deleted after it is gone: after any crash the record knows
+of every instance that may exist.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from syncd.state.releases import events
 
 
 def find(conn: sa.Connection, binding: str, alias: str) -> Prewarm | None:
-    """What is held ready on an alias of a binding."""
+    """The prewarm of an alias of a binding."""
     return fetch_one(conn, Prewarm, sa.select(warmths).where(_key(binding, alias)))
 
 
 def own(conn: sa.Connection, wanted: Prewarm) -> Prewarm:
-    """Have the release own the warmth. One of an earlier release is taken over, with what hung there before it.
+    """Make the release the owner of the prewarm. One of an earlier release is taken over, with its previous settings.
 
     Repeating it for the same release changes nothing.
 
     Raises:
-        NotYet: It is being removed; it can be put anew when it is gone.
+        NotYet: It is being removed; it can be created again when it is gone.
     """
     found = find(conn, wanted.binding, wanted.alias)
     if found is None:
@@ -47,59 +47,61 @@ def own(conn: sa.Connection, wanted: Prewarm) -> Prewarm:
     taken = replace(wanted, before=found.before)
     query = sa.update(warmths).where(_key(wanted.binding, wanted.alias), ~warmths.c.cooling)
     if not conn.execute(query.values(**_values(taken))).rowcount:
-        raise NotYet(f"{found.function}:{found.alias}: the instances of {found.release_id} are being let go")
+        raise NotYet(f"{found.function}:{found.alias}: the instances of {found.release_id} are being released")
     return taken
 
 
 def due(conn: sa.Connection, now: datetime) -> list[Prewarm]:
-    """What no release needs any more: it has ended, and the time is over for which it stays after going live."""
+    """Prewarms that no release needs any more: it has ended, and the time after going live is over."""
     ended = sa.select(warmths, releases.c.phase, releases.c.updated_at).join_from(warmths, releases, _of_release())
     ended = ended.where(releases.c.phase.in_(tuple(RELEASE_ENDS))).order_by(warmths.c.binding, warmths.c.alias)
     found = []
     for row in conn.execute(ended).mappings():
         values = dict(row)
         phase, at = values.pop("phase"), values.pop("updated_at")
-        warmth = Prewarm(**values)
-        if warmth.cooling or phase is not ReleasePhase.LIVE or at + timedelta(seconds=warmth.kept_s) <= now:
-            found.append(warmth)
+        prewarm = Prewarm(**values)
+        if prewarm.cooling or phase is not ReleasePhase.LIVE or at + timedelta(seconds=prewarm.kept_s) <= now:
+            found.append(prewarm)
     return found
 
 
-def releasing(conn: sa.Connection, warmth: Prewarm) -> bool:
-    """Mark it as being removed; False where another release has taken it over meanwhile."""
-    query = sa.update(warmths).where(_key(warmth.binding, warmth.alias), warmths.c.release_id == warmth.release_id)
+def releasing(conn: sa.Connection, prewarm: Prewarm) -> bool:
+    """Mark it as being removed; False if another release has taken it over meanwhile."""
+    query = sa.update(warmths).where(_key(prewarm.binding, prewarm.alias), warmths.c.release_id == prewarm.release_id)
     return conn.execute(query.values(cooling=True)).rowcount > 0
 
 
-def released(conn: sa.Connection, warmth: Prewarm, now: datetime) -> None:
-    """Say that nothing of it is left. Repeating it is harmless."""
-    if not conn.execute(sa.delete(warmths).where(_key(warmth.binding, warmth.alias), warmths.c.cooling)).rowcount:
+def released(conn: sa.Connection, prewarm: Prewarm, now: datetime) -> None:
+    """Record that it is gone. Repeating it is harmless."""
+    if not conn.execute(sa.delete(warmths).where(_key(prewarm.binding, prewarm.alias), warmths.c.cooling)).rowcount:
         return
-    detail: dict[str, object] = {"alias": warmth.alias}
-    events.append(conn, "warmth.removed", now=now, release_id=warmth.release_id, subject=warmth.binding, detail=detail)
+    detail: dict[str, object] = {"alias": prewarm.alias}
+    events.append(
+        conn, "warmth.removed", now=now, release_id=prewarm.release_id, subject=prewarm.binding, detail=detail
+    )
 
 
 def note_scaling(
     conn: sa.Connection, release_id: str, binding: str, settings: Mapping[str, Mapping[str, object]]
 ) -> None:
-    """Remember what hangs on a binding's alias. The newest note before the flip counts."""
+    """Record the scaling settings of a binding's alias. The newest record before the flip counts."""
     conn.execute(sa.delete(scalings).where(_kept(release_id, binding)))
     if settings:
         insert_new(conn, scalings, release_id=release_id, binding=binding, settings=dict(settings))
 
 
 def kept_scalings(conn: sa.Connection) -> list[KeptScaling]:
-    """All notes, by release."""
+    """All recorded settings, by release."""
     return fetch_all(conn, KeptScaling, sa.select(scalings).order_by(scalings.c.release_id, scalings.c.binding))
 
 
 def compared(conn: sa.Connection, kept: KeptScaling) -> None:
-    """Say that it was looked at after the flip, and is as it was."""
+    """Record that the settings were checked after the flip and are unchanged."""
     conn.execute(sa.update(scalings).where(_kept(kept.release_id, kept.binding)).values(compared=True))
 
 
 def forget_scaling(conn: sa.Connection, kept: KeptScaling) -> None:
-    """It is not needed any more."""
+    """Delete recorded settings."""
     conn.execute(sa.delete(scalings).where(_kept(kept.release_id, kept.binding)))
 
 
@@ -115,5 +117,5 @@ def _of_release() -> sa.ColumnElement[bool]:
     return warmths.c.release_id == releases.c.id
 
 
-def _values(warmth: Prewarm) -> dict[str, object]:
-    return {column.name: getattr(warmth, column.name) for column in warmths.c}
+def _values(prewarm: Prewarm) -> dict[str, object]:
+    return {column.name: getattr(prewarm, column.name) for column in warmths.c}

@@ -280,7 +280,7 @@ def test_a_release_waits_for_what_is_being_let_go(warm: Site) -> None:
     warm.world.deliver(SDXL, "v2")
     release = publish(warm.requester, SDXL, "v2")
     warm.settle()
-    assert "are being let go" in warm.steps(release.id)["probe/draw-hz"].reason
+    assert "are being released" in warm.steps(release.id)["probe/draw-hz"].reason
     release_prewarmed(warm.context)
     warm.settle(patient=True)
     assert warm.release(release.id).phase is R.LIVE

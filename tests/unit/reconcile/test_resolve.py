@@ -263,7 +263,7 @@ def test_a_restore_whose_outcome_is_unknown_is_gone_on_with(served: Site, world:
         assert [row["restoring"] for row in drift_rows(conn, served.context.topology, (SG,))] == ["ann: it was me"]
     resolve.resume(served.looker, "singapore")
     assert going(served), "its lease is not over: whoever began it may still be at it"
-    with pytest.raises(Conflict, match="being put back by ann"):
+    with pytest.raises(Conflict, match="being restored by ann"):
         restore(served.looker, the(served), Decision("bob", ""))
     world.time += timedelta(seconds=LEASE_S + 1)
     resolve.resume(served.looker, "hangzhou")
@@ -331,7 +331,7 @@ def test_bindings_of_one_function_are_put_back_one_after_the_other(served: Site)
     with served.state.write() as conn:
         now = served.state.now(conn)
         drift_resolutions.begin(conn, HZ, [HZ, SG], who="ann", why="", expects="1", lease_s=60.0, now=now)
-    with served.state.write() as conn, pytest.raises(Conflict, match="draw-hz is being put back by ann"):
+    with served.state.write() as conn, pytest.raises(Conflict, match="draw-hz is being restored by ann"):
         drift_resolutions.begin(conn, SG, [SG, HZ], who="bob", why="", expects="1", lease_s=60.0, now=now)
 
 

@@ -23,13 +23,13 @@ def pushed(version: Version, base: Digest, baked_s: float = 0) -> PlacedImage:
     return PlacedImage(version.id, "img", *place, NAME, base, "/models/sdxl", after_s(baked_s))
 
 
-def lies(release: Release, version: Version, base: Digest, was: Digest | None = None) -> ReleaseBase:
+def base_of(release: Release, version: Version, base: Digest, was: Digest | None = None) -> ReleaseBase:
     return ReleaseBase(release.id, version.id, "img", NAME, base, was)
 
 
 def went_live(conn: sa.Connection, version: Version, base: Digest, *, rollback: bool = False) -> Release:
     release = go_live(conn, "sdxl", version, rollback=rollback)
-    base_images.note(conn, lies(release, version, base))
+    base_images.note(conn, base_of(release, version, base))
     return release
 
 
@@ -53,9 +53,9 @@ def test_a_release_that_goes_live_gives_its_version_the_base_that_it_brought(sta
         images.found_base(conn, ImageBase(version.id, "img", NAME, OLD, NOON))
         release = go_live(conn, "sdxl", version)
         assert base_images.wanted(conn, release.id, version.id, "img") == images.base(conn, version.id, "img")
-        base_images.note(conn, lies(release, version, NEW, OLD))
-        base_images.note(conn, lies(release, version, NEW))
-        assert base_images.wanted(conn, release.id, version.id, "img") == lies(release, version, NEW, OLD)
+        base_images.note(conn, base_of(release, version, NEW, OLD))
+        base_images.note(conn, base_of(release, version, NEW))
+        assert base_images.wanted(conn, release.id, version.id, "img") == base_of(release, version, NEW, OLD)
         known = images.base(conn, version.id, "img")
         assert known is not None
         assert known.digest == OLD
@@ -149,10 +149,10 @@ def test_a_base_is_begun_for_once_each_time_it_comes_and_never_after_it_failed(
         version = make_version(conn)
         base_images.record_seen(conn, "img", NAME, NEW, NOON)
         release = make_release(conn)
-        base_images.note(conn, lies(release, version, NEW))
+        base_images.note(conn, base_of(release, version, NEW))
         assert not begun(conn, version), "it was laid over it by chance"
         conn.execute(sa.text("DELETE FROM release_bases"))
-        base_images.note(conn, lies(release, version, NEW, OLD))
+        base_images.note(conn, base_of(release, version, NEW, OLD))
         go(conn, release, *map(ReleasePhase, way))
         assert begun(conn, version) is is_begun
         base_images.record_seen(conn, "img", NAME, OLD, after_s(1))

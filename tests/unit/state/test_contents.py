@@ -119,4 +119,4 @@ def test_a_new_cut_of_a_content_replaces_the_old_one(state: State) -> None:
 
 def test_a_version_that_was_never_recorded_can_copy_nothing(state: State) -> None:
     with state.read() as conn:
-        assert contents.held_blocks(conn, "nobody@v1#123456789012", HZ, 10) == []
+        assert contents.held_blocks(conn, "unknown@v1#123456789012", HZ, 10) == []

@@ -1,4 +1,4 @@
-"""Drifts and mends in SQL: one open drift of each thing, and no alias that is claimed and put back at once."""
+"""Drifts and resolutions in SQL: one open drift of each part, and no alias that is claimed and restored at once."""
 
 from __future__ import annotations
 

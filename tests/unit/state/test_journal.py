@@ -1,4 +1,4 @@
-"""The journal: what is committed when, what survives a failed commit, and what others proved meanwhile."""
+"""Transfer journal: what is committed when, what survives a failed commit, and what others verified meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIG = FilePath("config.json")
 
 
 class Clock:
-    """Seconds that pass when a test says so, or with every look."""
+    """Seconds that pass when a test says so, or with every read of the clock."""
 
     def __init__(self, step_s: float = 0.0) -> None:
         self.now_s, self._step_s = 0.0, step_s

@@ -1,4 +1,4 @@
-"""The rows of what is held ready and of first answers, on each database."""
+"""Prewarms and load times, on each database."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_what_is_being_removed_is_owned_by_nobody_until_it_is_gone(state: State)
         row = prewarms.own(conn, wanted(release))
         assert prewarms.releasing(conn, row)
         for asking in (release, other):
-            with pytest.raises(NotYet, match="are being let go"):
+            with pytest.raises(NotYet, match="are being released"):
                 prewarms.own(conn, wanted(asking))
         prewarms.released(conn, row, NOON)
         prewarms.released(conn, row, NOON)

@@ -1,4 +1,4 @@
-"""Releases, flips, what is live, holds, and events."""
+"""Releases, flips, live versions, holds, and events."""
 
 from __future__ import annotations
 

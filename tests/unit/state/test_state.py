@@ -232,7 +232,7 @@ def test_each_error_of_the_database_has_a_meaning(
 
 
 def test_every_error_a_driver_may_raise_by_itself_is_one_the_table_knows() -> None:
-    """A new subclass of psycopg's OperationalError or InterfaceError is Unavailable without anybody's doing."""
+    """A new subclass of psycopg's OperationalError or InterfaceError is Unavailable without a change here."""
     kinds = [kind for _, kind in inspect.getmembers(psycopg.errors, inspect.isclass)]
     lost = [k for k in kinds if issubclass(k, psycopg.OperationalError | psycopg.InterfaceError)]
     assert len(lost) > 20

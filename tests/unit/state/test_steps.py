@@ -182,7 +182,7 @@ def test_a_sole_process_ends_the_leases_of_every_other_owner(state: State) -> No
     with state.write() as conn:
         step = make_running(conn)
         assert steps.expire_others(conn, step.owner, NOON) == 0
-        assert steps.expire_others(conn, "somebody else", NOON) == 1
+        assert steps.expire_others(conn, "another process", NOON) == 1
         assert [late.id for late in steps.expired(conn, NOON)] == [step.id]
 
 
@@ -212,7 +212,7 @@ def test_no_write_of_an_older_attempt_gets_through(
 
 
 def test_a_step_nobody_knows_is_fenced(state: State) -> None:
-    with state.write() as conn, pytest.raises(Fenced, match="there is no step"):
+    with state.write() as conn, pytest.raises(Fenced, match="does not exist"):
         steps.done(conn, "r-1/place/oss", 1, NOON)
 
 

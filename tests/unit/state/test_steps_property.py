@@ -16,7 +16,7 @@ from syncd.state.state import State
 from tests.unit.state.making import after_s, make_step
 
 LEASE_S = 5
-WHATS = ["look", "hand_over", "begin", "beat", "postpone", "fail", "stall", "done"]
+WHATS = ["read", "hand_over", "begin", "beat", "postpone", "fail", "stall", "done"]
 
 # What happens, to which of the two workers, and how many seconds pass before it.
 MOVES = st.tuples(st.sampled_from(WHATS), st.integers(0, 1), st.sampled_from([0, 1, LEASE_S]))
@@ -38,7 +38,7 @@ class Run:
         self.clock_s += passes_s
         with contextlib.suppress(Fenced, Conflict), self.state.write() as conn:
             before = steps.get(conn, self.seen.id)
-            if what in {"look", "hand_over"}:
+            if what in {"read", "hand_over"}:
                 self.control(conn, what, worker, before)
                 return
             attempt = self.attempts[worker]
@@ -49,7 +49,7 @@ class Run:
             assert before.state is (StepState.QUEUED if what == "begin" else StepState.RUNNING)
 
     def control(self, conn: sa.Connection, what: str, worker: int, before: Step) -> None:
-        if what == "look":
+        if what == "read":
             self.seen = before
             return
         after = steps.hand_over(conn, self.seen, after_s(self.clock_s))

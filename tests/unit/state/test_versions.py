@@ -104,13 +104,13 @@ def test_notes_on_a_placement_are_for_people_and_leave_its_phase(state: State) -
 def test_a_placement_that_nobody_wanted_is_not_found(state: State) -> None:
     with state.write() as conn:
         version = make_version(conn)
-        for look in (
+        for call in (
             lambda: placements.get(conn, version.id, "oss"),
             lambda: placements.note_progress(conn, version.id, "oss", 1, {}, NOON),
             lambda: placements.note_reason(conn, version.id, "oss", "why", NOON),
         ):
-            with pytest.raises(NotFound, match="never wanted at oss"):
-                look()
+            with pytest.raises(NotFound, match="no placement at oss"):
+                call()
 
 
 @pytest.fixture
