@@ -253,7 +253,7 @@ class World:
         with (self.home / "daemon.log").open("wb") as log:
             process = subprocess.Popen([sys.executable, "-m", "syncd", "run"], stdout=log, stderr=log)
         try:
-            _until(lambda: "started" in (self.home / "daemon.log").read_text(), "the daemon to start")
+            _until(lambda: "process.started" in (self.home / "daemon.log").read_text(), "the daemon to start")
             yield
         finally:
             process.terminate()

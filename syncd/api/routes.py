@@ -39,7 +39,7 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 async def healthz(request: Request) -> Response:
     """Whether the process is alive: its loop turns. Asks nothing of the database."""
-    if server_of(request).site.pulse.is_turning():
+    if server_of(request).site.pulse.is_alive():
         return document({"status": "ok"})
     raise ProblemResponse(
         503, "stuck", "the daemon's loop has not begun a pass for a while", hint="restart it; nothing is lost"
@@ -53,7 +53,7 @@ async def readyz(request: Request) -> Response:
         await server.ask(lambda: schema_version.check(server.site.state))
     except SyncdError as error:
         raise ProblemResponse(503, "not_ready", error.message, hint=error.hint) from error
-    unseen = server.site.pulse.unseen()
+    unseen = server.site.pulse.unpolled()
     if unseen:
         raise ProblemResponse(
             503, "not_ready", f"not looked at yet: {', '.join(unseen)}", hint="wait for the first look"

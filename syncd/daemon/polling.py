@@ -1,7 +1,7 @@
-"""Looks at a registry, soon after a webhook told of it and now and then anyway: each model beside the others.
+"""Registry polling, at intervals and after webhooks, with the models of a registry polled concurrently.
 
-A model whose source hangs delays no other: its look is made in a thread that can be left behind, and while it is under
-way it is not begun again. One that fails is looked at less and less often, whatever the others do.
+A model whose source hangs delays no other: its poll runs in a thread that can be abandoned, and while it is under
+way no second one starts. A model that fails is polled less and less often, independent of the others.
 """
 
 from __future__ import annotations
@@ -24,119 +24,119 @@ from syncd.reconcile.discovery.webhooks import claim_all, news, poll_hinted, set
 from syncd.state.records import Release
 from syncd.transfer import abandonable_call
 
-log = structlog.get_logger("syncd.looks")
+log = structlog.get_logger("syncd.polling")
 
-ASKED_EVERY_S: Final = 1.0  # any number of deliveries within it become one look
-AT_ONCE_MAX: Final = 4  # of one registry; who has been at it for longer than LENT_S does not count
-LENT_S: Final = 10.0
-LOOK_S: Final = 600.0  # a look that has been silent for longer hangs
+HINTS_EVERY_S: Final = 1.0  # any number of deliveries within it become one poll
+CONCURRENT_POLLS_MAX: Final = 4  # per registry; polls that have run longer than SLOW_AFTER_S do not count
+SLOW_AFTER_S: Final = 10.0
+_STALL_S: Final = 600.0  # a poll without progress for longer hangs
 _FIRST_WAIT_S: Final = 2.0
 
 Start = Callable[[Callable[[], None]], None]
 
 
 def _in_thread(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, name="look", daemon=True).start()
+    threading.Thread(target=work, name="poll", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
 class _ModelPoll:
-    """One under way. `number` is of the newest thing that was told of everything before it began."""
+    """A poll under way. `number` is that of the newest full scan requested before it began."""
 
     model: ModelName
     claim: str
-    is_whole: bool
+    is_full: bool
     began_s: float
     number: int
 
 
 @dataclass(slots=True)
 class FullScan:
-    """What was told and names no model: settled when each model was looked at since."""
+    """A poll of every model, requested by deliveries that name no model. It ends when each model was polled since."""
 
     claim: str
     number: int
-    told: int
-    owing: set[ModelName]
-    asked: list[str] = field(default_factory=list)
+    deliveries: int
+    pending: set[ModelName]
+    released: list[str] = field(default_factory=list)
 
 
 class Poller:
-    """One registry's. Safe from several threads."""
+    """Polls the models of one registry. Safe from several threads."""
 
     def __init__(
         self, context: Context, registry: str, poll_s: float, *, auto_release: bool, start: Start = _in_thread
     ) -> None:
-        """`poll_s` is how often it is polled: what fails is tried at least as often, unless the registry says not."""
-        self._rooms = context
+        """`poll_s` is the interval: a failed model is retried at least as often, unless the registry sets a delay."""
+        self._context = context
         self._registry = registry
         self._poll_s = poll_s
         self._auto_release = auto_release
         self._start = start
         self._changed = threading.Condition()
-        self._due: dict[ModelName, bool] = {}  # whether all that is known of it is to be compared
+        self._due: dict[ModelName, bool] = {}  # whether all its known versions are to be compared
         self._under_way: dict[ModelName, _ModelPoll] = {}
-        self._waits: dict[ModelName, tuple[float, float]] = {}  # how long it waits, and until when
+        self._waits: dict[ModelName, tuple[float, float]] = {}  # the length of the wait, and its end
         self._closed_until_s = 0.0
-        self._everything: FullScan | None = None
+        self._full_scan: FullScan | None = None
         self._number = 0
 
     def poll(self) -> None:
-        """Have every model looked at. Returns when all were, but for those that fail or have been long at it."""
-        models = served_from(self._rooms, self._registry)
+        """Poll every model. Returns when all polls have ended, except failing and slow ones."""
+        models = served_from(self._context, self._registry)
         with self._changed:
             self._due |= dict.fromkeys(models, True)
         self._begin()
         with self._changed:
-            while self._are_awaited(models) and not self._rooms.draining.is_set():
+            while self._are_awaited(models) and not self._context.draining.is_set():
                 self._changed.wait(0.1)
-        # What was lent by now is given to the next by `told`, which comes round each second.
+        # Slots of polls that became slow by now are reused by `poll_reported`, which runs each second.
 
-    def told(self) -> None:
-        """Have looked at what was told of since the last look, each model once."""
+    def poll_reported(self) -> None:
+        """Poll what webhooks reported since the last call, each model once."""
         with self._changed:
-            claims = {look.claim for look in self._under_way.values()}
-            claims |= {self._everything.claim} if self._everything else set()
-        found = news(self._rooms, self._registry, claims)
+            claims = {poll.claim for poll in self._under_way.values()}
+            claims |= {self._full_scan.claim} if self._full_scan else set()
+        found = news(self._context, self._registry, claims)
         if found.is_everything:
-            self._take_everything(is_too_much=found.is_too_much)
+            self._begin_full_scan(is_too_much=found.is_too_much)
         with self._changed:
             for model in found.models:
                 self._due.setdefault(model, False)
         self._begin()
 
     def stop(self, patience_s: float) -> None:
-        """Wait for those under way, once the process drains: they end by themselves or are left behind."""
+        """Wait for polls under way, once the process drains: they end by themselves or are abandoned."""
         with self._changed:
             self._changed.wait_for(lambda: not self._under_way, patience_s)
 
-    def _take_everything(self, *, is_too_much: bool) -> None:
-        """Every model is looked at, also those that are being looked at right now."""
-        models, claim = served_from(self._rooms, self._registry), secrets.token_hex(8)
-        told = claim_all(self._rooms, self._registry, claim, is_too_much=is_too_much)
+    def _begin_full_scan(self, *, is_too_much: bool) -> None:
+        """Poll every model, including those whose poll is under way."""
+        models, claim = served_from(self._context, self._registry), secrets.token_hex(8)
+        claimed = claim_all(self._context, self._registry, claim, is_too_much=is_too_much)
         if not models:
-            settle(self._rooms, self._registry, claim, told, [], [])
+            settle(self._context, self._registry, claim, claimed, [], [])
             return
-        with self._changed:  # only now: looks that began before it was claimed do not count
+        with self._changed:  # after the claim: polls that began before it do not count
             self._number += 1
-            self._everything = FullScan(claim, self._number, told, set(models))
+            self._full_scan = FullScan(claim, self._number, claimed, set(models))
             self._due |= dict.fromkeys(models, True)
 
     def _begin(self) -> None:
-        while (look := self._next()) is not None:
-            self._start(partial(self._make, look))
+        while (poll := self._next()) is not None:
+            self._start(partial(self._run, poll))
 
     def _next(self) -> _ModelPoll | None:
         with self._changed:
             now_s = time.monotonic()
-            if sum(now_s - look.began_s < LENT_S for look in self._under_way.values()) >= AT_ONCE_MAX:
+            if sum(now_s - poll.began_s < SLOW_AFTER_S for poll in self._under_way.values()) >= CONCURRENT_POLLS_MAX:
                 return None
             model = next((model for model in self._due if self._may_begin(model, now_s)), None)
-            if model is None or self._rooms.draining.is_set():
+            if model is None or self._context.draining.is_set():
                 return None
-            look = _ModelPoll(model, secrets.token_hex(8), self._due.pop(model), now_s, self._number)
-            self._under_way[model] = look
-            return look
+            poll = _ModelPoll(model, secrets.token_hex(8), self._due.pop(model), now_s, self._number)
+            self._under_way[model] = poll
+            return poll
 
     def _may_begin(self, model: ModelName, now_s: float) -> bool:
         _, until_s = self._waits.get(model, (0.0, 0.0))
@@ -144,67 +144,74 @@ class Poller:
 
     def _are_awaited(self, models: Collection[ModelName]) -> bool:
         now_s = time.monotonic()
-        at_it = (look.model for look in self._under_way.values() if now_s - look.began_s < LENT_S)
+        running = (poll.model for poll in self._under_way.values() if now_s - poll.began_s < SLOW_AFTER_S)
         due = (model for model in self._due if self._may_begin(model, now_s))
-        return any(model in models for model in (*at_it, *due))
+        return any(model in models for model in (*running, *due))
 
-    def _make(self, look: _ModelPoll) -> None:
+    def _run(self, poll: _ModelPoll) -> None:
         do = partial(
-            poll_hinted, self._rooms, self._registry, look.model, look.claim,
-            is_whole=look.is_whole, auto_release=self._auto_release,
+            poll_hinted, self._context, self._registry, poll.model, poll.claim,
+            is_whole=poll.is_full, auto_release=self._auto_release,
         )  # fmt: skip
-        where, context = f"{self._registry} {look.model}", self._rooms
-        error: SyncdError | None = Cancelled("a mistake of ours ended the look")
-        asked: list[Release] = []
+        where, context = f"{self._registry} {poll.model}", self._context
+        error: SyncdError | None = Cancelled("a bug in syncd ended the poll")
+        created: list[Release] = []
         try:
-            asked = abandonable_call(where, do, context.transfer, context.draining, what="a look", patience_s=LOOK_S)
+            created = abandonable_call(
+                where, do, context.transfer, context.draining, what="a poll", patience_s=_STALL_S
+            )
             error = None
         except SyncdError as failed:
             error = failed
         finally:
-            self._ended(look, error, asked)
+            self._ended(poll, error, created)
         self._begin()
 
-    def _ended(self, look: _ModelPoll, error: SyncdError | None, asked: list[Release]) -> None:
+    def _ended(self, poll: _ModelPoll, error: SyncdError | None, created: list[Release]) -> None:
         with self._changed:
-            del self._under_way[look.model]
+            del self._under_way[poll.model]
             if error is None:
-                self._waits.pop(look.model, None)
+                self._waits.pop(poll.model, None)
             else:
-                self._wait(look, error)
-            settled = self._has_settled(look, asked) if error is None else None
+                self._wait(poll, error)
+            ended = self._ended_scan(poll, created) if error is None else None
             self._changed.notify_all()
-        if settled is None:
+        if ended is None:
             return
         try:
-            settle(self._rooms, self._registry, settled.claim, settled.told, ["*"], settled.asked)
-        except SyncdError as unsettled:  # the record is out of reach; what was told is told again
-            log.warning("look not settled", registry=self._registry, error=unsettled.message, hint=unsettled.hint)
+            settle(self._context, self._registry, ended.claim, ended.deliveries, ["*"], ended.released)
+        except SyncdError as failed:  # the record is unreachable; the deliveries stay unpolled and are claimed again
+            log.warning(
+            "poll.unrecorded",
+            message="The result of a poll could not be recorded; it will be repeated.",
+            registry=self._registry, error=failed.message, hint=failed.hint,
+            )  # fmt: skip
 
-    def _wait(self, look: _ModelPoll, error: SyncdError) -> None:
-        """Less and less often, though not less than it is polled; a registry that says how long is obeyed."""
-        if self._rooms.draining.is_set():
+    def _wait(self, poll: _ModelPoll, error: SyncdError) -> None:
+        """Back off exponentially, up to the poll interval; a delay that the registry requests is kept."""
+        if self._context.draining.is_set():
             return
-        before_s, _ = self._waits.get(look.model, (0.0, 0.0))
+        before_s, _ = self._waits.get(poll.model, (0.0, 0.0))
         wait_s = min(max(_FIRST_WAIT_S, 2 * before_s), self._poll_s)
         now_s = time.monotonic()
-        self._waits[look.model] = (wait_s, now_s + wait_s)
-        self._due[look.model] = self._due.get(look.model, False) or look.is_whole
-        told_s = (error.retry_after_s if isinstance(error, Unavailable) else None) or 0.0
-        self._closed_until_s = max(self._closed_until_s, now_s + told_s)
+        self._waits[poll.model] = (wait_s, now_s + wait_s)
+        self._due[poll.model] = self._due.get(poll.model, False) or poll.is_full
+        requested_s = (error.retry_after_s if isinstance(error, Unavailable) else None) or 0.0
+        self._closed_until_s = max(self._closed_until_s, now_s + requested_s)
         log.warning(
-            "look failed, it will be made again",
-            registry=self._registry, model=look.model, error=error.message, hint=error.hint,
+            "poll.failed",
+            message="A model could not be polled; it will be polled again.",
+            registry=self._registry, model=poll.model, error=error.message, hint=error.hint,
         )  # fmt: skip
 
-    def _has_settled(self, look: _ModelPoll, asked: list[Release]) -> FullScan | None:
-        """What was told of everything, once no model owes it a look that began after it came."""
-        everything = self._everything
-        if everything is None or look.number < everything.number or not look.is_whole:
+    def _ended_scan(self, poll: _ModelPoll, created: list[Release]) -> FullScan | None:
+        """The full scan, once every model has a full poll that began after the scan was requested."""
+        scan = self._full_scan
+        if scan is None or poll.number < scan.number or not poll.is_full:
             return None
-        everything.owing.discard(look.model)
-        everything.asked += [release.id for release in asked]
-        if everything.owing:
+        scan.pending.discard(poll.model)
+        scan.released += [release.id for release in created]
+        if scan.pending:
             return None
-        self._everything = None
-        return everything
+        self._full_scan = None
+        return scan

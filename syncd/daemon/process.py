@@ -1,4 +1,4 @@
-"""One process: it ticks, polls, carries steps and says that it is alive, until it is told to stop."""
+"""Daemon process: ticks, polls, runs steps and periodic jobs, and drains when it is asked to stop."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Final, Protocol
 import structlog
 
 from syncd.config import Config
-from syncd.daemon.base_images import LOOKED_EVERY_S, REBUILT_EVERY_S, BaseImageChecks
+from syncd.daemon.base_images import BASE_CHECK_EVERY_S, REBUILD_EVERY_S, BaseImageChecks
 from syncd.daemon.health import Health
-from syncd.daemon.polling import ASKED_EVERY_S, Poller
+from syncd.daemon.polling import HINTS_EVERY_S, Poller
 from syncd.daemon.schedule import PeriodicJob, Schedule, StepDetector
 from syncd.daemon.sd_notify import notify
 from syncd.errors import Cancelled, Conflict, SyncdError
@@ -46,13 +46,13 @@ log = structlog.get_logger("syncd.daemon")
 
 SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
-_HOLDS_READ_S: Final = 15.0  # a region that does not answer delays the first polls by no more
-_CHORE_S: Final = 600.0  # one that has been silent for longer hangs
+_HOLDS_READ_S: Final = 15.0  # how long an unavailable region may delay the first polls
+_JOB_S: Final = 600.0  # a periodic job without progress for longer hangs
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How often one registry is looked at."""
+    """The poll interval of one registry."""
 
     registry: str
     every_s: float
@@ -61,7 +61,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class DriftSchedule:
-    """How often each region is compared with the record, and what is done about what differs."""
+    """How often each region is compared with the record, and the policy for drift."""
 
     every_s: float
     policy: DriftPolicy
@@ -69,7 +69,7 @@ class DriftSchedule:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
-    """The times of a process, and how much it does at once."""
+    """Intervals and concurrency of a process."""
 
     tick_s: float
     drain_s: float
@@ -77,8 +77,8 @@ class ProcessSettings:
     polls: tuple[Poll, ...]
     slots: Mapping[str, int]
     drifting: DriftSchedule | None = None  # None: nothing is compared
-    watches_bases: bool = False  # of images, as the topology says of each
-    only: str = ""  # the release that a command works for; "": all, as a daemon does
+    watches_bases: bool = False  # checks base images, as configured for each target
+    only: str = ""  # the release that a command works for; "": all releases, as in a daemon
     copies_holds: bool = False  # to every target
 
 
@@ -90,12 +90,12 @@ DEFAULT_SLOTS: Final[Mapping[str, int]] = {
 
 def settings_of(config: Config, *, polls: bool, only: str = "") -> ProcessSettings:
     """The settings of a daemon; without `polls`, and with the id of a release, those of a command that works for it."""
-    looks = tuple(Poll(name, r.poll_s, r.jitter_s) for name, r in config.registries.items()) if polls else ()
+    registries = tuple(Poll(name, r.poll_s, r.jitter_s) for name, r in config.registries.items()) if polls else ()
     return ProcessSettings(
         tick_s=config.policy.tick_s,
         drain_s=config.policy.drain_s,
         auto_release=config.policy.auto_release,
-        polls=looks,
+        polls=registries,
         slots=DEFAULT_SLOTS,
         drifting=DriftSchedule(config.policy.drift_poll_s, DriftPolicy(config.policy.drift)) if polls else None,
         watches_bases=polls,
@@ -105,14 +105,14 @@ def settings_of(config: Config, *, polls: bool, only: str = "") -> ProcessSettin
 
 
 class Service(Protocol):
-    """Something that lives as long as the process and works in threads of its own: the HTTP API."""
+    """A component with the process's lifetime and its own threads, such as the HTTP API."""
 
     def start(self) -> None:
-        """Begin. Raises a SyncdError where it cannot, and then nothing of it is left."""
+        """Start. Raises a SyncdError on failure, and then leaves nothing running."""
         ...
 
     def stop(self) -> None:
-        """End, and wait until it has. Repeating it is success."""
+        """Stop, and wait until it has ended. Repeating it is success."""
         ...
 
 
@@ -127,43 +127,44 @@ class Process:
         sole: bool,
         check_lock: Callable[[], object] = lambda: None,
     ) -> None:
-        """`sole`: no other process can be at work on this record (it is locked), so what others left is orphaned.
+        """`sole`: no other process can work on this record (it is locked), so other owners' steps are orphaned.
 
         `check_lock` is called in each pass, and raises Conflict if another process has taken the lock.
         """
-        self._rooms = context
+        self._context = context
         self._settings = settings
         self._sole = sole
         self._check_lock = check_lock
         self._host_clock, self._record_clock = StepDetector(), StepDetector()
         self._stepped_s = 0.0  # by a step of the clock that the record has not followed yet
-        self.pulse: Final = Health((p.registry for p in settings.polls), settings.tick_s)
-        self._looks = {
+        self.health: Final = Health((p.registry for p in settings.polls), settings.tick_s)
+        self._pollers = {
             p.registry: Poller(context, p.registry, p.every_s, auto_release=settings.auto_release)
             for p in settings.polls
         }
-        chores = [
-            self._chore(f"poll {p.registry}", p.every_s, self._poll(p.registry), p.jitter_s) for p in settings.polls
+        jobs = [self._job(f"poll {p.registry}", p.every_s, self._poll(p.registry), p.jitter_s) for p in settings.polls]
+        jobs += [
+            self._job(f"webhooks of {name}", HINTS_EVERY_S, poller.poll_reported)
+            for name, poller in self._pollers.items()
         ]
-        chores += [self._chore(f"told of {name}", ASKED_EVERY_S, looks.told) for name, looks in self._looks.items()]
-        chores += [
-            *self._of_daemon(),
-            self._chore("let go", RELEASE_EVERY_S, lambda: release_prewarmed(context)),
-            self._chore("seen", SEEN_EVERY_S, self._say_alive),
-            *([self._chore("renewed keys", CHECK_EVERY_S, partial(retry_renewed, context))] if settings.polls else []),
-            *self._bases(),
-            *self._hold_copies(),
+        jobs += [
+            *self._daemon_jobs(),
+            self._job("release prewarmed", RELEASE_EVERY_S, lambda: release_prewarmed(context)),
+            self._job("heartbeat", SEEN_EVERY_S, self._record_seen),
+            *([self._job("renewed keys", CHECK_EVERY_S, partial(retry_renewed, context))] if settings.polls else []),
+            *self._base_image_jobs(),
+            *self._hold_copy_jobs(),
         ]
-        self._schedule = Schedule(chores)
+        self._schedule = Schedule(jobs)
         self._holds_read = threading.Event()
 
     def run(self, until: Callable[[], bool] = lambda: False, beside: Sequence[Service] = ()) -> None:
-        """Work until `stop` is called or `until` says so (asked after each pass), then drain.
+        """Work until `stop` is called or `until` returns true (checked after each pass), then drain.
 
-        What runs `beside` is started before any work is begun and stopped before it is drained.
+        Services in `beside` start before any work and stop before draining.
 
-        Draining: no step is begun, running ones are asked to stop between two effects and are recorded as due
-        again, so that the next process goes on where this one left off.
+        Draining: no step begins, running ones are asked to stop between two effects and are recorded as due
+        again, so that the next process continues them.
 
         Raises:
             Conflict: Another process has taken the lock of the record. This one has drained.
@@ -175,21 +176,26 @@ class Process:
             self._work(until, stack.close)
 
     def _work(self, until: Callable[[], bool], before_draining: Callable[[], None]) -> None:
-        context = self._rooms
+        context = self._context
         if self._sole:
             with context.state.write() as conn:
                 steps.expire_others(conn, context.owner, context.state.now(conn))
         context.engine.serve(self._settings.slots, self._run_attempt)
         self._schedule.start()
         notify("READY=1")
-        log.info("started", owner=context.owner, registries=[poll.registry for poll in self._settings.polls])
-        unheard_s = 0.0 if self._sole else UNHEARD_S  # nobody else can have begun what was handed over before
+        log.info(
+            "process.started",
+            message="The process has started.",
+            owner=context.owner,
+            registries=[poll.registry for poll in self._settings.polls],
+        )
+        unheard_s = 0.0 if self._sole else UNHEARD_S  # no other process can have begun what was queued before
         try:
             while not context.draining.is_set():
                 self._pass(unheard_s)
                 unheard_s = UNHEARD_S
                 if until():
-                    with suppress(SyncdError):  # the process of `publish` does not live until the chore comes round
+                    with suppress(SyncdError):  # the process of `publish` ends before the periodic job runs
                         release_prewarmed(context)
                     break
                 context.wake.wait(self._settings.tick_s)
@@ -199,44 +205,54 @@ class Process:
             self._drain()
 
     def _run_attempt(self, step_id: str, attempt: int) -> None:
-        """Run an attempt; one that another process left in the queue is left to a daemon, which finds it not begun."""
-        context, only = self._rooms, self._settings.only
+        """Run an attempt. One that another process left in the queue is left to a daemon, which queues it again."""
+        context, only = self._context, self._settings.only
         try:
             with context.state.read() as conn:
                 if only and step_id.partition("/")[0] not in own_releases(context, conn, only):
                     return
-        except SyncdError:  # the record is out of reach: the attempt could not begin either
+        except SyncdError:  # the record is unreachable: the attempt could not begin either
             return
         run_attempt(context, STEP_HANDLERS, step_id, attempt)
 
     def stop(self) -> None:
-        """Ask `run` to end. Safe from a signal handler; repeating it is harmless."""
-        self._rooms.draining.set()
-        self._rooms.wake.set()
+        """Request `run` to end. Safe from a signal handler; repeating it is harmless."""
+        self._context.draining.set()
+        self._context.wake.set()
 
     def _pass(self, unheard_s: float) -> None:
         notify("WATCHDOG=1")
-        self.pulse.beat()
+        self.health.beat()
         try:
             self._check_lock()
         except Conflict as lost:
             said = "Another process controls the record; this one ends."
             log.error("lock.lost", message=said, reason=lost.message)  # noqa: TRY400 -- a trace says nothing here
             raise
-        except SyncdError as error:  # whether the lock holds is not known: nothing is begun until it is
-            log.warning("pass failed", error=error.message, hint=error.hint)
+        except SyncdError as error:  # the state of the lock is unknown: nothing begins until it is known
+            log.warning(
+                "pass.failed",
+                message="A pass over the record failed; the next pass repeats it.",
+                error=error.message,
+                hint=error.hint,
+            )
             return
         try:
             self._follow_clock()
-            tick(self._rooms, unheard_s, self._settings.only)
-        except SyncdError as error:  # the record is out of reach; nothing was written, the next pass is as good
-            log.warning("pass failed", error=error.message, hint=error.hint)
+            tick(self._context, unheard_s, self._settings.only)
+        except SyncdError as error:  # the record is unreachable; nothing was written, the next pass repeats it
+            log.warning(
+                "pass.failed",
+                message="A pass over the record failed; the next pass repeats it.",
+                error=error.message,
+                hint=error.hint,
+            )
         except Exception:  # the other loop top: a bug in one pass must not end the process
-            log.exception("a bug in syncd ended this pass")
+            log.exception("pass.crashed", message="A bug in syncd ended this pass.")
 
     def _follow_clock(self) -> None:
         """Run everything that is due by a clock after that clock was stepped: this machine's, or the database's."""
-        context = self._rooms
+        context = self._context
         host_s = self._host_clock.step_s(time.time)
         if host_s:
             self._schedule.run_all()
@@ -257,103 +273,110 @@ class Process:
     def _drain(self) -> None:
         notify("STOPPING=1")
         started = time.monotonic()
-        self._rooms.draining.set()
+        self._context.draining.set()
         self._schedule.stop()
-        for looks in self._looks.values():
-            looks.stop(2 * self._rooms.transfer.grace_s)
-        self._rooms.engine.stop(self._settings.drain_s)
-        with self._rooms.state.write() as conn:
-            processes.record_gone(conn, self._rooms.owner)
-        log.info("stopped", seconds=round(time.monotonic() - started, 3))
+        for poller in self._pollers.values():
+            poller.stop(2 * self._context.transfer.grace_s)
+        self._context.engine.stop(self._settings.drain_s)
+        with self._context.state.write() as conn:
+            processes.record_gone(conn, self._context.owner)
+        seconds = round(time.monotonic() - started, 3)
+        log.info("process.stopped", message="The process has stopped.", seconds=seconds)
 
     def _poll(self, registry: str) -> Callable[[], object]:
         def poll() -> None:
             self._holds_read.wait(_HOLDS_READ_S)
-            if self._rooms.draining.is_set():
+            if self._context.draining.is_set():
                 return
             try:
-                self._looks[registry].poll()
+                self._pollers[registry].poll()
             finally:
-                self.pulse.looked(registry)
+                self.health.record_poll(registry)
 
         return poll
 
-    def _hold_copies(self) -> list[PeriodicJob]:
-        """A job a target: one that hangs keeps no other from having its copies."""
+    def _hold_copy_jobs(self) -> list[PeriodicJob]:
+        """One job per target: a target that hangs does not block the copies of the others."""
         if not self._settings.copies_holds:
             return []
-        world = self._rooms
+        world = self._context
         return [
-            self._chore(f"copies of holds at {name}", COPIED_EVERY_S, HoldCopies(world, name)) for name in world.targets
+            self._job(f"copies of holds at {name}", COPIED_EVERY_S, HoldCopies(world, name)) for name in world.targets
         ]
 
     def _read_holds(self) -> None:
-        """Polls wait for it: a record that was restored from a copy must not release what was held since."""
+        """Polls wait for it: a record that was restored from a backup must not release what was held since."""
         try:
-            hold_copies.read_back(self._rooms)
+            hold_copies.read_back(self._context)
         except SyncdError as error:
             log.warning("hold.copies_unread", message="Copies of holds could not be read.", reason=error.message)
         finally:
             self._holds_read.set()
 
-    def _of_daemon(self) -> list[PeriodicJob]:
-        """The jobs that are about no release: what was left half-done, drift by region, retirements that broke off."""
-        drifting, context = self._settings.drifting, self._rooms
+    def _daemon_jobs(self) -> list[PeriodicJob]:
+        """Jobs without a release: garbage collection, drift scans per region, and interrupted retirements."""
+        drifting, context = self._settings.drifting, self._context
         if self._settings.only:
             return []
-        left = self._chore("sweep", SWEEP_EVERY_S, lambda: sweep(context))
-        resume = self._chore("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
+        sweeping = self._job("sweep", SWEEP_EVERY_S, lambda: sweep(context))
+        resume = self._job("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
         if drifting is None:
-            return [left, resume]
+            return [sweeping, resume]
         rules = DriftRules(drifting.policy, context.gates)
-        jitter_s = drifting.every_s / 10  # so that regions, and daemons, are not all at it at once
-        rounds = {name: partial(scan, context, name, rules, context.draining) for name in context.runtimes}
-        return [left, resume, *(self._chore(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in rounds.items())]
+        jitter_s = drifting.every_s / 10  # so that regions, and daemons, do not scan at the same moment
+        scans = {name: partial(scan, context, name, rules, context.draining) for name in context.runtimes}
+        return [sweeping, resume, *(self._job(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in scans.items())]
 
-    def _bases(self) -> list[PeriodicJob]:
-        """What is done about the bases of images: each is looked up by itself, what is due is begun soon after."""
-        context = self._rooms
+    def _base_image_jobs(self) -> list[PeriodicJob]:
+        """Jobs that check base images, one per target, and one that creates the releases that are due."""
+        context = self._context
         if not (self._settings.watches_bases and context.topology.watched):
             return []
-        looks = [
-            self._chore(
-                f"base of {name}", min(LOOKED_EVERY_S, watch.every_s), BaseImageChecks(context, name, watch.every_s)
+        checks = [
+            self._job(
+                f"base of {name}", min(BASE_CHECK_EVERY_S, watch.every_s), BaseImageChecks(context, name, watch.every_s)
             )
             for name, watch in context.topology.watched.items()
         ]
-        return [*looks, self._chore("new bases", REBUILT_EVERY_S, partial(rebuild, context))]
+        return [*checks, self._job("new bases", REBUILD_EVERY_S, partial(rebuild, context))]
 
-    def _say_alive(self) -> None:
-        context = self._rooms
+    def _record_seen(self) -> None:
+        context = self._context
         with context.state.write() as conn:
             processes.record_seen(conn, context.owner, socket.gethostname(), os.getpid(), context.state.now(conn))
 
-    def _chore(self, name: str, every_s: float, chore: Callable[[], object], jitter_s: float = 0.0) -> PeriodicJob:
-        """One that may hang on a mount: it is left behind then, and does not keep the process from ending."""
+    def _job(self, name: str, every_s: float, work: Callable[[], object], jitter_s: float = 0.0) -> PeriodicJob:
+        """A periodic job. If it hangs on a mount it is abandoned, and does not keep the process from ending."""
 
         def run() -> None:
-            if self._rooms.draining.is_set():
+            if self._context.draining.is_set():
                 return
             try:
                 abandonable_call(
-                    name, chore, self._rooms.transfer, self._rooms.draining, what="a chore", patience_s=_CHORE_S
+                    name, work, self._context.transfer, self._context.draining, what="a periodic job", patience_s=_JOB_S
                 )
             except Cancelled:
                 return
             except SyncdError as error:
-                log.warning("chore failed, it will be done again", error=error.message, hint=error.hint)
+                log.warning(
+                    "job.failed",
+                    message="A periodic job failed; it will run again.",
+                    job=name,
+                    error=error.message,
+                    hint=error.hint,
+                )
 
         return PeriodicJob(name, every_s, jitter_s, run)
 
 
 @contextmanager
 def stopped_by_signals(process: Process) -> Iterator[None]:
-    """SIGTERM and SIGINT drain the process. Only in the main thread."""
+    """Drain the process on SIGTERM and SIGINT. Only in the main thread."""
 
-    def leave(_number: int, _frame: FrameType | None) -> None:
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
         process.stop()
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     assert threading.current_thread() is threading.main_thread()
     try:
         yield

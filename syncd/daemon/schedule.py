@@ -1,4 +1,4 @@
-"""The clock: APScheduler, in memory. Everything it starts is idempotent, so a missed or doubled run is harmless.
+"""Scheduler of periodic jobs: APScheduler, in memory. Jobs are idempotent, so a missed or doubled run is harmless.
 
 APScheduler's due times are wall-clock times. `StepDetector` notices a step of a wall clock, and `Schedule.run_all`
 makes every job due then.
@@ -22,7 +22,7 @@ STEP_MIN_S: Final = 2.0  # far above what NTP slews between two ticks; a due tim
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Something done again and again: first at once, then every `every_s` seconds, give or take `jitter_s`."""
+    """A job that runs at once and then every `every_s` seconds, give or take `jitter_s`."""
 
     name: str
     every_s: float
@@ -72,20 +72,20 @@ class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
 
 
 class Schedule:
-    """Runs chores in the background, each never twice at once; a run that is late is done once, not caught up."""
+    """Runs jobs in the background. A job never runs twice at once; missed runs are done once, not caught up."""
 
-    def __init__(self, chores: list[PeriodicJob]) -> None:
+    def __init__(self, jobs: list[PeriodicJob]) -> None:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(max(2, len(chores)))},
+            executors={"default": ThreadPoolExecutor(max(2, len(jobs)))},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        for chore in chores:
-            trigger = _Every(chore.every_s, chore.jitter_s)
-            self._scheduler.add_job(chore.run, trigger, id=chore.name, name=chore.name, next_run_time=datetime.now(UTC))
+        for job in jobs:
+            trigger = _Every(job.every_s, job.jitter_s)
+            self._scheduler.add_job(job.run, trigger, id=job.name, name=job.name, next_run_time=datetime.now(UTC))
 
     def start(self) -> None:
-        """Begin; every chore runs once right away."""
+        """Start; every job runs once right away."""
         self._scheduler.start()
 
     def run_all(self) -> None:
@@ -94,6 +94,6 @@ class Schedule:
             job.modify(next_run_time=datetime.now(UTC))
 
     def stop(self) -> None:
-        """Begin no more, and wait for what runs. Repeating it is success."""
+        """Start no more runs, and wait for those under way. Repeating it is success."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)

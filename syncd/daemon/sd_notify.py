@@ -1,4 +1,4 @@
-"""What systemd wants to know (sd_notify(3)): a datagram to the socket it names; nothing where there is none."""
+"""Notifications to systemd (sd_notify(3)): a datagram to its socket; without a socket nothing is sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def notify(message: str) -> bool:
-    """Send `READY=1`, `WATCHDOG=1`, `STOPPING=1` or `STATUS=…`. Returns whether anybody was there to hear it."""
+    """Send `READY=1`, `WATCHDOG=1`, `STOPPING=1` or `STATUS=…`. Returns whether it was sent."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False

@@ -321,7 +321,7 @@ def daemon_of(log: Path, env: Mapping[str, str], *arguments: str) -> Iterator[Da
         process = subprocess.Popen(command("run", *arguments), env=env, stdout=stream, stderr=stream)
     daemon = Daemon(process, log)
     try:
-        until(lambda: daemon.events("started") or process.poll() is not None, "the daemon to start")
+        until(lambda: daemon.events("process.started") or process.poll() is not None, "the daemon to start")
         assert process.poll() is None, log.read_text()
         yield daemon
     finally:

@@ -32,7 +32,7 @@ def test_sigterm_in_the_middle_of_a_copy_drains_and_the_next_start_goes_on(one_r
     with one_region.daemon() as daemon:
         until(lambda: placed(one_region)["bytes_sent"] > 0, "some bytes to be sent")
         assert daemon.stop() == 0
-        assert daemon.events("stopped")
+        assert daemon.events("process.stopped")
     left = placed(one_region)
     assert left["phase"] == "copying"
     (step,) = [s for s in one_region.ask("show", "r-1")["steps"] if s["step"] == "place"]

@@ -37,7 +37,7 @@ def served(sqlite_template: Path, tmp_path: Path) -> Iterator[Served]:
     at = site(world, state)
     publish(at.requester, SDXL, "v1")
     with serving(at, {"models": hook(given["harbor push"], tmp_path)}) as made:
-        made.pulse.looked("models")
+        made.pulse.record_poll("models")
         yield made
     state.close()
 

@@ -57,7 +57,7 @@ def run(
 
             process = Process(context, settings_of(loaded, polls=True), sole=True, check_lock=check_locks)
             with stopped_by_signals(process):
-                process.run(beside=_beside(loaded, context, process.pulse))
+                process.run(beside=_beside(loaded, context, process.health))
     finally:
         state.close()
     return Exit.OK

@@ -145,17 +145,17 @@ def told(state: State, name: str, place: str = "") -> None:
         deliveries.record(conn, [Delivery("models", name, "models", "m", place)], state.now(conn))
 
 
-def looks_of(at: Site) -> Poller:
+def poller_of(at: Site) -> Poller:
     return Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
 
 
 def test_what_was_told_leads_to_a_look_that_asks_for_the_new_version(at: Site) -> None:
     at.world.deliver(SDXL, "v1")
-    looks_of(at).told()
+    poller_of(at).poll_reported()
     assert at.all_releases() == []
     told(at.state, "1")
     told(at.state, "2")
-    looks_of(at).told()
+    poller_of(at).poll_reported()
     assert [(release.ref, release.requested_by) for release in at.all_releases()] == [("v1", "watch models")]
     assert waiting(at.state) == []
 
@@ -163,10 +163,10 @@ def test_what_was_told_leads_to_a_look_that_asks_for_the_new_version(at: Site) -
 def test_a_look_that_fails_settles_nothing(at: Site) -> None:
     told(at.state, "1")
     hidden = at.world.root.rename(at.world.root.with_name("hidden"))
-    looks_of(at).told()
+    poller_of(at).poll_reported()
     assert len(waiting(at.state)) == 1
     hidden.rename(at.world.root)
-    looks_of(at).told()
+    poller_of(at).poll_reported()
     assert waiting(at.state) == []
 
 
@@ -181,11 +181,11 @@ def test_what_is_told_during_a_look_is_looked_at_again(at: Site, place: str) -> 
 
     registries = at.context.registries
     real, registries["models"] = registries["models"], Slow()  # type: ignore[index]
-    looks = looks_of(at)
-    looks.told()
+    poller = poller_of(at)
+    poller.poll_reported()
     assert {delivery.id.partition(" ")[0] for delivery in waiting(at.state)} == {"2"}
     registries["models"] = real  # type: ignore[index]
-    looks.told()
+    poller.poll_reported()
     assert waiting(at.state) == []
 
 

@@ -52,7 +52,7 @@ def _published(at: Site, name: str) -> str:
 def test_it_is_alive_while_the_loop_turns_and_ready_after_the_first_look(served: Served) -> None:
     assert served.get("/healthz", None).json() == {"status": "ok"}
     assert problem(served.get("/readyz", None)) == (503, "not_ready")
-    served.pulse.looked("models")
+    served.pulse.record_poll("models")
     ready = served.get("/readyz", None)
     assert ready.json() == {"status": "ok"}
     assert_described(ready, "/readyz")
@@ -66,7 +66,7 @@ def test_a_loop_that_stands_still_is_told(served: Served, monkeypatch: pytest.Mo
 
 
 def test_a_record_at_another_level_is_not_ready(served: Served) -> None:
-    served.pulse.looked("models")
+    served.pulse.record_poll("models")
     with served.state.write() as conn:
         conn.exec_driver_sql("UPDATE syncd_schema SET version_num = '9999'")
     try:

@@ -46,7 +46,7 @@ def test_a_process_serves_it_from_its_start_to_its_end(world: World, at: Site) -
     context = site(world, at.state, engine=MemoryEngine()).context
     process = Process(context, POLLING, sole=True)
     config = replace(config_of({}), api=ApiSettings(listen="127.0.0.1:0"))
-    server = api_of(config, context, process.pulse)
+    server = api_of(config, context, process.health)
     world.deliver(SDXL, "v1")
 
     def is_live() -> bool:
@@ -67,7 +67,7 @@ def test_a_webhooks_word_brings_a_version_that_no_poll_would_have_found_for_an_h
     context = site(world, at.state, engine=MemoryEngine()).context
     process = Process(context, RARELY, sole=True)
     with running(process):
-        limited_wait(lambda: process.pulse.unseen() == ())
+        limited_wait(lambda: process.health.unpolled() == ())
         world.deliver(SDXL, "v1")
         with at.state.write() as conn:
             deliveries.record(conn, [Delivery("models", "1", "models", "sdxl v1")], at.state.now(conn))

@@ -1,4 +1,4 @@
-"""The base of a target's images is looked up on a clock, and less and less often while that fails."""
+"""Base image checks at intervals, and their back-off."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def at(tmp_path: Path, sqlite_template: Path, shelf: Shelf) -> Iterator[Site]:
     state.close()
 
 
-def looks(at: Site, shelf: Shelf, lasts_s: float) -> list[float]:
-    """When it was asked, if its chore comes every ten seconds."""
-    chore = BaseImageChecks(at.context, "img", 600.0, clock=lambda: shelf.now_s)
+def checks(at: Site, shelf: Shelf, lasts_s: float) -> list[float]:
+    """When the registry was queried, with the job run every ten seconds."""
+    job = BaseImageChecks(at.context, "img", 600.0, clock=lambda: shelf.now_s)
     while shelf.now_s < lasts_s:
         with suppress(Unavailable):
-            chore()
+            job()
         shelf.now_s += 10.0
     return shelf.asked_s
 
 
-def test_one_that_cannot_be_looked_up_is_asked_for_less_and_less_often(at: Site, shelf: Shelf) -> None:
-    assert looks(at, shelf, 2400.0) == [0.0, 60.0, 180.0, 420.0, 900.0, 1500.0, 2100.0]
+def test_a_failing_base_is_checked_less_and_less_often(at: Site, shelf: Shelf) -> None:
+    assert checks(at, shelf, 2400.0) == [0.0, 60.0, 180.0, 420.0, 900.0, 1500.0, 2100.0]
     with at.state.read() as conn:
         seen = base_images.seen(conn, "img")
     assert seen is not None
@@ -65,6 +65,6 @@ def test_one_that_cannot_be_looked_up_is_asked_for_less_and_less_often(at: Site,
     assert seen.failing_since is not None
 
 
-def test_a_registry_that_says_when_to_come_back_is_not_asked_before(at: Site, shelf: Shelf) -> None:
+def test_a_delay_that_the_registry_requests_is_kept(at: Site, shelf: Shelf) -> None:
     shelf.retry_after_s = 1000.0
-    assert looks(at, shelf, 2400.0) == [0.0, 1000.0, 2000.0]
+    assert checks(at, shelf, 2400.0) == [0.0, 1000.0, 2000.0]

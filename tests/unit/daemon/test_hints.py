@@ -1,4 +1,4 @@
-"""What webhooks told is looked at soon, less often while a registry cannot be read; and whether a process is well."""
+"""Polls after webhooks, their back-off while a registry cannot be read, and the health of a process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.rooms import SDXL, Site, World, site
 
 
 class Clock:
-    """`time.monotonic`, moved by hand."""
+    """`time.monotonic`, moved by the test."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now_s = 1000.0
@@ -41,36 +41,34 @@ def at(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
     state.close()
 
 
-def looked(looks: Poller, clock: Clock, seconds: int) -> list[float]:
-    """When a look failed, while what was told is asked for each second."""
+def failed_polls(poller: Poller, clock: Clock, seconds: int) -> list[float]:
+    """When polls failed, with `poll_reported` called each second."""
     failed_at = []
     for _ in range(seconds):
         with capture_logs() as logs:
-            looks.told()
-        failed_at += [clock.now_s - 1000.0 for log in logs if log["event"] == "look failed, it will be made again"]
+            poller.poll_reported()
+        failed_at += [clock.now_s - 1000.0 for log in logs if log["event"] == "poll.failed"]
         clock.now_s += 1.0
     return failed_at
 
 
-def test_a_model_that_cannot_be_read_is_looked_at_less_and_less_often(
-    at: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_cannot_be_read_is_polled_less_and_less_often(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     with at.state.write() as conn:
         deliveries.record(conn, [Delivery("models", "1", "models", "m", SDXL)], at.state.now(conn))
     hidden = at.world.root.rename(at.world.root.with_name("hidden"))
     clock = Clock(monkeypatch)
-    looks = Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
-    assert looked(looks, clock, 60) == [0.0, 2.0, 6.0, 14.0, 24.0, 34.0, 44.0, 54.0]
+    poller = Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
+    assert failed_polls(poller, clock, 60) == [0.0, 2.0, 6.0, 14.0, 24.0, 34.0, 44.0, 54.0]
     hidden.rename(at.world.root)
     at.world.deliver(SDXL, "v1")
     clock.now_s += 10.0
-    looks.told()
+    poller.poll_reported()
     assert [release.ref for release in at.all_releases()] == ["v1"]
-    looks.told()
+    poller.poll_reported()
 
 
 @pytest.mark.parametrize(("told_s", "until_s"), [(120.0, 120.0), (1e9, 3600.0)], ids=["two minutes", "for ever"])
-def test_a_registry_that_says_how_long_to_wait_is_asked_for_no_model_before(
+def test_a_delay_that_the_registry_requests_applies_to_all_its_models(
     at: Site, monkeypatch: pytest.MonkeyPatch, told_s: float, until_s: float
 ) -> None:
     class Limited(DirectoryRegistry):
@@ -86,38 +84,38 @@ def test_a_registry_that_says_how_long_to_wait_is_asked_for_no_model_before(
     at.context.registries["models"] = limited  # type: ignore[index]
     at.world.deliver(SDXL, "v1")
     clock = Clock(monkeypatch)
-    looks = Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
+    poller = Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
     for wait_s in (0.0, 1.0, until_s - 2.0):
         clock.now_s += wait_s
-        looks.poll()
+        poller.poll()
         assert limited.asked == 1
     clock.now_s += 2.0
-    looks.poll()
+    poller.poll()
     assert limited.asked == 1 + len(served_from(at.context, "models"))
     assert [release.ref for release in at.all_releases()] == ["v1"]
 
 
-def test_a_loop_is_turning_while_it_begins_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_is_alive_while_its_loop_begins_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     for tick_s, silent_s in ((1.0, SILENT_AT_LEAST_S), (10.0, 200.0)):
         pulse = Health(["a"], tick_s)
         clock.now_s += silent_s - 1
-        assert pulse.is_turning()
+        assert pulse.is_alive()
         clock.now_s += 2
-        assert not pulse.is_turning()
+        assert not pulse.is_alive()
         pulse.beat()
-        assert pulse.is_turning()
+        assert pulse.is_alive()
 
 
-def test_every_registry_is_looked_at_once() -> None:
+def test_registries_are_unpolled_until_their_first_poll() -> None:
     pulse = Health(["b", "a"], 1.0)
-    assert pulse.unseen() == ("a", "b")
+    assert pulse.unpolled() == ("a", "b")
     for registry in ("a", "a", "other"):
-        pulse.looked(registry)
-    assert pulse.unseen() == ("b",)
+        pulse.record_poll(registry)
+    assert pulse.unpolled() == ("b",)
 
 
-def test_keys_are_forgotten_after_their_time(at: Site) -> None:
+def test_idempotency_keys_expire(at: Site) -> None:
     with at.state.write() as conn:
         now = at.state.now(conn)
         idempotency.claim(conn, "ci", "k", Digest("a" * 64), now)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName
-from syncd.daemon.polling import AT_ONCE_MAX, LENT_S, Poller
+from syncd.daemon.polling import CONCURRENT_POLLS_MAX, SLOW_AFTER_S, Poller
 from syncd.daemon.process import Poll, Process
 from syncd.reconcile.context import Context
 from syncd.registry.settings import DirectorySettings
@@ -78,17 +78,17 @@ def is_asked_for(state: State, model: str, version: str) -> bool:
 
 def tell(state: State, version: str, *models: str) -> None:
     with state.write() as conn:
-        told = [Delivery("hook", f"{model} {version}", "models", "", model, version) for model in models]
-        deliveries.record(conn, told, state.now(conn))
+        received = [Delivery("hook", f"{model} {version}", "models", "", model, version) for model in models]
+        deliveries.record(conn, received, state.now(conn))
 
 
 @pytest.mark.parametrize("poll_s", [0.05, HOUR_S], ids=["polls", "hints"])
-def test_a_model_that_hangs_delays_no_other_and_is_asked_once(
+def test_a_hanging_model_delays_no_other_and_is_polled_once(
     world: World, state: State, context: Context, hanging: Hanging, poll_s: float
 ) -> None:
     process = Process(context, replace(POLLING, polls=(Poll("models", poll_s, 0.0),)), sole=True)
     with running(process):
-        until(lambda: SDXL in hanging.asked, "the look that hangs")
+        until(lambda: SDXL in hanging.asked, "the hanging poll")
         for version in ("v1", "v2"):
             world.deliver(LORA, version)
             tell(state, version, SDXL, LORA)
@@ -99,27 +99,25 @@ def test_a_model_that_hangs_delays_no_other_and_is_asked_once(
         until(partial(is_asked_for, state, SDXL, "v1"), "the model that hung")
 
 
-def test_a_process_ends_though_a_look_hangs(context: Context, hanging: Hanging) -> None:
+def test_a_process_ends_although_a_poll_hangs(context: Context, hanging: Hanging) -> None:
     with running(Process(context, POLLING, sole=True)):
-        until(lambda: SDXL in hanging.asked, "the look that hangs")
+        until(lambda: SDXL in hanging.asked, "the hanging poll")
     assert not hanging.let.is_set()
 
 
-def test_those_that_hang_do_not_count_among_those_that_are_looked_at_at_once(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models = [ModelName(f"m{number}") for number in range(AT_ONCE_MAX + 2)]
+def test_hanging_polls_do_not_count_as_concurrent_polls(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [ModelName(f"m{number}") for number in range(CONCURRENT_POLLS_MAX + 2)]
     monkeypatch.setattr("syncd.daemon.polling.served_from", lambda *_: models)
     clock_s = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: clock_s)
     begun: list[object] = []
-    looks = Poller(context, "models", HOUR_S, auto_release=True, start=begun.append)
+    poller = Poller(context, "models", HOUR_S, auto_release=True, start=begun.append)
     context.draining.set()
-    looks.poll()
+    poller.poll()
     assert begun == []
     context.draining.clear()
-    looks.told()
-    assert len(begun) == AT_ONCE_MAX
-    clock_s += LENT_S
-    looks.told()
+    poller.poll_reported()
+    assert len(begun) == CONCURRENT_POLLS_MAX
+    clock_s += SLOW_AFTER_S
+    poller.poll_reported()
     assert len(begun) == len(models)

@@ -1,4 +1,4 @@
-"""The life of a process: it works until it is told to stop, and leaves nothing half recorded."""
+"""Life cycle of a process: it works until it is asked to stop, and leaves nothing half recorded."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def running(process: Process) -> Iterator[threading.Thread]:
     assert not thread.is_alive()
 
 
-def test_it_carries_a_release_to_its_end_and_stops_when_that_is_all(world: World, state: State) -> None:
+def test_it_carries_out_a_release_and_stops_when_nothing_is_left(world: World, state: State) -> None:
     release_id = ask(state, world, "v1")
     process = Process(context_of(world, state), SETTINGS, sole=True)
     process.run(limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE))
     assert len(world.serves("singapore")) == 1
 
 
-def test_a_registry_that_is_polled_is_enough(world: World, state: State) -> None:
+def test_a_poll_alone_leads_to_a_release(world: World, state: State) -> None:
     world.deliver(SDXL, "v1")
     context = context_of(world, state)
 
@@ -99,7 +99,7 @@ def test_a_registry_that_is_polled_is_enough(world: World, state: State) -> None
     Process(context, POLLING, sole=True).run(limited(is_live))
 
 
-def test_a_chore_that_fails_is_done_again(world: World, state: State) -> None:
+def test_a_failed_periodic_job_runs_again(world: World, state: State) -> None:
     hidden = world.root.rename(world.root.with_name("hidden"))
     passes: list[int] = []
 
@@ -114,7 +114,7 @@ def test_a_chore_that_fails_is_done_again(world: World, state: State) -> None:
     Process(context_of(world, state), POLLING, sole=True).run(limited(until))
 
 
-def test_a_draining_process_does_no_chores(world: World, state: State) -> None:
+def test_a_draining_process_runs_no_periodic_jobs(world: World, state: State) -> None:
     world.deliver(SDXL, "v1")
     context = context_of(world, state)
     context.draining.set()
@@ -123,7 +123,7 @@ def test_a_draining_process_does_no_chores(world: World, state: State) -> None:
         assert releases.latest(conn, SDXL) is None
 
 
-def test_it_says_that_it_is_alive_and_that_it_has_left(world: World, state: State) -> None:
+def test_it_records_that_it_is_alive_and_that_it_has_stopped(world: World, state: State) -> None:
     seen: list[str] = []
 
     def until() -> bool:
@@ -137,7 +137,7 @@ def test_it_says_that_it_is_alive_and_that_it_has_left(world: World, state: Stat
         assert processes.alive(conn, state.now(conn)) == []
 
 
-def test_what_runs_when_it_is_told_to_stop_is_due_again_at_once(world: World, state: State) -> None:
+def test_steps_that_run_during_a_stop_are_due_again_at_once(world: World, state: State) -> None:
     release_id = ask(state, world, "v1")
     context = replace(context_of(world, state), lease_s=0.2)
     entered, stopped = threading.Event(), threading.Event()
@@ -223,7 +223,7 @@ def test_a_signal_stops_it_and_the_handlers_are_put_back(world: World, state: St
     process.stop()
 
 
-def test_instances_of_a_release_that_nobody_finished_with_are_let_go(world: World, state: State) -> None:
+def test_prewarmed_instances_of_an_ended_release_are_released(world: World, state: State) -> None:
     release_id = ask(state, world, "v1")
     Process(context_of(world, state), SETTINGS, sole=True).run(
         limited(lambda: phase_of(state, release_id) is ReleasePhase.LIVE)

@@ -1,4 +1,4 @@
-"""A daemon looks at every region on its clock, and goes on with what broke off."""
+"""Periodic drift scans of every region, and resumed retirements."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = ProcessSettings(tick_s=0.02, drain_s=10.0, auto_release=False, polls=
 
 @pytest.fixture
 def there(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
-    """A version is live in two regions, and somebody has moved an alias since."""
+    """A version is live in two regions, and an alias was moved outside syncd since."""
     shutil.copyfile(sqlite_template, tmp_path / "state.db")
     state = State(f"sqlite:///{tmp_path / 'state.db'}")
     world = World(tmp_path / "registry")
@@ -43,7 +43,7 @@ def there(tmp_path: Path, sqlite_template: Path) -> Iterator[Site]:
 
 
 def run(there: Site, settings: ProcessSettings, until: str) -> list[Drift]:
-    """A daemon's life, until something stands in the events."""
+    """Run a daemon until an event of this kind is recorded."""
     context = replace(there.context, engine=MemoryEngine())
     deadline = time.monotonic() + PATIENCE_S
 
@@ -56,17 +56,17 @@ def run(there: Site, settings: ProcessSettings, until: str) -> list[Drift]:
         return drifts.open_ones(conn)
 
 
-def test_what_was_moved_by_hand_is_found(there: Site) -> None:
+def test_an_alias_moved_outside_syncd_is_found(there: Site) -> None:
     (drift,) = run(there, replace(SETTINGS, drifting=DriftSchedule(0.05, DriftPolicy.REPORT)), "binding.drifted")
     assert (drift.binding, drift.got, drift.want) == ("draw-sg", "1", "2")
 
 
-def test_what_was_moved_by_hand_is_put_back_where_that_is_the_policy(there: Site) -> None:
+def test_an_alias_moved_outside_syncd_is_restored_by_policy(there: Site) -> None:
     assert run(there, replace(SETTINGS, drifting=DriftSchedule(0.05, DriftPolicy.RESTORE)), "binding.restored") == []
     there.assert_record_is_true()
 
 
-def test_a_retirement_that_broke_off_is_gone_on_with(there: Site, tmp_path: Path) -> None:
+def test_an_interrupted_retirement_is_resumed(there: Site, tmp_path: Path) -> None:
     there.world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("2")
     there.world.deliver(SDXL, "v3")
     publish(there.requester, SDXL, "v3")

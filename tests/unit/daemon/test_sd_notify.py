@@ -1,4 +1,4 @@
-"""What systemd is told."""
+"""Notifications to systemd."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from syncd.daemon.sd_notify import notify
 
 
-def test_the_message_reaches_the_socket_that_systemd_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_message_reaches_the_notify_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "s"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "s"))
@@ -17,7 +17,7 @@ def test_the_message_reaches_the_socket_that_systemd_names(monkeypatch: pytest.M
         assert systemd.recv(100) == b"READY=1"
 
 
-def test_a_socket_without_a_file_is_reached_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_abstract_socket_is_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     name = f"syncd-test-{tmp_path}"[-90:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(f"\0{name}")
@@ -26,7 +26,7 @@ def test_a_socket_without_a_file_is_reached_too(monkeypatch: pytest.MonkeyPatch,
         assert systemd.recv(100) == b"WATCHDOG=1"
 
 
-def test_where_nobody_listens_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_socket_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert not notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))

@@ -62,7 +62,7 @@ def tell(here: Site, *places: str, ref: str = "") -> None:
 
 
 @pytest.fixture
-def looks(here: Site, watched: Watched) -> Poller:
+def poller(here: Site, watched: Watched) -> Poller:
     """Made in this thread."""
     del watched  # it is there before
     return Poller(here.context, "models", 10.0, auto_release=True, start=lambda work: work())
@@ -85,61 +85,61 @@ def published(here: Site, world: World, *names: str) -> None:
 
 
 def test_any_number_of_deliveries_about_a_model_are_one_look_at_that_model_alone(
-    here: Site, world: World, watched: Watched, looks: Poller
+    here: Site, world: World, watched: Watched, poller: Poller
 ) -> None:
     world.deliver(SDXL, "v1")
     world.deliver(LORA, "v1")
     tell(here, *[SDXL] * 50)
-    looks.told()
+    poller.poll_reported()
     assert watched.discovered == [SDXL]
     assert refs(here) == [(SDXL, "v1")]
-    looks.told()
+    poller.poll_reported()
     assert not waits(here)
 
 
 def test_each_model_that_is_named_is_looked_at_once_and_a_key_below_one_names_it(
-    here: Site, world: World, watched: Watched, looks: Poller
+    here: Site, world: World, watched: Watched, poller: Poller
 ) -> None:
     world.deliver(SDXL, "v2")
     world.deliver(LORA, "v1")
     tell(here, f"{SDXL}/v2/a.bin", f"{SDXL}/v2/SHA256SUMS", LORA, f"{LORA}-xl/v1/READY")
-    looks.told()
+    poller.poll_reported()
     assert sorted(watched.discovered) == [LORA, SDXL]
     assert sorted(refs(here)) == [(LORA, "v1"), (SDXL, "v2")]
 
 
 def test_what_names_nothing_that_is_served_is_settled_without_a_look(
-    here: Site, watched: Watched, looks: Poller
+    here: Site, watched: Watched, poller: Poller
 ) -> None:
     tell(here, "elsewhere", "library/alpine", f"{SDXL}-other", "../etc", "x" * 256)
-    looks.told()
+    poller.poll_reported()
     assert watched.discovered == []
     assert not waits(here)
 
 
 @pytest.mark.parametrize("places", [("", SDXL), tuple(f"m{n}" for n in range(LOCATIONS_MAX + 1))], ids=["none", "many"])
 def test_what_names_no_model_or_too_many_has_everything_looked_at(
-    here: Site, world: World, watched: Watched, looks: Poller, places: Sequence[str]
+    here: Site, world: World, watched: Watched, poller: Poller, places: Sequence[str]
 ) -> None:
     world.deliver(LORA, "v1")
     tell(here, *places)
-    looks.told()
+    poller.poll_reported()
     assert sorted(watched.discovered) == [LORA, SDXL]
     assert refs(here) == [(LORA, "v1")]
     assert not waits(here)
 
 
 def test_of_what_is_known_only_the_version_that_is_named_is_compared(
-    here: Site, world: World, watched: Watched, looks: Poller
+    here: Site, world: World, watched: Watched, poller: Poller
 ) -> None:
     published(here, world, "v1", "v2")
     world.change(SDXL, "v1", "other bytes")
     watched.resolved.clear()
     tell(here, SDXL, ref="v2")
-    looks.told()
+    poller.poll_reported()
     assert watched.resolved == [f"{SDXL}@v2"]
     tell(here, f"{SDXL}/v1/SHA256SUMS")
-    looks.told()
+    poller.poll_reported()
     with here.state.read() as conn:
         found = versions.find(conn, SDXL, "v1")
     assert found is not None
@@ -147,32 +147,32 @@ def test_of_what_is_known_only_the_version_that_is_named_is_compared(
 
 
 def test_where_one_delivery_names_no_version_all_of_the_model_are_compared(
-    here: Site, world: World, watched: Watched, looks: Poller
+    here: Site, world: World, watched: Watched, poller: Poller
 ) -> None:
     published(here, world, "v1", "v2")
     watched.resolved.clear()
     tell(here, SDXL, ref="v2")
     tell(here, SDXL)
-    looks.told()
+    poller.poll_reported()
     assert watched.resolved == [f"{SDXL}@v1", f"{SDXL}@v2"]
 
 
-def test_a_version_that_nobody_has_is_no_version_whatever_is_told(here: Site, watched: Watched, looks: Poller) -> None:
+def test_a_version_that_nobody_has_is_no_version_whatever_is_told(here: Site, watched: Watched, poller: Poller) -> None:
     tell(here, SDXL, ref="v9")
-    looks.told()
+    poller.poll_reported()
     assert refs(here) == []
     assert watched.discovered == [SDXL]
 
 
 def test_a_model_out_of_reach_keeps_no_other_from_its_look_and_is_verified_again(
-    here: Site, world: World, watched: Watched, looks: Poller, monkeypatch: pytest.MonkeyPatch
+    here: Site, world: World, watched: Watched, poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.deliver(SDXL, "v1")
     world.deliver(LORA, "v1")
     watched.out_of_reach = {SDXL}
     tell(here, SDXL, LORA)
     with capture_logs() as logs:
-        looks.told()
+        poller.poll_reported()
     assert [(log["model"], log["error"]) for log in logs if log["log_level"] == "warning"] == [
         (SDXL, f"{SDXL} is out of reach")
     ]
@@ -181,51 +181,51 @@ def test_a_model_out_of_reach_keeps_no_other_from_its_look_and_is_verified_again
     watched.out_of_reach.clear()
     later_s = time.monotonic() + 3600
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
-    looks.told()
+    poller.poll_reported()
     assert sorted(refs(here)) == [(LORA, "v1"), (SDXL, "v1")]
     assert not waits(here)
 
 
 def test_what_names_no_model_is_settled_only_when_every_model_was_looked_at(
-    here: Site, world: World, watched: Watched, looks: Poller, monkeypatch: pytest.MonkeyPatch
+    here: Site, world: World, watched: Watched, poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.deliver(LORA, "v1")
     watched.out_of_reach = {SDXL}
     tell(here, "")
-    looks.told()
+    poller.poll_reported()
     assert refs(here) == [(LORA, "v1")]
     assert waits(here)
-    looks.told()
+    poller.poll_reported()
     assert watched.discovered.count(LORA) == 1
     tell(here, "")  # told again: the others are looked at again too
-    looks.told()
+    poller.poll_reported()
     assert watched.discovered.count(LORA) == 2
     watched.out_of_reach.clear()
     later_s = time.monotonic() + 3600
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
-    looks.told()
+    poller.poll_reported()
     assert watched.discovered.count(LORA) == 2
     assert not waits(here)
 
 
 def test_models_whose_names_differ_in_case_or_by_a_sign_are_told_apart(
-    here: Site, watched: Watched, looks: Poller
+    here: Site, watched: Watched, poller: Poller
 ) -> None:
     tell(here, f"{SDXL.upper()}/v1", SDXL)
     with here.state.write() as conn:
         assert deliveries.claim(conn, "models", "one", SDXL) == 1
         assert deliveries.claim(conn, "models", "one", SDXL) == 0
         assert deliveries.claim(conn, "models", "two", "sd_l") == 0
-    looks.told()
+    poller.poll_reported()
     assert watched.discovered == [SDXL]
     assert not waits(here)
 
 
-def test_a_look_that_was_cut_off_is_made_again(here: Site, world: World, watched: Watched, looks: Poller) -> None:
+def test_a_look_that_was_cut_off_is_made_again(here: Site, world: World, watched: Watched, poller: Poller) -> None:
     world.deliver(SDXL, "v1")
     tell(here, SDXL)
     with here.state.write() as conn:
         assert deliveries.claim(conn, "models", "a process that was killed then") == 1
-    looks.told()
+    poller.poll_reported()
     assert watched.discovered == [SDXL]
     assert refs(here) == [(SDXL, "v1")]

@@ -47,7 +47,7 @@ def test_a_version_has_an_image_over_each_base_and_one_of_them_is_its_own(state:
         assert images.over(conn, version.id, "img", Digest("c" * 64)) is None
 
 
-def test_a_release_that_goes_live_gives_its_version_the_base_that_it_brought(state: State) -> None:
+def test_a_release_that_goes_live_sets_the_base_of_its_version(state: State) -> None:
     with state.write() as conn:
         version = make_version(conn)
         images.found_base(conn, ImageBase(version.id, "img", NAME, OLD, NOON))
@@ -94,7 +94,7 @@ def test_a_region_that_got_the_base_later_makes_no_step_of_its_own(state: State)
         assert live.previous_release(conn, "sdxl") == first
 
 
-def test_a_look_tells_what_is_new_and_since_when(state: State) -> None:
+def test_a_check_reports_a_new_base_and_since_when(state: State) -> None:
     with state.write() as conn:
         assert base_images.seen(conn, "img") is None
         assert base_images.record_seen(conn, "img", NAME, OLD, NOON)
@@ -107,7 +107,7 @@ def test_a_look_tells_what_is_new_and_since_when(state: State) -> None:
         assert base_images.record_seen(conn, "img", NAME, NEW, after_s(4))
 
 
-def test_a_look_that_failed_keeps_what_was_seen_and_says_since_when(state: State) -> None:
+def test_a_failed_check_keeps_the_last_seen_base_and_records_since_when(state: State) -> None:
     with state.write() as conn:
         base_images.record_missed(conn, "new", NAME, "503", NOON)
         base_images.record_seen(conn, "img", NAME, OLD, NOON)
@@ -137,7 +137,7 @@ def test_a_look_that_failed_keeps_what_was_seen_and_says_since_when(state: State
         (ReleasePhase.SUPERSEDED, False, False),
     ],
 )
-def test_a_base_is_begun_for_once_each_time_it_comes_and_never_after_it_failed(
+def test_a_base_gets_one_release_each_time_it_appears_and_none_after_a_failure(
     state: State, ends: ReleasePhase, *, is_begun: bool, is_begun_later: bool
 ) -> None:
     way = {
@@ -161,7 +161,7 @@ def test_a_base_is_begun_for_once_each_time_it_comes_and_never_after_it_failed(
         assert begun(conn, version) is is_begun_later
 
 
-def test_a_base_that_was_there_when_the_model_was_rolled_back_is_not_begun_for(state: State) -> None:
+def test_a_base_that_existed_at_a_rollback_gets_no_release(state: State) -> None:
     with state.write() as conn:
         version = make_version(conn)
         base_images.record_seen(conn, "img", NAME, NEW, NOON)

@@ -51,7 +51,7 @@ def seen(journal: SqlJournal, parts_max: int = 100) -> list[tuple[str, str, int]
     ]
 
 
-def test_files_of_the_newest_versions_of_the_model_are_told_with_their_parts(state: State) -> None:
+def test_files_of_the_newest_versions_of_the_model_are_listed_with_their_parts(state: State) -> None:
     with state.write() as conn:
         for n in range(5):
             make(conn, f"v{n}", {"w": (str(n), MIB), "small": ("f", 10)}, HZ)
@@ -66,7 +66,7 @@ def test_files_of_the_newest_versions_of_the_model_are_told_with_their_parts(sta
     assert seen(journal, parts_max=3) == []
 
 
-def test_only_what_is_sealed_at_this_target_is_told(state: State) -> None:
+def test_only_versions_sealed_at_this_target_are_listed(state: State) -> None:
     with state.write() as conn:
         make(conn, "v1", {"w": ("1", MIB)}, HZ)
         old = make(conn, "v2", {"w": ("2", MIB)}, HZ, SG)
@@ -80,7 +80,7 @@ def test_only_what_is_sealed_at_this_target_is_told(state: State) -> None:
     assert seen(SqlJournal(state, new.id, SG)) == []
 
 
-def test_a_file_of_the_version_is_told_wherever_it_is_and_without_parts_as_well(state: State) -> None:
+def test_a_file_of_the_version_is_listed_from_any_model_and_without_parts_as_well(state: State) -> None:
     with state.write() as conn:
         make(conn, "v1", {"vae": ("1", MIB), "tiny": ("2", 1000)}, HZ, model="other")
         make(conn, "v2", {"again": ("1", MIB)}, HZ, model="other")
@@ -91,7 +91,7 @@ def test_a_file_of_the_version_is_told_wherever_it_is_and_without_parts_as_well(
     assert (file.sha256, file.crc64, file.blocks) == (digest("1"), None, b"")
 
 
-def test_what_can_be_copied_whole_is_known_by_its_content(state: State) -> None:
+def test_files_that_can_be_copied_whole_are_found_by_content(state: State) -> None:
     with state.write() as conn:
         old = make(conn, "v1", {"a": ("1", MIB), "b": ("2", MIB), "tiny": ("3", 1000)}, HZ)
     journal = SqlJournal(state, old.id, HZ)

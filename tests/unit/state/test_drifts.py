@@ -34,7 +34,7 @@ def begin(conn: sa.Connection, subject: str, *beside: str) -> DriftResolution:
     )
 
 
-def test_a_drift_is_told_once_and_closed_once(state: State) -> None:
+def test_a_drift_is_reported_once_and_closed_once(state: State) -> None:
     with state.write() as conn:
         recorded = live.record(conn, "b", "2", {}, None, NOON)
         assert drifts.note(conn, recorded, (), after_s(1)) == []
@@ -56,7 +56,7 @@ def test_a_drift_is_told_once_and_closed_once(state: State) -> None:
         assert kinds(conn) == ["binding.drifted", "binding.drifted", "binding.returned"]
 
 
-def test_a_flip_that_was_read_back_counts_as_a_good_look(state: State) -> None:
+def test_a_flip_that_was_read_back_counts_as_a_good_scan(state: State) -> None:
     with state.write() as conn:
         drifts.note(conn, live.record(conn, "b", "2", {}, None, NOON), (), after_s(1))
         recorded = live.record(conn, "b", "3", {}, None, after_s(5))
@@ -64,7 +64,7 @@ def test_a_flip_that_was_read_back_counts_as_a_good_look(state: State) -> None:
         assert new.good_at == after_s(5)
 
 
-def test_the_database_itself_refuses_a_second_open_drift_of_one_thing(state: State) -> None:
+def test_the_database_itself_refuses_a_second_open_drift_of_one_part(state: State) -> None:
     with state.write() as conn:
         drifts.note(conn, live.record(conn, "b", "2", {}, None, NOON), (MOVED,), NOON)
     columns = "binding, what, found_at, got, want, good_at, seen_at"
@@ -73,7 +73,7 @@ def test_the_database_itself_refuses_a_second_open_drift_of_one_thing(state: Sta
         conn.execute(again)
 
 
-def test_what_a_release_holds_is_not_put_back_and_what_is_put_back_is_not_claimed(state: State) -> None:
+def test_a_claimed_binding_is_not_restored_and_a_binding_under_restore_is_not_claimed(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         flips.claim(conn, release, ["a"], NOON)
@@ -119,7 +119,7 @@ def test_of_a_release_and_a_restore_that_begin_at_once_one_has_the_alias(state: 
     assert len(won) == 1, won
 
 
-def test_a_mend_is_taken_over_after_its_lease_and_whoever_had_it_is_fenced_off(state: State) -> None:
+def test_a_resolution_is_taken_over_after_its_lease_and_its_previous_worker_is_fenced(state: State) -> None:
     with state.write() as conn:
         first = begin(conn, "b", "a")
         drift_resolutions.renew(conn, first, 20, NOON)

@@ -53,9 +53,7 @@ def test_every_upload_of_one_target_is_forgotten_at_once(state: State, version_i
     assert elsewhere.find(WEIGHTS) == "there"
 
 
-def test_what_is_proven_is_committed_together_and_at_the_latest_when_it_is_settled(
-    state: State, version_id: str
-) -> None:
+def test_verified_checksums_are_committed_together_and_at_the_latest_by_settle(state: State, version_id: str) -> None:
     clock = Clock()
     journal = SqlJournal(state, version_id, "oss-hz", clock)
     journal.proven(WEIGHTS, 42)
@@ -71,7 +69,7 @@ def test_what_is_proven_is_committed_together_and_at_the_latest_when_it_is_settl
     assert saved(state) == {WEIGHTS: 42, CONFIG: 44}
 
 
-def test_what_could_not_be_committed_is_kept_for_the_next_time(state: State, version_id: str) -> None:
+def test_checksums_of_a_failed_commit_are_kept_for_the_next_one(state: State, version_id: str) -> None:
     journal = SqlJournal(state, version_id, "oss-hz", Clock())
     journal.proven(WEIGHTS, 42)
     with state.write() as conn:

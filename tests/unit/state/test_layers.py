@@ -29,7 +29,7 @@ def test_an_upload_is_that_of_one_repository_and_one_layer(state: State) -> None
     assert SqlUploadJournal(state, HERE).find(ONE) == "here"
 
 
-def test_an_upload_that_moved_is_noted_unless_somebody_has_noted_something_else_since(state: State) -> None:
+def test_a_moved_upload_is_recorded_unless_the_record_has_changed_since(state: State) -> None:
     notes = SqlUploadJournal(state, HERE)
     notes.opened(ONE, "was")
     notes.opened(TWO, "another")
@@ -49,7 +49,7 @@ def test_a_digest_is_known_wherever_the_layer_was_made(state: State) -> None:
     assert SqlUploadJournal(state, THERE).known(ONE) == TWO
 
 
-def test_a_digest_that_was_found_to_be_another_replaces_the_old_one(state: State) -> None:
+def test_a_new_digest_of_a_layer_replaces_the_old_one(state: State) -> None:
     notes = SqlUploadJournal(state, HERE)
     notes.proven(ONE, ONE)
     notes.proven(ONE, TWO)

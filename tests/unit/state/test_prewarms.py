@@ -26,7 +26,7 @@ def wanted(release: Release, **changes: object) -> Prewarm:
 LIVE = (ReleasePhase.PLACING, ReleasePhase.STAGING, ReleasePhase.FLIPPING, ReleasePhase.LIVE)
 
 
-def test_a_warmth_is_read_as_it_was_written(state: State) -> None:
+def test_a_prewarm_is_read_as_it_was_written(state: State) -> None:
     with state.write() as conn:
         row = prewarms.own(conn, wanted(make_release(conn)))
     with state.read() as conn:
@@ -42,7 +42,7 @@ def test_owning_twice_is_owning_once(state: State) -> None:
         assert [e.kind for e in events.of_release(conn, release.id)].count("warmth.wanted") == 1
 
 
-def test_a_later_release_takes_over_and_keeps_what_hung_there_first(state: State) -> None:
+def test_a_later_release_takes_over_and_keeps_the_original_settings(state: State) -> None:
     with state.write() as conn:
         first, second = make_release(conn), make_release(conn, "lora")
         prewarms.own(conn, wanted(first))
@@ -51,7 +51,7 @@ def test_a_later_release_takes_over_and_keeps_what_hung_there_first(state: State
         assert prewarms.find(conn, "draw", "next") == taken
 
 
-def test_what_is_being_removed_is_owned_by_nobody_until_it_is_gone(state: State) -> None:
+def test_a_prewarm_under_removal_cannot_be_taken_over(state: State) -> None:
     with state.write() as conn:
         release, other = make_release(conn), make_release(conn, "lora")
         row = prewarms.own(conn, wanted(release))
@@ -65,7 +65,7 @@ def test_what_is_being_removed_is_owned_by_nobody_until_it_is_gone(state: State)
         assert prewarms.own(conn, wanted(other)).release_id == other.id
 
 
-def test_what_another_release_has_taken_over_is_not_removed(state: State) -> None:
+def test_a_prewarm_of_another_release_is_not_removed(state: State) -> None:
     with state.write() as conn:
         old = prewarms.own(conn, wanted(make_release(conn)))
         prewarms.own(conn, wanted(make_release(conn, "lora")))
@@ -74,7 +74,7 @@ def test_what_another_release_has_taken_over_is_not_removed(state: State) -> Non
         assert prewarms.find(conn, "draw", "next") is not None
 
 
-def test_it_is_due_when_its_release_has_ended_and_its_time_is_over(state: State) -> None:
+def test_a_prewarm_is_due_when_its_release_has_ended_and_its_time_is_over(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         prewarms.own(conn, wanted(release))
@@ -87,7 +87,7 @@ def test_it_is_due_when_its_release_has_ended_and_its_time_is_over(state: State)
         assert [row.alias for row in prewarms.due(conn, NOON)] == ["before", "next"], "what was begun is finished"
 
 
-def test_what_is_kept_past_a_flip_is_not_kept_past_another_end(state: State) -> None:
+def test_a_prewarm_is_kept_after_a_flip_and_not_after_another_end(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         prewarms.own(conn, wanted(release, kept_s=3600))
@@ -95,7 +95,7 @@ def test_what_is_kept_past_a_flip_is_not_kept_past_another_end(state: State) -> 
         assert len(prewarms.due(conn, NOON)) == 1
 
 
-def test_the_newest_note_of_what_hangs_on_an_alias_counts(state: State) -> None:
+def test_the_newest_record_of_scaling_settings_counts(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         for settings in ({}, BEFORE, {"provision": {"defaultTarget": 2}}):
@@ -110,7 +110,7 @@ def test_the_newest_note_of_what_hangs_on_an_alias_counts(state: State) -> None:
         prewarms.forget_scaling(conn, kept)
 
 
-def test_the_first_note_of_a_first_answer_stays(state: State) -> None:
+def test_the_first_record_of_a_load_time_stays(state: State) -> None:
     with state.write() as conn:
         version, release = make_version(conn), make_release(conn)
         first = LoadTime(release.id, "draw", version.id, "cn-hangzhou", "oss", True, 1500, 1400, None, NOON)

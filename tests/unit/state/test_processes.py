@@ -11,7 +11,7 @@ from syncd.state.state import State
 from tests.unit.state.making import NOON, after_s, make_release, make_running, make_version
 
 
-def test_a_process_is_alive_while_it_says_so(state: State) -> None:
+def test_a_process_is_alive_while_it_sends_heartbeats(state: State) -> None:
     with state.write() as conn:
         processes.record_seen(conn, "a", "host-1", 100, NOON)
         processes.record_seen(conn, "b", "host-2", 200, after_s(10))
@@ -22,7 +22,7 @@ def test_a_process_is_alive_while_it_says_so(state: State) -> None:
         assert processes.alive(conn, after_s(11 + processes.SILENT_AFTER_S)) == both[:1]
 
 
-def test_a_process_that_left_is_not_alive(state: State) -> None:
+def test_a_stopped_process_is_not_alive(state: State) -> None:
     with state.write() as conn:
         processes.record_seen(conn, "a", "host-1", 100, NOON)
         processes.record_gone(conn, "a")
@@ -30,7 +30,7 @@ def test_a_process_that_left_is_not_alive(state: State) -> None:
         assert processes.alive(conn, NOON) == []
 
 
-def test_a_process_that_was_silent_for_a_day_is_forgotten(state: State) -> None:
+def test_a_process_without_heartbeats_for_a_day_is_deleted(state: State) -> None:
     with state.write() as conn:
         processes.record_seen(conn, "dead", "host-1", 100, NOON)
         processes.record_seen(conn, "b", "host-1", 200, NOON + processes.FORGOTTEN_AFTER)
@@ -64,7 +64,7 @@ def test_a_version_follows_a_new_pin_of_the_same_bytes(state: State) -> None:
         assert versions.get(conn, version.id).pin == "tree:13"
 
 
-def test_refs_and_open_releases_of_one_model_are_told_apart(state: State) -> None:
+def test_refs_and_open_releases_are_those_of_one_model(state: State) -> None:
     with state.write() as conn:
         mine = make_release(conn)
         make_release(conn, "flux")

@@ -89,7 +89,7 @@ def test_a_release_is_pinned_once(state: State) -> None:
         assert kinds(conn).count("release.pinned") == 1
 
 
-def test_a_release_cannot_be_about_a_version_nobody_recorded(state: State) -> None:
+def test_a_release_cannot_have_an_unrecorded_version(state: State) -> None:
     with pytest.raises(Conflict), state.write() as conn:
         releases.pin(conn, make_release(conn), "sdxl@v1#000000000000", NOON)
 
@@ -117,7 +117,7 @@ def test_all_bindings_are_claimed_or_none(state: State) -> None:
         assert kinds(conn).count("flip.claimed") == 2
 
 
-def test_claiming_again_what_is_ones_own_is_success(state: State) -> None:
+def test_claiming_again_is_success(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         flips.claim(conn, release, ["a"], NOON)
@@ -170,7 +170,7 @@ def test_the_database_itself_refuses_a_second_unfinished_flip(state: State) -> N
         conn.execute(insert)
 
 
-def test_what_was_staged_is_noted_while_the_flip_has_not_moved(state: State) -> None:
+def test_a_staged_function_version_is_recorded_only_while_the_flip_has_not_moved(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         flips.claim(conn, release, ["a"], NOON)
@@ -188,7 +188,7 @@ def test_what_was_staged_is_noted_while_the_flip_has_not_moved(state: State) -> 
             flips.get(conn, release.id, "z")
 
 
-def test_what_is_live_is_the_last_that_was_recorded(state: State) -> None:
+def test_the_last_recorded_version_is_live(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         assert live.get(conn, "draw") is None
@@ -199,7 +199,7 @@ def test_what_is_live_is_the_last_that_was_recorded(state: State) -> None:
         assert live.all(conn) == [other, now]
 
 
-def test_a_function_version_is_remembered_as_it_was_first_seen(state: State) -> None:
+def test_the_first_record_of_a_function_version_stays(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         first = FunctionVersion("draw", "8", {"sdxl": "sdxl@v2#b"}, "d1", release.id, NOON)
@@ -211,7 +211,7 @@ def test_a_function_version_is_remembered_as_it_was_first_seen(state: State) -> 
         assert live.function_versions(conn, "caption") == []
 
 
-def test_a_rollback_goes_to_what_was_live_before_and_a_second_one_further_back(state: State) -> None:
+def test_a_rollback_returns_to_the_previous_live_version_and_a_second_one_goes_further_back(state: State) -> None:
     with state.write() as conn:
         made = {name: make_version(conn, name=name, content=name) for name in "abc"}
         assert live.previous_release(conn, "sdxl") is None
@@ -225,7 +225,7 @@ def test_a_rollback_goes_to_what_was_live_before_and_a_second_one_further_back(s
         assert live.previous_release(conn, "sdxl") is None
 
 
-def test_a_version_that_was_live_twice_is_gone_back_through_twice(state: State) -> None:
+def test_rollbacks_pass_twice_through_a_version_that_was_live_twice(state: State) -> None:
     with state.write() as conn:
         a, b, c = (make_version(conn, name=name, content=name) for name in "abc")
         for version in (a, b, a, c):
@@ -238,7 +238,7 @@ def test_a_version_that_was_live_twice_is_gone_back_through_twice(state: State) 
         assert live.previous_release(conn, "sdxl") is None
 
 
-def test_after_a_rollback_and_a_new_release_the_bad_version_is_not_gone_back_to(state: State) -> None:
+def test_after_a_rollback_and_a_new_release_no_rollback_returns_to_the_bad_version(state: State) -> None:
     with state.write() as conn:
         good, bad, fixed = (make_version(conn, name=name, content=name) for name in "abc")
         first = go_live(conn, "sdxl", good)
@@ -262,7 +262,7 @@ def test_a_hold_stays_until_it_is_lifted(state: State) -> None:
         assert all_events(conn)[-1].detail == {"model": "sdxl", "who": "bob"}
 
 
-def test_events_of_a_release_are_told_in_their_order(state: State) -> None:
+def test_events_of_a_release_are_returned_in_order(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         make_release(conn)

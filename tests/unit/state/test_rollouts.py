@@ -48,7 +48,7 @@ def test_a_pause_is_written_with_its_end_and_a_new_stage_has_none(state: State) 
         assert entered == rollouts.find(conn, rollout.release_id) == replace(rollout, stage=1)
 
 
-def test_since_when_a_region_is_out_is_kept_unless_the_clock_is_before_that(state: State) -> None:
+def test_the_start_of_an_outage_is_kept_unless_the_clock_is_before_it(state: State) -> None:
     with state.write() as conn:
         rollout = rollouts.begin(conn, make_release(conn).id, EVERYTHING, REGIONS)
         out = rollouts.tolerate_region(conn, rollout, NOON)
@@ -70,7 +70,7 @@ def test_answers_are_counted_by_stage_and_the_share_is_kept_beside_them(state: S
         assert set(rollouts.canaries_of(conn, rollout.release_id)) == {"a"}
 
 
-def test_a_hurry_is_remembered_and_none_without_a_rollout_is_success(state: State) -> None:
+def test_expediting_is_recorded_and_succeeds_without_a_rollout(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         rollouts.expedite(conn, release.id)
@@ -81,7 +81,7 @@ def test_a_hurry_is_remembered_and_none_without_a_rollout_is_success(state: Stat
     assert found.hurried
 
 
-def test_only_steps_of_the_kind_that_wait_are_hastened(state: State) -> None:
+def test_only_waiting_steps_of_the_kind_become_due(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         placed = make_step(conn, release=release)
@@ -96,7 +96,7 @@ def test_only_steps_of_the_kind_that_wait_are_hastened(state: State) -> None:
 
 
 @pytest.mark.parametrize("let_go", [True, False])
-def test_a_release_that_went_live_without_some_is_found(state: State, *, let_go: bool) -> None:
+def test_a_live_release_with_an_abandoned_binding_is_found(state: State, *, let_go: bool) -> None:
     with state.write() as conn:
         release = go_live(conn, "sdxl", make_version(conn))
         assert flips.claim(conn, release, ["a"], NOON) is None

@@ -91,7 +91,7 @@ def _locked(conn: sa.Connection, step_id: str) -> Step:
     return steps.get(conn, step_id)
 
 
-def test_a_fenced_worker_holds_off_who_would_take_its_step(state: State) -> None:
+def test_a_fenced_transaction_blocks_a_takeover_of_its_step(state: State) -> None:
     with state.write() as conn:
         step = make_running(conn, lease_s=10)
     order: list[str] = []
@@ -153,7 +153,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
         TimestampType().process_bind_param(datetime(2026, 1, 1), SQLITE.get_dialect()())  # noqa: DTZ001 -- the point of it
 
 
-def test_a_word_that_is_not_in_the_list_is_refused() -> None:
+def test_an_unknown_enum_value_is_refused() -> None:
     with pytest.raises(ValueError, match="finished"):
         EnumType(StepState).process_result_value("finished", SQLITE.get_dialect()())
 
@@ -175,7 +175,7 @@ def test_urls_are_read(written: str, read: str) -> None:
     "written",
     ["", "state.db", "mysql://root:pa55word@db/x", "sqlite://", "sqlite:///:memory:", "postgresql://h:port/x"],
 )
-def test_urls_that_lead_nowhere_are_refused_without_showing_a_password(written: str) -> None:
+def test_invalid_urls_are_refused_without_showing_a_password(written: str) -> None:
     with pytest.raises(Invalid) as caught:
         State(written)
     assert "pa55word" not in caught.value.message
@@ -231,7 +231,7 @@ def test_each_error_of_the_database_has_a_meaning(
     assert "pa55word" not in found.message
 
 
-def test_every_error_a_driver_may_raise_by_itself_is_one_the_table_knows() -> None:
+def test_the_table_has_every_error_that_a_driver_may_raise_by_itself() -> None:
     """A new subclass of psycopg's OperationalError or InterfaceError is Unavailable without a change here."""
     kinds = [kind for _, kind in inspect.getmembers(psycopg.errors, inspect.isclass)]
     lost = [k for k in kinds if issubclass(k, psycopg.OperationalError | psycopg.InterfaceError)]

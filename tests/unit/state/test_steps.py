@@ -30,7 +30,7 @@ def test_ensuring_a_step_again_gives_it_as_it_is(state: State) -> None:
         assert steps.of_release(conn, "r-1") == [running]
 
 
-def test_a_step_that_is_not_there_is_not_found(state: State) -> None:
+def test_a_missing_step_is_not_found(state: State) -> None:
     with state.read() as conn, pytest.raises(NotFound, match="r-9/place/oss"):
         steps.get(conn, "r-9/place/oss")
 
@@ -42,7 +42,7 @@ def test_a_handed_over_step_is_queued_with_the_next_attempt(state: State) -> Non
         assert steps.get(conn, step.id) == step
 
 
-def test_of_two_who_hand_over_what_they_both_saw_one_is_refused(state: State) -> None:
+def test_of_two_concurrent_hand_overs_one_is_refused(state: State) -> None:
     with state.write() as conn:
         seen = make_step(conn)
         steps.hand_over(conn, seen, NOON)
@@ -72,7 +72,7 @@ def test_a_live_lease_cannot_be_taken_over(state: State) -> None:
             steps.hand_over(conn, step, after_s(9.999))
 
 
-def test_a_lease_that_ran_out_is_taken_over_and_fences_out_the_old_worker(state: State) -> None:
+def test_an_expired_lease_is_taken_over_and_fences_out_the_old_worker(state: State) -> None:
     with state.write() as conn:
         old = make_running(conn, lease_s=10)
         assert steps.expired(conn, after_s(10)) == [old]
@@ -83,7 +83,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_fences_out_the_old_worker(state:
         assert "step.lost" in kinds(conn)
 
 
-def test_a_beat_renews_the_lease_even_when_the_taker_saw_it_run_out(state: State) -> None:
+def test_a_renewal_wins_over_a_takeover_that_read_the_lease_as_expired(state: State) -> None:
     with state.write() as conn:
         seen = make_running(conn, lease_s=10)
         assert steps.renew(conn, seen.id, 1, 10, after_s(12)).lease_until == after_s(22)
@@ -99,7 +99,7 @@ def test_an_attempt_the_engine_lost_is_queued_again(state: State) -> None:
             steps.begin(conn, queued.id, 1, "worker-1", 10, NOON)
 
 
-def test_what_is_done_stays_done(state: State) -> None:
+def test_a_done_step_stays_done(state: State) -> None:
     with state.write() as conn:
         step = make_running(conn)
         ended = steps.done(conn, step.id, 1, after_s(2.5), {"bytes": 7})
@@ -131,7 +131,7 @@ def test_yielding_is_not_a_failure(state: State) -> None:
         assert all_events(conn)[-1].kind == "step.postponed"
 
 
-def test_a_stalled_step_says_why_and_what_to_do(state: State) -> None:
+def test_a_stalled_step_has_reason_and_hint(state: State) -> None:
     with state.write() as conn:
         step = make_running(conn)
         ended = steps.stall(conn, step.id, 1, "AccessDenied", "grant oss:PutObject", after_s(1))
@@ -142,7 +142,7 @@ def test_a_stalled_step_says_why_and_what_to_do(state: State) -> None:
         assert event.detail == {"reason": "AccessDenied", "hint": "grant oss:PutObject", "seconds": 1.0}
 
 
-def test_winding_down_ends_what_is_idle_and_asks_what_runs_to_stop(state: State) -> None:
+def test_cancelling_open_steps_ends_idle_ones_and_requests_running_ones_to_stop(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         ended, running, waiting = (make_step(conn, subject, release) for subject in ("a", "b", "c"))
@@ -160,7 +160,7 @@ def test_winding_down_ends_what_is_idle_and_asks_what_runs_to_stop(state: State)
             steps.done(conn, running.id, 1, after_s(4))
 
 
-def test_winding_down_ends_a_running_step_whose_lease_is_over(state: State) -> None:
+def test_cancelling_open_steps_ends_a_running_one_with_an_expired_lease(state: State) -> None:
     with state.write() as conn:
         running = make_running(conn)
         (ended,) = steps.cancel_open(conn, running.release_id, after_s(3600))
@@ -211,7 +211,7 @@ def test_no_write_of_an_older_attempt_gets_through(
         write(conn, old.id, 2)
 
 
-def test_a_step_nobody_knows_is_fenced(state: State) -> None:
+def test_an_unknown_step_is_fenced(state: State) -> None:
     with state.write() as conn, pytest.raises(Fenced, match="does not exist"):
         steps.done(conn, "r-1/place/oss", 1, NOON)
 
@@ -228,7 +228,7 @@ def test_a_fenced_transaction_is_refused_before_it_writes(state: State) -> None:
         assert kinds(conn).count("release.requested") == 1
 
 
-def test_what_runs_is_taken_back_though_its_lease_is_good_and_who_ran_it_is_fenced_out(state: State) -> None:
+def test_a_running_step_is_revoked_during_its_lease_and_its_worker_is_fenced_out(state: State) -> None:
     with state.write() as conn:
         running = make_running(conn, lease_s=10)
         assert not steps.revoke(conn, "r-1", "oss", (StepKind.FLIP,), NOON), "of another kind"

@@ -86,7 +86,7 @@ def test_a_move_from_a_phase_that_is_over_is_refused(state: State) -> None:
         assert releases.get(conn, seen.id).phase is ReleasePhase.PLACING
 
 
-def test_a_move_clears_what_was_noted(state: State) -> None:
+def test_a_transition_clears_reason_and_hint(state: State) -> None:
     with state.write() as conn:
         release = make_release(conn)
         releases.note(conn, release.id, "no such ref", "check the name", NOON)

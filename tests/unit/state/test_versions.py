@@ -17,7 +17,7 @@ from tests.unit.state.making import NOON, after_s, all_events, kinds, make_versi
 WEIGHTS = FilePath("unet/model.safetensors")
 
 
-def test_a_recorded_version_is_its_digest(state: State) -> None:
+def test_a_version_is_recorded_with_its_digest(state: State) -> None:
     with state.write() as conn:
         version = versions.record(conn, manifest(), "local", "tree:12", NOON)
         assert version.id == f"sdxl@v1#{manifest().digest.short}"
@@ -56,7 +56,7 @@ def test_other_bytes_under_a_published_name_quarantine_it_and_that_is_committed(
         assert kinds(conn) == ["version.recorded", "version.quarantined"]
 
 
-def test_versions_of_a_model_are_known_in_their_order(state: State) -> None:
+def test_versions_of_a_model_are_listed_in_order(state: State) -> None:
     with state.write() as conn:
         for second, name in enumerate(("v9", "v10", "v1")):
             versions.record(conn, manifest(version=name), "local", "pin", after_s(second))
@@ -64,14 +64,14 @@ def test_versions_of_a_model_are_known_in_their_order(state: State) -> None:
         assert [version.name for version in versions.known(conn, "sdxl")] == ["v9", "v10", "v1"]
 
 
-def test_a_version_that_is_not_there_is_not_found(state: State) -> None:
+def test_a_missing_version_is_not_found(state: State) -> None:
     with state.read() as conn:
         assert versions.find(conn, "sdxl", "v1") is None
         with pytest.raises(NotFound, match="sdxl@v1"):
             versions.get(conn, "sdxl@v1#000000000000")
 
 
-def test_files_that_were_changed_by_hand_are_noticed(state: State) -> None:
+def test_files_edited_outside_syncd_are_detected(state: State) -> None:
     with state.write() as conn:
         version = make_version(conn)
         conn.execute(sa.update(files).values(size_bytes=1))
@@ -89,7 +89,7 @@ def test_a_placement_begins_as_wanted_and_is_ensured_once(state: State) -> None:
         assert kinds(conn).count("placement.wanted") == 2
 
 
-def test_notes_on_a_placement_are_for_people_and_leave_its_phase(state: State) -> None:
+def test_progress_and_reason_of_a_placement_leave_its_phase(state: State) -> None:
     with state.write() as conn:
         version = make_version(conn)
         before = placements.ensure(conn, version.id, "oss-hz", NOON)
@@ -101,7 +101,7 @@ def test_notes_on_a_placement_are_for_people_and_leave_its_phase(state: State) -
         assert after.phase is before.phase
 
 
-def test_a_placement_that_nobody_wanted_is_not_found(state: State) -> None:
+def test_a_placement_without_a_request_is_not_found(state: State) -> None:
     with state.write() as conn:
         version = make_version(conn)
         for call in (
@@ -167,7 +167,7 @@ def test_a_checksum_of_a_file_the_version_does_not_have_is_refused(journal: Jour
     assert journal.crc64(FilePath("vae.bin")) is None
 
 
-def test_what_was_recorded_is_told(state: State) -> None:
+def test_recorded_contents_are_returned(state: State) -> None:
     with state.write() as conn:
         version = make_version(conn)
         [event] = all_events(conn)
