@@ -1,4 +1,4 @@
-"""Who we say we are to a registry. What is said goes to the registry's own address and nowhere else."""
+"""Authentication to a registry. Credentials go to the registry's own address and nowhere else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from syncd.secret import Secret
 
 
 class Auth(Protocol):
-    """Headers for requests about one scope (what it is, the registry knows). Safe from several threads."""
+    """Headers for requests of one scope (defined by the registry). Safe from several threads."""
 
     def headers(self, scope: str) -> Mapping[str, str]:
-        """What goes with a request now."""
+        """The headers of a request now."""
         ...
 
     def renew(self, scope: str, challenge: str) -> bool:
-        """After a 401 with this `WWW-Authenticate`: whether asking once more makes sense."""
+        """After a 401 with this `WWW-Authenticate`: whether the request should be repeated."""
         ...
 
 
@@ -37,7 +37,7 @@ class NoAuth:
 
 @dataclass(frozen=True, slots=True)
 class BearerAuth:
-    """One token for everything."""
+    """One bearer token for every scope."""
 
     token: Secret
 
@@ -52,7 +52,7 @@ class BearerAuth:
 
 @dataclass(frozen=True, slots=True)
 class CookieAuth:
-    """One token, as a Bearer token and in a cookie: some addresses know the one and some the other."""
+    """One token, as a bearer token and in a cookie: some addresses accept the one and some the other."""
 
     token: Secret
     cookie: str
@@ -82,7 +82,7 @@ class BasicAuth:
 
 
 def auth_of(user: str, secret: Secret | None) -> Auth:
-    """With a user its password, without one a token, with neither nobody."""
+    """Basic authentication with a user, a bearer token without a user, anonymous without a secret."""
     if secret is None:
         return NoAuth()
     return BasicAuth(user, secret) if user else BearerAuth(secret)

@@ -1,7 +1,7 @@
-"""Looking at a registry over HTTP: answers are bounded, redirects are followed by hand, a range is what it says.
+"""HTTP client for registries: bounded responses, redirects under syncd's control, verified ranges.
 
-Credentials go to the registry's own origin only. What is meant to be JSON is read whole, up to a limit before and
-after decompression; files are read as they come, never decompressed, from any offset.
+Credentials go to the registry's own origin only. JSON is read whole, up to a limit before and after decompression;
+files are streamed from any offset and never decompressed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from syncd.http.responses import decompressed, error_of, join_url, parse_json, p
 from syncd.http.ssrf import AddressGuard, Lookup, lookup
 
 MIB: Final = 1 << 20
-LOOK_BYTES_MAX: Final = 64 * MIB  # 100 000 files of 600 bytes of JSON each
-LOOK_S_MAX: Final = 120.0  # for one answer, however slowly it drips
+RESPONSE_BYTES_MAX: Final = 64 * MIB  # 100 000 files of 600 bytes of JSON each
+RESPONSE_S_MAX: Final = 120.0  # for one response, however slowly it arrives
 CONNECT_S_MAX: Final = 15.0
 HOPS_MAX: Final = 5
 PAGES_MAX: Final = 1000
@@ -35,38 +35,38 @@ _RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=30.0)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
-LOCATION: Final = "syncd_place"  # the extension of a request that says how its address was written down
+LOCATION: Final = "syncd_place"  # the request extension with the address as it was written
 
 
 class UploadHelpers(Protocol):
-    """See `oci.couriers`. Safe from several threads."""
+    """See `oci.upload_helper_pool`. Safe from several threads."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Make a request that is ended even if this process is killed. Raises what httpx raises."""
+        """Make a request that completes even if this process is killed. Raises what httpx raises."""
         ...
 
     def close(self) -> None:
-        """Let those go that have nothing to do. Repeating it is success."""
+        """Stop idle helpers. Repeating it is success."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """How a registry is reached. `origin` is scheme, host and port: where credentials may go.
+    """The connection settings of a registry. `origin` is scheme, host and port: the only receiver of credentials.
 
-    `couriers` make the requests to that origin which are to outlive this process; without any, none does.
+    `upload_helpers` make the requests to that origin that must outlive this process; without them, none does.
     """
 
     origin: str
     timeout_s: float = 60.0  # between two reads; for connecting, up to CONNECT_S_MAX
     policy: retry.Retry = _RETRY
-    bytes_max: int = LOOK_BYTES_MAX
+    bytes_max: int = RESPONSE_BYTES_MAX
     upload_helpers: UploadHelpers | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A whole answer: 2xx, or 304 where that was asked for."""
+    """A whole response: 2xx, or 304 after a conditional request."""
 
     url: str
     status: int
@@ -74,7 +74,7 @@ class HttpResponse:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON. Raises what `answers.parsed` does."""
+        """The body as JSON. Raises what `responses.parse_json` does."""
         return parse_json(self.body, printable(self.url))
 
 
@@ -86,10 +86,10 @@ Body = Callable[[], Iterable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. `scope` is what the access needs to know of it.
+    """One request. `scope` is for the authentication.
 
-    `body` is asked for its pieces anew each time the request is made, after a redirect for instance; with one,
-    `headers` say its Content-Length. With `outlives` the request is to be ended even if this process is killed.
+    `body` is called for its pieces each time the request is made, for example after a redirect; with a body,
+    `headers` have its Content-Length. With `outlives` the request must complete even if this process is killed.
     """
 
     url: str
@@ -101,29 +101,31 @@ class HttpRequest:
 
 
 class HttpClient:
-    """One registry's connections. Safe from several threads; they close when this is garbage."""
+    """The connections to one registry. Safe from several threads; they close when this object is collected."""
 
     def __init__(
         self,
         settings: HttpSettings,
-        access: Auth | None = None,
-        explain: Explain = lambda answer: None,  # noqa: ARG005 -- most say nothing that the status does not
+        auth: Auth | None = None,
+        explain: Explain = lambda response: None,  # noqa: ARG005 -- most registries add nothing to the status
         lookup: Lookup = lookup,
         wait: Callable[[float], bool] = retry.sleep,
     ) -> None:
-        """Makes no request. `explain` may know better than the status what a refusal means."""
+        """Makes no request. `explain` may interpret a refusal better than its status does."""
         for name in ("httpx", "httpcore"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # below, they log addresses, and signed ones are secrets
+            logging.getLogger(name).setLevel(
+                logging.WARNING
+            )  # below, addresses are logged, and signed ones are secrets
         self._settings = settings
-        self._access = access or NoAuth()
+        self._auth = auth or NoAuth()
         self._explain = explain
         self._wait = wait
         self._home = httpx.URL(settings.origin)
-        self._neighbourhood = AddressGuard(self._home.host, lookup)
+        self._guard = AddressGuard(self._home.host, lookup)
         self._etags = EtagCache()
-        # As many connections as there are threads: whoever looks does not wait for those who read.
+        # As many connections as threads: a listing does not wait for downloads.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
-        # Neither the environment's proxies nor ~/.netrc are looked at; its certificates are.
+        # The environment's proxies and ~/.netrc are ignored; its certificates are used.
         self._client = httpx.Client(
             timeout=httpx.Timeout(settings.timeout_s, connect=min(settings.timeout_s, CONNECT_S_MAX), pool=None),
             limits=limits,
@@ -133,73 +135,73 @@ class HttpClient:
         )
         weakref.finalize(self, self._client.close)
 
-    def look(self, ask: HttpRequest) -> HttpResponse:
-        """Read a whole answer, trying again where that may help.
+    def fetch(self, request: HttpRequest) -> HttpResponse:
+        """Read a whole response, with retries where they may help.
 
         Raises:
-            NotFound: The registry says that it is not there.
-            Refused: It will not let us.
+            NotFound: The registry reports that it does not exist.
+            Refused: The registry denies access.
             Unavailable: It could not be read now.
-            Invalid: The answer is too large, or leads where we do not go.
+            Invalid: The response is too large, or redirects to a forbidden address.
         """
-        return retry.call(self._settings.policy, lambda: self.once(ask), wait=self._wait)
+        return retry.call(self._settings.policy, lambda: self.fetch_once(request), wait=self._wait)
 
-    def pages(self, ask: HttpRequest) -> Iterator[HttpResponse]:
-        """An answer and those that its `Link: …; rel="next"` leads to, always at the registry itself.
+    def pages(self, request: HttpRequest) -> Iterator[HttpResponse]:
+        """A response and its next pages by `Link: …; rel="next"`, always at the registry itself.
 
         Raises:
-            Invalid: There is no end of them.
-            NotFound, Refused, Unavailable: As `look`.
+            Invalid: The listing does not end.
+            NotFound, Refused, Unavailable: As `fetch`.
         """
         left_bytes = self._settings.bytes_max
         for _ in range(PAGES_MAX):
-            answer = self.look(ask)
-            yield answer
-            left_bytes -= len(answer.body)
-            following = _next(answer)
+            response = self.fetch(request)
+            yield response
+            left_bytes -= len(response.body)
+            following = _next(response)
             if following is None:
                 return
             if left_bytes < 0:
                 break
-            ask = HttpRequest(following, ask.headers, ask.method, ask.scope)
+            request = HttpRequest(following, request.headers, request.method, request.scope)
         raise Invalid(
-            f"{printable(ask.url)}: the listing does not end:"
+            f"{printable(request.url)}: the listing does not end:"
             f" more than {PAGES_MAX} pages or {self._settings.bytes_max} bytes"
         )
 
-    def open(self, ask: HttpRequest, wanted: ExpectedFile, offset_bytes: int) -> HttpStream:
-        """A file's bytes from an offset on. Tries once: whoever reads opens again where it broke off.
+    def open(self, request: HttpRequest, expected: ExpectedFile, offset_bytes: int) -> HttpStream:
+        """A file's bytes from an offset on. Tries once: the reader opens again where it broke off.
 
         Raises:
-            NotFound, Refused, Unavailable, Invalid: As `look`.
-            Conflict: The size or the ETag is not the one that was listed or seen before.
+            NotFound, Refused, Unavailable, Invalid: As `fetch`.
+            Conflict: The size or the ETag differs from the one listed or seen before.
         """
-        headers = {**ask.headers, **self._etags.range_headers(wanted, offset_bytes)}
-        with translate_errors(ask.url):
-            response = self._send(HttpRequest(ask.url, headers, ask.method, ask.scope))
+        headers = {**request.headers, **self._etags.range_headers(expected, offset_bytes)}
+        with translate_errors(request.url):
+            response = self._send(HttpRequest(request.url, headers, request.method, request.scope))
             with contextlib.ExitStack() as opened:
                 opened.callback(response.close)
                 if response.status_code not in {200, 206}:
-                    raise self._refusal(response, ask.url)
-                stream = start(response, wanted, offset_bytes, self._etags)
+                    raise self._refusal(response, request.url)
+                stream = start(response, expected, offset_bytes, self._etags)
                 opened.pop_all()
         return stream
 
-    def once(self, ask: HttpRequest) -> HttpResponse:
-        """As `look`, but it is asked once: for what is not harmless to ask again.
+    def fetch_once(self, request: HttpRequest) -> HttpResponse:
+        """As `fetch`, without retries: for requests that are not harmless to repeat.
 
         Raises:
-            As `look`. After Unavailable the request may have been carried out.
+            As `fetch`. After Unavailable the request may have taken effect.
         """
-        with translate_errors(ask.url), contextlib.closing(self._send(ask)) as response:
-            asked_304 = response.status_code == 304 and "If-None-Match" in ask.headers
-            if not response.is_success and not asked_304:
-                raise self._refusal(response, ask.url)
-            body = _whole(response, self._settings.bytes_max, ask.url)
-            return HttpResponse(ask.url, response.status_code, response.headers, body)
+        with translate_errors(request.url), contextlib.closing(self._send(request)) as response:
+            is_unmodified = response.status_code == 304 and "If-None-Match" in request.headers
+            if not response.is_success and not is_unmodified:
+                raise self._refusal(response, request.url)
+            body = _whole(response, self._settings.bytes_max, request.url)
+            return HttpResponse(request.url, response.status_code, response.headers, body)
 
-    def rest(self) -> None:
-        """There is nothing to send for now. Repeating it is success."""
+    def close_helpers(self) -> None:
+        """Stop idle upload helpers. Repeating it is success."""
         if self._settings.upload_helpers is not None:
             self._settings.upload_helpers.close()
 
@@ -207,15 +209,15 @@ class HttpClient:
         body = b""
         with contextlib.suppress(Invalid, httpx.HTTPError):
             body = _whole(response, MIB, url)
-        answer = HttpResponse(url, response.status_code, response.headers, body)
-        return self._explain(answer) or error_of(url, response.status_code, response.headers)
+        refused = HttpResponse(url, response.status_code, response.headers, body)
+        return self._explain(refused) or error_of(url, response.status_code, response.headers)
 
-    def _send(self, ask: HttpRequest) -> httpx.Response:
-        """Follow redirects and answer one challenge. The caller closes what comes back."""
-        url, renewed, home = _url(ask.url), False, True
+    def _send(self, request: HttpRequest) -> httpx.Response:
+        """Follow redirects and answer one challenge. The caller closes the response."""
+        url, renewed, home = _url(request.url), False, True
         for _ in range(HOPS_MAX + 2):
-            home = home and self._is_home(url)  # who left for another host comes back a stranger
-            response = self._once(url, ask, home=home)
+            home = home and self._is_home(url)  # after a redirect to another host credentials are never sent again
+            response = self._send_one(url, request, home=home)
             target = response.headers.get("location") if response.status_code in _REDIRECTS else None
             challenge = response.headers.get("www-authenticate", "")
             if target is not None:
@@ -225,28 +227,28 @@ class HttpClient:
                 renewed = True
                 with contextlib.ExitStack() as opened:
                     opened.callback(response.close)
-                    if not self._access.renew(ask.scope, challenge):
+                    if not self._auth.renew(request.scope, challenge):
                         opened.pop_all()
                         return response
             else:
                 return response
-        raise Invalid(f"{printable(ask.url)} redirects more than {HOPS_MAX} times")
+        raise Invalid(f"{printable(request.url)} redirects more than {HOPS_MAX} times")
 
-    def _once(self, url: httpx.URL, ask: HttpRequest, *, home: bool) -> httpx.Response:
+    def _send_one(self, url: httpx.URL, request: HttpRequest, *, home: bool) -> httpx.Response:
         foreign = not self._is_home(url)
         if foreign:
             if self._home.scheme == "https" and url.scheme != "https":
-                raise Invalid(f"the registry leads to {printable(str(url))}, which is not encrypted")
-            self._neighbourhood.check_host(url.host)
-        told = {**ask.headers, **(self._access.headers(ask.scope) if home else {})}
+                raise Invalid(f"the registry redirects to {printable(str(url))}, which is not encrypted")
+            self._guard.check_host(url.host)
+        headers = {**request.headers, **(self._auth.headers(request.scope) if home else {})}
         self._client.cookies.clear()
-        content = None if ask.body is None else ask.body()
-        request = self._client.build_request(
-            ask.method, url, headers=told, content=content, extensions={LOCATION: ask.url}
+        content = None if request.body is None else request.body()
+        built = self._client.build_request(
+            request.method, url, headers=headers, content=content, extensions={LOCATION: request.url}
         )
-        if ask.outlives and not foreign and self._settings.upload_helpers is not None:
-            return self._settings.upload_helpers.handle_request(request)
-        response = self._client.send(request, stream=True, follow_redirects=False)
+        if request.outlives and not foreign and self._settings.upload_helpers is not None:
+            return self._settings.upload_helpers.handle_request(built)
+        response = self._client.send(built, stream=True, follow_redirects=False)
         if foreign:
             with contextlib.ExitStack() as opened:
                 opened.callback(response.close)
@@ -255,10 +257,10 @@ class HttpClient:
         return response
 
     def _check_peer(self, host: str, response: httpx.Response) -> None:
-        """The name may have led elsewhere the second time it was looked up."""
+        """Check the address that was connected to: the name may have resolved to another one the second time."""
         peer = response.extensions["network_stream"].get_extra_info("server_addr")
         if peer:
-            self._neighbourhood.check_address(host, str(peer[0]))
+            self._guard.check_address(host, str(peer[0]))
 
     def _is_home(self, url: httpx.URL) -> bool:
         return _origin(url) == _origin(self._home)
@@ -266,7 +268,7 @@ class HttpClient:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """Those of the machine and of the environment; read once, it takes some 30 ms."""
+    """Certificates of the machine and the environment; read once, since it takes some 30 ms."""
     return httpx.create_ssl_context()
 
 
@@ -276,18 +278,18 @@ def origin_of(url: str) -> str:
     return f"{there.scheme}://{there.netloc.decode()}"
 
 
-def not_modified(answer: HttpResponse) -> bool:
-    """Whether what was seen before still holds."""
-    return answer.status == 304
+def not_modified(response: HttpResponse) -> bool:
+    """Whether the response is 304: the previous one still holds."""
+    return response.status == 304
 
 
 def _url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
-        raise Invalid(f"{printable(text)} is no address: {error}") from error
+        raise Invalid(f"{printable(text)} is not a URL: {error}") from error
     if url.scheme not in {"http", "https"} or not url.host or "%" in url.host or url.userinfo:
-        raise Invalid(f"{printable(text)} is no address that is gone to", hint="http or https without a user is")
+        raise Invalid(f"{printable(text)} is not an accepted URL", hint="use http or https without a user")
     return url
 
 
@@ -302,16 +304,16 @@ def _origin(url: httpx.URL) -> tuple[str, str, int]:
     return (url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
 
 
-def _next(answer: HttpResponse) -> str | None:
-    """What `Link` says comes next: at the same place, whatever host a mirror left in it."""
-    told = answer.headers.get("link", "")
-    if not told.isascii():
-        raise Invalid(f"{printable(answer.url)}: its link to the next page cannot be read")
-    link = httpx.Response(200, headers={"Link": told}).links.get("next", {}).get("url")
+def _next(response: HttpResponse) -> str | None:
+    """The next page by `Link`, at the same place, whatever host a mirror left in it."""
+    header = response.headers.get("link", "")
+    if not header.isascii():
+        raise Invalid(f"{printable(response.url)}: its link to the next page cannot be read")
+    link = httpx.Response(200, headers={"Link": header}).links.get("next", {}).get("url")
     if not link:
         return None
-    there = _url(join_url(answer.url, link))
-    return str(_url(answer.url).copy_with(raw_path=there.raw_path))
+    there = _url(join_url(response.url, link))
+    return str(_url(response.url).copy_with(raw_path=there.raw_path))
 
 
 def _whole(response: httpx.Response, bytes_max: int, url: str) -> bytes:
@@ -320,7 +322,7 @@ def _whole(response: httpx.Response, bytes_max: int, url: str) -> bytes:
     for piece in decompressed(response):
         body += piece
         if len(body) > bytes_max:
-            raise Invalid(f"{printable(url)}: the answer has more than {bytes_max} bytes")
-        if time.monotonic() - began_s > LOOK_S_MAX:
-            raise Unavailable(f"{printable(url)}: the answer was not whole after {LOOK_S_MAX:g} s")
+            raise Invalid(f"{printable(url)}: the response has more than {bytes_max} bytes")
+        if time.monotonic() - began_s > RESPONSE_S_MAX:
+            raise Unavailable(f"{printable(url)}: the response was incomplete after {RESPONSE_S_MAX:g} s")
     return bytes(body)

@@ -1,7 +1,7 @@
-"""What gzip or zstd packed, unpacked as it goes by: never more than was allowed, and in memory that is known before.
+"""Streaming decompression of gzip and zstd, with a limit on the output and a known memory use.
 
-Of zstd a window is refused that is larger than 32 MiB: nothing but `--ultra` and `--long` asks for one. What was packed
-in several pieces, one after another, is one, as both programs have it.
+A zstd window larger than 32 MiB is refused: only `--ultra` and `--long` produce one. Several compressed pieces, one
+after another, are one stream, as in both programs.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ else:
     from backports import zstd  # the same, from there
 
 _PIECE_BYTES: Final = 1 << 18
-_WINDOW_LOG_MAX: Final = 25  # 32 MiB for each file that is read
+_WINDOW_LOG_MAX: Final = 25  # 32 MiB for each open file
 
 
 class _Decoder(Protocol):
-    """What was packed in one go. `rest` is what of the bytes given is still to be given again, or follows the piece."""
+    """One compressed piece. `rest` is the part of the input to pass again, or what follows the piece."""
 
     eof: bool
     rest: bytes
@@ -54,19 +54,19 @@ class _Unzstd:
     def some(self, packed: bytes, most_bytes: int) -> bytes:
         data = self._unpack.decompress(packed, most_bytes)
         self.eof = self._unpack.eof
-        self.rest = self._unpack.unused_data if self.eof else b""  # else it keeps what it has not come to
+        self.rest = self._unpack.unused_data if self.eof else b""  # before the end it buffers its input itself
         return data
 
 
 ENCODINGS: Final[Mapping[str, Callable[[], _Decoder]]] = {"gzip": _Gunzip, "zstd": _Unzstd}
-"""By the ending of a media type."""
+"""By the suffix of a media type."""
 
 
 class DecompressedStream:
-    """What was packed, to its end. See `registry.base.Stream`. For one thread."""
+    """A decompressed stream, to its end. See `registry.base.Stream`. For one thread."""
 
     def __init__(self, stream: Stream, packing: str, most_bytes: int, what: str) -> None:
-        """`packing` is one of `PACKINGS`; `what` is named in errors."""
+        """`packing` is a key of `ENCODINGS`; `what` is the name in errors."""
         self._stream = stream
         self._packing = packing
         self._most_bytes = most_bytes
@@ -74,37 +74,37 @@ class DecompressedStream:
         self._left_bytes = most_bytes
         self._piece = ENCODINGS[packing]()
         self._packed = b""
-        self._is_within = False  # something that was packed has begun and not ended
+        self._is_within = False  # a piece has begun and not ended
         self._buffer = memoryview(bytearray(_PIECE_BYTES))
 
     def readinto(self, buffer: memoryview) -> int:
         """See `registry.base.Stream`.
 
         Raises:
-            Corrupt: It is packed otherwise, was cut off, or wants a larger window than is allowed.
-            Invalid: It unpacks to too much.
+            Corrupt: It has another encoding, was cut off, or needs a larger window than allowed.
+            Invalid: It decompresses to too much.
         """
         while not (data := self._some(len(buffer))):
             count = self._stream.readinto(self._buffer)
             if not count and self._is_within:
-                raise Corrupt(f"{self._what} ends in the middle of what {self._packing} packed")
+                raise Corrupt(f"{self._what} ends in the middle of the {self._packing} data")
             if not count:
                 return 0
             self._packed += bytes(self._buffer[:count])
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
-            raise Invalid(f"{self._what} unpacks to more than {self._most_bytes} bytes")
+            raise Invalid(f"{self._what} decompresses to more than {self._most_bytes} bytes")
         buffer[: len(data)] = data
         return len(data)
 
     def _some(self, most_bytes: int) -> bytes:
-        """What comes of the bytes that are here; nothing where more are wanted."""
+        """Output from the bytes at hand; empty if more input is needed."""
         while self._packed or self._is_within:
             self._is_within = True
             try:
                 data = self._piece.some(self._packed, most_bytes)
             except (zlib.error, zstd.ZstdError) as error:
-                raise Corrupt(f"{self._what} is not packed with {self._packing}: {error}") from error
+                raise Corrupt(f"{self._what} is not {self._packing}: {error}") from error
             self._packed = self._piece.rest
             if self._piece.eof:
                 self._piece, self._is_within = ENCODINGS[self._packing](), False

@@ -1,7 +1,7 @@
-"""Where a registry may send us: to other hosts, but not to this machine, its neighbours on the link, or its metadata.
+"""SSRF guard: a registry may redirect to other hosts, but not to this machine, link-local addresses, or metadata.
 
-A redirect, or an address in a listing, is written by others. Cloud machines answer on such addresses with their own
-credentials, and whatever listens on this machine trusts what comes from it.
+A redirect, or an address in a listing, is foreign input. Cloud machines serve credentials on such addresses, and
+services on this machine trust local connections.
 """
 
 from __future__ import annotations
@@ -21,49 +21,49 @@ _METADATA: Final = frozenset(
     ipaddress.ip_address(address)
     for address in ("100.100.100.200", "fd00:ec2::254", "168.63.129.16", "192.0.0.192")  # of four clouds
 )
-# Networks whose addresses end in one of IPv4, which a gateway may send on to: NAT64, as it is and within a site, and
-# what was meant for hosts with both.
+# Networks whose addresses end in an IPv4 address that a gateway may forward to: NAT64, global and local, and
+# IPv4-compatible addresses.
 _IPV4_BEHIND: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
 
 
 def lookup(host: str) -> Sequence[str]:
-    """Every address of a host, an address itself being one.
+    """Every address of a host; an address is its own.
 
     Raises:
-        Unavailable: The name leads nowhere now.
+        Unavailable: The name does not resolve now.
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Unavailable(f"{host}: {error}", hint="does this machine know that name?") from error
+        raise Unavailable(f"{host}: {error}", hint="does the name resolve on this machine?") from error
     return tuple(dict.fromkeys(str(each[4][0]) for each in found))
 
 
 class AddressGuard:
-    """What may be gone to from a registry at `host`. Loopback only if the registry itself is there."""
+    """The addresses allowed for a registry at `host`. Loopback only if the registry itself is there."""
 
     def __init__(self, host: str, lookup: Lookup = lookup) -> None:
         self._host = host
         self._lookup = lookup
 
     def check_host(self, host: str) -> None:
-        """Look a name up before anything is sent there.
+        """Resolve a name and check its addresses, before anything is sent.
 
         Raises:
             Invalid: One of its addresses is forbidden; the message has both.
-            Unavailable: The name leads nowhere now.
+            Unavailable: The name does not resolve now.
         """
         for address in self._lookup(host):
             self.check_address(host, address)
 
     def check_address(self, host: str, address: str) -> None:
-        """Raises Invalid: `address`, which `host` was found at or connected to, is forbidden."""
+        """Raises Invalid: `address`, of `host`, is forbidden."""
         faults = (_problem(each, loopback_is_home=self._at_home) for each in _meant(_parsed(address)))
         reason = next(filter(None, faults), "")
         if reason:
             raise Invalid(
-                f"the registry leads to {host}, {address}: {reason}",
-                hint="an answer of the registry names this place; nothing was read from there",
+                f"the registry redirects to {host}, {address}: {reason}",
+                hint="a response of the registry has this address; nothing was read from there",
             )
 
     @cached_property
@@ -78,7 +78,7 @@ def _parsed(address: str) -> _Address:
 
 
 def _meant(address: _Address) -> Iterator[_Address]:
-    """An address, and the one of IPv4 that it leads to where a gateway makes one of it."""
+    """An address, and the IPv4 address that a gateway may derive from it."""
     yield address
     if isinstance(address, ipaddress.IPv6Address) and not (address.is_loopback or address.is_unspecified):
         if any(address in network for network in _IPV4_BEHIND):
@@ -89,8 +89,8 @@ def _meant(address: _Address) -> Iterator[_Address]:
 
 def _problem(address: _Address, *, loopback_is_home: bool) -> str:
     checks = (
-        (address in _METADATA or address.is_link_local, "the metadata of a machine, or a neighbour on its link"),
-        (address.is_unspecified or address.is_multicast, "no address of a server"),
+        (address in _METADATA or address.is_link_local, "a metadata service or a link-local address"),
+        (address.is_unspecified or address.is_multicast, "not the address of a server"),
         (address.is_loopback and not loopback_is_home, "this machine itself"),
     )
     return next((reason for wrong, reason in checks if wrong), "")

@@ -56,7 +56,7 @@ class Repository:
 
     def rest(self) -> None:
         """Nothing is pushed for now. Repeating it is success."""
-        self._wire.http.rest()
+        self._wire.http.close_helpers()
 
     def has_blob(self, digest: Digest, size_bytes: int) -> bool:
         """Whether the registry has it.
@@ -81,7 +81,7 @@ class Repository:
         """
         url = f"{self._url}/blobs/uploads/?mount=sha256:{digest}&from={source}"
         scope = f"{self._wire.scope} repository:{source}:pull"
-        answer = self._wire.http.look(HttpRequest(url, {"Content-Length": "0"}, "POST", scope))
+        answer = self._wire.http.fetch(HttpRequest(url, {"Content-Length": "0"}, "POST", scope))
         if answer.status == 201:
             check_offset(answer, digest)
             return None
@@ -103,7 +103,7 @@ class Repository:
 
         def push() -> None:
             place = with_digest(self.begin().location, digest)
-            check_offset(self._wire.http.once(HttpRequest(place, headers, "PUT", self._wire.scope, body)), digest)
+            check_offset(self._wire.http.fetch_once(HttpRequest(place, headers, "PUT", self._wire.scope, body)), digest)
 
         retry.call(_RETRY, push, wait=self._wire.wait)
 
@@ -150,7 +150,7 @@ class Repository:
                 headers = {"Content-Type": document.kind, "Content-Length": str(len(document.body))}
                 url = f"{self._url}/manifests/{tag}"
                 ask = HttpRequest(url, headers, "PUT", self._wire.scope, lambda: (document.body,))
-                check_offset(self._wire.http.once(ask), document.digest)
+                check_offset(self._wire.http.fetch_once(ask), document.digest)
 
         retry.call(_RETRY, push, wait=self._wire.wait)
         if not self._is_tagged(tag, document):
@@ -177,7 +177,7 @@ class Repository:
         return BlobUpload(self._wire, self._wire.location(answer), int(least))
 
     def _look(self, url: str, headers: dict[str, str] | None = None, method: str = "GET") -> HttpResponse:
-        return self._wire.http.look(HttpRequest(url, headers or {}, method, self._wire.scope))
+        return self._wire.http.fetch(HttpRequest(url, headers or {}, method, self._wire.scope))
 
     def _blob(self, digest: Digest) -> str:
         return f"{self._url}/blobs/sha256:{digest}"

@@ -31,12 +31,12 @@ class RepositoryHttp:
 
     def once(self, method: str, url: str, headers: dict[str, str]) -> HttpResponse:
         """One request without a body, made once. Raises as `Http.once`."""
-        return self.http.once(HttpRequest(url, {**headers, "Content-Length": "0"}, method, self.scope))
+        return self.http.fetch_once(HttpRequest(url, {**headers, "Content-Length": "0"}, method, self.scope))
 
     def send(self, url: str, headers: dict[str, str], data: memoryview, *, outlives: bool) -> HttpResponse:
         """A chunk, sent once. Raises as `Http.once`."""
         told = {**headers, "Content-Length": str(data.nbytes)}
-        return self.http.once(HttpRequest(url, told, "PATCH", self.scope, lambda: pieces(data), outlives))
+        return self.http.fetch_once(HttpRequest(url, told, "PATCH", self.scope, lambda: pieces(data), outlives))
 
     def location(self, answer: HttpResponse) -> str:
         """Where an answer says to go on.
@@ -80,7 +80,7 @@ class BlobUpload:
             Unavailable, Refused: It does not say.
         """
         try:
-            answer = self._wire.http.look(HttpRequest(self.location, scope=self._wire.scope))
+            answer = self._wire.http.fetch(HttpRequest(self.location, scope=self._wire.scope))
         except NotFound as error:
             raise UploadLost(error.message) from error
         self.offset_bytes = _accepted(answer)

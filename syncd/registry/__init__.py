@@ -1,4 +1,4 @@
-"""Model registries: where versions come from. The seam is `base.py`; each registry is in `sources/` or `oci/`."""
+"""Model registries: the sources of versions. `base.py` is the interface; implementations are in `sources/`, `oci/`."""
 
 __all__ = [
     "alibabacloud",

@@ -1,4 +1,4 @@
-"""What the clients of Alibaba Cloud's SDKs have in common: the key, the address, and what a call may come to."""
+"""Common parts of Alibaba Cloud SDK clients: configuration, call options, and the exceptions of a call."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from syncd.registry.settings import AccessKey
 _CONNECT_MS: Final = 5_000
 _READ_MS: Final = 30_000
 FAILURES: Final = (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError)
-"""What a call of an SDK raises: the last three where it cannot read an answer."""
+"""What an SDK call raises; the last three when it cannot parse a response."""
 
 
 def config_of(key: AccessKey, region: str, address: str) -> Config:
-    """Of a client that asks at an address, with the scheme of that."""
+    """The configuration of a client for an address, with the address's scheme."""
     parts = urlsplit(address)
     return Config(
         access_key_id=key.access_key_id,
@@ -32,5 +32,5 @@ def config_of(key: AccessKey, region: str, address: str) -> Config:
 
 
 def options() -> RuntimeOptions:
-    """Of one call, which is made once: what is made again is for us to say."""
+    """The options of one call. The SDK does not retry: syncd does."""
     return RuntimeOptions(connect_timeout=_CONNECT_MS, read_timeout=_READ_MS, autoretry=False)

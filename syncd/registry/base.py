@@ -1,4 +1,4 @@
-"""The seam to a model registry: names in it are resolved to pins, and only pins are read."""
+"""Interface of a model registry: names are resolved to pins, and only pins are read."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from syncd.values.source import Candidate, Location, Revision, SourceFile, Strea
 
 
 class Registry(Protocol):
-    """Four looks at a registry; none of them changes it. Safe to call from several threads."""
+    """Read access to a registry. Safe to call from several threads."""
 
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """What is there and complete, of what the configuration selects, model by model; what is followed is last.
+        """Complete versions of the selected models, model by model; a followed version comes last.
 
-        Of one model alone, where that is given: the same as with all the others, which are not asked for then. One
-        that is not there, or not selected, has nothing.
+        With `model`, only that model's, the same as in a full listing, without querying the other models. A missing
+        or unselected model has none.
 
-        Of several that are followed, and of the others, the oldest is first. A version that is still being written is
-        not in it. A bad name is left out and logged, not fatal.
+        Several followed versions, and the others, are ordered oldest first. A version that is still being written is
+        left out. A bad name is left out and logged, not fatal.
 
         Raises:
             Unavailable: The registry could not be read; nothing is known.
-            Refused: It will not let us look.
+            Refused: The registry denies access.
         """
         ...
 
     def resolve(self, model: ModelName, ref: str) -> Revision:
-        """Pin what `ref` names now.
+        """Pin the version that `ref` names now.
 
         Raises:
             NotFound: No such model or ref.
-            Unavailable: It is there but not complete, or the registry could not be read.
-            Invalid: The ref, or a name in what it names, is not allowed.
+            Unavailable: It exists but is not complete, or the registry could not be read.
+            Invalid: The ref, or a name in the version, is not allowed.
         """
         ...
 
     def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """Every file of a pinned revision, markers and checksum lists left out.
+        """Every file of a pinned revision, without markers and checksum lists.
 
         Raises:
-            Conflict: What is there now is not what was pinned.
+            Conflict: The version has changed since it was pinned.
             Invalid: A name is refused; the message has it.
         """
         ...
@@ -67,11 +67,11 @@ class Registry(Protocol):
         """
         ...
 
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
-        """Where a store of the same region could copy a file's bytes from by itself; None if nowhere.
+    def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
+        """The location from which a store of the same region could copy a file's bytes; None if there is none.
 
-        It proves nothing, and spares no reading: the SHA-256 of every byte is made of what `open` gives, and what
-        was copied has to have the CRC-64 of exactly those bytes.
+        It proves nothing and saves no reading: the SHA-256 is computed from the bytes of `open`, and a server-side
+        copy must have the CRC-64 of exactly those bytes.
 
         Raises:
             As `listing`, and NotFound: The revision has no such file.

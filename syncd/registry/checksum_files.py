@@ -1,4 +1,4 @@
-"""Lists of files that lie beside a version: `MANIFEST.json` (ours, or anybody's) and `SHA256SUMS`."""
+"""Checksum lists beside a version's files: `MANIFEST.json` (syncd's format, or a plain one) and `SHA256SUMS`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ESCAPES: Final = {"\\": "\\", "n": "\n", "r": "\r"}
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file that a list says is there. `size_bytes` and `sha256` where the list has them."""
+    """A listed file. `size_bytes` and `sha256` where the list has them."""
 
     path: FilePath
     size_bytes: int | None
@@ -30,7 +30,7 @@ class ListedFile:
 
 
 def parse_sums(data: bytes) -> tuple[ListedFile, ...]:
-    """Read the output of `sha256sum`: text and binary mode, `./` in front, names with escapes.
+    """Parse the output of `sha256sum`: text and binary mode, `./` in front, names with escapes.
 
     A list from Windows is read too: CRLF line ends (a checkout with autocrlf), UTF-16 or UTF-8 with a byte order mark
     (PowerShell). No name can end with a carriage return: control characters are refused in names.
@@ -64,15 +64,15 @@ def _sum(line: str, number: int) -> ListedFile:
 
 
 def parse_manifest(data: bytes, model: ModelName, version: VersionName) -> tuple[ListedFile, ...]:
-    """Read a `MANIFEST.json`: our own format, or `{"files": [{"path", "size", "sha256"}]}`; sha256 may be missing.
+    """Parse a `MANIFEST.json`: syncd's own format, or `{"files": [{"path", "size", "sha256"}]}`; sha256 may be missing.
 
     Raises:
         Unavailable: It is not JSON: it is being written.
-        Invalid: It is of another shape, names another model or version, a name is refused, or two names collide.
+        Invalid: It has another structure, another model or version, a name is refused, or two names collide.
     """
     try:
         return _listed(json.loads(_decoded(data, "MANIFEST.json")), data, model, version)
-    except RecursionError as error:  # while it is read, or while it is told what is wrong with it
+    except RecursionError as error:  # while it is parsed, or while the error message is built
         raise Invalid("MANIFEST.json is nested too deeply") from error
     except ValueError as error:
         raise Unavailable(f"MANIFEST.json is not JSON: {error}", hint="it is being written, or was cut off") from error
@@ -82,7 +82,7 @@ def _listed(document: object, data: bytes, model: ModelName, version: VersionNam
     if isinstance(document, dict) and "format" in document:
         manifest = Manifest.parse(data)
         if (manifest.model, manifest.version) != (model, version):
-            raise Invalid(f"MANIFEST.json is of {manifest}, {model}@{version} is wanted", hint="copy the right one")
+            raise Invalid(f"MANIFEST.json: expected {model}@{version}, got {manifest}", hint="copy the right one")
         return tuple(ListedFile(entry.path, entry.size_bytes, entry.sha256) for entry in manifest.entries)
     files = document.get("files") if isinstance(document, dict) else None
     if not isinstance(files, list):

@@ -1,4 +1,4 @@
-"""Looking at directories that others write: nothing is followed out of them, absence is proven."""
+"""Read access to directories of other writers: links are not followed, absence is proven."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class FoundFile:
 
 
 def translate_errors(error: OSError, what: str) -> SyncdError:
-    """The remedy for a failed look at `what`: only ENOENT and ENOTDIR say that it is not there."""
+    """The syncd error for a failed read of `what`: only ENOENT and ENOTDIR prove that it does not exist."""
     reason = f"{what}: {error.strerror}"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return NotFound(reason)
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return Refused(reason, hint="let the user that syncd runs as read it")
+        return Refused(reason, hint="give the user that syncd runs as read permission")
     if error.errno in {errno.ELOOP, errno.ENAMETOOLONG}:
         return Invalid(reason)
     return Unavailable(reason)
@@ -45,7 +45,7 @@ def translate_errors(error: OSError, what: str) -> SyncdError:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Translate what the system says about `what`."""
+    """Translate the system's errors about `what`."""
     try:
         yield
     except OSError as error:
@@ -53,7 +53,7 @@ def reading(what: str) -> Iterator[None]:
 
 
 def is_ignored(name: str, *, directory: bool) -> bool:
-    """Whether a name is one of those that writers leave behind while they write, or that systems keep."""
+    """Whether writers leave such names behind, or systems keep such files."""
     if directory and (name.startswith(".") or name in _IGNORED_DIRECTORIES):
         return True
     return name in _IGNORED_FILES or name.endswith(_IGNORED_ENDS) or name.startswith(_IGNORED_STARTS)
@@ -65,15 +65,15 @@ def downloading(name: str) -> str:
 
 
 def directories(parent: Path) -> list[str]:
-    """The names of the directories in `parent`, symbolic links left out."""
+    """The names of the directories in `parent`, without symbolic links."""
     with reading(str(parent)), os.scandir(parent) as entries:
         return sorted(
             e.name for e in entries if e.is_dir(follow_symlinks=False) and not is_ignored(e.name, directory=True)
         )
 
 
-def refuse_links(root: Path, relative: str) -> None:
-    """Raises Invalid where a part of `relative` below `root` is a symbolic link, NotFound where it is not there."""
+def check_no_links(root: Path, relative: str) -> None:
+    """Raises Invalid if a part of `relative` below `root` is a symbolic link, NotFound if it does not exist."""
     place = root
     for part in relative.split("/"):
         place /= part
@@ -86,11 +86,11 @@ def refuse_links(root: Path, relative: str) -> None:
 
 
 def scan(top: Path, keep: frozenset[str]) -> list[FoundFile]:
-    """Every file below `top`. What is_ignored says is left out unless `keep` names it, or names something below it.
+    """Every file below `top`, without ignored ones unless `keep` has them, or something below them.
 
     Raises:
         Invalid: A symbolic link or a special file is there; the message has its name.
-        Unavailable: The tree changed while it was looked at.
+        Unavailable: The tree changed during the scan.
     """
     kept = keep | {path[:at] for path in keep for at, letter in enumerate(path) if letter == "/"}
     found: list[FoundFile] = []
@@ -122,19 +122,19 @@ def _take(
     if stat.S_ISLNK(status.st_mode):
         raise Invalid(f"{path!r} is a symbolic link", hint="put the file itself there: links are not followed")
     if not stat.S_ISREG(status.st_mode):
-        raise Invalid(f"{path!r} is neither a file nor a directory", hint="take it away")
+        raise Invalid(f"{path!r} is neither a file nor a directory", hint="remove it")
     found.append(FoundFile(path, status.st_size, status.st_mtime_ns))
 
 
 def _while_scanning(error: OSError, directory: Path) -> SyncdError:
-    told = translate_errors(error, str(directory))
-    if isinstance(told, NotFound):
-        return Unavailable(f"{directory} changed while it was looked at: {error.strerror}")
-    return told
+    translated = translate_errors(error, str(directory))
+    if isinstance(translated, NotFound):
+        return Unavailable(f"{directory} changed during the scan: {error.strerror}")
+    return translated
 
 
 class BeneathStream:
-    """A file from an offset on, to the size it had when it was listed. One thread at a time."""
+    """A file from an offset on, to its listed size. One thread at a time."""
 
     def __init__(self, fd: int, found: FoundFile, offset_bytes: int) -> None:
         self._fd = fd
@@ -152,8 +152,8 @@ class BeneathStream:
             raise Unavailable(f"{self._found.path}: {error.strerror} at byte {self._offset}") from error
         if count == 0:
             raise Unavailable(
-                f"{self._found.path} ended after {self._offset} bytes, {self._found.size_bytes} were listed",
-                hint="it was cut off while it was read",
+                f"{self._found.path} ended after {self._offset} bytes, expected {self._found.size_bytes}",
+                hint="it was truncated while it was read",
             )
         self._offset += count
         return count
@@ -172,7 +172,7 @@ def open_beneath(root: Path, directory: str, found: FoundFile, offset_bytes: int
 
     Raises:
         NotFound: It is gone.
-        Conflict: It is another one than was listed: its size, or with `same_time` its time, or it became a link.
+        Conflict: It differs from the listed one: its size, or with `same_time` its time, or it became a link.
         Unavailable: It could not be opened.
     """
     what = f"{root / directory / found.path}"
@@ -189,9 +189,9 @@ def open_beneath(root: Path, directory: str, found: FoundFile, offset_bytes: int
     if now != (True, found.size_bytes, found.mtime_ns):
         with stream:
             raise Conflict(
-                f"{what} has {status.st_size} bytes of {status.st_mtime_ns} ns, "
-                f"{found.size_bytes} bytes of {found.mtime_ns} ns were listed",
-                hint="a published version must not be written again",
+                f"{what}: expected {found.size_bytes} bytes of {found.mtime_ns} ns as listed, "
+                f"got {status.st_size} bytes of {status.st_mtime_ns} ns",
+                hint="a published version must not change",
             )
     return stream
 

@@ -1,4 +1,4 @@
-"""What was pinned last, kept for a while, and what was refused, told once: every remote registry has both."""
+"""Caches of remote registries: the files of recent pins, and constant properties such as the date of a commit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file as it is listed, and the address of its bytes."""
+    """A listed file, and the address of its bytes."""
 
     file: SourceFile
     url: str
@@ -44,14 +44,14 @@ def identity_of(found: Remote, revision: Revision) -> str:
 
 
 class ListingCache:
-    """The files of the versions that were pinned last. Bounded; safe from several threads."""
+    """The files of recently pinned versions. Bounded; safe from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, Revision], Files] = OrderedDict()
 
     def keep(self, model: ModelName, revision: Revision, files: Files) -> Files:
-        """Remember, and give back."""
+        """Store the files and return them."""
         with self._lock:
             self._kept[model, revision] = files
             self._kept.move_to_end((model, revision))
@@ -59,28 +59,28 @@ class ListingCache:
                 self._kept.popitem(last=False)
         return files
 
-    def find(self, model: ModelName, revision: Revision, look: Callable[[], Files]) -> Files:
-        """What is remembered, or what `look` finds."""
+    def find(self, model: ModelName, revision: Revision, fetch: Callable[[], Files]) -> Files:
+        """The cached files, or those of `fetch`."""
         with self._lock:
             kept = self._kept.get((model, revision))
-        return self.keep(model, revision, look()) if kept is None else kept
+        return self.keep(model, revision, fetch()) if kept is None else kept
 
 
 class KeyedCache(Generic[T]):
-    """A few answers that never change, such as the date of a commit. Bounded; safe from several threads."""
+    """Values that never change, such as the date of a commit. Bounded; safe from several threads."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, T] = OrderedDict()
 
-    def find(self, key: str, look: Callable[[], T]) -> T:
-        """What is remembered, or what `look` says; that is asked without holding others up."""
+    def find(self, key: str, fetch: Callable[[], T]) -> T:
+        """The cached value, or that of `fetch`, which runs without the lock."""
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None:
             return kept
-        found = look()
+        found = fetch()
         with self._lock:
             self._kept[key] = found
             while len(self._kept) > self._most:
@@ -89,29 +89,29 @@ class KeyedCache(Generic[T]):
 
 
 def check_selected(models: Sequence[str], model: ModelName) -> None:
-    """Raises NotFound: No pattern selects the model."""
+    """Raises NotFound: no pattern selects the model."""
     if not any(selects(pattern, model) for pattern in models):
-        raise NotFound(f"{model} is not among the models of this registry", hint="see its `models` setting")
+        raise NotFound(f"{model} is not among the models of this registry", hint="check its `models` setting")
 
 
 def version_name(text: str) -> VersionName:
-    """A version's name.
+    """Parse a version's name.
 
     Raises:
         Invalid: It is not allowed, or is `latest`.
     """
     if text == LATEST:
-        raise Invalid(f"version name {LATEST!r} is taken: it is what the newest version is asked for by")
+        raise Invalid(f"version name {LATEST!r} is reserved: it is the ref of the newest version")
     return parse_version(text)
 
 
 def natural_order(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Numbers in a version's name are compared as numbers: v9 comes before v10."""
+    """A sort key that compares numbers as numbers: v9 comes before v10."""
     return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in _NUMBERS.split(name))
 
 
 def files_of(found: Iterable[Remote], what: str) -> Files:
-    """The files of one version by path, in the order of the paths.
+    """The files of one version by path, ordered by path.
 
     Raises:
         Invalid: There are none or too many, or two names collide.
@@ -128,7 +128,7 @@ def files_of(found: Iterable[Remote], what: str) -> Files:
 
 
 def source_files(files: Files) -> tuple[SourceFile, ...]:
-    """What a listing gives."""
+    """The files without their addresses."""
     return tuple(each.file for each in files.values())
 
 
@@ -146,16 +146,16 @@ def tree_digest(files: Files, mark: Callable[[Remote], str]) -> str:
 
 
 def file_at(files: Files, what: str, path: FilePath) -> Remote:
-    """The file of that name. Raises NotFound: There is none."""
+    """The file with that path. Raises NotFound."""
     if path not in files:
         raise NotFound(f"{what} has no file {path!r}")
     return files[path]
 
 
 def check_unchanged(model: str, pinned: Revision, now: Revision) -> None:
-    """Raises Conflict: A version is not what it was when it was pinned."""
+    """Raises Conflict: the version has changed since it was pinned."""
     if now != pinned:
         raise Conflict(
-            f"{model}@{pinned.version} is now {now.pin}, {pinned.pin} was pinned",
-            hint="a published version must not be written again: give the new bytes a new version",
+            f"{model}@{pinned.version}: expected {pinned.pin} as pinned, got {now.pin}",
+            hint="a published version must not change: give the new bytes a new version",
         )

@@ -1,4 +1,4 @@
-"""What the registries that are asked over a network do alike: a name becomes a pin, and only the pin is read."""
+"""Base classes of the registries that are read over a network: a name becomes a pin, and only the pin is read."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from syncd.values.source import Candidate, Location, Revision, SourceFile, Strea
 
 
 class PinnedRegistry(ABC):
-    """See `registry.base.Registry`. An implementation says what is there, what a ref names, and what a pin has."""
+    """See `registry.base.Registry`. Subclasses implement discovery, the resolution of refs, and the files of a pin."""
 
     def __init__(self, models: Sequence[str]) -> None:
-        """`models` are names and patterns; what they do not select is not there."""
+        """`models` are names and patterns; models they do not select do not exist here."""
         self._patterns = models
         self._snapshots = ListingCache()
         self._refusals = RefusalLog()
@@ -39,21 +39,21 @@ class PinnedRegistry(ABC):
         """See `registry.base.Registry`."""
 
     def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. `latest` is the newest version; what else a ref may be, see `_resolve`."""
+        """See `registry.base.Registry`. `latest` is the newest version; `_resolve` defines the other refs."""
         parse_model(model)
         check_selected(self._patterns, model)
         return self._resolve(model, None if ref == LATEST else version_name(ref))
 
     def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; in the order of the paths.
+        """See `registry.base.Registry`; ordered by path.
 
         Raises:
-            NotFound: What was pinned is not there any more.
+            NotFound: The pinned version no longer exists.
         """
-        return source_files(self._snapshots.keep(model, revision, self._look(model, revision)))
+        return source_files(self._snapshots.keep(model, revision, self._fetch_files(model, revision)))
 
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
-        """See `registry.base.Registry`. Nowhere that a store could copy from."""
+    def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
+        """See `registry.base.Registry`. None: a store cannot copy from here."""
         del model, revision, path
         return None
 
@@ -69,7 +69,7 @@ class PinnedRegistry(ABC):
         """See `registry.base.Registry`.
 
         Raises:
-            Conflict: The file is not the one that was pinned.
+            Conflict: The file differs from the pinned one.
             Invalid: The offset is outside of the file.
         """
         found = self._find(model, revision, path)
@@ -84,38 +84,38 @@ class PinnedRegistry(ABC):
 
     @abstractmethod
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
-        """Pin what `ref` names now, or the newest version. Raises what `resolve` does."""
+        """Pin the version that `ref` names now, or the newest one. Raises what `resolve` raises."""
 
     @abstractmethod
-    def _look(self, model: ModelName, revision: Revision) -> Files:
-        """The files of a pin. Raises what `listing` does."""
+    def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
+        """The files of a pin. Raises what `listing` raises."""
 
     @abstractmethod
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """The bytes of a file from an offset within it. Raises what `open` does."""
+        """The bytes of a file from an offset within it. Raises what `open` raises."""
 
     def _find(self, model: ModelName, revision: Revision, path: FilePath) -> Remote:
-        """A file of a pin. Raises NotFound, and what `listing` does."""
-        files = self._snapshots.find(model, revision, lambda: self._look(model, revision))
+        """A file of a pin. Raises NotFound, and what `listing` raises."""
+        files = self._snapshots.find(model, revision, lambda: self._fetch_files(model, revision))
         return file_at(files, f"{model}@{revision.version}", path)
 
     def _keep(self, model: ModelName, pinned: tuple[Revision, Files]) -> Revision:
-        """Remember what was seen while a version was pinned: it will be read next."""
+        """Cache the files that were read while pinning: they are read next."""
         self._snapshots.keep(model, *pinned)
         return pinned[0]
 
 
 class ListedRegistry(PinnedRegistry):
-    """One that is asked for its models first, and then for the versions of each."""
+    """A registry that lists its models first, and then the versions of each."""
 
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. A model that is gone, or that we may not see, hides no other."""
+        """See `registry.base.Registry`. A model that is gone or not accessible hides no other."""
         found: list[Candidate] = []
         for each in self._models() if model is None else self._selected([model]):
             try:
                 found += self._candidates(each)
             except (NotFound, Refused, Invalid) as error:
-                self._refusals.tell(each, error, error.hint)
+                self._refusals.warn(each, error, error.hint)
         return tuple(found)
 
     def _candidates(self, model: ModelName) -> Iterable[Candidate]:
@@ -123,17 +123,17 @@ class ListedRegistry(PinnedRegistry):
         return [Candidate(model, version) for version in self._versions(model)]
 
     def _selected(self, names: Iterable[str]) -> Iterator[ModelName]:
-        """Those of the names that the configuration selects; a bad one is left out and logged."""
+        """The names that the configuration selects; a bad one is left out and logged."""
         for name in names:
             try:
                 if any(selects(pattern, name) for pattern in self._patterns):
                     yield parse_model(name)
             except Invalid as error:
-                self._refusals.tell(name, error, error.hint)
+                self._refusals.warn(name, error, error.hint)
 
     @abstractmethod
     def _models(self) -> Iterable[ModelName]:
-        """Those that the configuration selects, each once. Raises what `discover` does."""
+        """The models that the configuration selects, without duplicates. Raises what `discover` raises."""
 
     @abstractmethod
     def _versions(self, model: ModelName) -> Iterable[VersionName]:
@@ -141,10 +141,10 @@ class ListedRegistry(PinnedRegistry):
 
 
 class OwnedRegistry(ListedRegistry):
-    """One with more models than can be listed: they are named, or asked for by their owner."""
+    """A registry with too many models to list: they are named, or listed by owner."""
 
     def _models(self) -> Iterator[ModelName]:
-        """Those named, and those of the owners whose names are given."""
+        """The named models, and those of the named owners."""
         seen = set()
         for pattern in self._patterns:
             for name in self._of_owner(pattern.partition("/")[0]) if "*" in pattern else [pattern]:
@@ -154,8 +154,8 @@ class OwnedRegistry(ListedRegistry):
                 try:
                     yield parse_model(name)
                 except Invalid as error:
-                    self._refusals.tell(name, error, error.hint)
+                    self._refusals.warn(name, error, error.hint)
 
     @abstractmethod
     def _of_owner(self, owner: str) -> Iterator[str]:
-        """What the registry says that an owner's models are called. Raises what `discover` does."""
+        """The names of an owner's models. Raises what `discover` raises."""

@@ -1,4 +1,4 @@
-"""Refusal log: says once what was left out of a listing, and why."""
+"""Refusal log: warns once about each version that was left out of a listing."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from typing import Final
 
 from syncd.logs import Logger
 
-_TOLD_MAX: Final = 10_000
+_REMEMBERED_MAX: Final = 10_000
 _log = Logger()
 
 
 class RefusalLog:
-    """Says once what was left out of a listing, and why."""
+    """Warns once about each version that was left out of a listing. Safe from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._told: OrderedDict[str, None] = OrderedDict()
+        self._warned: OrderedDict[str, None] = OrderedDict()
 
-    def tell(self, what: str, error: Exception, hint: str = "") -> None:
-        """Log it unless the same was said before."""
+    def warn(self, what: str, error: Exception, hint: str = "") -> None:
+        """Log the refusal, unless the same was logged before."""
         key = f"{what}: {error}"
         with self._lock:
-            told = key in self._told
-            self._told[key] = None
-            while len(self._told) > _TOLD_MAX:
-                self._told.popitem(last=False)
-        if not told:
-            _log.warning("registry.version_refused", version=what[:200], reason=str(error), hint=hint)
+            is_known = key in self._warned
+            self._warned[key] = None
+            while len(self._warned) > _REMEMBERED_MAX:
+                self._warned.popitem(last=False)
+        if not is_known:
+            _log.warning(
+                "registry.version_refused",
+                message="A version of a registry was left out.",
+                version=what[:200],
+                reason=str(error),
+                hint=hint,
+            )

@@ -1,4 +1,4 @@
-"""What configures a registry: plain values, apart from the registries so that reading a configuration loads none."""
+"""Settings of registries: plain values, separate from the registries so that parsing a configuration imports none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from syncd.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class DirectorySettings:
-    """What is looked at. `settle_s` is how long a version that has a marker but no list must have been left alone."""
+    """A directory. `settle_s` is how long a version with a marker and no list must be unchanged."""
 
     root: Path
     models: tuple[str, ...] = ("*",)
@@ -27,7 +27,7 @@ class IndexSettings:
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """A Hub. With `branch` its head is a version too, named by its commit."""
+    """A Hub. With `branch` its head is a version too, named after its commit."""
 
     endpoint: str
     models: tuple[str, ...]
@@ -36,7 +36,7 @@ class HubSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelScopeSettings:
-    """ModelScope. With `region`, files come from that region's own store: only for machines that are in it."""
+    """ModelScope. With `region`, files come from that region's own store: only for machines in that region."""
 
     endpoint: str
     models: tuple[str, ...]
@@ -54,7 +54,7 @@ class OciSettings:
 
 @dataclass(frozen=True, slots=True)
 class PrefixSettings:
-    """A prefix of a bucket, for messages and for who copies from there; it ends with '/' unless it is empty."""
+    """A prefix of a bucket, for messages and server-side copies; it ends with '/' unless it is empty."""
 
     bucket: str
     region: str
@@ -64,7 +64,7 @@ class PrefixSettings:
 
 @dataclass(frozen=True, slots=True)
 class PaiSettings:
-    """A workspace of PAI, by its id; its versions lie in OSS in `region`."""
+    """A workspace of PAI, by its id; its versions are in OSS in `region`."""
 
     endpoint: str
     workspace: str
@@ -74,7 +74,7 @@ class PaiSettings:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """Who asks the platform."""
+    """Credentials for the platform."""
 
     access_key_id: str
     access_key_secret: Secret
@@ -83,9 +83,9 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True)
 class MlflowSettings:
-    """An MLflow server. A version without `ready_file` at its top is not complete; "" wants none.
+    """An MLflow server. A version without `ready_file` at its top is not complete; "" requires none.
 
-    With `model_tags` a look at a model asks for the model's own tags too.
+    With `model_tags` discovery fetches the model's own tags too.
     """
 
     endpoint: str
@@ -96,7 +96,7 @@ class MlflowSettings:
 
 @dataclass(frozen=True, slots=True)
 class AcrSettings:
-    """An instance of Container Registry's Enterprise edition. `api` is where the platform is asked."""
+    """An instance of Container Registry's Enterprise edition. `api` is the platform's endpoint."""
 
     instance: str
     region: str

@@ -46,7 +46,7 @@ class PrometheusSignal:
         """The one number an expression gives; None with the reason where there is none that can be relied on."""
         expression = _about(query, subject)
         url = f"{self._settings.url.rstrip('/')}/api/v1/query?{urlencode({'query': expression})}"
-        document = self._http.look(HttpRequest(url)).json()
+        document = self._http.fetch(HttpRequest(url)).json()
         if not isinstance(document, dict) or document.get("status") != "success":
             raise Unavailable(f"{self._settings.url}: the answer is none of Prometheus: {str(document)[:200]}")
         if document.get("warnings"):  # of several stores behind it some have not answered

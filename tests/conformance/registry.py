@@ -251,5 +251,5 @@ class RegistryConformance(ABC):
         self.publish(SDXL, self.v(1), FILES)
         revision = registry.resolve(SDXL, self.v(1))
         for path in FILES:
-            location = registry.lies_in(SDXL, revision, FilePath(path))
+            location = registry.location_of(SDXL, revision, FilePath(path))
             assert location is None or location.key.endswith(f"{SDXL}/{self.v(1)}/{path}")

@@ -61,10 +61,10 @@ class TestReady(PrefixConformance):
     def test_a_file_lies_in_the_bucket_by_its_whole_key(self, registry: Registry) -> None:
         self.publish("sdxl", "v1", {"unet/w.bin": b"12345"})
         revision = registry.resolve(ModelName("sdxl"), "v1")
-        found = registry.lies_in(ModelName("sdxl"), revision, FilePath("unet/w.bin"))
+        found = registry.location_of(ModelName("sdxl"), revision, FilePath("unet/w.bin"))
         assert found == Location(REGION, self._bucket.name, f"{self.prefix}sdxl/v1/unet/w.bin")
         with pytest.raises(NotFound):
-            registry.lies_in(ModelName("sdxl"), revision, FilePath("none"))
+            registry.location_of(ModelName("sdxl"), revision, FilePath("none"))
 
 
 class TestSums(PrefixConformance):

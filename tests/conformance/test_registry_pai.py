@@ -62,5 +62,5 @@ class TestWorkspace(RegistryConformance):
     def test_a_file_lies_in_the_bucket_that_its_version_names(self, registry: Registry) -> None:
         self.publish("sdxl", self.v(1), {"unet/w.bin": b"12345"})
         revision = registry.resolve(ModelName("sdxl"), self.v(1))
-        found = registry.lies_in(ModelName("sdxl"), revision, FilePath("unet/w.bin"))
+        found = registry.location_of(ModelName("sdxl"), revision, FilePath("unet/w.bin"))
         assert found == Location(REGION, self._bucket.name, f"out/sdxl/{self.v(1)}/unet/w.bin")

@@ -307,7 +307,7 @@ def _nearby_copies(job: Attempt, version: Version, region: str, path: FilePath) 
     """Where the registry's bytes of a file lie, if that is in this region: copies never leave theirs."""
     registry = job.context.registries[version.registry]
     revision = Revision(parse_version(version.name), version.pin)
-    found = registry.lies_in(parse_model(version.model), revision, path)
+    found = registry.location_of(parse_model(version.model), revision, path)
     return found if found is not None and found.region == region else None
 
 

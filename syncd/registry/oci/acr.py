@@ -1,7 +1,7 @@
 """Temporary passwords of Container Registry's Enterprise edition. Only this file imports its SDK.
 
-The platform gives a user and a password for one instance, good for an hour or as long as the key's own token, for
-whoever has an access key with `cr:GetAuthorizationToken`. They are asked for anew before they end.
+The platform issues a user and a password for one instance, valid for an hour or as long as the key's own token, to
+an access key with `cr:GetAuthorizationToken`. They are renewed before they expire.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from syncd.registry.alibabacloud import FAILURES, config_of, options
 from syncd.registry.settings import AcrSettings
 from syncd.secret import Secret
 
-_EARLY_S: Final = 300.0  # a push that began with a password may ask for a token with it minutes later
-_LEAST_S: Final = 60.0  # with a clock that is wrong here, it is asked for each minute and not each time
+_EARLY_S: Final = 300.0  # a push that began with a password may need a token with it minutes later
+_LEAST_S: Final = 60.0  # with a wrong clock here, it is requested each minute and not each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class _Password:
 
 
 class AcrLogin:
-    """See `registry.access.Access`: a user and a password of one instance, as a registry wants them."""
+    """See `http.auth.Auth`: basic authentication with the temporary password of one instance."""
 
     def __init__(self, settings: AcrSettings, clock: Callable[[], float] = time.time) -> None:
         """Makes no request."""
@@ -45,19 +45,19 @@ class AcrLogin:
         self._given: _Password | None = None
 
     def headers(self, scope: str) -> Mapping[str, str]:
-        """See `registry.access.Access`.
+        """See `http.auth.Auth`.
 
         Raises:
-            Refused: The platform gives no password for this instance to this key.
+            Refused: The platform issues no password for this instance to this key.
             Unavailable: It did not answer.
         """
         with self._lock:
             if self._given is None or self._clock() >= self._given.good_until_s:
-                self._given = self._ask()
+                self._given = self._fetch()
             return self._given.login.headers(scope)
 
     def renew(self, scope: str, challenge: str) -> bool:
-        """See `registry.access.Access`. A password that was good before is asked for anew, one just given is not."""
+        """See `http.auth.Auth`. A password that was accepted before is renewed, a fresh one is not."""
         del scope, challenge
         with self._lock:
             if self._given is None or self._clock() - self._given.given_at_s < _LEAST_S:
@@ -65,7 +65,7 @@ class AcrLogin:
             self._given = None
             return True
 
-    def _ask(self) -> _Password:
+    def _fetch(self) -> _Password:
         now_s = self._clock()
         what = f"GetAuthorizationToken {self._instance}"
         request = GetAuthorizationTokenRequest(instance_id=self._instance)
@@ -73,29 +73,29 @@ class AcrLogin:
             found = self._client.get_authorization_token_with_options(request, options()).body
         except FAILURES as error:
             raise _translate_errors(error, what) from error
-        return _fetch_password(found, what, now_s)
+        return _password_of(found, what, now_s)
 
 
-def _fetch_password(found: GetAuthorizationTokenResponseBody | None, what: str, now_s: float) -> _Password:
+def _password_of(found: GetAuthorizationTokenResponseBody | None, what: str, now_s: float) -> _Password:
     if found is not None and found.is_success is False:
-        raise Refused(f"{what}: no password is given: {found.code}", hint="look at the instance and the access key")
-    told = (found.temp_username, found.authorization_token, found.expire_time) if found is not None else ()
-    match told:
+        raise Refused(f"{what}: no password was issued: {found.code}", hint="check the instance and the access key")
+    fields = (found.temp_username, found.authorization_token, found.expire_time) if found is not None else ()
+    match fields:
         case (str(user), str(password), int(ends_at_ms)) if user and password:
             lasts_s = ends_at_ms / 1000 - now_s
         case _:
-            raise Unavailable(f"{what}: no user, password and time were in the answer")
+            raise Unavailable(f"{what}: the response has no user, password and time")
     good_s = max(_LEAST_S, lasts_s / 2, lasts_s - _EARLY_S)
     return _Password(BasicAuth(user, Secret(password)), now_s, now_s + good_s)
 
 
 def _translate_errors(error: Exception, what: str) -> SyncdError:
-    """What a failure of the SDK means; one without a status is an answer that was lost or unreadable."""
+    """The syncd error for an SDK failure; without a status, the response was lost or unreadable."""
     status = getattr(error, "status_code", None)
     code = str(getattr(error, "code", "") or "")
     said = " ".join(str(getattr(error, "message", "") or error).split())[:300]
     is_final = isinstance(error, DaraException) and status in range(400, 500) and status != 429
     if is_final and not code.startswith("Throttling"):
-        hint = "look at the instance, and at whether the access key may cr:GetAuthorizationToken"
+        hint = "check the instance, and that the access key is allowed to cr:GetAuthorizationToken"
         return Refused(f"{what}: {status} {code}: {said}", hint=hint)
-    return Unavailable(f"{what}: {status or 'no usable answer'} {code}: {said}")
+    return Unavailable(f"{what}: {status or 'no usable response'} {code}: {said}")

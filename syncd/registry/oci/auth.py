@@ -1,4 +1,4 @@
-"""Who we say we are to an OCI registry: nobody, a user, or a token that its own server gives for one repository."""
+"""Authentication to an OCI registry: anonymous, basic, or a token from its token server for one repository."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from syncd.http.ssrf import AddressGuard, Lookup, lookup
 from syncd.secret import Secret
 
 _PARAMETER: Final = re.compile(r'([A-Za-z]+)="([^"]*)"')
-_ONCE: Final = retry.Retry(attempts_max=1)  # whoever asked for the thing itself asks again
+_ONCE: Final = retry.Retry(attempts_max=1)  # the original request is retried by its caller
 _EARLY_S: Final = 10.0
-_LASTS_S: Final = 60.0  # where the server does not say, as the protocol has it
+_LASTS_S: Final = 60.0  # the protocol's default where the server does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class _Token:
 
 
 class OciAuth:
-    """See `registry.access.Access`; a scope is as the protocol writes it, several with spaces between them.
+    """See `http.auth.Auth`; a scope is as in the protocol, several with spaces between them.
 
-    Tokens are kept until they end.
+    Tokens are kept until they expire.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class OciAuth:
         lookup: Lookup = lookup,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Makes no request. `login`, by password, is for the registry and for the server of tokens that it names."""
+        """Makes no request. `login`, by password, is for the registry and for its token server."""
         self._origin = httpx.URL(origin)
         self._login = login
         self._lookup = lookup
@@ -57,7 +57,7 @@ class OciAuth:
         self._wants_login = False
 
     def headers(self, scope: str) -> Mapping[str, str]:
-        """See `registry.access.Access`."""
+        """See `http.auth.Auth`."""
         with self._lock:
             token = self._tokens.get(scope)
             basic = self._wants_login
@@ -66,16 +66,16 @@ class OciAuth:
         return self._login.headers(scope) if basic and self._login else {}
 
     def renew(self, scope: str, challenge: str) -> bool:
-        """See `registry.access.Access`.
+        """See `http.auth.Auth`.
 
         Raises:
-            Refused, Unavailable: The server of tokens gives none.
-            Invalid: It is where we do not go.
+            Refused, Unavailable: The token server issues none.
+            Invalid: Its address is forbidden.
         """
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "bearer":
-            told = {name.lower(): value for name, value in _PARAMETER.findall(rest)}
-            token = self._token(told.get("realm", ""), told.get("service", ""), scope)
+            parameters = {name.lower(): value for name, value in _PARAMETER.findall(rest)}
+            token = self._token(parameters.get("realm", ""), parameters.get("service", ""), scope)
             with self._lock:
                 self._tokens[scope] = token
             return True
@@ -86,30 +86,30 @@ class OciAuth:
         return not sent or self._login.renew(scope, challenge)
 
     def _token(self, realm: str, service: str, scope: str) -> _Token:
-        asked = [("scope", each) for each in scope.split()] + ([("service", service)] if service else [])
+        query = [("scope", each) for each in scope.split()] + ([("service", service)] if service else [])
         mark = "&" if "?" in realm else "?"
         now_s = self._clock()
-        answer = self._server(realm).look(HttpRequest(f"{realm}{mark}{urlencode(asked)}"))
-        document = object_at(answer.json(), "the answer of the server of tokens")
+        response = self._server(realm).fetch(HttpRequest(f"{realm}{mark}{urlencode(query)}"))
+        document = object_at(response.json(), "the response of the token server")
         text = document.get("token") or document.get("access_token")
         if not isinstance(text, str) or not re.fullmatch(r"[\x21-\x7e]+", text):
-            raise Refused(f"{printable(realm)} gives no token for {scope}", hint="look at the registry's credentials")
+            raise Refused(f"{printable(realm)} issues no token for {scope}", hint="check the registry's credentials")
         lasts_s = document.get("expires_in", _LASTS_S)
-        if not isinstance(lasts_s, int | float) or not 0 < lasts_s < math.inf:  # what is no time, or is over at once
+        if not isinstance(lasts_s, int | float) or not 0 < lasts_s < math.inf:  # not a duration, or expired at once
             lasts_s = _LASTS_S
         return _Token(Secret(text), now_s + max(lasts_s / 2, lasts_s - _EARLY_S))
 
     def _server(self, realm: str) -> HttpClient:
-        """The connections to the server of tokens: wherever the registry says, but not onto this machine."""
+        """The connections to the token server: any address of the registry's choice, except on this machine."""
         origin = origin_of(realm)
         url = httpx.URL(origin)
         if self._origin.scheme == "https" and url.scheme != "https":
-            raise Invalid(f"the server of tokens is {printable(realm)}, an address with https is wanted")
+            raise Invalid(f"the token server: expected an https address, got {printable(realm)}")
         AddressGuard(self._origin.host, self._lookup).check_host(url.host)
-        access: Auth = self._login or NoAuth()
+        auth: Auth = self._login or NoAuth()
         with self._lock:
             found = self._servers.get(origin)
             if found is None:
                 settings = HttpSettings(origin, policy=_ONCE, bytes_max=MIB)
-                found = self._servers[origin] = HttpClient(settings, access, lookup=self._lookup)
+                found = self._servers[origin] = HttpClient(settings, auth, lookup=self._lookup)
         return found

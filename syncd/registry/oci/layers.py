@@ -1,7 +1,7 @@
-"""The layers of a manifest: files as they are, and tars of files, packed or not.
+"""Layers of a manifest: plain files, and tars of files, compressed or not.
 
-A tar tells what is in it only when it is read, so each is read once, whole, held against its digest, and what was in
-it is remembered by that digest. A file in a plain tar is read by its place; one in a packed tar from the beginning on.
+The content of a tar is known only after reading it, so each is read once, whole, verified against its digest, and
+its index is cached by that digest. A file in a plain tar is read by its offset; one in a compressed tar from the start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from syncd.registry.oci.tarball import TarMember, members
 from syncd.values.source import SourceFile, Stream
 from syncd.watchdog import mark_progress
 
-UNPACKED_RATIO_MAX: Final = 64  # weights that are packed get a third smaller; what shrinks more than this is a bomb
+UNPACKED_RATIO_MAX: Final = 64  # compressed weights are about a third smaller; a higher ratio is a bomb
 _UNPACKED_LEAST_BYTES: Final = 64 << 20
 _REMEMBERED_MAX: Final = 2 * FILES_MAX  # files of tars, some 60 MB
 _PIECE_BYTES: Final = 1 << 18
@@ -38,7 +38,7 @@ DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class ArtifactLayer:
-    """A tar of files: its blob, and what that is packed with, one of `PACKINGS` or nothing."""
+    """A tar of files: its blob, and its compression, a key of `ENCODINGS` or "" for none."""
 
     url: str
     digest: str
@@ -47,13 +47,13 @@ class ArtifactLayer:
 
     @property
     def unpacked_bytes_max(self) -> int:
-        """More than this is not unpacked."""
+        """The limit for decompression."""
         return UNPACKED_RATIO_MAX * self.size_bytes + _UNPACKED_LEAST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class TarredFile(Remote):
-    """A file in a layer, and where it begins in the tar."""
+    """A file in a layer, and its offset in the tar."""
 
     layer: ArtifactLayer
     offset_bytes: int
@@ -63,18 +63,18 @@ Open = Callable[[ArtifactLayer, int], Stream]
 
 
 class TarIndex:
-    """What is in the tars that were read. Bounded; safe from several threads."""
+    """Indexes of the tars that were read. Bounded; safe from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[TarMember, ...]] = OrderedDict()
 
     def files(self, layer: ArtifactLayer, open_blob: Open, what: str) -> Iterator[TarredFile]:
-        """The files of a layer; it is read whole if it is not known.
+        """The files of a layer, which is read whole if it is not cached.
 
         Raises:
-            Corrupt: It is no tar, or not what its digest says.
-            Invalid: A name in it is refused, it has too many files, or it unpacks to too much.
+            Corrupt: It is not a tar, or does not match its digest.
+            Invalid: A name in it is refused, it has too many files, or it decompresses to too much.
         """
         with self._lock:
             found = self._known.get(layer.digest)
@@ -98,7 +98,7 @@ def parse_layer(layer: Mapping[str, Any], what: str, blobs: str) -> Remote | Art
     notes = object_at(layer.get("annotations") or {}, f"the annotations of a layer of {what}")
     digest = text_at(layer, "digest", f"a layer of {what}")
     if not DIGEST.fullmatch(digest):
-        raise Invalid(f"{what}: a layer's digest is {digest[:80]!r}, a sha256 is wanted")
+        raise Invalid(f"{what}: expected a sha256 as a layer's digest, got {digest[:80]!r}")
     kind = text_at(layer, "mediaType", f"{what}: {digest}")
     name = next((str(notes[key]) for key in _NAMES if notes.get(key)), "")
     if not name and not _PACKED.fullmatch(kind):
@@ -107,8 +107,8 @@ def parse_layer(layer: Mapping[str, Any], what: str, blobs: str) -> Remote | Art
     if _is_packed(kind, name, notes):
         packing = kind.partition("+")[2]
         if packing and packing not in ENCODINGS:
-            hint = "pack it with gzip, with zstd or not at all, or push its files as raw layers"
-            raise Invalid(f"{what}: layer {name or digest!r} is packed with {packing[:40]!r}", hint=hint)
+            hint = "compress it with gzip, with zstd or not at all, or push its files as raw layers"
+            raise Invalid(f"{what}: layer {name or digest!r} is compressed with {packing[:40]!r}", hint=hint)
         return ArtifactLayer(f"{blobs}/{digest}", digest, size_at(layer, "size", f"{what}: {digest}"), packing)
     path = parse_path(name.removeprefix("./"))
     size_bytes = size_at(layer, "size", f"{what}: {path}")
@@ -116,7 +116,7 @@ def parse_layer(layer: Mapping[str, Any], what: str, blobs: str) -> Remote | Art
 
 
 def open_inside(found: TarredFile, open_blob: Open, offset_bytes: int) -> Stream:
-    """A file of a layer from an offset on. What stands before it in a packed layer is read and passed over."""
+    """A file of a layer from an offset on. In a compressed layer, the bytes before it are read and skipped."""
     at_bytes = found.offset_bytes + offset_bytes
     left_bytes = found.file.size_bytes - offset_bytes
     if not found.layer.packing:
@@ -125,21 +125,21 @@ def open_inside(found: TarredFile, open_blob: Open, offset_bytes: int) -> Stream
 
 
 def _is_packed(kind: str, name: str, notes: Mapping[str, Any]) -> bool:
-    """ORAS clients call plain files tar as well, so there only a mark, or a packed tar under another name, tells."""
+    """Whether a layer is a tar of files. ORAS clients push plain files as tar too, so a mark or a name decides."""
     if _PACKED.fullmatch(kind) or notes.get(_UNPACK) == "true":
         return True
     return _PACKED_DIRECTORY.fullmatch(kind) is not None and not name.endswith(_ARCHIVES)
 
 
 def _read(layer: ArtifactLayer, open_blob: Open, what: str) -> tuple[TarMember, ...]:
-    told = f"{what}: layer {layer.digest}"
+    name = f"{what}: layer {layer.digest}"
     found: list[TarMember] = []
-    blob = _HashingStream(open_blob(layer, 0), layer, told)
-    with _unpacked(blob, layer, told) if layer.packing else blob as stream:
-        for member in members(stream, told):
+    blob = _HashingStream(open_blob(layer, 0), layer, name)
+    with _unpacked(blob, layer, name) if layer.packing else blob as stream:
+        for member in members(stream, name):
             found.append(member)
             if len(found) > FILES_MAX:
-                raise Invalid(f"{told} has more than {FILES_MAX} files")
+                raise Invalid(f"{name} has more than {FILES_MAX} files")
         blob.check()
     return tuple(found)
 
@@ -149,7 +149,7 @@ def _unpacked(stream: Stream, layer: ArtifactLayer, what: str) -> DecompressedSt
 
 
 class _HashingStream:
-    """A blob that is held against its digest when it was read to its end."""
+    """A blob that is verified against its digest when it was read to its end."""
 
     def __init__(self, stream: Stream, layer: ArtifactLayer, what: str) -> None:
         self._stream = stream
@@ -164,13 +164,13 @@ class _HashingStream:
         return count
 
     def check(self) -> None:
-        """Raises Corrupt: The bytes are not those of the digest."""
+        """Raises Corrupt: the bytes do not match the digest."""
         buffer = memoryview(bytearray(_PIECE_BYTES))
         while self.readinto(buffer):
             pass
         found = f"sha256:{self._sha256.hexdigest()}"
         if found != self._layer.digest:
-            raise Corrupt(f"{self._what}: the blob's digest is {found}")
+            raise Corrupt(f"{self._what}: expected the digest {self._layer.digest}, got {found}")
 
     def __enter__(self) -> _HashingStream:
         return self
@@ -180,7 +180,7 @@ class _HashingStream:
 
 
 class _Part:
-    """So many bytes of a stream, after so many that are passed over. See `registry.base.Stream`."""
+    """A section of a stream: a number of bytes after a number of skipped ones. See `registry.base.Stream`."""
 
     def __init__(self, stream: Stream, skip_bytes: int, left_bytes: int) -> None:
         self._stream = stream
@@ -191,16 +191,16 @@ class _Part:
     def readinto(self, buffer: memoryview) -> int:
         """See `registry.base.Stream`."""
         if self._skip_bytes:
-            self._pass_over()
+            self._skip()
         if not self._left_bytes:
             return 0
         count = self._stream.readinto(buffer[: self._left_bytes])
         if not count:
-            raise Unavailable(f"a layer ended {self._left_bytes} bytes before a file in it does")
+            raise Unavailable(f"a layer ended {self._left_bytes} bytes before the end of a file in it")
         self._left_bytes -= count
         return count
 
-    def _pass_over(self) -> None:
+    def _skip(self) -> None:
         aside = memoryview(bytearray(min(self._skip_bytes, _PIECE_BYTES)))
         while self._skip_bytes:
             count = self._stream.readinto(aside[: self._skip_bytes])

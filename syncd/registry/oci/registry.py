@@ -1,7 +1,7 @@
-"""A registry that is an image repository: tags are versions, manifest digests are pins, layers are files.
+"""OCI registry source: tags are versions, manifest digests are pins, layers are files.
 
-Three ways to lay a model out are read: ModelPack, KitOps and ORAS. A layer is a file, or a tar of files; what is in a
-tar is not known before it is read whole, which happens when a version is listed, and not when it is found.
+Three layouts of models are supported: ModelPack, KitOps and ORAS. A layer is a file, or a tar of files; the content of
+a tar is known only after reading it whole, which happens at listing, not at discovery.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _DOCKER: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
 _ACCEPT: Final = {"Accept": f"{_MANIFEST}, {_INDEX}, {_DOCKER}"}
 _CREATED: Final = "org.opencontainers.image.created"
-_ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the like, by the protocol's fall-back
+_ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the like, by the protocol's fallback
 _TAGS_MAX: Final = 10_000
 
 
 class OciRegistry(ListedRegistry):
     """Models in an image repository. Only reads; safe from several threads.
 
-    Such a registry takes a manifest only when all its layers are there: what has a tag is complete.
+    Such a registry accepts a manifest only after all its layers: every tagged version is complete.
     """
 
     def __init__(self, settings: OciSettings, http: HttpClient) -> None:
-        """`http` has an `OciAccess`."""
+        """`http` has an `OciAuth`."""
         super().__init__(settings.models)
         self._settings = settings
         self._http = http
@@ -59,7 +59,7 @@ class OciRegistry(ListedRegistry):
         self._tars = TarIndex()
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
-        """A ref is a tag; the newest is the newest manifest, whatever the tag `latest` says."""
+        """A ref is a tag; the newest version has the newest manifest, independent of the tag `latest`."""
         if ref is None:
             revisions = self._aged(model)
             if not revisions:
@@ -70,21 +70,21 @@ class OciRegistry(ListedRegistry):
         return revision
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """A blob by its digest: a tag that has moved on does not change it."""
+        """A blob by its digest: a moved tag does not change it."""
         if isinstance(found, TarredFile):
             return open_inside(found, self._opener(model, f"{model}@{revision.version}"), offset_bytes)
-        ask = HttpRequest(found.url, scope=self._scope(model))
-        return self._http.open(ask, ExpectedFile(found.file.path, found.file.size_bytes), offset_bytes)
+        request = HttpRequest(found.url, scope=self._scope(model))
+        return self._http.open(request, ExpectedFile(found.file.path, found.file.size_bytes), offset_bytes)
 
     def _opener(self, model: ModelName, what: str) -> Callable[[ArtifactLayer, int], Stream]:
         def opened(layer: ArtifactLayer, offset_bytes: int) -> Stream:
-            wanted = ExpectedFile(f"{what}: layer {layer.digest}", layer.size_bytes)
-            return self._http.open(HttpRequest(layer.url, scope=self._scope(model)), wanted, offset_bytes)
+            expected = ExpectedFile(f"{what}: layer {layer.digest}", layer.size_bytes)
+            return self._http.open(HttpRequest(layer.url, scope=self._scope(model)), expected, offset_bytes)
 
         return opened
 
     def _models(self) -> Iterator[ModelName]:
-        """Those named, and for patterns those that the catalogue of the registry has."""
+        """The named models, and for patterns those in the registry's catalogue."""
         seen = {parse_model(pattern) for pattern in self._settings.models if "*" not in pattern}
         yield from sorted(seen)
         patterns = [pattern for pattern in self._settings.models if "*" in pattern]
@@ -96,22 +96,22 @@ class OciRegistry(ListedRegistry):
                 yield name
 
     def _catalogue(self) -> Iterator[ModelName]:
-        ask = HttpRequest(f"{self._settings.endpoint}/v2/_catalog?n=1000", scope="registry:catalog:*")
+        request = HttpRequest(f"{self._settings.endpoint}/v2/_catalog?n=1000", scope="registry:catalog:*")
         try:
-            answers = list(self._http.pages(ask))
+            responses = list(self._http.pages(request))
         except (NotFound, Refused) as error:
-            hint = "it has no catalogue for us: name the models of this registry, without `*`"
+            hint = "its catalogue is not accessible: name the models of this registry, without `*`"
             raise Refused(error.message, hint=hint) from error
-        for answer in answers:
+        for response in responses:
             for each in list_at(
-                object_at(answer.json(), "the catalogue").get("repositories") or [], "the catalogue", FILES_MAX
+                object_at(response.json(), "the catalogue").get("repositories") or [], "the catalogue", FILES_MAX
             ):
                 name = each.removeprefix(self._settings.prefix) if isinstance(each, str) else ""
                 if isinstance(each, str) and each.startswith(self._settings.prefix):
                     try:
                         yield parse_model(name)
                     except Invalid as error:
-                        self._refusals.tell(name, error, error.hint)
+                        self._refusals.warn(name, error, error.hint)
 
     def _versions(self, model: ModelName) -> Iterator[VersionName]:
         return (revision.version for revision in self._aged(model))
@@ -122,42 +122,42 @@ class OciRegistry(ListedRegistry):
         A manifest without a time, or with a text that is not one, is older than those that have one.
         """
         dated = []
-        for tag in list(self._tags(model)):  # all of them are counted before one is asked for
+        for tag in list(self._tags(model)):  # all are counted before the first is fetched
             try:
                 revision = self._revision(model, tag)
                 dated.append((self._created_at(model, revision), natural_order(tag), revision))
             except (NotFound, Invalid) as error:
-                self._refusals.tell(f"{model}@{tag}", error, error.hint)
+                self._refusals.warn(f"{model}@{tag}", error, error.hint)
         return [revision for _, _, revision in sorted(dated, key=lambda each: each[:2])]
 
     def _tags(self, model: ModelName) -> Iterator[VersionName]:
-        """Raises Invalid: There are more than are asked for one by one, on all pages together."""
+        """Raises Invalid: there are more tags, on all pages together, than are fetched one by one."""
         seen = 0
-        for answer in self._http.pages(HttpRequest(f"{self._repository(model)}/tags/list", scope=self._scope(model))):
-            listed = object_at(answer.json(), f"the tags of {model}").get("tags") or []
+        for response in self._http.pages(HttpRequest(f"{self._repository(model)}/tags/list", scope=self._scope(model))):
+            listed = object_at(response.json(), f"the tags of {model}").get("tags") or []
             found = list_at(listed, f"the tags of {model}", _TAGS_MAX)
             seen += len(found)
             if seen > _TAGS_MAX:
-                raise Invalid(f"{model} has more than {_TAGS_MAX} tags", hint="take old ones away")
+                raise Invalid(f"{model} has more than {_TAGS_MAX} tags", hint="delete old ones")
             for tag in found:
                 if not isinstance(tag, str) or tag == LATEST or _ATTACHED.fullmatch(tag):
                     continue
                 try:
                     yield version_name(tag)
                 except Invalid as error:
-                    self._refusals.tell(f"{model}@{tag}", error, error.hint)
+                    self._refusals.warn(f"{model}@{tag}", error, error.hint)
 
     def _revision(self, model: ModelName, tag: VersionName) -> Revision:
-        answer = self._manifest(model, tag, "HEAD")
-        digest = answer.headers.get("docker-content-digest", "")
+        response = self._manifest(model, tag, "HEAD")
+        digest = response.headers.get("docker-content-digest", "")
         if not digest:
             digest = f"sha256:{hashlib.sha256(self._manifest(model, tag).body).hexdigest()}"
         if not DIGEST.fullmatch(digest):
-            raise Invalid(f"{model}@{tag}: the manifest's digest is {digest[:80]!r}, a sha256 is wanted")
+            raise Invalid(f"{model}@{tag}: expected a sha256 as the manifest's digest, got {digest[:80]!r}")
         return Revision(tag, digest)
 
     def _created_at(self, model: ModelName, revision: Revision) -> float:
-        """The manifest's own time, in seconds since 1970. Reading it finds a manifest that is not of a model."""
+        """The manifest's own time, in seconds since 1970. Reading it detects a manifest that is not of a model."""
         return self._created.find(f"{model}/{revision.pin}", lambda: self._read_time(model, revision))
 
     def _read_time(self, model: ModelName, revision: Revision) -> float:
@@ -169,10 +169,10 @@ class OciRegistry(ListedRegistry):
         text = text_at(notes, _CREATED, what, "")
         created = parse_time(text)
         if text and created is None:
-            self._refusals.tell(what, Invalid(f"{_CREATED} is {text[:80]!r}, not an RFC 3339 time: it is not used"))
+            self._refusals.warn(what, Invalid(f"{_CREATED}: expected an RFC 3339 time, got {text[:80]!r}: ignored"))
         return created.timestamp() if created is not None else -math.inf
 
-    def _look(self, model: ModelName, revision: Revision) -> Files:
+    def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
         what = f"{model}@{revision.version}"
         layers = self._layers(self._pinned(model, revision), model, what)
         return files_of(self._files(list(layers), model, what), what)
@@ -180,16 +180,16 @@ class OciRegistry(ListedRegistry):
     def _pinned(self, model: ModelName, revision: Revision) -> Mapping[str, Any]:
         what = f"{model}@{revision.version}"
         if not DIGEST.fullmatch(revision.pin):
-            raise Invalid(f"{what}: {revision.pin[:80]!r} is no digest of a manifest")
+            raise Invalid(f"{what}: {revision.pin[:80]!r} is not the digest of a manifest")
         body = self._manifest(model, revision.pin).body
         found = hashlib.sha256(body).hexdigest()
         if f"sha256:{found}" != revision.pin:
-            raise Corrupt(f"{what}: the manifest's sha256 is {found}, {revision.pin} was asked for")
+            raise Corrupt(f"{what}: expected the manifest {revision.pin}, got sha256 {found}")
         return object_at(parse_json(body, what), what)
 
     def _manifest(self, model: ModelName, reference: str, method: str = "GET") -> HttpResponse:
         url = f"{self._repository(model)}/manifests/{quote(reference, safe=':')}"
-        return self._http.look(HttpRequest(url, _ACCEPT, method, self._scope(model)))
+        return self._http.fetch(HttpRequest(url, _ACCEPT, method, self._scope(model)))
 
     def _files(self, layers: Sequence[Remote | ArtifactLayer], model: ModelName, what: str) -> Iterator[Remote]:
         for layer in layers:
@@ -200,7 +200,7 @@ class OciRegistry(ListedRegistry):
 
     def _layers(self, manifest: Mapping[str, Any], model: ModelName, what: str) -> Iterator[Remote | ArtifactLayer]:
         if "manifests" in manifest:
-            raise Invalid(f"{what} is an index of manifests, the manifest of a model is wanted")
+            raise Invalid(f"{what}: expected the manifest of a model, got an index of manifests")
         for each in list_at(manifest.get("layers"), f"{what}: 'layers'", FILES_MAX):
             yield parse_layer(object_at(each, f"a layer of {what}"), what, f"{self._repository(model)}/blobs")
 

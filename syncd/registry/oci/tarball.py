@@ -1,7 +1,7 @@
-"""The files in a tar, as its bytes go by: what each is called, how long it is, where it lies, and its sha256.
+"""Streaming tar reader: the path, size, offset and sha256 of every file.
 
-Only files and directories are known. Links, devices and holes are refused by name, since what they stand for is not
-in the tar, and so is whatever would take more memory than a name needs.
+Only files and directories are supported. Links, devices and sparse files are refused by name, since their content is
+not in the tar, and so is everything that needs more memory than a name.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from syncd.values.source import Stream
 from syncd.watchdog import mark_progress
 
 _BLOCK: Final = 512
-_EXTRA_BYTES_MAX: Final = 64 << 10  # of what stands before a file: a name of 1024 bytes, times, owners
-_ENTRIES_MAX: Final = 500_000  # files, directories, and what stands before them
+_EXTRA_BYTES_MAX: Final = 64 << 10  # of the extended header of a file: a name of 1024 bytes, times, owners
+_ENTRIES_MAX: Final = 500_000  # files, directories, and extended headers
 _CHUNK_BYTES: Final = 1 << 20
 _FILES: Final = frozenset({b"0", b"\0", b"7"})
-_PASSED_OVER: Final = frozenset({b"g", b"K"})  # what is said of all that follows, and where links lead
-_OTHERWISE_HINT: Final = "is it packed otherwise than it says?"
-_REFUSED: Final = {b"1": "a link", b"2": "a symbolic link", b"S": "a file with holes"}
+_SKIPPED: Final = frozenset({b"g", b"K"})  # global headers, and the targets of links
+_PACKING_HINT: Final = "does its media type match its compression?"
+_REFUSED: Final = {b"1": "a link", b"2": "a symbolic link", b"S": "a sparse file"}
 
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A file of a tar. `offset_bytes` is where its first byte lies in the tar, unpacked."""
+    """A file of a tar. `offset_bytes` is the offset of its first byte in the decompressed tar."""
 
     path: FilePath
     size_bytes: int
@@ -41,39 +41,39 @@ def members(stream: Stream, what: str) -> Iterator[TarMember]:
     """Every file of a tar, in its order; the stream is read to its end.
 
     Raises:
-        Corrupt: It is no tar, or was cut off.
-        Invalid: A name is refused, or something in it is neither a file nor a directory.
-        Unavailable: As the stream says.
+        Corrupt: It is not a tar, or was cut off.
+        Invalid: A name is refused, or an entry is neither a file nor a directory.
+        Unavailable: As the stream raises.
     """
     tar = _Reader(stream, what)
-    said: dict[str, str] = {}
+    extended: dict[str, str] = {}
     for _ in range(_ENTRIES_MAX):
         block = tar.take(_BLOCK)
         if not any(block):
-            tar.pass_over_the_rest()
+            tar.drain()
             return
-        kind, name, size_bytes = _header(block, said, what)
+        kind, name, size_bytes = _header(block, extended, what)
         if kind in {b"x", b"L"}:
-            said |= _said(kind, tar.aside(size_bytes), what)
+            extended |= _extended(kind, tar.metadata(size_bytes), what)
             continue
-        if kind in _PASSED_OVER:
-            tar.aside(size_bytes)
+        if kind in _SKIPPED:
+            tar.metadata(size_bytes)
             continue
-        said = {}
+        extended = {}
         if kind == b"5" or (kind == b"\0" and name.endswith("/")):
-            _directory(name)
+            _check_directory(name)
             tar.skip(size_bytes)
         elif kind in _FILES:
             path = parse_path(name.removeprefix("./"))
             yield TarMember(path, size_bytes, tar.at_bytes, tar.digest(size_bytes))
         else:
-            found = _REFUSED.get(kind, "no file")
+            found = _REFUSED.get(kind, "not a file")
             raise Invalid(f"{what}: {name[:200]!r} is {found}", hint="pack the file itself: links are not followed")
     raise Invalid(f"{what} has more than {_ENTRIES_MAX} entries")
 
 
 class _Reader:
-    """Counts what went by."""
+    """A reader that counts the bytes read."""
 
     def __init__(self, stream: Stream, what: str) -> None:
         self._stream = stream
@@ -84,9 +84,9 @@ class _Reader:
     def take(self, size_bytes: int) -> bytes:
         return b"".join(bytes(piece) for piece in self._pieces(size_bytes))
 
-    def aside(self, size_bytes: int) -> bytes:
+    def metadata(self, size_bytes: int) -> bytes:
         if size_bytes > _EXTRA_BYTES_MAX:
-            raise Invalid(f"{self._what}: {size_bytes} bytes are said of one file, at most {_EXTRA_BYTES_MAX} are read")
+            raise Invalid(f"{self._what}: a file has {size_bytes} bytes of metadata, over {_EXTRA_BYTES_MAX}")
         data = self.take(size_bytes)
         self._pad(size_bytes)
         return data
@@ -103,7 +103,7 @@ class _Reader:
         self._pad(size_bytes)
         return Digest(sha256.hexdigest())
 
-    def pass_over_the_rest(self) -> None:
+    def drain(self) -> None:
         while self._stream.readinto(self._buffer):
             mark_progress()
 
@@ -123,24 +123,24 @@ class _Reader:
             yield self._buffer[:count]
 
 
-def _header(block: bytes, said: dict[str, str], what: str) -> tuple[bytes, str, int]:
-    """The kind, the name and the size that a header has, or that was said before it."""
-    told = _number(block[148:156], what)
-    if told != sum(block) - sum(block[148:156]) + 8 * ord(" "):
-        raise Corrupt(f"{what} is no tar: a header's own sum is not {told}", hint=_OTHERWISE_HINT)
+def _header(block: bytes, extended: dict[str, str], what: str) -> tuple[bytes, str, int]:
+    """The kind, the name and the size of an entry, from its header or the extended header before it."""
+    checksum = _number(block[148:156], what)
+    if checksum != sum(block) - sum(block[148:156]) + 8 * ord(" "):
+        raise Corrupt(f"{what} is not a tar: the checksum of a header is not {checksum}", hint=_PACKING_HINT)
     name = _text(block[:100])
     prefix = _text(block[345:500]) if block[257:263] == b"ustar\0" else ""
-    size = said.get("size", "")
+    size = extended.get("size", "")
     if size and not size.isdecimal():
         raise Corrupt(f"{what}: a file's size is {size[:40]!r}")
     size_bytes = int(size[:20]) if size else _number(block[124:136], what)
     if size_bytes >= 1 << 62:
         raise Corrupt(f"{what}: a file's size is {size_bytes}")
-    return block[156:157], said.get("path") or (f"{prefix}/{name}" if prefix else name), size_bytes
+    return block[156:157], extended.get("path") or (f"{prefix}/{name}" if prefix else name), size_bytes
 
 
-def _said(kind: bytes, data: bytes, what: str) -> dict[str, str]:
-    """What stands before a file in place of what its header has no room for."""
+def _extended(kind: bytes, data: bytes, what: str) -> dict[str, str]:
+    """The fields of an extended header."""
     if kind == b"L":
         return {"path": _text(data)}
     found, rest = {}, data
@@ -149,9 +149,9 @@ def _said(kind: bytes, data: bytes, what: str) -> dict[str, str]:
         size_bytes = int(length) if length.isdigit() and len(length) < 10 else 0
         key, sign, value = rest[len(length) + 1 : max(0, size_bytes - 1)].partition(b"=")
         if not sign or size_bytes > len(rest):
-            raise Corrupt(f"{what}: {rest[:40]!r} says nothing of a file")
+            raise Corrupt(f"{what}: {rest[:40]!r} is not an extended header")
         if key.startswith(b"GNU.sparse."):
-            raise Invalid(f"{what} has a file with holes", hint="pack it without --sparse")
+            raise Invalid(f"{what} has a sparse file", hint="pack it without --sparse")
         if key in {b"path", b"size"}:
             found[key.decode()] = _text(value)
         rest = rest[size_bytes:]
@@ -163,7 +163,7 @@ def _number(field: bytes, what: str) -> int:
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
     digits = field.strip(b" \0")
     if digits.strip(b"01234567"):
-        raise Corrupt(f"{what} is no tar: {field!r} is no number", hint=_OTHERWISE_HINT)
+        raise Corrupt(f"{what} is not a tar: {field!r} is not a number", hint=_PACKING_HINT)
     return int(digits or b"0", 8)
 
 
@@ -175,8 +175,8 @@ def _text(field: bytes) -> str:
         raise Invalid(f"{text[:200]!r} is not UTF-8", hint="pack it with names in UTF-8") from error
 
 
-def _directory(name: str) -> None:
-    """Nothing is made of it, but its name is looked at like a file's."""
+def _check_directory(name: str) -> None:
+    """Check a directory's name like a file's; nothing is created from it."""
     path = name.removeprefix("./").rstrip("/")
     if path not in {"", "."}:
         parse_path(path)

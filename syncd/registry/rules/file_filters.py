@@ -1,7 +1,7 @@
-"""Which files of a version are taken. What was taken is told in the pin, and is kept to for as long as that is known.
+"""File filters: which files of a version are distributed. The filter is part of the pin.
 
-A version is its files. So a rule that is changed later must not make another version of one that was published: it
-is for versions that are pinned after it, and each pin says what it was made with.
+A version is defined by its files, so a filter that is changed later must not change a published version: it applies
+to versions that are pinned after it, and each pin records the filter it was made with.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from syncd.errors import Invalid
 from syncd.values.patterns import selects
 from syncd.values.source import Revision
 
-_MARK: Final = " {"  # no pin of a registry has a space
+_MARK: Final = " {"  # no registry's pin has a space
 
 
 @dataclass(frozen=True, slots=True)
 class FileFilter:
-    """Patterns of files; what `leave` has is left, and where there is a `take`, what it has not is left too.
+    """Patterns of files. Files that match `leave` are excluded, and with a `take` also those that do not match it.
 
-    `*.bin` is a name in whatever directory, `unet/*.bin` a path, `onnx/` a directory at the top and all below it;
-    `*` stands for any characters but '/'.
+    `*.bin` is a name in any directory, `unet/*.bin` a path, `onnx/` a top directory with everything below it;
+    `*` matches any characters but '/'.
     """
 
     take: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
 
     def takes(self, path: str) -> bool:
-        """Whether a file is taken."""
+        """Whether the filter selects a file."""
         return (not self.take or _any(self.take, path)) and not _any(self.leave, path)
 
 
-def with_filter_mark(revision: Revision, taking: FileFilter) -> Revision:
-    """A registry's own revision, with what is taken of it. Everything is no mark."""
-    if not taking.take and not taking.leave:
+def with_filter_mark(revision: Revision, files: FileFilter) -> Revision:
+    """A registry's own revision, marked with the filter. A filter that selects everything adds no mark."""
+    if not files.take and not files.leave:
         return revision
-    mark = json.dumps({"take": taking.take, "leave": taking.leave}, separators=(",", ":"))
+    mark = json.dumps({"take": files.take, "leave": files.leave}, separators=(",", ":"))
     return replace(revision, pin=f"{revision.pin} {mark}")
 
 
 def without_filter_mark(revision: Revision) -> tuple[Revision, FileFilter]:
-    """The registry's own revision, and what is taken of it.
+    """The registry's own revision, and the filter of its mark.
 
     Raises:
-        Invalid: The mark is none of ours.
+        Invalid: The mark is not one of syncd's.
     """
     pin, mark = _split(revision.pin)
     if not mark:
         return revision, FileFilter()
     try:
         document = json.loads(mark)
-        taking = FileFilter(tuple(document["take"]), tuple(document["leave"]))
+        files = FileFilter(tuple(document["take"]), tuple(document["leave"]))
     except (ValueError, TypeError, KeyError) as error:
-        raise Invalid(f"{revision.version}: {mark[:80]!r} does not say what is taken") from error
-    return replace(revision, pin=pin), taking
+        raise Invalid(f"{revision.version}: {mark[:80]!r} is not a file filter") from error
+    return replace(revision, pin=pin), files
 
 
 def as_published(revision: Revision, published_pin: str | None) -> Revision:
-    """What is pinned now, with what was taken of the version when it was published, if it ever was."""
+    """The current pin with the filter that the version was published with, if it was."""
     if published_pin is None:
         return revision
     own, mark = _split(revision.pin)[0], _split(published_pin)[1]

@@ -1,4 +1,4 @@
-"""Which version of a model is followed: what a poll releases by itself."""
+"""Follow rules: which version of a model a poll releases automatically."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Resolve = Callable[[str], Revision | None]
 
 @dataclass(frozen=True, slots=True)
 class TagRule:
-    """What is wanted to be written on a version or a model. In `value`, `*` stands for any characters."""
+    """A tag required of a version or a model. In `value`, `*` matches any characters."""
 
     key: str
     value: str
 
     def is_on(self, tags: Tags) -> bool:
-        """Whether one of the tags is it."""
+        """Whether one of the tags matches."""
         return any(key == self.key and _matches(self.value, value) for key, value in tags)
 
 
 @dataclass(frozen=True, slots=True)
 class FollowRule:
-    """For some models at most one of: an alias, a pattern of names, a range, a tag. None of them: the newest.
+    """For some models, at most one of an alias, a name pattern, a range, a tag. With none, the newest is followed.
 
-    With `model_tagged` nothing is followed of a model that has no such tag.
+    With `model_tagged` no version is followed of a model without such a tag.
     """
 
     models: tuple[str, ...]
@@ -41,18 +41,18 @@ class FollowRule:
     model_tagged: TagRule | None = None
 
     def is_for(self, model: ModelName) -> bool:
-        """Whether the rule is the model's."""
+        """Whether the rule applies to the model."""
         return any(selects(pattern, model) for pattern in self.models)
 
-    def passes_over(self, candidates: Sequence[Candidate]) -> bool:
-        """Whether the model of these has not the tag that is wanted of it."""
+    def excludes(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether the model of these candidates lacks the required tag."""
         return self.model_tagged is not None and not any(
             self.model_tagged.is_on(each.model_tags) for each in candidates
         )
 
     def apply(self, candidates: Sequence[Candidate], resolve: Resolve) -> list[Candidate]:
-        """The candidates of one model, marked. `resolve` pins a ref of the model; None where it names nothing."""
-        if self.passes_over(candidates):
+        """The candidates of one model, marked. `resolve` pins a ref of the model; None if it does not exist."""
+        if self.excludes(candidates):
             return [replace(each, follow=Follow.NOT) for each in candidates]
         if self.alias:
             return self._aliased(candidates, resolve)
@@ -65,7 +65,7 @@ class FollowRule:
         return list(candidates)
 
     def _aliased(self, candidates: Sequence[Candidate], resolve: Resolve) -> list[Candidate]:
-        """What the alias names is last. A tag that is moved about is no version: the other tag of its bytes is."""
+        """Put the alias's version last. A tag that moves is not a version: another tag of the same bytes is."""
         shown = [replace(each, follow=Follow.NOT) for each in candidates]
         named = resolve(self.alias)
         if named is None or not candidates:
@@ -84,19 +84,19 @@ class FollowRule:
 
 
 def parse_tagged(text: str) -> TagRule:
-    """Read a tag such as `validation_status=approved`.
+    """Parse a tag such as `validation_status=approved`.
 
     Raises:
-        Invalid: It is something else.
+        Invalid: It is not a tag.
     """
     key, equals, value = text.partition("=")
     if not key or not equals or not text.isprintable():
-        raise Invalid(f"{text[:80]!r} is no tag", hint='one such as "validation_status=approved" is')
+        raise Invalid(f"{text[:80]!r} is not a tag", hint='for example "validation_status=approved"')
     return TagRule(key, value)
 
 
 def _matches(pattern: str, value: str) -> bool:
-    """Time grows with the length of `value` and no faster, whatever stands in it: others wrote it."""
+    """Match in linear time: `value` is foreign input."""
     first, *rest = pattern.split("*")
     if not rest:
         return value == pattern
@@ -121,7 +121,7 @@ def _marked(candidate: Candidate, *, follows: bool) -> Candidate:
 
 
 def _ranged(candidates: Sequence[Candidate], wanted: Range) -> list[Candidate]:
-    """Those of the range are last, the highest at the end, whenever it came."""
+    """Put the versions of the range last, the highest at the end, independent of their age."""
     inside, outside = [], []
     for each in candidates:
         number = semver(each.version)

@@ -1,4 +1,4 @@
-"""Version names that are numbers by the rules of semver.org, and ranges of them."""
+"""Semantic version names (semver.org), and ranges of them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _RELEASE: Final = (2, 0, "")  # comes after every part of a pre-release
 @total_ordering
 @dataclass(frozen=True, slots=True)
 class Semver:
-    """A version's precedence. What is left out is 0, a `v` in front and what was built say nothing."""
+    """A version's precedence. Missing numbers are 0; a `v` in front and build metadata do not count."""
 
     numbers: tuple[int, int, int]
     pre: tuple[tuple[int, int, str], ...] = (_RELEASE,)
 
     @property
     def is_release(self) -> bool:
-        """Whether it is no pre-release."""
+        """Whether it is not a pre-release."""
         return self.pre == (_RELEASE,)
 
     def __lt__(self, other: Semver) -> bool:
@@ -46,19 +46,19 @@ _HOLDS: Final[dict[str, Callable[[Semver, Semver], bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Versions that keep all of some bounds. Pre-releases only where a bound is one itself."""
+    """Versions within all bounds. Pre-releases only if a bound is one."""
 
     bounds: tuple[tuple[str, Semver], ...]
 
     def has(self, version: Semver) -> bool:
-        """Whether `version` is in it."""
+        """Whether `version` is in the range."""
         if not version.is_release and all(bound.is_release for _, bound in self.bounds):
             return False
         return all(_HOLDS[sign](version, bound) for sign, bound in self.bounds)
 
 
 def semver(name: str) -> Semver | None:
-    """Read a version's name, such as `v1.2.0-rc.1`, `1.2` or `7`; None where it is another kind of name."""
+    """Parse a version's name, such as `v1.2.0-rc.1`, `1.2` or `7`; None for other names."""
     match = _VERSION.fullmatch(name)
     if not match:
         return None
@@ -69,16 +69,16 @@ def semver(name: str) -> Semver | None:
 
 
 def parse_range(text: str) -> Range:
-    """Read bounds with commas between them, such as `>=1.2,<2`.
+    """Parse bounds separated by commas, such as `>=1.2,<2`.
 
     Raises:
-        Invalid: It is something else.
+        Invalid: It is not a range.
     """
     bounds = []
     for part in text.split(","):
         match = _BOUND.fullmatch(part.strip())
         version = semver(match[2]) if match else None
         if match is None or version is None:
-            raise Invalid(f"{text[:80]!r} is no range of versions", hint='one such as ">=1.2,<2" is')
+            raise Invalid(f"{text[:80]!r} is not a range of versions", hint='for example ">=1.2,<2"')
         bounds.append((match[1], version))
     return Range(tuple(bounds))

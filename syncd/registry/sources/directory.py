@@ -1,7 +1,7 @@
-"""A registry that is a directory: `<root>/<model>/<version>/`, complete when its marker says so.
+"""Directory registry: `<root>/<model>/<version>/`, complete when its marker or list is.
 
-A version is complete when it has `MANIFEST.json` or `SHA256SUMS` and every file these list is there with its size
-and no other file is, or when it has `READY`, `_SUCCESS` or `.complete` and, if it has a list too, what that lists.
+A version is complete when it has `MANIFEST.json` or `SHA256SUMS`, every listed file exists with its size,
+and no other file exists; or when it has `READY`, `_SUCCESS` or `.complete` and, with a list, every listed file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, 
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.logs import Logger
 from syncd.registry.checksum_files import ListedFile, parse_manifest, parse_sums
-from syncd.registry.directory_tree import FoundFile, directories, open_beneath, reading, refuse_links, scan
+from syncd.registry.directory_tree import FoundFile, check_no_links, directories, open_beneath, reading, scan
 from syncd.registry.listing_cache import LATEST, check_selected, check_unchanged, version_name
 from syncd.registry.settings import DirectorySettings
 from syncd.values.patterns import selects
 from syncd.values.source import Candidate, Revision, SourceFile, Stream
 
-LISTS: Final = ("MANIFEST.json", "SHA256SUMS")  # the first one there is believed
+LISTS: Final = ("MANIFEST.json", "SHA256SUMS")  # the first one that exists counts
 MARKERS: Final = ("READY", "_SUCCESS", ".complete")
 _LIST_BYTES_MAX: Final = 64 << 20  # 100 000 files of 600 bytes of line each
 _SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
@@ -57,13 +57,13 @@ class _Marks:
 
     @property
     def signature(self) -> tuple[tuple[str, int, int, int], ...]:
-        """What changes when one of them is written again."""
+        """A value that changes when one of them is written again."""
         return tuple(sorted((n, s.st_ino, s.st_size, s.st_mtime_ns) for n, s in self.found.items()))
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """A complete version as it was seen."""
+    """A complete version as it was read."""
 
     pin: str
     files: Mapping[str, tuple[FoundFile, SourceFile]]
@@ -82,10 +82,10 @@ class DirectoryRegistry:
         self._lock = threading.Lock()
         self._complete: dict[tuple[str, str], tuple[tuple[str, int, int, int], ...]] = {}
         self._snapshots: OrderedDict[tuple[str, Revision], _Snapshot] = OrderedDict()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. A version once seen complete is not walked again until a marker changes."""
+        """See `registry.base.Registry`. A complete version is not scanned again until a marker changes."""
         self._check_root()
         found = []
         for owner, version in self._version_directories(model):
@@ -99,15 +99,15 @@ class DirectoryRegistry:
         self._check_root()
         parse_model(model)
         check_selected(self._settings.models, model)
-        refuse_links(self._settings.root, model)
+        check_no_links(self._settings.root, model)
         version = self._latest(model) if ref == LATEST else version_name(ref)
-        snapshot = self._look(model, version)
+        snapshot = self._read(model, version)
         revision = Revision(version, snapshot.pin)
         self._remember(model, revision, snapshot)
         return revision
 
     def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; in the order of the paths.
+        """See `registry.base.Registry`; ordered by path.
 
         Raises:
             NotFound: The version's directory is gone.
@@ -115,8 +115,8 @@ class DirectoryRegistry:
         snapshot = self._pinned(model, revision)
         return tuple(file for _, file in snapshot.files.values())
 
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> None:
-        """See `registry.base.Registry`. Nowhere that a store could copy from."""
+    def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> None:
+        """See `registry.base.Registry`. None: a store cannot copy from here."""
 
     def open(
         self,
@@ -130,7 +130,7 @@ class DirectoryRegistry:
         """See `registry.base.Registry`.
 
         Raises:
-            Conflict: The file, or one of its directories, is not the one that was pinned.
+            Conflict: The file, or one of its directories, differs from the pinned one.
             Invalid: The offset is outside of the file.
         """
         del sha256  # what is pinned of a file here changes with its bytes
@@ -146,7 +146,7 @@ class DirectoryRegistry:
         try:
             return open_beneath(self._settings.root, directory, found, offset_bytes, same_time=file.sha256 is None)
         except NotFound:
-            self._check_root()  # a lost mount is no proof of absence
+            self._check_root()  # a lost mount does not prove absence
             raise
 
     def _check_root(self) -> None:
@@ -161,7 +161,7 @@ class DirectoryRegistry:
             raise Unavailable(f"{root} is not a directory", hint=hint)
 
     def _version_directories(self, model: ModelName | None) -> Iterator[tuple[ModelName, VersionName]]:
-        """Every directory that has a marker where a version would be, under an allowed name; of a model, or of all."""
+        """Every directory with a marker and an allowed name at a version's level; of a model, or of all."""
         root = self._settings.root
         owner, _, name = (model or "").partition("/")
         nested = any("/" in pattern for pattern in self._settings.models)
@@ -179,17 +179,17 @@ class DirectoryRegistry:
     def _directories(self, parent: Path) -> list[str]:
         try:
             return directories(parent)
-        except NotFound:  # it went away between two looks
+        except NotFound:  # it was deleted meanwhile
             return []
         except Refused as error:
-            self._tell_once(str(parent.relative_to(self._settings.root)), error)
+            self._warn_once(str(parent.relative_to(self._settings.root)), error)
             return []
 
     def _is_marked(self, directory: str) -> bool:
         try:
             return bool(self._marks(directory).found)
         except Refused as error:
-            self._tell_once(directory, error)
+            self._warn_once(directory, error)
             return False
 
     def _named(self, model: str, version: str) -> Iterator[tuple[ModelName, VersionName]]:
@@ -198,14 +198,20 @@ class DirectoryRegistry:
             if any(selects(pattern, name) for pattern in self._settings.models):
                 yield name, version_name(version)
         except Invalid as error:
-            self._tell_once(f"{model}/{version}", error)
+            self._warn_once(f"{model}/{version}", error)
 
-    def _tell_once(self, what: str, error: SyncdError) -> None:
+    def _warn_once(self, what: str, error: SyncdError) -> None:
         with self._lock:
-            told = f"{what}: {error}" in self._told
-            self._told.add(f"{what}: {error}")
-        if not told:
-            _log.warning("registry.version_refused", directory=what, reason=error.message, hint=error.hint)
+            is_known = f"{what}: {error}" in self._warned
+            self._warned.add(f"{what}: {error}")
+        if not is_known:
+            _log.warning(
+                "registry.version_refused",
+                message="A version of a registry was left out.",
+                directory=what,
+                reason=error.message,
+                hint=error.hint,
+            )
 
     def _complete_at_ns(self, model: ModelName, version: VersionName) -> int | None:
         marks = self._marks(f"{model}/{version}")
@@ -213,12 +219,12 @@ class DirectoryRegistry:
             known = self._complete.get((model, version))
         if known is None or known != marks.signature:
             try:
-                self._look(model, version)
+                self._read(model, version)
             except (NotFound, _IncompleteVersion):
                 return None
             except (Invalid, Refused, Unavailable) as error:
                 self._check_root()  # one version that cannot be read must not hide the others, a lost mount must
-                self._tell_once(f"{model}/{version}", error)
+                self._warn_once(f"{model}/{version}", error)
                 return None
             with self._lock:
                 self._complete[model, version] = marks.signature
@@ -251,7 +257,7 @@ class DirectoryRegistry:
         self._check_root()
         parse_model(model)
         try:
-            snapshot = self._look(model, parse_version(revision.version))
+            snapshot = self._read(model, parse_version(revision.version))
         except _IncompleteVersion as error:
             raise Conflict(f"{model}@{revision.version} is no longer complete: {error}") from error
         check_unchanged(model, revision, Revision(revision.version, snapshot.pin))
@@ -265,14 +271,14 @@ class DirectoryRegistry:
             while len(self._snapshots) > _SNAPSHOTS_MAX:
                 self._snapshots.popitem(last=False)
 
-    def _look(self, model: ModelName, version: VersionName) -> _Snapshot:
-        """Walk a version and hold it against its list."""
+    def _read(self, model: ModelName, version: VersionName) -> _Snapshot:
+        """Scan a version and compare it with its list."""
         directory = f"{model}/{version}"
-        refuse_links(self._settings.root, directory)
+        check_no_links(self._settings.root, directory)
         marks = self._marks(directory)
         if not marks.found:
-            wanted = ", ".join((*MARKERS, *LISTS))
-            raise _IncompleteVersion(f"{model}@{version} has no marker yet", hint=f"write one of {wanted} last")
+            accepted = ", ".join((*MARKERS, *LISTS))
+            raise _IncompleteVersion(f"{model}@{version} has no marker yet", hint=f"write one of {accepted} last")
         listed = self._listed(model, version, marks)
         top = self._settings.root / directory
         everything = scan(top, frozenset(listed or ()))
@@ -281,9 +287,9 @@ class DirectoryRegistry:
         if not found:
             raise _IncompleteVersion(f"{model}@{version} has no files yet")
         if listed is None:
-            self._settled(model, version, everything)
+            self._check_settled(model, version, everything)
         else:
-            _whole(f"{model}@{version}", found, listed, marks)
+            _check_list(f"{model}@{version}", found, listed, marks)
         return _snapshot(found, listed or {})
 
     def _listed(self, model: ModelName, version: VersionName, marks: _Marks) -> dict[str, ListedFile] | None:
@@ -303,29 +309,29 @@ class DirectoryRegistry:
             raise _IncompleteVersion(f"{model}@{version}: {error}", hint=error.hint) from error
         return {item.path: item for item in listed if item.path not in {*LISTS, *MARKERS}}
 
-    def _settled(self, model: ModelName, version: VersionName, files: list[FoundFile]) -> None:
+    def _check_settled(self, model: ModelName, version: VersionName, files: list[FoundFile]) -> None:
         newest = max(files, key=lambda file: file.mtime_ns)
         quiet_s = self._now() - newest.mtime_ns / 1e9
         if quiet_s < self._settings.settle_s:
             raise _IncompleteVersion(
                 f"{model}@{version}: {newest.path} was written {quiet_s:.1f} s ago, "
-                f"{self._settings.settle_s:g} s of quiet are wanted",
-                hint="write a MANIFEST.json or SHA256SUMS last, and there is nothing to wait for",
+                f"it must be unchanged for {self._settings.settle_s:g} s",
+                hint="to publish without this wait, write a MANIFEST.json or SHA256SUMS last",
             )
 
 
-def _whole(what: str, found: Mapping[str, FoundFile], listed: Mapping[str, ListedFile], marks: _Marks) -> None:
-    """Raises _Incomplete where the list and what is there differ. With a marker, files beside the list are its own."""
+def _check_list(what: str, found: Mapping[str, FoundFile], listed: Mapping[str, ListedFile], marks: _Marks) -> None:
+    """Raises _IncompleteVersion if list and files differ. With a marker, unlisted files belong to the version."""
     for path, item in listed.items():
         if path not in found:
-            raise _IncompleteVersion(f"{what}: {path} is in {marks.list_name} but not there")
+            raise _IncompleteVersion(f"{what}: {path} is in {marks.list_name} but does not exist")
         size_bytes = found[path].size_bytes
         if item.size_bytes is not None and size_bytes != item.size_bytes:
-            raise _IncompleteVersion(f"{what}: {path} has {size_bytes} bytes, {marks.list_name} says {item.size_bytes}")
+            raise _IncompleteVersion(f"{what}: {path} has {size_bytes} bytes, {marks.list_name} has {item.size_bytes}")
     beside = [] if marks.has_marker else sorted(found.keys() - listed.keys())
     if beside:
         raise _IncompleteVersion(
-            f"{what}: {beside[0]} is there but not in {marks.list_name}", hint="list it, or add READY"
+            f"{what}: {beside[0]} exists but is not in {marks.list_name}", hint="list it, or add READY"
         )
 
 

@@ -1,7 +1,7 @@
-"""A registry that is the Hugging Face Hub, or a mirror of it: tags are versions, commits are pins.
+"""Registry source for the Hugging Face Hub and its mirrors: tags are versions, commits are pins.
 
-A commit never changes, so what is read by its sha is what was pinned. Files that the Hub keeps as large ones come
-with their sha256; the others with git's own sha1, which is checked while they are read.
+A commit never changes, so content that is read by its sha is what was pinned. Large files come with their sha256; the
+others with git's sha1, which is verified while they are read.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class HubRegistry(OwnedRegistry):
     """Models of a Hub. Only reads; safe from several threads."""
 
     def __init__(self, settings: HubSettings, http: HttpClient) -> None:
-        """`http` is made with `explain` of this module."""
+        """`http` must have this module's `explain`."""
         super().__init__(settings.models)
         self._settings = settings
         self._http = http
         self._dates: KeyedCache[float] = KeyedCache()
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
-        """A ref is a tag, a branch or a commit's whole sha; the newest is of the newest commit.
+        """A ref is a tag, a branch or a commit's full sha; the newest version has the newest commit.
 
-        The version of a tag is named like it; that of a branch or a commit is named by the commit, since a branch
-        goes on.
+        A tag's version has the tag's name; a branch's or commit's version has the commit's, since a branch
+        moves.
         """
         if ref is None:
             revisions = self._aged(model)
@@ -58,7 +58,7 @@ class HubRegistry(OwnedRegistry):
         return _of_commit(branches[ref] if ref in branches else self._commit(model, ref))
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """What was not read from its beginning is not held against git's sha1."""
+        """A file that is not read from its beginning is not verified against git's sha1."""
         del model, revision
         path, size_bytes = found.file.path, found.file.size_bytes
         url, _, sha1 = found.url.partition("#")
@@ -66,13 +66,13 @@ class HubRegistry(OwnedRegistry):
         return stream if offset_bytes or not sha1 else _GitStream(stream, path, size_bytes, sha1)
 
     def _of_owner(self, owner: str) -> Iterator[str]:
-        ask = HttpRequest(f"{self._settings.endpoint}/api/models?author={quote(owner, safe='')}")
+        request = HttpRequest(f"{self._settings.endpoint}/api/models?author={quote(owner, safe='')}")
         count = 0
-        for answer in self._http.pages(ask):
-            for each in list_at(answer.json(), f"the models of {owner}", _MODELS_MAX):
+        for response in self._http.pages(request):
+            for each in list_at(response.json(), f"the models of {owner}", _MODELS_MAX):
                 count += 1
                 if count > _MODELS_MAX:
-                    raise Invalid(f"{owner} has more than {_MODELS_MAX} models", hint="name those that are wanted")
+                    raise Invalid(f"{owner} has more than {_MODELS_MAX} models", hint="name those you need in `models`")
                 yield text_at(object_at(each, f"a model of {owner}"), "id", f"a model of {owner}")
 
     def _versions(self, model: ModelName) -> Iterator[VersionName]:
@@ -86,7 +86,7 @@ class HubRegistry(OwnedRegistry):
             try:
                 found.append(Revision(version_name(name), commit))
             except Invalid as error:
-                self._refusals.tell(f"{model}@{name}", error, error.hint)
+                self._refusals.warn(f"{model}@{name}", error, error.hint)
         head = branches.get(self._settings.branch)
         if head and head not in tags.values():
             found.append(_of_commit(head))
@@ -94,7 +94,7 @@ class HubRegistry(OwnedRegistry):
         return sorted(found, key=lambda revision: (dates[revision.pin], revision.version))
 
     def _date(self, model: ModelName, commit: str) -> float:
-        """When a commit was made, in seconds since 1970. One without a time that can be read is the oldest."""
+        """The time of a commit, in seconds since 1970. One without a valid time is the oldest."""
         return self._dates.find(f"{model}/{commit}", lambda: self._read_date(model, commit))
 
     def _read_date(self, model: ModelName, commit: str) -> float:
@@ -102,14 +102,14 @@ class HubRegistry(OwnedRegistry):
         text = text_at(self._info(model, commit), "lastModified", what)
         made = parse_time(text)
         if made is None:
-            self._refusals.tell(what, Invalid(f"lastModified is {text[:80]!r}, not an RFC 3339 time: it is not used"))
+            self._refusals.warn(what, Invalid(f"lastModified: expected an RFC 3339 time, got {text[:80]!r}: ignored"))
             return -math.inf
         return made.timestamp()
 
     def _refs(self, model: ModelName) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Tags and branches, each with its commit."""
         what = f"the refs of {model}"
-        document = object_at(self._http.look(HttpRequest(f"{self._api(model)}/refs")).json(), what)
+        document = object_at(self._http.fetch(HttpRequest(f"{self._api(model)}/refs")).json(), what)
         return _commits(document.get("tags"), what), _commits(document.get("branches"), what)
 
     def _commit(self, model: ModelName, ref: VersionName) -> str:
@@ -117,26 +117,26 @@ class HubRegistry(OwnedRegistry):
             raise NotFound(f"{model} has no tag, branch or commit {ref}")
         sha = text_at(self._info(model, ref), "sha", f"{model}@{ref}")
         if sha != ref:
-            raise Conflict(f"{model}: commit {ref} was asked for, {sha[:40]} is answered")
+            raise Conflict(f"{model}: expected commit {ref}, got {sha[:40]}")
         return sha
 
     def _info(self, model: ModelName, commit: str) -> Mapping[str, Any]:
         return object_at(
-            self._http.look(HttpRequest(f"{self._api(model)}/revision/{commit}")).json(), f"{model}@{commit}"
+            self._http.fetch(HttpRequest(f"{self._api(model)}/revision/{commit}")).json(), f"{model}@{commit}"
         )
 
-    def _look(self, model: ModelName, revision: Revision) -> Files:
+    def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
         if not _COMMIT.fullmatch(revision.pin):
-            raise Invalid(f"{revision.pin[:80]!r} is no commit: 40 hex digits are wanted")
+            raise Invalid(f"expected a commit of 40 hex digits, got {revision.pin[:80]!r}")
         return files_of(self._tree(model, revision), f"{model}@{revision.version}")
 
     def _tree(self, model: ModelName, revision: Revision) -> Iterator[Remote]:
         what = f"{model}@{revision.version}"
         top = f"{self._settings.endpoint}/{model}/resolve/{revision.pin}"
-        for answer in self._http.pages(
+        for response in self._http.pages(
             HttpRequest(f"{self._api(model)}/tree/{revision.pin}?recursive=true&expand=false")
         ):
-            for each in list_at(answer.json(), f"the files of {what}", FILES_MAX):
+            for each in list_at(response.json(), f"the files of {what}", FILES_MAX):
                 row = object_at(each, f"a file of {what}")
                 if row.get("type") != "directory":
                     yield _file(row, what, top)
@@ -145,26 +145,26 @@ class HubRegistry(OwnedRegistry):
         return f"{self._settings.endpoint}/api/models/{model}"
 
 
-def explain(answer: HttpResponse) -> SyncdError | None:
-    """What a Hub says in its headers, which is more than the status does."""
-    code = answer.headers.get("x-error-code", "")
-    told = f"{printable(answer.url)}: {code} {answer.headers.get('x-error-message', '')[:200]}".rstrip()
+def explain(response: HttpResponse) -> SyncdError | None:
+    """The syncd error for a Hub's error headers, which are more precise than its status."""
+    code = response.headers.get("x-error-code", "")
+    reason = f"{printable(response.url)}: {code} {response.headers.get('x-error-message', '')[:200]}".rstrip()
     if code == "GatedRepo":
-        return Refused(told, hint="accept the model's licence as the owner of the token, and set `token`")
-    if code == "RepoNotFound" and answer.status in {401, 403}:
-        return Refused(told, hint="there is no such model, or it is private: set `token`")
-    if code in _GONE and answer.status == 404:
-        return NotFound(told)
-    if answer.status == 429:
-        wait_s = retry_after_s(answer.headers)
+        return Refused(reason, hint="accept the model's licence as the owner of the token, and set `token`")
+    if code == "RepoNotFound" and response.status in {401, 403}:
+        return Refused(reason, hint="the model does not exist, or is private: set `token`")
+    if code in _GONE and response.status == 404:
+        return NotFound(reason)
+    if response.status == 429:
+        wait_s = retry_after_s(response.headers)
         return Unavailable(
-            told, hint="the Hub limits how much is asked: set `token`, or poll less", retry_after_s=wait_s
+            reason, hint="the Hub limits the number of requests: set `token`, or poll less", retry_after_s=wait_s
         )
     return None
 
 
 class _GitStream:
-    """A file that git keeps, held against its sha1 at the end. See `registry.base.Stream`."""
+    """A file in git, verified against its sha1 at the end. See `registry.base.Stream`."""
 
     def __init__(self, stream: Stream, path: str, size_bytes: int, sha1: str) -> None:
         self._stream = stream
@@ -174,16 +174,16 @@ class _GitStream:
         self._hash = hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
 
     def readinto(self, buffer: memoryview) -> int:
-        """See `registry.base.Stream`. The last bytes are given only if all of them are right.
+        """See `registry.base.Stream`. The last bytes are returned only if the sha1 matches.
 
         Raises:
-            Corrupt: They are not those of the commit.
+            Corrupt: The sha1 is not that of the commit.
         """
         count = self._stream.readinto(buffer)
         self._hash.update(buffer[:count])
         self._left_bytes -= count
         if not self._left_bytes and self._hash.hexdigest() != self._want:
-            raise Corrupt(f"{self._path}: git's sha1 is {self._hash.hexdigest()}, the commit says {self._want}")
+            raise Corrupt(f"{self._path}: expected git's sha1 {self._want}, got {self._hash.hexdigest()}")
         return count
 
     def __enter__(self) -> _GitStream:
@@ -203,20 +203,20 @@ def _commits(value: object, what: str) -> Mapping[str, str]:
         row = object_at(each, what)
         commit = text_at(row, "targetCommit", what)
         if not _COMMIT.fullmatch(commit):
-            raise Invalid(f"{what}: {commit[:60]!r} is no commit")
+            raise Invalid(f"{what}: {commit[:60]!r} is not a commit")
         found[text_at(row, "name", what)] = commit
     return found
 
 
 def _file(row: Mapping[str, Any], what: str, top: str) -> Remote:
-    """Its address carries git's sha1 behind a `#`, where the Hub keeps no sha256."""
+    """A file. Its address has git's sha1 after a `#`, where the Hub has no sha256."""
     path = parse_path(text_at(row, "path", what))
     size_bytes = size_at(row, "size", f"{what}: {path}")
     url = f"{top}/{quote(path)}"
     if row.get("lfs") is None:
         sha1 = text_at(row, "oid", f"{what}: {path}")
         if not _COMMIT.fullmatch(sha1):
-            raise Invalid(f"{what}: {path}: {sha1[:60]!r} is no sha1")
+            raise Invalid(f"{what}: {path}: {sha1[:60]!r} is not a sha1")
         return Remote(SourceFile(path, size_bytes, None), f"{url}#{sha1}")
     large = object_at(row["lfs"], f"{what}: {path}")
     if size_at(large, "size", f"{what}: {path}") != size_bytes:

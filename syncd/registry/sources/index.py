@@ -1,9 +1,9 @@
-"""A registry that is one JSON document: models, their versions, and each file's size, sha256 and address.
+"""Registry source for a JSON index: models, their versions, and each file's size, sha256 and address.
 
 The document is `{"schema": "syncd/v1", "models": [{"name", "versions": [{"version", "ready", "aliases", "files":
 [{"path", "size", "sha256", "url"}]}]}]}`, a model's oldest version first. `ready` (true), `aliases` (none), `sha256`
-(the file is then read to make it) and `url` (then `<name>/<version>/<path>`) may be missing; addresses are relative
-to the document's own.
+(it is then computed by reading the file) and `url` (then `<name>/<version>/<path>`) may be missing; addresses are
+relative to the document's own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Row = Mapping[str, Any]
 
 
 class IndexRegistry(PinnedRegistry):
-    """Versions that a JSON index lists. Only reads; safe from several threads."""
+    """Versions in a JSON index. Only reads; safe from several threads."""
 
     def __init__(self, settings: IndexSettings, http: HttpClient) -> None:
         super().__init__(settings.models)
@@ -52,7 +52,7 @@ class IndexRegistry(PinnedRegistry):
         self._last: tuple[str, Mapping[str, Row]] | None = None
 
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. An index that has not changed since the last look is not sent again."""
+        """See `registry.base.Registry`. An unchanged index is not transferred again."""
         found = []
         for name, row in self._models().items():
             if model not in {None, name}:
@@ -63,29 +63,29 @@ class IndexRegistry(PinnedRegistry):
                     continue
                 versions = _versions(row, owner)
             except Invalid as error:
-                self._refusals.tell(name, error, error.hint)
+                self._refusals.warn(name, error, error.hint)
                 continue
             found += [Candidate(owner, version) for version in self._named(owner, versions)]
         return tuple(found)
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
-        """A ref is a version's name or an alias of it; the newest is the last listed."""
+        """A ref is a version's name or an alias of it; the newest is the last in the index."""
         row = self._models().get(model)
         if row is None:
             raise NotFound(f"{self._settings.url} has no model {model}")
         return self._keep(model, self._pinned(model, _chosen(_versions(row, model), ref, model)))
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """A file's size has to be the one that was pinned, and its ETag where it has no digest."""
+        """A file's size must be the pinned one, and its ETag too if it has no digest."""
         del model
-        wanted = ExpectedFile(found.url, found.file.size_bytes, identity_of(found, revision))
-        return self._http.open(HttpRequest(found.url), wanted, offset_bytes)
+        expected = ExpectedFile(found.url, found.file.size_bytes, identity_of(found, revision))
+        return self._http.open(HttpRequest(found.url), expected, offset_bytes)
 
-    def _look(self, model: ModelName, revision: Revision) -> Files:
+    def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
         row = self._models().get(model, {})
         found = _chosen(_versions(row, model), revision.version, model) if row else None
         if found is None:
-            raise NotFound(f"{self._settings.url} has no model {model} any more")
+            raise NotFound(f"{self._settings.url} no longer has model {model}")
         now, files = self._pinned(model, found)
         check_unchanged(model, revision, now)
         return files
@@ -94,43 +94,43 @@ class IndexRegistry(PinnedRegistry):
         version = version_name(text_at(row, "version", model))
         what = f"{model}@{version}"
         if row.get("ready", True) is not True:
-            raise Unavailable(f"{what} is not ready", hint="it is being written; the index says when it is ready")
+            raise Unavailable(f"{what} is not ready", hint="the index has `ready: false` while it is being written")
         base = join_url(self._settings.url, quote(f"{model}/{version}/"))
         listed = list_at(row.get("files"), f"{what}: 'files'", FILES_MAX)
         files = files_of((_file(object_at(each, what), what, base, self._settings.url) for each in listed), what)
         return Revision(version, tree_digest(files, lambda each: each.url)), files
 
     def _models(self) -> Mapping[str, Row]:
-        """Each model's row by its name, as the index is now."""
+        """Each model's row by its name, from the current index."""
         with self._lock:
             last = self._last
         condition = {"If-None-Match": last[0]} if last else {}
-        answer = self._http.look(HttpRequest(self._settings.url, condition))
-        if last and not_modified(answer):
+        response = self._http.fetch(HttpRequest(self._settings.url, condition))
+        if last and not_modified(response):
             return last[1]
-        models = _rows(answer)
-        etag = answer.headers.get("etag", "")
+        models = _rows(response)
+        etag = response.headers.get("etag", "")
         with self._lock:
-            self._last = (etag, models) if etag and etag.isascii() else None  # others are no header's to send
+            self._last = (etag, models) if etag and etag.isascii() else None  # others are not valid header values
         return models
 
     def _named(self, model: ModelName, versions: Sequence[Row]) -> Iterator[VersionName]:
-        """The versions that are ready and whole on paper; a bad one hides no other."""
+        """The versions that are ready and whose entries are valid; a bad one hides no other."""
         for row in versions:
             try:
                 revision, _ = self._pinned(model, row)
             except Unavailable:
                 continue
             except Invalid as error:
-                self._refusals.tell(f"{model}@{server_message(row.get('version'))}", error, error.hint)
+                self._refusals.warn(f"{model}@{server_message(row.get('version'))}", error, error.hint)
                 continue
             yield revision.version
 
 
-def _rows(answer: HttpResponse) -> Mapping[str, Row]:
-    document = object_at(answer.json(), "the index")
+def _rows(response: HttpResponse) -> Mapping[str, Row]:
+    document = object_at(response.json(), "the index")
     if document.get("schema") != SCHEMA:
-        raise Invalid(f"the index has schema {server_message(document.get('schema'))!r}, {SCHEMA!r} is wanted")
+        raise Invalid(f"the index: expected schema {SCHEMA!r}, got {server_message(document.get('schema'))!r}")
     models: dict[str, Row] = {}
     for each in list_at(document.get("models"), "the index: 'models'", MODELS_MAX):
         row = object_at(each, "a model of the index")
@@ -154,7 +154,7 @@ def _chosen(versions: Sequence[Row], ref: str | None, model: str) -> Row:
     if ref is None:
         ready = [row for row in versions if row.get("ready", True) is True]
         if not ready:
-            raise Unavailable(f"{model} has no version that is ready, of {len(versions)}")
+            raise Unavailable(f"{model} has no ready version, of {len(versions)}")
         return ready[-1]
     for row in versions:
         if row["version"] == ref:
@@ -169,7 +169,7 @@ def _file(row: Row, what: str, base: str, index: str) -> Remote:
     path = parse_path(text_at(row, "path", what))
     sha256 = row.get("sha256")
     if not isinstance(sha256, str | None):
-        raise Invalid(f"{what}: {path}: 'sha256' is no text")
+        raise Invalid(f"{what}: {path}: expected text as 'sha256'")
     url = join_url(index, row["url"]) if isinstance(row.get("url"), str) else join_url(base, quote(path))
     return Remote(
         SourceFile(path, size_at(row, "size", f"{what}: {path}"), Digest.parse(sha256) if sha256 else None), url

@@ -1,8 +1,8 @@
-"""A registry that is MLflow's: version numbers are versions, aliases refs, artifacts files.
+"""Registry source for MLflow: version numbers are versions, aliases refs, artifacts files.
 
-MLflow has no checksums and lets artifacts be overwritten, so a version is pinned by when it was made, from what, and
-the names and sizes of its files; every file is read once to make its sha256. Only artifacts that the server itself
-hands out (`mlflow-artifacts:`) are read, by a signed address where it gives one, else as one stream.
+MLflow has no checksums and allows overwriting artifacts, so the pin covers a version's creation time, its source, and
+the names and sizes of its files; every file is read once to compute its sha256. Only artifacts that the server itself
+serves (`mlflow-artifacts:`) are read, by a signed address if it offers one, else as one stream.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LOGGED: Final = re.compile(r"models:/(m-[0-9a-f]{32})")
 # would be read as another path is not: percent signs, backslashes, and the marks of a query or a fragment.
 _UNSAFE: Final = re.compile(r"[%\\?#\x00-\x1f\x7f]")
 _HEADER: Final = re.compile(r"[\x20-\x7e]*")
-_WAITS_HINT: Final = "it is being made; MLflow says READY when it is there"
+_WAITS_HINT: Final = "it is being created; MLflow reports READY when it is complete"
 
 Row = Mapping[str, Any]
 
@@ -49,27 +49,27 @@ class MlflowRegistry(ListedRegistry):
     """Models registered in MLflow. Only reads; safe from several threads."""
 
     def __init__(self, settings: MlflowSettings, http: HttpClient) -> None:
-        """`http` is made with `explain` of this module."""
+        """`http` must have this module's `explain`."""
         super().__init__(settings.models)
         self._settings = settings
         self._http = http
         self._signs = True
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
-        """A ref is a version's number or an alias; the newest is the one made last."""
+        """A ref is a version's number or an alias; the newest is the one created last."""
         if ref is None:
             ready = self._versions(model)
             if not ready:
-                raise Unavailable(f"{model} has no version that is ready", hint=_WAITS_HINT)
+                raise Unavailable(f"{model} has no ready version", hint=_WAITS_HINT)
             ref = ready[-1]
         row = self._version(model, ref) if ref.isdecimal() else self._aliased(model, ref)
         return self._keep(model, self._pinned(model, row))
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """Where a server knows no ranges, it sends all, and what is before is skipped."""
+        """A server without ranges sends the whole file, and the bytes before the offset are skipped."""
         del model
-        wanted = ExpectedFile(found.file.path, found.file.size_bytes, identity_of(found, revision))
-        return self._http.open(self._signed(found.url) or HttpRequest(self._api(found.url)), wanted, offset_bytes)
+        expected = ExpectedFile(found.file.path, found.file.size_bytes, identity_of(found, revision))
+        return self._http.open(self._signed(found.url) or HttpRequest(self._api(found.url)), expected, offset_bytes)
 
     def _models(self) -> Iterator[ModelName]:
         found = self._all("registered-models/search", {"max_results": "1000"}, "registered_models")
@@ -79,7 +79,7 @@ class MlflowRegistry(ListedRegistry):
         return [each.version for each in self._ready(model)]
 
     def _candidates(self, model: ModelName) -> list[Candidate]:
-        """With their tags, and the model's if those are wanted. It has to be there, or it has no versions either."""
+        """Candidates with their tags, and the model's tags if required. Without versions, the model may not exist."""
         found = self._ready(model)
         if not found or not self._settings.model_tags:
             return found
@@ -87,7 +87,7 @@ class MlflowRegistry(ListedRegistry):
         return [replace(each, model_tags=_tags(row, model)) for each in found]
 
     def _ready(self, model: ModelName) -> list[Candidate]:
-        """What MLflow calls READY, oldest first. Whether its files are there is seen when it is resolved."""
+        """The versions with status READY, oldest first. Their files are checked at resolution."""
         query = {"filter": f"name='{model}'", "max_results": "10000"}
         aged = []
         for row in self._all("model-versions/search", query, "model_versions"):
@@ -98,11 +98,11 @@ class MlflowRegistry(ListedRegistry):
                     candidate = Candidate(model, version_name(number), tags=_tags(row, f"{model}@{number}"))
                     aged.append((made, int(number) if number.isdecimal() else 0, candidate))
             except Invalid as error:
-                self._refusals.tell(f"{model}@{number}", error, error.hint)
+                self._refusals.warn(f"{model}@{number}", error, error.hint)
         return [candidate for _, _, candidate in sorted(aged, key=lambda each: each[:2])]
 
     def _all(self, call: str, query: Mapping[str, str], key: str) -> Iterator[Row]:
-        """The rows of every page. Raises Invalid: There is no end of them."""
+        """The rows of every page. Raises Invalid: the listing does not end."""
         token, seen = "", 0
         for _ in range(_PAGES_MAX):
             page = self._get(call, {**query, **({"page_token": token} if token else {})})
@@ -119,7 +119,7 @@ class MlflowRegistry(ListedRegistry):
 
     def _get(self, call: str, query: Mapping[str, str]) -> Row:
         url = f"{self._settings.endpoint}/api/2.0/mlflow/{call}?{urlencode(query, errors='surrogatepass')}"
-        return object_at(self._http.look(HttpRequest(url)).json(), call)
+        return object_at(self._http.fetch(HttpRequest(url)).json(), call)
 
     def _version(self, model: ModelName, number: VersionName) -> Row:
         found = self._get("model-versions/get", {"name": model, "version": number}).get("model_version")
@@ -135,7 +135,7 @@ class MlflowRegistry(ListedRegistry):
         found = self._get("registered-models/alias", {"name": model, "alias": alias}).get("model_version")
         return object_at(found, f"{model}@{alias}")
 
-    def _look(self, model: ModelName, revision: Revision) -> Files:
+    def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
         try:
             now, files = self._pinned(model, self._version(model, revision.version))
         except Unavailable as error:
@@ -149,7 +149,9 @@ class MlflowRegistry(ListedRegistry):
         version = version_name(text_at(row, "version", f"a version of {model}"))
         what = f"{model}@{version}"
         if row.get("status") != "READY":
-            raise Unavailable(f"{what} is {server_message(row.get('status'))}, READY is wanted", hint=_WAITS_HINT)
+            raise Unavailable(
+                f"{what}: expected status READY, got {server_message(row.get('status'))}", hint=_WAITS_HINT
+            )
         source = text_at(row, "source", what, "")
         logged = _LOGGED.fullmatch(source)
         if logged:
@@ -159,8 +161,8 @@ class MlflowRegistry(ListedRegistry):
         found = list(self._files(root, what))
         ready_file = self._settings.ready_file
         if not found or (ready_file and all(each.file.path != ready_file for each in found)):
-            wanted = ready_file or "file"
-            raise Unavailable(f"{what} has no {wanted} yet, of {len(found)} files", hint=_WAITS_HINT)
+            required = ready_file or "file"
+            raise Unavailable(f"{what} has no {required} yet, of {len(found)} files", hint=_WAITS_HINT)
         files = files_of(found, what)
         return Revision(version, tree_digest(files, lambda _: f"{made} {source}")), files
 
@@ -171,23 +173,23 @@ class MlflowRegistry(ListedRegistry):
             raise Unavailable(f"{what}: {logged} is {server_message(status)}", hint=_WAITS_HINT)
 
     def _root(self, model: ModelName, version: VersionName) -> str:
-        """The directory of the version among the artifacts that the server hands out."""
-        answer = self._get("model-versions/get-download-uri", {"name": model, "version": version})
-        uri = text_at(answer, "artifact_uri", f"{model}@{version}")
+        """The version's directory among the artifacts that the server serves."""
+        document = self._get("model-versions/get-download-uri", {"name": model, "version": version})
+        uri = text_at(document, "artifact_uri", f"{model}@{version}")
         try:
             parts = urlsplit(uri)
         except ValueError as error:
-            raise Invalid(f"{model}@{version} lies at {printable(uri)}, which is no address: {error}") from error
+            raise Invalid(f"{model}@{version} is at {printable(uri)}, which is not a URL: {error}") from error
         path = parts.path.strip("/")
         home = urlsplit(self._settings.endpoint).netloc
         if parts.scheme != "mlflow-artifacts" or parts.netloc not in {"", home}:
             raise Invalid(
-                f"{model}@{version} lies at {printable(uri)}, and only what the server itself hands out is read",
-                hint="start it with --serve-artifacts, or make a registry of the bucket",
+                f"{model}@{version} is at {printable(uri)}, but only artifacts that the server itself serves are read",
+                hint="start it with --serve-artifacts, or configure a registry for the bucket",
             )
         is_odd = _UNSAFE.search(path) or parts.query or parts.fragment or {"", ".", ".."} & set(path.split("/"))
         if is_odd or not path.isprintable():
-            raise Invalid(f"{model}@{version} has artifacts at {printable(uri)}, which is not a directory of artifacts")
+            raise Invalid(f"{model}@{version} is at {printable(uri)}, which is not a directory of artifacts")
         return path
 
     def _files(self, root: str, what: str) -> Iterator[Remote]:
@@ -199,7 +201,7 @@ class MlflowRegistry(ListedRegistry):
                 raise Invalid(f"{what} has more than {_DIRECTORIES_MAX} directories")
             place = quote(f"{root}/{directory}".rstrip("/"), safe="")
             url = f"{self._settings.endpoint}/api/2.0/mlflow-artifacts/artifacts?path={place}"
-            listed = object_at(self._http.look(HttpRequest(url)).json(), f"the files of {what}").get("files") or []
+            listed = object_at(self._http.fetch(HttpRequest(url)).json(), f"the files of {what}").get("files") or []
             for each in list_at(listed, f"the files of {what}", FILES_MAX):
                 row = object_at(each, f"a file of {what}")
                 name = text_at(row, "path", f"a file of {what}")
@@ -211,17 +213,17 @@ class MlflowRegistry(ListedRegistry):
                 yield Remote(SourceFile(path, size_bytes, None), f"{root}/{path}")
 
     def _signed(self, path: str) -> HttpRequest | None:
-        """An address at the object store, if the server signs such. Asked for each time: it is short-lived."""
+        """A short-lived address at the object store, if the server signs addresses."""
         if not self._signs:
             return None
         url = f"{self._settings.endpoint}/api/2.0/mlflow-artifacts/presigned/{quote(path)}"
         try:
-            document = object_at(self._http.look(HttpRequest(url)).json(), "a signed address")
+            document = object_at(self._http.fetch(HttpRequest(url)).json(), "a signed address")
         except (Failed, NotFound, Refused):
-            self._signs = False  # this server never does, or not for us
+            self._signs = False  # this server never does, or not for this user
             return None
-        told = object_at(document.get("headers") or {}, "the headers of a signed address")
-        headers = {key: text_at(told, key, "a header of a signed address") for key in told}
+        listed = object_at(document.get("headers") or {}, "the headers of a signed address")
+        headers = {key: text_at(listed, key, "a header of a signed address") for key in listed}
         if not all(_HEADER.fullmatch(part) for pair in headers.items() for part in pair):
             raise Invalid("a signed address comes with headers that cannot be sent")
         return HttpRequest(text_at(document, "url", "a signed address"), headers)
@@ -231,25 +233,25 @@ class MlflowRegistry(ListedRegistry):
 
 
 def _tags(row: Row, what: str) -> Tags:
-    """MLflow leaves out what is empty."""
+    """A row's tags. MLflow omits empty ones."""
     found = (
         object_at(each, f"a tag of {what}") for each in list_at(row.get("tags") or [], f"the tags of {what}", _TAGS_MAX)
     )
     return frozenset((text_at(tag, "key", f"a tag of {what}"), text_at(tag, "value", what, "")) for tag in found)
 
 
-def explain(answer: HttpResponse) -> SyncdError | None:
-    """MLflow's own codes, which are truer than its statuses."""
+def explain(response: HttpResponse) -> SyncdError | None:
+    """The syncd error for MLflow's error codes, which are more precise than its statuses."""
     try:
-        document = parse_json(answer.body, printable(answer.url))
+        document = parse_json(response.body, printable(response.url))
     except SyncdError:
         return None
     code = str(document.get("error_code", "")) if isinstance(document, dict) else ""
-    told = f"{printable(answer.url)}: {code} {document.get('message', '')}"[:300] if code else ""
-    if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and "/alias" in answer.url):
-        return NotFound(told)
+    reason = f"{printable(response.url)}: {code} {document.get('message', '')}"[:300] if code else ""
+    if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and "/alias" in response.url):
+        return NotFound(reason)
     if code == "NOT_IMPLEMENTED":
-        return Failed(told)
+        return Failed(reason)
     if code == "PERMISSION_DENIED":
-        return Refused(told, hint="let the user of this registry read the model")
+        return Refused(reason, hint="give the user of this registry read permission for the model")
     return None

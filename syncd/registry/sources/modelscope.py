@@ -1,7 +1,7 @@
-"""A registry that is ModelScope: tags are versions, and a tag's pin is a digest of the tree it shows.
+"""Registry source for ModelScope: tags are versions, and a tag's pin is a digest of its tree.
 
-Every file comes with its sha256. A tag stays where it is by custom only, so a version is held against its pin whenever
-it is looked at, and what changed is a conflict. Inside of Alibaba Cloud the region's own store can be asked for files.
+Every file comes with its sha256. A tag is immutable by convention only, so a version is compared with its pin at each
+read, and a change is a conflict. Inside Alibaba Cloud files can come from the region's own store.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from syncd.registry.settings import ModelScopeSettings
 from syncd.values.source import Revision, SourceFile, Stream
 
 COOKIE: Final = "m_session_id"
-LISTING_MAX: Final = 3000  # entries; a listing ends there without saying so
+LISTING_MAX: Final = 3000  # entries; a listing is cut off there without notice
 _PAGE: Final = 100
 _TAGS_MAX: Final = 10_000
 _DIRECTORIES_MAX: Final = 10_000
 _NO_SUCH: Final = 10010205001
-_CHECKED_HINT: Final = "ModelScope looks at new files before it gives them out"
+_CHECKED_HINT: Final = "ModelScope reviews new files before it serves them"
 
 Row = Mapping[str, Any]
 
@@ -55,25 +55,25 @@ class ModelScopeRegistry(OwnedRegistry):
     """Models of ModelScope. Only reads; safe from several threads."""
 
     def __init__(self, settings: ModelScopeSettings, http: HttpClient) -> None:
-        """`http` is made with `explain` of this module."""
+        """`http` must have this module's `explain`."""
         super().__init__(settings.models)
         self._settings = settings
         self._http = http
         self._checked = KeyedCache[str]()
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
-        """A ref is a tag; the newest is the one made last. Branches go on, so their heads are no versions."""
+        """A ref is a tag; the newest is the one created last. Branches move, so their heads are not versions."""
         if ref is None:
             versions = self._versions(model)
             if not versions:
                 raise Unavailable(f"{model} has no version yet", hint="tag a commit")
             ref = versions[-1]
         elif ref not in self._tags(model):
-            raise NotFound(f"{model} has no tag {ref}", hint="tag a commit: a branch goes on and is no version")
+            raise NotFound(f"{model} has no tag {ref}", hint="tag a commit: a branch moves and is not a version")
         return self._keep(model, self._pinned(model, ref))
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """A file is held against its sha256 by whoever reads it."""
+        """A file. The reader verifies its sha256."""
         del model, revision
         region = {"x-aliyun-region-id": self._settings.region} if self._settings.region else {}
         return self._http.open(
@@ -84,16 +84,16 @@ class ModelScopeRegistry(OwnedRegistry):
         what = f"the models of {owner}"
         for page in range(1, LISTING_MAX // _PAGE + 1):
             query = urlencode({"owner": owner, "page_number": page, "page_size": _PAGE})
-            answer = self._http.look(HttpRequest(f"{self._settings.endpoint}/openapi/v1/models?{query}"))
-            data = object_at(object_at(answer.json(), what).get("data"), what)
+            response = self._http.fetch(HttpRequest(f"{self._settings.endpoint}/openapi/v1/models?{query}"))
+            data = object_at(object_at(response.json(), what).get("data"), what)
             for each in list_at(data.get("models"), what, _PAGE):
                 yield text_at(object_at(each, what), "id", what)
             if page * _PAGE >= size_at(data, "total_count", what):
                 return
-        raise Invalid(f"{owner} has more than {LISTING_MAX} models", hint="name those that are wanted")
+        raise Invalid(f"{owner} has more than {LISTING_MAX} models", hint="name those you need in `models`")
 
     def _versions(self, model: ModelName) -> list[VersionName]:
-        """Every tag whose files are all given out, the one made first first."""
+        """Every tag whose files are all available, the oldest first."""
         aged = []
         for tag, made in self._tags(model).items():
             try:
@@ -103,21 +103,21 @@ class ModelScopeRegistry(OwnedRegistry):
             except _UnderReview:
                 continue
             except Invalid as error:
-                self._refusals.tell(f"{model}@{tag}", error, error.hint)
+                self._refusals.warn(f"{model}@{tag}", error, error.hint)
         return [name for _, _, name in sorted(aged)]
 
     def _check(self, model: ModelName, version: VersionName, made: int) -> None:
-        """Raises what `_pinned` does, unless this tag was looked at before."""
+        """Raises what `_pinned` raises, unless this tag was checked before."""
         self._checked.find(f"{model}@{version} {made}", lambda: self._pinned(model, version)[0].pin)
 
     def _tags(self, model: ModelName) -> Mapping[str, int]:
-        """Each with the time it was made."""
+        """Every tag with its creation time."""
         what = f"the revisions of {model}"
         listed = object_at(self._data(f"{self._api(model)}/revisions", what).get("RevisionMap"), what)
         found = (object_at(each, what) for each in list_at(listed.get("Tags") or [], what, _TAGS_MAX))
         return {text_at(row, "Revision", what): size_at({"CreatedAt": 0, **row}, "CreatedAt", what) for row in found}
 
-    def _look(self, model: ModelName, revision: Revision) -> Files:
+    def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
         now, files = self._pinned(model, revision.version)
         check_unchanged(model, revision, now)
         return files
@@ -130,7 +130,7 @@ class ModelScopeRegistry(OwnedRegistry):
         return Revision(version, tree_digest(files, lambda each: each.url)), files
 
     def _walked(self, model: ModelName, version: VersionName) -> Iterator[Row]:
-        """Directory by directory, where all at once would be cut off."""
+        """The entries directory by directory, for a tree whose recursive listing would be cut off."""
         todo, seen = [""], 0
         while todo:
             directory = todo.pop()
@@ -154,22 +154,22 @@ class ModelScopeRegistry(OwnedRegistry):
         what = f"{model}@{version}"
         path = parse_path(text_at(row, "Path", what))
         if row.get("InCheck") is True:
-            raise _UnderReview(f"{what}: {path} is being checked", hint=_CHECKED_HINT)
+            raise _UnderReview(f"{what}: {path} is under review", hint=_CHECKED_HINT)
         sha256 = Digest.parse(text_at(row, "Sha256", f"{what}: {path}").lower())
         url = f"{self._api(model)}/repo?{urlencode({'Revision': version, 'FilePath': path})}"
         return Remote(SourceFile(path, size_at(row, "Size", f"{what}: {path}"), sha256), url)
 
     def _data(self, url: str, what: str) -> Row:
-        """What is in the envelope; a refusal may come in one that says 200 outside."""
+        """The content of the envelope, which may have an error code although the status is 200."""
         try:
-            answer = self._http.look(HttpRequest(url))
+            response = self._http.fetch(HttpRequest(url))
         except Refused:
-            answer = self._http.look(HttpRequest(url))  # it refuses now and then, and not the next time
-        document = object_at(answer.json(), what)
+            response = self._http.fetch(HttpRequest(url))  # it refuses now and then, and accepts the next request
+        document = object_at(response.json(), what)
         if "Code" not in document:
-            raise Invalid(f"{what}: the answer has no 'Code'", hint="is the registry of this kind?")
+            raise Invalid(f"{what}: the response has no 'Code'", hint="check the registry's `kind`")
         if document["Code"] != 200:
-            raise explain(answer) or Unavailable(f"{what}: {_told(document)}", hint=UNREACHABLE_HINT)
+            raise explain(response) or Unavailable(f"{what}: {_error_text(document)}", hint=UNREACHABLE_HINT)
         return object_at(document.get("Data"), what)
 
     def _api(self, model: ModelName) -> str:
@@ -177,19 +177,19 @@ class ModelScopeRegistry(OwnedRegistry):
 
 
 class _UnderReview(Unavailable):
-    """Its files are not all given out yet."""
+    """Some of its files are not available yet."""
 
 
-def explain(answer: HttpResponse) -> SyncdError | None:
-    """ModelScope's own codes, which are truer than its statuses."""
+def explain(response: HttpResponse) -> SyncdError | None:
+    """The syncd error for ModelScope's error codes, which are more precise than its statuses."""
     try:
-        document = parse_json(answer.body, printable(answer.url))
+        document = parse_json(response.body, printable(response.url))
     except SyncdError:
         return None
     if isinstance(document, dict) and document.get("Code") == _NO_SUCH:
-        return NotFound(f"{printable(answer.url)}: {_told(document)}")
+        return NotFound(f"{printable(response.url)}: {_error_text(document)}")
     return None
 
 
-def _told(document: Row) -> str:
+def _error_text(document: Row) -> str:
     return f"{server_message(document.get('Code'))} {server_message(document.get('Message', ''))}"

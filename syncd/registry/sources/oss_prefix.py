@@ -1,7 +1,7 @@
-"""A registry that is a prefix of a bucket: `<prefix><model>/<version>/`, complete when a marker object says so.
+"""Registry source for a prefix of a bucket: `<prefix><model>/<version>/`, complete when its marker or list is.
 
-The markers and lists are those of a directory (`registry/sources/directory.py`), written last. There is no rename in a
-bucket and no time to wait for: a marker without a list says that everything beside it is there.
+Markers and lists are those of a directory (`registry/sources/directory.py`), written last. A bucket has no rename and
+no settling time: a marker without a list means that all files are there.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from syncd.registry.bucket_objects import (
     ObjectSource,
     SeenObject,
     checksum_of,
-    is_left_behind,
-    is_remote,
+    is_leftover,
     key_of,
     open_pinned,
+    remote_of,
     with_hint,
 )
 from syncd.registry.checksum_files import ListedFile, parse_manifest, parse_sums
@@ -49,7 +49,7 @@ _MARKS: Final = frozenset({*LISTS, *MARKERS})
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """What lies below a version's prefix, by its name there."""
+    """The objects below a version's prefix, by path."""
 
     objects: Mapping[str, SeenObject]
 
@@ -71,15 +71,15 @@ class _Version:
 
     @property
     def signature(self) -> tuple[tuple[str, int, datetime], ...]:
-        """What changes when a marker is written again."""
+        """A value that changes when a marker is written again."""
         return tuple((name, seen.size_bytes, seen.modified_at) for name, seen in self.marks.items())
 
     def files(self, listed: Mapping[str, ListedFile]) -> Mapping[str, SeenObject]:
-        """What is distributed: no markers, no markers of directories, nothing left behind unless a list names it."""
+        """The distributed files, without markers, directory markers, and leftovers unless a list has them."""
         return {
             path: seen
             for path, seen in self.objects.items()
-            if path and path not in _MARKS and not path.endswith("/") and (path in listed or not is_left_behind(path))
+            if path and path not in _MARKS and not path.endswith("/") and (path in listed or not is_leftover(path))
         }
 
 
@@ -87,7 +87,7 @@ class PrefixRegistry(PinnedRegistry):
     """Versions in a bucket. Only reads; safe from several threads."""
 
     def __init__(self, settings: PrefixSettings, objects: ObjectSource) -> None:
-        """`objects` begins where the registry does: its keys are `<model>/<version>/<path>`."""
+        """`objects` starts at the registry's prefix: its keys are `<model>/<version>/<path>`."""
         super().__init__(settings.models)
         self._settings = settings
         self._objects = objects
@@ -95,7 +95,7 @@ class PrefixRegistry(PinnedRegistry):
         self._complete: dict[tuple[str, str], tuple[tuple[str, int, datetime], ...]] = {}
 
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. Lists the prefix: one request for every thousand objects in it."""
+        """See `registry.base.Registry`. Lists the prefix: one request per thousand objects."""
         found = []
         for (owner, version), there in self._everything("" if model is None else f"{model}/").items():
             if model not in {None, owner}:
@@ -105,7 +105,7 @@ class PrefixRegistry(PinnedRegistry):
             except IncompleteVersion:
                 continue
             except (Invalid, Refused, NotFound) as error:
-                self._refusals.tell(f"{owner}@{version}", error, error.hint)
+                self._refusals.warn(f"{owner}@{version}", error, error.hint)
                 continue
             found.append((owner, there.made_at, natural_order(version), version))
         return tuple(Candidate(owner, version) for owner, _, _, version in sorted(found))
@@ -115,11 +115,11 @@ class PrefixRegistry(PinnedRegistry):
         return self._keep(model, self._pinned(model, self._latest(model) if ref is None else ref))
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """The object's size and checksum have to be those that were pinned."""
+        """The object's size and checksum must be the pinned ones."""
         del model, revision
         return open_pinned(self._objects, found, offset_bytes)
 
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
+    def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
         """See `registry.base.Registry`."""
         key = key_of(self._find(model, revision, path))
         return Location(self._settings.region, self._settings.bucket, f"{self._settings.prefix}{key}")
@@ -139,14 +139,14 @@ class PrefixRegistry(PinnedRegistry):
         return max(aged)[2]
 
     def _everything(self, prefix: str) -> Mapping[tuple[ModelName, VersionName], _Version]:
-        """Every version that has a marker, under an allowed name."""
+        """Every version with a marker and an allowed name."""
         objects: dict[str, SeenObject] = {}
         with with_hint():
             for seen in self._objects.list(prefix):
                 objects[seen.key] = seen
                 if len(objects) > OBJECTS_MAX:
                     raise Invalid(
-                        f"more than {OBJECTS_MAX} objects are below the prefix", hint="give it one of its own"
+                        f"more than {OBJECTS_MAX} objects are below the prefix", hint="give the registry its own prefix"
                     )
         tops = {top for top, _, name in (key.rpartition("/") for key in objects) if name in _MARKS}
         tops = {
@@ -166,10 +166,10 @@ class PrefixRegistry(PinnedRegistry):
                 if any(selects(pattern, model) for pattern in self._settings.models):
                     found[model, version_name(version)] = _Version(below)
             except Invalid as error:
-                self._refusals.tell(top, error, error.hint)
+                self._refusals.warn(top, error, error.hint)
         return found
 
-    def _look(self, model: ModelName, revision: Revision) -> Files:
+    def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
         try:
             now, files = self._pinned(model, revision.version)
         except IncompleteVersion as error:
@@ -182,30 +182,30 @@ class PrefixRegistry(PinnedRegistry):
         with with_hint():
             there = _Version({seen.key[len(top) :]: seen for seen in self._objects.list(top)})
             if not there.objects:
-                raise NotFound(f"nothing is below {top} in {self._settings.bucket}")
-            found, listed = self._whole(model, version, there)
+                raise NotFound(f"no objects are below {top} in {self._settings.bucket}")
+            found, listed = self._complete_files(model, version, there)
             if not found:
                 raise IncompleteVersion(f"{what} has no files yet")
             files = files_of((self._file(path, seen, listed) for path, seen in found.items()), what)
         return Revision(version, tree_digest(files, checksum_of)), files
 
     def _file(self, path: str, seen: SeenObject, listed: Mapping[str, ListedFile]) -> Remote:
-        return is_remote(self._objects, path, seen, listed[path].sha256 if path in listed else None)
+        return remote_of(self._objects, path, seen, listed[path].sha256 if path in listed else None)
 
     def _check_complete(self, model: ModelName, version: VersionName, there: _Version) -> None:
-        """As `_whole`, but a version once seen complete is not looked into again until a marker changes."""
+        """As `_complete_files`, but a complete version is not checked again until a marker changes."""
         with self._lock:
             if self._complete.get((model, version)) == there.signature:
                 return
         with with_hint():
-            self._whole(model, version, there)
+            self._complete_files(model, version, there)
         with self._lock:
             self._complete[model, version] = there.signature
 
-    def _whole(
+    def _complete_files(
         self, model: ModelName, version: VersionName, there: _Version
     ) -> tuple[Mapping[str, SeenObject], Mapping[str, ListedFile]]:
-        """Its files, and what its list has. Raises Incomplete where the list and what is there differ."""
+        """The files and the list. Raises IncompleteVersion if they differ."""
         what, name = f"{model}@{version}", there.list_name
         if not there.marks:
             raise IncompleteVersion(
@@ -217,14 +217,14 @@ class PrefixRegistry(PinnedRegistry):
         files = there.files(listed)
         for path, item in listed.items():
             if path not in files:
-                raise IncompleteVersion(f"{what}: {path} is in {name} but not there")
+                raise IncompleteVersion(f"{what}: {path} is in {name} but does not exist")
             if item.size_bytes not in {None, files[path].size_bytes}:
                 raise IncompleteVersion(
-                    f"{what}: {path} has {files[path].size_bytes} bytes, {name} says {item.size_bytes}"
+                    f"{what}: {path} has {files[path].size_bytes} bytes, {name} has {item.size_bytes}"
                 )
         beside = [] if there.has_marker else sorted(files.keys() - listed.keys())
         if beside:
-            raise IncompleteVersion(f"{what}: {beside[0]} is there but not in {name}", hint="list it, or add READY")
+            raise IncompleteVersion(f"{what}: {beside[0]} exists but is not in {name}", hint="list it, or add READY")
         return files, listed
 
     def _listed(self, model: ModelName, version: VersionName, name: str, seen: SeenObject) -> Mapping[str, ListedFile]:
@@ -243,5 +243,5 @@ class PrefixRegistry(PinnedRegistry):
             while count := stream.readinto(buffer):
                 data += buffer[:count]
                 if len(data) > seen.size_bytes:
-                    raise IncompleteVersion(f"{seen.key} has more than the {seen.size_bytes} bytes that were listed")
+                    raise IncompleteVersion(f"{seen.key} has more than the {seen.size_bytes} listed bytes")
         return bytes(data)

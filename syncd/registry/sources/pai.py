@@ -1,8 +1,8 @@
-"""A registry that is a workspace of PAI: versions that were approved there, whose files lie in buckets of OSS.
+"""Registry source for a PAI workspace: approved versions, whose files are in buckets of OSS.
 
-Approved is for ever, and says that a version is complete. Where its files lie stays writable: the pin is a digest of
-the tree, with the bucket's own checksums, and what changed is a conflict. Of an address only the bucket and the prefix
-are taken; which endpoint is called is configured.
+Approval is permanent, and means that a version is complete. Its files stay writable: the pin is a digest of
+the tree with the bucket's own checksums, and a change is a conflict. Of an address only the bucket and the prefix
+are used; the endpoint is configured.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from syncd.registry.bucket_objects import (
     ObjectSource,
     SeenObject,
     checksum_of,
-    is_left_behind,
-    is_remote,
+    is_leftover,
     key_of,
     open_pinned,
+    remote_of,
     with_hint,
 )
 from syncd.registry.listing_cache import (
@@ -49,7 +49,7 @@ _PLACE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A version as the workspace tells of it; `made_at` only says which is older."""
+    """A version in the workspace; `made_at` only determines the order."""
 
     name: str
     uri: str
@@ -58,18 +58,18 @@ class Registered:
 
 
 class Workspace(Protocol):
-    """What is asked of a workspace. All raise Unavailable and Refused: it could not be asked."""
+    """Read access to a workspace. All methods raise Unavailable and Refused."""
 
     def models(self, name: str | None = None) -> Iterator[tuple[str, str]]:
-        """The name and id of every model, or of those that are found by a name; other names may be among them."""
+        """The name and id of every model, or of those that a search for `name` finds; it may find other names too."""
         ...
 
     def approved(self, model_id: str) -> Iterator[Registered]:
-        """The versions of a model that were approved."""
+        """The approved versions of a model."""
         ...
 
     def version(self, model_id: str, name: str) -> Registered:
-        """One version, whatever its status. Raises NotFound."""
+        """One version, of any status. Raises NotFound."""
         ...
 
 
@@ -77,13 +77,13 @@ class PaiRegistry(ListedRegistry):
     """Approved versions of a workspace. Only reads; safe from several threads."""
 
     def __init__(self, settings: PaiSettings, workspace: Workspace, bucket: Callable[[str], ObjectSource]) -> None:
-        """`bucket` gives what lies in a bucket of the region, by its name."""
+        """`bucket` returns the objects of a bucket in the region, by its name."""
         super().__init__(settings.models)
         self._settings = settings
         self._workspace = workspace
         self._bucket = bucket
 
-    def lies_in(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
+    def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
         """See `registry.base.Registry`."""
         bucket, found = _split(self._find(model, revision, path))
         return Location(self._settings.region, bucket, key_of(found))
@@ -92,7 +92,7 @@ class PaiRegistry(ListedRegistry):
         return self._selected(dict(self._workspace.models()))
 
     def _versions(self, model: ModelName) -> list[VersionName]:
-        """Those that were approved and lie in this region, the one made first first."""
+        """The approved versions in this region, the oldest first."""
         aged = []
         for row in self._workspace.approved(self._id(model)):
             try:
@@ -100,21 +100,21 @@ class PaiRegistry(ListedRegistry):
                 self._place(row, f"{model}@{name}")
                 aged.append((self._made_at(row, f"{model}@{name}"), natural_order(name), name))
             except Invalid as error:
-                self._refusals.tell(f"{model}@{row.name}", error, error.hint)
+                self._refusals.warn(f"{model}@{row.name}", error, error.hint)
         return [name for _, _, name in sorted(aged)]
 
     def _made_at(self, row: Registered, what: str) -> float:
-        """When a version was made, in seconds since 1970. One without a time that can be read is the oldest."""
+        """The creation time of a version, in seconds since 1970. One without a valid time is the oldest."""
         made = parse_time(row.made_at)
         if made is None:
-            self._refusals.tell(
-                what, Invalid(f"GmtCreateTime is {row.made_at[:80]!r}, not an RFC 3339 time: it is not used")
+            self._refusals.warn(
+                what, Invalid(f"GmtCreateTime: expected an RFC 3339 time, got {row.made_at[:80]!r}: ignored")
             )
             return -math.inf
         return made.timestamp()
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
-        """A ref is a version's name; the newest is the approved one that was made last."""
+        """A ref is a version's name; the newest is the approved one that was created last."""
         if ref is None:
             versions = self._versions(model)
             if not versions:
@@ -122,13 +122,13 @@ class PaiRegistry(ListedRegistry):
             ref = versions[-1]
         return self._keep(model, self._pinned(model, ref))
 
-    def _look(self, model: ModelName, revision: Revision) -> Files:
+    def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
         now, files = self._pinned(model, revision.version)
         check_unchanged(model, revision, now)
         return files
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
-        """The object's size and checksum have to be those that were pinned."""
+        """The object's size and checksum must be the pinned ones."""
         del model, revision
         bucket, there = _split(found)
         return open_pinned(self._bucket(bucket), there, offset_bytes)
@@ -145,25 +145,25 @@ class PaiRegistry(ListedRegistry):
         what = f"{model}@{version}"
         row = self._workspace.version(self._id(model), version)
         if row.status == "Rejected":
-            raise Invalid(f"{what} was rejected in the workspace", hint="publish one that is approved")
+            raise Invalid(f"{what} was rejected in the workspace", hint="publish an approved version")
         if row.status != APPROVED:
-            raise Unavailable(f"{what} is {row.status[:40] or 'of no status'} in the workspace", hint=_WAITS_HINT)
+            raise Unavailable(f"{what} has status {row.status[:40] or 'none'} in the workspace", hint=_WAITS_HINT)
         bucket, prefix = self._place(row, what)
         objects = self._bucket(bucket)
         with with_hint():
             found = _below(objects, prefix, what)
-            remotes = (is_remote(objects, path, seen, None) for path, seen in found.items())
+            remotes = (remote_of(objects, path, seen, None) for path, seen in found.items())
             files = files_of((replace(each, url=f"{bucket}/{each.url}") for each in remotes), what)
         return Revision(version, tree_digest(files, checksum_of)), files
 
     def _place(self, row: Registered, what: str) -> tuple[str, str]:
-        """The bucket and the prefix. Raises Invalid: It lies elsewhere, or in no bucket."""
+        """The bucket and the prefix. Raises Invalid: it is in another region, or not in a bucket."""
         match = _PLACE.fullmatch(row.uri)
         if match is None:
-            hint = "oss://<bucket>.oss-<region>.aliyuncs.com/<prefix>/ is wanted"
-            raise Invalid(f"{what} lies at {row.uri[:200]!r}, which is no prefix of a bucket", hint=hint)
+            hint = "expected oss://<bucket>.oss-<region>.aliyuncs.com/<prefix>/"
+            raise Invalid(f"{what} is at {row.uri[:200]!r}, which is not a prefix of a bucket", hint=hint)
         if match["region"] != self._settings.region:
-            raise Invalid(f"{what} lies in {match['region']}, the registry's region is {self._settings.region}")
+            raise Invalid(f"{what} is in {match['region']}, the registry's region is {self._settings.region}")
         return match["bucket"], f"{parse_path(match['key'].removesuffix('/'))}/"
 
 
@@ -174,14 +174,14 @@ def _split(found: Remote) -> tuple[str, Remote]:
 
 
 def _below(objects: ObjectSource, prefix: str, what: str) -> dict[str, SeenObject]:
-    """What is distributed of what lies below a prefix, by its path: no markers of directories, nothing left behind."""
+    """The distributed objects below a prefix by path, without directory markers and leftovers."""
     found = {}
     for seen in objects.list(prefix):
         path = seen.key[len(prefix) :]
-        if path and not path.endswith("/") and not is_left_behind(path):
+        if path and not path.endswith("/") and not is_leftover(path):
             found[path] = seen
         if len(found) > FILES_MAX:
             raise Invalid(f"{what} has more than {FILES_MAX} files")
     if not found:
-        raise Unavailable(f"{what} was approved and has no files", hint="bring them where its address says")
+        raise Unavailable(f"{what} was approved and has no files", hint="upload them to its address")
     return found

@@ -1,4 +1,4 @@
-"""A workspace of PAI over its API. Only this file imports the SDK, which is installed as `syncd[pai]`."""
+"""Client of a PAI workspace. Only this file imports the SDK, which is installed as `syncd[pai]`."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 _PAGE: Final = 100
 _ROWS_MAX: Final = 10_000
-_SHOWN_MAX: Final = 100  # of what the service calls things, in messages
+_SHOWN_MAX: Final = 100  # characters of the service's names, in messages
 _RETRY: Final = Retry(attempts_max=4, elapsed_max_s=60.0)
 _HINT: Final = "is the endpoint right, and reachable from this machine?"
 
 
 class SdkWorkspace:
-    """See `registry.pai.Workspace`. Safe from several threads; makes no request when it is made."""
+    """See `registry.sources.pai.Workspace`. Safe from several threads; the constructor makes no request."""
 
     def __init__(self, settings: PaiSettings, key: AccessKey, policy: Retry = _RETRY) -> None:
         self._workspace = settings.workspace
@@ -40,27 +40,27 @@ class SdkWorkspace:
         self._client = Client(config_of(key, settings.region, settings.endpoint))
 
     def models(self, name: str | None = None) -> Iterator[tuple[str, str]]:
-        """See `registry.pai.Workspace`."""
+        """See `registry.sources.pai.Workspace`."""
 
         def page(number: int, options: RuntimeOptions) -> tuple[Any, Any]:
-            asked = ListModelsRequest(
+            request = ListModelsRequest(
                 workspace_id=self._workspace, model_name=name, page_number=number, page_size=_PAGE,
                 sort_by="GmtCreateTime", order="ASC",
             )  # fmt: skip
-            body = self._client.list_models_with_options(asked, {}, options).body
+            body = self._client.list_models_with_options(request, {}, options).body
             return body.models, body.total_count
 
         for row in self._all("ListModels", self._workspace, page):
             yield str(row.model_name or ""), str(row.model_id or "")
 
     def approved(self, model_id: str) -> Iterator[Registered]:
-        """See `registry.pai.Workspace`."""
+        """See `registry.sources.pai.Workspace`."""
 
         def page(number: int, options: RuntimeOptions) -> tuple[Any, Any]:
-            asked = ListModelVersionsRequest(
+            request = ListModelVersionsRequest(
                 approval_status=APPROVED, page_number=number, page_size=_PAGE, sort_by="GmtCreateTime", order="ASC"
             )
-            body = self._client.list_model_versions_with_options(model_id, asked, {}, options).body
+            body = self._client.list_model_versions_with_options(model_id, request, {}, options).body
             return body.versions, body.total_count
 
         for row in self._all("ListModelVersions", model_id[:_SHOWN_MAX], page):
@@ -69,7 +69,7 @@ class SdkWorkspace:
                 yield found
 
     def version(self, model_id: str, name: str) -> Registered:
-        """See `registry.pai.Workspace`."""
+        """See `registry.sources.pai.Workspace`."""
 
         def sent(options: RuntimeOptions) -> Registered:
             request = GetModelVersionRequest()
@@ -78,24 +78,24 @@ class SdkWorkspace:
         what = f"{model_id[:_SHOWN_MAX]} {name}"
         found = self._call("GetModelVersion", what, sent)
         if found.name != name:
-            told = found.name[:_SHOWN_MAX]
-            raise Unavailable(f"GetModelVersion {what}: the answer is about {told!r}", hint=_HINT)
+            other = found.name[:_SHOWN_MAX]
+            raise Unavailable(f"GetModelVersion {what}: the response is about {other!r}", hint=_HINT)
         return found
 
     def _all(self, operation: str, what: str, page: Callable[[int, RuntimeOptions], tuple[Any, Any]]) -> Iterator[Any]:
-        """The rows of every page, up to the number that the service says there are."""
+        """The rows of every page, up to the total that the service reports."""
         seen = 0
         for number in range(1, _ROWS_MAX // _PAGE + 1):
             rows, total = self._call(operation, what, partial(page, number))
             if type(total) is not int:
-                raise Unavailable(f"{operation} {what}: the answer does not say how many there are", hint=_HINT)
+                raise Unavailable(f"{operation} {what}: the response has no total", hint=_HINT)
             yield from rows or ()
             seen += len(rows or ())
             if seen >= total:
                 return
             if not rows:
-                raise Unavailable(f"{operation} {what}: {seen} of {total} were answered", hint=_HINT)
-        raise Invalid(f"{operation} {what}: more than {_ROWS_MAX} are there")
+                raise Unavailable(f"{operation} {what}: got {seen} of {total} rows", hint=_HINT)
+        raise Invalid(f"{operation} {what}: there are more than {_ROWS_MAX} rows")
 
     def _call(self, operation: str, what: str, send: Callable[[RuntimeOptions], T]) -> T:
         def sent() -> T:
@@ -108,18 +108,18 @@ class SdkWorkspace:
 
 
 def translate_errors(error: Exception, what: str) -> SyncdError:
-    """What a failure of the SDK means; one without a status is an answer that was lost or unreadable."""
+    """The syncd error for an SDK failure; without a status, the response was lost or unreadable."""
     status = getattr(error, "status_code", None)
     code = str(getattr(error, "code", "") or "")
     said = " ".join(str(getattr(error, "message", "") or error).split())[:300]
     if not isinstance(error, DaraException) or status is None:
-        return Unavailable(f"{what}: no usable answer: {said}", hint=_HINT)
-    told = f"{what}: {status} {code}: {said}"
+        return Unavailable(f"{what}: no usable response: {said}", hint=_HINT)
+    reason = f"{what}: {status} {code}: {said}"
     if status == 404:
-        return NotFound(told)
+        return NotFound(reason)
     if status == 429 or status >= 500 or code.startswith("Throttling"):
-        return Unavailable(told, hint="PAI does not answer now")
-    return Refused(told, hint="look at the workspace, and at whether the access key may read its models")
+        return Unavailable(reason, hint="PAI is unavailable now")
+    return Refused(reason, hint="check the workspace, and that the access key is allowed to read its models")
 
 
 def _registered(row: Any) -> Registered:

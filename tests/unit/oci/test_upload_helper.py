@@ -181,7 +181,9 @@ def test_nobody_waits_where_nothing_is_under_way_or_longer_than_allowed(web: Web
 
 def asked(http: HttpClient, web: Web, body: bytes = b"x" * 3_000_000) -> Any:
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
-    return http.once(HttpRequest(f"{web.origin}/u?_state=0", headers, "PATCH", "", lambda: (body,), outlives=True))
+    return http.fetch_once(
+        HttpRequest(f"{web.origin}/u?_state=0", headers, "PATCH", "", lambda: (body,), outlives=True)
+    )
 
 
 @pytest.fixture
@@ -220,10 +222,10 @@ def test_one_courier_serves_one_after_another_and_goes_when_there_is_nothing_to_
     (process,) = upload_helpers._idle
     asked(http, web)
     assert upload_helpers._idle == [process]
-    http.rest()
+    http.close_helpers()
     assert (upload_helpers._idle, process._process.returncode) == ([], 0)
     assert asked(http, web).status == 202
-    http.rest()
+    http.close_helpers()
 
 
 def test_a_courier_that_is_killed_itself_is_a_connection_that_broke(web: Web, upload_helpers: UploadHelperPool) -> None:
@@ -300,10 +302,10 @@ def test_a_certificate_is_trusted_or_refused_as_it_is_without_a_courier(
     http = HttpClient(HttpSettings(origin, upload_helpers=upload_helpers))
     ask = HttpRequest(f"{origin}/u", {"Content-Length": "3"}, "PATCH", "", lambda: (b"one",), outlives=True)
     with pytest.raises(Refused, match="CERTIFICATE_VERIFY_FAILED"):
-        http.once(ask)
-    http.rest()
+        http.fetch_once(ask)
+    http.close_helpers()
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    assert http.once(ask).status == 202
+    assert http.fetch_once(ask).status == 202
 
 
 def test_what_goes_to_another_host_goes_by_no_courier(web: Web) -> None:

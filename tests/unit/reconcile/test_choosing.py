@@ -64,7 +64,7 @@ def test_what_a_person_published_beside_the_alias_stays(here: Site, world: World
 
 def test_a_changed_rule_for_files_is_no_changed_version(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1", more={"notes.md": b"1"})
-    use(here, FilteredRegistry(world.registry, taking=FileFilter(leave=("*.md",))))
+    use(here, FilteredRegistry(world.registry, files=FileFilter(leave=("*.md",))))
     publish(here.requester, SDXL, "v1")
     here.settle()
     served = here.digest(SDXL, "v1")
@@ -85,7 +85,7 @@ def test_a_changed_rule_for_files_is_no_changed_version(here: Site, world: World
 
 def test_what_is_taken_and_changes_is_quarantined_also_after_the_rule_changed(here: Site, world: World) -> None:
     world.deliver(SDXL, "v1", more={"notes.md": b"1"})
-    use(here, FilteredRegistry(world.registry, taking=FileFilter(leave=("*.md",))))
+    use(here, FilteredRegistry(world.registry, files=FileFilter(leave=("*.md",))))
     publish(here.requester, SDXL, "v1")
     here.settle()
     use(here, FilteredRegistry(world.registry))

@@ -93,12 +93,12 @@ class Mortal:
             return found
         return lambda *given, **named: self._death.around(f"runtime {name}", lambda: found(*given, **named))
 
-    def once(self, ask: HttpRequest) -> HttpResponse:
+    def fetch_once(self, ask: HttpRequest) -> HttpResponse:
         """One request; of those that change something."""
-        return self._made(ask, lambda: self._real.once(ask))
+        return self._made(ask, lambda: self._real.fetch_once(ask))
 
-    def look(self, ask: HttpRequest) -> HttpResponse:
-        return self._made(ask, lambda: self._real.look(ask))
+    def fetch(self, ask: HttpRequest) -> HttpResponse:
+        return self._made(ask, lambda: self._real.fetch(ask))
 
     def _made(self, ask: HttpRequest, make: Callable[[], HttpResponse]) -> HttpResponse:
         if ask.method in {"GET", "HEAD"}:

@@ -147,10 +147,10 @@ def test_a_password_that_the_registry_no_longer_takes_is_replaced_while_it_is_re
         access = OciAuth(house.origin, login, clock=tokens_clock)
         http = HttpClient(HttpSettings(house.origin), access)
         ask = HttpRequest(f"{house.origin}/v2/m/tags/list", scope="repository:m:pull")
-        assert http.look(ask).json()["tags"] == ["v1"]
+        assert http.fetch(ask).json()["tags"] == ["v1"]
         clock.now_s += 3400
         told(login)  # of-yesterday
         clock.now_s += 120
         tokens_clock.now_s += 600  # so that another token is wanted, for which the password is shown
-        assert http.look(ask).json()["tags"] == ["v1"]
+        assert http.fetch(ask).json()["tags"] == ["v1"]
     assert acr.given == 3

@@ -33,8 +33,8 @@ def index() -> Iterator[IndexWeb]:
         yield index
 
 
-def of(index: IndexWeb, *rules: FollowRule, taking: FileFilter | None = None) -> FilteredRegistry:
-    return FilteredRegistry(IndexRegistry(IndexSettings(index.url, ALL), http_to(index.web)), rules, taking)
+def of(index: IndexWeb, *rules: FollowRule, files: FileFilter | None = None) -> FilteredRegistry:
+    return FilteredRegistry(IndexRegistry(IndexSettings(index.url, ALL), http_to(index.web)), rules, files)
 
 
 def shown(registry: FilteredRegistry) -> list[tuple[str, Follow]]:
@@ -178,7 +178,7 @@ def test_a_registry_that_breaks_off_while_an_alias_is_asked_for_is_unavailable(i
 
 def test_only_what_is_taken_is_there(index: IndexWeb) -> None:
     index.add("sdxl", "v1", FILES)
-    registry = of(index, taking=FileFilter(take=("*.bin",), leave=("unet/",)))
+    registry = of(index, files=FileFilter(take=("*.bin",), leave=("unet/",)))
     revision = registry.resolve(SDXL, "v1")
     assert [file.path for file in registry.listing(SDXL, revision)] == ["a.bin"]
     assert read(registry, SDXL, revision, "a.bin") == b"22"
@@ -186,20 +186,20 @@ def test_only_what_is_taken_is_there(index: IndexWeb) -> None:
         with pytest.raises(NotFound, match="that is taken"):
             registry.open(SDXL, revision, FilePath(path))
         with pytest.raises(NotFound):
-            registry.lies_in(SDXL, revision, FilePath(path))
+            registry.location_of(SDXL, revision, FilePath(path))
 
 
 def test_a_rule_that_leaves_nothing_is_named(index: IndexWeb) -> None:
     index.add("sdxl", "v1", FILES)
-    registry = of(index, taking=FileFilter(take=("*.gguf",)))
+    registry = of(index, files=FileFilter(take=("*.gguf",)))
     with pytest.raises(Invalid, match="none of its 3 files is taken"):
         registry.listing(SDXL, registry.resolve(SDXL, "v1"))
 
 
 def test_what_was_pinned_is_read_as_it_was_pinned_whatever_is_taken_now(index: IndexWeb) -> None:
     index.add("sdxl", "v1", FILES)
-    then = of(index, taking=FileFilter(take=("*.bin",))).resolve(SDXL, "v1")
-    for now in (of(index), of(index, taking=FileFilter(leave=("*.bin",)))):
+    then = of(index, files=FileFilter(take=("*.bin",))).resolve(SDXL, "v1")
+    for now in (of(index), of(index, files=FileFilter(leave=("*.bin",)))):
         assert now.resolve(SDXL, "v1") != then
         assert [file.path for file in now.listing(SDXL, then)] == ["a.bin", "unet/b.bin"]
         assert read(now, SDXL, then, "unet/b.bin") == b"333"

@@ -122,7 +122,7 @@ def test_a_look_is_repeated_after_the_wait_that_was_asked_for(web: Web, script: 
 
     policy = Retry(attempts_max=4, base_s=0)
     http = HttpClient(HttpSettings(web.origin, 5, policy), wait=wait)
-    assert http.look(HttpRequest(f"{web.origin}/x")).json() == 1
+    assert http.fetch(HttpRequest(f"{web.origin}/x")).json() == 1
     assert waited == [3, 5]
 
 
@@ -130,7 +130,7 @@ def test_a_wait_longer_than_is_borne_is_passed_on(web: Web, script: Script) -> N
     script.replies = [Reply(429, {"Retry-After": "3600"})]
     http = HttpClient(HttpSettings(web.origin, 5))
     with pytest.raises(Unavailable) as told:
-        http.look(HttpRequest(f"{web.origin}/x"))
+        http.fetch(HttpRequest(f"{web.origin}/x"))
     assert told.value.retry_after_s == 3600
     assert len(web.seen) == 1
 
@@ -145,31 +145,31 @@ def test_opening_a_file_is_tried_once(web: Web, script: Script) -> None:
 def test_not_modified_is_an_answer_only_where_it_was_asked_for(web: Web, script: Script) -> None:
     script.replies = [Reply(304)]
     http = http_to(web)
-    assert not_modified(http.look(HttpRequest(web.origin, {"If-None-Match": '"e"'})))
+    assert not_modified(http.fetch(HttpRequest(web.origin, {"If-None-Match": '"e"'})))
     with pytest.raises(Failed):
-        http.look(HttpRequest(web.origin))
+        http.fetch(HttpRequest(web.origin))
 
 
 def test_a_packed_answer_is_unpacked(web: Web, script: Script) -> None:
     body = zlib.compress(b'{"a": 1}')
     script.replies = [Reply(200, {"Content-Encoding": "deflate"}, body)]
-    assert http_to(web).look(HttpRequest(web.origin)).json() == {"a": 1}
+    assert http_to(web).fetch(HttpRequest(web.origin)).json() == {"a": 1}
     script.replies = [Reply(200, {"Content-Encoding": "deflate"}, body[:-3])]
     with pytest.raises(Unavailable, match="cut off"):
-        http_to(web).look(HttpRequest(web.origin))
+        http_to(web).fetch(HttpRequest(web.origin))
     script.replies = [Reply(200, {"Content-Encoding": "gzip"}, b"nonsense")]
     with pytest.raises(Unavailable, match="cannot be unpacked"):
-        http_to(web).look(HttpRequest(web.origin))
+        http_to(web).fetch(HttpRequest(web.origin))
     script.replies = [Reply(200, {"Content-Encoding": "br"}, b"x")]
     with pytest.raises(Invalid, match="'br'"):
-        http_to(web).look(HttpRequest(web.origin))
+        http_to(web).fetch(HttpRequest(web.origin))
 
 
 def test_an_answer_that_drips_is_given_up(web: Web, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.http.client.LOOK_S_MAX", 0.0)
+    monkeypatch.setattr("syncd.http.client.RESPONSE_S_MAX", 0.0)
     script.replies = [Reply(200, {}, [b"x"] * 3)]
     with pytest.raises(Unavailable, match="not whole"):
-        http_to(web).look(HttpRequest(web.origin))
+        http_to(web).fetch(HttpRequest(web.origin))
 
 
 def test_pages_stay_at_the_registry_whatever_host_is_in_their_link(web: Web, script: Script) -> None:
@@ -199,7 +199,7 @@ def test_a_redirect_to_a_neighbour_is_refused_before_anything_is_sent_there(web:
         script.replies = [Reply(302, {"Location": f"http://inside.test:{inner.port}/"})]
         names = {"inside.test": ["127.0.0.1"], "127.0.0.1": ["203.0.113.1"]}  # the registry is elsewhere
         with pytest.raises(Invalid, match=r"inside\.test, 127\.0\.0\.1: this machine itself"):
-            http_to(web, lookup=lambda host: names[host]).look(HttpRequest(web.origin))
+            http_to(web, lookup=lambda host: names[host]).fetch(HttpRequest(web.origin))
         assert inner.seen == []
 
 
@@ -213,7 +213,7 @@ def test_an_address_without_encryption_is_not_gone_to_from_a_registry_that_has_i
     http = HttpClient(HttpSettings("https://registry.test", 5, ONCE), lookup=lookup)
     for address in ("http://elsewhere.test/w?Signature=x", "http://registry.test/w"):
         with pytest.raises(Invalid, match="which is not encrypted"):
-            http.look(HttpRequest(address))
+            http.fetch(HttpRequest(address))
     assert asked == []
 
 
@@ -222,7 +222,7 @@ def test_a_name_that_changes_between_the_look_and_the_connection_is_refused(web:
         script.replies = [Reply(302, {"Location": f"http://localhost:{inner.port}/"})]
         names = {"localhost": ["203.0.113.2"], "127.0.0.1": ["203.0.113.1"]}
         with pytest.raises(Invalid, match=r"localhost, (127\.0\.0\.1|::1): this machine itself"):
-            http_to(web, lookup=lambda host: names[host]).look(HttpRequest(web.origin))
+            http_to(web, lookup=lambda host: names[host]).fetch(HttpRequest(web.origin))
 
 
 def test_an_etag_that_is_strong_goes_with_the_range(web: Web) -> None:
@@ -256,28 +256,28 @@ def test_neither_netrc_nor_proxies_of_the_environment_are_used(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    http_to(web).look(HttpRequest(web.origin))
+    http_to(web).fetch(HttpRequest(web.origin))
     assert "authorization" not in web.seen[0].headers
 
 
 def test_cookies_are_not_kept(web: Web, script: Script) -> None:
     script.replies = [as_json(1, headers={"Set-Cookie": "a=b"})]
     http = http_to(web)
-    http.look(HttpRequest(web.origin))
-    http.look(HttpRequest(web.origin))
+    http.fetch(HttpRequest(web.origin))
+    http.fetch(HttpRequest(web.origin))
     assert all("cookie" not in request.headers for request in web.seen)
 
 
 def test_addresses_are_not_logged(web: Web, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    http_to(web).look(HttpRequest(f"{web.origin}/x?signature=hunter2"))
+    http_to(web).fetch(HttpRequest(f"{web.origin}/x?signature=hunter2"))
     assert "hunter2" not in caplog.text
 
 
 def test_connections_close_when_nobody_has_them_any_more(web: Web) -> None:
     """An open socket that is collected is a warning, and warnings are errors here."""
     http = http_to(web)
-    http.look(HttpRequest(web.origin))
+    http.fetch(HttpRequest(web.origin))
     with http.open(HttpRequest(web.origin), ExpectedFile("x", len(as_json({"answer": 42}).body)), 0):  # type: ignore[arg-type]  # bytes
         pass
     del http
@@ -336,6 +336,6 @@ def test_a_server_that_says_nothing_is_given_up_after_the_timeout(web: Web) -> N
     web.faults.append(lambda _: Reply(200, {"Content-Length": "5"}, b"", cut_after=None))
     began_s = time.monotonic()
     with pytest.raises(Unavailable) as told:
-        HttpClient(HttpSettings(web.origin, 0.2, ONCE)).look(HttpRequest(web.origin))
+        HttpClient(HttpSettings(web.origin, 0.2, ONCE)).fetch(HttpRequest(web.origin))
     assert "ReadTimeout" in told.value.message
     assert time.monotonic() - began_s < 5

@@ -212,12 +212,12 @@ def test_it_tells_where_its_bytes_lie(bucket: Bucket) -> None:
     bucket.write({"sdxl/v1/sub/a#1": b"1", "sdxl/v1/READY": b""})
     registry = registry_of(bucket)
     revision = registry.resolve(SDXL, "v1")
-    assert registry.lies_in(SDXL, revision, FilePath("sub/a#1")) == Location(
+    assert registry.location_of(SDXL, revision, FilePath("sub/a#1")) == Location(
         "cn-hangzhou", "training", "team/sdxl/v1/sub/a#1"
     )
     assert read(registry, SDXL, revision, "sub/a#1") == b"1"
     with pytest.raises(NotFound):
-        registry.lies_in(SDXL, revision, FilePath("b"))
+        registry.location_of(SDXL, revision, FilePath("b"))
 
 
 def test_a_refusal_is_not_an_empty_bucket(bucket: Bucket) -> None:
