@@ -1,4 +1,4 @@
-"""The seam to the engine: run (step, attempt) at least once on a worker that serves its queue."""
+"""Interface of the execution engine: runs each (step, attempt) at least once on a worker that serves its queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 
 class ExecutionStatus(Enum):
-    """What the engine knows of an attempt."""
+    """What the engine knows about an attempt."""
 
     MISSING = "missing"
     WAITING = "waiting"
@@ -20,37 +20,37 @@ class ExecutionStatus(Enum):
 
 
 RunStep = Callable[[str, int], None]
-"""Given (step_id, attempt): look, act, record. It records its own outcome, so it returns nothing and raises nothing."""
+"""Runs (step_id, attempt) and records the outcome itself, so it returns nothing and raises nothing."""
 
 
 class Engine(Protocol):
-    """Carries attempts. Repeats one after a crash or loses it; the record notices both. Safe from several threads."""
+    """Runs attempts. A crash may repeat or lose one; the record detects both. Safe from several threads."""
 
     def submit(self, conn: Connection, step_id: str, attempt: int, queue: str, priority: int) -> None:
-        """Hand over an attempt in the caller's transaction: both are committed, or neither.
+        """Queue an attempt in the caller's transaction: both are committed, or neither.
 
         Submitting the same (step, attempt) again is harmless. A smaller priority runs first; 0 is the smallest.
         """
         ...
 
     def cancel(self, step_id: str, attempt: int) -> None:
-        """Take an attempt off its queue. A running body is not interrupted: the record tells it.
+        """Remove an attempt from its queue. A running attempt is not interrupted: the record requests it to stop.
 
         Either way its status is ENDED from then on. Cancelling what ended or was never submitted is success.
-        Not to be called within a transaction of the record: on SQLite it would wait for that one's end.
+        Must not be called within a transaction of the record: on SQLite it would wait for that one's end.
         """
         ...
 
     def status(self, step_id: str, attempt: int) -> ExecutionStatus:
-        """What became of an attempt, as far as the engine knows.
+        """The status of an attempt, as far as the engine knows.
 
-        RUNNING says that a worker claimed it. The worker may have died since, even before the body began: a step
+        RUNNING means that a worker claimed it. The worker may have died since, even before the step began: a step
         that stays queued in the record meanwhile was lost.
         """
         ...
 
     def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
-        """Begin to run attempts: at most `slots[queue]` at once from each queue. Returns at once.
+        """Start to run attempts: at most `slots[queue]` at once from each queue. Returns at once.
 
         Raises:
             Conflict: It serves already.
@@ -58,12 +58,12 @@ class Engine(Protocol):
         ...
 
     def stop(self, grace_s: float) -> None:
-        """Take no more, wait up to `grace_s` for what runs. Repeating it is success; so is serving again after it."""
+        """Start no more, wait up to `grace_s` for running ones. Repeating it is success; `serve` may follow."""
         ...
 
     def forget(self, older_than: datetime) -> int:
-        """Drop what is known of attempts that ended before `older_than`; the answer is how many. They are MISSING then.
+        """Delete attempts that ended before `older_than` and return how many. They are MISSING then.
 
-        Only for attempts the record will not submit again: for one that is forgotten, submitting runs it.
+        Only for attempts that the record will not submit again: a deleted one would run again.
         """
         ...

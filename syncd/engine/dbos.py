@@ -1,7 +1,7 @@
-"""The engine on DBOS Transact, in the record's own database: attempts are rows, so they survive the process.
+"""Engine on DBOS Transact, in the record's own database: attempts are rows, so they survive the process.
 
 Nothing else in syncd imports dbos. DBOS keeps one instance in a process, so one `DbosEngine` can serve at a time;
-any number can submit. What a killed process had claimed is never run again by DBOS, because each boot has a new
+any number can submit. What a killed process had claimed is never run again by DBOS, because each start has a new
 executor id: the step's lease notices, and the record hands over the next attempt.
 """
 
@@ -29,27 +29,27 @@ from syncd.state.db.url import parse, sqlite_file
 _APPLICATION: Final = "syncd"
 _APPLICATION_VERSION: Final = "1"  # a constant: DBOS runs no attempt that another version submitted
 _WORKFLOW: Final = "syncd.step"
-POLL_S: Final = 0.1  # three queries to a queue each time: about 2.5 % of a core for every queue that idles
+POLL_S: Final = 0.1  # three queries per queue each time: about 2.5 % of a core for every idle queue
 _DRAIN_POLL_S: Final = 0.02
 _POOL_SIZE: Final = 4
 _FORGET_AT_ONCE: Final = 500
-_SQLITE_WANTED: Final = (3, 42)
+_SQLITE_MIN: Final = (3, 42)
 
-_TAKEN: Final = "PENDING"  # DBOS's word for claimed by an executor
-_CARRIED: Final = {
+_TAKEN: Final = "PENDING"  # DBOS's status for claimed by an executor
+_STATUSES: Final = {
     "ENQUEUED": ExecutionStatus.WAITING,
     "DELAYED": ExecutionStatus.WAITING,
     _TAKEN: ExecutionStatus.RUNNING,
 }
 _ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
-# DBOS gives its logger a handler of its own unless there is one.
+# DBOS adds a handler of its own to its logger unless there is one.
 _log: Final = logging.getLogger("dbos")
 _log.addHandler(logging.NullHandler())
 
 
 class _Worker:
-    """Which engine serves in this process, and with which body: DBOS itself is one for the whole process."""
+    """The engine that serves in this process, and its step function: DBOS itself is one for the whole process."""
 
     def __init__(self) -> None:
         self.lock: Final = threading.RLock()
@@ -61,14 +61,14 @@ _serving: Final = _Worker()
 
 
 @DBOS.workflow(name=_WORKFLOW)
-def _carry(step_id: str, attempt: int) -> None:
+def _run_step(step_id: str, attempt: int) -> None:
     run = _serving.run
     if run is not None:  # None: claimed while stopping; it ends here, and the record submits the next attempt
         run(step_id, attempt)
 
 
 class DbosEngine:
-    """`engine.base.Engine` on the record's database. A child of a fork makes its own."""
+    """`engine.base.Engine` on the record's database. A forked child creates its own."""
 
     def __init__(self, url: str, *, poll_s: float = POLL_S) -> None:
         """Opens nothing yet. A free slot sees a new attempt within `poll_s` seconds.
@@ -89,7 +89,7 @@ class DbosEngine:
         )
 
     def submit(self, conn: sa.Connection, step_id: str, attempt: int, queue: str, priority: int) -> None:
-        """Hand over an attempt in the caller's transaction, on the record's own database."""
+        """Queue an attempt in the caller's transaction, on the record's own database."""
         options: EnqueueOptions = {
             "workflow_name": _WORKFLOW,
             "queue_name": queue,
@@ -100,17 +100,17 @@ class DbosEngine:
         self._client.enqueue_in_transaction(conn, options, step_id, attempt)
 
     def cancel(self, step_id: str, attempt: int) -> None:
-        """Take an attempt off its queue. One that is claimed counts as ended from now on; its body runs on."""
-        with self._asking():
+        """Remove an attempt from its queue. A claimed one counts as ended from now on, and continues to run."""
+        with self._translated():
             self._client.cancel_workflows([_workflow_id(step_id, attempt)])
 
     def status(self, step_id: str, attempt: int) -> ExecutionStatus:
-        """What became of an attempt. RUNNING means claimed: its worker may have died since."""
+        """The status of an attempt. RUNNING means claimed: its worker may have died since."""
         found = self._list([_workflow_id(step_id, attempt)])
-        return _CARRIED.get(found[0].status, ExecutionStatus.ENDED) if found else ExecutionStatus.MISSING
+        return _STATUSES.get(found[0].status, ExecutionStatus.ENDED) if found else ExecutionStatus.MISSING
 
     def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
-        """Begin to run attempts.
+        """Start to run attempts.
 
         On SQLite the caller is the only process that serves (`engine.lock`): what others had claimed is ended here.
 
@@ -123,7 +123,7 @@ class DbosEngine:
         with _serving.lock:
             if _serving.engine is not None:
                 raise Conflict("an engine serves in this process already")
-            with self._asking():
+            with self._translated():
                 self._prepare(slots)
                 _serving.engine, _serving.run = self, run
                 try:
@@ -133,7 +133,7 @@ class DbosEngine:
                     raise
 
     def stop(self, grace_s: float) -> None:
-        """Take no more, wait up to `grace_s` for what runs. What runs on is ended for the engine."""
+        """Start no more, wait up to `grace_s` for running ones. Those that still run are ended for the engine."""
         with _serving.lock:
             if _serving.engine is not self:
                 return
@@ -146,10 +146,10 @@ class DbosEngine:
                 self._end(self._claimed([self._executor_id]))
 
     def forget(self, older_than: datetime) -> int:
-        """Drop what ended before `older_than`; the answer is how many."""
+        """Delete attempts that ended before `older_than` and return how many."""
         dropped = 0
         while True:
-            with self._asking():
+            with self._translated():
                 old = self._client.list_workflows(
                     status=_ENDED,
                     completed_before=older_than.isoformat(),
@@ -191,7 +191,7 @@ class DbosEngine:
             "application_version": _APPLICATION_VERSION,
             "executor_id": self._executor_id,
             "serializer": DBOSPortableJSONSerializer(),
-            "use_listen_notify": False,  # nothing here waits for DBOS's events: one thread and one connection less
+            "use_listen_notify": False,  # no part of syncd waits for DBOS's events: one thread and one connection less
             "notification_listener_polling_interval_sec": 0.1,  # for a quick stop: it has nothing to poll for
             "run_migrations": False,
             "enable_otlp": False,
@@ -208,7 +208,7 @@ class DbosEngine:
         _serving.engine = _serving.run = None
 
     def _claimed(self, executors: list[str] | None) -> list[str]:
-        with self._asking():
+        with self._translated():
             found = self._client.list_workflows(
                 status=_TAKEN, executor_id=executors, load_input=False, load_output=False
             )
@@ -216,41 +216,41 @@ class DbosEngine:
 
     def _end(self, workflow_ids: list[str]) -> None:
         if workflow_ids:
-            with self._asking():
+            with self._translated():
                 self._client.cancel_workflows(workflow_ids)
 
     def _list(self, workflow_ids: list[str]) -> list[WorkflowStatus]:
-        with self._asking():
+        with self._translated():
             return self._client.list_workflows(workflow_ids=workflow_ids, load_input=False, load_output=False)
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        with translate_errors(self._url), _translated(self._url):
+    def _translated(self) -> Iterator[None]:
+        with translate_errors(self._url), _dbos_errors(self._url):
             yield
 
 
 def _keep_logger() -> None:
-    """Leave the library's log to the process: it makes a handler of its own, and stops propagating, where none is."""
+    """Leave the library's log to the process: without a handler, it would add its own and stop propagating."""
     if not _log.handlers:
         _log.addHandler(logging.NullHandler())
     _log.propagate = True
 
 
 def create_tables(url: sa.URL) -> None:
-    """Bring the engine's own tables in the record's database to this version of DBOS. Repeating it is success.
+    """Migrate the engine's own tables in the record's database to this version of DBOS. Repeating it is success.
 
     Raises:
         Invalid: This SQLite is too old for this Python, or the tables are newer than this DBOS.
         Unavailable: The database cannot be reached.
     """
     check_sqlite(url)
-    with translate_errors(url), _translated(url):
+    with translate_errors(url), _dbos_errors(url):
         DBOS.migrate(_written(url))
 
 
 def check_sqlite(url: sa.URL, found: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
-    """Raises Invalid where DBOS would die of an old SQLite: from Python 3.12 on it uses `unixepoch('subsec')`."""
-    if sqlite_file(url) is None or sys.version_info < (3, 12) or found >= _SQLITE_WANTED:
+    """Raises Invalid where DBOS would fail on an old SQLite: from Python 3.12 on it uses `unixepoch('subsec')`."""
+    if sqlite_file(url) is None or sys.version_info < (3, 12) or found >= _SQLITE_MIN:
         return
     raise Invalid(
         f"SQLite is {'.'.join(map(str, found))}, Python {sys.version_info.major}.{sys.version_info.minor} needs 3.42",
@@ -259,7 +259,7 @@ def check_sqlite(url: sa.URL, found: tuple[int, ...] = sqlite3.sqlite_version_in
 
 
 @contextlib.contextmanager
-def _translated(url: sa.URL) -> Iterator[None]:
+def _dbos_errors(url: sa.URL) -> Iterator[None]:
     try:
         yield
     except error.DBOSException as refusal:

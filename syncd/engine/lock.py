@@ -1,4 +1,4 @@
-"""One controlling process for a record: a file lock beside SQLite, an advisory lock in PostgreSQL."""
+"""Lock for the one controlling process of a record: a file lock beside SQLite, an advisory lock in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from syncd.state.state import make_engine
 
 log = structlog.get_logger("syncd.lock")
 
-GIVE_WAY_S: Final = 10.0  # beside the draining: how long a process that works for one release takes to notice
-_HINT: Final = "it does the work; stop it first if this process should"
+GIVE_WAY_S: Final = 10.0  # beside draining: how long a process that works for one release takes to notice
+_HINT: Final = "to use this process instead, stop that one first"
 _ADVISORY_KEY: Final = 0x73796E6364  # "syncd"
 _RETRY_S: Final = 0.02
-_PROBED_S: Final = 2.0  # a process that asks whether a file is locked locks it for a moment
+_PROBED_S: Final = 2.0  # a process that tests whether a file is locked locks it for a moment
 _LEFT_BEHIND_S: Final = 5.0  # for the server to end a session of ours that it has not noticed is cut off
 
 _SESSION: Final = sa.text("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
@@ -43,14 +43,14 @@ class RecordLock(Protocol):
         """Make sure that it is held: take it again if it was lost.
 
         Raises:
-            Conflict: Another process has it.
+            Conflict: Another process holds it.
             Unavailable: The database cannot be reached. A later call may succeed.
         """
         ...
 
 
 class Claimant(Enum):
-    """A process that others give way to. The value tells its lock from the one of the work."""
+    """A process that others give way to. The value distinguishes its lock from the lock of the work."""
 
     DAEMON = 1
     ROLLBACK = 2
@@ -60,13 +60,13 @@ class Claimant(Enum):
 def hold(url: str, wait_s: float = 0.0) -> Iterator[RecordLock]:
     """Be the only process that controls this record, inside the block; wait up to `wait_s` for another to leave.
 
-    The lock ends with the process, whatever its death. On SQLite the file `<database>.lock` stays and means nothing
-    by itself. On PostgreSQL the lock is the session's: should its connection break, another process may take over.
+    The lock ends with the process, however it ends. On SQLite the file `<database>.lock` stays and has no meaning
+    by itself. On PostgreSQL the lock is the session's: if its connection breaks, another process may take over.
     `check` notices that, and until then the fence on every step keeps the two apart.
 
     Raises:
-        Conflict: Another process has it; where it can be known the message has its id.
-        Invalid: The URL is wrong, or the file beside the database cannot be made.
+        Conflict: Another process holds it; where possible the message has its id.
+        Invalid: The URL is wrong, or the file beside the database cannot be created.
         Unavailable: PostgreSQL cannot be reached.
     """
     with _locked(url, None, wait_s) as held:
@@ -75,7 +75,7 @@ def hold(url: str, wait_s: float = 0.0) -> Iterator[RecordLock]:
 
 @contextmanager
 def announce(url: str, claimant: Claimant) -> Iterator[RecordLock]:
-    """Have processes that work for one release give way, inside the block. `hold` is taken beside it.
+    """Make processes that work for one release give way, inside the block. Take `hold` in addition.
 
     Raises:
         Conflict: Another process of this kind has announced itself.
@@ -86,7 +86,7 @@ def announce(url: str, claimant: Claimant) -> Iterator[RecordLock]:
 
 
 def is_announced(url: str, claimant: Claimant) -> bool:
-    """Whether a process of this kind is there, at work or about to be.
+    """Whether a process of this kind runs or is about to.
 
     Raises:
         Invalid, Unavailable: As `hold` does.

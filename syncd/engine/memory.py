@@ -1,4 +1,4 @@
-"""An engine in memory: threads, with every promise of the seam but one. It forgets all when the process ends."""
+"""In-memory engine on threads. It keeps every promise of the interface except durability."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class _Item:
 
 @dataclass(slots=True)
 class _Execution:
-    carried: ExecutionStatus
+    status: ExecutionStatus
     ended_at: datetime | None = None
 
 
 class MemoryEngine:
     """`engine.base.Engine` on threads.
 
-    An attempt becomes known when its connection goes back to the pool after the commit, so `submit` wants a
-    connection that is given back then, as `State.write` does. Should the commit itself fail, the attempt may run
-    all the same: the record fences it out.
+    An attempt becomes known when its connection returns to the pool after the commit, so `submit` needs a
+    connection that is returned then, as `State.write` does. If the commit itself fails, the attempt may run
+    nevertheless: the record fences it out.
     """
 
     def __init__(self) -> None:
@@ -49,30 +49,30 @@ class MemoryEngine:
         self._known: Final[dict[_Key, _Execution]] = {}
         self._queues: Final[dict[str, list[_Item]]] = {}
         self._threads: list[threading.Thread] = []
-        self._generation = 0  # threads of an earlier `serve` see that theirs is over
+        self._generation = 0  # threads of an earlier `serve` detect by it that they must end
 
     def submit(self, conn: sa.Connection, step_id: str, attempt: int, queue: str, priority: int) -> None:
-        """Hand over an attempt when the caller's transaction is committed."""
+        """Queue an attempt when the caller's transaction is committed."""
         self._watch(conn.engine)
         item = _Item(priority, next(self._numbers), (step_id, attempt), queue)
         with self._changed:
             self._uncommitted.setdefault(_identity(conn), []).append(item)
 
     def cancel(self, step_id: str, attempt: int) -> None:
-        """Take an attempt off its queue. One that runs is ended from now on; its body runs on."""
+        """Remove an attempt from its queue. A running one is ended from now on, and continues to run."""
         with self._changed:
             known = self._known.get((step_id, attempt))
-            if known is not None and known.carried is not ExecutionStatus.ENDED:
-                known.carried, known.ended_at = ExecutionStatus.ENDED, datetime.now(UTC)
+            if known is not None and known.status is not ExecutionStatus.ENDED:
+                known.status, known.ended_at = ExecutionStatus.ENDED, datetime.now(UTC)
 
     def status(self, step_id: str, attempt: int) -> ExecutionStatus:
-        """What became of an attempt."""
+        """The status of an attempt."""
         with self._changed:
             known = self._known.get((step_id, attempt))
-            return ExecutionStatus.MISSING if known is None else known.carried
+            return ExecutionStatus.MISSING if known is None else known.status
 
     def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
-        """Begin to run attempts, a thread for each slot.
+        """Start to run attempts, with one thread per slot.
 
         Raises:
             Conflict: It serves already.
@@ -91,7 +91,7 @@ class MemoryEngine:
                 thread.start()
 
     def stop(self, grace_s: float) -> None:
-        """Take no more, wait up to `grace_s` for what runs."""
+        """Start no more, wait up to `grace_s` for running ones."""
         with self._changed:
             self._generation += 1
             threads, self._threads = self._threads, []
@@ -101,7 +101,7 @@ class MemoryEngine:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def forget(self, older_than: datetime) -> int:
-        """Drop what ended before `older_than`; the answer is how many."""
+        """Delete attempts that ended before `older_than` and return how many."""
         with self._changed:
             old = [key for key, known in self._known.items() if known.ended_at and known.ended_at < older_than]
             for key in old:
@@ -122,8 +122,8 @@ class MemoryEngine:
                 while waiting:
                     key = heapq.heappop(waiting).key
                     known = self._known.get(key)
-                    if known is not None and known.carried is ExecutionStatus.WAITING:  # else it was cancelled
-                        known.carried = ExecutionStatus.RUNNING
+                    if known is not None and known.status is ExecutionStatus.WAITING:  # else it was cancelled
+                        known.status = ExecutionStatus.RUNNING
                         return key
                 self._changed.wait()
             return None
@@ -139,7 +139,7 @@ class MemoryEngine:
 
     def _commit(self, conn: sa.Connection) -> None:
         with self._changed:
-            self._committed.add(_identity(conn))  # about to be: SQLAlchemy tells before, and not after
+            self._committed.add(_identity(conn))  # about to be: SQLAlchemy notifies before the commit, not after it
 
     def _rollback(self, conn: sa.Connection) -> None:
         with self._changed:
@@ -159,5 +159,5 @@ class MemoryEngine:
 
 
 def _identity(conn: sa.Connection) -> int:
-    """The driver's own connection, which is what a pool speaks of."""
+    """The id of the driver's connection, which the pool's events have."""
     return id(conn.connection.dbapi_connection)

@@ -7,7 +7,7 @@ from syncd.state import upgrade as record
 
 
 def create(url: str) -> list[str]:
-    """`state.upgrade.create`, and the engine's tables after it under the same lock. Repeating it is success.
+    """`state.upgrade.create`, and then the engine's tables under the same lock. Repeating it is success.
 
     Raises:
         Unavailable: The database cannot be reached, or another process has held it for long.
@@ -17,7 +17,7 @@ def create(url: str) -> list[str]:
 
 
 def upgrade(url: str) -> list[str]:
-    """`state.upgrade.upgrade`, and the engine's own migrations after it under the same lock. Repeating it is success.
+    """`state.upgrade.upgrade`, and then the engine's own migrations under the same lock. Repeating it is success.
 
     Raises:
         Unavailable: The database cannot be reached, or another process has held it for long.

@@ -1,7 +1,7 @@
-"""Baking: a version's files are pushed as layers over a base image, without a daemon and without a temporary file.
+"""Image builder: pushes a version's files as layers over a base image, without a daemon or temporary files.
 
-The order of writes: the base's layers are mounted or copied, ours are pushed, then the configuration, and last the
-manifest under its tag. Until that nobody sees an image; what is there of a bake that was killed is found by looking.
+Order of writes: the base's layers are mounted or copied, ours are pushed, then the configuration, and last the
+manifest under its tag. Before that no image is visible; the next build finds what a killed one left.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from syncd.oci.uploads import BlobUpload
 
 CHUNK_BYTES: Final = 16 << 20
 LAYERS_IN_FLIGHT: Final = 3  # × 16 MiB = 48 MiB of buffers
-LIMIT_BYTES: Final = 30_000_000_000  # of a GPU function's image as it lies in the repository
-_log = structlog.get_logger("syncd.bake")
+LIMIT_BYTES: Final = 30_000_000_000  # compressed size of a GPU function's image
+_log = structlog.get_logger("syncd.images")
 
 T = TypeVar("T")
 
@@ -37,14 +37,14 @@ T = TypeVar("T")
 class BuildProgress(StrEnum):
     """How a blob came into the repository."""
 
-    KEPT = "kept"  # it was there
+    KEPT = "kept"  # it existed there
     MOUNTED = "mounted"  # the registry took it from another repository
     PUSHED = "pushed"
 
 
 @dataclass(frozen=True, slots=True)
 class SentLayer:
-    """One layer of the image, and how it came there. `bytes_sent` is what this bake has sent of it."""
+    """One layer of the image, and how it came there. `bytes_sent` is what this build sent of it."""
 
     digest: Digest
     size_bytes: int
@@ -72,7 +72,7 @@ class BuiltImage:
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """What is baked into an image beside the files: where they lie, the function's variables, the annotations."""
+    """What an image has beside the files: their directory, the function's variables, the annotations."""
 
     directory: str
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -81,9 +81,9 @@ class ImageRecipe:
 
 @dataclass(frozen=True, slots=True)
 class BuildSettings:
-    """What a bake may use. Memory is `chunk_bytes` × `layers_in_flight`, whatever the model's size.
+    """The resources of a build. Memory is `chunk_bytes` × `layers_in_flight`, whatever the model's size.
 
-    `pace` is asked before bytes of a blob are sent, each time that they are; None for as fast as it goes.
+    `pace` limits the rate of bytes sent, at every try; None: no limit.
     """
 
     chunk_bytes: int = CHUNK_BYTES
@@ -94,7 +94,7 @@ class BuildSettings:
 
 
 class ImageBuilder:
-    """Bakes into one repository. For one bake: where it fails, `stop` is set, so that nothing of it goes on."""
+    """Builds one image in one repository. When it fails, `stop` is set, so that its other transfers end."""
 
     def __init__(
         self,
@@ -104,33 +104,33 @@ class ImageBuilder:
         stop: threading.Event | None = None,
     ) -> None:
         self._repository = repository
-        self._notes = notes
+        self._journal = notes
         self._settings = settings or BuildSettings()
         self._stop = stop or threading.Event()
 
     def bake(self, manifest: Manifest, source: Source, base: BaseImage, recipe: ImageRecipe) -> BuiltImage:
-        """Make the image be there. Repeating it after a crash sends what had not arrived, and ends with the same image.
+        """Create the image. Repeating it after a crash sends what is missing, and ends with the same image.
 
         Raises:
-            Invalid: The image would be larger than the platform takes, or have more layers than it can mount.
-            Corrupt: A file is not what the manifest says, or the registry has something else than was sent.
+            Invalid: The image would be larger than the platform accepts, or have more layers than can be mounted.
+            Corrupt: A file does not match the manifest, or the registry has other bytes than were sent.
             Conflict: Another image has the tag.
-            Cancelled: It was told to stop. What was accepted is kept for the next time.
-            NotFound, Unavailable, Refused, Failed: As the source and the registry say, past all tries.
+            Cancelled: A stop was requested. What the registry accepted is kept for the next time.
+            NotFound, Unavailable, Refused, Failed: From the source and the registry, past all tries.
         """
         try:
             return self._baked(manifest, source, base, recipe)
         finally:
-            self._repository.rest()
+            self._repository.close_helpers()
 
     def check(self, base: BaseImage, layers: Sequence[FileLayer]) -> None:
-        """Before a byte moves. Raises Invalid: as `bake` does for what is too much."""
+        """Check the limits before a byte is sent. Raises Invalid as `bake`."""
         size_bytes = base.size_bytes + sum(layer.size_bytes for layer in layers)
         if size_bytes > self._settings.limit_bytes:
             raise Invalid(
                 f"the image would have {size_bytes} bytes, {base.size_bytes} of them the base; "
                 f"{self._settings.limit_bytes} are allowed",
-                hint="serve a model of this size from NAS or OSS, or give the limit of your account",
+                hint="serve a model of this size from NAS or OSS, or configure the limit of your account",
             )
         count = len(base.layers) + len(layers)
         if count > LAYERS_MAX:
@@ -142,8 +142,8 @@ class ImageBuilder:
     def _baked(self, manifest: Manifest, source: Source, base: BaseImage, recipe: ImageRecipe) -> BuiltImage:
         layers = layers_of(manifest, recipe.directory, self._settings.alone_bytes)
         self.check(base, layers)
-        below = self._together([partial(self._carry_base, base, blob) for blob in base.layers])
-        ours = self._together([partial(self._carry, layer, source) for layer in layers])
+        below = self._in_parallel([partial(self._copy_base, base, blob) for blob in base.layers])
+        ours = self._in_parallel([partial(self._send_layer, layer, source) for layer in layers])
         blobs = [blob_of(each.digest, each.size_bytes, each.title) for each in ours]
         image = image_of(base, manifest, blobs, recipe.variables, recipe.notes)
         config = image.config
@@ -156,50 +156,50 @@ class ImageBuilder:
         digest = image.manifest.digest
         return BuiltImage(str(self._repository), tag, digest, base.name, base.digest, (*below, *ours))
 
-    def _carry(self, layer: FileLayer, source: Source) -> SentLayer:
-        known = self._notes.known(layer.recipe)
+    def _send_layer(self, layer: FileLayer, source: Source) -> SentLayer:
+        known = self._journal.known(layer.recipe)
         if known is not None and self._repository.has_blob(known, layer.size_bytes):
             self._forget(layer.recipe)
-            return self._told(SentLayer(known, layer.size_bytes, layer.title, BuildProgress.KEPT))
+            return self._logged(SentLayer(known, layer.size_bytes, layer.title, BuildProgress.KEPT))
         push = self._push()
-        proven = partial(self._notes.proven, layer.recipe)
+        proven = partial(self._journal.proven, layer.recipe)
         tar = partial(TarStream, layer, source, self._stop.wait)
         digest = push.run(layer.recipe, layer.size_bytes, tar, proven=proven)
-        return self._told(SentLayer(digest, layer.size_bytes, layer.title, BuildProgress.PUSHED, push.bytes_sent))
+        return self._logged(SentLayer(digest, layer.size_bytes, layer.title, BuildProgress.PUSHED, push.bytes_sent))
 
-    def _carry_base(self, base: BaseImage, blob: Blob) -> SentLayer:
+    def _copy_base(self, base: BaseImage, blob: Blob) -> SentLayer:
         title = f"base layer {blob.digest.short}"
-        carried = SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.KEPT)
+        kept = SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.KEPT)
         if self._repository.has_blob(blob.digest, blob.size_bytes):
             self._forget(blob.digest)
-            return self._told(carried)
+            return self._logged(kept)
         begun: BlobUpload | None = None
         if base.repository.origin == self._repository.origin:
             begun = self._repository.mount(blob.digest, base.repository.name)
             if begun is None:
-                return self._told(SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.MOUNTED))
+                return self._logged(SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.MOUNTED))
         push = self._push(begun)
         push.run(blob.digest, blob.size_bytes, lambda: base.repository.open(blob.digest, blob.size_bytes), blob.digest)
-        return self._told(SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.PUSHED, push.bytes_sent))
+        return self._logged(SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.PUSHED, push.bytes_sent))
 
     def _forget(self, key: Digest) -> None:
-        """A blob is there: whoever was killed between the end of its upload and the note left that open."""
-        if self._notes.find(key) is not None:
-            self._notes.closed(key)
+        """Delete the journal entry of an existing blob: a build that was killed after the upload has left it."""
+        if self._journal.find(key) is not None:
+            self._journal.closed(key)
 
     def _push(self, begun: BlobUpload | None = None) -> BlobPush:
         settings = self._settings
         return BlobPush(
-            PushRoute(self._repository, self._notes, self._stop, settings.chunk_bytes, settings.pace), begun
+            PushRoute(self._repository, self._journal, self._stop, settings.chunk_bytes, settings.pace), begun
         )
 
-    def _told(self, carried: SentLayer) -> SentLayer:
-        _log.info("layer there", title=carried.title, how=carried.how, bytes=carried.bytes_sent,
-                  digest=carried.digest.short)  # fmt: skip
-        return carried
+    def _logged(self, layer: SentLayer) -> SentLayer:
+        _log.info("image.layer_ready", message="A layer is in the repository.", title=layer.title, how=layer.how,
+                  bytes=layer.bytes_sent, digest=layer.digest.short)  # fmt: skip
+        return layer
 
-    def _together(self, works: Sequence[Callable[[], T]]) -> list[T]:
-        """What each says, in order. The first error stops the others at their next chunk, and is raised."""
+    def _in_parallel(self, works: Sequence[Callable[[], T]]) -> list[T]:
+        """The results in order. The first error stops the others at their next chunk, and is raised."""
         if not works:
             return []
         with ThreadPoolExecutor(min(self._settings.layers_in_flight, len(works))) as pool:

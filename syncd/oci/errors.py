@@ -1,4 +1,4 @@
-"""What can be done about the refusal of an image repository: its own codes say more than the status."""
+"""Mapping from an image repository's refusals to syncd's errors: its codes are more precise than the status."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _REFUSES_CHUNKS: Final = frozenset({405, 411, 415, 501})
 
 
 class Unchunked(Failed):
-    """The registry takes no chunks: a blob has to come whole, in one request."""
+    """The registry accepts no chunks: a blob must be sent whole, in one request."""
 
 
 class UploadLost(Conflict):
-    """The registry no longer has the upload, or not what it said it had of it: the blob has to be begun anew."""
+    """The registry lost the upload, or a part that it had confirmed: the blob must be sent again."""
 
 
 _REMEDIES: Final[Mapping[str, tuple[type[SyncdError], str]]] = {
@@ -27,38 +27,38 @@ _REMEDIES: Final[Mapping[str, tuple[type[SyncdError], str]]] = {
     "BLOB_UPLOAD_INVALID": (UploadLost, ""),
     "BLOB_UPLOAD_UNKNOWN": (UploadLost, ""),
     "DENIED": (Refused, "this user may not do that in this repository"),
-    "DIGEST_INVALID": (Corrupt, "what arrived there is not what was sent"),
+    "DIGEST_INVALID": (Corrupt, "the registry received other bytes than were sent"),
     "MANIFEST_BLOB_UNKNOWN": (Conflict, "a layer is gone from the registry again: was it cleaned meanwhile?"),
-    "MANIFEST_INVALID": (Invalid, "the registry does not take images of this kind"),
+    "MANIFEST_INVALID": (Invalid, "the registry does not accept images of this kind"),
     "MANIFEST_UNKNOWN": (NotFound, ""),
-    "NAME_INVALID": (Invalid, "look at the name of the repository"),
-    "NAME_UNKNOWN": (NotFound, "is there a repository of this name?"),
-    "SIZE_INVALID": (Corrupt, "what arrived there is not what was sent"),
+    "NAME_INVALID": (Invalid, "check the name of the repository"),
+    "NAME_UNKNOWN": (NotFound, "does a repository of this name exist?"),
+    "SIZE_INVALID": (Corrupt, "the registry received other bytes than were sent"),
     "TAG_INVALID": (Invalid, ""),
-    "UNAUTHORIZED": (Refused, "look at the user and the password for this registry"),
+    "UNAUTHORIZED": (Refused, "check the user and the password for this registry"),
     "UNSUPPORTED": (Unchunked, ""),
 }
 
 
-def explain(answer: HttpResponse) -> SyncdError | None:
-    """See `registry.http.Explain`. The first known code counts; all that it tells is in the message."""
-    told = list(_message(answer.body))
-    said = "; ".join(f"{code}: {message}" for code, message in told)[:_SHOWN_MAX]
-    reason = f"{printable(answer.url)}: answered {answer.status} {said}".rstrip()
-    if answer.status == 429:
-        return Unavailable(reason, hint="it limits how often it is asked", retry_after_s=retry_after_s(answer.headers))
-    for code, _ in told:
-        if code in _REMEDIES and answer.status < 500:
+def explain(response: HttpResponse) -> SyncdError | None:
+    """See `http.client.Explain`. The first known code counts; the message has all of them."""
+    errors = list(_errors(response.body))
+    said = "; ".join(f"{code}: {message}" for code, message in errors)[:_SHOWN_MAX]
+    reason = f"{printable(response.url)}: status {response.status} {said}".rstrip()
+    if response.status == 429:
+        return Unavailable(reason, hint="it limits the request rate", retry_after_s=retry_after_s(response.headers))
+    for code, _ in errors:
+        if code in _REMEDIES and response.status < 500:
             kind, hint = _REMEDIES[code]
             return kind(reason, hint=hint)
-    if answer.status in _REFUSES_CHUNKS:
+    if response.status in _REFUSES_CHUNKS:
         return Unchunked(reason, hint="is this an image repository?")
-    if answer.status == 416:
-        return Unavailable(reason)  # an upload stands elsewhere than we think: it is asked
+    if response.status == 416:
+        return Unavailable(reason)  # the upload's offset differs from ours: it is queried before the next try
     return None
 
 
-def _message(body: bytes) -> Iterator[tuple[str, str]]:
+def _errors(body: bytes) -> Iterator[tuple[str, str]]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Images as documents: a base as it lies in its repository, and what becomes of it with layers over it."""
+"""Image documents: a base image as read from its repository, and the image with layers over it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from syncd.oci.references import Reference
 from syncd.oci.repository import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, ManifestDocument, Repository
 
 PLATFORM: Final = ("linux", "amd64")  # the platform runs no other
-LAYERS_MAX: Final = 127  # more no kernel lays over one another
+LAYERS_MAX: Final = 127  # the kernel's limit of overlay layers
 _ROWS_MAX: Final = 1000
 _CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 _TAR: Final = "application/vnd.oci.image.layer.v1.tar"
@@ -30,7 +30,7 @@ _LAYERS: Final = frozenset(_DOCKER_LAYERS.values())
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """What a manifest says of a layer."""
+    """A layer as described in a manifest."""
 
     kind: str
     digest: Digest
@@ -39,7 +39,7 @@ class Blob:
 
     @property
     def row(self) -> dict[str, object]:
-        """As it stands in a manifest."""
+        """The entry in a manifest."""
         plain: dict[str, object] = {
             "mediaType": self.kind,
             "digest": f"sha256:{self.digest}",
@@ -50,7 +50,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """An image that is built upon, as it was when it was looked up; `digest` is that of our platform's manifest."""
+    """A base image as resolved; `digest` is that of our platform's manifest."""
 
     repository: Repository
     name: str
@@ -60,36 +60,36 @@ class BaseImage:
 
     @property
     def size_bytes(self) -> int:
-        """Compressed, as it lies in the repository."""
+        """The compressed size."""
         return sum(layer.size_bytes for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What is pushed last: the configuration, and the manifest that names everything."""
+    """The documents that are pushed last: the configuration, and the manifest."""
 
     config: ManifestDocument
     manifest: ManifestDocument
 
 
 def base_of(repository: Repository, reference: Reference) -> BaseImage:
-    """Look a base up. Of an index it is the image for linux/amd64; what only attests something is none.
+    """Resolve a base image. Of an index, the image for linux/amd64 is used; attestations are ignored.
 
     Raises:
-        Invalid: There is no such image, or it is one of another kind or for another machine.
-        Corrupt: It is not what a digest says.
-        NotFound, Unavailable, Refused: As the registry says.
+        Invalid: The reference is not an image, or is for another platform.
+        Corrupt: Its bytes do not match a digest.
+        NotFound, Unavailable, Refused: From the registry.
     """
     what = str(reference)
-    found = repository.manifest(reference.wanted)
+    found = repository.manifest(reference.target)
     document = object_at(parse_json(found.body, what), what)
     if found.kind in {OCI_INDEX, DOCKER_LIST} or "manifests" in document:
         found = repository.manifest(f"sha256:{_chosen(document, what)}")
         document = object_at(parse_json(found.body, what), what)
     if found.kind not in {OCI_MANIFEST, DOCKER_MANIFEST}:
-        raise Invalid(f"{what} is {found.kind[:80]!r}, an image is wanted", hint="push it anew with a tool of today")
-    told = object_at(document.get("config"), f"the configuration of {what}")
-    config = repository.read(Digest.parse(text_at(told, "digest", what)))
+        raise Invalid(f"{what}: expected an image, got {found.kind[:80]!r}", hint="push it again with a current tool")
+    descriptor = object_at(document.get("config"), f"the configuration of {what}")
+    config = repository.read(Digest.parse(text_at(descriptor, "digest", what)))
     layers = list_at(document.get("layers"), f"the layers of {what}", _ROWS_MAX)
     base = BaseImage(
         repository,
@@ -103,7 +103,7 @@ def base_of(repository: Repository, reference: Reference) -> BaseImage:
 
 
 def blob_of(digest: Digest, size_bytes: int, title: str) -> Blob:
-    """A layer of ours: plain, since weights do not become smaller."""
+    """A layer of ours, uncompressed, since weights do not compress well."""
     return Blob(_TAR, digest, size_bytes, {"syncd.files": title})
 
 
@@ -112,9 +112,9 @@ def image_of(
 ) -> Image:
     """The base with layers over it. The same inputs give the same bytes: its time is the base's.
 
-    `variables` become the function's environment, `notes` labels and annotations beside those that are always there.
+    `variables` become the function's environment, `notes` labels and annotations beside the fixed ones.
     """
-    told = {
+    annotations = {
         **notes,
         "org.opencontainers.image.base.digest": f"sha256:{base.digest}",
         "org.opencontainers.image.version": str(manifest.version),
@@ -125,13 +125,13 @@ def image_of(
         "syncd.model": str(manifest.model),
         "syncd.version": str(manifest.version),
     }
-    config = _document(_CONFIG, _config(base, layers, variables, told))
+    config = _document(_CONFIG, _config(base, layers, variables, annotations))
     body = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": {"mediaType": _CONFIG, "digest": f"sha256:{config.digest}", "size": len(config.body)},
         "layers": [layer.row for layer in (*base.layers, *layers)],
-        "annotations": told,
+        "annotations": annotations,
     }
     return Image(config, _document(OCI_MANIFEST, body))
 
@@ -142,8 +142,8 @@ def _config(
     what = f"the configuration of {base.name}"
     found = dict(base.config)
     run = dict(object_at(found.get("config") or {}, f"{what}: 'config'"))
-    told = list_at(run.get("Env") or [], f"{what}: 'Env'", _ROWS_MAX)
-    kept = [each for each in told if str(each).partition("=")[0] not in variables]
+    variables_before = list_at(run.get("Env") or [], f"{what}: 'Env'", _ROWS_MAX)
+    kept = [each for each in variables_before if str(each).partition("=")[0] not in variables]
     run["Env"] = [*kept, *(f"{name}={value}" for name, value in sorted(variables.items()))]
     run["Labels"] = {**object_at(run.get("Labels") or {}, f"{what}: 'Labels'"), **notes}
     diffs = [*_diffs(base), *(f"sha256:{layer.digest}" for layer in layers)]
@@ -163,7 +163,7 @@ def _diffs(base: BaseImage) -> list[Any]:
 
 
 def _chosen(index: Mapping[str, Any], what: str) -> Digest:
-    """Raises Invalid: The index has no image for our platform; the message says for which it has."""
+    """The image of our platform. Raises Invalid if the index has none; the message lists its platforms."""
     seen: list[str] = []
     for each in list_at(index.get("manifests"), f"the index of {what}", _ROWS_MAX):
         row = object_at(each, f"an image of {what}")
@@ -172,7 +172,7 @@ def _chosen(index: Mapping[str, Any], what: str) -> Digest:
         seen.append("/".join(found))
         if found == PLATFORM:
             return Digest.parse(text_at(row, "digest", what))
-    raise Invalid(f"{what} is for {_listed(seen)}, {'/'.join(PLATFORM)} is wanted")
+    raise Invalid(f"{what}: expected an image for {'/'.join(PLATFORM)}, got {_listed(seen)}")
 
 
 def _blob(row: Mapping[str, Any], what: str) -> Blob:
@@ -189,9 +189,9 @@ def _blob(row: Mapping[str, Any], what: str) -> Blob:
 def _check(base: BaseImage) -> None:
     platform = (str(base.config.get("os", "")), str(base.config.get("architecture", "")))
     if platform != PLATFORM:
-        raise Invalid(f"{base.name} is for {_listed(['/'.join(platform)])}, {'/'.join(PLATFORM)} is wanted")
+        raise Invalid(f"{base.name}: expected an image for {'/'.join(PLATFORM)}, got {_listed(['/'.join(platform)])}")
     if len(_diffs(base)) != len(base.layers):
-        raise Invalid(f"{base.name}: it has {len(base.layers)} layers and digests of {len(_diffs(base))}")
+        raise Invalid(f"{base.name}: it has {len(base.layers)} layers and {len(_diffs(base))} layer digests")
 
 
 def _listed(platforms: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
-"""How a version is cut into layers, and each layer as the bytes of a tar: the same on any machine, on any day.
+"""Layers of a version as reproducible tars: the same bytes on any machine, at any time.
 
-A large file is a layer of its own, so that a version that changes one shard pushes one layer. Smaller files share
-layers, in the order of their paths. The last layer holds the seal alone, since it changes with every version.
+A large file has its own layer, so that a version that changes one shard pushes one layer. Smaller files share
+layers, ordered by path. The last layer has only the seal, since it changes with every version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from syncd.values.source import Stream
 
 FORMAT: Final = "syncd/layer/v1"
 ALONE_BYTES: Final = 8 << 20  # so that 127 layers are enough for most models
-GROUP_BYTES: Final = 64 << 20  # of the files that share one
+GROUP_BYTES: Final = 64 << 20  # of files that share a layer
 _BLOCK_BYTES: Final = 512
 _END_BYTES: Final = 2 * _BLOCK_BYTES
 _WHITEOUT: Final = ".wh."
@@ -35,7 +35,7 @@ Source = Callable[[Entry, int], Stream]
 
 @dataclass(frozen=True, slots=True)
 class LayerMember:
-    """A file in a layer: one of the version, or a text of our own."""
+    """A file in a layer: one of the version, or generated text."""
 
     path: str
     size_bytes: int
@@ -52,25 +52,25 @@ class FileLayer:
 
     @cached_property
     def recipe(self) -> Digest:
-        """What the layer is made of: two of the same recipe are the same bytes, so the record can know its digest."""
+        """The digest of the layer's inputs: equal recipes give equal bytes, so the record can know the digest."""
         files = [[m.path, m.size_bytes, m.sha256.hex] for m in self.members]
         text = json.dumps([FORMAT, self.directory, files], separators=(",", ":"))
         return Digest(hashlib.sha256(text.encode()).hexdigest())
 
     @cached_property
     def size_bytes(self) -> int:
-        """Of the tar, known before the first byte is read."""
+        """The size of the tar, known before the first byte is read."""
         heads = sum(len(head) for head in self._directories())
         files = sum(len(self._head(m)) + _padded(m.size_bytes) for m in self.members)
         return heads + files + _END_BYTES
 
     @property
     def title(self) -> str:
-        """What is in it, for people."""
+        """The content, for people."""
         return self.members[0].path if len(self.members) == 1 else f"{len(self.members)} files"
 
     def segments(self) -> Iterator[bytes | Entry]:
-        """The tar from its beginning: bytes as they are, and files whose bytes go in between."""
+        """The tar in order: bytes, and files whose bytes are inserted."""
         yield b"".join(self._directories())
         for member in self.members:
             yield self._head(member)
@@ -79,7 +79,7 @@ class FileLayer:
         yield bytes(_END_BYTES)
 
     def _directories(self) -> list[bytes]:
-        """Every directory above a file, each after the one that it is in: an unpacker need not invent its mode."""
+        """Every directory above a file, parents first, so that an unpacker does not choose its mode."""
         found: set[str] = set()
         for member in self.members:
             parts = f"{self.directory}/{member.path}".split("/")
@@ -91,18 +91,18 @@ class FileLayer:
 
 
 def layers_of(manifest: Manifest, directory: str, alone_bytes: int = ALONE_BYTES) -> tuple[FileLayer, ...]:
-    """The layers of a version whose files are to lie in `directory`, an absolute path.
+    """The layers of a version whose files are in `directory`, an absolute path.
 
-    A file of `alone_bytes` or more has one of its own; less only makes more layers.
+    A file of `alone_bytes` or more has its own layer; a smaller limit gives more layers.
 
     Raises:
-        Invalid: A file's name means to an image that something is to be removed.
+        Invalid: A file's name is a whiteout: in an image it removes another file.
     """
     below = directory.strip("/")
     layers: list[FileLayer] = []
     group: list[LayerMember] = []
     for entry in manifest.entries:
-        _refuse_whiteout(entry.path)
+        _check_not_whiteout(entry.path)
         member = LayerMember(entry.path, entry.size_bytes, entry.sha256, entry)
         if entry.size_bytes >= alone_bytes:
             layers.append(FileLayer(below, (member,)))
@@ -118,7 +118,7 @@ def layers_of(manifest: Manifest, directory: str, alone_bytes: int = ALONE_BYTES
 
 
 class TarStream:
-    """The bytes of a layer; see `registry.base.Stream`. Each file is proven as it passes. For one thread."""
+    """The bytes of a layer; see `registry.base.Stream`. Each file is verified as it passes. For one thread."""
 
     def __init__(self, layer: FileLayer, source: Source, wait: Callable[[float], bool] = retry.sleep) -> None:
         """`wait` is that of `retry.call`, for a source that breaks off and is opened again."""
@@ -132,7 +132,7 @@ class TarStream:
         """See `registry.base.Stream`.
 
         Raises:
-            Corrupt: A file is not what the manifest says.
+            Corrupt: A file does not match the manifest.
             Unavailable: It could not be read, past all tries.
         """
         while True:
@@ -173,7 +173,7 @@ class _File:
     def readinto(self, buffer: memoryview) -> int:
         left_bytes = self._entry.size_bytes - self._offset_bytes
         if not left_bytes:
-            self._prove()
+            self._verify()
             return 0
         some = buffer[: min(len(buffer), left_bytes)]
         count = retry.call(_RETRY, lambda: self._read(some), wait=self._wait)
@@ -196,22 +196,21 @@ class _File:
             raise
         if not count:
             raise Corrupt(
-                f"{self._entry.path}: it ended after {self._offset_bytes} bytes, the manifest says "
-                f"{self._entry.size_bytes}"
+                f"{self._entry.path}: ended after {self._offset_bytes} bytes, the manifest has {self._entry.size_bytes}"
             )
         return count
 
-    def _prove(self) -> None:
+    def _verify(self) -> None:
         self.close()
         found = self._sha.hexdigest()
         if found != self._entry.sha256.hex:
             raise Corrupt(
-                f"{self._entry.path}: sha256 is {found}, the manifest says {self._entry.sha256}, "
+                f"{self._entry.path}: expected sha256 {self._entry.sha256} as in the manifest, got {found}, "
                 f"after {self._entry.size_bytes} bytes"
             )
 
 
-def _refuse_whiteout(path: FilePath) -> None:
+def _check_not_whiteout(path: FilePath) -> None:
     if any(part.startswith(_WHITEOUT) for part in path.split("/")):
         raise Invalid(
             f"{path}: in a layer this name removes a file", hint="rename it, or serve the model from NAS or OSS"
@@ -223,7 +222,7 @@ def _padded(size_bytes: int) -> int:
 
 
 def _header(name: str, size_bytes: int, kind: bytes, mode: int) -> bytes:
-    """One entry's header: root's, of the year 1970, and with an extended one where the plain one is too small."""
+    """A reproducible header: owned by root, dated 1970, extended (PAX) where the plain one is too small."""
     info = tarfile.TarInfo(name)
     info.size, info.type, info.mode = size_bytes, kind, mode
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

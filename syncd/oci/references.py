@@ -1,4 +1,4 @@
-"""Names of images, parsed at the door: `host[:port]/repository[:tag][@sha256:…]`, and the tags that we give."""
+"""Image names: `host[:port]/repository[:tag][@sha256:…]` as parsed values, and the tags that syncd creates."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_PART}(/{_PART})*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _ILLEGAL: Final = re.compile(r"[^A-Za-z0-9._-]")
-_NAME_MAX: Final = 128 - 13  # of a tag, what is left beside a dash and twelve digits
+_NAME_MAX: Final = 128 - 13  # of a tag, without a dash and twelve digits
 _HERE: Final = ("localhost", "127.", "[::1]")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A repository at a registry, and what in it is meant, if anything."""
+    """A repository at a registry, with an optional tag and digest."""
 
     host: str
     repository: str
@@ -30,13 +30,13 @@ class Reference:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port. As with other tools, only a registry on this machine is asked without TLS."""
+        """Scheme, host and port. As with other tools, only a registry on this machine is used without TLS."""
         scheme = "http" if self.host.startswith(_HERE) else "https"
         return f"{scheme}://{self.host}"
 
     @property
-    def wanted(self) -> str:
-        """What to ask the registry for: the digest if there is one, else the tag."""
+    def target(self) -> str:
+        """The reference to request: the digest if there is one, else the tag."""
         return f"sha256:{self.digest}" if self.digest else self.tag
 
     def __str__(self) -> str:
@@ -45,25 +45,25 @@ class Reference:
 
 
 def parse_image(text: str) -> Reference:
-    """An image with its registry. Without a tag and a digest it is the tag `latest`.
+    """Parse an image with its registry. Without a tag and a digest the tag is `latest`.
 
     Raises:
-        Invalid: It is none, or names no registry.
+        Invalid: It is not an image, or has no registry.
     """
     found = _parse(text)
-    return found if found.wanted else Reference(found.host, found.repository, "latest")
+    return found if found.target else Reference(found.host, found.repository, "latest")
 
 
 def parse_repository(text: str) -> Reference:
-    """A repository with its registry.
+    """Parse a repository with its registry.
 
     Raises:
-        Invalid: It is none, or has a tag or a digest: those are for us to give.
+        Invalid: It is not a repository, or has a tag or a digest: syncd chooses those.
     """
     found = _parse(text)
-    if found.wanted:
+    if found.target:
         raise Invalid(
-            f"{text[:200]!r} names a tag, a repository is wanted", hint="the tag is made of the image's digest"
+            f"expected a repository, got a tag or digest: {text[:200]!r}", hint="the tag is derived from the image"
         )
     return found
 
@@ -71,8 +71,8 @@ def parse_repository(text: str) -> Reference:
 def tag_of(manifest: Manifest, image: Digest) -> str:
     """The tag of an image: `<model>-<version>-<digest12>`, the digest being that of the image's own manifest.
 
-    So whatever is different in an image, its base too, gives another tag, and a tag never has to be moved.
-    Characters that no tag may have become `_`, and what is too long is cut: the digest tells images apart.
+    Any difference in an image, including its base, gives another tag, so a tag never has to be moved.
+    Characters that are invalid in tags become `_`, and a long name is cut: the digest keeps tags distinct.
     """
     name = _ILLEGAL.sub("_", f"{manifest.model}-{manifest.version}")[:_NAME_MAX]
     return f"{name}-{image.short}"
@@ -84,10 +84,10 @@ def _parse(text: str) -> Reference:
     repository, colon, tag = path.partition(":")
     if not slash or not _HOST.fullmatch(host) or not ({".", ":"} & set(host) or host == "localhost"):
         raise Invalid(
-            f"{text[:200]!r} names no registry", hint="write host/repository, for example registry.local/team/sdxl"
+            f"{text[:200]!r} has no registry", hint="write host/repository, for example registry.local/team/sdxl"
         )
     if not _REPOSITORY.fullmatch(repository) or len(repository) > 255:
-        raise Invalid(f"{text[:200]!r}: {repository[:80]!r} is no repository", hint="lower-case letters and digits")
+        raise Invalid(f"{text[:200]!r}: {repository[:80]!r} is not a repository", hint="lower-case letters and digits")
     if colon and not _TAG.fullmatch(tag):
-        raise Invalid(f"{text[:200]!r}: {tag[:80]!r} is no tag")
+        raise Invalid(f"{text[:200]!r}: {tag[:80]!r} is not a tag")
     return Reference(host, repository, tag, Digest.parse(digest) if at else None)

@@ -1,11 +1,11 @@
-"""A courier: a process that sends one chunk at a time for another one, and outlives it if that is killed.
+"""Upload helper: a process that sends one chunk at a time for its parent, and completes it if the parent is killed.
 
-`docker-registry`, and what is built on it, signs the address of an upload together with the number of bytes that it
-has. A request that breaks off leaves it with more, for which nobody has an address: all that was sent is lost. So a
-chunk that was begun has to be ended, and the address in its answer noted, by somebody whom the kill does not reach.
+`docker-registry`, and registries built on it, sign the address of an upload together with its number of bytes.
+A request that breaks off leaves the upload with more bytes, for which no address exists: all that was sent is lost. So
+a chunk under way must be completed, and the address in its response recorded, by a process that the kill spares.
 
-An order is a line of JSON and the body; its answer is a line of JSON. An empty line is the last order. Imports nothing
-but the standard library: it is to take 20 MB and the chunk.
+An order is a line of JSON and the body; the response is a line of JSON. An empty line is the last order. Imports only
+the standard library: its memory is to be 20 MB and the chunk.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import urljoin, urlsplit
 
 _ANSWER_BYTES_MAX: Final = 1 << 16
-_LOOK_S: Final = 0.05
+_POLL_S: Final = 0.05
 
 Inherit = Callable[[str, str, str], None]
-"""Note in a record (the first) that what went on at one address (the second) goes on at another; see `Order`."""
+"""Record in a record (the first) that an upload at one address (the second) resumes at another; see `ChunkOrder`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkOrder:
-    """One request, made once. `place` is its address as it stands in `record`, `url` as it is asked for."""
+    """One request, made once. `place` is its address as in `record`, `url` as requested."""
 
     method: str
     url: str
@@ -45,7 +45,7 @@ class ChunkOrder:
 
 
 def serve(inbox: BinaryIO, outbox: BinaryIO, inherit: Inherit) -> None:
-    """Carry what is ordered until there is nothing more; where whoever orders is dead, note what it cannot.
+    """Send what is ordered until the last order; if the parent is dead, record what it cannot.
 
     Returns when that is done. `outbox` is not buffered.
     """
@@ -57,11 +57,11 @@ def serve(inbox: BinaryIO, outbox: BinaryIO, inherit: Inherit) -> None:
             if order is None or len(body) < order.size_bytes:
                 break
             mark.set(order.place)
-            answer, location = line.carry(order, body)
+            answer, location = line.send(order, body)
             moved = (order.record, order.place, location) if location else None
             if moved is None:
                 mark.close()
-            if not _is_connected(outbox, answer):
+            if not _is_answered(outbox, answer):
                 break
         else:
             return
@@ -70,10 +70,10 @@ def serve(inbox: BinaryIO, outbox: BinaryIO, inherit: Inherit) -> None:
 
 
 def wait_while_under_way(place: str, wait: Callable[[float], bool], limit_s: float) -> None:
-    """Wait for the courier of a process that was killed, if one still sends what goes to this address.
+    """Wait for the helper of a process that was killed, if it still sends to this address.
 
-    When it is through, it has noted where the upload goes on. On this machine only. Ends early where `wait` says so,
-    and after `limit_s`.
+    When it has finished, it has recorded where the upload resumes. On this machine only. Ends early when `wait` returns
+    true, and after `limit_s`.
     """
     with socket.socket(socket.AF_UNIX) as seen:
         seen.setblocking(False)
@@ -82,8 +82,8 @@ def wait_while_under_way(place: str, wait: Callable[[float], bool], limit_s: flo
         except OSError:
             return
         waited_s = 0.0
-        while not select.select([seen], [], [], 0)[0] and waited_s < limit_s and not wait(_LOOK_S):
-            waited_s += _LOOK_S
+        while not select.select([seen], [], [], 0)[0] and waited_s < limit_s and not wait(_POLL_S):
+            waited_s += _POLL_S
 
 
 class _Connection:
@@ -93,8 +93,8 @@ class _Connection:
         self._origin = ""
         self._line: http.client.HTTPConnection | None = None
 
-    def carry(self, order: ChunkOrder, body: bytes) -> tuple[Mapping[str, Any], str]:
-        """The answer, or what was wrong with the connection; and where an upload goes on, or ""."""
+    def send(self, order: ChunkOrder, body: bytes) -> tuple[Mapping[str, Any], str]:
+        """The response, or the error of the connection; and where an upload resumes, or ""."""
         try:
             response = self._sent(order, body)
             found = response.read(_ANSWER_BYTES_MAX)
@@ -110,7 +110,7 @@ class _Connection:
         return answer, location and urljoin(order.url, location)
 
     def close(self) -> None:
-        """Hang up. Repeating it is success."""
+        """Close the connection. Repeating it is success."""
         if self._line is not None:
             self._line.close()
             self._line = None
@@ -123,7 +123,7 @@ class _Connection:
         for name, value in order.headers:
             line.putheader(name, value)
         line.endheaders()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has heard enough, and may say why
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it refused early, and may answer why
             line.send(body)
         return line.getresponse()
 
@@ -140,13 +140,13 @@ class _Connection:
 
 
 class _UnderWayMark:
-    """What `wait_while_under_way` sees of this process: a name in the kernel, which goes when the process does."""
+    """The mark for `wait_while_under_way`: an abstract socket, which the kernel removes with the process."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
 
     def set(self, place: str) -> None:
-        """Take the name of an address. Another process may have it: then one of the two sends in vain."""
+        """Bind the name of an address. Another process may hold it: then one of the two sends in vain."""
         self.close()
         made = socket.socket(socket.AF_UNIX)
         try:
@@ -158,27 +158,27 @@ class _UnderWayMark:
             self._socket = made
 
     def close(self) -> None:
-        """Give the name back. Repeating it is success."""
+        """Release the name. Repeating it is success."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
 
 def _mark_of(place: str) -> str:
-    """Of no file. Whoever does not know the address does not know its name either."""
+    """The name of an abstract socket. It cannot be derived without the address."""
     return f"\0syncd-courier-{hashlib.sha256(place.encode()).hexdigest()[:40]}"
 
 
 def _order(line: bytes) -> ChunkOrder | None:
-    """None where whoever ordered died before, or in the middle of it."""
+    """None if the parent died before it, or in the middle of it."""
     if not line.endswith(b"\n"):
         return None
-    told: dict[str, Any] = json.loads(line)
-    return ChunkOrder(**(told | {"headers": [(str(name), str(value)) for name, value in told["headers"]]}))
+    fields: dict[str, Any] = json.loads(line)
+    return ChunkOrder(**(fields | {"headers": [(str(name), str(value)) for name, value in fields["headers"]]}))
 
 
-def _is_connected(outbox: BinaryIO, answer: Mapping[str, Any]) -> bool:
-    """Tell it. False where nobody is there any more."""
+def _is_answered(outbox: BinaryIO, answer: Mapping[str, Any]) -> bool:
+    """Send the response. False if the parent is dead."""
     rest = memoryview(json.dumps(answer).encode() + b"\n")
     try:
         while rest:
@@ -189,7 +189,7 @@ def _is_connected(outbox: BinaryIO, answer: Mapping[str, Any]) -> bool:
 
 
 def _trusted() -> ssl.SSLContext:
-    """The certificates that `registry.http` trusts."""
+    """The certificates that `http.client` trusts."""
     if cafile := os.environ.get("SSL_CERT_FILE"):
         return ssl.create_default_context(cafile=cafile)
     if capath := os.environ.get("SSL_CERT_DIR"):

@@ -1,4 +1,4 @@
-"""Processes that carry chunks for this one: begun when they are needed, one for each chunk that is under way."""
+"""Pool of upload helper processes: started on demand, one for each chunk under way."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from syncd.http.client import LOCATION
 from syncd.oci.upload_helper import ChunkOrder
 
 _PIPE_BYTES: Final = 1 << 20
-_STOP_S: Final = 5.0  # one that has nothing to do ends at once
+_STOP_S: Final = 5.0  # an idle one ends at once
 
 
 class UploadHelperPool:
-    """`registry.http.Couriers`: a process for each request that is under way; see `oci.courier`.
+    """`http.client.UploadHelpers`: a process for each request under way; see `oci.upload_helper`.
 
-    Safe from several threads. Whoever begins it closes it when there is nothing to send: each takes 20 MB and a chunk.
+    Safe from several threads. The owner closes it when there is nothing to send: each process takes 20 MB and a chunk.
     """
 
     def __init__(self, command: Sequence[str], record: str) -> None:
-        """Begins no process yet. `command` runs one; `record` is where it notes what this process no longer can."""
+        """Starts no process yet. `command` starts one; `record` is where it records what this process no longer can."""
         self._command = tuple(command)
         self._record = record
         self._lock = threading.Lock()
@@ -37,26 +37,26 @@ class UploadHelperPool:
         weakref.finalize(self, _stop, self._idle)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """See `registry.http.Couriers`."""
+        """See `http.client.UploadHelpers`."""
         try:
             process = self._taken()
         except OSError as error:
-            raise httpx.ConnectError(f"no process can be begun here: {error}", request=request) from error
+            raise httpx.ConnectError(f"cannot start an upload helper: {error}", request=request) from error
         with contextlib.ExitStack() as broken:
             broken.callback(process.end)
-            told = process.carry(request, self._record)
+            answer = process.send(request, self._record)
             broken.pop_all()
         with self._lock:
             self._idle.append(process)
-        if "error" in told:
-            cause = ssl.SSLCertVerificationError(told["error"]) if told["is_untrusted"] else None
-            raise httpx.ReadError(told["error"], request=request) from cause
+        if "error" in answer:
+            cause = ssl.SSLCertVerificationError(answer["error"]) if answer["is_untrusted"] else None
+            raise httpx.ReadError(answer["error"], request=request) from cause
         return httpx.Response(
-            told["status"], headers=told["headers"], stream=_Body(base64.b64decode(told["body"])), request=request
+            answer["status"], headers=answer["headers"], stream=_Body(base64.b64decode(answer["body"])), request=request
         )
 
     def close(self) -> None:
-        """Dismiss those that carry nothing. Repeating it is success; what is asked for later begins new ones."""
+        """Stop idle helpers. Repeating it is success; a later request starts new ones."""
         with self._lock:
             _stop(self._idle)
 
@@ -68,10 +68,10 @@ class UploadHelperPool:
 
 
 class _HelperProcess:
-    """One courier. Its input and output are pipes that end with this process."""
+    """One upload helper. Its input and output are pipes that end with this process."""
 
     def __init__(self, command: tuple[str, ...]) -> None:
-        # In a session of its own: what a terminal interrupts is this process, and that ends its couriers.
+        # In a session of its own: a terminal interrupts only this process, which then ends its helpers.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, pipesize=_PIPE_BYTES
         )
@@ -79,8 +79,8 @@ class _HelperProcess:
         assert self._process.stdout is not None
         self._orders, self._answers = self._process.stdin, self._process.stdout
 
-    def carry(self, request: httpx.Request, record: str) -> dict[str, Any]:
-        """What it says of a request. Raises httpx.ReadError: It is gone, and what became of the request is unknown."""
+    def send(self, request: httpx.Request, record: str) -> dict[str, Any]:
+        """The helper's response. Raises httpx.ReadError: it is gone, and the outcome of the request is unknown."""
         assert isinstance(request.stream, httpx.SyncByteStream)
         try:
             self._orders.write(json.dumps(asdict(_order(request, record))).encode() + b"\n")
@@ -88,15 +88,15 @@ class _HelperProcess:
                 self._orders.write(piece)
             self._orders.flush()
         except BrokenPipeError as error:
-            raise httpx.WriteError("the courier is gone", request=request) from error
+            raise httpx.WriteError("the upload helper is gone", request=request) from error
         line = self._answers.readline()
         if not line.endswith(b"\n"):
-            raise httpx.ReadError("the courier is gone", request=request)
-        told: dict[str, Any] = json.loads(line)
-        return told
+            raise httpx.ReadError("the upload helper is gone", request=request)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def end(self) -> None:
-        """Have it go. One that is in the middle of something is killed."""
+        """Stop the process. One in the middle of an order is killed."""
         with contextlib.suppress(BrokenPipeError):
             self._orders.write(b"\n")
             self._orders.flush()

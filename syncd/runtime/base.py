@@ -1,4 +1,4 @@
-"""The seam to a runtime: the functions of one region, their published versions and their aliases."""
+"""Interface of a runtime: the functions of one region, their published versions and their aliases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from syncd.values.function import AliasState, Change, Probe, ProbeReport, Scalin
 
 
 class ProbeFailed(Failed):
-    """The function answers, and not as it must. `report` has every request that was made."""
+    """The function answers incorrectly. `report` has every request that was made."""
 
     def __init__(self, message: str, report: ProbeReport, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -18,15 +18,15 @@ class ProbeFailed(Failed):
 
 
 Waiting = Callable[[str], None]
-"""Told what is being waited for, now and then; may raise Cancelled to stop the wait."""
+"""Called now and then with a description of the wait; may raise Cancelled to stop it."""
 
 
-def waits_for_nobody(_what: str) -> None:
-    """A wait that is never stopped."""
+def ignore_waits(_what: str) -> None:
+    """A `Waiting` that never stops a wait."""
 
 
 def function_gone_hint(function: str) -> str:
-    """What a person does about a function that is not there."""
+    """The hint for a missing function."""
     return (
         f"create the function {function} again with the tool that made it: a release under way goes on by itself,"
         " else publish the version that it is to serve"
@@ -34,14 +34,14 @@ def function_gone_hint(function: str) -> str:
 
 
 class Runtime(Protocol):
-    """The functions of one region. Safe to call from several threads; one mover per function is the caller's duty."""
+    """The functions of one region. Safe to call from several threads; callers ensure one mover per function."""
 
     def read(self, function: str, alias: str) -> AliasState:
-        """Where the alias points now.
+        """The function version that the alias points at now.
 
         Raises:
-            NotFound: There is no such function. (An absent alias is an answer.)
-            Unavailable: The look failed; nothing is known.
+            NotFound: The function does not exist. (An absent alias is an answer.)
+            Unavailable: It could not be read; nothing is known.
         """
         ...
 
@@ -49,40 +49,40 @@ class Runtime(Protocol):
         """The newest published versions of a function, at most 50, with their descriptions, newest first.
 
         Raises:
-            NotFound: There is no such function.
+            NotFound: The function does not exist.
             Unavailable: It could not be read; nothing is known.
         """
         ...
 
     def latest(self, function: str, like: Change, version: str | None = None) -> Change:
-        """Of LATEST, or of a published version, what `like` names: mounts at its directories, variables, the image.
+        """The parts of LATEST, or of a published version, that `like` has: mounts by directory, variables, the image.
 
-        An image has the digest that the platform resolved its tag to; none where it has not resolved it.
+        An image has the digest that the platform resolved its tag to, or none before that.
 
-        What is absent is left out, and so is all that `like` does not name: it may be anybody's secret.
+        Absent parts are left out, and so is everything that `like` does not have: it may be another user's secret.
 
         Raises:
-            NotFound: There is no such function, or no such version.
+            NotFound: The function or the version does not exist.
             Unavailable: It could not be read; nothing is known.
         """
         ...
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
-        """Have a published version that carries `change`, and wait until it can serve.
+        """Publish a version that carries `change`, and wait until it can serve.
 
-        Looks first: one of `known` (versions believed to carry it, best first), or one published under `token`
-        that carries it, is used; where nothing differs from the newest version, that one is. Where nothing differs
-        from a version that was deleted, a variable of syncd's makes the new one differ. Repeating it after any crash
-        ends with one such version.
+        An existing version is reused: one of `known` (believed to carry it, best first), one published under `token`
+        that carries it, or the newest one where nothing differs from it. Where nothing differs from a version that was
+        deleted, a variable of syncd's makes the new one differ. Repeating it after any crash ends with one such
+        version.
 
-        An image is carried where the platform resolved its tag to its digest. Preparing one may take the platform
-        long, and where it gives up for that, it is asked again.
+        An image is carried when the platform has resolved its tag to its digest. Preparing one may take the platform
+        long, and after its timeout it is requested again.
 
         Raises:
-            NotFound: There is no such function.
+            NotFound: The function does not exist.
             Failed: The platform refused or failed the update, or it found another image under the tag; its reason is
                 in the message.
-            Conflict: Somebody else changed the function meanwhile.
+            Conflict: Another process or person changed the function meanwhile.
             Unavailable: Try again.
         """
         ...
@@ -93,18 +93,18 @@ class Runtime(Protocol):
         candidate: str,
         function_version: str,
         probe: Probe,
-        waiting: Waiting = waits_for_nobody,
+        waiting: Waiting = ignore_waits,
     ) -> ProbeReport:
-        """Point the alias `candidate` at the version, ask everything through it, and check the answers.
+        """Point the alias `candidate` at the version, send every request through it, and check the answers.
 
-        All requests are made, one after another, though one was answered wrong; `waiting` is told of each. Repeating
-        it is harmless and gives new figures: a canary is judged by the same reports.
+        All requests are made, one after another, even after a wrong answer; `waiting` is called before each. Repeating
+        it is harmless and gives new figures: canary analysis uses the same reports.
 
         Raises:
-            ProbeFailed: It answered with an error, too late, without a digest or otherwise than it must; got and
+            ProbeFailed: It answered with an error, too late, without a digest or otherwise incorrectly; got and
                 want are in the message.
             Failed: The platform cannot run it.
-            NotFound: There is no such function or version.
+            NotFound: The function or the version does not exist.
             Unavailable: A call could not be made, or was not answered in time.
         """
         ...
@@ -114,7 +114,7 @@ class Runtime(Protocol):
 
         Raises:
             Failed: The function answered with an error.
-            NotFound: There is no such function, alias or version.
+            NotFound: The function, alias or version does not exist.
             Unavailable: The call could not be made, or its answer broke off.
         """
         ...
@@ -122,54 +122,54 @@ class Runtime(Protocol):
     def flip(self, function: str, alias: str, to: str | None, expect: str | None) -> AliasState:
         """Point `alias` wholly at `to`, if it points at `expect` (None: does not exist) or at `to` already.
 
-        With `to` None the alias is deleted: the way back from a first release.
+        With `to` None the alias is deleted: the undo of a first release.
 
-        An unknown outcome is settled by reading. Returns what was read back.
+        An unknown outcome is resolved by reading. Returns what was read back.
 
         Raises:
             Conflict: It points elsewhere; nothing was changed.
-            NotFound: There is no such function or version.
+            NotFound: The function or the version does not exist.
             Unavailable: Not moved, or unreadable.
         """
         ...
 
     def split(self, function: str, alias: str, to: str, expect: str, share: float) -> AliasState:
-        """Have `alias` stay at `expect` and send `share` (above 0, below 1) of its requests to `to`.
+        """Keep `alias` at `expect` and shift `share` (above 0, below 1) of its requests to `to`.
 
         It must point at `expect`, with a share for `to` or none. `flip` ends it, either way. An unknown outcome is
-        settled by reading. Returns what was read back.
+        resolved by reading. Returns what was read back.
 
         Raises:
             Conflict: It points elsewhere, or sends a share elsewhere; nothing was changed.
-            NotFound: There is no such function or version.
+            NotFound: The function or the version does not exist.
             Unavailable: Not changed, or unreadable.
         """
         ...
 
     def scaling(self, function: str, alias: str) -> Scaling:
-        """What hangs on the alias. Instances come in their own time: `current` follows `target`.
+        """The scaling of the alias. Instances start asynchronously: `current` follows `target`.
 
         Raises:
-            NotFound: There is no such function or alias.
-            Unavailable: The look failed; nothing is known.
+            NotFound: The function or the alias does not exist.
+            Unavailable: It could not be read; nothing is known.
         """
         ...
 
     def scale(self, function: str, alias: str, settings: Mapping[str, Mapping[str, object]], least: int = 0) -> None:
-        """Have these settings hang on the alias, as `Scaling.settings` gave them, with at least `least` instances.
+        """Set these scaling settings of the alias, as returned in `Scaling.settings`, with at least `least` instances.
 
-        What hangs there otherwise is removed: with no settings and no instances nothing is left. Repeating it is
+        Other settings are removed: without settings and instances nothing is left. Repeating it is
         success. It does not wait for instances.
 
         Raises:
-            NotFound: There is no such function or alias.
-            Failed, Refused: The platform will not have it; its reason is in the message.
-            Unavailable: Some of it may be done; repeating it does the rest.
+            NotFound: The function or the alias does not exist.
+            Failed, Refused: The platform refuses; its reason is in the message.
+            Unavailable: A part may be done; repeating it does the rest.
         """
         ...
 
     def retire(self, function: str, function_version: str) -> None:
-        """Delete a published version, after asking once more that no alias points at it. Absent is success.
+        """Delete a published version, after checking again that no alias points at it. Absent is success.
 
         Raises:
             Conflict: An alias points at it.

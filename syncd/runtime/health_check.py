@@ -1,6 +1,6 @@
-"""Asks a function everything that a probe says, and holds each answer against what it must be.
+"""Health check: sends every request of a probe to a function and checks each answer.
 
-The one place that judges answers: a release's probe and a canary's judge get the same reports from it.
+The only place that evaluates answers: probes of releases and canary analysis use its reports.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ def run_probe(subject: str, invoke: Invoke, probe: Probe, waiting: Waiting) -> P
     """Make every request of the probe and report; `subject` names the function version in messages.
 
     Raises:
-        ProbeFailed: Something is not as it must be.
-        What `invoke` raises: a call that could not be made has no answer to be judged.
+        ProbeFailed: An answer is wrong.
+        What `invoke` raises: a call that could not be made has no answer to evaluate.
     """
-    waiting(f"{subject} is asked for its digests")
+    waiting(f"{subject}: requesting its digests")
     first = invoke(probe.body)
     made = [AskResult("digests", first.seconds, _digests(first, probe))]
     for golden in probe.golden:
-        waiting(f"{subject} is asked {golden.name}")
+        waiting(f"{subject}: requesting {golden.name}")
         answer = invoke(golden.body)
         made.append(AskResult(golden.name, answer.seconds, "; ".join(_golden(answer, golden))))
     in_a_row = []
     for number in range(probe.latency.calls if probe.latency else 0):
-        waiting(f"{subject} is asked how fast it is, call {number + 1}")
+        waiting(f"{subject}: measuring latency, call {number + 1}")
         answer = invoke(probe.body)
         in_a_row.append(AskResult(f"latency {number + 1}", answer.seconds, _digests(answer, probe)))
     made += in_a_row
@@ -47,12 +47,12 @@ def run_probe(subject: str, invoke: Invoke, probe: Probe, waiting: Waiting) -> P
     load_s = _load_s(first, probe.load_path)
     report = ProbeReport(first.body, first.seconds, tuple(made), tuple(wrong), first.inside_s, load_s)
     if wrong:
-        raise ProbeFailed(f"{subject} {_parsed(wrong)}", report, hint=_hint(made[0].wrong))
+        raise ProbeFailed(f"{subject} {_summary(wrong)}", report, hint=_hint(made[0].wrong))
     return report
 
 
 def p95(seconds: list[float]) -> float:
-    """The least of the times that 95 of 100 do not exceed. Of fewer than 20 it is the longest. Not of none."""
+    """The smallest time that 95 of 100 do not exceed. Of fewer than 20 it is the longest. Not for an empty list."""
     return sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
 
 
@@ -66,7 +66,7 @@ def _digests(answer: GoldenAnswer, probe: Probe) -> str:
 def _golden(answer: GoldenAnswer, golden: Golden) -> Iterator[str]:
     if golden.fails:
         if not answer.error:
-            yield f"was answered, and must be refused: {_start(answer)!r}"
+            yield f"was answered, expected an error: {_start(answer)!r}"
         return
     if answer.error:
         yield _failed(answer)
@@ -90,7 +90,7 @@ def _golden(answer: GoldenAnswer, golden: Golden) -> Iterator[str]:
 
 
 def _same(got: object, want: object, tolerance: float) -> bool:
-    """Equal as JSON: `true` is no number, 1 is 1.0, and every number within has the tolerance."""
+    """Equal as JSON: `true` is not a number, 1 equals 1.0, and every number inside has the tolerance."""
     if isinstance(want, bool) or isinstance(got, bool):
         return got is want
     if isinstance(want, int | float) and isinstance(got, int | float):
@@ -111,7 +111,7 @@ def _too_slow(seconds: list[float], bound: Latency) -> Iterator[str]:
 
 
 def _load_s(answer: GoldenAnswer, path: str) -> float | None:
-    """What the answer says of itself; an answer that says nothing useful is no reason to fail."""
+    """The load time in the answer; an answer without a valid one is not a failure."""
     if not path or answer.error:
         return None
     try:
@@ -123,7 +123,7 @@ def _load_s(answer: GoldenAnswer, path: str) -> float | None:
     return float(said) if 0 <= said < math.inf else None
 
 
-def _parsed(wrong: list[str]) -> str:
+def _summary(wrong: list[str]) -> str:
     more = len(wrong) - _WRONG_SHOWN_MAX
     return "; ".join(wrong[:_WRONG_SHOWN_MAX]) + (f"; and {more} more" if more > 0 else "")
 
@@ -131,7 +131,7 @@ def _parsed(wrong: list[str]) -> str:
 def _hint(first: str) -> str:
     if first.startswith("answered without"):
         return "the function must answer with the manifest digest of what it loaded"
-    return "the function's log tells more; `probe` of the binding says what it must answer"
+    return "check the function's log; `probe` of the binding defines the expected answer"
 
 
 def _failed(answer: GoldenAnswer) -> str:

@@ -1,4 +1,4 @@
-"""How a region is asked: a few calls at once, and none while it wants to be left alone."""
+"""Per-region call limiter. Caps concurrent calls and pauses all callers during Retry-After."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from syncd.errors import Unavailable
 
 T = TypeVar("T")
 
-PAUSE_MAX_S: Final = 20.0  # a longer one is not slept through: whoever asks is told when to come back
+PAUSE_MAX_S: Final = 20.0  # a longer pause raises Unavailable with the remaining time
 
 
 class CallLimiter:
-    """One region's calls, from any number of threads."""
+    """The calls to one region, from any number of threads."""
 
     def __init__(
         self,
@@ -32,10 +32,10 @@ class CallLimiter:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a place, and for the end of a pause; then make one call. A call that was throttled begins a pause.
+        """Wait for a slot and for the end of a pause; then make one call. A throttled call starts a pause.
 
         Raises:
-            Unavailable: The region is to be left alone for longer than one waits for it.
+            Unavailable: The pause is longer than PAUSE_MAX_S.
         """
         with self._slots:
             self._wait()
@@ -55,6 +55,6 @@ class CallLimiter:
         left_s = self._not_before_s - self._clock()
         while left_s > 0:  # again, if another call was refused meanwhile
             if left_s > PAUSE_MAX_S:
-                raise Unavailable(f"the region asked to be left alone for {left_s:.0f} s more", retry_after_s=left_s)
+                raise Unavailable(f"the region requested a pause of {left_s:.0f} s more", retry_after_s=left_s)
             self._sleep(left_s)
             left_s = self._not_before_s - self._clock()

@@ -1,4 +1,4 @@
-"""A runtime in memory: for tests, and the shortest reading of what `Runtime` promises."""
+"""In-memory runtime: for tests, and a short reference of what `Runtime` promises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Final
 
 from syncd.errors import Conflict, Failed, NotFound
-from syncd.runtime.base import Waiting, function_gone_hint, waits_for_nobody
+from syncd.runtime.base import Waiting, function_gone_hint, ignore_waits
 from syncd.runtime.health_check import run_probe
 from syncd.values.function import AliasState, Change, GoldenAnswer, Mount, Probe, ProbeReport, Scaling, Staged
 
@@ -27,30 +27,30 @@ class Published:
 
 @dataclass
 class MemoryFunction:
-    """What is known of one function; `latest` is what the next version would be."""
+    """One function; `latest` is the next version."""
 
     latest: Change
     versions: dict[str, Published] = field(default_factory=dict)
     aliases: dict[str, AliasState] = field(default_factory=dict)
-    scaling: dict[str, Mapping[str, Mapping[str, object]]] = field(default_factory=dict)  # what hangs on each alias
+    scaling: dict[str, Mapping[str, Mapping[str, object]]] = field(default_factory=dict)  # by alias
     published_last: int = 0
 
 
 def answer_with_change(change: Change) -> bytes:
-    """What a function answers that serves what it was told to: everything it was published with."""
+    """The answer of a function that reports everything it was published with."""
     mounts = {mount.mount_dir: f"{mount.source}{mount.path}" for mount in change.mounts}
-    told = {"env": dict(change.environment), "mounts": mounts, **({"image": change.image} if change.image else {})}
-    return json.dumps(told, sort_keys=True).encode()
+    seen = {"env": dict(change.environment), "mounts": mounts, **({"image": change.image} if change.image else {})}
+    return json.dumps(seen, sort_keys=True).encode()
 
 
 class MemoryRuntime:
     """Keeps everything in one dictionary, `functions`, which tests may read and damage while they hold `lock`.
 
-    `answers` is what a function says when it is asked: given all mounts and variables of the version that was
-    reached. It may raise Failed or Unavailable; `replies` has what it says to requests of exactly this body instead. An
-    image's tag means the digest it is given with, or the one (`sha256:…`) that `tags` has for `host/name:tag`. A
-    share of weights is never drawn: an alias answers with its main version. At most `instances_max` instances can be
-    held ready for an alias, and those are there at once.
+    `answers` is the function's answer, given all mounts and variables of the version that was
+    reached. It may raise Failed or Unavailable; `replies` has answers to requests of exactly this body instead. An
+    image's tag resolves to the digest it is given with, or the one (`sha256:…`) that `tags` has for `host/name:tag`. A
+    traffic share is never applied: an alias answers with its main version. At most `instances_max` instances can be
+    prewarmed for an alias, and those exist at once.
     """
 
     def __init__(self, answers: Callable[[Change], bytes] = answer_with_change) -> None:
@@ -64,7 +64,7 @@ class MemoryRuntime:
     def have_function(
         self, name: str, mounts: Sequence[Mount] = (), environment: Mapping[str, str] | None = None
     ) -> MemoryFunction:
-        """Have a function with nothing published. One that is there is left as it is."""
+        """Create a function with nothing published. An existing one is unchanged."""
         with self.lock:
             made = MemoryFunction(Change(tuple(mounts), dict(environment or {})))
             return self.functions.setdefault(name, made)
@@ -85,8 +85,10 @@ class MemoryRuntime:
                 raise NotFound(f"{function} has no version {version}")
             now = found.latest if version is None else found.versions[version].change
         named = {mount.mount_dir for mount in like.mounts}
-        told = {name: value for name, value in now.environment.items() if name in like.environment}
-        return Change(tuple(mount for mount in now.mounts if mount.mount_dir in named), told, like.image and now.image)
+        variables = {name: value for name, value in now.environment.items() if name in like.environment}
+        return Change(
+            tuple(mount for mount in now.mounts if mount.mount_dir in named), variables, like.image and now.image
+        )
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         waiting(f"{function} is being prepared")
@@ -97,7 +99,7 @@ class MemoryRuntime:
                     return Staged(version, reused=True)
             found.latest = _merged(found.latest, replace(change, image=self._resolved(change.image)))
             if found.latest.image != (change.image or found.latest.image):
-                raise Failed(f"{function}: its image is {found.latest.image}, {change.image} was to be")
+                raise Failed(f"{function}: expected image {change.image}, got {found.latest.image}")
             newest = str(found.published_last)
             if newest in found.versions and found.versions[newest].change == found.latest:
                 return Staged(newest, reused=True)
@@ -111,7 +113,7 @@ class MemoryRuntime:
         candidate: str,
         function_version: str,
         probe: Probe,
-        waiting: Waiting = waits_for_nobody,
+        waiting: Waiting = ignore_waits,
     ) -> ProbeReport:
         with self.lock:
             self._version(function, function_version)
@@ -134,7 +136,7 @@ class MemoryRuntime:
             settings = found.scaling.get(alias, {})
             target = _least(settings)
             current = min(target, self.instances_max)
-            return Scaling(settings, target, current, "no more are to be had" if current < target else "")
+            return Scaling(settings, target, current, "no more instances are available" if current < target else "")
 
     def scale(self, function: str, alias: str, settings: Mapping[str, Mapping[str, object]], least: int = 0) -> None:
         with self.lock:
@@ -200,7 +202,7 @@ class MemoryRuntime:
         try:
             return self.functions[name]
         except KeyError as error:
-            raise NotFound(f"there is no function {name}", hint=function_gone_hint(name)) from error
+            raise NotFound(f"function {name} does not exist", hint=function_gone_hint(name)) from error
 
     def _version(self, function: str, version: str | None) -> Published:
         found = self._function(function).versions.get(version or "")
@@ -221,16 +223,16 @@ def _least(settings: Mapping[str, Mapping[str, object]]) -> int:
 
 
 def _merged(latest: Change, change: Change) -> Change:
-    """`latest` with what `change` says; other mounts and variables stay."""
+    """`latest` with the parts of `change`; other mounts and variables stay."""
     mounts = {mount.mount_dir: mount for mount in (*latest.mounts, *change.mounts)}
     environment = {**latest.environment, **change.environment}
     return Change(tuple(mounts[key] for key in sorted(mounts)), environment, change.image or latest.image)
 
 
 def _carries(published: Change, change: Change) -> bool:
-    told = published.environment
+    environment = published.environment
     return (
         set(change.mounts) <= set(published.mounts)
-        and all(told.get(name) == value for name, value in change.environment.items())
+        and all(environment.get(name) == value for name, value in change.environment.items())
         and change.image in {"", published.image}
     )

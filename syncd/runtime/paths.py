@@ -1,7 +1,7 @@
-"""Paths into JSON: `a.b[0]`, keys after dots and places in lists in brackets, with or without `$.` before it.
+"""Paths into JSON: `a.b[0]`, keys after dots and list indexes in brackets, with or without a leading `$.`.
 
-That is all there is: no wildcards, no filters, no counting from the end. A key with a dot or a bracket in it cannot
-be named; one above it can, and compared whole.
+There are no wildcards, no filters and no negative indexes. A key with a dot or a bracket cannot
+be addressed; its parent can, and is compared whole.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _STEP: Final = re.compile(r"\.?([^.\[\]]+)|\[(0|[1-9][0-9]{0,8})\]")
 
 
 def parse(path: str) -> tuple[Step, ...]:
-    """The keys and places that a path names, in order; none for `$`, the whole document.
+    """The keys and indexes of a path, in order; none for `$`, the whole document.
 
     Raises:
-        Invalid: It is not such a path.
+        Invalid: It is not a path.
     """
     rest = path.removeprefix("$") if path == "$" or path.startswith(("$.", "$[")) else f".{path}"
     if rest.startswith(".["):
@@ -30,20 +30,20 @@ def parse(path: str) -> tuple[Step, ...]:
     while at < len(rest):
         found = _STEP.match(rest, at)
         if found is None or (found[1] and rest[at] != "."):
-            raise Invalid(f"{path!r} is no path into JSON", hint='such as "images[0].seed": keys and places in lists')
+            raise Invalid(f"{path!r} is not a path into JSON", hint='such as "images[0].seed": keys and list indexes')
         steps.append(found[1] or int(found[2]))
         at = found.end()
     if not steps and path != "$":
-        raise Invalid("an empty path names nothing in JSON", hint='"$" is the whole document')
+        raise Invalid("an empty path addresses nothing in JSON", hint='"$" is the whole document')
     return tuple(steps)
 
 
 def find(document: object, path: str) -> object:
-    """What stands at the path.
+    """The value at the path.
 
     Raises:
-        Invalid: It is not such a path.
-        LookupError: Nothing stands there; the message says how far the document goes.
+        Invalid: It is not a path.
+        LookupError: The document has no such value; the message says where the path ends.
     """
     at, gone = document, "$"
     for step in parse(path):

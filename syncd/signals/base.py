@@ -1,4 +1,4 @@
-"""The seam to a signal: one figure about a function version that serves, and what it says."""
+"""Interface of a signal: one figure about a serving function version, and its verdict."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Protocol
 
 
 class Verdict(StrEnum):
-    """What a figure says. Silence is never good."""
+    """The evaluation of a figure. No data is never good."""
 
     GOOD = "good"
     BAD = "bad"
-    NOT_ENOUGH = "not enough"  # no data, too little, or known to be incomplete: decide by something else, or wait
+    NOT_ENOUGH = "not enough"  # no data, too little, or known to be incomplete: use another signal, or wait
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a figure is wanted about. `seconds` is how long it has served: a query need not look further back."""
+    """What a figure is about. `seconds` is how long it has served: a query need not go further back."""
 
     region: str
     function: str
@@ -28,7 +28,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A figure and its verdict. `said` is for a person: got and want, or what is missing."""
+    """A figure and its verdict. `said` is for people: got and want, or what is missing."""
 
     verdict: Verdict
     said: str
@@ -40,7 +40,7 @@ class Evidence:
 class PrometheusSettings:
     """`query` must not exceed `at_most`. It counts only where `samples_query` gives at least `samples_min`."""
 
-    url: str  # where `/api/v1/query` is, without that
+    url: str  # of the server, without `/api/v1/query`
     query: str
     at_most: float
     samples_query: str
@@ -48,14 +48,14 @@ class PrometheusSettings:
 
 
 class Signal(Protocol):
-    """One figure. Safe to ask from several threads; it only looks."""
+    """One figure. Safe to call from several threads; read-only."""
 
-    def look(self, subject: Subject) -> Evidence:
-        """What is known now.
+    def measure(self, subject: Subject) -> Evidence:
+        """The current figure and its verdict.
 
         Raises:
-            Unavailable: It could not be asked: nothing is known, and nothing is wrong.
-            Refused: It will not let us.
-            Invalid: What is asked cannot be answered: a query with a mistake, or with more than one figure.
+            Unavailable: The server could not be queried: nothing is known, and nothing is wrong.
+            Refused: Access is denied.
+            Invalid: The query cannot be answered: it has an error, or gives more than one figure.
         """
         ...

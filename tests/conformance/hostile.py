@@ -198,7 +198,7 @@ class HostileConformance(ABC):
     def test_another_range_than_was_asked_for_is_corrupt(self, registry: Registry, span: str) -> None:
         revision = self.ready(registry)
         self.answer_file(Reply(206, {"Content-Range": span}, DATA[100:]))
-        with pytest.raises(Corrupt, match="were asked for"):
+        with pytest.raises(Corrupt, match="expected the range"):
             registry.open(SDXL, revision, FilePath("w"), 100)
 
     def test_a_range_that_is_answered_with_the_whole_is_skipped_into(self, registry: Registry) -> None:
@@ -214,7 +214,7 @@ class HostileConformance(ABC):
     def test_a_file_that_comes_packed_is_refused(self, registry: Registry) -> None:
         revision = self.ready(registry)
         self.answer_file(Reply(200, {"Content-Encoding": "gzip"}, gzip.compress(DATA)))
-        with pytest.raises(Invalid, match="packs it"):
+        with pytest.raises(Invalid, match="expected plain bytes"):
             registry.open(SDXL, revision, FilePath("w"))
         asked = [request for request in self.web.seen if self.is_file(request)]
         assert {request.headers["accept-encoding"] for request in asked} == {"identity"}

@@ -26,7 +26,7 @@ class SignalConformance:
     @pytest.mark.parametrize(("value", "verdict"), [(0.0, Verdict.GOOD), (0.05, Verdict.GOOD), (0.051, Verdict.BAD)])
     def test_a_figure_is_held_against_its_bound(self, signal: Signal, value: float, verdict: Verdict) -> None:
         self.measured(value, 20.0)
-        found = signal.look(ABOUT)
+        found = signal.measure(ABOUT)
         assert (found.verdict, found.value, found.samples) == (verdict, value, 20.0)
         assert f"got {value:g} over 20 samples, want at most 0.05" in found.said
 
@@ -44,16 +44,16 @@ class SignalConformance:
     )
     def test_silence_is_neither_good_nor_bad(self, signal: Signal, value: float | None, samples: float | None) -> None:
         self.measured(value, samples)
-        found = signal.look(ABOUT)
+        found = signal.measure(ABOUT)
         assert found.verdict is Verdict.NOT_ENOUGH
         assert found.said
 
     def test_what_is_beyond_all_bounds_is_bad(self, signal: Signal) -> None:
         self.measured(float("inf"), 100.0)
-        assert signal.look(ABOUT).verdict is Verdict.BAD
+        assert signal.measure(ABOUT).verdict is Verdict.BAD
 
     def test_who_does_not_answer_has_said_nothing(self, signal: Signal) -> None:
         self.measured(0.0, 100.0)
         self.silent()
         with pytest.raises(Unavailable):
-            signal.look(ABOUT)
+            signal.measure(ABOUT)

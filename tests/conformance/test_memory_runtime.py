@@ -84,4 +84,4 @@ class TestMemoryRuntime(RuntimeConformance, RuntimeImageConformance):
         runtime.instances_max = 1
         runtime.scale(FUNCTION, "candidate", {}, least=2)
         found = runtime.scaling(FUNCTION, "candidate")
-        assert (found.target, found.current, found.error) == (2, 1, "no more are to be had")
+        assert (found.target, found.current, found.error) == (2, 1, "no more instances are available")

@@ -72,7 +72,7 @@ class TestPrometheusSignal(SignalConformance):
 
     def test_what_is_judged_stands_in_the_expression(self, signal: Signal) -> None:
         self.measured(0.0, 100.0)
-        signal.look(ABOUT)
+        signal.measure(ABOUT)
         asked = [request.query["query"] for request in self.prometheus.web.seen]
         assert asked == [
             "count_of(sd)",
@@ -82,25 +82,25 @@ class TestPrometheusSignal(SignalConformance):
     def test_a_scalar_is_a_number_too(self, signal: Signal) -> None:
         scalar = {"status": "success", "data": {"resultType": "scalar", "result": [1.5e9, "21"]}}
         self.prometheus.answers = {"value": vector(0.5), "count": scalar}
-        assert (found := signal.look(ABOUT)).verdict is Verdict.BAD
+        assert (found := signal.measure(ABOUT)).verdict is Verdict.BAD
         assert found.samples == 21.0
 
     def test_more_than_one_series_is_a_mistake_in_the_expression(self, signal: Signal) -> None:
         self.prometheus.answers = {"value": vector(0.0, 1.0), "count": vector(100.0)}
         with pytest.raises(Invalid, match="2 series instead of one number") as refused:
-            signal.look(ABOUT)
+            signal.measure(ABOUT)
         assert "sum()" in refused.value.hint
 
     def test_a_range_is_no_number(self, signal: Signal) -> None:
         matrix = {"status": "success", "data": {"resultType": "matrix", "result": []}}
         self.prometheus.answers = {"value": matrix, "count": vector(100.0)}
         with pytest.raises(Invalid, match="gives a matrix"):
-            signal.look(ABOUT)
+            signal.measure(ABOUT)
 
     def test_an_answer_of_some_stores_alone_is_not_enough(self, signal: Signal) -> None:
         partial = {**vector(0.0), "warnings": ["store 10.0.0.7 did not answer"]}
         self.prometheus.answers = {"value": partial, "count": vector(100.0)}
-        found = signal.look(ABOUT)
+        found = signal.measure(ABOUT)
         assert (found.verdict, found.value) == (Verdict.NOT_ENOUGH, None)
         assert "store 10.0.0.7" in found.said
 
@@ -109,7 +109,7 @@ class TestPrometheusSignal(SignalConformance):
         error = {"status": "error", "errorType": "bad_data", "error": "1:5: parse error: unexpected end of input"}
         self.prometheus.answers = {"value": vector(0.0), "count": as_json(error, status)}
         with pytest.raises(Invalid, match="unexpected end of input"):
-            signal.look(ABOUT)
+            signal.measure(ABOUT)
 
     @pytest.mark.parametrize(
         ("reply", "kind"),
@@ -128,13 +128,13 @@ class TestPrometheusSignal(SignalConformance):
     def test_an_answer_of_another_kind_is_no_figure(self, signal: Signal, reply: Reply, kind: type[SyncdError]) -> None:
         self.prometheus.answers = {"value": vector(0.0), "count": reply}
         with pytest.raises(kind):
-            signal.look(ABOUT)
+            signal.measure(ABOUT)
 
     def test_the_token_goes_along(self, prometheus: Prometheus) -> None:
         prometheus.answers = {"value": vector(0.0), "count": vector(100.0)}
-        signal_to(prometheus, access=BearerAuth(Secret("t0ken"))).look(ABOUT)
+        signal_to(prometheus, access=BearerAuth(Secret("t0ken"))).measure(ABOUT)
         assert {request.headers["authorization"] for request in prometheus.web.seen} == {"Bearer t0ken"}
 
     def test_a_name_that_could_change_the_expression_is_refused(self, signal: Signal) -> None:
-        with pytest.raises(Invalid, match="cannot stand in an expression"):
-            signal.look(Subject('x"} or vector(0) #', "sd", "prod", "1", 1.0))
+        with pytest.raises(Invalid, match="is not allowed in an expression"):
+            signal.measure(Subject('x"} or vector(0) #', "sd", "prod", "1", 1.0))

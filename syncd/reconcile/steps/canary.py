@@ -130,7 +130,7 @@ def _bad_figures(job: Attempt, rollout: Rollout, pause: Pause, move: Flip) -> It
             raise Invalid(
                 f"the signal {name} is not configured any more", hint="configure it again, or cancel the release"
             )
-        evidence = signal.look(subject)
+        evidence = signal.measure(subject)
         log.info(
             "signal.read",
             message="A signal about the new function version was read.",

@@ -1,6 +1,6 @@
-"""Moving an alias of Function Compute: the platform has no compare-and-swap, so it is read, written and read back.
+"""Moves of an alias on Function Compute, which has no compare-and-swap: read, write and read back.
 
-What to call is given: the SDK is imported elsewhere. A write whose outcome is unknown is settled by reading.
+The calls are parameters, since the SDK is imported elsewhere. An unknown outcome of a write is resolved by reading.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from syncd.values.function import AliasState
 
 @dataclass(frozen=True, slots=True)
 class AliasCalls:
-    """The single calls of which a move is made."""
+    """The single calls that a move consists of."""
 
     read: Callable[[str, str], AliasState]
-    look: Callable[[str, str], object]  # function and version; raises NotFound
+    check_version: Callable[[str, str], object]  # function and version; raises NotFound
     write: Callable[[str, str, AliasState, AliasState], None]  # function, alias, from, to
 
 
@@ -38,12 +38,12 @@ def split(calls: AliasCalls, function: str, alias: str, to: str, expect: str, sh
 
 
 def set_alias(calls: AliasCalls, function: str, alias: str, to: str) -> None:
-    """Have an alias of our own point at a version, wherever it pointed: a candidate, which no caller uses.
+    """Point one of syncd's own aliases at a version, wherever it pointed: a candidate, which no caller uses.
 
-    The version is not looked at before: whoever asks it through the alias next sees whether it is there.
+    The version is not checked before: the next request through the alias shows whether it exists.
 
     Raises:
-        Conflict: Somebody moves it at the same time.
+        Conflict: Another process moves it at the same time.
         Unavailable: Not moved, or unreadable.
     """
     _written(calls, function, alias, calls.read(function, alias), AliasState(to))
@@ -59,7 +59,7 @@ def _elsewhere(function: str, alias: str, now: AliasState, expect: str | None) -
 def _moved(calls: AliasCalls, function: str, alias: str, now: AliasState, wanted: AliasState) -> AliasState:
     for version in () if now.is_like(wanted) else (wanted.function_version, *wanted.weights):
         if version is not None:
-            calls.look(function, version)  # the platform lets an alias dangle; we do not
+            calls.check_version(function, version)  # the platform accepts an alias to a missing version; syncd does not
     return _written(calls, function, alias, now, wanted)
 
 

@@ -1,4 +1,4 @@
-"""How the parts of the runtime over Function Compute make a call, and what it means when one fails."""
+"""Calls to Function Compute, and the mapping of their errors."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _THROTTLED: Final = frozenset({"ResourceExhausted", "ResourceThrottled", "Concur
 
 
 class NoChange(Conflict):
-    """Nothing differs from the version published last."""
+    """The configuration equals that of the newest version."""
 
 
 class CallSettings(Protocol):
-    """Makes one call of the SDK with its options, and translates how it fails."""
+    """Makes one SDK call with its options, and translates its errors."""
 
     def __call__(
         self, operation: str, what: str, send: Callable[[Any], T], *, read_timeout_s: float | None = None
@@ -37,22 +37,22 @@ class CallSettings(Protocol):
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Read inside what a call has answered. The SDK takes fields as they come, of whatever kind they are.
+    """Translate errors while reading an answer inside the block. The SDK does not validate the types of fields.
 
     Raises:
-        Unavailable: Something is missing in the answer, or is no such thing.
+        Unavailable: A field of the answer is missing, or has another type.
     """
     try:
         yield
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        told = f"{what}: the answer cannot be read: {str(error)[:300]}"
-        raise Unavailable(told, hint=_REACHABLE_HINT) from error
+        reason = f"{what}: the answer cannot be read: {str(error)[:300]}"
+        raise Unavailable(reason, hint=_REACHABLE_HINT) from error
 
 
 def translate_errors(error: Exception, what: str) -> SyncdError:
-    """What a failure of the SDK means to the caller. Errors without a status are answers that were lost or unreadable.
+    """The syncd error for an SDK failure. Without a status, the answer was lost or unreadable.
 
-    The SDK meets an answer that is not JSON with ValueError, AttributeError or TypeError, according to its shape.
+    For an answer that is not JSON the SDK raises ValueError, AttributeError or TypeError.
     """
     status = getattr(error, "status_code", None)
     code = str(getattr(error, "code", "") or "")

@@ -1,7 +1,7 @@
-"""A function's image: what it resolved to, how it is put in place of another, and how long preparing it may take.
+"""A function's image: its resolved digest, its replacement, and the state of its preparation.
 
-Functions are read as they come: the SDK's classes are not needed. A tag is saved, and what the platform resolved it to
-is compared with the digest that was pushed: the platform does not promise to take a digest.
+Functions are passed untyped: the SDK's classes are not needed. A tag is saved, and the digest that the platform
+resolved is compared with the one that was pushed: the platform does not promise to accept a digest.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Final
 from syncd.errors import Failed, Unavailable
 from syncd.values.function import Change
 
-SAVED_AGAIN_MAX: Final = 3  # each time the platform has as long as it takes to give up
+SAVED_AGAIN_MAX: Final = 3  # each time after the platform's timeout
 _OPTIMIZING: Final = "ImageOptimizing"
 _GAVE_UP: Final = re.compile(r"time[d -]*out|deadline|超时", re.IGNORECASE)
 
 
 def image_of(function: Any) -> str:
-    """With the digest that its tag was resolved to, where it was."""
+    """The image with the digest that its tag was resolved to, if it was."""
     container = function.custom_container_config
     name = (container.image if container else "") or ""
     resolved = (container.resolved_image_uri if container else "") or ""
@@ -28,48 +28,48 @@ def image_of(function: Any) -> str:
 
 
 def is_container(function: Any) -> bool:
-    """Whether it has states at all: other runtimes have none, or show Pending for ever."""
+    """Whether it has states at all: other runtimes have none, or stay Pending."""
     return bool(function.runtime == "custom-container")
 
 
 def is_busy(function: Any) -> bool:
-    """Whether its last update has not ended."""
+    """Whether its last update is still in progress."""
     return is_container(function) and (function.last_update_status == "InProgress" or function.state == "Pending")
 
 
 def is_optimizing(function: Any) -> bool:
-    """Whether it is up to date, and would start slowly: the platform has not made its own copy of the image yet."""
+    """Whether it is up to date and would start slowly: the platform has not made its own copy of the image yet."""
     is_through = is_container(function) and function.last_update_status == "Successful"
     return is_through and function.last_update_status_reason_code == _OPTIMIZING
 
 
 def has_failed(function: Any) -> bool:
-    """Whether its last update did. Calls go on to what was before."""
+    """Whether its last update failed. Calls still reach the previous state."""
     return is_container(function) and "Failed" in {function.last_update_status, function.state}
 
 
 def why_failed(function: Any) -> str:
-    """In the platform's words."""
+    """The platform's reason."""
     reason = function.last_update_status_reason or function.state_reason or "no reason given"
     code = function.last_update_status_reason_code or function.state_reason_code or ""
     return f"{code} {reason}".strip()
 
 
 def gave_up(function: Any) -> bool:
-    """Whether preparing an image took the platform too long: saving the function again begins it anew."""
+    """Whether the platform's preparation of an image timed out: saving the function again restarts it."""
     return has_failed(function) and _GAVE_UP.search(why_failed(function)) is not None
 
 
 def container_with(function: Any, change: Change) -> Any:
-    """The function's container as it was read, with another image. What is only ever told is left out.
+    """The function's container as it was read, with another image, without read-only fields.
 
     Raises:
-        Failed: It is no function of a container.
+        Failed: The function does not use a container.
     """
     if not is_container(function) or function.custom_container_config is None:
         raise Failed(
-            f"{function.function_name} is {function.runtime}, an image needs custom-container",
-            hint="make a function of a container for this binding, or serve the model from NAS or OSS",
+            f"{function.function_name}: expected runtime custom-container for an image, got {function.runtime}",
+            hint="create a container function for this binding, or serve the model from NAS or OSS",
         )
     container = copy.copy(function.custom_container_config)
     container.image = change.image.partition("@")[0]
@@ -77,21 +77,21 @@ def container_with(function: Any, change: Change) -> Any:
     return container
 
 
-def refuse_other(function: Any, change: Change) -> None:
-    """Compare what the tag was resolved to with what was pushed.
+def check_resolved(function: Any, change: Change) -> None:
+    """Compare the digest that the tag was resolved to with the one that was pushed.
 
     Raises:
-        Unavailable: It is not said yet.
+        Unavailable: The tag is not resolved yet.
         Failed: It is another image.
     """
     if not change.image:
         return
-    name, _, wanted = change.image.partition("@")
+    name, _, expected = change.image.partition("@")
     resolved = (function.custom_container_config.resolved_image_uri or "").partition("@")[2]
     if not resolved:
-        raise Unavailable(f"{function.function_name}: the platform does not say yet what {name} is")
-    if function.custom_container_config.image == name and resolved != wanted:
+        raise Unavailable(f"{function.function_name}: the platform has not resolved {name} yet")
+    if function.custom_container_config.image == name and resolved != expected:
         raise Failed(
-            f"{function.function_name}: {name} is {resolved} to the platform, {wanted} was pushed",
+            f"{function.function_name}: {name}: expected {expected} as pushed, the platform resolved {resolved}",
             hint="another tool moved the tag, or the platform reads another repository of this name",
         )

@@ -1,4 +1,4 @@
-"""What an answer of Function Compute says in our words. It is read as it comes: the SDK's classes are not needed."""
+"""Mapping of Function Compute's answers to syncd's values. Answers are untyped: the SDK's classes are not needed."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from syncd.values.function import Change, Mount, MountKind
 
 
 def check(function: Any) -> None:
-    """See that everything which is read of a function later can be read.
+    """Validate every field of a function that is read later.
 
     Raises:
-        ValueError, TypeError, AttributeError: Something is missing, or is no such thing.
+        ValueError, TypeError, AttributeError: A field is missing, or has another type.
     """
     if not function.function_name:
-        raise ValueError("there is no function in it")
+        raise ValueError("it has no function name")
     environment = function.environment_variables or {}
     if not all(isinstance(text, str) for pair in environment.items() for text in pair):
-        raise TypeError("its variables are no texts")
+        raise TypeError("its variables are not texts")
     for mount in _mounts(function):
         if not mount.mount_dir or not all(isinstance(text, str | None) for text in (mount.source, mount.path)):
-            raise TypeError("its mounts are no texts")
+            raise TypeError("its mounts are not texts")
     if not isinstance(image_of(function), str):
-        raise TypeError("its image is no text")
+        raise TypeError("its image is not a text")
 
 
 def named(function: Any, like: Change) -> Change:
-    """Of a function, what `like` names: the mounts at its directories, the variables of its names, an image."""
+    """The parts of a function that `like` has: mounts by directory, variables by name, an image."""
     directories = {mount.mount_dir for mount in like.mounts}
     environment = function.environment_variables or {}
     return Change(
@@ -52,6 +52,6 @@ def _mounts(function: Any) -> list[Mount]:
 
 
 def _server(address: str | None) -> tuple[str, str]:
-    """`server:/path` as both."""
+    """Split `server:/path`."""
     server, _, path = (address or "").partition(":")
     return server, path

@@ -1,4 +1,4 @@
-"""Invoking a function on Function Compute, and what its answer's headers say of it.
+"""Invocations on Function Compute, and the headers of their answers.
 
 A function that fails is HTTP 200 with `X-Fc-Error-Type`; the container's own status and headers are dropped.
 """
@@ -20,10 +20,10 @@ _ANSWER_MAX_BYTES: Final = 1 << 20
 
 
 def invoke(client: Any, call: CallSettings, where: tuple[str, str], body: bytes, timeout_s: float) -> GoldenAnswer:
-    """Call the function `where[0]` through the alias or version `where[1]`. What it answers is judged by others.
+    """Invoke the function `where[0]` through the alias or version `where[1]`. The caller evaluates the answer.
 
     Raises:
-        NotFound: There is no such function, alias or version.
+        NotFound: The function, alias or version does not exist.
         Unavailable: The call could not be made, was not answered in time, or its answer broke off.
         Failed: The platform cannot run it.
     """
@@ -47,7 +47,7 @@ def invoke(client: Any, call: CallSettings, where: tuple[str, str], body: bytes,
 
 
 def _inside_s(header: str | None) -> float | None:
-    """The platform gives milliseconds; what cannot be read is as good as nothing."""
+    """The duration in seconds; the platform gives milliseconds. None if it cannot be read."""
     try:
         return None if header is None else float(header) / 1000
     except ValueError:

@@ -1,10 +1,10 @@
-"""Function Compute 3.0 (API 2023-03-30) of one region. Only this file and its parts, `fc_*.py`, import its SDK.
+"""Function Compute 3.0 (API 2023-03-30) of one region. Only this package imports its SDK.
 
-What the platform does not do for us, and is done here: it has no compare-and-swap on aliases (read, write, read
+It provides what the platform does not: the platform has no compare-and-swap on aliases (read, write, read
 back); UpdateFunction answers before it has done anything (wait for `lastUpdateStatus`); publishing without a change
 is an error (use the newest version, or make a difference where that was deleted); publishing has no client token
-(look for ours in the descriptions); a function error is HTTP 200 with `X-Fc-Error-Type`; the SDK gives up after 10 s
-and a lost answer looks like none at all.
+(find it in the descriptions); a function error is HTTP 200 with `X-Fc-Error-Type`; the SDK times out after 10 s,
+and a lost answer resembles none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from requests.exceptions import RequestException
 from syncd import retry, watchdog
 from syncd.errors import Conflict, Failed, KeyRefused, NotFound, OutcomeUnknown, Unavailable
 from syncd.retry import Retry
-from syncd.runtime.base import Waiting, function_gone_hint, waits_for_nobody
+from syncd.runtime.base import Waiting, function_gone_hint, ignore_waits
 from syncd.runtime.fc import alias as fc_alias
 from syncd.runtime.fc import image
 from syncd.runtime.fc import probe as fc_probe
@@ -52,12 +52,12 @@ T = TypeVar("T")
 
 _RETRY: Final = Retry(attempts_max=4, elapsed_max_s=30.0)
 STAGED_VARIABLE: Final = "SYNCD_STAGED"  # set where a version has to differ from one that was deleted
-_VERSIONS_A_LOOK: Final = 50  # our own publish is among the newest; a page is one call
+_VERSIONS_LISTED: Final = 50  # our own publish is among the newest; a page is one call
 
 
 @dataclass(frozen=True, slots=True)
 class FcSettings:
-    """How to reach one region's functions."""
+    """The connection settings of one region's functions."""
 
     region: str
     endpoint: str  # host, or host:port
@@ -70,8 +70,8 @@ class FcSettings:
     poll_s: float = 2.0
     stage_timeout_s: float = 2400.0
     image_timeout_s: float = 2400.0  # optimising an image may take 40 minutes
-    calls_in_flight: int = 4  # but for invocations
-    retry: Retry = _RETRY  # of each call; a write only where it was not carried out
+    calls_in_flight: int = 4  # without invocations
+    retry: Retry = _RETRY  # of each call; a write only if it was not carried out
 
 
 class FcRuntime:
@@ -92,14 +92,14 @@ class FcRuntime:
                 "GetAlias", function, lambda o: self._client.get_alias_with_options(function, alias, {}, o)
             )
         except NotFound:
-            self._function(function)  # raises NotFound if it is the function that is missing
+            self._function(function)  # raises NotFound if the function is missing
             return AliasState(None)
         with readable(f"GetAlias {function}:{alias}"):
             return _state_of(found.body)
 
     def descriptions(self, function: str) -> Sequence[tuple[str, str]]:
         self._function(function)  # the list of a function that does not exist may be empty
-        return self._versions(function, _VERSIONS_A_LOOK)
+        return self._versions(function, _VERSIONS_LISTED)
 
     def latest(self, function: str, like: Change, version: str | None = None) -> Change:
         return named(self._function(function, version), like)
@@ -129,7 +129,7 @@ class FcRuntime:
         candidate: str,
         function_version: str,
         probe: Probe,
-        waiting: Waiting = waits_for_nobody,
+        waiting: Waiting = ignore_waits,
     ) -> ProbeReport:
         fc_alias.set_alias(self._moves, function, candidate, function_version)
 
@@ -173,11 +173,11 @@ class FcRuntime:
             return
 
     def _have_alias(self, function: str, alias: str) -> None:
-        """Nothing hangs on an alias that is not there; the platform says of both that they are not found."""
+        """Raises NotFound if the alias is missing: the platform's NotFound could also mean missing scaling settings."""
         if self.read(function, alias).function_version is None:
             raise NotFound(f"{function} has no alias {alias}")
 
-    # How a version comes to be.
+    # Staging.
 
     def _already(self, function: str, change: Change, token: str, known: Sequence[str]) -> str | None:
         for version in known:
@@ -186,7 +186,7 @@ class FcRuntime:
                     return version
             except NotFound:
                 continue
-        for version_id, description in self._versions(function, _VERSIONS_A_LOOK):
+        for version_id, description in self._versions(function, _VERSIONS_LISTED):
             if description == token and _carries(self._function(function, version_id), change):
                 return version_id
         return None
@@ -201,11 +201,11 @@ class FcRuntime:
         for _ in range(image.SAVED_AGAIN_MAX if change.image else 0):
             if not image.gave_up(now):
                 break
-            waiting(f"{function}: preparing its image took the platform too long, it is saved again")
+            waiting(f"{function}: the platform's image preparation timed out, the function is saved again")
             now = self._saved(function, now, change, until, waiting)
         if image.has_failed(now):
             raise Failed(f"{function}: the update failed: {image.why_failed(now)}")
-        image.refuse_other(now, change)
+        image.check_resolved(now, change)
         if not _carries(now, change):
             raise Conflict(
                 f"{function}: LATEST is not what was saved",
@@ -220,7 +220,7 @@ class FcRuntime:
         return self._prepared(function, until, waiting) if change.image else self._ready(function, until, waiting)
 
     def _prepared(self, function: str, until: float, waiting: Waiting) -> fc.Function:
-        """As `_ready`, and its image optimised, or the time for that over: calls are answered either way."""
+        """As `_ready`, and wait until its image is optimised or the time is over: calls are answered either way."""
         now = self._ready(function, until, waiting)
         while image.is_optimizing(now) and time.monotonic() < until:
             waiting(f"{function}: its image is being optimised")
@@ -301,7 +301,7 @@ class FcRuntime:
         return sorted(versions, key=lambda version: int(version[0]), reverse=True)
 
     def _aliases(self, function: str) -> list[tuple[str, AliasState]]:
-        """Every alias. One that cannot be read is never left out: what it points at would be deleted."""
+        """Every alias. An unreadable one raises and is never left out: its function version would be deleted."""
         aliases: list[tuple[str, AliasState]] = []
         request = fc.ListAliasesRequest(limit=100)
         while True:
@@ -313,7 +313,7 @@ class FcRuntime:
                 if not page.body.next_token:
                     return aliases
                 if page.body.next_token == request.next_token:
-                    raise ValueError("the list goes round in a circle")
+                    raise ValueError("the list is circular")
             request.next_token = page.body.next_token
 
     def _write(self, function: str, alias: str, now: AliasState, to: AliasState) -> None:
@@ -332,7 +332,7 @@ class FcRuntime:
             new = fc.CreateAliasRequest(body=fc.CreateAliasInput(alias_name=alias, version_id=to.function_version))
             try:
                 self._call("CreateAlias", what, lambda o: self._client.create_alias_with_options(function, new, {}, o))
-            except Conflict as conflict:  # it came into being meanwhile: by a lost answer of ours, or by hand
+            except Conflict as conflict:  # it was created meanwhile: by a call whose answer was lost, or outside syncd
                 raise OutcomeUnknown(conflict.message) from conflict
 
     def _call(
@@ -384,7 +384,7 @@ def _client(settings: FcSettings) -> Client:
 
 
 def _state_of(alias: fc.Alias) -> AliasState:
-    """Where an alias points. An answer that is damaged is no absent alias: an undo would delete it."""
+    """The state of an alias. A damaged answer must not look like an absent alias: an undo would delete it."""
     shares = alias.additional_version_weight or {}
     return AliasState(_number(alias.version_id), {_number(version): float(share) for version, share in shares.items()})
 
@@ -392,7 +392,7 @@ def _state_of(alias: fc.Alias) -> AliasState:
 def _number(version: object) -> str:
     text = str(version)
     if text != "LATEST" and not (text.isascii() and text.isdecimal()):
-        raise ValueError(f"a version is {text[:40]!r}, which is no number")
+        raise ValueError(f"a version is {text[:40]!r}, which is not a number")
     return text
 
 

@@ -1,7 +1,7 @@
-"""What hangs on an alias of Function Compute: minimum instances (ScalingConfig) and provisioned ones (ProvisionConfig).
+"""Scaling of an alias on Function Compute: minimum instances (ScalingConfig), provisioned ones (ProvisionConfig).
 
-Both hang on an alias or LATEST only, and stay there when the alias moves. The SDK sends its lists of policies always,
-so a put without those that were there would delete them: settings are read whole and put whole.
+Both belong to an alias or LATEST, and stay when the alias moves. The SDK always sends its lists of policies,
+so a put without the existing ones would delete them: settings are read whole and put whole.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Settings = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One of the two: its name in the SDK, and in which fields it says how many."""
+    """One of the two: its name in the SDK, and its fields for the number of instances."""
 
     operation: str
     wanted: str
@@ -49,35 +49,37 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         fc.PutProvisionConfigInput,
     ),
 }
-# What the platform tells of a configuration, and is not to be put.
-_TOLD: Final = {"functionArn", "current", "currentError", "currentInstances", "targetInstances", "target"}
+# Read-only fields of a configuration.
+_READ_ONLY: Final = {"functionArn", "current", "currentError", "currentInstances", "targetInstances", "target"}
 
 
 def read(client: Any, call: CallSettings, where: tuple[str, str]) -> Scaling:
-    """What hangs on the alias `where[1]`, of both kinds together. That the alias is there is the caller's to know."""
+    """The scaling of the alias `where[1]`, both kinds together. The alias must exist."""
     settings: dict[str, Mapping[str, object]] = {}
     target = current = 0
     errors = []
     for name, kind in _KINDS.items():
         try:
-            told = _send(client, call, ("get", kind), where, kind.requests[0](qualifier=where[1]))
+            answer = _send(client, call, ("get", kind), where, kind.requests[0](qualifier=where[1]))
         except NotFound:
             continue
         with readable(f"{kind.operation} of {':'.join(where)}"):
-            found = told.body.to_map()
-            if not {"functionArn", kind.wanted, kind.target} & found.keys():  # damaged: it is not that there are none
-                raise ValueError("there is no configuration in it")
-            asked_for = int(found.get(kind.wanted) or found.get(kind.target) or 0)
-            kept = {field: value for field, value in found.items() if field not in _TOLD and value not in (None, [])}
-            settings[name] = {**kept, kind.wanted: asked_for}
-            target += int(found.get(kind.target) or asked_for)
+            found = answer.body.to_map()
+            if not {"functionArn", kind.wanted, kind.target} & found.keys():  # damaged, not empty
+                raise ValueError("it has no configuration")
+            requested = int(found.get(kind.wanted) or found.get(kind.target) or 0)
+            kept = {
+                field: value for field, value in found.items() if field not in _READ_ONLY and value not in (None, [])
+            }
+            settings[name] = {**kept, kind.wanted: requested}
+            target += int(found.get(kind.target) or requested)
             current += int(found.get(kind.current) or 0)
             errors += [str(found["currentError"])] if found.get("currentError") else []
     return Scaling(settings, target, current, "; ".join(errors))
 
 
 def put(client: Any, call: CallSettings, where: tuple[str, str], settings: Settings) -> None:
-    """Have exactly these hang on the alias: what is not among them is deleted, what is the same is left alone."""
+    """Set exactly these settings of the alias: others are deleted, equal ones are left alone."""
     now = read(client, call, where).settings
     for name, kind in _KINDS.items():
         wanted = settings.get(name)
@@ -89,7 +91,7 @@ def put(client: Any, call: CallSettings, where: tuple[str, str], settings: Setti
 
 
 def with_least(settings: Settings, least: int) -> Settings:
-    """The settings with at least so many instances, of the kind that is there; minimum instances where none is."""
+    """The settings with at least so many instances, of the existing kind; minimum instances if there is none."""
     held = sum(int(str(settings[name].get(kind.wanted) or 0)) for name, kind in _KINDS.items() if name in settings)
     if held >= least:
         return settings

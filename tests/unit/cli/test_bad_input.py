@@ -107,7 +107,7 @@ def test_two_that_serve_one_record(call: Calling) -> None:
 
     url = f"sqlite:///{call.database}"
     with lock.announce(url, lock.Claimant.DAEMON), lock.hold(url):
-        refused(call("run"), 9, "served by another process", str(os.getpid()), "stop it first")
+        refused(call("run"), 9, "served by another process", str(os.getpid()), "stop that one first")
 
 
 @pytest.mark.parametrize(

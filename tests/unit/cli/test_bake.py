@@ -160,9 +160,9 @@ def test_a_bake_killed_in_the_middle_of_a_chunk_sends_at_most_one_again_to_docke
 @pytest.mark.parametrize(
     ("changed", "code", "why"),
     [
-        ({"--to": "team/m"}, 2, "names no registry"),
-        ({"--to": "127.0.0.1:9/team/m:v1"}, 2, "names a tag, a repository is wanted"),
-        ({"--base": "server"}, 2, "names no registry"),
+        ({"--to": "team/m"}, 2, "has no registry"),
+        ({"--to": "127.0.0.1:9/team/m:v1"}, 2, "expected a repository, got a tag"),
+        ({"--base": "server"}, 2, "has no registry"),
         ({"--directory": "models"}, 2, "is no directory below the root"),
         ({"--directory": "/a/../b"}, 2, "is no directory below the root"),
         ({"--directory": "/"}, 2, "is no directory below the root"),

@@ -100,13 +100,13 @@ def test_a_stall(here: Site) -> None:
     assert text.startswith(
         """\
 r-3: release of sdxl@v3 is stalled
-  why:     stage draw-sg: there is no function draw
+  why:     stage draw-sg: function draw does not exist
   to do:   mend the cause, then: syncd publish sdxl@v3
   moved:   nothing
 """
     )
     assert "singapore  draw-sg  -    -         abandoned" in text
-    failed = "step.failed        draw-sg  singapore  reason=there is no function draw"
+    failed = "step.failed        draw-sg  singapore  reason=function draw does not exist"
     assert failed in text
 
 
@@ -139,4 +139,4 @@ def test_one_that_waits_says_what_fails_and_what_helps(here: Site) -> None:
     here.settle()
     text = told(here, forward)
     assert "  to do:   it tries again by itself; the steps below say what fails\n" in text
-    assert "there is no function draw" in text
+    assert "function draw does not exist" in text

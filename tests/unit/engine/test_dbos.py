@@ -183,7 +183,7 @@ def test_a_second_serving_process_is_refused_with_the_first_ones_id(tmp_path: Pa
     with hold(url):
         with pytest.raises(Conflict, match=f"process {os.getpid()}") as caught, hold(url):
             pass
-        assert "stop it first" in caught.value.hint
+        assert "stop that one first" in caught.value.hint
         with hold(f"sqlite:///{tmp_path / 'other.db'}"):
             pass
     with hold(url):

@@ -222,7 +222,7 @@ def test_a_file_that_is_not_the_manifests_makes_no_image(registry: Distribution)
     data[500_000] ^= 1
     files.files["model-2.safetensors"] = bytes(data)
     kitchen = Kitchen(registry.origin)
-    with pytest.raises(Corrupt, match=r"model-2\.safetensors: sha256 is"):
+    with pytest.raises(Corrupt, match=r"model-2\.safetensors: expected sha256"):
         kitchen.bake((manifest, files))
     assert registry.tags("team/sdxl") == []
     assert len(kitchen.bake(model(shards=2)).layers) == 5
@@ -234,7 +234,7 @@ def test_a_tag_that_names_something_else_is_never_moved(registry: Distribution) 
     document = kitchen.repository.manifest(baked.tag)
     kitchen.repository.push_manifest(baked.tag, document)  # the same again is no conflict
     other = kitchen.repository.manifest(Kitchen(registry.origin).bake(model("v2")).tag)
-    with pytest.raises(Conflict, match=f"{baked.tag} is sha256:{baked.digest} already"):
+    with pytest.raises(Conflict, match=f"{baked.tag}: expected sha256:.*, got sha256:{baked.digest}"):
         kitchen.repository.push_manifest(baked.tag, other)
     assert kitchen.repository.manifest(baked.tag).digest == baked.digest
 

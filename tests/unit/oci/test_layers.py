@@ -130,7 +130,7 @@ def test_a_source_that_has_no_such_file_is_not_asked_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("served", "why"), [(b"12x", "sha256 is"), (b"12", "it ended after 2 bytes, the manifest says 3")]
+    ("served", "why"), [(b"12x", "expected sha256"), (b"12", "ended after 2 bytes, the manifest has 3")]
 )
 def test_a_file_that_is_not_the_manifests_is_refused(served: bytes, why: str) -> None:
     layer, _ = layers_of(manifest_of({"f": b"123"}), "/m")

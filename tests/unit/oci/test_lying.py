@@ -140,28 +140,28 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
     "reports another digest of a blob": (
         lambda relay: Nth("PUT", 1, altered(relay, docker_content_digest=f"sha256:{'ab' * 32}")),
         Corrupt,
-        "the registry says 'sha256:abab",
+        "the registry has 'sha256:abab",
     ),
     "reports another digest of a manifest": (
         lambda _: always("PUT", "/manifests/", lambda _: Reply(201, {"Docker-Content-Digest": f"sha256:{'ab' * 32}"})),
         Corrupt,
-        "the registry says 'sha256:abab",
+        "the registry has 'sha256:abab",
     ),
     "stores a flipped bit": (lambda relay: Nth("PATCH", 1, flipped(relay)), Corrupt, "DIGEST_INVALID"),
     "always reports more than was sent": (
         lambda relay: always("PATCH", "", altered(relay, range="0-99999999")),
         Unavailable,
-        "100000000 bytes are there, 524288 were sent",
+        "expected at most 524288 bytes, got 100000000",
     ),
     "serves another blob under a digest": (
         lambda _: always("GET", "/blobs/sha256:", lambda _: Reply(200, {}, b"{}")),
         Corrupt,
-        "the sha256 of blob",
+        "of blob",
     ),
     "sends a malformed range": (
         lambda relay: Nth("PATCH", 1, altered(relay, range="all of it")),
         Failed,
-        "the range is 'all of it'",
+        "expected the range 0-…, got 'all of it'",
     ),
     "answers 202 without a location": (
         lambda relay: Nth("POST", 2, altered(relay, location="")),
@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
     "requires chunks that exceed the memory": (
         lambda relay: Nth("POST", 2, altered(relay, oci_chunk_min_length="9999999999")),
         Invalid,
-        "chunks of at least '9999999999' bytes are wanted",
+        "chunks of at least '9999999999' bytes",
     ),
     "loses every upload": (
         lambda _: always("PATCH", "", lambda _: error("BLOB_UPLOAD_UNKNOWN", 404)),
@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
     "accepts blobs and loses them": (
         lambda relay: always("HEAD", "/blobs/", lambda _: Reply(404)),
         Unavailable,
-        "was accepted and is not there",
+        "was accepted and does not exist",
     ),
     "reports another size of a blob": (
         lambda relay: always("HEAD", "/blobs/", lambda _: Reply(200, {"Content-Length": "3"})),
@@ -202,7 +202,7 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
     "accepts a manifest and loses it": (
         lambda _: always("PUT", "/manifests/", lambda _: Reply(201)),
         Unavailable,
-        "was pushed and is not there",
+        "was pushed and does not exist",
     ),
 }
 

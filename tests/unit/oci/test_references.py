@@ -30,22 +30,22 @@ def test_an_image_has_a_registry_a_repository_and_what_is_wanted(
     text: str, origin: str, repository: str, wanted: str
 ) -> None:
     found = parse_image(text)
-    assert (found.origin, found.repository, found.wanted) == (origin, repository, wanted)
+    assert (found.origin, found.repository, found.target) == (origin, repository, wanted)
     assert parse_image(str(found)) == found
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("sdxl", "names no registry"),
-        ("team/sdxl:1", "names no registry"),
-        ("user:secret@registry.local/a", "names no registry"),
-        ("registry.local/", "is no repository"),
-        ("registry.local/Team/sdxl", "is no repository"),
-        ("registry.local/../sdxl", "is no repository"),
-        ("registry.local/a:", "is no tag"),
-        ("registry.local/a:b/c", "is no tag"),
-        (f"registry.local/a:{'t' * 129}", "is no tag"),
+        ("sdxl", "has no registry"),
+        ("team/sdxl:1", "has no registry"),
+        ("user:secret@registry.local/a", "has no registry"),
+        ("registry.local/", "is not a repository"),
+        ("registry.local/Team/sdxl", "is not a repository"),
+        ("registry.local/../sdxl", "is not a repository"),
+        ("registry.local/a:", "is not a tag"),
+        ("registry.local/a:b/c", "is not a tag"),
+        (f"registry.local/a:{'t' * 129}", "is not a tag"),
         ("registry.local/a@sha256:short", "is not a sha256"),
         ("registry.local/a@md5:short", "is not a sha256"),
     ],

@@ -237,7 +237,7 @@ def test_a_courier_that_is_killed_itself_is_a_connection_that_broke(web: Web, up
         os.kill(process._process.pid, signal.SIGKILL)
 
     web.faults.append(kill)
-    with pytest.raises(Unavailable, match="the courier is gone"):
+    with pytest.raises(Unavailable, match="the upload helper is gone"):
         asked(http, web)
     web.faults.clear()
     assert asked(http, web).status == 202
@@ -245,7 +245,7 @@ def test_a_courier_that_is_killed_itself_is_a_connection_that_broke(web: Web, up
 
 def test_where_no_courier_can_be_begun_it_is_tried_again_later(web: Web) -> None:
     http = HttpClient(HttpSettings(web.origin, upload_helpers=UploadHelperPool(("/nonexistent/courier",), "record")))
-    with pytest.raises(Unavailable, match="no process can be begun here"):
+    with pytest.raises(Unavailable, match="cannot start an upload helper"):
         asked(http, web)
     assert web.seen == []
 

@@ -111,7 +111,7 @@ def test_a_probe_waits_until_all_have_come(warm: Site, world: World) -> None:
     release = publish(warm.requester, SDXL, "v1")
     warm.settle()
     step = warm.steps(release.id)["probe/draw-sg"]
-    assert "draw:1: 1 of 2 instances are ready: no more are to be had" in step.reason
+    assert "draw:1: 1 of 2 instances are ready: no more instances are available" in step.reason
     assert step.failures == 0, "waiting is no failure"
     assert warm.flips(release.id)["draw-sg"].phase is FlipPhase.STAGED
     assert world.alias("hangzhou") == AliasState(None), "nothing moves before all regions are ready"
@@ -129,7 +129,7 @@ def test_instances_that_do_not_come_in_time_stall_the_release_and_go(warm: Site,
     warm.settle(patient=True)
     ended = warm.release(release.id)
     assert ended.phase is R.STALLED
-    assert "0 of 2 instances are ready: no more are to be had, after 6" in ended.reason
+    assert "0 of 2 instances are ready: no more instances are available, after 6" in ended.reason
     assert "warm = 0" in ended.hint
     release_prewarmed(warm.context)
     assert held(warm, "next") == [0, 0]

@@ -14,7 +14,7 @@ from syncd.reconcile.requests.operations import cancel, freeze, publish, rollbac
 from syncd.reconcile.rollout import describe
 from syncd.reconcile.views.plan import StepPlan, plan, verify
 from syncd.reconcile.views.release import document, load
-from syncd.runtime.base import Waiting, waits_for_nobody
+from syncd.runtime.base import Waiting, ignore_waits
 from syncd.runtime.memory import MemoryRuntime
 from syncd.signals.base import Evidence, Subject, Verdict
 from syncd.state.records import Release
@@ -45,7 +45,7 @@ class Outage(MemoryRuntime):
         return super().stage(function, change, token, known=known, waiting=waiting)
 
     def probe(
-        self, function: str, candidate: str, function_version: str, probe: Probe, waiting: Waiting = waits_for_nobody
+        self, function: str, candidate: str, function_version: str, probe: Probe, waiting: Waiting = ignore_waits
     ) -> ProbeReport:
         self._refuse()
         return super().probe(function, candidate, function_version, probe, waiting)
@@ -416,7 +416,7 @@ class Figures:
         self.is_silent = False
         self.asked: list[Subject] = []
 
-    def look(self, subject: Subject) -> Evidence:
+    def measure(self, subject: Subject) -> Evidence:
         self.asked.append(subject)
         if self.is_silent:
             raise Unavailable("no answer from the monitoring")

@@ -109,7 +109,7 @@ def test_our_own_manifest_must_be_of_this_version() -> None:
         "model": "sdxl",
         "version": "v2",
     }
-    with pytest.raises(Invalid, match="is of sdxl@v2, sdxl@v1 is wanted"):
+    with pytest.raises(Invalid, match="expected sdxl@v1, got sdxl@v2"):
         parse_manifest(json.dumps(document).encode(), SDXL, V1)
     (listed,) = parse_manifest(json.dumps(document).encode(), SDXL, VersionName("v2"))
     assert listed.path == "a"

@@ -154,7 +154,7 @@ def test_a_star_in_a_tag_stands_for_anything(wanted: str, value: str, is_on: boo
 
 @pytest.mark.parametrize("text", ["", "stage", "=approved", "stage=a\nb"])
 def test_what_is_no_tag_is_refused(text: str) -> None:
-    with pytest.raises(Invalid, match="is no tag"):
+    with pytest.raises(Invalid, match="is not a tag"):
         parse_tagged(text)
 
 
@@ -192,7 +192,7 @@ def test_only_what_is_taken_is_there(index: IndexWeb) -> None:
 def test_a_rule_that_leaves_nothing_is_named(index: IndexWeb) -> None:
     index.add("sdxl", "v1", FILES)
     registry = of(index, files=FileFilter(take=("*.gguf",)))
-    with pytest.raises(Invalid, match="none of its 3 files is taken"):
+    with pytest.raises(Invalid, match="none of its 3 files is selected"):
         registry.listing(SDXL, registry.resolve(SDXL, "v1"))
 
 

@@ -91,7 +91,7 @@ def test_a_number_that_is_used_again_is_another_version(mlflow: MlflowWeb) -> No
     revision = registry.resolve(IRIS, "1")
     mlflow.register("iris", "1", FILES)  # the model was deleted and made again: same names, same sizes
     assert registry.resolve(IRIS, "1").pin != revision.pin
-    with pytest.raises(Conflict, match="was pinned"):
+    with pytest.raises(Conflict, match="as pinned"):
         registry.listing(IRIS, revision)
 
 

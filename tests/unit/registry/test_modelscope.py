@@ -118,14 +118,14 @@ def test_a_branch_is_no_version(modelscope: ModelScopeWeb) -> None:
     modelscope.tag("acme/chat", "v1", {"a": b"1"})
     with pytest.raises(NotFound) as told:
         of(modelscope.web).resolve(CHAT, "master")
-    assert "a branch goes on" in told.value.hint
+    assert "a branch moves" in told.value.hint
 
 
 def test_a_model_without_tags_has_no_latest(modelscope: ModelScopeWeb) -> None:
     modelscope.tag("acme/chat", "v1", {"a": b"1"}, in_check=True)
     with pytest.raises(Unavailable, match="no version yet"):
         of(modelscope.web).resolve(CHAT, "latest")
-    with pytest.raises(Unavailable, match="a is being checked"):
+    with pytest.raises(Unavailable, match="a is under review"):
         of(modelscope.web).resolve(CHAT, "v1")
 
 
@@ -201,5 +201,5 @@ def test_a_missing_file_that_is_told_with_200_is_no_file(modelscope: ModelScopeW
     registry = of(modelscope.web)
     revision = registry.resolve(CHAT, "v1")
     del modelscope.models["acme/chat"].tags["v1"].files["a"]
-    with pytest.raises(Conflict, match="bytes now, 1 were listed"):
+    with pytest.raises(Conflict, match="expected 1 bytes as listed"):
         registry.open(CHAT, revision, FilePath("a"))

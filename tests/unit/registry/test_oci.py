@@ -125,7 +125,7 @@ def test_the_newest_is_the_one_made_last_whatever_the_offset(oci: OciWeb, older:
     with capture_logs() as logs:
         made = registry_of(oci)
         assert [[each.version for each in made.discover()] for _ in range(2)] == [["v2", "v1"]] * 2
-    unused = [log for log in logs if "not an RFC 3339 time" in str(log)]
+    unused = [log for log in logs if "expected an RFC 3339 time" in str(log)]
     assert len(unused) == (1 if older and "Z" not in older and "+" not in older else 0), "said once"
 
 
@@ -177,11 +177,11 @@ def titled(title: str, kind: str = "x", **more: Any) -> dict[str, Any]:
         ({"layers": []}, "no files"),
         ({"layers": [{"mediaType": "x", "digest": SHA, "size": 1}]}, "has no name"),
         ({"layers": [KIT | {"mediaType": "application/vnd.kitops.modelkit.model.v1.tar+lz4"}]}, "packed with 'lz4'"),
-        ({"layers": [KIT | {"digest": "sha512:1"}]}, "a sha256 is wanted"),
+        ({"layers": [KIT | {"digest": "sha512:1"}]}, "expected a sha256"),
         ({"layers": [KIT | {"size": None}]}, "a size in bytes"),
-        (titled("a", digest="sha512:1"), "a sha256 is wanted"),
+        (titled("a", digest="sha512:1"), "expected a sha256"),
         (titled("a", size=None), "a size in bytes"),
-        (titled("a", annotations=[5]), "an object is wanted"),
+        (titled("a", annotations=[5]), "expected an object"),
     ],
 )
 def test_what_is_no_model_is_refused_and_hides_no_other(oci: OciWeb, manifest: Mapping[str, Any], message: str) -> None:
@@ -317,7 +317,7 @@ def test_a_token_that_is_not_taken_is_asked_for_once_more_and_then_refused(oci: 
 def test_a_server_that_gives_no_token_is_named(oci: OciWeb, tokens: TokenServer, answer: Mapping[str, Any]) -> None:
     oci.web.faults.append(Guard(oci, f"{tokens.web.origin}/token"))
     tokens.answers |= answer
-    with pytest.raises(Refused, match="gives no token"):
+    with pytest.raises(Refused, match="issues no token"):
         registry_of(oci).resolve(SDXL, "v1")
 
 
@@ -332,7 +332,7 @@ def test_a_server_of_tokens_that_is_not_gone_to_is_refused(oci: OciWeb, realm: s
 
 def test_a_server_of_tokens_without_encryption_is_refused_by_a_registry_that_has_it() -> None:
     access = OciAuth("https://registry.test", BasicAuth("u", Secret("p")), lookup=lambda _: ["203.0.113.1"])
-    with pytest.raises(Invalid, match="https is wanted"):
+    with pytest.raises(Invalid, match="expected an https address"):
         access.renew("repository:sdxl:pull", 'Bearer realm="http://tokens.test/"')
 
 

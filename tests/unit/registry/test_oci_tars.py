@@ -109,17 +109,17 @@ def test_a_blob_that_is_not_its_digest_is_corrupt(oci: OciWeb) -> None:
     registry = push(oci, tar_of({"a": b"1"}))
     (name,) = oci.blobs
     oci.blobs[name] = tar_of({"a": b"2"})
-    with pytest.raises(Corrupt, match="the blob's digest is sha256"):
+    with pytest.raises(Corrupt, match="expected the digest sha256:.*, got sha256"):
         listed(registry)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tar, _: tar, "not packed with PACKING"),
-        (lambda tar, packing: packed(tar, packing)[:-9], "ends in the middle of what PACKING packed"),
-        (lambda _, packing: packed(b"x" * 2000, packing), "is no tar"),
-        (lambda tar, packing: packed(tar, packing) + b"trailing", "not packed with PACKING"),
+        (lambda tar, _: tar, "is not PACKING"),
+        (lambda tar, packing: packed(tar, packing)[:-9], "ends in the middle of the PACKING data"),
+        (lambda _, packing: packed(b"x" * 2000, packing), "is not a tar"),
+        (lambda tar, packing: packed(tar, packing) + b"trailing", "is not PACKING"),
     ],
 )
 @pytest.mark.parametrize("packing", ENCODINGS)
@@ -144,7 +144,7 @@ def test_what_was_packed_in_several_pieces_is_one(oci: OciWeb, packing: str) -> 
 def test_a_bomb_is_refused_before_it_is_unpacked(oci: OciWeb, monkeypatch: pytest.MonkeyPatch, packing: str) -> None:
     monkeypatch.setattr("syncd.registry.oci.layers._UNPACKED_LEAST_BYTES", 1 << 20)
     registry = push(oci, packed(tar_of({"a": bytes(32 << 20)}), packing), kind=f"{KIT}+{packing}")
-    with pytest.raises(Invalid, match="unpacks to more than"):
+    with pytest.raises(Invalid, match="decompresses to more than"):
         listed(registry)
 
 

@@ -110,7 +110,7 @@ def test_pages_are_read_to_the_end_whatever_their_size(pai: PaiWeb, bucket: RawB
     ("given", "message"),
     [
         ("oss://{bucket}.oss-cn-elsewhere.aliyuncs.com/out/1/", "cn-elsewhere"),
-        ("oss://{bucket}.oss-{region}.aliyuncs.com/", "no prefix of a bucket"),
+        ("oss://{bucket}.oss-{region}.aliyuncs.com/", "not a prefix of a bucket"),
         ("oss://{bucket}.oss-{region}.aliyuncs.com/../other/", "../other"),
         ("oss://{bucket}.oss-{region}.aliyuncs.com//etc/", "/etc"),
         ("oss://{bucket}.evil.example.com/out/1/", "evil.example.com"),

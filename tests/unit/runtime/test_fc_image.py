@@ -149,13 +149,13 @@ def function(**changes: object) -> Any:
 
 
 def test_a_function_of_no_container_is_given_no_image() -> None:
-    with pytest.raises(Failed, match=r"f is python3\.10, an image needs custom-container"):
+    with pytest.raises(Failed, match=r"f: expected runtime custom-container for an image, got python3\.10"):
         fc_image.container_with(function(runtime="python3.10"), Change((), {}, reference("v1")))
 
 
 def test_a_tag_that_is_not_resolved_yet_is_not_believed() -> None:
-    with pytest.raises(Unavailable, match="does not say yet"):
-        fc_image.refuse_other(function(), Change((), {}, reference("v1")))
+    with pytest.raises(Unavailable, match="has not resolved"):
+        fc_image.check_resolved(function(), Change((), {}, reference("v1")))
     assert fc_image.image_of(function()) == f"{REPOSITORY}:v1"
 
 

@@ -10,7 +10,7 @@ from alibabacloud_fc20230330 import models
 from alibabacloud_fc20230330.client import Client
 from syncd.errors import Failed, NotFound, Unavailable
 from syncd.localcloud.faults import Action, FaultRule, Reset, Respond, SetState
-from syncd.runtime.base import waits_for_nobody
+from syncd.runtime.base import ignore_waits
 from syncd.runtime.fc.runtime import FcRuntime
 from syncd.values.function import Change, Probe
 
@@ -27,7 +27,7 @@ def name(fc: FcCloud, client: Client, runtime: FcRuntime) -> Iterator[str]:
     """A function with one version, and an alias `prod` on it."""
     name = f"scaled-{next(_numbers)}"
     fresh_function(fc, client, name)
-    runtime.stage(name, Change((), {"A": "1"}), "t", known=(), waiting=waits_for_nobody)
+    runtime.stage(name, Change((), {"A": "1"}), "t", known=(), waiting=ignore_waits)
     runtime.flip(name, "prod", "1", None)
     yield name
     fc.faults.clear()

@@ -73,7 +73,7 @@ def test_a_long_pause_is_told_and_not_slept_through() -> None:
     clock = Clock()
     pace = paced(clock, most=1)
     refuse(pace, PAUSE_MAX_S + 10)
-    with pytest.raises(Unavailable, match="left alone for 30 s more") as caught, pace.turn():
+    with pytest.raises(Unavailable, match="a pause of 30 s more") as caught, pace.turn():
         raise AssertionError
     assert caught.value.retry_after_s == PAUSE_MAX_S + 10
     assert clock.slept == []
