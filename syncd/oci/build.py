@@ -109,7 +109,7 @@ class ImageBuilder:
         self._stop = stop or threading.Event()
 
     def bake(self, manifest: Manifest, source: Source, base: BaseImage, recipe: ImageRecipe) -> BuiltImage:
-        """Create the image. Repeating it after a crash sends what is missing, and ends with the same image.
+        """Create the image. Repeating it after a crash sends the missing bytes, and ends with the same image.
 
         Raises:
             Invalid: The image would be larger than the platform accepts, or have more layers than can be mounted.

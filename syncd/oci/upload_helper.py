@@ -45,7 +45,7 @@ class ChunkOrder:
 
 
 def serve(inbox: BinaryIO, outbox: BinaryIO, inherit: Inherit) -> None:
-    """Send what is ordered until the last order; if the parent is dead, record what it cannot.
+    """Send chunks until the last order; if the parent is dead, record the upload's address for it.
 
     Returns when that is done. `outbox` is not buffered.
     """

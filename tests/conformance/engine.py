@@ -42,7 +42,7 @@ class Bodies:
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    """Look again and again, for what no event tells of."""
+    """Poll for a condition without an event."""
     deadline = time.monotonic() + PATIENCE_S
     pause = threading.Event()
     while not true():
@@ -65,7 +65,7 @@ class EngineConformance:
             for step in steps:
                 engine.submit(conn, step, attempt, "q", priority)
 
-    def test_what_was_submitted_runs(self, engine: Engine, state: State, bodies: Bodies) -> None:
+    def test_a_submitted_attempt_runs(self, engine: Engine, state: State, bodies: Bodies) -> None:
         bodies.may_end.set()
         engine.serve({"q": 1}, bodies.run)
         self.submit(engine, state, "r-1/place/oss", attempt=7)
@@ -73,7 +73,7 @@ class EngineConformance:
         assert bodies.ran == [("r-1/place/oss", 7)]
         eventually(lambda: engine.status("r-1/place/oss", 7) is ExecutionStatus.ENDED)
 
-    def test_what_was_submitted_before_anybody_served_runs(self, engine: Engine, state: State, bodies: Bodies) -> None:
+    def test_an_attempt_submitted_before_serving_runs(self, engine: Engine, state: State, bodies: Bodies) -> None:
         bodies.may_end.set()
         self.submit(engine, state, "a")
         assert engine.status("a", 1) is ExecutionStatus.WAITING
@@ -100,7 +100,7 @@ class EngineConformance:
         bodies.wait_for(2)
         assert sorted(bodies.ran) == [("a", 1), ("a", 2)]
 
-    def test_what_was_rolled_back_is_not_there(self, engine: Engine, state: State, bodies: Bodies) -> None:
+    def test_a_rolled_back_attempt_is_missing(self, engine: Engine, state: State, bodies: Bodies) -> None:
         bodies.may_end.set()
 
         def submit_and_fail() -> None:
@@ -181,11 +181,11 @@ class EngineConformance:
         bodies.may_end.set()
         bodies.wait_for(2)
 
-    def test_cancelling_what_nobody_submitted_is_success(self, engine: Engine, state: State) -> None:
+    def test_cancelling_an_unsubmitted_attempt_is_success(self, engine: Engine, state: State) -> None:
         engine.cancel("nothing", 3)
         assert engine.status("nothing", 3) is ExecutionStatus.MISSING
 
-    def test_stop_waits_for_what_runs(self, engine: Engine, state: State, bodies: Bodies) -> None:
+    def test_stop_waits_for_running_attempts(self, engine: Engine, state: State, bodies: Bodies) -> None:
         engine.serve({"q": 1}, bodies.run)
         self.submit(engine, state, "a", "b")
         bodies.wait_for(1)
@@ -200,7 +200,7 @@ class EngineConformance:
         # The slot may have taken b before it heard of the stop; then b was waited for as well.
         assert engine.status("b", 1) is (ExecutionStatus.ENDED if ("b", 1) in bodies.ran else ExecutionStatus.WAITING)
 
-    def test_stop_does_not_wait_longer_than_it_was_told(self, engine: Engine, state: State, bodies: Bodies) -> None:
+    def test_stop_does_not_wait_longer_than_its_grace(self, engine: Engine, state: State, bodies: Bodies) -> None:
         engine.serve({"q": 1}, bodies.run)
         self.submit(engine, state, "a")
         bodies.wait_for(1)
@@ -222,7 +222,7 @@ class EngineConformance:
         with pytest.raises(Conflict, match="serves"):
             engine.serve({"q": 1}, bodies.run)
 
-    def test_only_what_ended_before_is_forgotten(self, engine: Engine, state: State, bodies: Bodies) -> None:
+    def test_only_attempts_that_ended_before_are_deleted(self, engine: Engine, state: State, bodies: Bodies) -> None:
         bodies.may_end.set()
         engine.serve({"q": 1}, bodies.run)
         self.submit(engine, state, "a")

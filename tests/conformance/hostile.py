@@ -1,4 +1,4 @@
-"""What every registry over HTTP must bear: names, sizes, answers and redirects of somebody who means ill."""
+"""Conformance of every registry over HTTP against a hostile server: names, sizes, answers and redirects."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class HostileConformance(ABC):
     def is_file(self, request: Request) -> bool:
         """Whether the answer to this is a file, or leads to it."""
 
-    def look(self, registry: Registry) -> Revision:
+    def resolve(self, registry: Registry) -> Revision:
         """Everything that is asked before the first byte of a file."""
         revision = registry.resolve(SDXL, "v1")
         registry.listing(SDXL, revision)
@@ -74,7 +74,7 @@ class HostileConformance(ABC):
 
     def ready(self, registry: Registry) -> Revision:
         self.offer([("w", DATA)])
-        return self.look(registry)
+        return self.resolve(registry)
 
     def answer_listing(self, reply: Reply) -> None:
         self.web.faults.append(lambda request: reply if self.is_listing(request) else None)
@@ -85,58 +85,58 @@ class HostileConformance(ABC):
     @pytest.mark.parametrize("names", BAD_NAMES.values(), ids=BAD_NAMES)
     def test_a_bad_name_is_refused_by_name(self, registry: Registry, names: Sequence[str]) -> None:
         self.offer([("good", b"0"), *((name, b"1") for name in names)])
-        with pytest.raises(Invalid) as told:
-            self.look(registry)
-        assert "vil" in told.value.message
-        assert len(told.value.message) < 1000
-        assert all(character.isprintable() for character in told.value.message)
+        with pytest.raises(Invalid) as caught:
+            self.resolve(registry)
+        assert "vil" in caught.value.message
+        assert len(caught.value.message) < 1000
+        assert all(character.isprintable() for character in caught.value.message)
         registry.discover()
 
     def test_a_listing_that_never_ends_is_refused(self, registry: Registry) -> None:
         self.offer([("w", DATA)])
         self.answer_listing(Reply(200, {}, itertools.repeat(b"[" + b" " * 10_000)))
         with pytest.raises(Invalid, match="more than"):
-            self.look(registry)
+            self.resolve(registry)
 
     def test_a_listing_that_unpacks_to_a_thousand_times_its_size_is_refused(self, registry: Registry) -> None:
         self.offer([("w", DATA)])
         self.answer_listing(Reply(200, {"Content-Encoding": "gzip"}, bomb(64 << 20)))
         with pytest.raises(Invalid, match="more than"):
-            self.look(registry)
+            self.resolve(registry)
 
     def test_a_listing_that_is_nested_without_end_is_refused(self, registry: Registry) -> None:
         self.offer([("w", DATA)])
         self.answer_listing(Reply(200, {"Docker-Content-Digest": ""}, b"[" * 500_000))
         with pytest.raises((Invalid, Corrupt, Unavailable)):
-            self.look(registry)
+            self.resolve(registry)
 
-    def test_a_page_that_is_no_listing_is_unavailable(self, registry: Registry) -> None:
+    def test_a_page_that_is_not_a_listing_is_unavailable(self, registry: Registry) -> None:
         self.offer([("w", DATA)])
         self.answer_listing(Reply(200, {"Content-Type": "text/html"}, b"<html>Please log in"))
         with pytest.raises((Unavailable, Corrupt)):
-            self.look(registry)
+            self.resolve(registry)
 
     @pytest.mark.parametrize("body", [b"null", b"[]", b"{}", b'{"models": 5}', b"[5]", b'"x"', b"1e999", b"[[]]"])
     def test_a_listing_of_another_shape_is_refused(self, registry: Registry, body: bytes) -> None:
         self.offer([("w", DATA)])
         self.answer_listing(Reply(200, {}, body))
         with pytest.raises((Invalid, Corrupt, *self.nothing_is)):
-            self.look(registry)
+            self.resolve(registry)
 
     @pytest.mark.parametrize("host", ["169.254.169.254", "100.100.100.200", "[fd00:ec2::254]", "[::ffff:169.254.0.1]"])
     def test_a_file_that_leads_to_a_machines_metadata_is_refused(self, registry: Registry, host: str) -> None:
         revision = self.ready(registry)
         self.answer_file(Reply(302, {"Location": f"http://{host}/latest/meta-data?token=hunter2"}))
-        with pytest.raises(Invalid, match="metadata") as told:
+        with pytest.raises(Invalid, match="metadata") as caught:
             registry.open(SDXL, revision, FilePath("w"))
-        assert host.strip("[]") in told.value.message
-        assert "hunter2" not in told.value.message
+        assert host.strip("[]") in caught.value.message
+        assert "hunter2" not in caught.value.message
 
     def test_a_listing_that_leads_to_a_machines_metadata_is_refused(self, registry: Registry) -> None:
         self.offer([("w", DATA)])
         self.answer_listing(Reply(307, {"Location": "http://169.254.169.254/latest/meta-data"}))
         with pytest.raises(Invalid, match="metadata"):
-            self.look(registry)
+            self.resolve(registry)
 
     @pytest.mark.parametrize("target", ["file:///etc/passwd", "gopher://x/", "http://", "http://u:p@x/", "http://[x"])
     def test_a_file_that_leads_to_no_address_of_the_web_is_refused(self, registry: Registry, target: str) -> None:
@@ -160,7 +160,7 @@ class HostileConformance(ABC):
         for request in other.seen:
             assert not {"authorization", "cookie", "proxy-authorization"} & request.headers.keys()
 
-    def test_who_left_comes_back_as_a_stranger(self, registry: Registry) -> None:
+    def test_a_request_that_left_the_host_returns_without_credentials(self, registry: Registry) -> None:
         revision = self.ready(registry)
         back = f"{self.web.origin}/stolen"
         with Web(lambda _: Reply(302, {"Location": back})) as other:
@@ -177,7 +177,7 @@ class HostileConformance(ABC):
         with pytest.raises(Conflict, match=str(len(DATA))):
             registry.open(SDXL, revision, FilePath("w"))
 
-    def test_a_file_that_goes_on_is_corrupt(self, registry: Registry) -> None:
+    def test_a_file_longer_than_listed_is_corrupt(self, registry: Registry) -> None:
         revision = self.ready(registry)
         self.answer_file(Reply(200, {}, itertools.repeat(b"x" * 10_000)))
         with pytest.raises(Corrupt, match="more than"):
@@ -195,13 +195,13 @@ class HostileConformance(ABC):
         assert read(registry, SDXL, revision, "w", 3000) == DATA[3000:]
 
     @pytest.mark.parametrize("span", ["bytes 0-9/102400", "bytes 100-102398/102400", "junk", "bytes 101-102399/*"])
-    def test_another_range_than_was_asked_for_is_corrupt(self, registry: Registry, span: str) -> None:
+    def test_another_range_than_requested_is_corrupt(self, registry: Registry, span: str) -> None:
         revision = self.ready(registry)
         self.answer_file(Reply(206, {"Content-Range": span}, DATA[100:]))
         with pytest.raises(Corrupt, match="expected the range"):
             registry.open(SDXL, revision, FilePath("w"), 100)
 
-    def test_a_range_that_is_answered_with_the_whole_is_skipped_into(self, registry: Registry) -> None:
+    def test_a_whole_file_in_answer_to_a_range_is_skipped_to_the_offset(self, registry: Registry) -> None:
         revision = self.ready(registry)
         self.answer_file(Reply(200, {}, DATA))
         assert read(registry, SDXL, revision, "w", 70_001) == DATA[70_001:]
@@ -237,13 +237,13 @@ class HostileConformance(ABC):
     ) -> None:
         revision = self.ready(registry)
         self.answer_file(Reply(status, headers, b"no"))
-        with pytest.raises(error) as told:
+        with pytest.raises(error) as caught:
             registry.open(SDXL, revision, FilePath("w"))
         self.answer_listing(Reply(status, headers, b"no"))
         with pytest.raises(error):
-            self.look(registry)
-        if isinstance(told.value, Unavailable):
-            assert told.value.retry_after_s == (7 if headers else None)
+            self.resolve(registry)
+        if isinstance(caught.value, Unavailable):
+            assert caught.value.retry_after_s == (7 if headers else None)
 
 
 @cache

@@ -49,7 +49,7 @@ class RegistryConformance(ABC):
     """Whether a pin still leads to the bytes it always led to when its name leads elsewhere (a commit, a digest)."""
 
     changed_is_unfinished = False
-    """Whether a version that no longer is what is said beside it counts as one that is being written."""
+    """Whether a version that no longer matches its list counts as one that is being written."""
 
     @pytest.fixture
     @abstractmethod
@@ -66,7 +66,7 @@ class RegistryConformance(ABC):
 
     @abstractmethod
     def overwrite(self, model: str, version: str, path: str, data: bytes) -> None:
-        """Change a file of a complete version, as nobody should."""
+        """Change a file of a complete version, against the rules."""
 
     @abstractmethod
     def cut_off(self) -> None:
@@ -139,7 +139,7 @@ class RegistryConformance(ABC):
             registry.open(SDXL, revision, FilePath("unheard-of"))
 
     @pytest.mark.parametrize("ref", ["../sdxl/v1", "", "v1/..", "a b", "v1\x00", "/v1", "-v1"])
-    def test_a_ref_that_is_no_name_is_refused(self, registry: Registry, ref: str) -> None:
+    def test_a_ref_that_is_not_a_name_is_refused(self, registry: Registry, ref: str) -> None:
         self.publish("sdxl", self.v(1), FILES)
         with pytest.raises(Invalid):
             registry.resolve(SDXL, ref)
@@ -175,7 +175,7 @@ class RegistryConformance(ABC):
             return
         with pytest.raises(Conflict):
             registry.listing(SDXL, revision)
-        with pytest.raises((Conflict, Corrupt)):  # at once, or where no size is told beforehand, at the first bytes
+        with pytest.raises((Conflict, Corrupt)):  # at once, or where the size is unknown before, at the first bytes
             read(registry, SDXL, revision, "config.json")
 
     def test_other_bytes_under_a_published_name_are_another_version_which_a_poll_reports(
@@ -227,7 +227,7 @@ class RegistryConformance(ABC):
         self.publish("sdxl", self.v(1), FILES)
         revision = registry.resolve(SDXL, self.v(1))
         self.cut_off()
-        for look in (
+        for call in (
             registry.discover,
             lambda: registry.discover(SDXL),
             lambda: registry.resolve(SDXL, self.v(1)),
@@ -235,9 +235,9 @@ class RegistryConformance(ABC):
             lambda: registry.listing(SDXL, revision),
             lambda: registry.open(SDXL, revision, FilePath("config.json")),
         ):
-            with pytest.raises(Unavailable) as told:
-                look()
-            assert told.value.hint
+            with pytest.raises(Unavailable) as caught:
+                call()
+            assert caught.value.hint
 
     def test_several_threads_read_at_once(self, registry: Registry) -> None:
         self.publish("sdxl", self.v(1), FILES)
@@ -247,7 +247,7 @@ class RegistryConformance(ABC):
             assert list(pool.map(lambda path: read(registry, SDXL, revision, path), paths)) == [FILES[p] for p in paths]
             assert len(set(pool.map(lambda _: registry.resolve(SDXL, self.v(1)).pin, range(8)))) == 1
 
-    def test_where_a_file_lies_is_an_answer_about_files_that_are_there(self, registry: Registry) -> None:
+    def test_only_an_existing_file_has_a_location(self, registry: Registry) -> None:
         self.publish(SDXL, self.v(1), FILES)
         revision = registry.resolve(SDXL, self.v(1))
         for path in FILES:

@@ -17,7 +17,7 @@ DIGESTS = {name: Digest(name * 64) for name in "abcd"}
 
 
 def go_on(_what: str) -> None:
-    """A wait that nobody stops."""
+    """A wait that is never stopped."""
 
 
 def change_to(name: str, mount_dir: str = "/mnt/model") -> Change:
@@ -31,8 +31,8 @@ def probe_for(*names: str) -> Probe:
 
 def runtime_env(runtime: Runtime, version: str) -> dict[str, str]:
     """The variables that a version answers with."""
-    told: dict[str, str] = json.loads(runtime.ask(FUNCTION, version, b"{}", 10.0))["env"]
-    return told
+    found: dict[str, str] = json.loads(runtime.ask(FUNCTION, version, b"{}", 10.0))["env"]
+    return found
 
 
 class RuntimeConformance:
@@ -44,7 +44,7 @@ class RuntimeConformance:
 
     @abstractmethod
     def edit_alias(self, alias: str, version: str, weights: dict[str, float] | None = None) -> None:
-        """Make or move an alias by hand."""
+        """Create or move an alias outside syncd."""
 
     @abstractmethod
     def environment_raw(self, version: str) -> dict[str, str]:
@@ -56,14 +56,14 @@ class RuntimeConformance:
 
     @abstractmethod
     def edit_environment(self, name: str, value: str) -> None:
-        """Change a variable of the function by hand."""
+        """Change a variable of the function outside syncd."""
 
     def stage(self, runtime: Runtime, name: str, token: str = "", known: tuple[str, ...] = ()) -> Staged:
         return runtime.stage(FUNCTION, change_to(name), token or f"token-{name}", known=known, waiting=go_on)
 
     # Staging.
 
-    def test_what_is_staged_is_a_published_version_that_carries_the_change(self, runtime: Runtime) -> None:
+    def test_a_staged_version_is_published_and_carries_the_change(self, runtime: Runtime) -> None:
         staged = self.stage(runtime, "a")
         assert not staged.reused
         assert self.environment_raw(staged.function_version)["MODEL_DIGEST"] == DIGESTS["a"].hex
@@ -92,7 +92,7 @@ class RuntimeConformance:
         assert self.stage(runtime, "a", "later") == Staged(first.function_version, reused=True)
         assert len(self.versions_raw()) == 1
 
-    def test_what_was_published_last_and_deleted_is_published_again(self, runtime: Runtime) -> None:
+    def test_a_deleted_newest_version_is_published_again(self, runtime: Runtime) -> None:
         self.stage(runtime, "a")
         gone = self.stage(runtime, "b")
         runtime.retire(FUNCTION, gone.function_version)
@@ -102,7 +102,7 @@ class RuntimeConformance:
             assert self.environment_raw(staged.function_version)["MODEL_DIGEST"] == DIGESTS["b"].hex
             runtime.retire(FUNCTION, staged.function_version)
 
-    def test_an_older_version_with_the_same_content_is_not_used_unasked(self, runtime: Runtime) -> None:
+    def test_an_older_version_with_the_same_content_is_not_used_unless_known(self, runtime: Runtime) -> None:
         first = self.stage(runtime, "a", "earlier")
         self.stage(runtime, "b")
         again = self.stage(runtime, "a", "later")
@@ -126,9 +126,9 @@ class RuntimeConformance:
         self.edit_environment("OWNER", "ops")
         second = self.stage(runtime, "b")
         assert self.environment_raw(second.function_version)["OWNER"] == "ops"
-        assert "OWNER" not in self.environment_raw(first.function_version), "what is published never changes"
+        assert "OWNER" not in self.environment_raw(first.function_version), "a published version never changes"
 
-    def test_a_setting_changed_by_hand_is_published_though_our_part_is_the_same(self, runtime: Runtime) -> None:
+    def test_a_setting_changed_outside_syncd_is_published_though_our_part_is_the_same(self, runtime: Runtime) -> None:
         first = self.stage(runtime, "a", "earlier")
         self.edit_environment("OWNER", "ops")
         second = self.stage(runtime, "a", "later")
@@ -140,7 +140,7 @@ class RuntimeConformance:
         self.stage(runtime, "b")
         assert self.alias_raw("prod") == AliasState(first.function_version)
 
-    def test_staging_a_function_that_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+    def test_staging_a_missing_function_is_reported(self, runtime: Runtime) -> None:
         with pytest.raises(NotFound):
             runtime.stage("nothing", change_to("a"), "token", known=(), waiting=go_on)
 
@@ -154,11 +154,11 @@ class RuntimeConformance:
         self.edit_alias("prod", first.function_version, {second.function_version: 0.25})
         assert runtime.read(FUNCTION, "prod") == AliasState(first.function_version, {second.function_version: 0.25})
 
-    def test_an_alias_of_a_function_that_is_not_there_is_not_an_absent_alias(self, runtime: Runtime) -> None:
+    def test_an_alias_of_a_missing_function_is_not_an_absent_alias(self, runtime: Runtime) -> None:
         with pytest.raises(NotFound):
             runtime.read("nothing", "prod")
 
-    def test_of_latest_only_what_is_named_is_told(self, runtime: Runtime) -> None:
+    def test_of_latest_only_named_parts_are_returned(self, runtime: Runtime) -> None:
         self.stage(runtime, "a")
         self.edit_environment("OWNER", "ops")
         other = Mount(MountKind.OSS, "b", "/x", "/mnt/other")
@@ -166,12 +166,12 @@ class RuntimeConformance:
         assert runtime.latest(FUNCTION, like) == change_to("a")
         assert runtime.latest(FUNCTION, Change((), {})) == Change((), {})
 
-    def test_latest_is_what_was_edited_by_hand(self, runtime: Runtime) -> None:
+    def test_latest_has_edits_made_outside_syncd(self, runtime: Runtime) -> None:
         self.stage(runtime, "a")
         self.edit_environment("MODEL_DIGEST", "x")
         assert runtime.latest(FUNCTION, change_to("a")).environment == {"MODEL_DIGEST": "x"}
 
-    def test_the_latest_of_a_function_that_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+    def test_the_latest_of_a_missing_function_is_reported(self, runtime: Runtime) -> None:
         with pytest.raises(NotFound):
             runtime.latest("nothing", change_to("a"))
 
@@ -203,13 +203,13 @@ class RuntimeConformance:
         with pytest.raises(Failed, match=DIGESTS["b"].hex):
             runtime.probe(FUNCTION, "candidate", version, probe_for("a", "b"))
 
-    def test_probing_a_version_that_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+    def test_probing_a_missing_version_is_reported(self, runtime: Runtime) -> None:
         self.stage(runtime, "a")
         with pytest.raises(NotFound):
             runtime.probe(FUNCTION, "candidate", "999", probe_for("a"))
         assert self.alias_raw("candidate") == AliasState(None)
 
-    def test_a_golden_request_is_held_against_the_answer(self, runtime: Runtime) -> None:
+    def test_the_answer_of_a_golden_request_is_compared(self, runtime: Runtime) -> None:
         version = self.stage(runtime, "a").function_version
         right = Golden(
             "variable", b"{}", {"env.MODEL_DIGEST": DIGESTS["a"].hex, "$.env": runtime_env(runtime, version)}
@@ -225,7 +225,7 @@ class RuntimeConformance:
         with pytest.raises(ProbeFailed, match=r"variable: at env\.MODEL_DIGEST got .a{64}., want .b{64}."):
             runtime.probe(FUNCTION, "candidate", version, Probe(b"{}", (), 10.0, (wrong,)))
 
-    def test_a_functions_error_is_no_answer_though_the_call_succeeded(self, runtime: Runtime) -> None:
+    def test_a_function_error_in_a_successful_call_is_not_an_answer(self, runtime: Runtime) -> None:
         version = self.stage(runtime, "a").function_version
         with pytest.raises(ProbeFailed, match="failed with UnhandledInvocationError") as failed:
             runtime.probe(FUNCTION, "candidate", version, Probe(FAILING, (), 10.0))
@@ -255,7 +255,7 @@ class RuntimeConformance:
         self.edit_alias("candidate", self.stage(runtime, "a").function_version)
         assert runtime.scaling(FUNCTION, "candidate") == Scaling()
 
-    def test_instances_are_held_ready_and_given_back(self, runtime: Runtime) -> None:
+    def test_instances_are_prewarmed_and_released(self, runtime: Runtime) -> None:
         self.edit_alias("candidate", self.stage(runtime, "a").function_version)
         for _ in range(2):
             runtime.scale(FUNCTION, "candidate", {}, least=2)
@@ -265,7 +265,7 @@ class RuntimeConformance:
             runtime.scale(FUNCTION, "candidate", {})
             assert runtime.scaling(FUNCTION, "candidate") == Scaling()
 
-    def test_what_hung_there_before_is_kept_and_put_back(self, runtime: Runtime) -> None:
+    def test_previous_settings_are_kept_and_restored(self, runtime: Runtime) -> None:
         self.edit_alias("candidate", self.stage(runtime, "a").function_version)
         runtime.scale(FUNCTION, "candidate", {}, least=1)
         before = runtime.scaling(FUNCTION, "candidate")
@@ -274,14 +274,14 @@ class RuntimeConformance:
         runtime.scale(FUNCTION, "candidate", before.settings, least=1)
         assert runtime.scaling(FUNCTION, "candidate") == before
 
-    def test_what_has_more_already_is_left_as_it_is(self, runtime: Runtime) -> None:
+    def test_settings_with_enough_instances_are_unchanged(self, runtime: Runtime) -> None:
         self.edit_alias("candidate", self.stage(runtime, "a").function_version)
         runtime.scale(FUNCTION, "candidate", {}, least=5)
         before = runtime.scaling(FUNCTION, "candidate")
         runtime.scale(FUNCTION, "candidate", before.settings, least=2)
         assert runtime.scaling(FUNCTION, "candidate") == before
 
-    def test_what_hangs_on_an_alias_stays_when_the_alias_moves_and_goes_with_it(self, runtime: Runtime) -> None:
+    def test_scaling_stays_when_the_alias_moves_and_is_deleted_with_it(self, runtime: Runtime) -> None:
         first, second = (self.stage(runtime, name).function_version for name in "ab")
         self.edit_alias("prod", first)
         runtime.scale(FUNCTION, "prod", {}, least=2)
@@ -291,7 +291,7 @@ class RuntimeConformance:
         runtime.flip(FUNCTION, "prod", first, None)
         assert runtime.scaling(FUNCTION, "prod") == Scaling()
 
-    def test_nothing_can_hang_on_an_alias_that_is_not_there(self, runtime: Runtime) -> None:
+    def test_a_missing_alias_has_no_scaling(self, runtime: Runtime) -> None:
         self.stage(runtime, "a")
         for function, alias in ((FUNCTION, "nowhere"), ("nothing", "prod")):
             with pytest.raises(NotFound):
@@ -301,13 +301,13 @@ class RuntimeConformance:
 
     # Asking.
 
-    def test_a_version_is_asked_by_its_number_and_by_its_alias(self, runtime: Runtime) -> None:
+    def test_a_version_is_invoked_by_number_and_by_alias(self, runtime: Runtime) -> None:
         first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
         self.edit_alias("prod", first.function_version)
         assert DIGESTS["a"].hex.encode() in runtime.ask(FUNCTION, "prod", b"{}", 10.0)
         assert DIGESTS["b"].hex.encode() in runtime.ask(FUNCTION, second.function_version, b"{}", 10.0)
 
-    def test_asking_through_what_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+    def test_invoking_a_missing_alias_is_reported(self, runtime: Runtime) -> None:
         self.stage(runtime, "a")
         with pytest.raises(NotFound):
             runtime.ask(FUNCTION, "nowhere", b"{}", 10.0)
@@ -334,7 +334,7 @@ class RuntimeConformance:
             after = runtime.flip(FUNCTION, "prod", second.function_version, first.function_version)
             assert after == AliasState(second.function_version)
 
-    def test_weights_on_the_wanted_version_are_cleared(self, runtime: Runtime) -> None:
+    def test_weights_on_the_requested_version_are_cleared(self, runtime: Runtime) -> None:
         first, second = self.stage(runtime, "a"), self.stage(runtime, "b")
         self.edit_alias("prod", second.function_version, {first.function_version: 0.5})
         runtime.flip(FUNCTION, "prod", second.function_version, first.function_version)
@@ -381,7 +381,7 @@ class RuntimeConformance:
             runtime.flip(FUNCTION, "prod", None, first)
         assert self.alias_raw("prod") == AliasState(second)
 
-    def test_flipping_an_alias_of_a_function_that_is_not_there_is_said_so(self, runtime: Runtime) -> None:
+    def test_flipping_an_alias_of_a_missing_function_is_reported(self, runtime: Runtime) -> None:
         with pytest.raises(NotFound):
             runtime.flip("nothing", "prod", "1", None)
 
@@ -414,13 +414,13 @@ class RuntimeConformance:
             assert caught.value.hint
             assert self.alias_raw("prod") == AliasState(version, weights)
 
-    def test_an_alias_that_is_not_there_cannot_be_split(self, runtime: Runtime) -> None:
+    def test_a_missing_alias_cannot_be_split(self, runtime: Runtime) -> None:
         first, second = (self.stage(runtime, name).function_version for name in "ab")
         with pytest.raises(Conflict):
             runtime.split(FUNCTION, "prod", second, first, 0.1)
         assert self.alias_raw("prod") == AliasState(None)
 
-    def test_no_share_goes_to_a_version_that_is_not_there(self, runtime: Runtime) -> None:
+    def test_no_share_goes_to_a_missing_version(self, runtime: Runtime) -> None:
         first = self.stage(runtime, "a").function_version
         self.edit_alias("prod", first)
         with pytest.raises(NotFound):
@@ -429,7 +429,7 @@ class RuntimeConformance:
 
     # Retiring.
 
-    def test_a_version_nobody_points_at_is_retired(self, runtime: Runtime) -> None:
+    def test_a_version_without_an_alias_is_retired(self, runtime: Runtime) -> None:
         first, second = (self.stage(runtime, name).function_version for name in "ab")
         for _ in range(2):
             runtime.retire(FUNCTION, first)
@@ -443,12 +443,12 @@ class RuntimeConformance:
                 runtime.retire(FUNCTION, version)
         assert len(self.versions_raw()) == 2
 
-    def test_the_number_of_a_retired_version_is_not_given_again(self, runtime: Runtime) -> None:
+    def test_the_number_of_a_retired_version_is_not_reused(self, runtime: Runtime) -> None:
         first = self.stage(runtime, "a").function_version
         runtime.retire(FUNCTION, first)
         assert self.stage(runtime, "b").function_version != first
 
-    def test_a_known_version_that_was_retired_is_published_anew(self, runtime: Runtime) -> None:
+    def test_a_known_version_that_was_retired_is_published_again(self, runtime: Runtime) -> None:
         first = self.stage(runtime, "a", "earlier").function_version
         self.stage(runtime, "b")
         runtime.retire(FUNCTION, first)

@@ -57,7 +57,7 @@ class RuntimeImageConformance:
         first = self.stage_image(runtime, "v1")
         second = self.stage_image(runtime, "v2")
         assert self.image_raw(second.function_version) == reference("v2")
-        assert self.image_raw(first.function_version) == reference("v1"), "what is published never changes"
+        assert self.image_raw(first.function_version) == reference("v1"), "a published version never changes"
 
     def test_a_known_version_with_the_image_is_the_way_back(self, runtime: Runtime) -> None:
         first = self.stage_image(runtime, "v1")
@@ -77,12 +77,12 @@ class RuntimeImageConformance:
         with pytest.raises(Failed, match=f"{digest_of('other')}.*{digest_of('v1')}"):
             runtime.stage(FUNCTION, change, "token", known=(), waiting=go_on)
 
-    def test_a_change_without_an_image_leaves_the_image_that_is_there(self, runtime: Runtime) -> None:
+    def test_a_change_without_an_image_keeps_the_existing_image(self, runtime: Runtime) -> None:
         self.stage_image(runtime, "v1")
         mounted = runtime.stage(FUNCTION, change_to("b"), "mounted", known=(), waiting=go_on)
         assert self.image_raw(mounted.function_version) == reference("v1")
 
-    def test_the_image_of_latest_is_told_to_who_names_one(self, runtime: Runtime) -> None:
+    def test_the_image_of_latest_is_returned_if_requested(self, runtime: Runtime) -> None:
         self.stage_image(runtime, "v1")
         assert runtime.latest(FUNCTION, Change((), {}, "any")).image == reference("v1")
         assert runtime.latest(FUNCTION, Change((), {})).image == ""

@@ -1,4 +1,4 @@
-"""What every signal must do. A subclass gives the signal, and hands that set what is measured."""
+"""Conformance of a signal. A subclass provides the signal, and methods that set its figures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class SignalConformance:
 
     @abstractmethod
     def measured(self, value: float | None, samples: float | None) -> None:
-        """Have this be what is measured about `ABOUT`; None for no data at all."""
+        """Set the figure about `ABOUT`; None for no data."""
 
     @abstractmethod
     def silent(self) -> None:
-        """Have nobody answer."""
+        """Stop the server."""
 
     @pytest.mark.parametrize(("value", "verdict"), [(0.0, Verdict.GOOD), (0.05, Verdict.GOOD), (0.051, Verdict.BAD)])
-    def test_a_figure_is_held_against_its_bound(self, signal: Signal, value: float, verdict: Verdict) -> None:
+    def test_a_figure_is_compared_with_its_bound(self, signal: Signal, value: float, verdict: Verdict) -> None:
         self.measured(value, 20.0)
         found = signal.measure(ABOUT)
         assert (found.verdict, found.value, found.samples) == (verdict, value, 20.0)
@@ -48,11 +48,11 @@ class SignalConformance:
         assert found.verdict is Verdict.NOT_ENOUGH
         assert found.said
 
-    def test_what_is_beyond_all_bounds_is_bad(self, signal: Signal) -> None:
+    def test_a_figure_beyond_its_bound_is_bad(self, signal: Signal) -> None:
         self.measured(float("inf"), 100.0)
         assert signal.measure(ABOUT).verdict is Verdict.BAD
 
-    def test_who_does_not_answer_has_said_nothing(self, signal: Signal) -> None:
+    def test_a_missing_response_has_no_outcome(self, signal: Signal) -> None:
         self.measured(0.0, 100.0)
         self.silent()
         with pytest.raises(Unavailable):

@@ -90,5 +90,5 @@ class TestFcRuntime(RuntimeConformance, RuntimeImageConformance):
         assert kept[0]["entrypoint"]
         assert after.image == f"{REPOSITORY}:v1", "the platform does not promise to take a digest"
 
-    def test_the_helpers_see_what_the_platform_refuses(self, runtime: Runtime) -> None:
+    def test_the_helpers_receive_the_platforms_refusals(self, runtime: Runtime) -> None:
         assert refused(lambda: get(self.client, FUNCTION, "7"))[0] == 404

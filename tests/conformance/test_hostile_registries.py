@@ -1,4 +1,4 @@
-"""Each registry over HTTP against somebody who means ill."""
+"""Each registry over HTTP against a hostile server."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ class TestIndex(HostileConformance):
         self._index.models["sdxl"] = {
             "v1": {"version": "v1", "files": [{"path": "w", "size": 5, "url": url}]},
         }
-        revision = self.look(registry)
+        revision = self.resolve(registry)
         with pytest.raises(Invalid, match="metadata"):
             registry.open(SDXL, revision, FilePath("w"))
 
-    def test_an_etag_that_no_request_could_carry_is_not_asked_with(self, registry: Registry) -> None:
+    def test_an_etag_that_is_not_a_valid_header_value_is_not_sent(self, registry: Registry) -> None:
         self._index.digests = False  # then an ETag is all there is to say that the bytes are the same
         revision = self.ready(registry)
 
@@ -82,7 +82,7 @@ class TestIndex(HostileConformance):
             return replace(reply, headers={**reply.headers, "ETag": '"\xe9"'})
 
         self.web.faults.append(odd)
-        assert [self.look(registry) for _ in range(2)] == [revision] * 2
+        assert [self.resolve(registry) for _ in range(2)] == [revision] * 2
         assert read(registry, SDXL, revision, "w") == DATA
         assert read(registry, SDXL, revision, "w", 100) == DATA[100:]
 
@@ -124,7 +124,7 @@ class TestHub(HostileConformance):
         more = {"Link": f'<{self.web.origin}/api/models/sdxl/tree/x?cursor=1>; rel="next"'}
         self.web.faults.append(lambda request: as_json([], headers=more) if self.is_listing(request) else None)
         with pytest.raises(Invalid, match="does not end"):
-            self.look(registry)
+            self.resolve(registry)
 
 
 class TestModelScope(HostileConformance):
@@ -168,7 +168,7 @@ class TestMlflow(HostileConformance):
         return MlflowRegistry(MlflowSettings(self.web.origin, ("sdxl",), ready_file=""), http)
 
     def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
-        """In one directory, as a server might list it that does not look at its own names."""
+        """In one directory, as listed by a server that does not check its own names."""
         root = self._mlflow.register("sdxl", "1", dict(files)).root
         self._mlflow.aliases["sdxl", "v1"] = "1"
         listed = [{"path": name, "is_dir": False, "file_size": len(data)} for name, data in files]
@@ -188,15 +188,15 @@ class TestMlflow(HostileConformance):
         more = as_json({"files": [{"path": "evil", "is_dir": True}]})
         self.web.faults.append(lambda request: more if self.is_listing(request) else None)
         with pytest.raises(Invalid, match="deeper than"):
-            self.look(registry)
+            self.resolve(registry)
 
     @pytest.mark.parametrize("uri", ["https://[", "mlflow-artifacts://[/x", "s3://b/x", "x"])
-    def test_a_place_that_is_no_directory_of_the_server_is_refused(self, registry: Registry, uri: str) -> None:
+    def test_a_location_outside_the_servers_artifacts_is_refused(self, registry: Registry, uri: str) -> None:
         self.offer([("w", DATA)])
         place = as_json({"artifact_uri": uri})
         self.web.faults.append(lambda request: place if request.path.endswith("/get-download-uri") else None)
-        with pytest.raises(Invalid, match="lies at"):
-            self.look(registry)
+        with pytest.raises(Invalid, match="is at"):
+            self.resolve(registry)
 
     def test_a_signed_address_that_is_a_machines_metadata_is_refused(self, registry: Registry) -> None:
         revision = self.ready(registry)
@@ -223,8 +223,8 @@ class TestOci(HostileConformance):
             def forward(request: Request) -> Reply:
                 headers = {name: value for name, value in request.headers.items() if name != "host"}
                 answer = client.request(request.method, request.path, params=request.query, headers=headers)
-                told = {name.title(): value for name, value in answer.headers.items()}
-                return Reply(answer.status_code, told, answer.content)
+                headers = {name.title(): value for name, value in answer.headers.items()}
+                return Reply(answer.status_code, headers, answer.content)
 
             self.web = Web(forward)
             with self.web:
@@ -251,4 +251,4 @@ class TestOci(HostileConformance):
         assert digest(forged) == f"sha256:{hashlib.sha256(forged).hexdigest()}"
         self.web.faults.append(lambda request: Reply(200, {}, forged) if "/manifests/sha256" in request.path else None)
         with pytest.raises(Corrupt, match="expected the manifest"):
-            self.look(registry)
+            self.resolve(registry)

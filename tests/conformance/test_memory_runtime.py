@@ -51,16 +51,16 @@ class TestMemoryRuntime(RuntimeConformance, RuntimeImageConformance):
     def image_raw(self, version: str) -> str:
         return self.memory.functions[FUNCTION].versions[version].change.image
 
-    def test_a_function_that_is_there_is_left_as_it_is(self, runtime: MemoryRuntime) -> None:
+    def test_an_existing_function_is_unchanged(self, runtime: MemoryRuntime) -> None:
         self.stage(runtime, "a")
         runtime.have_function(FUNCTION, environment={"OTHER": "x"})
         assert len(self.versions_raw()) == 1
 
-    def test_what_is_not_published_yet_answers_as_latest(self, runtime: MemoryRuntime) -> None:
+    def test_an_unpublished_change_answers_as_latest(self, runtime: MemoryRuntime) -> None:
         self.edit_environment("OWNER", "ops")
         assert b"ops" in runtime.ask(FUNCTION, LATEST, b"", 1.0)
 
-    def test_answers_are_made_from_what_the_version_was_published_with(self) -> None:
+    def test_answers_come_from_the_published_change(self) -> None:
         def refuse(change: Change) -> bytes:
             if change.environment["MODEL_DIGEST"] == DIGESTS["b"].hex:
                 raise Failed("it does not start")

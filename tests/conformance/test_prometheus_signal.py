@@ -23,8 +23,8 @@ SETTINGS = PrometheusSettings("", ERRORS, AT_MOST, "count_of($function)", SAMPLE
 
 def vector(*values: float | None) -> dict[str, Any]:
     """An instant vector as Prometheus writes it: numbers are text."""
-    told = [{"metric": {}, "value": [1.5e9, _text(value)]} for value in values if value is not None]
-    return {"status": "success", "data": {"resultType": "vector", "result": told}}
+    found = [{"metric": {}, "value": [1.5e9, _text(value)]} for value in values if value is not None]
+    return {"status": "success", "data": {"resultType": "vector", "result": found}}
 
 
 def _text(value: float) -> str:
@@ -32,7 +32,7 @@ def _text(value: float) -> str:
 
 
 class Prometheus:
-    """Answers each expression with what it was told to."""
+    """Answers each expression with its configured value."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
@@ -70,7 +70,7 @@ class TestPrometheusSignal(SignalConformance):
     def silent(self) -> None:
         self.prometheus.web.stop()
 
-    def test_what_is_judged_stands_in_the_expression(self, signal: Signal) -> None:
+    def test_the_subjects_values_are_in_the_expression(self, signal: Signal) -> None:
         self.measured(0.0, 100.0)
         signal.measure(ABOUT)
         asked = [request.query["query"] for request in self.prometheus.web.seen]
@@ -91,7 +91,7 @@ class TestPrometheusSignal(SignalConformance):
             signal.measure(ABOUT)
         assert "sum()" in refused.value.hint
 
-    def test_a_range_is_no_number(self, signal: Signal) -> None:
+    def test_a_range_is_not_a_number(self, signal: Signal) -> None:
         matrix = {"status": "success", "data": {"resultType": "matrix", "result": []}}
         self.prometheus.answers = {"value": matrix, "count": vector(100.0)}
         with pytest.raises(Invalid, match="gives a matrix"):
@@ -105,7 +105,7 @@ class TestPrometheusSignal(SignalConformance):
         assert "store 10.0.0.7" in found.said
 
     @pytest.mark.parametrize("status", [400, 422])
-    def test_an_expression_that_cannot_be_evaluated_is_said_in_its_own_words(self, signal: Signal, status: int) -> None:
+    def test_an_expression_that_cannot_be_evaluated_has_the_servers_reason(self, signal: Signal, status: int) -> None:
         error = {"status": "error", "errorType": "bad_data", "error": "1:5: parse error: unexpected end of input"}
         self.prometheus.answers = {"value": vector(0.0), "count": as_json(error, status)}
         with pytest.raises(Invalid, match="unexpected end of input"):
@@ -125,7 +125,9 @@ class TestPrometheusSignal(SignalConformance):
             (as_json(vector(0.0) | {"data": {"resultType": "vector", "result": [{"value": [0, "x"]}]}}), Unavailable),
         ],
     )
-    def test_an_answer_of_another_kind_is_no_figure(self, signal: Signal, reply: Reply, kind: type[SyncdError]) -> None:
+    def test_an_answer_of_another_type_is_not_a_figure(
+        self, signal: Signal, reply: Reply, kind: type[SyncdError]
+    ) -> None:
         self.prometheus.answers = {"value": vector(0.0), "count": reply}
         with pytest.raises(kind):
             signal.measure(ABOUT)

@@ -45,7 +45,7 @@ class TestLocal(RegistryConformance):
 
 
 class TestProxied(TestLocal):
-    """No length and no ranges: what is wrong with a file shows when it is read."""
+    """No length and no ranges: a wrong file is detected when it is read."""
 
     artifacts = "proxied"
 

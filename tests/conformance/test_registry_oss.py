@@ -58,7 +58,7 @@ class PrefixConformance(RegistryConformance):
 
 
 class TestReady(PrefixConformance):
-    def test_a_file_lies_in_the_bucket_by_its_whole_key(self, registry: Registry) -> None:
+    def test_the_location_of_a_file_has_its_full_key(self, registry: Registry) -> None:
         self.publish("sdxl", "v1", {"unet/w.bin": b"12345"})
         revision = registry.resolve(ModelName("sdxl"), "v1")
         found = registry.location_of(ModelName("sdxl"), revision, FilePath("unet/w.bin"))

@@ -59,7 +59,7 @@ class TestWorkspace(RegistryConformance):
         self._pai.web.stop()
         self._cloud.stop()
 
-    def test_a_file_lies_in_the_bucket_that_its_version_names(self, registry: Registry) -> None:
+    def test_the_location_of_a_file_has_its_versions_bucket(self, registry: Registry) -> None:
         self.publish("sdxl", self.v(1), {"unet/w.bin": b"12345"})
         revision = registry.resolve(ModelName("sdxl"), self.v(1))
         found = registry.location_of(ModelName("sdxl"), revision, FilePath("unet/w.bin"))

@@ -384,7 +384,7 @@ def _client(settings: FcSettings) -> Client:
 
 
 def _state_of(alias: fc.Alias) -> AliasState:
-    """The state of an alias. A damaged answer must not look like an absent alias: an undo would delete it."""
+    """The state of an alias. A damaged answer must not be read as an absent alias: an undo would delete it."""
     shares = alias.additional_version_weight or {}
     return AliasState(_number(alias.version_id), {_number(version): float(share) for version, share in shares.items()})
 

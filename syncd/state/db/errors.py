@@ -28,7 +28,7 @@ _POSTGRES_READ_ONLY: Final = "25006"
 
 
 def no_record(url: sa.URL) -> Invalid:
-    """The error for a missing record: an unmounted disk cannot be told from a first install."""
+    """The error for a missing record: an unmounted disk and a first install are indistinguishable."""
     file = sqlite_file(url)
     if file is not None:
         return Invalid(f"no record at {file}", hint=CREATE_HINT)
@@ -44,7 +44,7 @@ def translate_errors(url: sa.URL) -> Iterator[None]:
 
     Raises:
         Unavailable: It is locked, unreachable, or ended our transaction: nothing was changed.
-        Invalid: The tables are missing or older than this syncd, or the URL names no database.
+        Invalid: The tables are missing or older than this syncd, or the URL has no database.
         Refused: It refuses access, or writing.
         Conflict: A row that must be unique exists already, or a required row does not exist.
     """

@@ -61,7 +61,7 @@ def test_a_body_that_breaks_its_promise_ends_for_the_engine(engine: DbosEngine, 
     assert engine.status("a", 1) is ExecutionStatus.ENDED
 
 
-def test_what_an_earlier_process_claimed_is_ended_when_sqlite_is_served_again(
+def test_attempts_claimed_by_an_earlier_process_end_when_sqlite_is_served_again(
     tmp_path: Path, sqlite_template: Path
 ) -> None:
     file = tmp_path / "state.db"
@@ -79,7 +79,7 @@ def test_what_an_earlier_process_claimed_is_ended_when_sqlite_is_served_again(
     state.close()
 
 
-def test_a_database_without_the_engines_tables_says_what_to_run(empty_database_url: str) -> None:
+def test_the_error_for_missing_engine_tables_names_the_command(empty_database_url: str) -> None:
     record.create(empty_database_url)
     engine, state = DbosEngine(empty_database_url), State(empty_database_url)
     with pytest.raises(Invalid) as caught:

@@ -41,7 +41,7 @@ CREATED = "2026-11-01T00:00:00Z"
 
 
 class Hasty(threading.Event):
-    """A stop that nobody waits for."""
+    """A stop without waits."""
 
     def wait(self, timeout: float | None = None) -> bool:
         del timeout
@@ -174,7 +174,7 @@ def repository(
     writes: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Repository:
-    """A way to a repository, on which nobody waits."""
+    """A push route without waits."""
     access = OciAuth(origin, BasicAuth(USER, Secret(PASSWORD)) if login else None, clock=clock)
     http = HttpClient(HttpSettings(origin, 10), access, explain, wait=Hasty().wait)
     return Repository(origin, name, http, writes=writes, wait=Hasty().wait)
@@ -206,9 +206,9 @@ class Kitchen:
         origin = self.base_origin or self.origin
         where = parse_image(f"{origin.removeprefix('http://')}/{self.base}")
         base = base_of(repository(origin, where.repository, login=self.login, writes=False), where)
-        told = variables or {"SYNCD_MODEL": str(manifest.model)}
+        sent = variables or {"SYNCD_MODEL": str(manifest.model)}
         builder = ImageBuilder(self.repository, self.notes, self.settings, stop)
-        return builder.bake(manifest, source, base, ImageRecipe(directory, told, {"syncd.source": "models"}))
+        return builder.bake(manifest, source, base, ImageRecipe(directory, sent, {"syncd.source": "models"}))
 
     @property
     def repository(self) -> Repository:

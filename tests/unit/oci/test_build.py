@@ -1,4 +1,4 @@
-"""Images are baked into the registry that Docker wrote, and judged by tools that are not ours."""
+"""Images are built in Docker's registry, and checked with independent tools."""
 
 from __future__ import annotations
 
@@ -74,23 +74,21 @@ class TestUsers(TestOpen):
 class TestTokens(TestOpen):
     login = "token"
 
-    def test_a_token_is_asked_for_this_repository_and_for_the_one_that_is_mounted_from(
-        self, house: Distribution
-    ) -> None:
+    def test_a_token_is_requested_for_this_repository_and_the_one_mounted_from(self, house: Distribution) -> None:
         Kitchen(house.origin, login=True).bake(model())
         assert house.tokens
         assert set(house.tokens.asked) == {f"repository:{BASE}:pull", "repository:team/sdxl:pull,push"}
 
     def test_a_token_that_ends_while_layers_are_pushed_is_replaced(self, house: Distribution) -> None:
         assert house.tokens
-        clock = itertools.count(step=40.0)  # of a token's 300 seconds, at each look
+        clock = itertools.count(step=40.0)  # of a token's 300 seconds, at each read of the clock
         baked = Kitchen(house.origin, login=True, clock=lambda: float(next(clock))).bake(model())
         assert house.tokens.asked.count("repository:team/sdxl:pull,push") > 3
         assert Kitchen(house.origin, login=True).repository.manifest(baked.tag).digest == baked.digest
 
 
 @pytest.mark.needs_skopeo
-def test_skopeo_sees_the_model_the_version_and_what_it_was_built_on(registry: Distribution) -> None:
+def test_skopeo_sees_the_model_the_version_and_the_base(registry: Distribution) -> None:
     made = model()
     baked = Kitchen(registry.origin).bake(made, SYNCD_MODEL="team/sdxl", SYNCD_DIGEST=made[0].digest.hex)
     seen: dict[str, Any] = json.loads(skopeo("inspect", "--tls-verify=false", source_of(baked)))
@@ -148,7 +146,7 @@ def test_the_same_inputs_are_the_same_image_in_every_registry(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("changed", ["base", "directory", "variables"])
-def test_what_is_different_in_an_image_gives_it_another_tag(registry: Distribution, changed: str) -> None:
+def test_any_difference_in_an_image_gives_another_tag(registry: Distribution, changed: str) -> None:
     kitchen = Kitchen(registry.origin)
     one = kitchen.bake(model())
     if changed == "base":
@@ -239,7 +237,7 @@ def test_a_tag_that_names_something_else_is_never_moved(registry: Distribution) 
     assert kitchen.repository.manifest(baked.tag).digest == baked.digest
 
 
-def test_what_was_told_to_stop_is_gone_on_with(registry: Distribution, relay: ImageRelay) -> None:
+def test_a_stopped_push_is_resumed(registry: Distribution, relay: ImageRelay) -> None:
     manifest, files = model(shards=1)
     kitchen = Kitchen(relay.origin)
     stop = Hasty()

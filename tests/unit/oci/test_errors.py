@@ -38,7 +38,7 @@ def answer(status: int, *codes: str, **headers: str) -> HttpResponse:
         (429, "TOOMANYREQUESTS", Unavailable),
     ],
 )
-def test_a_code_of_the_registry_says_what_can_be_done(status: int, code: str, kind: type[SyncdError]) -> None:
+def test_a_registrys_error_code_determines_the_error(status: int, code: str, kind: type[SyncdError]) -> None:
     error = explain(answer(status, code))
     assert type(error) is kind
     assert f"answered {status} {code}: about {code.lower()}" in error.message
@@ -52,7 +52,7 @@ def test_a_refusal_without_a_code_is_known_by_its_status(status: int, kind: type
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"errors": 1}', b'{"errors": [1]}', b"[" * 100_000])
-def test_what_is_no_list_of_errors_is_left_to_the_status(body: bytes) -> None:
+def test_without_a_list_of_errors_the_status_counts(body: bytes) -> None:
     assert explain(HttpResponse(URL, 404, {}, body)) is None
 
 
@@ -60,7 +60,7 @@ def test_the_servers_own_trouble_is_never_a_code_of_ours() -> None:
     assert explain(answer(500, "DIGEST_INVALID")) is None
 
 
-def test_a_limit_says_how_long_to_wait() -> None:
+def test_a_rate_limit_has_its_delay() -> None:
     error = explain(answer(429, "TOOMANYREQUESTS", retry_after="7"))
     assert isinstance(error, Unavailable)
     assert error.retry_after_s == 7

@@ -1,4 +1,4 @@
-"""A base is looked up once, for linux/amd64, and what is laid over it leaves everything else as it was."""
+"""Base images are resolved for linux/amd64, and layers over them leave everything else unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.oci.kitchen import BASE, CONFIG, Kitchen, model, push_base, push
 pytestmark = pytest.mark.needs_docker_registry
 
 
-def look(origin: str, reference: str) -> BaseImage:
+def resolve(origin: str, reference: str) -> BaseImage:
     host = origin.removeprefix("http://")
     return base_of(repository(origin, BASE, writes=False), parse_image(f"{host}/{BASE}{reference}"))
 
@@ -38,44 +38,44 @@ def index(*manifests: Mapping[str, Any]) -> dict[str, Any]:
 
 def test_a_base_by_tag_is_the_base_by_its_digest(registry: Distribution) -> None:
     pushed = push_base(registry)
-    by_tag, by_digest = look(registry.origin, ":1.0"), look(registry.origin, f"@{pushed}")
+    by_tag, by_digest = resolve(registry.origin, ":1.0"), resolve(registry.origin, f"@{pushed}")
     assert f"sha256:{by_tag.digest}" == f"sha256:{by_digest.digest}" == pushed
     assert by_tag.layers == by_digest.layers
 
 
-def test_of_an_index_the_image_for_linux_and_amd64_is_taken_and_no_attestation(registry: Distribution) -> None:
+def test_of_an_index_the_image_for_linux_and_amd64_is_used_and_no_attestation(registry: Distribution) -> None:
     wanted = push_base(registry)
     other = push_base(registry, tag="arm", created="2026-11-03T00:00:00Z")
     notes = {"vnd.docker.reference.type": "attestation-manifest"}
     rows = [described(other, "unknown", "unknown", annotations=notes), described(other, "linux", "arm64")]
     push_document(registry, BASE, "many", index(*rows, described(wanted, "linux", "amd64")), OCI_INDEX)
-    assert f"sha256:{look(registry.origin, ':many').digest}" == wanted
+    assert f"sha256:{resolve(registry.origin, ':many').digest}" == wanted
 
 
 def test_an_index_of_dockers_own_kind_is_read_as_well(registry: Distribution) -> None:
     wanted = push_base(registry, tag="docker")
     push_document(registry, BASE, "list", {**index(described(wanted, "linux", "amd64")), "mediaType": DOCKER_LIST},
                   DOCKER_LIST)  # fmt: skip
-    assert f"sha256:{look(registry.origin, ':list').digest}" == wanted
+    assert f"sha256:{resolve(registry.origin, ':list').digest}" == wanted
 
 
-def test_an_index_without_our_platform_says_what_it_has(registry: Distribution) -> None:
+def test_the_error_for_an_index_without_our_platform_lists_its_platforms(registry: Distribution) -> None:
     other = push_base(registry, tag="arm")
     push_document(registry, BASE, "arms", index(described(other, "linux", "arm64")), OCI_INDEX)
     with pytest.raises(Invalid, match="expected an image for linux/amd64, got linux/arm64"):
-        look(registry.origin, ":arms")
+        resolve(registry.origin, ":arms")
 
 
 def test_an_image_for_another_machine_is_refused(registry: Distribution) -> None:
     push_base(registry, tag="arm", architecture="arm64")
     with pytest.raises(Invalid, match="expected an image for linux/amd64, got linux/arm64"):
-        look(registry.origin, ":arm")
+        resolve(registry.origin, ":arm")
 
 
-def test_layers_that_are_not_what_the_configuration_says_are_refused(registry: Distribution) -> None:
+def test_layers_that_do_not_match_the_configuration_are_refused(registry: Distribution) -> None:
     push_base(registry, tag="odd", rootfs={"type": "layers", "diff_ids": []})
     with pytest.raises(Invalid, match="it has 1 layers and 0 layer digests"):
-        look(registry.origin, ":odd")
+        resolve(registry.origin, ":odd")
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_dockers_layers_become_those_of_oci(registry: Distribution, kind: str, t
         document["mediaType"] = DOCKER_MANIFEST
         document["config"]["mediaType"] = "application/vnd.docker.container.image.v1+json"
     push_document(registry, BASE, "docker", document, DOCKER_MANIFEST if is_dockers else MANIFEST)
-    assert [layer.kind for layer in look(registry.origin, ":docker").layers] == [taken]
+    assert [layer.kind for layer in resolve(registry.origin, ":docker").layers] == [taken]
 
 
-def test_a_layer_that_lies_elsewhere_is_refused(registry: Distribution, relay: ImageRelay) -> None:
+def test_a_layer_at_another_address_is_refused(registry: Distribution, relay: ImageRelay) -> None:
     def foreign(request: Request) -> Reply | None:
         if "manifests" not in request.path:
             return None
@@ -109,13 +109,11 @@ def test_a_layer_that_lies_elsewhere_is_refused(registry: Distribution, relay: I
 
     relay.web.faults.append(foreign)
     with pytest.raises(Invalid, match=r"rootfs\.foreign\.diff\.tar\.gzip', which cannot be copied"):
-        look(relay.origin, ":1.0")
+        resolve(relay.origin, ":1.0")
 
 
 @pytest.mark.parametrize("path", ["manifests/sha256:", "blobs/sha256:"])
-def test_a_base_that_is_not_what_its_digest_says_is_refused(
-    registry: Distribution, relay: ImageRelay, path: str
-) -> None:
+def test_a_base_that_does_not_match_its_digest_is_refused(registry: Distribution, relay: ImageRelay, path: str) -> None:
     pushed = push_base(registry)
     host = relay.origin.removeprefix("http://")
     relay.web.faults.append(
@@ -125,7 +123,7 @@ def test_a_base_that_is_not_what_its_digest_says_is_refused(
         base_of(repository(relay.origin, BASE, writes=False), parse_image(f"{host}/{BASE}@{pushed}"))
 
 
-def test_what_is_no_image_is_refused(registry: Distribution, relay: ImageRelay) -> None:
+def test_a_reference_that_is_not_an_image_is_refused(registry: Distribution, relay: ImageRelay) -> None:
     host = relay.origin.removeprefix("http://")
     relay.web.faults.append(
         lambda request: Reply(200, {"Content-Type": "text/html"}, b"{}") if "manifests" in request.path else None
@@ -134,8 +132,8 @@ def test_what_is_no_image_is_refused(registry: Distribution, relay: ImageRelay) 
         base_of(repository(relay.origin, BASE, writes=False), parse_image(f"{host}/{BASE}:1.0"))
 
 
-def test_an_image_keeps_what_its_base_says_and_adds_what_is_ours(registry: Distribution) -> None:
-    base = look(registry.origin, ":1.0")
+def test_an_image_keeps_the_bases_configuration_and_adds_ours(registry: Distribution) -> None:
+    base = resolve(registry.origin, ":1.0")
     layer = blob_of(sha256(b"layer"), 5, "a file")
     made = image_of(base, manifest_of({"a": b"1"}), [layer], {"SYNCD_MODEL": "new", "A": "b=c"}, {"note": "yes"})
     config, document = json.loads(made.config.body), json.loads(made.manifest.body)
@@ -153,8 +151,8 @@ def test_an_image_keeps_what_its_base_says_and_adds_what_is_ours(registry: Distr
     assert made.manifest.digest == sha256(made.manifest.body)
 
 
-def test_a_base_that_says_little_is_enough(registry: Distribution) -> None:
-    base = look(registry.origin, ":1.0")
+def test_a_minimal_base_is_accepted(registry: Distribution) -> None:
+    base = resolve(registry.origin, ":1.0")
     bare = {"architecture": "amd64", "os": "linux", "rootfs": base.config["rootfs"]}
     made = image_of(replace(base, config=bare), manifest_of({"a": b"1"}), [], {"A": "b"}, {})
     config = json.loads(made.config.body)
@@ -173,7 +171,7 @@ def test_a_base_that_says_little_is_enough(registry: Distribution) -> None:
     ],
 )
 def test_a_configuration_of_another_shape_is_refused(registry: Distribution, wrong: dict[str, Any], why: str) -> None:
-    base = look(registry.origin, ":1.0")
+    base = resolve(registry.origin, ":1.0")
     odd = replace(base, config={**base.config, **wrong})
     with pytest.raises(Invalid, match=why):
         image_of(odd, manifest_of({"a": b"1"}), [], {}, {})

@@ -35,7 +35,7 @@ def test_a_layer_is_the_same_bytes_for_ever() -> None:
     )
 
 
-def test_it_is_as_long_as_was_said_and_holds_every_file_as_roots() -> None:
+def test_the_tar_has_its_stated_size_and_every_file_owned_by_root() -> None:
     small, _ = layers_of(manifest_of(SMALL), "/models/sdxl")
     data = read(small, Files(SMALL))
     assert len(data) == small.size_bytes
@@ -101,7 +101,7 @@ def test_a_source_that_breaks_off_is_opened_again_where_it_was() -> None:
     assert [offset for _, offset in files.opened] == [0, 1 << 20, 2 << 20]
 
 
-def test_a_source_that_only_breaks_off_is_given_up() -> None:
+def test_a_source_that_always_breaks_off_fails() -> None:
     layer, _ = layers_of(manifest_of({"f": b"12"}), "/m")
     tries = 0
 
@@ -115,7 +115,7 @@ def test_a_source_that_only_breaks_off_is_given_up() -> None:
     assert tries == 6
 
 
-def test_a_source_that_has_no_such_file_is_not_asked_twice() -> None:
+def test_a_source_without_the_file_is_not_queried_twice() -> None:
     layer, _ = layers_of(manifest_of({"f": b"12"}), "/m")
     tries = 0
 

@@ -1,4 +1,4 @@
-"""A registry that lies, forgets, refuses or leads elsewhere: what comes of it, and who is told what."""
+"""A registry that sends wrong answers, loses data, refuses or redirects: the outcome and the reported error."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def altered(relay: ImageRelay, **headers: str) -> Callable[[Request], Reply]:
 
     def answer(request: Request) -> Reply:
         reply = relay.forward(request)
-        told = {name.lower(): value for name, value in reply.headers.items()}
-        told |= {name.replace("_", "-"): value for name, value in headers.items()}
-        return Reply(reply.status, {name: value for name, value in told.items() if value}, reply.body)
+        changed = {name.lower(): value for name, value in reply.headers.items()}
+        changed |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return Reply(reply.status, {name: value for name, value in changed.items() if value}, reply.body)
 
     return answer
 
@@ -208,12 +208,12 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_no_image_is_visible_and_the_reason_is_told(name: str, registry: Distribution, relay: ImageRelay) -> None:
+def test_no_image_is_visible_and_the_reason_is_reported(name: str, registry: Distribution, relay: ImageRelay) -> None:
     fault, kind, why = REFUSED[name]
     relay.web.faults.append(fault(relay))
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as caught:
         Kitchen(relay.origin).bake(model())
-    assert why in told.value.message
+    assert why in caught.value.message
     assert registry.tags("team/sdxl") == []
 
 
@@ -227,11 +227,11 @@ LED_ELSEWHERE = {
 }  # each has a test of its own below
 
 
-def test_the_page_tells_of_each_of_these_registries_and_of_no_other() -> None:
-    told = [[name, "correct image", SENT[case.more_bytes]] for name, case in SURVIVED.items()]
-    told += [[name, *rest] for name, rest in LED_ELSEWHERE.items()]
-    told += [[name, f"no image, exit code {code_of(kind(''))}", "–"] for name, (_, kind, _) in REFUSED.items()]
-    assert docs.rows(PAGE, HEADING) == told, "\n".join(f"| {' | '.join(row)} |" for row in told)
+def test_the_page_lists_exactly_these_registries() -> None:
+    rows = [[name, "correct image", SENT[case.more_bytes]] for name, case in SURVIVED.items()]
+    rows += [[name, *rest] for name, rest in LED_ELSEWHERE.items()]
+    rows += [[name, f"no image, exit code {code_of(kind(''))}", "–"] for name, (_, kind, _) in REFUSED.items()]
+    assert docs.rows(PAGE, HEADING) == rows, "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 @pytest.fixture
@@ -259,9 +259,9 @@ def test_a_token_that_is_refused_and_not_replaced_ends_the_bake(guarded: tuple[D
     realm = f'Bearer realm="{house.tokens.web.origin}/token",service="syncd-registry",error="invalid_token"'
     relay.web.faults.append(always("PATCH", "", lambda _: error("UNAUTHORIZED", 401, **{"WWW-Authenticate": realm})))
     house.tokens.web.faults.append(lambda _: Reply(401) if relay.web.seen[-1].method == "PATCH" else None)
-    with pytest.raises(Refused) as told:
+    with pytest.raises(Refused) as caught:
         Kitchen(relay.origin, login=True).bake(model())
-    assert "401" in told.value.message
+    assert "401" in caught.value.message
     assert house.tags("team/sdxl") == []
 
 
@@ -292,7 +292,7 @@ def test_uploads_that_go_on_at_another_host_get_no_credentials(guarded: tuple[Di
     assert all("authorization" not in request.headers for request in far.seen)
 
 
-def test_blobs_that_lie_at_another_host_are_looked_at_there_without_credentials(
+def test_blobs_at_another_host_are_requested_without_credentials(
     guarded: tuple[Distribution, ImageRelay], tmp_path: Path
 ) -> None:
     def stored(request: Request) -> Reply:
@@ -324,26 +324,26 @@ def test_a_registry_that_wants_larger_chunks_gets_them(relay: ImageRelay) -> Non
     assert max(sizes) == 800_000
 
 
-def test_a_wish_to_leave_for_what_is_not_encrypted_is_refused() -> None:
+def test_a_redirect_to_an_unencrypted_address_is_refused() -> None:
     wire = RepositoryHttp(HttpClient(HttpSettings("https://registry.local")), "repository:a:pull,push")
     url = "https://registry.local/v2/a/blobs/uploads/"
     assert wire.location(HttpResponse(url, 202, {"location": "/v2/a/1?_state=x"}, b"")).startswith(
         "https://registry.local/"
     )
-    with pytest.raises(Invalid, match="which is not encrypted") as told:
+    with pytest.raises(Invalid, match="which is not encrypted") as caught:
         wire.location(HttpResponse(url, 202, {"location": "http://registry.local/v2/a/1?_state=secret"}, b""))
-    assert "secret" not in told.value.message
+    assert "secret" not in caught.value.message
 
 
-def test_a_refusal_to_push_names_what_to_look_at(tmp_path: Path) -> None:
+def test_the_hint_of_a_refused_push_names_what_to_check(tmp_path: Path) -> None:
     with distribution(tmp_path, "htpasswd") as house:
         push_base(house)
-        with pytest.raises(SyncdError, match="401 UNAUTHORIZED") as told:
+        with pytest.raises(SyncdError, match="401 UNAUTHORIZED") as caught:
             Kitchen(house.origin).bake(model())
-    assert "user and the password" in told.value.hint
+    assert "user and the password" in caught.value.hint
 
 
-def test_an_upload_that_is_gone_since_the_last_bake_is_begun_anew(registry: Distribution, right: BuiltImage) -> None:
+def test_an_upload_lost_since_the_last_build_is_sent_again(registry: Distribution, right: BuiltImage) -> None:
     kitchen = Kitchen(registry.origin)
     for layer in layers_of(model()[0], "/models/sdxl", SMALL.alone_bytes):
         kitchen.notes.opened(layer.recipe, f"{registry.origin}/v2/team/sdxl/blobs/uploads/gone?_state=old")

@@ -1,4 +1,4 @@
-"""What a push leaves when it is killed, how fast it goes, and what is asked of a registry before anything is sent."""
+"""Pushes: what a kill leaves, their rate, and the requests before anything is sent."""
 
 from __future__ import annotations
 
@@ -66,8 +66,10 @@ class Ticking(threading.Event):
 
 
 @pytest.mark.parametrize("at", [("proven", 1), ("closed", 1), ("proven", 2), ("closed", 2), ("closed", 4)])
-def test_a_layer_that_was_whole_when_the_process_died_is_not_sent_again(relay: ImageRelay, at: tuple[str, int]) -> None:
-    """Before the registry was told that it is whole, and after that but before it was noted."""
+def test_a_layer_that_was_complete_when_the_process_died_is_not_sent_again(
+    relay: ImageRelay, at: tuple[str, int]
+) -> None:
+    """Before the upload was completed, and after that but before it was recorded."""
     dying = Mortal(at=at)
     with pytest.raises(Killed):
         Kitchen(relay.origin, notes=dying).bake(model())
@@ -89,10 +91,10 @@ def test_a_digest_that_is_noted_is_believed_only_where_the_registry_has_the_blob
     relay.web.faults.clear()
     baked = Kitchen(relay.origin, notes=dying.next_life()).bake(model())
     assert baked.layers[1].how is BuildProgress.PUSHED
-    assert baked.layers[1].bytes_sent == 0, "the registry has all of it already, and is told that it is whole"
+    assert baked.layers[1].bytes_sent == 0, "the registry has all of it already, and the upload is completed"
 
 
-def test_an_upload_that_is_gone_because_it_was_ended_is_not_begun_anew(relay: ImageRelay) -> None:
+def test_an_upload_that_is_gone_because_it_was_completed_is_not_sent_again(relay: ImageRelay) -> None:
     """The registry was still at work on its end when it was asked for the blob."""
     dying = Mortal(at=("closed", 1))
     with pytest.raises(Killed):
@@ -121,7 +123,7 @@ def test_a_push_is_slow_in_the_hours_in_which_it_is_to_be(relay: ImageRelay) -> 
     kitchen = Kitchen(relay.origin, settings=replace(SMALL, pace=pace))
     kitchen.bake_until(model(shards=4), Ticking(clock))
     assert relay.bytes_in > 4 * MB
-    assert 20 <= clock.passed_s < 21, "from noon on nobody waits"
+    assert 20 <= clock.passed_s < 21, "there is no limit from noon on"
 
 
 def test_a_registry_that_takes_no_chunks_is_sent_to_as_slowly(relay: ImageRelay) -> None:
@@ -135,7 +137,7 @@ def test_a_registry_that_takes_no_chunks_is_sent_to_as_slowly(relay: ImageRelay)
     assert whole / clock.passed_s <= 1.15 * MB // 10
 
 
-def test_what_is_there_already_waits_for_nobody(relay: ImageRelay) -> None:
+def test_an_existing_layer_is_not_rate_limited(relay: ImageRelay) -> None:
     notes = Notebook()
     Kitchen(relay.origin, notes=notes).bake(model())
     clock = Clock()

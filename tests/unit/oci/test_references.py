@@ -26,7 +26,7 @@ SHA = "ab" * 32
         ("[::1]:5000/a", "http://[::1]:5000", "a", "latest"),
     ],
 )
-def test_an_image_has_a_registry_a_repository_and_what_is_wanted(
+def test_an_image_has_a_registry_a_repository_and_a_target(
     text: str, origin: str, repository: str, wanted: str
 ) -> None:
     found = parse_image(text)
@@ -50,7 +50,7 @@ def test_an_image_has_a_registry_a_repository_and_what_is_wanted(
         ("registry.local/a@md5:short", "is not a sha256"),
     ],
 )
-def test_what_is_no_image_is_refused_with_a_reason(text: str, why: str) -> None:
+def test_a_reference_that_is_not_an_image_is_refused_with_a_reason(text: str, why: str) -> None:
     with pytest.raises(Invalid, match=why):
         parse_image(text)
 

@@ -39,7 +39,7 @@ RECIPE = Digest("11" * 32)
 
 
 def accepts(request: Request) -> Reply:
-    """As a registry whose addresses are for one offset: the next one is told in the answer."""
+    """A registry whose addresses are valid for one offset: the next one is in the answer."""
     return Reply(202, {"Location": f"{request.path}?_state={len(request.body)}", "Range": f"0-{len(request.body) - 1}"})
 
 
@@ -56,7 +56,7 @@ def ordered(web: Web, body: bytes, **changed: Any) -> bytes:
 
 
 class Held:
-    """A fault that holds every request back until it is let go."""
+    """A fault that holds every request back until it is released."""
 
     def __init__(self) -> None:
         self.arrived, self.let_go = threading.Event(), threading.Event()
@@ -79,33 +79,33 @@ class Counted:
 
 
 class Pipes:
-    """What goes in, what came out, and what was noted. The end of `given` is the death of whoever ordered."""
+    """Input, output, and records of a helper. The end of `given` is the death of the parent."""
 
     def __init__(self, given: bytes) -> None:
         self.noted: list[tuple[str, str, str]] = []
         self.out = io.BytesIO()
-        serve(io.BytesIO(given), self.out, lambda *told: self.noted.append(told))
+        serve(io.BytesIO(given), self.out, lambda *answered: self.noted.append(answered))
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def answered(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.out.getvalue().splitlines()]
 
 
-def test_an_answer_is_told_as_it_came(web: Web) -> None:
+def test_an_answer_is_returned_unchanged(web: Web) -> None:
     web.faults.append(lambda request: as_json({"errors": []}, 429) if request.body == b"two" else None)
     pipes = Pipes(ordered(web, b"one") + ordered(web, b"two") + b"\n")
-    assert [told["status"] for told in pipes.told] == [202, 429]
-    assert dict(pipes.told[0]["headers"])["Location"] == "/u?_state=3"
+    assert [answered["status"] for answered in pipes.answered] == [202, 429]
+    assert dict(pipes.answered[0]["headers"])["Location"] == "/u?_state=3"
     assert [request.body for request in web.seen] == [b"one", b"two"]
     assert pipes.noted == []
 
 
-def test_who_dies_after_an_answer_has_it_noted(web: Web) -> None:
+def test_a_parent_that_dies_after_an_answer_has_it_recorded(web: Web) -> None:
     pipes = Pipes(ordered(web, b"one") + ordered(web, b"three"))
     assert pipes.noted == [("record", f"place of {web.origin}", f"{web.origin}/u?_state=5")]
 
 
-def test_who_dies_in_the_middle_of_an_order_has_the_one_before_noted_and_sends_nothing_of_it(web: Web) -> None:
+def test_a_parent_that_dies_within_an_order_has_the_previous_one_recorded_and_nothing_sent(web: Web) -> None:
     for cut in (20, len(ordered(web, b"three")) - 2):
         web.seen.clear()
         pipes = Pipes(ordered(web, b"one") + ordered(web, b"three")[:cut])
@@ -113,29 +113,29 @@ def test_who_dies_in_the_middle_of_an_order_has_the_one_before_noted_and_sends_n
         assert [now for _, _, now in pipes.noted] == [f"{web.origin}/u?_state=3"]
 
 
-def test_who_dies_after_a_refusal_has_nothing_noted(web: Web) -> None:
+def test_a_parent_that_dies_after_a_refusal_has_nothing_recorded(web: Web) -> None:
     web.faults.append(lambda request: as_json({}, 500) if request.body == b"two" else None)
     assert Pipes(ordered(web, b"one") + ordered(web, b"two")).noted == []
 
 
-def test_who_is_dead_when_the_answer_comes_has_it_noted(web: Web) -> None:
+def test_a_parent_that_is_dead_at_the_answer_has_it_recorded(web: Web) -> None:
     noted: list[tuple[str, str, str]] = []
     reading, writing = os.pipe()
     os.close(reading)
     with io.FileIO(writing, "w") as deaf:
-        serve(io.BytesIO(ordered(web, b"one") + b"\n"), deaf, lambda *told: noted.append(told))
+        serve(io.BytesIO(ordered(web, b"one") + b"\n"), deaf, lambda *answered: noted.append(answered))
     assert [now for _, _, now in noted] == [f"{web.origin}/u?_state=3"]
 
 
 def test_a_registry_that_is_gone_is_an_answer_too_and_the_next_order_is_a_new_connection(web: Web) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        gone = f"http://127.0.0.1:{nobody.getsockname()[1]}/u"
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        gone = f"http://127.0.0.1:{unused.getsockname()[1]}/u"
     pipes = Pipes(ordered(web, b"one", url=gone) + ordered(web, b"two") + b"\n")
-    assert "ConnectionRefusedError" in pipes.told[0]["error"]
-    assert pipes.told[1]["status"] == 202
+    assert "ConnectionRefusedError" in pipes.answered[0]["error"]
+    assert pipes.answered[1]["status"] == 202
 
 
-def test_who_comes_after_waits_until_the_one_before_is_through(web: Web) -> None:
+def test_the_next_process_waits_for_the_previous_helper(web: Web) -> None:
     """Until it is through: also for as long as what came of it is being noted."""
     held, noting, steps = Held(), threading.Event(), list[str]()
     web.faults.append(held)
@@ -161,7 +161,7 @@ def test_who_comes_after_waits_until_the_one_before_is_through(web: Web) -> None
     assert steps == ["noted", "went on"]
 
 
-def test_nobody_waits_where_nothing_is_under_way_or_longer_than_allowed(web: Web) -> None:
+def test_there_is_no_wait_without_an_upload_under_way_or_past_the_limit(web: Web) -> None:
     nothing, enough, cancelled = Counted(), Counted(), Counted(1)
     wait_while_under_way("nothing", nothing, 30)
     assert nothing.waits == []
@@ -204,7 +204,7 @@ def test_a_request_that_is_to_outlive_us_arrives_as_any_other(web: Web, upload_h
     assert one.headers == {**other.headers}
 
 
-def test_refusals_are_what_they_are_without_a_courier(web: Web, upload_helpers: UploadHelperPool) -> None:
+def test_refusals_are_the_same_as_without_a_helper(web: Web, upload_helpers: UploadHelperPool) -> None:
     http = HttpClient(HttpSettings(web.origin, upload_helpers=upload_helpers))
     web.faults.append(lambda _: Reply(503, {"Retry-After": "7"}))
     with pytest.raises(Unavailable) as refused:
@@ -243,14 +243,14 @@ def test_a_courier_that_is_killed_itself_is_a_connection_that_broke(web: Web, up
     assert asked(http, web).status == 202
 
 
-def test_where_no_courier_can_be_begun_it_is_tried_again_later(web: Web) -> None:
+def test_a_helper_that_cannot_start_is_retried_later(web: Web) -> None:
     http = HttpClient(HttpSettings(web.origin, upload_helpers=UploadHelperPool(("/nonexistent/courier",), "record")))
     with pytest.raises(Unavailable, match="cannot start an upload helper"):
         asked(http, web)
     assert web.seen == []
 
 
-def test_what_stops_a_service_does_not_stop_its_couriers(web: Web, upload_helpers: UploadHelperPool) -> None:
+def test_signals_to_a_service_do_not_stop_its_helpers(web: Web, upload_helpers: UploadHelperPool) -> None:
     http = HttpClient(HttpSettings(web.origin, upload_helpers=upload_helpers))
     asked(http, web)
     (process,) = upload_helpers._idle
@@ -260,7 +260,7 @@ def test_what_stops_a_service_does_not_stop_its_couriers(web: Web, upload_helper
     assert upload_helpers._idle == [process]
 
 
-def test_an_orphan_notes_in_the_record_where_an_upload_goes_on(web: Web, state: State) -> None:
+def test_an_orphaned_helper_records_where_an_upload_resumes(web: Web, state: State) -> None:
     notes = SqlUploadJournal(state, "here")
     notes.opened(RECIPE, "was")
     record = state.url.render_as_string(hide_password=False)
@@ -308,8 +308,8 @@ def test_a_certificate_is_trusted_or_refused_as_it_is_without_a_courier(
     assert http.fetch_once(ask).status == 202
 
 
-def test_what_goes_to_another_host_goes_by_no_courier(web: Web) -> None:
-    """Its address is looked at once more when it is connected to, which a courier cannot tell of."""
+def test_requests_to_another_host_use_no_helper(web: Web) -> None:
+    """Its address is checked again at the connection, which a helper cannot report."""
 
     class Never:
         def handle_request(self, request: httpx.Request) -> httpx.Response:

@@ -43,51 +43,51 @@ def settings(acr: Acr) -> AcrSettings:
     return AcrSettings(INSTANCE, "cn-shanghai", acr.web.origin, AccessKey(KEY_ID, Secret(KEY_SECRET)))
 
 
-def told(login: AcrLogin) -> str:
+def credentials(login: AcrLogin) -> str:
     """The user and the password that a request is sent with."""
     kind, _, pair = login.headers("repository:m:pull")["Authorization"].partition(" ")
     assert kind == "Basic"
     return base64.b64decode(pair).decode()
 
 
-def test_a_password_is_asked_for_when_it_is_first_wanted_and_kept_until_shortly_before_its_end(acr: Acr) -> None:
+def test_a_password_is_requested_at_first_use_and_kept_until_shortly_before_it_expires(acr: Acr) -> None:
     clock = Clock()
     login = AcrLogin(settings(acr), clock)
     assert acr.web.seen == []
-    assert told(login) == "cr_temp_user:password-1"
+    assert credentials(login) == "cr_temp_user:password-1"
     clock.now_s += 3600 - 301
-    assert told(login) == "cr_temp_user:password-1"
+    assert credentials(login) == "cr_temp_user:password-1"
     assert acr.given == 1
     clock.now_s += 2
-    assert told(login) == "cr_temp_user:password-2"
+    assert credentials(login) == "cr_temp_user:password-2"
 
 
 def test_with_a_clock_that_is_wrong_a_password_is_kept_for_a_minute(acr: Acr) -> None:
     clock = Clock()
     clock.now_s += 86_400
     login = AcrLogin(settings(acr), clock)
-    assert told(login) == told(login) == "cr_temp_user:password-1"
+    assert credentials(login) == credentials(login) == "cr_temp_user:password-1"
     clock.now_s += 61
-    assert told(login) == "cr_temp_user:password-2"
+    assert credentials(login) == "cr_temp_user:password-2"
 
 
-def test_a_password_that_is_refused_is_asked_for_anew_unless_it_was_just_given(acr: Acr) -> None:
+def test_a_refused_password_is_renewed_unless_it_is_fresh(acr: Acr) -> None:
     clock = Clock()
     login = AcrLogin(settings(acr), clock)
     assert not login.renew("", "Basic")
-    told(login)
+    credentials(login)
     assert not login.renew("", "Basic")
     clock.now_s += 120
     assert login.renew("", "Basic")
-    assert told(login) == "cr_temp_user:password-2"
+    assert credentials(login) == "cr_temp_user:password-2"
 
 
 def test_a_temporary_key_goes_with_its_own_token(acr: Acr) -> None:
     acr.security_token = "the-token-of-the-key"
     with pytest.raises(Refused, match="InvalidSecurityToken"):
-        told(AcrLogin(settings(acr)))
+        credentials(AcrLogin(settings(acr)))
     key = AccessKey(KEY_ID, Secret(KEY_SECRET), Secret(acr.security_token))
-    assert told(AcrLogin(replace(settings(acr), key=key))) == "cr_temp_user:password-1"
+    assert credentials(AcrLogin(replace(settings(acr), key=key))) == "cr_temp_user:password-1"
 
 
 @pytest.mark.parametrize(
@@ -97,15 +97,15 @@ def test_a_temporary_key_goes_with_its_own_token(acr: Acr) -> None:
             lambda made: replace(made, key=replace(made.key, access_key_secret=Secret("another"))),
             "403 SignatureNotMatch",
         ),
-        (lambda made: replace(made, key=replace(made.key, access_key_id="nobody")), "403 InvalidAccessKeyID"),
+        (lambda made: replace(made, key=replace(made.key, access_key_id="unknown")), "403 InvalidAccessKeyID"),
         (lambda made: replace(made, instance="cri-other"), "INSTANCE_NOT_EXIST"),
     ],
 )
-def test_who_may_not_have_a_password_is_told_what_to_look_at(
+def test_the_hint_of_a_refused_password_names_what_to_check(
     acr: Acr, changed: Callable[[AcrSettings], AcrSettings], why: str
 ) -> None:
     with pytest.raises(Refused, match=why) as said:
-        told(AcrLogin(changed(settings(acr))))
+        credentials(AcrLogin(changed(settings(acr))))
     assert "the access key" in said.value.hint
     assert "another" not in str(said.value)
 
@@ -122,19 +122,21 @@ def test_who_may_not_have_a_password_is_told_what_to_look_at(
         (lambda: refused(403, "NoPermission", "not you"), Refused),
     ],
 )
-def test_what_is_no_password_is_an_error_of_ours(acr: Acr, answer: Callable[[], Reply], kind: type[SyncdError]) -> None:
+def test_an_answer_without_a_password_is_translated(
+    acr: Acr, answer: Callable[[], Reply], kind: type[SyncdError]
+) -> None:
     acr.web.faults.append(lambda _: answer())
     with pytest.raises(kind, match=f"GetAuthorizationToken {INSTANCE}"):
-        told(AcrLogin(settings(acr)))
+        credentials(AcrLogin(settings(acr)))
     acr.web.faults.clear()
-    assert told(AcrLogin(settings(acr)))
+    assert credentials(AcrLogin(settings(acr)))
 
 
-def test_where_nobody_answers_it_can_be_tried_again(acr: Acr) -> None:
+def test_a_server_that_does_not_answer_is_unavailable(acr: Acr) -> None:
     login = AcrLogin(settings(acr))
     acr.web.stop()
     with pytest.raises(Unavailable):
-        told(login)
+        credentials(login)
 
 
 @pytest.mark.needs_docker_registry
@@ -149,8 +151,8 @@ def test_a_password_that_the_registry_no_longer_takes_is_replaced_while_it_is_re
         ask = HttpRequest(f"{house.origin}/v2/m/tags/list", scope="repository:m:pull")
         assert http.fetch(ask).json()["tags"] == ["v1"]
         clock.now_s += 3400
-        told(login)  # of-yesterday
+        credentials(login)  # of-yesterday
         clock.now_s += 120
-        tokens_clock.now_s += 600  # so that another token is wanted, for which the password is shown
+        tokens_clock.now_s += 600  # so that another token is needed, for which the password is shown
         assert http.fetch(ask).json()["tags"] == ["v1"]
     assert acr.given == 3

@@ -36,7 +36,7 @@ def test_a_line_of_sha256sum_names_a_file(line: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "fault"), [("a\\\\b", "another system"), ("a\\nb", "control"), ("a\\rb", "control")])
-def test_an_escaped_name_is_read_as_what_it_means_and_refused_by_it(name: str, fault: str) -> None:
+def test_an_escaped_name_is_unescaped_and_then_checked(name: str, fault: str) -> None:
     with pytest.raises(Invalid, match=fault):
         parse_sums(f"\\{A}  {name}\n".encode())
 
@@ -46,7 +46,7 @@ def test_an_escape_that_sha256sum_does_not_write_stands_for_itself() -> None:
         parse_sums(f"\\{A}  a\\tb\n".encode())
 
 
-def test_what_sha256sum_itself_writes_is_read(tmp_path: Path) -> None:
+def test_the_output_of_sha256sum_is_read(tmp_path: Path) -> None:
     names = ["plain", "with space", "é", "*star", "sub/x"]
     (tmp_path / "sub").mkdir()
     for name in names:

@@ -1,4 +1,4 @@
-"""A directory registry among people who write as they please: what is complete, what is refused, by name."""
+"""Directory registry: complete versions, and versions that are refused by name."""
 
 from __future__ import annotations
 
@@ -67,15 +67,13 @@ def listed(registry: DirectoryRegistry, version: str = "v1") -> list[str]:
         ".complete",
     ],
 )
-def test_what_writers_leave_behind_is_no_part_of_a_version(
-    root: Path, registry: DirectoryRegistry, left_over: str
-) -> None:
+def test_leftovers_are_not_part_of_a_version(root: Path, registry: DirectoryRegistry, left_over: str) -> None:
     write(ready(root / "sdxl/v1"), {left_over: b""})
     assert listed(registry) == ["a", "sub/b"]
 
 
 @pytest.mark.parametrize("name", [".gitattributes", "sub/READY", "sub/SHA256SUMS", "READY.txt", "a.tmp.bin"])
-def test_what_only_looks_like_it_is_a_part_of_the_version(root: Path, registry: DirectoryRegistry, name: str) -> None:
+def test_a_similar_name_is_part_of_the_version(root: Path, registry: DirectoryRegistry, name: str) -> None:
     write(ready(root / "sdxl/v1"), {name: b""})
     assert name in listed(registry)
 
@@ -120,9 +118,9 @@ def test_a_list_that_is_cut_off_is_not_complete(root: Path, registry: DirectoryR
     top = write(root / "sdxl/v1", FILES)
     path = mark(top, marker)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(Unavailable, match=marker) as told:
+    with pytest.raises(Unavailable, match=marker) as caught:
         registry.resolve(SDXL, "v1")
-    assert "being written" in told.value.hint
+    assert "being written" in caught.value.hint
     assert registry.discover() == ()
 
 
@@ -145,11 +143,11 @@ def test_a_marker_without_files_is_not_complete(root: Path, registry: DirectoryR
         registry.resolve(SDXL, "v1")
 
 
-def test_without_a_marker_the_message_says_which_there_are(root: Path, registry: DirectoryRegistry) -> None:
+def test_the_error_for_a_missing_marker_lists_the_markers(root: Path, registry: DirectoryRegistry) -> None:
     write(root / "sdxl/v1", FILES)
-    with pytest.raises(Unavailable, match="has no marker yet") as told:
+    with pytest.raises(Unavailable, match="has no marker yet") as caught:
         registry.resolve(SDXL, "v1")
-    assert told.value.hint == "write one of READY, _SUCCESS, .complete, MANIFEST.json, SHA256SUMS last"
+    assert caught.value.hint == "write one of READY, _SUCCESS, .complete, MANIFEST.json, SHA256SUMS last"
 
 
 def link_file(top: Path) -> str:
@@ -245,7 +243,7 @@ def test_a_bad_tree_is_refused_by_name_and_hides_no_other(
     with capture_logs() as logs:
         assert [candidate.version for candidate in registry.discover()] == ["good"]
         assert [candidate.version for candidate in registry.discover()] == ["good"]
-    assert [(log["log_level"], log["directory"]) for log in logs] == [("warning", "sdxl/bad")]  # told once
+    assert [(log["log_level"], log["directory"]) for log in logs] == [("warning", "sdxl/bad")]  # logged once
 
 
 @pytest.mark.parametrize("name", ["-v1", "v 1", "v1\n", "é", "v..1", "latest"])
@@ -284,7 +282,7 @@ def test_files_where_directories_are_expected_are_no_models(root: Path, registry
         registry.resolve(SDXL, "notes.txt")
 
 
-def test_models_that_are_not_selected_are_not_looked_for(root: Path) -> None:
+def test_unselected_models_are_not_listed(root: Path) -> None:
     for model in ("sdxl", "sd15", "lora", "team/sdxl"):
         ready(root / model / "v1")
     registry = DirectoryRegistry(DirectorySettings(root, models=("sd*", "team/*"), settle_s=0))
@@ -293,7 +291,7 @@ def test_models_that_are_not_selected_are_not_looked_for(root: Path) -> None:
         registry.resolve(ModelName("lora"), "v1")
 
 
-def test_a_subdirectory_with_a_marker_is_no_version_of_a_model_with_an_owner(
+def test_a_subdirectory_with_a_marker_is_not_a_version_of_a_model_with_an_owner(
     root: Path, registry: DirectoryRegistry
 ) -> None:
     ready(root / "sdxl/v1/tokenizer")
@@ -410,7 +408,7 @@ def test_a_closed_stream_closes_its_file_once(root: Path, registry: DirectoryReg
         stream.readinto(memoryview(bytearray(1)))
 
 
-def test_looking_and_failing_to_open_leave_no_file_open(root: Path, registry: DirectoryRegistry) -> None:
+def test_reading_and_failing_to_open_leave_no_file_open(root: Path, registry: DirectoryRegistry) -> None:
     revision = registry.resolve(SDXL, ready(root / "sdxl/v1").name)
     os.truncate(root / "sdxl/v1/a", 0)
     before = open_files()
@@ -438,7 +436,7 @@ def test_a_complete_version_is_not_walked_again_until_its_marker_changes(
     marker = mark(top, "SHA256SUMS")
     assert len(registry.discover()) == 1
     (top / "a").rename(top / "a.part")
-    assert len(registry.discover()) == 1  # discovering is a hint; resolving looks
+    assert len(registry.discover()) == 1  # discovering is a hint; resolving reads
     with pytest.raises(Unavailable):
         registry.resolve(SDXL, "v1")
     os.utime(marker, (THEN_S + 9, THEN_S + 9))
@@ -463,7 +461,7 @@ def readable_root() -> Iterator[Path]:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """As somebody who may not read everything: who is root is another user for a while."""
+    """As a user without permission to read everything: root drops its privileges for a while."""
     user = os.geteuid()
     os.seteuid(user or 65534)
     try:
@@ -477,10 +475,10 @@ def test_a_version_that_may_not_be_read_is_refused_and_hides_no_other(readable_r
     (ready(readable_root / "sdxl/v2") / "sub").chmod(0)
     registry = DirectoryRegistry(DirectorySettings(readable_root, settle_s=0))
     with unprivileged(), capture_logs() as logs:
-        with pytest.raises(Refused, match="Permission denied") as told:
+        with pytest.raises(Refused, match="Permission denied") as caught:
             registry.resolve(SDXL, "v2")
         assert [candidate.version for candidate in registry.discover()] == ["v1"]
-    assert told.value.hint
+    assert caught.value.hint
     assert [log["directory"] for log in logs] == ["sdxl/v2"]
 
 
@@ -498,13 +496,11 @@ def test_a_directory_that_may_not_be_entered_hides_no_other(readable_root: Path,
     assert [log["directory"] for log in logs] == [closed]
 
 
-def test_a_directory_that_went_away_between_two_looks_has_nothing_in_it(
-    root: Path, registry: DirectoryRegistry
-) -> None:
+def test_a_directory_that_was_deleted_meanwhile_is_empty(root: Path, registry: DirectoryRegistry) -> None:
     assert registry._directories(root / "gone") == []
 
 
-def test_a_tree_that_changes_while_it_is_walked_is_looked_at_again(root: Path) -> None:
+def test_a_tree_that_changes_during_the_scan_is_scanned_again(root: Path) -> None:
     with pytest.raises(Unavailable, match="changed during the scan"):
         scan(root / "gone", frozenset())
 
@@ -522,10 +518,10 @@ def test_a_tree_that_changes_while_it_is_walked_is_looked_at_again(root: Path) -
         (errno.ENOTCONN, Unavailable),
     ],
 )
-def test_only_a_plain_answer_that_it_is_not_there_is_not_found(number: int, remedy: type[SyncdError]) -> None:
-    with pytest.raises(SyncdError, match="it: ") as told, reading("it"):
+def test_only_a_definite_answer_is_not_found(number: int, remedy: type[SyncdError]) -> None:
+    with pytest.raises(SyncdError, match="it: ") as caught, reading("it"):
         raise OSError(number, os.strerror(number))
-    assert type(told.value) is remedy
+    assert type(caught.value) is remedy
 
 
 def test_a_root_that_may_not_be_read_is_refused(readable_root: Path) -> None:
@@ -538,9 +534,9 @@ def test_a_root_that_may_not_be_read_is_refused(readable_root: Path) -> None:
 
 def test_a_root_that_is_a_file_is_unavailable_with_advice(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Unavailable, match="not a directory") as told:
+    with pytest.raises(Unavailable, match="not a directory") as caught:
         DirectoryRegistry(DirectorySettings(tmp_path / "file")).discover()
-    assert "mounted" in told.value.hint
+    assert "mounted" in caught.value.hint
 
 
 def test_opening_every_file_walks_the_version_no_more_often(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ EVERYTHING = FileFilter()
         (FileFilter(take=("*.json",), leave=("config.json",)), ["a.json"], ["config.json", "unet/config.json", "b"]),
     ],
 )
-def test_files_are_taken_by_name_by_path_and_by_directory(
+def test_files_are_selected_by_name_by_path_and_by_directory(
     taking: FileFilter, taken: list[str], left: list[str]
 ) -> None:
     assert [path for path in (*taken, *left) if taking.takes(path)] == taken
@@ -40,7 +40,7 @@ _PATTERNS = st.lists(st.text(min_size=1, max_size=20), max_size=3).map(tuple)
 
 
 @given(_PATTERNS, _PATTERNS)
-def test_a_pin_says_what_is_taken(take: tuple[str, ...], leave: tuple[str, ...]) -> None:
+def test_a_pin_has_its_file_filter(take: tuple[str, ...], leave: tuple[str, ...]) -> None:
     assert without_filter_mark(with_filter_mark(REVISION, FileFilter(take, leave))) == (
         REVISION,
         FileFilter(take, leave),
@@ -55,7 +55,7 @@ def test_a_mark_that_is_not_ours_is_refused(mark: str) -> None:
 
 @pytest.mark.parametrize("then", [EVERYTHING, FileFilter(take=("*.bin",))])
 @pytest.mark.parametrize("now", [EVERYTHING, FileFilter(leave=("*.md",))])
-def test_what_was_published_keeps_what_was_taken_then(then: FileFilter, now: FileFilter) -> None:
+def test_a_published_version_keeps_its_file_filter(then: FileFilter, now: FileFilter) -> None:
     changed = Revision(REVISION.version, "sha256:cd")
     assert as_published(with_filter_mark(REVISION, now), with_filter_mark(REVISION, then).pin) == with_filter_mark(
         REVISION, then

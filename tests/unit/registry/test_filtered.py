@@ -1,4 +1,4 @@
-"""Some of a registry: what is followed, what is taken, and what stays as it was published."""
+"""Follow rules and file filters, and published versions that keep theirs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_alias_is_followed_wherever_it_goes_and_the_others_are_shown(index: I
     assert shown(registry)[-1] == ("v1", Follow.WHEN_NAMED)
 
 
-def test_an_alias_that_names_nothing_is_told_once_and_nothing_is_followed(index: IndexWeb) -> None:
+def test_an_alias_without_a_version_is_logged_once_and_nothing_is_followed(index: IndexWeb) -> None:
     index.add("sdxl", "v1", FILES)
     registry = of(index, FollowRule(ALL, alias="champion"))
     with capture_logs() as logs:
@@ -109,7 +109,7 @@ class Marked(IndexRegistry):
         return [replace(e, tags=self.tags.get(e.version, none), model_tags=self.model_tags) for e in found]
 
 
-def test_what_has_a_tag_is_followed_by_age_and_nothing_of_a_model_that_has_not_its_own(index: IndexWeb) -> None:
+def test_tagged_versions_are_followed_by_age_and_none_of_a_model_without_its_tag(index: IndexWeb) -> None:
     for version in ("v1", "v2", "v3"):
         index.add("sdxl", version, FILES, aliases=["champion"] if version == "v3" else [])
     marked = Marked(IndexSettings(index.url, ALL), http_to(index.web))
@@ -153,7 +153,7 @@ def test_a_star_in_a_tag_stands_for_anything(wanted: str, value: str, is_on: boo
 
 
 @pytest.mark.parametrize("text", ["", "stage", "=approved", "stage=a\nb"])
-def test_what_is_no_tag_is_refused(text: str) -> None:
+def test_an_invalid_tag_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="is not a tag"):
         parse_tagged(text)
 
@@ -167,7 +167,7 @@ def test_the_first_rule_that_is_for_a_model_counts(index: IndexWeb) -> None:
     assert followed == [("sdxl", "x1"), ("team/lora", "v1")]
 
 
-def test_a_registry_that_breaks_off_while_an_alias_is_asked_for_is_unavailable(index: IndexWeb) -> None:
+def test_a_registry_that_breaks_off_while_resolving_an_alias_is_unavailable(index: IndexWeb) -> None:
     index.add("sdxl", "v1", FILES)
     registry = of(index, FollowRule(ALL, alias="champion"))
     candidates = registry._registry.discover()
@@ -176,7 +176,7 @@ def test_a_registry_that_breaks_off_while_an_alias_is_asked_for_is_unavailable(i
         list(registry._followed(SDXL, list(candidates)))
 
 
-def test_only_what_is_taken_is_there(index: IndexWeb) -> None:
+def test_only_selected_files_exist(index: IndexWeb) -> None:
     index.add("sdxl", "v1", FILES)
     registry = of(index, files=FileFilter(take=("*.bin",), leave=("unet/",)))
     revision = registry.resolve(SDXL, "v1")
@@ -196,7 +196,7 @@ def test_a_rule_that_leaves_nothing_is_named(index: IndexWeb) -> None:
         registry.listing(SDXL, registry.resolve(SDXL, "v1"))
 
 
-def test_what_was_pinned_is_read_as_it_was_pinned_whatever_is_taken_now(index: IndexWeb) -> None:
+def test_a_pinned_version_keeps_its_file_filter(index: IndexWeb) -> None:
     index.add("sdxl", "v1", FILES)
     then = of(index, files=FileFilter(take=("*.bin",))).resolve(SDXL, "v1")
     for now in (of(index), of(index, files=FileFilter(leave=("*.bin",)))):

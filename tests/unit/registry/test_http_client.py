@@ -76,9 +76,9 @@ def test_a_certificate_that_is_not_trusted_is_refused() -> None:
     error = httpx.ConnectError("failed")
     error.__cause__ = OSError("tls")
     error.__cause__.__context__ = ssl.SSLCertVerificationError("self-signed")
-    told = error_for_status("https://h", error)
-    assert isinstance(told, Refused)
-    assert "SSL_CERT_FILE" in told.hint
+    refused = error_for_status("https://h", error)
+    assert isinstance(refused, Refused)
+    assert "SSL_CERT_FILE" in refused.hint
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_a_certificate_that_is_not_trusted_is_refused() -> None:
      (408, Unavailable), (425, Unavailable), (429, Unavailable), (500, Unavailable), (599, Unavailable)],
 )  # fmt: skip
 def test_every_status_has_its_remedy(status: int, kind: type[SyncdError]) -> None:
-    told = error_of("http://h/p?sig=x", status, {})
-    assert type(told) is kind
-    assert str(status) in told.message
-    assert "sig" not in told.message
+    error = error_of("http://h/p?sig=x", status, {})
+    assert type(error) is kind
+    assert str(status) in error.message
+    assert "sig" not in error.message
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_every_status_has_its_remedy(status: int, kind: type[SyncdError]) -> Non
         ({"ratelimit": '"best=3";r=0'}, None),
     ],
 )
-def test_what_a_registry_says_of_waiting_is_made_out(headers: dict[str, str], wait_s: float | None) -> None:
+def test_the_delay_in_a_response_is_parsed(headers: dict[str, str], wait_s: float | None) -> None:
     assert retry_after_s(headers, lambda: 100.0) == wait_s
 
 
-def test_a_look_is_repeated_after_the_wait_that_was_asked_for(web: Web, script: Script) -> None:
+def test_a_request_is_repeated_after_the_requested_delay(web: Web, script: Script) -> None:
     waited: list[float] = []
     script.replies = [Reply(503, {"Retry-After": "3"}), Reply(429, {"RateLimit": '"api";r=0;t=4'}), as_json(1)]
 
@@ -129,9 +129,9 @@ def test_a_look_is_repeated_after_the_wait_that_was_asked_for(web: Web, script: 
 def test_a_wait_longer_than_is_borne_is_passed_on(web: Web, script: Script) -> None:
     script.replies = [Reply(429, {"Retry-After": "3600"})]
     http = HttpClient(HttpSettings(web.origin, 5))
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as error:
         http.fetch(HttpRequest(f"{web.origin}/x"))
-    assert told.value.retry_after_s == 3600
+    assert error.value.retry_after_s == 3600
     assert len(web.seen) == 1
 
 
@@ -142,7 +142,7 @@ def test_opening_a_file_is_tried_once(web: Web, script: Script) -> None:
     assert len(web.seen) == 1
 
 
-def test_not_modified_is_an_answer_only_where_it_was_asked_for(web: Web, script: Script) -> None:
+def test_not_modified_is_a_response_only_to_a_conditional_request(web: Web, script: Script) -> None:
     script.replies = [Reply(304)]
     http = http_to(web)
     assert not_modified(http.fetch(HttpRequest(web.origin, {"If-None-Match": '"e"'})))
@@ -165,7 +165,7 @@ def test_a_packed_answer_is_unpacked(web: Web, script: Script) -> None:
         http_to(web).fetch(HttpRequest(web.origin))
 
 
-def test_an_answer_that_drips_is_given_up(web: Web, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_response_times_out(web: Web, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.http.client.RESPONSE_S_MAX", 0.0)
     script.replies = [Reply(200, {}, [b"x"] * 3)]
     with pytest.raises(Unavailable, match="incomplete after"):
@@ -217,7 +217,7 @@ def test_an_address_without_encryption_is_not_gone_to_from_a_registry_that_has_i
     assert asked == []
 
 
-def test_a_name_that_changes_between_the_look_and_the_connection_is_refused(web: Web, script: Script) -> None:
+def test_a_name_that_resolves_differently_at_the_connection_is_refused(web: Web, script: Script) -> None:
     with Web(lambda _: Reply(200, {}, DATA)) as inner:
         script.replies = [Reply(302, {"Location": f"http://localhost:{inner.port}/"})]
         names = {"localhost": ["203.0.113.2"], "127.0.0.1": ["203.0.113.1"]}
@@ -274,7 +274,7 @@ def test_addresses_are_not_logged(web: Web, caplog: pytest.LogCaptureFixture) ->
     assert "hunter2" not in caplog.text
 
 
-def test_connections_close_when_nobody_has_them_any_more(web: Web) -> None:
+def test_connections_close_when_the_client_is_collected(web: Web) -> None:
     """An open socket that is collected is a warning, and warnings are errors here."""
     http = http_to(web)
     http.fetch(HttpRequest(web.origin))
@@ -284,7 +284,7 @@ def test_connections_close_when_nobody_has_them_any_more(web: Web) -> None:
     gc.collect()
 
 
-def test_who_we_are_is_said_in_one_header() -> None:
+def test_credentials_are_in_one_header() -> None:
     assert auth_of("", None) == NoAuth()
     assert auth_of("ignored", None) == NoAuth()
     assert auth_of("", Secret("t")) == BearerAuth(Secret("t"))
@@ -295,7 +295,7 @@ def test_who_we_are_is_said_in_one_header() -> None:
     assert not any(each.renew("", "Basic") for each in (NoAuth(), BearerAuth(Secret("t")), BasicAuth("u", Secret("p"))))
 
 
-def test_an_address_is_shown_without_what_is_secret_in_it() -> None:
+def test_an_address_is_shown_without_its_secrets() -> None:
     assert printable("https://u:p@h:1/a/b?sig=1#f") == "'https://h:1/a/b'"
     assert "hunter2" not in printable("http://[u:hunter2@x?y=hunter2")
     assert len(printable("https://h/" + "x" * 1000)) < 220
@@ -332,10 +332,10 @@ def test_the_shape_of_json_is_checked() -> None:
         parse_json(b"\xff", "it")
 
 
-def test_a_server_that_says_nothing_is_given_up_after_the_timeout(web: Web) -> None:
+def test_a_silent_server_times_out(web: Web) -> None:
     web.faults.append(lambda _: Reply(200, {"Content-Length": "5"}, b"", cut_after=None))
     began_s = time.monotonic()
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as error:
         HttpClient(HttpSettings(web.origin, 0.2, ONCE)).fetch(HttpRequest(web.origin))
-    assert "ReadTimeout" in told.value.message
+    assert "ReadTimeout" in error.value.message
     assert time.monotonic() - began_s < 5

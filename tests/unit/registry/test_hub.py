@@ -46,7 +46,7 @@ def test_a_branch_is_resolved_to_its_commit_by_name(hub: HubWeb) -> None:
     assert registry.resolve(CHAT, first).pin == first  # an older commit is still there
 
 
-def test_the_head_of_a_branch_is_a_version_where_that_is_wanted(hub: HubWeb) -> None:
+def test_the_head_of_a_branch_is_a_version_if_configured(hub: HubWeb) -> None:
     hub.commit("acme/chat", FILES, "v1")
     head = hub.commit("acme/chat", {"other": b"1"})
     assert [each.version for each in registry_of(hub).discover()] == ["v1"]
@@ -66,7 +66,7 @@ def test_all_models_of_an_owner_that_fit_are_discovered(hub: HubWeb) -> None:
     assert len(registry_of(hub, "acme/*", "acme/chat", "other/chat").discover()) == 4
 
 
-def test_the_age_of_a_commit_is_asked_for_once(hub: HubWeb) -> None:
+def test_the_date_of_a_commit_is_fetched_once(hub: HubWeb) -> None:
     hub.commit("acme/chat", FILES, "v1")
     registry = registry_of(hub)
     for _ in range(3):
@@ -100,7 +100,7 @@ def test_a_small_file_that_is_not_gits_is_corrupt(hub: HubWeb) -> None:
     hub.web.faults.append(lambda request: Reply(200, {}, b"M" * 100) if "/resolve/" in request.path else None)
     with pytest.raises(Corrupt, match="git's sha1"):
         read(registry, CHAT, revision, "merges.txt")
-    assert read(registry, CHAT, revision, "merges.txt", 50) == b"M" * 50  # what is read in part is proven by others
+    assert read(registry, CHAT, revision, "merges.txt", 50) == b"M" * 50  # a partial read is verified by its reader
 
 
 def test_a_large_file_whose_sizes_differ_is_refused(hub: HubWeb) -> None:
@@ -133,9 +133,9 @@ def test_a_ref_that_names_no_commit_is_refused(hub: HubWeb) -> None:
 
 def test_a_model_without_a_version_has_no_latest(hub: HubWeb) -> None:
     hub.commit("acme/chat", FILES)
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         registry_of(hub).resolve(CHAT, "latest")
-    assert "branch" in told.value.hint
+    assert "branch" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -149,26 +149,26 @@ def test_a_model_without_a_version_has_no_latest(hub: HubWeb) -> None:
         (500, "", Unavailable),
     ],
 )
-def test_what_the_hub_says_in_its_headers_is_heard(hub: HubWeb, status: int, code: str, kind: type[Exception]) -> None:
+def test_the_hubs_error_headers_count(hub: HubWeb, status: int, code: str, kind: type[Exception]) -> None:
     hub.web.faults.append(lambda _: Reply(status, {"X-Error-Code": code, "X-Error-Message": "because"}))
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as caught:
         registry_of(hub).resolve(CHAT, "v1")
-    assert not code or code in str(told.value)
+    assert not code or code in str(caught.value)
 
 
-def test_a_limit_says_when_it_ends(hub: HubWeb) -> None:
+def test_a_rate_limit_has_its_end(hub: HubWeb) -> None:
     hub.web.faults.append(lambda _: Reply(429, {"RateLimit": '"api";r=0;t=55'}))
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         registry_of(hub).resolve(CHAT, "v1")
-    assert told.value.retry_after_s == 56
-    assert "token" in told.value.hint
+    assert caught.value.retry_after_s == 56
+    assert "token" in caught.value.hint
 
 
-def test_nobody_sees_a_private_model(hub: HubWeb) -> None:
+def test_a_private_model_is_not_visible(hub: HubWeb) -> None:
     hub.commit("acme/chat", FILES, "v1")
-    with pytest.raises(Refused) as told:
+    with pytest.raises(Refused) as caught:
         registry_of(hub, token="").resolve(CHAT, "v1")
-    assert "token" in told.value.hint
+    assert "token" in caught.value.hint
 
 
 def test_a_path_is_quoted_in_its_address(hub: HubWeb) -> None:

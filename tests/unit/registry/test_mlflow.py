@@ -1,4 +1,4 @@
-"""What is particular to MLflow: numbers and aliases, READY, where artifacts lie, and what it lets happen to them."""
+"""MLflow: numbers and aliases, READY, the location of artifacts, and their changes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_versions_of_every_page_are_ordered_by_when_they_were_made(mlflow: Mlflo
     assert registry.resolve(IRIS, "latest").version == "11"
 
 
-def test_tags_of_versions_are_told_and_those_of_models_where_they_are_wanted(mlflow: MlflowWeb) -> None:
+def test_tags_of_versions_are_returned_and_those_of_models_if_configured(mlflow: MlflowWeb) -> None:
     mlflow.register("iris", "1", FILES).row |= as_tags({"stage": "approved", "note": ""})
     mlflow.register("iris", "2", FILES)
     mlflow.model_tags["iris"] = {"team": "risk"}
@@ -95,7 +95,7 @@ def test_a_number_that_is_used_again_is_another_version(mlflow: MlflowWeb) -> No
         registry.listing(IRIS, revision)
 
 
-def test_a_version_is_complete_when_its_file_is_there(mlflow: MlflowWeb) -> None:
+def test_a_version_is_complete_when_its_ready_file_exists(mlflow: MlflowWeb) -> None:
     mlflow.register("iris", "1", {"weights": b"1"})
     with pytest.raises(Unavailable, match="has no MLmodel yet"):
         registry_of(mlflow).resolve(IRIS, "1")
@@ -145,10 +145,10 @@ def test_a_size_that_is_left_out_is_nought(mlflow: MlflowWeb) -> None:
 def test_artifacts_that_the_server_does_not_hand_out_are_refused_by_place(mlflow: MlflowWeb, scheme: str) -> None:
     mlflow.register("iris", "1", FILES)
     mlflow.scheme = scheme
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as caught:
         registry_of(mlflow).resolve(IRIS, "1")
-    assert scheme.partition(":")[0] in told.value.message
-    assert "--serve-artifacts" in told.value.hint
+    assert scheme.partition(":")[0] in caught.value.message
+    assert "--serve-artifacts" in caught.value.hint
 
 
 @pytest.mark.parametrize("root", ["0/../../etc", "0/%2e%2e/x", "", "a//b", "a\\b", "a/b?c=d", "a/b#c", "a\u202eb"])
@@ -171,7 +171,7 @@ def test_a_root_with_spaces_and_letters_of_any_script_is_read(mlflow: MlflowWeb,
     assert {file.path: read(registry, IRIS, revision, file.path) for file in registry.listing(IRIS, revision)} == FILES
 
 
-def test_a_server_that_does_not_sign_is_asked_once(mlflow: MlflowWeb) -> None:
+def test_a_server_without_signed_addresses_is_queried_once(mlflow: MlflowWeb) -> None:
     mlflow.register("iris", "1", FILES)
     registry = registry_of(mlflow)
     revision = registry.resolve(IRIS, "1")
@@ -201,7 +201,7 @@ def test_a_signed_address_with_headers_that_cannot_be_sent_is_refused(mlflow: Ml
         read(registry, IRIS, revision, "MLmodel")
 
 
-def test_a_source_that_is_no_unicode_is_pinned_all_the_same(mlflow: MlflowWeb) -> None:
+def test_a_source_that_is_not_unicode_is_pinned(mlflow: MlflowWeb) -> None:
     mlflow.register("iris", "1", FILES).row["source"] = "s3://b/\ud800"
     registry = registry_of(mlflow)
     assert registry.resolve(IRIS, "1") == registry.resolve(IRIS, "1")
@@ -223,12 +223,12 @@ def test_pages_without_end_are_refused_whatever_leads_to_them(
 
 def test_a_wrong_password_is_refused_not_absent(mlflow: MlflowWeb) -> None:
     mlflow.register("iris", "1", FILES)
-    for look in (
+    for call in (
         registry_of(mlflow, password="x").discover,
         lambda: registry_of(mlflow, password="x").resolve(IRIS, "1"),
     ):
         with pytest.raises(Refused):
-            look()
+            call()
 
 
 def test_mlflows_own_codes_are_heard(mlflow: MlflowWeb) -> None:
@@ -265,7 +265,7 @@ def test_pages_without_end_are_refused(mlflow: MlflowWeb, monkeypatch: pytest.Mo
         registry_of(mlflow).discover()
 
 
-def test_a_model_that_is_not_selected_is_not_asked_for(mlflow: MlflowWeb) -> None:
+def test_an_unselected_model_is_not_queried(mlflow: MlflowWeb) -> None:
     mlflow.register("iris", "1", FILES)
     with pytest.raises(NotFound, match="not among"):
         registry_of(mlflow, "other").resolve(IRIS, "1")

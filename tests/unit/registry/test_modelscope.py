@@ -72,7 +72,7 @@ def test_captured_answers_are_understood() -> None:
     assert all(file.sha256 for file in listing)
 
 
-def test_models_of_an_owner_are_asked_for_page_by_page(modelscope: ModelScopeWeb) -> None:
+def test_models_of_an_owner_are_listed_page_by_page(modelscope: ModelScopeWeb) -> None:
     for number in range(230):
         modelscope.tag(f"acme/m{number:03}", "v1", {"a": b"1"})
     registry = of(modelscope.web, "acme/m2*", "acme/m001")
@@ -114,11 +114,11 @@ def test_directories_without_end_are_refused(modelscope: ModelScopeWeb, monkeypa
         paths(of(modelscope.web))
 
 
-def test_a_branch_is_no_version(modelscope: ModelScopeWeb) -> None:
+def test_a_branch_is_not_a_version(modelscope: ModelScopeWeb) -> None:
     modelscope.tag("acme/chat", "v1", {"a": b"1"})
-    with pytest.raises(NotFound) as told:
+    with pytest.raises(NotFound) as caught:
         of(modelscope.web).resolve(CHAT, "master")
-    assert "a branch moves" in told.value.hint
+    assert "a branch moves" in caught.value.hint
 
 
 def test_a_model_without_tags_has_no_latest(modelscope: ModelScopeWeb) -> None:
@@ -129,7 +129,7 @@ def test_a_model_without_tags_has_no_latest(modelscope: ModelScopeWeb) -> None:
         of(modelscope.web).resolve(CHAT, "v1")
 
 
-def test_a_tag_that_was_looked_at_is_not_looked_at_again(modelscope: ModelScopeWeb) -> None:
+def test_a_checked_tag_is_not_checked_again(modelscope: ModelScopeWeb) -> None:
     modelscope.tag("acme/chat", "v1", {"a": b"1"})
     registry = of(modelscope.web)
     for _ in range(3):
@@ -137,18 +137,18 @@ def test_a_tag_that_was_looked_at_is_not_looked_at_again(modelscope: ModelScopeW
     assert sum(request.path.endswith("/repo/files") for request in modelscope.web.seen) == 1
 
 
-def test_files_are_asked_for_from_the_region_and_listings_are_not(modelscope: ModelScopeWeb) -> None:
+def test_files_are_requested_from_the_region_and_listings_are_not(modelscope: ModelScopeWeb) -> None:
     modelscope.tag("acme/chat", "v1", {"w.safetensors": b"12345678" * 100})
     for region in ("", "cn-hangzhou"):
         modelscope.web.seen.clear()
         registry = of(modelscope.web, region=region)
         assert read(registry, CHAT, registry.resolve(CHAT, "v1"), "w.safetensors", 8) == b"12345678" * 99
-        told = {r.path.rpartition("/")[2]: r.headers.get("x-aliyun-region-id") for r in modelscope.web.seen}
-        assert told["repo"] == (region or None)
-        assert told["files"] is None
+        regions = {r.path.rpartition("/")[2]: r.headers.get("x-aliyun-region-id") for r in modelscope.web.seen}
+        assert regions["repo"] == (region or None)
+        assert regions["files"] is None
 
 
-def test_a_refusal_that_passes_is_asked_again_once(modelscope: ModelScopeWeb) -> None:
+def test_a_temporary_refusal_is_retried_once(modelscope: ModelScopeWeb) -> None:
     modelscope.tag("acme/chat", "v1", {"a": b"1"})
     refusals = [Reply(403)]
     modelscope.web.faults.append(lambda r: refusals.pop() if "files" in r.path and refusals else None)
@@ -168,7 +168,7 @@ def test_a_refusal_that_passes_is_asked_again_once(modelscope: ModelScopeWeb) ->
         ({"Code": 200, "Data": {"Files": [{"Path": "../a", "Size": 1, "Sha256": "0" * 64}]}}, Invalid, r"\.\./a"),
     ],
 )
-def test_an_envelope_says_more_than_its_status(
+def test_the_code_of_an_envelope_overrides_its_status(
     modelscope: ModelScopeWeb, answer: Mapping[str, Any], kind: type[Exception], message: str
 ) -> None:
     modelscope.tag("acme/chat", "v1", {"a": b"1"})
@@ -196,7 +196,7 @@ def test_a_tag_with_a_bad_name_and_a_model_with_one_hide_no_other(modelscope: Mo
     assert "acme/chat@../v2" in {log["version"] for log in logs}
 
 
-def test_a_missing_file_that_is_told_with_200_is_no_file(modelscope: ModelScopeWeb) -> None:
+def test_a_missing_file_reported_with_status_200_is_not_found(modelscope: ModelScopeWeb) -> None:
     modelscope.tag("acme/chat", "v1", {"a": b"1"})
     registry = of(modelscope.web)
     revision = registry.resolve(CHAT, "v1")

@@ -1,4 +1,4 @@
-"""What is particular to an image repository: tokens, layouts, and what is no model."""
+"""OCI registry source: tokens, layouts, and manifests that are not models."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_manifest_whose_notes_make_no_sense_hides_no_other(oci: OciWeb, notes:
     assert [log["version"] for log in logs] == ["sdxl@v2"]
 
 
-def test_tags_beyond_all_measure_are_refused_before_they_are_asked_for(oci: OciWeb) -> None:
+def test_too_many_tags_are_refused_before_they_are_fetched(oci: OciWeb) -> None:
     def page(request: Request) -> Reply | None:
         if not request.path.endswith("/tags/list"):
             return None
@@ -184,7 +184,9 @@ def titled(title: str, kind: str = "x", **more: Any) -> dict[str, Any]:
         (titled("a", annotations=[5]), "expected an object"),
     ],
 )
-def test_what_is_no_model_is_refused_and_hides_no_other(oci: OciWeb, manifest: Mapping[str, Any], message: str) -> None:
+def test_a_manifest_that_is_not_a_model_is_refused_and_hides_no_other(
+    oci: OciWeb, manifest: Mapping[str, Any], message: str
+) -> None:
     oci.push("v1", {"a": b"1"})
     oci.put("v2", manifest)
     with pytest.raises(Invalid, match=message):
@@ -198,7 +200,7 @@ def test_an_archive_that_is_a_file_is_a_file(oci: OciWeb) -> None:
     assert listed(registry_of(oci)) == ["tokenizer.tar.gz"]
 
 
-def test_a_pin_that_is_no_digest_is_refused(oci: OciWeb) -> None:
+def test_a_pin_that_is_not_a_digest_is_refused(oci: OciWeb) -> None:
     oci.push("v1", {"a": b"1"})
     registry = registry_of(oci)
     with pytest.raises(Invalid):
@@ -219,9 +221,9 @@ def test_patterns_need_a_catalogue(oci: OciWeb) -> None:
     oci.catalogue = {"repositories": ["sdxl", "a/b/c", 5, "other"]}
     assert {each.model for each in registry_of(oci, "sd*", "a/*").discover()} == {"sdxl"}
     oci.web.faults.append(lambda request: Reply(404) if request.path == "/v2/_catalog" else None)
-    with pytest.raises(Refused) as told:
+    with pytest.raises(Refused) as caught:
         registry_of(oci, "sd*").discover()
-    assert "without `*`" in told.value.hint
+    assert "without `*`" in caught.value.hint
     assert len(registry_of(oci, "sdxl", "none").discover()) == 1
 
 
@@ -288,9 +290,7 @@ def test_a_token_is_used_until_it_ends(oci: OciWeb, tokens: TokenServer) -> None
 
 
 @pytest.mark.parametrize("ends", [0, -1, float("nan"), float("inf"), "soon", None])
-def test_a_token_of_which_nobody_knows_when_it_ends_is_good_for_a_minute(
-    oci: OciWeb, tokens: TokenServer, ends: object
-) -> None:
+def test_a_token_without_an_expiry_is_valid_for_a_minute(oci: OciWeb, tokens: TokenServer, ends: object) -> None:
     oci.push("v1", {"a": b"1"})
     oci.web.faults.append(Guard(oci, f"{tokens.web.origin}/token"))
     oci.web.faults[-1].good = {"t1"}  # type: ignore[attr-defined]
@@ -301,7 +301,7 @@ def test_a_token_of_which_nobody_knows_when_it_ends_is_good_for_a_minute(
     assert tokens.given == 1
 
 
-def test_a_token_that_is_not_taken_is_asked_for_once_more_and_then_refused(oci: OciWeb, tokens: TokenServer) -> None:
+def test_a_rejected_token_is_renewed_once_and_then_refused(oci: OciWeb, tokens: TokenServer) -> None:
     oci.push("v1", {"a": b"1"})
     guard = Guard(oci, f"{tokens.web.origin}/token")
     oci.web.faults.append(guard)
@@ -336,7 +336,7 @@ def test_a_server_of_tokens_without_encryption_is_refused_by_a_registry_that_has
         access.renew("repository:sdxl:pull", 'Bearer realm="http://tokens.test/"')
 
 
-def test_a_password_is_sent_when_it_is_asked_for_and_only_once() -> None:
+def test_a_password_is_sent_after_a_challenge_and_only_once() -> None:
     access = OciAuth("http://127.0.0.1:1", BasicAuth("u", Secret("p")))
     assert access.headers("s") == {}
     assert access.renew("s", 'Basic realm="x"')
@@ -346,7 +346,7 @@ def test_a_password_is_sent_when_it_is_asked_for_and_only_once() -> None:
     assert not OciAuth("http://127.0.0.1:1", None).renew("s", 'Basic realm="x"')
 
 
-def test_a_file_is_asked_for_by_its_digest(oci: OciWeb) -> None:
+def test_a_file_is_requested_by_its_digest(oci: OciWeb) -> None:
     oci.push("v1", {"a": b"12345"})
     registry = registry_of(oci)
     revision = registry.resolve(SDXL, "v1")

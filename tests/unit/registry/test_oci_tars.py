@@ -1,4 +1,4 @@
-"""Layers that are tars: what is in them is found, read from anywhere, and bounded."""
+"""Layers that are tars: their files are found, read from any offset, and bounded."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_finding_and_pinning_a_version_reads_no_layer_and_listing_reads_each_onc
     assert blobs() == 2
 
 
-def test_a_file_in_a_plain_tar_is_asked_for_by_its_place(oci: OciWeb) -> None:
+def test_a_file_in_a_plain_tar_is_requested_by_its_range(oci: OciWeb) -> None:
     registry = push(oci, tar_of(FILES))
     revision = registry.resolve(SDXL, "v1")
     registry.listing(SDXL, revision)
@@ -109,7 +109,7 @@ def test_a_blob_that_is_not_its_digest_is_corrupt(oci: OciWeb) -> None:
     registry = push(oci, tar_of({"a": b"1"}))
     (name,) = oci.blobs
     oci.blobs[name] = tar_of({"a": b"2"})
-    with pytest.raises(Corrupt, match="expected the digest sha256:.*, got sha256"):
+    with pytest.raises(Corrupt, match=r"expected the digest sha256:.*, got sha256"):
         listed(registry)
 
 
@@ -123,7 +123,7 @@ def test_a_blob_that_is_not_its_digest_is_corrupt(oci: OciWeb) -> None:
     ],
 )
 @pytest.mark.parametrize("packing", ENCODINGS)
-def test_what_cannot_be_unpacked_is_corrupt(
+def test_a_layer_that_cannot_be_decompressed_is_corrupt(
     oci: OciWeb, change: Callable[[bytes, str], bytes], message: str, packing: str
 ) -> None:
     blob = change(tar_of({"a": random.Random(1).randbytes(5000)}), packing)
@@ -132,7 +132,7 @@ def test_what_cannot_be_unpacked_is_corrupt(
 
 
 @pytest.mark.parametrize("packing", ENCODINGS)
-def test_what_was_packed_in_several_pieces_is_one(oci: OciWeb, packing: str) -> None:
+def test_several_compressed_pieces_are_one_stream(oci: OciWeb, packing: str) -> None:
     tar = tar_of(FILES)
     between = bytes(100) if packing == "gzip" else b"\x50\x2a\x4d\x18\x05\0\0\0index"  # which zstd's readers pass over
     blob = packed(tar[:700], packing) + (between if packing == "zstd" else b"") + packed(tar[700:], packing) + between
@@ -196,7 +196,7 @@ def test_a_tar_of_too_many_files_is_refused(oci: OciWeb, monkeypatch: pytest.Mon
         listed(push(oci, tar_of({str(number): b"" for number in range(11)})))
 
 
-def test_what_is_remembered_of_tars_is_bounded(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_tar_indexes_is_bounded(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.registry.oci.layers._REMEMBERED_MAX", 3)
     registry = push(oci, *(tar_of({f"{number}/a": b"", f"{number}/b": b""}) for number in range(3)))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What is particular to a prefix of a bucket: markers as objects, checksums of the bucket, and where bytes lie."""
+"""Prefix of a bucket: markers as objects, checksums of the bucket, and locations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Bucket:
-    """Objects in memory; counts what is asked for, and fails as it is told to."""
+    """Objects in memory; counts requests, and fails on demand."""
 
     objects: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -94,13 +94,13 @@ def sums(files: Mapping[str, bytes]) -> bytes:
     return "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in files.items()).encode()
 
 
-def test_what_writers_leave_behind_and_markers_of_directories_are_no_part_of_a_version(bucket: Bucket) -> None:
+def test_leftovers_and_directory_markers_are_not_part_of_a_version(bucket: Bucket) -> None:
     bucket.write({"sdxl/v1/": b"", "sdxl/v1/sub/": b"", "sdxl/v1/a": b"1", "sdxl/v1/sub/b": b"2"})
     bucket.write({"sdxl/v1/x.tmp": b"", "sdxl/v1/.cache/x": b"", "sdxl/v1/sub/READY": b"", "sdxl/v1/READY": b""})
     assert listed(registry_of(bucket)) == ["a", "sub/READY", "sub/b"]
 
 
-def test_what_a_list_names_is_a_part_of_the_version(bucket: Bucket) -> None:
+def test_listed_files_are_part_of_the_version(bucket: Bucket) -> None:
     files = {"a": b"1", "x.tmp": b"2"}
     bucket.write({f"sdxl/v1/{path}": data for path, data in files.items()})
     bucket.write({"sdxl/v1/SHA256SUMS": sums(files)})
@@ -120,7 +120,7 @@ def test_what_a_list_names_is_a_part_of_the_version(bucket: Bucket) -> None:
         ({"a": b"1", "MANIFEST.json": b'{"files": ['}, "is not JSON"),
     ],
 )
-def test_what_is_not_whole_is_not_there_yet(bucket: Bucket, files: Mapping[str, bytes], message: str) -> None:
+def test_an_incomplete_version_is_not_listed(bucket: Bucket, files: Mapping[str, bytes], message: str) -> None:
     bucket.write({f"sdxl/v1/{path}": data for path, data in files.items()})
     registry = registry_of(bucket)
     with pytest.raises(Unavailable, match=message):
@@ -128,7 +128,7 @@ def test_what_is_not_whole_is_not_there_yet(bucket: Bucket, files: Mapping[str, 
     assert len(registry.discover()) == (1 if message == "no files yet" else 0)
 
 
-def test_files_beside_a_list_are_taken_with_a_marker(bucket: Bucket) -> None:
+def test_unlisted_files_belong_to_a_version_with_a_marker(bucket: Bucket) -> None:
     bucket.write({"sdxl/v1/a": b"1", "sdxl/v1/b": b"2", "sdxl/v1/SHA256SUMS": sums({"a": b"1"}), "sdxl/v1/READY": b""})
     assert listed(registry_of(bucket)) == ["a", "b"]
 
@@ -157,7 +157,7 @@ def test_a_version_that_is_gone_is_not_found_and_one_that_lost_its_marker_is_a_c
         registry.listing(SDXL, revision)
 
 
-def test_a_version_once_complete_is_not_looked_into_again(bucket: Bucket) -> None:
+def test_a_complete_version_is_not_checked_again(bucket: Bucket) -> None:
     bucket.write({"sdxl/v1/a": b"1", "sdxl/v1/SHA256SUMS": sums({"a": b"1"})})
     registry = registry_of(bucket)
     for _ in range(3):
@@ -208,7 +208,7 @@ def test_a_bad_file_name_is_refused_by_name(bucket: Bucket, key: str) -> None:
         registry_of(bucket).resolve(SDXL, "v1")
 
 
-def test_it_tells_where_its_bytes_lie(bucket: Bucket) -> None:
+def test_it_has_the_location_of_its_bytes(bucket: Bucket) -> None:
     bucket.write({"sdxl/v1/sub/a#1": b"1", "sdxl/v1/READY": b""})
     registry = registry_of(bucket)
     revision = registry.resolve(SDXL, "v1")
@@ -222,6 +222,6 @@ def test_it_tells_where_its_bytes_lie(bucket: Bucket) -> None:
 
 def test_a_refusal_is_not_an_empty_bucket(bucket: Bucket) -> None:
     bucket.error = Refused("AccessDenied")
-    for look in (registry_of(bucket).discover, lambda: registry_of(bucket).resolve(SDXL, "latest")):
+    for call in (registry_of(bucket).discover, lambda: registry_of(bucket).resolve(SDXL, "latest")):
         with pytest.raises(Refused):
-            look()
+            call()

@@ -76,15 +76,15 @@ def test_the_vendors_client_reads_answers_of_the_shape_that_its_documents_show(p
     assert read(registry, QWEN, revision, "config.json") == b"{}"
 
 
-def test_only_what_was_approved_is_a_version(pai: PaiWeb, bucket: RawBucket) -> None:
+def test_only_approved_versions_are_listed(pai: PaiWeb, bucket: RawBucket) -> None:
     registry = registry_of(pai, bucket)
     for number, status in enumerate(("Approved", "Pending", "Rejected", "Approved"), 1):
         pai.register(QWEN, f"0.{number}.0", uri(bucket), status)
     assert shown(registry) == [(QWEN, "0.1.0"), (QWEN, "0.4.0")]
     assert {r.query.get("ApprovalStatus") for r in pai.web.seen if r.path.endswith("/versions")} == {"Approved"}
-    with pytest.raises(Unavailable, match=r"0\.2\.0 is Pending") as told:
+    with pytest.raises(Unavailable, match=r"0\.2\.0 is Pending") as caught:
         registry.resolve(QWEN, "0.2.0")
-    assert "approve" in told.value.hint
+    assert "approve" in caught.value.hint
     with pytest.raises(Invalid, match=r"0\.3\.0 was rejected"):
         registry.resolve(QWEN, "0.3.0")
     pai.register(QWEN, "0.2.0", uri(bucket))
@@ -121,21 +121,21 @@ def test_pages_are_read_to_the_end_whatever_their_size(pai: PaiWeb, bucket: RawB
         ("", "''"),
     ],
 )
-def test_an_address_that_is_no_prefix_in_the_region_is_refused_by_name_and_hides_no_other(
+def test_an_address_that_is_not_a_prefix_in_the_region_is_refused_by_name_and_hides_no_other(
     pai: PaiWeb, bucket: RawBucket, given: str, message: str
 ) -> None:
     pai.register(QWEN, "0.1.0", given.format(bucket=bucket.name, region=REGION))
     pai.register(QWEN, "0.2.0", uri(bucket))
     registry = registry_of(pai, bucket)
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as caught:
         registry.resolve(QWEN, "0.1.0")
-    assert message in told.value.message
+    assert message in caught.value.message
     with capture_logs() as logs:
         assert shown(registry) == [(QWEN, "0.2.0")]
     assert [log["version"] for log in logs] == [f"{QWEN}@0.1.0"]
 
 
-def test_where_nothing_lies_is_no_version_yet(pai: PaiWeb, bucket: RawBucket) -> None:
+def test_an_empty_prefix_is_not_a_version_yet(pai: PaiWeb, bucket: RawBucket) -> None:
     pai.register(QWEN, "0.1.0", uri(bucket, "nothing/here/"))
     with pytest.raises(Unavailable, match="has no files"):
         registry_of(pai, bucket).resolve(QWEN, "0.1.0")
@@ -188,9 +188,9 @@ def test_two_models_of_one_name_are_refused_and_names_that_are_none_hide_no_othe
 )
 def test_a_failure_of_the_service_is_its_remedy(pai: PaiWeb, reply: Reply, kind: type[SyncdError]) -> None:
     pai.web.faults.append(lambda _: reply)
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as caught:
         list(SdkWorkspace(settings_of(pai), KEY, ONCE).models())
-    assert told.value.message.startswith("ListModels 796")
+    assert caught.value.message.startswith("ListModels 796")
 
 
 def test_an_answer_about_another_version_is_none(pai: PaiWeb) -> None:
@@ -203,9 +203,9 @@ def test_an_answer_about_another_version_is_none(pai: PaiWeb) -> None:
 @pytest.mark.parametrize("body", [None, "x", 1, True, [[]], {}, {"VersionName": "x" * 5000}])
 def test_an_answer_of_another_shape_is_none(pai: PaiWeb, body: object) -> None:
     pai.web.faults.append(lambda _: as_json(body))
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         SdkWorkspace(settings_of(pai), KEY, ONCE).version("model-1", "0.1.0")
-    assert len(told.value.message) < 400
+    assert len(caught.value.message) < 400
 
 
 def test_a_listing_without_end_is_refused(pai: PaiWeb) -> None:
@@ -216,9 +216,9 @@ def test_a_listing_without_end_is_refused(pai: PaiWeb) -> None:
 
 
 def test_a_key_that_is_wrong_is_refused(pai: PaiWeb) -> None:
-    with pytest.raises(Refused, match="SignatureNotMatch") as told:
+    with pytest.raises(Refused, match="SignatureNotMatch") as caught:
         list(SdkWorkspace(settings_of(pai), AccessKey(KEY_ID, Secret("another")), ONCE).models())
-    assert "another" not in str(told.value)
+    assert "another" not in str(caught.value)
 
 
 def test_another_workspaces_models_are_not_there(pai: PaiWeb, bucket: RawBucket) -> None:
@@ -226,14 +226,14 @@ def test_another_workspaces_models_are_not_there(pai: PaiWeb, bucket: RawBucket)
     assert list(SdkWorkspace(settings_of(pai, workspace="1"), KEY, ONCE).models()) == []
 
 
-def test_a_failure_that_passes_is_asked_again(pai: PaiWeb, bucket: RawBucket) -> None:
+def test_a_temporary_failure_is_retried(pai: PaiWeb, bucket: RawBucket) -> None:
     pai.register(QWEN, "0.1.0", uri(bucket))
     failures = [refused(503, "ServiceUnavailable", "soon")]
     pai.web.faults.append(lambda _: failures.pop() if failures else None)
     assert [name for name, _ in SdkWorkspace(settings_of(pai), KEY).models()] == [QWEN]
 
 
-def test_what_left_its_bucket_is_not_found(pai: PaiWeb, bucket: RawBucket) -> None:
+def test_a_file_that_was_deleted_from_its_bucket_is_not_found(pai: PaiWeb, bucket: RawBucket) -> None:
     bucket.write("gone/w.bin", b"1")
     pai.register(QWEN, "0.1.0", uri(bucket, "gone/"))
     registry = registry_of(pai, bucket)
@@ -243,9 +243,9 @@ def test_what_left_its_bucket_is_not_found(pai: PaiWeb, bucket: RawBucket) -> No
         registry.open(QWEN, revision, FilePath("w.bin"))
 
 
-def test_without_the_sdk_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_sdk_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "syncd.registry.sources.pai_workspace", raising=False)
     monkeypatch.setitem(sys.modules, "alibabacloud_aiworkspace20210204.client", None)
-    with pytest.raises(Invalid, match="kind 'pai'") as told:
+    with pytest.raises(Invalid, match="kind 'pai'") as caught:
         registries_of(load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"}))
-    assert "syncd[server,pai]" in told.value.hint
+    assert "syncd[server,pai]" in caught.value.hint

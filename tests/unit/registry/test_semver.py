@@ -37,7 +37,7 @@ def test_versions_have_the_precedence_that_semver_gives_them(before: str, after:
 
 
 @pytest.mark.parametrize("name", ["v1", "1.0", "1.0.0+b", "v1.0.0"])
-def test_what_is_left_out_is_nought_and_what_was_built_says_nothing(name: str) -> None:
+def test_missing_numbers_are_zero_and_build_metadata_does_not_count(name: str) -> None:
     assert semver(name) == semver("1")
 
 
@@ -61,7 +61,7 @@ def test_any_text_is_read_or_is_not(text: str) -> None:
         (">=3", ["3", "12"], ["2"]),
     ],
 )
-def test_a_range_has_what_keeps_all_its_bounds(bounds: str, inside: list[str], outside: list[str]) -> None:
+def test_a_range_contains_versions_within_all_bounds(bounds: str, inside: list[str], outside: list[str]) -> None:
     wanted = parse_range(bounds)
     for name in (*inside, *outside):
         version = semver(name)
@@ -70,6 +70,6 @@ def test_a_range_has_what_keeps_all_its_bounds(bounds: str, inside: list[str], o
 
 
 @pytest.mark.parametrize("text", ["", "1.2", ">=", ">=1.2,", ">= new", "~1", "^1", "!=1", ">=1 <2"])
-def test_what_is_no_range_is_refused(text: str) -> None:
+def test_an_invalid_range_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="no range"):
         parse_range(text)

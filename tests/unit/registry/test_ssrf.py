@@ -45,10 +45,10 @@ def found(host: str) -> list[str]:
     ],
 )
 def test_a_forbidden_address_is_refused_by_name(address: str) -> None:
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as caught:
         AddressGuard("home", found).check_host(address)
-    assert address in told.value.message
-    assert told.value.hint
+    assert address in caught.value.message
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("host", ["1684301000", "0x646464c8", "0144.0144.0144.0310", "100.100.25800", "127.1", "0"])
@@ -78,7 +78,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_is_refused_when_it_is_conne
         there.check_address("rebound", "169.254.169.254")
 
 
-def test_the_machine_itself_is_asked_for_names() -> None:
+def test_the_machines_own_resolver_is_used() -> None:
     assert "127.0.0.1" in lookup("127.0.0.1")
     assert set(lookup("localhost")) & {"127.0.0.1", "::1"}
 
@@ -93,6 +93,6 @@ def test_a_name_that_leads_nowhere_is_unavailable(host: str, monkeypatch: pytest
         return real(name, *rest, **more)  # type: ignore[arg-type]  # passed on as it came
 
     monkeypatch.setattr(socket, "getaddrinfo", offline)
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         lookup(host)
-    assert told.value.hint
+    assert caught.value.hint

@@ -49,7 +49,7 @@ def agrees(data: bytes, files: Mapping[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
-def test_a_tar_tells_its_files_where_they_lie_and_their_digests(format: int) -> None:  # noqa: A002 -- as there
+def test_the_files_of_a_tar_have_offsets_and_digests(format: int) -> None:  # noqa: A002 -- as there
     agrees(tar_of(FILES, format), FILES)
 
 
@@ -88,7 +88,7 @@ def test_a_name_that_begins_with_a_dot_and_a_slash_is_the_name() -> None:
         (b"Z", "is no file"),
     ],
 )
-def test_what_is_neither_a_file_nor_a_directory_is_refused_by_name(kind: bytes, message: str) -> None:
+def test_an_entry_that_is_neither_a_file_nor_a_directory_is_refused_by_name(kind: bytes, message: str) -> None:
     with pytest.raises(Invalid, match=f"'evil' {message}"):
         found(tar_with("evil", kind, "/etc/passwd"))
 
@@ -100,7 +100,7 @@ def test_a_bad_name_is_refused_by_name(name: str, kind: bytes) -> None:
         found(tar_with(name, kind))
 
 
-def test_a_name_that_is_no_text_is_refused() -> None:
+def test_a_name_that_is_not_text_is_refused() -> None:
     data = bytearray(tar_with("evil", tarfile.REGTYPE))
     data[:1] = b"\xff"
     data[148:156] = b"%06o\0 " % (sum(data[:148]) + sum(data[156:512]) + 8 * 32)
@@ -115,7 +115,7 @@ def test_a_tar_that_was_cut_off_is_corrupt(cut: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b"x" * 1024, b"\x1f\x8b" + b"0" * 600])
-def test_what_is_no_tar_is_corrupt(data: bytes) -> None:
+def test_a_stream_that_is_not_a_tar_is_corrupt(data: bytes) -> None:
     with pytest.raises(Corrupt, match="is not a tar"):
         found(data)
 
@@ -139,7 +139,7 @@ def test_a_file_of_a_size_that_no_tar_has_is_cut_off_not_believed() -> None:
         found(bytes(data))
 
 
-def test_what_is_said_of_a_file_is_bounded() -> None:
+def test_metadata_of_a_file_is_bounded() -> None:
     with pytest.raises(Invalid, match="bytes of metadata"):
         found(tar_with("a", tarfile.XHDTYPE, data=bytes(1 << 20)))
 
@@ -154,13 +154,13 @@ def test_what_is_said_of_a_file_is_bounded() -> None:
         (b"25 GNU.sparse.major=1.0.0\n", Invalid, "with holes"),
     ],
 )
-def test_what_is_said_of_a_file_and_makes_no_sense_is_refused(said: bytes, kind: type[Exception], message: str) -> None:
+def test_invalid_metadata_of_a_file_is_refused(said: bytes, kind: type[Exception], message: str) -> None:
     first = tar_with("h", tarfile.XHDTYPE, data=said)[:1024]
     with pytest.raises(kind, match=message):
         found(first + tar_with("a", tarfile.REGTYPE, data=b"1"))
 
 
-def test_what_is_said_of_all_files_is_passed_over() -> None:
+def test_global_headers_are_skipped() -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "made by"}) as tar:
         tar.addfile(tarfile.TarInfo("a"))

@@ -56,7 +56,7 @@ def test_a_timestamp_is_a_point_in_time(text: str, expected: datetime) -> None:
         "x" * 100_000,
     ],
 )
-def test_what_is_not_a_timestamp_is_none(text: str) -> None:
+def test_an_invalid_timestamp_is_none(text: str) -> None:
     assert parse_time(text) is None
 
 

@@ -18,7 +18,7 @@ from tests.emulators.fc.calls import get, publish, update
 from tests.support.fc_clouds import NAS_SERVER, FcCloud
 
 HTML = Respond(502, body="<html><h1>502 Bad Gateway</h1></html>", headers={"Content-Type": "text/html"})
-# What GetFunction tells of how a function runs, but its variables and mounts.
+# Fields of GetFunction about how a function runs, without its variables and mounts.
 SETTINGS = {
     *("cpu", "memorySize", "diskSize", "gpuConfig", "timeout", "role", "instanceConcurrency", "internetAccess"),
     *("instanceLifecycleConfig", "logConfig", "vpcConfig", "customContainerConfig", "runtime", "handler", "layers"),
@@ -119,7 +119,7 @@ def test_a_mount_dir_moves_from_oss_to_nas_and_back(client: Client, runtime: FcR
     assert (set(oss_points(found)), set(nas_points(found))) == ({"/mnt/model"}, set())
 
 
-def test_a_version_of_another_place_is_not_taken_for_the_same(runtime: FcRuntime, name: str) -> None:
+def test_a_version_with_another_location_is_not_the_same(runtime: FcRuntime, name: str) -> None:
     versions = {
         saved(runtime, name, oss_mount(path="/models/a")),
         saved(runtime, name, oss_mount(path="/models/b")),
@@ -135,14 +135,14 @@ def test_a_version_of_another_place_is_not_taken_for_the_same(runtime: FcRuntime
 def test_a_version_is_published_only_when_the_update_has_ended(
     fc: FcCloud, client: Client, runtime: FcRuntime, name: str
 ) -> None:
-    told: list[str] = []
+    waits: list[str] = []
     script(fc, "UpdateFunction", SetState({"in_progress_s": 0.5}))
-    staged = runtime.stage(name, change_to("a"), "t", known=(), waiting=told.append)
-    assert any("InProgress" in what for what in told)
+    staged = runtime.stage(name, change_to("a"), "t", known=(), waiting=waits.append)
+    assert any("InProgress" in what for what in waits)
     assert get(client, name, staged.function_version).environment_variables["MODEL_DIGEST"] == DIGESTS["a"].hex
 
 
-def test_an_update_that_fails_is_told_with_the_platforms_reason_and_nothing_is_published(
+def test_a_failed_update_has_the_platforms_reason_and_nothing_is_published(
     fc: FcCloud, client: Client, runtime: FcRuntime, name: str
 ) -> None:
     end = {"end": "Failed", "reason_code": "ImagePullError", "reason": "no such tag"}
@@ -203,7 +203,7 @@ def test_a_flip_whose_answer_is_lost_is_settled_by_reading(
 
 
 @pytest.mark.parametrize("operation", ["CreateAlias", "UpdateAlias"])
-def test_a_flip_that_did_not_happen_is_said_so(fc: FcCloud, runtime: FcRuntime, name: str, operation: str) -> None:
+def test_a_flip_that_did_not_happen_is_reported(fc: FcCloud, runtime: FcRuntime, name: str, operation: str) -> None:
     first, second = (stage(runtime, name, digit).function_version for digit in "ab")
     if operation == "UpdateAlias":
         runtime.flip(name, "prod", first, None)
@@ -230,7 +230,7 @@ def test_a_split_whose_answer_is_lost_is_settled_by_reading(
     assert runtime.read(name, "prod") == AliasState(first)
 
 
-def test_a_look_that_fails_is_never_an_absent_alias(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
+def test_a_failed_read_is_never_an_absent_alias(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     for action in (Reset(), HTML, Respond(503, "ServiceUnavailable", "later"), Respond(403, "AccessDenied", "no")):
         fc.faults.clear()
         script(fc, "GetAlias", action, times=0)
@@ -238,12 +238,12 @@ def test_a_look_that_fails_is_never_an_absent_alias(fc: FcCloud, runtime: FcRunt
             runtime.read(name, "prod")
 
 
-def test_a_function_that_is_refused_is_no_missing_alias(fc: FcCloud, runtime: FcRuntime) -> None:
+def test_a_refused_function_is_not_a_missing_alias(fc: FcCloud, runtime: FcRuntime) -> None:
     with pytest.raises(NotFound):
         runtime.read("nothing", "prod")
 
 
-def test_what_the_server_asks_to_wait_is_passed_on(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
+def test_the_delay_that_the_server_requests_is_passed_on(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     script(fc, "GetAlias", Respond(429, "Throttling.User", "slow down", {"x-acs-retry-after": "31000"}))
     with pytest.raises(Unavailable) as caught:
         runtime.read(name, "prod")
@@ -279,7 +279,7 @@ def test_a_concurrent_change_is_tried_again(fc: FcCloud, runtime: FcRuntime, nam
 # Publishing.
 
 
-def test_a_version_published_by_hand_with_the_same_content_is_used(
+def test_a_version_published_outside_syncd_with_the_same_content_is_used(
     client: Client, runtime: FcRuntime, name: str
 ) -> None:
     update(client, name, environment_variables={"A": "1"})

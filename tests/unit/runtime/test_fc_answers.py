@@ -1,4 +1,4 @@
-"""Function Compute, or a gateway before it, answers 200 with what is no answer: nothing is taken to be known then."""
+"""Invalid answers with status 200, from Function Compute or a gateway: nothing is known then."""
 
 from __future__ import annotations
 
@@ -73,4 +73,4 @@ def test_an_answer_of_another_shape_is_unavailable_and_moves_nothing(
         LOOKS[operation][0](runtime, name)
     fc.faults.clear()
     assert runtime.read(name, "prod") == AliasState(served)
-    assert get(client, name, served).function_name == name, "what is served was deleted"
+    assert get(client, name, served).function_name == name, "the live version was deleted"

@@ -1,4 +1,4 @@
-"""How a function comes to another image: what is kept, how long is waited, what is saved again, what is refused."""
+"""Image updates of a function: kept fields, waits, repeated saves, refusals."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def saves(fc: FcCloud, name: str) -> int:
     return len([call for call in fc.whole.cloud.counters.calls("UpdateFunction") if call.resource == name])
 
 
-def test_a_preparation_that_timed_out_is_begun_again_by_saving(
+def test_saving_restarts_a_preparation_that_timed_out(
     fc: FcCloud, client: Client, runtime: FcRuntime, name: str
 ) -> None:
     script(fc, 2, **TIMED_OUT)
-    told: list[str] = []
-    staged = stage(runtime, name, told.append)
+    waits: list[str] = []
+    staged = stage(runtime, name, waits.append)
     assert get(client, name, staged.function_version).custom_container_config.image == f"{REPOSITORY}:v1"
-    assert len([what for what in told if "saved again" in what]) == 2
+    assert len([what for what in waits if "saved again" in what]) == 2
     assert saves(fc, name) == 3
 
 
-def test_one_that_times_out_for_ever_is_given_up_with_the_platforms_reason(
+def test_a_preparation_that_always_times_out_fails_with_the_platforms_reason(
     fc: FcCloud, client: Client, runtime: FcRuntime, name: str
 ) -> None:
     script(fc, 1 + fc_image.SAVED_AGAIN_MAX, **TIMED_OUT)
@@ -104,9 +104,9 @@ def test_a_function_that_is_up_to_date_is_waited_for_until_its_image_is_optimise
     fc: FcCloud, name: str
 ) -> None:
     script(fc, end="Successful", reason_code="ImageOptimizing", reason="optimizing")
-    told: list[str] = []
-    staged = stage(fc.runtime(image_timeout_s=0.2), name, told.append)
-    assert any("being optimised" in what for what in told)
+    waits: list[str] = []
+    staged = stage(fc.runtime(image_timeout_s=0.2), name, waits.append)
+    assert any("being optimised" in what for what in waits)
     assert staged.function_version == "1", "it starts slowly, and that is all"
 
 
@@ -115,13 +115,13 @@ def test_an_attempt_after_one_that_broke_off_waits_for_the_image_as_well(fc: FcC
 
     def break_off(what: str) -> None:
         if "being optimised" in what:
-            raise Cancelled("told to stop")
+            raise Cancelled("a stop was requested")
 
     with pytest.raises(Cancelled):
         stage(fc.runtime(image_timeout_s=60.0), name, break_off)
-    told: list[str] = []
-    stage(fc.runtime(image_timeout_s=0.2), name, told.append)
-    assert any("being optimised" in what for what in told)
+    waits: list[str] = []
+    stage(fc.runtime(image_timeout_s=0.2), name, waits.append)
+    assert any("being optimised" in what for what in waits)
     assert saves(fc, name) == 1
 
 
@@ -131,9 +131,7 @@ def test_an_image_that_the_registry_does_not_have_fails_the_update(fc: FcCloud, 
         runtime.stage(name, Change((), {}, gone), "token", known=(), waiting=lambda _what: None)
 
 
-def test_a_preparation_that_failed_once_is_begun_again_by_the_next_attempt(
-    fc: FcCloud, runtime: FcRuntime, name: str
-) -> None:
+def test_the_next_attempt_restarts_a_failed_preparation(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     script(fc, end="Failed", reason_code="ImagePullError", reason="no such tag")
     with pytest.raises(Failed):
         stage(runtime, name)
@@ -148,7 +146,7 @@ def function(**changes: object) -> Any:
     return SimpleNamespace(**(given | {"custom_container_config": image} | changes))
 
 
-def test_a_function_of_no_container_is_given_no_image() -> None:
+def test_a_function_without_a_container_gets_no_image() -> None:
     with pytest.raises(Failed, match=r"f: expected runtime custom-container for an image, got python3\.10"):
         fc_image.container_with(function(runtime="python3.10"), Change((), {}, reference("v1")))
 

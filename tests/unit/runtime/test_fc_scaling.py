@@ -74,7 +74,7 @@ def test_where_both_kinds_are_the_minimum_is_raised(client: Client, runtime: FcR
     assert (found.target, counts) == (5, (1, 4))
 
 
-def test_what_is_as_wanted_is_not_put_again(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
+def test_equal_settings_are_not_put_again(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     runtime.scale(name, "prod", {}, least=2)
     script(fc, "PutScalingConfig", Respond(500, body=""))
     runtime.scale(name, "prod", {}, least=2)
@@ -82,14 +82,14 @@ def test_what_is_as_wanted_is_not_put_again(fc: FcCloud, runtime: FcRuntime, nam
         runtime.scale(name, "prod", {}, least=3)
 
 
-def test_why_instances_do_not_come_is_told(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
+def test_the_reason_for_missing_instances_is_reported(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     script(fc, "PutScalingConfig", SetState({"end": "Failed", "reason": "Resources are being replenished"}))
     runtime.scale(name, "prod", {}, least=2)
     found = runtime.scaling(name, "prod")
     assert (found.target, found.current, found.error) == (2, 0, "Resources are being replenished")
 
 
-def test_a_look_that_failed_is_not_nothing(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
+def test_a_failed_read_is_not_absence(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     runtime.scale(name, "prod", {}, least=2)
     for action in (Reset(), Respond(502, body="<html>"), Respond(200, body=""), Respond(200, body="{}")):
         script(fc, "GetScalingConfig", action)
@@ -98,7 +98,7 @@ def test_a_look_that_failed_is_not_nothing(fc: FcCloud, runtime: FcRuntime, name
         fc.faults.clear()
 
 
-def test_what_the_platform_refuses_is_said(runtime: FcRuntime, name: str) -> None:
+def test_a_refusal_of_the_platform_is_reported(runtime: FcRuntime, name: str) -> None:
     with pytest.raises(Failed, match="minInstances is 10001"):
         runtime.scale(name, "prod", {}, least=10_001)
     with pytest.raises(NotFound):

@@ -1,4 +1,4 @@
-"""What is asked of a function and how its answers are judged, without any runtime."""
+"""Requests to a function and the evaluation of its answers, without a runtime."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_wrong_answer_is_named_with_its_request_its_path_got_and_want() -> Non
     assert [(each.what, bool(each.wrong)) for each in failed.report.asked] == [("digests", False), ("cube", True)]
 
 
-def test_a_path_that_leads_nowhere_says_how_far_it_goes() -> None:
+def test_the_error_for_a_missing_path_says_where_it_ends() -> None:
     failed = refusal(GOOD, GOOD, probe=golden("images[1].seed", 8))
     assert "at images[1].seed got nothing ($.images is a list of 1), want 8" in failed.message
 
@@ -88,7 +88,7 @@ def test_a_path_that_leads_nowhere_says_how_far_it_goes() -> None:
         ("x", 0.0, "x"),
     ],
 )
-def test_what_is_the_same_or_near_enough_is_right(want: object, tolerance: float, got: object) -> None:
+def test_an_equal_or_close_value_is_right(want: object, tolerance: float, got: object) -> None:
     assert not probed({}, {"x": got}, probe=golden("x", want, tolerance)).wrong
 
 
@@ -109,7 +109,7 @@ def test_what_is_the_same_or_near_enough_is_right(want: object, tolerance: float
         (0, 0.0, None),
     ],
 )
-def test_what_is_something_else_is_wrong(want: object, tolerance: float, got: object) -> None:
+def test_a_different_value_is_wrong(want: object, tolerance: float, got: object) -> None:
     assert "at x got " in refusal({}, {"x": got}, probe=golden("x", want, tolerance)).message
 
 
@@ -134,7 +134,7 @@ def test_long_values_are_cut() -> None:
     assert "…" in failed.message
 
 
-def test_of_many_wrong_answers_the_first_few_are_told_and_all_are_in_the_report() -> None:
+def test_of_many_wrong_answers_the_message_has_the_first_few_and_the_report_all() -> None:
     wanted = {f"k{number}": number for number in range(9)}
     probe = Probe(b"{}", (), 1.0, tuple(Golden(f"g{number}", b"", wanted) for number in range(9)))
     failed = refusal(*[{}] * 10, probe=probe)
@@ -161,7 +161,7 @@ def test_a_request_that_must_be_refused_is_wrong_when_it_is_answered() -> None:
     assert "bad prompt: was answered, expected an error" in refusal({}, {"ok": 1}, probe=probe).message
 
 
-def test_a_digest_that_lacks_says_what_the_function_must_do() -> None:
+def test_the_hint_for_a_missing_digest_names_what_the_function_must_do() -> None:
     failed = refusal({"digest": "b" * 64}, probe=Probe(b"{}", (A,), 1.0))
     assert failed.message.startswith(f"show:3 answered without the digest {A.hex}: ")
     assert "manifest digest" in failed.hint
@@ -193,13 +193,13 @@ def test_the_95th_of_a_hundred_is_the_nearest_rank(count: int, rank: int) -> Non
 
 
 @pytest.mark.parametrize("said", ["12", True, -1, float("nan"), float("inf"), None, {}])
-def test_a_load_time_that_is_none_is_no_reason_to_fail(said: object) -> None:
+def test_an_invalid_load_time_is_not_a_failure(said: object) -> None:
     assert probed({"load_s": said}, probe=Probe(b"{}", (), 1.0, load_path="load_s")).load_s is None
     assert probed(b"no json", probe=Probe(b"{}", (), 1.0, load_path="load_s")).load_s is None
     assert probed({}, probe=Probe(b"{}", (), 1.0, load_path="load_s")).load_s is None
 
 
-def test_a_call_that_could_not_be_made_is_not_judged() -> None:
+def test_a_call_that_could_not_be_made_is_not_evaluated() -> None:
     def invoke(_body: bytes) -> GoldenAnswer:
         raise Unavailable("throttled")
 

@@ -56,7 +56,7 @@ def test_no_more_calls_are_made_at_once_than_allowed() -> None:
     assert (inside, most) == (0, 2)
 
 
-def test_after_a_throttled_call_nobody_asks_until_the_time_it_named() -> None:
+def test_after_a_throttled_call_all_calls_wait_for_the_requested_delay() -> None:
     clock = Clock()
     pace = paced(clock)
     refuse(pace, 3.0)
@@ -69,7 +69,7 @@ def test_after_a_throttled_call_nobody_asks_until_the_time_it_named() -> None:
     assert clock.slept == [3.0, 1.0]
 
 
-def test_a_long_pause_is_told_and_not_slept_through() -> None:
+def test_a_long_pause_raises_and_is_not_slept_through() -> None:
     clock = Clock()
     pace = paced(clock, most=1)
     refuse(pace, PAUSE_MAX_S + 10)

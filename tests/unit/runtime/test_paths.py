@@ -28,7 +28,7 @@ DOCUMENT = {
         ("$.flag", True),
     ],
 )
-def test_a_path_leads_to_what_it_names(path: str, found: object) -> None:
+def test_a_path_finds_its_value(path: str, found: object) -> None:
     assert find(DOCUMENT, path) == found
 
 
@@ -45,7 +45,7 @@ def test_a_path_leads_to_what_it_names(path: str, found: object) -> None:
         ("a b.c-d.e", r"\$\.a b\.c-d is null"),
     ],
 )
-def test_where_nothing_stands_the_message_says_how_far_the_document_goes(path: str, where: str) -> None:
+def test_the_error_for_a_missing_value_says_where_the_document_ends(path: str, where: str) -> None:
     with pytest.raises(LookupError, match=where):
         find(DOCUMENT, path)
 
@@ -59,7 +59,7 @@ def test_the_whole_document_may_be_a_list_or_a_value() -> None:
 @pytest.mark.parametrize(
     "path", ["", ".a", "a.", "a..b", "$.", "a[", "a[]", "a[-1]", "a[01]", "a[x]", "a]b", "a[0]b", "a[9999999999]"]
 )
-def test_what_is_no_path_is_refused(path: str) -> None:
+def test_an_invalid_path_is_refused(path: str) -> None:
     with pytest.raises(Invalid) as refused:
         parse(path)
     assert refused.value.hint

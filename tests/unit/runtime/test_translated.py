@@ -61,9 +61,7 @@ def test_every_class_of_the_sdk_is_known() -> None:
         (502, "", OutcomeUnknown),
     ],
 )
-def test_a_refusal_means_what_its_status_and_code_say(
-    kind: str, status: int, code: str, meaning: type[SyncdError]
-) -> None:
+def test_status_and_code_determine_the_error(kind: str, status: int, code: str, meaning: type[SyncdError]) -> None:
     error = translate_errors(answered(kind, status, code), "UpdateAlias f:prod")
     assert type(error) is meaning
     assert error.message == f"UpdateAlias f:prod: {status} {code}: said so"
