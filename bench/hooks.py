@@ -82,7 +82,7 @@ def main() -> None:
         finally:
             server.stop()
         with state.read() as conn:
-            recorded = len(deliveries.mark_unseen(conn, "models"))
+            recorded = len(deliveries.unpolled(conn, "models"))
         state.close()
     _tell(sent, recorded, given.rate * given.seconds)
 

@@ -22,7 +22,7 @@ from syncd import retry
 from syncd.errors import Invalid, SyncdError, Unavailable
 from syncd.http.auth import Auth, NoAuth
 from syncd.http.download import EtagCache, ExpectedFile, HttpStream, start
-from syncd.http.responses import decompressed, error_of, join_url, parse_json, printable, translate_errors
+from syncd.http.responses import decompressed, error_of_status, join_url, parse_json, printable, translate_errors
 from syncd.http.ssrf import AddressGuard, Lookup, lookup
 
 MIB: Final = 1 << 20
@@ -210,7 +210,7 @@ class HttpClient:
         with contextlib.suppress(Invalid, httpx.HTTPError):
             body = _whole(response, MIB, url)
         refused = HttpResponse(url, response.status_code, response.headers, body)
-        return self._explain(refused) or error_of(url, response.status_code, response.headers)
+        return self._explain(refused) or error_of_status(url, response.status_code, response.headers)
 
     def _send(self, request: HttpRequest) -> httpx.Response:
         """Follow redirects and answer one challenge. The caller closes the response."""

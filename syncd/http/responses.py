@@ -51,14 +51,14 @@ def translate_errors(url: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        raise error_for_status(url, error) from error
+        raise error_of_exception(url, error) from error
     except (httpx.InvalidURL, httpx.CookieConflict) as error:
         raise Invalid(f"{printable(url)}: {error}") from error
     except zlib.error as error:
         raise Unavailable(f"{printable(url)}: the compressed body is damaged: {error}") from error
 
 
-def error_for_status(url: str, error: httpx.HTTPError) -> SyncdError:
+def error_of_exception(url: str, error: httpx.HTTPError) -> SyncdError:
     """The syncd error for an exception of httpx."""
     reason = f"{printable(url)}: {type(error).__name__} {error}".rstrip()
     cause: BaseException | None = error
@@ -71,7 +71,7 @@ def error_for_status(url: str, error: httpx.HTTPError) -> SyncdError:
     return Unavailable(reason, hint=UNREACHABLE_HINT)
 
 
-def error_of(url: str, status: int, headers: Mapping[str, str]) -> SyncdError:
+def error_of_status(url: str, status: int, headers: Mapping[str, str]) -> SyncdError:
     """The syncd error for a status that is not success."""
     reason = f"{printable(url)}: status {status}"
     if status in {404, 410}:

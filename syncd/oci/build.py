@@ -34,7 +34,7 @@ _log = structlog.get_logger("syncd.images")
 T = TypeVar("T")
 
 
-class BuildProgress(StrEnum):
+class LayerOrigin(StrEnum):
     """How a blob came into the repository."""
 
     KEPT = "kept"  # it existed there
@@ -49,7 +49,7 @@ class SentLayer:
     digest: Digest
     size_bytes: int
     title: str
-    how: BuildProgress
+    how: LayerOrigin
     bytes_sent: int = 0
 
 
@@ -160,16 +160,16 @@ class ImageBuilder:
         known = self._journal.known(layer.recipe)
         if known is not None and self._repository.has_blob(known, layer.size_bytes):
             self._forget(layer.recipe)
-            return self._logged(SentLayer(known, layer.size_bytes, layer.title, BuildProgress.KEPT))
+            return self._logged(SentLayer(known, layer.size_bytes, layer.title, LayerOrigin.KEPT))
         push = self._push()
         proven = partial(self._journal.proven, layer.recipe)
         tar = partial(TarStream, layer, source, self._stop.wait)
         digest = push.run(layer.recipe, layer.size_bytes, tar, proven=proven)
-        return self._logged(SentLayer(digest, layer.size_bytes, layer.title, BuildProgress.PUSHED, push.bytes_sent))
+        return self._logged(SentLayer(digest, layer.size_bytes, layer.title, LayerOrigin.PUSHED, push.bytes_sent))
 
     def _copy_base(self, base: BaseImage, blob: Blob) -> SentLayer:
         title = f"base layer {blob.digest.short}"
-        kept = SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.KEPT)
+        kept = SentLayer(blob.digest, blob.size_bytes, title, LayerOrigin.KEPT)
         if self._repository.has_blob(blob.digest, blob.size_bytes):
             self._forget(blob.digest)
             return self._logged(kept)
@@ -177,10 +177,10 @@ class ImageBuilder:
         if base.repository.origin == self._repository.origin:
             begun = self._repository.mount(blob.digest, base.repository.name)
             if begun is None:
-                return self._logged(SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.MOUNTED))
+                return self._logged(SentLayer(blob.digest, blob.size_bytes, title, LayerOrigin.MOUNTED))
         push = self._push(begun)
         push.run(blob.digest, blob.size_bytes, lambda: base.repository.open(blob.digest, blob.size_bytes), blob.digest)
-        return self._logged(SentLayer(blob.digest, blob.size_bytes, title, BuildProgress.PUSHED, push.bytes_sent))
+        return self._logged(SentLayer(blob.digest, blob.size_bytes, title, LayerOrigin.PUSHED, push.bytes_sent))
 
     def _forget(self, key: Digest) -> None:
         """Delete the journal entry of an existing blob: a build that was killed after the upload has left it."""

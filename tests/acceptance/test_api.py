@@ -84,7 +84,7 @@ def test_a_delivery_that_was_accepted_survives_a_kill_and_brings_the_version(hom
         os.kill(process.pid, signal.SIGKILL)
         process.wait(LIMIT_S)
     with state.read() as conn:
-        assert [told.registry for told in deliveries.mark_unseen(conn, "models")] == ["models"]
+        assert [told.registry for told in deliveries.unpolled(conn, "models")] == ["models"]
     hidden.rename(home / "registry")
     write(home / "registry" / "m" / "v1", {"weights.bin": b"w"}, THEN_S)
     write(home / "registry" / "m" / "v1", {"READY": b""}, THEN_S)
@@ -97,7 +97,7 @@ def test_a_delivery_that_was_accepted_survives_a_kill_and_brings_the_version(hom
         until(arrived, "the version that was told of")
         assert push(address, "v1") == 202
         with state.read() as conn:
-            assert deliveries.mark_unseen(conn, "models") == []
+            assert deliveries.unpolled(conn, "models") == []
     state.close()
 
 

@@ -65,7 +65,7 @@ def is_restored(fleet: Fleet) -> None:
         assert latest.environment == {"M_DIGEST": fleet.manifest("v2").digest.hex}
     state = State(fleet.url)
     with state.read() as conn:
-        left = (drift_resolutions.going(conn), drifts.open_ones(conn, [f"serve-{place}" for place in PLACES]))
+        left = (drift_resolutions.unfinished(conn), drifts.open_drifts(conn, [f"serve-{place}" for place in PLACES]))
     state.close()
     assert left == ([], [])
 
@@ -94,7 +94,7 @@ def is_retired(fleet: Fleet) -> None:
         assert fleet.manifest("v2").directory in mounted
     state = State(fleet.url)
     with state.read() as conn:
-        assert retirements.going(conn) == []
+        assert retirements.unfinished(conn) == []
     state.close()
 
 

@@ -210,7 +210,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
         binding = next(each for each in BINDINGS if each.runtime == region)
         recorded, pointed = self.here.live(binding.name), self.world.alias(region)
         with self.here.state.read() as conn:
-            found = {drift.what for drift in drifts.open_ones(conn, (binding.name,))}
+            found = {drift.what for drift in drifts.open_drifts(conn, (binding.name,))}
         if recorded is not None and pointed == AliasState(recorded.function_version):
             self.edited.discard(region)
         assert region in self.edited or self.is_at_work_in(binding.name) or not found & {"alias", "weights"}
@@ -339,7 +339,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
     def is_behind(self) -> bool:
         """Whether a region was left behind by what is live, and nobody has said that it is to stay there."""
         with self.here.state.read() as conn:
-            left = releases.live_without_some(conn)
+            left = releases.live_with_abandoned(conn)
         return any(not self.is_held(release.model) for release in left)
 
     def only_waits_for_a_person(self) -> bool:

@@ -194,8 +194,8 @@ class StoreMachine(RuleBasedStateMachine):
         found = {stat.key: stat.size_bytes for stat in self.store.list(prefix)}
         assert found == {key: len(data) for key, data in self.model.items() if key.startswith(prefix)}
         pending = sorted((pending.key, pending.token) for pending in self.store.pending(prefix))
-        open_ones = [begun for begun in self.begun if not begun.ended and begun.key.startswith(prefix)]
-        assert pending == sorted((begun.key, begun.upload.token) for begun in open_ones)
+        open_drifts = [begun for begun in self.begun if not begun.ended and begun.key.startswith(prefix)]
+        assert pending == sorted((begun.key, begun.upload.token) for begun in open_drifts)
 
     @invariant()
     def readers_see_the_model(self) -> None:

@@ -114,8 +114,8 @@ def compare(world: World, binding: Binding) -> list[Drift]:
 
 def _is_unsettled(conn: Connection, names: Sequence[str], newest: FunctionVersion) -> bool:
     """Whether a staging that did not end well came last: it may have changed LATEST all the same."""
-    failed_at = steps.newest_begun(conn, StepKind.STAGE, names, is_done=False)
-    done_at = steps.newest_begun(conn, StepKind.STAGE, names, is_done=True)
+    failed_at = steps.newest_start(conn, StepKind.STAGE, names, is_done=False)
+    done_at = steps.newest_start(conn, StepKind.STAGE, names, is_done=True)
     return failed_at is not None and failed_at > max(newest.staged_at, done_at or newest.staged_at)
 
 

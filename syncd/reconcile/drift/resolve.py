@@ -91,7 +91,7 @@ def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, .
             advance(conn, blocked, FlipPhase.UNDONE, now=now, reason=f"left where it is by {word}")
         live.record(conn, binding.name, known.function_version, known.models, known.release_id, now)
         how = f"adopted by {word}"
-        mine = [drift for drift in drifts.open_ones(conn, (binding.name,)) if _is_of_alias(drift.what)]
+        mine = [drift for drift in drifts.open_drifts(conn, (binding.name,)) if _is_of_alias(drift.what)]
         drifts.close(conn, mine, how, now)
         detail = {"got": known.function_version, "want": want.live.function_version or NO_ALIAS}
         detail |= {"who": word.who, "why": word.why}
@@ -170,7 +170,7 @@ def execute(world: World, binding: Binding, resolution: DriftResolution) -> tupl
     with world.state.write() as conn:
         drift_resolutions.end(conn, resolution)
         now = world.state.now(conn)
-        over = drifts.open_ones(conn, (binding.name,))
+        over = drifts.open_drifts(conn, (binding.name,))
         drifts.close(conn, over, f"restored by {Decision(resolution.who, resolution.why)}", now)
         detail = {"who": resolution.who, "why": resolution.why, "what": ", ".join(drift.what for drift in over)}
         events.append(conn, "binding.restored", now=now, subject=binding.name, detail=detail)
@@ -192,7 +192,7 @@ def resume(world: World, runtime: str) -> None:
         Unavailable: The region is away; the next call is as good.
     """
     with world.state.read() as conn:
-        going = [resolution.subject for resolution in drift_resolutions.going(conn)]
+        going = [resolution.subject for resolution in drift_resolutions.unfinished(conn)]
     for name in going:
         binding = world.topology.bindings.get(name)
         if binding is None or binding.runtime != runtime:
@@ -332,7 +332,7 @@ def _refuse_changed(conn: Connection, topology: Topology, binding: Binding, want
 
 def _refuse_latest(conn: Connection, binding: Binding) -> None:
     """The alias is as recorded. If LATEST is not: the record cannot follow that, and says so."""
-    of_latest = [drift for drift in drifts.open_ones(conn, (binding.name,)) if not _is_of_alias(drift.what)]
+    of_latest = [drift for drift in drifts.open_drifts(conn, (binding.name,)) if not _is_of_alias(drift.what)]
     if of_latest:
         raise Conflict(
             f"{binding.function}: only LATEST differs ({of_latest[0].what}), and LATEST is not a version",

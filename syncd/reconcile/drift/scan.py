@@ -65,7 +65,7 @@ def scan(world: World, runtime: str, rules: DriftRules, stop: threading.Event, p
 
 def _apply_policy(world: World, binding: Binding, rules: DriftRules) -> None:
     with world.state.read() as conn:
-        found = drifts.open_ones(conn, (binding.name,))
+        found = drifts.open_drifts(conn, (binding.name,))
     if not found or rules.policy is DriftPolicy.REPORT:
         return
     why = _left_alone(world, binding, rules) if rules.policy is DriftPolicy.RESTORE else ""

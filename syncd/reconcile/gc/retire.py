@@ -97,7 +97,7 @@ def execute(world: World, version: Version) -> Retired:
 def resume(world: World, stop: threading.Event) -> None:
     """Go on with every retirement that broke off."""
     with world.state.read() as conn:
-        going = [versions.get(conn, each.version_id) for each in retirements.going(conn)]
+        going = [versions.get(conn, each.version_id) for each in retirements.unfinished(conn)]
     for version in going:
         if stop.is_set():
             return

@@ -55,7 +55,7 @@ def backfill(context: Context) -> bool:
 
 def _due(conn: Connection, now: datetime) -> list[Release]:
     found = []
-    for left in releases.live_without_some(conn):
+    for left in releases.live_with_abandoned(conn):
         rollout = rollouts.find(conn, left.id)
         if rollout is not None:
             due_at = left.updated_at + timedelta(seconds=rollout.strategy.deadline_s)

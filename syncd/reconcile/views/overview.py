@@ -79,7 +79,7 @@ def models(state: State, topology: Topology) -> list[dict[str, object]]:
 def drift_rows(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[dict[str, object]]:
     """What in the world is not as recorded, by the newest look at each of these bindings."""
     rows: list[dict[str, object]] = []
-    for drift in drifts.open_ones(conn, bindings):
+    for drift in drifts.open_drifts(conn, bindings):
         binding, mend = topology.bindings[drift.binding], drift_resolutions.find(conn, drift.binding)
         adopted = f"`syncd adopt {binding.name}` takes it into the record, " if drift.what == ALIAS else ""
         rows.append(
@@ -107,8 +107,8 @@ def drift_document(
     """What differs from the record, when each binding was looked at, and the newest that are over; nothing is asked."""
     with state.read() as conn:
         found = drift_rows(conn, topology, bindings)
-        looked = {each: drifts.record_scan(conn, each) for each in bindings}
-        over = drifts.closed_ones(conn, ended_max, bindings) if ended_max else []
+        looked = {each: drifts.last_scan(conn, each) for each in bindings}
+        over = drifts.closed_drifts(conn, ended_max, bindings) if ended_max else []
     return {
         "good": not found,
         "drifted": found,

@@ -27,7 +27,7 @@ class NoChange(Conflict):
     """The configuration equals that of the newest version."""
 
 
-class CallSettings(Protocol):
+class SdkCall(Protocol):
     """Makes one SDK call with its options, and translates its errors."""
 
     def __call__(

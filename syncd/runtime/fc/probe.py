@@ -13,13 +13,13 @@ from alibabacloud_fc20230330 import models as fc
 from requests.exceptions import RequestException
 
 from syncd.errors import Unavailable
-from syncd.runtime.fc.call import CallSettings
+from syncd.runtime.fc.call import SdkCall
 from syncd.values.function import GoldenAnswer
 
 _ANSWER_MAX_BYTES: Final = 1 << 20
 
 
-def invoke(client: Any, call: CallSettings, where: tuple[str, str], body: bytes, timeout_s: float) -> GoldenAnswer:
+def invoke(client: Any, call: SdkCall, where: tuple[str, str], body: bytes, timeout_s: float) -> GoldenAnswer:
     """Invoke the function `where[0]` through the alias or version `where[1]`. The caller evaluates the answer.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from alibabacloud_fc20230330 import models as fc
 
 from syncd.errors import NotFound
-from syncd.runtime.fc.call import CallSettings, readable
+from syncd.runtime.fc.call import SdkCall, readable
 from syncd.values.function import Scaling
 
 Settings = Mapping[str, Mapping[str, object]]
@@ -53,7 +53,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
 _READ_ONLY: Final = {"functionArn", "current", "currentError", "currentInstances", "targetInstances", "target"}
 
 
-def read(client: Any, call: CallSettings, where: tuple[str, str]) -> Scaling:
+def read(client: Any, call: SdkCall, where: tuple[str, str]) -> Scaling:
     """The scaling of the alias `where[1]`, both kinds together. The alias must exist."""
     settings: dict[str, Mapping[str, object]] = {}
     target = current = 0
@@ -78,7 +78,7 @@ def read(client: Any, call: CallSettings, where: tuple[str, str]) -> Scaling:
     return Scaling(settings, target, current, "; ".join(errors))
 
 
-def put(client: Any, call: CallSettings, where: tuple[str, str], settings: Settings) -> None:
+def put(client: Any, call: SdkCall, where: tuple[str, str], settings: Settings) -> None:
     """Set exactly these settings of the alias: others are deleted, equal ones are left alone."""
     now = read(client, call, where).settings
     for name, kind in _KINDS.items():
@@ -100,7 +100,7 @@ def with_least(settings: Settings, least: int) -> Settings:
     return {**settings, name: {**settings.get(name, {}), _KINDS[name].wanted: more}}
 
 
-def _send(client: Any, call: CallSettings, does: tuple[str, _Kind], where: tuple[str, str], request: Any) -> Any:
+def _send(client: Any, call: SdkCall, does: tuple[str, _Kind], where: tuple[str, str], request: Any) -> Any:
     verb, kind = does
     send = getattr(client, f"{verb}_{kind.operation}_with_options")
     what = f"{verb}_{kind.operation}".title().replace("_", "")

@@ -57,7 +57,7 @@ def mark_ignored(conn: sa.Connection, registry: str, places: Collection[str], no
     conn.execute(sa.update(deliveries).where(theirs).values(looked_at=now))
 
 
-def mark_unseen(conn: sa.Connection, registry: str) -> list[Delivery]:
+def unpolled(conn: sa.Connection, registry: str) -> list[Delivery]:
     """Unpolled deliveries of a registry, oldest first."""
     columns = [deliveries.c[field.name] for field in fields(Delivery)]
     query = sa.select(*columns).where(_unseen(registry)).order_by(deliveries.c.received_at, deliveries.c.id)

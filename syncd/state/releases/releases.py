@@ -55,7 +55,7 @@ def unfinished(conn: sa.Connection, model: str | None = None) -> list[Release]:
     return fetch_all(conn, Release, query if model is None else query.where(releases.c.model == model))
 
 
-def live_without_some(conn: sa.Connection) -> list[Release]:
+def live_with_abandoned(conn: sa.Connection) -> list[Release]:
     """Releases that are the newest of their model, went live, and abandoned a binding they had claimed.
 
     It runs at every tick, so it reads only the newest: the table has the releases of years.

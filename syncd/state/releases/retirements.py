@@ -29,7 +29,7 @@ def find(conn: sa.Connection, version_id: str) -> Retirement | None:
     return fetch_one(conn, Retirement, sa.select(retirements).where(retirements.c.version_id == version_id))
 
 
-def going(conn: sa.Connection) -> list[Retirement]:
+def unfinished(conn: sa.Connection) -> list[Retirement]:
     """Retirements under way, the oldest first."""
     query = sa.select(retirements).where(retirements.c.done_at.is_(None)).order_by(retirements.c.asked_at)
     return fetch_all(conn, Retirement, query)

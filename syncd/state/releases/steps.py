@@ -41,7 +41,7 @@ def of_release(conn: sa.Connection, release_id: str) -> list[Step]:
     return fetch_all(conn, Step, sa.select(steps).where(steps.c.release_id == release_id).order_by(steps.c.id))
 
 
-def newest_begun(conn: sa.Connection, kind: StepKind, subjects: Collection[str], *, is_done: bool) -> datetime | None:
+def newest_start(conn: sa.Connection, kind: StepKind, subjects: Collection[str], *, is_done: bool) -> datetime | None:
     """When the newest step of a kind about one of `subjects` began: of those that are done, or of the others.
 
     Of those that are done, only steps of forward releases count: a rollback may have had nothing to do.

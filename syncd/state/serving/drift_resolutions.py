@@ -72,7 +72,7 @@ def find(conn: sa.Connection, binding: str) -> DriftResolution | None:
     return fetch_one(conn, DriftResolution, sa.select(resolutions).where(resolutions.c.binding == binding))
 
 
-def going(conn: sa.Connection) -> list[DriftResolution]:
+def unfinished(conn: sa.Connection) -> list[DriftResolution]:
     """All resolutions, ordered by subject."""
     query = sa.select(resolutions).where(resolutions.c.binding == resolutions.c.subject).order_by(resolutions.c.subject)
     return fetch_all(conn, DriftResolution, query)

@@ -17,20 +17,20 @@ from syncd.state.releases import events
 _OPEN: Final = drifts.c.closed_at.is_(None)
 
 
-def open_ones(conn: sa.Connection, bindings: Collection[str] | None = None) -> list[Drift]:
+def open_drifts(conn: sa.Connection, bindings: Collection[str] | None = None) -> list[Drift]:
     """Open drifts, of some bindings or of all, ordered by binding."""
     query = sa.select(drifts).where(_OPEN).order_by(drifts.c.binding, drifts.c.what)
     return fetch_all(conn, Drift, query if bindings is None else query.where(drifts.c.binding.in_(tuple(bindings))))
 
 
-def closed_ones(conn: sa.Connection, limit: int, bindings: Collection[str] | None = None) -> list[Drift]:
+def closed_drifts(conn: sa.Connection, limit: int, bindings: Collection[str] | None = None) -> list[Drift]:
     """At most `limit` closed drifts, the latest end first."""
     query = sa.select(drifts).where(~_OPEN).order_by(drifts.c.closed_at.desc(), drifts.c.binding, drifts.c.what)
     mine = query if bindings is None else query.where(drifts.c.binding.in_(tuple(bindings)))
     return fetch_all(conn, Drift, mine.limit(limit))
 
 
-def record_scan(conn: sa.Connection, binding: str) -> DriftScan | None:
+def last_scan(conn: sa.Connection, binding: str) -> DriftScan | None:
     """The last scan of a binding."""
     return fetch_one(conn, DriftScan, sa.select(drift_looks).where(drift_looks.c.binding == binding))
 
@@ -40,7 +40,7 @@ def note(conn: sa.Connection, recorded: Live, found: Sequence[Difference], now: 
 
     A part that differs in another way than before is a new drift.
     """
-    known = {drift.what: drift for drift in open_ones(conn, (recorded.binding,))}
+    known = {drift.what: drift for drift in open_drifts(conn, (recorded.binding,))}
     differ = {difference.what: difference for difference in found}
     for what, drift in known.items():
         if what not in differ:
@@ -67,7 +67,7 @@ def _is(drift: Drift, difference: Difference) -> bool:
 
 def _good_at(conn: sa.Connection, recorded: Live) -> datetime:
     """When it surely matched the record: at the newest good scan, or when syncd moved it and read it back."""
-    seen = record_scan(conn, recorded.binding)
+    seen = last_scan(conn, recorded.binding)
     return max(recorded.since, seen.good_at) if seen is not None and seen.good_at is not None else recorded.since
 
 

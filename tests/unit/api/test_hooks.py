@@ -32,7 +32,7 @@ def send(served: Served, given: Genuine, name: str = "models") -> httpx.Response
 
 def waiting(state: State) -> list[Delivery]:
     with state.read() as conn:
-        return deliveries.mark_unseen(conn, "models")
+        return deliveries.unpolled(conn, "models")
 
 
 @pytest.mark.parametrize("given", ALL, ids=str)

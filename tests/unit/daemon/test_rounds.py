@@ -53,7 +53,7 @@ def run(there: Site, settings: ProcessSettings, until: str) -> list[Drift]:
 
     Process(context, settings, sole=True).run(done)
     with there.state.read() as conn:
-        return drifts.open_ones(conn)
+        return drifts.open_drifts(conn)
 
 
 def test_an_alias_moved_outside_syncd_is_found(there: Site) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.errors import Cancelled, Conflict, Corrupt, Invalid, NotFound, Unavailable
-from syncd.oci.build import BuildProgress, BuildSettings, BuiltImage
+from syncd.oci.build import BuildSettings, BuiltImage, LayerOrigin
 from syncd.values.source import Stream
 
 from tests.emulators.distribution import Distribution, Login, distribution
@@ -48,7 +48,7 @@ class TestOpen:
     def test_what_is_baked_can_be_read_by_its_digest(self, house: Distribution) -> None:
         made = model()
         baked = Kitchen(house.origin, bool(self.login)).bake(made)
-        assert [layer.how for layer in baked.layers] == [BuildProgress.MOUNTED, *[BuildProgress.PUSHED] * 3]
+        assert [layer.how for layer in baked.layers] == [LayerOrigin.MOUNTED, *[LayerOrigin.PUSHED] * 3]
         with house.client("team/sdxl") as client:
             accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
             answer = client.get(f"/v2/team/sdxl/manifests/{baked.tag}", headers=accept)
@@ -62,7 +62,7 @@ class TestOpen:
         first = Kitchen(house.origin, bool(self.login), notes).bake(model())
         second = Kitchen(house.origin, bool(self.login), notes).bake(model())
         assert second.reference == first.reference
-        assert {layer.how for layer in second.layers} == {BuildProgress.KEPT}
+        assert {layer.how for layer in second.layers} == {LayerOrigin.KEPT}
         assert sum(layer.bytes_sent for layer in second.layers) == 0
         assert notes.uploads == {}
 
@@ -167,7 +167,7 @@ def test_of_four_shards_the_one_that_changed_is_pushed_and_nothing_else_of_weigh
     kitchen.bake(model("v1", shards=4))
     relay.sent.clear()
     baked = kitchen.bake(model("v2", shards=4, model_3=content("another", 9 << 17)))
-    pushed = [layer for layer in baked.layers if layer.how is BuildProgress.PUSHED]
+    pushed = [layer for layer in baked.layers if layer.how is LayerOrigin.PUSHED]
     assert [layer.title for layer in pushed] == ["model-3.safetensors", ".syncd/manifest.json"]
     assert relay.bytes_in - sum(layer.bytes_sent for layer in pushed) < 8192  # the configuration
     assert sum(layer.bytes_sent for layer in pushed) < (9 << 17) + 8192
@@ -184,13 +184,13 @@ def test_a_base_of_another_registry_is_copied(registry: Distribution, tmp_path: 
         push_base(house)
         kitchen = Kitchen(registry.origin)
         near, far = kitchen.bake(model()), _baked_from(kitchen, house)
-    assert far.layers[0].how is BuildProgress.KEPT
+    assert far.layers[0].how is LayerOrigin.KEPT
     assert far.digest == near.digest
     with distribution(tmp_path / "other") as house:
         (tmp_path / "third").mkdir()
         with distribution(tmp_path / "third") as empty:
             copied = _baked_from(Kitchen(empty.origin), house)
-            assert copied.layers[0].how is BuildProgress.PUSHED
+            assert copied.layers[0].how is LayerOrigin.PUSHED
             assert copied.digest == near.digest
 
 
@@ -250,7 +250,7 @@ def test_a_stopped_push_is_resumed(registry: Distribution, relay: ImageRelay) ->
     with pytest.raises(Cancelled):
         kitchen.bake_until((manifest, stopping), stop)
     assert registry.tags("team/sdxl") == []
-    assert kitchen.bake((manifest, files)).layers[1].how is BuildProgress.KEPT
+    assert kitchen.bake((manifest, files)).layers[1].how is LayerOrigin.KEPT
 
 
 def test_memory_does_not_grow_with_a_layer(registry: Distribution) -> None:

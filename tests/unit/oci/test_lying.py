@@ -10,7 +10,7 @@ import pytest
 from syncd.cli.exit_codes import code_of
 from syncd.errors import Corrupt, Failed, Invalid, Refused, SyncdError, Unavailable
 from syncd.http.client import HttpClient, HttpResponse, HttpSettings
-from syncd.oci.build import BuildProgress, BuiltImage
+from syncd.oci.build import BuiltImage, LayerOrigin
 from syncd.oci.layers import layers_of
 from syncd.oci.uploads import RepositoryHttp
 
@@ -249,7 +249,7 @@ def test_a_token_that_is_refused_in_the_middle_is_replaced(guarded: tuple[Distri
     realm = f'Bearer realm="{house.tokens.web.origin}/token",service="syncd-registry",error="invalid_token"'
     relay.web.faults.append(Nth("PATCH", 2, lambda _: error("UNAUTHORIZED", 401, **{"WWW-Authenticate": realm})))
     baked = Kitchen(relay.origin, login=True).bake(model())
-    assert baked.layers[1].how is BuildProgress.PUSHED
+    assert baked.layers[1].how is LayerOrigin.PUSHED
     assert relay.bytes_in < sum(layer.bytes_sent for layer in baked.layers) + 8192
 
 
@@ -272,7 +272,7 @@ def test_credentials_do_not_follow_a_redirect_to_another_host(guarded: tuple[Dis
         elsewhere = f"http://localhost:{far.port}/store"
         relay.web.faults.append(Nth("PATCH", 1, lambda _: Reply(307, {"Location": elsewhere})))
         baked = Kitchen(relay.origin, login=True).bake(model())  # that store is none, so it is begun anew here
-    assert baked.layers[1].how is BuildProgress.PUSHED
+    assert baked.layers[1].how is LayerOrigin.PUSHED
     assert far.seen
     assert far.seen[0].method == "PATCH"
     assert len(far.seen[0].body) == CHUNK

@@ -9,7 +9,7 @@ from datetime import time, timedelta
 import pytest
 from syncd.artifact.digest import Digest
 from syncd.errors import Cancelled
-from syncd.oci.build import BuildProgress
+from syncd.oci.build import LayerOrigin
 from syncd.transfer.flow.bandwidth import Bandwidth, RateWindow, Timetable
 
 from tests.emulators.relay import ImageRelay
@@ -79,7 +79,7 @@ def test_a_layer_that_was_complete_when_the_process_died_is_not_sent_again(
     assert sum(layer.bytes_sent for layer in baked.layers[:2]) == 0
     assert kitchen.notes.uploads == {}
     if at[0] == "closed" and at[1] < len(baked.layers):
-        assert baked.layers[at[1]].how is BuildProgress.KEPT
+        assert baked.layers[at[1]].how is LayerOrigin.KEPT
 
 
 def test_a_digest_that_is_noted_is_believed_only_where_the_registry_has_the_blob(relay: ImageRelay) -> None:
@@ -90,7 +90,7 @@ def test_a_digest_that_is_noted_is_believed_only_where_the_registry_has_the_blob
     assert len(dying.digests) == 1
     relay.web.faults.clear()
     baked = Kitchen(relay.origin, notes=dying.next_life()).bake(model())
-    assert baked.layers[1].how is BuildProgress.PUSHED
+    assert baked.layers[1].how is LayerOrigin.PUSHED
     assert baked.layers[1].bytes_sent == 0, "the registry has all of it already, and the upload is completed"
 
 

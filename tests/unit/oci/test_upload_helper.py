@@ -1,4 +1,4 @@
-"""A courier ends what was begun, and notes what a killed process no longer can."""
+"""Upload helper: it completes chunks under way, and records what a killed process no longer can."""
 
 from __future__ import annotations
 
@@ -146,8 +146,8 @@ def test_the_next_process_waits_for_the_previous_helper(web: Web) -> None:
 
     place = f"place of {web.origin}"
     given = io.BytesIO(ordered(web, b"one"))
-    courier = threading.Thread(target=serve, args=(given, io.BytesIO(), note))
-    courier.start()
+    helper = threading.Thread(target=serve, args=(given, io.BytesIO(), note))
+    helper.start()
     assert held.arrived.wait(30)
 
     def wait(seconds: float) -> bool:
@@ -157,7 +157,7 @@ def test_the_next_process_waits_for_the_previous_helper(web: Web) -> None:
 
     wait_while_under_way(place, wait, 30)
     steps.append("went on")
-    courier.join()
+    helper.join()
     assert steps == ["noted", "went on"]
 
 
@@ -168,15 +168,15 @@ def test_there_is_no_wait_without_an_upload_under_way_or_past_the_limit(web: Web
     held = Held()
     web.faults.append(held)
     given = io.BytesIO(ordered(web, b"one"))
-    courier = threading.Thread(target=serve, args=(given, io.BytesIO(), lambda *_: None))
-    courier.start()
+    helper = threading.Thread(target=serve, args=(given, io.BytesIO(), lambda *_: None))
+    helper.start()
     assert held.arrived.wait(30)
     wait_while_under_way(f"place of {web.origin}", enough, 1.0)
     assert sum(enough.waits) == pytest.approx(1.0, abs=0.1)
     wait_while_under_way(f"place of {web.origin}", cancelled, 1.0)
     assert len(cancelled.waits) == 1
     held.let_go.set()
-    courier.join()
+    helper.join()
 
 
 def asked(http: HttpClient, web: Web, body: bytes = b"x" * 3_000_000) -> Any:
@@ -215,7 +215,7 @@ def test_refusals_are_the_same_as_without_a_helper(web: Web, upload_helpers: Upl
         asked(http, web)
 
 
-def test_one_courier_serves_one_after_another_and_goes_when_there_is_nothing_to_send(web: Web) -> None:
+def test_one_helper_serves_one_after_another_and_goes_when_there_is_nothing_to_send(web: Web) -> None:
     upload_helpers = UploadHelperPool(COURIER, "record")
     http = HttpClient(HttpSettings(web.origin, upload_helpers=upload_helpers))
     asked(http, web)
@@ -228,7 +228,7 @@ def test_one_courier_serves_one_after_another_and_goes_when_there_is_nothing_to_
     http.close_helpers()
 
 
-def test_a_courier_that_is_killed_itself_is_a_connection_that_broke(web: Web, upload_helpers: UploadHelperPool) -> None:
+def test_a_helper_that_is_killed_itself_is_a_connection_that_broke(web: Web, upload_helpers: UploadHelperPool) -> None:
     http = HttpClient(HttpSettings(web.origin, upload_helpers=upload_helpers))
     asked(http, web)
     (process,) = upload_helpers._idle
@@ -244,7 +244,7 @@ def test_a_courier_that_is_killed_itself_is_a_connection_that_broke(web: Web, up
 
 
 def test_a_helper_that_cannot_start_is_retried_later(web: Web) -> None:
-    http = HttpClient(HttpSettings(web.origin, upload_helpers=UploadHelperPool(("/nonexistent/courier",), "record")))
+    http = HttpClient(HttpSettings(web.origin, upload_helpers=UploadHelperPool(("/nonexistent/helper",), "record")))
     with pytest.raises(Unavailable, match="cannot start an upload helper"):
         asked(http, web)
     assert web.seen == []
@@ -294,7 +294,7 @@ def secured(tmp_path: Path) -> Iterator[tuple[Web, Path]]:
         yield web, tmp_path / "trusted.pem"
 
 
-def test_a_certificate_is_trusted_or_refused_as_it_is_without_a_courier(
+def test_a_certificate_is_trusted_or_refused_as_it_is_without_a_helper(
     secured: tuple[Web, Path], upload_helpers: UploadHelperPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web, trusted = secured

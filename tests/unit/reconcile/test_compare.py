@@ -63,12 +63,12 @@ def round_of(there: Site, policy: DriftPolicy = DriftPolicy.REPORT, runtime: str
 
 def found(there: Site) -> list[Drift]:
     with there.state.read() as conn:
-        return drifts.open_ones(conn)
+        return drifts.open_drifts(conn)
 
 
 def ended(there: Site) -> list[Drift]:
     with there.state.read() as conn:
-        return drifts.closed_ones(conn, 100)
+        return drifts.closed_drifts(conn, 100)
 
 
 def kinds(there: Site) -> list[str]:

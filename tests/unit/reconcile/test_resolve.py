@@ -45,7 +45,7 @@ def the(there: Site, name: str = SG) -> Binding:
 
 def going(there: Site) -> list[DriftResolution]:
     with there.state.read() as conn:
-        return drift_resolutions.going(conn)
+        return drift_resolutions.unfinished(conn)
 
 
 def last_event(there: Site, kind: str) -> dict[str, object]:
@@ -344,7 +344,7 @@ def test_after_a_restore_a_rollback_goes_where_it_would_have_gone(served: Site, 
     assert world.serves("singapore") == [served.digest(SDXL, "v1")]
     served.assert_record_is_true()
     with served.state.read() as conn:
-        assert drifts.open_ones(conn) == []
+        assert drifts.open_drifts(conn) == []
 
 
 # An undo that a person is in the way of.

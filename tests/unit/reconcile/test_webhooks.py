@@ -56,7 +56,7 @@ def watched(here: Site, world: World) -> Watched:
 
 def tell(here: Site, *places: str, ref: str = "") -> None:
     with here.state.write() as conn:
-        known = len(deliveries.mark_unseen(conn, "models"))
+        known = len(deliveries.unpolled(conn, "models"))
         told = [Delivery("hook", f"{known + n} {place}", "models", "", place, ref) for n, place in enumerate(places)]
         assert deliveries.record(conn, told, here.state.now(conn)) == len(places)
 

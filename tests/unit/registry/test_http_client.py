@@ -18,8 +18,8 @@ from syncd.http.auth import BasicAuth, BearerAuth, NoAuth, auth_of
 from syncd.http.client import HttpClient, HttpRequest, HttpSettings, not_modified, origin_of
 from syncd.http.download import ExpectedFile
 from syncd.http.responses import (
-    error_for_status,
-    error_of,
+    error_of_exception,
+    error_of_status,
     join_url,
     parse_json,
     printable,
@@ -65,7 +65,7 @@ def own_errors() -> list[type[httpx.HTTPError]]:
 
 @pytest.mark.parametrize("kind", own_errors(), ids=lambda kind: str(kind.__name__))
 def test_every_exception_of_httpx_has_its_remedy(kind: type[httpx.HTTPError]) -> None:
-    error = error_for_status("http://h/p?secret=1", kind("broken"))
+    error = error_of_exception("http://h/p?secret=1", kind("broken"))
     wanted = Invalid if kind in {httpx.UnsupportedProtocol, httpx.LocalProtocolError} else Unavailable
     assert type(error) is wanted
     assert "secret" not in error.message
@@ -76,7 +76,7 @@ def test_a_certificate_that_is_not_trusted_is_refused() -> None:
     error = httpx.ConnectError("failed")
     error.__cause__ = OSError("tls")
     error.__cause__.__context__ = ssl.SSLCertVerificationError("self-signed")
-    refused = error_for_status("https://h", error)
+    refused = error_of_exception("https://h", error)
     assert isinstance(refused, Refused)
     assert "SSL_CERT_FILE" in refused.hint
 
@@ -87,7 +87,7 @@ def test_a_certificate_that_is_not_trusted_is_refused() -> None:
      (408, Unavailable), (425, Unavailable), (429, Unavailable), (500, Unavailable), (599, Unavailable)],
 )  # fmt: skip
 def test_every_status_has_its_remedy(status: int, kind: type[SyncdError]) -> None:
-    error = error_of("http://h/p?sig=x", status, {})
+    error = error_of_status("http://h/p?sig=x", status, {})
     assert type(error) is kind
     assert str(status) in error.message
     assert "sig" not in error.message

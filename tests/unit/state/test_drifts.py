@@ -42,15 +42,15 @@ def test_a_drift_is_reported_once_and_closed_once(state: State) -> None:
         assert (new.good_at, new.found_at) == (after_s(1), after_s(2))
         (other,) = drifts.note(conn, recorded, (MOVED, SHARED), after_s(3))
         assert (other.what, other.good_at) == ("weights", after_s(1))
-        assert [drift.seen_at for drift in drifts.open_ones(conn)] == [after_s(3), after_s(3)]
+        assert [drift.seen_at for drift in drifts.open_drifts(conn)] == [after_s(3), after_s(3)]
         drifts.note(conn, recorded, (SHARED,), after_s(4))
-        assert [drift.what for drift in drifts.open_ones(conn, ("b",))] == ["weights"]
-        assert drifts.open_ones(conn, ("other",)) == []
-        drifts.close(conn, drifts.open_ones(conn), "adopted", after_s(5))
-        over = drifts.closed_ones(conn, 10)
+        assert [drift.what for drift in drifts.open_drifts(conn, ("b",))] == ["weights"]
+        assert drifts.open_drifts(conn, ("other",)) == []
+        drifts.close(conn, drifts.open_drifts(conn), "adopted", after_s(5))
+        over = drifts.closed_drifts(conn, 10)
         assert [(each.what, each.closed_at) for each in over] == [("weights", after_s(5)), ("alias", after_s(4))]
-        assert drifts.closed_ones(conn, 10, ("other",)) == []
-        seen = drifts.record_scan(conn, "b")
+        assert drifts.closed_drifts(conn, 10, ("other",)) == []
+        seen = drifts.last_scan(conn, "b")
         assert seen is not None
         assert (seen.looked_at, seen.good_at) == (after_s(4), after_s(1))
         assert kinds(conn) == ["binding.drifted", "binding.drifted", "binding.returned"]
@@ -79,7 +79,7 @@ def test_a_claimed_binding_is_not_restored_and_a_binding_under_restore_is_not_cl
         flips.claim(conn, release, ["a"], NOON)
         with pytest.raises(Conflict, match="r-1 holds the alias of a"):
             begin(conn, "b", "a")
-        assert drift_resolutions.going(conn) == []
+        assert drift_resolutions.unfinished(conn) == []
         end_flip(conn, release, "a")
         begin(conn, "b", "a")
         second = make_release(conn)
@@ -133,7 +133,7 @@ def test_a_resolution_is_taken_over_after_its_lease_and_its_previous_worker_is_f
             drift_resolutions.end(conn, first)
         drift_resolutions.end(conn, second)
         assert drift_resolutions.find(conn, "a") is None
-        assert drift_resolutions.going(conn) == []
+        assert drift_resolutions.unfinished(conn) == []
 
 
 def test_the_newest_staging_is_found_by_how_it_ended(state: State) -> None:
@@ -146,7 +146,7 @@ def test_the_newest_staging_is_found_by_how_it_ended(state: State) -> None:
                 steps.done(conn, step.id, step.attempt, after_s(number))
             else:
                 steps.stall(conn, step.id, step.attempt, "no", "", after_s(number))
-        assert steps.newest_begun(conn, StepKind.STAGE, ["b"], is_done=True) == after_s(0)
-        assert steps.newest_begun(conn, StepKind.STAGE, ["b"], is_done=False) == after_s(1)
-        assert steps.newest_begun(conn, StepKind.STAGE, ["other"], is_done=False) is None
+        assert steps.newest_start(conn, StepKind.STAGE, ["b"], is_done=True) == after_s(0)
+        assert steps.newest_start(conn, StepKind.STAGE, ["b"], is_done=False) == after_s(1)
+        assert steps.newest_start(conn, StepKind.STAGE, ["other"], is_done=False) is None
         assert steps.get(conn, "r-2/stage/b").state is StepState.STALLED
