@@ -28,7 +28,7 @@ _ANSWER_BYTES_MAX: Final = 1 << 16
 _POLL_S: Final = 0.05
 
 Inherit = Callable[[str, str, str], None]
-"""Record in a record (the first) that an upload at one address (the second) resumes at another; see `ChunkOrder`."""
+"""Write to a record (the first) that an upload at one address (the second) resumes at another; see `ChunkOrder`."""
 
 
 @dataclass(frozen=True, slots=True)

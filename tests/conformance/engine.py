@@ -1,4 +1,4 @@
-"""What every engine must do. A binding gives `engine`, and `state` in whose transactions attempts are submitted."""
+"""Conformance of an engine. A binding provides `engine`, and `state` in whose transactions attempts are submitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE_S = 20.0
 
 
 class Bodies:
-    """Step bodies that say when they run and wait until they may end."""
+    """Step functions that signal their start and wait until they may end."""
 
     def __init__(self) -> None:
         self.ran: list[tuple[str, int]] = []

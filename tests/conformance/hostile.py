@@ -22,7 +22,7 @@ from tests.emulators.web import Reply, Request, Web
 SDXL = ModelName("sdxl")
 DATA = bytes(range(256)) * 400
 BYTES_MAX = 1 << 20
-"""What the binding's client reads of one answer."""
+"""The maximum of a response that the binding's client reads."""
 
 BAD_NAMES: Mapping[str, tuple[str, ...]] = {
     "leaves its directory": ("../evil",),
@@ -43,31 +43,31 @@ BAD_NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 class HostileConformance(ABC):
-    """`web` is asked for everything; its faults are how it misbehaves."""
+    """`web` receives every request; its faults are the misbehaviour."""
 
     web: Web
     nothing_is: tuple[type[Exception], ...] = ()
-    """What an empty object in place of a listing says, where that is how nothing is written."""
+    """The result of an empty object in place of a listing, where that is a valid empty listing."""
 
     @pytest.fixture
     @abstractmethod
     def registry(self) -> Registry:
-        """A registry of `web` that selects `sdxl` and reads `BYTES_MAX` of an answer, and does not try again."""
+        """A registry of `web` that selects `sdxl`, reads `BYTES_MAX` of a response, and does not retry."""
 
     @abstractmethod
     def offer(self, files: Sequence[tuple[str, bytes]]) -> None:
-        """Bring `sdxl@v1` there, whatever the names are."""
+        """Add `sdxl@v1`, with any names."""
 
     @abstractmethod
     def is_listing(self, request: Request) -> bool:
-        """Whether the answer to this says which files there are."""
+        """Whether the response to this request lists the files."""
 
     @abstractmethod
     def is_file(self, request: Request) -> bool:
-        """Whether the answer to this is a file, or leads to it."""
+        """Whether the response to this request is a file, or leads to it."""
 
     def resolve(self, registry: Registry) -> Revision:
-        """Everything that is asked before the first byte of a file."""
+        """Every request before the first byte of a file."""
         revision = registry.resolve(SDXL, "v1")
         registry.listing(SDXL, revision)
         return revision

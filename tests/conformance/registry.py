@@ -1,4 +1,4 @@
-"""What every registry must do. A binding subclasses `RegistryConformance` and says how versions come to be there."""
+"""Conformance of a registry. A binding subclasses `RegistryConformance` and defines how versions are created."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES: Mapping[str, bytes] = {
 
 
 def read(registry: Registry, model: ModelName, revision: Revision, path: str, offset_bytes: int = 0) -> bytes:
-    """All bytes of a file, in pieces that are no divisor of anything."""
+    """All bytes of a file, in pieces of an odd size."""
     data = bytearray()
     buffer = memoryview(bytearray(7001))
     with registry.open(model, revision, FilePath(path), offset_bytes) as stream:
@@ -37,16 +37,16 @@ def read(registry: Registry, model: ModelName, revision: Revision, path: str, of
 
 
 class RegistryConformance(ABC):
-    """One suite for every implementation. The binding writes with other means than the registry reads with."""
+    """One suite for every implementation. The binding writes by other means than the registry reads."""
 
     unfinished: tuple[type[SyncdError], ...] = (Unavailable,)
-    """What asking for a version that is being written says: where it has no name until it is whole, NotFound."""
+    """The error for a version that is being written: NotFound where it has no name until it is complete."""
 
     numbered = "v"
-    """What stands before the number in a version's name; some registries have numbers alone."""
+    """The prefix of the number in a version's name; some registries have numbers only."""
 
     pins_are_content = False
-    """Whether a pin still leads to the bytes it always led to when its name leads elsewhere (a commit, a digest)."""
+    """Whether a pin still has its bytes when its name moves (a commit, a digest)."""
 
     changed_is_unfinished = False
     """Whether a version that no longer matches its list counts as one that is being written."""
@@ -58,11 +58,11 @@ class RegistryConformance(ABC):
 
     @abstractmethod
     def publish(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
-        """Bring a complete version there, newer than all before it."""
+        """Add a complete version, newer than all before it."""
 
     @abstractmethod
     def begin(self, model: str, version: str, files: Mapping[str, bytes]) -> None:
-        """Bring a version there that is still being written."""
+        """Add a version that is still being written."""
 
     @abstractmethod
     def overwrite(self, model: str, version: str, path: str, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What every runtime must do. A subclass gives the runtime, and its own hands to see and change the world with."""
+"""Conformance of a runtime. A subclass provides the runtime, and independent means to read and change the platform."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def probe_for(*names: str) -> Probe:
 
 
 def runtime_env(runtime: Runtime, version: str) -> dict[str, str]:
-    """The variables that a version answers with."""
+    """The variables in the answer of a version."""
     found: dict[str, str] = json.loads(runtime.ask(FUNCTION, version, b"{}", 10.0))["env"]
     return found
 
@@ -40,7 +40,7 @@ class RuntimeConformance:
 
     @abstractmethod
     def alias_raw(self, alias: str) -> AliasState:
-        """Where an alias points, seen by other means than the runtime's."""
+        """The target of an alias, read by other means than the runtime's."""
 
     @abstractmethod
     def edit_alias(self, alias: str, version: str, weights: dict[str, float] | None = None) -> None:
@@ -470,4 +470,4 @@ class RuntimeConformance:
         assert len(self.versions_raw()) == 1
 
     def make_slow(self, runtime: Runtime) -> None:
-        """Have the platform take a while over the next update, where it does not do so by itself."""
+        """Make the next update take a while, where the platform does not do so itself."""

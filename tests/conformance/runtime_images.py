@@ -1,4 +1,4 @@
-"""What every runtime must do with a function's image. A subclass is bound to `RuntimeConformance` as well."""
+"""Conformance of a runtime for a function's image. A subclass is bound to `RuntimeConformance` as well."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def reference(tag: str) -> str:
 
 
 class RuntimeImageConformance:
-    """Images are what `reference` says of their tags, until `move_tag` says otherwise."""
+    """Images are what `reference` returns for their tags, until `move_tag` changes that."""
 
     @abstractmethod
     def have_image(self, tag: str) -> None:
-        """Have an image in the repository, with the digest of `digest_of`."""
+        """Put an image into the repository, with the digest of `digest_of`."""
 
     @abstractmethod
     def move_tag(self, tag: str, digest: str) -> None:
-        """Have a tag mean something else from now on."""
+        """Move a tag."""
 
     @abstractmethod
     def image_raw(self, version: str) -> str:

@@ -13,7 +13,7 @@ AT_MOST, SAMPLES_MIN = 0.05, 20.0
 
 
 class SignalConformance:
-    """A subclass binds `signal`, which wants at most 0.05 over at least 20 samples, and the abstract methods."""
+    """A subclass binds `signal`, with a limit of 0.05 over at least 20 samples, and the abstract methods."""
 
     @abstractmethod
     def measured(self, value: float | None, samples: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The conformance suite, bound to the runtime in memory; and what only that one promises."""
+"""The conformance suite, bound to the in-memory runtime; and its own promises."""
 
 from __future__ import annotations
 

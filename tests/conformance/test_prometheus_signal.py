@@ -1,4 +1,4 @@
-"""The conformance suite, bound to a server that speaks as Prometheus does; and what only that one promises."""
+"""The conformance suite, bound to an emulated Prometheus server; and Prometheus's own promises."""
 
 from __future__ import annotations
 

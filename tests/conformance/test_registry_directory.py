@@ -1,4 +1,4 @@
-"""A directory is a registry, whatever its versions are marked with."""
+"""The conformance suite, bound to a directory with each kind of marker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.registry.trees import mark, write
 
 
 class DirectoryConformance(RegistryConformance):
-    """Versions are written by the test's own hands; time goes on by a minute with each."""
+    """The test writes the versions itself; each is a minute newer."""
 
     marker = "READY"
 

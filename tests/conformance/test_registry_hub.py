@@ -1,4 +1,4 @@
-"""A Hub is a registry, and so is a mirror of it."""
+"""The conformance suite, bound to a Hub and to a mirror of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A JSON index is a registry, with digests in it and without."""
+"""The conformance suite, bound to a JSON index, with digests and without."""
 
 from __future__ import annotations
 

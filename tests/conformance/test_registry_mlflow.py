@@ -1,4 +1,4 @@
-"""MLflow is a registry: with artifacts on its own disk, handed through from a store, and signed."""
+"""The conformance suite, bound to MLflow: artifacts on its own disk, proxied from a store, and signed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ModelScope is a registry."""
+"""The conformance suite, bound to ModelScope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry that Docker wrote is a registry of models: open, with users, and with tokens."""
+"""The conformance suite, bound to Docker's registry: public, with users, and with tokens."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class TestUsers(TestOpen):
 
 
 class TestTokens(TestOpen):
-    """A catalogue is more than a token for a repository gives, so the models are named."""
+    """A repository's token does not cover the catalogue, so the models are named."""
 
     login = "token"
 

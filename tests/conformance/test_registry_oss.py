@@ -1,4 +1,4 @@
-"""A prefix of a bucket is a registry, whatever its versions are marked with; every request is signed."""
+"""The conformance suite, bound to a prefix of a bucket with each kind of marker; every request is signed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workspace of PAI is a registry: asked by the vendor's own SDK, its files in a bucket."""
+"""The conformance suite, bound to a PAI workspace with the vendor's own SDK, its files in a bucket."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from syncd.state.releases import events
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN: Final = re.compile(r"syncd_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
-_NOBODY: Final = Digest("0" * 64)  # compared when no such token exists, so that both cases take equally long
+_NO_HASH: Final = Digest("0" * 64)  # compared when no such token exists, so that both cases take equally long
 
 
 def create(conn: sa.Connection, name: str, role: Role, who: str, now: datetime) -> Secret:
@@ -49,7 +49,7 @@ def find(conn: sa.Connection, text: str) -> Token | None:
     """The token with this text; None if it is unknown or revoked. Compares in constant time."""
     match = _TOKEN.fullmatch(text)
     found = fetch_one(conn, Token, sa.select(tokens).where(tokens.c.id == (match[1] if match else "")))
-    same = hmac.compare_digest(_hash(text).hex, (found.hash if found else _NOBODY).hex)
+    same = hmac.compare_digest(_hash(text).hex, (found.hash if found else _NO_HASH).hex)
     return found if same else None
 
 

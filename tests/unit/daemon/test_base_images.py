@@ -19,7 +19,7 @@ NAME = "registry.local/team/server:1"
 
 
 class Shelf:
-    """A target of images of which nothing is asked but its base, and which has none."""
+    """A target of images that supports only the check of its base, and has none."""
 
     settings = SimpleNamespace(base=NAME)
 

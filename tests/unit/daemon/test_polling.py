@@ -1,4 +1,4 @@
-"""Looks at models: each beside the others, so that one that hangs delays no other, and not the end of the process."""
+"""Concurrent polls: a model that hangs delays neither the others nor the end of the process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOUR_S = 3600.0
 
 
 class Hanging(DirectoryRegistry):
-    """A directory of which some models do not answer until they are let."""
+    """A directory registry some of whose models do not answer until `let` is set."""
 
     def __init__(self, world: World, *hangs: str) -> None:
         super().__init__(DirectorySettings(world.root, settle_s=0.0))

@@ -1,4 +1,4 @@
-"""What is DBOS's alone: its tables, its one instance in a process, its log, its SQLite."""
+"""DBOS engine: its tables, its one instance in a process, its log, its SQLite."""
 
 from __future__ import annotations
 

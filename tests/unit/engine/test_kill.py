@@ -1,4 +1,4 @@
-"""Workers that die or fall silent in the middle of a step, as real processes."""
+"""Workers that die or become silent in the middle of a step, as real processes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def submit_new(state: State, engine: DbosEngine) -> Step:
 
 
 def take_over(state: State, engine: DbosEngine) -> Step:
-    """What reconcile does with a lease that ran out, an hour later by its clock."""
+    """The controller's takeover of an expired lease, an hour later by its clock."""
     with state.write() as conn:
         later = state.now(conn) + timedelta(hours=1)
         [lost] = steps.expired(conn, later)

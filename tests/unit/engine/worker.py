@@ -1,4 +1,4 @@
-"""A worker as a process of its own, for tests that kill it: `python -m tests.unit.engine.worker URL ends|waits`.
+"""Worker as a separate process, for tests that kill it: `python -m tests.unit.engine.worker URL ends|waits`.
 
 It says on its standard output what it does, one word a line, and a worker that `waits` goes on with each line it reads.
 """

@@ -1,4 +1,4 @@
-"""A registry that Docker wrote, with a base in it."""
+"""Docker's registry, with a base image in it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def registry(tmp_path: Path) -> Iterator[Distribution]:
 
 @pytest.fixture
 def relay(registry: Distribution) -> Iterator[ImageRelay]:
-    """In front of it; an upload goes on at one address, and bytes are counted."""
+    """A relay in front of it; an upload continues at one address, and bytes are counted."""
     with image_relay(registry.origin, keeps_state=True) as made:
         yield made

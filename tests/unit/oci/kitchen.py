@@ -1,4 +1,4 @@
-"""What is needed to bake: a base in a registry, files to lay over it, notes in memory, and a way there."""
+"""Fixtures of a build: a base in a registry, files to lay over it, a journal in memory, and a push route."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Hasty(threading.Event):
 
 @dataclass
 class Notebook:
-    """`oci.push.Notes` in memory."""
+    """`oci.push.UploadJournal` in memory."""
 
     uploads: dict[Digest, str] = field(default_factory=dict)
     digests: dict[Digest, Digest] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Notebook:
 
 
 class Files:
-    """A source whose files are in memory. `breaks` says how often one breaks off, `opened` where each was begun."""
+    """A source whose files are in memory. `breaks` is how often one breaks off, `opened` has each offset."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files = dict(files)
@@ -105,7 +105,7 @@ class _Reading:
 
 
 def model(version: str = "v1", shards: int = 1, **changed: bytes) -> tuple[Manifest, Files]:
-    """A small model: some shards of 1.1 MB, each a layer of its own, and files that share one."""
+    """A small model: some shards of 1.1 MB, each with its own layer, and files that share one."""
     files = {f"model-{n}.safetensors": _shard(n) for n in range(1, shards + 1)}
     files |= {"config.json": b'{"layers": 2}\n', "tokenizer/vocab.txt": content("vocab", 70_000), "empty": b""}
     files |= {name.replace("_", "-", 1) + ".safetensors": data for name, data in changed.items()}
@@ -118,7 +118,7 @@ def _shard(number: int) -> bytes:
 
 
 def tar(files: Mapping[str, bytes]) -> bytes:
-    """As some other tool would write it."""
+    """As another tool writes it."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, data in files.items():
@@ -129,7 +129,7 @@ def tar(files: Mapping[str, bytes]) -> bytes:
 
 
 def push_base(registry: Distribution, name: str = BASE, tag: str = "1.0", **changed: Any) -> str:
-    """An image of a tiny root, as a builder would push it. Gives the digest of its manifest."""
+    """An image of a tiny root, as a builder pushes it. Returns the digest of its manifest."""
     root = tar({"bin/serve": b"#!/bin/sh\necho served\n", "etc/os-release": b"ID=tiny\n"})
     layer = gzip.compress(root, mtime=0)
     config = json.dumps(
@@ -182,7 +182,7 @@ def repository(
 
 @dataclass
 class Kitchen:
-    """Bakes at one address."""
+    """Builds at one address."""
 
     origin: str
     login: bool = False

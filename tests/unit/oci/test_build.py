@@ -280,7 +280,7 @@ def test_an_answer_of_no_registry_is_not_an_image(registry: Distribution) -> Non
 
 
 class _Endless:
-    """A generated file: a block over and over."""
+    """A generated file: one block, repeated."""
 
     def __init__(self, block: bytes) -> None:
         self._block = block

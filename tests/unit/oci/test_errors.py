@@ -1,4 +1,4 @@
-"""Every code of the protocol has a remedy, and what the registry said is in the message."""
+"""Every error code of the protocol is mapped, and the registry's text is in the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers are the same bytes on any machine, are as long as was said, and hold what was proven."""
+"""Layers are the same bytes on any machine, have their stated size, and contain verified files."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ SENT = {0: "nothing", CHUNK: "a chunk", SHARD: "the layer", 5 * CHUNK: "some lay
 
 @dataclass
 class Nth:
-    """A fault for one request of a method, counted from 1; every other one is let through."""
+    """A fault for one request of a method, counted from 1; all others pass."""
 
     method: str
     number: int
@@ -56,12 +56,12 @@ def always(method: str, part: str, answer: Callable[[Request], Reply]) -> Fault:
 
 
 def half(relay: ImageRelay) -> Callable[[Request], Reply]:
-    """It keeps the first half of a chunk, and says so."""
+    """It keeps the first half of a chunk, and reports that."""
     return lambda request: relay.forward(request, request.body[: len(request.body) // 2])
 
 
 def lost(relay: ImageRelay) -> Callable[[Request], Reply]:
-    """It does what it is asked, and its answer does not arrive."""
+    """It carries out the request, and its response is lost."""
 
     def answer(request: Request) -> Reply:
         relay.forward(request)
@@ -71,7 +71,7 @@ def lost(relay: ImageRelay) -> Callable[[Request], Reply]:
 
 
 def altered(relay: ImageRelay, **headers: str) -> Callable[[Request], Reply]:
-    """It does what it is asked, and says something else. An empty header is left out."""
+    """It carries out the request, and its response has other headers. An empty header is left out."""
 
     def answer(request: Request) -> Reply:
         reply = relay.forward(request)
@@ -83,13 +83,13 @@ def altered(relay: ImageRelay, **headers: str) -> Callable[[Request], Reply]:
 
 
 def flipped(relay: ImageRelay) -> Callable[[Request], Reply]:
-    """A bit is another one when it arrives."""
+    """One bit changes on the way."""
     return lambda request: relay.forward(request, bytes([request.body[0] ^ 1]) + request.body[1:])
 
 
 @dataclass
 class Case:
-    """What a registry does once, or always, and how much is sent at most because of it."""
+    """A fault of a registry, once or always, and the bytes sent at most because of it."""
 
     fault: Callable[[ImageRelay], Fault]
     more_bytes: int = 0
@@ -119,7 +119,7 @@ SURVIVED = {
 
 @pytest.fixture(scope="module")
 def right(tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
-    """The image that a registry without faults gets."""
+    """The image in a registry without faults."""
     with distribution(tmp_path_factory.mktemp("right")) as made:
         push_base(made)
         return Kitchen(made.origin).bake(model())
@@ -236,7 +236,7 @@ def test_the_page_lists_exactly_these_registries() -> None:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[tuple[Distribution, ImageRelay]]:
-    """One that wants tokens, behind a relay."""
+    """A registry that requires tokens, behind a relay."""
     with distribution(tmp_path, "token") as house:
         push_base(house)
         with image_relay(house.origin, keeps_state=True) as relay:

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.needs_docker_registry
 
 
 class Killed(BaseException):
-    """The process is dead."""
+    """The process was killed."""
 
 
 @dataclass
 class Mortal(Notebook):
-    """Notes of a process that dies when it is about to make the n-th one of a kind."""
+    """The journal of a process that dies before its n-th write of a kind."""
 
     at: tuple[str, int] = ("", 0)
     seen: dict[str, int] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Mortal(Notebook):
 
 
 class Ticking(threading.Event):
-    """A stop; who waits for it moves a clock."""
+    """A stop; waiting for it moves a clock."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def test_a_digest_that_is_noted_is_believed_only_where_the_registry_has_the_blob
 
 
 def test_an_upload_that_is_gone_because_it_was_completed_is_not_sent_again(relay: ImageRelay) -> None:
-    """The registry was still at work on its end when it was asked for the blob."""
+    """The registry was still completing it when the blob was requested."""
     dying = Mortal(at=("closed", 1))
     with pytest.raises(Killed):
         Kitchen(relay.origin, notes=dying).bake(model())

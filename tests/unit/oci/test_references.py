@@ -1,4 +1,4 @@
-"""Names of images are parsed at the door, and the tags that are given are legal everywhere."""
+"""Image names are parsed at the boundary, and created tags are valid everywhere."""
 
 from __future__ import annotations
 

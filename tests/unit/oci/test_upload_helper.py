@@ -67,7 +67,7 @@ class Held:
 
 
 class Counted:
-    """A wait that takes no time; cancelled after so many."""
+    """A wait that takes no time; cancelled after so many calls."""
 
     def __init__(self, cancelled_after: int = 10_000) -> None:
         self.waits: list[float] = []
@@ -136,7 +136,7 @@ def test_a_registry_that_is_gone_is_an_answer_too_and_the_next_order_is_a_new_co
 
 
 def test_the_next_process_waits_for_the_previous_helper(web: Web) -> None:
-    """Until it is through: also for as long as what came of it is being noted."""
+    """The wait ends with the helper, including its write to the record."""
     held, noting, steps = Held(), threading.Event(), list[str]()
     web.faults.append(held)
 

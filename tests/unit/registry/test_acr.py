@@ -1,4 +1,4 @@
-"""Temporary passwords of Container Registry: asked for with the unmodified SDK, kept while they are good."""
+"""Temporary passwords of Container Registry: requested with the unmodified SDK, kept until they expire."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def acr() -> Iterator[Acr]:
 
 
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now_s = NOW_S
@@ -44,7 +44,7 @@ def settings(acr: Acr) -> AcrSettings:
 
 
 def credentials(login: AcrLogin) -> str:
-    """The user and the password that a request is sent with."""
+    """The user and the password of a request."""
     kind, _, pair = login.headers("repository:m:pull")["Authorization"].partition(" ")
     assert kind == "Basic"
     return base64.b64decode(pair).decode()

@@ -453,7 +453,7 @@ def test_a_list_too_long_to_be_read_is_refused(root: Path, registry: DirectoryRe
 
 @pytest.fixture
 def readable_root() -> Iterator[Path]:
-    """A directory that another user may enter, which pytest's own are not."""
+    """A directory that another user may enter, unlike pytest's own."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -540,7 +540,7 @@ def test_a_root_that_is_a_file_is_unavailable_with_advice(tmp_path: Path) -> Non
 
 
 def test_opening_every_file_walks_the_version_no_more_often(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version may have a hundred thousand files: a walk for each of them would take hours."""
+    """A version may have a hundred thousand files: a scan for each of them would take hours."""
     directories_looked_into: list[object] = []
     scandir = os.scandir
 

@@ -1,4 +1,4 @@
-"""Which files are taken, and how a pin says so."""
+"""File filters, and their marks in pins."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_of_a_range_the_highest_is_followed_whenever_it_came(index: IndexWeb) ->
 
 
 class Marked(IndexRegistry):
-    """An index on whose versions and models people write."""
+    """An index whose versions and models have tags."""
 
     tags: Mapping[str, Tags] = MappingProxyType({})
     model_tags: Tags = frozenset()

@@ -1,4 +1,4 @@
-"""Connections to a registry: every exception has its remedy, waits are obeyed, nothing is left open, nothing leaks."""
+"""HTTP client: every exception is mapped, delays are kept, nothing is left open, no secret leaks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DATA = bytes(range(250)) * 40
 
 
 class Script:
-    """Replies in turn, the last one for ever."""
+    """Replies in turn, and then repeats the last one."""
 
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies)

@@ -1,4 +1,4 @@
-"""What is particular to a Hub: commits, branches, owners, git's own digests, and how it refuses."""
+"""Hugging Face Hub: commits, branches, owners, git's own digests, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular to ModelScope: envelopes, listings that are cut off, files that are still being checked."""
+"""ModelScope: envelopes, listings that are cut off, files under review."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def paths(registry: ModelScopeRegistry, tag: str = "v1") -> list[str]:
 
 
 def captured(request: Request) -> Reply:
-    """What was answered to this, as it was captured."""
+    """The captured answer to this request."""
     for each in SAMPLE:
         url = urlsplit(each["request"].partition(" ")[2])
         asked = {key.lower(): value.lower() for key, value in parse_qsl(url.query)}

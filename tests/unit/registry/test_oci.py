@@ -27,7 +27,7 @@ SDXL = ModelName("sdxl")
 
 
 class OciWeb:
-    """Manifests and blobs, open to everybody, with any manifest one likes."""
+    """A public repository with manifests and blobs, and any manifest on demand."""
 
     def __init__(self) -> None:
         self.manifests: dict[str, bytes] = {}
@@ -233,7 +233,7 @@ def test_a_repository_without_tags_has_no_latest(oci: OciWeb) -> None:
 
 
 class Guard:
-    """In front of a registry: wants a token of its own server for each scope."""
+    """A proxy in front of a registry that requires a token of its own server for each scope."""
 
     def __init__(self, oci: OciWeb, realm: str) -> None:
         self.good: set[str] = set()

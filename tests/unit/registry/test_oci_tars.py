@@ -175,7 +175,7 @@ def test_unpacking_holds_no_more_than_the_window_and_a_few_pieces() -> None:
 
 
 class _Bytes:
-    """A stream of them."""
+    """A stream of these bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._stream = io.BytesIO(data)

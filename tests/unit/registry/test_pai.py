@@ -1,4 +1,4 @@
-"""What is particular to PAI: approval, addresses of buckets, names that are there twice, and the SDK's own failures."""
+"""PAI: approval, addresses of buckets, duplicate names, and the SDK's own failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patterns of model names: what they select, and whether two of them meet."""
+"""Patterns of model names: their matches, and whether two of them overlap."""
 
 from __future__ import annotations
 

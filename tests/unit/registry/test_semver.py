@@ -1,4 +1,4 @@
-"""Which name of a version comes before which, and what a range has."""
+"""Order of semantic version names, and the contents of ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a registry may send us, and where not."""
+"""SSRF guard: allowed and forbidden addresses."""
 
 from __future__ import annotations
 

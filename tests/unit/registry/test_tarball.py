@@ -1,4 +1,4 @@
-"""What is in a tar: read as the tools of others write it, refused where it is not only files."""
+"""Tar reader: archives of common tools are read, entries other than files and directories are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILES = {"config.json": b"{}", "empty": b"", "unet/w.bin": bytes(range(256)) * 4
 
 
 class Dripping:
-    """A stream that gives a few bytes at a time."""
+    """A stream that returns a few bytes at a time."""
 
     def __init__(self, data: bytes, at_once: int = 700) -> None:
         self._data = io.BytesIO(data)

@@ -1,4 +1,4 @@
-"""Timestamps from registries: a point in time, whatever the offset and the fraction."""
+"""Timestamps from registries, with any offset and fraction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions on disk, written as the people who train models write them."""
+"""Versions on disk, as training pipelines write them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THEN_S = 1_700_000_000  # long ago: everything here has been left alone for a wh
 
 
 def write(directory: Path, files: Mapping[str, bytes], mtime_s: int = THEN_S) -> Path:
-    """Files below `directory`, all of one time."""
+    """Files below `directory`, all with one time."""
     for path, data in files.items():
         place = directory / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def write(directory: Path, files: Mapping[str, bytes], mtime_s: int = THEN_S) ->
 
 
 def mark(directory: Path, marker: str) -> Path:
-    """Declare what is there complete, in one of the ways there are; gives the marker's own path."""
+    """Mark the version complete, in one of the supported ways; returns the path of the marker."""
     files = {str(p.relative_to(directory)): p for p in sorted(directory.rglob("*")) if p.is_file()}
     if marker == "SHA256SUMS":
         out = subprocess.run(["sha256sum", "--", *files], cwd=directory, check=True, capture_output=True).stdout

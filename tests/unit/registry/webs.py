@@ -1,4 +1,4 @@
-"""Registries of other people, in this process: emulators that speak as the captured ones do."""
+"""Emulators of foreign registries, in this process, which answer as the captured ones do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONCE = Retry(attempts_max=1)
 
 
 def http_to(web: Web, access: Auth | None = None, **more: Any) -> HttpClient:
-    """A client that does not try again, so that tests need not wait."""
+    """A client without retries, so that tests need not wait."""
     return HttpClient(HttpSettings(web.origin, timeout_s=5, policy=ONCE), access, **more)
 
 

@@ -1,4 +1,4 @@
-"""A registry that is a workspace of PAI, as tests make one."""
+"""A registry over a PAI workspace, for tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def settings_of(pai: PaiWeb, *models: str, workspace: str = WORKSPACE) -> PaiSet
 
 
 def registry_of(pai: PaiWeb, bucket: RawBucket, *models: str) -> PaiRegistry:
-    """It reads its bucket as syncd does, and does not try again."""
+    """It reads its bucket as syncd does, without retries."""
     settings = settings_of(pai, *models)
 
     @cache

@@ -1,4 +1,4 @@
-"""Function Compute as the local cloud speaks it: one region for the tests of a file, and two clients of it."""
+"""Function Compute as emulated by the local cloud: one region for the tests of a file, and two clients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def runtime(fc: FcCloud) -> FcRuntime:
 
 @pytest.fixture
 def name(fc: FcCloud, client: Client) -> Iterator[str]:
-    """A function of the test's own, of which nothing was published."""
+    """A function of its own for a test, with nothing published."""
     name = f"own-{next(_numbers)}"
     fresh_function(fc, client, name)
     yield name

@@ -1,4 +1,4 @@
-"""What is Function Compute's own: settings that stay, updates that take a while, answers that are lost."""
+"""Function Compute: settings that stay, updates that take a while, lost answers."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_everything_else_of_the_function_stays_as_it_is(client: Client, runtime:
 
 
 def test_other_mounts_stay_beside_ours(client: Client, runtime: FcRuntime, name: str) -> None:
-    saved(runtime, name, nas_mount("/mnt/data", "/data"), oss_mount("/mnt/logs", "/logs"), token="by hand")
+    saved(runtime, name, nas_mount("/mnt/data", "/data"), oss_mount("/mnt/logs", "/logs"), token="manual")
     found = get(client, name, saved(runtime, name, oss_mount()))
     assert set(oss_points(found)) == {"/mnt/logs", "/mnt/model"}
     assert nas_points(found) == {"/mnt/data": f"{NAS_SERVER}:/data"}
@@ -283,9 +283,9 @@ def test_a_version_published_outside_syncd_with_the_same_content_is_used(
     client: Client, runtime: FcRuntime, name: str
 ) -> None:
     update(client, name, environment_variables={"A": "1"})
-    by_hand = publish(client, name, "by hand")
+    manual = publish(client, name, "manual")
     staged = runtime.stage(name, Change((), {"A": "1"}), "t", known=(), waiting=go_on)
-    assert staged == Staged(by_hand, reused=True)
+    assert staged == Staged(manual, reused=True)
 
 
 def test_a_function_edited_while_it_is_staged_is_a_conflict(
@@ -296,7 +296,7 @@ def test_a_function_edited_while_it_is_staged_is_a_conflict(
     def edit(_what: str) -> None:
         for _ in edits:
             fc.faults.clear()
-            update(client, name, environment_variables={"MODEL_DIGEST": "by hand"})
+            update(client, name, environment_variables={"MODEL_DIGEST": "manual"})
 
     script(fc, "UpdateFunction", SetState({"in_progress_s": 0.2}))
     with pytest.raises(Conflict, match="LATEST is not what was saved") as caught:

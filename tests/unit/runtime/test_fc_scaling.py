@@ -1,4 +1,4 @@
-"""What hangs on an alias of Function Compute: both kinds of it, with everything that was set by others."""
+"""Scaling of an alias on Function Compute: both kinds, including settings made outside syncd."""
 
 from __future__ import annotations
 

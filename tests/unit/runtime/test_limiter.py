@@ -1,4 +1,4 @@
-"""A region is asked by few at once, and left alone while it wants to be."""
+"""Per-region call limiter: the cap on concurrent calls, and pauses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from syncd.runtime.limiter import PAUSE_MAX_S, CallLimiter
 
 
 class Clock:
-    """Moved by sleeping."""
+    """A clock that sleeping advances."""
 
     def __init__(self) -> None:
         self.now_s = 100.0

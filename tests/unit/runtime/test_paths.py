@@ -1,4 +1,4 @@
-"""Paths into JSON: what they name, and how far a document goes where they name nothing."""
+"""Paths into JSON: values, and where a document ends."""
 
 from __future__ import annotations
 

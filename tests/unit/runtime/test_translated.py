@@ -1,4 +1,4 @@
-"""Every exception the SDK can raise, and what it means to a caller. A class that is new to us fails here."""
+"""Mapping of every exception of the SDK. An unmapped class fails here."""
 
 from __future__ import annotations
 

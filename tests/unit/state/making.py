@@ -1,4 +1,4 @@
-"""Rows that tests of the record need before they can begin."""
+"""Rows that tests of the record need first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What releases lay versions over, and what bases were seen to be: on each database."""
+"""Base images in the record: bases of releases and checked bases, on each database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sealed versions have at a target, as far as the record knows: no more than is sealed there now."""
+"""Contents of sealed versions at a target, according to the record."""
 
 from __future__ import annotations
 

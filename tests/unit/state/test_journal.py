@@ -1,4 +1,4 @@
-"""Transfer journal: what is committed when, what survives a failed commit, and what others verified meanwhile."""
+"""Transfer journal: commits, failed commits, and checksums that others verified meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIG = FilePath("config.json")
 
 
 class Clock:
-    """Seconds that pass when a test says so, or with every read of the clock."""
+    """A clock that advances on demand, or with every read."""
 
     def __init__(self, step_s: float = 0.0) -> None:
         self.now_s, self._step_s = 0.0, step_s

@@ -1,4 +1,4 @@
-"""What is remembered of layers: digests for every repository, uploads for the one they were begun in."""
+"""Layers in the record: digests for every repository, uploads for one repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works on this record."""
+"""Processes that work on a record."""
 
 from __future__ import annotations
 

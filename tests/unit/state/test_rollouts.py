@@ -1,4 +1,4 @@
-"""Rollouts: what a release in steps keeps over a restart, on both databases."""
+"""Rollouts: the state of a staged release that survives a restart, on both databases."""
 
 from __future__ import annotations
 

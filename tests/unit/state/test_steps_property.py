@@ -1,4 +1,4 @@
-"""Whatever two workers and a controller do to one step, in whatever order, it is done at most once."""
+"""Property: whatever two workers and a controller do to one step, in any order, it is done at most once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOVES = st.tuples(st.sampled_from(WHATS), st.integers(0, 1), st.sampled_from([0,
 
 
 class Run:
-    """One step, a controller that decides on what it saw, perhaps long ago, and two workers with an attempt each."""
+    """One step, a controller that decides on a possibly outdated read, and two workers with an attempt each."""
 
     def __init__(self, state: State) -> None:
         self.state = state
