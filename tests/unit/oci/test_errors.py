@@ -41,7 +41,7 @@ def answer(status: int, *codes: str, **headers: str) -> HttpResponse:
 def test_a_registrys_error_code_determines_the_error(status: int, code: str, kind: type[SyncdError]) -> None:
     error = explain(answer(status, code))
     assert type(error) is kind
-    assert f"answered {status} {code}: about {code.lower()}" in error.message
+    assert f"status {status} {code}: about {code.lower()}" in error.message
     assert "secret" not in error.message
 
 

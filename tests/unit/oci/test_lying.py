@@ -166,12 +166,12 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
     "answers 202 without a location": (
         lambda relay: Nth("POST", 2, altered(relay, location="")),
         Failed,
-        "answered 202 without a Location",
+        "status 202 without a Location",
     ),
     "answers 202 to a chunk without the next location": (
         lambda relay: Nth("PATCH", 1, altered(relay, location="")),
         Failed,
-        "answered 202 without a Location",
+        "status 202 without a Location",
     ),
     "requires chunks that exceed the memory": (
         lambda relay: Nth("POST", 2, altered(relay, oci_chunk_min_length="9999999999")),
@@ -191,7 +191,7 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
     "reports another size of a blob": (
         lambda relay: always("HEAD", "/blobs/", lambda _: Reply(200, {"Content-Length": "3"})),
         Corrupt,
-        "has 3 bytes there",
+        "got 3",
     ),
     "answers 429 without end": (lambda _: always("PATCH", "", lambda _: limited()), Unavailable, "TOOMANYREQUESTS"),
     "revokes the right to push": (

@@ -57,7 +57,7 @@ def test_a_reference_that_is_not_an_image_is_refused_with_a_reason(text: str, wh
 
 def test_a_repository_has_no_tag_since_the_tag_is_ours() -> None:
     assert parse_repository("registry.local/team/sdxl").repository == "team/sdxl"
-    with pytest.raises(Invalid, match="names a tag"):
+    with pytest.raises(Invalid, match="got a tag"):
         parse_repository("registry.local/team/sdxl:v1")
 
 

@@ -98,7 +98,7 @@ def test_a_list_is_not_complete_while_a_file_has_another_size(root: Path, regist
     top = write(root / "sdxl/v1", FILES)
     mark(top, "MANIFEST.json")
     write(top, {"sub/b": b"2"})
-    with pytest.raises(Unavailable, match=r"sub/b has 1 bytes, MANIFEST.json says 2"):
+    with pytest.raises(Unavailable, match=r"sub/b has 1 bytes, MANIFEST.json has 2"):
         registry.resolve(SDXL, "v1")
 
 

@@ -183,7 +183,7 @@ def test_only_selected_files_exist(index: IndexWeb) -> None:
     assert [file.path for file in registry.listing(SDXL, revision)] == ["a.bin"]
     assert read(registry, SDXL, revision, "a.bin") == b"22"
     for path in ("a.safetensors", "unet/b.bin"):
-        with pytest.raises(NotFound, match="that is taken"):
+        with pytest.raises(NotFound, match="no selected file"):
             registry.open(SDXL, revision, FilePath(path))
         with pytest.raises(NotFound):
             registry.location_of(SDXL, revision, FilePath(path))

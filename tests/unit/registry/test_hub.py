@@ -127,7 +127,7 @@ def test_a_commit_is_answered_with_itself_or_refused(hub: HubWeb) -> None:
 def test_a_ref_that_names_no_commit_is_refused(hub: HubWeb) -> None:
     hub.commit("acme/chat", FILES)
     hub.repositories["acme/chat"].tags["v1"] = "../../x"
-    with pytest.raises(Invalid, match="no commit"):
+    with pytest.raises(Invalid, match="not a commit"):
         registry_of(hub).resolve(CHAT, "v1")
 
 

@@ -116,7 +116,7 @@ def test_listed_files_are_part_of_the_version(bucket: Bucket) -> None:
         ({"a": b"1", "SHA256SUMS": sums({"a": b"1", "b": b"2"})}, "b is in SHA256SUMS but does not exist"),
         ({"a": b"1", "b": b"2", "SHA256SUMS": sums({"a": b"1"})}, "b exists but is not in SHA256SUMS"),
         ({"a": b"1", "SHA256SUMS": sums({"a": b"1"})[:-1]}, "middle of a line"),
-        ({"a": b"1", "MANIFEST.json": b'{"files": [{"path": "a", "size": 2}]}'}, "MANIFEST.json says 2"),
+        ({"a": b"1", "MANIFEST.json": b'{"files": [{"path": "a", "size": 2}]}'}, "MANIFEST.json has 2"),
         ({"a": b"1", "MANIFEST.json": b'{"files": ['}, "is not JSON"),
     ],
 )

@@ -82,7 +82,7 @@ def test_only_approved_versions_are_listed(pai: PaiWeb, bucket: RawBucket) -> No
         pai.register(QWEN, f"0.{number}.0", uri(bucket), status)
     assert shown(registry) == [(QWEN, "0.1.0"), (QWEN, "0.4.0")]
     assert {r.query.get("ApprovalStatus") for r in pai.web.seen if r.path.endswith("/versions")} == {"Approved"}
-    with pytest.raises(Unavailable, match=r"0\.2\.0 is Pending") as caught:
+    with pytest.raises(Unavailable, match=r"0\.2\.0 has status Pending") as caught:
         registry.resolve(QWEN, "0.2.0")
     assert "approve" in caught.value.hint
     with pytest.raises(Invalid, match=r"0\.3\.0 was rejected"):
