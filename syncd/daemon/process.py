@@ -181,6 +181,10 @@ class Process:
             with context.state.write() as conn:
                 steps.expire_others(conn, context.owner, context.state.now(conn))
         context.engine.serve(self._settings.slots, self._run_attempt)
+        if self._settings.copies_holds:
+            threading.Thread(target=self._read_holds, name="read holds", daemon=True).start()
+        else:
+            self._holds_read.set()
         self._schedule.start()
         notify("READY=1")
         log.info(

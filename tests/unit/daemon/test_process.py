@@ -12,7 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from syncd.daemon.process import DEFAULT_SLOTS, Poll, Process, ProcessSettings, stopped_by_signals
+from syncd.daemon.process import (
+    _HOLDS_READ_S,
+    DEFAULT_SLOTS,
+    Poll,
+    Process,
+    ProcessSettings,
+    stopped_by_signals,
+)
 from syncd.engine.memory import MemoryEngine
 from syncd.errors import Unavailable
 from syncd.plan.phases import ReleasePhase, StepState
@@ -97,6 +104,13 @@ def test_a_poll_alone_leads_to_a_release(world: World, state: State) -> None:
         return latest is not None and latest.phase is ReleasePhase.LIVE
 
     Process(context, POLLING, sole=True).run(limited(is_live))
+
+
+def test_the_first_poll_waits_for_no_copies_of_holds_where_none_are_read(world: World, state: State) -> None:
+    process = Process(context_of(world, state), POLLING, sole=True)
+    began_s = time.monotonic()
+    process.run(limited(lambda: process.health.unpolled() == ()))
+    assert time.monotonic() - began_s < _HOLDS_READ_S
 
 
 def test_a_failed_periodic_job_runs_again(world: World, state: State) -> None:

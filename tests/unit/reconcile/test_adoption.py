@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
+from syncd.engine.memory import MemoryEngine
 from syncd.engine.upgrade import create
 from syncd.errors import Conflict, Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
@@ -247,3 +251,19 @@ def test_a_record_restored_from_a_copy_reads_newer_holds_back(here: Site, lost: 
     assert hold_copies.read_back(restored.looker) == []
     here.world.deliver(SDXL, "v2")
     assert look(restored.context, "models", auto_release=True) == []
+
+
+def test_a_daemon_reads_newer_holds_back_by_itself(here: Site, lost: Callable[[], Site]) -> None:
+    went_live(here, SDXL, "v1")
+    restored = lost()
+    adopt_world(restored.looker, "ops")
+    here.world.time += timedelta(hours=1)
+    hold(here.requester, SDXL, "since the copy was made")
+    copy_holds(here)
+    context = replace(restored.context, engine=MemoryEngine())
+    settings = ProcessSettings(
+        tick_s=0.02, drain_s=10.0, auto_release=False, polls=(), slots=DEFAULT_SLOTS, copies_holds=True
+    )
+    deadline = time.monotonic() + 30.0
+    Process(context, settings, sole=True).run(lambda: bool(held(restored)) or time.monotonic() > deadline)
+    assert held(restored) == {SDXL: "since the copy was made"}

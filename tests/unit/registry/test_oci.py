@@ -176,7 +176,10 @@ def titled(title: str, kind: str = "x", **more: Any) -> dict[str, Any]:
         ({"manifests": []}, "index of manifests"),
         ({"layers": []}, "no files"),
         ({"layers": [{"mediaType": "x", "digest": SHA, "size": 1}]}, "has no name"),
-        ({"layers": [KIT | {"mediaType": "application/vnd.kitops.modelkit.model.v1.tar+lz4"}]}, "compressed with 'lz4'"),
+        (
+            {"layers": [KIT | {"mediaType": "application/vnd.kitops.modelkit.model.v1.tar+lz4"}]},
+            "compressed with 'lz4'",
+        ),
         ({"layers": [KIT | {"digest": "sha512:1"}]}, "expected a sha256"),
         ({"layers": [KIT | {"size": None}]}, "a size in bytes"),
         (titled("a", digest="sha512:1"), "expected a sha256"),
