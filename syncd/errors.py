@@ -1,7 +1,7 @@
-"""The few kinds of failure, each named after what the caller can do about it.
+"""Exceptions of syncd, each named after what the caller can do about it.
 
-A foreign exception is translated by the adapter that met it and stays in `__cause__`. The message says what was
-got and what was wanted; advice for a person goes into `hint`.
+Adapters translate foreign exceptions and keep them in `__cause__`. The message gives the expected and the actual value;
+advice for a person goes into `hint`.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ from typing import Final
 
 
 class SyncdError(Exception):
-    """Something syncd understands went wrong; never shown as a stack trace."""
+    """Base class of expected failures; never shown as a stack trace."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message = _legible(message)
+        self.message = _printable(message)
         super().__init__(self.message)
-        self.hint = _legible(hint)
+        self.hint = _printable(hint)
 
 
-def _legible(text: str) -> str:
-    """What others wrote may be in it, and move a terminal, or be nothing that a database takes: shown by its number."""
+def _printable(text: str) -> str:
+    """Escape unprintable characters: foreign text may control a terminal, or be refused by a database."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 class NotFound(SyncdError):
-    """The other side said, in so many words, that it is not there. A refused or failed look is never this."""
+    """The other side reported that it does not exist. A refused or failed request is never this."""
 
 
 class Conflict(SyncdError):
-    """Something else is there already, or moved meanwhile. Look again before deciding."""
+    """Something else exists already, or has changed meanwhile. Read it again before you decide."""
 
 
 class Held(Conflict):
-    """The model is on hold; only a person lifts that."""
+    """The model is on hold; only a person can lift that."""
 
 
 class Invalid(SyncdError):
-    """What was given cannot be right: a name, a setting, a listing. A person has to change it."""
+    """An invalid input: a name, a setting, a listing. A person has to change it."""
 
 
 class Refused(SyncdError):
-    """The other side will not let us: credentials, permission, quota. Trying again does not help."""
+    """The other side denies access: credentials, permission, quota. A retry does not help."""
 
 
 class KeyRefused(Refused):
@@ -57,19 +57,19 @@ class KeyRefused(Refused):
 
 
 class Corrupt(SyncdError):
-    """Bytes are not what they must be. Nothing of them was made visible."""
+    """Bytes differ from what is expected. None of them were made visible."""
 
 
 RETRY_AFTER_MAX_S: Final = 3600.0
-"""The longest that is waited because the other side says so. It may say anything, and nobody would look before."""
+"""Upper limit of a delay that the other side requests, which may be any number."""
 
 
 class Unavailable(SyncdError):
-    """It did not work now and may work later. Nothing was changed, or repeating it is harmless.
+    """A temporary failure. Nothing was changed, or repeating it is harmless.
 
-    `retry_after_s` is what the other side asked for, and never more than `RETRY_AFTER_MAX_S`. `throttled` is its
-    status and code where it refused the call because of too many calls. `progressed`: something lasting was done
-    before the failure, so the attempt does not count as a failure.
+    `retry_after_s` is the delay that the other side requested, at most `RETRY_AFTER_MAX_S`. `throttled` is its status
+    and code if it refused the call because of too many calls. `progressed`: lasting progress came before the failure,
+    so the attempt does not count as a failure.
     """
 
     def __init__(
@@ -82,20 +82,20 @@ class Unavailable(SyncdError):
 
 
 class NotYet(Unavailable):
-    """Nothing went wrong: what is waited for has not come. Look again after `retry_after_s`; it is no failure."""
+    """Not a failure: the awaited condition does not hold yet. Check again after `retry_after_s`."""
 
 
 class OutcomeUnknown(Unavailable):
-    """The request may or may not have been carried out: read before doing it again."""
+    """The request may or may not have been executed: read before you repeat it."""
 
 
 class Failed(SyncdError):
-    """The other side tried and says it cannot: a function that will not start, an answer that is wrong."""
+    """The other side tried and failed: a function that does not start, a wrong answer."""
 
 
 class Cancelled(SyncdError):
-    """The work was told to stop, and stopped with nothing half recorded."""
+    """The work was cancelled, and stopped with nothing partly recorded."""
 
 
 class Fenced(SyncdError):
-    """A newer attempt owns this step; whatever this one wanted to write was refused."""
+    """A newer attempt owns this step; the writes of this one were refused."""

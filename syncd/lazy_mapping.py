@@ -1,4 +1,4 @@
-"""Values that are made when they are first asked for."""
+"""Mapping whose values are created on first access."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ T = TypeVar("T")
 
 
 class LazyMapping(Mapping[str, T]):
-    """Values by name, each made once. The names, and how many there are, are told without making any.
+    """Values by name, each created once. Its names and length are known without creating a value.
 
-    Safe from several threads. Asking for a value raises what its making does; the next who asks tries again.
+    Thread-safe. Access raises as the factory of the value does; the next access tries again.
     """
 
-    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
-        self._makers: Final = dict(makers)
-        self._made: Final[dict[str, T]] = {}
+    def __init__(self, factories: Mapping[str, Callable[[], T]]) -> None:
+        self._factories: Final = dict(factories)
+        self._values: Final[dict[str, T]] = {}
         self._lock = Lock()
 
     def __getitem__(self, name: str) -> T:
-        make = self._makers[name]
+        factory = self._factories[name]
         with self._lock:
-            if name not in self._made:
-                self._made[name] = make()
-            return self._made[name]
+            if name not in self._values:
+                self._values[name] = factory()
+            return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
+        return iter(self._factories)
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len(self._factories)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._makers
+        return name in self._factories

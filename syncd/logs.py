@@ -1,4 +1,4 @@
-"""Logging: one line an event, for people on a terminal and as JSON elsewhere; secrets never reach a line."""
+"""Logging: one line per event, as text on a terminal and as JSON elsewhere; secrets are masked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from syncd.secret import MASK, Secret
 
-_SECRET_KEYS: Final = ("secret", "password", "authorization", "token", "signature", "cookie")  # how a key may end
-_SECRET_MIN: Final = 6  # shorter texts are found in too many innocent words
+_SECRET_KEYS: Final = ("secret", "password", "authorization", "token", "signature", "cookie")  # endings of keys
+_SECRET_MIN: Final = 6  # shorter texts occur in too many ordinary words
 _FOREIGN: Final = ("dbos", "apscheduler", "alembic", "sqlalchemy", "httpx", "httpcore", "oss2", "urllib3")
 _DEPTH_MAX: Final = 8
 _HANDLER_NAME: Final = "syncd"
@@ -24,11 +24,11 @@ Event = MutableMapping[str, Any]
 def configure(
     *, json: bool | None = None, level: str = "INFO", stream: TextIO | None = None, secrets: Iterable[Secret] = ()
 ) -> None:
-    """Send every log line, ours and the libraries', to `stream` (stderr) as JSON or as text for a person.
+    """Send every log line, of syncd and of libraries, to `stream` (stderr) as JSON or as text for a person.
 
-    `json=None` chooses text on a terminal and JSON elsewhere. `level` is ours; libraries are heard from WARNING on.
-    The texts of `secrets` are taken out of finished lines too, wherever a library put them. Repeating it replaces
-    what was set before.
+    `json=None` chooses text on a terminal and JSON elsewhere. `level` is for syncd; libraries log from WARNING on.
+    The texts of `secrets` are also masked in finished lines, wherever a library put them. A repeated call replaces the
+    configuration.
     """
     import structlog  # noqa: PLC0415 -- a tenth of a second
 
@@ -56,14 +56,14 @@ def configure(
 
 
 def without_secrets(_logger: object, _method: str, event: Event) -> Event:
-    """Mask what is a Secret, and what stands under a key that names one, however deep it lies."""
+    """Mask every Secret, and every value under a key of a secret, at any depth."""
     for key in list(event):
-        event[key] = MASK if _names_a_secret(key) else _masked(event[key], 0)
+        event[key] = MASK if _is_secret_key(key) else _masked(event[key], 0)
     return event
 
 
 def _shared() -> list[Any]:
-    """What is done with our own events and with those of libraries alike; masking comes last, over all of it."""
+    """Processors for the events of syncd and of libraries; masking comes last."""
     import structlog  # noqa: PLC0415 -- a tenth of a second
 
     return [
@@ -109,13 +109,13 @@ def _install(handler: logging.Handler, level: str) -> None:
     logging.getLogger("syncd").setLevel(level)
     for name in _FOREIGN:
         library = logging.getLogger(name)
-        library.handlers.clear()  # DBOS brings one of its own, which would print each line twice
+        library.handlers.clear()  # DBOS adds its own handler, which would print each line twice
         library.propagate = True
         library.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 
 
-def _names_a_secret(key: object) -> bool:
+def _is_secret_key(key: object) -> bool:
     return isinstance(key, str) and key.lower().replace("-", "_").endswith(_SECRET_KEYS)
 
 
@@ -123,8 +123,8 @@ def _masked(value: Any, depth: int) -> Any:
     if isinstance(value, Secret) or depth > _DEPTH_MAX:
         return MASK
     if isinstance(value, Mapping):
-        return {key: MASK if _names_a_secret(key) else _masked(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, tuple) and len(value) == 2 and _names_a_secret(value[0]):  # a header
+        return {key: MASK if _is_secret_key(key) else _masked(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, tuple) and len(value) == 2 and _is_secret_key(value[0]):  # a header
         return [value[0], MASK]
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(item, depth + 1) for item in value]
@@ -134,7 +134,7 @@ def _masked(value: Any, depth: int) -> Any:
 class Logger:
     """A logger that imports structlog on first use, so that a module that rarely logs costs no start-up time.
 
-    Safe from several threads.
+    Thread-safe.
     """
 
     def __init__(self, *names: str) -> None:

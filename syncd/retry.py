@@ -1,6 +1,6 @@
 """Call retries: the one place that repeats a call. Named errors only, bounded in number and in time.
 
-A step that keeps failing is not retried here but waits in the record. SDKs below do not retry at all.
+This is the only retry layer of calls. A step that keeps failing is repeated by the record; the retries of SDKs are off.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _WINDOW_S: Final = 600.0  # what `Pace` counts: the calls of the last five to te
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and for how long one call is tried. The wait before try n is a random part of `base_s * 2**n`.
+    """Limits of the attempts of one call. The wait before attempt n is a random part of `base_s * 2**n`.
 
-    A throttled call was not carried out and says that the other side is alive: it has twice as many tries.
+    A throttled call was not executed and shows that the other side is alive: it has twice as many attempts.
     """
 
     attempts_max: int = 6
@@ -65,15 +65,15 @@ def call(
     clock: Callable[[], float] = time.monotonic,
     chance: Callable[[], float] = random.random,
 ) -> T:
-    """Call `fn` until it answers, with full jitter between the tries.
+    """Call `fn` until it succeeds, with full jitter between the attempts.
 
-    `wait(seconds)` waits and says whether the work was cancelled meanwhile: `threading.Event().wait` does. A server's
-    own `retry_after_s` is never undercut. `OutcomeUnknown` is retried only if `on` names it: an adapter
-    raises it where doing the thing again could do harm.
+    `wait(seconds)` waits and returns whether the work was cancelled meanwhile, as `threading.Event().wait` does. A
+    server's `retry_after_s` is a lower bound of the wait. `OutcomeUnknown` is retried only if `on` names it: adapters
+    raise it if a repetition could do harm.
 
     Raises:
-        Cancelled: `wait` said so. The last error is its cause.
-        SyncdError: The last error, when tries or time have run out, or at once one that `on` does not name.
+        Cancelled: `wait` returned true. The last error is its cause.
+        SyncdError: The last error, when attempts or time are exhausted; at once for one that `on` does not name.
     """
     began = clock()
     tried = 0
@@ -88,13 +88,13 @@ def call(
             if tried >= policy.tries(error) or clock() - began + pause_s > policy.elapsed_max_s:
                 raise
             if wait(pause_s):
-                raise Cancelled(f"stopped while waiting to try again: {error.message}") from error
+                raise Cancelled(f"cancelled during the wait before a retry: {error.message}") from error
 
 
 def _pause_s(policy: Retry, tried: int, error: SyncdError, chance: Callable[[], float]) -> float:
     ceiling_s = min(policy.cap_s, policy.base_s * 2.0 ** min(tried, 62))
-    told_s = (error.retry_after_s if isinstance(error, Unavailable) else None) or 0.0
-    return max(told_s, chance() * ceiling_s)
+    requested_s = (error.retry_after_s if isinstance(error, Unavailable) else None) or 0.0
+    return max(requested_s, chance() * ceiling_s)
 
 
 class Pace:

@@ -1,4 +1,4 @@
-"""A secret that does not print: not in a message, a log line, a traceback, nor in JSON."""
+"""Secret text that never prints in messages, log lines, tracebacks or JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MASK: Final = "********"
 
 
 class Secret:
-    """Text that only `reveal` gives away. Equal secrets are equal, compared in constant time; they hash alike."""
+    """Text that only `reveal` returns. Secrets compare in constant time, and hash by value."""
 
     __slots__ = ("_read", "_text", "source")
 
@@ -48,7 +48,7 @@ class Secret:
         return hash((Secret, self._text))
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled: it would lie in clear wherever the pickle goes")
+        raise TypeError("a Secret cannot be pickled: the pickle would hold it in plain text")
 
 
 def fingerprint(key_id: str, *secrets: Secret | None) -> str:

@@ -9,8 +9,8 @@ from typing import Final
 
 _ARENA_MAX: Final = -8  # M_ARENA_MAX of <malloc.h>
 
-# The cost of a collection grows with what is loaded. At Python's default of 700 new objects a collection, a third of
-# the start-up time goes there and frees nothing. 50 000 small objects are about 5 MB.
+# The cost of a collection grows with the number of loaded objects. At Python's default of 700 new objects a
+# collection, a third of the start-up time goes there and frees nothing. 50 000 small objects are about 5 MB.
 _NEW_OBJECTS: Final = 50_000
 _YOUNG: Final = 20
 _OLD: Final = 50

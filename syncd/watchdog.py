@@ -22,7 +22,7 @@ _WAIT_SLICE_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A call of which nothing has been heard for so long; `patience_s` is what it may take beyond the usual."""
+    """A call without progress for `lasts_s`; `patience_s` is its extra allowance over the usual limit."""
 
     what: str
     lasts_s: float
@@ -44,26 +44,26 @@ class Heartbeat:
         return self._is_over()
 
     def begin(self, what: str, patience_s: float) -> None:
-        """A call that may hang is about to be made."""
+        """Record the start of a call that may hang."""
         self._heard_s = self._clock()  # first: a reader between the two must not see the call with an old time
         self._call = (what, patience_s)
 
     def end(self) -> None:
-        """It has come back."""
+        """Record the end of the call."""
         self._call = None
 
     def heard(self) -> None:
-        """Something came back, or got through."""
+        """Record progress."""
         self._heard_s = self._clock()
 
     def beat(self) -> None:
-        """As `heard`. Raises Cancelled: The thread was abandoned or cancelled."""
+        """Record progress, as `heard`. Raises Cancelled: The thread was abandoned or cancelled."""
         if self._is_over():
-            raise Cancelled("stopped in the middle of a call")
+            raise Cancelled("cancelled during a call")
         self._heard_s = self._clock()
 
     def silence(self) -> Silence | None:
-        """What it is waiting for, and how long it has heard nothing; None if it is not in a call."""
+        """The current call and the time since its last progress; None outside a call."""
         call, heard_s = self._call, self._heard_s
         return None if call is None else Silence(call[0], self._clock() - heard_s, call[1])
 
@@ -111,7 +111,7 @@ def shared(fn: Callable[[], None]) -> Callable[[], None]:
 
 
 def mark_progress() -> None:
-    """For adapters: something came back, or got through."""
+    """Report progress, from an adapter."""
     if _mine.heartbeat is not None:
         _mine.heartbeat.heard()
 
@@ -135,6 +135,6 @@ def wait(seconds: float) -> bool:
 
 
 def note_activity() -> None:
-    """For adapters, where stopping does no harm. Raises Cancelled: The thread was abandoned or cancelled."""
+    """Report progress, where stopping is harmless. Raises Cancelled: The thread was abandoned or cancelled."""
     if _mine.heartbeat is not None:
         _mine.heartbeat.beat()

@@ -54,11 +54,11 @@ if TYPE_CHECKING:
     from syncd.targets.base import Target
     from syncd.transfer import Bandwidth
 
-_BUCKETS_MAX: Final = 16  # of one workspace, each with connections of its own
+_BUCKETS_MAX: Final = 16  # per workspace, each with its own connections
 
 
 def topology_of(config: Config) -> Topology:
-    """The configured shape of things, as the passes ask for it."""
+    """The topology of a configuration."""
     regions = {name: target.region for name, target in config.targets.items()}
     return Topology(
         bindings={name: _binding(config, name, binding) for name, binding in config.bindings.items()},
@@ -73,7 +73,7 @@ def topology_of(config: Config) -> Topology:
 
 
 def context_of(config: Config, state: State) -> Context:
-    """Everything concrete, ready to work. Nothing is contacted yet."""
+    """The context of a daemon, with all adapters. Contacts nothing yet."""
     from syncd.engine.dbos import DbosEngine  # noqa: PLC0415
     from syncd.plan.backoff import RetryPolicy  # noqa: PLC0415
     from syncd.reconcile.context import Context  # noqa: PLC0415
@@ -138,12 +138,12 @@ def _gates(config: Config) -> Gates:
 
 
 def strategies_of(config: Config) -> Strategies:
-    """How releases move, by model."""
+    """Rollout strategies by model."""
     return Strategies(tuple((each.models, each.strategy) for each in config.policy.strategies))
 
 
 def bandwidth_of(config: Config) -> Bandwidth:
-    """What one process may send in a second, to all targets together; one for a process."""
+    """The bandwidth limit of a process, over all targets. Create one per process."""
     from syncd.transfer import Bandwidth, RateWindow, Timetable  # noqa: PLC0415
 
     settings = config.transfer
@@ -152,7 +152,7 @@ def bandwidth_of(config: Config) -> Bandwidth:
 
 
 def world_of(config: Config, state: State) -> World:
-    """The read-only world: no engine, so it works beside a running daemon. Each part is made when it is asked for."""
+    """The read-only world: no engine, so it works beside a running daemon. Each part is created on use."""
     from syncd.reconcile.context import World  # noqa: PLC0415
     from syncd.retry import Retry  # noqa: PLC0415 - a person waits for the answer
 
@@ -168,7 +168,7 @@ def world_of(config: Config, state: State) -> World:
 
 
 def registries_of(config: Config) -> Mapping[str, Registry]:
-    """The registries by name, each with its rules. Each is made when it is first asked for."""
+    """The registries by name, each with its filters, created on first use."""
     return LazyMapping({name: partial(_filtered, config, name) for name in config.registries})
 
 
@@ -259,7 +259,7 @@ def _retrying(store: Store) -> Store:
 
 
 def source_of(config: Config, settings: OssRegistrySettings) -> Store:
-    """A store that begins where the registry does. A daemon only reads; `publish --from` writes a version there."""
+    """A store with the registry's prefix as its root. A daemon only reads it; `publish --from` writes versions."""
     return _bucket(config, settings, 2 * config.transfer.files_in_flight)
 
 
@@ -280,7 +280,7 @@ def _trees(config: Config) -> dict[str, OssTargetSettings | NasTargetSettings]:
 
 
 def runtimes_of(config: Config) -> Mapping[str, Runtime]:
-    """The runtimes by name. Their SDK takes 25 MB and half a second: it is loaded when the first of them is needed."""
+    """The runtimes by name. Their SDK takes 25 MB and half a second, so it is loaded on first use."""
     return LazyMapping({name: partial(_runtime, config, runtime) for name, runtime in config.runtimes.items()})
 
 
@@ -323,7 +323,7 @@ def _store(config: Config, settings: OssTargetSettings | NasTargetSettings) -> S
 
 
 def _bucket(config: Config, settings: BucketTable, at_once: int) -> Store:
-    """A store that begins where the settings' prefix does."""
+    """A store with the settings' prefix as its root."""
     from syncd.store.oss.store import Credentials, OssSettings, OssStore  # noqa: PLC0415
 
     key = config.credentials[settings.credentials]

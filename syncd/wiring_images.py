@@ -1,6 +1,6 @@
-"""What of the wiring is about images: logins, repositories, and the targets that are made of them.
+"""Wiring of images: logins, repositories, and image targets.
 
-The adapters are imported by those who need them: most commands contact no registry.
+The adapters are imported on use: most commands contact no registry.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from syncd.oci.repository import Repository
     from syncd.targets.image import ImageTarget
 
-_COURIER: Final = (sys.executable, "-m", "syncd.daemon.upload_helper")
-_IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it says that it has it
+_UPLOAD_HELPER: Final = (sys.executable, "-m", "syncd.daemon.upload_helper")
+_IMAGES_S: Final = 300.0  # a registry over an object store copies a whole layer before it answers
 
 
 def login_of(config: Config, settings: OciRegistrySettings) -> Auth | None:
-    """How a registry of images is logged in to; None for nobody."""
+    """The login of an image registry; None for anonymous access."""
     from syncd.http.auth import BasicAuth  # noqa: PLC0415
     from syncd.registry.settings import AccessKey, AcrSettings  # noqa: PLC0415
 
@@ -41,7 +41,7 @@ def login_of(config: Config, settings: OciRegistrySettings) -> Auth | None:
 
 
 def login_at(config: Config, image: Reference) -> Auth | None:
-    """What the configuration has for a registry of images: the login of the registry of models at the same address."""
+    """The login of an image's registry: that of the configured model registry at the same address."""
     found = registry_at(config.registries.values(), image.origin, image.repository)
     return None if found is None else login_of(config, found)
 
@@ -49,13 +49,13 @@ def login_at(config: Config, image: Reference) -> Auth | None:
 def repositories_of(
     to: str, base: str, login: Auth | None, base_login: Auth | None = None, *, record: str = ""
 ) -> tuple[Repository, Repository, Reference]:
-    """Where images are pushed, where the base lies, and what of it is meant.
+    """The repository to push to, the repository of the base, and the reference of the base.
 
-    `login` is for the first one's registry, and for the base if that is there too and `base_login` is not given. With a
-    `record`, the URL of it, chunks that were begun are ended and noted there even if this process is killed.
+    `login` is for the first repository, and for the base if it is in the same registry and `base_login` is not given.
+    With `record`, the URL of the record, chunked uploads are completed and noted there even if this process is killed.
 
     Raises:
-        Invalid: A name is none.
+        Invalid: A name is not valid.
     """
     from syncd.http.client import HttpClient, HttpSettings  # noqa: PLC0415
     from syncd.oci.errors import explain  # noqa: PLC0415
@@ -70,7 +70,7 @@ def repositories_of(
         settings = HttpSettings(origin, _IMAGES_S, upload_helpers=upload_helpers)
         return HttpClient(settings, OciAuth(origin, known), explain)
 
-    home = http(there.origin, login, UploadHelperPool(_COURIER, record) if record else None)
+    home = http(there.origin, login, UploadHelperPool(_UPLOAD_HELPER, record) if record else None)
     source = home if below.origin == there.origin and base_login is None else http(below.origin, base_login)
     return (
         Repository(there.origin, there.repository, home, writes=True),
@@ -79,19 +79,19 @@ def repositories_of(
     )
 
 
-def images_of(config: Config, pace: RateLimit | None = None) -> Mapping[str, ImageTarget]:
-    """The targets that are repositories of images, by name, each made when asked for. `pace` is for pushes."""
-    makers = {name: partial(_image_target, config, name, made, pace) for name, made in image_targets(config).items()}
-    return LazyMapping(makers)
+def images_of(config: Config, rate: RateLimit | None = None) -> Mapping[str, ImageTarget]:
+    """The image targets by name, created on first use; `rate` limits pushes."""
+    targets = image_targets(config)
+    return LazyMapping({name: partial(_image_target, config, name, each, rate) for name, each in targets.items()})
 
 
 def image_targets(config: Config) -> dict[str, ImageTargetSettings]:
-    """Their settings, by name."""
+    """The settings of the image targets, by name."""
     return {name: target for name, target in config.targets.items() if isinstance(target, ImageTargetSettings)}
 
 
 def watched_of(config: Config) -> dict[str, BaseWatch]:
-    """The targets of images whose base is looked up on a clock, by name."""
+    """The image targets whose base image is polled, by name."""
     return {
         name: BaseWatch(BasePolicy(target.base_watch), target.base_poll_s)
         for name, target in image_targets(config).items()
@@ -100,12 +100,12 @@ def watched_of(config: Config) -> dict[str, BaseWatch]:
 
 
 def base_name(config: Config, settings: ImageTargetSettings) -> str:
-    """What a target's images lie over: what is replicated lies over the base of where it comes from."""
+    """The base image of a target; of a replicated one, that of the target it is replicated from."""
     source = config.targets.get(settings.replicated_from)
     return settings.base or (source.base if isinstance(source, ImageTargetSettings) else None) or ""
 
 
-def _image_target(config: Config, name: str, settings: ImageTargetSettings, pace: RateLimit | None) -> ImageTarget:
+def _image_target(config: Config, name: str, settings: ImageTargetSettings, rate: RateLimit | None) -> ImageTarget:
     from syncd.http.auth import BasicAuth  # noqa: PLC0415
     from syncd.oci.build import BuildSettings  # noqa: PLC0415
     from syncd.oci.references import parse_image, parse_repository  # noqa: PLC0415
@@ -117,6 +117,6 @@ def _image_target(config: Config, name: str, settings: ImageTargetSettings, pace
     record = config.state.connect_url.render_as_string(hide_password=False)
     repository, source, base = repositories_of(settings.repository, str(below), login, base_login, record=record)
     served_from = settings.served_from or settings.repository
-    bake = BuildSettings(limit_bytes=settings.limit_bytes, pace=pace)
+    bake = BuildSettings(limit_bytes=settings.limit_bytes, pace=rate)
     made = ImageSettings(base, settings.directory, served_from, bake)
     return ImageTarget(name, repository, source, made)

@@ -1,4 +1,4 @@
-"""HTTP API of the daemon: releases, status, events, webhooks, health. It decides nothing."""
+"""HTTP API of the daemon: releases, status, events, webhooks, health. It decides nothing itself."""
 
 __all__ = [
     "app",

@@ -1,4 +1,4 @@
-"""The ASGI application: routes, the one shape of errors, and a bound on what is served at once."""
+"""ASGI application: routes, the common error shape, and a limit on concurrent requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Bounded:
-    """Refuses what comes while too much is served already, before any of its body is read."""
+    """Concurrency limit: refuses a request while too many are in progress, before its body is read."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
@@ -49,7 +49,7 @@ class Bounded:
 
 
 def app_of(site: Dependencies) -> Starlette:
-    """The application for one process. What belongs to a loop is made when the server starts it."""
+    """Build the application of one process. Objects bound to an event loop are created when the server starts."""
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""What the routes work with: the rooms of the process, and a few threads in which the record is asked."""
+"""Dependencies of the routes: the parts of the process, callers, and the threads that query the record."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from syncd.state.state import State
 
 T = TypeVar("T")
 THREADS: Final = 6  # of the 16 connections that a process has to its record; steps and polls need the others
-WAITING_MAX: Final = 64  # asked of these threads and not begun; a query takes milliseconds
+WAITING_MAX: Final = 64  # calls queued for these threads; a query takes milliseconds
 _BEARER: Final = "bearer "
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and from where."""
+    """The owner of a token, and the address of the request."""
 
     name: str
     role: Role
@@ -41,18 +41,18 @@ class Caller:
 
     @property
     def who(self) -> str:
-        """As it stands in events: `ci@10.0.0.7`."""
+        """The name for events: `ci@10.0.0.7`."""
         return f"{self.name}@{self.address}"
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the API needs of the process it lives in."""
+    """Parts of the process that the API uses."""
 
     world: World
     hooks: Mapping[str, Webhook]
     pulse: Health
-    wake: Callable[[], None]  # something was asked for: look now
+    wake: Callable[[], None]  # something was requested: start a pass now
     clock: Callable[[], float] = time.time
 
     @property
@@ -62,7 +62,7 @@ class Dependencies:
 
     @property
     def topology(self) -> Topology:
-        """The configured shape."""
+        """The topology of the configuration."""
         return self.world.topology
 
     @property
@@ -73,7 +73,7 @@ class Dependencies:
 
 @dataclass
 class Server:
-    """One per server; its methods are called in the server's loop only."""
+    """State of one running server. Its methods are called in the server's event loop only."""
 
     site: Dependencies
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,10 +86,11 @@ class Server:
         self.intake = DeliveryBatcher(self.site.state, self.ask)
 
     async def ask(self, question: Callable[[], T]) -> T:
-        """Run what blocks in a thread.
+        """Run a blocking call in a thread.
 
         Raises:
-            Problem: Too much is waiting already (503); and what `question` raises.
+            ProblemResponse: Too many calls wait already (503).
+            SyncdError: As `question` raises.
         """
         if self._asked >= THREADS + WAITING_MAX:
             raise ProblemResponse(503, "unavailable", "too many requests at once", headers={"Retry-After": "1"})
@@ -100,54 +101,54 @@ class Server:
             self._asked -= 1
 
     def close(self) -> None:
-        """Wait for what runs. Repeating it is success."""
+        """Wait for running calls. Repeating it succeeds."""
         self._threads.shutdown(wait=True)
 
     async def caller(self, request: Request, wanted: Role) -> Caller:
-        """Who asks.
+        """Authenticate and authorize a request.
 
         Raises:
-            Problem: No token, or one that is not known (401); its role is not enough (403).
+            ProblemResponse: No token, or an unknown one (401); its role is insufficient (403).
         """
         text = token_in(request)
 
-        def look() -> Caller | None:
+        def find() -> Caller | None:
             with self.site.state.read() as conn:
                 found = tokens.find(conn, text)
             return None if found is None else Caller(found.name, found.role, _address(request))
 
-        found = await self.ask(look) if text else None
+        found = await self.ask(find) if text else None
         if found is None:
             hint = "send `Authorization: Bearer TOKEN`; `syncd token create` makes one"
             challenge = {"WWW-Authenticate": "Bearer"}
-            raise ProblemResponse(401, "unauthenticated", "no valid token was sent", hint=hint, headers=challenge)
+            message = "expected a valid token in the Authorization header"
+            raise ProblemResponse(401, "unauthenticated", message, hint=hint, headers=challenge)
         if not found.role.allows(wanted):
-            message = f"the token {found.name} may {found.role}, and this needs {wanted}"
-            raise ProblemResponse(
-                403, "forbidden", message, hint=f"make one with: syncd token create NAME --role {wanted}"
-            )
+            message = f"expected a token with the role {wanted} or more, got {found.name} with {found.role}"
+            hint = f"create one with: syncd token create NAME --role {wanted}"
+            raise ProblemResponse(403, "forbidden", message, hint=hint)
         return found
 
     def requester(self, caller: Caller) -> Requester:
-        """In whose name something is asked for."""
+        """The requester that stands for a caller in the record."""
         return Requester(self.site.world, caller.who, Origin.PIPELINE)
 
 
 def token_in(request: Request) -> str:
-    """What was sent as a token; "" where nothing was."""
+    """The Bearer token of a request; "" if there is none."""
     given = request.headers.get("authorization", "")
     return given[len(_BEARER) :].strip() if given.lower().startswith(_BEARER) else ""
 
 
 def server_of(request: Request) -> Server:
-    """The desk of the server that got the request."""
+    """The server that got the request."""
     server = request.app.state.server
     assert isinstance(server, Server)
     return server
 
 
 def _address(request: Request) -> str:
-    """Where the request comes from, as a trusted proxy says or as it came."""
+    """The client's address, as a trusted proxy reports it or as connected."""
     try:
         return str(ip_address(request.client.host if request.client else ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The API described in OpenAPI 3.1, written by hand; a test holds every route, status and answer against it."""
+"""OpenAPI 3.1 description of the API. A test checks every route, status and answer against it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, Final
 from syncd.api.schemas import FLAG, NUMBER, SCHEMAS, TEXT, Schema, ref
 
 _MEANINGS: Final = {
-    "400": "The request cannot be right.",
-    "401": "No valid token, or no valid signature.",
-    "403": "The token's role is not enough.",
-    "404": "There is no such thing.",
+    "400": "The request is not valid.",
+    "401": "The token or signature is missing or not valid.",
+    "403": "The token's role is insufficient.",
+    "404": "It does not exist.",
     "408": "The body did not arrive in time.",
-    "409": "Something is in the way: a hold, a quarantine, a key that was used for something else.",
+    "409": "A conflict: a hold, a quarantine, or an idempotency key that was used for another request.",
     "413": "The body is larger than 1 MiB.",
-    "429": "Too many at once; `Retry-After` says when.",
-    "502": "A registry or the database refuses us.",
-    "503": "Something does not answer now; `Retry-After` says when.",
+    "429": "Too many at once; `Retry-After` says when to retry.",
+    "502": "A registry or the database refuses syncd.",
+    "503": "A dependency does not answer now; `Retry-After` says when to retry.",
 }
 _READ: Final = ("400", "401", "403", "502", "503")
 _WRITE: Final = (*_READ, "404", "408", "409", "413")
@@ -70,32 +70,32 @@ def _operate(summary: str, answer: str, body: str, *parameters: Schema, status: 
     return {"post": made}
 
 
-_RELEASE_ID: Final = _in_path("release", "Its id, such as r-7.")
-_MODEL_NAME: Final = _in_path("model", "The model's name; an owner's slash may stand as it is.")
-_OF_MODEL: Final = _in_query("model", TEXT, "Of this model only.")
+_RELEASE_ID: Final = _in_path("release", "The release's id, such as r-7.")
+_MODEL_NAME: Final = _in_path("model", "The model's name; the slash after an owner needs no escape.")
+_OF_MODEL: Final = _in_query("model", TEXT, "This model only.")
 _STREAM: Final = {
     **_operation(
-        "What happens, as it happens: server-sent events, resumed with Last-Event-ID.",
+        "Stream events as server-sent events; resume with Last-Event-ID.",
         "Event",
         role="read",
         errors=(*_READ, "429"),
         parameters=(
-            _in_header("Last-Event-ID", {**TEXT, "pattern": "^[0-9]{1,18}$"}, "The last `id` that was seen."),
-            _in_query("after", {**TEXT, "pattern": "^[0-9]{1,18}$"}, "The same; 0 for everything there is."),
+            _in_header("Last-Event-ID", {**TEXT, "pattern": "^[0-9]{1,18}$"}, "The last `id` that the client saw."),
+            _in_query("after", {**TEXT, "pattern": "^[0-9]{1,18}$"}, "As a parameter; 0 for all events."),
         ),
     )
 }
 _STREAM["responses"] = {
     **_STREAM["responses"],
-    "200": {"description": "Until either side ends it.", "content": {"text/event-stream": {"schema": TEXT}}},
+    "200": {"description": "Events, until either side ends it.", "content": {"text/event-stream": {"schema": TEXT}}},
 }
 
 _PATHS: Final[Mapping[str, Schema]] = {
-    "/healthz": {"get": _operation("Whether the process is alive.", "Health", errors=("503",))},
-    "/readyz": {"get": _operation("Whether it can be asked.", "Health", errors=("503",))},
+    "/healthz": {"get": _operation("Report whether the process is alive.", "Health", errors=("503",))},
+    "/readyz": {"get": _operation("Report whether the process is ready for requests.", "Health", errors=("503",))},
     "/openapi.json": {
         "get": {
-            "summary": "This document.",
+            "summary": "Get this document.",
             "security": [],
             "responses": {
                 "200": {"description": "OpenAPI.", "content": {"application/json": {"schema": {"type": "object"}}}}
@@ -104,17 +104,17 @@ _PATHS: Final[Mapping[str, Schema]] = {
     },
     "/v1/releases": {
         "get": _operation(
-            "Releases, newest first.",
+            "List releases, newest first.",
             "Releases",
             role="read",
             errors=(*_READ, "404"),
             parameters=(
                 _OF_MODEL,
-                _in_query("limit", {**NUMBER, "minimum": 1, "maximum": 200, "default": 20}, "How many."),
+                _in_query("limit", {**NUMBER, "minimum": 1, "maximum": 200, "default": 20}, "How many at most."),
             ),
         ),
         "post": _operation(
-            "Ask for a release. What is under way already is answered with that release.",
+            "Request a release. If the version is in flight already, the answer is that release.",
             "Release",
             status="202",
             role="publish",
@@ -124,14 +124,14 @@ _PATHS: Final[Mapping[str, Schema]] = {
                 _in_header(
                     "Idempotency-Key",
                     {**TEXT, "pattern": "^[!-~]{1,128}$"},
-                    "Asking again with it, within two days, answers with the same release, also when it has ended.",
+                    "A repeated request with this key within two days gets the same release, also after it has ended.",
                 ),
             ),
         ),
     },
     "/v1/releases/{release}": {
         "get": _operation(
-            "A release's whole story.",
+            "Get the full history of a release.",
             "Story",
             role="read",
             errors=(*_READ, "404"),
@@ -139,46 +139,46 @@ _PATHS: Final[Mapping[str, Schema]] = {
         )
     },
     "/v1/releases/{release}/cancel": _operate(
-        "End a release before it moves any alias. What it has copied stays.",
+        "Cancel a release before it moves any alias. Copied files stay.",
         "Release",
         "Why",
         _RELEASE_ID,
         status="202",
     ),
     "/v1/releases/{release}/approve": _operate(
-        "Let a release flip that waits for a person, for the bytes that it is about.",
+        "Approve a release that waits for a person, for its digest.",
         "Approval",
         "Nothing",
         _RELEASE_ID,
     ),
-    "/v1/models": {"get": _operation("Every model that is served.", "Models", role="read")},
+    "/v1/models": {"get": _operation("List the models that are served.", "Models", role="read")},
     "/v1/models/{model}/rollback": _operate(
-        "Go back to the version that was live before, everywhere, and hold the model there.",
+        "Roll back to the previous live version in every binding, and hold the model there.",
         "Release",
         "Why",
         _MODEL_NAME,
         status="202",
     ),
     "/v1/models/{model}/hold": _operate(
-        "Keep automation away from a model. What is held keeps its first reason.", "Hold", "Why", _MODEL_NAME
+        "Hold a model: no automatic release. A held model keeps its first reason.", "Hold", "Why", _MODEL_NAME
     ),
     "/v1/models/{model}/unhold": _operate(
-        "Lift a hold. Lifting what is not held is success.", "Lifted", "Nothing", _MODEL_NAME
+        "Lift a hold. It succeeds if there is none.", "Lifted", "Nothing", _MODEL_NAME
     ),
     "/v1/models/{model}/freeze": _operate(
-        "Flip nothing of a model, but rollbacks; until it is lifted, or for some hours.",
+        "Freeze a model: only rollbacks flip, until it is lifted or for some hours.",
         "Freeze",
         "FreezeFor",
         _MODEL_NAME,
     ),
     "/v1/models/{model}/unfreeze": _operate(
-        "Lift a freeze of one model. Lifting what is not frozen is success.", "Lifted", "Nothing", _MODEL_NAME
+        "Lift the freeze of one model. It succeeds if there is none.", "Lifted", "Nothing", _MODEL_NAME
     ),
-    "/v1/everything/freeze": _operate("Flip nothing of any model, but rollbacks.", "Freeze", "FreezeFor"),
+    "/v1/everything/freeze": _operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeFor"),
     "/v1/everything/unfreeze": _operate("Lift the freeze of all models.", "Lifted", "Nothing"),
     "/v1/status": {
         "get": _operation(
-            "What is live where, what is in flight, what is stuck and why.",
+            "Get what is live in each region, what is in flight, and what is stuck and why.",
             "Status",
             role="read",
             errors=(*_READ, "404"),
@@ -187,13 +187,13 @@ _PATHS: Final[Mapping[str, Schema]] = {
     },
     "/v1/drift": {
         "get": _operation(
-            "What is not as recorded, by the newest look at each binding. No region is asked.",
+            "Get differences from the record, by the newest check of each binding. Contacts no region.",
             "Drift",
             role="read",
             errors=(*_READ, "404"),
             parameters=(
-                _in_query("name", TEXT, "Of this binding or model only."),
-                _in_query("ended", {**FLAG, "default": False}, "The newest that are over, too."),
+                _in_query("name", TEXT, "This binding or model only."),
+                _in_query("ended", {**FLAG, "default": False}, "Include the newest that are closed."),
             ),
         )
     },
@@ -201,7 +201,7 @@ _PATHS: Final[Mapping[str, Schema]] = {
     "/hooks/{hook}": {
         "post": {
             **_operation(
-                "A registry's delivery. Proven by its own signature or secret, recorded, and only a hint.",
+                "Receive a registry's delivery. It is authenticated, recorded, and used as a hint only.",
                 "Delivery",
                 status="202",
                 errors=("400", "401", "404", "408", "413", "429", "502", "503"),

@@ -1,4 +1,4 @@
-"""What every answer looks like, good or bad, and how much of a request is read."""
+"""Request bodies and responses: size and time limits, JSON, and the common error shape."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BODY_TIMEOUT_S: Final = 10.0  # 1 MiB in that time is less than a mobile phone's
 
 
 class ProblemResponse(SyncdError):
-    """A request that is answered with `status`. `code` is for programs and never changes its meaning."""
+    """An error response with `status`. `code` is for programs and never changes its meaning."""
 
     def __init__(
         self, status: int, code: str, message: str, *, hint: str = "", headers: Mapping[str, str] | None = None
@@ -46,8 +46,8 @@ class ProblemResponse(SyncdError):
         self.headers = dict(headers or {})
 
 
-# What each of our errors is to who asked, in the order in which it is read. 502 and not 403 where a store, a registry
-# or the database refuses *us*: the caller's own rights are not the matter.
+# The status of each error class; the first match applies. 502 and not 403 if a store, a registry or the database
+# refuses *syncd*: the caller's own permissions are sufficient.
 _STATUSES: Final[tuple[tuple[type[SyncdError], int, str], ...]] = (
     (Invalid, 400, "invalid"),
     (NotFound, 404, "not_found"),
@@ -64,13 +64,13 @@ _HTTP_CODES: Final = {400: "invalid", 404: "not_found", 405: "method_not_allowed
 
 
 def document(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON. Times are ISO 8601 in UTC."""
+    """A JSON response. Times are ISO 8601 in UTC."""
     text = json.dumps(content, default=plain, separators=(",", ":"))
     return Response(text, status, headers=headers, media_type="application/json")
 
 
 def plain(value: object) -> object:
-    """What JSON has no word for."""
+    """A JSON value for a type that JSON does not have."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
@@ -79,20 +79,21 @@ def plain(value: object) -> object:
 
 
 def problem(error: ProblemResponse) -> Response:
-    """The one shape of an error."""
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
-    return document(told, error.status, error.headers)
+    """The response for an error: code, message, hint."""
+    body = {"code": error.code, "message": error.message, "hint": error.hint}
+    return document(body, error.status, error.headers)
 
 
 def problem_of(error: SyncdError) -> ProblemResponse:
-    """What one of our errors is to who asked."""
+    """The error response for an exception of syncd."""
     if isinstance(error, ProblemResponse):
         return error
-    if isinstance(error.__cause__, SQLAlchemyError):  # a full disk, a missing table: nothing the caller can mend
-        log.warning("the record cannot be asked", error=error.message, hint=error.hint)
+    if isinstance(error.__cause__, SQLAlchemyError):  # a full disk, a missing table: nothing that the caller can fix
+        log.warning("record.unavailable", message="The record cannot be queried.", error=error.message,
+                    hint=error.hint)  # fmt: skip
         retry = {"Retry-After": _seconds(error)}
         return ProblemResponse(
-            503, "unavailable", "the record cannot be asked now", hint="see the daemon's log", headers=retry
+            503, "unavailable", "the record cannot be queried now", hint="see the daemon's log", headers=retry
         )
     status, code = next((status, code) for kind, status, code in _STATUSES if isinstance(error, kind))
     headers = {"Retry-After": _seconds(error)} if status == 503 else {}
@@ -100,30 +101,30 @@ def problem_of(error: SyncdError) -> ProblemResponse:
 
 
 def on_syncd_error(_request: Request, error: Exception) -> Response:
-    """Something syncd understands went wrong."""
+    """Handler of syncd's own exceptions."""
     assert isinstance(error, SyncdError)
     return problem(problem_of(error))
 
 
 def on_http_error(_request: Request, error: Exception) -> Response:
-    """There is no such path, or not by this method."""
+    """Handler of an unknown path or method."""
     assert isinstance(error, HTTPException)
     code = _HTTP_CODES.get(error.status_code, "invalid")
-    hint = "GET /openapi.json lists what there is"
+    hint = "GET /openapi.json lists every path and method"
     return problem(ProblemResponse(error.status_code, code, error.detail, hint=hint, headers=error.headers))
 
 
 def on_unexpected_error(_request: Request, _error: Exception) -> Response:
-    """A mistake in syncd. The trace is in the log and nowhere else."""
+    """Handler of a bug in syncd. The trace is in the log and nowhere else."""
     hint = "the trace is in the daemon's log; report it"
-    return problem(ProblemResponse(500, "bug", "a mistake in syncd ended this request", hint=hint))
+    return problem(ProblemResponse(500, "bug", "a bug in syncd ended this request", hint=hint))
 
 
 async def body_of(request: Request) -> bytes:
     """The raw body, read once.
 
     Raises:
-        Problem: It is larger than BODY_MAX_BYTES (413), does not arrive in time (408), or breaks off (400).
+        ProblemResponse: It is larger than BODY_MAX_BYTES (413), late (408), or incomplete (400).
     """
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > BODY_MAX_BYTES:
@@ -139,70 +140,70 @@ async def body_of(request: Request) -> bytes:
         message = f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s"
         raise ProblemResponse(408, "timeout", message, headers={"Connection": "close"}) from error
     except ClientDisconnect as error:
-        raise ProblemResponse(400, "invalid", "the body broke off") from error
+        raise ProblemResponse(400, "invalid", "the connection closed before the end of the body") from error
     return bytes(found)
 
 
 async def json_of(request: Request) -> Mapping[str, Any]:
-    """The body as a JSON object; an empty body is an empty one.
+    """The body as a JSON object; an empty body is an empty object.
 
     Raises:
-        Problem: It is no JSON object, or as `body_of`.
+        Invalid: It is not a JSON object.
+        ProblemResponse: As `body_of`.
     """
     body = await body_of(request)
     return object_of(body) if body.strip() else {}
 
 
 def object_of(body: bytes) -> Mapping[str, Any]:
-    """A JSON object, whose keys stand there once each. Raises Invalid for anything else."""
+    """Parse a JSON object without duplicate keys. Raises Invalid for anything else."""
     try:
         found = json.loads(body, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise Invalid(
-            "the body is not JSON", hint='send a JSON object with "Content-Type: application/json"'
-        ) from error
+        hint = 'send a JSON object with "Content-Type: application/json"'
+        raise Invalid("expected a JSON object as the body, got something else", hint=hint) from error
     if not isinstance(found, dict):
-        raise Invalid("the body is not a JSON object")
+        raise Invalid("expected a JSON object as the body, got another JSON value")
     return found
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """What stands there twice is read by one program as the first and by another as the last."""
+    """Refuse duplicate keys: programs disagree on whether the first or the last one counts."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("duplicate key")
     return found
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def text_in(found: Mapping[str, Any], key: str, *, longest: int, default: str | None = None) -> str:
-    """A text of the body, printable and not too long. Raises Invalid; without a default also where it is missing."""
+    """Printable text of at most `longest` characters in the body. Raises Invalid; also if required and missing."""
     value = found.get(key, default)
     if not isinstance(value, str) or len(value) > longest or not (value.isprintable() or not value):
-        raise Invalid(f'"{key}" must be text of at most {longest} printable characters')
+        raise Invalid(f'"{key}": expected text of at most {longest} printable characters')
     return value
 
 
 def number_in(found: Mapping[str, Any], key: str, *, most: float, default: float = 0.0) -> float:
-    """A number of the body, from 0 to `most`. Raises Invalid."""
+    """A number from 0 to `most` in the body. Raises Invalid."""
     value = found.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise Invalid(f'"{key}" must be a number from 0 to {most:g}')
+        raise Invalid(f'"{key}": expected a number from 0 to {most:g}')
     return float(value)
 
 
 def only_keys(found: Mapping[str, Any], *known: str) -> None:
-    """Raises Invalid where the body has other keys: a misspelt one must not be passed over."""
+    """Raises Invalid if the body has other keys: a misspelt key must not be ignored."""
     for key in found:
         if key not in known:
-            raise Invalid(f"the body has an unknown key {ascii(key)[:80]}", hint=f"known are: {', '.join(known)}")
+            raise Invalid(f"the body has an unknown key {ascii(key)[:80]}", hint=f"known keys: {', '.join(known)}")
 
 
 def _too_large() -> ProblemResponse:
-    message = f"the body is larger than {BODY_MAX_BYTES} bytes"
+    message = f"expected a body of at most {BODY_MAX_BYTES} bytes, got more"
     return ProblemResponse(413, "too_large", message, headers={"Connection": "close"})
 
 

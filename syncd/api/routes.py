@@ -1,4 +1,4 @@
-"""The paths of the API, each a few lines around the functions that the commands call too."""
+"""Routes of the API. Each calls the same functions as the command of that name."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 async def healthz(request: Request) -> Response:
-    """Whether the process is alive: its loop turns. Asks nothing of the database."""
+    """Liveness: the main loop makes passes. Does not query the database."""
     if server_of(request).site.pulse.is_alive():
         return document({"status": "ok"})
     raise ProblemResponse(
-        503, "stuck", "the daemon's loop has not begun a pass for a while", hint="restart it; nothing is lost"
+        503, "stuck", "the daemon has not started a pass for too long", hint="restart it; nothing is lost"
     )
 
 
 async def readyz(request: Request) -> Response:
-    """Whether it can be asked: the record is there and at this level, and every registry was looked at once."""
+    """Readiness: the record has this schema version, and every registry was polled once."""
     server = server_of(request)
     try:
         await server.ask(lambda: schema_version.check(server.site.state))
     except SyncdError as error:
         raise ProblemResponse(503, "not_ready", error.message, hint=error.hint) from error
-    unseen = server.site.pulse.unpolled()
-    if unseen:
+    unpolled = server.site.pulse.unpolled()
+    if unpolled:
         raise ProblemResponse(
-            503, "not_ready", f"not looked at yet: {', '.join(unseen)}", hint="wait for the first look"
+            503, "not_ready", f"not polled yet: {', '.join(unpolled)}", hint="wait for the first poll"
         )
     return document({"status": "ok"})
 
 
 async def openapi(request: Request) -> Response:
-    """The API, described."""
+    """The OpenAPI document."""
     del request
     return document(DOCUMENT)
 
@@ -73,39 +73,39 @@ async def list_releases(request: Request) -> Response:
     await server.caller(request, Role.READ)
     limit, model = _limit(request), _model(request)
 
-    def look() -> list[Release]:
+    def read() -> list[Release]:
         with server.site.state.read() as conn:
             found = releases.recent(conn, limit, model)
         if model is not None and not found:
             operations.check_served(server.site.topology, model)
         return found
 
-    return document({"releases": [release_lines(release) for release in await server.ask(look)]})
+    return document({"releases": [release_lines(release) for release in await server.ask(read)]})
 
 
 async def show_release(request: Request) -> Response:
-    """A release's whole story."""
+    """The full history of a release."""
     server = server_of(request)
     await server.caller(request, Role.READ)
     release = parse_release(request.path_params["release"])
 
-    def look() -> dict[str, object]:
+    def read() -> dict[str, object]:
         scene = load(server.site.state, release)
         with server.site.state.read() as conn:
             return history(scene, events.of_release(conn, release))
 
-    return document(await server.ask(look))
+    return document(await server.ask(read))
 
 
 async def list_models(request: Request) -> Response:
-    """Every model that is served, and what is live."""
+    """The models that are served, and their live versions."""
     server = server_of(request)
     await server.caller(request, Role.READ)
     return document({"models": await server.ask(lambda: overview.models(server.site.state, server.site.topology))})
 
 
 async def status(request: Request) -> Response:
-    """What `syncd status` shows."""
+    """The overview, as `syncd status` shows it."""
     server = server_of(request)
     await server.caller(request, Role.READ)
     model = _model(request)
@@ -113,12 +113,12 @@ async def status(request: Request) -> Response:
 
 
 async def drift(request: Request) -> Response:
-    """What `syncd drift` shows: the newest looks, no new one."""
+    """Drift by the newest checks, as `syncd drift` shows it. Starts no new check."""
     server = server_of(request)
     await server.caller(request, Role.READ)
     name, ended = request.query_params.get("name"), request.query_params.get("ended", "false")
     if ended not in {"true", "false"}:
-        raise Invalid("ended must be true or false")
+        raise Invalid("ended: expected true or false")
     topology = server.site.topology
     names = [each.name for each in (topology.bindings.values() if name is None else bindings_named(topology, name))]
     most = overview.ENDED_MAX if ended == "true" else 0
@@ -128,7 +128,7 @@ async def drift(request: Request) -> Response:
 
 
 async def publish(request: Request) -> Response:
-    """Ask for a release."""
+    """Request a release."""
     server = server_of(request)
     caller = await server.caller(request, Role.PUBLISH)
     asked = await json_of(request)
@@ -137,17 +137,17 @@ async def publish(request: Request) -> Response:
     ref = parse_version(text_in(asked, "ref", longest=256))
     once = _once(request, caller.name)
 
-    def ask() -> Release:
+    def request_release() -> Release:
         operations.check_served(server.site.topology, model)
         if not _asked_before(server, once):
             operations.check_known(server.site.registries, server.site.topology, model, ref)
         return operations.publish(server.requester(caller), model, ref, once)
 
-    return await _under_way(server, await server.ask(ask))
+    return await _under_way(server, await server.ask(request_release))
 
 
 async def rollback(request: Request) -> Response:
-    """Go back to what was live before, and hold."""
+    """Roll back to the previous version, and hold."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
     model, why = request.path_params["model"], await _why(request)
@@ -155,7 +155,7 @@ async def rollback(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    """End a release before it moves anything."""
+    """Cancel a release before it moves any alias."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
     release, why = parse_release(request.path_params["release"]), await _why(request)
@@ -163,7 +163,7 @@ async def cancel(request: Request) -> Response:
 
 
 async def approve(request: Request) -> Response:
-    """Let a release flip that waits for a person."""
+    """Approve a release that waits for a person."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
     only_keys(await json_of(request))
@@ -174,7 +174,7 @@ async def approve(request: Request) -> Response:
 
 
 async def hold(request: Request) -> Response:
-    """Keep automation away from a model."""
+    """Hold a model."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
     model, why = request.path_params["model"], await _why(request)
@@ -194,7 +194,7 @@ async def unhold(request: Request) -> Response:
 
 
 async def freeze(request: Request) -> Response:
-    """Flip nothing, of one model or of any, but rollbacks."""
+    """Freeze one model or all: only rollbacks flip."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
     asked = await json_of(request)
@@ -218,18 +218,18 @@ async def unfreeze(request: Request) -> Response:
 
 
 async def hook(request: Request) -> Response:
-    """Take a delivery: it is in the record when this answers, and the registry is looked at soon."""
+    """Receive a delivery: it is in the record when this answers, and the registry is polled soon."""
     server = server_of(request)
     found = server.site.hooks.get(request.path_params["hook"])
     if found is None:
-        raise NotFound("there is no such webhook", hint="see [hooks.*] of the configuration")
+        raise NotFound("no such webhook", hint="the configuration names webhooks in [hooks.NAME]")
     body = await body_of(request)
     times = Counter(name for name, _ in request.headers.items())
     once = {name: value for name, value in request.headers.items() if times[name] == 1}
     sent = SignedRequest(once, dict(request.query_params), body)
     now_s = server.site.clock()
-    told = await server.ask(lambda: found.read(sent, now_s))
-    return document({"accepted": len(told), "new": await server.intake.take(told)}, 202)
+    received = await server.ask(lambda: found.read(sent, now_s))
+    return document({"accepted": len(received), "new": await server.intake.take(received)}, 202)
 
 
 async def _under_way(server: Server, release: Release) -> Response:
@@ -239,7 +239,7 @@ async def _under_way(server: Server, release: Release) -> Response:
 
 
 def _asked_before(server: Server, once: IdempotencyKey | None) -> bool:
-    """Then what the registry has by now changes nothing."""
+    """Whether the key is known: then the current contents of the registry do not matter."""
     if once is None:
         return False
     with server.site.state.read() as conn:
@@ -251,12 +251,12 @@ def _once(request: Request, name: str) -> IdempotencyKey | None:
     if key is None:
         return None
     if not _KEY.fullmatch(key):
-        raise Invalid("the Idempotency-Key is not allowed", hint="1 to 128 printable characters without blanks")
+        raise Invalid("Idempotency-Key: expected 1 to 128 printable characters without blanks")
     return IdempotencyKey(name, key)
 
 
 async def _why(request: Request) -> str:
-    """The reason in a body that has nothing else, if one is given."""
+    """The optional reason, in a body that has nothing else."""
     asked = await json_of(request)
     only_keys(asked, "why")
     return text_in(asked, "why", longest=WHY_MAX, default="")
@@ -265,7 +265,7 @@ async def _why(request: Request) -> str:
 def _limit(request: Request) -> int:
     text = request.query_params.get("limit", str(LIST_DEFAULT))
     if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= LIST_MAX):
-        raise Invalid(f"limit must be a number from 1 to {LIST_MAX}")
+        raise Invalid(f"limit: expected a number from 1 to {LIST_MAX}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""What the API takes and answers, as JSON schemas; a test holds every answer against its own."""
+"""JSON schemas of requests and responses. A test validates every response against its schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Schema = Mapping[str, Any]
 
 
 def ref(name: str) -> Schema:
-    """Where the schema of that name stands in the document."""
+    """A reference to the schema of that name in the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -82,7 +82,7 @@ _RELEASE: Final[Mapping[str, Schema]] = {
     "bindings": _list(
         _object({"binding": TEXT, "phase": TEXT, "from": _maybe("string"), "to": _maybe("string")}, closed=True)
     ),
-    "rollout": {**_maybe("object"), "description": "Where it is, if it moves in steps; `says` puts it into words."},
+    "rollout": {**_maybe("object"), "description": "The position of a staged release; `says` is the sentence."},
     "left_behind": _list(TEXT),
     "stuck": _list({"type": "object", "required": ["step", "subject", "state", "failures", "reason"]}),
 }

@@ -1,4 +1,4 @@
-"""The server in the daemon's process: a thread with a loop of its own, so that neither waits for the other."""
+"""HTTP server in the daemon's process: a thread with its own event loop, so that neither blocks the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from syncd.reconcile.context import Context
 
 log = structlog.get_logger("syncd.api")
 
-STOP_S: Final = 5  # how long a request under way may go on; whole seconds, as uvicorn counts
+STOP_S: Final = 5  # time for requests in progress to end; whole seconds, as uvicorn expects
 START_S: Final = 30.0
 KEEP_ALIVE_S: Final = 30
 HEAD_MAX_BYTES: Final = 32 << 10
@@ -28,21 +28,21 @@ _BACKLOG: Final = 512
 
 
 class ApiServer:
-    """Serves one site on one address. `start` and `stop` are called from one thread, once each in this order."""
+    """Serves the API on one address. `start` and `stop` are called from one thread, once each in this order."""
 
     def __init__(self, site: Dependencies, listen: str, trusted_proxies: tuple[str, ...] = ()) -> None:
         self._listen = listen
         self._app = app_of(site)
         self._server = uvicorn.Server(_settings(self._app, trusted_proxies))
         self._thread: threading.Thread | None = None
-        self.address = ""  # once it has started: where it listens, with the port that was chosen for 0
+        self.address = ""  # after `start`: the URL, with the port that was chosen for 0
 
     def start(self) -> None:
-        """Listen, and return when requests are served.
+        """Listen, and return once requests are served.
 
         Raises:
-            Invalid: The address cannot be listened on.
-            Unavailable: The server did not come up.
+            Invalid: syncd cannot listen on the address.
+            Unavailable: The server did not start.
         """
         listener = _listening(self._listen)
         host, port = listener.getsockname()[:2]
@@ -56,11 +56,11 @@ class ApiServer:
             waited.wait(0.01)
         if not self._server.started:
             listener.close()
-            raise Unavailable("the API's server did not start", hint="look at the log above")
-        log.info("api listens", address=self.address)
+            raise Unavailable("the API's server did not start", hint="see the log lines above")
+        log.info("server.listening", message="The API serves requests.", address=self.address)
 
     def stop(self) -> None:
-        """End event streams, let requests under way end, and leave. Repeating it is success."""
+        """End event streams, let requests in progress end, and stop. Repeating it succeeds."""
         thread = self._thread
         if thread is None:
             return
@@ -74,7 +74,7 @@ class ApiServer:
 
 
 def api_of(config: Config, context: Context, pulse: Health) -> ApiServer:
-    """The server of a daemon. Raises Invalid where a certificate that is named cannot be read."""
+    """Build the server of a daemon. Raises Invalid if a configured certificate cannot be read."""
     site = Dependencies(
         world=context,
         hooks=webhooks_of(config),

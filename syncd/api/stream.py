@@ -1,4 +1,4 @@
-"""`GET /v1/events`: what happens, as it happens (server-sent events), from any event on."""
+"""`GET /v1/events`: stream of server-sent events, from any event on."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from syncd.state.access import tokens
 from syncd.state.records import Event
 from syncd.state.releases import events
 
-STREAMS_MAX: Final = 32  # each asks the record twice a second
+STREAMS_MAX: Final = 32  # each queries the record twice a second
 STREAMS_EACH_MAX: Final = 8
 BATCH_MAX: Final = 100  # events held for one client; the next are read when these have been sent
-LOOK_EVERY_S: Final = 0.5
-ALIVE_EVERY_S: Final = 15.0  # proxies cut a connection that is silent for a minute
+POLL_EVERY_S: Final = 0.5
+KEEPALIVE_EVERY_S: Final = 15.0  # proxies cut a connection that is silent for a minute
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 async def stream(request: Request) -> Response:
-    """Everything after `Last-Event-ID` (or `?after=`), then what comes; without either only what comes.
+    """All events after `Last-Event-ID` (or `?after=`), then new ones; without either only new ones.
 
-    A client that reads slowly gets the same later: nothing is held for it but one batch. The stream ends when the
-    process stops, and when the token is taken back; who reconnects with the last id it saw misses nothing.
+    A slow client gets the same events later: only one batch is held for it. The stream ends when the process stops, and
+    when the token is revoked; a client that reconnects with the last id it saw misses nothing.
     """
     server = server_of(request)
     caller = await server.caller(request, Role.READ)
     if request.method == "HEAD":
         return Response(media_type="text/event-stream", headers=_HEADERS)
-    after = _asked(request)
+    after = _start_of(request)
     if sum(server.streams.values()) >= STREAMS_MAX or server.streams.get(caller.name, 0) >= STREAMS_EACH_MAX:
         hint = f"at most {STREAMS_EACH_MAX} of one token and {STREAMS_MAX} of all"
         raise ProblemResponse(429, "busy", "too many event streams", hint=hint, headers={"Retry-After": "5"})
     if after is None:
         after = await server.ask(lambda: _newest(server))
-    told = _told(server, caller.name, token_in(request), after)
-    return StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)
+    lines = _lines(server, caller.name, token_in(request), after)
+    return StreamingResponse(lines, media_type="text/event-stream", headers=_HEADERS)
 
 
-def _asked(request: Request) -> int | None:
+def _start_of(request: Request) -> int | None:
     text = request.headers.get("last-event-id") or request.query_params.get("after")
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise Invalid("Last-Event-ID is not the id of an event", hint="send back the last `id` that came")
+        raise Invalid("Last-Event-ID: expected the id of an event", hint="send the last `id` that the stream had")
     return int(text)
 
 
-async def _told(server: Server, name: str, token: str, after: int) -> AsyncIterator[str]:
+async def _lines(server: Server, name: str, token: str, after: int) -> AsyncIterator[str]:
     server.streams[name] = server.streams.get(name, 0) + 1
     try:
         yield f": after {after}\n\n"
@@ -64,15 +64,15 @@ async def _told(server: Server, name: str, token: str, after: int) -> AsyncItera
         while not server.stopping.is_set():
             found = await _next(server, token, after)
             if found is None:
-                yield ": the token was taken back\n\n"
+                yield ": the token was revoked\n\n"
                 return
             for event in found:
                 after = event.id
                 yield _line(event)
-            silent_s = 0.0 if found else silent_s + LOOK_EVERY_S
-            if silent_s >= ALIVE_EVERY_S:
+            silent_s = 0.0 if found else silent_s + POLL_EVERY_S
+            if silent_s >= KEEPALIVE_EVERY_S:
                 silent_s = 0.0
-                yield ": still here\n\n"
+                yield ": keep-alive\n\n"
             if len(found) < BATCH_MAX:
                 await _pause(server)
     finally:
@@ -80,23 +80,23 @@ async def _told(server: Server, name: str, token: str, after: int) -> AsyncItera
 
 
 async def _next(server: Server, token: str, after: int) -> list[Event] | None:
-    """The next batch; none where the record cannot be read now: the next look is as good. None: the token is gone."""
+    """The next batch; empty if the record cannot be read now. None if the token is revoked."""
 
-    def look() -> list[Event] | None:
+    def read() -> list[Event] | None:
         with server.site.state.read() as conn:
             if tokens.find(conn, token) is None:
                 return None
             return events.after(conn, after, BATCH_MAX)
 
     try:
-        return await server.ask(look)
+        return await server.ask(read)
     except SyncdError:
         return []
 
 
 async def _pause(server: Server) -> None:
     try:
-        async with asyncio.timeout(LOOK_EVERY_S):
+        async with asyncio.timeout(POLL_EVERY_S):
             await server.stopping.wait()
     except TimeoutError:
         return
@@ -108,5 +108,5 @@ def _newest(server: Server) -> int:
 
 
 def _line(event: Event) -> str:
-    told = {**event_line(event), "release": event.release_id}
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(told, default=plain)}\n\n"
+    data = {**event_line(event), "release": event.release_id}
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data, default=plain)}\n\n"

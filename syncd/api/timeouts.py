@@ -1,4 +1,4 @@
-"""Connections on which no request comes are closed: each takes one of the few files that a process may have open."""
+"""Connection timeouts: idle connections are closed, since each takes one of the process's few file descriptors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-HEAD_S: Final = 15.0  # for all of a request but its body; beside what a connection may be idle between two
-CONNECTIONS_MAX: Final = 800  # of the 1024 files that a process usually may have, many of which are its database's
+HEAD_S: Final = 15.0  # for the head of a request; the idle time between two requests is separate
+CONNECTIONS_MAX: Final = 800  # of the usual limit of 1024 open files, many of which are the database's
 
 
 class TimeoutProtocol(H11Protocol):
-    """Uvicorn's, which by itself waits for ever for the first byte of a request, and for the last of its head."""
+    """Uvicorn's protocol with a timeout for the head of a request, which uvicorn awaits without limit."""
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -25,14 +25,14 @@ class TimeoutProtocol(H11Protocol):
             self._expect(HEAD_S)
 
     def handle_events(self) -> None:
-        """Whoever has sent a whole head is not waited for here any longer: its body has a limit of its own."""
+        """End the timeout once the head is complete: the body has a limit of its own."""
         super().handle_events()
         cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request, whatever its type says
         if cycle is not None and not cycle.response_complete:
             self._expect(None)
 
     def on_response_complete(self) -> None:
-        """Wait for the next one, which may have come already."""
+        """Restart the timeout for the next request, which may have arrived already."""
         self._expect(self.timeout_keep_alive + HEAD_S)
         super().on_response_complete()
 

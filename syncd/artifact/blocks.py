@@ -1,4 +1,4 @@
-"""What the parts of one file were: kept with its content, so that the same bytes are known again elsewhere."""
+"""Block index of a file: offsets, sizes, CRCs and fingerprints, to find the same bytes in other files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from syncd.errors import Corrupt
 
 _FORM: Final = struct.Struct("<QQQ32s")
 BLOCK_BYTES: Final = _FORM.size
-COPY_BYTES_MIN: Final = 100 << 10  # a smaller file is sent: a copy's three requests cost more than its bytes
+COPY_BYTES_MIN: Final = 100 << 10  # a smaller file is sent: the three requests of a copy cost more than its bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of bytes of one file. The fingerprint says what they are, the CRC proves what a store says it has."""
+    """A run of bytes of one file. The fingerprint identifies them; the CRC checks what a store reports."""
 
     offset_bytes: int
     size_bytes: int
@@ -28,7 +28,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Blocks that follow one another, as one."""
+    """Consecutive blocks as one."""
 
     offset_bytes: int
     size_bytes: int
@@ -36,29 +36,29 @@ class Run:
 
 
 def pack(blocks: Iterable[Block]) -> bytes:
-    """`BLOCK_BYTES` for each, little endian, in order."""
+    """Serialise blocks: `BLOCK_BYTES` each, little endian, in order."""
     return b"".join(_FORM.pack(b.offset_bytes, b.size_bytes, b.crc64, b.fingerprint) for b in blocks)
 
 
 def unpack(data: bytes) -> list[Block]:
-    """What `pack` made, by any earlier release of syncd.
+    """Parse the output of `pack`, of this or any earlier release of syncd.
 
     Raises:
-        Corrupt: It made something else: blocks that do not follow one another, or a piece of one.
+        Corrupt: The blocks are not consecutive, or one is incomplete.
     """
     if len(data) % BLOCK_BYTES:
-        raise Corrupt(f"{len(data)} bytes are not a whole number of blocks of {BLOCK_BYTES}")
+        raise Corrupt(f"expected a multiple of {BLOCK_BYTES} bytes of blocks, got {len(data)}")
     found = list(starmap(Block, _FORM.iter_unpack(data)))
     end = 0
     for block in found:
         if block.offset_bytes != end:
-            raise Corrupt(f"a block begins at {block.offset_bytes}, the one before ends at {end}")
+            raise Corrupt(f"expected a block at {end}, where the previous one ends, got {block.offset_bytes}")
         end += block.size_bytes
     return found
 
 
 def runs(blocks: Iterable[Block], limit_bytes: int) -> Iterator[Run]:
-    """Join blocks as long as a run has no more than `limit_bytes`; a larger block is a run by itself."""
+    """Join consecutive blocks into runs of at most `limit_bytes`; a larger block is a run by itself."""
     run: Run | None = None
     for block in blocks:
         if run is None or run.size_bytes + block.size_bytes > limit_bytes:

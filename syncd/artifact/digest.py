@@ -30,20 +30,20 @@ class Digest:
 
     def __post_init__(self) -> None:
         if not _HEX64.fullmatch(self.hex):
-            raise Invalid(f"{self.hex[:80]!r} is not a sha256: 64 lower-case hex digits are wanted")
+            raise Invalid(f"expected a sha256 of 64 lower-case hex digits, got {self.hex[:80]!r}")
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """Read a digest, with or without `sha256:` in front, in either case.
+        """Parse a digest, with or without a `sha256:` prefix, in either case.
 
         Raises:
-            Invalid: It is something else.
+            Invalid: It is not a digest.
         """
         return cls(text.strip().lower().removeprefix("sha256:"))
 
     @property
     def short(self) -> str:
-        """The first twelve digits: enough to tell versions of one model apart in a path."""
+        """The first twelve digits: enough to distinguish versions of one model in a path."""
         return self.hex[:12]
 
     def __str__(self) -> str:
@@ -51,37 +51,37 @@ class Digest:
 
 
 class Fingerprint:
-    """32 bytes that no other data has: unlike a CRC, nobody can make two that agree.
+    """Collision-resistant hash of 32 bytes, unlike a CRC.
 
-    BLAKE3, which takes a quarter of the time of a SHA-256; see docs/adr/0013. For one thread.
+    BLAKE3, which takes a quarter of the time of a SHA-256; see docs/adr/0013. Not thread-safe.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview = b"") -> None:
         self._hasher = blake3(data)
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Go on with `data`, which must not change meanwhile."""
+        """Add `data`, which must not change meanwhile."""
         self._hasher.update(data)
 
     def digest(self) -> bytes:
-        """Of all that was given."""
+        """The fingerprint of all data so far."""
         return self._hasher.digest()
 
 
 def crc64(data: bytes | bytearray | memoryview, initial: int = 0) -> int:
-    """Continue the CRC-64/XZ `initial` (0 to begin) over `data`. The buffer must not change meanwhile."""
+    """Continue the CRC-64/XZ `initial` (0 at the start) over `data`, which must not change meanwhile."""
     return _crc64.xz(data, initial)
 
 
 def crc64_combine(first: int, second: int, second_size_bytes: int) -> int:
-    """The CRC of two runs of bytes after one another, from the CRC of each and the size of the second."""
+    """The CRC of two consecutive runs of bytes, from the CRC of each and the size of the second."""
     if first == 0 or second_size_bytes == 0:  # the CRC of nothing is 0
         return first ^ second
     return _product(first, _zeros(second_size_bytes)) ^ second
 
 
 def _product(left: int, right: int) -> int:
-    """Of two polynomials modulo the CRC's; reflected, so the highest bit is x^0."""
+    """The product of two polynomials modulo the CRC's; reflected, so the highest bit is x^0."""
     total = 0
     while left:
         if left & _ONE:
@@ -93,7 +93,7 @@ def _product(left: int, right: int) -> int:
 
 @lru_cache(maxsize=1024)
 def _zeros(size_bytes: int) -> int:
-    """x^(8 * size_bytes): what appending that many zero bytes multiplies a CRC by.
+    """x^(8 * size_bytes): the factor of a CRC when that many zero bytes are appended.
 
     Part sizes repeat, so the cache makes this a lookup for all parts of a file but the last.
     """

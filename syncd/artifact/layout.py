@@ -1,8 +1,8 @@
-"""The cut that follows tensors: a tensor is cut alike wherever it lies, so that what moved is known again.
+"""Tensor-aligned part layout: a tensor is cut alike at any offset, so that moved tensors are recognised.
 
-Each tensor of some size begins a block of its own, and its blocks depend on nothing but its size. Only the first of
-them, which is small, is shared with what stands before it: small tensors, and the header before the first. So a
-header that grows, or a tensor that another shard holds now, changes small blocks and leaves the large ones alone.
+Each large tensor starts a new block, and its blocks depend only on its size. Only its first block, which is small, is
+shared with the bytes before it: small tensors, and the header before the first. So a header that grows, or a tensor
+that moves to another shard, changes small blocks and keeps the large ones.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Final
 from syncd.artifact import parts
 from syncd.artifact.parts import PARTS_MAX, Part
 
-FIRST_BYTES: Final = 256 << 10  # of a tensor's first block; OSS takes no part below 100 KiB but the last
+FIRST_BYTES: Final = 256 << 10  # of a tensor's first block; OSS refuses parts below 100 KiB, except the last
 
 
 def cut(size_bytes: int, starts: tuple[int, ...], part_bytes: int = parts.PART_BYTES) -> tuple[Part, ...]:
-    """Cut a file whose tensors begin at `starts`, as `formats.tensors.starts` found them.
+    """Cut a file whose tensors begin at `starts`, as `formats.tensors.starts` reports them.
 
-    No part is larger than `part_bytes` nor, but the last, smaller than the first block of a tensor; past 10 000 parts
-    both grow. A file of one part, or without tensors, is cut as `parts.cut` does. The same arguments give the same
-    cut for ever: half-done uploads are resumed by it, and what a target has is known again by it.
+    No part is larger than `part_bytes` or, except the last, smaller than the first block of a tensor; past 10 000 parts
+    both grow. A file of one part, or without tensors, is cut as by `parts.cut`. The same arguments give the same cut in
+    every release of syncd: incomplete uploads are resumed by it, and existing bytes at a target are recognised by it.
     """
     if not starts or size_bytes <= part_bytes:
         return parts.cut(size_bytes, part_bytes)
@@ -34,8 +34,8 @@ def cut(size_bytes: int, starts: tuple[int, ...], part_bytes: int = parts.PART_B
 
 
 def _edges(size_bytes: int, starts: tuple[int, ...], first_bytes: int, part_bytes: int) -> Iterator[int]:
-    """Where parts end. A part holds at most three first blocks that are not of one tensor: the header makes room."""
-    run = starts[0]  # where the small tensors begin that are in no part yet
+    """The ends of the parts. A part holds at most three first blocks of different tensors: the header leaves room."""
+    run = starts[0]  # start of the small tensors that are in no part yet
     room = part_bytes - 3 * first_bytes
     yield from range(room, run, room)
     for start, end in pairwise((*starts, size_bytes)):

@@ -1,4 +1,4 @@
-"""The manifest: every file of a version with its size and SHA-256. Its own digest is the version's identity."""
+"""Manifest: every file of a version with its size and SHA-256. Its own digest is the version's identity."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MODELS_DIRECTORY: Final = "models"
 
 
 def directory_of(model: str, version: str, digest: Digest) -> str:
-    """Where a version's files lie: `models/<model>/<version>-<digest12>`, no slash at the end."""
+    """The directory of a version's files: `models/<model>/<version>-<digest12>`, without a final slash."""
     return f"{MODELS_DIRECTORY}/{model}/{version}-{digest.short}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
-    """One file."""
+    """One file of a version."""
 
     path: FilePath
     size_bytes: int
@@ -42,12 +42,12 @@ class Entry:
     def __post_init__(self) -> None:
         parse_path(self.path)
         if self.size_bytes < 0:
-            raise Invalid(f"{self.path}: a size of {self.size_bytes} bytes cannot be")
+            raise Invalid(f"{self.path}: expected a size of at least 0 bytes, got {self.size_bytes}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a version consists of; files are in the order of their paths."""
+    """The files of a version, in the order of their paths."""
 
     model: ModelName
     version: VersionName
@@ -55,7 +55,7 @@ class Manifest:
 
     @classmethod
     def of(cls, model: str, version: str, entries: Iterable[Entry]) -> Manifest:
-        """Raises Invalid: a name is refused, two names collide, or there is no file at all."""
+        """Build a manifest. Raises Invalid: a name is refused, two names collide, or there are no files."""
         ordered = tuple(sorted(entries))
         if not ordered:
             raise Invalid(f"{model}@{version} has no files")
@@ -64,7 +64,7 @@ class Manifest:
 
     @cached_property
     def canonical(self) -> bytes:
-        """The bytes that are hashed and that the seal holds: compact JSON, keys sorted, files sorted, one newline."""
+        """The bytes that are hashed and stored in the seal: compact JSON, keys sorted, files sorted, one newline."""
         document = {
             "files": [{"path": e.path, "sha256": e.sha256.hex, "size": e.size_bytes} for e in self.entries],
             "format": FORMAT,
@@ -81,7 +81,7 @@ class Manifest:
 
     @cached_property
     def directory(self) -> str:
-        """Where its files lie below a target's root, as `directory_of` says."""
+        """The directory of its files below a target's root, as by `directory_of`."""
         return directory_of(self.model, self.version, self.digest)
 
     @property
@@ -93,19 +93,19 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: bytes) -> Manifest:
-        """Read what `canonical` wrote, from any earlier release of syncd.
+        """Parse the output of `canonical`, of this or any earlier release of syncd.
 
         Raises:
-            Invalid: It is not a manifest, or of a format this syncd does not know.
+            Invalid: It is not a manifest, or has a format that this release does not know.
         """
         try:
             document = json.loads(data)
             found = document["format"]
             if found != FORMAT:
-                raise Invalid(f"manifest format is {found!r}, this syncd reads {FORMAT!r}", hint="upgrade syncd")
+                raise Invalid(f"expected the manifest format {FORMAT!r}, got {found!r}", hint="upgrade syncd")
             entries = [
                 Entry(parse_path(file["path"]), int(file["size"]), Digest(file["sha256"])) for file in document["files"]
             ]
             return cls.of(document["model"], document["version"], entries)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise Invalid(f"this is not a manifest: {error!r}") from error
+            raise Invalid(f"not a manifest: {error!r}") from error

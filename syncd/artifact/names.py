@@ -1,6 +1,6 @@
-"""Names from outside, parsed at the door: models, versions and file paths.
+"""Validation of external names: models, versions and file paths.
 
-Past this file none of them can leave a directory, hide in a terminal, or collide on a case-insensitive disk.
+A parsed name cannot leave its directory, hide in a terminal, or collide on a case-insensitive disk.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ FilePath = NewType("FilePath", str)
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 MODEL_MAX: Final = 128
-VERSION_MAX: Final = 96  # with "-", 12 digits of digest and a model it stays a file name everywhere
+VERSION_MAX: Final = 96  # with "-", 12 digits of digest and a model it is a valid file name everywhere
 PATH_MAX_BYTES: Final = 900  # OSS keys end at 1023 bytes; prefix, model and version need the rest
 PATH_DEPTH_MAX: Final = 32
 SEAL_DIRECTORY: Final = ".syncd"
 
 
 def parse_model(text: str) -> ModelName:
-    """A model's name: `sdxl`, or with one owner `team/sdxl`.
+    """Parse a model's name: `sdxl`, or with an owner `team/sdxl`.
 
     Raises:
         Invalid: It has other characters, is too long, or begins with a dot or dash.
@@ -42,7 +42,7 @@ def parse_model(text: str) -> ModelName:
 
 
 def parse_version(text: str) -> VersionName:
-    """A version's name, such as `v2` or `1.4.0+cu12`.
+    """Parse a version's name, such as `v2` or `1.4.0+cu12`.
 
     Raises:
         Invalid: It has other characters, is too long, or begins with a dot or dash.
@@ -56,23 +56,23 @@ def parse_version(text: str) -> VersionName:
 
 
 def parse_model_at_version(text: str) -> tuple[ModelName, VersionName]:
-    """`MODEL@VERSION`, as people type it.
+    """Parse `MODEL@VERSION`.
 
     Raises:
-        Invalid: There is not exactly one '@', or a side of it is not allowed.
+        Invalid: There is not exactly one '@', or a name is not allowed.
     """
     model, at, version = text.partition("@")
     if not at:
-        raise Invalid(f"{_shown(text)} names no version", hint="write MODEL@VERSION, for example sdxl@v2")
+        raise Invalid(f"{_shown(text)} has no version", hint="write MODEL@VERSION, for example sdxl@v2")
     return parse_model(model), parse_version(version)
 
 
 def parse_path(text: str) -> FilePath:
-    """A file's path inside a version, with '/' between its parts.
+    """Parse a file's path in a version, with '/' between its parts.
 
     Raises:
         Invalid: It is absolute, leaves its directory, has NUL, control characters or a backslash, is not in
-            Unicode's composed form, is too long or too deep, or lies in `.syncd/`, which is ours.
+            Unicode's composed form, is too long or too deep, or is in `.syncd/`, which is syncd's own.
     """
     reason = _path_fault(text)
     if reason:
@@ -81,10 +81,10 @@ def parse_path(text: str) -> FilePath:
 
 
 def parse_paths(texts: Iterable[str]) -> tuple[FilePath, ...]:
-    """All paths of one version.
+    """Parse all paths of one version.
 
     Raises:
-        Invalid: One is refused, two differ in case only or not at all, or one is both a file and a directory.
+        Invalid: One is refused, two are equal or differ only in case, or one is both a file and a directory.
     """
     paths = tuple(parse_path(text) for text in texts)
     seen: dict[str, str] = {}
@@ -102,15 +102,15 @@ def parse_paths(texts: Iterable[str]) -> tuple[FilePath, ...]:
     return paths
 
 
-@lru_cache(maxsize=16_384)  # a path is parsed at several doors, and a version may have ten thousand
+@lru_cache(maxsize=16_384)  # a path is parsed several times, and a version may have ten thousand
 def _path_fault(text: str) -> str:
-    is_plain = text.isascii() and text.isprintable()  # most are, and then what follows looks at no character
+    is_plain = text.isascii() and text.isprintable()  # most are, and need no check of each character
     parts = text.split("/")
     checks = (
         (not text, "it is empty"),
         ("\x00" in text, "it contains NUL"),
         (text.startswith("/"), "it is absolute"),
-        ("\\" in text or re.match(r"[A-Za-z]:", text) is not None, "it looks like a path of another system"),
+        ("\\" in text or re.match(r"[A-Za-z]:", text) is not None, "it is a path of another system"),
         (any(part in {"", ".", ".."} for part in parts), "it has an empty part, '.' or '..'"),
         (not is_plain and any("\ud800" <= c <= "\udfff" for c in text), "it is not valid UTF-8"),
         (not is_plain and any(unicodedata.category(c).startswith("C") for c in text), "it contains control characters"),

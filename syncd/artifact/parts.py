@@ -1,4 +1,4 @@
-"""How a file is cut into parts: the same cut for every target, so that one read feeds them all."""
+"""Part layout of a file: the same for every target, so that one read serves all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROUND_BYTES: Final = MIB
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A run of bytes of one file. Numbers begin at 1, as OSS counts."""
+    """A run of bytes of one file. Numbers start at 1, as in OSS."""
 
     number: int
     offset_bytes: int
@@ -21,10 +21,10 @@ class Part:
 
 
 def cut(size_bytes: int, part_bytes: int = PART_BYTES) -> tuple[Part, ...]:
-    """Cut a file into parts of `part_bytes`, or larger ones where there would be more than 10 000.
+    """Cut a file into parts of `part_bytes`, or larger ones if there would be more than 10 000.
 
-    The last part may be smaller; an empty file is one part of no bytes. The same arguments give the same cut
-    for ever: half-done uploads are resumed by it.
+    The last part may be smaller; an empty file is one part of no bytes. The same arguments give the same cut in every
+    release of syncd: incomplete uploads are resumed by it.
     """
     if size_bytes > part_bytes * PARTS_MAX:
         part_bytes = -(-size_bytes // (PARTS_MAX * _ROUND_BYTES)) * _ROUND_BYTES

@@ -1,4 +1,4 @@
-"""A release that a command on this machine asked for, worked on here while no daemon does, or followed."""
+"""Execution of a release that a command requested: in this process while no daemon runs, or watched."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from syncd.reconcile.views.release import document, load
 from syncd.state.records import Release
 from syncd.state.releases import releases
 
-_TURN_S: Final = 0.5  # between two tries to get the record's lock, and between two looks for who wants it
+_TURN_S: Final = 0.5  # between two attempts to get the record's lock, and between two checks for other claimants
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseWatch:
-    """How a release is watched until it ends."""
+    """Options for watching a release until it ends."""
 
     opened: CliSession
     deadline: float | None  # of the monotonic clock; None: without limit
@@ -32,13 +32,13 @@ class ReleaseWatch:
 
     @property
     def url(self) -> str:
-        """The record's."""
+        """The URL of the record."""
         return self.opened.config.state.connect_url.render_as_string(hide_password=False)
 
     def until_it_ends(
         self, release: Release, *, leave: threading.Event | None = None, gave_way: threading.Event | None = None
     ) -> int | None:
-        """Show it; the exit code, or None where this process gave way. Raises ReleaseNotLive where it ended badly."""
+        """Show it; returns the exit code, or None if this process gave way. Raises ReleaseNotLive if it failed."""
 
         def proceed() -> bool:
             return not (leave is not None and leave.is_set()) and not self.is_over()
@@ -69,24 +69,24 @@ class ReleaseWatch:
 def execute(
     opened: CliSession, ask: Callable[[], Release], *, wait: bool, timeout_s: float, going_back: bool = False
 ) -> int:
-    """Record a request, and see its release through.
+    """Record a request, and execute or watch its release.
 
-    A daemon that works on this record does it, and with `wait` it is followed. Without one it is done here, one such
-    command after the other; a rollback goes first. This process works for its own release, and for what that has to
-    wait for. It gives way to a daemon, and says what it leaves.
+    If a daemon works on this record, it does the work, and `wait` watches it. Without one this process does the work,
+    one such command at a time; a rollback goes first. It works on its own release and on those that it depends on. It
+    gives way to a daemon, and prints what it leaves.
     """
     deadline = time.monotonic() + timeout_s if timeout_s else None
     watch = ReleaseWatch(opened, deadline, going_back)
     release = ask()
     with ExitStack() as stack:
         if going_back:
-            with suppress(Conflict):  # another rollback has the others give way already
+            with suppress(Conflict):  # another rollback makes the others give way already
                 stack.enter_context(lock.announce(watch.url, lock.Claimant.ROLLBACK))
         return _see_through(watch, release, wait=wait)
 
 
 def _see_through(watch: ReleaseWatch, release: Release, *, wait: bool) -> int:
-    is_told = False
+    is_noted = False
     while not lock.is_announced(watch.url, lock.Claimant.DAEMON):
         with ExitStack() as stack:
             try:
@@ -98,9 +98,9 @@ def _see_through(watch: ReleaseWatch, release: Release, *, wait: bool) -> int:
             return code
         if watch.is_over() or watch.has_ended(release):
             return watch.until_it_ends(release) or Exit.OK
-        if not is_told:
+        if not is_noted:
             watch.opened.output.note(f"{release.id} waits: another command, or a rollback, works on this record first")
-            is_told = True
+            is_noted = True
         follow(watch.opened.state, release.id, watch.opened.output, proceed=_until_its_turn(watch))
     if wait:
         return watch.until_it_ends(release) or Exit.OK
@@ -111,7 +111,7 @@ def _see_through(watch: ReleaseWatch, release: Release, *, wait: bool) -> int:
 
 
 def _until_its_turn(watch: ReleaseWatch) -> Callable[[], bool]:
-    """Whether to go on waiting: no daemon is there to follow, and another process holds the record."""
+    """Whether to keep waiting: no daemon runs, and another process holds the record."""
     asked_at = time.monotonic()
 
     def proceed() -> bool:
@@ -131,7 +131,7 @@ def _until_its_turn(watch: ReleaseWatch) -> Callable[[], bool]:
 
 
 def _gives_way(watch: ReleaseWatch) -> Callable[[], bool]:
-    """Whether a daemon, or a rollback of another command, is to have the record now; asked twice a second at most."""
+    """Whether to yield the record to a daemon or to another command's rollback; checks at most twice a second."""
     wanted = [lock.Claimant.DAEMON, *(() if watch.going_back else (lock.Claimant.ROLLBACK,))]
     asked_at = time.monotonic()
 
@@ -146,7 +146,7 @@ def _gives_way(watch: ReleaseWatch) -> Callable[[], bool]:
 
 
 def _work(watch: ReleaseWatch, release: Release, held: lock.RecordLock) -> int | None:
-    """Do the work in this process, while showing it. None where it gave way before the release ended."""
+    """Do the work in this process, and show its progress. None if it gave way before the release ended."""
     from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415 -- only where no
     from syncd.wiring import context_of  # noqa: PLC0415 -- daemon does the work
 

@@ -1,4 +1,4 @@
-"""Exit codes: what a pipeline can branch on. They are part of the interface and never change their meaning."""
+"""Exit codes, for pipelines. They are part of the interface and never change their meaning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from syncd.errors import Cancelled, Conflict, Corrupt, Failed, Held, Invalid, No
 
 
 class Exit(IntEnum):
-    """The whole list; `docs/reference/exit-codes.md` explains each."""
+    """All exit codes; `docs/reference/exit-codes.md` explains each."""
 
     OK = 0
     BUG = 1  # never meant to be seen

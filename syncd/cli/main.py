@@ -1,4 +1,4 @@
-"""`syncd`: the commands put together, and the one place where an error becomes a line and an exit code."""
+"""`syncd`: the command table, and the conversion of an error to a line and an exit code."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from syncd.cli.output.output import Output, OutputFormat
 from syncd.errors import Invalid, SyncdError
 from syncd.tuning import share_one_arena
 
-# The base class of every complaint about a command line. Typer carries a click of its own and exports only leaves.
+# The base class of command line errors. Typer bundles its own click and exports only subclasses.
 _UsageError: Final[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-_SERVER_PARTS: Final = "pip install 'syncd[server]'; or ask a daemon elsewhere, with --server"
+_SERVER_PARTS: Final = "pip install 'syncd[server]'; or use a daemon elsewhere, with --server"
 
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """Where a command is, and its first line: known without importing it, so that `--help` costs nothing."""
+    """The module of a command and its first help line: known without an import, so that `--help` is fast."""
 
     module: str
     attribute: str
@@ -41,11 +41,11 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "status": CommandEntry("status", "status", "Show what is live where, what is in flight, what is stuck and why."),
     "releases": CommandEntry("releases", "releases", "List releases, newest first, with how they ended and why."),
     "show": CommandEntry("show", "show", "Show a release with every step and event."),
-    "inspect": CommandEntry("inspect", "inspect", "Show a version where it comes from: files, digests, parameters."),
+    "inspect": CommandEntry("inspect", "inspect", "Show a version at its source: files, digests, parameters."),
     "bake": CommandEntry("bake", "bake", "Push an image: a version's files as layers over a base image."),
     "plan": CommandEntry("plan", "plan", "Show what a release would move and flip; change nothing."),
-    "rollback": CommandEntry("rollback", "rollback", "Go back to the version live before, everywhere, and hold."),
-    "cancel": CommandEntry("cancel", "cancel", "End a release before it moves anything."),
+    "rollback": CommandEntry("rollback", "rollback", "Roll back to the previous live version everywhere, and hold."),
+    "cancel": CommandEntry("cancel", "cancel", "Cancel a release before it moves any alias."),
     "approve": CommandEntry("approve", "approve", "Approve a release that waits for a person."),
     "hold": CommandEntry("hold", "hold", "Hold a model: no automatic release."),
     "unhold": CommandEntry("hold", "unhold", "Lift a hold."),
@@ -68,7 +68,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
 
 
 class Commands(TyperGroup):
-    """The commands by name, each imported when it is asked for."""
+    """The commands by name, each imported on use."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 -- the base class's signature
         return list(COMMANDS)
@@ -128,12 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tuning.collect_rarely()
     given = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_to_print()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, where a command has nothing better to do
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, unless a command installs its own handler
     try:
         code = _run(given)
         sys.stdout.flush()
-    except BrokenPipeError:  # `syncd releases | head -1`: who listens has what they wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush complains
+    except BrokenPipeError:  # `syncd releases | head -1`: the reader has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise the interpreter's final flush fails
         code = Exit.OK
     tuning.skip_final_collection()
     sys.exit(code)
@@ -156,11 +156,11 @@ def _run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] in {"syncd", "typer", "rich", "httpx"}:
             raise
-        alone = Invalid(f"this command needs more than is installed: {error.name}", hint=_SERVER_PARTS)
+        alone = Invalid(f"this command needs a package that is not installed: {error.name}", hint=_SERVER_PARTS)
         alone.__cause__ = error
         output.fail(alone, Exit.USAGE, verbose=verbose)
         return Exit.USAGE
-    except OSError as error:  # a disk that is full, a directory that is not ours: the machine's, not a bug
+    except OSError as error:  # a full disk, a directory without permission: not a bug
         wrong = Invalid(f"{error.filename or 'this machine'}: {error.strerror or error}")
         wrong.__cause__ = error
         output.fail(wrong, Exit.UNAVAILABLE, verbose=verbose)
@@ -173,7 +173,7 @@ def _usage(output: Output, wrong: Any) -> int:
     """Report a wrong command line like every other error."""
     context = getattr(wrong, "ctx", None)
     path = context.command_path if context is not None else "syncd"
-    message = str(wrong.format_message()).replace("Value error, ", "")  # pydantic's words, for people
+    message = str(wrong.format_message()).replace("Value error, ", "")  # without the prefix of pydantic
     if message.startswith("Usage:"):  # `syncd config` alone: the message would be the whole help
         message = f"{path}: expected a command"
     output.fail(Invalid(message, hint=f"`{path} --help` shows what can be given"), Exit.USAGE)
@@ -181,7 +181,7 @@ def _usage(output: Output, wrong: Any) -> int:
 
 
 def _never_fail_to_print() -> None:
-    """Under a terminal or locale without UTF-8 an arrow becomes a question mark instead of a stack trace."""
+    """Print a question mark for characters that the terminal or locale cannot show."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -1,4 +1,4 @@
-"""Commands that ask a daemon elsewhere, over HTTP: what they are given, and how a release there is seen through."""
+"""Commands over HTTP: options for a daemon elsewhere, and the wait for a release there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def duration(text: str) -> float:
     """Seconds: `1800`, `90s`, `30m`, `1h30m`. Raises ValueError."""
     match = _TIME.fullmatch(str(text))
     if match is None or not any(match.groups()):
-        raise ValueError(f"{text!r} is no time: 1800, 90s, 30m or 1h30m")
+        raise ValueError(f"expected a time such as 1800, 90s, 30m or 1h30m, got {text!r}")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return 3600 * hours + 60 * minutes + seconds
 
@@ -40,7 +40,7 @@ TimeoutOption = Annotated[
     ),
 ]
 ServerOption = Annotated[
-    str, typer.Option("--server", envvar="SYNCD_SERVER", help="Ask the daemon at this URL.", show_default=False)
+    str, typer.Option("--server", envvar="SYNCD_SERVER", help="Use the daemon at this URL.", show_default=False)
 ]
 TokenFileOption = Annotated[
     Path | None,
@@ -63,7 +63,7 @@ class Display:
     def tell(self, release: Release) -> None:
         """Print one state: a JSON line, or a line for each change since the last one."""
         if self.output.form is OutputFormat.JSON:
-            self.output.line({"event": "progress", **told_of(release)})
+            self.output.line({"event": "progress", **release_json(release)})
             return
         for what, how in _changes(release.document).items():
             if self._told.get(what) != how:
@@ -82,7 +82,7 @@ def execute(server: str, token_file: Path | None, ask: Callable[[Client], Releas
         release = ask(client)
         if not see.wait:
             text = f"{release.id} is {release.phase}"
-            see.output.show(told_of(release), lambda console: console.print(text, markup=False))
+            see.output.show(release_json(release), lambda console: console.print(text, markup=False))
             return Exit.OK
         code = Exit.OK
         seen = [release]
@@ -97,7 +97,7 @@ def execute(server: str, token_file: Path | None, ask: Callable[[Client], Releas
             code = Exit.TIMEOUT
         last = seen[0]
         text = f"{last.id} {last.model}@{last.version} is {last.phase}"
-        see.output.show({"event": "end", **told_of(last)}, lambda console: console.print(text, markup=False))
+        see.output.show({"event": "end", **release_json(last)}, lambda console: console.print(text, markup=False))
         return code
 
 
@@ -107,8 +107,8 @@ def asked(server: str, token_file: Path | None, ask: Callable[[Client], T]) -> T
         return ask(client)
 
 
-def told_of(release: Release) -> dict[str, Any]:
-    """A release as the commands print it, from wherever it comes."""
+def release_json(release: Release) -> dict[str, Any]:
+    """A release as JSON, as the commands print it."""
     return {key: value for key, value in release.document.items() if key not in _ONLY_THERE}
 
 

@@ -1,4 +1,4 @@
-"""What every command that touches the record begins with: the configuration, the record, and how to print."""
+"""Session of a command: the configuration, the record, and the output."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", envvar="SYNCD_CONFIG", help="The configuration file.", show_default=True)
 ]
 OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="text for people, json for programs.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error, causes too.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Print more on standard error, including causes.")]
 DEFAULT_CONFIG = Path("/etc/syncd/config.toml")
 
 
 @dataclass(frozen=True)
 class CliSession:
-    """One run of one command."""
+    """Session of one command."""
 
     config: Config
     output: Output
-    read_from: World  # its registries, targets and runtimes are made when they are first asked for
+    read_from: World  # its registries, targets and runtimes are created on first use
     verbose: bool
 
     @property
@@ -46,24 +46,24 @@ class CliSession:
 
     @property
     def topology(self) -> Topology:
-        """The configured shape."""
+        """The topology of the configuration."""
         return self.read_from.topology
 
     @property
     def requester(self) -> Requester:
-        """In whose name the command asks."""
+        """The requester that stands for the user of the command."""
         from syncd.reconcile.requests.operations import Requester  # noqa: PLC0415 -- `status` requests nothing
 
         return Requester(self.read_from, f"{_user()}@{socket.gethostname()}")
 
     def world(self) -> World:
-        """The world, for a command that reads more than the record. Sets up logs: stores and targets write some."""
+        """The world, for a command that reads more than the record. Configures logs: stores and targets write some."""
         set_up_logs(self.config, verbose=self.verbose)
         return self.read_from
 
 
 def settings(config: Path, *, verbose: bool) -> Config:
-    """Read the configuration; `verbose` sets up the logs too. Raises ConfigProblems with all that is wrong."""
+    """Read the configuration; `verbose` configures logs too. Raises ConfigProblems with every problem."""
     from syncd.config import load  # noqa: PLC0415
 
     loaded = load(config, os.environ)
@@ -73,7 +73,7 @@ def settings(config: Path, *, verbose: bool) -> Config:
 
 
 def set_up_logs(config: Config, *, verbose: bool) -> None:
-    """Send the logs of a command to standard error: errors alone, or with `verbose` all that is done."""
+    """Send the logs of a command to standard error: only errors, or with `verbose` everything."""
     from syncd import logs  # noqa: PLC0415 -- a command that only reads the record logs nothing
 
     logs.configure(level="INFO" if verbose else "ERROR", secrets=config.secrets())

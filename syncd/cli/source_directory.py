@@ -145,7 +145,7 @@ def check_no_secrets(source: Path, files: Files, allowed: frozenset[str]) -> Non
             if match is not None:
                 line = data.count(b"\n", 0, match.start()) + 1
                 raise Conflict(
-                    f"--from {source / path}, line {line}: this looks like {what}; nothing was published",
+                    f"--from {source / path}, line {line}: this seems to be {what}; nothing was published",
                     hint=f"remove it, or publish it on purpose with --allow-secret {path}",
                 )
 

@@ -1,4 +1,4 @@
-"""A client of the HTTP API: publish, wait, roll back, hold, look. It needs httpx and nothing of the server.
+"""Client of the HTTP API: publish, wait, roll back, hold, read. Needs httpx and nothing of the server.
 
 with Client("https://syncd.example.com", token) as client:
     release = client.publish("sdxl", "v2")

@@ -1,4 +1,4 @@
-"""One server over HTTP: what is asked of it is asked again where it did not arrive, and its errors are syncd's."""
+"""HTTP connection to one server: repeats failed requests, and maps error responses to exceptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, Syn
 
 TRIES: Final = 4
 FIRST_WAIT_S: Final = 0.5
-ANSWER_WAIT_MAX_S: Final = 30.0  # however long a server asks to be left alone
+ANSWER_WAIT_MAX_S: Final = 30.0  # a longer Retry-After is cut to this
 _ERRORS: Final[Mapping[str, type[SyncdError]]] = {
     "held": Held,
     "not_found": NotFound,
@@ -35,16 +35,16 @@ _ERRORS: Final[Mapping[str, type[SyncdError]]] = {
 
 
 class Connection:
-    """Connections to one server. Safe from several threads."""
+    """Connections to one server. Thread-safe."""
 
     def __init__(
         self, server: str, token: str, *, timeout_s: float, verify: ssl.SSLContext | bool, trust_env: bool
     ) -> None:
-        """Raises Invalid: The URL is none, or the token cannot be one."""
+        """Raises Invalid: The URL or the token is not valid."""
         if not server.startswith(("http://", "https://")):
-            raise Invalid(f"{server!r} is not the URL of a server", hint="for example https://syncd.example.com")
+            raise Invalid(f"expected the URL of a server, got {server!r}", hint="for example https://syncd.example.com")
         if not token.isascii() or not token.isprintable():
-            raise Invalid("the token has characters that no token has", hint="is there a line break in it?")
+            raise Invalid("the token has characters that no token has", hint="check it for a line break")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             if trust_env and verify is True:
@@ -60,7 +60,7 @@ class Connection:
         self.server: Final = server
 
     def close(self) -> None:
-        """Close them. Repeating it is success."""
+        """Close them. Repeating it succeeds."""
         self._http.close()
 
     def ask(
@@ -73,17 +73,17 @@ class Connection:
         query: Mapping[str, str] | None = None,
         tries: int = TRIES,
     ) -> Mapping[str, Any]:
-        """What is answered; what fails and may pass is asked again, `tries` times in all.
+        """Make a request and return the JSON of the response. Temporary failures are retried, `tries` attempts in all.
 
         Raises:
-            As `Reader` and its methods say.
+            As `Reader` and its methods.
         """
         for wait_s in _waits(tries):
             try:
                 answer = self._http.request(method, path, json=body, headers=headers, params=query)
             except (httpx.TransportError, httpx.InvalidURL) as error:
                 words = str(error) or type(error).__name__
-                failure: SyncdError = Unavailable(f"{self.server}: {words}", hint="is the daemon running there?")
+                failure: SyncdError = Unavailable(f"{self.server}: {words}", hint="check that the daemon runs there")
                 failure.__cause__ = error
             else:
                 if answer.is_success:
@@ -96,7 +96,7 @@ class Connection:
 
 
 def _waits(tries: int) -> Iterator[float | None]:
-    """How long to wait after each try; None after the last."""
+    """The wait after each attempt; None after the last."""
     for number in range(tries - 1):
         yield FIRST_WAIT_S * 2**number
     yield None
@@ -113,12 +113,12 @@ def _document(answer: httpx.Response) -> Mapping[str, Any]:
 
 
 def _failure(answer: httpx.Response) -> SyncdError:
-    """What an answer that is no success means; a proxy in front answers in words of its own."""
+    """The exception for an error response; a proxy in front may send another format."""
     try:
-        told = answer.json()
-        code, message, hint = str(told["code"]), str(told["message"]), str(told["hint"])
+        body = answer.json()
+        code, message, hint = str(body["code"]), str(body["message"]), str(body["hint"])
     except (ValueError, KeyError, TypeError):
-        message = f"{answer.url}: answered {answer.status_code} {answer.reason_phrase}"
+        message = f"{answer.url}: got status {answer.status_code} {answer.reason_phrase}"
         code, hint = ("unavailable" if answer.status_code in {429, 500, 502, 503, 504} else "invalid"), ""
     kind = _ERRORS.get(code, Invalid)
     if not issubclass(kind, Unavailable):

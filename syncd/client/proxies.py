@@ -1,4 +1,4 @@
-"""Environment proxies: which proxy a server is reached through, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+"""Proxies from the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 
 httpx reads these variables too, and raises for a NO_PROXY that has an IPv6 network in it, such as `fd00::/8`, whatever
 the server (httpx 0.28.1, `_utils.get_environment_proxies`). Every dual-stack cluster has one.
@@ -23,9 +23,9 @@ _named: Final[set[str]] = set()
 
 
 def proxy_for(server: str) -> str | None:
-    """The URL of the proxy to reach `server` through; None for a direct connection.
+    """The URL of the proxy for `server`; None for a direct connection.
 
-    An entry that cannot be read is passed over, and named once in the log.
+    An unreadable entry is ignored, and logged once.
     """
     proxies = getproxies_environment()
     parts = urlsplit(server)
@@ -90,8 +90,8 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
 
 
 def _name(variable: str, entry: str) -> None:
-    """Log an entry that cannot be read, once a process; what may be a password in it is left out."""
+    """Log an unreadable entry once a process; a possible password in it is left out."""
     shown = entry.rpartition("@")[2][:80]
     if (key := f"{variable} {shown}") not in _named:
         _named.add(key)
-        _logger.warning("%s has the entry %r, which cannot be read: it is passed over", variable, shown)
+        _logger.warning("%s has the entry %r, which cannot be read: it is ignored", variable, shown)

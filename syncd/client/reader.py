@@ -1,4 +1,4 @@
-"""What a token that only reads is enough for."""
+"""API client for reads: calls that need the role `read`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from syncd.client.connection import Connection
-from syncd.client.types import Release, TimedOut, rows, well
+from syncd.client.types import Release, TimedOut, expect_success, rows
 from syncd.errors import Unavailable
 
 TIMEOUT_S: Final = 30.0  # of one request
-SILENT_MAX_S: Final = 300.0  # a node that is drained and a pod that starts elsewhere take a minute or two
+SILENT_MAX_S: Final = 300.0  # draining a node and starting a pod elsewhere takes a minute or two
 
 
 class Reader:
-    """What a token with the role `read` is enough for. Safe from several threads.
+    """Client for reads, with a token of the role `read`. Thread-safe.
 
-    Requests that did not arrive are sent again; asking twice is asking once. Every method raises:
-        Refused: The token is missing, wrong, or may not do this.
-        Unavailable: The server does not answer, or says that it cannot now, several times.
-        Invalid: What was asked for cannot be right, or the server is not syncd.
+    Failed requests are repeated; they are idempotent. Every method raises:
+        Refused: The token is missing, wrong, or has an insufficient role.
+        Unavailable: The server did not answer, or was not available, in several attempts.
+        Invalid: The request is not valid, or the server is not syncd.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """Close the connections. Repeating it is success."""
+        """Close the connections. Repeating it succeeds."""
         self._connection.close()
 
     def release(self, release_id: str) -> Release:
@@ -54,22 +54,22 @@ class Reader:
         return Release.of(self._ask("GET", path_of_release(release_id)))
 
     def releases(self, model: str | None = None, *, limit: int = 20) -> list[Release]:
-        """Releases, newest first, of one model or of all. Raises NotFound: no binding serves the model."""
+        """Releases of one model or of all, newest first. Raises NotFound: no binding serves the model."""
         query = {"limit": str(limit)} | ({} if model is None else {"model": model})
         return [Release.of(each) for each in rows(self._ask("GET", "/v1/releases", query=query), "releases")]
 
     def models(self) -> list[Mapping[str, Any]]:
-        """Every model that is served, and what is live of it."""
+        """The models that are served, and their live versions."""
         return rows(self._ask("GET", "/v1/models"), "models")
 
     def status(self, model: str | None = None) -> Mapping[str, Any]:
-        """What is live where, what is in flight, what is stuck and why. Raises NotFound: no such model."""
+        """Live versions, releases in flight, and what is stuck and why. Raises NotFound: no such model."""
         return self._ask("GET", "/v1/status", query={} if model is None else {"model": model})
 
     def drift(self, name: str | None = None, *, ended: bool = False) -> Mapping[str, Any]:
-        """What is not as recorded, by the newest look at each binding; of one binding or model, or of all.
+        """Differences from the record, by the newest check of each binding; of one binding or model, or of all.
 
-        With `ended` the newest that are over too. No region is asked.
+        `ended` includes the newest closed ones. Contacts no region.
 
         Raises:
             NotFound: There is no binding and no model of that name.
@@ -86,19 +86,19 @@ class Reader:
         going_back: bool = False,
         tell: Callable[[Release], None] | None = None,
     ) -> Release:
-        """Wait until a release has ended; `tell` hears of every look. A server that restarts meanwhile is waited for.
+        """Wait until a release has ended; `tell` gets the release at every poll. Waits for a server that restarts.
 
-        For who is `going_back`, a release that was undone in the middle of its flips is what was asked for.
+        With `going_back`, a release that was undone in the middle of its flips counts as success.
 
         Raises:
-            TimedOut: `timeout_s` is over (0: never); the release goes on.
-            NotLive: It ended otherwise than live.
+            TimedOut: `timeout_s` has passed (0: no limit); the release continues.
+            NotLive: It ended and is not live.
             NotFound: There is no such release.
             Unavailable: The server was silent for SILENT_MAX_S, or until `timeout_s` was over.
         """
         started = heard = time.monotonic()
         deadline = started + timeout_s if timeout_s else float("inf")
-        phase = "not known"
+        phase = "in an unknown phase"
         while True:
             try:
                 found = self.release(release_id)
@@ -110,12 +110,13 @@ class Reader:
                 if tell is not None:
                     tell(found)
                 if found.has_ended:
-                    return well(found, going_back=going_back)
+                    return expect_success(found, going_back=going_back)
                 if heard >= deadline:
-                    raise TimedOut(f"{release_id} is {phase} after {timeout_s:g} s", hint="it goes on: wait again")
+                    hint = "the release continues: wait again"
+                    raise TimedOut(f"{release_id} is {phase} after {timeout_s:g} s", hint=hint)
             time.sleep(max(0.0, min(poll_s, deadline - time.monotonic())))
 
 
 def path_of_release(release_id: str) -> str:
-    """Where the server has it."""
+    """The path of a release on the server."""
     return f"/v1/releases/{quote(release_id, safe='')}"

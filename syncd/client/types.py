@@ -1,4 +1,4 @@
-"""What the server answers, as values; and how a release can end otherwise than it should."""
+"""Values in the server's responses, and the errors of a wait for a release."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ENDS: Final = frozenset({"live", "undone", "stalled", "superseded", "cancelled"}
 
 
 class NotLive(Failed):
-    """The release ended, and is not live."""
+    """The release ended and is not live."""
 
 
 class TimedOut(Unavailable):
-    """The time to wait ran out; the release goes on."""
+    """The wait timed out; the release continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release as the server told it. `document` has all of it; keys may be added, never changed."""
+    """A release in a response. `document` is all of the JSON; keys may be added, never changed."""
 
     id: str
     model: str
@@ -38,12 +38,12 @@ class Release:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more happens to it."""
+        """Whether it has reached its final phase."""
         return self.phase in ENDS
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Release:
-        """Read one. Raises Invalid: it is none."""
+        """Parse the JSON. Raises Invalid: it is not what syncd sends."""
         with read_as_ours():
             return cls(
                 id=str(document["release"]),
@@ -61,7 +61,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A model that automation leaves alone; nothing of it is released but rollbacks."""
+    """A model on hold: no automatic release."""
 
     model: str
     who: str
@@ -70,14 +70,14 @@ class Hold:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Hold:
-        """Read one. Raises Invalid: it is none."""
+        """Parse the JSON. Raises Invalid: it is not what syncd sends."""
         with read_as_ours():
-            return cls(**_said(document))
+            return cls(**_common(document))
 
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """A model, or with "*" every model, of which nothing is flipped but rollbacks; `until` None: until it is lifted."""
+    """A freeze of a model, or of every model with "*": only rollbacks flip. `until` None: until it is lifted."""
 
     model: str
     who: str
@@ -87,15 +87,15 @@ class Freeze:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Freeze:
-        """Read one. Raises Invalid: it is none."""
+        """Parse the JSON. Raises Invalid: it is not what syncd sends."""
         with read_as_ours():
             until = None if document["until"] is None else datetime.fromisoformat(str(document["until"]))
-            return cls(**_said(document), until=until)
+            return cls(**_common(document), until=until)
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's word that a release may be flipped, for the bytes of this digest."""
+    """A person's consent to the flip of a release, for this digest."""
 
     release_id: str
     digest: str
@@ -104,25 +104,25 @@ class Approval:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Approval:
-        """Read one. Raises Invalid: it is none."""
+        """Parse the JSON. Raises Invalid: it is not what syncd sends."""
         with read_as_ours():
             at = datetime.fromisoformat(str(document["at"]))
             return cls(str(document["release"]), str(document["digest"]), str(document["who"]), at)
 
 
-def well(release: Release, *, going_back: bool) -> Release:
-    """A release that ended as it was to. Raises NotLive: it did not."""
+def expect_success(release: Release, *, going_back: bool) -> Release:
+    """Return a release that ended as intended. Raises NotLive: it did not."""
     if release.phase == "live" or (going_back and release.phase == "undone" and not release.rollback):
         return release
     raise NotLive(
         f"{release.id} {release.model}@{release.version} is {release.phase}: {release.reason}",
-        hint=release.hint or f"`syncd show {release.id}` tells what happened",
+        hint=release.hint or f"`syncd show {release.id}` shows what happened",
     )
 
 
-def rows(told: Mapping[str, Any], key: str) -> list[Any]:
-    """A list of an answer. Raises Invalid: there is none."""
-    found = told.get(key)
+def rows(document: Mapping[str, Any], key: str) -> list[Any]:
+    """A list in a response. Raises Invalid: there is none."""
+    found = document.get(key)
     if not isinstance(found, list):
         raise not_ours()
     return found
@@ -130,7 +130,7 @@ def rows(told: Mapping[str, Any], key: str) -> list[Any]:
 
 @contextmanager
 def read_as_ours() -> Iterator[None]:
-    """Read an answer. Raises Invalid where it is not what syncd answers."""
+    """Parse a response inside. Raises Invalid if it is not syncd's."""
     try:
         yield
     except (KeyError, ValueError, TypeError) as error:
@@ -138,10 +138,10 @@ def read_as_ours() -> Iterator[None]:
 
 
 def not_ours() -> Invalid:
-    """What to raise for an answer that syncd does not give."""
-    return Invalid("the answer is not syncd's", hint="is that the URL of its API?")
+    """The exception for a response that is not syncd's."""
+    return Invalid("expected a response of syncd, got something else", hint="check the URL of the API")
 
 
-def _said(told: Mapping[str, Any]) -> dict[str, Any]:
-    since = datetime.fromisoformat(str(told["since"]))
-    return {"model": str(told["model"]), "who": str(told["who"]), "why": str(told["why"]), "since": since}
+def _common(document: Mapping[str, Any]) -> dict[str, Any]:
+    since = datetime.fromisoformat(str(document["since"]))
+    return {"model": str(document["model"]), "who": str(document["who"]), "why": str(document["why"]), "since": since}

@@ -1,4 +1,4 @@
-"""TOML and environment to frozen values, refused with every problem: file, key, expected, got."""
+"""Configuration: TOML and environment to frozen values; a refusal lists every problem with key, expected, got."""
 
 from syncd.config.checks.checks import warnings
 from syncd.config.load import load

@@ -1,4 +1,4 @@
-"""Bucket settings that registries and targets share."""
+"""Bucket settings, shared by registries and targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from syncd.config.table import Table
 
 
 class BucketTable(Table):
-    """A prefix of a bucket, and the key for it. `endpoint` is the bucket's as syncd reaches it."""
+    """A prefix of a bucket, and its credentials. `endpoint` is the endpoint for syncd itself."""
 
     region: Region
     endpoint: Endpoint

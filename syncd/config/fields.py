@@ -36,13 +36,13 @@ _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?|\
 
 
 def shown(value: object) -> str:
-    """A value as it is named in a message: JSON, cut short. Never called with a secret."""
+    """A value for a message: JSON, truncated. Never called with a secret."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def wrong(found: str, advice: str) -> PydanticCustomError:
-    """The error of one setting: what is there, and what is expected or what to do (see `Problem.advice`)."""
+    """The error of one setting: the actual value, and the expected one or what to do (see `Problem.advice`)."""
     return PydanticCustomError("wrong", "got {found}; {advice}", {"found": found, "advice": advice})
 
 
@@ -225,7 +225,7 @@ def _state_url(value: object) -> str:
 
 
 def _secret(value: object, info: ValidationInfo) -> Secret:
-    """Read a secret from where the setting points; the setting's own value is never shown."""
+    """Read a secret from the environment or file that the setting names; its value is never shown."""
     advice = 'expected { env = "NAME" } or { file = "/run/secrets/name" }: secrets do not stand in this file'
     if not isinstance(value, Mapping) or len(value) != 1 or not all(isinstance(item, str) for item in value.values()):
         raise wrong("something else", advice)
@@ -270,7 +270,7 @@ WeekMoment = Annotated[WeekTime, BeforeValidator(_moment_of_week)]
 TimeZone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 SecondsOrNone = Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)]
-"""Seconds, of which 0 is allowed too."""
+"""Seconds, including 0."""
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
 IndexUrl = Annotated[str, BeforeValidator(_index_url)]

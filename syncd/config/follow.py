@@ -1,4 +1,4 @@
-"""Filters of a registry: which files of a version are taken, and which version of a model is followed."""
+"""Filters of a registry: file filters and follow rules."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ _FilePatterns = Annotated[tuple[Annotated[str, AfterValidator(_file_pattern)], .
 
 
 class FollowSettings(Table):
-    """Which version of some models a poll releases: at most one of four ways to choose; none: the newest.
+    """Follow rule: the version of some models that a poll releases, by at most one of four ways; none: the newest.
 
-    `model_tagged` says of which models it releases any.
+    `model_tagged` limits the rule to models with that tag.
     """
 
     models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ANY_MODEL
@@ -74,17 +74,17 @@ class FollowSettings(Table):
 
     @property
     def rule(self) -> FollowRule:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         bounds = parse_range(self.versions) if self.versions else None
         tagged, of_model = _parsed(self.tagged), _parsed(self.model_tagged)
         return FollowRule(self.models, self.alias or "", self.tags or "", bounds, tagged, of_model)
 
     def named(self) -> tuple[str, ...]:
-        """Which ways to choose are set."""
+        """The ways to choose that are set."""
         return tuple(key for key in WAYS if getattr(self, key) is not None)
 
     def by_tag(self) -> tuple[str, ...]:
-        """What is set that only a registry with tags on versions and models knows."""
+        """The set ways that need a registry with tags on versions and models."""
         return tuple(key for key in ("tagged", "model_tagged") if getattr(self, key) is not None)
 
 
@@ -93,13 +93,13 @@ def _parsed(text: str | None) -> TagRule | None:
 
 
 class FilterTable(Table):
-    """Filters. Of `follow` the first rule that selects a model applies."""
+    """Filters of a registry. The first rule of `follow` that selects a model applies."""
 
     follow: Annotated[tuple[FollowSettings, ...], Field(strict=False)] = ()
-    take: _FilePatterns = ()  # nothing: every file
+    take: _FilePatterns = ()  # empty: every file
     leave: _FilePatterns = ()
 
     @property
     def taking(self) -> FileFilter:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         return FileFilter(self.take, self.leave)

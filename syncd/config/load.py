@@ -66,10 +66,10 @@ _BOUNDS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": 
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read and check a configuration; secrets come from `environ` and from the files it names.
+    """Read and check a configuration; secrets come from `environ` and from the files that it names.
 
     Raises:
-        ConfigProblems: It is missing or refused; all problems are in it, in the order of the file's sections.
+        ConfigProblems: It is missing or refused; has all problems, in the order of the file's sections.
     """
     document = _parse(path)
     problems = _unknown_sections(document)
@@ -116,7 +116,7 @@ def _unknown_sections(document: Mapping[str, Any]) -> list[Problem]:
 def _tables(
     document: Mapping[str, Any], report: Callable[[Problem], None]
 ) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Every named table: its section, its name, and what stands in it."""
+    """Every named table: its section, its name, and its contents."""
     for section in _NAMED:
         tables = document.get(section, {})
         if not isinstance(tables, dict):
@@ -161,13 +161,13 @@ def _read(
 
 
 def _has_inner(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Whether a list only seems empty, because what stands in it was refused already."""
+    """Whether a list only appears empty because its items were refused already."""
     place = detail["loc"]
     return any(other["loc"][: len(place)] == place and other is not detail for other in details)
 
 
 def _problem(table: type[BaseModel], detail: ErrorDetails, where: tuple[KeyPart, ...]) -> Problem:
-    """One pydantic error in our words. The value is named only where the setting cannot be a secret."""
+    """Convert a pydantic error to a problem. The value is shown only if the setting cannot be a secret."""
     place, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
     key = key_path(*where, *place)
     if kind == "wrong":

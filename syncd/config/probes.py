@@ -1,4 +1,4 @@
-"""Probe settings: the requests before a version serves, and the instances prewarmed for them."""
+"""Probe settings: the requests before a version serves, and the prewarmed instances."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _expected(value: object) -> Mapping[str, object]:
 
 
 def _comparable(want: object) -> None:
-    """What can stand in JSON: no dates, and no number that is not one."""
+    """Check that JSON can represent a value: no dates, no NaN or infinity."""
     if isinstance(want, Mapping | list):
         for inner in want.values() if isinstance(want, Mapping) else want:
             _comparable(inner)
@@ -78,9 +78,9 @@ JsonPath = Annotated[str, BeforeValidator(_path_or_none)]
 
 
 class GoldenSettings(Table):
-    """A request whose right answer is known."""
+    """A request with a known answer."""
 
-    name: Annotated[str, Field(max_length=64)] = ""  # in messages; default: golden[<its place in the list>]
+    name: Annotated[str, Field(max_length=64)] = ""  # for messages; default: golden[<its index in the list>]
     body: str = "{}"
     body_file: AbsolutePath | None = None
     status: Annotated[int, BeforeValidator(_status)] = 200
@@ -98,7 +98,7 @@ class GoldenSettings(Table):
 
     @property
     def request(self) -> bytes:
-        """The bytes to send. Raises Invalid if the file is gone since the settings were read."""
+        """The bytes to send. Raises Invalid if the file was removed after the settings were read."""
         if self.body_file is None:
             return self.body.encode()
         try:
@@ -108,14 +108,14 @@ class GoldenSettings(Table):
 
 
 class LatencySettings(Table):
-    """How fast answers must come."""
+    """Latency limit of the answers."""
 
     calls: Annotated[int, Field(ge=1, le=1000)] = 20
     p95_s: Seconds
 
 
 class ProbeSettings(Table):
-    """What a new function version has to answer, before traffic moves."""
+    """The requests that a new function version must answer before traffic moves."""
 
     body: str = "{}"
     timeout_s: Seconds = 60.0
@@ -125,7 +125,7 @@ class ProbeSettings(Table):
 
 
 def body_file_problem(path: Path) -> str:
-    """Why a request cannot be read from this file; "" where it can."""
+    """The reason that this file cannot be read as a request; "" if it can."""
     try:
         size_bytes = path.stat().st_size
         with path.open("rb"):

@@ -1,4 +1,4 @@
-"""Configuration problems: each with its key, what was expected and what is there."""
+"""Configuration problems: each with its key, the expected and the actual value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def key_path(*parts: KeyPart) -> str:
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
-    """`; did you mean "hangzhou"?`, or nothing where no known name is near."""
+    """`; did you mean "hangzhou"?`, or "" if no known name is similar."""
     near = difflib.get_close_matches(found, sorted(known), n=1, cutoff=0.5)
     return f'; did you mean "{near[0]}"?' if near else ""
 
@@ -38,7 +38,7 @@ def no_setting(found: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to fix. `advice` says what is expected there, or what to do about what is there."""
+    """One problem. `advice` says what is expected, or what to do about the actual value."""
 
     key: str
     found: str
@@ -52,7 +52,7 @@ class Problem:
 
 
 class ConfigProblems(Invalid):
-    """A configuration that was refused; its message has one line for each problem."""
+    """A refused configuration; its message has one line for each problem."""
 
     def __init__(self, file: str, problems: tuple[Problem, ...]) -> None:
         lines = "\n".join(f"{file}: {problem}" for problem in problems)
@@ -63,6 +63,6 @@ class ConfigProblems(Invalid):
 
 
 def no_such(key: str, found: str, noun: str, known: frozenset[str]) -> Problem:
-    """The problem of a name that the configuration does not have."""
+    """The problem of an unknown name."""
     plural = "there are no such credentials" if noun == "credentials" else f"there is no such {noun}"
     return Problem(key, json.dumps(found, ensure_ascii=False), plural + did_you_mean(found, known))

@@ -1,4 +1,4 @@
-"""The settings of registries: one class a kind, all with models, a rhythm and at most one secret."""
+"""Registry settings: one class for each kind, all with models, a poll interval and at most one secret."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from syncd.secret import Secret
 
 
 def _of_one_owner(pattern: str) -> str:
-    """A Hub has millions of models: those of one owner can be asked for, not those of all."""
+    """A pattern of models of one owner: a Hub has millions of models, and lists them by owner."""
     if "*" in pattern.partition("/")[0]:
         raise wrong(shown(pattern), 'expected an owner before the pattern such as "my-team/*"')
     return pattern
@@ -58,7 +58,7 @@ _OwnedPatterns = Annotated[
 
 
 class _Polled(FilterTable):
-    """What every registry has."""
+    """Settings that every registry has."""
 
     models: _Patterns
     poll_s: Seconds = 30.0
@@ -66,7 +66,7 @@ class _Polled(FilterTable):
 
     @property
     def secret(self) -> Secret | None:
-        """What must not be printed."""
+        """The secret of this registry, to keep out of output."""
         return None
 
 
@@ -80,7 +80,7 @@ class DirectoryRegistrySettings(_Polled):
 
     @property
     def directory(self) -> DirectorySettings:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         return DirectorySettings(root=self.path, models=self.models, settle_s=self.settle_s)
 
 
@@ -94,12 +94,12 @@ class HttpRegistrySettings(_Polled):
 
     @property
     def index(self) -> IndexSettings:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         return IndexSettings(self.url, self.models)
 
     @property
     def secret(self) -> Secret | None:
-        """What must not be printed."""
+        """The secret of this registry, to keep out of output."""
         return self.token
 
 
@@ -115,17 +115,17 @@ class HubRegistrySettings(_Polled):
 
     @property
     def hub(self) -> HubSettings:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         return HubSettings(self.endpoint, self.models, self.branch)
 
     @property
     def secret(self) -> Secret | None:
-        """What must not be printed."""
+        """The secret of this registry, to keep out of output."""
         return self.token
 
 
 class ModelScopeRegistrySettings(_Polled):
-    """ModelScope. With `region`, files are asked for from that region's own store."""
+    """ModelScope. With `region`, files come from that region's own store."""
 
     kind: Literal["modelscope"]
     models: _OwnedPatterns
@@ -136,17 +136,17 @@ class ModelScopeRegistrySettings(_Polled):
 
     @property
     def modelscope(self) -> ModelScopeSettings:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         return ModelScopeSettings(self.endpoint, self.models, self.region or "")
 
     @property
     def secret(self) -> Secret | None:
-        """What must not be printed."""
+        """The secret of this registry, to keep out of output."""
         return self.token
 
 
 class AcrTable(Table):
-    """An instance of Container Registry's Enterprise edition, which gives temporary passwords for an access key."""
+    """An instance of Container Registry Enterprise Edition, which issues temporary passwords for an access key."""
 
     instance: Annotated[str, AfterValidator(_instance)]
     region: Region
@@ -155,7 +155,7 @@ class AcrTable(Table):
 
     @property
     def address(self) -> str:
-        """Where its region's API is."""
+        """The URL of its region's API."""
         return self.api or f"https://cr.{self.region}.aliyuncs.com"
 
 
@@ -178,12 +178,12 @@ class OciRegistrySettings(_Polled):
 
     @property
     def oci(self) -> OciSettings:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         return OciSettings(self.endpoint, self.models, self.prefix)
 
     @property
     def secret(self) -> Secret | None:
-        """What must not be printed."""
+        """The secret of this registry, to keep out of output."""
         return self.password
 
 
@@ -198,13 +198,13 @@ class MlflowRegistrySettings(_Polled):
 
     @property
     def mlflow(self) -> MlflowSettings:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         model_tags = any(follow.model_tagged is not None for follow in self.follow)
         return MlflowSettings(self.endpoint, self.models, self.ready_file, model_tags)
 
     @property
     def secret(self) -> Secret | None:
-        """What must not be printed."""
+        """The secret of this registry, to keep out of output."""
         return self.token
 
 
@@ -216,7 +216,7 @@ class OssRegistrySettings(_Polled, BucketTable):
 
     @property
     def oss(self) -> PrefixSettings:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         return PrefixSettings(self.bucket, self.region, self.prefix, self.models)
 
 
@@ -233,7 +233,7 @@ class PaiRegistrySettings(_Polled):
 
     @property
     def pai(self) -> PaiSettings:
-        """What the room itself needs of it."""
+        """The values for the registry package."""
         return PaiSettings(self.endpoint, self.workspace, self.region, self.models)
 
 
@@ -260,7 +260,7 @@ KINDS: dict[str, type[RegistrySettings]] = {
 
 
 def registry_at(registries: Iterable[RegistrySettings], origin: str, repository: str) -> OciRegistrySettings | None:
-    """The registry that a repository of images is in; of several the one whose prefix says most of it."""
+    """The registry of an image repository; of several, the one with the longest matching prefix."""
     images = [each for each in registries if isinstance(each, OciRegistrySettings) and each.endpoint == origin]
     there = [each for each in images if repository.startswith(each.prefix)]
     return max(there, key=lambda each: len(each.prefix), default=None)

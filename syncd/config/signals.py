@@ -14,18 +14,18 @@ _Expression = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class PrometheusSignalSettings(Table):
-    """One figure from Prometheus, or from what speaks its HTTP API."""
+    """One metric from Prometheus, or from a server with its HTTP API."""
 
     kind: Literal["prometheus"]
-    url: Endpoint  # where /api/v1/query is, without that
+    url: Endpoint  # the base of /api/v1/query
     query: _Expression
-    at_most: Annotated[float, Field(allow_inf_nan=False)]  # more than that is bad
+    at_most: Annotated[float, Field(allow_inf_nan=False)]  # a larger value is bad
     samples_query: _Expression
-    samples_min: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # with fewer the figure says nothing
+    samples_min: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # with fewer, the value is not conclusive
     user: str = ""
     token: SecretField | None = None
 
     @property
     def figure(self) -> PrometheusSettings:
-        """What the room itself needs of it."""
+        """The values for the signals package."""
         return PrometheusSettings(self.url, self.query, self.at_most, self.samples_query, self.samples_min)

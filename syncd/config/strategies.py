@@ -31,23 +31,23 @@ Wave = Annotated[tuple[Region, ...], Field(strict=False, min_length=1)]
 
 
 class StrategySettings(Table):
-    """How the aliases of some models move."""
+    """Rollout strategy of some models."""
 
     models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)]
-    waves: Annotated[tuple[Wave, ...], Field(strict=False)] = ()  # regions, in order; others come last, together
-    steps: Annotated[tuple[Step, ...], Field(strict=False)] = ()  # of each wave; then all of it
+    waves: Annotated[tuple[Wave, ...], Field(strict=False)] = ()  # regions, in order; others form the last
+    steps: Annotated[tuple[Step, ...], Field(strict=False)] = ()  # stages of each wave; 100 % follows
     bake_s: SecondsOrNone = 0.0  # after each wave has moved
     requirement: Literal["all", "quorum", "primary-first"] = "all"
-    quorum: Annotated[int, Field(ge=0, le=1000)] = 0  # regions, where the requirement is "quorum"
+    quorum: Annotated[int, Field(ge=0, le=1000)] = 0  # number of regions, if the requirement is "quorum"
     region_out: Literal["abort", "wait", "leave"] = "abort"
-    deadline_s: Seconds = 3600.0  # for a region that is waited for, and for answers that do not come
-    judge_samples: Annotated[int, Field(ge=1, le=1000)] = 5  # good answers advice of each binding at each step
-    judge_failures_max: Annotated[int, Field(ge=0, le=1000)] = 0  # wrong ones that are borne there
-    signals: Annotated[tuple[str, ...], Field(strict=False)] = ()  # figures by name, none of which may be bad
+    deadline_s: Seconds = 3600.0  # for an unavailable region, and for missing answers
+    judge_samples: Annotated[int, Field(ge=1, le=1000)] = 5  # good answers required of each binding at each stage
+    judge_failures_max: Annotated[int, Field(ge=0, le=1000)] = 0  # wrong answers that are tolerated there
+    signals: Annotated[tuple[str, ...], Field(strict=False)] = ()  # signals by name, none of which may be bad
 
     @property
     def strategy(self) -> Strategy:
-        """As the passes ask for it."""
+        """The values for the plan package."""
         return Strategy(
             waves=self.waves,
             steps=tuple(step for step in self.steps if step.percent < WHOLE_PERCENT),
@@ -63,7 +63,7 @@ class StrategySettings(Table):
 
 
 def strategy_problems(strategies: Sequence[StrategySettings], regions: frozenset[str]) -> Iterator[Problem]:
-    """What no single setting of a strategy shows. `regions` are those of the runtimes."""
+    """Every problem between the settings of a strategy. `regions` are those of the runtimes."""
     for n, each in enumerate(strategies):
         for setting, found, advice in (*_ways(each, regions), *_requirements(each, regions)):
             yield Problem(key_path("policy", "strategies", n, setting), found, advice)
@@ -72,7 +72,8 @@ def strategy_problems(strategies: Sequence[StrategySettings], regions: frozenset
 def _ways(each: StrategySettings, regions: frozenset[str]) -> Iterator[tuple[str, str, str]]:
     percents = [step.percent for step in each.steps]
     if any(before >= after for before, after in pairwise(percents)):
-        yield "steps", shown([f"{percent}%" for percent in percents]), "each is to be more than the one before it"
+        advice = "expected each share to be larger than the one before it"
+        yield "steps", shown([f"{percent}%" for percent in percents]), advice
     named = list(chain.from_iterable(each.waves))
     for region in sorted({region for region in named if named.count(region) > 1}):
         yield "waves", shown(region), "a region can be in one wave only"

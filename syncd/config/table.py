@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Table(BaseModel):
-    """A table of the file: unknown keys are refused, nothing is converted behind the writer's back."""
+    """A table of the file: unknown keys are refused, and values are not converted implicitly."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)

@@ -1,4 +1,4 @@
-"""The settings as frozen values: one class a table of the file, with each setting's default and unit."""
+"""Settings as frozen values: one class for each table of the file, with the defaults and units."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ MIB = 1 << 20
 
 
 class StateSettings(Table):
-    """Where the record is."""
+    """Location of the record."""
 
     url: StateUrl = "sqlite:////var/lib/syncd/syncd.db"
     password: SecretField | None = None
 
     @property
     def connect_url(self) -> URL:
-        """What SQLAlchemy connects to, password included; it prints as `***`."""
+        """The URL for SQLAlchemy, with the password, which prints as `***`."""
         from sqlalchemy import make_url  # noqa: PLC0415 -- `config check` needs no database
 
         url = make_url(self.url)
@@ -67,7 +67,7 @@ class StateSettings(Table):
 
 
 class BandwidthTimeSettings(Table):
-    """A limit for some hours of each day, over midnight where `from` is the later."""
+    """A limit for some hours of each day, over midnight if `from` is later than `to`."""
 
     since: Annotated[ClockTime, Field(alias="from")]
     to: ClockTime
@@ -75,12 +75,12 @@ class BandwidthTimeSettings(Table):
 
 
 class TransferSettings(Table):
-    """How much is carried at once, by one process."""
+    """Transfer limits of one process."""
 
     buffer_bytes: Size = 40 * MIB  # 5 parts of 8 MiB, being read, hashed and sent
     parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 5  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
-    stall_s: Seconds = 60.0  # a call that has heard nothing for so long is given up
+    stall_s: Seconds = 60.0  # a call without progress for so long is abandoned
     bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit
     bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")
@@ -88,7 +88,7 @@ class TransferSettings(Table):
 
 
 class FreezeTimeSettings(Table):
-    """A part of each week in which nothing is flipped, over its end where `from` is the later."""
+    """A part of each week without flips, over its end if `from` is later than `to`."""
 
     since: Annotated[WeekMoment, Field(alias="from")]
     to: WeekMoment
@@ -96,7 +96,7 @@ class FreezeTimeSettings(Table):
 
 
 class PolicySettings(Table):
-    """When things happen, and when they are given up."""
+    """Policies, intervals and limits of releases."""
 
     auto_release: bool = True
     strategies: Annotated[tuple[StrategySettings, ...], Field(strict=False)] = ()  # the first that fits a model
@@ -112,15 +112,15 @@ class PolicySettings(Table):
     stage_timeout_s: Seconds = 900.0
     stage_image_timeout_s: Seconds = 2400.0  # the platform may take 40 minutes to make its own copy of an image
     drain_s: Seconds = 30.0
-    drift: Literal["report", "adopt", "restore"] = "report"  # what is done about a change by hand
+    drift: Literal["report", "adopt", "restore"] = "report"  # action on a manual change
     drift_poll_s: Seconds = 300.0  # how often aliases and functions are compared with the record
 
 
 class ApiSettings(Table):
-    """The HTTP API. TLS is a proxy's in front of it."""
+    """The HTTP API. TLS is the task of a proxy in front of it."""
 
     listen: Listen = ""
-    trusted_proxies: Annotated[tuple[Address, ...], Field(strict=False)] = ("127.0.0.1",)  # who may say who asks
+    trusted_proxies: Annotated[tuple[Address, ...], Field(strict=False)] = ("127.0.0.1",)  # of X-Forwarded-For
 
 
 class HookSettings(Table):
@@ -128,13 +128,13 @@ class HookSettings(Table):
 
     kind: Literal["mlflow", "huggingface", "oci", "harbor", "acr", "dockerhub", "github", "standard", "cloudevents"]
     secret: SecretField
-    secret_before: SecretField | None = None  # good as well, while senders are told the new one
-    registry: str | None = None  # default: the one of the same name
+    secret_before: SecretField | None = None  # also valid, during a rotation of the secret
+    registry: str | None = None  # default: the registry of the same name
     window_s: Seconds = 300.0  # how old a signed timestamp may be, and how far ahead
 
 
 class EventBridgeHookSettings(Table):
-    """A webhook that EventBridge calls: signed with its region's key, bound to us by `url` and `secret`."""
+    """A webhook that EventBridge calls: signed with its region's key, bound to this syncd by `url` and `secret`."""
 
     kind: Literal["eventbridge"]
     url: HookUrl
@@ -142,11 +142,11 @@ class EventBridgeHookSettings(Table):
     secret_before: SecretField | None = None
     registry: str | None = None
     window_s: Seconds = 60.0
-    certificate: AbsolutePath | None = None  # default: fetched from the region's own address, once a day
+    certificate: AbsolutePath | None = None  # default: fetched from the region's address, once a day
 
 
 class CredentialsSettings(Table):
-    """An access key. `security_token` only with temporary ones."""
+    """An access key. `security_token` is for temporary keys."""
 
     access_key_id: Annotated[str, Field(min_length=1, max_length=128)]
     access_key_secret: SecretField
@@ -171,7 +171,7 @@ class NasTargetSettings(Table):
     path: AbsolutePath
     server: Host
     server_path: AbsolutePath = Path("/")
-    mount_marker: str = ""  # a file that must lie in `path`, or the NAS is taken to be not mounted
+    mount_marker: str = ""  # a file that must exist in `path`; without it the NAS counts as not mounted
 
 
 class ImageTargetSettings(Table):
@@ -180,20 +180,20 @@ class ImageTargetSettings(Table):
     kind: Literal["image"]
     region: Region
     repository: ImageRepository
-    base: ImageName | None = None  # advice, but of what is replicated
-    base_watch: Literal["off", "report", "rebuild"] = "off"  # what is done when the base's tag means something else
-    base_poll_s: Seconds = 3600.0  # how often that is looked up
+    base: ImageName | None = None  # required, unless the target is replicated
+    base_watch: Literal["off", "report", "rebuild"] = "off"  # action when the base's tag moves
+    base_poll_s: Seconds = 3600.0  # how often the tag is resolved
     served_from: ImageRepository | None = None
     user: str = ""  # for the repository's registry, to pull and to push
     password: SecretField | None = None
-    directory: ImageDirectory = "/models/{model}"  # where the files lie in the image
-    limit_bytes: Size = 30_000_000_000  # base and layers, as they lie in the repository; for CPU functions 10 GB
+    directory: ImageDirectory = "/models/{model}"  # directory of the files in the image
+    limit_bytes: Size = 30_000_000_000  # base and layers, as stored in the repository; 10 GB for CPU functions
     mode: Literal["sent", "replicated"] = "sent"  # replicated: the registry brings the images from `replicated_from`
     replicated_from: str = ""
     replication_deadline_s: Seconds = 7200.0
 
     def directory_of(self, model: str) -> str:
-        """Where the files of a model lie."""
+        """The directory of a model's files."""
         return self.directory.replace("{model}", model)
 
 
@@ -207,11 +207,11 @@ class FcRuntimeSettings(Table):
     protocol: Literal["https", "http"] = "https"
     connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 30.0
-    calls_in_flight: Annotated[int, Field(ge=1, le=64)] = 4  # calls to the region at once, but for probes
+    calls_in_flight: Annotated[int, Field(ge=1, le=64)] = 4  # concurrent calls to the region, except probes
 
 
 class VariableSettings(Table):
-    """The function's environment variables that are told what is mounted. `versions` is for root mounts."""
+    """The function's environment variables that describe the mounts. `versions` is for root mounts."""
 
     digest: Variable | None = None
     path: Variable | None = None
@@ -220,7 +220,7 @@ class VariableSettings(Table):
 
 
 class ServedModelSettings(Table):
-    """One model that a binding serves: from which target, mounted where. An image's target says where itself."""
+    """One model of a binding: its target and mount directory. An image target gives the directory itself."""
 
     model: Model
     target: str
@@ -232,7 +232,7 @@ class ServedModelSettings(Table):
 class BindingSettings(Table):
     """A function's alias, and the models it serves.
 
-    `candidate` is the alias that is probed first, `previous` the one that holds the version before ready.
+    `candidate` is the alias for probes, `previous` the one that keeps the previous version prewarmed.
     """
 
     runtime: str
@@ -241,9 +241,9 @@ class BindingSettings(Table):
     alias: Alias = "prod"
     candidate: Alias = "prod-candidate"
     probe: ProbeSettings = ProbeSettings()
-    warm: Annotated[int, Field(ge=0, le=1000)] = 0  # instances held ready for a version before it is probed
+    warm: Annotated[int, Field(ge=0, le=1000)] = 0  # instances prewarmed for a version before its probe
     warm_timeout_s: Seconds = 900.0
-    rollback_warm: Duration = 0.0  # how long the version before is held ready, after the flip
+    rollback_warm: Duration = 0.0  # how long the previous version stays prewarmed after the flip
     previous: Alias = "prod-previous"
 
 
@@ -254,7 +254,7 @@ AnyHookSettings = HookSettings | EventBridgeHookSettings
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that can be set, checked. What is looked up by name here is there."""
+    """The checked configuration. Every name in it refers to an existing table."""
 
     path: Path
     state: StateSettings
@@ -274,11 +274,11 @@ class Config:
         return tuple(sorted({served.model for binding in self.bindings.values() for served in binding.models}))
 
     def registry_of(self, model: str) -> str | None:
-        """The registry that `model` comes from; None if no registry's patterns select it."""
+        """The registry of `model`; None if no registry's patterns select it."""
         return next((name for name, r in self.registries.items() if any(selects(p, model) for p in r.models)), None)
 
     def secrets(self) -> tuple[Secret, ...]:
-        """Every secret in it, for those who have to keep them out of what they print."""
+        """Every secret of the configuration, to keep out of output."""
         keys = self.credentials.values()
         found = [self.state.password, *(k.access_key_secret for k in keys), *(k.security_token for k in keys)]
         found += [secret for hook in self.hooks.values() for secret in (hook.secret, hook.secret_before)]

@@ -20,7 +20,7 @@ from syncd.artifact.names import ModelName
 from syncd.errors import Cancelled, SyncdError, Unavailable
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.poll import served_from
-from syncd.reconcile.discovery.webhooks import claim_all, news, poll_hinted, settle
+from syncd.reconcile.discovery.webhooks import claim_all, pending_hints, poll_hinted, settle
 from syncd.state.records import Release
 from syncd.transfer import abandonable_call
 
@@ -97,7 +97,7 @@ class Poller:
         with self._changed:
             claims = {poll.claim for poll in self._under_way.values()}
             claims |= {self._full_scan.claim} if self._full_scan else set()
-        found = news(self._context, self._registry, claims)
+        found = pending_hints(self._context, self._registry, claims)
         if found.is_everything:
             self._begin_full_scan(is_too_much=found.is_too_much)
         with self._changed:

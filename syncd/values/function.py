@@ -11,7 +11,7 @@ from syncd.artifact.digest import Digest
 
 
 class MountKind(Enum):
-    """What a mount is made of."""
+    """The file system of a mount."""
 
     OSS = "oss"
     NAS = "nas"
@@ -19,7 +19,7 @@ class MountKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A directory a function sees. `source` is the bucket or the NAS server, `path` absolute within it."""
+    """A mounted directory of a function. `source` is the bucket or the NAS server, `path` absolute within it."""
 
     kind: MountKind
     source: str
@@ -30,9 +30,9 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What syncd owns of a function; everything else of it is kept as it is read.
+    """The part of a function's configuration that syncd sets; the rest is kept as read.
 
-    `image` is the function's own, with tag and digest (`host/name:tag@sha256:…`); "" where it is none of ours.
+    `image` is the function's image, with tag and digest (`host/name:tag@sha256:…`); "" if syncd does not set it.
     """
 
     mounts: tuple[Mount, ...]
@@ -40,31 +40,31 @@ class Change:
     image: str = ""
 
 
-_SAME_SHARE: Final = 0.005  # half of the least step there is
+_SAME_SHARE: Final = 0.005  # half of the smallest difference
 
 
 @dataclass(frozen=True, slots=True)
 class AliasState:
-    """Where an alias points. `function_version` is None where there is no such alias."""
+    """Target of an alias. `function_version` is None if there is no such alias."""
 
     function_version: str | None
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def is_like(self, other: AliasState) -> bool:
-        """Whether they are the same, but for a rounding: the platform may give back a number of its own making."""
+        """Whether they are equal up to rounding: the platform may return a rounded number."""
         if (self.function_version, self.weights.keys()) != (other.function_version, other.weights.keys()):
             return False
         return all(abs(share - other.weights[version]) < _SAME_SHARE for version, share in self.weights.items())
 
     def __str__(self) -> str:
-        """Where it points, in words."""
+        """The target in words."""
         shares = "".join(f", {share:.0%} to {version}" for version, share in self.weights.items())
         return f"{self.function_version}{shares}"
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A published function version that carries the change. `reused`: it was there already."""
+    """A published function version that carries the change. `reused`: it existed already."""
 
     function_version: str
     reused: bool
@@ -72,10 +72,10 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """A request whose right answer is known: what must stand at each path of its JSON (see `runtime.paths`).
+    """A request with a known answer: the expected value at each path of its JSON (see `runtime.paths`).
 
-    A number may differ by `tolerance` times the wanted one, or by `tolerance` where that is below 1. With `fails`
-    the function must refuse the request: the platform tells that it did, and never which status it gave.
+    A number may differ by `tolerance` times the expected one, or by `tolerance` if that is below 1. With `fails` the
+    function must refuse the request: the platform reports only that it failed, and not its status.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A bound over `calls` in a row, after the first answer: 95 of 100 must come within `p95_s`."""
+    """Latency limit over `calls` successive calls, after the first answer: 95 of 100 within `p95_s`."""
 
     calls: int
     p95_s: float
@@ -95,9 +95,9 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A request whose answer must contain each of `digests`, and what else must hold of the answers.
+    """A request whose answer must contain each of `digests`, and further checks.
 
-    `load_path` is where the answer says how many seconds loading took; "" where it does not.
+    `load_path` is the path in the answer of the load time in seconds; "" if there is none.
     """
 
     body: bytes
@@ -110,9 +110,9 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class GoldenAnswer:
-    """What came back from one call. `error` is the platform's word for a function that failed, "" where it did not.
+    """The result of one call. `error` is the platform's error type of a failed function, else "".
 
-    `inside_s` is how long the function itself took, as the platform tells it.
+    `inside_s` is the duration within the function, as the platform reports it.
     """
 
     body: bytes
@@ -123,7 +123,7 @@ class GoldenAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AskResult:
-    """One request of a probe. `wrong` says what was got and wanted, "" where all was well."""
+    """Result of one request of a probe. `wrong` gives the expected and the actual value; "" if they match."""
 
     what: str
     seconds: float
@@ -132,9 +132,9 @@ class AskResult:
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
-    """What a function answered to everything it was asked. `answer` and the times are of the first request.
+    """Result of a probe. `answer` and the times are of the first request.
 
-    `wrong` is about the answers and about all of them together, such as a bound on their latency.
+    `wrong` is about single answers and about all of them, such as a latency limit.
     """
 
     answer: bytes
@@ -147,12 +147,12 @@ class ProbeReport:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What hangs on an alias: how many instances are to be held ready, and how many are.
+    """Provisioned instances of an alias: the target number and the current number.
 
-    `settings` are the platform's own, as JSON, to be given back whole; empty where nothing hangs there.
+    `settings` are the platform's own, as JSON, to be written back unchanged; empty if there are none.
     """
 
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     target: int = 0
     current: int = 0
-    error: str = ""  # why there are fewer, as the platform tells it
+    error: str = ""  # why there are fewer, as the platform reports it

@@ -1,4 +1,4 @@
-"""Which models a registry offers: names and patterns, in which `*` stands for any run of characters but '/'."""
+"""Patterns of model names, in which `*` stands for any run of characters except '/'."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def selects(pattern: str, model: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def overlap(one: str, other: str) -> bool:
-    """Whether some name is selected by both patterns.
+    """Whether a name exists that both patterns select.
 
-    Walks all pairs of positions that are reachable with one name, so that any number of `*` stays quadratic.
+    Visits all pairs of positions that one name can reach, so that any number of `*` stays quadratic.
     """
     seen = set()
     todo = [(0, 0)]

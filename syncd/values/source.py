@@ -13,8 +13,8 @@ from syncd.artifact.names import FilePath, ModelName, VersionName
 class Follow(Enum):
     """Whether a poll may release a version by itself."""
 
-    NOT = "not"  # it is shown because it may have been published by hand
-    ONCE = "once"  # if it is the last of its model, and was never released
+    NOT = "not"  # it is listed because it may be published manually
+    ONCE = "once"  # if it is the newest of its model, and was never released
     WHEN_NAMED = "when named"  # whenever a ref was moved to it, even if it was released before
 
 
@@ -23,7 +23,7 @@ Tags = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version that a registry shows and that could be distributed, with what people wrote on it and on its model."""
+    """A version that a registry lists and that could be released, with its tags and those of its model."""
 
     model: ModelName
     version: VersionName
@@ -34,7 +34,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """The immutable thing a ref names now. `pin` is the registry's own: a commit, a digest, a tree digest."""
+    """The immutable content that a ref names now. `pin` is the registry's own id: a commit, a digest, a tree digest."""
 
     version: VersionName
     pin: str
@@ -42,7 +42,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file as the registry lists it; `sha256` where the registry offers one, else None."""
+    """One file as the registry lists it; `sha256` if the registry has one, else None."""
 
     path: FilePath
     size_bytes: int
@@ -50,13 +50,13 @@ class SourceFile:
 
 
 class Stream(Protocol):
-    """The bytes of one file from where it was opened; a context manager that closes it."""
+    """The bytes of one file from an offset on; a context manager that closes it."""
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill some of `buffer` and say how much; 0 means the end.
+        """Fill a part of `buffer` and return its size; 0 at the end.
 
         Raises:
-            Unavailable: The source broke off; open again at the offset reached.
+            Unavailable: The connection broke; open again at the offset reached.
         """
         ...
 
@@ -73,7 +73,7 @@ def skipped_bytes(stream: Stream) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """An object in a bucket of OSS, by its whole key."""
+    """An object in an OSS bucket, by its full key."""
 
     region: str
     bucket: str

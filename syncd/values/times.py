@@ -1,4 +1,4 @@
-"""Times from outside: RFC 3339 timestamps, parsed to a point in time so that they compare across offsets."""
+"""RFC 3339 timestamps, parsed to a point in time so that they compare across offsets."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TIME: Final = re.compile(
 
 
 def parse_time(text: str) -> datetime | None:
-    """A timestamp as an aware datetime in UTC, to the microsecond; None where the text is not one.
+    """Parse a timestamp to an aware datetime in UTC, to the microsecond; None if the text is not one.
 
-    A text without an offset is not one: nothing says in which zone it was written. A leap second (`:60`) is the
+    A text without an offset is not one: its time zone is unknown. A leap second (`:60`) is the
     instant before the next minute.
     """
     match = _TIME.fullmatch(text.strip())

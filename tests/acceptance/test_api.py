@@ -55,7 +55,7 @@ def daemon(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     address = ""
     for line in process.stderr:
         told = json.loads(line)
-        if told["event"] == "api listens":
+        if told["event"] == "server.listening":
             address = told["address"]
             break
     rest = threading.Thread(target=process.stderr.read)  # a full pipe would stop it

@@ -39,7 +39,7 @@ def fails(stage: Stage) -> None:
 
 
 def address_of(daemon: Daemon) -> str:
-    told = until(lambda: daemon.events("api listens"), "the API to listen")[-1]["address"]
+    told = until(lambda: daemon.events("server.listening"), "the API to listen")[-1]["address"]
     until(lambda: httpx.get(f"{told}/readyz", trust_env=False).status_code == 200, "a poll since the start")
     return str(told)
 
@@ -47,7 +47,7 @@ def address_of(daemon: Daemon) -> str:
 def stays_away(stage: Stage, daemon: Daemon, tag: str) -> None:
     """A webhook tells of the version again, and the registry is looked at for it."""
     assert push(address_of(daemon), tag) == 202
-    until(lambda: daemon.events("looked because of a webhook"), "the webhook's look")
+    until(lambda: daemon.events("webhook.polled"), "the webhook's poll")
     assert stage.live() == {"v1"}
     assert stage.ask("releases")["releases"][0]["release"] == "r-2", "nothing was begun"
     refused = stage.run("publish", f"{stage.model}@v2", "--wait")

@@ -42,7 +42,7 @@ class Fleet:
         env = environment(**secrets, SYNCD_CONFIG=str(self.home / "config.toml"))
         number = len(list(self.home.glob("daemon-*.log")))
         with daemon_of(self.home / f"daemon-{number}.log", env) as daemon:
-            (address,) = until(lambda: [each["address"] for each in daemon.events("api listens")], "the API")
+            (address,) = until(lambda: [each["address"] for each in daemon.events("server.listening")], "the API")
             with Client(address, self.token, trust_env=False) as client:
                 until(lambda: httpx.get(f"{address}/readyz", trust_env=False).is_success, "a look at every registry")
                 yield daemon, client

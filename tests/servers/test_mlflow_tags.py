@@ -66,7 +66,7 @@ def test_a_tag_that_mlflow_tells_of_releases_the_version_and_no_other_tag_does(
         mlflow.tag_model(source.model, "team", "risk-3")
         mlflow.tag(source.model, version, "validation_status", "rejected")
         until(lambda: len(relay.passed) == 2, "both events to be taken")  # of the version and of its tag
-        until(lambda: sum(e["deliveries"] for e in daemon.events("looked because of a webhook")) == 2, "the looks")
+        until(lambda: sum(e["deliveries"] for e in daemon.events("webhook.polled")) == 2, "the polls")
         assert client.releases(source.model) == []
         mlflow.tag(source.model, version, "validation_status", "approved")
         live_everywhere(client, source.model, version, files)

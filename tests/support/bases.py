@@ -57,7 +57,7 @@ def rebuilt(here: Site) -> Release:
     return release
 
 
-def told(here: Site, kind: str) -> list[Mapping[str, object]]:
+def events_of_kind(here: Site, kind: str) -> list[Mapping[str, object]]:
     return [event.detail for event in here.events() if event.kind == kind]
 
 

@@ -1,4 +1,4 @@
-"""What others say is borne: in a message it moves no terminal, and no wait is as long as they like."""
+"""Errors with foreign text: a message controls no terminal, and a requested delay has an upper limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,5 @@ def test_what_cannot_be_seen_is_shown_by_its_number(text: str, shown: str) -> No
 
 
 @pytest.mark.parametrize(("told_s", "waited_s"), [(None, None), (0.0, 0.0), (7.5, 7.5), (1e12, RETRY_AFTER_MAX_S)])
-def test_who_asks_to_be_left_alone_for_ever_is_asked_again_within_the_hour(
-    told_s: float | None, waited_s: float | None
-) -> None:
+def test_an_endless_retry_after_is_cut_to_an_hour(told_s: float | None, waited_s: float | None) -> None:
     assert Unavailable("busy", retry_after_s=told_s).retry_after_s == waited_s

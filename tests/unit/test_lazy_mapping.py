@@ -1,4 +1,4 @@
-"""What is made on demand is made once, and its name is known before."""
+"""Lazy mapping: each value is created once, and names are known before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from syncd.errors import Unavailable
 from syncd.lazy_mapping import LazyMapping
 
 
-def test_names_are_told_and_nothing_is_made_for_it() -> None:
+def test_names_are_listed_without_creating_a_value() -> None:
     def fail() -> int:
         raise AssertionError
 

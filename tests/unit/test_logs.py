@@ -1,4 +1,4 @@
-"""Logs: one line an event, JSON or for people, and no secret in any of them."""
+"""Logs: one line per event, as JSON or text, without any secret."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_secrets_are_masked_however_deep(value: dict[str, Any], as_json: bool) -
     assert stream.getvalue().count(MASK) >= 2
 
 
-def test_what_only_looks_like_a_secret_is_shown() -> None:
+def test_text_that_only_resembles_a_secret_is_shown() -> None:
     event = {"tokens": 5, "signatures_checked": 2, "access_key_id": "id", "token_count": 3, "path": "secret/file"}
     assert without_secrets(None, "info", dict(event)) == event
 

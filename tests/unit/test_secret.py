@@ -1,4 +1,4 @@
-"""A secret that does not print."""
+"""Secrets never print."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_empty_secret_is_false() -> None:
 
 
 def test_a_secret_is_not_pickled() -> None:
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(Secret("hunter2"))
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         copy.copy(Secret("hunter2"))

@@ -1,4 +1,4 @@
-"""Who waits for what, and for how long nothing was heard of it."""
+"""Watchdog: the current call of a thread, and the time since its last progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pulse_at(clock: Clock, *, is_over: bool = False) -> Heartbeat:
     return Heartbeat(lambda: is_over, clock)
 
 
-def test_outside_of_a_call_nobody_is_silent() -> None:
+def test_there_is_no_silence_outside_a_call() -> None:
     clock = Clock()
     pulse = pulse_at(clock)
     with heartbeat_of_thread(pulse):
@@ -53,7 +53,7 @@ def test_a_call_that_raises_is_over() -> None:
         assert pulse.silence() is None
 
 
-def test_a_thread_that_nobody_waits_for_is_turned_away_at_its_next_beat() -> None:
+def test_an_abandoned_thread_is_cancelled_at_its_next_beat() -> None:
     with heartbeat_of_thread(pulse_at(Clock(), is_over=True)), calling("part 1"):
         mark_progress()
         with pytest.raises(Cancelled):
@@ -72,7 +72,7 @@ def test_a_pulse_is_of_one_thread_and_of_its_block() -> None:
         with pytest.raises(Cancelled):
             note_activity()
     note_activity()
-    with calling("nobody looks"):
+    with calling("a call"):
         mark_progress()
 
 

@@ -1,3 +1,3 @@
-"""Webhooks: configured senders, signature checks, parsing, and the way of a delivery into the record."""
+"""Webhooks: configuration, signature checks, payload parsing, and recording of deliveries."""
 
 __all__ = ["delivery_batcher", "eventbridge", "payloads", "signatures", "webhooks"]

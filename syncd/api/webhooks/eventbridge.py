@@ -1,7 +1,7 @@
-"""EventBridge's signature: RSA over the URL it was told to call, five headers and the body, with a region's key.
+"""EventBridge signature check: RSA over the configured URL, five headers and the body, with a region's key.
 
-The key is EventBridge's for everybody in a region, so it proves the sender and not whose event it is. The token that
-stands among the signed headers does that: only who made the target knows it.
+All customers of a region share the key, so it proves the sender but not the owner of the event. The token among the
+signed headers proves that: only the creator of the event target knows it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _SIGNED: Final = (
     f"{_PREFIX}token",
 )
 CERTIFICATE_MAX_BYTES: Final = 64 << 10
-CERTIFICATES_MAX: Final = 16  # there are about that many regions
+CERTIFICATES_MAX: Final = 16  # about the number of regions
 KEPT_S: Final = 86400.0
 _TIMEOUT_S: Final = 5.0
 KeyOf = Callable[[str], rsa.RSAPublicKey]
 
 
 class Certificates:
-    """The regions' keys, fetched from their own address and kept for a day. Safe from several threads."""
+    """Cache of the regions' keys, fetched from their own address and kept for a day. Thread-safe."""
 
     def __init__(self, fetch: Callable[[str], bytes] | None = None) -> None:
         self._fetch = fetch or fetch_certificate
@@ -51,7 +51,7 @@ class Certificates:
         """The key at `url`.
 
         Raises:
-            Invalid: The URL is not one of EventBridge's, or what is there is no certificate.
+            Invalid: The URL is not EventBridge's, or does not have a certificate.
             Unavailable: It cannot be fetched now.
         """
         require_theirs(url)
@@ -68,46 +68,46 @@ class Certificates:
 
 
 def require_theirs(url: str) -> None:
-    """Raises Invalid for a certificate's address that is not EventBridge's own: a stranger would bring his own key."""
+    """Raises Invalid for a certificate's URL outside EventBridge: an attacker would supply their own key."""
     if not _THEIRS.fullmatch(url):
-        raise Invalid("the certificate's URL is not one of EventBridge's")
+        raise Invalid("expected a certificate's URL of EventBridge, got another")
 
 
 def fetch_certificate(url: str) -> bytes:
-    """Read a certificate, without following where it leads. Raises Unavailable."""
+    """Fetch a certificate without following redirects. Raises Unavailable."""
     found = bytearray()
     try:
         with httpx.stream("GET", url, timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False) as answer:
             if answer.status_code != 200:
-                raise Unavailable(f"{url}: answered {answer.status_code} instead of a certificate")
+                raise Unavailable(f"{url}: expected a certificate, got status {answer.status_code}")
             for piece in answer.iter_bytes():
                 found += piece
                 if len(found) > CERTIFICATE_MAX_BYTES:
-                    raise Unavailable(f"{url}: more than {CERTIFICATE_MAX_BYTES} bytes, which is no certificate")
+                    raise Unavailable(f"{url}: expected a certificate, got more than {CERTIFICATE_MAX_BYTES} bytes")
     except httpx.HTTPError as error:
         raise Unavailable(f"{url}: the certificate cannot be fetched: {type(error).__name__}") from error
     return bytes(found)
 
 
 def public_key(pem: bytes) -> rsa.RSAPublicKey:
-    """The RSA key of a certificate, or a bare one. Raises Invalid."""
+    """The RSA key of a certificate or of a bare public key. Raises Invalid."""
     try:
         if b"BEGIN CERTIFICATE" in pem:
             found = x509.load_pem_x509_certificate(pem).public_key()
         else:
             found = serialization.load_pem_public_key(pem)  # type: ignore[assignment]
     except ValueError as error:
-        raise Invalid("that is no certificate and no public key in PEM") from error
+        raise Invalid("expected a certificate or a public key in PEM, got something else") from error
     if not isinstance(found, rsa.RSAPublicKey):
-        raise Invalid("that is not an RSA key")
+        raise Invalid("expected an RSA key, got another kind")
     return found
 
 
 def require_genuine(sent: SignedRequest, url: str, secrets: tuple[Secret, ...], key_of: KeyOf, clock: Clock) -> None:
-    """Returns where the delivery is EventBridge's and was made for us.
+    """Return if the delivery is EventBridge's and meant for this syncd.
 
     Raises:
-        Problem: The proof is missing or wrong (401), or too old (400).
+        ProblemResponse: The signature or token is missing or wrong (401), or too old (400).
         Unavailable: The key cannot be fetched now.
     """
     token = sent.header(_SIGNED[-1])
@@ -128,7 +128,7 @@ def require_genuine(sent: SignedRequest, url: str, secrets: tuple[Secret, ...], 
 def _is_signed(key: rsa.RSAPublicKey, signature: bytes, sent: SignedRequest, url: str) -> bool:
     head = "".join(f"{name}: {sent.headers[name]}\n" for name in _SIGNED if sent.headers.get(name))
     text = f"{url}\n{head}".encode("latin-1", "replace") + sent.body
-    for signed in (text, text + b"\n"):  # public verifiers differ on the end
+    for signed in (text, text + b"\n"):  # public verifiers differ on a final newline
         try:
             key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature:

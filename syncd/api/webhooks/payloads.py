@@ -1,7 +1,7 @@
-"""What a genuine delivery tells: which things changed, each by an id that stays when it is sent again.
+"""Webhook payload parsers: which subjects changed, each with an id that is the same when it is sent again.
 
-Nothing of it is believed or fetched. It only says that a registry should be looked at, so a payload that has less
-than expected is a hint still, and one about something else (a pull, a deleted tag, a data set) is none.
+Nothing in a payload is trusted or fetched. It is only a hint to poll a registry: a payload with fewer fields than
+expected still is one, and a payload about something else (a pull, a deleted tag, a data set) is not.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class HintSubject:
-    """What a registry should be looked at for; without a name everything in it.
+    """What to poll a registry for; without a name, everything in it.
 
-    A name means what it does in registries of `kind`: a repository, a key in a bucket, a model. Without one it is a
-    model of ours.
+    The name has the meaning of registries of `kind`: a repository, a key in a bucket, a model. Without a kind it is a
+    model of the configuration.
     """
 
     kind: str = ""
@@ -47,7 +47,7 @@ ANYTHING: Final = HintSubject()
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """One thing that changed, as the sender names it."""
+    """One change, as the sender names it."""
 
     id: str
     subject: str
@@ -58,19 +58,19 @@ Parse = Callable[[SignedRequest], Iterator[Hint]]
 
 
 def hints(kind: str, sent: SignedRequest) -> list[Hint]:
-    """What the delivery tells; empty where it is about nothing that could be a version.
+    """Parse the hints of a delivery; empty if it is not about a version.
 
     Raises:
-        Invalid: It is not what a sender of this kind sends.
+        Invalid: It is not a payload of this kind of sender.
     """
     found = list(dict.fromkeys(_PARSERS[kind](sent)))
     if len(found) > HINTS_MAX:
-        raise Invalid(f"the delivery tells of {len(found)} things, at most {HINTS_MAX} are taken at once")
+        raise Invalid(f"expected at most {HINTS_MAX} changes in a delivery, got {len(found)}")
     return found
 
 
 def _hint(identity: object, *subject: object, about: HintSubject = ANYTHING) -> Hint:
-    """An id is kept as it is where it can be a key in any database; what else comes is made one by hashing."""
+    """Build a hint. An id that any database accepts as a key is kept; anything else is hashed."""
     text = identity if isinstance(identity, str) else json.dumps(identity, sort_keys=True, default=str)
     kept = text if _ID.fullmatch(text) else _hashed(text.encode("utf-8", "surrogatepass"))
     words = " ".join(str(word) for word in subject if isinstance(word, str | int) and word != "")
@@ -78,7 +78,7 @@ def _hint(identity: object, *subject: object, about: HintSubject = ANYTHING) -> 
 
 
 def _about(kind: str, name: object, ref: object = "") -> HintSubject:
-    """What cannot be a version says of none, so that every version is compared."""
+    """Build a subject. A ref that is not a version's name is left out, so that every version is compared."""
     known = ""
     with suppress(Invalid):
         known = parse_version(ref) if isinstance(ref, str) else ""
@@ -90,7 +90,7 @@ def _hashed(data: bytes) -> str:
 
 
 def _at(found: object, *keys: str) -> Any:
-    """What stands there, None where something on the way is missing or of another kind."""
+    """The value at a path of keys; None if a part of the path is missing or of another type."""
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
@@ -101,47 +101,47 @@ def _all(found: object) -> Sequence[Any]:
 
 
 def _mlflow(sent: SignedRequest) -> Iterator[Hint]:
-    told = object_of(sent.body)
-    if told.get("entity") in _MLFLOW and told.get("action") != "deleted":
-        name, version = _at(told, "data", "name"), _at(told, "data", "version")
+    payload = object_of(sent.body)
+    if payload.get("entity") in _MLFLOW and payload.get("action") != "deleted":
+        name, version = _at(payload, "data", "name"), _at(payload, "data", "version")
         about = _about("mlflow", name, version)
-        yield _hint(sent.headers["x-mlflow-delivery-id"], name, version, _at(told, "data", "alias"), about=about)
+        yield _hint(sent.headers["x-mlflow-delivery-id"], name, version, _at(payload, "data", "alias"), about=about)
 
 
 def _huggingface(sent: SignedRequest) -> Iterator[Hint]:
-    told = object_of(sent.body)
-    scope = _at(told, "event", "scope")
-    if _at(told, "repo", "type") != "model" or not isinstance(scope, str):
+    payload = object_of(sent.body)
+    scope = _at(payload, "event", "scope")
+    if _at(payload, "repo", "type") != "model" or not isinstance(scope, str):
         return
     if scope != "repo" and not scope.startswith("repo.content"):
         return
-    name = _at(told, "repo", "name")
-    refs = _all(told.get("updatedRefs"))
+    name = _at(payload, "repo", "name")
+    refs = _all(payload.get("updatedRefs"))
     for each in refs:
         ref, new = _at(each, "ref"), _at(each, "newSha")
         if new is not None and isinstance(ref, str) and not ref.startswith("refs/pr/"):
             version = ref.removeprefix(_TAGS) if ref.startswith(_TAGS) else new
             yield _hint([name, ref, new], name, ref, about=_about("huggingface", name, version))
-    if not refs:  # a wider scope, which does not say what has moved
-        yield _hint([name, _at(told, "repo", "headSha")], name, about=_about("huggingface", name))
+    if not refs:  # a wider scope, which does not list the moved refs
+        yield _hint([name, _at(payload, "repo", "headSha")], name, about=_about("huggingface", name))
 
 
 def _oci(sent: SignedRequest) -> Iterator[Hint]:
-    """Our own reading comes back as `pull`: taking it for news would make the registry talk to itself."""
+    """Pushes and mounts only. syncd's own reads come back as `pull`, and would trigger polls without end."""
     for event in _all(object_of(sent.body).get("events")):
         target = _at(event, "target")
         if _at(event, "action") in {"push", "mount"} and "octet-stream" not in str(_at(target, "mediaType")):
-            told = [_at(target, "repository"), _at(target, "tag") or _at(target, "digest")]
-            yield _hint(_at(event, "id") or told, *told, about=_about("oci", *told))
+            names = [_at(target, "repository"), _at(target, "tag") or _at(target, "digest")]
+            yield _hint(_at(event, "id") or names, *names, about=_about("oci", *names))
 
 
 def _harbor(sent: SignedRequest) -> Iterator[Hint]:
-    told = object_of(sent.body)
-    if told.get("specversion") is not None:
-        data, wanted = told.get("data"), told.get("type") == "harbor.artifact.pushed"
-        identity: object = [told.get("source"), told.get("id")]
+    payload = object_of(sent.body)
+    if payload.get("specversion") is not None:
+        data, wanted = payload.get("data"), payload.get("type") == "harbor.artifact.pushed"
+        identity: object = [payload.get("source"), payload.get("id")]
     else:
-        data, wanted = told.get("event_data"), told.get("type") == "PUSH_ARTIFACT"
+        data, wanted = payload.get("event_data"), payload.get("type") == "PUSH_ARTIFACT"
         identity = _hashed(sent.body)
     if wanted:
         tags = [_at(each, "tag") for each in _all(_at(data, "resources"))]
@@ -150,55 +150,55 @@ def _harbor(sent: SignedRequest) -> Iterator[Hint]:
 
 
 def _acr(sent: SignedRequest) -> Iterator[Hint]:
-    told = object_of(sent.body)
-    if told.get("specversion") is not None:  # the enterprise edition, by way of EventBridge
-        yield from _cloud_event(told)
+    payload = object_of(sent.body)
+    if payload.get("specversion") is not None:  # the enterprise edition, by way of EventBridge
+        yield from _cloud_event(payload)
     else:
-        name, tag = _at(told, "repository", "repo_full_name"), _at(told, "push_data", "tag")
+        name, tag = _at(payload, "repository", "repo_full_name"), _at(payload, "push_data", "tag")
         yield _hint(_hashed(sent.body), name, tag, about=_about("oci", name, tag))
 
 
 def _dockerhub(sent: SignedRequest) -> Iterator[Hint]:
-    told = object_of(sent.body)
-    name, tag = _at(told, "repository", "repo_name"), _at(told, "push_data", "tag")
+    payload = object_of(sent.body)
+    name, tag = _at(payload, "repository", "repo_name"), _at(payload, "push_data", "tag")
     yield _hint(_hashed(sent.body), name, tag, about=_about("oci", name, tag))
 
 
 def _github(sent: SignedRequest) -> Iterator[Hint]:
-    told = object_of(sent.body)
+    payload = object_of(sent.body)
     event = sent.headers.get("x-github-event", "")
-    if event != "ping" and told.get("action") != "deleted":
-        name = _at(told, "repository", "full_name")
+    if event != "ping" and payload.get("action") != "deleted":
+        name = _at(payload, "repository", "full_name")
         yield _hint(sent.headers.get("x-github-delivery") or _hashed(sent.body), event, name)
 
 
 def _standard(sent: SignedRequest) -> Iterator[Hint]:
-    told = object_of(sent.body)
-    name, version = _at(told, "data", "model"), _at(told, "data", "version")
-    yield _hint(sent.headers["webhook-id"], told.get("type"), name, version, about=_about("", name, version))
+    payload = object_of(sent.body)
+    name, version = _at(payload, "data", "model"), _at(payload, "data", "version")
+    yield _hint(sent.headers["webhook-id"], payload.get("type"), name, version, about=_about("", name, version))
 
 
 def _cloudevents(sent: SignedRequest) -> Iterator[Hint]:
-    """Structured, or binary, where the event's own attributes are headers and the body is anything."""
+    """Both modes: structured, and binary with the event's attributes in headers and any body."""
     if "ce-id" in sent.headers:
         yield from _cloud_event({name: sent.headers.get(f"ce-{name}") for name in (*_CLOUD_EVENT, "subject")})
     else:
         yield from _cloud_event(object_of(sent.body))
 
 
-def _cloud_event(told: Document) -> Iterator[Hint]:
-    if not all(isinstance(told.get(key), str) and told[key] for key in _CLOUD_EVENT):
-        raise Invalid("the body is not a CloudEvent", hint=f"{', '.join(_CLOUD_EVENT)} are wanted")
-    key = _at(told, "data", "oss", "object", "key")
-    about = _about("oss", key) if key else _of_acr(told)
-    yield _hint([told["source"], told["id"]], told["type"], key or told.get("subject"), about=about)
+def _cloud_event(payload: Document) -> Iterator[Hint]:
+    if not all(isinstance(payload.get(key), str) and payload[key] for key in _CLOUD_EVENT):
+        raise Invalid("the body is not a CloudEvent", hint=f"it needs {', '.join(_CLOUD_EVENT)}")
+    key = _at(payload, "data", "oss", "object", "key")
+    about = _about("oss", key) if key else _of_acr(payload)
+    yield _hint([payload["source"], payload["id"]], payload["type"], key or payload.get("subject"), about=about)
 
 
-def _of_acr(told: Document) -> HintSubject:
-    """The repository of an event of ACR; what its events about pushes have is known of those about builds only."""
-    space, name = _at(told, "data", "RepoNamespaceName"), _at(told, "data", "RepoName")
-    named = told["source"] == "acs.cr" and isinstance(space, str) and isinstance(name, str)
-    return _about("oci", f"{space}/{name}", _at(told, "data", "Tag")) if named else ANYTHING
+def _of_acr(payload: Document) -> HintSubject:
+    """The repository in an event of ACR. Only its build events are documented; push events are read alike."""
+    space, name = _at(payload, "data", "RepoNamespaceName"), _at(payload, "data", "RepoName")
+    named = payload["source"] == "acs.cr" and isinstance(space, str) and isinstance(name, str)
+    return _about("oci", f"{space}/{name}", _at(payload, "data", "Tag")) if named else ANYTHING
 
 
 _PARSERS: Final[Mapping[str, Parse]] = {

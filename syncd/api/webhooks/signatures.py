@@ -1,4 +1,4 @@
-"""Whether a delivery is genuine: decided on the raw bytes, in constant time, before anything of them is parsed."""
+"""Signature checks of deliveries: on the raw bytes, in constant time, before any parsing."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from syncd.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A delivery as it came. Names of headers are lower case; a header that came twice is not in it."""
+    """A delivery as received. Header names are lower case; a duplicate header is left out."""
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes
 
     def header(self, name: str) -> bytes:
-        """A header's bytes, empty where there is none."""
+        """A header's bytes; empty if it is missing."""
         return self.headers.get(name, "").encode("latin-1", "replace")
 
 
 class Scheme(StrEnum):
-    """How senders prove themselves."""
+    """Authentication scheme of a sender."""
 
     STANDARD = "standard"  # Standard Webhooks: HMAC over id, timestamp and body; the secret is base64
     MLFLOW = "mlflow"  # the same by other names; the secret is text
     GITHUB = "github"  # HMAC over the body
     SHOWN_BY_HUGGINGFACE = "huggingface"  # the secret itself, in a header
     SHOWN = "shown"  # the secret itself, in Authorization
-    SHOWN_IN_URL = "shown-in-url"  # and where no header can be configured, in the URL
+    SHOWN_IN_URL = "shown-in-url"  # in the URL, where no header can be configured
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time now, in seconds since 1970, and how far from it a signed one may be."""
+    """The current time in seconds since 1970, and the allowed distance of a signed timestamp."""
 
     now_s: float
     window_s: float
 
 
 def equal(one: bytes, other: bytes) -> bool:
-    """Compared as hashes and in constant time, so that neither length nor content of a secret can be measured."""
+    """Compare as hashes in constant time, so that neither length nor content of a secret can be measured."""
     return hmac.compare_digest(hashlib.sha256(one).digest(), hashlib.sha256(other).digest())
 
 
 def require_genuine(scheme: Scheme, sent: SignedRequest, secrets: Sequence[Secret], clock: Clock) -> None:
-    """Returns where one of the secrets proves the delivery.
+    """Return if one of the secrets authenticates the delivery.
 
     Raises:
-        Problem: The proof is missing or wrong (401), or was made too long ago or for the future (400).
+        ProblemResponse: The signature or secret is missing or wrong (401), or its time is outside the window (400).
     """
-    if not sum(_CHECKS[scheme](sent, secret) for secret in secrets):  # all of them, however early one fits
+    if not sum(_CHECKS[scheme](sent, secret) for secret in secrets):  # all: the time must not show which one fits
         raise refused()
     stamp = _STAMPS.get(scheme)
     if stamp is not None:
@@ -65,19 +65,19 @@ def require_genuine(scheme: Scheme, sent: SignedRequest, secrets: Sequence[Secre
 
 
 def require_fresh(stamp: bytes, clock: Clock, *, unit_s: float = 1.0) -> None:
-    """Raises Problem (400) where a signed time is further away than the window, or is none."""
+    """Raises ProblemResponse (400) if a signed timestamp is outside the window, or is not a number."""
     if not stamp.isdigit() or len(stamp) > 16:
-        raise ProblemResponse(400, "stale", "the signed timestamp is not a number")
+        raise ProblemResponse(400, "stale", "the signed timestamp: expected a number")
     away_s = abs(clock.now_s - int(stamp) * unit_s)
     if away_s > clock.window_s:
-        hint = "look at both clocks; a delivery that is repeated from a record is refused"
-        message = f"the signed timestamp is {away_s:.0f} s away, more than {clock.window_s:g} s"
+        hint = "check both clocks; a replayed delivery is refused"
+        message = f"the signed timestamp: expected at most {clock.window_s:g} s from now, got {away_s:.0f} s"
         raise ProblemResponse(400, "stale", message, hint=hint)
 
 
 def refused() -> ProblemResponse:
-    """One answer for every kind of wrong proof, so that it helps nobody to a right one."""
-    hint = "compare the secret that the sender was given with the one in the configuration"
+    """The same response for every failed check, so that it gives no help to an attacker."""
+    hint = "compare the sender's secret with the one in the configuration"
     return ProblemResponse(401, "unauthenticated", "the delivery's signature or secret is missing or wrong", hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""The configured webhooks: who may call each, how he proves it, and which registry is looked at then."""
+"""Configured webhooks: the signature check of each, and the registry that it causes polls of."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SCHEMES: Final[Mapping[str, Scheme]] = {
     "standard": Scheme.STANDARD,
     "cloudevents": Scheme.SHOWN,
 }
-_PLACE_MAX: Final = 256  # a model's name and a version's, and there is room
+_PLACE_MAX: Final = 256  # a model's name and a version's, with room to spare
 
 WebhookSource = Callable[[HintSubject], str | None]
 
@@ -43,28 +43,28 @@ class Webhook:
     place: WebhookSource
 
     def read(self, sent: SignedRequest, now_s: float) -> list[Delivery]:
-        """What a delivery tells. Blocks where a certificate has to be fetched.
+        """Authenticate and parse a delivery. Blocks if a certificate has to be fetched.
 
         Raises:
-            Problem: It is not genuine (401), or too old (400).
-            Invalid: It is genuine and makes no sense.
-            Unavailable: Whether it is genuine cannot be found out now.
+            ProblemResponse: It is not authentic (401), or too old (400).
+            Invalid: It is authentic and not a valid payload.
+            Unavailable: It cannot be authenticated now.
         """
         self.check(sent, Clock(now_s, self.window_s))
-        told = []
+        received = []
         for hint in hints(self.kind, sent):
             place = self.place(hint.about)
             if place is not None:
                 ref = hint.about.ref if place else ""
-                told.append(Delivery(self.name, hint.id, self.registry, hint.subject, place, ref))
-        return told
+                received.append(Delivery(self.name, hint.id, self.registry, hint.subject, place, ref))
+        return received
 
 
 def webhooks_of(config: Config, certificates: Certificates | None = None) -> dict[str, Webhook]:
     """The configured webhooks by name.
 
     Raises:
-        Invalid: A certificate that is named cannot be read.
+        Invalid: A configured certificate cannot be read.
     """
     kept = certificates or Certificates()
     return {
@@ -81,14 +81,14 @@ def webhooks_of(config: Config, certificates: Certificates | None = None) -> dic
 
 
 def _place_in(registry: RegistrySettings | None) -> WebhookSource:
-    """Where in a registry something lies, "" where that is not known, None if it lies elsewhere."""
+    """A function from a subject to its location in a registry: "" if unknown, None if outside the registry."""
     kind = "" if registry is None else registry.kind
     prefix = registry.prefix if isinstance(registry, OciRegistrySettings | OssRegistrySettings) else ""
 
     def place(about: HintSubject) -> str | None:
         if not about.kind:
             return about.name[:_PLACE_MAX]
-        if about.kind != kind:  # its names say nothing here
+        if about.kind != kind:  # its names have no meaning in this registry
             return ""
         if not about.name.startswith(prefix):
             return None

@@ -31,7 +31,7 @@ def adopt(
 ) -> int:
     """Take a manual move of an alias into the record, if it points at a version that served there before.
 
-    Nothing is moved. Automation goes on from there: `syncd hold` first, if no newer version is to follow.
+    Nothing is moved. Automation continues from there; run `syncd hold` first to prevent a newer version.
 
     Example: syncd adopt embed-hangzhou --why "moved back at 3 a.m."
     """
@@ -60,10 +60,9 @@ def restore(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Undo manual changes: an alias, its weights, and the parts of LATEST that syncd staged go back to the record.
+    """Undo manual changes: an alias, its weights, and the parts of LATEST that syncd staged are restored.
 
-    No byte is moved and nothing is probed: it is what served before. Where the answer of the region is lost, the
-    daemon goes on with it.
+    No byte is moved: the version served before. If the answer of the region is lost, the daemon completes it.
 
     Example: syncd restore embed-hangzhou --why "edited by mistake"
     """
@@ -73,7 +72,7 @@ def restore(
     with session(config, output, verbose=verbose) as opened:
         if binding not in opened.topology.bindings:
             known = ", ".join(sorted(opened.topology.bindings))
-            raise NotFound(f"there is no binding {binding!r}", hint=f"bindings: {known}")
+            raise NotFound(f"no binding {binding!r}", hint=f"bindings: {known}")
         restored = resolve.restore(
             opened.world(), opened.topology.bindings[binding], resolve.Decision(opened.requester.who, why)
         )

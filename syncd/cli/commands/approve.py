@@ -22,7 +22,7 @@ def approve(
 ) -> None:
     """Approve a release that waits for a person. Who approved, when, and for which digest is recorded.
 
-    It may be said before the release is ready. Which models wait is `policy.approval`.
+    The approval may come before the release is ready. `policy.approval` names the models that wait.
 
     Example: syncd approve r-12
     """

@@ -59,14 +59,14 @@ def bake(
 ) -> int:
     """Push an image: a version's files as layers over a base image. Without a Docker daemon, and without a disk.
 
-    What the repository has already is not sent. Asking again after a crash goes on, and ends with the same image.
+    Layers that the repository has are not sent. A repeated call after a crash resumes, and ends with the same image.
 
     Example: syncd bake sdxl@v2 --to registry.local/team/sdxl --base registry.local/team/server:1.4
     """
     model, ref = parse_model_at_version(model_at_version)
     place = Path(directory.replace("{model}", model))
     if not place.is_absolute() or ".." in place.parts or place == Path("/"):
-        raise Invalid(f"--directory {directory!r} is no directory below the root")
+        raise Invalid(f"--directory: expected a directory below the root, got {directory!r}")
     with session(config, output, verbose=verbose) as opened:
         from syncd.reconcile.steps import build_image  # noqa: PLC0415 -- what follows is not for `--help`
         from syncd.state.content.layers import SqlUploadJournal  # noqa: PLC0415
@@ -86,9 +86,9 @@ def bake(
 
 
 def _logins(config: Config, to: tuple[str, str], base: tuple[str, str]) -> tuple[Auth | None, Auth | None]:
-    """The logins to push and to read the base; each a user name and the variable of its password.
+    """The logins for the push and for the base; each a user name and the variable of its password.
 
-    A login that is not given is taken from the configuration, by the registry's address.
+    A missing login is taken from the configuration, by the registry's address.
     """
     there, below = parse_repository(to[0]), parse_image(base[0])
     pushes = _login(to[1], "--user", PASSWORD_VARIABLE) or login_at(config, there)
@@ -99,7 +99,7 @@ def _logins(config: Config, to: tuple[str, str], base: tuple[str, str]) -> tuple
 
 
 def _login(user: str, option: str, variable: str) -> BasicAuth | None:
-    """Raises Invalid: One half of it is missing."""
+    """Raises Invalid: The user or the password is missing."""
     password = os.environ.get(variable, "")
     if bool(user) != bool(password):
         raise Invalid(

@@ -21,10 +21,10 @@ def cancel(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """End a release before it moves any alias.
+    """Cancel a release before it moves any alias.
 
-    What it has copied stays, and the next release of the same version goes on from there. A release that is moving
-    aliases is taken back with `syncd rollback`.
+    Its copies stay, and the next release of the same version resumes from them. To undo a release that is moving
+    aliases, run `syncd rollback`.
 
     Example: syncd cancel r-12 --why "wrong checkpoint"
     """
@@ -37,5 +37,5 @@ def cancel(
         with session(config, output, verbose=verbose) as opened:
             asked = operations.cancel(opened.requester, release, why)
         found = {"release": asked.id, "model": asked.model, "version": asked.ref, "phase": asked.phase}
-    text = f"{release} {found['model']}@{found['version']} ends; `syncd show {release}` tells when it has"
+    text = f"{release} {found['model']}@{found['version']} ends; `syncd show {release}` shows when it has"
     Output(output).show(found, lambda console: console.print(text, markup=False))

@@ -27,7 +27,7 @@ def _group() -> None:
 def check(
     config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = OutputFormat.TEXT, verbose: VerboseOption = False
 ) -> None:
-    """Check the configuration file: every problem with its key, what was found and what would be right.
+    """Check the configuration file: every problem with its key, the expected and the actual value.
 
     No registry, target or function is contacted; the record is read if there is one.
 
@@ -57,7 +57,7 @@ def check(
 
 
 def _about_the_record(config: Config) -> list[str]:
-    """What a person should know of the record before starting a daemon on it."""
+    """Warnings about the record, before a daemon is started on it."""
     from syncd.errors import SyncdError  # noqa: PLC0415
     from syncd.state import schema_version  # noqa: PLC0415 -- SQLAlchemy
     from syncd.state.access import record_info  # noqa: PLC0415

@@ -28,8 +28,8 @@ def create(
 ) -> None:
     """Create the record of a first install. An existing record stays as it is.
 
-    Every target and function is asked whether it carries anything of syncd's. If one does, or cannot be asked, an
-    earlier record is missing, and with it the holds: automatic releases stay off until `syncd db adopt-world`.
+    Every target and function is checked for data of syncd. If one has some, or cannot be reached, an earlier record
+    may be missing, and with it the holds: automatic releases stay off until `syncd db adopt-world`.
 
     Example: syncd db create -c /etc/syncd/config.toml
     """
@@ -74,9 +74,10 @@ def adopt_world(
     """Rebuild what is live, placed and on hold from the functions and targets, and switch automatic releases on.
 
     It reads the functions' aliases, mounts and variables, the seals of the targets, and the copies of holds there. It
-    changes none of them. What it could not know is listed; while a place cannot be asked, automatic releases stay off.
+    changes none of them. What stays unknown is listed; automatic releases stay off while a target or region cannot be
+    reached.
 
-    Exit codes: 0 all was read, 7 a place could not be asked: repeat it.
+    Exit codes: 0 all was read, 7 a target or region could not be reached: repeat it.
 
     Example: syncd db adopt-world -c /etc/syncd/config.toml
     """
@@ -95,7 +96,9 @@ def adopt_world(
             ):
                 for line in lines:
                     console.print(f"{heading}: {line}", markup=False)
-            switched = "on" if found.is_whole else "still off: a place could not be asked; repeat it then"
+            switched = (
+                "on" if found.is_whole else "still off: a target or region could not be reached; repeat the command"
+            )
             console.print(f"automatic releases are {switched}", markup=False)
 
         opened.output.show(found.document(), text)

@@ -109,5 +109,5 @@ def _since(row: Mapping[str, Any]) -> str:
 
 
 def _moment(at: datetime | str) -> str:
-    """A time as it is in the record, or as the API tells it."""
+    """A time from the record or from the API."""
     return moment(datetime.fromisoformat(at) if isinstance(at, str) else at)

@@ -55,7 +55,7 @@ def unfreeze(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Lift the freeze of a model, or that of all models. Lifting what is not frozen is success.
+    """Lift the freeze of a model, or that of all models. It succeeds if there is none.
 
     Example: syncd unfreeze sdxl
     """

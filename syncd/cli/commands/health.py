@@ -13,7 +13,7 @@ def health(
 ) -> int:
     """Report whether a daemon works on this record, for liveness probes.
 
-    Exit code 0 if one was heard of within 30 seconds, 7 if none.
+    Exit code 0 if one reported within 30 seconds, 7 if none did.
 
     Example: syncd health -c /etc/syncd/config.toml
     """
@@ -21,7 +21,7 @@ def health(
         with opened.state.read() as conn:
             found = processes.alive(conn, opened.state.now(conn))
         listed = [{"owner": p.owner, "host": p.host, "pid": p.pid, "seen_at": p.seen_at} for p in found]
-        text = f"alive: {found[0].owner}" if found else "no daemon was heard of in the last 30 seconds"
+        text = f"alive: {found[0].owner}" if found else "no daemon reported in the last 30 seconds"
         opened.output.show(
             {"alive": bool(found), "processes": listed}, lambda console: console.print(text, markup=False)
         )

@@ -53,7 +53,7 @@ def unhold(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> None:
-    """Lift a hold. Lifting what is not held is success.
+    """Lift a hold. It succeeds if there is none.
 
     Example: syncd unhold sdxl
     """

@@ -27,10 +27,10 @@ def inspect(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> int:
-    """Show a version where it comes from: its pin, files, digests, types and number of parameters.
+    """Show a version at its source: its pin, files, digests, types and number of parameters.
 
-    Only headers and tails of files are read. A file that was cut off, is something else than its name says, or is
-    missing is an error, as in `publish`.
+    Only headers and tails of files are read. A file that is truncated, missing, or not of the format of its name is
+    an error, as in `publish`.
 
     Example: syncd inspect sdxl@v2
     """
@@ -75,7 +75,7 @@ def _file(file: SourceFile, found: VersionInspection) -> Mapping[str, object]:
 
 
 def _row(file: SourceFile, found: VersionInspection) -> tuple[str, str, str, str]:
-    sha256 = file.sha256.hex if file.sha256 else "none: it is read once to make it"
+    sha256 = file.sha256.hex if file.sha256 else "none: computed by reading the file once"
     inside = "checked while it is copied" if file.path in found.unchecked else _inside(found.contents.get(file.path))
     return (file.path, size(file.size_bytes), sha256, inside)
 

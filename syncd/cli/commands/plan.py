@@ -25,8 +25,8 @@ def plan(
 ) -> None:
     """Show what a release would move and flip, with bytes per target. Nothing is changed.
 
-    What is sent is said as a maximum: parts of a changed file that a target has already are found while it is read, and
-    copied there.
+    The bytes to send are an upper limit: parts of a changed file that a target has already are found while the file is
+    read, and copied there.
 
     Example: syncd plan sdxl@v2
     """
@@ -72,7 +72,7 @@ def _told(t: plan_view.TargetPlan) -> dict[str, object]:
         "send_files": t.send_files,
         "replicated_from": t.replicated_from or None,
         "image": t.image or None,
-        "base": t.news.told if t.news else None,
+        "base": t.base_update.as_json if t.base_update else None,
     }
 
 
@@ -92,7 +92,7 @@ def _text(console: Console, seen: plan_view.ReleasePlan) -> None:
         for t in seen.targets
     ]
     tabulate(console, ("TARGET", "REGION", "", "SEND AT MOST", "COPY THERE", "KEEP"), rows)
-    for new in [t.news for t in seen.targets if t.news]:
+    for new in [t.base_update for t in seen.targets if t.base_update]:
         console.print(f"{new.target}: {new}", markup=False)
     moves = [
         (f.binding, f.region, f"{f.function}:{f.alias}", f"{f.serves_now or '-'} → {seen.version}") for f in seen.flips
@@ -100,4 +100,4 @@ def _text(console: Console, seen: plan_view.ReleasePlan) -> None:
     tabulate(console, ("BINDING", "REGION", "ALIAS", "FLIP"), moves)
     if len(seen.steps) > 1 or any(step.pause_s for step in seen.steps):
         steps = [(f"{s.percent} %", ", ".join(s.regions), span(s.pause_s) if s.pause_s else "") for s in seen.steps]
-        tabulate(console, ("STEP", "REGIONS", "FOR AT LEAST"), steps)
+        tabulate(console, ("STAGE", "REGIONS", "FOR AT LEAST"), steps)

@@ -32,7 +32,7 @@ def publish(
         typer.Option(
             "--allow-secret",
             metavar="PATH",
-            help="Publish this file of --from although it looks as if it had a credential in it. Repeatable.",
+            help="Publish this file of --from although it seems to contain a credential. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -49,12 +49,12 @@ def publish(
     """Release a version: copy it to every region, prove it, and serve it.
 
     With a daemon running the request is recorded and the daemon does the work: --wait follows it. Without one the
-    work is done here, by the same code. Publishing what is under way or live again is harmless. With --server a
-    daemon elsewhere is asked over HTTP: that needs a token (SYNCD_TOKEN, or --token-file) and no configuration,
-    unless --from has to find the registry.
+    work is done here, by the same code. To publish a version again that is in flight or live is harmless. --server
+    uses a daemon elsewhere over HTTP: that needs a token (SYNCD_TOKEN, or --token-file) and no configuration, unless
+    --from has to find the registry.
 
     --from leaves out hidden directories and the leftovers of tools (.git, .cache, __pycache__, .DS_Store), and
-    refuses a text file that looks as if it had a credential in it.
+    refuses a text file that seems to contain a credential.
 
     Exit codes: 0 live (or, without --wait, recorded), 4 the model is on hold, 5 ended and not live, 6 timed out.
 
@@ -84,7 +84,7 @@ def publish(
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What `--from` names, and which of its files may hold what looks like a credential."""
+    """What `--from` names, and which of its files may contain a credential."""
 
     directory: Path
     allow_secret: list[str] | None

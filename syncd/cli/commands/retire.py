@@ -22,8 +22,8 @@ def retire(
 ) -> None:
     """Take a version out of service for good: its function versions and its bytes in every region are deleted.
 
-    Refused while it is live, in flight, or what a rollback goes to. What the record says of it stays. Repeating it
-    goes on with what broke off; publishing the version again copies it again.
+    Refused while it is live, in flight, or the target of a rollback. Its history stays in the record. Repeating it
+    resumes an interrupted retirement; publishing the version again copies it again.
 
     Example: syncd retire sdxl@v3 --why "license withdrawn"
     """
@@ -43,8 +43,8 @@ def retire(
         }
         lines = [f"{model}@{name} is retired"]
         lines += [f"  deleted: {each}" for each in (*done.function_versions, *done.targets)]
-        lines += [f"  left, being no longer configured: {each}" for each in done.left]
-        lines += [f"  kept, as every image is: {each}" for each in done.images]
+        lines += [f"  not deleted, no longer configured: {each}" for each in done.left]
+        lines += [f"  kept, since images are never deleted: {each}" for each in done.images]
         opened.output.show(document, lambda console: console.print("\n".join(lines), markup=False))
 
 
@@ -57,8 +57,8 @@ def unquarantine(
 ) -> None:
     """Lift the quarantine of a version whose registry shows the published bytes again.
 
-    It is safe: the next poll quarantines other bytes again. Lifting what is not
-    quarantined is success.
+    It is safe: the next poll quarantines other bytes again. It succeeds if
+    the version is not quarantined.
 
     Example: syncd unquarantine sdxl@v3 --why "the bucket was restored"
     """

@@ -24,9 +24,9 @@ def rollback(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> int:
-    """Go back to the version that was live before, everywhere, and hold the model there.
+    """Roll back to the previous live version everywhere, and hold the model there.
 
-    No byte is moved: the function version staged then is served again. A release in the middle of its flips is
+    No byte is moved: the function version of that time is served again. A release in the middle of its flips is
     undone instead. The hold keeps polls and pipelines away until `syncd unhold`.
 
     Example: syncd rollback sdxl --why "black images"

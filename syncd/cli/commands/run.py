@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def run(
     config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = OutputFormat.TEXT, verbose: VerboseOption = False
 ) -> int:
-    """Run the daemon: poll registries, carry releases, serve the API where it is configured, until SIGTERM.
+    """Run the daemon: poll registries, execute releases, serve the API where it is configured, until SIGTERM.
 
-    SIGTERM drains: no step is begun, running ones stop between two effects, nothing is left half-recorded. A
-    kill -9 is survived as well: the next start goes on where the record stands. Logs go to standard error, as
+    SIGTERM drains: no step is started, running ones stop between two effects, nothing is left half-recorded. After
+    a kill -9 the next start resumes from the record. Logs go to standard error, as
     JSON when that is not a terminal or with -o json.
 
     Example: syncd run -c /etc/syncd/config.toml

@@ -40,8 +40,8 @@ def show(
 ) -> None:
     """Show a release: its state, what to do, each region, every step and every event.
 
-    With --verbose internal events are shown too; -o json always has all of them. Of a version: how long its
-    first answers took, by region and kind of target.
+    With --verbose internal events are shown too; -o json always has all of them. For a version: the times of
+    its first answers, by region and kind of target.
 
     Example: syncd show r-7
     """
@@ -84,7 +84,7 @@ def tell(console: Console, scene: ReleaseView, happened: Sequence[Event], around
     for label, text in (
         ("why:", release.reason),
         *(("base:", f"{b.base} at {b.target}, from {b.was.short} to {b.digest.short}") for b in scene.bases if b.was),
-        ("now:", str(scene.way["says"]) if scene.way else ""),
+        ("now:", str(scene.rollout["says"]) if scene.rollout else ""),
         ("left:", f"{', '.join(left)}; still to be moved" if left else ""),
         ("to do:", next_step(scene, held, around.newest)),
         ("moved:", _moved(scene, happened)),

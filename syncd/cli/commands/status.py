@@ -1,4 +1,4 @@
-"""`syncd status`: the one screen for 3 a.m."""
+"""`syncd status`: the overview for the person on call."""
 
 from __future__ import annotations
 

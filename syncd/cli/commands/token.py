@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Create, list and revoke API tokens.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
 
-NameArgument = Annotated[str, typer.Argument(help="Whose it is; it stands in events.", show_default=False)]
+NameArgument = Annotated[str, typer.Argument(help="The owner's name, shown in events.", show_default=False)]
 RoleOption = Annotated[Role, typer.Option("--role", help="What it may do; each may do what the ones before it may.")]
 
 

@@ -1,4 +1,4 @@
-"""What commands print: text for people, or with `-o json` one document, or for long work one a line."""
+"""Output of commands: text, or with `-o json` one document, or one document per line for long work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
 class OutputFormat(StrEnum):
-    """How to print."""
+    """Output format."""
 
     TEXT = "text"
     JSON = "json"
@@ -30,7 +30,7 @@ class OutputFormat(StrEnum):
 
 @dataclass(frozen=True)
 class Output:
-    """Where and how a command prints. Colours only on a terminal."""
+    """Output of one command. Colours only on a terminal."""
 
     form: OutputFormat
 
@@ -57,7 +57,7 @@ class Output:
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """Print one line beside the result, on standard error: something that a person should know of."""
+        """Print one line on standard error, beside the result."""
         sys.stderr.write(_labelled("note: ", _YELLOW, text))
 
     def warn(self, text: str) -> None:

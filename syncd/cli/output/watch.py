@@ -1,4 +1,4 @@
-"""Show a release as it goes: bars on a terminal, lines in a pipe, one JSON document a second with `-o json`."""
+"""Live view of a release: bars on a terminal, lines in a pipe, one JSON document a second with `-o json`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def follow(state: State, release_id: str, output: Output, *, proceed: Callable[[
 def ended_well(scene: ReleaseView, *, going_back: bool = False) -> None:
     """Raises NotLive, with the reason and the hint, where the release ended and is not live.
 
-    For who is `going_back`, a release that was undone in the middle of its flips is what was asked for; a rollback
+    With `going_back`, a release that was undone in the middle of its flips counts as success; a rollback
     that was itself undone is not.
     """
     release = scene.release
@@ -56,12 +56,12 @@ def ended_well(scene: ReleaseView, *, going_back: bool = False) -> None:
     if release.phase in RELEASE_ENDS and release.phase is not ReleasePhase.LIVE and not undone_as_asked:
         raise ReleaseNotLive(
             f"{release.id} {release.model}@{release.ref} is {release.phase}: {release.reason}",
-            hint=release.hint or f"`syncd show {release.id}` tells what happened",
+            hint=release.hint or f"`syncd show {release.id}` shows what happened",
         )
 
 
 def picture(scene: ReleaseView, rates: Rates) -> Table:
-    """The release as a table that is drawn again and again."""
+    """The release as a table that is redrawn."""
     release = scene.release
     rows: list[tuple[str, str, str]] = [("release", release.phase.value, release.reason)]
     total = scene.version.size_bytes if scene.version else 0

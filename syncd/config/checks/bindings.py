@@ -24,7 +24,7 @@ _SYSTEM: Final = {
 
 
 def binding_problems(config: Config, declared: Declared) -> Iterator[Problem]:
-    """Every problem of the bindings, binding by binding in the order of their names, then those between two."""
+    """Every problem of the bindings, in the order of their names, then the problems between two bindings."""
     for name, binding in sorted(config.bindings.items()):
         yield from _runtime(config, declared, name, binding)
         yield from _aliases(name, binding)
@@ -70,7 +70,7 @@ def _models(config: Config, declared: Declared, name: str, binding: BindingSetti
         if served.target not in declared["targets"]:
             yield no_such(key_path(*where, "target"), served.target, "target", declared["targets"])
         yield from _region(config, binding, served, where)
-        yield from _told(served.mount, served.env, where)
+        yield from _version_list(served.mount, served.env, where)
         yield from _system_directory(config, served, where)
 
 
@@ -83,7 +83,7 @@ def _region(
         yield Problem(key_path(*where, "target"), shown(served.target), advice)
 
 
-def _told(mount: str, env: VariableSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
+def _version_list(mount: str, env: VariableSettings, where: tuple[KeyPart, ...]) -> Iterator[Problem]:
     if mount == "root":
         if env.versions is None:
             advice = 'expected the variable that lists the versions, with mount = "root"'
@@ -135,7 +135,7 @@ def _mount_count(config: Config, name: str, binding: BindingSettings) -> Iterato
 
 
 def _variables(name: str, binding: BindingSettings) -> Iterator[Problem]:
-    """Reserved names, and one name for two things. `versions` is one variable for all root mounts that name it."""
+    """Reserved and duplicate names. `versions` is one variable for all root mounts that name it."""
     seen: dict[str, str] = {}
     for index, served in enumerate(binding.models):
         for field in VariableSettings.model_fields:
@@ -151,15 +151,15 @@ def _variables(name: str, binding: BindingSettings) -> Iterator[Problem]:
 
 
 def _variables_size(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
-    """Reckoned with the longest version names there can be, so that no release is refused for it later."""
+    """Calculated with the longest version names, so that no release is refused for it later."""
     longest = "v" * (VERSION_MAX + len("-") + 12)
     environment: dict[str, str] = {}
     roots: dict[str, dict[str, dict[str, str]]] = {}
     for served in binding.models:
         path = directory_of(config, served)
         path = path if served.mount == "version" else f"{path}/{served.model}/{longest}"
-        told = {served.env.digest: "0" * 64, served.env.path: path, served.env.version: longest[:VERSION_MAX]}
-        environment.update({variable: value for variable, value in told.items() if variable is not None})
+        values = {served.env.digest: "0" * 64, served.env.path: path, served.env.version: longest[:VERSION_MAX]}
+        environment.update({variable: value for variable, value in values.items() if variable is not None})
         if served.mount == "root" and served.env.versions is not None:
             roots.setdefault(served.env.versions, {})[served.model] = {"digest": "0" * 64, "path": path}
     environment.update({variable: versions_text(root) for variable, root in roots.items()})
@@ -171,7 +171,7 @@ def _variables_size(config: Config, name: str, binding: BindingSettings) -> Iter
 
 
 def _requests(name: str, binding: BindingSettings) -> Iterator[Problem]:
-    """Two requests of one name, or one that cannot be read; that is found now, and not when a release is probed."""
+    """Requests with duplicate names or unreadable files, found now and not when a release is probed."""
     seen: set[str] = set()
     for index, golden in enumerate(binding.probe.golden):
         where: tuple[KeyPart, ...] = ("bindings", name, "probe", "golden", index)
@@ -184,7 +184,7 @@ def _requests(name: str, binding: BindingSettings) -> Iterator[Problem]:
 
 
 def _shared_aliases(config: Config) -> Iterator[Problem]:
-    """Two bindings must not move one alias, nor one the other's candidate."""
+    """Two bindings that move one alias, or one that moves the other's candidate."""
     seen: dict[tuple[str, str, str], str] = {}
     for name, binding in sorted(config.bindings.items()):
         runtime = config.runtimes.get(binding.runtime)

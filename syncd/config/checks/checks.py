@@ -36,13 +36,13 @@ _NOT_REGIONS: Final = frozenset({"accelerate", "accelerate-overseas"})
 
 
 def problems_between(config: Config, declared: Declared) -> Iterator[Problem]:
-    """Every problem between settings. `declared` has the names of each section, of tables that were refused too."""
+    """Every problem between settings. `declared` has the names of each section, including refused tables."""
     for rule in _RULES:
         yield from rule(config, declared)
 
 
 def warnings(config: Config) -> tuple[Problem, ...]:
-    """What is allowed but is likely not meant: models that nobody serves or has, hooks that nobody can call."""
+    """Allowed but probably unintended settings: models without a binding or registry, unreachable webhooks."""
     found = []
     for name, registry in sorted(config.registries.items()):
         for index, pattern in enumerate(registry.models):
@@ -50,7 +50,7 @@ def warnings(config: Config) -> tuple[Problem, ...]:
                 key = key_path("registries", name, "models", index)
                 found.append(Problem(key, shown(pattern), "no binding serves such a model, so it is never released"))
     if config.hooks and not config.api.listen:
-        found.append(Problem("api.listen", "nothing", "nobody can call the hooks without an address to listen on"))
+        found.append(Problem("api.listen", "nothing", "the hooks cannot be called without an address to listen on"))
     for name, binding in sorted(config.bindings.items()):
         for index, served in enumerate(binding.models):
             if config.registry_of(served.model) is None:
@@ -193,7 +193,7 @@ def _other_region(
 
 
 def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
-    """Two targets whose `models/` roots are one, or lie one in the other."""
+    """Two targets whose `models/` roots are equal or nested."""
     del declared
     for (one, first), (other, second) in combinations(sorted(config.targets.items()), 2):
         for (key, place, shown_place), (_, rival, _) in zip(_places(second), _places(first), strict=False):
@@ -204,7 +204,7 @@ def _one_writer(config: Config, declared: Declared) -> Iterator[Problem]:
 
 
 def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
-    """Targets, each once, and the registry, by name or among the nearest: the first version of all is nowhere else."""
+    """Sources are distinct targets and the registry, by name or among the nearest: only it has a first version."""
     sources = config.transfer.sources
     for index, name in enumerate(sources):
         key = key_path("transfer", "sources", index)
@@ -223,7 +223,7 @@ def _sources(config: Config, declared: Declared) -> Iterator[Problem]:
 
 
 def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
-    """Replication goes one step, comes from what syncd sends to, and changes no names: of objects, or of tags."""
+    """Replication has one level, starts at a target that syncd sends to, and keeps the names of objects or tags."""
     for name, target in config.targets.items():
         if isinstance(target, NasTargetSettings):
             continue
@@ -242,7 +242,7 @@ def _replicas(config: Config, declared: Declared) -> Iterator[Problem]:
 def _replicated(
     name: str, target: OssTargetSettings | ImageTargetSettings, source: TargetSettings
 ) -> Iterator[Problem]:
-    """Between a replica and where it comes from."""
+    """Problems between a replica and its source."""
     if isinstance(source, NasTargetSettings) or source.kind != target.kind or source.mode != "sent":
         advice = f'expected a target of kind "{target.kind}" and mode "sent"'
         yield Problem(key_path("targets", name, "replicated_from"), shown(target.replicated_from), advice)
@@ -257,7 +257,7 @@ def _replicated(
 
 
 def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], ...]:
-    """Each name of the place a target writes to: the key, (holder, path), and what to show."""
+    """Each name of a target's location: the key, (holder, path), and the text to show."""
     if isinstance(target, NasTargetSettings):
         server = (target.server.lower(), f"{target.server_path / MODELS_DIRECTORY}/")
         return (

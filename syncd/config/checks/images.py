@@ -14,7 +14,7 @@ _LEAVE_OUT: Final = "leave it out: an image target has no mount"
 
 
 def image_problems(config: Config, declared: Declared) -> Iterator[Problem]:
-    """Every problem of targets of images and of what is served from them."""
+    """Every problem of image targets and of the models that are served from them."""
     del declared
     for name, target in config.targets.items():
         if isinstance(target, ImageTargetSettings):
@@ -30,7 +30,7 @@ def image_problems(config: Config, declared: Declared) -> Iterator[Problem]:
 
 
 def directory_of(config: Config, served: ServedModelSettings) -> str:
-    """Where a function finds a model; "" where nothing says so."""
+    """The directory of a model in a function; "" if no setting gives it."""
     target = config.targets.get(served.target)
     return target.directory_of(served.model) if isinstance(target, ImageTargetSettings) else served.mount_dir or ""
 
@@ -41,10 +41,10 @@ def is_image(config: Config, served: ServedModelSettings) -> bool:
 
 
 def _base(name: str, target: ImageTargetSettings) -> Iterator[Problem]:
-    """What is laid over nothing here has no base, and what is a digest never changes."""
+    """A replicated target has no base of its own, and a base with a digest never changes."""
     if target.mode == "replicated":
-        told = {"base": target.base, "base_watch": None if target.base_watch == "off" else target.base_watch}
-        for key, value in told.items():
+        given = {"base": target.base, "base_watch": None if target.base_watch == "off" else target.base_watch}
+        for key, value in given.items():
             if value is not None:
                 advice = f"leave it out: images come as they are from targets.{target.replicated_from}"
                 yield Problem(key_path("targets", name, key), shown(value), advice)
@@ -77,7 +77,7 @@ def _one_image(config: Config, name: str, binding: BindingSettings) -> Iterator[
 
 
 def _hidden(config: Config, name: str, binding: BindingSettings) -> Iterator[Problem]:
-    """A mount over the directory in the image, or above it, would hide the model; one within it changes it."""
+    """A mount at or above the directory in the image would hide the model; one within it would change it."""
     for image in [served for served in binding.models if is_image(config, served)]:
         place = f"{directory_of(config, image)}/"
         for index, served in enumerate(binding.models):
@@ -92,7 +92,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _beside(config: Config) -> Iterator[Problem]:
-    """Bindings of one function share what is saved last: one that minds no image would be given another's."""
+    """Bindings of one function share its image: one without an image would get that of another."""
     first: dict[tuple[str, str], tuple[str, bool]] = {}
     for name, binding in sorted(config.bindings.items()):
         has_image = any(is_image(config, served) for served in binding.models)

@@ -1,7 +1,7 @@
-"""The bases of images, watched: what their names mean now is looked up and recorded, and by policy built upon.
+"""Base image watch: resolves the tags of base images, records changes, and by policy rebuilds what is live.
 
-Looking and beginning are apart. A look only records what it saw, in one transaction with the event that tells of it.
-Whether a release is due follows from the record alone, so that a crash between the two loses and doubles nothing.
+A check only records what it saw, in one transaction with its event. Whether a release is due follows from the record
+alone, so a crash between the two neither loses nor duplicates a release.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ log = structlog.get_logger("syncd.bases")
 
 
 def check(context: Context, target: str) -> None:
-    """Look up what the base of a target's images is now, and record it. Repeating it is harmless.
+    """Resolve the base image of a target now, and record it. Repeating it is harmless.
 
-    Where it is a new one, those of the other targets of the same models are looked up too: regions get their new
-    bases at about the same time, and one release can bring all of them.
+    If it has changed, the bases of the other targets of the same models are resolved too: regions get their new bases
+    at about the same time, and one release can bring all of them.
 
     Raises:
-        NotFound: The base's name means nothing any more.
-        Unavailable, Refused, Invalid, Corrupt: It could not be looked up, or cannot be built upon. That is recorded.
+        NotFound: The base's tag no longer exists.
+        Unavailable, Refused, Invalid, Corrupt: It could not be resolved, or cannot be built upon. That is recorded.
     """
     found = {target: _found(context, target)}
     if _is_new(context, found[target], target):
@@ -43,10 +43,11 @@ def check(context: Context, target: str) -> None:
                 found[other] = _found(context, other)
     with context.state.write() as conn:
         now = context.state.now(conn)
-        told = [each for name, base in found.items() for each in _record(conn, context.topology, name, base, now)]
-    for version, new in told:
-        log.warning("base changed", target=new.target, base=new.base, model=version.model, version=version.name,
-                    got=new.now.hex, want=new.was.hex, region=context.topology.regions[new.target])  # fmt: skip
+        changed = [each for name, base in found.items() for each in _record(conn, context.topology, name, base, now)]
+    for version, new in changed:
+        log.warning("base.changed", message="The base image under a live version has changed.", target=new.target,
+                    base=new.base, model=version.model, version=version.name, got=new.now.hex, want=new.was.hex,
+                    region=context.topology.regions[new.target])  # fmt: skip
 
 
 def _found(context: Context, target: str) -> BaseImage:
@@ -73,32 +74,32 @@ def _beside(topology: Topology, target: str) -> list[str]:
 def _record(
     conn: Connection, topology: Topology, target: str, base: BaseImage, now: datetime
 ) -> list[tuple[Version, BaseImageUpdate]]:
-    """Record a look. What is live over another base is told once for each new one."""
+    """Record a check. An affected live version is reported once for each new base."""
     if not base_images.record_seen(conn, target, base.name, base.digest, now):
         return []
-    told = []
+    changed = []
     for model in topology.models():
         version = served(conn, topology, model)
         new = updates(conn, version.id, target) if version and target in topology.targets_of(model) else None
         if version is not None and new is not None:
             detail = {"model": model, "version": version.id, "base": new.base, "from": new.was.hex, "to": new.now.hex}
             events.append(conn, "base.changed", now=now, subject=target, detail=detail)
-            told.append((version, new))
-    return told
+            changed.append((version, new))
+    return changed
 
 
 def rebuild(context: Context) -> list[Release]:
-    """Begin a release of what is live for each model of which a base is new, where that is the policy.
+    """Start a release of the live version for each model that has a new base, if the policy says so.
 
-    It waits for whatever is under way of the model, and for a hold to be lifted. Each new base is begun for once: a
-    release that failed is not begun again. What was there when somebody rolled the model back is not begun for.
+    It waits until the model has no release in flight and no hold. Each new base gets one release: a failed one is not
+    repeated. A base that was there when the model was rolled back gets none.
     """
     begun = []
     for model in context.topology.models():
         with context.state.read() as conn:
             is_due = bool(_due(conn, context.topology, model))
         if is_due:
-            with suppress(Conflict):  # held, quarantined or under way: it is tried again in the next round
+            with suppress(Conflict):  # on hold, quarantined or in flight: repeated at the next pass
                 begun += _begun(context, model)
     if begun:
         context.wake.set()
@@ -106,7 +107,7 @@ def rebuild(context: Context) -> list[Release]:
 
 
 def _due(conn: Connection, topology: Topology, model: str) -> list[BaseImageUpdate]:
-    """The new bases that the live version of a model is to be laid over now."""
+    """The new bases that the live version of a model is to be rebuilt over now."""
     mine = [
         t
         for t in topology.targets_of(model)
@@ -129,13 +130,14 @@ def _begun(context: Context, model: str) -> list[Release]:
         if version is None or not due:
             return []
         now = context.state.now(conn)
-        asked_by = f"syncd, for the new base of {', '.join(new.target for new in due)}"
-        intent = Intent(Origin.BASE_IMAGE, model, version.name, version.registry, asked_by, version.id)
+        requester = f"syncd, for the new base of {', '.join(new.target for new in due)}"
+        intent = Intent(Origin.BASE_IMAGE, model, version.name, version.registry, requester, version.id)
         release = create(conn, intent, now)
         for new in due:
             base_images.note(conn, ReleaseBase(release.id, version.id, new.target, new.base, new.now, new.was))
             detail = {"base": new.base, "from": new.was.hex, "to": new.now.hex, "since": new.since.isoformat()}
             events.append(conn, "release.rebuilds", now=now, release_id=release.id, subject=new.target, detail=detail)
-    log.info("building on a new base", release=release.id, model=model, version=version.name,
+    log.info("base.rebuild_requested", message="A release rebuilds the live version over a new base image.",
+             release=release.id, model=model, version=version.name,
              targets={new.target: str(new) for new in due})  # fmt: skip
     return [release]

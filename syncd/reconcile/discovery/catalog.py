@@ -1,4 +1,4 @@
-"""From a ref in a registry to a pinned revision, and from that to its manifest."""
+"""Resolution of a ref in a registry to a pinned revision, and of that to its manifest."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _CHUNK_BYTES: Final = 4 << 20
 
 
 def pin(state: State, registry: Registry, model: ModelName, ref: str) -> Revision:
-    """Pin what `ref` names now: of a version that was published before, the files that were taken then.
+    """Pin what `ref` names now. A version that was published before keeps the file filter it was published with.
 
     Raises:
-        What `Registry.resolve` does.
+        As `Registry.resolve`.
     """
     revision = registry.resolve(model, ref)
     with state.read() as conn:
@@ -41,9 +41,9 @@ def pin(state: State, registry: Registry, model: ModelName, ref: str) -> Revisio
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What a version is, and what its check left to say.
+    """The manifest of a version, and the results of its check.
 
-    `unchecked` are files whose format could not be checked by ranges: to be checked while they are copied.
+    `unchecked` are files whose format could not be checked by ranges: check them while they are copied.
     """
 
     manifest: Manifest
@@ -52,7 +52,7 @@ class Catalog:
 
 
 def catalog(registry: Registry, model: ModelName, revision: Revision, stop: threading.Event) -> Manifest:
-    """As `survey`; files that could not be checked by ranges are read once to check them. Raises as `survey`."""
+    """As `survey`, and read each unchecked file once to check it. Raises as `survey`."""
     found = survey(registry, model, revision, stop)
     paths = {entry.path for entry in found.manifest.entries}
     for entry in found.manifest.entries:
@@ -64,14 +64,14 @@ def catalog(registry: Registry, model: ModelName, revision: Revision, stop: thre
 def survey(
     registry: Registry, model: ModelName, revision: Revision, stop: threading.Event, *, is_accepted: bool = False
 ) -> Catalog:
-    """List and check what was pinned. Files for which the registry offers no SHA-256 are read once to make it.
+    """List and check a pinned revision. Files without a SHA-256 in the registry are read once to compute it.
 
-    A version is its digest, and the digest is in every path: so it has to be known before the first byte moves.
-    One that `is_accepted` was checked before, and is only listed.
+    A version is its digest, and every path contains the digest: so it has to be known before the first byte moves.
+    A version that `is_accepted` was checked before, and is only listed.
 
     Raises:
         Cancelled: `stop` was set.
-        Corrupt: A file is not as long as listed, or as it says itself; or is not what its name says.
+        Corrupt: A file is not as long as listed, or as its own header says; or is not of the format of its name.
         Invalid: A file is missing that another one needs.
         NotFound, Unavailable, Conflict: As the registry's own methods say.
     """
@@ -130,7 +130,7 @@ def _hash(
             seen_bytes += n
             mark_progress()
     if seen_bytes != file.size_bytes:
-        raise Corrupt(f"{file.path}: {seen_bytes} bytes were read, the listing says {file.size_bytes}")
+        raise Corrupt(f"{file.path}: expected {file.size_bytes} bytes as listed, got {seen_bytes}")
     if passing is not None:
         passing.end()
     return Digest(sha.hexdigest())

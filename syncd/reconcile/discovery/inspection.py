@@ -1,4 +1,4 @@
-"""A version is checked at its source, from a few ranges of each file: is it whole, and what is in it?"""
+"""Inspection of a version at its source: completeness and contents, from a few ranges of each file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from syncd.registry.base import Registry
 from syncd.values.source import Revision, SourceFile, Stream, skipped_bytes
 from syncd.watchdog import mark_progress
 
-READS_MAX: Final = 4096  # of one version: some minutes; the files that come after them are checked as they are read
+READS_MAX: Final = 4096  # of one version: some minutes; the remaining files are checked as they are read
 _CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class VersionInspection:
-    """A version as its registry has it. `contents` of each file that was read.
+    """A version as its registry has it. `contents` has each file that was read.
 
-    `unchecked` are files of which the source gives no ranges: they are to be checked as their bytes pass.
+    `unchecked` are files without ranges at the source: check them while they are copied.
     """
 
     revision: Revision
@@ -38,7 +38,7 @@ class VersionInspection:
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        """How many numbers of each type all files have; none if a file has packed weights."""
+        """Number of parameters of each type, over all files; empty if a file has packed weights."""
         total: dict[str, int] = {}
         found = [each for each in self.contents.values() if each.format == "safetensors"]
         if any(each.tensors and not each.parameters for each in found):
@@ -50,20 +50,20 @@ class VersionInspection:
 
 
 def inspect(registry: Registry, model: ModelName, revision: Revision, stop: threading.Event) -> VersionInspection:
-    """List what was pinned, and check each file by its format, and the files against each other.
+    """List a pinned revision, and check each file by its format, and the files against each other.
 
     Raises:
         Cancelled: `stop` was set.
-        Corrupt: A file was cut off, or something else is in its place.
-        Invalid: A file is missing, or a document that names others cannot be understood.
+        Corrupt: A file is truncated, or is not of the format of its name.
+        Invalid: A file is missing, or a document that names others cannot be parsed.
         NotFound, Unavailable, Conflict, Refused: As the registry's own methods say.
     """
     files = registry.listing(model, revision)
     seen = _Seen(registry, model, revision, {file.path: file.size_bytes for file in files})
     for file in sorted(files, key=lambda each: not is_weights(each.path)):
         if stop.is_set():
-            raise Cancelled(f"{file.path}: stopped while checking it")
-        seen.look(file)
+            raise Cancelled(f"{file.path}: stopped during inspection")
+        seen.inspect(file)
         mark_progress()
     warnings = check_together(seen.sizes, seen.contents)
     return VersionInspection(revision, files, seen.contents, warnings, seen.unchecked)
@@ -71,7 +71,7 @@ def inspect(registry: Registry, model: ModelName, revision: Revision, stop: thre
 
 @dataclass(slots=True)
 class _Seen:
-    """What was read of one version so far."""
+    """Results of an inspection so far."""
 
     registry: Registry
     model: ModelName
@@ -82,8 +82,8 @@ class _Seen:
     reads: int = 0
     has_ranges: bool = True
 
-    def look(self, file: SourceFile) -> None:
-        """Read of a file what tells whether it is whole."""
+    def inspect(self, file: SourceFile) -> None:
+        """Read the parts of a file that show whether it is complete."""
         path, size_bytes = file.path, file.size_bytes
         if not is_read(path, size_bytes):
             return

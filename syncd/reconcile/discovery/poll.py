@@ -1,4 +1,4 @@
-"""Look at a registry and wish for what is new. A hint from outside only makes this happen sooner."""
+"""Registry poll: compares published versions and requests releases of new ones. A webhook only makes it run sooner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from syncd.state.releases import releases
 from syncd.state.serving import live
 from syncd.values.source import Candidate, Follow, Revision
 
-HIDDEN_MAX: Final = 10  # versions that are known and not shown: most are deleted, and asking for each is a request
+HIDDEN_MAX: Final = 10  # recorded versions that the listing lacks: most are deleted, and each check is a request
 
 log = structlog.get_logger("syncd.watch")
 
@@ -36,13 +36,13 @@ def poll_model(
     auto_release: bool,
     origin: Origin = Origin.POLL,
 ) -> list[Release]:
-    """One look at one model. Returns the releases it wished for; looking again right after wishes for none.
+    """Poll one model. Returns the releases that it requested; a second poll right after requests none.
 
-    A published version whose bytes have changed at the source is quarantined, reported, and never followed. Of the
-    versions that are known those that are named are compared; without names all.
+    A published version whose bytes have changed at the source is quarantined, reported, and never followed. `refs`
+    limits the comparison to the versions of these names; empty: all recorded versions.
 
     Raises:
-        Unavailable, Refused: The registry could not be read; the next look is as good.
+        Unavailable, Refused: The registry could not be read; the next poll repeats it.
     """
     registry = context.registries[registry_name]
     candidates = list(registry.discover(model))
@@ -51,30 +51,31 @@ def poll_model(
 
 
 def served_from(context: Context, registry_name: str) -> list[ModelName]:
-    """The models that some binding serves and that this registry provides."""
+    """The models that a binding serves and that this registry provides."""
     return [ModelName(m) for m in context.topology.models() if context.topology.registry_name(m) == registry_name]
 
 
 def _request_newest(context: Context, registry_name: str, candidates: list[Candidate], origin: Origin) -> list[Release]:
     if not candidates:
         return []
-    model, us = candidates[0].model, f"watch {registry_name}"
+    model, requester = candidates[0].model, f"watch {registry_name}"
     ordered = [candidate.version for candidate in candidates]
     ordered += _incomplete(context, registry_name, model, ordered)
     try:
         with context.state.write() as conn:
             released = releases.refs(conn, model)
-            last = {found.ref for found in (releases.latest(conn, model), releases.latest(conn, model, us)) if found}
+            newest = releases.latest(conn, model), releases.latest(conn, model, requester)
+            last = {found.ref for found in newest if found}
             chosen = pick(candidates, released, last)
             if chosen is None:
                 return []
             is_named = chosen.follow is Follow.WHEN_NAMED
-            intent = Intent(origin, model, chosen.version, registry_name, us, ordered=ordered, is_named=is_named)
+            intent = Intent(origin, model, chosen.version, registry_name, requester, ordered=ordered, is_named=is_named)
             release = create(conn, intent, context.state.now(conn))
     except Conflict as refused:
         log.debug(
             "poll.refused",
-            message="The newest version of the registry is not released by itself.",
+            message="The newest version in the registry is not released automatically.",
             model=model,
             registry=registry_name,
             reason=refused.message,
@@ -82,7 +83,7 @@ def _request_newest(context: Context, registry_name: str, candidates: list[Candi
         return []
     log.info(
         "release.requested",
-        message="The registry shows a new version, and a release of it is begun.",
+        message="A poll found a new version and requested a release.",
         model=model,
         version=chosen.version,
         release=release.id,
@@ -96,9 +97,9 @@ def _request_newest(context: Context, registry_name: str, candidates: list[Candi
 def _incomplete(
     context: Context, registry_name: str, model: ModelName, shown: Collection[VersionName]
 ) -> list[VersionName]:
-    """The refs that are live, and that the registry does not show because they are being written again.
+    """The live refs that the registry does not list because they are being rewritten.
 
-    They stay the newest: what was older than them before is not released while they are incomplete.
+    They stay the newest: older versions are not released while they are incomplete.
     """
     with context.state.read() as conn:
         hidden = [VersionName(ref) for ref in live.refs(conn, model) if ref not in shown]
@@ -108,7 +109,7 @@ def _incomplete(
             context.registries[registry_name].resolve(model, ref)
         except Unavailable:
             found.append(ref)
-        except SyncdError:  # deleted, or of another registry: its place in the order is not known
+        except SyncdError:  # deleted, or of another registry: its position in the order is unknown
             continue
     return found
 
@@ -116,12 +117,10 @@ def _incomplete(
 def _same_bytes(
     context: Context, registry: Registry, model: ModelName, candidates: list[Candidate], refs: Collection[str] = ()
 ) -> None:
-    """Compare each known version's pin; where it differs, its digest; where that differs, quarantine it.
+    """Compare the pin of each recorded version; if it differs, the digest; if that differs, quarantine the version.
 
-    With names (`refs`), only versions of these names.
-
-    What is known and not shown may be gone, as it may. What is there and no longer whole is being deleted, or written
-    again: that is logged, and compared once it is whole.
+    With `refs`, only versions of these names. A recorded version may be deleted at the source: that is no change. An
+    incomplete one is being deleted or rewritten: that is logged, and the version is compared once it is complete.
     """
     shown = {candidate.version for candidate in candidates}
     with context.state.read() as conn:
@@ -131,9 +130,11 @@ def _same_bytes(
         try:
             _compare(context, registry, model, version)
         except Corrupt as changed:
-            log.error("version quarantined", model=version.model, version=version.name, error=changed.message)  # noqa: TRY400 -- expected, and told whole
-        except SyncdError as unreadable:  # one that cannot be looked at must not hide the others, nor a new version
-            log.warning("version not compared", model=version.model, version=version.name, error=unreadable.message)
+            log.error("version.quarantined", message="A published version has changed.", model=version.model,  # noqa: TRY400
+                      version=version.name, error=changed.message)  # fmt: skip
+        except SyncdError as unreadable:  # an unreadable version must not hide the others, nor a new one
+            log.warning("version.not_compared", message="A version could not be compared with its source.",
+                        model=version.model, version=version.name, error=unreadable.message)  # fmt: skip
 
 
 def _compare(context: Context, registry: Registry, model: ModelName, version: Version) -> None:
@@ -143,13 +144,13 @@ def _compare(context: Context, registry: Registry, model: ModelName, version: Ve
     except NotFound:
         return  # deleted, once it was distributed
     except Unavailable:
-        registry.listing(model, Revision(name, version.pin))  # says so if it is no longer what was pinned
+        registry.listing(model, Revision(name, version.pin))  # raises Corrupt if it is no longer what was pinned
         return
     if now.pin == version.pin:
         return
     manifest = survey(
         registry, model, now, threading.Event(), is_accepted=True
-    ).manifest  # bytes are compared, not judged
+    ).manifest  # bytes are compared, not checked
     with context.state.write() as conn:
         versions.record(conn, manifest, version.registry, now.pin, context.state.now(conn))
-        versions.repin(conn, version, now.pin)  # the same bytes, newly written
+        versions.repin(conn, version, now.pin)  # the same bytes, rewritten

@@ -1,4 +1,4 @@
-"""Compare what serves with the record: where an alias points, its weights, and what of LATEST syncd staged.
+"""Comparison of a binding with the record: its alias, its weights, and the parts of LATEST that syncd staged.
 
 Reading the world takes seconds and is not done in a transaction. So the record is read before and after: where a
 release came between, the result is dropped.
@@ -31,15 +31,15 @@ log = structlog.get_logger("syncd.drift")
 
 @dataclass(frozen=True, slots=True)
 class ExpectedState:
-    """What the record says of a binding. `latest` is None where it is not known what LATEST should be."""
+    """The recorded state of a binding. `latest` is None if the expected LATEST is unknown."""
 
     live: Live
-    newest: FunctionVersion | None  # what was staged last on the binding's function
+    newest: FunctionVersion | None  # the newest staged version of the binding's function
     latest: Change | None
 
 
 def expected(conn: Connection, topology: Topology, binding: Binding) -> ExpectedState | None:
-    """What the record wants of a binding; None where syncd never moved it."""
+    """The expected state of a binding by the record; None if syncd never moved it."""
     recorded = live.get(conn, binding.name)
     if recorded is None:
         return None
@@ -52,7 +52,7 @@ def expected(conn: Connection, topology: Topology, binding: Binding) -> Expected
 
 
 def differences(runtime: Runtime, binding: Binding, want: ExpectedState) -> tuple[Difference, ...]:
-    """Read the world in three calls, and say what is not as recorded.
+    """Read the runtime in three calls, and return the differences from the record.
 
     Raises:
         NotFound, Refused, Unavailable: As the runtime says.
@@ -113,7 +113,7 @@ def compare(world: World, binding: Binding) -> list[Drift]:
 
 
 def _is_unsettled(conn: Connection, names: Sequence[str], newest: FunctionVersion) -> bool:
-    """Whether a staging that did not end well came last: it may have changed LATEST all the same."""
+    """Whether the last staging failed: it may have changed LATEST all the same."""
     failed_at = steps.newest_start(conn, StepKind.STAGE, names, is_done=False)
     done_at = steps.newest_start(conn, StepKind.STAGE, names, is_done=True)
     return failed_at is not None and failed_at > max(newest.staged_at, done_at or newest.staged_at)
@@ -125,7 +125,7 @@ def _is_held(conn: Connection, topology: Topology, binding: Binding) -> bool:
 
 
 def _change(conn: Connection, topology: Topology, newest: FunctionVersion) -> Change | None:
-    """What that function version was made of, if the configuration still says the same of it."""
+    """The change in that function version, if the configuration would still produce the same."""
     binding = topology.bindings[newest.binding]
     try:
         change = change_for(

@@ -27,7 +27,7 @@ from syncd.values.function import AliasState
 
 log = structlog.get_logger("syncd.drift")
 
-LEASE_S: Final = 120.0  # three calls that each take as long as they may; waiting renews it
+LEASE_S: Final = 120.0  # three calls of maximum duration; waiting renews it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +49,19 @@ def bindings_named(topology: Topology, name: str) -> tuple[Binding, ...]:
     """
     found = (topology.bindings[name],) if name in topology.bindings else topology.bindings_of(name)
     if not found:
-        raise NotFound(
-            f"there is no binding and no model {name!r}", hint=f"bindings: {', '.join(sorted(topology.bindings))}"
-        )
+        raise NotFound(f"no binding and no model {name!r}", hint=f"bindings: {', '.join(sorted(topology.bindings))}")
     return found
 
 
-def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, ...]:
+def adopt(world: World, binding: Binding, decision: Decision) -> tuple[Difference, ...]:
     """Record where a binding's alias points. The answer is what differed; empty where it was as recorded.
 
     A release that is being undone and cannot take this alias back, because others moved it to a third version, counts
     it as undone then: it ends when its other aliases are back.
 
     Raises:
-        Conflict: The record cannot say it: it is no version that was staged and proven here, or sends shares
-            elsewhere. Or a release, or a restore, holds the alias.
+        Conflict: The alias points at a version that was not staged and proven here, or has traffic shares. Or a
+            release or a restore holds the alias.
         NotFound: syncd never moved this alias.
         Unavailable: The region could not be read.
     """
@@ -88,13 +86,13 @@ def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, .
         known = _probed(conn, binding, pointed, is_gone=is_gone)
         if blocked is not None:
             steps.cancel_open(conn, blocked.release_id, now)  # the undo of this one; others are begun again
-            advance(conn, blocked, FlipPhase.UNDONE, now=now, reason=f"left where it is by {word}")
+            advance(conn, blocked, FlipPhase.UNDONE, now=now, reason=f"left where it is by {decision}")
         live.record(conn, binding.name, known.function_version, known.models, known.release_id, now)
-        how = f"adopted by {word}"
+        how = f"adopted by {decision}"
         mine = [drift for drift in drifts.open_drifts(conn, (binding.name,)) if _is_of_alias(drift.what)]
         drifts.close(conn, mine, how, now)
         detail = {"got": known.function_version, "want": want.live.function_version or NO_ALIAS}
-        detail |= {"who": word.who, "why": word.why}
+        detail |= {"who": decision.who, "why": decision.why}
         events.append(conn, "binding.adopted", now=now, subject=binding.name, detail=detail)
     log.info(
         "drift.adopted",
@@ -102,25 +100,25 @@ def adopt(world: World, binding: Binding, word: Decision) -> tuple[Difference, .
         binding=binding.name,
         function=binding.function,
         alias=binding.alias,
-        who=word.who,
+        who=decision.who,
         function_version=known.function_version,
     )
     return found
 
 
-def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference, ...]:
+def restore(world: World, binding: Binding, decision: Decision) -> tuple[Difference, ...]:
     """Restore a binding to the record. The answer is what differed; empty where it was as recorded.
 
-    The intent is committed first. Where an answer is lost, or this process dies, a daemon goes on with it, and so
-    does the next `restore` of this binding once its lease is over; releases of the alias wait meanwhile. Where the
-    function version is deleted, another one that carries the same is staged, and the record names that one.
+    The intent is committed first. If an answer is lost, or this process dies, a daemon continues, and so does the
+    next `restore` of this binding after the lease; releases of the alias wait meanwhile. If the function version is
+    deleted, another one with the same contents is staged and recorded.
 
     Raises:
-        Conflict: A release or another restore holds the alias, somebody moved it meanwhile, or the record says that
-            there is no alias: one that others made is not deleted.
-        Failed: What the record says does not answer with its digests any more; the alias is left where it is.
+        Conflict: A release or another restore holds the alias, it was moved meanwhile, or the record has no alias: an
+            alias that others created is not deleted.
+        Failed: The recorded version no longer answers with its digests; the alias stays where it is.
         NotFound: syncd never moved this alias, or the function is gone.
-        Unavailable: It is not known yet whether it is back.
+        Unavailable: It is unknown yet whether it is restored.
     """
     again = _taken_over(world, binding.name)
     if again is not None:
@@ -138,19 +136,19 @@ def restore(world: World, binding: Binding, word: Decision) -> tuple[Difference,
             return ()
         if want.live.function_version is None:
             hint = "delete it in the console if it is not needed, or publish a version"
-            raise Conflict(f"{binding.function}:{binding.alias} is there, and the record says no alias", hint=hint)
+            raise Conflict(f"{binding.function}:{binding.alias}: expected no alias as recorded, got one", hint=hint)
         resolution = drift_resolutions.begin(
             conn,
             binding.name,
             world.topology.bindings_at(binding),
-            who=word.who,
-            why=word.why,
+            who=decision.who,
+            why=decision.why,
             expects=pointed.function_version,
             lease_s=LEASE_S,
             now=now,
         )
         drifts.note(conn, want.live, found, now)
-        detail = {"who": word.who, "why": word.why, "got": found[0].got, "want": found[0].want}
+        detail = {"who": decision.who, "why": decision.why, "got": found[0].got, "want": found[0].want}
         events.append(conn, "binding.restoring", now=now, subject=binding.name, detail=detail)
     return execute(world, binding, resolution)
 
@@ -186,10 +184,10 @@ def execute(world: World, binding: Binding, resolution: DriftResolution) -> tupl
 
 
 def resume(world: World, runtime: str) -> None:
-    """Go on with every restore in a region of which nothing has been heard for as long as its lease.
+    """Continue every restore in a region whose lease is over.
 
     Raises:
-        Unavailable: The region is away; the next call is as good.
+        Unavailable: The region does not answer; the next call repeats it.
     """
     with world.state.read() as conn:
         going = [resolution.subject for resolution in drift_resolutions.unfinished(conn)]
@@ -207,7 +205,7 @@ def resume(world: World, runtime: str) -> None:
         except SyncdError as error:
             log.warning(
                 "drift.restore_failed",
-                message="A restore that broke off could not be finished.",
+                message="An interrupted restore could not be completed.",
                 binding=name,
                 error=error.message,
                 hint=error.hint,
@@ -229,14 +227,14 @@ def _restore(world: World, binding: Binding, resolution: DriftResolution) -> tup
         _restage(world, binding, resolution, want)
     left = differences(runtime, binding, want)
     if left:
-        raise Conflict(f"{binding.name}: {left[0].what} is {left[0].got} again, want {left[0].want}")
+        raise Conflict(f"{binding.name}: {left[0].what}: expected {left[0].want}, got {left[0].got} again")
     return found
 
 
 def _staged_anew(world: World, binding: Binding, resolution: DriftResolution, want: ExpectedState) -> ExpectedState:
-    """Have a function version that carries what the deleted one did.
+    """Stage a function version with the contents of the deleted one.
 
-    Raises as `Runtime.stage` does, Conflict where the configuration says otherwise of the binding by now, or Fenced.
+    Raises as `Runtime.stage`, Conflict if the configuration of the binding has changed, or Fenced.
     """
     serving = want.live
     try:
@@ -256,7 +254,7 @@ def _staged_anew(world: World, binding: Binding, resolution: DriftResolution, wa
 
 
 def _record_live(world: World, serving: Live) -> None:
-    """Have the record name the function version that an alias was put at, if that is another one than before."""
+    """Record the function version that an alias points at now, if it is another one than before."""
     with world.state.write() as conn:
         recorded = live.get(conn, serving.binding)
         if recorded is not None and recorded.function_version != serving.function_version:
@@ -265,9 +263,9 @@ def _record_live(world: World, serving: Live) -> None:
 
 
 def _probe(world: World, binding: Binding, resolution: DriftResolution, want: ExpectedState) -> None:
-    """Have what served before answer with its digests once more: the bytes behind its mount may be gone since then.
+    """Probe the recorded version again: the bytes behind its mount may be gone since then.
 
-    Raises as `Runtime.probe` does, or Fenced.
+    Raises as `Runtime.probe`, or Fenced.
     """
     if want.live.function_version is None:
         return
@@ -280,7 +278,7 @@ def _probe(world: World, binding: Binding, resolution: DriftResolution, want: Ex
 
 
 def _renewing(world: World, resolution: DriftResolution) -> Waiting:
-    """A wait that renews the lease of the resolution. It raises Fenced where that is lost."""
+    """A wait that renews the lease of the resolution. It raises Fenced if the lease is lost."""
 
     def waiting(_what: str) -> None:
         with world.state.write() as conn:
@@ -290,7 +288,7 @@ def _renewing(world: World, resolution: DriftResolution) -> Waiting:
 
 
 def _restage(world: World, binding: Binding, resolution: DriftResolution, want: ExpectedState) -> None:
-    """Have LATEST carry again what was staged last. It may cost a function version, which is noted as any other."""
+    """Stage the last change again on LATEST. It may publish a function version, which is recorded."""
     assert want.latest is not None
     assert want.newest is not None
     token = f"syncd restore {binding.name} {resolution.began_at:%Y-%m-%dT%H:%M:%SZ}"
@@ -304,7 +302,7 @@ def _restage(world: World, binding: Binding, resolution: DriftResolution, want: 
 
 
 def _blocked_undo(conn: Connection, binding: Binding, pointed: AliasState) -> Flip | None:
-    """The flip that an undo cannot take back, because the alias is neither where it was nor where it was moved to."""
+    """The flip that an undo cannot revert, because the alias points neither at its old nor at its new version."""
     release = flips.holder(conn, binding.name)
     flip = flips.get(conn, release, binding.name) if release else None
     if flip is None or flip.phase is not FlipPhase.UNDOING:
@@ -331,12 +329,12 @@ def _refuse_changed(conn: Connection, topology: Topology, binding: Binding, want
 
 
 def _refuse_latest(conn: Connection, binding: Binding) -> None:
-    """The alias is as recorded. If LATEST is not: the record cannot follow that, and says so."""
+    """Raises Conflict if only LATEST differs: the record cannot adopt that."""
     of_latest = [drift for drift in drifts.open_drifts(conn, (binding.name,)) if not _is_of_alias(drift.what)]
     if of_latest:
         raise Conflict(
             f"{binding.function}: only LATEST differs ({of_latest[0].what}), and LATEST is not a version",
-            hint=f"`syncd restore {binding.name}` puts it back, and so does the next release",
+            hint=f"`syncd restore {binding.name}` restores it, and so does the next release",
         )
 
 
@@ -345,9 +343,9 @@ def _is_of_alias(what: str) -> bool:
 
 
 def _probed(conn: Connection, binding: Binding, pointed: AliasState, *, is_gone: bool) -> FunctionVersion:
-    """The function version that the alias points at, as it was recorded when it was staged."""
+    """The record of the function version that the alias points at."""
     at = f"{binding.function}:{binding.alias}"
-    back = f"`syncd restore {binding.name}` puts back what the record says"
+    back = f"`syncd restore {binding.name}` restores what is recorded"
     if pointed.function_version is None:
         raise Conflict(f"{at} is gone: there is nothing to adopt", hint=back)
     if is_gone:
@@ -357,9 +355,9 @@ def _probed(conn: Connection, binding: Binding, pointed: AliasState, *, is_gone:
     staged = {version.function_version: version for version in live.function_versions(conn, binding.name)}
     known = staged.get(pointed.function_version)
     if known is None:
-        told = f"{at} points at function version {pointed.function_version}, which syncd did not stage for it"
-        raise Conflict(f"{told}: what it carries is not known", hint=f"{back}; or publish the version it should serve")
+        where = f"{at} points at function version {pointed.function_version}, which syncd did not stage for it"
+        raise Conflict(f"{where}: its contents are unknown", hint=f"{back}; or publish the version it should serve")
     if not flips.has_moved_to(conn, binding.name, known.function_version):
-        told = f"{at} points at function version {known.function_version}, which {known.release_id} staged"
-        raise Conflict(f"{told} and never served: it is not proven", hint=back)
+        where = f"{at} points at function version {known.function_version}, which {known.release_id} staged"
+        raise Conflict(f"{where} and which never served: it is not proven", hint=back)
     return known

@@ -21,23 +21,23 @@ from syncd.watchdog import mark_progress
 
 log = structlog.get_logger("syncd.drift")
 
-PAUSE_S: Final = 0.2  # between two bindings, each two calls: ten calls a second at most, and one at a time
-_UNREACHED_MAX: Final = 3  # a region that does not answer is not asked for all of its functions
+PAUSE_S: Final = 0.2  # between two bindings of a few calls each: at most ten calls a second, one at a time
+_UNREACHED_MAX: Final = 3  # then the rest of an unavailable region is skipped
 
 
 @dataclass(frozen=True, slots=True)
 class DriftRules:
-    """What is done about drift beside recording it."""
+    """Policy for recorded drift."""
 
     policy: DriftPolicy = DriftPolicy.REPORT
     gates: Gates = field(default_factory=Gates)
 
 
 def scan(world: World, runtime: str, rules: DriftRules, stop: threading.Event, pause_s: float = PAUSE_S) -> None:
-    """Compare every binding of a region with the record; by policy act. Repeating it is harmless.
+    """Compare every binding of a region with the record, and resolve drift by policy. Repeating it is harmless.
 
     Raises:
-        Unavailable: The region did not answer several times, or asks to be left alone for a while.
+        Unavailable: The region did not answer several times, or requests a delay.
     """
     resolve.resume(world, runtime)
     unreached = 0
@@ -68,7 +68,7 @@ def _apply_policy(world: World, binding: Binding, rules: DriftRules) -> None:
         found = drifts.open_drifts(conn, (binding.name,))
     if not found or rules.policy is DriftPolicy.REPORT:
         return
-    why = _left_alone(world, binding, rules) if rules.policy is DriftPolicy.RESTORE else ""
+    why = _blocked_by(world, binding, rules) if rules.policy is DriftPolicy.RESTORE else ""
     if why:
         log.info("drift.left", message="The policy does not resolve this drift now.", binding=binding.name, reason=why)
         return
@@ -84,8 +84,8 @@ def _apply_policy(world: World, binding: Binding, rules: DriftRules) -> None:
         )
 
 
-def _left_alone(world: World, binding: Binding, rules: DriftRules) -> str:
-    """Why automation must not move this alias now: a hold, a freeze, a time of the week."""
+def _blocked_by(world: World, binding: Binding, rules: DriftRules) -> str:
+    """The reason that automation must not move this alias now: a hold, a freeze or a freeze time."""
     with world.state.read() as conn:
         now = world.state.now(conn)
         for model in dict.fromkeys(bound.model for bound in binding.models):

@@ -1,7 +1,7 @@
-"""Take a version out of service for good: its function versions, then its bytes. What the record says of it stays.
+"""Retirement of a version: deletes its function versions, then its bytes. Its history stays in the record.
 
-Whether anything needs the version is asked in the record before each effect, and of the provider by `Runtime.retire`.
-Each effect can be repeated, so that whoever finds a retirement half done begins it again.
+The record is checked for uses of the version before each effect, and the provider by `Runtime.retire`. Each effect can
+be repeated, so an interrupted retirement is simply started again.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _HERE: Final = frozenset({PlacementPhase.WANTED, PlacementPhase.COPYING, Placeme
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """What was taken away. `left` names what could not be, being of a place that is no longer configured.
+    """Result of a retirement. `left` names what is in places that are no longer configured.
 
-    `images` are those of the version, which stay where they are.
+    `images` are those of the version; they are not deleted.
     """
 
     version: Version
@@ -43,27 +43,28 @@ class Retired:
     images: tuple[str, ...] = ()
 
 
-def retire(world: World, model: str, name: str, word: Decision) -> Retired:
-    """Retire `model@name`. Repeating it is success, and goes on with what broke off.
+def retire(world: World, model: str, name: str, decision: Decision) -> Retired:
+    """Retire `model@name`. Repeating it succeeds, and resumes an interrupted retirement.
 
     Raises:
         NotFound: There is no such version.
-        Conflict: It is live, in flight, or what a rollback goes to; or an alias points at it. Nothing of its bytes was
-            touched then.
-        Unavailable: A region did not answer; a daemon goes on with it, and so does repeating it.
+        Conflict: It is live, in flight, or the target of a rollback; or an alias points at it. Its bytes are untouched
+            then.
+        Unavailable: A region did not answer; a daemon resumes it, and so does repeating it.
     """
     with world.state.write() as conn:
         version = versions.find(conn, model, name)
         if version is None:
-            raise NotFound(f"there is no version {model}@{name} in the record", hint=f"`syncd releases {model}`")
+            hint = f"`syncd releases {model}` lists its releases"
+            raise NotFound(f"no version {model}@{name} in the record", hint=hint)
         drift_resolutions.block_claims(conn)
         check_not_needed(conn, version)
-        retirements.begin(conn, version, word.who, word.why, world.state.now(conn))
+        retirements.begin(conn, version, decision.who, decision.why, world.state.now(conn))
     return execute(world, version)
 
 
 def execute(world: World, version: Version) -> Retired:
-    """Go on with a retirement. Raises as `retire` does; after a Conflict it is given up."""
+    """Continue a retirement. Raises as `retire`; a Conflict ends it."""
     try:
         with world.state.read() as conn:
             staged = live.carrying(conn, version.id)
@@ -90,12 +91,13 @@ def execute(world: World, version: Version) -> Retired:
     known = world.targets.keys() | world.images.keys()
     left += [f"the bytes at {placement.target}" for placement in going if placement.target not in known]
     targets = tuple(placement.target for placement in going if placement.target in world.targets)
-    log.info("retired", model=version.model, version=version.name, function_versions=gone, targets=list(targets))
+    log.info("version.retired", message="A version is retired.", model=version.model, version=version.name,
+             function_versions=gone, targets=list(targets))  # fmt: skip
     return Retired(version, tuple(dict.fromkeys(gone)), targets, tuple(left), kept)
 
 
 def resume(world: World, stop: threading.Event) -> None:
-    """Go on with every retirement that broke off."""
+    """Resume every interrupted retirement."""
     with world.state.read() as conn:
         going = [versions.get(conn, each.version_id) for each in retirements.unfinished(conn)]
     for version in going:
@@ -104,30 +106,31 @@ def resume(world: World, stop: threading.Event) -> None:
         try:
             execute(world, version)
         except SyncdError as error:
-            log.warning("not retired", model=version.model, version=version.name, error=error.message, hint=error.hint)
+            log.warning("version.not_retired", message="A retirement could not be completed.", model=version.model,
+                        version=version.name, error=error.message, hint=error.hint)  # fmt: skip
 
 
 def check_not_needed(conn: Connection, version: Version) -> None:
-    """Raises Conflict where something needs the version, by the record."""
-    told = f"{version.model}@{version.name}"
+    """Raises Conflict if something needs the version, by the record."""
+    name = f"{version.model}@{version.name}"
     for served in live.all(conn):
         if version.id in served.models.values():
             hint = "publish another version, or roll back, first"
-            raise Conflict(f"{told} is live: {served.binding} serves it", hint=hint)
+            raise Conflict(f"{name} is live: binding {served.binding} serves it", hint=hint)
     for release in releases.unfinished(conn):
         if release.version_id == version.id or (release.model, release.ref) == (version.model, version.name):
-            raise Conflict(f"{told} is in flight: {release.id}", hint=f"`syncd show {release.id}`")
+            raise Conflict(f"{name} is in flight: {release.id}", hint=f"see `syncd show {release.id}`")
     for flip in flips.unfinished(conn):
         if version.id in {*flip.served.values(), *flip.serves.values()}:
-            raise Conflict(f"{told} is what {flip.release_id} may go back to", hint="try again when it has ended")
+            raise Conflict(f"{name} is what {flip.release_id} may be undone to", hint="try again when it has ended")
     before = live.previous_release(conn, version.model)
     if before is not None and before.version_id == version.id:
-        hint = "it is free when a newer version than the live one has been released"
-        raise Conflict(f"{told} is what a rollback of {version.model} goes to ({before.id})", hint=hint)
+        hint = "retire it after a version newer than the live one has been released"
+        raise Conflict(f"{name} is what a rollback of {version.model} returns to ({before.id})", hint=hint)
 
 
 def _unstage(world: World, version: Version, staged: FunctionVersion) -> str:
-    """Delete a function version that carries it. The candidate alias may still be there from the last probe."""
+    """Delete a function version that serves it. The candidate alias may still point there from the last probe."""
     binding = world.topology.bindings[staged.binding]
     runtime, number = world.runtimes[binding.runtime], staged.function_version
     with world.state.write() as conn:
@@ -142,12 +145,13 @@ def _unstage(world: World, version: Version, staged: FunctionVersion) -> str:
             runtime.flip(binding.function, binding.candidate, serving, candidate.function_version)
         runtime.retire(binding.function, number)
     except NotFound:  # the function itself is gone, and its versions with it
-        log.info("nothing to retire there", binding=binding.name, function_version=number)
+        log.info("function_version.already_gone", message="The function is gone, and its versions with it.",
+                 binding=binding.name, function_version=number)  # fmt: skip
     return f"{binding.function}:{number} in {world.topology.regions[binding.runtime]}"
 
 
 def _mark(world: World, version: Version) -> list[Placement]:
-    """Mark every copy as going, in the transaction that sees that nobody needs it: from now on there is no way back."""
+    """Mark every copy as going, in the transaction that checks for uses. From now on there is no way back."""
     with world.state.write() as conn:
         drift_resolutions.block_claims(conn)
         check_not_needed(conn, version)

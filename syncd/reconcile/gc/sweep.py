@@ -1,4 +1,4 @@
-"""Clear what nobody will finish: copies that were begun and left alone for a day, and the engine's old rows."""
+"""Sweep: clears copies that no release has touched for a day, and old rows of the record and the engine."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from syncd.state.releases.transitions import advance
 
 log = structlog.get_logger("syncd.sweep")
 
-LEFT_ALONE: Final = timedelta(days=1)  # a stalled release may be mended and asked for again until then
+IDLE_MAX: Final = timedelta(days=1)  # until then a stalled release can be fixed and requested again
 ENGINE_ROWS_KEPT: Final = timedelta(days=7)
 
 
 def sweep(context: Context) -> int:
-    """One pass. Returns how many half-done copies were cleared; repeating it is harmless.
+    """Run one pass. Returns the number of incomplete copies that were cleared; repeating it is harmless.
 
-    A copy is marked as going before the first of its files is, in a transaction that sees no unfinished release
-    of its version; a release that comes after that waits until it is gone. Sealed versions are never touched.
+    A copy is marked as going before its first file is deleted, in a transaction that sees no unfinished release of its
+    version; a later release waits until the copy is gone. Sealed versions are never touched.
     """
     with context.state.read() as conn:
         rows_before = context.state.now(conn) - ENGINE_ROWS_KEPT
-        begun = placements.unsealed(conn, context.state.now(conn) - LEFT_ALONE)
+        begun = placements.unsealed(conn, context.state.now(conn) - IDLE_MAX)
     context.engine.forget(rows_before)
     with context.state.write() as conn:
         now = context.state.now(conn)
@@ -44,21 +44,23 @@ def sweep(context: Context) -> int:
 def _cleared(context: Context, placement: Placement) -> bool:
     target = context.targets.get(placement.target)
     if target is None or placement.target in context.topology.replicas:
-        return False  # taken out of the configuration, or filled by replication, which would not bring it again
+        return False  # no longer configured, or filled by replication, which would not copy it again
     try:
         going = _mark(context, placement)
         if going is None:
             return False
         manifest = withdraw(context.state, target, going)
-    except SyncdError as error:  # the next sweep finds it marked, and goes on
-        log.warning("could not clear a half-done copy", target=placement.target, error=error.message)
+    except SyncdError as error:  # the next sweep finds it marked and continues
+        log.warning("placement.not_cleared", message="An incomplete copy could not be cleared.",
+                    target=placement.target, error=error.message)  # fmt: skip
         return False
-    log.info("cleared a half-done copy", target=placement.target, model=manifest.model, version=manifest.version)
+    log.info("placement.cleared", message="An incomplete copy was cleared.", target=placement.target,
+             model=manifest.model, version=manifest.version)  # fmt: skip
     return True
 
 
 def _mark(context: Context, placement: Placement) -> Placement | None:
-    """Mark it as going; None where a release wants it after all, or somebody moved it meanwhile."""
+    """Mark it as going; None if a release needs it after all, or if its phase changed meanwhile."""
     if placement.phase is PlacementPhase.WITHDRAWING:
         return placement
     with context.state.write() as conn:

@@ -1,4 +1,4 @@
-"""Take a version away from a target, once its placement is marked as going."""
+"""Withdrawal of a version from a target, once its placement is marked as going."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from syncd.targets.base import Target
 
 
 def withdraw(state: State, target: Target, going: Placement) -> Manifest:
-    """Remove the bytes, then record that they are gone. Repeating it, and doing it twice at once, is harmless.
+    """Remove the bytes, then record that they are gone. Repeating it is harmless, also concurrently.
 
     Raises:
-        Unavailable, Refused: As the target says; it stays marked, and the next time goes on.
+        Unavailable, Refused: As the target says; it stays marked, and the next call continues.
     """
     with state.read() as conn:
         manifest = versions.manifest(conn, going.version_id)
@@ -26,7 +26,7 @@ def withdraw(state: State, target: Target, going: Placement) -> Manifest:
 
 
 def abandon(state: State, going: Placement) -> None:
-    """Record that it is gone. All that is done for an image: a function version somewhere may still need it."""
+    """Record that it is gone. For an image this is all: a function version may still need its bytes."""
     with state.write() as conn:
         now = placements.get(conn, going.version_id, going.target)
         if now.phase is PlacementPhase.WITHDRAWING:

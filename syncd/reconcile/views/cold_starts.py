@@ -1,4 +1,4 @@
-"""How long first answers took: recorded with each probe, told by release, and by version with a median a region."""
+"""First answer times: recorded with each probe, shown by release, and by version with the median of each region."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from syncd.state.serving import live, load_times
 from syncd.state.state import State
 from syncd.values.function import ProbeReport
 
-if TYPE_CHECKING:  # it brings what writes logs, which `syncd show` does without
+if TYPE_CHECKING:  # it imports structlog, which `syncd show` does without
     from syncd.reconcile.context import Attempt
 
 
 def record(conn: Connection, job: Attempt, flip: Flip, report: ProbeReport, *, warm: bool) -> None:
     """Record the first answer to a release's probe.
 
-    It was a cold start if the function version was published by this release, no attempt before this one can have
-    begun an instance, and none were held ready.
+    It was a cold start if this release published the function version, no earlier attempt can have started an
+    instance, and none were prewarmed.
     """
     topology = job.context.topology
     binding = topology.bindings[flip.binding]
@@ -67,7 +67,8 @@ def of_version(state: State, model: str, version: str) -> dict[str, object]:
     with state.read() as conn:
         found = versions.find(conn, model, version)
         if found is None:
-            raise NotFound(f"nothing is known of {model}@{version}", hint="it has never been released")
+            hint = f"`syncd releases {model}` lists its releases"
+            raise NotFound(f"no version {model}@{version} in the record", hint=hint)
         times = load_times.of_version(conn, found.id)
     return {
         "model": found.model,
@@ -82,7 +83,7 @@ def of_version(state: State, model: str, version: str) -> dict[str, object]:
 
 
 def _summary(region: str, kind: str, times: Sequence[LoadTime]) -> dict[str, object]:
-    """Cold starts and answers of what ran already do not belong into one median."""
+    """Medians of cold starts and of other answers, kept apart."""
     cold = [time for time in times if time.cold]
     loads = [time.load_ms for time in cold if time.load_ms is not None]
     return {

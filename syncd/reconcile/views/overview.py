@@ -1,4 +1,4 @@
-"""What is live where, what is in flight, what is stuck and why: one reading for `syncd status` and the API."""
+"""Overview of the record for `syncd status` and the API: live versions, releases in flight, and what is stuck."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from syncd.plan.drift import ALIAS
 from syncd.plan.phases import StepState
 from syncd.plan.topology import Topology
 from syncd.reconcile.discovery import base_image_updates
-from syncd.reconcile.views.release import resolution, title_of
+from syncd.reconcile.views.release import resolution, rollout_of
 from syncd.state.access import processes, record_info
 from syncd.state.content import base_images, versions
 from syncd.state.releases import freezes, holds, releases, steps
 from syncd.state.serving import drift_resolutions, drifts, flips, live
 from syncd.state.state import State
 
-ENDED_MAX: Final = 20  # drifts that are over are told, the newest
+ENDED_MAX: Final = 20  # closed drifts shown, newest first
 
 
 def overview(state: State, topology: Topology, model: str | None = None) -> dict[str, object]:
@@ -58,7 +58,7 @@ def overview(state: State, topology: Topology, model: str | None = None) -> dict
 
 
 def models(state: State, topology: Topology) -> list[dict[str, object]]:
-    """Every model that a binding serves: where from, what is live in each binding, whether it is held."""
+    """Every model that a binding serves: its registry, the live version of each binding, and its hold."""
     with state.read() as conn:
         held = {each.model: each for each in holds.all(conn)}
         found: list[dict[str, object]] = []
@@ -77,11 +77,11 @@ def models(state: State, topology: Topology) -> list[dict[str, object]]:
 
 
 def drift_rows(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[dict[str, object]]:
-    """What in the world is not as recorded, by the newest look at each of these bindings."""
+    """Open drift of these bindings, by the newest check of each."""
     rows: list[dict[str, object]] = []
     for drift in drifts.open_drifts(conn, bindings):
-        binding, mend = topology.bindings[drift.binding], drift_resolutions.find(conn, drift.binding)
-        adopted = f"`syncd adopt {binding.name}` takes it into the record, " if drift.what == ALIAS else ""
+        binding, restoring = topology.bindings[drift.binding], drift_resolutions.find(conn, drift.binding)
+        adopt = f"`syncd adopt {binding.name}` accepts it into the record, " if drift.what == ALIAS else ""
         rows.append(
             {
                 "binding": binding.name,
@@ -94,8 +94,8 @@ def drift_rows(conn: Connection, topology: Topology, bindings: Collection[str]) 
                 "good_at": drift.good_at,
                 "found_at": drift.found_at,
                 "seen_at": drift.seen_at,
-                "restoring": f"{mend.who}: {mend.why}" if mend else None,
-                "hint": f"{adopted}`syncd restore {binding.name}` puts back what the record says",
+                "restoring": f"{restoring.who}: {restoring.why}" if restoring else None,
+                "hint": f"{adopt}`syncd restore {binding.name}` restores what is recorded",
             }
         )
     return rows
@@ -104,15 +104,15 @@ def drift_rows(conn: Connection, topology: Topology, bindings: Collection[str]) 
 def drift_document(
     state: State, topology: Topology, bindings: Collection[str], *, ended_max: int = 0
 ) -> dict[str, object]:
-    """What differs from the record, when each binding was looked at, and the newest that are over; nothing is asked."""
+    """Open drift, the time of the last check of each binding, and the newest closed drift. Contacts no region."""
     with state.read() as conn:
         found = drift_rows(conn, topology, bindings)
-        looked = {each: drifts.last_scan(conn, each) for each in bindings}
+        scans = {each: drifts.last_scan(conn, each) for each in bindings}
         over = drifts.closed_drifts(conn, ended_max, bindings) if ended_max else []
     return {
         "good": not found,
         "drifted": found,
-        "looked_at": {each: seen.looked_at if seen else None for each, seen in looked.items()},
+        "looked_at": {each: scan.looked_at if scan else None for each, scan in scans.items()},
         "ended": [
             {"binding": d.binding, "what": d.what, "got": d.got, "want": d.want, "found_at": d.found_at}
             | {"closed_at": d.closed_at, "closed": d.closed}
@@ -154,7 +154,7 @@ def _in_flight(conn: Connection, state: State, model: str) -> list[dict[str, obj
     for release in releases.unfinished(conn, model):
         waiting = [s for s in steps.of_release(conn, release.id) if s.state is StepState.WAITING and s.reason]
         tried = {s.id: f" (tried {s.failures}×)" if s.failures else "" for s in waiting}
-        way = title_of(conn, release, flips.of_release(conn, release.id), state.now(conn))
+        rollout = rollout_of(conn, release, flips.of_release(conn, release.id), state.now(conn))
         reasons = [f"{s.kind} {s.subject}: {s.reason}{tried[s.id]}" for s in waiting]
         rows.append(
             {
@@ -164,8 +164,8 @@ def _in_flight(conn: Connection, state: State, model: str) -> list[dict[str, obj
                 "rollback": release.rollback,
                 "phase": release.phase,
                 "since": release.updated_at,
-                "rollout": way,
-                "reason": "; ".join(filter(None, [str(way["says"]) if way else "", release.reason, *reasons])),
+                "rollout": rollout,
+                "reason": "; ".join(filter(None, [str(rollout["says"]) if rollout else "", release.reason, *reasons])),
                 "hint": next((s.hint for s in waiting if s.hint), release.hint),
             }
         )
@@ -173,7 +173,7 @@ def _in_flight(conn: Connection, state: State, model: str) -> list[dict[str, obj
 
 
 def _stalled(conn: Connection, model: str) -> list[dict[str, object]]:
-    """The newest release of the model, where it ended without being live: nothing will happen by itself."""
+    """The newest release of the model, if it ended without being live: it needs a person."""
     latest = releases.latest(conn, model)
     if latest is None or latest.phase.value not in {"stalled", "undone"}:
         return []

@@ -1,4 +1,7 @@
-"""What a release would do, and whether what was done is still so. Both only look."""
+"""Release plan and verification: what a release would do, and whether placements and aliases are as recorded.
+
+Both are read-only.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +37,15 @@ _RETRY: Final = Retry(elapsed_max_s=30.0)  # a person waits for the answer
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """What one target would get. `kept_bytes` are of files that are there, proven, from an earlier attempt.
+    """Transfer that one target needs. `kept_bytes` counts files that are there and verified from an earlier attempt.
 
-    `copied_bytes` are of files that it has under another version and copies by itself. `send_bytes` is the most that
-    can be needed: parts that it has within a file of another version are found while the file is read, and copied.
+    `copied_bytes` counts files that the target has in another version and copies server-side. `send_bytes` is an upper
+    bound: parts that the target has in files of other versions are found while a file is read, and copied.
 
     Nothing is sent to a target that is `replicated_from` another one; the seal there may have come before the files.
 
-    At a target of images these are bytes of layers, `send_files` is how many of them, and `copied_bytes` are of the
-    base's layers that are not there yet. `image` is what is there if it is sealed, and the repository else.
+    At an image target these are bytes of layers, `send_files` is the number of layers, and `copied_bytes` counts the
+    base's layers that are not there yet. `image` is the sealed image, or the repository if there is none.
     """
 
     target: str
@@ -54,12 +57,12 @@ class TargetPlan:
     replicated_from: str = ""
     copied_bytes: int = 0
     image: str = ""
-    news: BaseImageUpdate | None = None  # the base of the version's image is another by now
+    base_update: BaseImageUpdate | None = None  # the base of the version's image has changed
 
 
 @dataclass(frozen=True, slots=True)
 class FlipPlan:
-    """What one alias would do. `serves_now` is the model's version there by the record, "" for none."""
+    """Planned flip of one alias. `serves_now` is the model's version there by the record, "" for none."""
 
     binding: str
     region: str
@@ -71,7 +74,7 @@ class FlipPlan:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What a release would do with the aliases of one wave, and how long it would rest then."""
+    """Planned stage: a wave of regions, its share of the traffic, and the pause after it."""
 
     regions: tuple[str, ...]
     percent: int
@@ -94,9 +97,9 @@ class ReleasePlan:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `wrong` is empty where it is as recorded.
+    """Result of one check. `wrong` is empty if all is as recorded.
 
-    Where it could not be read, nothing is known: `unanswered` says why, `is_refused` whether permission is missing.
+    If it could not be read, the result is unknown: `unanswered` is the reason, `is_refused` a lack of permission.
     """
 
     subject: str
@@ -107,11 +110,11 @@ class Finding:
 
 
 def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
-    """What `publish` would do now; nothing is changed. Files without a digest at the source are read to make it.
+    """Plan what `publish` would do now; changes nothing. Files without a digest at the source are read to compute it.
 
     Raises:
-        NotFound, Unavailable, Invalid: The registry has no such complete version, or a name in it is refused; or an
-            image of it cannot be made.
+        NotFound, Unavailable, Invalid: The registry has no such complete version, a name in it is refused, or no image
+            of it can be built.
     """
     name = parse_model(model)
     there = world.registries[registry]
@@ -161,7 +164,7 @@ def _image(world: World, manifest: Manifest, name: str) -> TargetPlan:
         new = updates(conn, version_id, name) if name in world.topology.watched else None
     source = world.topology.replicas[name].source if name in world.topology.replicas else ""
     if there is not None and is_there(target, manifest, there):
-        return TargetPlan(name, region, True, 0, manifest.size_bytes, 0, source, image=there.reference, news=new)
+        return TargetPlan(name, region, True, 0, manifest.size_bytes, 0, source, image=there.reference, base_update=new)
     if source:
         return TargetPlan(name, region, False, 0, 0, 0, source, image=target.repository)
     base = target.base(known.digest if known and known.base == str(target.settings.base) else None)
@@ -179,9 +182,9 @@ def _image(world: World, manifest: Manifest, name: str) -> TargetPlan:
 
 
 def is_there(target: ImageTarget, manifest: Manifest, image: PlacedImage) -> bool:
-    """Whether an image is what the configuration asks for today, and whole. Raises as `ImageTarget.faults`.
+    """Whether an image is complete and as configured. Raises as `ImageTarget.faults`.
 
-    The base's tag may mean something newer by now: that makes no new image of an old version.
+    A base whose tag has moved since does not count: an old version needs no new image.
     """
     wanted = (target.repository, target.settings.served_from, str(target.settings.base), target.directory(manifest))
     if (image.repository, image.served_from, image.base, image.directory) != wanted:
@@ -200,9 +203,9 @@ def _flip(world: World, binding: Binding, model: str) -> FlipPlan:
 
 
 def verify(world: World, model: str, depth: Depth, policy: Retry = _RETRY) -> Iterator[Finding]:
-    """Compare the world with the record: every sealed version at every target, every alias. One finding each.
+    """Compare every sealed version at every target, and every alias, with the record. Yields one finding each.
 
-    What does not answer is asked again, as `policy` says.
+    Unanswered calls are retried by `policy`.
     """
     name = parse_model(model)
     with world.state.read() as conn:
@@ -234,7 +237,7 @@ def _placement_faults(world: World, version: Version, target: str, depth: Depth)
         return _image_faults(world, version, target, depth)
     there = world.targets.get(target)
     if there is None:
-        return "the target is no longer in the configuration"
+        return "the target is no longer configured"
     with world.state.read() as conn:
         manifest = versions.manifest(conn, version.id)
     return _faults(there.inspect(manifest, depth, SqlJournal(world.state, version.id, target)))
@@ -245,9 +248,9 @@ def _image_faults(world: World, version: Version, target: str, depth: Depth) -> 
         manifest = versions.manifest(conn, version.id)
         image = images.find(conn, version.id, target)
     if image is None:
-        return "no image of it is in the record"
+        return "the record has no image of it"
     if image.repository != world.images[target].repository:
-        return f"its image is in {image.repository}, which is no longer in the configuration"
+        return f"its image is in {image.repository}, which is no longer configured"
     return "; ".join(world.images[target].faults(manifest, image.tag, image.digest, depth))
 
 

@@ -1,4 +1,4 @@
-"""A release with all that bears on it, as the commands and the API tell it: one reading, one document."""
+"""Release view: a release with its placements, steps, flips and events, as the commands and the API show it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHOWN_MAX: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
-    """A release with all that bears on it, read at one moment."""
+    """A release and everything related to it, read in one transaction."""
 
     release: Release
     version: Version | None
@@ -35,9 +35,9 @@ class ReleaseView:
     steps: list[Step]
     flips: list[Flip]
     times: Sequence[LoadTime] = ()
-    way: dict[str, object] | None = None  # where it is, if it moves in steps
+    rollout: dict[str, object] | None = None  # its position, if it moves in stages
     images: Mapping[str, str] = field(default_factory=dict)  # target -> the version's image there, if it has one
-    bases: Sequence[ReleaseBase] = ()  # new ones that it was begun for
+    bases: Sequence[ReleaseBase] = ()  # new ones that it was started for
 
 
 def load(state: State, release_id: str) -> ReleaseView:
@@ -54,36 +54,36 @@ def load(state: State, release_id: str) -> ReleaseView:
             steps.of_release(conn, release_id),
             moving,
             load_times.of_release(conn, release_id),
-            title_of(conn, release, moving, state.now(conn)),
+            rollout_of(conn, release, moving, state.now(conn)),
             _images(conn, release.id, version.id) if version else {},
             [each for each in base_images.of_release(conn, release_id) if each.was],
         )
 
 
 def _images(conn: Connection, release_id: str, version_id: str) -> dict[str, str]:
-    """Of a version as this release has it: a later one may have laid it over another base."""
+    """The images of a version as this release has them: a later release may have rebuilt it over another base."""
     over = {
         each.target: each.digest for each in base_images.of_release(conn, release_id) if each.version_id == version_id
     }
     return {target: image.reference for target, image in images.chosen(conn, version_id, over).items()}
 
 
-def title_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
-    """Where a release that moves its aliases is on its way, as JSON. None where it is not moving, or has no steps."""
+def rollout_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
+    """The rollout position of a release as JSON. None if it moves no aliases now, or has no stages."""
     return rollout.describe(conn, release.id, moving, now) if release.phase is ReleasePhase.FLIPPING else None
 
 
 def next_step(scene: ReleaseView, held: Hold | None, newest: str) -> str:
-    """What a person can do about a release now; `held` is the hold on its model, `newest` its newest release."""
+    """Advice on a release; `held` is the hold on its model, `newest` the model's newest release."""
     release = scene.release
     model = release.model
     match release.phase:
         case ReleasePhase.LIVE | ReleasePhase.STALLED | ReleasePhase.UNDONE if release.id != newest:
             return f"nothing: {newest} came after it"
         case ReleasePhase.LIVE if held:
-            return f"nothing; `syncd unhold {model}` lets newer versions come"
+            return f"nothing; `syncd unhold {model}` permits newer versions"
         case ReleasePhase.LIVE:
-            return f"nothing; `syncd rollback {model}` goes back to the version before"
+            return f"nothing; `syncd rollback {model}` returns to the previous version"
         case ReleasePhase.STALLED | ReleasePhase.UNDONE:
             return resolution(release, held, is_rebuilt=bool(scene.bases))
         case ReleasePhase.SUPERSEDED | ReleasePhase.CANCELLED:
@@ -93,24 +93,24 @@ def next_step(scene: ReleaseView, held: Hold | None, newest: str) -> str:
             hints = [hint for hint in (*(step.hint for step in waiting), release.hint) if hint]
             if hints:
                 return hints[0]
-            return "it tries again by itself; the steps below say what fails" if waiting else "nothing; it is under way"
+            return "it retries by itself; the steps below show what fails" if waiting else "nothing; it is in flight"
 
 
 def resolution(release: Release, held: Hold | None, *, is_rebuilt: bool = False) -> str:
-    """What has to be done before a release that ended without being live is asked for again.
+    """Advice on a release that ended without being live: what to fix, and how to request it again.
 
-    One that was begun for a new base (`is_rebuilt`) is not: what is live stays over the base before.
+    A release that was started for a new base (`is_rebuilt`) is not requested again: the live version keeps its base.
     """
     lift = f"`syncd unhold {release.model}`, " if held and "unhold" not in release.hint else ""
-    mend = f"mend the cause, then: {lift}syncd publish {release.model}@{release.ref}"
+    advice = f"fix the cause, then: {lift}syncd publish {release.model}@{release.ref}"
     if is_rebuilt:
-        lift = f"; `syncd unhold {release.model}` lets others come" if lift else ""
-        mend = f"push a base that is right: it is built on by itself{lift}"
-    return f"{release.hint}; {mend}" if release.hint else mend
+        lift = f"; `syncd unhold {release.model}` permits other versions" if lift else ""
+        advice = f"push a correct base: it is built on automatically{lift}"
+    return f"{release.hint}; {advice}" if release.hint else advice
 
 
 def parse_release(text: str) -> str:
-    """A release's id, such as `r-7`. Raises NotFound for what cannot be one."""
+    """Parse a release's id, such as `r-7`. Raises NotFound for anything else."""
     if not _ID.fullmatch(text):
         shown = ascii(text) if len(text) <= _SHOWN_MAX else ascii(text[:_SHOWN_MAX]) + "…"
         raise NotFound(f"there is no release {shown}", hint="list them with: syncd releases")
@@ -119,13 +119,13 @@ def parse_release(text: str) -> str:
 
 @dataclass
 class Rates:
-    """Bytes a second per target, from what the record says now and said before."""
+    """Transfer rates of targets in bytes a second, from successive readings of the record."""
 
     _seen: dict[str, tuple[float, int]] = field(default_factory=dict)
     _rate: dict[str, float] = field(default_factory=dict)
 
     def of(self, placement: Placement, now_s: float) -> float:
-        """How fast bytes arrive at one target, sent or copied there; smoothed over the last few looks."""
+        """The rate at which bytes are sent or copied to one target, smoothed over the last few readings."""
         moved = _sum(placement, "bytes_sent", "bytes_copied")
         before_s, before_bytes = self._seen.setdefault(placement.target, (now_s, moved))
         if moved != before_bytes and now_s > before_s:
@@ -161,7 +161,7 @@ def document(scene: ReleaseView, rates: Rates | None = None) -> dict[str, object
         "bindings": [
             {"binding": f.binding, "phase": f.phase, "from": f.from_version, "to": f.to_version} for f in scene.flips
         ],
-        "rollout": scene.way,
+        "rollout": scene.rollout,
         "left_behind": left_behind(release, scene.flips),
         "stuck": [
             {"step": s.kind, "subject": s.subject, "state": s.state, "failures": s.failures, "reason": s.reason}
@@ -198,7 +198,7 @@ def _target(placement: Placement, version: Version | None, rates: Rates | None, 
 
 
 def delivered(placement: Placement) -> int:
-    """The bytes of a copy under way that are at their target."""
+    """The bytes of a copy in progress that are at their target."""
     return _sum(placement, "bytes_sent", "bytes_kept", "bytes_copied")
 
 
@@ -240,7 +240,7 @@ def event_line(event: Event) -> dict[str, object]:
 
 
 def history(scene: ReleaseView, happened: Sequence[Event]) -> dict[str, object]:
-    """A release's whole story as JSON: where it stands, every step and every event, and how long first answers took."""
+    """The full history of a release as JSON: its state, every step and event, and the times of first answers."""
     return {
         **document(scene),
         "steps": step_rows(scene),
@@ -250,7 +250,7 @@ def history(scene: ReleaseView, happened: Sequence[Event]) -> dict[str, object]:
 
 
 def release_lines(release: Release) -> dict[str, object]:
-    """A release as JSON, as it stands in a list."""
+    """A release as JSON, for a list."""
     return {
         "release": release.id,
         "model": release.model,

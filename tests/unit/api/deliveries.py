@@ -31,7 +31,7 @@ class Genuine:
     secret: str
     now_s: float = NOW_S
     query: Mapping[str, str] = field(default_factory=dict)
-    subjects: tuple[str, ...] | None = None  # what it tells; None: not looked at
+    subjects: tuple[str, ...] | None = None  # its hints; None: not checked
 
     def __str__(self) -> str:
         return self.name
@@ -91,8 +91,8 @@ def _shown() -> Iterator[Genuine]:
     hub = _body(sample("dockerhub_webhook"))
     yield Genuine("dockerhub", "dockerhub", {}, hub, SHOWN, query=in_url, subjects=("svendowideit/testhook latest",))
     oss = sample("oss_eventbridge_event")
-    told = ("oss:ObjectCreated:PostObject input/x.csv",)
-    yield Genuine("oss as cloudevent", "cloudevents", authorized, _body(oss), SHOWN, subjects=told)
+    reported = ("oss:ObjectCreated:PostObject input/x.csv",)
+    yield Genuine("oss as cloudevent", "cloudevents", authorized, _body(oss), SHOWN, subjects=reported)
     binary = authorized | {f"ce-{name}": oss[name] for name in ("specversion", "id", "source", "type", "subject")}
     yield Genuine("binary cloudevent", "cloudevents", binary, b"\x00 anything", SHOWN)
 

@@ -65,7 +65,7 @@ class Served:
 
 @contextmanager
 def serving(site: Site, hooks: Mapping[str, Webhook] | None = None, clock_s: float | None = None) -> Iterator[Served]:
-    """Serve a site until the block ends. The pulse beats, and its registries are not looked at yet."""
+    """Serve a site until the block ends. It is healthy, and its registries are not polled yet."""
     pulse = Health(["models"], 1.0)
     woken: list[int] = []
     context = site.context
@@ -82,8 +82,8 @@ def serving(site: Site, hooks: Mapping[str, Webhook] | None = None, clock_s: flo
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
     """The status and code of an error, which must have the one shape."""
-    told = answer.json()
-    assert set(told) == {"code", "message", "hint"}, told
+    reported = answer.json()
+    assert set(reported) == {"code", "message", "hint"}, reported
     assert "Traceback" not in answer.text
     assert answer.headers["content-type"] == "application/json"
-    return answer.status_code, told["code"]
+    return answer.status_code, reported["code"]

@@ -1,4 +1,4 @@
-"""Whatever is sent to whatever path, the answer is in the one shape and never a 500."""
+"""Property tests of the API: any request to any path gets the common error shape, and never a 500."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def test_no_proven_body_is_a_bug(client: httpx.Client, body: bytes, kind: str) -
 
 @given(model=texts, ref=texts, key=sendable)
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_no_wish_is_a_bug(everything: Served, client: httpx.Client, model: str, ref: str, key: str) -> None:
+def test_no_requested_release_is_a_bug(
+    everything: Served, client: httpx.Client, model: str, ref: str, key: str
+) -> None:
     allowed = {"Authorization": f"Bearer {everything.token(Role.PUBLISH)}", "Idempotency-Key": key}
     body = json.dumps({"model": model, "ref": ref})
     assert_in_shape(client.post("/v1/releases", content=body, headers=allowed))

@@ -1,4 +1,4 @@
-"""The client against a real server: what it returns, raises, repeats and waits for; and what it does not import."""
+"""Python client against a real server: results, exceptions, retries, waits, and imports."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def document(**changes: object) -> dict[str, Any]:
     when = "2026-03-01T12:00:00+00:00"
-    told = {"release": "r-1", "model": "m", "version": "v1", "phase": "live", "rollback": False, "reason": ""}
-    return told | {"hint": "", "created_at": when, "updated_at": when} | changes
+    reported = {"release": "r-1", "model": "m", "version": "v1", "phase": "live", "rollback": False, "reason": ""}
+    return reported | {"hint": "", "created_at": when, "updated_at": when} | changes
 
 
 def problem(code: str) -> dict[str, str]:
@@ -92,11 +92,11 @@ def test_it_publishes_and_waits_until_the_release_is_live(served: Served) -> Non
         asked = client.publish(SDXL, "v1")
         assert (asked.model, asked.version, asked.phase, asked.has_ended) == (SDXL, "v1", "requested", False)
 
-        def look_on(release: Release) -> None:
+        def on_poll(release: Release) -> None:
             seen.append(release.phase)
             at.settle(patient=True)
 
-        ended = client.wait(asked.id, timeout_s=60, poll_s=0.01, tell=look_on)
+        ended = client.wait(asked.id, timeout_s=60, poll_s=0.01, tell=on_poll)
         assert (seen, ended.phase, ended.has_ended) == (["requested", "live"], "live", True)
         assert ended.document["steps"]
         assert [release.id for release in client.releases(SDXL, limit=5)] == [asked.id]
@@ -145,7 +145,7 @@ def test_a_refusal_is_the_error_that_the_command_would_end_with(
     served: Served, ask: Callable[[Client], object], error: type[SyncdError]
 ) -> None:
     served.site.world.deliver("lora", "v1")
-    hold(served.site.requester, "lora", "by hand")
+    hold(served.site.requester, "lora", "manual")
     with client_of(served) as client, pytest.raises(error) as refused:
         ask(client)
     assert type(refused.value) is error
@@ -177,7 +177,7 @@ def test_it_gives_up_and_a_rollback_is_never_sent_twice() -> None:
         assert len(asked) == connection.TRIES + 1
 
 
-def test_nobody_at_the_address_is_unavailable() -> None:
+def test_no_server_at_the_address_is_unavailable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -196,14 +196,14 @@ def test_every_code_is_an_error_of_ours_and_an_unknown_one_too(code: str, error:
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"releases": 7, "models": 7, "release": "r-1"}'])
-def test_an_answer_that_is_not_syncds_is_told_as_such(body: bytes) -> None:
+def test_a_response_that_is_not_syncds_is_reported(body: bytes) -> None:
     with answering([(200, body, {})]) as (url, _), Client(url, "t", trust_env=False) as client:
         for ask in (
             *(client.releases, client.models, client.freeze, client.unfreeze),
             *(lambda: client.release("r-1"), lambda: client.publish("m", "v1"), lambda: client.approve("r-1")),
             *(lambda: client.hold("m"), lambda: client.unhold("m"), lambda: client.cancel("r-1")),
         ):
-            with pytest.raises(Invalid, match="not syncd's"):
+            with pytest.raises(Invalid, match="expected a response of syncd"):
                 ask()
 
 
@@ -219,11 +219,11 @@ def test_a_redirect_is_not_followed_with_the_token() -> None:
 
 @pytest.mark.parametrize("phase", sorted(phase.value for phase in RELEASE_ENDS - {"live"}))
 def test_a_release_that_ended_otherwise_is_not_live(phase: str) -> None:
-    ended = document(phase=phase, reason="cut off", hint="mend it")
+    ended = document(phase=phase, reason="cut off", hint="fix it")
     with answering([(200, ended, {})]) as (url, _), Client(url, "t", trust_env=False) as client:
-        with pytest.raises(NotLive, match="cut off") as told:
+        with pytest.raises(NotLive, match="cut off") as reported:
             client.wait("r-1")
-        assert told.value.hint == "mend it"
+        assert reported.value.hint == "fix it"
         if phase == "undone":
             assert client.wait("r-1", going_back=True).phase == phase
 
@@ -231,9 +231,13 @@ def test_a_release_that_ended_otherwise_is_not_live(phase: str) -> None:
 def test_waiting_ends_in_time_and_a_restart_is_waited_for() -> None:
     down: Answered = (503, problem("unavailable"), {})
     placing: Answered = (200, document(phase="placing"), {})
-    with answering([placing]) as (url, _), Client(url, "t", trust_env=False) as late, pytest.raises(TimedOut) as told:
+    with (
+        answering([placing]) as (url, _),
+        Client(url, "t", trust_env=False) as late,
+        pytest.raises(TimedOut) as reported,
+    ):
         late.wait("r-1", timeout_s=0.05, poll_s=0.01)
-    assert "placing" in told.value.message
+    assert "placing" in reported.value.message
     restart = [placing, *[down] * (2 * connection.TRIES), (200, document(), {})]
     with answering(restart) as (url, _), Client(url, "t", trust_env=False) as client:
         assert client.wait("r-1", poll_s=0.01).phase == "live"

@@ -18,7 +18,7 @@ from syncd.reconcile.requests.operations import hold
 
 from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served
-from tests.unit.cli.calling import Told
+from tests.unit.cli.calling import Reported
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -33,12 +33,12 @@ class Calling:
         patch.setenv("SYNCD_SERVER", served.url)
         patch.setenv("SYNCD_TOKEN", served.token(Role.OPERATE))
 
-    def __call__(self, *arguments: str) -> Told:
+    def __call__(self, *arguments: str) -> Reported:
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         seen = self._capsys.readouterr()
         assert isinstance(ended.value.code, int)
-        return Told(int(ended.value.code), seen.out, seen.err)
+        return Reported(int(ended.value.code), seen.out, seen.err)
 
 
 @pytest.fixture
@@ -69,16 +69,16 @@ def at_work(served: Served) -> Iterator[None]:
 
 
 def test_it_asks_and_without_wait_says_what_was_recorded(call: Calling) -> None:
-    told = call("publish", f"{SDXL}@v1")
-    assert (told.code, told.out) == (0, "r-1 is requested\n")
+    reported = call("publish", f"{SDXL}@v1")
+    assert (reported.code, reported.out) == (0, "r-1 is requested\n")
     assert call("publish", f"{SDXL}@v1", "-o", "json").document["release"] == "r-1"
 
 
-def test_it_waits_until_the_release_is_live_and_tells_each_change_once(call: Calling) -> None:
+def test_it_waits_until_the_release_is_live_and_shows_each_change_once(call: Calling) -> None:
     with at_work(call.served):
-        told = call("publish", f"{SDXL}@v1", "--wait", "--timeout", "2m")
-    assert told.code == 0
-    lines = told.out.splitlines()
+        reported = call("publish", f"{SDXL}@v1", "--wait", "--timeout", "2m")
+    assert reported.code == 0
+    lines = reported.out.splitlines()
     assert lines[-1] == f"r-1 {SDXL}@v1 is live"
     assert len(set(lines)) == len(lines)
     assert "r-1 release: live" in lines
@@ -86,8 +86,8 @@ def test_it_waits_until_the_release_is_live_and_tells_each_change_once(call: Cal
 
 def test_as_json_it_ends_with_the_document_of_the_end(call: Calling) -> None:
     with at_work(call.served):
-        told = call("publish", f"{SDXL}@v1", "--wait", "-o", "json")
-    documents = [json.loads(line) for line in told.out.splitlines() if line.startswith("{")]  # and the daemon's log
+        reported = call("publish", f"{SDXL}@v1", "--wait", "-o", "json")
+    documents = [json.loads(line) for line in reported.out.splitlines() if line.startswith("{")]  # and the daemon's log
     assert [document["event"] for document in documents[-2:]] == ["progress", "end"]
     assert documents[-1]["phase"] == "live"
     assert not {"steps", "events"} & set(documents[-1])
@@ -97,9 +97,9 @@ def test_a_rollback_goes_back_from_elsewhere_too(call: Calling) -> None:
     with at_work(call.served):
         for version in ("v1", "v2"):
             assert call("publish", f"{SDXL}@{version}", "--wait").code == 0
-        told = call("rollback", SDXL, "--why", "black images")
-    assert told.code == 0
-    assert told.out.splitlines()[-1] == f"r-3 {SDXL}@v1 is live"
+        reported = call("rollback", SDXL, "--why", "black images")
+    assert reported.code == 0
+    assert reported.out.splitlines()[-1] == f"r-3 {SDXL}@v1 is live"
     assert call("publish", f"{SDXL}@v2").code == 4
 
 
@@ -113,7 +113,7 @@ def test_holds_and_freezes_are_put_and_lifted_from_elsewhere_too(call: Calling) 
     assert call("unhold", "nobody").code == 3
     frozen = call("freeze", "--why", "audit", "--hours", "2", "-o", "json").document
     assert (frozen["model"], frozen["why"]) == ("*", "audit")
-    assert call("freeze", SDXL).out.endswith("until `syncd unfreeze`: by hand\n")
+    assert call("freeze", SDXL).out.endswith("until `syncd unfreeze`: manual\n")
     assert call("unfreeze").out == "everything is no longer frozen\n"
     assert call("unfreeze", SDXL, "-o", "json").document == {"model": SDXL, "lifted": True}
 
@@ -122,11 +122,11 @@ def test_a_release_is_approved_and_cancelled_from_elsewhere_too(call: Calling) -
     asked = call("publish", f"{SDXL}@v1", "-o", "json").document["release"]
     assert call("approve", asked).code == 9
     call.served.site.until(ReleasePhase.PLACING, asked)
-    told = call("approve", asked).out.splitlines()[-1]  # before it is what the daemon logs
-    assert told.startswith(f"{asked} is approved by a-operateer@127.0.0.1 for sha256 ")
+    reported = call("approve", asked).out.splitlines()[-1]  # before it is what the daemon logs
+    assert reported.startswith(f"{asked} is approved by a-operateer@127.0.0.1 for sha256 ")
     approved = call("approve", asked, "-o", "json").document
     assert (approved["release"], approved["who"]) == (asked, "a-operateer@127.0.0.1")
-    assert approved["digest"].startswith(told.rpartition(" ")[2])
+    assert approved["digest"].startswith(reported.rpartition(" ")[2])
     cancelled = call("cancel", asked, "--why", "wrong file")
     assert (cancelled.code, cancelled.out.startswith(f"{asked} {SDXL}@v1 ends; ")) == (0, True)
     assert call("cancel", "r-99").code == 3
@@ -141,10 +141,10 @@ def test_every_way_to_fail_has_the_code_of_the_local_command(call: Calling, monk
     assert call("publish", f"{SDXL}@v1", "--server", "http://127.0.0.1:9").code == 7
     assert call("publish", f"{SDXL}@v1", "--server", "nowhere").code == 2
     assert call("publish", f"{SDXL}@v1", "--from", ".").code == 2
-    hold(call.served.site.requester, SDXL, "by hand")
+    hold(call.served.site.requester, SDXL, "manual")
     held = call("publish", f"{SDXL}@v2", "-o", "json").document
     assert held["exit_code"] == 4
-    assert "by hand" in held["error"]
+    assert "manual" in held["error"]
     call.served.site.settle(patient=True)
     monkeypatch.setenv("SYNCD_TOKEN", "wrong")
     assert call("publish", f"{SDXL}@v1").code == 10
@@ -153,15 +153,15 @@ def test_every_way_to_fail_has_the_code_of_the_local_command(call: Calling, monk
 def test_a_release_that_ends_otherwise_is_code_5(call: Calling) -> None:
     with at_work(call.served):
         asked = call("publish", f"{SDXL}@v1", "-o", "json").document["release"]
-        hold(call.served.site.requester, SDXL, "by hand")
+        hold(call.served.site.requester, SDXL, "manual")
         from syncd.client import Client, NotLive
 
         token = call.served.token(Role.READ)
-        with Client(call.served.url, token, trust_env=False) as client, pytest.raises(NotLive) as told:
+        with Client(call.served.url, token, trust_env=False) as client, pytest.raises(NotLive) as reported:
             client.wait(asked, timeout_s=60, poll_s=0.05)
     from syncd.cli.exit_codes import code_of
 
-    assert code_of(told.value) == 5
+    assert code_of(reported.value) == 5
 
 
 def test_the_token_comes_from_a_file_where_one_is_named(

@@ -1,4 +1,4 @@
-"""What was changed by hand, told over HTTP: the same as beside the record, to whoever may read."""
+"""Drift over HTTP: the same as beside the record, for any token that may read."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def reader(served: Served) -> Iterator[Reader]:
 
 
 def seen(served: Served, binding: str, *differences: Difference) -> None:
-    """The daemon looked at a binding, and this differs."""
+    """A check by the daemon that found this difference."""
     with served.state.write() as conn:
         recorded = live.get(conn, binding)
         assert recorded is not None
         drifts.note(conn, recorded, differences, served.state.now(conn))
 
 
-def test_what_differs_is_told_with_when_each_binding_was_looked_at(served: Served, reader: Reader) -> None:
-    told = reader.drift()
-    assert (told["good"], told["drifted"]) == (True, [])
-    assert told["looked_at"] == {"draw-hz": None, "draw-sg": None}
+def test_drift_is_reported_with_the_time_of_each_check(served: Served, reader: Reader) -> None:
+    reported = reader.drift()
+    assert (reported["good"], reported["drifted"]) == (True, [])
+    assert reported["looked_at"] == {"draw-hz": None, "draw-sg": None}
     seen(served, "draw-hz", MOVED)
     answer = served.get("/v1/drift")
     assert_described(answer, "/v1/drift")
@@ -50,7 +50,7 @@ def test_what_differs_is_told_with_when_each_binding_was_looked_at(served: Serve
     assert not answer.json()["good"]
 
 
-def test_it_is_told_of_one_binding_or_of_those_that_serve_a_model(served: Served, reader: Reader) -> None:
+def test_drift_is_reported_of_one_binding_or_of_those_that_serve_a_model(served: Served, reader: Reader) -> None:
     seen(served, "draw-hz", MOVED)
     assert reader.drift("draw-sg")["good"]
     assert set(reader.drift("draw-sg")["looked_at"]) == {"draw-sg"}
@@ -59,7 +59,7 @@ def test_it_is_told_of_one_binding_or_of_those_that_serve_a_model(served: Served
         reader.drift("nobody")
 
 
-def test_what_is_over_is_told_where_it_is_asked_for(served: Served, reader: Reader) -> None:
+def test_closed_drift_is_reported_on_request(served: Served, reader: Reader) -> None:
     seen(served, "draw-hz", MOVED, SHARED)
     seen(served, "draw-hz", SHARED)
     assert reader.drift()["ended"] == []
@@ -69,7 +69,7 @@ def test_what_is_over_is_told_where_it_is_asked_for(served: Served, reader: Read
     assert problem(served.get("/v1/drift?ended=perhaps")) == (400, "invalid")
 
 
-def test_the_command_tells_it_from_elsewhere_and_ends_with_8(
+def test_the_command_reports_drift_from_elsewhere_and_exits_with_8(
     served: Served, reader: Reader, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = Calling(served, capsys, monkeypatch)
@@ -77,10 +77,10 @@ def test_the_command_tells_it_from_elsewhere_and_ends_with_8(
     assert (call("drift").code, call("drift").out) == (0, "all is as recorded\n")
     seen(served, "draw-hz", MOVED, SHARED)
     seen(served, "draw-hz", MOVED)
-    told = call("drift", SDXL, "--ended")
-    assert told.code == 8
-    assert "draw-hz" in told.out
-    assert "over: draw-hz weights was 0.5 to 3" in told.out
+    reported = call("drift", SDXL, "--ended")
+    assert reported.code == 8
+    assert "draw-hz" in reported.out
+    assert "over: draw-hz weights was 0.5 to 3" in reported.out
     assert call("drift", "-o", "json").document["drifted"][0]["got"] == "3"
     assert call("drift", "draw-sg").code == 0
     assert call("drift", "nobody").code == 3

@@ -1,4 +1,4 @@
-"""EventBridge's proof: its key from its own address and nowhere else, our URL and our token among what is signed."""
+"""EventBridge's signature: its key only from its own address, our URL and our token among the signed parts."""
 
 from __future__ import annotations
 
@@ -70,19 +70,19 @@ def test_one_signed_for_our_url_and_token_is_accepted_and_its_certificate_fetche
     fetched: list[str] = []
     at = hook(fetched)
     for token in ("tok", "before"):
-        (told,) = at.read(signed(token=token, end=end), NOW_S)
-        assert told.subject == "oss:ObjectCreated:PutObject"
+        (reported,) = at.read(signed(token=token, end=end), NOW_S)
+        assert reported.subject == "oss:ObjectCreated:PutObject"
     assert fetched == [THEIRS]
 
 
-def test_one_that_was_signed_for_somebody_else_is_refused() -> None:
+def test_a_delivery_that_was_signed_for_another_target_is_refused() -> None:
     at = hook([])
     assert status(at, signed(url="https://other.example.com/hooks/models")) == 401
     assert status(at, signed(token="his")) == 401
     assert status(at, signed(timestamp=f"{(NOW_S - 61) * 1000:.0f}")) == 400
 
 
-def test_no_certificate_is_fetched_for_who_does_not_know_the_token() -> None:
+def test_no_certificate_is_fetched_without_the_right_token() -> None:
     fetched: list[str] = []
     assert status(hook(fetched, secret="other"), signed()) == 401
     assert fetched == []
@@ -182,7 +182,7 @@ def test_a_certificate_is_read_whole_bounded_and_without_following_where_it_lead
         fetch_certificate("http://127.0.0.1:9/x.pem")
 
 
-def test_a_certificate_that_is_named_and_not_there_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_missing_certificate_is_reported_at_the_start(tmp_path: Path) -> None:
     table = {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}, "certificate": str(tmp_path / "no.pem")}
     settings = EventBridgeHookSettings.model_validate(table, context={"S": "tok"})
     with pytest.raises(Invalid, match=r"no\.pem"):

@@ -1,4 +1,4 @@
-"""Cancel, approve, hold and freeze over HTTP, by the client and without it: who did it stands in the events."""
+"""Cancel, approve, hold and freeze over HTTP, with and without the client: the caller is in the events."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def details(served: Served, kind: str) -> list[dict[str, object]]:
     return [dict(event.detail) for event in served.site.events() if event.kind == kind]
 
 
-def test_a_release_is_cancelled_and_its_end_is_told(served: Served, client: Client) -> None:
+def test_a_release_is_cancelled_and_its_end_is_reported(served: Served, client: Client) -> None:
     at = served.site
     at.world.deliver(SDXL, "v1")
     asked = publish(at.requester, SDXL, "v1")
@@ -86,7 +86,7 @@ def test_a_hold_is_put_and_lifted_once(served: Served, client: Client) -> None:
     assert client.hold(SDXL).why == "manual"
 
 
-def test_a_freeze_lasts_as_long_as_it_is_told_and_of_one_model_or_of_all(served: Served, client: Client) -> None:
+def test_a_freeze_has_a_duration_and_is_of_one_model_or_of_all(served: Served, client: Client) -> None:
     frozen = client.freeze(SDXL, "audit", hours=2)
     assert frozen.until is not None
     assert frozen.until - frozen.since == timedelta(hours=2)
@@ -101,7 +101,7 @@ def test_a_freeze_lasts_as_long_as_it_is_told_and_of_one_model_or_of_all(served:
 
 
 @pytest.mark.parametrize("verb", MODEL_PATHS)
-def test_a_model_that_nobody_serves_is_not_found(served: Served, verb: str) -> None:
+def test_a_model_without_a_binding_is_not_found(served: Served, verb: str) -> None:
     assert problem(served.post(f"/v1/models/team/nobody/{verb}")) == (404, "not_found")
     assert problem(served.post(f"/v1/models/%2e%2e%2fx/{verb}")) == (400, "invalid")
 
@@ -128,7 +128,7 @@ def test_a_body_that_cannot_be_right_changes_nothing(served: Served, path: str, 
     assert [event.kind for event in served.site.events() if event.kind.startswith(("hold", "freeze"))] == []
 
 
-def test_the_client_tells_what_cannot_be_right_too(client: Client) -> None:
+def test_the_client_reports_invalid_requests_too(client: Client) -> None:
     with pytest.raises(Invalid):
         client.freeze(SDXL, hours=-1)
     with pytest.raises(Invalid):

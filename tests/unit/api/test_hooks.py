@@ -1,4 +1,4 @@
-"""A delivery that was answered with 202 is in the record: it survives a crash, is taken once, and is looked after."""
+"""Deliveries: one that is answered with 202 is in the record, survives a crash, and causes one poll."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_over_the_wire_a_genuine_one_is_accepted_and_a_changed_one_is_not(
     with serving(at, {"models": hook(given, tmp_path)}, given.now_s) as served:
         answer = send(served, given)
         assert answer.status_code == 202
-        told = answer.json()
-        assert told["new"] == told["accepted"] == len(waiting(at.state))
+        reported = answer.json()
+        assert reported["new"] == reported["accepted"] == len(waiting(at.state))
         wrong = {name: value[:-2] + ("AA" if value[-2:] != "AA" else "BB") for name, value in given.headers.items()}
         forged = replace(given, headers=wrong, query={"token": "x"})
         assert problem(send(served, forged)) == (401, "unauthenticated")
-        assert len(waiting(at.state)) == told["new"]
+        assert len(waiting(at.state)) == reported["new"]
 
 
 def test_what_was_accepted_is_in_the_record_before_the_answer_and_taken_once(at: Site, tmp_path: Path) -> None:
@@ -56,11 +56,11 @@ def test_what_was_accepted_is_in_the_record_before_the_answer_and_taken_once(at:
     with serving(at, hooks, MLFLOW.now_s) as served:
         assert send(served, MLFLOW).json() == {"accepted": 1, "new": 1}
         assert send(served, MLFLOW).json() == {"accepted": 1, "new": 0}
-    (told,) = waiting(at.state)
-    assert (told.hook, told.id) == ("models", MLFLOW.headers["x-mlflow-delivery-id"])
+    (reported,) = waiting(at.state)
+    assert (reported.hook, reported.id) == ("models", MLFLOW.headers["x-mlflow-delivery-id"])
     with serving(at, hooks, MLFLOW.now_s) as another:  # as after a crash
         assert send(another, MLFLOW).json() == {"accepted": 1, "new": 0}
-    assert waiting(at.state) == [told]
+    assert waiting(at.state) == [reported]
 
 
 def test_many_at_once_and_each_twice_are_each_recorded_once(at: Site, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_many_at_once_and_each_twice_are_each_recorded_once(at: Site, tmp_path: 
     assert len(waiting(at.state)) == 60
 
 
-def test_a_webhook_that_is_not_configured_and_other_methods_are_told(served: Served) -> None:
+def test_an_unknown_webhook_and_other_methods_are_refused(served: Served) -> None:
     assert problem(served.post("/hooks/nobody", None, content=b"{}")) == (404, "not_found")
     assert problem(served.get("/hooks/nobody", None)) == (405, "method_not_allowed")
 
@@ -106,7 +106,7 @@ def test_a_record_that_does_not_answer_accepts_nothing(at: Site, tmp_path: Path)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_more_than_can_wait_are_told_to_come_later_and_not_lost_in_silence(
+def test_deliveries_over_the_limit_are_refused_with_a_time_to_retry(
     at: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("syncd.api.webhooks.delivery_batcher.QUEUE_MAX", 2)
@@ -140,7 +140,7 @@ def test_more_than_can_wait_are_told_to_come_later_and_not_lost_in_silence(
     assert QUEUE_MAX == 1000
 
 
-def told(state: State, name: str, place: str = "") -> None:
+def reported(state: State, name: str, place: str = "") -> None:
     with state.write() as conn:
         deliveries.record(conn, [Delivery("models", name, "models", "m", place)], state.now(conn))
 
@@ -149,19 +149,19 @@ def poller_of(at: Site) -> Poller:
     return Poller(at.context, "models", 10.0, auto_release=True, start=lambda work: work())
 
 
-def test_what_was_told_leads_to_a_look_that_asks_for_the_new_version(at: Site) -> None:
+def test_a_delivery_leads_to_a_poll_that_requests_the_new_version(at: Site) -> None:
     at.world.deliver(SDXL, "v1")
     poller_of(at).poll_reported()
     assert at.all_releases() == []
-    told(at.state, "1")
-    told(at.state, "2")
+    reported(at.state, "1")
+    reported(at.state, "2")
     poller_of(at).poll_reported()
     assert [(release.ref, release.requested_by) for release in at.all_releases()] == [("v1", "watch models")]
     assert waiting(at.state) == []
 
 
-def test_a_look_that_fails_settles_nothing(at: Site) -> None:
-    told(at.state, "1")
+def test_a_failed_poll_settles_nothing(at: Site) -> None:
+    reported(at.state, "1")
     hidden = at.world.root.rename(at.world.root.with_name("hidden"))
     poller_of(at).poll_reported()
     assert len(waiting(at.state)) == 1
@@ -171,12 +171,12 @@ def test_a_look_that_fails_settles_nothing(at: Site) -> None:
 
 
 @pytest.mark.parametrize("place", ["", SDXL])
-def test_what_is_told_during_a_look_is_looked_at_again(at: Site, place: str) -> None:
-    told(at.state, "1", place)
+def test_a_delivery_during_a_poll_causes_another_poll(at: Site, place: str) -> None:
+    reported(at.state, "1", place)
 
     class Slow:
         def discover(self, model: str) -> list[object]:
-            told(at.state, f"2 {model}", place)
+            reported(at.state, f"2 {model}", place)
             return []
 
     registries = at.context.registries
@@ -190,7 +190,7 @@ def test_what_is_told_during_a_look_is_looked_at_again(at: Site, place: str) -> 
 
 
 def test_deliveries_are_kept_for_their_repetitions_and_then_forgotten(state: State) -> None:
-    told(state, "1")
+    reported(state, "1")
     with state.write() as conn:
         now = state.now(conn)
         assert deliveries.forget(conn, now - deliveries.KEPT) == 0
@@ -200,7 +200,7 @@ def test_deliveries_are_kept_for_their_repetitions_and_then_forgotten(state: Sta
 
 
 @SQLITE
-def test_what_is_no_delivery_is_refused_and_nothing_is_told_of_what_there_is(at: Site, tmp_path: Path) -> None:
+def test_an_invalid_delivery_is_refused_without_details(at: Site, tmp_path: Path) -> None:
     with serving(at, {"models": hook(HARBOR, tmp_path)}, HARBOR.now_s) as served:
         for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"):
             assert served.call(method, "/hooks/models").status_code == 405

@@ -1,4 +1,4 @@
-"""A delivery says which model is to be looked at, by the names of the registry that it leads to; or nothing of it."""
+"""The model that a delivery causes a poll of, in the names of its registry; or every model."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ secret = {{ env = "SECRET" }}
     return webhooks_of(load(path, {"SECRET": secret}))["models"]
 
 
-def told(name: str, registry: str, root: Path, prefix: str = "") -> list[tuple[str, str]]:
-    """The places and versions that a delivery tells a registry of this kind to look at."""
+def reported(name: str, registry: str, root: Path, prefix: str = "") -> list[tuple[str, str]]:
+    """The locations and versions of a delivery, for a registry of this kind."""
     given = ALL[name]
     at = hook_at(given.kind, registry, prefix, root, given.secret)
     return list(dict.fromkeys((each.place, each.ref) for each in at.read(given.sent, given.now_s)))
@@ -71,10 +71,10 @@ def told(name: str, registry: str, root: Path, prefix: str = "") -> list[tuple[s
         ("standard", "oci", [("m", "1")]),
     ],
 )
-def test_who_speaks_of_models_as_the_registry_does_names_the_one_to_be_looked_at(
+def test_a_sender_that_uses_the_registrys_names_causes_a_poll_of_one_model(
     name: str, registry: str, found: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    assert told(name, registry, tmp_path) == found
+    assert reported(name, registry, tmp_path) == found
 
 
 @pytest.mark.parametrize(
@@ -88,19 +88,19 @@ def test_who_speaks_of_models_as_the_registry_does_names_the_one_to_be_looked_at
         ("acr as cloudevent", "oss"),
     ],
 )
-def test_who_does_not_has_everything_looked_at(name: str, registry: str, tmp_path: Path) -> None:
-    assert told(name, registry, tmp_path) == [("", "")]
+def test_a_sender_with_other_names_causes_a_poll_of_every_model(name: str, registry: str, tmp_path: Path) -> None:
+    assert reported(name, registry, tmp_path) == [("", "")]
 
 
 def test_names_begin_where_the_registrys_prefix_ends_and_what_is_beside_it_is_nothing_to_us(tmp_path: Path) -> None:
-    assert told("harbor push", "oci", tmp_path, "harbor/") == [("alpine", "v1")]
-    assert told("oss as cloudevent", "oss", tmp_path, "input/") == [("x.csv", "")]
-    assert told("harbor push", "oci", tmp_path, "models/") == []
-    assert told("oss as cloudevent", "oss", tmp_path, "models/") == []
-    assert told("oss as cloudevent", "oss", tmp_path, "input/x.csv/") == []
+    assert reported("harbor push", "oci", tmp_path, "harbor/") == [("alpine", "v1")]
+    assert reported("oss as cloudevent", "oss", tmp_path, "input/") == [("x.csv", "")]
+    assert reported("harbor push", "oci", tmp_path, "models/") == []
+    assert reported("oss as cloudevent", "oss", tmp_path, "models/") == []
+    assert reported("oss as cloudevent", "oss", tmp_path, "input/x.csv/") == []
 
 
 def test_what_a_registry_pushed_is_named_by_its_repository_and_tag(tmp_path: Path) -> None:
-    found = {place for name in ALL if name.startswith("oci ") for place in told(name, "oci", tmp_path)}
+    found = {place for name in ALL if name.startswith("oci ") for place in reported(name, "oci", tmp_path)}
     assert found
     assert all(place and ":" not in ref for place, ref in found)

@@ -1,4 +1,4 @@
-"""Environment proxies of the client: NO_PROXY as clusters write it, and a real proxy that is or is not asked."""
+"""Environment proxies of the client: NO_PROXY as clusters write it, and a real proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each path answers: the same as the commands, to who may ask, and in one shape when it cannot."""
+"""Each path's response: the same as the command's, for permitted callers, and in the common shape on failure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _published(at: Site, name: str) -> str:
     return publish(at.requester, SDXL, name).id
 
 
-def test_it_is_alive_while_the_loop_turns_and_ready_after_the_first_look(served: Served) -> None:
+def test_it_is_alive_while_the_loop_runs_and_ready_after_the_first_poll(served: Served) -> None:
     assert served.get("/healthz", None).json() == {"status": "ok"}
     assert problem(served.get("/readyz", None)) == (503, "not_ready")
     served.pulse.record_poll("models")
@@ -58,7 +58,7 @@ def test_it_is_alive_while_the_loop_turns_and_ready_after_the_first_look(served:
     assert_described(ready, "/readyz")
 
 
-def test_a_loop_that_stands_still_is_told(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blocked_loop_is_reported(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served.pulse, "_beat", -1e9)
     assert problem(served.get("/healthz", None)) == (503, "stuck")
     served.pulse.beat()
@@ -81,9 +81,9 @@ def test_publishing_asks_for_a_release_in_the_tokens_name_and_wakes_the_loop(ser
     answer = served.post("/v1/releases", Role.PUBLISH, json=ASKED)
     assert answer.status_code == 202
     assert_described(answer, "/v1/releases")
-    told = answer.json()
-    assert (told["model"], told["version"], told["phase"]) == (SDXL, "v1", "requested")
-    assert answer.headers["location"] == f"/v1/releases/{told['release']}"
+    reported = answer.json()
+    assert (reported["model"], reported["version"], reported["phase"]) == (SDXL, "v1", "requested")
+    assert answer.headers["location"] == f"/v1/releases/{reported['release']}"
     assert served.woken
     (event,) = [e for e in served.site.events() if e.kind == "release.requested"]
     assert event.detail["requested_by"] == "a-publisher@127.0.0.1"
@@ -152,7 +152,7 @@ def test_what_cannot_be_published_is_refused_and_nothing_is_recorded(
     assert served.site.all_releases() == []
 
 
-def test_a_held_model_is_told_by_its_own_code(served: Served) -> None:
+def test_a_held_model_has_an_error_code_of_its_own(served: Served) -> None:
     served.site.world.deliver(SDXL, "v1")
     hold(served.site.requester, SDXL, "black images")
     answer = served.post("/v1/releases", Role.PUBLISH, json=ASKED)
@@ -190,9 +190,9 @@ def test_status_models_and_releases_tell_what_the_commands_tell(served: Served) 
     went_live(at, "v1")
     status = served.get("/v1/status")
     assert_described(status, "/v1/status")
-    told = overview(at.state, at.context.topology)
+    reported = overview(at.state, at.context.topology)
     assert status.json()["live"][0]["digest"] == at.digest(SDXL, "v1")
-    assert [row["binding"] for row in status.json()["live"]] == [row["binding"] for row in told["live"]]  # type: ignore[attr-defined]
+    assert [row["binding"] for row in status.json()["live"]] == [row["binding"] for row in reported["live"]]  # type: ignore[attr-defined]
     assert {row["model"] for row in served.get(f"/v1/status?model={SDXL}").json()["live"]} == {SDXL}
     models = served.get("/v1/models")
     assert_described(models, "/v1/models")
@@ -223,11 +223,11 @@ def test_status_models_and_releases_tell_what_the_commands_tell(served: Served) 
         ("/", (404, "not_found")),
     ],
 )
-def test_what_is_not_there_is_told_in_the_one_shape(served: Served, path: str, code: tuple[int, str]) -> None:
+def test_not_found_has_the_common_error_shape(served: Served, path: str, code: tuple[int, str]) -> None:
     assert problem(served.get(path)) == code
 
 
-def test_another_method_is_told_with_those_that_are(served: Served) -> None:
+def test_another_method_is_refused_with_the_allowed_ones(served: Served) -> None:
     answer = served.call("DELETE", "/v1/status", Role.OPERATE)
     assert problem(answer) == (405, "method_not_allowed")
     assert "GET" in answer.headers["allow"]
@@ -294,7 +294,7 @@ def test_the_document_has_every_route_and_no_other(served: Served) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_database_out_of_reach_is_told_as_such(served: Served) -> None:
+def test_an_unreachable_database_is_reported(served: Served) -> None:
     served.token(Role.READ)
     with served.state.write() as conn:
         conn.exec_driver_sql("ALTER TABLE holds RENAME TO gone")

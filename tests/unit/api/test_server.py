@@ -1,4 +1,4 @@
-"""The server beside the loop: it starts with the process, bounds what it takes, and leaves with it."""
+"""HTTP server in the daemon: it starts and stops with the process, and limits its load."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def limited_wait(done: Callable[[], bool]) -> None:
         pause.wait(0.02)
 
 
-def test_an_address_that_is_taken_or_none_is_told_and_nothing_is_left(world: World, at: Site) -> None:
+def test_an_address_in_use_or_invalid_is_reported_and_nothing_is_left(world: World, at: Site) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -112,7 +112,7 @@ def test_stopping_again_and_stopping_what_never_started_is_success(at: Site) -> 
     server.stop()
 
 
-def test_who_asks_is_what_a_trusted_proxy_says_and_nobody_else(world: World, at: Site) -> None:
+def test_the_client_address_comes_from_a_trusted_proxy_only(world: World, at: Site) -> None:
     world.deliver(SDXL, "v1")
     world.deliver(SDXL, "v2")
     with at.state.write() as conn:
@@ -129,7 +129,9 @@ def test_who_asks_is_what_a_trusted_proxy_says_and_nobody_else(world: World, at:
             server.stop()
 
 
-def test_more_than_the_threads_can_take_are_told_to_come_later(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_over_the_limit_are_refused_with_a_time_to_retry(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(desk_module, "WAITING_MAX", 0)
     served.token(Role.READ)
     with served.state.write(), ThreadPoolExecutor(20) as pool:
@@ -184,13 +186,13 @@ def test_a_request_whose_head_does_not_come_is_not_waited_for(
 
 def test_a_request_whose_head_has_come_is_not_hurried(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.api.timeouts.HEAD_S", 0.1)
-    monkeypatch.setattr("syncd.api.stream.ALIVE_EVERY_S", 0.5)
+    monkeypatch.setattr("syncd.api.stream.KEEPALIVE_EVERY_S", 0.5)
     with serving(at) as served, connected(served) as raw:
         head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.token(Role.READ)}\r\n\r\n"
         raw.sendall(head.encode())
-        told = b""
-        while told.count(b": still here") < 2:
-            told += raw.recv(4096)
+        reported = b""
+        while reported.count(b": keep-alive") < 2:
+            reported += raw.recv(4096)
 
 
 def test_more_connections_than_a_process_may_have_are_closed(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +212,7 @@ def test_more_than_can_be_served_at_once_are_refused_before_their_bodies_are_rea
     assert answer.headers["connection"] == "close"
 
 
-def test_a_bug_is_told_without_its_trace(
+def test_a_bug_is_reported_without_its_trace(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_given: object) -> object:

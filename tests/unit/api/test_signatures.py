@@ -1,4 +1,4 @@
-"""Genuine deliveries are accepted; one byte of body, timestamp, id, signature or secret makes them another's."""
+"""Signatures: authentic deliveries are accepted; one changed byte of body, timestamp, id or secret is refused."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def changed(data: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("given", ALL, ids=str)
 def test_a_genuine_delivery_is_accepted(given: Genuine, tmp_path: Path) -> None:
-    told = hook(given, tmp_path).read(given.sent, given.now_s)
-    assert {delivery.registry for delivery in told} <= {"models"}
+    reported = hook(given, tmp_path).read(given.sent, given.now_s)
+    assert {delivery.registry for delivery in reported} <= {"models"}
     if given.subjects is not None:
-        assert tuple(delivery.subject for delivery in told) == given.subjects
+        assert tuple(delivery.subject for delivery in reported) == given.subjects
 
 
 @pytest.mark.parametrize("given", ALL, ids=str)
@@ -141,11 +141,11 @@ def test_a_repeated_delivery_has_the_same_ids(tmp_path: Path) -> None:
         assert (len(tries), len(ids)) == (3, 1)
 
 
-def test_what_is_about_no_new_version_is_accepted_and_tells_nothing(tmp_path: Path) -> None:
+def test_a_delivery_about_no_new_version_is_accepted_without_hints(tmp_path: Path) -> None:
     quiet = {"oci pull", "oci delete_digest", "oci delete_tag", "harbor pull", "mlflow model_version_alias.deleted"}
     for given in ALL:
-        told = hook(given, tmp_path).read(given.sent, given.now_s)
-        assert bool(told) == (given.name not in quiet | {"mlflow model_version_tag.deleted"}), given.name
+        reported = hook(given, tmp_path).read(given.sent, given.now_s)
+        assert bool(reported) == (given.name not in quiet | {"mlflow model_version_tag.deleted"}), given.name
 
 
 @pytest.mark.parametrize("kind", sorted({each.kind for each in ALL} - {"mlflow", "standard", "github", "eventbridge"}))
@@ -176,13 +176,13 @@ def test_names_from_outside_are_made_harmless(tmp_path: Path) -> None:
     (given,) = [each for each in ALL if each.name == "oci push"]
     event = {"id": "\x00\ud800 " * 99, "action": "push", "target": {"repository": "a\x00b\x1b[31m" + "c" * 999}}
     body = json.dumps({"events": [event]}).encode()
-    (told,) = hook(given, tmp_path).read(SignedRequest(given.headers, {}, body), given.now_s)
-    assert told.id.startswith("sha256:")
-    assert told.subject.startswith("a?b?[31mccc")
-    assert len(told.subject) == 200
+    (reported,) = hook(given, tmp_path).read(SignedRequest(given.headers, {}, body), given.now_s)
+    assert reported.id.startswith("sha256:")
+    assert reported.subject.startswith("a?b?[31mccc")
+    assert len(reported.subject) == 200
 
 
-def test_more_things_than_any_sender_tells_at_once_are_refused(tmp_path: Path) -> None:
+def test_a_delivery_with_too_many_changes_is_refused(tmp_path: Path) -> None:
     (given,) = [each for each in ALL if each.name == "oci push"]
     events = [{"id": str(n), "action": "push", "target": {}} for n in range(HINTS_MAX + 1)]
     for count in (HINTS_MAX, HINTS_MAX + 1):
@@ -193,17 +193,17 @@ def test_more_things_than_any_sender_tells_at_once_are_refused(tmp_path: Path) -
             assert len(hook(given, tmp_path).read(sent, given.now_s)) == count
 
 
-def test_the_other_forms_of_a_hub_repository_are_told_or_left(tmp_path: Path) -> None:
+def test_the_other_forms_of_a_hub_repository_are_reported_or_ignored(tmp_path: Path) -> None:
     (given,) = [each for each in ALL if each.kind == "huggingface"]
     whole = json.loads(given.body)
 
-    def told(**changes: object) -> list[str]:
+    def reported(**changes: object) -> list[str]:
         sent = replace(given, body=json.dumps(whole | changes).encode()).sent
         return [delivery.subject for delivery in hook(given, tmp_path).read(sent, given.now_s)]
 
-    assert told(repo={**whole["repo"], "type": "dataset"}) == []
-    assert told(event={"action": "create", "scope": "discussion"}) == []
-    assert told(event={"action": "update", "scope": "repo.config"}) == []
-    assert told(updatedRefs=[{"ref": "refs/pr/3", "oldSha": None, "newSha": "1"}]) == []
-    assert told(updatedRefs=[{"ref": "refs/tags/v1", "oldSha": "1", "newSha": None}]) == []
-    assert told(updatedRefs=[], event={"action": "update", "scope": "repo"}) == ["acme/tiny-llm"]
+    assert reported(repo={**whole["repo"], "type": "dataset"}) == []
+    assert reported(event={"action": "create", "scope": "discussion"}) == []
+    assert reported(event={"action": "update", "scope": "repo.config"}) == []
+    assert reported(updatedRefs=[{"ref": "refs/pr/3", "oldSha": None, "newSha": "1"}]) == []
+    assert reported(updatedRefs=[{"ref": "refs/tags/v1", "oldSha": "1", "newSha": None}]) == []
+    assert reported(updatedRefs=[], event={"action": "update", "scope": "repo"}) == ["acme/tiny-llm"]

@@ -1,4 +1,4 @@
-"""Events as they happen: each once and in order, from any of them on, and an end when the process stops."""
+"""Event stream: each event once and in order, from any event on, until the process stops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from syncd.state.state import State
 from tests.support.rooms import Site
 from tests.unit.api.serving import LIMIT_S, Served, problem, serving
 
-Told = tuple[int, str, dict[str, Any]]
+Reported = tuple[int, str, dict[str, Any]]
 
 
 def happen(state: State, *subjects: str) -> None:
@@ -44,9 +44,9 @@ def listening(served: Served, **headers: str) -> Iterator[Iterator[str]]:
         yield lines
 
 
-def told(lines: Iterator[str], count: int) -> list[Told]:
+def reported(lines: Iterator[str], count: int) -> list[Reported]:
     """The next events."""
-    found: list[Told] = []
+    found: list[Reported] = []
     parts: dict[str, str] = {}
     while len(found) < count:
         name, _, value = next(lines).partition(": ")
@@ -58,24 +58,24 @@ def told(lines: Iterator[str], count: int) -> list[Told]:
     return found
 
 
-def test_what_happens_is_told_once_in_order_and_resumed_from_the_last_id(served: Served) -> None:
+def test_events_are_sent_once_in_order_and_resumed_from_the_last_id(served: Served) -> None:
     happen(served.state, "before")
     with listening(served) as lines:
         happen(served.state, "a", "b")
-        first = told(lines, 2)
+        first = reported(lines, 2)
     assert [event["subject"] for _, _, event in first] == ["a", "b"]
     assert {kind for _, kind, _ in first} == {"hold.put"}
     assert first[0][2]["detail"] == {"n": "a"}
     assert first[0][2]["release"] is None
     happen(served.state, "c")
     with listening(served, Last_Event_ID=str(first[0][0])) as lines:
-        assert [event["subject"] for _, _, event in told(lines, 2)] == ["b", "c"]
+        assert [event["subject"] for _, _, event in reported(lines, 2)] == ["b", "c"]
 
 
 def test_everything_can_be_read_from_the_beginning_in_batches(served: Served) -> None:
     happen(served.state, *(str(n) for n in range(250)))
     with listening(served, Last_Event_ID="0") as lines:
-        found = [event for event in told(lines, 250 + 1) if event[1] == "hold.put"]
+        found = [event for event in reported(lines, 250 + 1) if event[1] == "hold.put"]
     assert [event["subject"] for _, _, event in found] == [str(n) for n in range(250)]
 
 
@@ -121,16 +121,16 @@ def test_one_token_has_so_many_streams_and_gets_them_back(served: Served) -> Non
 def test_a_silent_stream_is_kept_alive_and_a_record_out_of_reach_does_not_end_it(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncd.api.stream.ALIVE_EVERY_S", 0.1)
+    monkeypatch.setattr("syncd.api.stream.KEEPALIVE_EVERY_S", 0.1)
     with listening(served) as lines:
-        assert ": still here" in (next(lines), next(lines))
+        assert ": keep-alive" in (next(lines), next(lines))
         with served.state.write() as conn:
             conn.exec_driver_sql("ALTER TABLE events RENAME TO gone")
-        assert ": still here" in (next(lines), next(lines))
+        assert ": keep-alive" in (next(lines), next(lines))
         with served.state.write() as conn:
             conn.exec_driver_sql("ALTER TABLE gone RENAME TO events")
         happen(served.state, "a")
-        assert told(lines, 1)[0][2]["subject"] == "a"
+        assert reported(lines, 1)[0][2]["subject"] == "a"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -140,6 +140,6 @@ def test_a_stream_ends_when_its_token_is_taken_back(served: Served) -> None:
     with listening(served) as lines, listening(served, Authorization=f"Bearer {served.token(Role.OPERATE)}") as other:
         with served.state.write() as conn:
             tokens.revoke(conn, f"a-{Role.READ}er", "ann@desk", served.state.now(conn))
-        assert [line for line in lines if line] == [": the token was taken back"]
+        assert [line for line in lines if line] == [": the token was revoked"]
         happen(served.state, "later")
-        assert [event["subject"] for _, _, event in told(other, 2)][-1] == "later"
+        assert [event["subject"] for _, _, event in reported(other, 2)][-1] == "later"

@@ -1,4 +1,4 @@
-"""What the parts of a content were is kept in a form that is read for ever."""
+"""Block indexes are serialised in a format that every release reads."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def test_the_form_is_the_one_that_was_written_before() -> None:
 
 
 def test_half_a_block_is_corrupt() -> None:
-    with pytest.raises(Corrupt, match="57 bytes are not a whole number of blocks of 56"):
+    with pytest.raises(Corrupt, match="expected a multiple of 56 bytes of blocks, got 57"):
         unpack(bytes(57))
 
 
 def test_blocks_with_a_hole_between_are_corrupt() -> None:
-    with pytest.raises(Corrupt, match="a block begins at 9, the one before ends at 3"):
+    with pytest.raises(Corrupt, match="expected a block at 3, where the previous one ends, got 9"):
         unpack(pack([Block(0, 3, 0, bytes(32)), Block(9, 3, 0, bytes(32))]))
 
 

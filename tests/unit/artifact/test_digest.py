@@ -32,7 +32,7 @@ def test_a_digest_is_read_in_either_case_with_or_without_its_algorithm(text: str
 
 @pytest.mark.parametrize("text", ["", "a" * 63, "a" * 65, "g" * 64, HEX.upper(), f"sha256:{HEX}", f"{HEX}\n", "é" * 64])
 def test_what_is_no_digest_is_refused_with_what_was_found(text: str) -> None:
-    with pytest.raises(Invalid, match="is not a sha256: 64 lower-case hex digits are wanted"):
+    with pytest.raises(Invalid, match="expected a sha256 of 64 lower-case hex digits, got"):
         Digest(text)
 
 

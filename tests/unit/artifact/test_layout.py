@@ -1,4 +1,4 @@
-"""The cut that follows tensors: a tensor is cut alike wherever it lies, and the parts are the whole file."""
+"""Tensor-aligned part layout: a tensor is cut alike at any offset, and the parts cover the file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_parts_follow_one_another_and_are_the_whole(header_bytes: int, sizes: li
 
 
 @given(headers, headers, tensor_sizes, tensor_sizes, st.integers(4 * FIRST_BYTES, 40 * MIB))
-def test_a_large_tensor_is_cut_alike_wherever_it_lies(
+def test_a_large_tensor_is_cut_alike_at_any_offset(
     header: int, other_header: int, before: list[int], after: list[int], size_bytes: int
 ) -> None:
     alone = blocks(header, [50 * MIB, size_bytes], of=1)

@@ -1,4 +1,4 @@
-"""The cut of a file into parts: the same for ever, since half-done uploads are resumed by it."""
+"""Part layout: the same in every release, since incomplete uploads are resumed by it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from syncd.cli.main import main
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """How a command ended."""
 
     code: int
@@ -41,14 +41,14 @@ class Calling:
         (home / "registry" / "m").mkdir(parents=True)
         (home / "nas").mkdir()
 
-    def __call__(self, *arguments: str) -> Told:
+    def __call__(self, *arguments: str) -> Reported:
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         seen = self._capsys.readouterr()
         assert "calling-secret-of-a-test" not in seen.out + seen.err
         code = ended.value.code
         assert isinstance(code, int)
-        return Told(int(code), seen.out, seen.err)
+        return Reported(int(code), seen.out, seen.err)
 
     def upgraded(self) -> Calling:
         assert self("db", "create").code == 0

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from syncd.state.state import State
 
-from tests.unit.cli.calling import Calling, Told
+from tests.unit.cli.calling import Calling, Reported
 
 
-def refused(told: Told, code: int, *words: str) -> None:
-    assert (told.code, told.out) == (code, ""), told
-    assert told.err.startswith("error: "), told
-    assert len(told.err.splitlines()) <= 2, told
-    assert all(word in told.err for word in words), told
+def refused(reported: Reported, code: int, *words: str) -> None:
+    assert (reported.code, reported.out) == (code, ""), reported
+    assert reported.err.startswith("error: "), reported
+    assert len(reported.err.splitlines()) <= 2, reported
+    assert all(word in reported.err for word in words), reported
 
 
 def test_a_missing_configuration(bare: Calling) -> None:
@@ -83,7 +83,7 @@ def test_a_record_below_a_directory_that_is_not_there(bare: Calling) -> None:
     assert (bare.home / "nowhere" / "syncd.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_record_that_somebody_else_is_writing_can_still_be_read(call: Calling) -> None:
+def test_a_record_that_another_process_writes_can_be_read(call: Calling) -> None:
     connection = sqlite3.connect(call.database, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -118,9 +118,9 @@ def test_two_that_serve_one_record(call: Calling) -> None:
 )  # fmt: skip
 def test_a_name_that_is_none_is_refused_before_anything_is_asked(call: Calling, name: str) -> None:
     for command in ("publish", "plan"):
-        told = call(command, "--", name)
-        refused(told, 2)
-        assert len(told.err) < 600
+        reported = call(command, "--", name)
+        refused(reported, 2)
+        assert len(reported.err) < 600
 
 
 MODEL_COMMANDS = ["status", "hold", "unhold", "freeze", "unfreeze", "rollback", "verify", "releases"]
@@ -129,9 +129,9 @@ MODEL_COMMANDS = ["status", "hold", "unhold", "freeze", "unfreeze", "rollback", 
 @pytest.mark.parametrize("command", MODEL_COMMANDS)
 @pytest.mark.parametrize("name", ["../x", "x\0", "a" * 10_000, "x@v1"], ids=lambda name: ascii(name)[:12])
 def test_a_model_that_cannot_be_is_refused(call: Calling, command: str, name: str) -> None:
-    told = call(command, name)
-    refused(told, 2)
-    assert len(told.err) < 600
+    reported = call(command, name)
+    refused(reported, 2)
+    assert len(reported.err) < 600
 
 
 @pytest.mark.parametrize("command", MODEL_COMMANDS)
@@ -143,9 +143,9 @@ def test_a_model_that_nothing_serves_is_not_found(call: Calling, command: str) -
 @pytest.mark.parametrize("release", ["r-99", "7", "../x", "", "r-1\0", "a" * 10_000], ids=lambda name: ascii(name)[:8])
 def test_a_release_that_there_is_not_is_not_found(call: Calling, release: str) -> None:
     for command in ("show", "cancel", "approve"):
-        told = call(command, release)
-        refused(told, 3)
-        assert len(told.err) < 600
+        reported = call(command, release)
+        refused(reported, 3)
+        assert len(reported.err) < 600
 
 
 def test_a_negative_timeout_is_a_mistake(call: Calling) -> None:
@@ -169,9 +169,9 @@ def test_plan_of_a_version_that_the_registry_has_not(call: Calling) -> None:
 def test_plan_with_a_registry_that_is_not_there(call: Calling) -> None:
     (call.home / "registry" / "m").rmdir()
     (call.home / "registry").rmdir()
-    told = call("plan", "m@v1")
-    refused(told, told.code, "registry")
-    assert told.code in {3, 7}
+    reported = call("plan", "m@v1")
+    refused(reported, reported.code, "registry")
+    assert reported.code in {3, 7}
 
 
 def test_plan_with_a_nas_that_is_not_mounted(call: Calling) -> None:
@@ -203,8 +203,8 @@ def test_a_long_hold_reason_and_odd_characters_are_kept_as_they_are(call: Callin
 
 
 def test_health_without_a_daemon_is_unavailable(call: Calling) -> None:
-    told = call("health")
-    assert told.code == 7
+    reported = call("health")
+    assert reported.code == 7
     assert call("health", "-o", "json").document == {"alive": False, "processes": []}
 
 
@@ -222,16 +222,16 @@ def test_db_create_twice_is_success_and_says_so(bare: Calling) -> None:
     assert "up to date" in bare("db", "upgrade").out
 
 
-def test_what_was_not_asked_is_told_until_the_world_is_adopted(bare: Calling) -> None:
+def test_unreached_regions_are_reported_until_the_world_is_adopted(bare: Calling) -> None:
     call = bare.upgraded()
     for command in (("status",), ("config", "check")):
-        told = call(*command)
-        assert told.code == 0
-        assert "automatic releases are off" in told.out
-        assert "syncd db adopt-world" in told.out
-    told = call("db", "adopt-world", "-o", "json")
-    assert told.code == 7
-    assert told.document["automatic_releases"] is False
+        reported = call(*command)
+        assert reported.code == 0
+        assert "automatic releases are off" in reported.out
+        assert "syncd db adopt-world" in reported.out
+    reported = call("db", "adopt-world", "-o", "json")
+    assert reported.code == 7
+    assert reported.document["automatic_releases"] is False
 
 
 def test_a_record_of_another_build_is_refused_by_name(call: Calling) -> None:

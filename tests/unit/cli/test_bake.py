@@ -1,4 +1,4 @@
-"""`syncd bake`: a version of a registry becomes an image, also after the command was killed."""
+"""`syncd bake`: a registry's version becomes an image, also after the command was killed."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def test_a_version_becomes_an_image_and_again_nothing_is_sent(call: Calling, reg
 @pytest.mark.usefixtures("known")
 def test_people_are_shown_the_layers_and_the_name_of_the_image(call: Calling, registry: Distribution) -> None:
     offer(call, "v1", config=b"{}")
-    told = call(*arguments(registry.origin))
-    assert told.code == 0, told.err
-    lines = told.out.splitlines()
+    reported = call(*arguments(registry.origin))
+    assert reported.code == 0, reported.err
+    lines = reported.out.splitlines()
     assert lines[0].split() == ["LAYER", "SIZE", "HOW", "SENT"]
     assert "base layer" in lines[1]
     assert lines[-1].startswith(f"{registry.origin.removeprefix('http://')}/team/m:m-v1-")
@@ -94,8 +94,8 @@ def test_a_version_that_shows_other_bytes_later_is_not_baked(call: Calling, regi
     (listed / "config").write_bytes(b"[]")
     (listed / "SHA256SUMS").unlink()
     (listed / "READY").write_bytes(b"")
-    told = call(*arguments(registry.origin, "--directory", "/other"))
-    assert told.code in {8, 9}
+    reported = call(*arguments(registry.origin, "--directory", "/other"))
+    assert reported.code in {8, 9}
     assert len(registry.tags("team/m")) == 1
 
 
@@ -125,10 +125,10 @@ def test_a_bake_that_was_killed_goes_on_and_sends_at_most_one_chunk_again(
         assert handed_on.wait(30)
         relay.web.faults.clear()
         assert registry.tags("team/m") == []
-        told = call(*arguments(relay.origin, "-o", "json"))
-        assert told.code == 0, told.err
+        reported = call(*arguments(relay.origin, "-o", "json"))
+        assert reported.code == 0, reported.err
         assert relay.sent["PATCH"] <= size_bytes + CHUNK_BYTES
-    assert told.document["layers"][1]["bytes_sent"] < 2 * CHUNK_BYTES
+    assert reported.document["layers"][1]["bytes_sent"] < 2 * CHUNK_BYTES
 
 
 @pytest.mark.needs_docker_registry
@@ -151,10 +151,10 @@ def test_a_bake_killed_in_the_middle_of_a_chunk_sends_at_most_one_again_to_docke
             given = arguments(line.endpoint)
             killed.append(subprocess.Popen([sys.executable, "-m", "syncd", *given], stdout=subprocess.DEVNULL))
             assert killed[0].wait() == -signal.SIGKILL
-            told = call(*given, "-o", "json")
-            assert told.code == 0, told.err
+            reported = call(*given, "-o", "json")
+            assert reported.code == 0, reported.err
             assert line.passed_bytes <= size_bytes + CHUNK_BYTES + REQUESTS_BYTES
-            assert told.document["layers"][1]["bytes_sent"] <= 2 * CHUNK_BYTES
+            assert reported.document["layers"][1]["bytes_sent"] <= 2 * CHUNK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -163,29 +163,29 @@ def test_a_bake_killed_in_the_middle_of_a_chunk_sends_at_most_one_again_to_docke
         ({"--to": "team/m"}, 2, "has no registry"),
         ({"--to": "127.0.0.1:9/team/m:v1"}, 2, "expected a repository, got a tag"),
         ({"--base": "server"}, 2, "has no registry"),
-        ({"--directory": "models"}, 2, "is no directory below the root"),
-        ({"--directory": "/a/../b"}, 2, "is no directory below the root"),
-        ({"--directory": "/"}, 2, "is no directory below the root"),
+        ({"--directory": "models"}, 2, "expected a directory below the root"),
+        ({"--directory": "/a/../b"}, 2, "expected a directory below the root"),
+        ({"--directory": "/"}, 2, "expected a directory below the root"),
         ({"--limit": "0"}, 2, "--limit"),
         ({}, 3, "no version"),
     ],
 )
 @pytest.mark.usefixtures("known")
-def test_what_cannot_be_baked_is_told(call: Calling, changed: dict[str, str], code: int, why: str) -> None:
+def test_a_bake_that_cannot_succeed_is_refused(call: Calling, changed: dict[str, str], code: int, why: str) -> None:
     given = {"--to": "127.0.0.1:9/team/m", "--base": "127.0.0.1:9/base:1", "--user": USER} | changed
-    told = call("bake", "m@v9", *(word for pair in given.items() for word in pair))
-    assert (told.code, why in told.err or "v9" in told.err) == (code, True), told.err
+    reported = call("bake", "m@v9", *(word for pair in given.items() for word in pair))
+    assert (reported.code, why in reported.err or "v9" in reported.err) == (code, True), reported.err
 
 
 def known_at(call: Calling, acr: Acr, *registries: Distribution) -> None:
     """Let the configuration have these registries of images, each with that instance for its passwords."""
     call.change(f'path = "{call.home}/registry"', f'path = "{call.home}/registry"\nmodels = ["m"]')
     login = f'{{ instance = "{INSTANCE}", region = "cn-shanghai", credentials = "key", api = "{acr.web.origin}" }}'
-    told = [
+    reported = [
         f'[registries.i{n}]\nkind = "oci"\nendpoint = "{each.origin}"\nmodels = ["other/{n}"]\nacr = {login}\n'
         for n, each in enumerate(registries)
     ]
-    call.config.write_text("\n".join([call.config.read_text(), *told]))
+    call.config.write_text("\n".join([call.config.read_text(), *reported]))
 
 
 @pytest.mark.needs_docker_registry
@@ -199,13 +199,13 @@ def test_where_no_user_is_given_the_login_is_that_of_the_configured_registry_at_
         words = [word for word in arguments(house.origin, "-o", "json") if word not in {"--user", USER}]
         assert call(*words).code == 10
         known_at(call, acr, house)
-        told = call(*words)
-        assert told.code == 0, told.err
-        assert house.tags("team/m") == [told.document["tag"]]
+        reported = call(*words)
+        assert reported.code == 0, reported.err
+        assert house.tags("team/m") == [reported.document["tag"]]
         assert acr.given == 1
         house.push("other/0", "v1", {"config": b"{}"})  # and there it is read too
-        told = call(*[word.replace("m@v1", "other/0@v1") for word in words])
-        assert told.code == 0, told.err
+        reported = call(*[word.replace("m@v1", "other/0@v1") for word in words])
+        assert reported.code == 0, reported.err
     assert acr.given == 3
 
 
@@ -225,23 +225,23 @@ def test_a_base_elsewhere_is_read_as_a_user_of_its_own_or_as_the_configuration_s
         ]
         assert call(*words).code == 10
         call.patch.setenv("SYNCD_BASE_PASSWORD", PASSWORD)
-        told = call(*words, "--base-user", USER)
-        assert told.code == 0, told.err
-        assert told.document["layers"][0]["how"] == "pushed"
+        reported = call(*words, "--base-user", USER)
+        assert reported.code == 0, reported.err
+        assert reported.document["layers"][0]["how"] == "pushed"
         call.patch.delenv("SYNCD_BASE_PASSWORD")
         known_at(call, acr, far)
-        assert call(*words).document["image"] == told.document["image"]
+        assert call(*words).document["image"] == reported.document["image"]
     assert acr.given == 1
 
 
 def test_half_a_login_is_refused(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = call(*arguments("http://127.0.0.1:9"))
-    assert (told.code, "a user is given and no password" in told.err) == (2, True)
+    reported = call(*arguments("http://127.0.0.1:9"))
+    assert (reported.code, "a user is given and no password" in reported.err) == (2, True)
     monkeypatch.setenv("SYNCD_IMAGE_PASSWORD", "only-this")
     given = [word for word in arguments("http://127.0.0.1:9") if word not in {"--user", USER}]
-    told = call(*given)
-    assert (told.code, "a password is given and no user" in told.err) == (2, True)
-    assert "only-this" not in told.out + told.err
+    reported = call(*given)
+    assert (reported.code, "a password is given and no user" in reported.err) == (2, True)
+    assert "only-this" not in reported.out + reported.err
     monkeypatch.delenv("SYNCD_IMAGE_PASSWORD")
-    told = call(*given, "--base-user", USER)
-    assert (told.code, "a user is given and no password with --base-user" in told.err) == (2, True)
+    reported = call(*given, "--base-user", USER)
+    assert (reported.code, "a user is given and no password with --base-user" in reported.err) == (2, True)

@@ -51,11 +51,11 @@ def test_each_command_has_an_example_that_parses(path: tuple[str, ...], command:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)
-def test_each_command_tells_its_help_and_ends_well(bare: Calling, path: tuple[str, ...]) -> None:
-    told = bare(*path, "--help")
-    assert (told.code, told.err) == (0, "")
-    assert told.out.startswith(f"Usage: syncd {' '.join(path)}")
-    assert "Example: syncd" in told.out
+def test_each_command_prints_its_help_and_exits_with_0(bare: Calling, path: tuple[str, ...]) -> None:
+    reported = bare(*path, "--help")
+    assert (reported.code, reported.err) == (0, "")
+    assert reported.out.startswith(f"Usage: syncd {' '.join(path)}")
+    assert "Example: syncd" in reported.out
 
 
 def test_the_first_lines_in_the_list_are_those_of_the_commands() -> None:
@@ -89,9 +89,9 @@ def test_each_command_has_both_forms(path: tuple[str, ...]) -> None:
     ids=" ".join,
 )
 def test_a_wrong_command_line_is_one_line_a_hint_and_exit_code_2(bare: Calling, arguments: tuple[str, ...]) -> None:
-    told = bare(*arguments)
-    assert (told.code, told.out) == (2, "")
-    error, hint = told.err.splitlines()
+    reported = bare(*arguments)
+    assert (reported.code, reported.out) == (2, "")
+    error, hint = reported.err.splitlines()
     assert error.startswith("error: ")
     assert "--help" in hint
     if arguments[-2:] != ("-o", "yaml"):
@@ -100,15 +100,15 @@ def test_a_wrong_command_line_is_one_line_a_hint_and_exit_code_2(bare: Calling, 
 
 
 def test_without_arguments_the_commands_are_listed(bare: Calling) -> None:
-    told = bare()
-    assert told.code == 0
-    assert all(f"\n  {name} " in told.out for name in COMMANDS)
+    reported = bare()
+    assert reported.code == 0
+    assert all(f"\n  {name} " in reported.out for name in COMMANDS)
 
 
 def test_there_is_a_version(bare: Calling) -> None:
-    told = bare("--version")
-    assert told.code == 0
-    assert told.out.startswith("syncd ")
+    reported = bare("--version")
+    assert reported.code == 0
+    assert reported.out.startswith("syncd ")
 
 
 def test_the_documented_exit_codes_are_the_exit_codes() -> None:

@@ -1,4 +1,4 @@
-"""Drift, adopt, restore, retire and unquarantine, as a person calls them, against Function Compute on this machine."""
+"""Drift, adopt, restore, retire and unquarantine as commands, against Function Compute on this machine."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def scene(call: Calling, fc: FcCloud) -> Scene:
 
 def test_drift_is_listed_with_what_to_do_and_exit_code_8_until_it_is_adopted(scene: Scene) -> None:
     one, two, _ = scene.numbers
-    told = scene.call("drift", "--look")
-    assert (told.code, told.out) == (Exit.OK, "all is as recorded\n")
+    reported = scene.call("drift", "--look")
+    assert (reported.code, reported.out) == (Exit.OK, "all is as recorded\n")
     scene.move(one)
-    told = scene.call("drift", "--look", "-o", "json")
-    assert told.code == Exit.DIFFERS
-    (row,) = told.document["drifted"]
+    reported = scene.call("drift", "--look", "-o", "json")
+    assert reported.code == Exit.DIFFERS
+    (row,) = reported.document["drifted"]
     assert (row["binding"], row["region"], row["what"], row["got"], row["want"]) == (
         "b",
         "cn-shanghai",
@@ -95,23 +95,21 @@ def test_drift_is_listed_with_what_to_do_and_exit_code_8_until_it_is_adopted(sce
         one,
         two,
     )
-    assert not told.document["good"]
-    told = scene.call("drift", "m")
-    assert told.code == Exit.DIFFERS
-    head, line, hint = told.out.splitlines()
+    assert not reported.document["good"]
+    reported = scene.call("drift", "m")
+    assert reported.code == Exit.DIFFERS
+    head, line, hint = reported.out.splitlines()
     assert head.split() == ["BINDING", "REGION", "WHAT", "GOT", "WANT", "SINCE"]
     assert line.split()[:5] == ["b", "cn-shanghai", "alias", one, two]
-    assert (
-        hint == "   to do: `syncd adopt b` takes it into the record, `syncd restore b` puts back what the record says"
-    )
+    assert hint == "   to do: `syncd adopt b` accepts it into the record, `syncd restore b` restores what is recorded"
     shown = scene.call("status").out
     assert f"drifted: cn-shanghai f:prod alias is {one}, the record says {two}\n{hint}\n" in shown
-    told = scene.call("adopt", "m", "--why", "it was me")
-    assert (told.code, told.out) == (Exit.OK, f"b alias: {one} is adopted, the record said {two}\n")
-    told = scene.call("drift", "b", "--ended")
-    assert told.code == Exit.OK
-    assert told.out.startswith(f"all is as recorded\nover: b alias was {one} until ")
-    assert told.out.endswith(": it was me\n")
+    reported = scene.call("adopt", "m", "--why", "it was me")
+    assert (reported.code, reported.out) == (Exit.OK, f"b alias: {one} is adopted, the record said {two}\n")
+    reported = scene.call("drift", "b", "--ended")
+    assert reported.code == Exit.OK
+    assert reported.out.startswith(f"all is as recorded\nover: b alias was {one} until ")
+    assert reported.out.endswith(": it was me\n")
     assert scene.call("adopt", "b", "-o", "json").document == {
         "bindings": [{"binding": "b", "done": "nothing", "was": []}]
     }
@@ -120,12 +118,12 @@ def test_drift_is_listed_with_what_to_do_and_exit_code_8_until_it_is_adopted(sce
 def test_what_cannot_be_adopted_is_one_error_with_a_hint_and_is_put_back(scene: Scene) -> None:
     _, two, three = scene.numbers
     scene.move(three)
-    told = scene.call("adopt", "b")
-    assert told.code == Exit.CONFLICT
-    assert f"f:prod points at function version {three}, which syncd did not stage for it" in told.err
-    assert "`syncd restore b`" in told.err
-    told = scene.call("restore", "b", "--why", "a slip")
-    assert (told.code, told.out) == (Exit.OK, f"b alias: {three} is put back to {two}\n")
+    reported = scene.call("adopt", "b")
+    assert reported.code == Exit.CONFLICT
+    assert f"f:prod points at function version {three}, which syncd did not stage for it" in reported.err
+    assert "`syncd restore b`" in reported.err
+    reported = scene.call("restore", "b", "--why", "a slip")
+    assert (reported.code, reported.out) == (Exit.OK, f"b alias: {three} is put back to {two}\n")
     assert scene.alias() == two
     assert scene.call("restore", "b").out == "b is as recorded\n"
 
@@ -139,24 +137,24 @@ def test_shares_are_taken_away_by_restoring(scene: Scene) -> None:
     assert scene.fc.runtime().read("f", "prod").weights == {}
 
 
-def test_a_region_that_does_not_answer_is_told_as_such(call: Calling) -> None:
+def test_a_region_that_does_not_answer_is_reported(call: Calling) -> None:
     state = State(f"sqlite:///{call.database}")
     with state.write() as conn:
         live.record(conn, "b", "1", {}, None, state.now(conn))
     state.close()
-    told = call("drift", "--look")
-    assert told.code == Exit.UNAVAILABLE
-    assert told.out.startswith("not checked: b: GetAlias f: no usable answer")
+    reported = call("drift", "--look")
+    assert reported.code == Exit.UNAVAILABLE
+    assert reported.out.startswith("not checked: b: GetAlias f: no usable answer")
     assert call("drift").code == Exit.OK
     for command in ("adopt", "restore"):
         assert call(command, "b").code == Exit.UNAVAILABLE
 
 
-def test_names_that_nobody_knows_are_told_with_those_that_are(call: Calling) -> None:
+def test_unknown_names_are_reported_with_the_known_ones(call: Calling) -> None:
     for command in ("drift", "adopt", "restore"):
-        told = call(command, "nothing")
-        assert told.code == Exit.NOT_FOUND
-        assert told.err.endswith("hint:  bindings: b\n")
+        reported = call(command, "nothing")
+        assert reported.code == Exit.NOT_FOUND
+        assert reported.err.endswith("hint:  bindings: b\n")
     assert call("adopt", "b").code == Exit.NOT_FOUND, "syncd never moved it"
 
 
@@ -170,12 +168,12 @@ def test_a_version_is_retired_and_a_quarantine_lifted(call: Calling) -> None:
     assert "syncd unquarantine m@v1" in call("status").out
     assert call("unquarantine", "m@v1").out == "m@v1 is no longer quarantined\n"
     assert call("unquarantine", "m@v1", "-o", "json").document == {"version": "m@v1", "lifted": False}
-    told = call("retire", "m@v1", "--why", "old")
-    assert (told.code, told.out) == (Exit.OK, "m@v1 is retired\n")
+    reported = call("retire", "m@v1", "--why", "old")
+    assert (reported.code, reported.out) == (Exit.OK, "m@v1 is retired\n")
     with state.write() as conn:
         live.record(conn, "b", "1", {"m": known.id}, None, state.now(conn))
         assert versions.get(conn, known.id).quarantined == ""
     state.close()
-    told = call("retire", "m@v1")
-    assert told.code == Exit.CONFLICT
-    assert told.err.startswith("error: m@v1 is live: b serves it\n")
+    reported = call("retire", "m@v1")
+    assert reported.code == Exit.CONFLICT
+    assert reported.err.startswith("error: m@v1 is live: binding b serves it\n")

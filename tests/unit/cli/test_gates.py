@@ -1,4 +1,4 @@
-"""Cancel, approve, freeze and unfreeze, as a person calls them."""
+"""Cancel, approve, freeze and unfreeze as commands."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.unit.cli.calling import Calling
 
 
 def test_a_freeze_is_shown_until_it_is_lifted(call: Calling) -> None:
-    told = call("freeze", "m", "--why", "audit", "--hours", "2")
-    assert told.code == 0
-    assert told.out.startswith("m is frozen by ")
-    assert told.out.endswith("Z: audit\n")
+    reported = call("freeze", "m", "--why", "audit", "--hours", "2")
+    assert reported.code == 0
+    assert reported.out.startswith("m is frozen by ")
+    assert reported.out.endswith("Z: audit\n")
     (frozen,) = call("status", "-o", "json").document["frozen"]
     assert (frozen["model"], frozen["why"]) == ("m", "audit")
     shown = call("status")
@@ -36,8 +36,11 @@ def test_a_release_is_cancelled_once_and_not_approved_before_its_bytes_are_known
         now = state.now(conn)
         release = releases.create(conn, model="m", ref="v1", registry="local", requested_by="ann", now=now).id
     state.close()
-    told = call("approve", release)
-    assert (told.code, told.err.startswith(f"error: {release}: its digest is not known yet")) == (Exit.CONFLICT, True)
-    told = call("cancel", release, "--why", "wrong file", "-o", "json")
-    assert (told.code, told.document["release"]) == (Exit.OK, release)
+    reported = call("approve", release)
+    assert (reported.code, reported.err.startswith(f"error: {release}: its digest is not known yet")) == (
+        Exit.CONFLICT,
+        True,
+    )
+    reported = call("cancel", release, "--why", "wrong file", "-o", "json")
+    assert (reported.code, reported.document["release"]) == (Exit.OK, release)
     assert call("cancel", release).out.startswith(f"{release} m@v1 ends; ")

@@ -1,4 +1,4 @@
-"""`syncd inspect`: a version where it comes from, for people and for programs."""
+"""`syncd inspect`: a version at its source, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def offered(call: Calling, data: bytes = MODEL, marker: str = "SHA256SUMS") -> C
 
 
 def test_a_version_is_shown_with_its_files_and_parameters(call: Calling) -> None:
-    told = offered(call)("inspect", "m@v1", "-o", "json")
-    assert told.code == Exit.OK
-    document = told.document
+    reported = offered(call)("inspect", "m@v1", "-o", "json")
+    assert reported.code == Exit.OK
+    document = reported.document
     assert (document["model"], document["version"], document["size_bytes"]) == ("m", "v1", len(MODEL) + 2)
     assert document["parameters"] == {"BF16": 7, "F32": 1}
     config, model = document["files"]
@@ -42,11 +42,11 @@ def test_a_version_is_shown_with_its_files_and_parameters(call: Calling) -> None
 
 
 def test_a_person_sees_the_same(call: Calling) -> None:
-    told = offered(call, marker="READY")("inspect", "m@latest")
-    assert told.code == Exit.OK
-    assert "BF16 7, F32 1" in told.out
-    assert "none: it is read once to make it" in told.out
-    assert "m@v1" in told.out
+    reported = offered(call, marker="READY")("inspect", "m@latest")
+    assert reported.code == Exit.OK
+    assert "BF16 7, F32 1" in reported.out
+    assert "none: computed by reading the file once" in reported.out
+    assert "m@v1" in reported.out
 
 
 def test_a_gguf_file_and_an_adapter_are_shown_as_what_they_are(call: Calling) -> None:
@@ -54,9 +54,9 @@ def test_a_gguf_file_and_an_adapter_are_shown_as_what_they_are(call: Calling) ->
     top = write(call.home / "registry/m/v1", {"m.gguf": gguf(WEIGHTS), "adapter_config.json": adapter, "b/c": b""})
     write(top, {"b/adapter_config.json": b"{}", "b/adapters.safetensors": MODEL, "adapter_model.bin": b"1"})
     mark(top, "READY")
-    told = call("inspect", "m@v1", "-o", "json").document
-    assert told["adapters"] == {"adapter_config.json": "acme/chat", "b/adapter_config.json": ""}
-    shown = {file["path"]: (file["format"], file["tensors"]) for file in told["files"]}
+    reported = call("inspect", "m@v1", "-o", "json").document
+    assert reported["adapters"] == {"adapter_config.json": "acme/chat", "b/adapter_config.json": ""}
+    shown = {file["path"]: (file["format"], file["tensors"]) for file in reported["files"]}
     assert shown["m.gguf"] == ("gguf", len(WEIGHTS))
     out = call("inspect", "m@v1").out
     assert f"{len(WEIGHTS)} tensors" in out
@@ -65,12 +65,12 @@ def test_a_gguf_file_and_an_adapter_are_shown_as_what_they_are(call: Calling) ->
 
 
 def test_a_file_that_was_cut_off_is_an_error(call: Calling) -> None:
-    told = offered(call, MODEL[:-1])("inspect", "m@v1")
-    assert told.code == Exit.DIFFERS
-    assert f"model.safetensors has {len(MODEL) - 1} bytes" in told.err
+    reported = offered(call, MODEL[:-1])("inspect", "m@v1")
+    assert reported.code == Exit.DIFFERS
+    assert f"model.safetensors has {len(MODEL) - 1} bytes" in reported.err
 
 
-def test_a_model_that_nobody_serves_is_not_found(call: Calling) -> None:
+def test_a_model_without_a_binding_is_not_found(call: Calling) -> None:
     assert "no binding serves" in call("inspect", "other@v1").err
 
 
@@ -82,17 +82,18 @@ def test_what_a_loader_may_misread_is_a_warning_beside_the_result(call: Calling)
         "model.safetensors.index.json": index,
     }
     mark(write(call.home / "registry/m/v1", files), "SHA256SUMS")
-    told = call("inspect", "m@v1", "-o", "json")
-    assert told.code == Exit.OK
+    reported = call("inspect", "m@v1", "-o", "json")
+    assert reported.code == Exit.OK
     assert (
-        "model.safetensors and model.safetensors.index.json are the same weights twice" in told.document["warnings"][0]
+        "model.safetensors and model.safetensors.index.json are the same weights twice"
+        in reported.document["warnings"][0]
     )
-    assert told.err.startswith("warning: model.safetensors and")
+    assert reported.err.startswith("warning: model.safetensors and")
 
 
 def test_packed_weights_are_shown_by_their_tensors_alone(call: Calling) -> None:
     packed = {"l.qweight": {"dtype": "I32", "shape": [2], "data_offsets": [0, 8]}}
-    told = offered(call, file_of(packed))("inspect", "m@v1", "-o", "json").document
-    assert told["parameters"] == {}
-    assert (told["files"][1]["tensors"], told["files"][1]["parameters"]) == (1, {})
+    reported = offered(call, file_of(packed))("inspect", "m@v1", "-o", "json").document
+    assert reported["parameters"] == {}
+    assert (reported["files"][1]["tensors"], reported["files"][1]["parameters"]) == (1, {})
     assert "1 tensors" in call("inspect", "m@v1").out

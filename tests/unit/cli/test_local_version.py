@@ -17,7 +17,7 @@ ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors
 INDEX = "model.safetensors.index.json"
 
 
-def told(call: Calling, tmp_path: Path, files: Mapping[str, bytes]) -> tuple[int, str]:
+def reported(call: Calling, tmp_path: Path, files: Mapping[str, bytes]) -> tuple[int, str]:
     """The code of the command and what stands on standard error; the record is never reached."""
     out = write_files(tmp_path / "out", files)
     done = call("publish", "m@v1", "--from", str(out), "--server", "http://127.0.0.1:9")
@@ -36,7 +36,7 @@ def told(call: Calling, tmp_path: Path, files: Mapping[str, bytes]) -> tuple[int
 def test_what_is_not_whole_is_refused_in_a_line(
     call: Calling, tmp_path: Path, files: Mapping[str, bytes], code: int, says: str
 ) -> None:
-    came, err = told(call, tmp_path, files)
+    came, err = reported(call, tmp_path, files)
     assert came == code
     assert says in err.splitlines()[0]
     assert err.splitlines()[1].startswith("hint:")
@@ -46,17 +46,17 @@ def test_what_is_not_whole_is_refused_in_a_line(
 
 def test_a_file_that_the_registry_leaves_out_is_not_checked(call: Calling, tmp_path: Path) -> None:
     files = {"model.safetensors": SHARD, INDEX: index(TWO)}
-    code, err = told(call, tmp_path, files)
+    code, err = reported(call, tmp_path, files)
     hint = err.splitlines()[1]
     assert code == Exit.USAGE
     setting = hint[hint.index("`") + 1 : hint.rindex("`")]
     assert json.loads(setting.partition("= ")[2]) == [INDEX]
     call.change("[registries.models]", f"[registries.models]\n{setting}")
-    assert told(call, tmp_path, files)[0] == Exit.UNAVAILABLE  # the server is asked: the version was copied
+    assert reported(call, tmp_path, files)[0] == Exit.UNAVAILABLE  # the server is asked: the version was copied
     assert (call.home / "registry/m/v1/model.safetensors").is_file()
 
 
 def test_a_warning_does_not_stop_it(call: Calling, tmp_path: Path) -> None:
-    code, err = told(call, tmp_path, {"model.safetensors": SHARD, ONE: SHARD, TWO: SHARD, INDEX: index(ONE, TWO)})
+    code, err = reported(call, tmp_path, {"model.safetensors": SHARD, ONE: SHARD, TWO: SHARD, INDEX: index(ONE, TWO)})
     assert code == Exit.UNAVAILABLE
     assert err.startswith(f"warning: model.safetensors and {INDEX} are the same weights twice")

@@ -1,4 +1,4 @@
-"""A release's story as the person on call reads it: what happened, when, in which region, what to do."""
+"""`syncd show` for the person on call: what happened, when, in which region, and what to do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def asked(here: Site, version: str) -> str:
     return publish(here.requester, SDXL, version).id
 
 
-def told(here: Site, release: str) -> str:
+def reported(here: Site, release: str) -> str:
     printed = io.StringIO()
     scene = load(here.state, release)
     with here.state.read() as conn:
@@ -51,12 +51,12 @@ def told(here: Site, release: str) -> str:
 
 
 def test_a_success(here: Site) -> None:
-    text = told(here, "r-2")
+    text = reported(here, "r-2")
     digest = here.digest(SDXL, "v2")
     assert text.startswith(
         f"""\
 r-2: release of sdxl@v2 is live
-  to do:   nothing; `syncd rollback sdxl` goes back to the version before
+  to do:   nothing; `syncd rollback sdxl` returns to the previous version
   moved:   2 of 2 aliases, 2026-03-01 12:00:00Z to 2026-03-01 12:00:00Z
   digest:  {digest}, 100.0 kB
   asked:   2026-03-01 12:00:00Z by ops, ended 2026-03-01 12:00:00Z after 0s
@@ -74,17 +74,17 @@ STEP     OF       STATE  ATTEMPT  FAILED  BEGAN                 TOOK  REASON
     )
     assert "2026-03-01 12:00:00Z  +0s  flip.flipped       draw-sg  singapore  from_version=1, to_version=2" in text
     assert "step.started" not in text
-    assert "to do:   nothing: r-2 came after it" in told(here, "r-1")
+    assert "to do:   nothing: r-2 came after it" in reported(here, "r-1")
 
 
 def test_a_rollback(here: Site) -> None:
     back = rollback(here.requester, SDXL, "black images")
     here.settle()
-    text = told(here, back.id)
+    text = reported(here, back.id)
     assert text.startswith(
         """\
 r-3: rollback to sdxl@v1 is live
-  to do:   nothing; `syncd unhold sdxl` lets newer versions come
+  to do:   nothing; `syncd unhold sdxl` permits newer versions
   moved:   2 of 2 aliases, 2026-03-01 12:00:00Z to 2026-03-01 12:00:00Z
   on hold: since 2026-03-01 12:00:00Z by ops: black images
 """
@@ -96,15 +96,14 @@ def test_a_stall(here: Site) -> None:
     here.world.runtimes["singapore"].functions.pop(DRAW)
     stalled = asked(here, "v3")
     here.settle(patient=True)
-    text = told(here, stalled)
+    text = reported(here, stalled)
     assert text.startswith(
         """\
 r-3: release of sdxl@v3 is stalled
   why:     stage draw-sg: function draw does not exist
-  to do:   mend the cause, then: syncd publish sdxl@v3
-  moved:   nothing
-"""
+  to do:   create the function draw again """
     )
+    assert "; fix the cause, then: syncd publish sdxl@v3\n  moved:   nothing\n" in text
     assert "singapore  draw-sg  -    -         abandoned" in text
     failed = "step.failed        draw-sg  singapore  reason=function draw does not exist"
     assert failed in text
@@ -117,26 +116,26 @@ def test_one_that_was_taken_back_in_the_middle(here: Site) -> None:
     here.run_one()
     rollback(here.requester, SDXL, "black images")
     here.settle()
-    text = told(here, forward)
+    text = reported(here, forward)
     assert "  why:     rolled back by ops: black images\n" in text
-    assert "  to do:   mend the cause, then: `syncd unhold sdxl`, syncd publish sdxl@v3\n" in text
+    assert "  to do:   fix the cause, then: `syncd unhold sdxl`, syncd publish sdxl@v3\n" in text
     assert "; 1 are back\n" in text
     unhold(here.requester, SDXL)
-    assert "  to do:   mend the cause, then: syncd publish sdxl@v3\n" in told(here, forward)
+    assert "  to do:   fix the cause, then: syncd publish sdxl@v3\n" in reported(here, forward)
 
 
 def test_one_that_is_under_way_and_one_that_was_cancelled(here: Site) -> None:
     forward = asked(here, "v3")
-    assert "  to do:   nothing; it is under way\n  moved:   nothing\n" in told(here, forward)
+    assert "  to do:   nothing; it is in flight\n  moved:   nothing\n" in reported(here, forward)
     cancel(here.requester, forward, "wrong checkpoint")
     here.settle()
-    assert "  why:     cancelled by ops: wrong checkpoint\n  to do:   nothing\n" in told(here, forward)
+    assert "  why:     cancelled by ops: wrong checkpoint\n  to do:   nothing\n" in reported(here, forward)
 
 
 def test_one_that_waits_says_what_fails_and_what_helps(here: Site) -> None:
     here.world.runtimes["singapore"].functions.pop(DRAW)
     forward = asked(here, "v3")
     here.settle()
-    text = told(here, forward)
-    assert "  to do:   it tries again by itself; the steps below say what fails\n" in text
+    text = reported(here, forward)
+    assert "  to do:   create the function draw again " in text
     assert "function draw does not exist" in text

@@ -1,4 +1,4 @@
-"""What `publish --from` takes of a directory: no tool's leftovers, no links, no credentials, no other file's bytes."""
+"""Source directory of `publish --from`: no tool's leftovers, links, credentials or changed files."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_credential_stops_it_with_the_file_and_the_line_and_without_the_value(
     with pytest.raises(Conflict) as refused:
         check(tmp_path)
     line = 2 + SECRETS[name].partition("://")[0].count("\n") if "://" in SECRETS[name] else 2
-    assert f"sub/{name}, line {line}: this looks like a" in refused.value.message
+    assert f"sub/{name}, line {line}: this seems to be a" in refused.value.message
     assert code_of(refused.value) == Exit.CONFLICT
     assert f"--allow-secret sub/{name}" in refused.value.hint
     secret = SECRETS[name].splitlines()[-1]

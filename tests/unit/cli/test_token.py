@@ -1,4 +1,4 @@
-"""Tokens are made, listed and taken back; each is shown once and kept as a hash."""
+"""API tokens are created, listed and revoked; each is shown once and stored as a hash."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def test_a_token_is_shown_once_and_is_in_the_record_as_a_hash_only(call: Calling
 
 
 def test_without_a_role_it_may_only_read_and_alone_on_a_line_it_is_for_a_shell(call: Calling) -> None:
-    told = call("token", "create", "dash")
-    (line,) = told.out.splitlines()
+    reported = call("token", "create", "dash")
+    (line,) = reported.out.splitlines()
     state = State(f"sqlite:///{call.database}")
     with state.read() as conn:
         found = tokens.find(conn, line)
@@ -38,10 +38,10 @@ def test_one_that_is_taken_back_is_gone_and_both_are_in_the_events(call: Calling
     state = State(f"sqlite:///{call.database}")
     with state.read() as conn:
         assert tokens.find(conn, made) is None
-        told = [(event.kind, event.subject, event.detail["who"]) for event in events.after(conn, 0, 10)]
+        reported = [(event.kind, event.subject, event.detail["who"]) for event in events.after(conn, 0, 10)]
     state.close()
-    assert [(kind, subject) for kind, subject, _ in told] == [("token.created", "ci"), ("token.revoked", "ci")]
-    assert all("@" in str(who) for _, _, who in told)
+    assert [(kind, subject) for kind, subject, _ in reported] == [("token.created", "ci"), ("token.revoked", "ci")]
+    assert all("@" in str(who) for _, _, who in reported)
 
 
 def test_a_name_is_taken_once_and_must_be_one(call: Calling) -> None:

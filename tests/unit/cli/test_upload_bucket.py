@@ -1,4 +1,4 @@
-"""A directory uploaded into a registry that is a prefix of a bucket: seen whole, gone on with, never changed."""
+"""Upload of a directory into a registry in a bucket: visible only when complete, resumed, never changed."""
 
 from __future__ import annotations
 
@@ -128,14 +128,12 @@ def test_the_same_files_again_are_success_and_others_are_a_conflict(
     upload_bucket(store, out, scan(out).files, SDXL, V1)
     assert cloud.counters.count("PutObject", bucket.name) == before
     (out / "config.json").write_bytes(b'{"another": 1}')
-    with pytest.raises(Conflict, match="exists with other files") as told:
+    with pytest.raises(Conflict, match="exists with other files") as reported:
         upload_bucket(store, out, scan(out).files, SDXL, V1)
-    assert "another version name" in told.value.hint
+    assert "another version name" in reported.value.hint
 
 
-def test_other_bytes_that_somebody_left_there_are_not_taken_for_ours(
-    bucket: RawBucket, store: OssStore, out: Path
-) -> None:
+def test_other_bytes_at_the_same_key_are_not_accepted(bucket: RawBucket, store: OssStore, out: Path) -> None:
     store.put("team/sdxl/v1/unet/big.safetensors", b"other bytes", PutMode.CREATE)
     with pytest.raises(Conflict, match=r"big\.safetensors exists with other bytes"):
         upload_bucket(store, out, scan(out).files, SDXL, V1)
@@ -200,9 +198,9 @@ def test_a_directory_that_changes_meanwhile_is_no_version(
 
 def test_files_of_another_job_are_no_part_of_a_version_and_named(bucket: RawBucket, store: OssStore, out: Path) -> None:
     store.put("team/sdxl/v1/stray.bin", b"1", PutMode.CREATE)
-    with pytest.raises(Conflict, match=r"stray\.bin exists in the bucket") as told:
+    with pytest.raises(Conflict, match=r"stray\.bin exists in the bucket") as reported:
         upload_bucket(store, out, scan(out).files, SDXL, V1)
-    assert "another job" in told.value.hint
+    assert "another job" in reported.value.hint
     assert versions(bucket, store) == []
     store.delete("team/sdxl/v1/stray.bin")
     upload_bucket(store, out, scan(out).files, SDXL, V1)
@@ -234,6 +232,6 @@ def test_into_a_registry_of_another_kind_nothing_is_brought(call: Calling, out: 
         f'kind = "directory"\npath = "{call.home}/registry"',
         'kind = "http"\nmodels = ["m"]\nurl = "http://127.0.0.1:9/i.json"',
     )
-    told = call("publish", "m@v1", "--from", str(out), *server)
-    assert (told.code, "registry models of m is of kind http" in told.err) == (Exit.USAGE, True)
+    reported = call("publish", "m@v1", "--from", str(out), *server)
+    assert (reported.code, "registry models of m is of kind http" in reported.err) == (Exit.USAGE, True)
     assert call("publish", "nobody@v1", "--from", str(out), *server).code == Exit.NOT_FOUND

@@ -1,4 +1,4 @@
-"""A directory that becomes a version of a directory registry: whole, as it was when it was begun, by one at a time."""
+"""Upload of a directory into a directory registry: complete, unchanged, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def test_a_directory_that_changes_meanwhile_is_no_version(
     out: Path, final: Path, monkeypatch: pytest.MonkeyPatch, happens: Callable[[Path], object]
 ) -> None:
     meanwhile(monkeypatch, lambda: happens(out))
-    with pytest.raises(Conflict, match=r"changed while it was read|disappeared while it was read") as told:
+    with pytest.raises(Conflict, match=r"changed while it was read|disappeared while it was read") as reported:
         upload_directory(out, final)
-    assert told.value.hint == "publish again when nothing writes to it"
+    assert reported.value.hint == "publish again when nothing writes to it"
     assert not final.exists()
     upload_directory(out, final)
     assert versions(final) == ["v1"]
@@ -97,9 +97,9 @@ def test_of_two_jobs_with_other_files_one_has_its_version_whole(tmp_path: Path, 
         return ""
 
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(brought, made))
-    assert sorted(told) == ["", *["Conflict"] * 7]
-    winner = told.index("")
+        reported = list(pool.map(brought, made))
+    assert sorted(reported) == ["", *["Conflict"] * 7]
+    winner = reported.index("")
     assert {path.name for path in final.iterdir()} == {LIST, "both", str(winner)}
     assert (final / "both").read_bytes() == b"%d" % winner
     assert versions(final) == ["v1"]

@@ -1,4 +1,4 @@
-"""What counts as the end that was asked for."""
+"""The end of a watched release: which ends are a success."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def scene(phase: ReleasePhase, *, rollback: bool = False) -> ReleaseView:
     asked = ("r-1", 1, "sdxl", "v2", "models", None, rollback, "ann@desk")
-    return ReleaseView(Release(*asked, phase, "cut off", "mend it", "", NOON, NOON), None, [], [], [])
+    return ReleaseView(Release(*asked, phase, "cut off", "fix it", "", NOON, NOON), None, [], [], [])
 
 
 @pytest.mark.parametrize("phase", sorted(RELEASE_ENDS - {ReleasePhase.LIVE}))
 def test_a_release_that_ended_and_is_not_live_is_an_error_with_its_reason_and_hint(phase: ReleasePhase) -> None:
     with pytest.raises(ReleaseNotLive, match=f"r-1 sdxl@v2 is {phase}: cut off") as caught:
         ended_well(scene(phase))
-    assert caught.value.hint == "mend it"
+    assert caught.value.hint == "fix it"
 
 
 @pytest.mark.parametrize("phase", sorted(set(ReleasePhase) - RELEASE_ENDS | {ReleasePhase.LIVE}))
@@ -30,7 +30,7 @@ def test_a_release_that_is_live_or_under_way_is_none(phase: ReleasePhase) -> Non
     ended_well(scene(phase))
 
 
-def test_who_goes_back_has_what_was_asked_for_when_the_release_was_undone() -> None:
+def test_an_undone_release_is_success_for_a_rollback() -> None:
     ended_well(scene(ReleasePhase.UNDONE), going_back=True)
     with pytest.raises(ReleaseNotLive):
         ended_well(scene(ReleasePhase.UNDONE, rollback=True), going_back=True)

@@ -1,4 +1,4 @@
-"""The example is the reference: it loads, and shows every setting with its real default."""
+"""The example configuration is the reference: it loads, and shows every setting with its default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Good configurations load; each bad one is refused with exactly the message that stands beside it."""
+"""Configuration fixtures: good ones load; each bad one is refused with exactly the message beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What loading promises beside its messages."""
+"""Promises of the loader beside its messages."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_no_secret_is_in_what_a_configuration_prints() -> None:
             assert "hunter2" not in text
         assert "hunter2" not in "".join(c.model_dump_json() for c in config.credentials.values())
     assert MASK in local_cloud().credentials["local"].model_dump_json()
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(local_cloud().credentials["local"])
 
 
@@ -178,7 +178,7 @@ def test_the_check_reckons_variables_as_the_change_is_made() -> None:
     assert "may need 4315 bytes" in (FIXTURES / "variables-past-4-kb.bad.txt").read_text()
 
 
-def test_an_image_may_have_what_a_bake_by_hand_allows_by_default() -> None:
+def test_an_image_target_allows_what_a_manual_bake_allows_by_default() -> None:
     assert ImageTargetSettings.model_fields["limit_bytes"].default == LIMIT_BYTES
 
 
@@ -236,7 +236,7 @@ def test_bases_that_are_watched_and_images_that_are_replicated_are_part_of_the_f
     assert made["there"].repository == "registry.cn-shanghai.aliyuncs.com/team/sdxl"
 
 
-def test_a_model_in_an_image_is_told_of_in_variables_and_is_not_mounted() -> None:
+def test_a_model_in_an_image_has_variables_and_no_mount() -> None:
     topology = topology_of(load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"}))
     baked = InImage("127.0.0.1:5000/team/sdxl:t@sha256:0", "/models/sdxl")
     digest = Digest("a" * 64)

@@ -1,4 +1,4 @@
-"""What a file says of probes and warmth, as the rooms get it."""
+"""Probe and prewarm settings, as the packages get them."""
 
 from __future__ import annotations
 

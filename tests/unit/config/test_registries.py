@@ -1,4 +1,4 @@
-"""Every kind of registry that can be configured is made, with what was configured, and contacts nobody."""
+"""Every kind of registry is created as configured, and contacts nothing."""
 
 from __future__ import annotations
 

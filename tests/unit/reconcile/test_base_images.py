@@ -1,4 +1,4 @@
-"""Bases of images that are looked up on a clock: what is new is told once, and by policy built upon."""
+"""Base image watch: a change is reported once, and rebuilt by policy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syncd.reconcile.views.overview import overview
 from syncd.reconcile.views.plan import plan, verify
 from syncd.targets.base import Depth
 
-from tests.support.bases import REBUILD, REPORT, Out, again, push, rebuilt, said, seen_and_begun, shown, told
+from tests.support.bases import REBUILD, REPORT, Out, again, events_of_kind, push, rebuilt, said, seen_and_begun, shown
 from tests.support.images import FLEET, HZ, ONE, SG, Gallery, baked, image, live
 from tests.support.rooms import DRAW, SDXL, Site
 from tests.unit.oci.kitchen import push_base
@@ -32,22 +32,22 @@ def test_a_new_base_is_reported_once_and_nothing_is_begun_where_that_is_the_poli
 ) -> None:
     there = again(there, gallery, replace(ONE, watched={HZ: REPORT}))
     check(there.context, HZ)
-    assert (told(there, "base.changed"), said(there)) == ([], [])
+    assert (events_of_kind(there, "base.changed"), said(there)) == ([], [])
     was, now = image(there, "v1").base_digest.hex, push(gallery, 1)
     for _ in range(3):
         assert seen_and_begun(there) == []
-    (news,) = told(there, "base.changed")
+    (news,) = events_of_kind(there, "base.changed")
     assert (news["model"], news["from"], news["to"]) == (SDXL, was, now)
     assert news["base"] == f"{gallery.host}/{gallery.base}"
     (words,) = said(there)
     assert words.startswith(f"base {gallery.host}/{gallery.base} was {was[:12]}, is {now[:12]} (seen 2026-03-01 12:")
     push(gallery, 2)
     check(there.context, HZ)
-    assert len(told(there, "base.changed")) == 2
+    assert len(events_of_kind(there, "base.changed")) == 2
     (target,) = plan(there.looker, "models", SDXL, "v1").targets
     assert target.sealed
-    assert target.news is not None
-    assert target.news.was.hex == was
+    assert target.base_update is not None
+    assert target.base_update.was.hex == was
 
 
 def test_the_same_version_is_released_over_the_new_base_without_a_byte_of_the_model(
@@ -127,7 +127,7 @@ def test_status_and_plan_put_it_into_words(there: Site, gallery: Gallery) -> Non
     _text(console, plan(there.looker, "models", SDXL, "v1"))
     name = f"{gallery.host}/{gallery.base}"
     words = f"base {name} was {was}, is {now} (seen 2026-03-01 12:00:00 UTC)"
-    assert f"new base: hangzhou img-hz sdxl: {words}\n   to do: nothing; a release is begun" in printed.getvalue()
+    assert f"new base: hangzhou img-hz sdxl: {words}\n   to do: nothing; a release starts" in printed.getvalue()
     assert f"\nimg-hz: {words}\n" in printed.getvalue()
 
 
@@ -149,7 +149,7 @@ def test_a_base_out_of_reach_changes_nothing_and_is_told_until_it_is_back(there:
             check(out.context, HZ)
     assert rebuild(out.context) == []
     (words,) = said(out)
-    assert "cannot be looked up since 2026-03-01 12:" in words
+    assert "has not been resolved since 2026-03-01 12:" in words
     assert "the base's registry is out" in words
     check(there.context, HZ)
     assert said(there) == []
@@ -193,7 +193,7 @@ def test_a_base_that_changes_twice_is_built_on_one_after_the_other(there: Site, 
     assert image(there, "v1").base_digest.hex == first
     rebuilt(there)
     assert image(there, "v1").base_digest.hex == second
-    assert [each["to"] for each in told(there, "base.changed")] == [first, second]
+    assert [each["to"] for each in events_of_kind(there, "base.changed")] == [first, second]
     assert there.world.alias("hangzhou").function_version == "3"
 
 

@@ -94,7 +94,7 @@ def test_a_moved_alias_is_told_with_got_want_and_between_which_looks(served: Sit
         (row,) = drift_rows(conn, served.context.topology, (SG, HZ))
     assert row["region"] == "singapore"
     assert row["hint"] == (
-        "`syncd adopt draw-sg` takes it into the record, `syncd restore draw-sg` puts back what the record says"
+        "`syncd adopt draw-sg` accepts it into the record, `syncd restore draw-sg` restores what is recorded"
     )
     assert kinds(served) == ["binding.drifted"]
 

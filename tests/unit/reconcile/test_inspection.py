@@ -1,4 +1,4 @@
-"""A version is found damaged before a byte of it moves."""
+"""A damaged version is detected before a byte of it moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A release for a new base, beside everything else: begun once, stopped as others are, gone on with after a crash."""
+"""Releases for a new base, beside other releases: started once, stopped like others, resumed after a crash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from syncd.state.state import State
 from syncd.targets.versioned_tree import TreeTarget
 from syncd.values.function import AliasState, Change, MountKind
 
-from tests.support.bases import REBUILD, WATCHED, again, push, rebuilt, seen_and_begun, told
+from tests.support.bases import REBUILD, WATCHED, again, events_of_kind, push, rebuilt, seen_and_begun
 from tests.support.images import FLEET, HZ, SHARED, Gallery, baked, image, live
 from tests.support.rooms import DRAW, LORA, SDXL, Site, site
 from tests.unit.reconcile.test_images_killed import Death, Killed, Mortal, MortalState
@@ -64,7 +64,7 @@ def test_a_base_that_fails_its_probe_is_not_built_on_again_and_what_is_live_stay
     there.settle(patient=True)
     ended = there.release(release.id)
     assert ended.phase is R.STALLED
-    assert "push a base that is right" in next_step(load(there.state, ended.id), None, ended.id)
+    assert "push a correct base" in next_step(load(there.state, ended.id), None, ended.id)
     assert there.world.alias("hangzhou").function_version == "1"
     assert image(there, "v1") == before
     assert seen_and_begun(there) == []
@@ -186,7 +186,7 @@ def test_what_was_published_in_the_same_moment_goes_first(
     )  # as a database says that shows no other's writes
     assert rebuild(there.context) == []
     assert [release.ref for release in there.unfinished()] == ["v2"]
-    assert told(there, "release.rebuilds") == []
+    assert events_of_kind(there, "release.rebuilds") == []
 
 
 def test_one_that_a_newer_version_took_the_place_of_is_begun_again_where_that_fails(
@@ -258,7 +258,11 @@ def test_a_process_that_died_after_it_saw_is_followed_by_one_that_begins_once(th
     check(after.context, HZ)
     begun = rebuild(after.context)
     assert rebuild(there.context) == []
-    assert (len(begun), len(told(after, "base.changed")), len(told(after, "release.rebuilds"))) == (1, 1, 1)
+    assert (len(begun), len(events_of_kind(after, "base.changed")), len(events_of_kind(after, "release.rebuilds"))) == (
+        1,
+        1,
+        1,
+    )
 
 
 def test_a_daemon_looks_on_its_clock_and_begins_what_is_due(there: Site, gallery: Gallery) -> None:

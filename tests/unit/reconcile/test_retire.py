@@ -1,4 +1,4 @@
-"""A version is taken out of service for good: never one that is needed, and whole after any crash."""
+"""Retirement: never of a version in use, and complete after any crash."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def test_a_retired_version_can_be_published_again(served: Site, world: World) ->
     assert keys(world, "v1") == []
 
 
-@pytest.mark.parametrize(("version", "why"), [("v3", "is live: draw-"), ("v2", "what a rollback of sdxl goes to")])
+@pytest.mark.parametrize(
+    ("version", "why"), [("v3", "is live: binding draw-"), ("v2", "what a rollback of sdxl returns to")]
+)
 def test_what_serves_and_what_a_rollback_needs_is_kept(served: Site, world: World, version: str, why: str) -> None:
     before = (function_versions(world), len(keys(world, version)))
     with pytest.raises(Conflict, match=why) as caught:
@@ -184,9 +186,9 @@ def test_what_broke_off_is_gone_on_with(served: Site, world: World, where: str) 
     assert kinds(served)[-1] == "version.retired"
     assert keys(world, "v1") == []
     assert function_versions(world) == {"2", "3"}
-    told = len(served.events())
+    reported = len(served.events())
     retiring.resume(served.looker, threading.Event())
-    assert len(served.events()) == told
+    assert len(served.events()) == reported
 
 
 def test_a_release_that_comes_before_the_bytes_are_marked_keeps_the_version(served: Site, world: World) -> None:
@@ -253,6 +255,6 @@ def test_a_quarantine_is_lifted_once_the_old_bytes_are_there_again_and_not_befor
     again = publish(here.requester, SDXL, "v1")
     here.settle()
     assert here.release(again.id).phase is ReleasePhase.LIVE
-    told = [event for event in here.events() if event.kind == "version.unquarantined"]
-    assert [event.detail["why"] for event in told] == ["restored", "restored"]
-    assert "other bytes" in str(told[0].detail["was"]) or "digest" in str(told[0].detail["was"])
+    reported = [event for event in here.events() if event.kind == "version.unquarantined"]
+    assert [event.detail["why"] for event in reported] == ["restored", "restored"]
+    assert "other bytes" in str(reported[0].detail["was"]) or "digest" in str(reported[0].detail["was"])

@@ -111,7 +111,7 @@ def shares(here: Site) -> dict[str, dict[str, float]]:
 
 
 def says(here: Site, release_id: str) -> str:
-    way = load(here.state, release_id).way
+    way = load(here.state, release_id).rollout
     return str(way["says"]) if way else ""
 
 
@@ -402,7 +402,7 @@ def test_worlds_of_one_region_at_a_time_are_told_apart(here: Site, world: World)
     live(here, "v1")
     here = by(here, WAVES)
     release = moving(here, "v2")
-    way = load(here.state, release.id).way
+    way = load(here.state, release.id).rollout
     assert way is not None
     assert (way["wave"], way["waves"], way["regions"], way["percent"]) == (1, 2, [HZ], 100)
     assert way["until"] > world.time  # type: ignore[operator]  # a moment, in a document of any values

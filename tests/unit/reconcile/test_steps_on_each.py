@@ -38,7 +38,7 @@ def test_shares_grow_step_by_step_and_are_gone_at_the_end(here: Site) -> None:
     assert here.release(release.id).phase is R.FLIPPING, "it is baked"
     later(here, 80)
     assert here.release(release.id).phase is R.LIVE
-    assert load(here.state, release.id).way is None
+    assert load(here.state, release.id).rollout is None
     here.assert_record_is_true()
 
 

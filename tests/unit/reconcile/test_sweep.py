@@ -1,4 +1,4 @@
-"""Clearing what nobody will finish."""
+"""Sweep of abandoned copies."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ def test_a_release_that_comes_while_a_copy_is_being_cleared_waits_and_copies_ane
     sweep(site(world, here.state, targets={"hz": CutOff("hz", world.stores["hz"])}).context)
     unhold(there.requester, SDXL)
     world.stores["hz"] = MemoryStore()
-    mended = site(world, here.state)
-    again = publish(mended.requester, SDXL, "v1")
-    mended.until(ReleasePhase.PLACING, again.id)
-    mended.settle()
-    assert mended.placements(SDXL, "v1")["hz"].phase is PlacementPhase.WITHDRAWING
+    fixed = site(world, here.state)
+    again = publish(fixed.requester, SDXL, "v1")
+    fixed.until(ReleasePhase.PLACING, again.id)
+    fixed.settle()
+    assert fixed.placements(SDXL, "v1")["hz"].phase is PlacementPhase.WITHDRAWING
     assert not world.stores["hz"].objects
-    assert sweep(mended.context) == 1
-    mended.until(ReleasePhase.LIVE, again.id)
+    assert sweep(fixed.context) == 1
+    fixed.until(ReleasePhase.LIVE, again.id)
 
 
 def test_a_target_that_left_the_configuration_is_left_alone(here: Site, world: World) -> None:

@@ -1,4 +1,4 @@
-"""Calls are made again for named errors only, within two bounds, and never against the server's wish."""
+"""Call retries: only for named errors, within two limits, and never before the server's delay."""
 
 from __future__ import annotations
 
