@@ -268,7 +268,7 @@ def _alias_fault(world: World, binding: Binding) -> str:
         moving = flips.get(conn, holder, binding.name) if holder else None
     pointed = world.runtimes[binding.runtime].read(binding.function, binding.alias)
     if pointed.weights and not (moving and pointed.weights.keys() <= {moving.to_version}):
-        return f"sends a share elsewhere: {dict(pointed.weights)}"
+        return f"expected no traffic share, got {dict(pointed.weights)}"
     if recorded is not None and pointed.function_version != recorded.function_version:
-        return f"points at {pointed.function_version}, the record says {recorded.function_version}"
+        return f"expected function version {recorded.function_version} as recorded, got {pointed.function_version}"
     return ""
