@@ -168,7 +168,7 @@ def test_verify_finds_a_flipped_bit_in_each_store_and_an_alias_moved_by_hand(sta
     assert all("weights.bin" in text for (_, what), text in wrong.items() if "@" in what)
     text = stage.run("verify", stage.model)
     assert text.code == 8
-    assert "points at 1, the record says 2" in text.out
+    assert "expected function version 2 as recorded, got 1" in text.out
 
 
 def flip_file(path: Any) -> None:
