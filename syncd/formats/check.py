@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from syncd.formats import (
-    documents,
-    gguf,
-    hdf5,
-    indexes,
-    names,
-    onnx,
-    pickles,
-    safetensors,
-    substitutes,
-    tensorflow,
-    tflite,
-    zips,
-)
+from syncd.formats import documents, indexes, names, substitutes
 from syncd.formats.contents import Contents, damaged
+from syncd.formats.parsers import gguf, hdf5, onnx, pickles, safetensors, tensorflow, tflite, zips
 from syncd.formats.spans import Span, Steps
 
 Parser = Callable[[str, int], Steps[Contents]]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from syncd.errors import Invalid
-from syncd.formats import gguf
 from syncd.formats.contents import Contents, Need, damaged, leaving
-from syncd.formats.onnx import beside
+from syncd.formats.parsers import gguf
+from syncd.formats.parsers.onnx import beside
 from syncd.formats.spans import Span, Steps
 
 ADAPTER: Final = "adapter_config.json"

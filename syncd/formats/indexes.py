@@ -11,7 +11,7 @@ from typing import Final
 from syncd.artifact.names import FilePath, parse_path
 from syncd.errors import Invalid
 from syncd.formats.contents import Contents, Need, leaving
-from syncd.formats.onnx import beside
+from syncd.formats.parsers.onnx import beside
 from syncd.formats.spans import Span, Steps
 
 INDEX_BYTES_MAX: Final = 64 << 20

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from syncd.formats import gguf
-from syncd.formats.safetensors import LENGTH_BYTES, Tensor, tensors
+from syncd.formats.parsers import gguf
+from syncd.formats.parsers.safetensors import LENGTH_BYTES, Tensor, tensors
 
 HEAD_BYTES_MAX: Final = 32 << 20  # held in memory beside the buffers; the largest vocabularies of GGUF are half of it
 _NONE: Final[tuple[int, ...]] = ()
@@ -59,7 +59,7 @@ def _gguf(size_bytes: int, head: bytes) -> int | tuple[int, ...]:
         return _NONE
     try:
         found = gguf.read_head(head, "<")
-    except gguf.MalformedError:
+    except gguf.GgufError:
         return _NONE
     except gguf.ShortError as short:
         if short.position > min(size_bytes, HEAD_BYTES_MAX):

@@ -13,7 +13,7 @@ from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import OutputFormat, size, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.formats.contents import Contents
-from syncd.formats.safetensors import FORMAT as SAFETENSORS
+from syncd.formats.parsers.safetensors import FORMAT as SAFETENSORS
 from syncd.reconcile.discovery.catalog import pin
 from syncd.reconcile.discovery.inspection import VersionInspection
 from syncd.reconcile.discovery.inspection import inspect as inspect_version

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syncd.errors import SyncdError
-from syncd.formats import pickles, protobuf
 from syncd.formats.check import check
 from syncd.formats.contents import Contents
+from syncd.formats.parsers import pickles, protobuf
 from syncd.formats.spans import Ranges
 
 from tests.support.tensors import string

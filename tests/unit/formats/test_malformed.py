@@ -8,8 +8,9 @@ import struct
 
 import pytest
 from syncd.errors import Corrupt, Invalid
-from syncd.formats import documents, indexes, pickles, tensorflow, zips
+from syncd.formats import documents, indexes
 from syncd.formats.contents import Contents, Need
+from syncd.formats.parsers import pickles, tensorflow, zips
 from syncd.formats.version import misnamed_blobs
 
 from tests.unit.formats.reading import both, ranged, sample

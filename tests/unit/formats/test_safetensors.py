@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 from syncd.errors import Corrupt
 from syncd.formats.contents import Contents
-from syncd.formats.safetensors import FORMAT_HEADER_BYTES_MAX, HEADER_BYTES_MAX
+from syncd.formats.parsers.safetensors import FORMAT_HEADER_BYTES_MAX, HEADER_BYTES_MAX
 
 from tests.unit.formats.reading import both, ranged
 

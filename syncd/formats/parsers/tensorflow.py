@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from syncd.formats import protobuf
 from syncd.formats.contents import Contents, Need, cut_off, damaged
-from syncd.formats.protobuf import LENGTH, Cursor, EndlessError
+from syncd.formats.parsers import protobuf
+from syncd.formats.parsers.protobuf import LENGTH, Cursor, EndlessError
 from syncd.formats.spans import Span, Steps
 
 SAVED_MODEL: Final = "saved_model.pb"
@@ -43,7 +43,7 @@ def parse_saved_model(path: str, size_bytes: int) -> Steps[Contents]:
                 if each.end > size_bytes:
                     raise cut_off(path, size_bytes, f"its field {each.number} ends at {each.end}")
                 cursor.at = each.end
-    except protobuf.MalformedError as error:
+    except protobuf.ProtobufError as error:
         raise damaged(path, f"is no SavedModel, or was cut off: {error}") from error
     except EndlessError:
         return Contents("tensorflow", is_whole=False)
@@ -76,7 +76,7 @@ def parse_index(path: str, size_bytes: int, *, has_shards: bool) -> Steps[Conten
         needs = _shards(data, path.removesuffix(INDEX_ENDING))
     except _PackedError:
         return Contents("tensorflow", is_whole=False)
-    except (ValueError, IndexError, protobuf.MalformedError) as error:
+    except (ValueError, IndexError, protobuf.ProtobufError) as error:
         raise damaged(path, f"is no index of a TensorFlow checkpoint that can be read: {error}") from error
     return Contents("tensorflow", needs=needs)
 

@@ -41,7 +41,7 @@ class ShortError(Exception):
         self.position = position
 
 
-class MalformedError(Exception):
+class GgufError(Exception):
     """It is no GGUF that is known here; the text says why."""
 
 
@@ -82,7 +82,7 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
         head = yield Span(0, wanted)
         try:
             found = read_head(head, order)
-        except MalformedError as error:
+        except GgufError as error:
             raise damaged(path, f"is no GGUF file that can be read: {error}") from error
         except ShortError as short:
             if short.position > size_bytes:
@@ -105,9 +105,9 @@ def read_head(head: bytes, order: str) -> Head:
 
     Raises:
         ShortError: It needs more bytes.
-        MalformedError: It is not to the letter.
+        GgufError: It is not to the letter.
     """
-    return _Walk(head, order).head()
+    return _GgufWalk(head, order).head()
 
 
 def _check(path: str, size_bytes: int, found: Head) -> None:
@@ -128,7 +128,7 @@ def shown_name(name: bytes) -> str:
     return repr(name.decode(errors="replace")[:200])
 
 
-class _Walk:
+class _GgufWalk:
     """Reads the head of a GGUF file. Versions 2 and 3 have the same head."""
 
     def __init__(self, head: bytes, order: str) -> None:
@@ -150,7 +150,7 @@ class _Walk:
         infos = [self._tensor() for _ in range(tensors)]
         data = -(-self._at // alignment) * alignment
         if unaligned := next((each for each in infos if each.offset % alignment), None):
-            raise MalformedError(f"tensor {shown_name(unaligned.name)} is not aligned to {alignment} bytes")
+            raise GgufError(f"tensor {shown_name(unaligned.name)} is not aligned to {alignment} bytes")
         return Head(keys, infos, data)
 
     def _pair(self) -> tuple[bytes, int]:
@@ -162,14 +162,14 @@ class _Walk:
             return key, 0
         alignment = self._number("I", 4) if kind == _U32 else 0
         if not alignment or alignment % 8:
-            raise MalformedError(f"its alignment is {alignment}")
+            raise GgufError(f"its alignment is {alignment}")
         return key, alignment
 
     def _tensor(self) -> Info:
         name = self._string()
         dimensions = self._number("I", 4)
         if dimensions > _DIMENSIONS_MAX:
-            raise MalformedError(f"tensor {shown_name(name)} has {dimensions} dimensions")
+            raise GgufError(f"tensor {shown_name(name)} has {dimensions} dimensions")
         shape = [self._number("Q", 8) for _ in range(dimensions)]
         block, block_bytes = _BLOCKS.get(self._number("I", 4), (1, 0))
         return Info(name, self._number("Q", 8), -(-math.prod(shape) // block) * block_bytes)
@@ -186,7 +186,7 @@ class _Walk:
             for _ in range(count):
                 self._skip(self._number("I", 4), self._number("Q", 8), depth + 1)
         else:
-            raise MalformedError(f"it has a value of type {kind}, which is not known")
+            raise GgufError(f"it has a value of type {kind}, which is not known")
 
     def _string(self) -> bytes:
         size_bytes = self._number("Q", 8)

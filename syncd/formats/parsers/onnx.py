@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from syncd.formats.contents import Contents, Need, cut_off, damaged
-from syncd.formats.protobuf import LENGTH, VARINT, Cursor, EndlessError, Field, MalformedError, fields
+from syncd.formats.parsers.protobuf import LENGTH, VARINT, Cursor, EndlessError, Field, ProtobufError, fields
 from syncd.formats.spans import Steps
 
 FORMAT: Final = "onnx"
@@ -39,7 +39,7 @@ class _Message:
     is_external: bool = False
 
 
-class _Walk:
+class _OnnxWalk:
     """Over one file. `needs` has the files beside it, and where the last tensor in each ends."""
 
     def __init__(self, path: str, size_bytes: int) -> None:
@@ -120,10 +120,10 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     Raises:
         Corrupt: It is no ONNX model, was cut off, or names a file outside of its folder.
     """
-    walk = _Walk(path, size_bytes)
+    walk = _OnnxWalk(path, size_bytes)
     try:
         yield from walk.run()
-    except MalformedError as error:
+    except ProtobufError as error:
         raise damaged(path, f"is no ONNX model, or was cut off: {error}") from error
     except EndlessError:
         return Contents(FORMAT, is_whole=False)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from syncd.formats import hdf5, tensorflow, zips
 from syncd.formats.contents import Contents, cut_off, damaged, shown
+from syncd.formats.parsers import hdf5, tensorflow, zips
 from syncd.formats.spans import Span, Steps
 
 HEAD_BYTES_MAX: Final = 32 << 20

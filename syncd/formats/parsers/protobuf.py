@@ -16,7 +16,7 @@ _VARINT_BYTES_MAX: Final = 10
 FIELDS_MAX: Final = 1_000_000  # some seconds; a graph of 50 000 nodes has half of it
 
 
-class MalformedError(Exception):
+class ProtobufError(Exception):
     """It is no message; the text says why."""
 
 
@@ -70,7 +70,7 @@ class Cursor:
         """The next field of a message that ends at `end`. `at` is behind it, but for one with a length: at its bytes.
 
         Raises:
-            MalformedError: There is no field here.
+            ProtobufError: There is no field here.
             EndlessError: There have been too many.
         """
         self._fields += 1
@@ -81,14 +81,14 @@ class Cursor:
         key = self._varint(end)
         number, wire = key >> 3, key & 7
         if not number:
-            raise MalformedError(f"field number 0 at {self.at}")
+            raise ProtobufError(f"field number 0 at {self.at}")
         if wire == VARINT:
             return Field(number, wire, self._varint(end))
         if wire == LENGTH:
             size_bytes = self._varint(end)
             return Field(number, wire, begin=self.at, end=self.at + size_bytes)
         if wire not in _FIXED:
-            raise MalformedError(f"wire type {wire} at {self.at}")
+            raise ProtobufError(f"wire type {wire} at {self.at}")
         self.at += _FIXED[wire]
         return Field(number, wire)
 
@@ -96,20 +96,20 @@ class Cursor:
         value, at = 0, self.at - self._begin
         for place in range(_VARINT_BYTES_MAX):
             if at + place >= min(len(self._buffer), end - self._begin):
-                raise MalformedError(f"a number that does not end before {min(end, self._size_bytes)}")
+                raise ProtobufError(f"a number that does not end before {min(end, self._size_bytes)}")
             byte = self._buffer[at + place]
             value |= (byte & 0x7F) << (7 * place)
             if byte < 0x80:
                 self.at += place + 1
                 return value
-        raise MalformedError(f"a number of more than {_VARINT_BYTES_MAX} bytes at {self.at}")
+        raise ProtobufError(f"a number of more than {_VARINT_BYTES_MAX} bytes at {self.at}")
 
 
 def fields(data: bytes) -> dict[int, int | bytes]:
     """The fields of a small message that is held whole; of one that comes twice the last.
 
     Raises:
-        MalformedError: It is no message.
+        ProtobufError: It is no message.
     """
     found: dict[int, int | bytes] = {}
     cursor = Cursor(len(data))
@@ -119,7 +119,7 @@ def fields(data: bytes) -> dict[int, int | bytes]:
         steps.send(data)
     except StopIteration:
         return found
-    raise MalformedError(f"it has more than its {len(data)} bytes")  # pragma: no cover -- one span has them all
+    raise ProtobufError(f"it has more than its {len(data)} bytes")  # pragma: no cover -- one span has them all
 
 
 def _fields(cursor: Cursor, data: bytes, found: dict[int, int | bytes]) -> Generator[Span, bytes, None]:
@@ -127,7 +127,7 @@ def _fields(cursor: Cursor, data: bytes, found: dict[int, int | bytes]) -> Gener
         each = yield from cursor.field(len(data))
         if each.wire == LENGTH:
             if each.end > len(data):
-                raise MalformedError(f"field {each.number} ends at {each.end} of {len(data)}")
+                raise ProtobufError(f"field {each.number} ends at {each.end} of {len(data)}")
             found[each.number] = data[each.begin : each.end]
             cursor.at = each.end
         elif each.wire == VARINT:
