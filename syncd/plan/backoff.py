@@ -42,7 +42,7 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class RetryLater:
     """Try again after this long."""
 
     after_s: float
@@ -55,18 +55,18 @@ class GiveUp:
 
 def next_action(
     error: SyncdError, failures: int, patience: RetryPolicy, chance: float, *, progressed: bool = False
-) -> Retry | GiveUp:
+) -> RetryLater | GiveUp:
     """What to do after the `failures`-th failure (from 1). The server's own delay is a lower bound of ours.
 
     Waiting for something that has not come yet is not a failure, and is never given up by counting; nor is an attempt
     that made progress.
     """
     if isinstance(error, NotYet):
-        return Retry(max(error.retry_after_s or 0.0, patience.base_s))
+        return RetryLater(max(error.retry_after_s or 0.0, patience.base_s))
     tries = next((n for kind, n in _TRIES.items() if isinstance(error, kind)), patience.failures_max)
     if failures >= min(tries, patience.failures_max) and not progressed:
         return GiveUp()
-    return Retry(wait_s(error, failures, patience, chance))
+    return RetryLater(wait_s(error, failures, patience, chance))
 
 
 def wait_s(error: SyncdError, failures: int, patience: RetryPolicy, chance: float) -> float:

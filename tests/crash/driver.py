@@ -177,7 +177,7 @@ def _in_small_chunks(target: ImageTarget) -> ImageTarget:
 def _do(context: Context, job: Job) -> None:
     """What a daemon does with what an earlier life left, and then what the command does, which repeats nothing."""
     world: World = context
-    word = resolve.Decision("driver", "crash test")
+    word = resolve.Justification("driver", "crash test")
     if job.does == "retire":
         retire.resume(world, context.draining)
         retire.retire(world, MODEL, job.version, word)

@@ -17,7 +17,7 @@ from syncd.plan.gate import Gates
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.strategy import Strategies
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.drift.resolve import Decision, adopt, restore, resume
+from syncd.reconcile.drift.resolve import Justification, adopt, restore, resume
 from syncd.reconcile.drift.scan import DriftRules, scan
 from syncd.reconcile.gc.sweep import sweep
 from syncd.reconcile.requests.operations import approve, cancel, freeze, hold, publish, rollback, unfreeze, unhold
@@ -185,7 +185,7 @@ class ReleaseMachine(Promises, RuleBasedStateMachine):
 
         def act(here: Site) -> None:
             try:
-                does(here.looker, binding, Decision("ann", "it was me"))
+                does(here.looker, binding, Justification("ann", "it was me"))
             except (Conflict, NotFound, Unavailable):
                 return
             self.edited.discard(region)

@@ -40,7 +40,7 @@ def adopt(
 
     with session(config, output, verbose=verbose) as opened:
         bindings = resolve.bindings_named(opened.topology, name)
-        world, word = opened.world(), resolve.Decision(opened.requester.who, why)
+        world, word = opened.world(), resolve.Justification(opened.requester.who, why)
         done: list[dict[str, object]] = []
         for binding in bindings:
             try:
@@ -74,7 +74,7 @@ def restore(
             known = ", ".join(sorted(opened.topology.bindings))
             raise NotFound(f"no binding {binding!r}", hint=f"bindings: {known}")
         restored = resolve.restore(
-            opened.world(), opened.topology.bindings[binding], resolve.Decision(opened.requester.who, why)
+            opened.world(), opened.topology.bindings[binding], resolve.Justification(opened.requester.who, why)
         )
         done = [_parsed(opened.topology.bindings[binding], "restored", restored)]
         opened.output.show({"bindings": done}, lambda console: _text(console, done))

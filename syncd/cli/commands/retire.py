@@ -28,12 +28,12 @@ def retire(
     Example: syncd retire sdxl@v3 --why "license withdrawn"
     """
     from syncd.artifact.names import parse_model_at_version  # noqa: PLC0415 -- `--help` needs none of it
-    from syncd.reconcile.drift.resolve import Decision  # noqa: PLC0415
+    from syncd.reconcile.drift.resolve import Justification  # noqa: PLC0415
     from syncd.reconcile.gc.retire import retire as take_away  # noqa: PLC0415
 
     model, name = parse_model_at_version(version)
     with session(config, output, verbose=verbose) as opened:
-        done = take_away(opened.world(), model, name, Decision(opened.requester.who, why))
+        done = take_away(opened.world(), model, name, Justification(opened.requester.who, why))
         document = {
             "version": done.version.id,
             "function_versions": done.function_versions,

@@ -31,7 +31,7 @@ LEASE_S: Final = 120.0  # three calls of maximum duration; waiting renews it
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Justification:
     """The person or policy that resolves drift, and the reason."""
 
     who: str
@@ -53,7 +53,7 @@ def bindings_named(topology: Topology, name: str) -> tuple[Binding, ...]:
     return found
 
 
-def adopt(world: World, binding: Binding, decision: Decision) -> tuple[Difference, ...]:
+def adopt(world: World, binding: Binding, decision: Justification) -> tuple[Difference, ...]:
     """Record where a binding's alias points. The answer is what differed; empty where it was as recorded.
 
     A release that is being undone and cannot take this alias back, because others moved it to a third version, counts
@@ -106,7 +106,7 @@ def adopt(world: World, binding: Binding, decision: Decision) -> tuple[Differenc
     return found
 
 
-def restore(world: World, binding: Binding, decision: Decision) -> tuple[Difference, ...]:
+def restore(world: World, binding: Binding, decision: Justification) -> tuple[Difference, ...]:
     """Restore a binding to the record. The answer is what differed; empty where it was as recorded.
 
     The intent is committed first. If an answer is lost, or this process dies, a daemon continues, and so does the
@@ -169,7 +169,7 @@ def execute(world: World, binding: Binding, resolution: DriftResolution) -> tupl
         drift_resolutions.end(conn, resolution)
         now = world.state.now(conn)
         over = drifts.open_drifts(conn, (binding.name,))
-        drifts.close(conn, over, f"restored by {Decision(resolution.who, resolution.why)}", now)
+        drifts.close(conn, over, f"restored by {Justification(resolution.who, resolution.why)}", now)
         detail = {"who": resolution.who, "why": resolution.why, "what": ", ".join(drift.what for drift in over)}
         events.append(conn, "binding.restored", now=now, subject=binding.name, detail=detail)
     log.info(

@@ -74,7 +74,7 @@ def _apply_policy(world: World, binding: Binding, rules: DriftRules) -> None:
         return
     do = resolve.restore if rules.policy is DriftPolicy.RESTORE else resolve.adopt
     try:
-        do(world, binding, resolve.Decision("syncd", f'policy.drift = "{rules.policy}"'))
+        do(world, binding, resolve.Justification("syncd", f'policy.drift = "{rules.policy}"'))
     except Conflict as refused:
         log.info(
             "drift.left",

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from syncd.errors import Conflict, NotFound, SyncdError
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.context import World
-from syncd.reconcile.drift.resolve import Decision
+from syncd.reconcile.drift.resolve import Justification
 from syncd.reconcile.gc.withdraw import abandon, withdraw
 from syncd.state.content import images, placements, versions
 from syncd.state.records import FunctionVersion, Placement, Version
@@ -43,7 +43,7 @@ class Retired:
     images: tuple[str, ...] = ()
 
 
-def retire(world: World, model: str, name: str, decision: Decision) -> Retired:
+def retire(world: World, model: str, name: str, decision: Justification) -> Retired:
     """Retire `model@name`. Repeating it succeeds, and resumes an interrupted retirement.
 
     Raises:

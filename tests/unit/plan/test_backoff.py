@@ -19,7 +19,7 @@ from syncd.errors import (
     SyncdError,
     Unavailable,
 )
-from syncd.plan.backoff import GiveUp, Retry, RetryPolicy, next_action, wait_s
+from syncd.plan.backoff import GiveUp, RetryLater, RetryPolicy, next_action, wait_s
 
 PATIENCE = RetryPolicy(failures_max=8, base_s=2.0, cap_s=60.0)
 TRIES = {
@@ -39,13 +39,13 @@ chances = st.floats(0, 1, exclude_max=True)
 @pytest.mark.parametrize(("asked", "wait"), [(None, 2.0), (1.0, 2.0), (30.0, 30.0), (300.0, 300.0)])
 def test_what_has_not_come_yet_is_never_given_up(asked: float | None, wait: float) -> None:
     for failures in (1, 8, 1000):
-        assert next_action(NotYet("x", retry_after_s=asked), failures, PATIENCE, 0.5) == Retry(wait)
+        assert next_action(NotYet("x", retry_after_s=asked), failures, PATIENCE, 0.5) == RetryLater(wait)
 
 
 @pytest.mark.parametrize(("kind", "tries"), TRIES.items())
 def test_what_does_not_mend_itself_is_tried_less_often(kind: type[SyncdError], tries: int) -> None:
     verdicts = [next_action(kind("x"), failures, PATIENCE, 0.5) for failures in range(1, 10)]
-    assert [isinstance(choice, Retry) for choice in verdicts] == [n < tries for n in range(1, 10)]
+    assert [isinstance(choice, RetryLater) for choice in verdicts] == [n < tries for n in range(1, 10)]
 
 
 def test_no_error_is_tried_more_often_than_patience_allows() -> None:
@@ -78,11 +78,11 @@ def test_a_step_that_never_gives_up_still_waits_between_its_tries() -> None:
 
 
 def test_the_verdict_carries_the_wait() -> None:
-    assert next_action(Unavailable("x"), 1, PATIENCE, 0.5) == Retry(1.5)
+    assert next_action(Unavailable("x"), 1, PATIENCE, 0.5) == RetryLater(1.5)
 
 
 def test_an_attempt_that_progressed_is_never_given_up() -> None:
     for failures in (1, 8, 1000):
         choice = next_action(Unavailable("x"), failures, PATIENCE, 0.5, progressed=True)
-        assert isinstance(choice, Retry)
+        assert isinstance(choice, RetryLater)
         assert choice.after_s <= PATIENCE.cap_s

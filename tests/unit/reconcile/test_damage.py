@@ -12,7 +12,7 @@ from syncd.errors import SyncdError
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.drift.compare import compare
-from syncd.reconcile.drift.resolve import Decision, adopt, restore
+from syncd.reconcile.drift.resolve import Justification, adopt, restore
 from syncd.reconcile.requests.operations import publish, rollback, unhold
 from syncd.runtime.memory import MemoryFunction, MemoryRuntime
 from syncd.values.function import AliasState, Change
@@ -20,7 +20,7 @@ from syncd.values.function import AliasState, Change
 from tests.support.rooms import DRAW, SDXL, Site, World
 from tests.unit.reconcile.test_compare import SG, live_now
 
-WORD = Decision("ann", "it was me")
+WORD = Justification("ann", "it was me")
 REGION = "singapore"
 TRIES = 12
 ADVICE_MAX = 4  # each is one command that a person enters

@@ -14,7 +14,7 @@ from syncd.cli.commands.plan import _to_do
 from syncd.errors import Invalid
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.drift.compare import compare
-from syncd.reconcile.drift.resolve import Decision, bindings_named, restore
+from syncd.reconcile.drift.resolve import Justification, bindings_named, restore
 from syncd.reconcile.gc.retire import retire
 from syncd.reconcile.requests.operations import publish, rollback
 from syncd.reconcile.views.plan import plan, verify
@@ -194,7 +194,7 @@ def test_a_plan_says_what_would_be_pushed_and_afterwards_that_it_is_there(here: 
 def test_retiring_a_version_deletes_its_function_versions_and_no_image(here: Site, gallery: Gallery) -> None:
     for version in ("v1", "v2", "v3"):
         live(here, version)
-    done = retire(here.looker, SDXL, "v1", Decision("ops", "old"))
+    done = retire(here.looker, SDXL, "v1", Justification("ops", "old"))
     assert done.function_versions == ("draw:1 in hangzhou",)
     assert (done.left, done.images) == ((), (image(here, "v1").reference,))
     assert {p.phase for p in here.placements(SDXL, "v1").values()} == {PlacementPhase.WITHDRAWN}
@@ -216,7 +216,7 @@ def test_a_function_whose_image_was_changed_by_hand_has_drifted_and_is_put_back(
     function.latest = replace(function.latest, image="elsewhere/x:y@sha256:0")
     (binding,) = bindings_named(here.context.topology, "draw-hz")
     assert [(each.what, each.got) for each in compare(here.looker, binding)] == [("image", "elsewhere/x:y@sha256:0")]
-    restore(here.looker, binding, Decision("ops", ""))
+    restore(here.looker, binding, Justification("ops", ""))
     assert function.latest.image == image(here, "v1").reference
 
 

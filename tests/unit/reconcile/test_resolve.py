@@ -13,7 +13,7 @@ from syncd.reconcile.context import World as ReadOnlyWorld
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.drift import resolve
 from syncd.reconcile.drift.compare import compare
-from syncd.reconcile.drift.resolve import LEASE_S, Decision, adopt, restore
+from syncd.reconcile.drift.resolve import LEASE_S, Justification, adopt, restore
 from syncd.reconcile.requests.operations import publish, rollback
 from syncd.reconcile.views.overview import drift_rows
 from syncd.runtime.memory import MemoryRuntime
@@ -24,7 +24,7 @@ from syncd.values.function import AliasState
 from tests.support.rooms import DRAW, LORA, SDXL, Site, World
 from tests.unit.reconcile.test_compare import HZ, SG, edit_latest, ended, found, live_now, move
 
-WORD = Decision("ann", "it was me")
+WORD = Justification("ann", "it was me")
 
 
 @pytest.fixture
@@ -264,7 +264,7 @@ def test_a_restore_whose_outcome_is_unknown_is_gone_on_with(served: Site, world:
     resolve.resume(served.looker, "singapore")
     assert going(served), "its lease is not over: whoever began it may still be at it"
     with pytest.raises(Conflict, match="being restored by ann"):
-        restore(served.looker, the(served), Decision("bob", ""))
+        restore(served.looker, the(served), Justification("bob", ""))
     world.time += timedelta(seconds=LEASE_S + 1)
     resolve.resume(served.looker, "hangzhou")
     assert going(served), "another region's"
@@ -279,7 +279,7 @@ def test_a_restore_that_broke_off_is_gone_on_with_by_asking_again(served: Site, 
     with pytest.raises(Unavailable):
         restore(with_faults(served, world, "before"), the(served), WORD)
     world.time += timedelta(seconds=LEASE_S + 1)
-    restore(served.looker, the(served), Decision("bob", ""))
+    restore(served.looker, the(served), Justification("bob", ""))
     assert going(served) == []
     assert world.alias("singapore") == AliasState("2")
 

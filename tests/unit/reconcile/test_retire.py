@@ -9,7 +9,7 @@ import pytest
 from syncd.artifact.manifest import SEAL_PATH
 from syncd.errors import Conflict, NotFound, Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
-from syncd.reconcile.drift.resolve import Decision
+from syncd.reconcile.drift.resolve import Justification
 from syncd.reconcile.gc import retire as retiring
 from syncd.reconcile.gc.retire import retire
 from syncd.reconcile.requests.operations import hold, publish, rollback, unhold, unquarantine
@@ -22,7 +22,7 @@ from syncd.values.function import AliasState
 from tests.support.rooms import DRAW, LORA, SDXL, Site, World, look
 from tests.unit.reconcile.test_compare import live_now, move
 
-WORD = Decision("ann", "license withdrawn")
+WORD = Justification("ann", "license withdrawn")
 
 
 @pytest.fixture
