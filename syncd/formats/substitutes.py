@@ -1,4 +1,4 @@
-"""What lies in place of a file: a pointer of git LFS or Xet, or the page of an error that somebody saved."""
+"""Substitutes for a file: a pointer of git LFS or Xet, or a saved error page."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _NO_WEIGHTS: Final = (".json", ".txt", ".md", ".py", ".jinja", ".yaml", ".yml", 
 def check_together(sizes: Mapping[str, int], contents: Mapping[str, Contents]) -> Sequence[str]:
     """Check the files of a version against each other. `contents` are those of the files that were read.
 
-    Gives warnings: what a loader may do that nobody expects.
+    Gives warnings: what a loader may do unexpectedly.
 
     Raises:
         Invalid: A file is missing that another one needs.

@@ -21,7 +21,7 @@ class MountMode(StrEnum):
 
     VERSION = "version"  # the version's own directory, at a fixed place
     ROOT = "root"  # the models' root once; the versions are named in one variable
-    IMAGE = "image"  # nothing is mounted: the files lie in the function's own image
+    IMAGE = "image"  # nothing is mounted: the files are in the function's own image
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class InImage:
-    """A version in an image: its name with tag and digest, and where the files lie in it."""
+    """A version in an image: its name with tag and digest, and the directory of the files in it."""
 
     reference: str
     directory: str
@@ -131,12 +131,12 @@ def change_for(binding: Binding, places: Mapping[str, ModelLocation], serves: Ma
             path = f"{bound.mount_dir}/{serving.directory.removeprefix(MODELS_DIRECTORY + '/')}"
             entry = {"digest": serving.digest.hex, "path": path}
             named.setdefault(bound.versions_variable, {})[bound.model] = entry
-        told = {
+        variables = {
             bound.digest_variable: serving.digest.hex,
             bound.path_variable: path,
             bound.version_variable: serving.version,
         }
-        environment |= {name: value for name, value in told.items() if name}
+        environment |= {name: value for name, value in variables.items() if name}
     for variable, models in named.items():
         environment[variable] = versions_text(models)
     _check_size(binding, environment)

@@ -200,11 +200,11 @@ def _lacking(view: ReleaseSnapshot) -> list[str]:
     # A row says that a version was sealed once; each release verifies that it still is. A rollback has no time to
     # read a terabyte again: its probe proves the version.
     ended = {step.subject: step.state for step in view.steps if step.kind is StepKind.PLACE}
-    looked = {group for group, state in ended.items() if state is StepState.DONE}
+    inspected = {group for group, state in ended.items() if state is StepState.DONE}
     lacking = [
         group
         for group, members in view.place_groups.items()
-        if not (view.rollback or group in looked)
+        if not (view.rollback or group in inspected)
         or any(view.placements.get(target) is not PlacementPhase.SEALED for target in members)
     ]
     is_borne = bool(_left(view)) or (view.rollback and view.phase is not ReleasePhase.FLIPPING)

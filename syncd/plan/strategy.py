@@ -70,7 +70,7 @@ class Strategy:
         return next((n for n, regions in enumerate(self.waves) if region in regions), len(self.waves))
 
     def stages(self, waves: Iterable[int]) -> tuple[Stage, ...]:
-        """What a release whose bindings lie in `waves` goes through, in order."""
+        """Stages of a release whose bindings are in `waves`, in order."""
         return tuple(
             Stage(wave, share.percent, share.pause_s)
             for wave in sorted(set(waves))

@@ -11,7 +11,7 @@ from syncd.errors import Cancelled
 from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
 
-if TYPE_CHECKING:  # most commands only need the record, and contact nobody
+if TYPE_CHECKING:  # most commands only need the record, and contact no region
     from collections.abc import Mapping
 
     from syncd.engine.base import Engine

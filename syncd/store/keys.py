@@ -21,7 +21,7 @@ def parse_key(text: str, *, room_bytes: int = 0) -> str:
     parts = text.removesuffix("/").split("/")
     if not all(parts) or any(part in {".", ".."} for part in parts):
         raise Invalid(f"key {text[:120]!r} has an empty part, '.' or '..'")
-    is_plain = text.isascii() and text.isprintable()  # most are, and then no character is looked at
+    is_plain = text.isascii() and text.isprintable()  # most keys are, and need no check of each character
     if (not is_plain and any(ord(c) < 32 or ord(c) == 127 for c in text)) or "\\" in text:
         raise Invalid(f"key {text[:120]!r} contains control characters or a backslash")
     size_bytes = len(text.encode("utf-8", "surrogatepass")) + room_bytes

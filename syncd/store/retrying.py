@@ -37,8 +37,8 @@ class RetryingStore:
 
     def put_all(self, puts: Iterable[Put], mode: PutMode, at_once: int) -> Iterator[Stat | SyncdError]:
         puts = list(puts)
-        for put, told in zip(puts, self._store.put_all(puts, mode, at_once), strict=True):
-            yield self._put_again(put, mode) if isinstance(told, Unavailable) else told
+        for put, answer in zip(puts, self._store.put_all(puts, mode, at_once), strict=True):
+            yield self._put_again(put, mode) if isinstance(answer, Unavailable) else answer
 
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> Upload:
         return _RetryingUpload(self._call(partial(self._store.upload, key, parts, resume)), self._call)

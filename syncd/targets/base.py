@@ -37,7 +37,7 @@ class Inspection:
 
     @property
     def whole(self) -> bool:
-        """Whether every file is there and right, as far as was looked."""
+        """Whether every file is there and right, as far as it was inspected."""
         return not self.missing and not self.wrong
 
 

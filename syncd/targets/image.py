@@ -33,7 +33,7 @@ _READ_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """What an image is laid over, where the files lie in it, and how large it may be.
+    """Base of an image, the directory of the files in it, and its size limit.
 
     `{model}` in `directory` is the model's name. `served_from` is the repository as functions name it.
     """
@@ -93,7 +93,7 @@ class ImageTarget:
         return str(self._repository)
 
     def directory(self, manifest: Manifest) -> str:
-        """Where the files of a version lie in its image."""
+        """Directory of a version's files in its image."""
         return self.settings.directory.replace("{model}", manifest.model)
 
     def base(self, digest: Digest | None = None) -> BaseImage:
@@ -171,8 +171,8 @@ class ImageTarget:
         what = f"{self.repository}@sha256:{image.digest}"
         document = object_at(parse_json(image.body, what), what)
         notes = object_at(document.get("annotations") or {}, f"the annotations of {what}")
-        told = str(notes.get(_VERSION_DIGEST, "nothing"))
-        faults = [] if told == manifest.digest.hex else [f"expected the label {manifest.digest}, got {told[:80]}"]
+        label = str(notes.get(_VERSION_DIGEST, "nothing"))
+        faults = [] if label == manifest.digest.hex else [f"expected the label {manifest.digest}, got {label[:80]}"]
         return faults + [self._blob_fault(digest, size_bytes, depth) for digest, size_bytes in self._blobs(image)]
 
     def _blobs(self, image: ManifestDocument) -> Iterator[tuple[Digest, int]]:

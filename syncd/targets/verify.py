@@ -110,7 +110,7 @@ def together(fn: Callable[[S], T], items: Sequence[S], threads: int) -> list[T]:
 
 
 class _Errors(AbstractContextManager[None]):
-    """Keeps what is raised inside, for the calling thread."""
+    """Collects errors raised inside, for the calling thread."""
 
     def __init__(self) -> None:
         self.found: list[BaseException] = []

@@ -39,20 +39,23 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class _Inspection:
-    """How files are inspected. `told` is what the store has answered about them before, by key."""
+    """How files are inspected. `known` holds earlier answers of the store, by key."""
 
     depth: Depth
     journal: Journal
-    told: Mapping[str, Stat]
+    known: Mapping[str, Stat]
     proven: list[FilePath] = field(default_factory=list)  # files that are proven anew and need not be the next time
 
     def is_proven(self, entry: Entry, listed: Stat) -> bool:
         """Whether the object that is listed is the one that the store confirmed, with the CRC of this very file."""
-        told = self.told.get(listed.key)
-        if told is None or told.crc64 is None or not told.tag or self.depth is not Depth.CHECKSUMS:
+        known = self.known.get(listed.key)
+        if known is None or known.crc64 is None or not known.tag or self.depth is not Depth.CHECKSUMS:
             return False
         want = (entry.size_bytes, self.journal.crc64(entry.path))
-        return (told.tag, told.size_bytes) == (listed.tag, listed.size_bytes) and (told.size_bytes, told.crc64) == want
+        return (known.tag, known.size_bytes) == (listed.tag, listed.size_bytes) and (
+            known.size_bytes,
+            known.crc64,
+        ) == want
 
 
 class TreeTarget:
@@ -78,21 +81,21 @@ class TreeTarget:
 
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
         key = key_of(manifest, entry.path)
-        told = partial(self._receipts.keep, manifest.directory)
+        on_progress = partial(self._receipts.keep, manifest.directory)
         self._check_layout(entry, parts)
         if len(parts) == 1:
-            return SmallWriter(self._store, key, entry, journal, told)
+            return SmallWriter(self._store, key, entry, journal, on_progress)
         token = journal.find(entry.path)
         if token is not None:
             with contextlib.suppress(NotFound):
                 upload = self._store.upload(key, parts, resume=token)
-                return LargeWriter(upload, key, entry, journal, told, resumes=True)
+                return LargeWriter(upload, key, entry, journal, on_progress, resumes=True)
         try:
             upload = self._store.upload(key, parts)
         except Conflict:
             return PresentWriter(self._store, key, entry, journal)
         journal.opened(entry.path, upload.token)
-        return LargeWriter(upload, key, entry, journal, told)
+        return LargeWriter(upload, key, entry, journal, on_progress)
 
     @property
     def puts_at_once(self) -> int:
@@ -102,14 +105,14 @@ class TreeTarget:
         self, manifest: Manifest, files: Sequence[SmallFile], journal: Journal, at_once: int
     ) -> Iterator[SyncdError | None]:
         puts = [Put(key_of(manifest, file.entry.path), file.data) for file in files]
-        for file, told in zip(files, self._store.put_all(puts, PutMode.CREATE, at_once), strict=True):
-            if isinstance(told, SyncdError):
-                yield told
+        for file, answer in zip(files, self._store.put_all(puts, PutMode.CREATE, at_once), strict=True):
+            if isinstance(answer, SyncdError):
+                yield answer
             elif crc64_of(file.data) != file.crc64:
-                self._store.delete(told.key)
-                yield Corrupt(f"{told.key}: the bytes changed while they were held; it is deleted again")
+                self._store.delete(answer.key)
+                yield Corrupt(f"{answer.key}: the bytes changed while they were held; it is deleted again")
             else:
-                self._receipts.keep(manifest.directory, told)
+                self._receipts.keep(manifest.directory, answer)
                 journal.proven(file.entry.path, file.crc64)
                 yield None
 
@@ -137,8 +140,8 @@ class TreeTarget:
         still: its size, and a tag that other bytes would have changed. A request for that one file could tell no more.
         Every other file is checked by a request of its own, as is everything after a restart.
         """
-        told = self._receipts.of(manifest.directory)
-        found = self._inspect(manifest, _Inspection(Depth.CHECKSUMS, journal, told))
+        known = self._receipts.of(manifest.directory)
+        found = self._inspect(manifest, _Inspection(Depth.CHECKSUMS, journal, known))
         if found.wrong:
             path, fault = min(found.wrong.items())
             raise Corrupt(f"{self.name}: {manifest} is not sealed, {len(found.wrong)} files are wrong: {path}: {fault}")
@@ -263,11 +266,11 @@ class TreeTarget:
         return listed
 
     def _proven_fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: _Inspection) -> str | None:
-        """As `_fault`; a fault was seen twice, the second time with a look at this object alone."""
-        looks = chain([listed], iter(partial(self._patient.stat, listed.key), None))
+        """As `_fault`; a fault was seen twice, the second time by a request for this object alone."""
+        stats = chain([listed], iter(partial(self._patient.stat, listed.key), None))
         try:
             return agreed(
-                lambda: self._fault(manifest, entry, next(looks), how),
+                lambda: self._fault(manifest, entry, next(stats), how),
                 lambda fault: not fault,
                 f"{self.name}: {listed.key}",
             )

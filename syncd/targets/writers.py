@@ -24,12 +24,12 @@ class SmallWriter:
     Such an upload is not in the journal: it is begun again rather than resumed, and the seal ends what a crash left.
     """
 
-    def __init__(self, store: Store, key: str, entry: Entry, journal: Journal, told: UploadProgress) -> None:
+    def __init__(self, store: Store, key: str, entry: Entry, journal: Journal, on_progress: UploadProgress) -> None:
         self._store = store
         self._key = key
         self._entry = entry
         self._journal = journal
-        self._told = told
+        self._on_progress = on_progress
         self._data: Buffer | None = None
         self._upload: Upload | None = None
         self._present: PresentWriter | None = None
@@ -79,9 +79,9 @@ class SmallWriter:
         if self._data is not None:
             if crc64_of(self._data) != crc64:
                 raise Corrupt(f"{self._key}: the bytes changed while they were held")
-            self._told(self._store.put(self._key, self._data, PutMode.CREATE))
+            self._on_progress(self._store.put(self._key, self._data, PutMode.CREATE))
         elif self._upload is not None:
-            self._told(self._upload.complete(crc64))
+            self._on_progress(self._upload.complete(crc64))
             self._upload = None
         elif self._present is not None:
             self._present.finish(sha256, crc64)
@@ -98,11 +98,18 @@ class LargeWriter:
     """A file of several parts, which the journal remembers until it is finished."""
 
     def __init__(
-        self, upload: Upload, key: str, entry: Entry, journal: Journal, told: UploadProgress, *, resumes: bool = False
+        self,
+        upload: Upload,
+        key: str,
+        entry: Entry,
+        journal: Journal,
+        on_progress: UploadProgress,
+        *,
+        resumes: bool = False,
     ) -> None:
         self.resumes: Final = resumes
         self._upload = upload
-        self._told = told
+        self._on_progress = on_progress
         self._key = key
         self._entry = entry
         self._journal = journal
@@ -123,7 +130,7 @@ class LargeWriter:
             # already, being about the content and not about the place.
             self._journal.proven(self._entry.path, crc64)
             self._journal.settle()
-            self._told(self._upload.complete(crc64))
+            self._on_progress(self._upload.complete(crc64))
         except (Corrupt, Conflict):
             self._upload.abort()
             self._journal.closed(self._entry.path)

@@ -177,7 +177,7 @@ def _like(binding: Binding) -> Change:
 
 
 def _directory(world: World, bound: BoundModel, change: Change) -> str | None:
-    """Where the function version's model lies in its target; "" where that cannot be known, None where it has none."""
+    """Directory of the model in its target; "" where that cannot be known, None where the version has no such model."""
     if bound.mode is MountMode.VERSION:
         mount = next((each for each in change.mounts if each.mount_dir == bound.mount_dir), None)
         location = world.topology.places[bound.target]

@@ -60,7 +60,7 @@ def gate_of(context: Context, conn: Connection, release: Release) -> Blocked | N
 
 
 def own_releases(context: Context, conn: Connection, release_id: str) -> set[str]:
-    """A release and those that it has to wait for: of its model, and what is moving an alias that it needs."""
+    """A release and those it waits for: releases of its model, and releases that move an alias it needs."""
     release = releases.get(conn, release_id)
     names = [binding.name for binding in context.topology.bindings_of(release.model)]
     moving = {f.release_id for f in flips.held_by_others(conn, release_id, names) if f.phase not in UNMOVED}
@@ -117,7 +117,7 @@ def _is_waiting(context: Context, conn: Connection, release: Release) -> bool:
 
 
 def _hint(conn: Connection, holder: str) -> str:
-    """How a person takes back what is moving an alias that a rollback needs."""
+    """The command that undoes a move of an alias that a rollback needs."""
     try:
         release = releases.get(conn, holder)
     except NotFound:  # a restore, in words

@@ -45,8 +45,8 @@ def stage(job: Attempt) -> None:
         models = recorded.models if recorded else {}
         served = {model: version for model, version in models.items() if model in bound}
         serves = {**served, release.model: release.version_id or ""}
-        lies = bases_of(conn, job, binding, served)
-        over = {(each.version_id, each.target): each.digest for each in lies}
+        bases = bases_of(conn, job, binding, served)
+        over = {(each.version_id, each.target): each.digest for each in bases}
         change = change_for(binding, context.topology.places, servings(conn, serves, over))
         known = staged_for(conn, binding, serves, over)
     started = time.monotonic()
@@ -66,7 +66,7 @@ def stage(job: Attempt) -> None:
             live.forget_renumbered(conn, context.topology.bindings_at(binding), staged.function_version)
         carried = FunctionVersion(binding.name, staged.function_version, serves, digest_of(change), release.id, now)
         live.note_function_version(conn, carried)
-        for each in lies:
+        for each in bases:
             base_images.note(conn, each)
         flip = flips.get(conn, release.id, binding.name)
         flip = flips.note_staged(
@@ -290,7 +290,7 @@ def flip_of(job: Attempt) -> Flip:
 
 
 def bases_of(conn: Connection, job: Attempt, binding: Binding, served: Mapping[str, str]) -> list[ReleaseBase]:
-    """What lies under what in the image that is to be staged: of the release's own version what it was laid over.
+    """Base images under the layers of the image to stage: of the release's own version the base it was built on.
 
     Of the others what it is in the function version that serves now, whatever else they were laid over since.
     """
@@ -309,7 +309,7 @@ def staged_for(conn: Connection, binding: Binding, serves: Mapping[str, str], ov
     found = []
     for each in [known for known in live.function_versions(conn, binding.name) if dict(known.models) == serves]:
         its = base_images.over(conn, each.release_id)
-        if all(over[lies] == its[lies] for lies in over.keys() & its.keys()):
+        if all(over[bases] == its[bases] for bases in over.keys() & its.keys()):
             found.append(each.function_version)
     return found
 

@@ -43,8 +43,8 @@ def place_image(
     target = context.images[name]
     check_not_withdrawn(job, version, name)
     with context.state.read() as conn:
-        lies = base_images.wanted(conn, job.release.id, version.id, name)
-        there = images.over(conn, version.id, name, lies.digest) if lies else None
+        base = base_images.wanted(conn, job.release.id, version.id, name)
+        there = images.over(conn, version.id, name, base.digest) if base else None
         stands = placements.get(conn, version.id, name).phase
     if stands is not PlacementPhase.SEALED:
         record_partial(job, version, name, PlacementPhase.COPYING)
@@ -137,7 +137,7 @@ def _tell(job: Attempt, version: Version, manifest: Manifest, name: str, passing
 
 
 class _LazyStream:
-    """The sources, found when the first byte is wanted: where every layer is there already nothing is asked of them."""
+    """Sources, resolved at the first byte: where every layer exists already, none is asked."""
 
     def __init__(self, sources: Callable[[], Mapping[str, Source]]) -> None:
         self._sources = sources
@@ -174,13 +174,13 @@ class _ProgressAdapter:
 
 
 class _CountingStream:
-    def __init__(self, stream: Stream, told: Callable[[int], None]) -> None:
+    def __init__(self, stream: Stream, on_bytes: Callable[[int], None]) -> None:
         self._stream = stream
-        self._told = told
+        self._on_bytes = on_bytes
 
     def readinto(self, buffer: memoryview) -> int:
         count = self._stream.readinto(buffer)
-        self._told(count)
+        self._on_bytes(count)
         return count
 
     def __enter__(self) -> _CountingStream:

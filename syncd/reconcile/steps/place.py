@@ -130,13 +130,13 @@ def place(job: Attempt) -> None:
 def _already_sealed(
     job: Attempt, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]
 ) -> bool:
-    """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be looked at now."""
+    """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be checked now."""
     context = job.context
     try:
         check_not_withdrawn(job, version, name)
         target, journal = context.targets[name], SqlJournal(context.state, version.id, name)
-        look = partial(target.inspect, manifest, Depth.CHECKSUMS, journal)
-        found = abandonable_call(name, look, context.transfer, job.stop, what="looking what is there")
+        call = partial(target.inspect, manifest, Depth.CHECKSUMS, journal)
+        found = abandonable_call(name, call, context.transfer, job.stop, what="inspecting the target")
     except SyncdError as error:
         failed[name] = error
         return True
@@ -217,9 +217,9 @@ def _sources(job: Attempt, version: Version, manifest: Manifest, peers: list[str
     if usable[0] == REGISTRY:
         try:
             # raises Conflict where the source is not what was pinned
-            look = partial(registry.listing, model, revision)
+            call = partial(registry.listing, model, revision)
             abandonable_call(
-                version.registry, look, context.transfer, job.stop, what="listing a version", patience_s=_LISTING_S
+                version.registry, call, context.transfer, job.stop, what="listing a version", patience_s=_LISTING_S
             )
         except (NotFound, Refused, Unavailable) as error:
             if len(usable) == 1:
@@ -304,7 +304,7 @@ def _record_copy(
 
 
 def _nearby_copies(job: Attempt, version: Version, region: str, path: FilePath) -> Location | None:
-    """Where the registry's bytes of a file lie, if that is in this region: copies never leave theirs."""
+    """Location of a file's bytes in the registry's bucket, if it is in this region: copies never cross regions."""
     registry = job.context.registries[version.registry]
     revision = Revision(parse_version(version.name), version.pin)
     found = registry.location_of(parse_model(version.model), revision, path)
@@ -312,7 +312,7 @@ def _nearby_copies(job: Attempt, version: Version, region: str, path: FilePath) 
 
 
 def _progress_shown(seen: ProgressSnapshot) -> dict[str, object]:
-    """The counters, and a few of the files that are under way, for those who look at the record."""
+    """The counters, and a few of the files in progress, for readers of the record."""
     return {**seen.counters, "files": [list(file) for file in seen.going[:FILES_SHOWN_MAX]]}
 
 

@@ -225,7 +225,7 @@ def _bridges(context: Context, warmth: Prewarm) -> bool:
 
 
 def _resolved(context: Context, kept: KeptScaling) -> bool:
-    """Compare what hangs on an alias that has moved with what hung there before; put back what is gone entirely.
+    """Compare the scaling of a moved alias with what it was before; restore what is gone entirely.
 
     Settings that are there but differ were changed on purpose, and stay.
     """

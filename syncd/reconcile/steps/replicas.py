@@ -18,7 +18,7 @@ from syncd.state.records import ImageBase, PlacedImage, Placement, ReleaseBase, 
 from syncd.state.releases import steps
 from syncd.targets.base import Depth, Inspection
 
-_PAUSE: Final = 1 / 8  # of what has been waited already: a look costs a listing, and being late by that costs little
+_PAUSE: Final = 1 / 8  # of what has been waited already: a check costs a listing, and being late by that costs little
 
 
 def await_replica(job: Attempt, version: Version, manifest: Manifest, name: str) -> None:
@@ -64,11 +64,11 @@ def await_image(job: Attempt, version: Version, manifest: Manifest, name: str) -
     check_not_withdrawn(job, version, name)
     with context.state.read() as conn:
         placement = placements.get(conn, version.id, name)
-        lies = base_images.over(conn, job.release.id).get(
+        base_digest = base_images.over(conn, job.release.id).get(
             (version.id, source)
         )  # in there once this release has it there
-        pushed = images.over(conn, version.id, source, lies) if lies else None
-        there = images.over(conn, version.id, name, lies) if lies else None
+        pushed = images.over(conn, version.id, source, base_digest) if base_digest else None
+        there = images.over(conn, version.id, name, base_digest) if base_digest else None
     if placement.phase is not PlacementPhase.SEALED:
         record_partial(job, version, name, PlacementPhase.COPYING)
     if pushed is None:

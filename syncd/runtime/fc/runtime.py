@@ -362,11 +362,11 @@ class FcRuntime:
         try:
             return send()
         except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
-            told = translate_errors(error, f"{operation} {what}")
-            if isinstance(told, KeyRefused):
-                told.key = self._key
-                told.hint = renewal_hint(self._settings.access_key_secret, self._settings.security_token)
-            raise told from error
+            translated = translate_errors(error, f"{operation} {what}")
+            if isinstance(translated, KeyRefused):
+                translated.key = self._key
+                translated.hint = renewal_hint(self._settings.access_key_secret, self._settings.security_token)
+            raise translated from error
 
 
 def _client(settings: FcSettings) -> Client:

@@ -54,10 +54,10 @@ class OssStore:
         return f"OssStore({self.bucket!r})"
 
     def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
-        (told,) = self.put_all([Put(key, data)], mode, 1)
-        if isinstance(told, SyncdError):
-            raise told
-        return told
+        (answer,) = self.put_all([Put(key, data)], mode, 1)
+        if isinstance(answer, SyncdError):
+            raise answer
+        return answer
 
     def put_all(self, puts: Iterable[Put], mode: PutMode, at_once: int) -> Iterator[Stat | SyncdError]:
         under_way: deque[tuple[Put, PendingResponse | SyncdError]] = deque()

@@ -37,12 +37,12 @@ def nearest_first(entry: Entry, sources: Mapping[str, Source], settings: CopySet
     """
     if len(sources) < 2:
         return tuple(sources)
-    over, told = Event(), SimpleQueue[tuple[str, float | None]]()
+    over, results = Event(), SimpleQueue[tuple[str, float | None]]()
     for name, source in sorted(sources.items()):
         trial = partial(copy_context().run, _trial(name, entry, source, settings, over))
-        tell = partial(_tell, told, name, trial)
-        Thread(target=tell, name=f"trial-{name}", daemon=True).start()
-    took = _awaited(told, len(sources), settings.silence_s, stop)
+        report = partial(_report, results, name, trial)
+        Thread(target=report, name=f"trial-{name}", daemon=True).start()
+    took = _awaited(results, len(sources), settings.silence_s, stop)
     over.set()
     if stop.is_set():
         raise Cancelled("stopped while measuring the sources")
@@ -77,18 +77,18 @@ def _trial(name: str, entry: Entry, source: Source, settings: CopySettings, over
     return trial
 
 
-def _tell(told: SimpleQueue[tuple[str, float | None]], name: str, trial: Callable[[], float | None]) -> None:
-    told.put((name, trial()))
+def _report(results: SimpleQueue[tuple[str, float | None]], name: str, trial: Callable[[], float | None]) -> None:
+    results.put((name, trial()))
 
 
 def _awaited(
-    told: SimpleQueue[tuple[str, float | None]], count: int, patience_s: float, stop: Event
+    results: SimpleQueue[tuple[str, float | None]], count: int, patience_s: float, stop: Event
 ) -> dict[str, float]:
     began, took = time.monotonic(), dict[str, float]()
     until = began + patience_s
     while count and not stop.is_set() and (left_s := until - time.monotonic()) > 0:
         try:
-            name, seconds = told.get(timeout=min(left_s, _POLL_S))
+            name, seconds = results.get(timeout=min(left_s, _POLL_S))
         except Empty:
             continue
         count -= 1
