@@ -39,14 +39,14 @@ class Retry:
         return 2 * self.attempts_max if is_throttled and self.attempts_max > 1 else self.attempts_max
 
 
-class Caller(Protocol):
+class CallPolicy(Protocol):
     """Makes one call, and says how: once, or again where it fails."""
 
     def __call__(self, fn: Callable[[], T], /) -> T: ...
 
 
 def once(fn: Callable[[], T]) -> T:
-    """The `Caller` that repeats nothing."""
+    """The `CallPolicy` that repeats nothing."""
     return fn()
 
 
@@ -165,7 +165,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class PacedCaller:
-    """A `Caller` that keeps to a pace and tries again: each call by itself, so a lost one loses no others.
+    """A `CallPolicy` that keeps to a pace and tries again: each call by itself, so a lost one loses no others.
 
     `wait` is that of `call`.
     """

@@ -19,7 +19,7 @@ from syncd.daemon.health import Health
 from syncd.plan.roles import Role
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
-from syncd.reconcile.requests.create import Origin
+from syncd.reconcile.requests.create import RequestOrigin
 from syncd.reconcile.requests.operations import Requester
 from syncd.registry.base import Registry
 from syncd.state.access import tokens
@@ -131,7 +131,7 @@ class Server:
 
     def requester(self, caller: Caller) -> Requester:
         """The requester that stands for a caller in the record."""
-        return Requester(self.site.world, caller.who, Origin.PIPELINE)
+        return Requester(self.site.world, caller.who, RequestOrigin.PIPELINE)
 
 
 def token_in(request: Request) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from syncd.artifact.parts import Part
 from syncd.errors import SyncdError
-from syncd.retry import Caller, once
+from syncd.retry import CallPolicy, once
 from syncd.values.source import Location, Stream
 
 Buffer = bytes | bytearray | memoryview
@@ -177,14 +177,14 @@ class Store(Protocol):
         """Metadata of one object. Raises NotFound; a call that failed is Unavailable or Refused."""
         ...
 
-    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
+    def list(self, prefix: str, each: CallPolicy = once) -> Iterator[Stat]:
         """All visible objects below `prefix` (which ends with '/' or is empty), directory markers included.
 
         `each` makes every single call that the list needs, one for each page.
         """
         ...
 
-    def pending(self, prefix: str, each: Caller = once) -> Iterator[PendingUpload]:
+    def pending(self, prefix: str, each: CallPolicy = once) -> Iterator[PendingUpload]:
         """All uploads below `prefix` that were begun and not ended, by any writer. `each` as for `list`."""
         ...
 

@@ -12,7 +12,7 @@ from typing import Final
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
-from syncd.retry import Caller, once
+from syncd.retry import CallPolicy, once
 from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Receipt, Stat, Traits, put_each
 from syncd.store.keys import parse_key, parse_prefix, parse_source
 from syncd.values.source import Location
@@ -82,11 +82,11 @@ class MemoryStore:
         with self.lock:
             return self._stat(key)
 
-    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
+    def list(self, prefix: str, each: CallPolicy = once) -> Iterator[Stat]:
         parse_prefix(prefix)
         yield from each(lambda: self._listed(prefix))
 
-    def pending(self, prefix: str, each: Caller = once) -> Iterator[PendingUpload]:
+    def pending(self, prefix: str, each: CallPolicy = once) -> Iterator[PendingUpload]:
         parse_prefix(prefix)
         yield from each(lambda: self._pending(prefix))
 

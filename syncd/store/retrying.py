@@ -9,7 +9,7 @@ from typing import Final
 
 from syncd.artifact.parts import Part
 from syncd.errors import SyncdError, Unavailable
-from syncd.retry import Caller, once
+from syncd.retry import CallPolicy, once
 from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Receipt, Stat, Store, Traits, Upload
 from syncd.values.source import Location, Stream
 
@@ -20,7 +20,7 @@ class RetryingStore:
     Unless `resumes_streams`, `open` is the store's own: for readers that open again themselves.
     """
 
-    def __init__(self, store: Store, call: Caller, *, resumes_streams: bool = True) -> None:
+    def __init__(self, store: Store, call: CallPolicy, *, resumes_streams: bool = True) -> None:
         self._store = store
         self._call = call
         self._resumes_streams = resumes_streams
@@ -51,10 +51,10 @@ class RetryingStore:
     def stat(self, key: str) -> Stat:
         return self._call(partial(self._store.stat, key))
 
-    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
+    def list(self, prefix: str, each: CallPolicy = once) -> Iterator[Stat]:
         return self._store.list(prefix, self._call if each is once else each)
 
-    def pending(self, prefix: str, each: Caller = once) -> Iterator[PendingUpload]:
+    def pending(self, prefix: str, each: CallPolicy = once) -> Iterator[PendingUpload]:
         return self._store.pending(prefix, self._call if each is once else each)
 
     def delete(self, key: str) -> None:
@@ -70,7 +70,7 @@ class RetryingStore:
 class _RetryingUpload:
     """See `syncd.store.base.Upload`."""
 
-    def __init__(self, upload: Upload, call: Caller) -> None:
+    def __init__(self, upload: Upload, call: CallPolicy) -> None:
         self.token: Final = upload.token
         self._upload = upload
         self._call = call
@@ -94,7 +94,7 @@ class _RetryingUpload:
 class _ResumingStream:
     """The bytes of one object. For one thread."""
 
-    def __init__(self, open_at: partial[Stream], offset_bytes: int, call: Caller) -> None:
+    def __init__(self, open_at: partial[Stream], offset_bytes: int, call: CallPolicy) -> None:
         self._open_at = open_at
         self._offset_bytes = offset_bytes
         self._call = call

@@ -18,7 +18,7 @@ from syncd.oci.images import BaseImage
 from syncd.plan.topology import BasePolicy, Topology
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, served, updates
-from syncd.reconcile.requests.create import Intent, Origin, create
+from syncd.reconcile.requests.create import Intent, RequestOrigin, create
 from syncd.state.content import base_images
 from syncd.state.records import Release, ReleaseBase, Version
 from syncd.state.releases import events
@@ -131,7 +131,7 @@ def _begun(context: Context, model: str) -> list[Release]:
             return []
         now = context.state.now(conn)
         requester = f"syncd, for the new base of {', '.join(new.target for new in due)}"
-        intent = Intent(Origin.BASE_IMAGE, model, version.name, version.registry, requester, version.id)
+        intent = Intent(RequestOrigin.BASE_IMAGE, model, version.name, version.registry, requester, version.id)
         release = create(conn, intent, now)
         for new in due:
             base_images.note(conn, ReleaseBase(release.id, version.id, new.target, new.base, new.now, new.was))

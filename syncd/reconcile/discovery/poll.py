@@ -13,7 +13,7 @@ from syncd.errors import Conflict, Corrupt, NotFound, SyncdError, Unavailable
 from syncd.plan.autorelease import pick
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.catalog import survey
-from syncd.reconcile.requests.create import Intent, Origin, create
+from syncd.reconcile.requests.create import Intent, RequestOrigin, create
 from syncd.registry.base import Registry
 from syncd.registry.rules.file_filters import as_published
 from syncd.state.content import versions
@@ -34,7 +34,7 @@ def poll_model(
     refs: Collection[str] = (),
     *,
     auto_release: bool,
-    origin: Origin = Origin.POLL,
+    origin: RequestOrigin = RequestOrigin.POLL,
 ) -> list[Release]:
     """Poll one model. Returns the releases that it requested; a second poll right after requests none.
 
@@ -55,7 +55,9 @@ def served_from(context: Context, registry_name: str) -> list[ModelName]:
     return [ModelName(m) for m in context.topology.models() if context.topology.registry_name(m) == registry_name]
 
 
-def _request_newest(context: Context, registry_name: str, candidates: list[Candidate], origin: Origin) -> list[Release]:
+def _request_newest(
+    context: Context, registry_name: str, candidates: list[Candidate], origin: RequestOrigin
+) -> list[Release]:
     if not candidates:
         return []
     model, requester = candidates[0].model, f"watch {registry_name}"

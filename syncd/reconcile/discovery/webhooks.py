@@ -11,7 +11,7 @@ import structlog
 from syncd.artifact.names import ModelName
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.poll import poll_model, served_from
-from syncd.reconcile.requests.create import Origin
+from syncd.reconcile.requests.create import RequestOrigin
 from syncd.state.access import deliveries
 from syncd.state.records import Release
 
@@ -74,7 +74,7 @@ def poll_hinted(
     count, refs = _claimed(context, registry, model, claim)
     if not count and not is_whole:
         return []
-    origin = Origin.WEBHOOK if count else Origin.POLL
+    origin = RequestOrigin.WEBHOOK if count else RequestOrigin.POLL
     requested = poll_model(context, registry, model, () if is_whole else refs, auto_release=auto_release, origin=origin)
     if count:
         settle(context, registry, claim, count, [model], [release.id for release in requested])

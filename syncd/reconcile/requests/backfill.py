@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from syncd.errors import Conflict
 from syncd.reconcile.context import Context
-from syncd.reconcile.requests.create import Intent, Origin, create
+from syncd.reconcile.requests.create import Intent, RequestOrigin, create
 from syncd.state.records import Release
 from syncd.state.releases import releases, rollouts
 
@@ -26,7 +26,9 @@ def backfill(context: Context) -> bool:
         due = _due(conn, context.state.now(conn))
     begun = False
     for left in due:
-        intent = Intent(Origin.BACKFILL, left.model, left.ref, left.registry, f"syncd, for what {left.id} left behind")
+        intent = Intent(
+            RequestOrigin.BACKFILL, left.model, left.ref, left.registry, f"syncd, for what {left.id} left behind"
+        )
         try:
             with context.state.write() as conn:
                 if left not in _due(conn, context.state.now(conn)):

@@ -20,7 +20,7 @@ from syncd.state.releases import holds, releases
 from syncd.state.serving import live
 
 
-class Origin(StrEnum):
+class RequestOrigin(StrEnum):
     """Who or what asks for a release."""
 
     PERSON = "person"
@@ -67,16 +67,16 @@ _ASKED: Final = {
 _FOUND: Final = _ASKED | dict.fromkeys((Guard.UNDER_WAY, Guard.OLDER, Guard.AUTOMATIC_OFF), Action.REFUSE)
 _REPEATED: Final = _FOUND | {Guard.OTHER_UNDER_WAY: Action.REFUSE}
 
-GUARDS: Final[Mapping[Origin, Mapping[Guard, Action]]] = MappingProxyType(
+GUARDS: Final[Mapping[RequestOrigin, Mapping[Guard, Action]]] = MappingProxyType(
     {
-        Origin.PERSON: _ASKED,
-        Origin.PIPELINE: _ASKED,
-        Origin.POLL: _FOUND,
-        Origin.WEBHOOK: _FOUND,
-        Origin.BACKFILL: _REPEATED,
-        Origin.BASE_IMAGE: _REPEATED,
-        Origin.RENEWED_KEY: _REPEATED | {Guard.OLDER: Action.IGNORE},
-        Origin.ROLLBACK: {
+        RequestOrigin.PERSON: _ASKED,
+        RequestOrigin.PIPELINE: _ASKED,
+        RequestOrigin.POLL: _FOUND,
+        RequestOrigin.WEBHOOK: _FOUND,
+        RequestOrigin.BACKFILL: _REPEATED,
+        RequestOrigin.BASE_IMAGE: _REPEATED,
+        RequestOrigin.RENEWED_KEY: _REPEATED | {Guard.OLDER: Action.IGNORE},
+        RequestOrigin.ROLLBACK: {
             Guard.HOLD: Action.IGNORE,  # it put the hold itself
             Guard.QUARANTINE: Action.IGNORE,  # the source changed; what is sealed has the bytes that served before
             Guard.FREEZE: Action.IGNORE,
@@ -94,7 +94,7 @@ GUARDS: Final[Mapping[Origin, Mapping[Guard, Action]]] = MappingProxyType(
 class Intent:
     """A release that is asked for."""
 
-    origin: Origin
+    origin: RequestOrigin
     model: str
     ref: str
     registry: str
@@ -129,7 +129,7 @@ def create(conn: Connection, intent: Intent, now: datetime) -> Release:
         ref=intent.ref,
         registry=intent.registry,
         requested_by=intent.requested_by,
-        rollback=intent.origin is Origin.ROLLBACK,
+        rollback=intent.origin is RequestOrigin.ROLLBACK,
         version_id=intent.version_id,
         now=now,
     )

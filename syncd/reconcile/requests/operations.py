@@ -20,7 +20,7 @@ from syncd.errors import Conflict, NotFound, Unavailable
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
-from syncd.reconcile.requests.create import Intent, Origin, create
+from syncd.reconcile.requests.create import Intent, RequestOrigin, create
 from syncd.registry.base import Registry
 from syncd.state.content import base_images, versions
 from syncd.state.records import Approval, Freeze, Hold, Release
@@ -41,7 +41,7 @@ class Requester:
 
     world: World
     who: str
-    origin: Origin = Origin.PERSON
+    origin: RequestOrigin = RequestOrigin.PERSON
 
     @property
     def state(self) -> State:
@@ -127,7 +127,7 @@ def _rolled_back(requester: Requester, name: ModelName, why: str) -> Release:
         if before is None or before.version_id is None:
             raise NotFound(f"{name} has no earlier version to go back to", hint="`syncd releases` lists what there was")
         _hold(conn, name, requester.who, reason, requester.state)
-        intent = Intent(Origin.ROLLBACK, name, before.ref, before.registry, requester.who, before.version_id)
+        intent = Intent(RequestOrigin.ROLLBACK, name, before.ref, before.registry, requester.who, before.version_id)
         release = create(conn, intent, now)
         base_images.take_over(conn, before, release)
         return release

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from syncd.plan.phases import FLIP_ENDS, FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
 from syncd.plan.roles import Role
 from syncd.state.db import columns
-from syncd.state.db.types import Checksum, Sha256
+from syncd.state.db.types import ChecksumType, Sha256
 
 metadata: Final = columns.metadata
 
@@ -40,7 +40,7 @@ files: Final = sa.Table(
     columns.text("path"),
     columns.count("size_bytes", None),
     sa.Column("sha256", Sha256, nullable=False),
-    sa.Column("crc64", Checksum, nullable=True),
+    sa.Column("crc64", ChecksumType, nullable=True),
     sa.PrimaryKeyConstraint("version_id", "path"),
     sa.Index(None, "sha256"),
 )

@@ -77,7 +77,7 @@ class Sha256(TypeDecorator[Digest]):
         return None if value is None else Digest(value)
 
 
-class Checksum(TypeDecorator[int]):
+class ChecksumType(TypeDecorator[int]):
     """A CRC-64, stored as 16 hex digits: both databases' integers are signed and too small for half of them."""
 
     impl = sa.Text

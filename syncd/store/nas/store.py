@@ -20,7 +20,7 @@ from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import Part
 from syncd.errors import Conflict, NotFound, SyncdError, Unavailable
 from syncd.logs import Logger
-from syncd.retry import Caller, once
+from syncd.retry import CallPolicy, once
 from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Stat, Traits, put_each
 from syncd.store.keys import parse_prefix
 from syncd.store.nas import posix
@@ -92,13 +92,13 @@ class NasStore:
     def stat(self, key: str) -> Stat:
         return self.tree.stat(key)
 
-    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
+    def list(self, prefix: str, each: CallPolicy = once) -> Iterator[Stat]:
         parts = tuple(parse_prefix(prefix).split("/")[:-1])
         with contextlib.suppress(NotFound), contextlib.ExitStack() as opened:
             directory = each(lambda: opened.enter_context(self.tree.directory(parts, prefix)))
             yield from self._walk(directory, prefix, each)
 
-    def pending(self, prefix: str, each: Caller = once) -> Iterator[PendingUpload]:
+    def pending(self, prefix: str, each: CallPolicy = once) -> Iterator[PendingUpload]:
         yield from each(lambda: [*self._pending(prefix)])
 
     def _pending(self, prefix: str) -> Iterator[PendingUpload]:
@@ -186,7 +186,7 @@ class NasStore:
         with translate_errors(self.tree.url(prefix)):
             return posix.entries(directory)
 
-    def _walk(self, directory: int, prefix: str, each: Caller) -> Iterator[Stat]:
+    def _walk(self, directory: int, prefix: str, each: CallPolicy) -> Iterator[Stat]:
         for name, found in each(lambda: self._entries(directory, prefix)):
             if not prefix and name in {STAGING, self.tree.settings.marker}:
                 continue
@@ -205,7 +205,7 @@ class NasStore:
         with translate_errors(self.tree.url(prefix + name)):
             return posix.open_directory(directory, name, None)
 
-    def _inside(self, directory: int, name: str, prefix: str, each: Caller) -> Iterator[Stat]:
+    def _inside(self, directory: int, name: str, prefix: str, each: CallPolicy) -> Iterator[Stat]:
         try:
             inner = each(lambda: self._opened(directory, name, prefix))
         except NotFound:

@@ -15,7 +15,7 @@ from typing import Final
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError, Unavailable
-from syncd.retry import Caller, once
+from syncd.retry import CallPolicy, once
 from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Stat, Traits
 from syncd.store.keys import parse_prefix
 from syncd.store.oss.bucket import PAGE, OssBucket
@@ -137,7 +137,7 @@ class OssStore:
     def stat(self, key: str) -> Stat:
         return self.bucket.stat(key)
 
-    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
+    def list(self, prefix: str, each: CallPolicy = once) -> Iterator[Stat]:
         asked = {"list-type": "2", "prefix": self.bucket.prefix + parse_prefix(prefix)} | _PAGED
         token = ""
         while True:
@@ -147,7 +147,7 @@ class OssStore:
             if not token:
                 return
 
-    def pending(self, prefix: str, each: Caller = once) -> Iterator[PendingUpload]:
+    def pending(self, prefix: str, each: CallPolicy = once) -> Iterator[PendingUpload]:
         asked = {"uploads": "", "prefix": self.bucket.prefix + parse_prefix(prefix)} | _PAGED
         markers = ("", "")
         while True:

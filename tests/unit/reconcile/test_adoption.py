@@ -19,7 +19,7 @@ from syncd.reconcile.adoption.adopt_world import adopt_world
 from syncd.reconcile.adoption.hold_copies import HoldCopies
 from syncd.reconcile.requests.backfill import backfill
 from syncd.reconcile.requests.operations import hold, publish, rollback, unhold
-from syncd.retry import Caller, once
+from syncd.retry import CallPolicy, once
 from syncd.state.access import record_info
 from syncd.state.releases import events, holds
 from syncd.state.state import State
@@ -176,7 +176,7 @@ def test_a_copy_that_is_no_copy_is_left_out(here: Site) -> None:
 class Out(MemoryStore):
     """A store that does not answer."""
 
-    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
+    def list(self, prefix: str, each: CallPolicy = once) -> Iterator[Stat]:
         raise Unavailable(f"{prefix}: no answer")
 
 

@@ -9,7 +9,7 @@ from syncd.artifact.names import parse_model, parse_path, parse_version
 from syncd.errors import Conflict, Held
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.create import GUARDS, Action, Guard, Intent, Origin, create
+from syncd.reconcile.requests.create import GUARDS, Action, Guard, Intent, RequestOrigin, create
 from syncd.reconcile.requests.operations import freeze, hold, publish, unhold
 from syncd.state.access import record_info
 from syncd.state.content import versions
@@ -51,9 +51,9 @@ def quarantine(here: Site, ref: str) -> None:
         versions.record(conn, manifest, "models", "pin", here.state.now(conn))
 
 
-def ask(here: Site, origin: Origin) -> Release:
+def ask(here: Site, origin: RequestOrigin) -> Release:
     intent = Intent(origin, SDXL, V2, "models", "somebody", ordered=None if origin in {
-        Origin.BACKFILL, Origin.BASE_IMAGE, Origin.RENEWED_KEY} else (V1, V2, V3))  # fmt: skip
+        RequestOrigin.BACKFILL, RequestOrigin.BASE_IMAGE, RequestOrigin.RENEWED_KEY} else (V1, V2, V3))  # fmt: skip
     with here.state.write() as conn:
         return create(conn, intent, here.state.now(conn))
 
@@ -86,8 +86,8 @@ def given(here: Site, guard: Guard) -> Release | None:
 
 
 @pytest.mark.parametrize("guard", list(Guard))
-@pytest.mark.parametrize("origin", list(Origin))
-def test_each_guard_does_to_each_origin_what_the_table_says(here: Site, origin: Origin, guard: Guard) -> None:
+@pytest.mark.parametrize("origin", list(RequestOrigin))
+def test_each_guard_does_to_each_origin_what_the_table_says(here: Site, origin: RequestOrigin, guard: Guard) -> None:
     other = given(here, guard)
     before = len(here.all_releases())
     action = GUARDS[origin][guard]
@@ -104,7 +104,7 @@ def test_each_guard_does_to_each_origin_what_the_table_says(here: Site, origin: 
         assert len(here.all_releases()) == before
         return
     assert len(here.all_releases()) == before + 1
-    assert release.rollback == (origin is Origin.ROLLBACK)
+    assert release.rollback == (origin is RequestOrigin.ROLLBACK)
     if action is Action.SUPERSEDE:
         assert other is not None
         tick(here.context)
@@ -112,7 +112,7 @@ def test_each_guard_does_to_each_origin_what_the_table_says(here: Site, origin: 
 
 
 def test_every_origin_has_every_guard() -> None:
-    assert set(GUARDS) == set(Origin)
+    assert set(GUARDS) == set(RequestOrigin)
     assert all(set(actions) == set(Guard) for actions in GUARDS.values())
 
 

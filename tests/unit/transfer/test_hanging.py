@@ -21,7 +21,7 @@ from threading import Event
 import pytest
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Unavailable
-from syncd.retry import Caller, Retry, once
+from syncd.retry import CallPolicy, Retry, once
 from syncd.secret import Secret
 from syncd.store.base import Stat
 from syncd.store.memory import MemoryStore
@@ -62,7 +62,7 @@ class Kernel:
 class Looked(Faulty):
     """Also its looks can hang."""
 
-    def list(self, prefix: str, each: Caller = once) -> Iterator[Stat]:
+    def list(self, prefix: str, each: CallPolicy = once) -> Iterator[Stat]:
         self.meet("list")
         return super().list(prefix, each)
 
