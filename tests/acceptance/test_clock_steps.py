@@ -50,7 +50,7 @@ def clock(shared_clock: Clock) -> Iterator[Clock]:
 
 def is_placed(daemon: Daemon, version: str) -> bool:
     """Asked for by a poll or a webhook, and copied: beyond that the cloud's own clock has a part in it."""
-    return any(event["version"] == version for event in daemon.events("sealed"))
+    return any(event["version"] == version for event in daemon.events("placement.sealed"))
 
 
 def is_healthy(stage: Stage) -> bool:
@@ -95,7 +95,7 @@ def test_a_step_that_waits_runs_when_the_clock_is_stepped(one_region: Stage, clo
     one_region.deliver("v1", small("v1"))
     refuses_once(one_region)
     with one_region.daemon() as daemon:
-        until(lambda: daemon.events("step failed, will be repeated"), "a step to wait")
+        until(lambda: daemon.events("step.failed"), "a step to wait")
         clock.step(step_s)
         until(lambda: attempts_of_stage(one_region) > 1, "the step to run again", SOON_S)
 
