@@ -14,9 +14,9 @@ from syncd import tuning
 def main() -> None:
     tuning.collect_rarely()
     if sys.argv[1] == "--prepare":
-        from syncd.state.upgrade import upgrade  # noqa: PLC0415 - Alembic, which no run needs
+        from syncd.state.upgrade import create  # noqa: PLC0415 - Alembic, which no run needs
 
-        upgrade(f"sqlite:///{sys.argv[2]}")
+        create(f"sqlite:///{sys.argv[2]}")
         return
     from bench.carry import Order, run  # noqa: PLC0415 - nothing before the collector is set
 

@@ -142,7 +142,7 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
 def test_the_installed_command_makes_a_record_and_checks_a_configuration(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(f'[state]\nurl = "sqlite:///{tmp_path / "syncd.db"}"\n')
     told = command(installed, "--version", cwd=tmp_path)
-    assert (told.returncode, told.stdout) == (0, "syncd 0.1.0\n"), told.stderr
+    assert (told.returncode, told.stdout) == (0, "syncd 0.2.0\n"), told.stderr
     created = command(installed, "db", "create", cwd=tmp_path)
     assert created.returncode == 0, created.stderr
     assert created.stdout == "created\n"

@@ -159,7 +159,7 @@ def _registry_name(place: str) -> Callable[[str, tuple[Any, ...]], str]:
     """Of requests to a repository of images, those that change something."""
 
     def name(method: str, arguments: tuple[Any, ...]) -> str:
-        if method not in {"once", "look"}:
+        if method not in {"fetch_once", "fetch"}:
             return ""
         asked = arguments[0].method if arguments else ""
         return "" if asked in {"GET", "HEAD"} else f"registry {place} {asked}".strip()

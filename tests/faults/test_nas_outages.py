@@ -19,7 +19,7 @@ from tests.faults.play import release
 from tests.support.directories import quick_directory
 from tests.support.fleet import Fleet
 
-OUTAGE_S = 2.0
+OUTAGE_S = 4.0
 
 
 @pytest.fixture

@@ -107,6 +107,12 @@ def has_holder(url: str) -> bool:
         return connection.execute(_HOLDERS).rowcount == 1
 
 
+def has_waiter(url: str) -> bool:
+    query = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with psycopg.connect(url.replace("postgresql+psycopg:", "postgresql:"), autocommit=True) as connection:
+        return connection.execute(query).rowcount >= 1
+
+
 def is_free(url: str) -> bool:
     try:
         with lock.hold(url):
@@ -219,9 +225,16 @@ def test_a_process_takes_its_lost_lock_again_and_goes_on(daemon: Daemon) -> None
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_process_whose_lock_another_one_has_drains_and_ends_with_a_conflict(daemon: Daemon) -> None:
+    # It waits in line before the daemon's session ends: asked for afterwards, the daemon could have it again first.
     with psycopg.connect(daemon.url.replace("postgresql+psycopg:", "postgresql:"), autocommit=True) as other:
+        other.execute("SET statement_timeout = '30s'")
+        waiting = threading.Thread(
+            target=other.execute, args=("SELECT pg_advisory_lock(%s)", [lock._ADVISORY_KEY]), daemon=True
+        )
+        waiting.start()
+        until(lambda: has_waiter(daemon.url), "the other session to wait for the lock")
         end_holders(daemon.url)
-        other.execute("SELECT pg_advisory_lock(%s)", [lock._ADVISORY_KEY])
         daemon.join()
+        waiting.join(30)
     assert [type(error) for error in daemon.failed] == [Conflict]
     assert not daemon.is_seen()
