@@ -75,7 +75,7 @@ def _growth(
 ) -> list[tuple[str, Sequence[Sample]]]:
     """Syncd with smaller and smaller parts of one file, and everybody with more and more files."""
     size_bytes = max(checkpoints(options.scale).values())
-    one = made(options.data, f"one-{options.scale:g}", {"one.safetensors": size_bytes})
+    one = made(options.data, f"one-{options.scale:g}", {"one.dat": size_bytes})
     syncd = next((contender for contender in there if contender.name == "syncd"), None)
     parts = []
     for mib in _PARTS_MIB if syncd else ():

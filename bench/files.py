@@ -42,7 +42,7 @@ class FileSet:
 
 def checkpoints(scale: float) -> dict[str, int]:
     """The ten checkpoints at a scale; 1 is 40.57 GB."""
-    return {f"checkpoint-{n:02}.safetensors": int(gb * 1e9 * scale) for n, gb in enumerate(CHECKPOINTS_GB)}
+    return {f"checkpoint-{n:02}.dat": int(gb * 1e9 * scale) for n, gb in enumerate(CHECKPOINTS_GB)}
 
 
 def small(count: int, size_bytes: int = 10_000) -> dict[str, int]:

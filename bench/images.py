@@ -208,7 +208,7 @@ def _prove(builder: Builder, files: FileSet, house: Distribution) -> None:
 
 def _sizes(size_bytes: int) -> Mapping[str, int]:
     """Four shards, and a few small files."""
-    shards = {f"model-{n}.safetensors": size_bytes // 4 for n in range(1, 5)}
+    shards = {f"model-{n}.dat": size_bytes // 4 for n in range(1, 5)}
     return shards | dict.fromkeys(("config.json", "tokenizer.json", "vocab.txt"), 10000)
 
 

@@ -46,8 +46,8 @@ def test_an_image_has_a_registry_a_repository_and_a_target(
         ("registry.local/a:", "is not a tag"),
         ("registry.local/a:b/c", "is not a tag"),
         (f"registry.local/a:{'t' * 129}", "is not a tag"),
-        ("registry.local/a@sha256:short", "is not a sha256"),
-        ("registry.local/a@md5:short", "is not a sha256"),
+        ("registry.local/a@sha256:short", "expected a sha256"),
+        ("registry.local/a@md5:short", "expected a sha256"),
     ],
 )
 def test_a_reference_that_is_not_an_image_is_refused_with_a_reason(text: str, why: str) -> None:

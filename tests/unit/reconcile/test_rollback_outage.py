@@ -75,7 +75,7 @@ def test_the_region_that_is_unavailable_is_reported_everywhere(two: tuple[Site, 
     assert waiting.failures > PATIENCE.failures_max, "it is counted, and not given up"
     told = json.dumps(overview(here.state, here.context.topology)["in_flight"], default=str)
     assert "draw-sg: the region is out" in told
-    assert next_step(scene, None, "").startswith("it tries again by itself")
+    assert next_step(scene, None, "").startswith("it retries by itself")
 
 
 def test_where_it_goes_out_before_its_own_alias_is_moved_no_other_is_moved_forward_again(

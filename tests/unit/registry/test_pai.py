@@ -247,5 +247,5 @@ def test_the_error_for_a_missing_sdk_names_the_package(monkeypatch: pytest.Monke
     monkeypatch.delitem(sys.modules, "syncd.registry.sources.pai_workspace", raising=False)
     monkeypatch.setitem(sys.modules, "alibabacloud_aiworkspace20210204.client", None)
     with pytest.raises(Invalid, match="kind 'pai'") as caught:
-        registries_of(load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"}))
+        dict(registries_of(load(EXAMPLE, {"SYNCD_OSS_SECRET": "x"})))
     assert "syncd[server,pai]" in caught.value.hint
