@@ -89,7 +89,9 @@ def test_what_lies_in_the_same_region_is_copied_and_the_other_region_is_sent_to(
 def test_it_is_read_once_all_the_same(scene: Scene) -> None:
     scene.placed()
     reads = scene.cloud.counters.calls("GetObject", f"{scene.registry.name}/raw/{SDXL}/v1/weights.bin")
-    assert sum(call.bytes_out for call in reads) == len(WEIGHTS)
+    # The first one checks what kind of file it is, and is broken off after the head; the copy reads it once.
+    assert len(reads) == 2
+    assert reads[-1].bytes_out == len(WEIGHTS)
 
 
 def test_without_permission_it_is_sent_and_not_asked_for_each_part(scene: Scene) -> None:
@@ -102,7 +104,7 @@ def test_without_permission_it_is_sent_and_not_asked_for_each_part(scene: Scene)
 
 def test_what_is_copied_right_but_was_read_wrong_is_not_made_visible(scene: Scene) -> None:
     scene.cloud.faults.add(
-        FaultRule("oss", FlipBit(1000), "GetObject", f"{scene.registry.name}/.*weights.bin", times=1)
+        FaultRule("oss", FlipBit(1000), "GetObject", f"{scene.registry.name}/.*weights.bin", times=1, skip=1)
     )
     publish(scene.site.requester, SDXL, "v1")
     scene.site.settle()

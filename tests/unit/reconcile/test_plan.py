@@ -138,7 +138,7 @@ def test_what_does_not_answer_is_a_finding_of_its_own_and_not_a_difference(serve
             raise Refused("403")
 
     targets = {"hz": CutOff("hz", world.stores["hz"])}
-    for runtime, wrong, unanswered in ((MemoryRuntime(), "no function", ""), (Locked(), "", "403")):
+    for runtime, wrong, unanswered in ((MemoryRuntime(), "does not exist", ""), (Locked(), "", "403")):
         runtimes = {"hangzhou": runtime, "singapore": world.runtimes["singapore"]}
         looker = replace(served.looker, targets=targets, runtimes=runtimes)  # type: ignore[arg-type]
         found = {finding.subject: finding for finding in verify(looker, SDXL, Depth.SEAL, TWICE)}

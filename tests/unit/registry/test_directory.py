@@ -197,7 +197,7 @@ def ours(top: Path) -> str:
 
 def backslash(top: Path) -> str:
     write(top, {"a\\b": b""})
-    return "looks like a path of another system"
+    return "it is a path of another system"
 
 
 def listed_outside(top: Path) -> str:
