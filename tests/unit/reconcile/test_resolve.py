@@ -220,7 +220,7 @@ def test_an_alias_that_others_made_is_not_deleted(served: Site, world: World) ->
 
     with served.state.write() as conn:
         live.record(conn, SG, None, {}, None, served.state.now(conn))
-    with pytest.raises(Conflict, match="the record says no alias"):
+    with pytest.raises(Conflict, match="expected no alias as recorded"):
         restore(served.looker, the(served), WORD)
     assert world.alias("singapore") == AliasState("2")
 
