@@ -118,3 +118,12 @@ def test_too_many_models_below_one_root_are_refused_before_anything_is_staged() 
     models = [root(f"model-{n}") for n in range(40)]
     with pytest.raises(Invalid, match="binding b"):
         change_for(bound(*models), PLACES, {f"model-{n}": serving(f"model-{n}") for n in range(40)})
+
+
+def test_a_version_without_an_image_at_the_target_is_refused_with_the_command_that_makes_one() -> None:
+    bound = BoundModel("sdxl", "images", MountMode.IMAGE, "", "SDXL_DIGEST")
+    binding = Binding("b", "hz", "draw", "prod", "next", (bound,))
+    serving = Serving("v1", Digest("a" * 64), "models/sdxl/v1-aaaaaaaaaaaa")
+    with pytest.raises(Invalid, match="sdxl@v1 has no image at images") as refused:
+        change_for(binding, {}, {"sdxl": serving})
+    assert "syncd publish sdxl@v1" in refused.value.hint

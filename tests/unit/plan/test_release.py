@@ -219,3 +219,13 @@ def test_what_was_undone_is_held_with_the_reason() -> None:
     ended = view(R.UNDOING, flips=both(F.UNDONE, F.ABANDONED), undo_reason="flip b: no")
     assert decide(ended) == Decision(phase=R.UNDONE, reason="flip b: no", hold="flip b: no")
     assert decide(replace(ended, undo_reason="")).hold
+
+
+def test_a_flip_that_gave_up_takes_back_the_others_although_an_alias_is_not_claimed_yet() -> None:
+    failed = StepView(K.FLIP, "b", S.STALLED, "moved by another tool", "check")
+    bindings = ("a", "b", "c")
+    running = (failed, StepView(K.FLIP, "a", S.RUNNING))
+    going = view(R.FLIPPING, bindings=bindings, flips=both(F.INTENDED, F.INTENDED), steps=running)
+    assert decide(going) == Decision(stop=True)
+    stopped = replace(going, steps=(failed, StepView(K.FLIP, "a", S.DONE)), flips=both(F.FLIPPED, F.INTENDED))
+    assert decide(stopped) == Decision(phase=R.UNDOING, reason="flip b: moved by another tool", hint="check")

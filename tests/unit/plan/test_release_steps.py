@@ -157,3 +157,8 @@ def test_the_primary_moves_while_the_others_are_made_ready() -> None:
     assert decide(view(R.FLIPPING, F.PROBED, F.STAGED, first)).want == ((K.PROBE, "b"), (K.FLIP, "a"))
     second = replace(first, stage=1, answers={"a": 2})
     assert decide(view(R.FLIPPING, F.FLIPPED, F.STAGED, second)).want == ((K.PROBE, "b"),)
+
+
+def test_a_region_left_behind_whose_alias_is_not_claimed_gets_a_flip_that_says_so() -> None:
+    stalled = StepView(K.STAGE, "b", S.STALLED, "no answer", "check")
+    assert decide(view(R.FLIPPING, F.FLIPPED, None, LEAVE, stalled)) == Decision(claim=("b",))
