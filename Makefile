@@ -63,7 +63,8 @@ lint: .venv/.test docs ## style, types, the order of imports, and the documentat
 docs: .venv/.test ## build the documentation site in site/
 	@told=$$(NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean 2>&1) || { echo "$$told"; exit 1; }
 
-reference: .venv/.test ## write the generated pages of docs/reference
+reference: .venv/.test ## write the generated pages of docs/reference, and the types of the client
+	$(BIN)/python -m tools.client
 	$(BIN)/python -m tools.reference
 
 changelog: .venv/.test ## move the fragments of changes/ into CHANGELOG.md, as the version of pyproject.toml

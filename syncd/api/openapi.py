@@ -48,7 +48,7 @@ def _operation(  # noqa: PLR0913 -- one argument a part of the description
     if parameters:
         made["parameters"] = list(parameters)
     if body:
-        made["requestBody"] = {"required": body == "Publish", "content": _json(body)}
+        made["requestBody"] = {"required": body == "PublishRequest", "content": _json(body)}
     return made
 
 
@@ -76,7 +76,7 @@ _OF_MODEL: Final = _in_query("model", TEXT, "This model only.")
 _STREAM: Final = {
     **_operation(
         "Stream events as server-sent events; resume with Last-Event-ID.",
-        "Event",
+        "StreamedEvent",
         role="read",
         errors=(*_READ, "429"),
         parameters=(
@@ -90,6 +90,13 @@ _STREAM["responses"] = {
     "200": {"description": "Events, until either side ends it.", "content": {"text/event-stream": {"schema": TEXT}}},
 }
 
+_OPENAPI: Final = {
+    "type": "object",
+    "description": "An OpenAPI 3.1 document.",
+    "required": ["openapi", "info", "paths", "components"],
+    "additionalProperties": {"type": ["string", "object", "array"]},
+}
+
 _PATHS: Final[Mapping[str, Schema]] = {
     "/healthz": {"get": _operation("Report whether the process is alive.", "Health", errors=("503",))},
     "/readyz": {"get": _operation("Report whether the process is ready for requests.", "Health", errors=("503",))},
@@ -97,9 +104,7 @@ _PATHS: Final[Mapping[str, Schema]] = {
         "get": {
             "summary": "Get this document.",
             "security": [],
-            "responses": {
-                "200": {"description": "OpenAPI.", "content": {"application/json": {"schema": {"type": "object"}}}}
-            },
+            "responses": {"200": {"description": "OpenAPI.", "content": {"application/json": {"schema": _OPENAPI}}}},
         }
     },
     "/v1/releases": {
@@ -115,11 +120,11 @@ _PATHS: Final[Mapping[str, Schema]] = {
         ),
         "post": _operation(
             "Request a release. If the version is in flight already, the answer is that release.",
-            "Release",
+            "ReleaseDetail",
             status="202",
             role="publish",
             errors=_WRITE,
-            body="Publish",
+            body="PublishRequest",
             parameters=(
                 _in_header(
                     "Idempotency-Key",
@@ -132,7 +137,7 @@ _PATHS: Final[Mapping[str, Schema]] = {
     "/v1/releases/{release}": {
         "get": _operation(
             "Get the full history of a release.",
-            "Story",
+            "ReleaseHistory",
             role="read",
             errors=(*_READ, "404"),
             parameters=(_RELEASE_ID,),
@@ -140,42 +145,42 @@ _PATHS: Final[Mapping[str, Schema]] = {
     },
     "/v1/releases/{release}/cancel": _operate(
         "Cancel a release before it moves any alias. Copied files stay.",
-        "Release",
-        "Why",
+        "ReleaseDetail",
+        "ReasonRequest",
         _RELEASE_ID,
         status="202",
     ),
     "/v1/releases/{release}/approve": _operate(
         "Approve a release that waits for a person, for its digest.",
         "Approval",
-        "Nothing",
+        "EmptyRequest",
         _RELEASE_ID,
     ),
     "/v1/models": {"get": _operation("List the models that are served.", "Models", role="read")},
     "/v1/models/{model}/rollback": _operate(
         "Roll back to the previous live version in every binding, and hold the model there.",
-        "Release",
-        "Why",
+        "ReleaseDetail",
+        "ReasonRequest",
         _MODEL_NAME,
         status="202",
     ),
     "/v1/models/{model}/hold": _operate(
-        "Hold a model: no automatic release. A held model keeps its first reason.", "Hold", "Why", _MODEL_NAME
+        "Hold a model: no automatic release. A held model keeps its first reason.", "Hold", "ReasonRequest", _MODEL_NAME
     ),
     "/v1/models/{model}/unhold": _operate(
-        "Lift a hold. It succeeds if there is none.", "Lifted", "Nothing", _MODEL_NAME
+        "Lift a hold. It succeeds if there is none.", "Lifted", "EmptyRequest", _MODEL_NAME
     ),
     "/v1/models/{model}/freeze": _operate(
         "Freeze a model: only rollbacks flip, until it is lifted or for some hours.",
         "Freeze",
-        "FreezeFor",
+        "FreezeRequest",
         _MODEL_NAME,
     ),
     "/v1/models/{model}/unfreeze": _operate(
-        "Lift the freeze of one model. It succeeds if there is none.", "Lifted", "Nothing", _MODEL_NAME
+        "Lift the freeze of one model. It succeeds if there is none.", "Lifted", "EmptyRequest", _MODEL_NAME
     ),
-    "/v1/everything/freeze": _operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeFor"),
-    "/v1/everything/unfreeze": _operate("Lift the freeze of all models.", "Lifted", "Nothing"),
+    "/v1/everything/freeze": _operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeRequest"),
+    "/v1/everything/unfreeze": _operate("Lift the freeze of all models.", "Lifted", "EmptyRequest"),
     "/v1/status": {
         "get": _operation(
             "Get what is live in each region, what is in flight, and what is stuck and why.",

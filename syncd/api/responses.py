@@ -179,29 +179,6 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def text_in(found: Mapping[str, Any], key: str, *, longest: int, default: str | None = None) -> str:
-    """Printable text of at most `longest` characters in the body. Raises Invalid; also if required and missing."""
-    value = found.get(key, default)
-    if not isinstance(value, str) or len(value) > longest or not (value.isprintable() or not value):
-        raise Invalid(f'"{key}": expected text of at most {longest} printable characters')
-    return value
-
-
-def number_in(found: Mapping[str, Any], key: str, *, most: float, default: float = 0.0) -> float:
-    """A number from 0 to `most` in the body. Raises Invalid."""
-    value = found.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise Invalid(f'"{key}": expected a number from 0 to {most:g}')
-    return float(value)
-
-
-def only_keys(found: Mapping[str, Any], *known: str) -> None:
-    """Raises Invalid if the body has other keys: a misspelt key must not be ignored."""
-    for key in found:
-        if key not in known:
-            raise Invalid(f"the body has an unknown key {ascii(key)[:80]}", hint=f"known keys: {', '.join(known)}")
-
-
 def _too_large() -> ProblemResponse:
     message = f"expected a body of at most {BODY_MAX_BYTES} bytes, got more"
     return ProblemResponse(413, "too_large", message, headers={"Connection": "close"})

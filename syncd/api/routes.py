@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Final
 
@@ -14,7 +13,8 @@ from starlette.routing import Route
 
 from syncd.api.dependencies import Server, server_of
 from syncd.api.openapi import DOCUMENT
-from syncd.api.responses import ProblemResponse, body_of, document, json_of, number_in, only_keys, text_in
+from syncd.api.parsed_body import parsed
+from syncd.api.responses import ProblemResponse, body_of, document
 from syncd.api.stream import stream
 from syncd.api.webhooks.signatures import SignedRequest
 from syncd.artifact.names import parse_model, parse_version
@@ -24,23 +24,29 @@ from syncd.reconcile.drift.resolve import bindings_named
 from syncd.reconcile.requests import operations
 from syncd.reconcile.requests.operations import IdempotencyKey
 from syncd.reconcile.views import overview
+from syncd.reconcile.views.release import approval, history, load, parse_release, release_list
 from syncd.reconcile.views.release import document as release_document
-from syncd.reconcile.views.release import history, load, parse_release, release_lines
+from syncd.reconcile.views.shapes.requests import EmptyRequest, FreezeRequest, PublishRequest, ReasonRequest
+from syncd.reconcile.views.shapes.serving import (
+    DeliveryDocument,
+    FreezeDocument,
+    HealthDocument,
+    HoldDocument,
+    LiftedDocument,
+)
 from syncd.state import schema_version
 from syncd.state.records import Release
 from syncd.state.releases import events, idempotency, releases
 
 LIST_MAX: Final = 200
 LIST_DEFAULT: Final = 20
-WHY_MAX: Final = 500
-HOURS_MAX: Final = 8784.0  # a year
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 async def healthz(request: Request) -> Response:
     """Liveness: the main loop makes passes. Does not query the database."""
     if server_of(request).site.pulse.is_alive():
-        return document({"status": "ok"})
+        return document(HealthDocument(status="ok").as_json())
     raise ProblemResponse(
         503, "stuck", "the daemon has not started a pass for too long", hint="restart it; nothing is lost"
     )
@@ -58,7 +64,7 @@ async def readyz(request: Request) -> Response:
         raise ProblemResponse(
             503, "not_ready", f"not polled yet: {', '.join(unpolled)}", hint="wait for the first poll"
         )
-    return document({"status": "ok"})
+    return document(HealthDocument(status="ok").as_json())
 
 
 async def openapi(request: Request) -> Response:
@@ -80,7 +86,7 @@ async def list_releases(request: Request) -> Response:
             operations.check_served(server.site.topology, model)
         return found
 
-    return document({"releases": [release_lines(release) for release in await server.ask(read)]})
+    return document(release_list(await server.ask(read)))
 
 
 async def show_release(request: Request) -> Response:
@@ -101,7 +107,7 @@ async def list_models(request: Request) -> Response:
     """The models that are served, and their live versions."""
     server = server_of(request)
     await server.caller(request, Role.READ)
-    return document({"models": await server.ask(lambda: overview.models(server.site.state, server.site.topology))})
+    return document(await server.ask(lambda: overview.models(server.site.state, server.site.topology)))
 
 
 async def status(request: Request) -> Response:
@@ -131,10 +137,8 @@ async def publish(request: Request) -> Response:
     """Request a release."""
     server = server_of(request)
     caller = await server.caller(request, Role.PUBLISH)
-    asked = await json_of(request)
-    only_keys(asked, "model", "ref")
-    model = parse_model(text_in(asked, "model", longest=256))
-    ref = parse_version(text_in(asked, "ref", longest=256))
+    asked = await parsed(request, PublishRequest)
+    model, ref = parse_model(asked.model), parse_version(asked.ref)
     once = _once(request, caller.name)
 
     def request_release() -> Release:
@@ -166,11 +170,11 @@ async def approve(request: Request) -> Response:
     """Approve a release that waits for a person."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
-    only_keys(await json_of(request))
+    await parsed(request, EmptyRequest)
     release = parse_release(request.path_params["release"])
     given = await server.ask(lambda: operations.approve(server.requester(caller), release))
     server.site.wake()
-    return document({"release": given.release_id, "digest": given.digest.hex, "who": given.who, "at": given.at})
+    return document(approval(given))
 
 
 async def hold(request: Request) -> Response:
@@ -179,42 +183,40 @@ async def hold(request: Request) -> Response:
     caller = await server.caller(request, Role.OPERATE)
     model, why = request.path_params["model"], await _why(request)
     held = await server.ask(lambda: operations.hold(server.requester(caller), model, why or operations.MANUAL))
-    return document(asdict(held))
+    return document(HoldDocument.model_validate(held).as_json())
 
 
 async def unhold(request: Request) -> Response:
     """Lift a hold."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
-    only_keys(await json_of(request))
+    await parsed(request, EmptyRequest)
     model = request.path_params["model"]
     lifted = await server.ask(lambda: operations.unhold(server.requester(caller), model))
     server.site.wake()
-    return document({"model": model, "lifted": lifted})
+    return document(LiftedDocument(model=model, lifted=lifted).as_json())
 
 
 async def freeze(request: Request) -> Response:
     """Freeze one model or all: only rollbacks flip."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
-    asked = await json_of(request)
-    only_keys(asked, "why", "hours")
-    model = request.path_params.get("model")
-    why = text_in(asked, "why", longest=WHY_MAX, default="") or operations.MANUAL
-    hours = number_in(asked, "hours", most=HOURS_MAX)
-    lasts = timedelta(hours=hours) if hours else None
-    return document(asdict(await server.ask(lambda: operations.freeze(server.requester(caller), model, why, lasts))))
+    asked = await parsed(request, FreezeRequest)
+    model, why = request.path_params.get("model"), asked.why or operations.MANUAL
+    lasts = timedelta(hours=asked.hours) if asked.hours else None
+    put = await server.ask(lambda: operations.freeze(server.requester(caller), model, why, lasts))
+    return document(FreezeDocument.model_validate(put).as_json())
 
 
 async def unfreeze(request: Request) -> Response:
     """Lift a freeze."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
-    only_keys(await json_of(request))
+    await parsed(request, EmptyRequest)
     model = request.path_params.get("model")
     lifted = await server.ask(lambda: operations.unfreeze(server.requester(caller), model))
     server.site.wake()
-    return document({"model": model, "lifted": lifted})
+    return document(LiftedDocument(model=model, lifted=lifted).as_json())
 
 
 async def hook(request: Request) -> Response:
@@ -229,7 +231,8 @@ async def hook(request: Request) -> Response:
     sent = SignedRequest(once, dict(request.query_params), body)
     now_s = server.site.clock()
     received = await server.ask(lambda: found.read(sent, now_s))
-    return document({"accepted": len(received), "new": await server.intake.take(received)}, 202)
+    accepted = DeliveryDocument(accepted=len(received), new=await server.intake.take(received))
+    return document(accepted.as_json(), 202)
 
 
 async def _under_way(server: Server, release: Release) -> Response:
@@ -257,9 +260,7 @@ def _once(request: Request, name: str) -> IdempotencyKey | None:
 
 async def _why(request: Request) -> str:
     """The optional reason, in a body that has nothing else."""
-    asked = await json_of(request)
-    only_keys(asked, "why")
-    return text_in(asked, "why", longest=WHY_MAX, default="")
+    return (await parsed(request, ReasonRequest)).why
 
 
 def _limit(request: Request) -> int:

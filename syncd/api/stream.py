@@ -14,7 +14,7 @@ from syncd.api.dependencies import Server, server_of, token_in
 from syncd.api.responses import ProblemResponse, plain
 from syncd.errors import Invalid, SyncdError
 from syncd.plan.roles import Role
-from syncd.reconcile.views.release import event_line
+from syncd.reconcile.views.release import streamed
 from syncd.state.access import tokens
 from syncd.state.records import Event
 from syncd.state.releases import events
@@ -108,5 +108,4 @@ def _newest(server: Server) -> int:
 
 
 def _line(event: Event) -> str:
-    data = {**event_line(event), "release": event.release_id}
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(data, default=plain)}\n\n"
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(streamed(event), default=plain)}\n\n"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
+from syncd.client.answers import ApprovalInfo, FreezeInfo, HoldInfo, LiftedInfo, ReleaseInfo
 from syncd.client.reader import Reader, path_of_release
-from syncd.client.types import Approval, Freeze, Hold, Release, read_as_ours
 
 
 class Client(Reader):
@@ -17,7 +15,7 @@ class Client(Reader):
     Every method also raises as those of `Reader`.
     """
 
-    def publish(self, model: str, version: str, *, key: str | None = None) -> Release:
+    def publish(self, model: str, version: str, *, key: str | None = None) -> ReleaseInfo:
         """Request a release. The same `key` within two days gets the same release; default: a new key.
 
         Raises:
@@ -26,9 +24,9 @@ class Client(Reader):
             Conflict: The version is quarantined, or the key was used for another request.
         """
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
-        return Release.of(self._ask("POST", "/v1/releases", {"model": model, "ref": version}, headers))
+        return ReleaseInfo.of(self._ask("POST", "/v1/releases", {"model": model, "ref": version}, headers))
 
-    def rollback(self, model: str, why: str = "") -> Release:
+    def rollback(self, model: str, why: str = "") -> ReleaseInfo:
         """Roll back to the previous live version in every binding, and hold the model there.
 
         Sent once: if the answer is lost, check `releases` before you repeat it.
@@ -36,52 +34,47 @@ class Client(Reader):
         Raises:
             NotFound: There is no previous version.
         """
-        return Release.of(self._ask("POST", _of_model(model, "rollback"), {"why": why}, tries=1))
+        return ReleaseInfo.of(self._ask("POST", _of_model(model, "rollback"), {"why": why}, tries=1))
 
-    def cancel(self, release_id: str, why: str = "") -> Release:
+    def cancel(self, release_id: str, why: str = "") -> ReleaseInfo:
         """Cancel a release before it moves any alias. Copied files stay.
 
         Raises:
             NotFound: There is no such release.
             Conflict: It has ended already, or is moving aliases.
         """
-        return Release.of(self._ask("POST", f"{path_of_release(release_id)}/cancel", {"why": why}))
+        return ReleaseInfo.of(self._ask("POST", f"{path_of_release(release_id)}/cancel", {"why": why}))
 
-    def approve(self, release_id: str) -> Approval:
+    def approve(self, release_id: str) -> ApprovalInfo:
         """Approve a release that waits for a person. The approval may come before the release is ready.
 
         Raises:
             NotFound: There is no such release.
             Conflict: It has ended already, or its digest is not known yet.
         """
-        return Approval.of(self._ask("POST", f"{path_of_release(release_id)}/approve"))
+        return ApprovalInfo.of(self._ask("POST", f"{path_of_release(release_id)}/approve"))
 
-    def hold(self, model: str, why: str = "") -> Hold:
+    def hold(self, model: str, why: str = "") -> HoldInfo:
         """Hold a model: no automatic release. A held model keeps its first reason.
 
         Raises:
             NotFound: No binding serves the model; also from the three methods below.
         """
-        return Hold.of(self._ask("POST", _of_model(model, "hold"), {"why": why}))
+        return HoldInfo.of(self._ask("POST", _of_model(model, "hold"), {"why": why}))
 
     def unhold(self, model: str) -> bool:
         """Lift a hold. Returns whether there was one."""
-        return _lifted(self._ask("POST", _of_model(model, "unhold")))
+        return LiftedInfo.of(self._ask("POST", _of_model(model, "unhold"))).lifted
 
-    def freeze(self, model: str | None = None, why: str = "", *, hours: float = 0.0) -> Freeze:
+    def freeze(self, model: str | None = None, why: str = "", *, hours: float = 0.0) -> FreezeInfo:
         """Freeze a model, or all: only rollbacks flip, for some hours or until it is lifted."""
-        return Freeze.of(self._ask("POST", _of_model(model, "freeze"), {"why": why, "hours": hours}))
+        return FreezeInfo.of(self._ask("POST", _of_model(model, "freeze"), {"why": why, "hours": hours}))
 
     def unfreeze(self, model: str | None = None) -> bool:
         """Lift the freeze of a model, or of all. Returns whether there was one."""
-        return _lifted(self._ask("POST", _of_model(model, "unfreeze")))
+        return LiftedInfo.of(self._ask("POST", _of_model(model, "unfreeze"))).lifted
 
 
 def _of_model(model: str | None, verb: str) -> str:
     place = "everything" if model is None else f"models/{quote(model, safe='/').replace('..', '%2E%2E')}"
     return f"/v1/{place}/{verb}"
-
-
-def _lifted(document: Mapping[str, Any]) -> bool:
-    with read_as_ours():
-        return bool(document["lifted"])

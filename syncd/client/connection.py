@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import httpx
 
+from syncd.client.parse import not_ours
 from syncd.client.proxies import proxy_for
-from syncd.client.types import not_ours
 from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, SyncdError, Unavailable
 
 TRIES: Final = 4

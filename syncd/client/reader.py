@@ -5,12 +5,16 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
+from syncd.client.answers import ReleaseInfo
 from syncd.client.connection import Connection
-from syncd.client.types import Release, TimedOut, expect_success, rows
+from syncd.client.types import TimedOut, expect_success, rows
 from syncd.errors import Unavailable
+
+if TYPE_CHECKING:
+    from syncd.client.documents import ReleaseHistoryInfo
 
 TIMEOUT_S: Final = 30.0  # of one request
 SILENT_MAX_S: Final = 300.0  # draining a node and starting a pod elsewhere takes a minute or two
@@ -49,14 +53,20 @@ class Reader:
         """Close the connections. Repeating it succeeds."""
         self._connection.close()
 
-    def release(self, release_id: str) -> Release:
+    def release(self, release_id: str) -> ReleaseInfo:
         """One release with its steps and events in `document`. Raises NotFound."""
-        return Release.of(self._ask("GET", path_of_release(release_id)))
+        return ReleaseInfo.of(self._ask("GET", path_of_release(release_id)))
 
-    def releases(self, model: str | None = None, *, limit: int = 20) -> list[Release]:
+    def history(self, release_id: str) -> ReleaseHistoryInfo:
+        """One release with its targets, bindings, steps and events. Raises NotFound."""
+        from syncd.client.documents import ReleaseHistoryInfo  # noqa: PLC0415 -- forty classes
+
+        return ReleaseHistoryInfo.of(self._ask("GET", path_of_release(release_id)))
+
+    def releases(self, model: str | None = None, *, limit: int = 20) -> list[ReleaseInfo]:
         """Releases of one model or of all, newest first. Raises NotFound: no binding serves the model."""
         query = {"limit": str(limit)} | ({} if model is None else {"model": model})
-        return [Release.of(each) for each in rows(self._ask("GET", "/v1/releases", query=query), "releases")]
+        return [ReleaseInfo.of(each) for each in rows(self._ask("GET", "/v1/releases", query=query), "releases")]
 
     def models(self) -> list[Mapping[str, Any]]:
         """The models that are served, and their live versions."""
@@ -84,8 +94,8 @@ class Reader:
         timeout_s: float = 0.0,
         poll_s: float = 1.0,
         going_back: bool = False,
-        tell: Callable[[Release], None] | None = None,
-    ) -> Release:
+        tell: Callable[[ReleaseInfo], None] | None = None,
+    ) -> ReleaseInfo:
         """Wait until a release has ended; `tell` gets the release at every poll. Waits for a server that restarts.
 
         With `going_back`, a release that was undone in the middle of its flips counts as success.

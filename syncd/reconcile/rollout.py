@@ -1,16 +1,15 @@
-"""Rollouts: the progress of a release through waves and shares, read for a decision, written after it, described."""
+"""Rollouts: the progress of a release through waves and shares, read for a decision, written after it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
 
 from sqlalchemy import Connection
 
-from syncd.plan.phases import FlipPhase, ReleasePhase, StepKind
+from syncd.plan.phases import ReleasePhase, StepKind
 from syncd.plan.release import Decision
-from syncd.plan.strategy import AT_ONCE, WHOLE_PERCENT, Pause, RolloutState, Stage
+from syncd.plan.strategy import AT_ONCE, Pause, RolloutState, Stage
 from syncd.reconcile.context import Context
 from syncd.state.records import Flip, Release
 from syncd.state.releases import releases, rollouts, steps
@@ -74,32 +73,8 @@ def apply(conn: Connection, context: Context, release: Release, decision: Decisi
 
 def stage_of(rollout: Rollout, moving: Sequence[Flip]) -> Stage | None:
     """The stage that a rollout is in; None past the last one."""
-    stages = _stages(rollout, moving)
+    stages = stages_of(rollout, moving)
     return stages[rollout.stage] if rollout.stage < len(stages) else None
-
-
-def describe(conn: Connection, release_id: str, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
-    """The rollout of a release as JSON: wave, share, end of the pause, what it waits for. None where it has none."""
-    rollout = rollouts.find(conn, release_id)
-    stage = stage_of(rollout, moving) if rollout else None
-    if rollout is None or stage is None:
-        return None
-    progress = state_of(rollout, moving, rollouts.canaries_of(conn, release_id), now)
-    wave = [flip for flip in moving if progress.wave_of(flip.binding) == stage.wave]
-    stages = _stages(rollout, moving)
-    return {
-        "stage": rollout.stage + 1,
-        "stages": len(stages),
-        "wave": sorted({each.wave for each in stages}).index(stage.wave) + 1,
-        "waves": len({each.wave for each in stages}),
-        "regions": _regions(progress, wave),
-        "percent": stage.percent,
-        "until": rollout.pause.until if rollout.pause else None,
-        "out_since": rollout.out_since,
-        "good_answers": dict(sorted(progress.answers.items())),
-        "good_answers_wanted": progress.strategy.judge_samples,
-        "says": f"step {rollout.stage + 1} of {len(stages)}: {_words(rollout, progress, stage, wave)}",
-    }
 
 
 def _planned(context: Context, release: Release) -> Rollout:
@@ -109,24 +84,7 @@ def _planned(context: Context, release: Release) -> Rollout:
     return Rollout(release.id, context.strategies.for_model(release.model), regions)
 
 
-def _stages(rollout: Rollout, moving: Sequence[Flip]) -> tuple[Stage, ...]:
+def stages_of(rollout: Rollout, moving: Sequence[Flip]) -> tuple[Stage, ...]:
+    """The stages of a rollout in their order."""
     waves = [rollout.strategy.wave_of(rollout.regions.get(flip.binding, "")) for flip in moving]
     return rollout.strategy.stages(waves)
-
-
-def _regions(progress: RolloutState, wave: Sequence[Flip]) -> list[str]:
-    return sorted({progress.regions.get(flip.binding, "") for flip in wave})
-
-
-def _words(rollout: Rollout, progress: RolloutState, stage: Stage, wave: Sequence[Flip]) -> str:
-    share = "all" if stage.percent == WHOLE_PERCENT else f"{stage.percent} %"
-    head = f"{share} in {', '.join(_regions(progress, wave))}"
-    if rollout.pause is None:
-        behind = [flip.binding for flip in wave if flip.phase not in _THERE]
-        return f"{head}, being moved: {', '.join(behind)}" if behind else head
-    wanted = progress.strategy.judge_samples
-    found = [f"{f.binding} {progress.answers.get(f.binding, 0)}" for f in wave if f.phase in _THERE]
-    return f"{head} until {rollout.pause.until:%Y-%m-%d %H:%M:%S} UTC; good answers of {wanted}: {', '.join(found)}"
-
-
-_THERE: Final = frozenset({FlipPhase.WEIGHTED, FlipPhase.FLIPPED})

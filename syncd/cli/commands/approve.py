@@ -28,12 +28,13 @@ def approve(
     """
     if server:
         there = remote.asked(server, token_file, lambda client: client.approve(release))
-        found = {"release": release, "digest": there.digest, "who": there.who, "at": there.at}
+        found = there.document
     else:
         from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+        from syncd.reconcile.views.release import approval  # noqa: PLC0415
 
         with session(config, output, verbose=verbose) as opened:
             given = operations.approve(opened.requester, release)
-        found = {"release": release, "digest": given.digest.hex, "who": given.who, "at": given.at}
+        found = approval(given)
     text = f"{release} is approved by {found['who']} for sha256 {str(found['digest'])[:12]}"
     Output(output).show(found, lambda console: console.print(text, markup=False))

@@ -30,12 +30,13 @@ def cancel(
     """
     if server:
         there = remote.asked(server, token_file, lambda client: client.cancel(release, why))
-        found = {"release": there.id, "model": there.model, "version": there.version, "phase": there.phase}
+        found = {key: there.document[key] for key in ("release", "model", "version", "phase")}
     else:
         from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+        from syncd.reconcile.views.shapes.serving import CancelledDocument  # noqa: PLC0415
 
         with session(config, output, verbose=verbose) as opened:
             asked = operations.cancel(opened.requester, release, why)
-        found = {"release": asked.id, "model": asked.model, "version": asked.ref, "phase": asked.phase}
+        found = CancelledDocument(release=asked.id, model=asked.model, version=asked.ref, phase=asked.phase).as_json()
     text = f"{release} {found['model']}@{found['version']} ends; `syncd show {release}` shows when it has"
     Output(output).show(found, lambda console: console.print(text, markup=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,14 +36,17 @@ def freeze(
     put: records.Freeze | client.Freeze
     if server:
         put = remote.asked(server, token_file, lambda there: there.freeze(model, why, hours=hours))
+        found = put.document
     else:
         from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+        from syncd.reconcile.views.shapes.serving import FreezeDocument  # noqa: PLC0415
 
         with session(config, output, verbose=verbose) as opened:
             put = operations.freeze(opened.requester, model, why, timedelta(hours=hours) if hours else None)
+        found = FreezeDocument.model_validate(put).as_json()
     end = f"until {put.until:%Y-%m-%d %H:%M}Z" if put.until else "until `syncd unfreeze`"
     text = f"{model or 'everything'} is frozen by {put.who} {end}: {put.why}"
-    Output(output).show(asdict(put), lambda console: console.print(text, markup=False))
+    Output(output).show(found, lambda console: console.print(text, markup=False))
 
 
 def unfreeze(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,13 +35,16 @@ def hold(
     held: records.Hold | client.Hold
     if server:
         held = remote.asked(server, token_file, lambda there: there.hold(model, why))
+        found = held.document
     else:
         from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+        from syncd.reconcile.views.shapes.serving import HoldDocument  # noqa: PLC0415
 
         with session(config, output, verbose=verbose) as opened:
             held = operations.hold(opened.requester, model, why)
+        found = HoldDocument.model_validate(held).as_json()
     text = f"{model} is on hold by {held.who}: {held.why}"
-    Output(output).show(asdict(held), lambda console: console.print(text, markup=False))
+    Output(output).show(found, lambda console: console.print(text, markup=False))
 
 
 def unhold(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,45 +34,7 @@ def plan(
         world = opened.world()
         operations.check_served(opened.topology, model)
         seen = plan_view.plan(world, opened.topology.registry_of(model), model, version)
-        targets = [_told(target) for target in seen.targets]
-        flips = [
-            {
-                "binding": f.binding,
-                "region": f.region,
-                "function": f.function,
-                "alias": f.alias,
-                "function_version": f.points_at,
-                "from": f.serves_now or None,
-                "to": seen.version,
-            }
-            for f in seen.flips
-        ]
-        found = {
-            "model": seen.model,
-            "version": seen.version,
-            "digest": seen.digest.hex,
-            "bytes": seen.size_bytes,
-            "files": seen.files,
-            "targets": targets,
-            "flips": flips,
-            "steps": [asdict(step) for step in seen.steps],
-        }
-        opened.output.show(found, lambda console: _text(console, seen))
-
-
-def _told(t: plan_view.TargetPlan) -> dict[str, object]:
-    return {
-        "target": t.target,
-        "region": t.region,
-        "sealed": t.sealed,
-        "send_bytes": t.send_bytes,
-        "copied_bytes": t.copied_bytes,
-        "kept_bytes": t.kept_bytes,
-        "send_files": t.send_files,
-        "replicated_from": t.replicated_from or None,
-        "image": t.image or None,
-        "base": t.base_update.as_json if t.base_update else None,
-    }
+        opened.output.show(plan_view.document(seen), lambda console: _text(console, seen))
 
 
 def _to_do(target: plan_view.TargetPlan) -> str:

@@ -10,7 +10,7 @@ from syncd.artifact.names import parse_model
 from syncd.cli.output.output import OutputFormat, moment, short, span, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile.requests.operations import check_served
-from syncd.reconcile.views.release import release_lines
+from syncd.reconcile.views.release import release_list
 from syncd.state.releases import releases as recorded
 
 
@@ -45,5 +45,4 @@ def releases(
             for r in found
         ]
         columns = ("RELEASE", "VERSION", "KIND", "PHASE", "ASKED", "TOOK", "BY", "REASON")
-        listed = [release_lines(release) for release in found]
-        opened.output.show({"releases": listed}, lambda console: tabulate(console, columns, rows))
+        opened.output.show(release_list(found), lambda console: tabulate(console, columns, rows))

@@ -84,7 +84,7 @@ def tell(console: Console, scene: ReleaseView, happened: Sequence[Event], around
     for label, text in (
         ("why:", release.reason),
         *(("base:", f"{b.base} at {b.target}, from {b.was.short} to {b.digest.short}") for b in scene.bases if b.was),
-        ("now:", str(scene.rollout["says"]) if scene.rollout else ""),
+        ("now:", scene.rollout.says if scene.rollout else ""),
         ("left:", f"{', '.join(left)}; still to be moved" if left else ""),
         ("to do:", next_step(scene, held, around.newest)),
         ("moved:", _moved(scene, happened)),
@@ -155,14 +155,14 @@ def _targets(scene: ReleaseView, regions: Mapping[str, str]) -> list[tuple[objec
 def _steps(scene: ReleaseView) -> list[tuple[object, ...]]:
     return [
         (
-            s["step"],
-            s["subject"],
-            s["state"],
-            s["attempt"],
-            s["failures"],
-            s["started_at"] and moment(s["started_at"]),  # type: ignore[arg-type]
-            "" if s["seconds"] is None else f"{s['seconds']:.1f}s",
-            s["reason"],
+            s.step,
+            s.subject,
+            s.state,
+            s.attempt,
+            s.failures,
+            moment(s.started_at),
+            "" if s.seconds is None else f"{s.seconds:.1f}s",
+            s.reason,
         )
         for s in step_rows(scene)
     ]

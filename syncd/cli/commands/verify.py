@@ -12,6 +12,7 @@ from syncd.cli.output.output import OutputFormat, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.reconcile.requests import operations
 from syncd.reconcile.views import plan
+from syncd.reconcile.views.shapes.plans import FindingDocument, VerificationDocument
 from syncd.targets.base import Depth
 
 if TYPE_CHECKING:
@@ -44,17 +45,21 @@ def verify(
         wrong = [f for f in findings if f.wrong]
         unanswered = [f for f in findings if f.unanswered]
         hint = _hint(wrong, unanswered)
-        listed = [
-            {"subject": f.subject, "what": f.what, "wrong": f.wrong or None, "unanswered": f.unanswered or None}
-            for f in findings
-        ]
+        document = VerificationDocument(
+            good=not wrong and not unanswered,
+            findings=[
+                FindingDocument(subject=f.subject, what=f.what, wrong=f.wrong or None, unanswered=f.unanswered or None)
+                for f in findings
+            ],
+            hint=hint or None,
+        )
 
         def tell(console: Console) -> None:
             tabulate(console, ("WHERE", "WHAT", "FOUND"), rows)
             if hint:
                 console.print(hint, markup=False)
 
-        opened.output.show({"good": not wrong and not unanswered, "findings": listed, "hint": hint or None}, tell)
+        opened.output.show(document.as_json(), tell)
         if wrong:
             return Exit.DIFFERS
         if any(f.is_refused for f in unanswered):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Connection
 
 from syncd.artifact.digest import Digest
-from syncd.plan.topology import BasePolicy, Topology
+from syncd.plan.topology import Topology
 from syncd.state.content import base_images, images, versions
 from syncd.state.records import Version
 from syncd.state.serving import live
@@ -29,43 +27,6 @@ class BaseImageUpdate:
     def __str__(self) -> str:
         since = f"{self.since:%Y-%m-%d %H:%M:%S} UTC"
         return f"base {self.base} was {self.was.short}, is {self.now.short} (seen {since})"
-
-    @property
-    def as_json(self) -> dict[str, object]:
-        """The update as JSON."""
-        return {"name": self.base, "digest": self.was.hex, "new_digest": self.now.hex, "seen_at": self.since}
-
-
-def describe(conn: Connection, topology: Topology, models: Iterable[str]) -> list[dict[str, object]]:
-    """The watched base images that have changed or cannot be resolved now, as JSON."""
-    return [
-        row for model in models for target in topology.targets_of(model) for row in _rows(conn, topology, model, target)
-    ]
-
-
-def _rows(conn: Connection, topology: Topology, model: str, target: str) -> Iterator[dict[str, object]]:
-    watch, seen = topology.watched.get(target), base_images.seen(conn, target)
-    if watch is None or seen is None:
-        return
-    version = served(conn, topology, model)
-    new = updates(conn, version.id, target) if version else None
-    row: dict[str, object] = {"model": model, "version": version.name if version else None}
-    row |= {"region": topology.regions[target], "target": target, "watch": watch.policy.value}
-    if version is not None and new is not None:
-        is_tried = watch.policy is BasePolicy.REBUILD and base_images.is_settled(conn, version, seen)
-        yield row | new.as_json | {"says": str(new), "hint": _HINTS["tried" if is_tried else watch.policy.value]}
-    if seen.reason:
-        says = f"base {seen.base} has not been resolved since {seen.failing_since:%Y-%m-%d %H:%M:%S} UTC: {seen.reason}"
-        old = {"name": seen.base, "digest": None, "new_digest": None, "seen_at": seen.since}
-        yield row | old | {"says": says, "hint": _HINTS["out"]}
-
-
-_HINTS: Final = {
-    "report": 'the next version is built over it; base_watch = "rebuild" also rebuilds the live version',
-    "rebuild": "nothing; a release starts once the model is not on hold and has no other release in flight",
-    "tried": "the rebuild failed, or the model was rolled back; push a correct base: it is built on automatically",
-    "out": "what is live stays and nothing is rebuilt meanwhile; check the base's tag and its registry",
-}
 
 
 def served(conn: Connection, topology: Topology, model: str) -> Version | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
 from syncd.errors import NotFound
+from syncd.reconcile.views.shapes.plans import RegionAnswersDocument, VersionDocument
+from syncd.reconcile.views.shapes.releases import FirstAnswerDocument
 from syncd.state.content import versions
 from syncd.state.records import Flip, LoadTime
 from syncd.state.serving import live, load_times
@@ -48,21 +50,21 @@ def record(conn: Connection, job: Attempt, flip: Flip, report: ProbeReport, *, w
     )
 
 
-def of_release(time: LoadTime) -> dict[str, object]:
-    """A first answer as JSON; times in seconds."""
-    return {
-        "binding": time.binding,
-        "region": time.region,
-        "target_kind": time.target_kind,
-        "cold": time.cold,
-        "answer_s": time.answer_ms / 1000,
-        "inside_s": None if time.inside_ms is None else time.inside_ms / 1000,
-        "load_s": None if time.load_ms is None else time.load_ms / 1000,
-        "at": time.at,
-    }
+def of_release(time: LoadTime) -> FirstAnswerDocument:
+    """A first answer; times in seconds."""
+    return FirstAnswerDocument(
+        binding=time.binding,
+        region=time.region,
+        target_kind=time.target_kind,
+        cold=time.cold,
+        answer_s=time.answer_ms / 1000,
+        inside_s=None if time.inside_ms is None else time.inside_ms / 1000,
+        load_s=None if time.load_ms is None else time.load_ms / 1000,
+        at=time.at,
+    )
 
 
-def of_version(state: State, model: str, version: str) -> dict[str, object]:
+def of_version(state: State, model: str, version: str) -> dict[str, Any]:
     """A version as JSON, with the medians of its first answers by region and kind of target. Raises NotFound."""
     with state.read() as conn:
         found = versions.find(conn, model, version)
@@ -70,31 +72,31 @@ def of_version(state: State, model: str, version: str) -> dict[str, object]:
             hint = f"`syncd releases {model}` lists its releases"
             raise NotFound(f"no version {model}@{version} in the record", hint=hint)
         times = load_times.of_version(conn, found.id)
-    return {
-        "model": found.model,
-        "version": found.name,
-        "digest": found.digest.hex,
-        "size_bytes": found.size_bytes,
-        "first_answers": [
+    return VersionDocument(
+        model=found.model,
+        version=found.name,
+        digest=found.digest.hex,
+        size_bytes=found.size_bytes,
+        first_answers=[
             _summary(region, kind, list(those))
             for (region, kind), those in groupby(times, key=lambda time: (time.region, time.target_kind))
         ],
-    }
+    ).as_json()
 
 
-def _summary(region: str, kind: str, times: Sequence[LoadTime]) -> dict[str, object]:
+def _summary(region: str, kind: str, times: Sequence[LoadTime]) -> RegionAnswersDocument:
     """Medians of cold starts and of other answers, kept apart."""
     cold = [time for time in times if time.cold]
     loads = [time.load_ms for time in cold if time.load_ms is not None]
-    return {
-        "region": region,
-        "target_kind": kind,
-        "cold_starts": len(cold),
-        "cold_answer_s": median(time.answer_ms for time in cold) / 1000 if cold else None,
-        "cold_load_s": median(loads) / 1000 if loads else None,
-        "others": len(times) - len(cold),
-        "other_answer_s": median(t.answer_ms for t in times if not t.cold) / 1000 if len(times) > len(cold) else None,
-    }
+    return RegionAnswersDocument(
+        region=region,
+        target_kind=kind,
+        cold_starts=len(cold),
+        cold_answer_s=median(time.answer_ms for time in cold) / 1000 if cold else None,
+        cold_load_s=median(loads) / 1000 if loads else None,
+        others=len(times) - len(cold),
+        other_answer_s=median(t.answer_ms for t in times if not t.cold) / 1000 if len(times) > len(cold) else None,
+    )
 
 
 def _ms(seconds: float | None) -> int | None:

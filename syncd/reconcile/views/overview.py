@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -13,8 +12,23 @@ from syncd.errors import NotFound
 from syncd.plan.drift import ALIAS
 from syncd.plan.phases import StepState
 from syncd.plan.topology import Topology
-from syncd.reconcile.discovery import base_image_updates
-from syncd.reconcile.views.release import resolution, rollout_of
+from syncd.reconcile.views.release import resolution
+from syncd.reconcile.views.rollout import rollout_of
+from syncd.reconcile.views.shapes.overview import (
+    ClosedDriftDocument,
+    DaemonDocument,
+    DriftDocument,
+    DriftedDocument,
+    InFlightDocument,
+    LiveDocument,
+    ModelsDocument,
+    QuarantineDocument,
+    ServedModelDocument,
+    StalledDocument,
+    StatusDocument,
+)
+from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument
+from syncd.reconcile.views.watched_bases import watched_bases
 from syncd.state.access import processes, record_info
 from syncd.state.content import base_images, versions
 from syncd.state.releases import freezes, holds, releases, steps
@@ -24,8 +38,8 @@ from syncd.state.state import State
 ENDED_MAX: Final = 20  # closed drifts shown, newest first
 
 
-def overview(state: State, topology: Topology, model: str | None = None) -> dict[str, object]:
-    """The record at one moment, of one model or of all; contacts no cloud.
+def overview(state: State, topology: Topology, model: str | None = None) -> dict[str, Any]:
+    """The record at one moment as JSON, of one model or of all; contacts no cloud.
 
     Raises:
         NotFound: No binding serves the model.
@@ -34,150 +48,158 @@ def overview(state: State, topology: Topology, model: str | None = None) -> dict
     if model is not None and not topology.bindings_of(model):
         raise NotFound(f"no binding serves the model {model!r}", hint="`syncd status` lists all models")
     with state.read() as conn:
-        return {
-            "daemon": _daemon(conn, state),
-            "automatic_releases_off": record_info.automatic_off(conn),
-            "live": [row for name in wanted for row in _live(conn, topology, name)],
-            "in_flight": [row for name in wanted for row in _in_flight(conn, state, name)],
-            "held": [asdict(hold) for hold in holds.all(conn) if hold.model in wanted],
-            "frozen": [
-                asdict(freeze)
+        return StatusDocument(
+            daemon=_daemon(conn, state),
+            automatic_releases_off=record_info.automatic_off(conn),
+            live=[row for name in wanted for row in _live(conn, topology, name)],
+            in_flight=[row for name in wanted for row in _in_flight(conn, state, name)],
+            held=[HoldDocument.model_validate(hold) for hold in holds.all(conn) if hold.model in wanted],
+            frozen=[
+                FreezeDocument.model_validate(freeze)
                 for freeze in freezes.all(conn, state.now(conn))
                 if freeze.model in {freezes.ALL_MODELS, *wanted}
             ],
-            "quarantined": [
-                {"model": v.model, "version": v.name, "reason": v.quarantined}
+            quarantined=[
+                QuarantineDocument(model=v.model, version=v.name, reason=v.quarantined)
                 for name in wanted
                 for v in versions.known(conn, name)
                 if v.quarantined
             ],
-            "stalled": [row for name in wanted for row in _stalled(conn, name)],
-            "bases": base_image_updates.describe(conn, topology, wanted),
-            "drifted": drift_rows(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
-        }
+            stalled=[row for name in wanted for row in _stalled(conn, name)],
+            bases=watched_bases(conn, topology, wanted),
+            drifted=_drifted(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
+        ).as_json()
 
 
-def models(state: State, topology: Topology) -> list[dict[str, object]]:
-    """Every model that a binding serves: its registry, the live version of each binding, and its hold."""
+def models(state: State, topology: Topology) -> dict[str, Any]:
+    """Every model that a binding serves, as JSON: its registry, the live version of each binding, and its hold."""
     with state.read() as conn:
         held = {each.model: each for each in holds.all(conn)}
-        found: list[dict[str, object]] = []
+        found: list[ServedModelDocument] = []
         for name in topology.models():
             latest = releases.latest(conn, name)
             found.append(
-                {
-                    "model": name,
-                    "registry": topology.registry_name(name),
-                    "live": _live(conn, topology, name),
-                    "held": held[name].why if name in held else None,
-                    "latest_release": latest.id if latest else None,
-                }
+                ServedModelDocument(
+                    model=name,
+                    registry=topology.registry_name(name),
+                    live=_live(conn, topology, name),
+                    held=held[name].why if name in held else None,
+                    latest_release=latest.id if latest else None,
+                )
             )
-        return found
+        return ModelsDocument(models=found).as_json()
 
 
-def drift_rows(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[dict[str, object]]:
-    """Open drift of these bindings, by the newest check of each."""
-    rows: list[dict[str, object]] = []
-    for drift in drifts.open_drifts(conn, bindings):
-        binding, restoring = topology.bindings[drift.binding], drift_resolutions.find(conn, drift.binding)
-        adopt = f"`syncd adopt {binding.name}` accepts it into the record, " if drift.what == ALIAS else ""
-        rows.append(
-            {
-                "binding": binding.name,
-                "region": topology.regions[binding.runtime],
-                "function": binding.function,
-                "alias": binding.alias,
-                "what": drift.what,
-                "got": drift.got,
-                "want": drift.want,
-                "good_at": drift.good_at,
-                "found_at": drift.found_at,
-                "seen_at": drift.seen_at,
-                "restoring": f"{restoring.who}: {restoring.why}" if restoring else None,
-                "hint": f"{adopt}`syncd restore {binding.name}` restores what is recorded",
-            }
-        )
-    return rows
+def drift_rows(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[dict[str, Any]]:
+    """Open drift of these bindings as JSON, by the newest check of each."""
+    return [row.as_json() for row in _drifted(conn, topology, bindings)]
 
 
 def drift_document(
     state: State, topology: Topology, bindings: Collection[str], *, ended_max: int = 0
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Open drift, the time of the last check of each binding, and the newest closed drift. Contacts no region."""
     with state.read() as conn:
-        found = drift_rows(conn, topology, bindings)
+        found = _drifted(conn, topology, bindings)
         scans = {each: drifts.last_scan(conn, each) for each in bindings}
         over = drifts.closed_drifts(conn, ended_max, bindings) if ended_max else []
-    return {
-        "good": not found,
-        "drifted": found,
-        "looked_at": {each: scan.looked_at if scan else None for each, scan in scans.items()},
-        "ended": [
-            {"binding": d.binding, "what": d.what, "got": d.got, "want": d.want, "found_at": d.found_at}
-            | {"closed_at": d.closed_at, "closed": d.closed}
-            for d in over
-        ],
-    }
+    return DriftDocument(
+        good=not found,
+        drifted=found,
+        looked_at={each: scan.looked_at if scan else None for each, scan in scans.items()},
+        ended=[ClosedDriftDocument.model_validate(each) for each in over],
+    ).as_json()
 
 
-def _daemon(conn: Connection, state: State) -> dict[str, object] | None:
+def _drifted(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[DriftedDocument]:
+    rows: list[DriftedDocument] = []
+    for drift in drifts.open_drifts(conn, bindings):
+        binding, restoring = topology.bindings[drift.binding], drift_resolutions.find(conn, drift.binding)
+        adopt = f"`syncd adopt {binding.name}` accepts it into the record, " if drift.what == ALIAS else ""
+        rows.append(
+            DriftedDocument(
+                binding=binding.name,
+                region=topology.regions[binding.runtime],
+                function=binding.function,
+                alias=binding.alias,
+                what=drift.what,
+                got=drift.got,
+                want=drift.want,
+                good_at=drift.good_at,
+                found_at=drift.found_at,
+                seen_at=drift.seen_at,
+                restoring=f"{restoring.who}: {restoring.why}" if restoring else None,
+                hint=f"{adopt}`syncd restore {binding.name}` restores what is recorded",
+            )
+        )
+    return rows
+
+
+def _daemon(conn: Connection, state: State) -> DaemonDocument | None:
     alive = processes.alive(conn, state.now(conn))
-    return {"owner": alive[0].owner, "seen_at": alive[0].seen_at} if alive else None
+    return DaemonDocument(owner=alive[0].owner, seen_at=alive[0].seen_at) if alive else None
 
 
-def _live(conn: Connection, topology: Topology, model: str) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
+def _live(conn: Connection, topology: Topology, model: str) -> list[LiveDocument]:
+    rows: list[LiveDocument] = []
     for binding in topology.bindings_of(model):
         recorded = live.get(conn, binding.name)
         version_id = recorded.models.get(model) if recorded else None
         version = versions.get(conn, version_id) if version_id else None
         rows.append(
-            {
-                "model": model,
-                "version": version.name if version else None,
-                "digest": version.digest.hex if version else None,
-                "region": topology.regions[binding.runtime],
-                "binding": binding.name,
-                "function": binding.function,
-                "alias": binding.alias,
-                "function_version": recorded.function_version if recorded else None,
-                "since": recorded.since if recorded else None,
-                "release": recorded.release_id if recorded else None,
-            }
+            LiveDocument(
+                model=model,
+                version=version.name if version else None,
+                digest=version.digest.hex if version else None,
+                region=topology.regions[binding.runtime],
+                binding=binding.name,
+                function=binding.function,
+                alias=binding.alias,
+                function_version=recorded.function_version if recorded else None,
+                since=recorded.since if recorded else None,
+                release=recorded.release_id if recorded else None,
+            )
         )
     return rows
 
 
-def _in_flight(conn: Connection, state: State, model: str) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
+def _in_flight(conn: Connection, state: State, model: str) -> list[InFlightDocument]:
+    rows: list[InFlightDocument] = []
     for release in releases.unfinished(conn, model):
         waiting = [s for s in steps.of_release(conn, release.id) if s.state is StepState.WAITING and s.reason]
         tried = {s.id: f" (tried {s.failures}×)" if s.failures else "" for s in waiting}
         rollout = rollout_of(conn, release, flips.of_release(conn, release.id), state.now(conn))
         reasons = [f"{s.kind} {s.subject}: {s.reason}{tried[s.id]}" for s in waiting]
         rows.append(
-            {
-                "release": release.id,
-                "model": model,
-                "version": release.ref,
-                "rollback": release.rollback,
-                "phase": release.phase,
-                "since": release.updated_at,
-                "rollout": rollout,
-                "reason": "; ".join(filter(None, [str(rollout["says"]) if rollout else "", release.reason, *reasons])),
-                "hint": next((s.hint for s in waiting if s.hint), release.hint),
-            }
+            InFlightDocument(
+                release=release.id,
+                model=model,
+                version=release.ref,
+                rollback=release.rollback,
+                phase=release.phase,
+                since=release.updated_at,
+                rollout=rollout,
+                reason="; ".join(filter(None, [rollout.says if rollout else "", release.reason, *reasons])),
+                hint=next((s.hint for s in waiting if s.hint), release.hint),
+            )
         )
     return rows
 
 
-def _stalled(conn: Connection, model: str) -> list[dict[str, object]]:
+def _stalled(conn: Connection, model: str) -> list[StalledDocument]:
     """The newest release of the model, if it ended without being live: it needs a person."""
     latest = releases.latest(conn, model)
     if latest is None or latest.phase.value not in {"stalled", "undone"}:
         return []
     is_rebuilt = any(each.was for each in base_images.of_release(conn, latest.id))
-    hint = resolution(latest, holds.find(conn, model), is_rebuilt=is_rebuilt)
-    row = {"release": latest.id, "model": model, "version": latest.ref, "phase": latest.phase}
-    return [row | {"since": latest.updated_at, "reason": latest.reason, "hint": hint}]
+    return [
+        StalledDocument(
+            release=latest.id,
+            model=model,
+            version=latest.ref,
+            phase=latest.phase,
+            since=latest.updated_at,
+            reason=latest.reason,
+            hint=resolution(latest, holds.find(conn, model), is_rebuilt=is_rebuilt),
+        )
+    ]

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from syncd import retry
 from syncd.artifact.digest import Digest
@@ -21,6 +21,13 @@ from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.context import World
 from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, updates
 from syncd.reconcile.discovery.catalog import catalog, pin
+from syncd.reconcile.views.shapes.plans import (
+    PlanDocument,
+    PlannedFlipDocument,
+    PlannedStageDocument,
+    PlannedTargetDocument,
+    SeenBaseUpdateDocument,
+)
 from syncd.retry import Retry
 from syncd.state.content import contents, images, placements, versions
 from syncd.state.content.journal import SqlJournal
@@ -127,6 +134,52 @@ def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
     size_bytes, files = manifest.size_bytes, len(manifest.entries)
     return ReleasePlan(
         name, manifest.version, manifest.digest, size_bytes, files, targets, flips, _steps(world, name, flips)
+    )
+
+
+def document(found: ReleasePlan) -> dict[str, Any]:
+    """The plan as JSON."""
+    return PlanDocument(
+        model=found.model,
+        version=found.version,
+        digest=found.digest.hex,
+        bytes=found.size_bytes,
+        files=found.files,
+        targets=[_planned_target(target) for target in found.targets],
+        flips=[
+            PlannedFlipDocument(
+                binding=f.binding,
+                region=f.region,
+                function=f.function,
+                alias=f.alias,
+                function_version=f.points_at,
+                from_version=f.serves_now or None,
+                to_version=found.version,
+            )
+            for f in found.flips
+        ],
+        steps=[
+            PlannedStageDocument(regions=list(step.regions), percent=step.percent, pause_s=step.pause_s)
+            for step in found.steps
+        ],
+    ).as_json()
+
+
+def _planned_target(target: TargetPlan) -> PlannedTargetDocument:
+    new = target.base_update
+    return PlannedTargetDocument(
+        target=target.target,
+        region=target.region,
+        sealed=target.sealed,
+        send_bytes=target.send_bytes,
+        copied_bytes=target.copied_bytes,
+        kept_bytes=target.kept_bytes,
+        send_files=target.send_files,
+        replicated_from=target.replicated_from or None,
+        image=target.image or None,
+        base=SeenBaseUpdateDocument(name=new.base, digest=new.was.hex, new_digest=new.now.hex, seen_at=new.since)
+        if new
+        else None,
     )
 
 

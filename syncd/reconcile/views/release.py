@@ -6,17 +6,32 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from syncd.errors import NotFound
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
-from syncd.reconcile import rollout
 from syncd.reconcile.views import cold_starts
+from syncd.reconcile.views.rollout import rollout_of
+from syncd.reconcile.views.shapes.base import known
+from syncd.reconcile.views.shapes.releases import (
+    BaseUpdateDocument,
+    EventDocument,
+    FlipDocument,
+    ListedReleaseDocument,
+    PlacementDocument,
+    ReleaseDetailDocument,
+    ReleaseHistoryDocument,
+    ReleasesDocument,
+    RolloutDocument,
+    StepDocument,
+    StreamedEventDocument,
+    StuckStepDocument,
+)
+from syncd.reconcile.views.shapes.serving import ApprovalDocument
 from syncd.state.content import base_images, images, placements, versions
-from syncd.state.records import Event, Flip, Hold, LoadTime, Placement, Release, ReleaseBase, Step, Version
+from syncd.state.records import Approval, Event, Flip, Hold, LoadTime, Placement, Release, ReleaseBase, Step, Version
 from syncd.state.releases import releases, steps
 from syncd.state.serving import flips, load_times
 from syncd.state.state import State
@@ -35,7 +50,7 @@ class ReleaseView:
     steps: list[Step]
     flips: list[Flip]
     times: Sequence[LoadTime] = ()
-    rollout: dict[str, object] | None = None  # its position, if it moves in stages
+    rollout: RolloutDocument | None = None  # its position, if it moves in stages
     images: Mapping[str, str] = field(default_factory=dict)  # target -> the version's image there, if it has one
     bases: Sequence[ReleaseBase] = ()  # new ones that it was started for
 
@@ -66,11 +81,6 @@ def _images(conn: Connection, release_id: str, version_id: str) -> dict[str, str
         each.target: each.digest for each in base_images.of_release(conn, release_id) if each.version_id == version_id
     }
     return {target: image.reference for target, image in images.chosen(conn, version_id, over).items()}
-
-
-def rollout_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> dict[str, object] | None:
-    """The rollout position of a release as JSON. None if it moves no aliases now, or has no stages."""
-    return rollout.describe(conn, release.id, moving, now) if release.phase is ReleasePhase.FLIPPING else None
 
 
 def next_step(scene: ReleaseView, held: Hold | None, newest: str) -> str:
@@ -136,46 +146,36 @@ class Rates:
         return self._rate.get(placement.target, 0.0)
 
 
-def document(scene: ReleaseView, rates: Rates | None = None) -> dict[str, object]:
+def document(scene: ReleaseView, rates: Rates | None = None) -> dict[str, Any]:
     """The release as JSON."""
-    release, version = scene.release, scene.version
+    return ReleaseDetailDocument(**_parts(scene, rates)).as_json()
+
+
+def _parts(scene: ReleaseView, rates: Rates | None = None) -> dict[str, Any]:
     now_s = time.monotonic()
     return {
-        "release": release.id,
-        "model": release.model,
-        "version": release.ref,
-        "digest": version.digest.hex if version else None,
-        "phase": release.phase,
-        "rollback": release.rollback,
-        "reason": release.reason,
-        "hint": release.hint,
-        "requested_by": release.requested_by,
-        "created_at": release.created_at,
-        "updated_at": release.updated_at,
-        "targets": [
-            _target(p, version, rates, now_s)
-            | ({"image": scene.images[p.target]} if p.target in scene.images else {})
-            | _base(scene, p.target)
-            for p in scene.placements
-        ],
+        **_listed(scene.release),
+        "digest": scene.version.digest.hex if scene.version else None,
+        "targets": [_target(scene, placement, rates, now_s) for placement in scene.placements],
         "bindings": [
-            {"binding": f.binding, "phase": f.phase, "from": f.from_version, "to": f.to_version} for f in scene.flips
+            FlipDocument(binding=f.binding, phase=f.phase, from_version=f.from_version, to_version=f.to_version)
+            for f in scene.flips
         ],
         "rollout": scene.rollout,
-        "left_behind": left_behind(release, scene.flips),
+        "left_behind": left_behind(scene.release, scene.flips),
         "stuck": [
-            {"step": s.kind, "subject": s.subject, "state": s.state, "failures": s.failures, "reason": s.reason}
+            StuckStepDocument(step=s.kind, subject=s.subject, state=s.state, failures=s.failures, reason=s.reason)
             for s in scene.steps
             if s.reason and s.state in {StepState.WAITING, StepState.STALLED}
         ],
     }
 
 
-def _base(scene: ReleaseView, target: str) -> dict[str, object]:
+def _base(scene: ReleaseView, target: str) -> dict[str, BaseUpdateDocument]:
     new = next((each for each in scene.bases if each.target == target), None)
     if new is None or new.was is None:
         return {}
-    return {"base": {"name": new.base, "digest": new.was.hex, "new_digest": new.digest.hex}}
+    return {"base": BaseUpdateDocument(name=new.base, digest=new.was.hex, new_digest=new.digest.hex)}
 
 
 def left_behind(release: Release, moving: Sequence[Flip]) -> list[str]:
@@ -183,18 +183,21 @@ def left_behind(release: Release, moving: Sequence[Flip]) -> list[str]:
     return [f.binding for f in moving if release.phase is ReleasePhase.LIVE and f.phase is FlipPhase.ABANDONED]
 
 
-def _target(placement: Placement, version: Version | None, rates: Rates | None, now_s: float) -> dict[str, object]:
-    total = version.size_bytes if version else 0
+def _target(scene: ReleaseView, placement: Placement, rates: Rates | None, now_s: float) -> PlacementDocument:
+    total = scene.version.size_bytes if scene.version else 0
     copying = placement.phase is PlacementPhase.COPYING and rates is not None
     rate = rates.of(placement, now_s) if rates is not None and copying else 0.0
-    return {
+    found: dict[str, Any] = {
         "target": placement.target,
         "phase": placement.phase,
         "bytes_total": total,
         "bytes_per_s": round(rate),
         "eta_s": round((total - delivered(placement)) / rate, 1) if rate else None,
-        **placement.progress,
+        **known(PlacementDocument, placement.progress),
+        **({"image": scene.images[placement.target]} if placement.target in scene.images else {}),
+        **_base(scene, placement.target),
     }
+    return PlacementDocument(**found)
 
 
 def delivered(placement: Placement) -> int:
@@ -207,27 +210,31 @@ def _sum(placement: Placement, *counters: str) -> int:
     return sum(int(str(seen.get(key, 0))) for key in counters)
 
 
-def step_rows(scene: ReleaseView) -> list[dict[str, object]]:
-    """The steps of a release as JSON, in the order in which they began."""
+def step_rows(scene: ReleaseView) -> list[StepDocument]:
+    """The steps of a release, in the order in which they began."""
     return [
-        {
-            "step": s.kind.value,
-            "subject": s.subject,
-            "state": s.state.value,
-            "attempt": s.attempt,
-            "failures": s.failures,
-            "started_at": s.started_at,
-            "ended_at": s.ended_at,
-            "seconds": (s.ended_at - s.started_at).total_seconds() if s.started_at and s.ended_at else None,
-            "reason": s.reason,
-            "hint": s.hint,
-        }
+        StepDocument(
+            step=s.kind,
+            subject=s.subject,
+            state=s.state,
+            attempt=s.attempt,
+            failures=s.failures,
+            started_at=s.started_at,
+            ended_at=s.ended_at,
+            seconds=(s.ended_at - s.started_at).total_seconds() if s.started_at and s.ended_at else None,
+            reason=s.reason,
+            hint=s.hint,
+        )
         for s in sorted(scene.steps, key=lambda step: (step.started_at is None, step.started_at or step.due_at))
     ]
 
 
-def event_line(event: Event) -> dict[str, object]:
-    """An event as JSON."""
+def streamed(event: Event) -> dict[str, Any]:
+    """An event as JSON, with its release."""
+    return StreamedEventDocument(**_event(event), release=event.release_id).as_json()
+
+
+def _event(event: Event) -> dict[str, Any]:
     return {
         "id": event.id,
         "at": event.at,
@@ -239,27 +246,36 @@ def event_line(event: Event) -> dict[str, object]:
     }
 
 
-def history(scene: ReleaseView, happened: Sequence[Event]) -> dict[str, object]:
+def history(scene: ReleaseView, happened: Sequence[Event]) -> dict[str, Any]:
     """The full history of a release as JSON: its state, every step and event, and the times of first answers."""
-    return {
-        **document(scene),
-        "steps": step_rows(scene),
-        "first_answers": [cold_starts.of_release(time) for time in scene.times],
-        "events": [event_line(event) for event in happened],
-    }
+    return ReleaseHistoryDocument(
+        **_parts(scene),
+        steps=step_rows(scene),
+        first_answers=[cold_starts.of_release(time) for time in scene.times],
+        events=[EventDocument(**_event(event)) for event in happened],
+    ).as_json()
 
 
-def release_lines(release: Release) -> dict[str, object]:
-    """A release as JSON, for a list."""
+def approval(given: Approval) -> dict[str, Any]:
+    """An approval as JSON."""
+    return ApprovalDocument(release=given.release_id, digest=given.digest.hex, who=given.who, at=given.at).as_json()
+
+
+def release_list(found: Sequence[Release]) -> dict[str, Any]:
+    """Releases as JSON."""
+    return ReleasesDocument(releases=[ListedReleaseDocument(**_listed(release)) for release in found]).as_json()
+
+
+def _listed(release: Release) -> dict[str, Any]:
     return {
         "release": release.id,
         "model": release.model,
         "version": release.ref,
-        "rollback": release.rollback,
         "phase": release.phase,
+        "rollback": release.rollback,
+        "reason": release.reason,
+        "hint": release.hint,
         "created_at": release.created_at,
         "updated_at": release.updated_at,
         "requested_by": release.requested_by,
-        "reason": release.reason,
-        "hint": release.hint,
     }

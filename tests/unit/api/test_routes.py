@@ -192,7 +192,7 @@ def test_status_models_and_releases_tell_what_the_commands_tell(served: Served) 
     assert_described(status, "/v1/status")
     reported = overview(at.state, at.context.topology)
     assert status.json()["live"][0]["digest"] == at.digest(SDXL, "v1")
-    assert [row["binding"] for row in status.json()["live"]] == [row["binding"] for row in reported["live"]]  # type: ignore[attr-defined]
+    assert [row["binding"] for row in status.json()["live"]] == [row["binding"] for row in reported["live"]]
     assert {row["model"] for row in served.get(f"/v1/status?model={SDXL}").json()["live"]} == {SDXL}
     models = served.get("/v1/models")
     assert_described(models, "/v1/models")

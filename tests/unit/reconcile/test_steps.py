@@ -11,9 +11,9 @@ from syncd.errors import Unavailable
 from syncd.plan.phases import FlipPhase, ReleasePhase, StepState
 from syncd.plan.strategy import OnRegionUnavailable, Requirement, Share, Strategies, Strategy
 from syncd.reconcile.requests.operations import cancel, freeze, publish, rollback, unfreeze
-from syncd.reconcile.rollout import describe
 from syncd.reconcile.views.plan import StepPlan, plan, verify
 from syncd.reconcile.views.release import document, load
+from syncd.reconcile.views.rollout import describe
 from syncd.runtime.base import Waiting, ignore_waits
 from syncd.runtime.memory import MemoryRuntime
 from syncd.signals.base import Evidence, Subject, Verdict
@@ -112,7 +112,7 @@ def shares(here: Site) -> dict[str, dict[str, float]]:
 
 def says(here: Site, release_id: str) -> str:
     way = load(here.state, release_id).rollout
-    return str(way["says"]) if way else ""
+    return way.says if way else ""
 
 
 def untouched(here: Site) -> bool:
@@ -404,8 +404,9 @@ def test_worlds_of_one_region_at_a_time_are_told_apart(here: Site, world: World)
     release = moving(here, "v2")
     way = load(here.state, release.id).rollout
     assert way is not None
-    assert (way["wave"], way["waves"], way["regions"], way["percent"]) == (1, 2, [HZ], 100)
-    assert way["until"] > world.time  # type: ignore[operator]  # a moment, in a document of any values
+    assert (way.wave, way.waves, way.regions, way.percent) == (1, 2, [HZ], 100)
+    assert way.until is not None
+    assert way.until > world.time
 
 
 class Figures:

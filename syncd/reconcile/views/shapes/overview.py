@@ -1,0 +1,152 @@
+"""Shapes of the overview: what is live, in flight and stuck; models; drift."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from syncd.plan.phases import ReleasePhase
+from syncd.plan.topology import BasePolicy
+from syncd.reconcile.views.shapes.base import Document, Time
+from syncd.reconcile.views.shapes.releases import RolloutDocument
+from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument
+
+
+class DaemonDocument(Document):
+    """The daemon that works on the record."""
+
+    owner: str
+    seen_at: Time
+
+
+class LiveDocument(Document):
+    """What a binding serves of a model, by the record."""
+
+    model: str
+    version: str | None
+    digest: str | None
+    region: str
+    binding: str
+    function: str
+    alias: str
+    function_version: str | None
+    since: Time | None
+    release: str | None
+
+
+class StalledDocument(Document):
+    """The newest release of a model, if it ended without being live."""
+
+    release: str
+    model: str
+    version: str
+    phase: ReleasePhase
+    since: Time
+    reason: str
+    hint: str
+
+
+class InFlightDocument(Document):
+    """A release that has not ended, and what it waits for."""
+
+    release: str
+    model: str
+    version: str
+    rollback: bool
+    phase: ReleasePhase
+    since: Time
+    rollout: RolloutDocument | None
+    reason: str
+    hint: str
+
+
+class QuarantineDocument(Document):
+    """A version whose bytes changed at the registry after it was recorded."""
+
+    model: str
+    version: str
+    reason: str
+
+
+class WatchedBaseDocument(Document):
+    """A watched base image that has changed, or that cannot be resolved now."""
+
+    model: str
+    version: str | None
+    region: str
+    target: str
+    watch: BasePolicy
+    name: str
+    digest: str | None
+    new_digest: str | None
+    seen_at: Time | None
+    says: str
+    hint: str
+
+
+class DriftedDocument(Document):
+    """A difference from the record. It arose between `good_at` and `found_at`."""
+
+    binding: str
+    region: str
+    function: str
+    alias: str
+    what: str
+    got: str
+    want: str
+    good_at: Time
+    found_at: Time
+    seen_at: Time
+    restoring: str | None = Field(description="Who restores it now, and why.")
+    hint: str
+
+
+class ClosedDriftDocument(Document):
+    """A difference that has ended."""
+
+    binding: str
+    what: str
+    got: str
+    want: str
+    found_at: Time
+    closed_at: Time
+    closed: str = Field(description="How it ended.")
+
+
+class DriftDocument(Document):
+    """Differences from the record, by the newest check of each binding."""
+
+    good: bool
+    drifted: list[DriftedDocument]
+    looked_at: dict[str, Time | None] = Field(description="The time of the newest check, by binding.")
+    ended: list[ClosedDriftDocument]
+
+
+class StatusDocument(Document):
+    """The record at one moment."""
+
+    daemon: DaemonDocument | None
+    automatic_releases_off: str = Field(description="Why; empty if they are on.")
+    live: list[LiveDocument]
+    in_flight: list[InFlightDocument]
+    held: list[HoldDocument]
+    frozen: list[FreezeDocument]
+    quarantined: list[QuarantineDocument]
+    stalled: list[StalledDocument]
+    bases: list[WatchedBaseDocument]
+    drifted: list[DriftedDocument]
+
+
+class ServedModelDocument(Document):
+    """A model that is served."""
+
+    model: str
+    registry: str | None
+    live: list[LiveDocument]
+    held: str | None = Field(description="The reason of the hold.")
+    latest_release: str | None
+
+
+class ModelsDocument(Document):
+    """The models that are served."""
+
+    models: list[ServedModelDocument]

@@ -1,0 +1,101 @@
+"""Shapes of what commands beside the record report: plans, verification, first answers of a version."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from syncd.reconcile.views.shapes.base import Document, Time
+from syncd.reconcile.views.shapes.releases import BaseUpdateDocument
+
+
+class SeenBaseUpdateDocument(BaseUpdateDocument):
+    """A base image that has changed, and since when."""
+
+    seen_at: Time
+
+
+class PlannedTargetDocument(Document):
+    """What one target needs. See `TargetPlan` for the counters."""
+
+    target: str
+    region: str
+    sealed: bool
+    send_bytes: int
+    copied_bytes: int
+    kept_bytes: int
+    send_files: int
+    replicated_from: str | None
+    image: str | None
+    base: SeenBaseUpdateDocument | None
+
+
+class PlannedFlipDocument(Document):
+    """A flip of one alias. `from` and `to` are versions of the model."""
+
+    binding: str
+    region: str
+    function: str
+    alias: str
+    function_version: str | None
+    from_version: str | None = Field(serialization_alias="from", validation_alias="from")
+    to_version: str = Field(serialization_alias="to", validation_alias="to")
+
+
+class PlannedStageDocument(Document):
+    """A stage: a wave of regions, its share of the traffic, and the pause after it."""
+
+    regions: list[str]
+    percent: int
+    pause_s: float
+
+
+class PlanDocument(Document):
+    """What a release of a version would move and flip."""
+
+    model: str
+    version: str
+    digest: str
+    bytes: int
+    files: int
+    targets: list[PlannedTargetDocument]
+    flips: list[PlannedFlipDocument]
+    steps: list[PlannedStageDocument]
+
+
+class FindingDocument(Document):
+    """The result of one check."""
+
+    subject: str
+    what: str
+    wrong: str | None
+    unanswered: str | None
+
+
+class VerificationDocument(Document):
+    """The results of all checks."""
+
+    good: bool
+    findings: list[FindingDocument]
+    hint: str | None
+
+
+class RegionAnswersDocument(Document):
+    """Medians of first answers in one region, from one kind of target; null if there were none."""
+
+    region: str
+    target_kind: str
+    cold_starts: int
+    cold_answer_s: float | None
+    cold_load_s: float | None
+    others: int
+    other_answer_s: float | None
+
+
+class VersionDocument(Document):
+    """A version and its first answers."""
+
+    model: str
+    version: str
+    digest: str
+    size_bytes: int
+    first_answers: list[RegionAnswersDocument]

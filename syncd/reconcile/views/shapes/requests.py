@@ -1,0 +1,59 @@
+"""Shapes of request bodies. A key without a default is required; an unknown key is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from syncd.artifact.names import MODEL_MAX, VERSION_MAX
+
+WHY_MAX: Final = 500
+HOURS_MAX: Final = 8784.0  # a year
+MODEL_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
+VERSION_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+RELEASE_PATTERN: Final = "^r-[0-9]{1,18}$"
+
+
+def _printable(text: str) -> str:
+    if text and not text.isprintable():
+        raise ValueError("printable")
+    return text
+
+
+Why = Annotated[
+    str, Field(max_length=WHY_MAX, description="The reason, kept with the event."), AfterValidator(_printable)
+]
+
+
+class Body(BaseModel):
+    """A request body: nothing is converted, and nothing is ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PublishRequest(Body):
+    """A version to release."""
+
+    model: Annotated[
+        str, Field(max_length=MODEL_MAX, json_schema_extra={"pattern": MODEL_PATTERN}), AfterValidator(_printable)
+    ]
+    ref: Annotated[
+        str, Field(max_length=VERSION_MAX, json_schema_extra={"pattern": VERSION_PATTERN}), AfterValidator(_printable)
+    ]
+
+
+class ReasonRequest(Body):
+    """An optional reason."""
+
+    why: Why = ""
+
+
+class FreezeRequest(ReasonRequest):
+    """How long to freeze, and why."""
+
+    hours: Annotated[float, Field(ge=0, le=HOURS_MAX, description="0: until it is lifted.")] = 0.0
+
+
+class EmptyRequest(Body):
+    """Nothing: an empty object, or no body."""

@@ -1,0 +1,71 @@
+"""Shapes of holds, freezes and approvals, of health and errors, and of an accepted delivery."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from syncd.plan.phases import ReleasePhase
+from syncd.reconcile.views.shapes.base import Document, Time
+
+
+class HoldDocument(Document):
+    """A hold: automation leaves the model alone."""
+
+    model: str
+    who: str
+    why: str
+    since: Time
+
+
+class FreezeDocument(HoldDocument):
+    """A freeze: only rollbacks flip. `model` is `*` for all models."""
+
+    until: Time | None = Field(description="null: until it is lifted.")
+
+
+class LiftedDocument(Document):
+    """The answer to the end of a hold or of a freeze."""
+
+    model: str | None = Field(description="null: all models.")
+    lifted: bool = Field(description="Whether there was one.")
+
+
+class ApprovalDocument(Document):
+    """A person's consent to the flip of a release, for this digest."""
+
+    release: str
+    digest: str
+    who: str
+    at: Time
+
+
+class CancelledDocument(Document):
+    """A release whose end is requested."""
+
+    release: str
+    model: str
+    version: str
+    phase: ReleasePhase
+
+
+class DeliveryDocument(Document):
+    """An accepted delivery of a webhook."""
+
+    accepted: int = Field(description="The models that it names.")
+    new: int = Field(description="Those that were not known from an earlier delivery.")
+
+
+class HealthDocument(Document):
+    """The process is well."""
+
+    status: Literal["ok"]
+
+
+class ErrorDocument(Document):
+    """An error. `code` is for programs, `message` and `hint` are for people."""
+
+    code: str
+    message: str
+    hint: str
