@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from syncd.errors import NotFound
-from syncd.reconcile.views.shapes.plans import RegionAnswersDocument, VersionDocument
-from syncd.reconcile.views.shapes.releases import FirstAnswerDocument
+from syncd.reconcile.views.shapes.first_answers import FirstAnswerDocument, RegionAnswersDocument, VersionDocument
 from syncd.state.content import versions
 from syncd.state.records import Flip, LoadTime
 from syncd.state.serving import live, load_times

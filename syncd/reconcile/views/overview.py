@@ -12,7 +12,7 @@ from syncd.errors import NotFound
 from syncd.plan.drift import ALIAS
 from syncd.plan.phases import StepState
 from syncd.plan.topology import Topology
-from syncd.reconcile.views.release import resolution
+from syncd.reconcile.views.resolution import resolution
 from syncd.reconcile.views.rollout import rollout_of
 from syncd.reconcile.views.shapes.overview import (
     ClosedDriftDocument,

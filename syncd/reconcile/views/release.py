@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from syncd.errors import NotFound
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
 from syncd.reconcile.views import cold_starts
+from syncd.reconcile.views.resolution import resolution
 from syncd.reconcile.views.rollout import rollout_of
 from syncd.reconcile.views.shapes.base import known
 from syncd.reconcile.views.shapes.releases import (
@@ -24,11 +25,11 @@ from syncd.reconcile.views.shapes.releases import (
     ReleaseDetailDocument,
     ReleaseHistoryDocument,
     ReleasesDocument,
-    RolloutDocument,
     StepDocument,
     StreamedEventDocument,
     StuckStepDocument,
 )
+from syncd.reconcile.views.shapes.rollouts import RolloutDocument
 from syncd.reconcile.views.shapes.serving import ApprovalDocument
 from syncd.state.content import base_images, images, placements, versions
 from syncd.state.records import Approval, Event, Flip, Hold, LoadTime, Placement, Release, ReleaseBase, Step, Version
@@ -104,19 +105,6 @@ def next_step(scene: ReleaseView, held: Hold | None, newest: str) -> str:
             if hints:
                 return hints[0]
             return "it retries by itself; the steps below show what fails" if waiting else "nothing; it is in flight"
-
-
-def resolution(release: Release, held: Hold | None, *, is_rebuilt: bool = False) -> str:
-    """Advice on a release that ended without being live: what to fix, and how to request it again.
-
-    A release that was started for a new base (`is_rebuilt`) is not requested again: the live version keeps its base.
-    """
-    lift = f"`syncd unhold {release.model}`, " if held and "unhold" not in release.hint else ""
-    advice = f"fix the cause, then: {lift}syncd publish {release.model}@{release.ref}"
-    if is_rebuilt:
-        lift = f"; `syncd unhold {release.model}` permits other versions" if lift else ""
-        advice = f"push a correct base: it is built on automatically{lift}"
-    return f"{release.hint}; {advice}" if release.hint else advice
 
 
 def parse_release(text: str) -> str:

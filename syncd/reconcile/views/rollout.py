@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.plan.strategy import WHOLE_PERCENT, RolloutState, Stage
 from syncd.reconcile.rollout import stage_of, stages_of, state_of
-from syncd.reconcile.views.shapes.releases import RolloutDocument
+from syncd.reconcile.views.shapes.rollouts import RolloutDocument
 from syncd.state.records import Flip, Release
 from syncd.state.releases import rollouts
 from syncd.state.releases.rollouts import Rollout

@@ -7,7 +7,7 @@ from pydantic import Field
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.topology import BasePolicy
 from syncd.reconcile.views.shapes.base import Document, Time
-from syncd.reconcile.views.shapes.releases import RolloutDocument
+from syncd.reconcile.views.shapes.rollouts import RolloutDocument
 from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument
 
 

@@ -1,4 +1,4 @@
-"""Shapes of what commands beside the record report: plans, verification, first answers of a version."""
+"""Shapes of what commands beside the record report: plans and verification."""
 
 from __future__ import annotations
 
@@ -77,25 +77,3 @@ class VerificationDocument(Document):
     good: bool
     findings: list[FindingDocument]
     hint: str | None
-
-
-class RegionAnswersDocument(Document):
-    """Medians of first answers in one region, from one kind of target; null if there were none."""
-
-    region: str
-    target_kind: str
-    cold_starts: int
-    cold_answer_s: float | None
-    cold_load_s: float | None
-    others: int
-    other_answer_s: float | None
-
-
-class VersionDocument(Document):
-    """A version and its first answers."""
-
-    model: str
-    version: str
-    digest: str
-    size_bytes: int
-    first_answers: list[RegionAnswersDocument]

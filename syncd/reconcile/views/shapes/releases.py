@@ -6,6 +6,8 @@ from pydantic import Field
 
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
 from syncd.reconcile.views.shapes.base import Detail, Document, Time
+from syncd.reconcile.views.shapes.first_answers import FirstAnswerDocument
+from syncd.reconcile.views.shapes.rollouts import RolloutDocument
 
 
 class ReleaseDocument(Document):
@@ -81,22 +83,6 @@ class FlipDocument(Document):
     )
 
 
-class RolloutDocument(Document):
-    """The position of a staged release."""
-
-    stage: int = Field(description="Counted from 1.")
-    stages: int
-    wave: int = Field(description="Counted from 1.")
-    waves: int
-    regions: list[str]
-    percent: int = Field(description="The share of the new version in this stage.")
-    until: Time | None = Field(description="The end of the pause.")
-    out_since: Time | None = Field(description="Since when a region is unavailable.")
-    good_answers: dict[str, int] = Field(description="Good answers in this stage, by binding.")
-    good_answers_wanted: int
-    says: str = Field(description="All of this as a sentence.")
-
-
 class StuckStepDocument(Document):
     """A step that waits or has stopped, and why."""
 
@@ -131,19 +117,6 @@ class StepDocument(Document):
     seconds: float | None
     reason: str
     hint: str
-
-
-class FirstAnswerDocument(Document):
-    """The first answer to a release's probe in one binding."""
-
-    binding: str
-    region: str
-    target_kind: str
-    cold: bool = Field(description="Whether it was a cold start.")
-    answer_s: float
-    inside_s: float | None = Field(description="Within the function, as the platform reports it.")
-    load_s: float | None = Field(description="Loading of the model, as the answer reports it.")
-    at: Time
 
 
 class EventDocument(Document):
