@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from syncd.api.schemas import FLAG, NUMBER, SCHEMAS, TEXT, Schema, ref
+from syncd.artifact.names import MODEL_MAX
+from syncd.reconcile.views.shapes.requests import MODEL_PATTERN, RELEASE_PATTERN
 
 _MEANINGS: Final = {
     "400": "The request is not valid.",
@@ -52,8 +54,8 @@ def _operation(  # noqa: PLR0913 -- one argument a part of the description
     return made
 
 
-def _in_path(name: str, about: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "description": about, "schema": {**TEXT, "minLength": 1}}
+def _in_path(name: str, about: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "path", "required": True, "description": about, "schema": schema}
 
 
 def _in_query(name: str, schema: Schema, about: str) -> Schema:
@@ -70,9 +72,22 @@ def _operate(summary: str, answer: str, body: str, *parameters: Schema, status: 
     return {"post": made}
 
 
-_RELEASE_ID: Final = _in_path("release", "The release's id, such as r-7.")
-_MODEL_NAME: Final = _in_path("model", "The model's name; the slash after an owner needs no escape.")
-_OF_MODEL: Final = _in_query("model", TEXT, "This model only.")
+_RELEASE_ID: Final = _in_path("release", "The release's id, such as r-7.", {**TEXT, "pattern": RELEASE_PATTERN})
+_MODEL: Final = {**TEXT, "pattern": MODEL_PATTERN, "maxLength": MODEL_MAX}
+_MODEL_NAME: Final = _in_path("model", "The model's name; the slash after an owner needs no escape.", _MODEL)
+_OF_MODEL: Final = _in_query("model", _MODEL, "This model only.")
+_EVENT_ID: Final = {**TEXT, "pattern": "^[0-9]{1,18}$"}
+
+
+def _conditional(*arguments: Any, **more: Any) -> Schema:
+    """An operation whose answer has an ETag."""
+    made = _operation(*arguments, **more)
+    etag = {"ETag": {"description": "Changes with the answer, times of checks left out.", "schema": TEXT}}
+    done = {**made["responses"]["200"], "headers": etag}
+    unchanged = {"description": "The answer is the one with this `If-None-Match`."}
+    return {**made, "responses": {**made["responses"], "200": done, "304": unchanged}}
+
+
 _STREAM: Final = {
     **_operation(
         "Stream events as server-sent events; resume with Last-Event-ID.",
@@ -80,8 +95,8 @@ _STREAM: Final = {
         role="read",
         errors=(*_READ, "429"),
         parameters=(
-            _in_header("Last-Event-ID", {**TEXT, "pattern": "^[0-9]{1,18}$"}, "The last `id` that the client saw."),
-            _in_query("after", {**TEXT, "pattern": "^[0-9]{1,18}$"}, "As a parameter; 0 for all events."),
+            _in_header("Last-Event-ID", _EVENT_ID, "The last `id` that the client saw."),
+            _in_query("after", _EVENT_ID, "As a parameter; 0 for all events."),
         ),
     )
 }
@@ -116,6 +131,11 @@ _PATHS: Final[Mapping[str, Schema]] = {
             parameters=(
                 _OF_MODEL,
                 _in_query("limit", {**NUMBER, "minimum": 1, "maximum": 200, "default": 20}, "How many at most."),
+                _in_query(
+                    "before",
+                    {**TEXT, "pattern": RELEASE_PATTERN},
+                    "Only releases older than this one: the `next` of the page before.",
+                ),
             ),
         ),
         "post": _operation(
@@ -182,12 +202,15 @@ _PATHS: Final[Mapping[str, Schema]] = {
     "/v1/everything/freeze": _operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeRequest"),
     "/v1/everything/unfreeze": _operate("Lift the freeze of all models.", "Lifted", "EmptyRequest"),
     "/v1/status": {
-        "get": _operation(
+        "get": _conditional(
             "Get what is live in each region, what is in flight, and what is stuck and why.",
             "Status",
             role="read",
             errors=(*_READ, "404"),
-            parameters=(_OF_MODEL,),
+            parameters=(
+                _OF_MODEL,
+                _in_header("If-None-Match", TEXT, "The `ETag` of an earlier answer."),
+            ),
         )
     },
     "/v1/drift": {
@@ -210,12 +233,54 @@ _PATHS: Final[Mapping[str, Schema]] = {
                 "Delivery",
                 status="202",
                 errors=("400", "401", "404", "408", "413", "429", "502", "503"),
-                parameters=(_in_path("hook", "The name of the webhook in the configuration."),),
+                parameters=(
+                    _in_path("hook", "The name of the webhook in the configuration.", {**TEXT, "minLength": 1}),
+                ),
             ),
-            "requestBody": {"required": True, "content": {"*/*": {"schema": {}}}},
+            "requestBody": {
+                "required": True,
+                "content": {"*/*": {"schema": {"description": "What the registry sends."}}},
+            },
         }
     },
 }
+
+# Of every operation: its id, which names the method of a generated client, and its tag.
+_NAMES: Final = {
+    "get /healthz": ("getLiveness", "health"),
+    "get /readyz": ("getReadiness", "health"),
+    "get /openapi.json": ("getOpenapi", "health"),
+    "get /v1/releases": ("listReleases", "releases"),
+    "post /v1/releases": ("publishRelease", "releases"),
+    "get /v1/releases/{release}": ("getRelease", "releases"),
+    "post /v1/releases/{release}/cancel": ("cancelRelease", "releases"),
+    "post /v1/releases/{release}/approve": ("approveRelease", "releases"),
+    "get /v1/models": ("listModels", "models"),
+    "post /v1/models/{model}/rollback": ("rollbackModel", "models"),
+    "post /v1/models/{model}/hold": ("holdModel", "models"),
+    "post /v1/models/{model}/unhold": ("unholdModel", "models"),
+    "post /v1/models/{model}/freeze": ("freezeModel", "models"),
+    "post /v1/models/{model}/unfreeze": ("unfreezeModel", "models"),
+    "post /v1/everything/freeze": ("freezeEverything", "models"),
+    "post /v1/everything/unfreeze": ("unfreezeEverything", "models"),
+    "get /v1/status": ("getStatus", "status"),
+    "get /v1/drift": ("getDrift", "status"),
+    "get /v1/events": ("streamEvents", "status"),
+    "post /hooks/{hook}": ("receiveDelivery", "hooks"),
+}
+_TAGS: Final = {
+    "releases": "Requests for releases, and their history.",
+    "models": "Models that are served: rollback, holds, freezes.",
+    "status": "What is live, in flight, stuck and drifted; events.",
+    "health": "Probes of the process, and this document. Without a token.",
+    "hooks": "Deliveries of registries, authenticated by their own secrets.",
+}
+
+
+def _named(path: str, method: str, operation: Schema) -> Schema:
+    name, tag = _NAMES[f"{method} {path}"]
+    return {"operationId": name, "tags": [tag], **operation}
+
 
 DOCUMENT: Final[Mapping[str, Any]] = {
     "openapi": "3.1.0",
@@ -224,7 +289,11 @@ DOCUMENT: Final[Mapping[str, Any]] = {
         "version": "1",
         "description": "Releases of model versions. Every error has one shape: code, message, hint.",
     },
-    "paths": _PATHS,
+    "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
+    "paths": {
+        path: {method: _named(path, method, operation) for method, operation in item.items()}
+        for path, item in _PATHS.items()
+    },
     "components": {
         "schemas": SCHEMAS,
         "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from syncd.errors import (
     Cancelled,
@@ -32,6 +34,9 @@ log = structlog.get_logger("syncd.api")
 
 BODY_MAX_BYTES: Final = 1 << 20
 BODY_TIMEOUT_S: Final = 10.0  # 1 MiB in that time is less than a mobile phone's uplink
+
+
+ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class ProblemResponse(SyncdError):
@@ -64,9 +69,9 @@ _HTTP_CODES: Final = {400: "invalid", 404: "not_found", 405: "method_not_allowed
 
 
 def document(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON response. Times are ISO 8601 in UTC."""
+    """A JSON response, for one reader and one moment. Times are ISO 8601 in UTC."""
     text = json.dumps(content, default=plain, separators=(",", ":"))
-    return Response(text, status, headers=headers, media_type="application/json")
+    return Response(text, status, headers={**ALWAYS, **(headers or {})}, media_type="application/json")
 
 
 def plain(value: object) -> object:
@@ -76,6 +81,22 @@ def plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     return str(value)
+
+
+def with_etag(request: Request, content: Mapping[str, Any], *, is_volatile: str) -> Response:
+    """A JSON response with a weak ETag, or 304 if the caller has it. Keys named `is_volatile` do not count."""
+    digest = hashlib.sha256(json.dumps(_without(content, is_volatile), default=plain).encode()).hexdigest()
+    tag = f'W/"{digest[:32]}"'
+    known = {each.strip() for each in request.headers.get("if-none-match", "").split(",")}
+    if known & {tag, tag.removeprefix("W/"), "*"}:
+        return Response(None, 304, headers={**ALWAYS, "ETag": tag})
+    return document(content, headers={"ETag": tag})
+
+
+def _without(content: object, key: str) -> object:
+    if isinstance(content, Mapping):
+        return {name: _without(each, key) for name, each in content.items() if name != key}
+    return [_without(each, key) for each in content] if isinstance(content, list) else content
 
 
 def problem(error: ProblemResponse) -> Response:
@@ -106,12 +127,20 @@ def on_syncd_error(_request: Request, error: Exception) -> Response:
     return problem(problem_of(error))
 
 
-def on_http_error(_request: Request, error: Exception) -> Response:
+def on_http_error(request: Request, error: Exception) -> Response:
     """Handler of an unknown path or method."""
     assert isinstance(error, HTTPException)
     code = _HTTP_CODES.get(error.status_code, "invalid")
     hint = "GET /openapi.json lists every path and method"
-    return problem(ProblemResponse(error.status_code, code, error.detail, hint=hint, headers=error.headers))
+    headers = {**(error.headers or {}), **({"Allow": _allowed(request)} if error.status_code == 405 else {})}
+    return problem(ProblemResponse(error.status_code, code, error.detail, hint=hint, headers=headers))
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path: Starlette names those of one route."""
+    routes = [each for each in request.app.routes if isinstance(each, Route)]
+    found = [each.methods or () for each in routes if each.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for methods in found for method in methods}))
 
 
 def on_unexpected_error(_request: Request, _error: Exception) -> Response:

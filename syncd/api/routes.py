@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from syncd.api.dependencies import Server, server_of
 from syncd.api.openapi import DOCUMENT
 from syncd.api.parsed_body import parsed
-from syncd.api.responses import ProblemResponse, body_of, document
+from syncd.api.responses import ProblemResponse, body_of, document, with_etag
 from syncd.api.stream import stream
 from syncd.api.webhooks.signatures import SignedRequest
 from syncd.artifact.names import parse_model, parse_version
@@ -26,7 +27,13 @@ from syncd.reconcile.requests.operations import IdempotencyKey
 from syncd.reconcile.views import overview
 from syncd.reconcile.views.release import approval, history, load, parse_release, release_list
 from syncd.reconcile.views.release import document as release_document
-from syncd.reconcile.views.shapes.requests import EmptyRequest, FreezeRequest, PublishRequest, ReasonRequest
+from syncd.reconcile.views.shapes.requests import (
+    RELEASE_PATTERN,
+    EmptyRequest,
+    FreezeRequest,
+    PublishRequest,
+    ReasonRequest,
+)
 from syncd.reconcile.views.shapes.serving import (
     DeliveryDocument,
     FreezeDocument,
@@ -41,6 +48,8 @@ from syncd.state.releases import events, idempotency, releases
 LIST_MAX: Final = 200
 LIST_DEFAULT: Final = 20
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_RELEASE: Final = re.compile(RELEASE_PATTERN)
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 async def healthz(request: Request) -> Response:
@@ -77,16 +86,17 @@ async def list_releases(request: Request) -> Response:
     """Releases, newest first."""
     server = server_of(request)
     await server.caller(request, Role.READ)
-    limit, model = _limit(request), _model(request)
+    limit, model, before = _limit(request), _model(request), _before(request)
 
     def read() -> list[Release]:
         with server.site.state.read() as conn:
-            found = releases.recent(conn, limit, model)
-        if model is not None and not found:
+            found = releases.recent(conn, limit + 1, model, before)
+        if model is not None and not found and before is None:
             operations.check_served(server.site.topology, model)
         return found
 
-    return document(release_list(await server.ask(read)))
+    found = await server.ask(read)
+    return document(release_list(found[:limit], found[limit - 1].id if len(found) > limit else ""))
 
 
 async def show_release(request: Request) -> Response:
@@ -115,7 +125,8 @@ async def status(request: Request) -> Response:
     server = server_of(request)
     await server.caller(request, Role.READ)
     model = _model(request)
-    return document(await server.ask(lambda: overview.overview(server.site.state, server.site.topology, model)))
+    found = await server.ask(lambda: overview.overview(server.site.state, server.site.topology, model))
+    return with_etag(request, found, is_volatile="seen_at")
 
 
 async def drift(request: Request) -> Response:
@@ -270,30 +281,54 @@ def _limit(request: Request) -> int:
     return int(text)
 
 
+def _before(request: Request) -> int | None:
+    text = request.query_params.get("before")
+    if text is None:
+        return None
+    if not _RELEASE.fullmatch(text):
+        raise Invalid("before: expected the id of a release", hint="send the `next` of the page before")
+    return int(text.removeprefix("r-"))
+
+
 def _model(request: Request) -> str | None:
     text = request.query_params.get("model")
     return None if text is None else parse_model(text)
+
+
+def _v1(path: str, endpoint: Endpoint, method: str, *query: str) -> Route:
+    """A route below /v1, which refuses query keys other than `query`: a misspelt filter must not be ignored."""
+
+    async def checked(request: Request) -> Response:
+        for key, count in Counter(name for name, _ in request.query_params.multi_items()).items():
+            if key not in query:
+                hint = f"known keys: {', '.join(query)}" if query else "this path has none"
+                raise Invalid(f"the query has an unknown key {ascii(key)[:80]}", hint=hint)
+            if count > 1:
+                raise Invalid(f"{key}: expected one value, got {count}")
+        return await endpoint(request)
+
+    return Route(f"/v1{path}", checked, methods=[method])
 
 
 ROUTES: Final = (
     Route("/healthz", healthz, methods=["GET"]),
     Route("/readyz", readyz, methods=["GET"]),
     Route("/openapi.json", openapi, methods=["GET"]),
-    Route("/v1/releases", list_releases, methods=["GET"]),
-    Route("/v1/releases", publish, methods=["POST"]),
-    Route("/v1/releases/{release}", show_release, methods=["GET"]),
-    Route("/v1/releases/{release}/cancel", cancel, methods=["POST"]),
-    Route("/v1/releases/{release}/approve", approve, methods=["POST"]),
-    Route("/v1/models", list_models, methods=["GET"]),
-    Route("/v1/models/{model:path}/rollback", rollback, methods=["POST"]),
-    Route("/v1/models/{model:path}/hold", hold, methods=["POST"]),
-    Route("/v1/models/{model:path}/unhold", unhold, methods=["POST"]),
-    Route("/v1/models/{model:path}/freeze", freeze, methods=["POST"]),
-    Route("/v1/models/{model:path}/unfreeze", unfreeze, methods=["POST"]),
-    Route("/v1/everything/freeze", freeze, methods=["POST"]),
-    Route("/v1/everything/unfreeze", unfreeze, methods=["POST"]),
-    Route("/v1/status", status, methods=["GET"]),
-    Route("/v1/drift", drift, methods=["GET"]),
-    Route("/v1/events", stream, methods=["GET"]),
+    _v1("/releases", list_releases, "GET", "model", "limit", "before"),
+    _v1("/releases", publish, "POST"),
+    _v1("/releases/{release}", show_release, "GET"),
+    _v1("/releases/{release}/cancel", cancel, "POST"),
+    _v1("/releases/{release}/approve", approve, "POST"),
+    _v1("/models", list_models, "GET"),
+    _v1("/models/{model:path}/rollback", rollback, "POST"),
+    _v1("/models/{model:path}/hold", hold, "POST"),
+    _v1("/models/{model:path}/unhold", unhold, "POST"),
+    _v1("/models/{model:path}/freeze", freeze, "POST"),
+    _v1("/models/{model:path}/unfreeze", unfreeze, "POST"),
+    _v1("/everything/freeze", freeze, "POST"),
+    _v1("/everything/unfreeze", unfreeze, "POST"),
+    _v1("/status", status, "GET", "model"),
+    _v1("/drift", drift, "GET", "name", "ended"),
+    _v1("/events", stream, "GET", "after"),
     Route("/hooks/{hook}", hook, methods=["POST"]),
 )

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from syncd.api.dependencies import Server, server_of, token_in
-from syncd.api.responses import ProblemResponse, plain
+from syncd.api.responses import ALWAYS, ProblemResponse, plain
 from syncd.errors import Invalid, SyncdError
 from syncd.plan.roles import Role
 from syncd.reconcile.views.release import streamed
@@ -24,7 +24,7 @@ STREAMS_EACH_MAX: Final = 8
 BATCH_MAX: Final = 100  # events held for one client; the next are read when these have been sent
 POLL_EVERY_S: Final = 0.5
 KEEPALIVE_EVERY_S: Final = 15.0  # proxies cut a connection that is silent for a minute
-_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_HEADERS: Final = {**ALWAYS, "X-Accel-Buffering": "no"}
 
 
 async def stream(request: Request) -> Response:

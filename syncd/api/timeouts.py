@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final, cast
 
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
+from syncd.api.parser_errors import ParserErrorProtocol
 
 HEAD_S: Final = 15.0  # for the head of a request; the idle time between two requests is separate
 CONNECTIONS_MAX: Final = 800  # of the usual limit of 1024 open files, many of which are the database's
 
 
-class TimeoutProtocol(H11Protocol):
+class TimeoutProtocol(ParserErrorProtocol):
     """Uvicorn's protocol with a timeout for the head of a request, which uvicorn awaits without limit."""
 
     _timer: asyncio.TimerHandle | None = None

@@ -43,6 +43,7 @@ class ReleasesInfo(Answer):
     """Releases, newest first."""
 
     releases: tuple[ListedReleaseInfo, ...]
+    next: str = ""  # There are older ones: ask again with this as `before`.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from syncd.errors import Unavailable
 if TYPE_CHECKING:
     from syncd.client.documents import ReleaseHistoryInfo
 
+PAGE_MAX: Final = 200  # entries of a list in one answer
 TIMEOUT_S: Final = 30.0  # of one request
 SILENT_MAX_S: Final = 300.0  # draining a node and starting a pod elsewhere takes a minute or two
 
@@ -64,9 +65,20 @@ class Reader:
         return ReleaseHistoryInfo.of(self._ask("GET", path_of_release(release_id)))
 
     def releases(self, model: str | None = None, *, limit: int = 20) -> list[ReleaseInfo]:
-        """Releases of one model or of all, newest first. Raises NotFound: no binding serves the model."""
-        query = {"limit": str(limit)} | ({} if model is None else {"model": model})
-        return [ReleaseInfo.of(each) for each in rows(self._ask("GET", "/v1/releases", query=query), "releases")]
+        """Releases of one model or of all, newest first; more than PAGE_MAX in several requests.
+
+        Raises:
+            NotFound: No binding serves the model.
+        """
+        found: list[ReleaseInfo] = []
+        query = {} if model is None else {"model": model}
+        while True:
+            query["limit"] = str(min(limit - len(found), PAGE_MAX))
+            page = self._ask("GET", "/v1/releases", query=query)
+            found += [ReleaseInfo.of(each) for each in rows(page, "releases")]
+            if len(found) >= limit or not page.get("next"):
+                return found
+            query["before"] = str(page["next"])
 
     def models(self) -> list[Mapping[str, Any]]:
         """The models that are served, and their live versions."""

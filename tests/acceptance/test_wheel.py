@@ -107,7 +107,7 @@ from syncd.client import Client
 calls = {
     "publish": ("m", "v1"), "rollback": ("m",), "cancel": ("r-1",), "approve": ("r-1",), "hold": ("m",),
     "unhold": ("m",),
-    "freeze": (), "unfreeze": (), "release": ("r-1",), "releases": (), "models": (), "status": (), "drift": (),
+    "freeze": (), "unfreeze": (), "release": ("r-1",), "history": ("r-1",), "releases": (), "models": (), "status": (), "drift": (),
     "wait": ("r-1",), "close": (),
 }
 public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
@@ -129,13 +129,14 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
         "hint": "",
     }
     told |= {"created_at": when, "updated_at": when, "at": when, "since": when, "until": None, "lifted": True}
-    told |= {"who": "ci", "why": "", "digest": "d", "releases": [], "models": []}
+    told |= {"who": "ci", "why": "", "digest": "d", "releases": [], "models": [], "requested_by": "ci", "rollout": None}
+    told |= dict.fromkeys(("targets", "bindings", "left_behind", "stuck", "steps", "first_answers", "events"), [])
     with Web(lambda _: as_json(told)) as web:
         done = with_little(light, installed, "-c", EVERY_VERB, web.origin)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [
-        *("Release",) * 3, "Approval", "Hold", "bool", "Freeze", "bool", "Release", "list", "list", "dict", "dict",
-        "Release", "NoneType",
+        *("ReleaseInfo",) * 3, "ApprovalInfo", "HoldInfo", "bool", "FreezeInfo", "bool", "ReleaseInfo",
+        "ReleaseHistoryInfo", "list", "list", "dict", "dict", "ReleaseInfo", "NoneType",
     ]  # fmt: skip
 
 

@@ -249,9 +249,10 @@ def approval(given: Approval) -> dict[str, Any]:
     return ApprovalDocument(release=given.release_id, digest=given.digest.hex, who=given.who, at=given.at).as_json()
 
 
-def release_list(found: Sequence[Release]) -> dict[str, Any]:
-    """Releases as JSON."""
-    return ReleasesDocument(releases=[ListedReleaseDocument(**_listed(release)) for release in found]).as_json()
+def release_list(found: Sequence[Release], following: str = "") -> dict[str, Any]:
+    """Releases as JSON. `following` is the cursor of the next page, "" if there is none."""
+    more = {"next": following} if following else {}
+    return ReleasesDocument(releases=[ListedReleaseDocument(**_listed(each)) for each in found], **more).as_json()
 
 
 def _listed(release: Release) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _ASKED_AT_ONCE: Final = 500  # variables of one query; SQLite allows some thousa
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class _ContentFile:
     version_id: str
     path: FilePath
     sha256: Digest
@@ -40,11 +40,11 @@ def held_blocks(conn: sa.Connection, version_id: str, target: str, parts_max: in
     """See `targets.base.Journal.held`. A file of the version that several others contain is listed once."""
     own = sa.select(files.c.sha256).where(files.c.version_id == version_id)
     others = _at(target).where(files.c.version_id != version_id)
-    whole = fetch_all(conn, _File, others.where(files.c.sha256.in_(own), files.c.size_bytes >= COPY_BYTES_MIN))
+    whole = fetch_all(conn, _ContentFile, others.where(files.c.sha256.in_(own), files.c.size_bytes >= COPY_BYTES_MIN))
     found = {file.sha256: file for file in reversed(whole)}
     bases = others.where(files.c.version_id.in_(_bases(conn, version_id, target)), contents.c.blocks.is_not(None))
     room_bytes = parts_max * BLOCK_BYTES
-    for file in fetch_all(conn, _File, bases):
+    for file in fetch_all(conn, _ContentFile, bases):
         if file.sha256 not in found:
             room_bytes -= len(file.blocks)
             if room_bytes < 0:
@@ -60,7 +60,7 @@ def copyable(conn: sa.Connection, target: str, wanted: Collection[Digest]) -> se
     for begin in range(0, len(asked), _ASKED_AT_ONCE):
         some = files.c.sha256.in_(asked[begin : begin + _ASKED_AT_ONCE])
         query = _at(target).where(some, files.c.size_bytes >= COPY_BYTES_MIN, files.c.crc64.is_not(None))
-        found |= {file.sha256 for file in fetch_all(conn, _File, query)}
+        found |= {file.sha256 for file in fetch_all(conn, _ContentFile, query)}
     return found
 
 

@@ -19,7 +19,7 @@ from syncd.state.state import CommittedError
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class _ListedFile:
     path: FilePath
     size_bytes: int
     sha256: Digest
@@ -76,7 +76,7 @@ def manifest(conn: sa.Connection, version_id: str) -> Manifest:
     """
     version = get(conn, version_id)
     columns = (files.c.path, files.c.size_bytes, files.c.sha256)
-    rows = fetch_all(conn, _File, sa.select(*columns).where(files.c.version_id == version_id))
+    rows = fetch_all(conn, _ListedFile, sa.select(*columns).where(files.c.version_id == version_id))
     found = Manifest.of(version.model, version.name, (Entry(row.path, row.size_bytes, row.sha256) for row in rows))
     if found.digest != version.digest:
         raise Conflict(f"files of {version_id}: expected digest {version.digest}, got {found.digest}")

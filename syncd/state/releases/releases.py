@@ -79,9 +79,10 @@ def latest(conn: sa.Connection, model: str, requested_by: str | None = None) -> 
     )
 
 
-def recent(conn: sa.Connection, limit: int, model: str | None = None) -> list[Release]:
-    """At most `limit` releases, newest first, of one model or of all."""
+def recent(conn: sa.Connection, limit: int, model: str | None = None, before: int | None = None) -> list[Release]:
+    """At most `limit` releases, newest first, of one model or of all; only those with a number below `before`."""
     query = sa.select(releases).order_by(_NEWEST_FIRST).limit(limit)
+    query = query if before is None else query.where(releases.c.number < before)
     return fetch_all(conn, Release, query if model is None else query.where(releases.c.model == model))
 
 

@@ -185,3 +185,9 @@ def test_what_is_shown_of_a_wrong_value_is_short() -> None:
 )
 def test_a_right_body_is_taken(shape: type[Body], sent: Mapping[str, Any]) -> None:
     assert parse(shape, sent).model_dump(exclude_unset=True) == sent
+
+
+def test_every_operation_has_an_id_of_its_own_and_a_tag_that_is_described() -> None:
+    operations = [each for item in DOCUMENT["paths"].values() for each in item.values()]
+    assert len({each["operationId"] for each in operations}) == len(operations)
+    assert {tag for each in operations for tag in each["tags"]} == {tag["name"] for tag in DOCUMENT["tags"]}

@@ -34,6 +34,7 @@ class ReleasesDocument(Document):
     """Releases, newest first."""
 
     releases: list[ListedReleaseDocument]
+    next: str = Field(default="", description="There are older ones: ask again with this as `before`.")
 
 
 class BaseUpdateDocument(Document):
