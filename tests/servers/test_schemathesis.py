@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -39,8 +41,27 @@ def served(sqlite_template: Path, tmp_path: Path) -> Iterator[Served]:
     publish(at.requester, SDXL, "v1")
     with serving(at, {"models": hook(given["harbor push"], tmp_path)}) as made:
         made.pulse.record_poll("models")
-        yield made
+        with beating(made):
+            yield made
     state.close()
+
+
+@contextmanager
+def beating(served: Served) -> Iterator[None]:
+    """The main loop's passes: without them the server says after half a minute that the process is stuck."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(1.0):
+            served.pulse.beat()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.mark.needs_schemathesis
