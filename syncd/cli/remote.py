@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # httpx takes a tenth of a second, and most commands contact 
 T = TypeVar("T")
 TOKEN: Final = "SYNCD_TOKEN"  # noqa: S105 -- the name of a variable
 _TIME: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
-_ONLY_THERE: Final = ("steps", "events")  # of a release's document, for `show`
+_ONLY_THERE: Final = ("steps", "first_answers", "events")  # of a release's document, for `show`
 
 
 def duration(text: str) -> float:

@@ -15,6 +15,7 @@ from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.operations import hold
+from syncd.reconcile.views.release import document, load
 
 from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served
@@ -88,9 +89,10 @@ def test_as_json_it_ends_with_the_document_of_the_end(call: Calling) -> None:
     with at_work(call.served):
         reported = call("publish", f"{SDXL}@v1", "--wait", "-o", "json")
     documents = [json.loads(line) for line in reported.out.splitlines() if line.startswith("{")]  # and the daemon's log
-    assert [document["event"] for document in documents[-2:]] == ["progress", "end"]
+    assert [each["event"] for each in documents[-2:]] == ["progress", "end"]
     assert documents[-1]["phase"] == "live"
-    assert not {"steps", "events"} & set(documents[-1])
+    beside = document(load(call.served.state, documents[-1]["release"]))
+    assert list(documents[-1]) == ["event", *beside]  # as the command beside the record prints it
 
 
 def test_a_rollback_goes_back_from_elsewhere_too(call: Calling) -> None:

@@ -7,10 +7,12 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
+from jsonschema import Draft202012Validator
 from syncd.api.openapi import DOCUMENT
 from syncd.api.routes import ROUTES
 from syncd.client import Client, reader
 from syncd.plan.roles import Role
+from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.operations import cancel, hold, publish
 from syncd.state.access import processes
 
@@ -35,6 +37,50 @@ def released(served: Served, count: int) -> list[str]:
         cancel(served.site.requester, found[-1], "")
         served.site.settle(patient=True)
     return found[::-1]
+
+
+# In an order in which each has something to do, with the body of those that need one.
+CALLS = (
+    ("publishRelease", {"model": SDXL, "ref": "v1"}),
+    *(
+        (name, None)
+        for name in ("getLiveness", "getReadiness", "getOpenapi", "listReleases", "getRelease", "listModels")
+    ),
+    *((name, None) for name in ("getStatus", "getDrift", "approveRelease", "cancelRelease", "unholdModel")),
+    ("holdModel", {"why": "black images"}),
+    ("freezeModel", {"why": "quarter's end", "hours": 48}),
+    *((name, None) for name in ("unfreezeModel", "freezeEverything", "unfreezeEverything", "rollbackModel")),
+)
+
+
+def test_every_operation_can_be_called_by_its_description_and_answers_as_it_says(served: Served) -> None:
+    """What a generated client does: the method, the path and the schemas come from the document."""
+    at = served.site
+    document = served.get("/openapi.json", None).json()
+    operations = {
+        operation["operationId"]: (method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+    assert {name for name, _ in CALLS} == set(operations) - {"streamEvents", "receiveDelivery"}
+    served.pulse.record_poll("models")
+    for version in ("v2", "v3", "v1"):
+        at.world.deliver(SDXL, version)
+        if version != "v1":
+            publish(at.requester, SDXL, version)
+            at.settle(patient=True)
+    for name, body in CALLS:
+        method, path, operation = operations[name]
+        target = path.replace("{release}", "r-3").replace("{model}", SDXL)
+        more = {} if body is None else {"json": body}
+        answer = served.call(method.upper(), target, Role.OPERATE if operation["security"] else None, **more)  # type: ignore[arg-type]
+        (success,) = (status for status in operation["responses"] if status in {"200", "202"})
+        assert str(answer.status_code) == success, (name, answer.text)
+        schema = operation["responses"][success]["content"]["application/json"]["schema"]
+        Draft202012Validator({**schema, "components": document["components"]}).validate(answer.json())
+        if name == "getDrift":  # until its digest is known, it cannot be approved
+            tick(at.context)
+            assert at.run_one()
 
 
 def test_a_list_has_pages_that_a_new_release_does_not_move(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
