@@ -109,10 +109,10 @@ def test_a_cursor_that_is_none_is_refused(served: Served, before: str) -> None:
 def test_a_query_key_that_the_path_does_not_know_is_refused(served: Served) -> None:
     for path, method, operation in OPERATIONS:
         target = path.replace("{release}", "r-1").replace("{model}", SDXL)
-        answer = served.call(method.upper(), target, Role.OPERATE, params={"modle": "x"})
+        answer = served.call(method.upper(), target, Role.OPERATE, params={"models": "x"})
         assert problem(answer) == (400, "invalid"), path
         known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
-        assert answer.json()["message"] == "the query has an unknown key 'modle'"
+        assert answer.json()["message"] == "the query has an unknown key 'models'"
         assert answer.json()["hint"] == (f"known keys: {', '.join(known)}" if known else "this path has none")
     answer = served.get(f"/v1/status?model={SDXL}&model=other")
     assert (problem(answer), answer.json()["message"]) == ((400, "invalid"), "model: expected one value, got 2")
