@@ -11,9 +11,9 @@ from starlette.requests import Request
 
 from syncd.api.responses import json_of
 from syncd.errors import Invalid
-from syncd.reconcile.views.shapes.requests import Body
+from syncd.reconcile.views.shapes.requests import RequestBody
 
-T = TypeVar("T", bound=Body)
+T = TypeVar("T", bound=RequestBody)
 _SHOWN_MAX: Final = 80
 
 
@@ -35,7 +35,7 @@ def parse(shape: type[T], found: Mapping[str, Any]) -> T:
         raise _invalid(shape, error.errors(include_url=False)[0]) from error
 
 
-def _invalid(shape: type[Body], detail: ErrorDetails) -> Invalid:
+def _invalid(shape: type[RequestBody], detail: ErrorDetails) -> Invalid:
     key = str(detail["loc"][0])
     if detail["type"] == "extra_forbidden":
         known = ", ".join(shape.model_fields) or "none"

@@ -20,7 +20,13 @@ from syncd.errors import Invalid
 from syncd.reconcile.views.shapes import first_answers, overview, plans, releases, rollouts, serving
 from syncd.reconcile.views.shapes.base import Document, known
 from syncd.reconcile.views.shapes.releases import PlacementDocument
-from syncd.reconcile.views.shapes.requests import Body, EmptyRequest, FreezeRequest, PublishRequest, ReasonRequest
+from syncd.reconcile.views.shapes.requests import (
+    EmptyRequest,
+    FreezeRequest,
+    PublishRequest,
+    ReasonRequest,
+    RequestBody,
+)
 from tools import client as generator
 
 ROOT: Final = Path(__file__).parents[3]
@@ -158,7 +164,7 @@ def test_progress_that_another_version_recorded_does_not_prevent_an_answer() -> 
     ids=str,
 )
 def test_a_wrong_body_is_refused_with_the_key_what_was_expected_and_what_came(
-    shape: type[Body], sent: Mapping[str, Any], message: str
+    shape: type[RequestBody], sent: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(Invalid) as refused:
         parse(shape, sent)
@@ -183,7 +189,7 @@ def test_what_is_shown_of_a_wrong_value_is_short() -> None:
     ],
     ids=str,
 )
-def test_a_right_body_is_taken(shape: type[Body], sent: Mapping[str, Any]) -> None:
+def test_a_right_body_is_taken(shape: type[RequestBody], sent: Mapping[str, Any]) -> None:
     assert parse(shape, sent).model_dump(exclude_unset=True) == sent
 
 

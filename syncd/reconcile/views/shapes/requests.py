@@ -26,13 +26,13 @@ Why = Annotated[
 ]
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """A request body: nothing is converted, and nothing is ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class PublishRequest(Body):
+class PublishRequest(RequestBody):
     """A version to release."""
 
     model: Annotated[
@@ -43,7 +43,7 @@ class PublishRequest(Body):
     ]
 
 
-class ReasonRequest(Body):
+class ReasonRequest(RequestBody):
     """An optional reason."""
 
     why: Why = ""
@@ -55,5 +55,5 @@ class FreezeRequest(ReasonRequest):
     hours: Annotated[float, Field(ge=0, le=HOURS_MAX, description="0: until it is lifted.")] = 0.0
 
 
-class EmptyRequest(Body):
+class EmptyRequest(RequestBody):
     """Nothing: an empty object, or no body."""
