@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from syncd.state.state import State
     from syncd.store.base import Store
     from syncd.targets.base import Target
-    from syncd.transfer import Bandwidth
+    from syncd.transfer import Bandwidth, CopySettings
 
 _BUCKETS_MAX: Final = 16  # per workspace, each with its own connections
 
@@ -77,7 +77,6 @@ def context_of(config: Config, state: State) -> Context:
     from syncd.engine.dbos import DbosEngine  # noqa: PLC0415
     from syncd.plan.backoff import RetryPolicy  # noqa: PLC0415
     from syncd.reconcile.context import Context  # noqa: PLC0415
-    from syncd.transfer import CopySettings  # noqa: PLC0415
 
     policy = config.policy
     bandwidth = bandwidth_of(config)
@@ -89,13 +88,7 @@ def context_of(config: Config, state: State) -> Context:
         registries=dict(registries_of(config)),
         targets=dict(targets_of(config)),
         runtimes=runtimes_of(config),
-        transfer=CopySettings(
-            buffer_bytes=config.transfer.buffer_bytes,
-            parts_in_flight=config.transfer.parts_in_flight,
-            files_in_flight=config.transfer.files_in_flight,
-            bandwidth=bandwidth,
-            stall_s=config.transfer.stall_s,
-        ),
+        transfer=copy_settings(config, bandwidth),
         patience=RetryPolicy(policy.step_failures_max, policy.retry_base_s, policy.retry_cap_s),
         lease_s=policy.lease_s,
         owner=owner,
@@ -105,6 +98,19 @@ def context_of(config: Config, state: State) -> Context:
         signals=_signals(config),
         images=dict(images_of(config, bandwidth)),
         keys=partial(_keys, config),
+    )
+
+
+def copy_settings(config: Config, bandwidth: Bandwidth) -> CopySettings:
+    """The bounds of a copy, as configured."""
+    from syncd.transfer import CopySettings  # noqa: PLC0415
+
+    return CopySettings(
+        buffer_bytes=config.transfer.buffer_bytes,
+        parts_in_flight=config.transfer.parts_in_flight,
+        files_in_flight=config.transfer.files_in_flight,
+        bandwidth=bandwidth,
+        stall_s=config.transfer.stall_s,
     )
 
 

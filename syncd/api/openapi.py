@@ -199,6 +199,22 @@ _PATHS: Final[Mapping[str, Schema]] = {
     "/v1/models/{model}/unfreeze": _operate(
         "Lift the freeze of one model. It succeeds if there is none.", "Lifted", "EmptyRequest", _MODEL_NAME
     ),
+    "/v1/models/{model}/repair": _operate(
+        "Repair deleted or damaged bytes of a version from a good copy. Aliases are not touched.",
+        "Repairs",
+        "RepairRequest",
+        _MODEL_NAME,
+        status="202",
+    ),
+    "/v1/models/{model}/repairs": {
+        "get": _operation(
+            "Get the newest repair of each placement of a model.",
+            "Repairs",
+            role="read",
+            errors=(*_READ, "404"),
+            parameters=(_MODEL_NAME,),
+        )
+    },
     "/v1/everything/freeze": _operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeRequest"),
     "/v1/everything/unfreeze": _operate("Lift the freeze of all models.", "Lifted", "EmptyRequest"),
     "/v1/status": {

@@ -22,17 +22,20 @@ from syncd.artifact.names import parse_model, parse_version
 from syncd.errors import Invalid, NotFound, SyncdError
 from syncd.plan.roles import Role
 from syncd.reconcile.drift.resolve import bindings_named
+from syncd.reconcile.repair import repairs
 from syncd.reconcile.requests import operations
 from syncd.reconcile.requests.operations import IdempotencyKey
 from syncd.reconcile.views import overview
 from syncd.reconcile.views.release import approval, history, load, parse_release, release_list
 from syncd.reconcile.views.release import document as release_document
+from syncd.reconcile.views.shapes.repairs import RepairsDocument
 from syncd.reconcile.views.shapes.requests import (
     RELEASE_PATTERN,
     EmptyRequest,
     FreezeRequest,
     PublishRequest,
     ReasonRequest,
+    RepairRequest,
 )
 from syncd.reconcile.views.shapes.serving import (
     DeliveryDocument,
@@ -230,6 +233,38 @@ async def unfreeze(request: Request) -> Response:
     return document(LiftedDocument(model=model, lifted=lifted).as_json())
 
 
+async def repair(request: Request) -> Response:
+    """Repair a version's files: the daemon does it, and `GET` of the same place shows how it ends."""
+    server = server_of(request)
+    caller = await server.caller(request, Role.OPERATE)
+    asked = await parsed(request, RepairRequest)
+    model = parse_model(request.path_params["model"])
+    requester = server.requester(caller)
+
+    def request_repairs() -> RepairsDocument:
+        wanted = repairs.request(requester, model, asked.version or None, asked.target or None)
+        return repairs.document(requester.world, wanted)
+
+    found = await server.ask(request_repairs)
+    server.site.wake()
+    return document(found.as_json(), 202)
+
+
+async def list_repairs(request: Request) -> Response:
+    """The newest repair of each placement of a model."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    model = parse_model(request.path_params["model"])
+
+    def read() -> RepairsDocument:
+        found = repairs.of_model(server.site.world, model)
+        if not found:
+            operations.check_served(server.site.topology, model)
+        return repairs.document(server.site.world, found)
+
+    return document((await server.ask(read)).as_json())
+
+
 async def hook(request: Request) -> Response:
     """Receive a delivery: it is in the record when this answers, and the registry is polled soon."""
     server = server_of(request)
@@ -325,6 +360,8 @@ ROUTES: Final = (
     _v1("/models/{model:path}/unhold", unhold, "POST"),
     _v1("/models/{model:path}/freeze", freeze, "POST"),
     _v1("/models/{model:path}/unfreeze", unfreeze, "POST"),
+    _v1("/models/{model:path}/repair", repair, "POST"),
+    _v1("/models/{model:path}/repairs", list_repairs, "GET"),
     _v1("/everything/freeze", freeze, "POST"),
     _v1("/everything/unfreeze", unfreeze, "POST"),
     _v1("/status", status, "GET", "model"),

@@ -15,7 +15,14 @@ from syncd.reconcile.views.shapes.releases import (
     ReleasesDocument,
     StreamedEventDocument,
 )
-from syncd.reconcile.views.shapes.requests import EmptyRequest, FreezeRequest, PublishRequest, ReasonRequest
+from syncd.reconcile.views.shapes.repairs import RepairsDocument
+from syncd.reconcile.views.shapes.requests import (
+    EmptyRequest,
+    FreezeRequest,
+    PublishRequest,
+    ReasonRequest,
+    RepairRequest,
+)
 from syncd.reconcile.views.shapes.serving import (
     ApprovalDocument,
     DeliveryDocument,
@@ -47,8 +54,9 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     LiftedDocument,
     ApprovalDocument,
     DeliveryDocument,
+    RepairsDocument,
 )
-BODIES: Final[tuple[type[BaseModel], ...]] = (PublishRequest, ReasonRequest, FreezeRequest, EmptyRequest)
+BODIES: Final[tuple[type[BaseModel], ...]] = (PublishRequest, ReasonRequest, FreezeRequest, RepairRequest, EmptyRequest)
 
 
 class _Untitled(GenerateJsonSchema):

@@ -57,6 +57,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "retire": CommandEntry("retire", "retire", "Take a version out of service for good."),
     "unquarantine": CommandEntry("retire", "unquarantine", "Lift the quarantine of a version."),
     "verify": CommandEntry("verify", "verify", "Compare the world with the record, byte by byte."),
+    "repair": CommandEntry("repair", "repair", "Restore deleted or damaged bytes of a version from a good copy."),
     "run": CommandEntry("run", "run", "Run the daemon until SIGTERM."),
     "health": CommandEntry("health", "health", "Report whether a daemon works on this record."),
     "token": CommandEntry("token", "app", "Create, list and revoke API tokens."),

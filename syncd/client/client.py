@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from syncd.client.answers import ApprovalInfo, FreezeInfo, HoldInfo, LiftedInfo, ReleaseInfo
+from syncd.client.types import rows
 from syncd.client.reader import Reader, path_of_release
 
 
@@ -65,6 +68,16 @@ class Client(Reader):
     def unhold(self, model: str) -> bool:
         """Lift a hold. Returns whether there was one."""
         return LiftedInfo.of(self._ask("POST", _of_model(model, "unhold"))).lifted
+
+    def repair(self, model: str, version: str | None = None, target: str | None = None) -> list[Mapping[str, Any]]:
+        """Request a repair of one version or of all, at one target or at each; `repairs` shows how it ends.
+
+        Raises:
+            NotFound: There is no such version, or none of it at the target.
+            Conflict: A release is copying it there.
+        """
+        body = {key: value for key, value in (("version", version), ("target", target)) if value is not None}
+        return rows(self._ask("POST", _of_model(model, "repair"), body), "repairs")
 
     def freeze(self, model: str | None = None, why: str = "", *, hours: float = 0.0) -> FreezeInfo:
         """Freeze a model, or all: only rollbacks flip, for some hours or until it is lifted."""

@@ -99,6 +99,11 @@ class Reader:
         query = {"ended": "true" if ended else "false"} | ({} if name is None else {"name": name})
         return self._ask("GET", "/v1/drift", query=query)
 
+    def repairs(self, model: str) -> list[Mapping[str, Any]]:
+        """The newest repair of each placement of a model. Raises NotFound: no such model."""
+        path = f"/v1/models/{quote(model, safe='/').replace('..', '%2E%2E')}/repairs"
+        return rows(self._ask("GET", path), "repairs")
+
     def wait(
         self,
         release_id: str,

@@ -35,6 +35,7 @@ from syncd.reconcile.discovery.base_images import rebuild
 from syncd.reconcile.drift.scan import DriftRules, scan
 from syncd.reconcile.gc import retire
 from syncd.reconcile.gc.sweep import sweep
+from syncd.reconcile.repair.repairs import resume as resume_repairs
 from syncd.reconcile.requests.renewed_keys import CHECK_EVERY_S, retry_renewed
 from syncd.reconcile.steps.handlers import STEP_HANDLERS
 from syncd.reconcile.steps.prewarm import RELEASE_EVERY_S, release_prewarmed
@@ -46,6 +47,7 @@ log = structlog.get_logger("syncd.daemon")
 
 SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
+REPAIRS_EVERY_S: Final = 2.0
 _HOLDS_READ_S: Final = 15.0  # how long an unavailable region may delay the first polls
 _JOB_S: Final = 600.0  # a periodic job without progress for longer hangs
 
@@ -324,12 +326,19 @@ class Process:
             return []
         sweeping = self._job("sweep", SWEEP_EVERY_S, lambda: sweep(context))
         resume = self._job("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
+        # Its calls are watched each by itself: a copy of hours must not be abandoned as one job that hangs.
+        repairs = PeriodicJob("repairs", REPAIRS_EVERY_S, 0.0, partial(resume_repairs, context))
         if drifting is None:
-            return [sweeping, resume]
+            return [sweeping, resume, repairs]
         rules = DriftRules(drifting.policy, context.gates)
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, do not scan at the same moment
         scans = {name: partial(scan, context, name, rules, context.draining) for name in context.runtimes}
-        return [sweeping, resume, *(self._job(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in scans.items())]
+        return [
+            sweeping,
+            resume,
+            repairs,
+            *(self._job(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in scans.items()),
+        ]
 
     def _base_image_jobs(self) -> list[PeriodicJob]:
         """Jobs that check base images, one per target, and one that creates the releases that are due."""

@@ -227,6 +227,31 @@ class Retirement:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """The newest repair of a version at a target. It ended well if `done_at` is set and `reason` is empty."""
+
+    version_id: str
+    target: str
+    who: str
+    asked_at: datetime
+    due_at: datetime  # a worker has it until then; afterwards any may take it
+    failures: int
+    reason: str
+    hint: str
+    result: Mapping[str, object]
+    done_at: datetime | None
+
+    @property
+    def phase(self) -> str:
+        """`repairing`, or how it ended: `repaired`, `whole` (nothing was damaged) or `failed`."""
+        if self.done_at is None:
+            return "repairing"
+        if self.reason:
+            return "failed"
+        return "repaired" if any(self.result.get(key) for key in ("files", "seal", "images")) else "whole"
+
+
+@dataclass(frozen=True, slots=True)
 class Prewarm:
     """Prewarmed instances of an alias, existing or about to exist. `before` is the previous setting, to be restored."""
 

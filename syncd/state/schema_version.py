@@ -10,7 +10,7 @@ from syncd.state.db.errors import no_record
 from syncd.state.db.url import sqlite_file
 from syncd.state.state import State
 
-NEWEST: Final = "0002"  # the last of migrations/versions; a test compares the two
+NEWEST: Final = "0003"  # the last of migrations/versions; a test compares the two
 _QUERY: Final = "SELECT version_num FROM syncd_schema"
 
 
@@ -18,8 +18,8 @@ def check(state: State) -> None:
     """Check the record's schema number, its tables and its columns.
 
     Raises:
-        Invalid: The record does not exist, its schema is older or newer, or its tables do not match its number; the
-            hint has the command to run.
+        Invalid: The record does not exist, its schema is older, it is newer and needs a newer syncd, or its tables do
+            not match its number; the hint has the way out.
         Unavailable: The database cannot be reached.
     """
     found = _found(state)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -59,9 +60,8 @@ def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) 
     as the one before left it. `engine_tables` migrates the engine's own tables after that, under the same lock.
 
     Raises:
-        Invalid: There is no record, the URL is wrong, the record is newer than this syncd, or its tables do not match
-        its number.
-            its number says.
+        Invalid: There is no record, the URL is wrong, a newer syncd is needed for the record, or its tables do not
+            match its number.
     """
     parsed = parse(url)
     file = sqlite_file(parsed)
@@ -71,7 +71,9 @@ def upgrade(url: str, *, engine_tables: Callable[[sa.URL], None] | None = None) 
         before = _heads(conn)
         if not before:
             raise no_record(parsed)
-        _check_not_newer(parsed, before)
+        if _is_newer(before):
+            _check_code(parsed, conn, before[0])
+            return []
         if before == (newest(),):
             tables.check(parsed, conn)
             conn.rollback()
@@ -115,14 +117,22 @@ def current(url: str) -> str | None:
 
 
 def check(url: str) -> None:
-    """Raises Invalid, with the command to run, unless the database has exactly this syncd's tables."""
+    """Check that this syncd may work on the record: it has this schema, or a newer one that says so.
+
+    Raises:
+        Invalid: It may not; the hint has the way out.
+    """
     found, expected = current(url), newest()
     if found == expected:
         return
     parsed = parse(url)
     if found is None:
         raise no_record(parsed)
-    _check_not_newer(parsed, (found,))
+    if _is_newer((found,)):
+        with translate_errors(parsed), _connected(parsed) as conn:
+            conn.execution_options(syncd_reads=True)
+            _check_code(parsed, conn, found)
+        return
     shown = parsed.render_as_string(hide_password=True)
     raise Invalid(f"{shown} has schema {found}, this syncd needs {expected}", hint=UPGRADE_HINT)
 
@@ -171,6 +181,19 @@ def changed_table(name: str, *, recreate: Literal["auto", "always"] = "auto") ->
         conn.execute(sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :highest)"), row)
 
 
+def note_schema(number: str, oldest: str) -> None:
+    """For a migration: note the record's schema number, and the oldest that a syncd must have to work on it.
+
+    In the migration's own transaction: a record never has tables that its note does not know.
+    """
+    conn = op.get_bind()
+    now = int(time.time() * 1_000_000)
+    for name, value in ((tables.SCHEMA_NOTE, number), (tables.OLDEST_NOTE, oldest)):
+        conn.execute(sa.text("DELETE FROM record_info WHERE name = :name"), {"name": name})
+        row = {"name": name, "value": value, "at": now}
+        conn.execute(sa.text("INSERT INTO record_info (name, value, at) VALUES (:name, :value, :at)"), row)
+
+
 def _counts(conn: sa.Connection, name: str) -> bool:
     sql = conn.execute(sa.text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": name}).scalar_one()
     return "AUTOINCREMENT" in str(sql)
@@ -204,12 +227,30 @@ def _between(before: tuple[str, ...]) -> list[str]:
     return [revision.revision for revision in reversed(list(revisions)) if revision.revision not in before]
 
 
-def _check_not_newer(url: sa.URL, found: tuple[str, ...]) -> None:
-    known = {revision.revision for revision in _script().walk_revisions()}
-    unknown = sorted(set(found) - known)
-    if unknown:
-        shown = url.render_as_string(hide_password=True)
-        raise Invalid(f"{shown} has schema {unknown[0]}, which this syncd does not know", hint="install a newer syncd")
+def _is_newer(found: tuple[str, ...]) -> bool:
+    return bool(set(found) - {revision.revision for revision in _script().walk_revisions()})
+
+
+def _check_code(url: sa.URL, conn: sa.Connection, found: str) -> None:
+    """Raises Invalid: the record is newer, and does not say that a syncd of this schema may work on it."""
+    oldest = tables.oldest_code(conn, found)
+    if oldest and oldest <= newest():
+        return
+    shown = url.render_as_string(hide_password=True)
+    needed = (
+        f"and only a syncd of schema {oldest} or newer may work on it" if oldest else "which this syncd does not know"
+    )
+    raise Invalid(
+        f"{shown} has schema {found}, {needed}; this is syncd {_syncd_version()} of schema {newest()}",
+        hint="install a newer syncd, or restore the copy of the record from before it was upgraded",
+    )
+
+
+def _syncd_version() -> str:
+    try:
+        return version("syncd")
+    except PackageNotFoundError:  # run from a source tree
+        return "(not installed)"
 
 
 def _heads(conn: sa.Connection) -> tuple[str, ...]:

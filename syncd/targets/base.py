@@ -34,6 +34,7 @@ class Inspection:
     present: frozenset[FilePath]
     missing: frozenset[FilePath]
     wrong: dict[FilePath, str] = field(default_factory=dict)  # path -> got and want
+    foreign_seal: str = ""  # what the seal in this place seals instead; only `examine` returns it
 
     @property
     def whole(self) -> bool:
@@ -206,6 +207,15 @@ class Target(Protocol):
         """
         ...
 
+    def examine(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
+        """As `inspect`, for a repair: where the seal is another content's, it says so, and the files are inspected.
+
+        Raises:
+            Unavailable: As `inspect`.
+            Conflict: The seal is that of another version whose directory has the same name.
+        """
+        ...
+
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
         """Begin a file, or go on with what `journal` remembers of it.
 
@@ -234,6 +244,25 @@ class Target(Protocol):
         Raises:
             Conflict: The version is sealed: its files are never removed.
             Unavailable: Some may be left.
+        """
+        ...
+
+    def remove_damaged(self, manifest: Manifest, path: FilePath, depth: Depth, journal: Journal) -> bool:
+        """Remove a damaged file, also of a sealed version. It is inspected again first. Whether it was removed.
+
+        Call it only with proven bytes for the file at hand: they are to be written at once.
+
+        Raises:
+            Unavailable: It may be there still.
+        """
+        ...
+
+    def remove_foreign_seal(self, manifest: Manifest) -> None:
+        """Remove a seal that is not this version's. Repeating it is success, and the right seal stays.
+
+        Raises:
+            Conflict: The seal is that of another version whose directory has the same name.
+            Unavailable: It may be there still.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -79,6 +79,13 @@ class TreeTarget:
             self._receipts.forget(manifest.directory)
         return found
 
+    def examine(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
+        foreign = self._foreign_seal(manifest)
+        if not foreign:
+            return self.inspect(manifest, depth, journal)
+        files = self._inspect_files(manifest, _Inspection(depth, journal, self._receipts.of(manifest.directory)))
+        return replace(files, foreign_seal=foreign)
+
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
         key = key_of(manifest, entry.path)
         on_progress = partial(self._receipts.keep, manifest.directory)
@@ -129,6 +136,40 @@ class TreeTarget:
                 key=key,
                 fault=fault,
             )
+
+    def remove_damaged(self, manifest: Manifest, path: FilePath, depth: Depth, journal: Journal) -> bool:
+        key = key_of(manifest, path)
+        entry = next(entry for entry in manifest.entries if entry.path == path)
+        try:
+            listed = self._patient.stat(key)
+        except NotFound:
+            return False
+        fault = self._proven_fault(manifest, entry, listed, _Inspection(depth, journal, {}))
+        if not fault:
+            return False
+        self._patient.delete(key)
+        _log.warning(
+            "target.damaged_file_removed",
+            message="A damaged file of a version is removed, to be written again from a proven copy.",
+            target=self.name,
+            key=key,
+            fault=fault,
+        )
+        return True
+
+    def remove_foreign_seal(self, manifest: Manifest) -> None:
+        foreign = self._foreign_seal(manifest)
+        if not foreign:
+            return
+        key = _seal_key(manifest)
+        self._patient.delete(key)
+        _log.warning(
+            "target.foreign_seal_removed",
+            message="A seal of another content is removed, to be written again.",
+            target=self.name,
+            key=key,
+            fault=f"it seals {foreign}",
+        )
 
     def open(self, manifest: Manifest, entry: Entry, offset_bytes: int = 0) -> Stream:
         return self._store.open(key_of(manifest, entry.path), offset_bytes)
@@ -211,6 +252,10 @@ class TreeTarget:
         sealed = self._is_sealed(manifest)
         if how.depth is Depth.SEAL:
             return Inspection(sealed, frozenset(), frozenset())
+        return replace(self._inspect_files(manifest, how), sealed=sealed)
+
+    def _inspect_files(self, manifest: Manifest, how: _Inspection) -> Inspection:
+        """What is there of the files, whatever is sealed."""
         listed = self._listed(manifest)
         entries = [entry for entry in manifest.entries if entry.path in listed]
         faults: dict[str, str | None] = {e.path: "" for e in entries if how.is_proven(e, listed[e.path])}
@@ -230,24 +275,45 @@ class TreeTarget:
         present = frozenset(entry.path for entry in entries if faults[entry.path] == "")
         wrong = {entry.path: fault for entry in entries if (fault := faults[entry.path])}
         missing = frozenset(entry.path for entry in manifest.entries if faults.get(entry.path) is None)
-        return Inspection(sealed, present, missing, wrong)
+        return Inspection(sealed=False, present=present, missing=missing, wrong=wrong)
 
     def _is_sealed(self, manifest: Manifest) -> bool:
         key = _seal_key(manifest)
         want = manifest.canonical
-        try:
-            got = agreed(lambda: self._read(key, len(want)), want.__eq__, f"{self.name}: {key}")
-        except NotFound:
+        got = self._seal(manifest)
+        if got is None:
             return False
         if got != want and key in self._unanswered_seals and not _seals(manifest.directory, got):
             self._patient.delete(key)  # ours: it was damaged on its way, and the answer was lost
             return False
         if got != want:
-            raise Conflict(
-                f"{self.name}: {key} seals {_described(got)}, this is {manifest} {manifest.digest.short}",
-                hint="only syncd may write here: find the other writer; to copy it again: docs/how-to/recover.md",
-            )
+            raise self._sealed_by_another(manifest, got)
         return True
+
+    def _foreign_seal(self, manifest: Manifest) -> str:
+        """What the seal in this place seals instead of the version; "" where there is none, or the right one."""
+        got = self._seal(manifest)
+        if got is None or got == manifest.canonical:
+            return ""
+        if _seals(manifest.directory, got):
+            raise self._sealed_by_another(manifest, got)
+        return _described(got)
+
+    def _seal(self, manifest: Manifest) -> bytes | None:
+        """What is at the seal's key; wrong bytes were read twice."""
+        key = _seal_key(manifest)
+        want = manifest.canonical
+        try:
+            return agreed(lambda: self._read(key, len(want)), want.__eq__, f"{self.name}: {key}")
+        except NotFound:
+            return None
+
+    def _sealed_by_another(self, manifest: Manifest, got: bytes) -> Conflict:
+        return Conflict(
+            f"{self.name}: {_seal_key(manifest)} seals {_described(got)}, this is {manifest} {manifest.digest.short}",
+            hint="only syncd may write here: find the other writer, then: "
+            f"syncd repair {manifest.model}@{manifest.version} --target {self.name}",
+        )
 
     def _listed(self, manifest: Manifest) -> dict[str, Stat]:
         prefix = f"{manifest.directory}/"

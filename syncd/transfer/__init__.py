@@ -7,6 +7,7 @@ from syncd.transfer.progress import FileProgress, Progress, ProgressSnapshot, Ta
 from syncd.transfer.settings import CopySettings, Destination
 from syncd.transfer.sources.failover import FailoverSource
 from syncd.transfer.sources.nearest import nearest_first
+from syncd.transfer.sources.proven import proven_source
 from syncd.transfer.sources.reader import Source
 from syncd.transfer.workers.worker_pool import LeakedThreads
 
@@ -27,4 +28,5 @@ __all__ = [
     "abandonable_call",
     "copy",
     "nearest_first",
+    "proven_source",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +17,8 @@ from syncd.targets.base import Depth
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_SHOWN_MAX: Final = 8  # commands in the hint
 
 
 def verify(
@@ -48,7 +50,13 @@ def verify(
         document = VerificationDocument(
             good=not wrong and not unanswered,
             findings=[
-                FindingDocument(subject=f.subject, what=f.what, wrong=f.wrong or None, unanswered=f.unanswered or None)
+                FindingDocument(
+                    subject=f.subject,
+                    what=f.what,
+                    wrong=f.wrong or None,
+                    unanswered=f.unanswered or None,
+                    remedy=f.remedy or None,
+                )
                 for f in findings
             ],
             hint=hint or None,
@@ -73,10 +81,10 @@ def _text(finding: plan.Finding) -> str:
 
 def _hint(wrong: list[plan.Finding], unanswered: list[plan.Finding]) -> str:
     if wrong:
-        return (
-            "Each difference was read twice. Aliases: `syncd restore`; bytes: docs/how-to/recover.md, "
-            '"A sealed version is damaged".'
-        )
+        remedies = list(dict.fromkeys(finding.remedy for finding in wrong if finding.remedy))
+        more = f"; and {len(remedies) - _SHOWN_MAX} more" if len(remedies) > _SHOWN_MAX else ""
+        said = f" To resolve: {'; '.join(remedies[:_SHOWN_MAX])}{more}" if remedies else ""
+        return f"Each difference was read twice.{said}"
     if any(finding.is_refused for finding in unanswered):
         return "Not everything was verified: grant read access with the credentials in use, then run it again."
     return "Not everything was verified: run it again when the places named above answer." if unanswered else ""

@@ -16,6 +16,8 @@ from syncd.plan.phases import PlacementPhase
 from syncd.plan.topology import NEAREST, REGISTRY
 from syncd.reconcile.context import Attempt
 from syncd.reconcile.discovery.catalog import Catalog, check_by_reading, pin, survey
+from syncd.reconcile.repair.sources import RepairJob
+from syncd.reconcile.repair.tree import repair_tree
 from syncd.reconcile.steps.checked_source import CheckedSource
 from syncd.reconcile.steps.images import place_image
 from syncd.reconcile.steps.placement_record import check_not_withdrawn, record_partial, seal
@@ -111,7 +113,12 @@ def place(job: Attempt) -> None:
     lacking = [name for name in names if not _already_sealed(job, version, manifest, name, failed)]
     if lacking:
         peers = [name for name in names if name not in lacking and name not in failed]
-        failed |= _copy(job, version, manifest, lacking, peers)
+        try:
+            failed |= _copy(job, version, manifest, lacking, peers)
+        except Corrupt:  # no source as a whole has the bytes; a peer that was found whole may have each of them
+            if not peers:
+                raise
+            failed |= _repaired_from_peers(job, version, manifest, lacking)
     for name in [name for name in names if name not in failed and not _is_recorded(job, version, name)]:
         try:
             abandonable_call(
@@ -130,25 +137,42 @@ def place(job: Attempt) -> None:
 def _already_sealed(
     job: Attempt, version: Version, manifest: Manifest, name: str, failed: dict[str, SyncdError]
 ) -> bool:
-    """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be checked now."""
+    """Whether nothing has to be copied to this target: it is sealed and whole, or cannot be checked now.
+
+    A sealed version that is damaged is repaired here, from any place that has it.
+    """
     context = job.context
     try:
         check_not_withdrawn(job, version, name)
         target, journal = context.targets[name], SqlJournal(context.state, version.id, name)
-        call = partial(target.inspect, manifest, Depth.CHECKSUMS, journal)
+        call = partial(target.examine, manifest, Depth.CHECKSUMS, journal)
         found = abandonable_call(name, call, context.transfer, job.stop, what="inspecting the target")
+        is_ours = _is_recorded(job, version, name)
+        if (found.sealed and not found.whole) or (found.foreign_seal and is_ours):
+            repair_tree(RepairJob(context, context.transfer, version, manifest, name, job.stop), Depth.CHECKSUMS)
+            return True
+        if found.foreign_seal:
+            target.inspect(manifest, Depth.SEAL, journal)  # raises: it was never ours, so a person decides
     except SyncdError as error:
         failed[name] = error
-        return True
-    if found.sealed and not found.whole:
-        broken = "; ".join(
-            [f"{p}: missing" for p in sorted(found.missing)] + [f"{p}: {w}" for p, w in found.wrong.items()]
-        )
-        failed[name] = Corrupt(f"{name} is sealed but not whole: {broken[:500]}", hint="`syncd verify` shows all of it")
         return True
     if not found.sealed:
         record_partial(job, version, name, PlacementPhase.COPYING)
     return found.sealed
+
+
+def _repaired_from_peers(
+    job: Attempt, version: Version, manifest: Manifest, names: list[str]
+) -> Mapping[str, SyncdError]:
+    failed: dict[str, SyncdError] = {}
+    for name in names:
+        try:
+            repair_tree(
+                RepairJob(job.context, job.context.transfer, version, manifest, name, job.stop), Depth.CHECKSUMS
+            )
+        except SyncdError as error:
+            failed[name] = error
+    return failed
 
 
 def _is_recorded(job: Attempt, version: Version, name: str) -> bool:

@@ -43,7 +43,8 @@ def await_replica(job: Attempt, version: Version, manifest: Manifest, name: str)
         record_partial(job, version, name, PlacementPhase.COPYING)
     found = context.targets[name].inspect(manifest, Depth.SIZES, SqlJournal(context.state, version.id, name))
     if found.wrong or (found.missing and placement.phase is PlacementPhase.SEALED):
-        raise Corrupt(f"{name}: {_problems(found)[:500]}", hint="`syncd verify` shows all; see docs/how-to/recover.md")
+        repair = f"syncd repair {version.model}@{version.name} --target {name}"
+        raise Corrupt(f"{name}: {_problems(found)[:500]}", hint=f"`syncd verify` shows all; to restore it: {repair}")
     if found.missing:
         what = f"{len(found.missing)} of {len(manifest.entries)} files of {manifest}"
         _wait(job, placement, _Missing(what, min(found.missing), _progress(manifest, found), "bucket"))
@@ -83,7 +84,7 @@ def await_image(job: Attempt, version: Version, manifest: Manifest, name: str) -
     if found.missing and there is not None and (there.tag, there.repository) == (pushed.tag, target.repository):
         raise Corrupt(
             f"{name}: {what} was whole and lacks {', '.join(found.missing)[:500]}",
-            hint="`syncd verify` shows all; see docs/how-to/recover.md",
+            hint=f"to push it again: syncd repair {version.model}@{version.name} --target {name}",
         )
     if found.missing:
         count = f"{len(found.missing)} of {found.blobs} blobs of {pushed.tag}" if found.blobs else pushed.tag

@@ -107,6 +107,7 @@ class Finding:
     """Result of one check. `wrong` is empty if all is as recorded.
 
     If it could not be read, the result is unknown: `unanswered` is the reason, `is_refused` a lack of permission.
+    `remedy` is the command that resolves a difference, where there is one.
     """
 
     subject: str
@@ -114,6 +115,7 @@ class Finding:
     wrong: str
     unanswered: str = ""
     is_refused: bool = False
+    remedy: str = ""
 
 
 def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
@@ -270,19 +272,23 @@ def verify(world: World, model: str, depth: Depth, policy: Retry = _RETRY) -> It
         ]
     for version, target in sealed:
         what = f"{version.model}@{version.name}"
-        yield _found(target, what, partial(_placement_faults, world, version, target, depth), policy)
+        is_there = target in world.targets or target in world.images
+        remedy = f"syncd repair {what} --target {target}" if is_there else ""
+        yield _found(target, what, partial(_placement_faults, world, version, target, depth), policy, remedy)
     for binding in world.topology.bindings_of(name):
         what = f"{binding.function}:{binding.alias}"
-        yield _found(binding.name, what, partial(_alias_fault, world, binding), policy)
+        remedy = f"syncd restore {binding.name}"
+        yield _found(binding.name, what, partial(_alias_fault, world, binding), policy, remedy)
 
 
-def _found(subject: str, what: str, check: Callable[[], str], policy: Retry) -> Finding:
+def _found(subject: str, what: str, check: Callable[[], str], policy: Retry, remedy: str) -> Finding:
     try:
-        return Finding(subject, what, retry.call(policy, check))
+        wrong = retry.call(policy, check)
+        return Finding(subject, what, wrong, remedy=remedy if wrong else "")
     except (Unavailable, Refused) as error:
         return Finding(subject, what, "", error.message, isinstance(error, Refused))
     except SyncdError as error:
-        return Finding(subject, what, error.message)
+        return Finding(subject, what, error.message, remedy=remedy)
 
 
 def _placement_faults(world: World, version: Version, target: str, depth: Depth) -> str:

@@ -90,6 +90,23 @@ retirements: Final = sa.Table(
     sa.PrimaryKeyConstraint("version_id"),
 )
 
+# Repairs of placements, the newest of each; `done_at` is empty until it has ended. A worker has it until `due_at`.
+repairs: Final = sa.Table(
+    "repairs",
+    columns.metadata,
+    columns.text("version_id", sa.ForeignKey("versions.id")),
+    columns.text("target"),
+    columns.text("who"),
+    columns.timestamp("asked_at"),
+    columns.timestamp("due_at"),
+    columns.count("failures"),
+    columns.text("reason", default=""),
+    columns.text("hint", default=""),
+    columns.json("result"),
+    columns.timestamp("done_at", nullable=True),
+    sa.PrimaryKeyConstraint("version_id", "target"),
+)
+
 # Prewarmed instances, or such that are about to exist: the row is written before them and deleted after them.
 warmths: Final = sa.Table(
     "warmths",

@@ -16,6 +16,21 @@ _POSTGRESQL: Final = (
     "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
 )
 _SHOWN: Final = 3
+SCHEMA_NOTE: Final = "schema"  # in `record_info`: the schema number that the note below was written with
+OLDEST_NOTE: Final = "oldest_schema"  # the oldest schema number whose syncd may work on the record
+
+
+def oldest_code(conn: sa.Connection, number: str) -> str:
+    """The oldest schema number whose syncd may work on a record of schema `number`; "" where the record has no note.
+
+    A note that was written with another schema number says nothing about this one.
+    """
+    if not sa.inspect(conn).has_table(schema.record_info.name):
+        return ""
+    table = schema.record_info.c
+    found = conn.execute(sa.select(table.name, table.value).where(table.name.in_((SCHEMA_NOTE, OLDEST_NOTE))))
+    notes = {str(name): str(value) for name, value in found}
+    return notes.get(OLDEST_NOTE, "") if notes.get(SCHEMA_NOTE) == number else ""
 
 
 def check(url: sa.URL, conn: sa.Connection) -> None:

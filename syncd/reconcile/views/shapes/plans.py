@@ -69,6 +69,7 @@ class FindingDocument(Document):
     what: str
     wrong: str | None
     unanswered: str | None
+    remedy: str | None = Field(default=None, description="The command that resolves the difference.")
 
 
 class VerificationDocument(Document):

@@ -55,5 +55,12 @@ class FreezeRequest(ReasonRequest):
     hours: Annotated[float, Field(ge=0, le=HOURS_MAX, description="0: until it is lifted.")] = 0.0
 
 
+class RepairRequest(RequestBody):
+    """What to repair: every version that is placed, or one; at every target, or at one."""
+
+    version: Annotated[str, Field(max_length=VERSION_MAX), AfterValidator(_printable)] = ""
+    target: Annotated[str, Field(max_length=MODEL_MAX), AfterValidator(_printable)] = ""
+
+
 class EmptyRequest(RequestBody):
     """Nothing: an empty object, or no body."""
