@@ -23,7 +23,7 @@ from syncd.state.state import make_engine
 
 from tests.support.databases import at
 
-MIGRATIONS = ["0001", "0002"]
+MIGRATIONS = ["0001", "0002", "0003"]
 
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:

@@ -85,9 +85,7 @@ def _here(opened: CliSession, wanted: tuple[str, str | None, str | None], deadli
             if stop.is_set():
                 opened.output.note("stopped; repeat the command to go on, or a daemon goes on")
                 raise KeyboardInterrupt
-    return _followed(
-        repairs.document(world, done), lambda: repairs.document(world, repairs.of_model(world, wanted[0])), deadline
-    )
+    return repairs.document(world, done).as_json()["repairs"]
 
 
 def _followed(begun: Rows, read: Callable[[], Rows], deadline: float) -> Rows:

@@ -241,6 +241,8 @@ NEEDED = {
     ("/v1/models/{model}/rollback", "POST"): Role.OPERATE,
     ("/v1/models/{model}/hold", "POST"): Role.OPERATE,
     ("/v1/models/{model}/unhold", "POST"): Role.OPERATE,
+    ("/v1/models/{model}/repair", "POST"): Role.OPERATE,
+    ("/v1/models/{model}/repairs", "GET"): Role.READ,
     ("/v1/models/{model}/freeze", "POST"): Role.OPERATE,
     ("/v1/models/{model}/unfreeze", "POST"): Role.OPERATE,
     ("/v1/everything/freeze", "POST"): Role.OPERATE,
