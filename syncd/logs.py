@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from json import dumps
+from threading import Lock
 from typing import Any, Final, TextIO
 from urllib.parse import quote
 
@@ -18,7 +20,42 @@ _FOREIGN: Final = ("dbos", "apscheduler", "alembic", "sqlalchemy", "httpx", "htt
 _DEPTH_MAX: Final = 8
 _HANDLER_NAME: Final = "syncd"
 
+# Events of loops that repeat every few seconds. While one cause lasts (a locked record), their lines are identical.
+_LOOPS: Final = frozenset({"pass.failed", "job.failed", "lease.not_renewed", "repair.not_recorded"})
+_REPEATED_S: Final = 60.0
+
 Event = MutableMapping[str, Any]
+
+
+class RepeatedLines:
+    """Drops a line of a loop that says the same as one of the last minute. The next one tells how many were dropped.
+
+    Thread-safe.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._last: dict[str, tuple[float, int]] = {}  # a line: when it was written, how many were dropped since
+
+    def __call__(self, _logger: object, _method: str, event: Event) -> Event:
+        """See the class. Raises structlog's DropEvent."""
+        if event.get("event") not in _LOOPS:
+            return event
+        import structlog  # noqa: PLC0415 -- a tenth of a second
+
+        line = repr(sorted((key, str(value)) for key, value in event.items() if key != "at"))
+        now_s = self._clock()
+        with self._lock:
+            self._last = {key: seen for key, seen in self._last.items() if now_s < seen[0] + 2 * _REPEATED_S}
+            at_s, dropped = self._last.get(line, (float("-inf"), 0))
+            if now_s < at_s + _REPEATED_S:
+                self._last[line] = (at_s, dropped + 1)
+                raise structlog.DropEvent
+            self._last[line] = (now_s, 0)
+        if dropped:
+            event["repeated"] = dropped
+        return event
 
 
 def configure(
@@ -36,7 +73,12 @@ def configure(
     as_json = not stream.isatty() if json is None else json
     shared = _shared()
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            RepeatedLines(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,

@@ -135,7 +135,28 @@ def _hint(first: str) -> str:
 
 
 def _failed(answer: GoldenAnswer) -> str:
-    return f"failed with {answer.error}: {answer.body[: 2 * _ANSWER_SHOWN_MAX].decode('utf-8', 'replace')}"
+    return f"failed with {answer.error}: {error_line(answer.body)}"
+
+
+def error_line(body: bytes) -> str:
+    """What a failed function says, on one short line. Function Compute sends its stack trace along, as JSON."""
+    text = body.decode("utf-8", "replace")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and isinstance(found.get("errorMessage"), str):
+        kind = found.get("errorType")
+        text = f"{kind}: {found['errorMessage']}" if isinstance(kind, str) and kind else found["errorMessage"]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and lines[0].startswith("Traceback"):
+        lines = lines[-1:]  # Python has the cause last
+    return short_of(lines[0] if lines else "", _ANSWER_SHOWN_MAX)
+
+
+def short_of(text: str, characters: int) -> str:
+    """The beginning of a longer text."""
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def _start(answer: GoldenAnswer) -> str:
@@ -144,4 +165,4 @@ def _start(answer: GoldenAnswer) -> str:
 
 def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _VALUE_SHOWN_MAX else text[: _VALUE_SHOWN_MAX - 1] + "…"
+    return short_of(text, _VALUE_SHOWN_MAX)

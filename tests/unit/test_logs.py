@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import structlog
-from syncd.logs import configure, without_secrets
+from syncd.logs import RepeatedLines, configure, without_secrets
 from syncd.secret import MASK, Secret
 
 KEY = "hunter2-key"
@@ -211,3 +211,24 @@ def test_what_json_has_no_form_for_is_shown_as_text() -> None:
     configure(stream=stream)
     log_of().info("event", at_path=os.fspath, when=datetime(2026, 1, 1, tzinfo=UTC))
     assert lines(stream)[0]["when"] == "2026-01-01 00:00:00+00:00"
+
+
+def test_a_loop_that_says_the_same_again_is_silent_for_a_minute_and_then_tells_how_often() -> None:
+    now = [0.0]
+    repeated = RepeatedLines(lambda: now[0])
+
+    def passes(error: str) -> dict[str, object] | None:
+        try:
+            return dict(repeated(None, "warning", {"event": "pass.failed", "error": error, "at": str(now[0])}))
+        except structlog.DropEvent:
+            return None
+
+    assert passes("locked") is not None
+    for now[0] in (5.0, 10.0, 55.0):
+        assert passes("locked") is None
+    assert passes("disk full") is not None, "another reason is another line"
+    now[0] = 61.0
+    again = passes("locked")
+    assert again is not None
+    assert again["repeated"] == 3
+    assert repeated(None, "warning", {"event": "step.failed"}) == repeated(None, "warning", {"event": "step.failed"})

@@ -33,7 +33,7 @@ from syncd.runtime.fc import probe as fc_probe
 from syncd.runtime.fc import scaling as fc_scaling
 from syncd.runtime.fc.call import NoChange, readable, translate_errors
 from syncd.runtime.fc.mapping import check, named, points
-from syncd.runtime.health_check import run_probe
+from syncd.runtime.health_check import error_line, run_probe
 from syncd.runtime.limiter import CallLimiter
 from syncd.secret import Secret, fingerprint, renewal_hint
 from syncd.values.function import (
@@ -141,8 +141,7 @@ class FcRuntime:
     def ask(self, function: str, qualifier: str, body: bytes, timeout_s: float) -> bytes:
         answer = fc_probe.invoke(self._client, self._call, (function, qualifier), body, timeout_s)
         if answer.error:
-            shown = answer.body[:400].decode("utf-8", "replace")
-            raise Failed(f"{function}:{qualifier} failed with {answer.error}: {shown}")
+            raise Failed(f"{function}:{qualifier} failed with {answer.error}: {error_line(answer.body)}")
         return answer.body
 
     def scaling(self, function: str, alias: str) -> Scaling:

@@ -19,6 +19,12 @@ _SQLITE_SCHEMA: Final = ("no such table", "no such column", "has no column named
 _SQLITE_DISK: Final = ("disk is full", "disk I/O error")
 _POSTGRES_SCHEMA: Final = frozenset({"42P01", "42703", "3F000"})  # undefined table, column, schema
 _NOT_A_DATABASE: Final = ("file is not a database", 'FATAL:  database "')
+_DAMAGED: Final = ("database disk image is malformed", "malformed database schema", "database corruption")
+_POSTGRES_DAMAGED: Final = frozenset({"XX001", "XX002"})  # data and index corrupted
+_DAMAGED_HINT: Final = (
+    "the record is damaged: stop the daemon, move the database aside, then restore a copy, or: syncd db create; "
+    "syncd db adopt-world (docs/how-to/recover.md)"
+)
 _NOT_LET_IN: Final = (
     "authentication failed",
     "no pg_hba.conf entry",
@@ -44,7 +50,7 @@ def translate_errors(url: sa.URL) -> Iterator[None]:
 
     Raises:
         Unavailable: It is locked, unreachable, or ended our transaction: nothing was changed.
-        Invalid: The tables are missing or older than this syncd, or the URL has no database.
+        Invalid: The tables are missing or older than this syncd, the database is damaged, or the URL has none.
         Refused: It refuses access, or writing.
         Conflict: A row that must be unique exists already, or a required row does not exist.
     """
@@ -81,6 +87,10 @@ def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
     code = getattr(cause, "sqlstate", None)
     if code in _POSTGRES_SCHEMA or any(words in said for words in _SQLITE_SCHEMA):
         return Invalid(said, hint=UPGRADE_HINT)
+    if code in _POSTGRES_DAMAGED or any(words in said for words in _DAMAGED):
+        return Invalid(said, hint=_DAMAGED_HINT)
+    if file is not None and "file is not a database" in said:
+        return Invalid(said, hint=f"{_DAMAGED_HINT}; or the database URL of the configuration is that of another file")
     if any(words in said for words in _NOT_A_DATABASE):
         return Invalid(said, hint="check the database URL of the configuration")
     if any(words in said for words in _NOT_LET_IN):

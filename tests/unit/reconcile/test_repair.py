@@ -84,19 +84,29 @@ def _other(place: Place) -> bytes:
     return Manifest.of("other", "v9", place.manifest.entries).canonical
 
 
-DAMAGE: dict[str, Callable[[Place], object]] = {
+def _both(*acts: Callable[[Place], None]) -> Callable[[Place], None]:
+    def act(place: Place) -> None:
+        for each in acts:
+            each(place)
+
+    return act
+
+
+DAMAGE: dict[str, Callable[[Place], None]] = {
     "file deleted": lambda p: p.delete(WEIGHTS),
     "file rotten": lambda p: p.rot(WEIGHTS),
     "file truncated": lambda p: p.write(WEIGHTS, p.whole[p.key(WEIGHTS)][:1000]),
     "file grown": lambda p: p.write(CONFIG, p.whole[p.key(CONFIG)] + b"!"),
     "file emptied": lambda p: p.write(CONFIG, b""),
-    "one deleted, one rotten": lambda p: (p.delete(CONFIG), p.rot(WEIGHTS)),
-    "every file deleted": lambda p: (p.delete(CONFIG), p.delete(WEIGHTS)),
+    "one deleted, one rotten": _both(lambda p: p.delete(CONFIG), lambda p: p.rot(WEIGHTS)),
+    "every file deleted": _both(lambda p: p.delete(CONFIG), lambda p: p.delete(WEIGHTS)),
     "seal deleted": lambda p: p.delete(SEAL_PATH),
     "seal of another content": lambda p: p.write(SEAL_PATH, _other(p)),
     "seal cut": lambda p: p.write(SEAL_PATH, p.whole[p.key(SEAL_PATH)][:-7]),
-    "seal of another content, file rotten": lambda p: (p.write(SEAL_PATH, _other(p)), p.rot(WEIGHTS)),
-    "seal and files deleted": lambda p: (p.delete(SEAL_PATH), p.delete(CONFIG), p.delete(WEIGHTS)),
+    "seal of another content, file rotten": _both(lambda p: p.write(SEAL_PATH, _other(p)), lambda p: p.rot(WEIGHTS)),
+    "seal and files deleted": _both(
+        lambda p: p.delete(SEAL_PATH), lambda p: p.delete(CONFIG), lambda p: p.delete(WEIGHTS)
+    ),
 }
 ONLY_THE_SEAL = {"seal deleted", "seal of another content", "seal cut"}
 
