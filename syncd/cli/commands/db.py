@@ -91,6 +91,7 @@ def adopt_world(
             for heading, lines in (
                 ("live", found.live),
                 ("placed", found.placed),
+                ("before", found.before),
                 ("on hold", found.held),
                 ("not known", found.unknown),
             ):

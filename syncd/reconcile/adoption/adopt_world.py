@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection
@@ -28,6 +30,10 @@ from syncd.values.function import Change, Mount, MountKind
 
 log = structlog.get_logger("syncd.adoption")
 
+# The description of a function version that a release published for an alias.
+_PUBLISHED: Final = re.compile(r"syncd r-[0-9]+ (?P<alias>\S+)(?: .*)?")
+_HISTORY_MAX: Final = 20  # older function versions of a binding that are read: one call each
+
 _WAY: tuple[ReleasePhase, ...] = (
     ReleasePhase.PLACING,
     ReleasePhase.STAGING,
@@ -42,6 +48,7 @@ class Adopted:
 
     live: list[str] = field(default_factory=list)
     placed: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)  # where a rollback goes
     held: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     is_whole: bool = True  # every place was asked
@@ -51,6 +58,7 @@ class Adopted:
         return {
             "live": self.live,
             "placed": self.placed,
+            "before": self.before,
             "held": self.held,
             "unknown": self.unknown,
             "automatic_releases": self.is_whole,
@@ -62,6 +70,16 @@ class _Serving:
     """A binding as its alias points now: the version by model, and the change the function version carries."""
 
     binding: Binding
+    function_version: str
+    models: Mapping[str, Manifest]
+    change: Change
+    before: tuple[_Before, ...] = ()  # the newest first
+
+
+@dataclass(frozen=True)
+class _Before:
+    """An older function version that a release of syncd published, and the sealed versions it carries."""
+
     function_version: str
     models: Mapping[str, Manifest]
     change: Change
@@ -148,11 +166,7 @@ def _read(world: World, binding: Binding, sealed: Mapping[str, list[Manifest]], 
         directory = _directory(world, bound, change)
         if directory is None:
             continue
-        found = (
-            next((each for each in sealed[bound.target] if each.directory == directory), None)
-            if (bound.target in sealed)
-            else None
-        )
+        found = _sealed_in(sealed, bound, directory)
         if found is None:
             name = change.environment.get(bound.version_variable, "") if bound.version_variable else ""
             shown = f"{bound.model}@{name}" if name else f"{bound.model} from {directory or 'its image'}"
@@ -161,7 +175,49 @@ def _read(world: World, binding: Binding, sealed: Mapping[str, list[Manifest]], 
             )
         else:
             models[bound.model] = found
-    return _Serving(binding, alias.function_version, models, change) if models else None
+    if not models:
+        return None
+    serving = _Serving(binding, alias.function_version, models, change)
+    return replace(serving, before=tuple(_history(world, serving, sealed, adopted)))
+
+
+def _sealed_in(sealed: Mapping[str, list[Manifest]], bound: BoundModel, directory: str) -> Manifest | None:
+    return next((each for each in sealed.get(bound.target, ()) if each.directory == directory), None)
+
+
+def _history(
+    world: World, serving: _Serving, sealed: Mapping[str, list[Manifest]], adopted: Adopted
+) -> Iterator[_Before]:
+    """Older function versions that releases published, the newest first, until each model has an earlier version."""
+    binding, runtime = serving.binding, world.runtimes[serving.binding.runtime]
+    wanted = set(serving.models)
+    try:
+        listed = runtime.descriptions(binding.function)
+        older = [
+            number
+            for number, description in listed
+            if (published := _PUBLISHED.fullmatch(description))
+            and published["alias"] == binding.alias
+            and int(number) < int(serving.function_version)
+        ]
+        for number in older[:_HISTORY_MAX]:
+            change = runtime.latest(binding.function, _like(binding), number)
+            carried: dict[str, Manifest] = {}
+            for bound in binding.models:
+                directory = _directory(world, bound, change)
+                found = _sealed_in(sealed, bound, directory) if directory else None
+                if found is not None:
+                    carried[bound.model] = found
+            if carried:
+                yield _Before(number, carried, change)
+            wanted -= {model for model, manifest in carried.items() if manifest != serving.models.get(model)}
+            if not wanted:
+                return
+    except NotFound:  # deleted meanwhile: what was read counts
+        return
+    except SyncdError as error:
+        where = f"{binding.function} in {world.topology.regions[binding.runtime]}"
+        _not_asked(adopted, [f"the older versions of {where} could not be read: {error.message}"])
 
 
 def _like(binding: Binding) -> Change:
@@ -228,6 +284,7 @@ def _record_live(conn: Connection, world: World, serving: list[_Serving], who: s
     now = world.state.now(conn)
     served = Counter((model, manifest.version) for each in serving for model, manifest in each.models.items())
     made: dict[tuple[str, str], Release] = {}
+    _record_before(conn, serving, who, now, adopted)
     for model, version in sorted(served, key=lambda key: (served[key], key)):
         known = versions.find(conn, model, version)
         if known is None:
@@ -256,7 +313,49 @@ def _record_live(conn: Connection, world: World, serving: list[_Serving], who: s
         shown = ", ".join(str(manifest) for manifest in each.models.values())
         adopted.live.append(f"{each.binding.function}:{each.binding.alias} → {each.function_version} serves {shown}")
     if made:
-        adopted.unknown.append("which versions were live before, and who asked for what: the earlier record had that")
+        adopted.unknown.append("who asked for what, and when: the earlier record had that")
+
+
+def _record_before(conn: Connection, serving: list[_Serving], who: str, now: datetime, adopted: Adopted) -> None:
+    """One release for the version of each model that most bindings carried before, so that a rollback has where to go.
+
+    Only of a model without any release: a record that was restored from a copy knows better.
+    """
+    for model in sorted({model for each in serving for model in each.models}):
+        if releases.latest(conn, model) is not None:
+            continue
+        served: set[str] = {each.models[model].version for each in serving if model in each.models}
+        nearest = Counter(found for each in serving if (found := _version_before(each, model, served)))
+        ordered = sorted(nearest, key=lambda version: (nearest[version], version))
+        known = versions.find(conn, model, ordered[-1]) if ordered else None
+        if known is None:
+            adopted.unknown.append(f"what was live of {model} before: no older function version carries a sealed one")
+            continue
+        release = _adopted(conn, known.id, model, known.name, known.registry, who, now)
+        adopted.before.append(f"{model}@{known.name}: syncd rollback {model} goes there")
+        adopted.unknown.append(
+            f"whether {model}@{known.name} was live everywhere: it is the newest that older function versions carry"
+        )
+        for each in serving:
+            _note_before(conn, each, model, known.name, release, now)
+
+
+def _version_before(serving: _Serving, model: str, served: set[str]) -> str | None:
+    carried = (each.models[model].version for each in serving.before if model in each.models)
+    return next((version for version in carried if version not in served), None)
+
+
+def _note_before(
+    conn: Connection, serving: _Serving, model: str, version: str, release: Release, now: datetime
+) -> None:
+    """Record the older function versions that carry the version: a rollback may use them, a retirement deletes them."""
+    for age, each in enumerate(serving.before, start=1):
+        if model not in each.models or each.models[model].version != version:
+            continue
+        ids = {m: found.id for m, made in each.models.items() if (found := versions.find(conn, m, made.version))}
+        digest, at = digest_of(each.change), now - timedelta(seconds=age)
+        number = each.function_version
+        live.note_function_version(conn, FunctionVersion(serving.binding.name, number, ids, digest, release.id, at))
 
 
 def _adopted(  # noqa: PLR0913, PLR0917 -- one argument a column of the new row

@@ -85,14 +85,9 @@ def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
     if "unable to open database file" in said and file is not None and not file.exists():
         return no_record(url)
     code = getattr(cause, "sqlstate", None)
-    if code in _POSTGRES_SCHEMA or any(words in said for words in _SQLITE_SCHEMA):
-        return Invalid(said, hint=UPGRADE_HINT)
-    if code in _POSTGRES_DAMAGED or any(words in said for words in _DAMAGED):
-        return Invalid(said, hint=_DAMAGED_HINT)
-    if file is not None and "file is not a database" in said:
-        return Invalid(said, hint=f"{_DAMAGED_HINT}; or the database URL of the configuration is that of another file")
-    if any(words in said for words in _NOT_A_DATABASE):
-        return Invalid(said, hint="check the database URL of the configuration")
+    broken = _unusable(said, code, file is not None)
+    if broken is not None:
+        return broken
     if any(words in said for words in _NOT_LET_IN):
         return Refused(said, hint="check the user and password of the database URL")
     if code == _POSTGRES_READ_ONLY or "readonly database" in said:
@@ -108,3 +103,16 @@ def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return Unavailable(said)
     raise error
+
+
+def _unusable(said: str, code: str | None, is_file: bool) -> Invalid | None:  # noqa: FBT001 -- a kind of database
+    """The error for a database that a person has to replace or upgrade."""
+    if code in _POSTGRES_SCHEMA or any(words in said for words in _SQLITE_SCHEMA):
+        return Invalid(said, hint=UPGRADE_HINT)
+    if code in _POSTGRES_DAMAGED or any(words in said for words in _DAMAGED):
+        return Invalid(said, hint=_DAMAGED_HINT)
+    if is_file and "file is not a database" in said:
+        return Invalid(said, hint=f"{_DAMAGED_HINT}; or the database URL of the configuration is that of another file")
+    if any(words in said for words in _NOT_A_DATABASE):
+        return Invalid(said, hint="check the database URL of the configuration")
+    return None

@@ -12,7 +12,7 @@ import pytest
 from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.engine.upgrade import create
-from syncd.errors import Conflict, Unavailable
+from syncd.errors import Conflict, NotFound, Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.adoption import hold_copies, survey
 from syncd.reconcile.adoption.adopt_world import adopt_world
@@ -26,7 +26,7 @@ from syncd.state.state import State
 from syncd.store.base import Stat
 from syncd.store.memory import MemoryStore
 
-from tests.support.rooms import LORA, SDXL, Site, World, look, site
+from tests.support.rooms import DRAW, LORA, SDXL, Site, World, look, site
 
 
 @pytest.fixture
@@ -267,3 +267,36 @@ def test_a_daemon_reads_newer_holds_back_by_itself(here: Site, lost: Callable[[]
     deadline = time.monotonic() + 30.0
     Process(context, settings, sole=True).run(lambda: bool(held(restored)) or time.monotonic() > deadline)
     assert held(restored) == {SDXL: "since the copy was made"}
+
+
+def test_a_rollback_after_the_record_was_rebuilt_goes_to_the_version_before(
+    here: Site, lost: Callable[[], Site]
+) -> None:
+    for version in ("v1", "v2", "v3"):
+        went_live(here, SDXL, version)
+    new = lost()
+    survey.switch_off_if_used(new.looker)
+    adopted = adopt_world(new.looker, "ops")
+    assert adopted.before == [f"{SDXL}@v2: syncd rollback {SDXL} goes there"]
+    assert any("whether sdxl@v2 was live everywhere" in line for line in adopted.unknown)
+    assert adopt_world(new.looker, "ops").before == [], "a second time there are releases already"
+    back = rollback(new.requester, SDXL, "v3 is bad")
+    new.settle()
+    assert new.release(back.id).phase is ReleasePhase.LIVE
+    assert new.release(back.id).ref == "v2"
+    new.assert_record_is_true()
+    assert {new.world.alias(region).function_version for region in ("hangzhou", "singapore")} == {"2"}, "it is reused"
+
+
+def test_an_older_function_version_of_somebody_else_is_no_way_back(here: Site, lost: Callable[[], Site]) -> None:
+    went_live(here, SDXL, "v1")
+    went_live(here, SDXL, "v2")
+    for runtime in here.world.runtimes.values():
+        published = runtime.functions[DRAW].versions
+        published["1"] = replace(published["1"], description="by hand")
+    new = lost()
+    adopted = adopt_world(new.looker, "ops")
+    assert adopted.before == []
+    assert any("what was live of sdxl before" in line for line in adopted.unknown)
+    with pytest.raises(NotFound, match="no earlier version"):
+        rollback(new.requester, SDXL, "bad")
