@@ -277,6 +277,8 @@ _NAMES: Final = {
     "post /v1/models/{model}/unhold": ("unholdModel", "models"),
     "post /v1/models/{model}/freeze": ("freezeModel", "models"),
     "post /v1/models/{model}/unfreeze": ("unfreezeModel", "models"),
+    "post /v1/models/{model}/repair": ("repairModel", "models"),
+    "get /v1/models/{model}/repairs": ("listRepairs", "models"),
     "post /v1/everything/freeze": ("freezeEverything", "models"),
     "post /v1/everything/unfreeze": ("unfreezeEverything", "models"),
     "get /v1/status": ("getStatus", "status"),

@@ -81,11 +81,17 @@ def _here(opened: CliSession, wanted: tuple[str, str | None, str | None], deadli
         done = []
         for each in begun:
             opened.output.note(f"repairing {each.version_id.partition('#')[0]} at {each.target}: reading every byte")
-            done.append(repairs.execute(world, settings, each, stop))
+            ended = repairs.execute(world, settings, each, stop)
+            while ended.done_at is None and not ended.reason and not stop.wait(_POLL_S):
+                if time.monotonic() >= deadline:
+                    break
+                ended = repairs.execute(world, settings, each, stop)  # another process has it, or had it until it died
+            done.append(ended)
             if stop.is_set():
                 opened.output.note("stopped; repeat the command to go on, or a daemon goes on")
                 raise KeyboardInterrupt
-    return repairs.document(world, done).as_json()["repairs"]
+    found: Rows = repairs.document(world, done).as_json()["repairs"]
+    return found
 
 
 def _followed(begun: Rows, read: Callable[[], Rows], deadline: float) -> Rows:
