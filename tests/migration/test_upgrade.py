@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from syncd.engine.upgrade import create, upgrade
 from syncd.errors import Invalid, Unavailable
+from syncd.state import schema_version
 from syncd.state import upgrade as record
 from syncd.state.db.schema import metadata
 from syncd.state.db.url import parse, sqlite_file
-from syncd.state.state import make_engine
+from syncd.state.state import State, make_engine
 
 from tests.support.databases import at
 
@@ -175,3 +177,67 @@ def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
 def test_a_database_that_is_not_there_is_a_wrong_url(postgresql_server: str) -> None:
     with pytest.raises(Invalid, match="does not exist"):
         upgrade(at(postgresql_server, "nobody_made_this"))
+
+
+def _checked(url: str) -> None:
+    """As every command does."""
+    with closing(State(url)) as state:
+        schema_version.check(state)
+
+
+def _noted(url: str) -> dict[str, str]:
+    engine = make_engine(parse(url))
+    with engine.connect() as conn:
+        found = {str(name): str(value) for name, value in conn.execute(sa.text("SELECT name, value FROM record_info"))}
+    engine.dispose()
+    return found
+
+
+def _become(url: str, number: str, oldest: str) -> None:
+    """As a later syncd leaves the record: its number, and the note that goes with it."""
+    engine = make_engine(parse(url))
+    with engine.begin() as conn:
+        conn.execute(sa.text(f"UPDATE {record.VERSION_TABLE} SET version_num = '{number}'"))
+        conn.execute(sa.text(f"UPDATE record_info SET value = '{number}' WHERE name = 'schema'"))
+        conn.execute(sa.text(f"UPDATE record_info SET value = '{oldest}' WHERE name = 'oldest_schema'"))
+    engine.dispose()
+
+
+def test_a_record_says_its_schema_and_the_oldest_code_that_may_work_on_it(empty_database_url: str) -> None:
+    record.create(empty_database_url)
+    noted = _noted(empty_database_url)
+    assert (noted["schema"], noted["oldest_schema"]) == (record.newest(), "0003")
+
+
+def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empty_database_url: str) -> None:
+    record.create(empty_database_url)
+    _become(empty_database_url, "0009", record.newest())
+    record.check(empty_database_url)
+    assert record.upgrade(empty_database_url) == []
+    _checked(empty_database_url)
+    _become(empty_database_url, "0009", "0007")
+    for act in (record.check, record.upgrade, _checked):
+        with pytest.raises(
+            Invalid, match="only a syncd of schema 0007 or newer may work on it; this is syncd"
+        ) as caught:
+            act(empty_database_url)
+        assert "restore the copy of the record from before it was upgraded" in caught.value.hint
+
+
+def test_a_record_of_each_earlier_schema_is_upgraded_with_what_is_in_it(empty_database_url: str) -> None:
+    record.create(empty_database_url)
+    engine = make_engine(parse(empty_database_url))
+    with engine.begin() as conn:  # as 0002 left it, with the reason that a person waits for
+        conn.execute(sa.text("DROP TABLE repairs"))
+        conn.execute(sa.text("DELETE FROM record_info"))
+        row = {"name": "automatic_releases_off", "value": "target hz has sdxl@v1", "at": 1}
+        conn.execute(sa.text("INSERT INTO record_info (name, value, at) VALUES (:name, :value, :at)"), row)
+        conn.execute(sa.text(f"UPDATE {record.VERSION_TABLE} SET version_num = '0002'"))
+    engine.dispose()
+    with pytest.raises(Invalid, match="has schema 0002, this syncd needs 0003"):
+        record.check(empty_database_url)
+    assert record.upgrade(empty_database_url) == ["0003"]
+    noted = _noted(empty_database_url)
+    assert noted["automatic_releases_off"] == "target hz has sdxl@v1"
+    assert noted["oldest_schema"] == "0003"
+    _checked(empty_database_url)

@@ -29,12 +29,24 @@ from syncd.localcloud.server import RegionContext
 _NAMED_IN_BODY = {"CreateFunction": "functionName", "CreateAlias": "aliasName"}
 
 
+class SteadyClock:
+    """POSIX seconds that go on evenly from where the wall clock stood when this was made."""
+
+    def __init__(self) -> None:
+        self._offset_s = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        return self._offset_s + time.monotonic()
+
+
 @dataclass
 class FcRegion:
     """One region's Function Compute. `handle` is thread-safe between `start` and `stop`.
 
     Changes are durable in `root` before the response; a new region on the same root continues from there.
-    `clock` gives POSIX seconds; `chance` gives a number in [0, 1) that selects an alias's version.
+    `clock` gives POSIX seconds, by which signatures are checked. Where it is the machine's own, states last by a clock
+    that no step of it moves: this machine may be set back by hours, a real cloud is not. `chance` gives a number in
+    [0, 1) that selects an alias's version.
 
     A fault rule's resource is the function, or `function/version`, `function/alias`, `function/qualifier`.
     A `State` rule for CreateFunction, UpdateFunction, PutProvisionConfig or PutScalingConfig may say
@@ -57,6 +69,9 @@ class FcRegion:
     oss_elsewhere: Mapping[str, ObjectMounts] = field(default_factory=dict)
     _service: FunctionService | None = field(default=None, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        self._states_clock: Callable[[], float] = SteadyClock() if self.clock is time.time else self.clock
+
     def start(self) -> None:
         """Load the state and kill processes of an earlier server. Idempotent."""
         if self._service is not None:
@@ -78,7 +93,7 @@ class FcRegion:
             InstancePool(surroundings),
             self.images,
             self.settings,
-            self.clock,
+            self._states_clock,
             self.chance,
         )
 
@@ -109,7 +124,7 @@ class FcRegion:
         if any(record.name == document.get("functionName") for record in service.store.all()):
             return
         body = json.dumps(dict(document)).encode()
-        call = FcCall("", "", {}, lambda _name: "", body, _request_id(), self.clock())
+        call = FcCall("", "", {}, lambda _name: "", body, _request_id(), self._states_clock())
         functions.create_function(service, call)
 
     def handle(self, request: ServerRequest) -> ServerResponse:
@@ -161,10 +176,9 @@ class FcRegion:
     def _verified(self, request: ServerRequest, body: bytes) -> float:
         if len(body) > SYNC_BYTES_MAX:
             raise FcError(400, "EntityTooLarge", f"the body is more than {SYNC_BYTES_MAX} bytes")
-        now_s = self.clock()
         signed = SignedCall(request.method, request.path, request.query, request.headers.get, body)
-        verify(signed, self.credentials, now_s)
-        return now_s
+        verify(signed, self.credentials, self.clock())
+        return self._states_clock()
 
     def _started(self) -> FunctionService:
         if self._service is None:
