@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from syncd.client.answers import ApprovalInfo, FreezeInfo, HoldInfo, LiftedInfo, ReleaseInfo
-from syncd.client.types import rows
 from syncd.client.reader import Reader, path_of_release
+from syncd.client.types import rows
 
 
 class Client(Reader):

@@ -349,3 +349,31 @@ class DeliveryInfo(Answer):
 
     accepted: int  # The models that it names.
     new: int  # Those that were not known from an earlier delivery.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairInfo(Answer):
+    """The newest repair of a version at a target."""
+
+    model: str
+    version: str
+    target: str
+    phase: str  # `whole`: nothing was damaged.
+    requested_by: str
+    requested_at: datetime
+    ended_at: datetime | None
+    reason: str
+    hint: str
+    failure: str  # The kind of error that ended it, or empty.
+    files: tuple[str, ...]
+    bytes: int
+    seal: bool  # Whether the seal was written again.
+    images: tuple[str, ...]
+    sources: tuple[str, ...]  # Where the bytes may have been read from, in this order.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairsInfo(Answer):
+    """Repairs, by version and target."""
+
+    repairs: tuple[RepairInfo, ...]

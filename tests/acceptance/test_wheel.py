@@ -108,7 +108,7 @@ calls = {
     "publish": ("m", "v1"), "rollback": ("m",), "cancel": ("r-1",), "approve": ("r-1",), "hold": ("m",),
     "unhold": ("m",),
     "freeze": (), "unfreeze": (), "release": ("r-1",), "history": ("r-1",), "releases": (), "models": (),
-    "status": (), "drift": (), "wait": ("r-1",), "close": (),
+    "status": (), "drift": (), "wait": ("r-1",), "close": (), "repair": ("m",), "repairs": ("m",),
 }
 public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
 assert public == calls.keys(), public ^ calls.keys()
@@ -130,6 +130,7 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
     }
     told |= {"created_at": when, "updated_at": when, "at": when, "since": when, "until": None, "lifted": True}
     told |= {"who": "ci", "why": "", "digest": "d", "releases": [], "models": [], "requested_by": "ci", "rollout": None}
+    told |= {"repairs": []}
     told |= {key: [] for key in ("targets", "bindings", "left_behind", "stuck", "steps", "first_answers", "events")}
     with Web(lambda _: as_json(told)) as web:
         done = with_little(light, installed, "-c", EVERY_VERB, web.origin)
