@@ -47,6 +47,7 @@ from syncd.wiring_images import image_targets, images_of, login_of, watched_of
 if TYPE_CHECKING:
     from syncd.reconcile.context import Context, World
     from syncd.registry.base import Registry
+    from syncd.registry.rules.filtered import Source
     from syncd.retry import Retry
     from syncd.signals.base import Signal
     from syncd.state.state import State
@@ -186,7 +187,7 @@ def _filtered(config: Config, name: str) -> Registry:
     return FilteredRegistry(_registry(config, settings), rules, settings.taking)
 
 
-def _registry(config: Config, settings: RegistrySettings) -> Registry:
+def _registry(config: Config, settings: RegistrySettings) -> Source:
     if isinstance(settings, DirectoryRegistrySettings):
         from syncd.registry.sources.directory import DirectoryRegistry  # noqa: PLC0415
 
@@ -200,7 +201,7 @@ def _registry(config: Config, settings: RegistrySettings) -> Registry:
     return _web_registry(config, settings, config.transfer.stall_s)
 
 
-def _workspace(config: Config, settings: PaiRegistrySettings) -> Registry:
+def _workspace(config: Config, settings: PaiRegistrySettings) -> Source:
     """Raises Invalid: The SDK is not installed."""
     from syncd.registry.settings import AccessKey  # noqa: PLC0415
     from syncd.registry.sources.pai import PaiRegistry  # noqa: PLC0415
@@ -231,7 +232,7 @@ def _web_registry(
     | ModelScopeRegistrySettings
     | OciRegistrySettings,
     timeout_s: float,
-) -> Registry:
+) -> Source:
     from syncd.http.auth import CookieAuth, NoAuth, auth_of  # noqa: PLC0415
     from syncd.http.client import HttpClient, HttpSettings, origin_of  # noqa: PLC0415
     from syncd.registry.oci import auth  # noqa: PLC0415

@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 
+from syncd.artifact.json_bounds import check_json_bounds
 from syncd.errors import Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 
 _PIECE_BYTES: Final = 1 << 20
@@ -123,9 +124,10 @@ def parse_json(body: bytes, what: str) -> Any:
     """A body as JSON.
 
     Raises:
-        Invalid: It is nested too deeply.
+        Invalid: It is nested too deeply, or would take too much memory.
         Unavailable: It is not JSON: another server answers there.
     """
+    check_json_bounds(body, what)
     try:
         return json.loads(body)
     except RecursionError as error:

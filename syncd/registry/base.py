@@ -43,7 +43,7 @@ class Registry(Protocol):
 
         Raises:
             Conflict: The version has changed since it was pinned.
-            Invalid: A name is refused; the message has it.
+            Invalid: The name of a selected file is refused; the message has it.
         """
         ...
 
@@ -63,6 +63,7 @@ class Registry(Protocol):
 
         Raises:
             NotFound: The revision has no such file, or the file is gone.
+            Invalid: The file's name is refused, whether it is selected or not.
             Unavailable: It could not be read now.
         """
         ...

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from syncd.artifact.digest import Digest
+from syncd.artifact.json_bounds import check_json_bounds
 from syncd.artifact.manifest import Manifest
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_path, parse_paths
+from syncd.artifact.names import FilePath, ModelName, VersionName
 from syncd.errors import Invalid, Unavailable
+from syncd.registry.listing_cache import name_shown
 
 _SUM: Final = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
 _ESCAPED: Final = re.compile(r"\\(.)")
@@ -37,7 +39,7 @@ def parse_sums(data: bytes) -> tuple[ListedFile, ...]:
 
     Raises:
         Unavailable: It ends in the middle of a line; it is being written.
-        Invalid: A line is something else, its line ends are mixed, a name is refused, or two names collide.
+        Invalid: A line is something else, its line ends are mixed, or a name is there twice.
     """
     text = _decoded(data, "SHA256SUMS")
     if text and not text.endswith("\n"):
@@ -60,7 +62,7 @@ def _sum(line: str, number: int) -> ListedFile:
     name = match[3]
     if match[1]:
         name = _ESCAPED.sub(lambda escape: _ESCAPES.get(escape[1], escape[0]), name)
-    return ListedFile(parse_path(name.removeprefix("./")), None, Digest.parse(match[2]))
+    return ListedFile(FilePath(name.removeprefix("./")), None, Digest.parse(match[2]))
 
 
 def parse_manifest(data: bytes, model: ModelName, version: VersionName) -> tuple[ListedFile, ...]:
@@ -68,8 +70,9 @@ def parse_manifest(data: bytes, model: ModelName, version: VersionName) -> tuple
 
     Raises:
         Unavailable: It is not JSON: it is being written.
-        Invalid: It has another structure, another model or version, a name is refused, or two names collide.
+        Invalid: It has another structure, another model or version, would take too much memory, or has a name twice.
     """
+    check_json_bounds(data, "MANIFEST.json")
     try:
         return _listed(json.loads(_decoded(data, "MANIFEST.json")), data, model, version)
     except RecursionError as error:  # while it is parsed, or while the error message is built
@@ -99,7 +102,7 @@ def _file(file: Any, index: int) -> ListedFile:
             f"{json.dumps(file, ensure_ascii=False)[:120]}"
         )
     digest = None if sha256 is None else Digest.parse(sha256)
-    return ListedFile(parse_path(file["path"].removeprefix("./")), file["size"], digest)
+    return ListedFile(FilePath(file["path"].removeprefix("./")), file["size"], digest)
 
 
 def _decoded(data: bytes, name: str) -> str:
@@ -116,5 +119,9 @@ def _decoded(data: bytes, name: str) -> str:
 
 def _distinct(listed: Iterable[ListedFile]) -> tuple[ListedFile, ...]:
     found = tuple(listed)
-    parse_paths(item.path for item in found)
+    seen: set[str] = set()
+    for item in found:
+        if item.path in seen:
+            raise Invalid(f"{name_shown(item.path)} is listed twice", hint="list it once")
+        seen.add(item.path)
     return found

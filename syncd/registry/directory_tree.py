@@ -24,11 +24,12 @@ _IGNORED_DIRECTORIES: Final = frozenset({"lost+found", "__pycache__"})  # and ev
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A regular file of a tree; `path` is relative to it."""
+    """An entry of a tree; `path` is relative to it. `refusal` says what it is where it is no regular file."""
 
     path: str
     size_bytes: int
     mtime_ns: int
+    refusal: str = ""
 
 
 def translate_errors(error: OSError, what: str) -> SyncdError:
@@ -86,10 +87,11 @@ def check_no_links(root: Path, relative: str) -> None:
 
 
 def scan(top: Path, keep: frozenset[str]) -> list[FoundFile]:
-    """Every file below `top`, without ignored ones unless `keep` has them, or something below them.
+    """Every entry below `top` but directories, names as they are.
+
+    Ignored ones are left out unless `keep` has them, or something below them.
 
     Raises:
-        Invalid: A symbolic link or a special file is there; the message has its name.
         Unavailable: The tree changed during the scan.
     """
     kept = keep | {path[:at] for path in keep for at, letter in enumerate(path) if letter == "/"}
@@ -119,11 +121,10 @@ def _take(
     if path not in kept and (unfinished := downloading(path)):
         raise Unavailable(f"{unfinished!r} is still being downloaded: {path!r} is beside it", hint=_DOWNLOAD_HINT)
     status = entry.stat(follow_symlinks=False)
-    if stat.S_ISLNK(status.st_mode):
-        raise Invalid(f"{path!r} is a symbolic link", hint="put the file itself there: links are not followed")
+    refusal = ""
     if not stat.S_ISREG(status.st_mode):
-        raise Invalid(f"{path!r} is neither a file nor a directory", hint="remove it")
-    found.append(FoundFile(path, status.st_size, status.st_mtime_ns))
+        refusal = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "neither a file nor a directory"
+    found.append(FoundFile(path, status.st_size, status.st_mtime_ns, refusal))
 
 
 def _while_scanning(error: OSError, directory: Path) -> SyncdError:

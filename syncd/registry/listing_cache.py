@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_paths, parse_version
+from syncd.artifact.names import (
+    PATH_DEPTH_MAX,
+    PATH_MAX_BYTES,
+    FilePath,
+    ModelName,
+    VersionName,
+    parse_path,
+    parse_paths,
+    parse_version,
+)
 from syncd.errors import Conflict, Invalid, NotFound
 from syncd.logs import Logger
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.values.patterns import selects
 from syncd.values.source import Revision, SourceFile
 
@@ -20,6 +31,7 @@ T = TypeVar("T")
 
 LATEST: Final = "latest"
 FILES_MAX: Final = 100_000
+TWICE: Final = "there twice"  # the refusal of a name that a version has two files of
 _SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
 
 _NUMBERS: Final = re.compile(r"(\d+)")
@@ -59,10 +71,14 @@ class ListingCache:
                 self._kept.popitem(last=False)
         return files
 
+    def kept(self, model: ModelName, revision: Revision) -> Files | None:
+        """The cached files."""
+        with self._lock:
+            return self._kept.get((model, revision))
+
     def find(self, model: ModelName, revision: Revision, fetch: Callable[[], Files]) -> Files:
         """The cached files, or those of `fetch`."""
-        with self._lock:
-            kept = self._kept.get((model, revision))
+        kept = self.kept(model, revision)
         return self.keep(model, revision, fetch()) if kept is None else kept
 
 
@@ -111,25 +127,60 @@ def natural_order(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def files_of(found: Iterable[Remote], what: str) -> Files:
-    """The files of one version by path, ordered by path.
+    """The files of one version by path, ordered by path. Names are not checked yet: see `selected_files`.
 
     Raises:
-        Invalid: There are none or too many, or two names collide.
+        Invalid: There are none or too many.
     """
-    files: list[Remote] = []
+    files: dict[str, Remote] = {}
     for each in found:
-        files.append(each)
+        twice = each.file.path in files
+        files[each.file.path] = replace(each, file=replace(each.file, refusal=TWICE)) if twice else each
         if len(files) > FILES_MAX:
             raise Invalid(f"{what} has more than {FILES_MAX} files")
     if not files:
         raise Invalid(f"{what} has no files")
-    parse_paths(each.file.path for each in files)
-    return {each.file.path: each for each in sorted(files, key=lambda each: each.file.path)}
+    return dict(sorted(files.items()))
 
 
-def source_files(files: Files) -> tuple[SourceFile, ...]:
-    """The files without their addresses."""
-    return tuple(each.file for each in files.values())
+def selected_files(files: Iterable[SourceFile], what: str, taking: FileFilter = EVERYTHING) -> tuple[SourceFile, ...]:
+    """The files that a filter selects, in their order. Only these are checked.
+
+    Raises:
+        Invalid: None is selected; or of those that are, a name is refused, two collide, or one is a link or no file.
+    """
+    everything = tuple(files)
+    selected = tuple(file for file in everything if taking.takes(file.path))
+    if not selected:
+        hint = "check `take` and `leave` of the registry"
+        raise Invalid(f"{what}: none of its {len(everything)} files is selected", hint=hint)
+    for file in selected:
+        if file.refusal:
+            leaving = json.dumps([file.path], ensure_ascii=not file.path.isprintable())
+            fix = "rename one of the two" if file.refusal == TWICE else "put the file itself there"
+            hint = f"{fix}, or leave it out: `leave = {leaving}` of the registry"
+            raise Invalid(f"{what}: {file.path[:200]!r} is {file.refusal}", hint=hint)
+    parse_paths(file.path for file in selected)
+    return selected
+
+
+def name_shown(path: str) -> str:
+    """A listed name in a message: unchanged where it is allowed, else escaped and shortened."""
+    try:
+        return parse_path(path)
+    except Invalid:
+        return repr(path if len(path) <= 120 else path[:117] + "...")
+
+
+def directory_path(path: str) -> str:
+    """A directory to list. Its name may be one that no file may have: what is in it may be left out.
+
+    Raises:
+        Invalid: It is too deep or too long, so that a listing would never end, or leads to another directory.
+    """
+    if path.count("/") >= PATH_DEPTH_MAX or len(path) > PATH_MAX_BYTES or {"", ".", ".."} & set(path.split("/")):
+        parse_path(path)
+    return path
 
 
 def tree_digest(files: Files, mark: Callable[[Remote], str]) -> str:
@@ -146,9 +197,10 @@ def tree_digest(files: Files, mark: Callable[[Remote], str]) -> str:
 
 
 def file_at(files: Files, what: str, path: FilePath) -> Remote:
-    """The file with that path. Raises NotFound."""
+    """The file with that path. Raises NotFound. Raises Invalid: The name or the entry is refused."""
     if path not in files:
-        raise NotFound(f"{what} has no file {path!r}")
+        raise NotFound(f"{what} has no file {path[:200]!r}")
+    selected_files([files[path].file], what)
     return files[path]
 
 

@@ -17,10 +17,11 @@ from syncd.registry.listing_cache import (
     Remote,
     check_selected,
     file_at,
-    source_files,
+    selected_files,
     version_name,
 )
 from syncd.registry.refusal_log import RefusalLog
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.values.patterns import selects
 from syncd.values.source import Candidate, Location, Revision, SourceFile, Stream
 
@@ -35,22 +36,27 @@ class PinnedRegistry(ABC):
         self._refusals = RefusalLog()
 
     @abstractmethod
-    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`."""
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
+        """See `rules.filtered.Source`."""
 
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. `latest` is the newest version; `_resolve` defines the other refs."""
+    def resolve(self, model: ModelName, ref: str, taking: FileFilter = EVERYTHING) -> Revision:
+        """See `rules.filtered.Source`. `latest` is the newest version; `_resolve` defines the other refs."""
         parse_model(model)
         check_selected(self._patterns, model)
-        return self._resolve(model, None if ref == LATEST else version_name(ref))
+        revision = self._resolve(model, None if ref == LATEST else version_name(ref))
+        kept = self._snapshots.kept(model, revision)
+        if kept is not None:
+            self._selected_files(model, revision.version, kept, taking)
+        return revision
 
-    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; ordered by path.
+    def listing(self, model: ModelName, revision: Revision, taking: FileFilter = EVERYTHING) -> Sequence[SourceFile]:
+        """See `rules.filtered.Source`; ordered by path.
 
         Raises:
             NotFound: The pinned version no longer exists.
         """
-        return source_files(self._snapshots.keep(model, revision, self._fetch_files(model, revision)))
+        files = self._snapshots.keep(model, revision, self._fetch_files(model, revision))
+        return self._selected_files(model, revision.version, files, taking)
 
     def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
         """See `registry.base.Registry`. None: a store cannot copy from here."""
@@ -94,6 +100,12 @@ class PinnedRegistry(ABC):
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
         """The bytes of a file from an offset within it. Raises what `open` raises."""
 
+    def _selected_files(
+        self, model: ModelName, version: VersionName, files: Files, taking: FileFilter
+    ) -> Sequence[SourceFile]:
+        """The selected files of a version. Raises Invalid: As `selected_files`."""
+        return selected_files((each.file for each in files.values()), f"{model}@{version}", taking)
+
     def _find(self, model: ModelName, revision: Revision, path: FilePath) -> Remote:
         """A file of a pin. Raises NotFound, and what `listing` raises."""
         files = self._snapshots.find(model, revision, lambda: self._fetch_files(model, revision))
@@ -108,8 +120,9 @@ class PinnedRegistry(ABC):
 class ListedRegistry(PinnedRegistry):
     """A registry that lists its models first, and then the versions of each."""
 
-    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. A model that is gone or not accessible hides no other."""
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
+        """See `rules.filtered.Source`. A model that is gone or not accessible hides no other."""
+        del taking  # files are first read when a version is resolved
         found: list[Candidate] = []
         for each in self._models() if model is None else self._selected([model]):
             try:

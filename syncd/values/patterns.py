@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
+
+_REMEMBERED_LENGTH_MAX: Final = 1024  # longer names are no names, and would fill memory
 
 
 def selects(pattern: str, model: str) -> bool:
     """Whether `pattern` selects `model`. `*` selects `sdxl` but not `team/sdxl`; `team/*` or `*/*` does that."""
-    return overlap(pattern, model)
+    remembered = len(model) <= _REMEMBERED_LENGTH_MAX
+    return overlap(pattern, model) if remembered else overlap.__wrapped__(pattern, model)
 
 
 @lru_cache(maxsize=4096)

@@ -42,11 +42,15 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file as the registry lists it; `sha256` if the registry has one, else None."""
+    """One file as the registry lists it; `sha256` if the registry has one, else None.
+
+    `refusal` says why such an entry is never read, such as a symbolic link. A listing has none of these: they raise.
+    """
 
     path: FilePath
     size_bytes: int
     sha256: Digest | None
+    refusal: str = ""
 
 
 class Stream(Protocol):

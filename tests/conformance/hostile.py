@@ -14,6 +14,8 @@ import pytest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, Unavailable
 from syncd.registry.base import Registry
+from syncd.registry.rules.file_filters import FileFilter, without_filter_mark
+from syncd.registry.rules.filtered import FilteredRegistry, Source
 from syncd.values.source import Revision
 
 from tests.conformance.registry import read
@@ -51,7 +53,7 @@ class HostileConformance(ABC):
 
     @pytest.fixture
     @abstractmethod
-    def registry(self) -> Registry:
+    def registry(self) -> Source:
         """A registry of `web` that selects `sdxl`, reads `BYTES_MAX` of a response, and does not retry."""
 
     @abstractmethod
@@ -91,6 +93,23 @@ class HostileConformance(ABC):
         assert len(caught.value.message) < 1000
         assert all(character.isprintable() for character in caught.value.message)
         registry.discover()
+
+    @pytest.mark.parametrize("names", BAD_NAMES.values(), ids=BAD_NAMES)
+    def test_a_bad_name_that_is_not_taken_hinders_nothing_and_is_never_read(
+        self, registry: Source, names: Sequence[str]
+    ) -> None:
+        self.offer([("good", b"0"), *((name, b"1") for name in names)])
+        filtered = FilteredRegistry(registry, files=FileFilter(take=("good",)))
+        revision = filtered.resolve(SDXL, "v1")
+        assert [file.path for file in filtered.listing(SDXL, revision)] == ["good"]
+        assert read(filtered, SDXL, revision, "good") == b"0"
+        own = without_filter_mark(revision)[0]
+        for name in names:
+            with pytest.raises(NotFound):
+                filtered.open(SDXL, revision, FilePath(name))
+            if names not in {("Evil", "evil"), ("evil", "evil/x")}:
+                with pytest.raises((Invalid, NotFound)):
+                    registry.open(SDXL, own, FilePath(name))
 
     def test_a_listing_that_never_ends_is_refused(self, registry: Registry) -> None:
         self.offer([("w", DATA)])

@@ -17,6 +17,7 @@ from syncd.http.client import HttpClient, HttpSettings
 from syncd.registry.base import Registry
 from syncd.registry.oci.auth import OciAuth
 from syncd.registry.oci.registry import OciRegistry
+from syncd.registry.rules.filtered import Source
 from syncd.registry.settings import HubSettings, IndexSettings, MlflowSettings, ModelScopeSettings, OciSettings
 from syncd.registry.sources.huggingface import HubRegistry, explain
 from syncd.registry.sources.index import IndexRegistry
@@ -51,7 +52,7 @@ class TestIndex(HostileConformance):
             yield self._index
 
     @pytest.fixture
-    def registry(self, index: IndexWeb) -> Registry:
+    def registry(self, index: IndexWeb) -> Source:
         http = HttpClient(settings(self.web), BasicAuth("syncd", Secret("hunter2")))
         return IndexRegistry(IndexSettings(index.url), http)
 
@@ -105,7 +106,7 @@ class TestHub(HostileConformance):
             yield self._hub
 
     @pytest.fixture
-    def registry(self, hub: HubWeb) -> Registry:
+    def registry(self, hub: HubWeb) -> Source:
         http = HttpClient(settings(self.web), BearerAuth(Secret(TOKEN)), explain)
         return HubRegistry(HubSettings(self.web.origin, ("sdxl",)), http)
 
@@ -136,7 +137,7 @@ class TestModelScope(HostileConformance):
             yield self._modelscope
 
     @pytest.fixture
-    def registry(self, modelscope: ModelScopeWeb) -> Registry:
+    def registry(self, modelscope: ModelScopeWeb) -> Source:
         http = HttpClient(settings(self.web), CookieAuth(Secret(modelscope_web.TOKEN), COOKIE), modelscope_explain)
         return ModelScopeRegistry(ModelScopeSettings(self.web.origin, ("sdxl",)), http)
 
@@ -161,7 +162,7 @@ class TestMlflow(HostileConformance):
             yield self._mlflow
 
     @pytest.fixture
-    def registry(self, mlflow: MlflowWeb) -> Registry:
+    def registry(self, mlflow: MlflowWeb) -> Source:
         http = HttpClient(
             settings(self.web), BasicAuth(mlflow_server.USER, Secret(mlflow_server.PASSWORD)), mlflow_explain
         )
@@ -231,7 +232,7 @@ class TestOci(HostileConformance):
                 yield
 
     @pytest.fixture
-    def registry(self, between: None) -> Registry:
+    def registry(self, between: None) -> Source:
         access = OciAuth(self.web.origin, BasicAuth(USER, Secret(PASSWORD)))
         return OciRegistry(OciSettings(self.web.origin, ("sdxl",)), HttpClient(settings(self.web), access))
 

@@ -76,6 +76,8 @@ class MlflowWeb:
             return self._paged(request, "model_versions", found[::-1])
         if call.startswith("logged-models/"):
             identity = call.removeprefix("logged-models/")
+            if identity not in self.logged:
+                return error(404, "RESOURCE_DOES_NOT_EXIST", f"Logged model with ID '{identity}' not found.")
             return as_json({"model": {"info": {"model_id": identity, "status": self.logged[identity]}}})
         number = query.get("version", "")
         if call == "registered-models/alias":

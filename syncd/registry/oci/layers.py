@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import parse_path
+from syncd.artifact.names import FilePath
 from syncd.errors import Corrupt, Invalid, Unavailable
 from syncd.http.decompress import ENCODINGS, DecompressedStream
 from syncd.http.responses import object_at, size_at, text_at
-from syncd.registry.listing_cache import FILES_MAX, Remote
+from syncd.registry.listing_cache import FILES_MAX, Remote, name_shown
 from syncd.registry.oci.tarball import TarMember, members
 from syncd.values.source import SourceFile, Stream
 from syncd.watchdog import mark_progress
@@ -74,7 +74,7 @@ class TarIndex:
 
         Raises:
             Corrupt: It is not a tar, or does not match its digest.
-            Invalid: A name in it is refused, it has too many files, or it decompresses to too much.
+            Invalid: It has too many files, or it decompresses to too much.
         """
         with self._lock:
             found = self._known.get(layer.digest)
@@ -85,7 +85,7 @@ class TarIndex:
                 while len(self._known) > 1 and sum(map(len, self._known.values())) > _REMEMBERED_MAX:
                     self._known.popitem(last=False)
         for each in found:
-            file = SourceFile(each.path, each.size_bytes, each.sha256)
+            file = SourceFile(each.path, each.size_bytes, each.sha256, each.refusal)
             yield TarredFile(file, layer.url, layer, each.offset_bytes)
 
 
@@ -93,7 +93,7 @@ def parse_layer(layer: Mapping[str, Any], what: str, blobs: str) -> Remote | Art
     """A layer of a manifest: a file, or a tar of files.
 
     Raises:
-        Invalid: It is neither, or its name is refused.
+        Invalid: It is neither.
     """
     notes = object_at(layer.get("annotations") or {}, f"the annotations of a layer of {what}")
     digest = text_at(layer, "digest", f"a layer of {what}")
@@ -110,8 +110,8 @@ def parse_layer(layer: Mapping[str, Any], what: str, blobs: str) -> Remote | Art
             hint = "compress it with gzip, with zstd or not at all, or push its files as raw layers"
             raise Invalid(f"{what}: layer {name or digest!r} is compressed with {packing[:40]!r}", hint=hint)
         return ArtifactLayer(f"{blobs}/{digest}", digest, size_at(layer, "size", f"{what}: {digest}"), packing)
-    path = parse_path(name.removeprefix("./"))
-    size_bytes = size_at(layer, "size", f"{what}: {path}")
+    path = FilePath(name.removeprefix("./"))
+    size_bytes = size_at(layer, "size", f"{what}: {name_shown(path)}")
     return Remote(SourceFile(path, size_bytes, Digest.parse(digest)), f"{blobs}/{digest}")
 
 

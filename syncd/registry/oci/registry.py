@@ -42,6 +42,7 @@ _ACCEPT: Final = {"Accept": f"{_MANIFEST}, {_INDEX}, {_DOCKER}"}
 _CREATED: Final = "org.opencontainers.image.created"
 _ATTACHED: Final = re.compile(r"sha256-[0-9a-f]{64}.*")  # signatures and the like, by the protocol's fallback
 _TAGS_MAX: Final = 10_000
+MANIFEST_BYTES_MAX: Final = 4 << 20  # what registries must accept by the OCI distribution specification
 
 
 class OciRegistry(ListedRegistry):
@@ -189,7 +190,13 @@ class OciRegistry(ListedRegistry):
 
     def _manifest(self, model: ModelName, reference: str, method: str = "GET") -> HttpResponse:
         url = f"{self._repository(model)}/manifests/{quote(reference, safe=':')}"
-        return self._http.fetch(HttpRequest(url, _ACCEPT, method, self._scope(model)))
+        answer = self._http.fetch(HttpRequest(url, _ACCEPT, method, self._scope(model)))
+        if len(answer.body) > MANIFEST_BYTES_MAX:
+            raise Invalid(
+                f"{model}@{reference}: the manifest has {len(answer.body)} bytes, the limit is {MANIFEST_BYTES_MAX}",
+                hint="pack small files into a tar layer: registries limit manifests to 4 MiB",
+            )
+        return answer
 
     def _files(self, layers: Sequence[Remote | ArtifactLayer], model: ModelName, what: str) -> Iterator[Remote]:
         for layer in layers:

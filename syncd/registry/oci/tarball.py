@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import FilePath, parse_path
+from syncd.artifact.names import FilePath
 from syncd.errors import Corrupt, Invalid
 from syncd.values.source import Stream
 from syncd.watchdog import mark_progress
@@ -29,12 +29,16 @@ _REFUSED: Final = {b"1": "a link", b"2": "a symbolic link", b"S": "a sparse file
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A file of a tar. `offset_bytes` is the offset of its first byte in the decompressed tar."""
+    """An entry of a tar, with its name as it is there. `refusal` says why it is never read.
+
+    `offset_bytes` is the offset of its first byte in the decompressed tar.
+    """
 
     path: FilePath
     size_bytes: int
     offset_bytes: int
     sha256: Digest
+    refusal: str = ""
 
 
 def members(stream: Stream, what: str) -> Iterator[TarMember]:
@@ -42,7 +46,7 @@ def members(stream: Stream, what: str) -> Iterator[TarMember]:
 
     Raises:
         Corrupt: It is not a tar, or was cut off.
-        Invalid: A name is refused, or an entry is neither a file nor a directory.
+        Invalid: A file has holes, or an entry has too much metadata.
         Unavailable: As the stream raises.
     """
     tar = _Reader(stream, what)
@@ -61,14 +65,12 @@ def members(stream: Stream, what: str) -> Iterator[TarMember]:
             continue
         extended = {}
         if kind == b"5" or (kind == b"\0" and name.endswith("/")):
-            _check_directory(name)
             tar.skip(size_bytes)
         elif kind in _FILES:
-            path = parse_path(name.removeprefix("./"))
-            yield TarMember(path, size_bytes, tar.at_bytes, tar.digest(size_bytes))
+            yield TarMember(FilePath(name.removeprefix("./")), size_bytes, tar.at_bytes, tar.digest(size_bytes))
         else:
-            found = _REFUSED.get(kind, "not a file")
-            raise Invalid(f"{what}: {name[:200]!r} is {found}", hint="pack the file itself: links are not followed")
+            refusal = _REFUSED.get(kind, "not a file")
+            yield TarMember(FilePath(name.removeprefix("./")), 0, tar.at_bytes, tar.digest(size_bytes), refusal)
     raise Invalid(f"{what} has more than {_ENTRIES_MAX} entries")
 
 
@@ -168,15 +170,5 @@ def _number(field: bytes, what: str) -> int:
 
 
 def _text(field: bytes) -> str:
-    text = field.partition(b"\0")[0]
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        raise Invalid(f"{text[:200]!r} is not UTF-8", hint="pack it with names in UTF-8") from error
-
-
-def _check_directory(name: str) -> None:
-    """Check a directory's name like a file's; nothing is created from it."""
-    path = name.removeprefix("./").rstrip("/")
-    if path not in {"", "."}:
-        parse_path(path)
+    """A name; bytes that are not UTF-8 stay in it as surrogates, and are refused where the file is taken."""
+    return field.partition(b"\0")[0].decode(errors="surrogateescape")

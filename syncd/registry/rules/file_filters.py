@@ -34,6 +34,9 @@ class FileFilter:
         return (not self.take or _any(self.take, path)) and not _any(self.leave, path)
 
 
+EVERYTHING: Final = FileFilter()
+
+
 def with_filter_mark(revision: Revision, files: FileFilter) -> Revision:
     """A registry's own revision, marked with the filter. A filter that selects everything adds no mark."""
     if not files.take and not files.leave:

@@ -4,21 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Protocol
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Invalid, NotFound, Refused
 from syncd.registry.base import Registry
 from syncd.registry.refusal_log import RefusalLog
-from syncd.registry.rules.file_filters import FileFilter, with_filter_mark, without_filter_mark
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter, with_filter_mark, without_filter_mark
 from syncd.registry.rules.follow_rules import FollowRule
 from syncd.values.source import Candidate, Follow, Location, Revision, SourceFile, Stream
+
+
+class Source(Registry, Protocol):
+    """A registry that chooses among a version's files before it checks their names: only those of `taking` count."""
+
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
+        """See `Registry.discover`."""
+        ...
+
+    def resolve(self, model: ModelName, ref: str, taking: FileFilter = EVERYTHING) -> Revision:
+        """See `Registry.resolve`. The pin is the same whatever is taken.
+
+        Raises:
+            Invalid: Nothing is taken, where it is seen so early; or see `Registry.resolve`.
+        """
+        ...
+
+    def listing(self, model: ModelName, revision: Revision, taking: FileFilter = EVERYTHING) -> Sequence[SourceFile]:
+        """See `Registry.listing`.
+
+        Raises:
+            Invalid: Nothing is taken; or see `Registry.listing`.
+        """
+        ...
 
 
 class FilteredRegistry:
     """See `registry.base.Registry`; wraps another one. Safe from several threads."""
 
-    def __init__(self, registry: Registry, follow: Sequence[FollowRule] = (), files: FileFilter | None = None) -> None:
+    def __init__(self, registry: Source, follow: Sequence[FollowRule] = (), files: FileFilter | None = None) -> None:
         """The first rule of `follow` for a model applies; without one its newest version is followed."""
         self._registry = registry
         self._follow = follow
@@ -28,27 +53,22 @@ class FilteredRegistry:
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
         """See `registry.base.Registry`. All versions are listed: one that is not followed may have been published."""
         found: list[Candidate] = []
-        for each, group in groupby(self._registry.discover(model), key=lambda candidate: candidate.model):
+        for each, group in groupby(self._registry.discover(model, self._files), key=lambda candidate: candidate.model):
             found += self._followed(each, list(group))
         return tuple(found)
 
     def resolve(self, model: ModelName, ref: str) -> Revision:
         """See `registry.base.Registry`. The pin has the file filter."""
-        return with_filter_mark(self._registry.resolve(model, ref), self._files)
+        return with_filter_mark(self._registry.resolve(model, ref, self._files), self._files)
 
     def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
         """See `registry.base.Registry`: the files that the pin's filter selects.
 
         Raises:
-            Invalid: It selects none.
+            Invalid: It selects none, or the name of a selected file is refused.
         """
         own, files = without_filter_mark(revision)
-        everything = self._registry.listing(model, own)
-        selected = tuple(file for file in everything if files.takes(file.path))
-        if not selected:
-            hint = "check `take` and `leave` of the registry"
-            raise Invalid(f"{model}@{revision.version}: none of its {len(everything)} files is selected", hint=hint)
-        return selected
+        return self._registry.listing(model, own, files)
 
     def open(
         self,
@@ -80,7 +100,7 @@ class FilteredRegistry:
     def _resolved(self, model: ModelName, ref: str) -> Revision | None:
         """The revision of a ref; None if it has none that could be followed. Raises Unavailable."""
         try:
-            return self._registry.resolve(model, ref)
+            return self._registry.resolve(model, ref, self._files)
         except (NotFound, Refused, Invalid):
             return None
 

@@ -18,12 +18,20 @@ from pathlib import Path
 from typing import Final
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_paths, parse_version
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path, parse_version
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.logs import Logger
 from syncd.registry.checksum_files import ListedFile, parse_manifest, parse_sums
 from syncd.registry.directory_tree import FoundFile, check_no_links, directories, open_beneath, reading, scan
-from syncd.registry.listing_cache import LATEST, check_selected, check_unchanged, version_name
+from syncd.registry.listing_cache import (
+    LATEST,
+    check_selected,
+    check_unchanged,
+    name_shown,
+    selected_files,
+    version_name,
+)
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.settings import DirectorySettings
 from syncd.values.patterns import selects
 from syncd.values.source import Candidate, Revision, SourceFile, Stream
@@ -69,6 +77,9 @@ class _Snapshot:
     files: Mapping[str, tuple[FoundFile, SourceFile]]
 
 
+_Signature = tuple[tuple[str, int, int, int], ...]
+
+
 class _IncompleteVersion(Unavailable):
     """It is still being written, or will never be finished."""
 
@@ -80,40 +91,41 @@ class DirectoryRegistry:
         self._settings = settings
         self._now = now
         self._lock = threading.Lock()
-        self._complete: dict[tuple[str, str], tuple[tuple[str, int, int, int], ...]] = {}
+        self._complete: dict[tuple[str, str], tuple[_Signature, FileFilter]] = {}
         self._snapshots: OrderedDict[tuple[str, Revision], _Snapshot] = OrderedDict()
         self._warned: set[str] = set()
 
-    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. A complete version is not scanned again until a marker changes."""
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
+        """See `rules.filtered.Source`. A complete version is not scanned again until a marker changes."""
         self._check_root()
         found = []
         for owner, version in self._version_directories(model):
-            aged = self._complete_at_ns(owner, version) if model in {None, owner} else None
+            aged = self._complete_at_ns(owner, version, taking) if model in {None, owner} else None
             if aged is not None:
                 found.append((owner, aged, version))
         return tuple(Candidate(owner, version) for owner, _, version in sorted(found))
 
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        """See `registry.base.Registry`. A ref is a version's name, or `latest`: the complete one marked last."""
+    def resolve(self, model: ModelName, ref: str, taking: FileFilter = EVERYTHING) -> Revision:
+        """See `rules.filtered.Source`. A ref is a version's name, or `latest`: the complete one marked last."""
         self._check_root()
         parse_model(model)
         check_selected(self._settings.models, model)
         check_no_links(self._settings.root, model)
-        version = self._latest(model) if ref == LATEST else version_name(ref)
+        version = self._latest(model, taking) if ref == LATEST else version_name(ref)
         snapshot = self._read(model, version)
+        _selected(model, version, snapshot, taking)
         revision = Revision(version, snapshot.pin)
         self._remember(model, revision, snapshot)
         return revision
 
-    def listing(self, model: ModelName, revision: Revision) -> Sequence[SourceFile]:
-        """See `registry.base.Registry`; ordered by path.
+    def listing(self, model: ModelName, revision: Revision, taking: FileFilter = EVERYTHING) -> Sequence[SourceFile]:
+        """See `rules.filtered.Source`; ordered by path.
 
         Raises:
             NotFound: The version's directory is gone.
         """
         snapshot = self._pinned(model, revision)
-        return tuple(file for _, file in snapshot.files.values())
+        return _selected(model, revision.version, snapshot, taking)
 
     def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> None:
         """See `registry.base.Registry`. None: a store cannot copy from here."""
@@ -138,8 +150,9 @@ class DirectoryRegistry:
             snapshot = self._snapshots.get((model, revision))
         snapshot = snapshot or self._pinned(model, revision)
         if path not in snapshot.files:
-            raise NotFound(f"{model}@{revision.version} has no file {path!r}")
+            raise NotFound(f"{model}@{revision.version} has no file {path[:200]!r}")
         found, file = snapshot.files[path]
+        selected_files([file], f"{model}@{revision.version}")
         if not 0 <= offset_bytes <= found.size_bytes:
             raise Invalid(f"{path}: offset {offset_bytes} is not within its {found.size_bytes} bytes")
         directory = f"{model}/{revision.version}"
@@ -213,13 +226,13 @@ class DirectoryRegistry:
                 hint=error.hint,
             )
 
-    def _complete_at_ns(self, model: ModelName, version: VersionName) -> int | None:
+    def _complete_at_ns(self, model: ModelName, version: VersionName, taking: FileFilter) -> int | None:
         marks = self._marks(f"{model}/{version}")
         with self._lock:
             known = self._complete.get((model, version))
-        if known is None or known != marks.signature:
+        if known is None or known != (marks.signature, taking):
             try:
-                self._read(model, version)
+                _selected(model, version, self._read(model, version), taking)
             except (NotFound, _IncompleteVersion):
                 return None
             except (Invalid, Refused, Unavailable) as error:
@@ -227,16 +240,16 @@ class DirectoryRegistry:
                 self._warn_once(f"{model}/{version}", error)
                 return None
             with self._lock:
-                self._complete[model, version] = marks.signature
+                self._complete[model, version] = (marks.signature, taking)
         return marks.made_at_ns
 
-    def _latest(self, model: ModelName) -> VersionName:
+    def _latest(self, model: ModelName, taking: FileFilter) -> VersionName:
         aged = []
         marked = 0
         for name in self._directories(self._settings.root / model):
             for _, version in self._named(model, name) if self._is_marked(f"{model}/{name}") else ():
                 marked += 1
-                made_at_ns = self._complete_at_ns(model, version)
+                made_at_ns = self._complete_at_ns(model, version, taking)
                 aged += [] if made_at_ns is None else [(made_at_ns, version)]
         if not aged:
             raise Unavailable(f"{model} has no complete version; {marked} have a marker")
@@ -283,11 +296,10 @@ class DirectoryRegistry:
         top = self._settings.root / directory
         everything = scan(top, frozenset(listed or ()))
         found = {file.path: file for file in everything if file.path not in {*LISTS, *MARKERS}}
-        parse_paths(found)
         if not found:
             raise _IncompleteVersion(f"{model}@{version} has no files yet")
         if listed is None:
-            self._check_settled(model, version, everything)
+            self._check_settled(model, version, [file for file in everything if _selectable(file)] or everything)
         else:
             _check_list(f"{model}@{version}", found, listed, marks)
         return _snapshot(found, listed or {})
@@ -314,24 +326,38 @@ class DirectoryRegistry:
         quiet_s = self._now() - newest.mtime_ns / 1e9
         if quiet_s < self._settings.settle_s:
             raise _IncompleteVersion(
-                f"{model}@{version}: {newest.path} was written {quiet_s:.1f} s ago, "
+                f"{model}@{version}: {name_shown(newest.path)} was written {quiet_s:.1f} s ago, "
                 f"it must be unchanged for {self._settings.settle_s:g} s",
                 hint="to publish without this wait, write a MANIFEST.json or SHA256SUMS last",
             )
+
+
+def _selectable(file: FoundFile) -> bool:
+    """Whether a file could be selected: one that never is need not settle."""
+    return not file.refusal and name_shown(file.path) == file.path
+
+
+def _selected(
+    model: ModelName, version: VersionName, snapshot: _Snapshot, taking: FileFilter
+) -> tuple[SourceFile, ...]:
+    return selected_files((file for _, file in snapshot.files.values()), f"{model}@{version}", taking)
 
 
 def _check_list(what: str, found: Mapping[str, FoundFile], listed: Mapping[str, ListedFile], marks: _Marks) -> None:
     """Raises _IncompleteVersion if list and files differ. With a marker, unlisted files belong to the version."""
     for path, item in listed.items():
         if path not in found:
-            raise _IncompleteVersion(f"{what}: {path} is in {marks.list_name} but does not exist")
+            parse_path(path)  # a refused one will never be there
+            raise _IncompleteVersion(f"{what}: {name_shown(path)} is in {marks.list_name} but does not exist")
         size_bytes = found[path].size_bytes
         if item.size_bytes is not None and size_bytes != item.size_bytes:
-            raise _IncompleteVersion(f"{what}: {path} has {size_bytes} bytes, {marks.list_name} has {item.size_bytes}")
+            raise _IncompleteVersion(
+                f"{what}: {name_shown(path)} has {size_bytes} bytes, {marks.list_name} has {item.size_bytes}"
+            )
     beside = [] if marks.has_marker else sorted(found.keys() - listed.keys())
     if beside:
         raise _IncompleteVersion(
-            f"{what}: {beside[0]} exists but is not in {marks.list_name}", hint="list it, or add READY"
+            f"{what}: {name_shown(beside[0])} exists but is not in {marks.list_name}", hint="list it, or add READY"
         )
 
 
@@ -342,6 +368,6 @@ def _snapshot(found: Mapping[str, FoundFile], listed: Mapping[str, ListedFile]) 
     for path in sorted(found):
         file = found[path]
         sha256 = listed[path].sha256 if path in listed else None
-        tree.update(f"{path}\0{file.size_bytes}\0{sha256 or file.mtime_ns}\n".encode())
-        files[path] = (file, SourceFile(FilePath(path), file.size_bytes, sha256))
+        tree.update(f"{path}\0{file.size_bytes}\0{sha256 or file.mtime_ns}\n".encode("utf-8", "surrogatepass"))
+        files[path] = (file, SourceFile(FilePath(path), file.size_bytes, sha256, file.refusal))
     return _Snapshot(tree.hexdigest(), files)

@@ -14,12 +14,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import ModelName, VersionName, parse_path, parse_version
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_version
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.http.client import HttpClient, HttpRequest, HttpResponse
 from syncd.http.download import ExpectedFile
 from syncd.http.responses import list_at, object_at, printable, retry_after_s, size_at, text_at
-from syncd.registry.listing_cache import FILES_MAX, Files, KeyedCache, Remote, files_of, version_name
+from syncd.registry.listing_cache import FILES_MAX, Files, KeyedCache, Remote, files_of, name_shown, version_name
 from syncd.registry.pinned import OwnedRegistry
 from syncd.registry.settings import HubSettings
 from syncd.values.source import Revision, SourceFile, Stream
@@ -210,15 +210,16 @@ def _commits(value: object, what: str) -> Mapping[str, str]:
 
 def _file(row: Mapping[str, Any], what: str, top: str) -> Remote:
     """A file. Its address has git's sha1 after a `#`, where the Hub has no sha256."""
-    path = parse_path(text_at(row, "path", what))
-    size_bytes = size_at(row, "size", f"{what}: {path}")
-    url = f"{top}/{quote(path)}"
+    path = FilePath(text_at(row, "path", what))
+    shown = name_shown(path)
+    size_bytes = size_at(row, "size", f"{what}: {shown}")
+    url = f"{top}/{quote(path, errors='surrogatepass')}"
     if row.get("lfs") is None:
-        sha1 = text_at(row, "oid", f"{what}: {path}")
+        sha1 = text_at(row, "oid", f"{what}: {shown}")
         if not _COMMIT.fullmatch(sha1):
-            raise Invalid(f"{what}: {path}: {sha1[:60]!r} is not a sha1")
+            raise Invalid(f"{what}: {shown}: {sha1[:60]!r} is not a sha1")
         return Remote(SourceFile(path, size_bytes, None), f"{url}#{sha1}")
-    large = object_at(row["lfs"], f"{what}: {path}")
-    if size_at(large, "size", f"{what}: {path}") != size_bytes:
-        raise Invalid(f"{what}: {path} has {size_bytes} bytes, and {large['size']} as a large file")
-    return Remote(SourceFile(path, size_bytes, Digest.parse(text_at(large, "oid", f"{what}: {path}"))), url)
+    large = object_at(row["lfs"], f"{what}: {shown}")
+    if size_at(large, "size", f"{what}: {shown}") != size_bytes:
+        raise Invalid(f"{what}: {shown} has {size_bytes} bytes, and {large['size']} as a large file")
+    return Remote(SourceFile(path, size_bytes, Digest.parse(text_at(large, "oid", f"{what}: {shown}"))), url)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import ModelName, VersionName, parse_model, parse_path
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
 from syncd.errors import Invalid, NotFound, Unavailable
 from syncd.http.client import HttpClient, HttpRequest, HttpResponse, not_modified
 from syncd.http.download import ExpectedFile
@@ -26,10 +26,12 @@ from syncd.registry.listing_cache import (
     check_unchanged,
     files_of,
     identity_of,
+    name_shown,
     tree_digest,
     version_name,
 )
 from syncd.registry.pinned import PinnedRegistry
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.settings import IndexSettings
 from syncd.values.patterns import selects
 from syncd.values.source import Candidate, Revision, SourceFile, Stream
@@ -51,8 +53,8 @@ class IndexRegistry(PinnedRegistry):
         self._lock = threading.Lock()
         self._last: tuple[str, Mapping[str, Row]] | None = None
 
-    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. An unchanged index is not transferred again."""
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
+        """See `rules.filtered.Source`. An unchanged index is not transferred again."""
         found = []
         for name, row in self._models().items():
             if model not in {None, name}:
@@ -65,7 +67,7 @@ class IndexRegistry(PinnedRegistry):
             except Invalid as error:
                 self._refusals.warn(name, error, error.hint)
                 continue
-            found += [Candidate(owner, version) for version in self._named(owner, versions)]
+            found += [Candidate(owner, version) for version in self._named(owner, versions, taking)]
         return tuple(found)
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
@@ -114,11 +116,12 @@ class IndexRegistry(PinnedRegistry):
             self._last = (etag, models) if etag and etag.isascii() else None  # others are not valid header values
         return models
 
-    def _named(self, model: ModelName, versions: Sequence[Row]) -> Iterator[VersionName]:
+    def _named(self, model: ModelName, versions: Sequence[Row], taking: FileFilter) -> Iterator[VersionName]:
         """The versions that are ready and whose entries are valid; a bad one hides no other."""
         for row in versions:
             try:
-                revision, _ = self._pinned(model, row)
+                revision, files = self._pinned(model, row)
+                self._selected_files(model, revision.version, files, taking)
             except Unavailable:
                 continue
             except Invalid as error:
@@ -166,11 +169,16 @@ def _chosen(versions: Sequence[Row], ref: str | None, model: str) -> Row:
 
 
 def _file(row: Row, what: str, base: str, index: str) -> Remote:
-    path = parse_path(text_at(row, "path", what))
+    path = FilePath(text_at(row, "path", what))
+    shown = name_shown(path)
     sha256 = row.get("sha256")
     if not isinstance(sha256, str | None):
-        raise Invalid(f"{what}: {path}: expected text as 'sha256'")
-    url = join_url(index, row["url"]) if isinstance(row.get("url"), str) else join_url(base, quote(path))
+        raise Invalid(f"{what}: {shown}: expected text as 'sha256'")
+    url = (
+        join_url(index, row["url"])
+        if isinstance(row.get("url"), str)
+        else join_url(base, quote(path, errors="surrogatepass"))
+    )
     return Remote(
-        SourceFile(path, size_at(row, "size", f"{what}: {path}"), Digest.parse(sha256) if sha256 else None), url
+        SourceFile(path, size_at(row, "size", f"{what}: {shown}"), Digest.parse(sha256) if sha256 else None), url
     )

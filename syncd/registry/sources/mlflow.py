@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from syncd.artifact.names import ModelName, VersionName, parse_path
+from syncd.artifact.names import FilePath, ModelName, VersionName
 from syncd.errors import Conflict, Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.http.client import HttpClient, HttpRequest, HttpResponse
 from syncd.http.download import ExpectedFile
@@ -23,8 +23,10 @@ from syncd.registry.listing_cache import (
     Files,
     Remote,
     check_unchanged,
+    directory_path,
     files_of,
     identity_of,
+    name_shown,
     tree_digest,
     version_name,
 )
@@ -40,6 +42,7 @@ _LOGGED: Final = re.compile(r"models:/(m-[0-9a-f]{32})")
 # would be read as another path is not: percent signs, backslashes, and the marks of a query or a fragment.
 _UNSAFE: Final = re.compile(r"[%\\?#\x00-\x1f\x7f]")
 _HEADER: Final = re.compile(r"[\x20-\x7e]*")
+_DELETED_HINT: Final = "register a version of a logged model that exists, and delete this version in MLflow"
 _WAITS_HINT: Final = "it is being created; MLflow reports READY when it is complete"
 
 Row = Mapping[str, Any]
@@ -167,7 +170,11 @@ class MlflowRegistry(ListedRegistry):
         return Revision(version, tree_digest(files, lambda _: f"{made} {source}")), files
 
     def _check_logged(self, logged: str, what: str) -> None:
-        document = object_at(self._get(f"logged-models/{logged}", {}).get("model"), f"{what}: {logged}")
+        try:
+            answer = self._get(f"logged-models/{logged}", {})
+        except NotFound as error:
+            raise NotFound(f"{what}: its logged model {logged} was deleted: {error}", hint=_DELETED_HINT) from error
+        document = object_at(answer.get("model"), f"{what}: {logged}")
         status = object_at(document.get("info"), f"{what}: {logged}").get("status")
         if status != "LOGGED_MODEL_READY":
             raise Unavailable(f"{what}: {logged} is {server_message(status)}", hint=_WAITS_HINT)
@@ -199,17 +206,17 @@ class MlflowRegistry(ListedRegistry):
             seen += 1
             if seen > _DIRECTORIES_MAX:
                 raise Invalid(f"{what} has more than {_DIRECTORIES_MAX} directories")
-            place = quote(f"{root}/{directory}".rstrip("/"), safe="")
+            place = quote(f"{root}/{directory}".rstrip("/"), safe="", errors="surrogatepass")
             url = f"{self._settings.endpoint}/api/2.0/mlflow-artifacts/artifacts?path={place}"
             listed = object_at(self._http.fetch(HttpRequest(url)).json(), f"the files of {what}").get("files") or []
             for each in list_at(listed, f"the files of {what}", FILES_MAX):
                 row = object_at(each, f"a file of {what}")
                 name = text_at(row, "path", f"a file of {what}")
-                path = parse_path(f"{directory}/{name}" if directory else name)
+                path = FilePath(f"{directory}/{name}" if directory else name)
                 if row.get("is_dir") is True:
-                    todo.append(path)
+                    todo.append(directory_path(path))
                     continue
-                size_bytes = size_at({"file_size": 0, **row}, "file_size", f"{what}: {path}")
+                size_bytes = size_at({"file_size": 0, **row}, "file_size", f"{what}: {name_shown(path)}")
                 yield Remote(SourceFile(path, size_bytes, None), f"{root}/{path}")
 
     def _signed(self, path: str) -> HttpRequest | None:

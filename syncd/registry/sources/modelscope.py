@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from syncd.artifact.digest import Digest
-from syncd.artifact.names import ModelName, VersionName, parse_path
+from syncd.artifact.names import FilePath, ModelName, VersionName
 from syncd.errors import Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.http.client import HttpClient, HttpRequest, HttpResponse
 from syncd.http.download import ExpectedFile
@@ -31,7 +31,9 @@ from syncd.registry.listing_cache import (
     KeyedCache,
     Remote,
     check_unchanged,
+    directory_path,
     files_of,
+    name_shown,
     natural_order,
     tree_digest,
     version_name,
@@ -142,22 +144,23 @@ class ModelScopeRegistry(OwnedRegistry):
                 raise Invalid(f"{model}@{version}: {directory or 'the top'} has {LISTING_MAX} entries or more")
             for row in listed:
                 if row.get("Type") == "tree":
-                    todo.append(parse_path(text_at(row, "Path", f"{model}@{version}")))
+                    todo.append(directory_path(text_at(row, "Path", f"{model}@{version}")))
                 yield row
 
     def _listed(self, model: ModelName, version: VersionName, query: Mapping[str, str]) -> list[Row]:
         what = f"the files of {model}@{version}"
-        url = f"{self._api(model)}/repo/files?{urlencode({'Revision': version, **query})}"
+        url = f"{self._api(model)}/repo/files?{urlencode({'Revision': version, **query}, errors='surrogatepass')}"
         return [object_at(each, what) for each in list_at(self._data(url, what).get("Files"), what, FILES_MAX)]
 
     def _file(self, row: Row, model: ModelName, version: VersionName) -> Remote:
         what = f"{model}@{version}"
-        path = parse_path(text_at(row, "Path", what))
+        path = FilePath(text_at(row, "Path", what))
+        shown = name_shown(path)
         if row.get("InCheck") is True:
-            raise _UnderReview(f"{what}: {path} is under review", hint=_CHECKED_HINT)
-        sha256 = Digest.parse(text_at(row, "Sha256", f"{what}: {path}").lower())
-        url = f"{self._api(model)}/repo?{urlencode({'Revision': version, 'FilePath': path})}"
-        return Remote(SourceFile(path, size_at(row, "Size", f"{what}: {path}"), sha256), url)
+            raise _UnderReview(f"{what}: {shown} is under review", hint=_CHECKED_HINT)
+        sha256 = Digest.parse(text_at(row, "Sha256", f"{what}: {shown}").lower())
+        url = f"{self._api(model)}/repo?{urlencode({'Revision': version, 'FilePath': path}, errors='surrogatepass')}"
+        return Remote(SourceFile(path, size_at(row, "Size", f"{what}: {shown}"), sha256), url)
 
     def _data(self, url: str, what: str) -> Row:
         """The content of the envelope, which may have an error code although the status is 200."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model
+from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from syncd.registry.bucket_objects import (
     OBJECTS_MAX,
@@ -33,11 +33,13 @@ from syncd.registry.listing_cache import (
     Remote,
     check_unchanged,
     files_of,
+    name_shown,
     natural_order,
     tree_digest,
     version_name,
 )
 from syncd.registry.pinned import PinnedRegistry
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.settings import PrefixSettings
 from syncd.registry.sources.directory import LISTS, MARKERS
 from syncd.values.patterns import selects
@@ -94,8 +96,9 @@ class PrefixRegistry(PinnedRegistry):
         self._lock = threading.Lock()
         self._complete: dict[tuple[str, str], tuple[tuple[str, int, datetime], ...]] = {}
 
-    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        """See `registry.base.Registry`. Lists the prefix: one request per thousand objects."""
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
+        """See `rules.filtered.Source`. Lists the prefix: one request per thousand objects."""
+        del taking  # names are checked when a version is resolved
         found = []
         for (owner, version), there in self._everything("" if model is None else f"{model}/").items():
             if model not in {None, owner}:
@@ -217,14 +220,17 @@ class PrefixRegistry(PinnedRegistry):
         files = there.files(listed)
         for path, item in listed.items():
             if path not in files:
-                raise IncompleteVersion(f"{what}: {path} is in {name} but does not exist")
+                parse_path(path)  # a refused one will never be there
+                raise IncompleteVersion(f"{what}: {name_shown(path)} is in {name} but does not exist")
             if item.size_bytes not in {None, files[path].size_bytes}:
                 raise IncompleteVersion(
-                    f"{what}: {path} has {files[path].size_bytes} bytes, {name} has {item.size_bytes}"
+                    f"{what}: {name_shown(path)} has {files[path].size_bytes} bytes, {name} has {item.size_bytes}"
                 )
         beside = [] if there.has_marker else sorted(files.keys() - listed.keys())
         if beside:
-            raise IncompleteVersion(f"{what}: {beside[0]} exists but is not in {name}", hint="list it, or add READY")
+            raise IncompleteVersion(
+                f"{what}: {name_shown(beside[0])} exists but is not in {name}", hint="list it, or add READY"
+            )
         return files, listed
 
     def _listed(self, model: ModelName, version: VersionName, name: str, seen: SeenObject) -> Mapping[str, ListedFile]:

@@ -14,6 +14,7 @@ from syncd.daemon.health import SILENT_AT_LEAST_S, Health
 from syncd.daemon.polling import Poller
 from syncd.errors import Unavailable
 from syncd.reconcile.discovery.poll import served_from
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.state.access import deliveries
@@ -74,11 +75,11 @@ def test_a_delay_that_the_registry_requests_applies_to_all_its_models(
     class Limited(DirectoryRegistry):
         asked = 0
 
-        def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
+        def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
             self.asked += 1
             if self.asked == 1:
                 raise Unavailable("too many requests", retry_after_s=told_s)
-            return super().discover(model)
+            return super().discover(model, taking)
 
     limited = Limited(DirectorySettings(at.world.root, settle_s=0.0))
     at.context.registries["models"] = limited  # type: ignore[index]

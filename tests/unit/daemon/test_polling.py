@@ -14,6 +14,7 @@ from syncd.artifact.names import ModelName
 from syncd.daemon.polling import CONCURRENT_POLLS_MAX, SLOW_AFTER_S, Poller
 from syncd.daemon.process import Poll, Process
 from syncd.reconcile.context import Context
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.state.access import deliveries
@@ -38,11 +39,11 @@ class Hanging(DirectoryRegistry):
         self.let = threading.Event()
         self.asked: list[str] = []
 
-    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
         self.asked.append(model or "*")
         if model in {None, *self.hangs}:
             assert self.let.wait(PATIENCE_S)
-        return super().discover(model)
+        return super().discover(model, taking)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from syncd.artifact.names import ModelName
 from syncd.reconcile.requests.operations import publish
 from syncd.registry.base import Registry
-from syncd.registry.rules.file_filters import FileFilter
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.rules.filtered import FilteredRegistry
 from syncd.registry.rules.follow_rules import FollowRule
 from syncd.registry.settings import DirectorySettings
@@ -21,8 +21,8 @@ class Named(DirectoryRegistry):
 
     champion = "v1"
 
-    def resolve(self, model: ModelName, ref: str) -> Revision:
-        return super().resolve(model, self.champion if ref == "champion" else ref)
+    def resolve(self, model: ModelName, ref: str, taking: FileFilter = EVERYTHING) -> Revision:
+        return super().resolve(model, self.champion if ref == "champion" else ref, taking)
 
 
 def use(here: Site, registry: Registry) -> None:

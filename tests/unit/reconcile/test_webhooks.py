@@ -12,6 +12,7 @@ from syncd.daemon.polling import Poller
 from syncd.errors import Unavailable
 from syncd.reconcile.discovery.webhooks import LOCATIONS_MAX
 from syncd.reconcile.requests.operations import publish
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.state.access import deliveries
@@ -36,15 +37,15 @@ class Watched(DirectoryRegistry):
         self.resolved: list[str] = []
         self.out_of_reach: set[str] = set()
 
-    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
         self.discovered.append(model or "*")
         if model in self.out_of_reach:
             raise Unavailable(f"{model} is out of reach")
-        return super().discover(model)
+        return super().discover(model, taking)
 
-    def resolve(self, model: ModelName, ref: str) -> Revision:
+    def resolve(self, model: ModelName, ref: str, taking: FileFilter = EVERYTHING) -> Revision:
         self.resolved.append(f"{model}@{ref}")
-        return super().resolve(model, ref)
+        return super().resolve(model, ref, taking)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from structlog.testing import capture_logs
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.directory_tree import reading, scan
+from syncd.registry.rules.file_filters import FileFilter, without_filter_mark
+from syncd.registry.rules.filtered import FilteredRegistry
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources import directory as directory_module
 from syncd.registry.sources.directory import DirectoryRegistry
@@ -571,3 +573,20 @@ def test_a_version_with_a_file_that_aria2_still_downloads_is_not_complete(readab
         registry.resolve(ModelName("sdxl"), "v1")
     (readable_root / "sdxl/v1/model.safetensors.aria2").unlink()
     assert registry.resolve(ModelName("sdxl"), "v1").version == "v1"
+
+
+def test_a_link_or_an_odd_name_that_is_left_out_hinders_nothing(root: Path, registry: DirectoryRegistry) -> None:
+    top = root / "sdxl/v1"
+    ready(top)
+    (top / "latest.md").symlink_to("/etc/passwd")
+    Path(os.fsdecode(os.fsencode(top) + b"/\xff.md")).write_bytes(b"2")
+    filtered = FilteredRegistry(registry, files=FileFilter(leave=("*.md",)))
+    assert [each.version for each in filtered.discover()] == ["v1"]
+    revision = filtered.resolve(SDXL, "v1")
+    assert [file.path for file in filtered.listing(SDXL, revision)] == ["a", "sub/b"]
+    assert registry.discover() == ()
+    own = without_filter_mark(revision)[0]
+    with pytest.raises(Invalid, match=r"'latest\.md' is a symbolic link"):
+        registry.open(SDXL, own, FilePath("latest.md"))
+    with pytest.raises(NotFound):
+        filtered.open(SDXL, revision, FilePath("latest.md"))

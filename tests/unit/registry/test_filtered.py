@@ -10,13 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Invalid, NotFound, Unavailable
-from syncd.registry.rules.file_filters import FileFilter
+from syncd.registry.listing_cache import Remote, files_of, selected_files
+from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.rules.filtered import FilteredRegistry
 from syncd.registry.rules.follow_rules import FollowRule, TagRule, parse_tagged
 from syncd.registry.rules.semver import parse_range
 from syncd.registry.settings import IndexSettings
 from syncd.registry.sources.index import IndexRegistry
-from syncd.values.source import Candidate, Follow, Tags
+from syncd.values.source import Candidate, Follow, SourceFile, Tags
 
 from tests.conformance.registry import read
 from tests.unit.registry.webs import IndexWeb, http_to
@@ -103,8 +104,8 @@ class Marked(IndexRegistry):
     tags: Mapping[str, Tags] = MappingProxyType({})
     model_tags: Tags = frozenset()
 
-    def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
-        found = super().discover(model)
+    def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
+        found = super().discover(model, taking)
         none: Tags = frozenset()
         return [replace(e, tags=self.tags.get(e.version, none), model_tags=self.model_tags) for e in found]
 
@@ -203,3 +204,28 @@ def test_a_pinned_version_keeps_its_file_filter(index: IndexWeb) -> None:
         assert now.resolve(SDXL, "v1") != then
         assert [file.path for file in now.listing(SDXL, then)] == ["a.bin", "unet/b.bin"]
         assert read(now, SDXL, then, "unet/b.bin") == b"333"
+
+
+def test_a_name_that_is_refused_hinders_nothing_where_it_is_left_out(index: IndexWeb) -> None:
+    index.add("sdxl", "v1", {"a.bin": b"1", "docs\\notes.md": b"2", "Readme.txt": b"3", "readme.txt": b"4"})
+    registry = of(index, files=FileFilter(leave=("*.md", "*.txt")))
+    revision = registry.resolve(SDXL, "v1")
+    assert [file.path for file in registry.listing(SDXL, revision)] == ["a.bin"]
+    assert read(registry, SDXL, revision, "a.bin") == b"1"
+    everything = of(index)
+    revision = replace(revision, pin=revision.pin.partition(" ")[0])
+    with pytest.raises(Invalid, match=r"notes\.md' is refused"):
+        everything.resolve(SDXL, "v1")
+    with pytest.raises(Invalid, match=r"notes\.md' is refused"):
+        everything.listing(SDXL, revision)
+    with pytest.raises(Invalid, match=r"notes\.md' is refused"):
+        everything.open(SDXL, revision, FilePath("docs\\notes.md"))
+
+
+def test_a_name_that_is_there_twice_hinders_nothing_where_it_is_left_out() -> None:
+    listed = [Remote(SourceFile(FilePath(path), 1, None), path) for path in ("a.bin", "notes.md", "notes.md")]
+    files = [each.file for each in files_of(listed, "sdxl@v1").values()]
+    assert [each.path for each in selected_files(files, "sdxl@v1", FileFilter(leave=("*.md",)))] == ["a.bin"]
+    with pytest.raises(Invalid, match=r"sdxl@v1: 'notes\.md' is there twice") as refused:
+        selected_files(files, "sdxl@v1")
+    assert refused.value.hint.startswith("rename one of the two")

@@ -113,6 +113,15 @@ def test_a_logged_model_must_be_ready_too(mlflow: MlflowWeb) -> None:
         registry_of(mlflow).resolve(IRIS, "1")
 
 
+def test_a_version_whose_logged_model_was_deleted_is_not_found_with_a_hint(mlflow: MlflowWeb) -> None:
+    version = mlflow.register("iris", "1", FILES)
+    identity = version.row["source"].removeprefix("models:/")
+    del mlflow.logged[identity]
+    with pytest.raises(NotFound, match=f"iris@1: its logged model {identity} was deleted") as told:
+        registry_of(mlflow).resolve(IRIS, "1")
+    assert told.value.hint == "register a version of a logged model that exists, and delete this version in MLflow"
+
+
 def test_a_version_that_is_ready_no_more_is_a_conflict(mlflow: MlflowWeb) -> None:
     version = mlflow.register("iris", "1", FILES)
     registry = registry_of(mlflow)

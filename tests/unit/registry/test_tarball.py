@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syncd.errors import Corrupt, Invalid
+from syncd.registry.listing_cache import selected_files
 from syncd.registry.oci.tarball import TarMember, members
+from syncd.values.source import SourceFile
 
 from tests.emulators.tars import tar_of, tar_with
 
@@ -88,24 +90,27 @@ def test_a_name_that_begins_with_a_dot_and_a_slash_is_the_name() -> None:
         (b"Z", "is not a file"),
     ],
 )
-def test_an_entry_that_is_neither_a_file_nor_a_directory_is_refused_by_name(kind: bytes, message: str) -> None:
-    with pytest.raises(Invalid, match=f"'evil' {message}"):
-        found(tar_with("evil", kind, "/etc/passwd"))
+def test_an_entry_that_is_neither_a_file_nor_a_directory_is_listed_with_its_refusal(kind: bytes, message: str) -> None:
+    assert [(each.path, f"is {each.refusal}") for each in found(tar_with("evil", kind, "/etc/passwd"))] == [
+        ("evil", message)
+    ]
 
 
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE])
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\evil", ".syncd/evil", "a//evil"])
-def test_a_bad_name_is_refused_by_name(name: str, kind: bytes) -> None:
+def test_a_bad_name_is_listed_as_it_came_and_refused_where_it_is_selected(name: str) -> None:
+    (each,) = found(tar_with(name, tarfile.REGTYPE))
+    assert each.path == name
     with pytest.raises(Invalid, match="evil"):
-        found(tar_with(name, kind))
+        selected_files([SourceFile(each.path, each.size_bytes, each.sha256)], "sdxl@v1")
 
 
-def test_a_name_that_is_not_text_is_refused() -> None:
+def test_a_name_that_is_not_text_is_refused_where_it_is_selected() -> None:
     data = bytearray(tar_with("evil", tarfile.REGTYPE))
     data[:1] = b"\xff"
     data[148:156] = b"%06o\0 " % (sum(data[:148]) + sum(data[156:512]) + 8 * 32)
-    with pytest.raises(Invalid, match="is not UTF-8"):
-        found(bytes(data))
+    (each,) = found(bytes(data))
+    with pytest.raises(Invalid, match="not valid UTF-8"):
+        selected_files([SourceFile(each.path, each.size_bytes, each.sha256)], "sdxl@v1")
 
 
 @pytest.mark.parametrize("cut", [1, 511, 512, 600, 1200, 2000])
