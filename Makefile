@@ -14,7 +14,7 @@ export COVERAGE_FILE := $(CURDIR)/.coverage
 WORKERS := -n 4 --dist worksteal
 PLAYS := tests/crash tests/acceptance tests/servers tests/property tests/faults
 # What has a short form in `make test`: kills, faults, machines that draw their moves, and both databases where one serves.
-LONG := tests/crash tests/faults tests/property tests/unit/reconcile
+LONG := tests/fuzz tests/crash tests/faults tests/property tests/unit/reconcile
 
 .PHONY: help demo check test long bench lint docs reference changelog lock clean
 
@@ -132,3 +132,11 @@ soak: .venv/.test ## ten minutes on each database: everything at random, and an 
 	$(BIN)/python -m tests.foreign.soak $(SOAK)
 
 long: foreign soak ## what takes too long for each change
+
+# An hour of changed inputs to every parser of bytes from outside: FUZZ='--seconds 60 --target tar'. What is found is kept in
+# tests/fuzz/corpus, which `make test` runs.
+.PHONY: fuzz
+fuzz: .venv/.test ## an hour of changed inputs to every parser of bytes from outside
+	nice -n 19 $(BIN)/python -m tests.fuzz $(or $(FUZZ),--seconds 3600)
+
+long: fuzz

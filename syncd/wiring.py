@@ -11,6 +11,7 @@ import random
 import secrets
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from syncd.reconcile.context import Context, World
     from syncd.registry.base import Registry
     from syncd.registry.rules.filtered import Source
+    from syncd.registry.settings import Limits
     from syncd.retry import Retry
     from syncd.signals.base import Signal
     from syncd.state.state import State
@@ -184,14 +186,20 @@ def _filtered(config: Config, name: str) -> Registry:
 
     settings = config.registries[name]
     rules = [each.rule for each in settings.follow]
-    return FilteredRegistry(_registry(config, settings), rules, settings.taking)
+    return FilteredRegistry(_registry(config, settings), rules, settings.taking, _limits(config))
+
+
+def _limits(config: Config) -> Limits:
+    from syncd.registry.settings import Limits  # noqa: PLC0415
+
+    return Limits(config.transfer.files_max, config.transfer.version_bytes_max)
 
 
 def _registry(config: Config, settings: RegistrySettings) -> Source:
     if isinstance(settings, DirectoryRegistrySettings):
         from syncd.registry.sources.directory import DirectoryRegistry  # noqa: PLC0415
 
-        return DirectoryRegistry(settings.directory)
+        return DirectoryRegistry(replace(settings.directory, limits=_limits(config)))
     if isinstance(settings, OssRegistrySettings):
         from syncd.registry.sources.oss_prefix import PrefixRegistry  # noqa: PLC0415
 

@@ -81,6 +81,8 @@ class TransferSettings(Table):
     parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 5  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
     stall_s: Seconds = 60.0  # a call without progress for so long is abandoned
+    files_max: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000  # of a version
+    version_bytes_max: Size = 16 << 40  # of all files of a version
     bandwidth: Rate = 0  # bytes a second, over all files and targets; 0: no limit
     bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
+from syncd.artifact.bounded_json import parse_bounded_bytes
 from syncd.artifact.names import FilePath, parse_path
 from syncd.errors import Invalid
 from syncd.formats.contents import Contents, Need, leaving
 from syncd.formats.parsers.onnx import beside
 from syncd.formats.spans import Span, Steps
 
-INDEX_BYTES_MAX: Final = 64 << 20
+INDEX_BYTES_MAX: Final = 16 << 20  # some 160 000 tensors
 _INDEX: Final = re.compile(
     r"(?P<stem>.*)\.(?P<ending>safetensors|bin|h5|msgpack)\.index(?:\.(?P<variant>[\w-]+))?\.json"
 )
@@ -60,8 +60,8 @@ def shards(path: str, data: bytes) -> frozenset[FilePath]:
     """
     hint = f"write it anew, or leave it out: {leaving(path)}"
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = parse_bounded_bytes(data, "the document")
+    except (ValueError, Invalid) as error:
         raise Invalid(f"{path} is no index of shards: {error}", hint=hint) from error
     names = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(names, dict):

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 import httpx
@@ -21,6 +22,7 @@ import httpx
 from syncd import retry
 from syncd.errors import Invalid, SyncdError, Unavailable
 from syncd.http.auth import Auth, NoAuth
+from syncd.http.bodies import PACKED_BYTES_MAX, BodyPacker, PackedBody, RefusedResponses
 from syncd.http.download import EtagCache, ExpectedFile, HttpStream, start
 from syncd.http.responses import decompressed, error_of_status, join_url, parse_json, printable, translate_errors
 from syncd.http.ssrf import AddressGuard, Lookup, lookup
@@ -66,16 +68,25 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A whole response: 2xx, or 304 after a conditional request."""
+    """A whole response: 2xx, or 304 after a conditional request. Its body is held compressed."""
 
     url: str
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    packed: PackedBody
+    refused: Callable[[Invalid], None] = lambda error: None  # noqa: ARG005 -- what is not polled need not be remembered
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.packed.pieces())
 
     def json(self) -> Any:
-        """The body as JSON. Raises what `responses.parse_json` does."""
-        return parse_json(self.body, printable(self.url))
+        """The body as JSON. Raises what `responses.parse_json` does; a refusal is remembered by `HttpClient.fetch`."""
+        try:
+            return parse_json(self.packed.pieces(), printable(self.url))
+        except Invalid as error:
+            self.refused(error)
+            raise
 
 
 Explain = Callable[[HttpResponse], SyncdError | None]
@@ -98,6 +109,7 @@ class HttpRequest:
     scope: str = ""
     body: Body | None = None
     outlives: bool = False
+    bytes_max: int | None = None  # of the response; None: as the settings say
 
 
 class HttpClient:
@@ -123,6 +135,7 @@ class HttpClient:
         self._home = httpx.URL(settings.origin)
         self._guard = AddressGuard(self._home.host, lookup)
         self._etags = EtagCache()
+        self._refusals = RefusedResponses()
         # As many connections as threads: a listing does not wait for downloads.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
         # The environment's proxies and ~/.netrc are ignored; its certificates are used.
@@ -142,7 +155,8 @@ class HttpClient:
             NotFound: The registry reports that it does not exist.
             Refused: The registry denies access.
             Unavailable: It could not be read now.
-            Invalid: The response is too large, or redirects to a forbidden address.
+            Invalid: The response is too large, or redirects to a forbidden address; or it is one that was refused
+                before, which is not read again.
         """
         return retry.call(self._settings.policy, lambda: self.fetch_once(request), wait=self._wait)
 
@@ -157,7 +171,7 @@ class HttpClient:
         for _ in range(PAGES_MAX):
             response = self.fetch(request)
             yield response
-            left_bytes -= len(response.body)
+            left_bytes -= response.packed.size_bytes
             following = _next(response)
             if following is None:
                 return
@@ -197,8 +211,14 @@ class HttpClient:
             is_unmodified = response.status_code == 304 and "If-None-Match" in request.headers
             if not response.is_success and not is_unmodified:
                 raise self._refusal(response, request.url)
-            body = _whole(response, self._settings.bytes_max, request.url)
-            return HttpResponse(request.url, response.status_code, response.headers, body)
+            self._refusals.check(request.url, response.headers)
+            refused = partial(self._refusals.remember, request.url, response.headers)
+            try:
+                packed = _whole(response, request.bytes_max or self._settings.bytes_max, request.url)
+            except Invalid as error:
+                refused(error)
+                raise
+            return HttpResponse(request.url, response.status_code, response.headers, packed, refused)
 
     def close_helpers(self) -> None:
         """Stop idle upload helpers. Repeating it is success."""
@@ -206,7 +226,7 @@ class HttpClient:
             self._settings.upload_helpers.close()
 
     def _refusal(self, response: httpx.Response, url: str) -> SyncdError:
-        body = b""
+        body = PackedBody.of(b"")
         with contextlib.suppress(Invalid, httpx.HTTPError):
             body = _whole(response, MIB, url)
         refused = HttpResponse(url, response.status_code, response.headers, body)
@@ -316,13 +336,15 @@ def _next(response: HttpResponse) -> str | None:
     return str(_url(response.url).copy_with(raw_path=there.raw_path))
 
 
-def _whole(response: httpx.Response, bytes_max: int, url: str) -> bytes:
-    body = bytearray()
+def _whole(response: httpx.Response, bytes_max: int, url: str) -> PackedBody:
+    packer = BodyPacker()
     began_s = time.monotonic()
     for piece in decompressed(response):
-        body += piece
-        if len(body) > bytes_max:
+        packer.add(piece)
+        if packer.size_bytes > bytes_max:
             raise Invalid(f"{printable(url)}: the response has more than {bytes_max} bytes")
+        if packer.packed_bytes > PACKED_BYTES_MAX:
+            raise Invalid(f"{printable(url)}: the response has more than {PACKED_BYTES_MAX} bytes, compressed")
         if time.monotonic() - began_s > RESPONSE_S_MAX:
             raise Unavailable(f"{printable(url)}: the response was incomplete after {RESPONSE_S_MAX:g} s")
-    return bytes(body)
+    return packer.end()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +15,11 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from syncd.artifact.json_bounds import check_json_bounds
+from syncd.artifact.bounded_json import parse_bounded
 from syncd.errors import Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 
 _PIECE_BYTES: Final = 1 << 20
+_BUILDING: Final = threading.Lock()  # polls run at once, and share the memory that one document may take
 _RESET: Final = re.compile(r"(?:^|[;,\s])t=(\d{1,6})")
 _LATER: Final = frozenset({408, 425, 429})
 UNREACHABLE_HINT: Final = "is it reachable from here? check the address in the registry's settings"
@@ -120,18 +121,16 @@ def decompressed(response: httpx.Response) -> Iterator[bytes]:
         raise Unavailable(f"{printable(str(response.url))}: the compressed response was cut off")
 
 
-def parse_json(body: bytes, what: str) -> Any:
-    """A body as JSON.
+def parse_json(body: bytes | Iterator[bytes], what: str) -> Any:
+    """A body as JSON, whole or in pieces. One at a time is built in a process: others wait.
 
     Raises:
         Invalid: It is nested too deeply, or would take too much memory.
         Unavailable: It is not JSON: another server answers there.
     """
-    check_json_bounds(body, what)
     try:
-        return json.loads(body)
-    except RecursionError as error:
-        raise Invalid(f"{what}: the JSON is nested too deeply") from error
+        with _BUILDING:
+            return parse_bounded((body,) if isinstance(body, bytes) else body, what)
     except ValueError as error:
         hint = "is this the registry, or a page of something in front of it?"
         raise Unavailable(f"{what}: the response is not JSON: {error}", hint=hint) from error

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from syncd.artifact.bounded_json import parse_bounded_bytes
 from syncd.artifact.digest import Digest
-from syncd.artifact.json_bounds import check_json_bounds
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath, ModelName, VersionName
 from syncd.errors import Invalid, Unavailable
@@ -19,6 +19,7 @@ _SUM: Final = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
 _ESCAPED: Final = re.compile(r"\\(.)")
 _LIST_HINT: Final = "write it with sha256sum on Linux, or convert it: dos2unix SHA256SUMS"
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ESCAPES: Final = {"\\": "\\", "n": "\n", "r": "\r"}
 
 
@@ -72,11 +73,12 @@ def parse_manifest(data: bytes, model: ModelName, version: VersionName) -> tuple
         Unavailable: It is not JSON: it is being written.
         Invalid: It has another structure, another model or version, would take too much memory, or has a name twice.
     """
-    check_json_bounds(data, "MANIFEST.json")
     try:
-        return _listed(json.loads(_decoded(data, "MANIFEST.json")), data, model, version)
-    except RecursionError as error:  # while it is parsed, or while the error message is built
-        raise Invalid("MANIFEST.json is nested too deeply") from error
+        document = parse_bounded_bytes(_utf8(data, "MANIFEST.json"), "MANIFEST.json")
+        return _listed(document, data, model, version)
+    except UnicodeDecodeError as error:
+        _decoded(data, "MANIFEST.json")  # raises, and says where
+        raise Invalid("MANIFEST.json is not UTF-8") from error
     except ValueError as error:
         raise Unavailable(f"MANIFEST.json is not JSON: {error}", hint="it is being written, or was cut off") from error
 
@@ -115,6 +117,10 @@ def _decoded(data: bytes, name: str) -> str:
             raise Unavailable(f"{name} is cut off in {encoding}", hint=_LIST_HINT) from error
         hint = "rename the files in it to UTF-8" if b"\x00" not in data[:64] else _LIST_HINT
         raise Invalid(f"{name} is not UTF-8 at byte {error.start}", hint=hint) from error
+
+
+def _utf8(data: bytes, name: str) -> bytes:
+    return _decoded(data, name).encode() if data.startswith(_UTF_16) else data
 
 
 def _distinct(listed: Iterable[ListedFile]) -> tuple[ListedFile, ...]:

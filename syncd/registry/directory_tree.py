@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.registry.settings import DEFAULT_LIMITS, Limits
 
 _IGNORED_ENDS: Final = (".tmp", ".part", ".partial", ".crdownload", ".incomplete", "~")
 # aria2 gives a file its full size at once and its name as well; until this file beside it is gone it has holes.
@@ -86,12 +87,13 @@ def check_no_links(root: Path, relative: str) -> None:
             raise NotFound(f"{place} is not a directory")
 
 
-def scan(top: Path, keep: frozenset[str]) -> list[FoundFile]:
+def scan(top: Path, keep: frozenset[str], limits: Limits = DEFAULT_LIMITS) -> list[FoundFile]:
     """Every entry below `top` but directories, names as they are.
 
     Ignored ones are left out unless `keep` has them, or something below them.
 
     Raises:
+        Invalid: There are more than the limit.
         Unavailable: The tree changed during the scan.
     """
     kept = keep | {path[:at] for path in keep for at, letter in enumerate(path) if letter == "/"}
@@ -103,6 +105,7 @@ def scan(top: Path, keep: frozenset[str]) -> list[FoundFile]:
             with os.scandir(top / directory) as entries:
                 for entry in entries:
                     _take(entry, directory, kept, found, todo)
+                    limits.check_count(len(found) + len(todo), str(top))
         except OSError as error:
             raise _while_scanning(error, top / directory) from error
     return found

@@ -4,8 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from syncd.errors import Invalid
 from syncd.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a version may be: `transfer.files_max` and `transfer.version_bytes_max`."""
+
+    files_max: int = 1_000_000
+    version_bytes_max: int = 16 << 40
+
+    def check_count(self, count: int, what: str) -> None:
+        """Raises Invalid: There are more files than allowed."""
+        if count > self.files_max:
+            raise Invalid(
+                f"{what} has more than {self.files_max} files",
+                hint="split the version, leave files out of it, or raise `transfer.files_max`",
+            )
+
+    def check_size(self, size_bytes: int, what: str) -> None:
+        """Raises Invalid: The files have more bytes than allowed."""
+        if size_bytes > self.version_bytes_max:
+            raise Invalid(
+                f"{what} has {size_bytes} bytes, the limit is {self.version_bytes_max}",
+                hint="split the version, leave files out of it, or raise `transfer.version_bytes_max`",
+            )
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +44,7 @@ class DirectorySettings:
     root: Path
     models: tuple[str, ...] = ("*",)
     settle_s: float = 2.0
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ The tensors have to cover the data without a gap or an overlap, and the file end
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections import defaultdict
@@ -13,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from syncd.artifact.bounded_json import parse_bounded_bytes
+from syncd.errors import Invalid
 from syncd.formats.contents import Contents, cut_off, damaged, shown
 from syncd.formats.spans import Span, Steps
 
 FORMAT: Final = "safetensors"
-HEADER_BYTES_MAX: Final = 32 << 20
+HEADER_BYTES_MAX: Final = 16 << 20  # 100 000 tensors
 FORMAT_HEADER_BYTES_MAX: Final = 100_000_000  # the format's own limit
 LENGTH_BYTES: Final = 8
 _KEYS: Final = {"dtype", "shape", "data_offsets"}
@@ -87,8 +88,8 @@ def read_header(text: bytes) -> Mapping[str, Tensor] | None:
     """The tensors of a header without its length, by name; None where it is none."""
     try:
         # Each tensor is made small as soon as it is read: there may be a hundred thousand.
-        document = json.loads(text, object_pairs_hook=_compact)
-    except (ValueError, RecursionError):
+        document = parse_bounded_bytes(text, "the header", row=_compact, distinct=True)
+    except (ValueError, Invalid):
         return None
     if not isinstance(document, dict):
         return None

@@ -190,13 +190,8 @@ class OciRegistry(ListedRegistry):
 
     def _manifest(self, model: ModelName, reference: str, method: str = "GET") -> HttpResponse:
         url = f"{self._repository(model)}/manifests/{quote(reference, safe=':')}"
-        answer = self._http.fetch(HttpRequest(url, _ACCEPT, method, self._scope(model)))
-        if len(answer.body) > MANIFEST_BYTES_MAX:
-            raise Invalid(
-                f"{model}@{reference}: the manifest has {len(answer.body)} bytes, the limit is {MANIFEST_BYTES_MAX}",
-                hint="pack small files into a tar layer: registries limit manifests to 4 MiB",
-            )
-        return answer
+        request = HttpRequest(url, _ACCEPT, method, self._scope(model), bytes_max=MANIFEST_BYTES_MAX)
+        return self._http.fetch(request)
 
     def _files(self, layers: Sequence[Remote | ArtifactLayer], model: ModelName, what: str) -> Iterator[Remote]:
         for layer in layers:

@@ -13,6 +13,7 @@ from syncd.registry.base import Registry
 from syncd.registry.refusal_log import RefusalLog
 from syncd.registry.rules.file_filters import EVERYTHING, FileFilter, with_filter_mark, without_filter_mark
 from syncd.registry.rules.follow_rules import FollowRule
+from syncd.registry.settings import DEFAULT_LIMITS, Limits
 from syncd.values.source import Candidate, Follow, Location, Revision, SourceFile, Stream
 
 
@@ -43,11 +44,18 @@ class Source(Registry, Protocol):
 class FilteredRegistry:
     """See `registry.base.Registry`; wraps another one. Safe from several threads."""
 
-    def __init__(self, registry: Source, follow: Sequence[FollowRule] = (), files: FileFilter | None = None) -> None:
+    def __init__(
+        self,
+        registry: Source,
+        follow: Sequence[FollowRule] = (),
+        files: FileFilter | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         """The first rule of `follow` for a model applies; without one its newest version is followed."""
         self._registry = registry
         self._follow = follow
         self._files = files or FileFilter()
+        self._limits = limits
         self._refusals = RefusalLog()
 
     def discover(self, model: ModelName | None = None) -> Sequence[Candidate]:
@@ -65,10 +73,13 @@ class FilteredRegistry:
         """See `registry.base.Registry`: the files that the pin's filter selects.
 
         Raises:
-            Invalid: It selects none, or the name of a selected file is refused.
+            Invalid: It selects none, more than the limits allow, or the name of a selected file is refused.
         """
         own, files = without_filter_mark(revision)
-        return self._registry.listing(model, own, files)
+        selected = self._registry.listing(model, own, files)
+        self._limits.check_count(len(selected), f"{model}@{revision.version}")
+        self._limits.check_size(sum(file.size_bytes for file in selected), f"{model}@{revision.version}")
+        return selected
 
     def open(
         self,

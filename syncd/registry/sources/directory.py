@@ -294,7 +294,7 @@ class DirectoryRegistry:
             raise _IncompleteVersion(f"{model}@{version} has no marker yet", hint=f"write one of {accepted} last")
         listed = self._listed(model, version, marks)
         top = self._settings.root / directory
-        everything = scan(top, frozenset(listed or ()))
+        everything = scan(top, frozenset(listed or ()), self._settings.limits)
         found = {file.path: file for file in everything if file.path not in {*LISTS, *MARKERS}}
         if not found:
             raise _IncompleteVersion(f"{model}@{version} has no files yet")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from syncd.artifact.digest import Digest
@@ -41,6 +41,7 @@ MODELS_MAX: Final = 10_000
 VERSIONS_MAX: Final = 10_000
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class IndexRegistry(PinnedRegistry):
@@ -51,7 +52,7 @@ class IndexRegistry(PinnedRegistry):
         self._settings = settings
         self._http = http
         self._lock = threading.Lock()
-        self._last: tuple[str, Mapping[str, Row]] | None = None
+        self._last: tuple[str, HttpResponse] | None = None
 
     def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
         """See `rules.filtered.Source`. An unchanged index is not transferred again."""
@@ -99,7 +100,9 @@ class IndexRegistry(PinnedRegistry):
             raise Unavailable(f"{what} is not ready", hint="the index has `ready: false` while it is being written")
         base = join_url(self._settings.url, quote(f"{model}/{version}/"))
         listed = list_at(row.get("files"), f"{what}: 'files'", FILES_MAX)
-        files = files_of((_file(object_at(each, what), what, base, self._settings.url) for each in listed), what)
+        files = files_of(
+            (_file(object_at(each, what), what, base, self._settings.url) for each in _drained(listed)), what
+        )
         return Revision(version, tree_digest(files, lambda each: each.url)), files
 
     def _models(self) -> Mapping[str, Row]:
@@ -109,11 +112,11 @@ class IndexRegistry(PinnedRegistry):
         condition = {"If-None-Match": last[0]} if last else {}
         response = self._http.fetch(HttpRequest(self._settings.url, condition))
         if last and not_modified(response):
-            return last[1]
+            return _rows(last[1])  # kept as it came: what is made of it takes ten times the memory
         models = _rows(response)
         etag = response.headers.get("etag", "")
         with self._lock:
-            self._last = (etag, models) if etag and etag.isascii() else None  # others are not valid header values
+            self._last = (etag, response) if etag and etag.isascii() else None  # others are not valid header values
         return models
 
     def _named(self, model: ModelName, versions: Sequence[Row], taking: FileFilter) -> Iterator[VersionName]:
@@ -128,6 +131,13 @@ class IndexRegistry(PinnedRegistry):
                 self._refusals.warn(f"{model}@{server_message(row.get('version'))}", error, error.hint)
                 continue
             yield revision.version
+
+
+def _drained(rows: list[T]) -> Iterator[T]:
+    """The rows in their order. Each is freed as soon as something else was made of it."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
 
 
 def _rows(response: HttpResponse) -> Mapping[str, Row]:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, Refused, SyncdError, Unavailable
+from syncd.http.bodies import PackedBody
 from syncd.http.client import HttpResponse
 from syncd.oci.errors import Unchunked, UploadLost, explain
 
@@ -15,7 +16,7 @@ URL = "https://registry.local/v2/team/sdxl/blobs/uploads/1?_state=secret"
 def answer(status: int, *codes: str, **headers: str) -> HttpResponse:
     errors = [{"code": code, "message": f"about {code.lower()}", "detail": None} for code in codes]
     return HttpResponse(URL, status, {name.replace("_", "-"): value for name, value in headers.items()},
-                  json.dumps({"errors": errors}).encode())  # fmt: skip
+                  PackedBody.of(json.dumps({"errors": errors}).encode()))  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -48,12 +49,12 @@ def test_a_registrys_error_code_determines_the_error(status: int, code: str, kin
 @pytest.mark.parametrize(("status", "kind"), [(405, Unchunked), (411, Unchunked), (415, Unchunked), (501, Unchunked),
                                               (416, Unavailable)])  # fmt: skip
 def test_a_refusal_without_a_code_is_known_by_its_status(status: int, kind: type[SyncdError]) -> None:
-    assert type(explain(HttpResponse(URL, status, {}, b""))) is kind
+    assert type(explain(HttpResponse(URL, status, {}, PackedBody.of(b"")))) is kind
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"errors": 1}', b'{"errors": [1]}', b"[" * 100_000])
 def test_without_a_list_of_errors_the_status_counts(body: bytes) -> None:
-    assert explain(HttpResponse(URL, 404, {}, body)) is None
+    assert explain(HttpResponse(URL, 404, {}, PackedBody.of(body))) is None
 
 
 def test_the_servers_own_trouble_is_never_a_code_of_ours() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from syncd.cli.exit_codes import code_of
 from syncd.errors import Corrupt, Failed, Invalid, Refused, SyncdError, Unavailable
+from syncd.http.bodies import PackedBody
 from syncd.http.client import HttpClient, HttpResponse, HttpSettings
 from syncd.oci.build import BuiltImage, LayerOrigin
 from syncd.oci.layers import layers_of
@@ -327,11 +328,13 @@ def test_a_registry_that_wants_larger_chunks_gets_them(relay: ImageRelay) -> Non
 def test_a_redirect_to_an_unencrypted_address_is_refused() -> None:
     wire = RepositoryHttp(HttpClient(HttpSettings("https://registry.local")), "repository:a:pull,push")
     url = "https://registry.local/v2/a/blobs/uploads/"
-    assert wire.location(HttpResponse(url, 202, {"location": "/v2/a/1?_state=x"}, b"")).startswith(
+    assert wire.location(HttpResponse(url, 202, {"location": "/v2/a/1?_state=x"}, PackedBody.of(b""))).startswith(
         "https://registry.local/"
     )
     with pytest.raises(Invalid, match="which is not encrypted") as caught:
-        wire.location(HttpResponse(url, 202, {"location": "http://registry.local/v2/a/1?_state=secret"}, b""))
+        wire.location(
+            HttpResponse(url, 202, {"location": "http://registry.local/v2/a/1?_state=secret"}, PackedBody.of(b""))
+        )
     assert "secret" not in caught.value.message
 
 

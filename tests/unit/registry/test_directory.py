@@ -17,7 +17,7 @@ from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unava
 from syncd.registry.directory_tree import reading, scan
 from syncd.registry.rules.file_filters import FileFilter, without_filter_mark
 from syncd.registry.rules.filtered import FilteredRegistry
-from syncd.registry.settings import DirectorySettings
+from syncd.registry.settings import DirectorySettings, Limits
 from syncd.registry.sources import directory as directory_module
 from syncd.registry.sources.directory import DirectoryRegistry
 
@@ -590,3 +590,13 @@ def test_a_link_or_an_odd_name_that_is_left_out_hinders_nothing(root: Path, regi
         registry.open(SDXL, own, FilePath("latest.md"))
     with pytest.raises(NotFound):
         filtered.open(SDXL, revision, FilePath("latest.md"))
+
+
+def test_a_directory_with_more_files_than_allowed_is_left_while_it_is_scanned(root: Path) -> None:
+    ready(root / "sdxl/v1")
+    for n in range(20):
+        (root / f"sdxl/v1/{n}.bin").write_bytes(b"1")
+    registry = DirectoryRegistry(DirectorySettings(root, limits=Limits(files_max=10)), now=lambda: THEN_S + 60.0)
+    with pytest.raises(Invalid, match="has more than 10 files") as refused:
+        registry.resolve(SDXL, "v1")
+    assert "transfer.files_max" in refused.value.hint

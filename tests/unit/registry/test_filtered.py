@@ -15,11 +15,12 @@ from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.rules.filtered import FilteredRegistry
 from syncd.registry.rules.follow_rules import FollowRule, TagRule, parse_tagged
 from syncd.registry.rules.semver import parse_range
-from syncd.registry.settings import IndexSettings
+from syncd.registry.settings import IndexSettings, Limits
 from syncd.registry.sources.index import IndexRegistry
 from syncd.values.source import Candidate, Follow, SourceFile, Tags
 
 from tests.conformance.registry import read
+from tests.emulators.web import Reply
 from tests.unit.registry.webs import IndexWeb, http_to
 
 SDXL = ModelName("sdxl")
@@ -229,3 +230,37 @@ def test_a_name_that_is_there_twice_hinders_nothing_where_it_is_left_out() -> No
     with pytest.raises(Invalid, match=r"sdxl@v1: 'notes\.md' is there twice") as refused:
         selected_files(files, "sdxl@v1")
     assert refused.value.hint.startswith("rename one of the two")
+
+
+def test_a_version_of_more_than_the_limits_is_refused_by_the_name_of_the_setting(index: IndexWeb) -> None:
+    index.add("sdxl", "v1", {"a.bin": b"123", "b.bin": b"4567", "c.md": b"8"})
+    inner = IndexRegistry(IndexSettings(index.url), http_to(index.web))
+    for limits, key in (
+        (Limits(files_max=1), "transfer.files_max"),
+        (Limits(version_bytes_max=6), "version_bytes_max"),
+    ):
+        registry = FilteredRegistry(inner, files=FileFilter(leave=("*.md",)), limits=limits)
+        with pytest.raises(Invalid, match="sdxl@v1 has ") as refused:
+            registry.listing(SDXL, registry.resolve(SDXL, "v1"))
+        assert key in refused.value.hint
+    registry = FilteredRegistry(inner, files=FileFilter(leave=("*.md",)), limits=Limits(2, 7))
+    assert len(registry.listing(SDXL, registry.resolve(SDXL, "v1"))) == 2
+
+
+def test_an_index_that_was_refused_is_not_read_again_until_it_is_another(index: IndexWeb) -> None:
+    index.add("sdxl", "v1", {"a.bin": b"1"})
+    bomb, sent = b"[" + b"[],".ljust(3) * (1 << 20) + b"0]", []
+
+    def pieces() -> Iterator[bytes]:
+        for at in range(0, len(bomb), 1 << 16):
+            sent.append(at)
+            yield bomb[at : at + (1 << 16)]
+
+    index.web.faults.append(lambda _: Reply(200, {"ETag": '"bomb"'}, pieces()))
+    registry = of(index)
+    for _ in range(2):
+        with pytest.raises(Invalid, match="would take more than 44 MiB of memory"):
+            registry.discover()
+    index.web.faults.clear()
+    assert [each.version for each in registry.discover()] == ["v1"]
+    assert sent.count(len(bomb) // (1 << 16) << 16) == 1
