@@ -39,6 +39,8 @@ class Digest:
         Raises:
             Invalid: It is not a digest.
         """
+        if _HEX64.fullmatch(text):
+            return cls(text)  # the same text: a listing has a hundred thousand of them
         return cls(text.strip().lower().removeprefix("sha256:"))
 
     @property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any, Final
 
 from syncd.artifact.bounded_json import parse_bounded_bytes
@@ -15,6 +16,7 @@ from syncd.artifact.names import FilePath, ModelName, VersionName
 from syncd.errors import Invalid, Unavailable
 from syncd.registry.listing_cache import name_shown
 
+LISTED_MAX: Final = 150_000  # × 290 bytes = 42 MiB
 _SUM: Final = re.compile(r"(\\?)([0-9A-Fa-f]{64}) [ *](.+)")
 _ESCAPED: Final = re.compile(r"\\(.)")
 _LIST_HINT: Final = "write it with sha256sum on Linux, or convert it: dos2unix SHA256SUMS"
@@ -42,15 +44,27 @@ def parse_sums(data: bytes) -> tuple[ListedFile, ...]:
         Unavailable: It ends in the middle of a line; it is being written.
         Invalid: A line is something else, its line ends are mixed, or a name is there twice.
     """
-    text = _decoded(data, "SHA256SUMS")
-    if text and not text.endswith("\n"):
+    utf8 = _utf8(data, "SHA256SUMS")
+    if utf8 and not utf8.endswith(b"\n"):
         raise Unavailable("SHA256SUMS ends in the middle of a line", hint="it is being written, or was cut off")
-    lines = text.split("\n")
-    if "\r" in text:
-        if any(line and not line.endswith("\r") for line in lines):
+    ending = b"\r" if b"\r" in utf8 else b""
+    return _distinct(_sum(line, number) for number, line in _lines(utf8, ending) if line)
+
+
+def _lines(data: bytes, ending: bytes) -> Iterator[tuple[int, str]]:
+    """Each line with its number, one at a time: there may be millions of empty ones."""
+    at = 0
+    for number in count(1):
+        end = data.find(b"\n", at)
+        if end < 0:
+            return
+        line = data[at:end]
+        if ending and line and not line.endswith(ending):
             raise Invalid("SHA256SUMS has both CRLF and LF line ends", hint=_LIST_HINT)
-        lines = [line.removesuffix("\r") for line in lines]
-    return _distinct(_sum(line, number) for number, line in enumerate(lines, 1) if line)
+        if not line.isascii():
+            _decoded(line, "SHA256SUMS", at)
+        yield number, line.decode().removesuffix(ending.decode())
+        at = end + 1
 
 
 def _sum(line: str, number: int) -> ListedFile:
@@ -107,8 +121,8 @@ def _file(file: Any, index: int) -> ListedFile:
     return ListedFile(FilePath(file["path"].removeprefix("./")), file["size"], digest)
 
 
-def _decoded(data: bytes, name: str) -> str:
-    """The text of a list: UTF-8, or what its byte order mark says."""
+def _decoded(data: bytes, name: str, at: int = 0) -> str:
+    """The text of a list, or of a part of it at a byte: UTF-8, or what its byte order mark says."""
     encoding = next((each for mark, each in _MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
@@ -116,15 +130,19 @@ def _decoded(data: bytes, name: str) -> str:
         if encoding != "utf-8":
             raise Unavailable(f"{name} is cut off in {encoding}", hint=_LIST_HINT) from error
         hint = "rename the files in it to UTF-8" if b"\x00" not in data[:64] else _LIST_HINT
-        raise Invalid(f"{name} is not UTF-8 at byte {error.start}", hint=hint) from error
+        raise Invalid(f"{name} is not UTF-8 at byte {at + error.start}", hint=hint) from error
 
 
 def _utf8(data: bytes, name: str) -> bytes:
-    return _decoded(data, name).encode() if data.startswith(_UTF_16) else data
+    if data.startswith(_UTF_16):
+        return _decoded(data, name).encode()
+    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def _distinct(listed: Iterable[ListedFile]) -> tuple[ListedFile, ...]:
-    found = tuple(listed)
+    found = tuple(islice(listed, LISTED_MAX + 1))
+    if len(found) > LISTED_MAX:
+        raise Invalid(f"the list has more than {LISTED_MAX} files", hint="pack them into fewer files")
     seen: set[str] = set()
     for item in found:
         if item.path in seen:

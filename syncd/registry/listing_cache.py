@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
 from syncd.artifact.names import (
@@ -32,7 +33,9 @@ T = TypeVar("T")
 LATEST: Final = "latest"
 FILES_MAX: Final = 100_000
 TWICE: Final = "there twice"  # the refusal of a name that a version has two files of
-_SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
+_SNAPSHOTS_MAX: Final = 4
+_SNAPSHOTS_FILES_MAX: Final = 100_000  # of all but the newest one; some 50 MB
+_LARGE_FILES: Final = 10_000
 
 _NUMBERS: Final = re.compile(r"(\d+)")
 
@@ -67,7 +70,9 @@ class ListingCache:
         with self._lock:
             self._kept[model, revision] = files
             self._kept.move_to_end((model, revision))
-            while len(self._kept) > _SNAPSHOTS_MAX:
+            while len(self._kept) > _SNAPSHOTS_MAX or (
+                len(self._kept) > 1 and sum(map(len, self._kept.values())) > _SNAPSHOTS_FILES_MAX
+            ):
                 self._kept.popitem(last=False)
         return files
 
@@ -75,6 +80,12 @@ class ListingCache:
         """The cached files."""
         with self._lock:
             return self._kept.get((model, revision))
+
+    def drop_large(self, model: ModelName, revision: Revision) -> None:
+        """Forget the files of a large version before they are read again: both would be in memory at once."""
+        with self._lock:
+            if len(self._kept.get((model, revision), ())) > _LARGE_FILES:
+                del self._kept[model, revision]
 
     def find(self, model: ModelName, revision: Revision, fetch: Callable[[], Files]) -> Files:
         """The cached files, or those of `fetch`."""
@@ -140,7 +151,8 @@ def files_of(found: Iterable[Remote], what: str) -> Files:
             raise Invalid(f"{what} has more than {FILES_MAX} files")
     if not files:
         raise Invalid(f"{what} has no files")
-    return dict(sorted(files.items()))
+    is_ordered = all(one < other for one, other in pairwise(files))
+    return files if is_ordered else {path: files[path] for path in sorted(files)}
 
 
 def selected_files(files: Iterable[SourceFile], what: str, taking: FileFilter = EVERYTHING) -> tuple[SourceFile, ...]:

@@ -55,6 +55,7 @@ class PinnedRegistry(ABC):
         Raises:
             NotFound: The pinned version no longer exists.
         """
+        self._snapshots.drop_large(model, revision)
         files = self._snapshots.keep(model, revision, self._fetch_files(model, revision))
         return self._selected_files(model, revision.version, files, taking)
 

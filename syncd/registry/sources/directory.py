@@ -38,7 +38,7 @@ from syncd.values.source import Candidate, Revision, SourceFile, Stream
 
 LISTS: Final = ("MANIFEST.json", "SHA256SUMS")  # the first one that exists counts
 MARKERS: Final = ("READY", "_SUCCESS", ".complete")
-_LIST_BYTES_MAX: Final = 64 << 20  # 100 000 files of 600 bytes of line each
+_LIST_BYTES_MAX: Final = 18 << 20  # + 44 MiB that is made of it; 180 bytes for each of 100 000 files
 _SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
 
 _log = Logger()

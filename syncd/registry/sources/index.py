@@ -80,9 +80,12 @@ class IndexRegistry(PinnedRegistry):
 
     def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
         """A file's size must be the pinned one, and its ETag too if it has no digest."""
-        del model
-        expected = ExpectedFile(found.url, found.file.size_bytes, identity_of(found, revision))
-        return self._http.open(HttpRequest(found.url), expected, offset_bytes)
+        url = found.url or _place(self._base(model, revision.version), found.file.path)
+        expected = ExpectedFile(url, found.file.size_bytes, identity_of(found, revision))
+        return self._http.open(HttpRequest(url), expected, offset_bytes)
+
+    def _base(self, model: ModelName, version: VersionName) -> str:
+        return join_url(self._settings.url, quote(f"{model}/{version}/"))
 
     def _fetch_files(self, model: ModelName, revision: Revision) -> Files:
         row = self._models().get(model, {})
@@ -98,12 +101,10 @@ class IndexRegistry(PinnedRegistry):
         what = f"{model}@{version}"
         if row.get("ready", True) is not True:
             raise Unavailable(f"{what} is not ready", hint="the index has `ready: false` while it is being written")
-        base = join_url(self._settings.url, quote(f"{model}/{version}/"))
+        base = self._base(model, version)
         listed = list_at(row.get("files"), f"{what}: 'files'", FILES_MAX)
-        files = files_of(
-            (_file(object_at(each, what), what, base, self._settings.url) for each in _drained(listed)), what
-        )
-        return Revision(version, tree_digest(files, lambda each: each.url)), files
+        files = files_of((_file(object_at(each, what), what, self._settings.url) for each in _drained(listed)), what)
+        return Revision(version, tree_digest(files, lambda each: each.url or _place(base, each.file.path))), files
 
     def _models(self) -> Mapping[str, Row]:
         """Each model's row by its name, from the current index."""
@@ -178,17 +179,18 @@ def _chosen(versions: Sequence[Row], ref: str | None, model: str) -> Row:
     raise NotFound(f"{model} has no version {ref}")
 
 
-def _file(row: Row, what: str, base: str, index: str) -> Remote:
+def _place(base: str, path: str) -> str:
+    """The address of a file that the index gives none for."""
+    return join_url(base, quote(path, errors="surrogatepass"))
+
+
+def _file(row: Row, what: str, index: str) -> Remote:
+    """A file. Its address is empty where it is the usual one: made when it is read, it takes no memory before."""
     path = FilePath(text_at(row, "path", what))
     shown = name_shown(path)
     sha256 = row.get("sha256")
     if not isinstance(sha256, str | None):
         raise Invalid(f"{what}: {shown}: expected text as 'sha256'")
-    url = (
-        join_url(index, row["url"])
-        if isinstance(row.get("url"), str)
-        else join_url(base, quote(path, errors="surrogatepass"))
-    )
-    return Remote(
-        SourceFile(path, size_at(row, "size", f"{what}: {shown}"), Digest.parse(sha256) if sha256 else None), url
-    )
+    url = join_url(index, row["url"]) if isinstance(row.get("url"), str) else ""
+    digest = Digest.parse(sha256) if sha256 else None
+    return Remote(SourceFile(path, size_at(row, "size", f"{what}: {shown}"), digest), url)

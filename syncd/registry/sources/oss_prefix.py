@@ -45,7 +45,7 @@ from syncd.registry.sources.directory import LISTS, MARKERS
 from syncd.values.patterns import selects
 from syncd.values.source import Candidate, Location, Revision, Stream
 
-LIST_BYTES_MAX: Final = 64 << 20
+LIST_BYTES_MAX: Final = 18 << 20
 _MARKS: Final = frozenset({*LISTS, *MARKERS})
 
 

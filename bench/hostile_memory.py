@@ -1,0 +1,315 @@
+"""Peak memory of inputs from outside: each kind of source × wide, deep, long and many, in a process of its own.
+
+`python -m bench.hostile_memory` prints a table: what became of each input, the peak above idle, and the time. It
+returns 1 if an input that was refused, or a listing of at most 100 000 files, took more than `PEAK_MIB_MAX`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import io
+import itertools
+import resource
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from syncd.api.webhooks.payloads import hints
+from syncd.api.webhooks.signatures import SignedRequest
+from syncd.artifact.names import ModelName
+from syncd.errors import SyncdError
+from syncd.formats.check import check
+from syncd.formats.spans import Pull, Ranges
+from syncd.http.client import HttpClient, HttpSettings
+from syncd.http.decompress import DecompressedStream
+from syncd.registry.oci.registry import OciRegistry
+from syncd.registry.oci.tarball import members
+from syncd.registry.settings import (
+    DirectorySettings,
+    HubSettings,
+    IndexSettings,
+    MlflowSettings,
+    ModelScopeSettings,
+    OciSettings,
+)
+from syncd.registry.sources.directory import DirectoryRegistry
+from syncd.registry.sources.huggingface import HubRegistry
+from syncd.registry.sources.index import IndexRegistry
+from syncd.registry.sources.mlflow import MlflowRegistry
+from syncd.registry.sources.modelscope import ModelScopeRegistry
+from syncd.retry import Retry
+from tests.emulators.web import Reply, Web
+
+PEAK_MIB_MAX: Final = 64
+FILES: Final = 100_000
+SHAPES: Final = ("wide", "deep", "long", "many")
+MIB: Final = 1 << 20
+SDXL: Final = ModelName("sdxl")
+PIECE_BYTES: Final = 60_000
+PACKED_BYTES_MAX: Final = 256 * MIB
+
+Pieces = Iterator[bytes]
+Read = Callable[[str], object]
+
+
+def shaped(shape: str, size_bytes: int) -> Pieces:
+    """About so many bytes of JSON that is wide, deep or long."""
+    times = max(1, size_bytes // PIECE_BYTES)
+    if shape == "wide":
+        return itertools.chain([b"["], itertools.repeat(b"[]," * 20_000, times), [b"0]"])
+    if shape == "deep":
+        return itertools.repeat(b'{"a":' * 12_000, times)
+    return itertools.chain([b'["'], itertools.repeat(b"a" * PIECE_BYTES, times), [b'"]'])
+
+
+def listing(head: str, row: str, tail: str, count: int) -> Pieces:
+    """A listing of so many files, each a row of JSON."""
+    yield head.encode()
+    for n in range(count):
+        fields = {"path": f"unet/model-{n:07}.safetensors", "n": n, "sha": _sha(n)}
+        yield (("," if n else "") + row % fields).encode()
+    yield tail.encode()
+
+
+def json_of(head: str, row: str, tail: str, size_bytes: int, shape: str) -> Pieces:
+    return listing(head, row, tail, FILES) if shape == "many" else shaped(shape, size_bytes)
+
+
+def _sha(n: int) -> str:
+    return hashlib.sha256(b"%d" % n).hexdigest()
+
+
+ROW: Final = '{"path":"%(path)s","size":%(n)d,"sha256":"%(sha)s"}'
+LAYER: Final = ('{"mediaType":"application/octet-stream","digest":"sha256:%(sha)s","size":%(n)d,'
+                '"annotations":{"org.opencontainers.image.title":"%(path)s"}}')  # fmt: skip
+MODELS: Final = '{"schema":"syncd/v1","models":[{"name":"sdxl","versions":[{"version":"v1","files":['
+OCI: Final = '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":['
+INDEX: Final = partial(json_of, MODELS, ROW, "]}]}]}", 60 * MIB)
+MANIFEST: Final = partial(json_of, '{"files":[', ROW, "]}", 60 * MIB)
+LAYERS: Final = partial(json_of, OCI, LAYER, "]}", 60 * MIB)
+SHARDS: Final = partial(json_of, '{"weight_map":{', '"model.layers.%(n)d.%(path)s":"a.safetensors"', "}}", 60 * MIB)
+DELIVERY: Final = partial(json_of, "[", '{"%(n)d":1}', "]", MIB)
+
+
+def sums(shape: str) -> Pieces:
+    if shape == "many":
+        return (f"{_sha(n)}  unet/{n:07}.bin\n".encode() for n in range(FILES))
+    line = {"wide": b"\n", "deep": b"0" * 64 + b"  " + b"a/" * 3000 + b"\n", "long": b"a" * 1000}[shape]
+    return itertools.repeat(line * max(1, PIECE_BYTES // len(line)), 60 * MIB // PIECE_BYTES)
+
+
+def safetensors(shape: str) -> Pieces:
+    row = '"model.layers.%(n)d.weight":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = b"".join(json_of("{", row, "}", 14 * MIB, shape))
+    if not header.startswith(b"{"):
+        header = b'{"a":' + header
+    return iter([struct.pack("<Q", len(header)), header])
+
+
+def gguf(shape: str) -> Pieces:
+    """Pairs of text; an array within arrays; a text without an end; an array of texts."""
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 20 if shape == "wide" else 1)
+    text = struct.pack("<Q1s", 1, b"a")
+    if shape == "wide":
+        return itertools.chain([head], (struct.pack("<Q8sIB", 8, b"%08d" % n, 0, 1) for n in range(1 << 20)))
+    if shape == "deep":
+        return itertools.chain([head, text], itertools.repeat(struct.pack("<IQ", 9, 1) * 1000, 1000))
+    if shape == "long":
+        return itertools.chain([head, struct.pack("<Q", 60 * MIB)], itertools.repeat(b"a" * PIECE_BYTES, 1049))
+    return itertools.chain([head, text, struct.pack("<IIQ", 9, 8, 1 << 20)], itertools.repeat(text * 1000, 1049))
+
+
+def tar(shape: str) -> Pieces:
+    """Many files; names of many directories; a name of a megabyte; a hundred thousand files."""
+    out = io.BytesIO()
+    with tarfile.open(
+        fileobj=out, mode="w", format=tarfile.PAX_FORMAT if shape == "long" else tarfile.GNU_FORMAT
+    ) as made:
+        for n in range({"wide": 150_000, "deep": 1000, "long": 1, "many": FILES - 1}[shape]):
+            name = {"deep": "a/" * 500, "long": "a" * MIB}.get(shape, "unet/") + f"{n:07}.bin"
+            made.addfile(tarfile.TarInfo(name))
+    return iter([out.getvalue()])
+
+
+def bomb(shape: str) -> Pieces:
+    """Gigabytes of zeros in a tar's one file; the other shapes are the tars, compressed."""
+    if shape != "wide":
+        return iter([gzip.compress(b"".join(tar(shape)), 6, mtime=0)])
+    return iter([gzip.compress(b"\1" * (512 * MIB), 6, mtime=0)])
+
+
+def over_http(read: Callable[[HttpClient, str], object]) -> Read:
+    def run(origin: str) -> object:
+        return read(HttpClient(HttpSettings(origin, policy=Retry(attempts_max=1))), origin)
+
+    return run
+
+
+def _index(http: HttpClient, origin: str) -> object:
+    registry = IndexRegistry(IndexSettings(f"{origin}/index.json"), http)
+    registry.discover()
+    return registry.listing(SDXL, registry.resolve(SDXL, "latest"))
+
+
+def _oci(http: HttpClient, origin: str) -> object:
+    registry = OciRegistry(OciSettings(origin, ("sdxl",)), http)
+    return registry.listing(SDXL, registry.resolve(SDXL, "v1"))
+
+
+def _hub(http: HttpClient, origin: str) -> object:
+    return HubRegistry(HubSettings(origin, ("sdxl",)), http).resolve(SDXL, "v1")
+
+
+def _mlflow(http: HttpClient, origin: str) -> object:
+    return MlflowRegistry(MlflowSettings(origin), http).resolve(SDXL, "1")
+
+
+def _modelscope(http: HttpClient, origin: str) -> object:
+    return ModelScopeRegistry(ModelScopeSettings(origin, ("sdxl",)), http).resolve(SDXL, "v1")
+
+
+def directory(place: str) -> object:
+    registry = DirectoryRegistry(DirectorySettings(Path(place), settle_s=0))
+    return registry.listing(SDXL, registry.resolve(SDXL, "v1"))
+
+
+def checked(name: str, place: str) -> object:
+    path = Path(place) / "input"
+
+    def open_at(offset_bytes: int) -> Pull:
+        file: BinaryIO = path.open("rb")
+        file.seek(offset_bytes)
+        return file.read
+
+    return Ranges(name, open_at).run(check(name, path.stat().st_size))
+
+
+class _File:
+    """A `values.source.Stream` of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._file.readinto(buffer)
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+
+def tarred(place: str) -> object:
+    return len(list(members(_File(Path(place) / "input"), "a layer")))
+
+
+def unpacked(place: str) -> object:
+    stream = DecompressedStream(_File(Path(place) / "input"), "gzip", PACKED_BYTES_MAX, "a layer")
+    return len(list(members(stream, "a layer")))
+
+
+def delivered(place: str) -> object:
+    return hints("github", SignedRequest({}, {}, (Path(place) / "input").read_bytes()))
+
+
+WEB: Final[Mapping[str, tuple[Callable[[str], Pieces], Read]]] = {
+    "HTTP index": (INDEX, over_http(_index)),
+    "OCI manifest": (LAYERS, over_http(_oci)),
+    "Hugging Face": (INDEX, over_http(_hub)),
+    "ModelScope": (INDEX, over_http(_modelscope)),
+    "MLflow": (INDEX, over_http(_mlflow)),
+}
+FILED: Final[Mapping[str, tuple[Callable[[str], Pieces], Read]]] = {
+    "MANIFEST.json": (MANIFEST, directory),
+    "SHA256SUMS": (sums, directory),
+    "*.index.json": (SHARDS, partial(checked, "model.safetensors.index.json")),
+    "safetensors": (safetensors, partial(checked, "model.safetensors")),
+    "GGUF": (gguf, partial(checked, "model.gguf")),
+    "tar": (tar, tarred),
+    "tar, gzip": (bomb, unpacked),
+    "webhook": (DELIVERY, delivered),
+}
+
+
+def child(source: str, place: str) -> None:
+    """Read one input, and say what became of it and by how much the peak grew."""
+    read = {**WEB, **FILED}[source][1]
+    idle_kib, began_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    try:
+        read(place)
+        verdict = "accepted"
+    except SyncdError as error:
+        verdict = f"refused: {error.message[-90:]}"
+    peak_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle_kib) / 1024
+    sys.stdout.write(f"{peak_mib:.0f}\t{time.monotonic() - began_s:.1f}\t{verdict}\n")
+
+
+def measure(source: str, shape: str) -> tuple[int, float, str]:
+    """Peak above idle in MiB, seconds, and what became of an input."""
+    with tempfile.TemporaryDirectory() as folder:
+        if source in WEB:
+            body = _gzipped(WEB[source][0](shape))
+            headers = {"Content-Encoding": "gzip", "Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+            with Web(lambda _: Reply(200, headers, body)) as web:
+                return _run(source, web.origin)
+        _lay(Path(folder), source, FILED[source][0](shape))
+        return _run(source, folder)
+
+
+def _run(source: str, place: str) -> tuple[int, float, str]:
+    command = [sys.executable, "-m", "bench.hostile_memory", "--child", source, place]
+    peak, seconds, verdict = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split("\t")
+    return int(peak), float(seconds), verdict.strip()
+
+
+def _gzipped(pieces: Iterable[bytes]) -> bytes:
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", mtime=0, compresslevel=6) as packer:
+        for piece in pieces:
+            packer.write(piece)
+    return out.getvalue()
+
+
+def _lay(folder: Path, source: str, pieces: Pieces) -> None:
+    """Write an input where it is read: a list in a version of a directory, with the files that it lists, or a file."""
+    is_list = source in {"MANIFEST.json", "SHA256SUMS"}
+    place = folder / "sdxl/v1" / source if is_list else folder / "input"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as file:
+        file.writelines(pieces)
+    if is_list:
+        (place.parent / "a.bin").write_bytes(b"1")
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.hostile_memory", description=__doc__)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--source", choices=[*WEB, *FILED])
+    asked = parser.parse_args()
+    if asked.child:
+        child(*asked.child)
+        return 0
+    worst = 0
+    sys.stdout.write("| source | shape | peak above idle, MiB | seconds | outcome |\n| --- | --- | --- | --- | --- |\n")
+    for source in [asked.source] if asked.source else [*WEB, *FILED]:
+        for shape in SHAPES:
+            peak_mib, seconds, verdict = measure(source, shape)
+            worst = max(worst, peak_mib)
+            sys.stdout.write(f"| {source} | {shape} | {peak_mib} | {seconds} | {verdict} |\n")
+            sys.stdout.flush()
+    return 1 if worst > PEAK_MIB_MAX else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
