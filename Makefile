@@ -139,4 +139,9 @@ long: foreign soak ## what takes too long for each change
 fuzz: .venv/.test ## an hour of changed inputs to every parser of bytes from outside
 	nice -n 19 $(BIN)/python -m tests.fuzz $(or $(FUZZ),--seconds 3600)
 
-long: fuzz
+# Some minutes: each kind of source × wide, deep, long, many, in a process of its own.
+.PHONY: hostile-memory
+hostile-memory: .venv/.test ## the peak memory of hostile inputs, as a table
+	$(BIN)/python -m bench.hostile_memory
+
+long: fuzz hostile-memory

@@ -106,7 +106,16 @@ def _listed(document: object, data: bytes, model: ModelName, version: VersionNam
     files = document.get("files") if isinstance(document, dict) else None
     if not isinstance(files, list):
         raise Invalid("MANIFEST.json has no list 'files'", hint='write {"files": [{"path", "size", "sha256"}]}')
-    return _distinct(_file(file, index) for index, file in enumerate(files))
+    return _distinct(_files(files))
+
+
+def _files(rows: list[Any]) -> Iterator[ListedFile]:
+    """The files in their order. A row is freed as soon as it is converted."""
+    rows.reverse()
+    for index in count():
+        if not rows:
+            return
+        yield _file(rows.pop(), index)
 
 
 def _file(file: Any, index: int) -> ListedFile:
