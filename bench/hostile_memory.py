@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import io
 import itertools
-import resource
+import re
 import struct
 import subprocess
 import sys
@@ -241,16 +241,22 @@ FILED: Final[Mapping[str, tuple[Callable[[str], Pieces], Read]]] = {
 }
 
 
+def _high_water_kib() -> int:
+    """Peak RSS of this program. `ru_maxrss` would have that of the process that started it, which made the input."""
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    return int(match[1]) if match else 0
+
+
 def child(source: str, place: str) -> None:
     """Read one input, and say what became of it and by how much the peak grew."""
     read = {**WEB, **FILED}[source][1]
-    idle_kib, began_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    idle_kib, began_s = _high_water_kib(), time.monotonic()
     try:
         read(place)
         verdict = "accepted"
     except SyncdError as error:
         verdict = f"refused: {error.message[-90:]}"
-    peak_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle_kib) / 1024
+    peak_mib = (_high_water_kib() - idle_kib) / 1024
     sys.stdout.write(f"{peak_mib:.0f}\t{time.monotonic() - began_s:.1f}\t{verdict}\n")
 
 
