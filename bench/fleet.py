@@ -115,6 +115,8 @@ class Fleet:
             process.send_signal(signal.SIGTERM)
             process.wait(120)
             log.close()
+            if process.stdout is not None:
+                process.stdout.close()
 
     def _seed(self) -> str:
         start = json.dumps([sys.executable, "-IS", str(FUNCTION)])

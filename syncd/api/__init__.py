@@ -3,12 +3,15 @@
 __all__ = [
     "app",
     "dependencies",
+    "limits",
     "openapi",
+    "parsed_body",
+    "parser_errors",
     "responses",
     "routes",
     "schemas",
     "server",
     "stream",
-    "timeouts",
+    "token_checks",
     "webhooks",
 ]

@@ -1,22 +1,21 @@
-"""ASGI application: routes, the common error shape, and a limit on concurrent requests."""
+"""ASGI application: routes, the common error shape, and what every request must be."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from syncd.api.dependencies import Dependencies, Server
+from syncd.api.limits.refused_callers import RefusedCallers
 from syncd.api.responses import ProblemResponse, on_http_error, on_syncd_error, on_unexpected_error, problem
 from syncd.api.routes import ROUTES
 from syncd.errors import SyncdError
-
-AT_ONCE_MAX: Final = 512  # requests, event streams among them; each may hold a body of 1 MiB
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,35 +24,31 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Bounded:
-    """Concurrency limit: refuses a request while too many are in progress, before its body is read."""
+class Unambiguous:
+    """Refuses a request whose end two programs see in different places, before its body is read."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
-        self._now = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if self._now >= AT_ONCE_MAX:
-            retry: Mapping[str, str] = {"Retry-After": "1", "Connection": "close"}
-            refusal = ProblemResponse(503, "unavailable", "too many requests at once", headers=retry)
+        names = {name for name, _ in scope["headers"]} if scope["type"] == "http" else set()
+        if {b"content-length", b"transfer-encoding"} <= names:  # RFC 9112, 6.1: may be an attempt at request smuggling
+            message = "expected Content-Length or Transfer-Encoding, got both"
+            refusal = ProblemResponse(400, "invalid", message, headers={"Connection": "close"})
             await problem(refusal)(scope, receive, send)
             return
-        self._now += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._now -= 1
+        await self._app(scope, receive, send)
 
 
-def app_of(site: Dependencies) -> Starlette:
-    """Build the application of one process. Objects bound to an event loop are created when the server starts."""
+def app_of(site: Dependencies, refused: RefusedCallers | None = None) -> Starlette:
+    """Build the application of one process, which counts refused callers in `refused`.
+
+    Objects bound to an event loop are created when the server starts.
+    """
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
-        server = Server(site)
+        server = Server(site, refused or RefusedCallers())
         app.state.server = server
         work = asyncio.create_task(server.intake.work())
         try:
@@ -66,7 +61,7 @@ def app_of(site: Dependencies) -> Starlette:
 
     app = Starlette(
         routes=list(ROUTES),
-        middleware=[Middleware(Bounded)],
+        middleware=[Middleware(Unambiguous)],
         exception_handlers={SyncdError: on_syncd_error, HTTPException: on_http_error, Exception: on_unexpected_error},
         lifespan=life,
     )

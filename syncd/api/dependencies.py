@@ -12,7 +12,11 @@ from typing import Final, TypeVar
 
 from starlette.requests import Request
 
+from syncd.api.limits.bodies import BodyBudget
+from syncd.api.limits.connections import connection_of
+from syncd.api.limits.refused_callers import RefusedCallers
 from syncd.api.responses import ProblemResponse
+from syncd.api.token_checks import TokenChecks
 from syncd.api.webhooks.delivery_batcher import DeliveryBatcher
 from syncd.api.webhooks.webhooks import Webhook
 from syncd.daemon.health import Health
@@ -22,7 +26,6 @@ from syncd.reconcile.context import World
 from syncd.reconcile.requests.create import RequestOrigin
 from syncd.reconcile.requests.operations import Requester
 from syncd.registry.base import Registry
-from syncd.state.access import tokens
 from syncd.state.state import State
 
 T = TypeVar("T")
@@ -54,6 +57,7 @@ class Dependencies:
     pulse: Health
     wake: Callable[[], None]  # something was requested: start a pass now
     clock: Callable[[], float] = time.time
+    private_paths: Mapping[str, str] = field(default_factory=dict)  # of this machine, and their names in answers
 
     @property
     def state(self) -> State:
@@ -76,6 +80,8 @@ class Server:
     """State of one running server. Its methods are called in the server's event loop only."""
 
     site: Dependencies
+    refused: RefusedCallers = field(default_factory=RefusedCallers)
+    bodies: BodyBudget = field(default_factory=BodyBudget)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     streams: dict[str, int] = field(default_factory=dict)  # open event streams, by caller
     _asked: int = 0
@@ -84,6 +90,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
         self.intake = DeliveryBatcher(self.site.state, self.ask)
+        self._checks = TokenChecks(self.site.state, self.ask)
 
     async def ask(self, question: Callable[[], T]) -> T:
         """Run a blocking call in a thread.
@@ -108,25 +115,25 @@ class Server:
         """Authenticate and authorize a request.
 
         Raises:
-            ProblemResponse: No token, or an unknown one (401); its role is insufficient (403).
+            ProblemResponse: No token, or an unknown one (401); its role is insufficient (403); too many requests are in
+                progress (503).
         """
         text = token_in(request)
 
-        def find() -> Caller | None:
-            with self.site.state.read() as conn:
-                found = tokens.find(conn, text)
-            return None if found is None else Caller(found.name, found.role, _address(request))
-
-        found = await self.ask(find) if text else None
+        token = await self._checks.find(text)
+        found = None if token is None else Caller(token.name, token.role, address_of(request))
         if found is None:
+            self.refused.note("unknown token" if text else "no token", "", address_of(request))
             hint = "send `Authorization: Bearer TOKEN`; `syncd token create` makes one"
             challenge = {"WWW-Authenticate": "Bearer"}
             message = "expected a valid token in the Authorization header"
             raise ProblemResponse(401, "unauthenticated", message, hint=hint, headers=challenge)
         if not found.role.allows(wanted):
+            self.refused.note(f"role {found.role} where {wanted} is needed", found.name, found.address)
             message = f"expected a token with the role {wanted} or more, got {found.name} with {found.role}"
             hint = f"create one with: syncd token create NAME --role {wanted}"
             raise ProblemResponse(403, "forbidden", message, hint=hint)
+        keep(request)
         return found
 
     def requester(self, caller: Caller) -> Requester:
@@ -147,7 +154,18 @@ def server_of(request: Request) -> Server:
     return server
 
 
-def _address(request: Request) -> str:
+def keep(request: Request) -> None:
+    """The caller is proven: keep the connection to the end of the request.
+
+    Raises:
+        ProblemResponse: Too many requests of proven callers are in progress (503).
+    """
+    connection = connection_of(request.scope)
+    if connection is not None and not connection.prove():
+        raise ProblemResponse(503, "unavailable", "too many requests at once", headers={"Retry-After": "1"})
+
+
+def address_of(request: Request) -> str:
     """The client's address, as a trusted proxy reports it or as connected."""
     try:
         return str(ip_address(request.client.host if request.client else ""))

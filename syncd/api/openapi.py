@@ -242,13 +242,18 @@ _PATHS: Final[Mapping[str, Schema]] = {
         )
     },
     "/v1/events": {"get": _STREAM},
+    "/v1/refusals": {
+        "get": _operation(
+            "List the callers that were refused in the last hour, newest first.", "Refusals", role="operate"
+        )
+    },
     "/hooks/{hook}": {
         "post": {
             **_operation(
                 "Receive a registry's delivery. It is authenticated, recorded, and used as a hint only.",
                 "Delivery",
                 status="202",
-                errors=("400", "401", "404", "408", "413", "429", "502", "503"),
+                errors=("400", "401", "408", "413", "429", "502", "503"),
                 parameters=(
                     _in_path("hook", "The name of the webhook in the configuration.", {**TEXT, "minLength": 1}),
                 ),
@@ -284,6 +289,7 @@ _NAMES: Final = {
     "get /v1/status": ("getStatus", "status"),
     "get /v1/drift": ("getDrift", "status"),
     "get /v1/events": ("streamEvents", "status"),
+    "get /v1/refusals": ("listRefusals", "status"),
     "post /hooks/{hook}": ("receiveDelivery", "hooks"),
 }
 _TAGS: Final = {

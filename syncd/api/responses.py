@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from syncd.api.limits.bodies import BodyBudget
 from syncd.errors import (
     Cancelled,
     Conflict,
@@ -65,6 +67,7 @@ _STATUSES: Final[tuple[tuple[type[SyncdError], int, str], ...]] = (
     (Refused, 502, "refused"),
     (Unavailable, 503, "unavailable"),
 )
+_QUERY: Final = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"',;]+")
 _HTTP_CODES: Final = {400: "invalid", 404: "not_found", 405: "method_not_allowed"}
 
 
@@ -121,10 +124,20 @@ def problem_of(error: SyncdError) -> ProblemResponse:
     return ProblemResponse(status, code, error.message, hint=error.hint, headers=headers)
 
 
-def on_syncd_error(_request: Request, error: Exception) -> Response:
-    """Handler of syncd's own exceptions."""
+def on_syncd_error(request: Request, error: Exception) -> Response:
+    """Handler of syncd's own exceptions. What only this machine's people may know is not in the answer."""
     assert isinstance(error, SyncdError)
-    return problem(problem_of(error))
+    found = problem_of(error)
+    private = request.app.state.server.site.private_paths
+    message, hint = (without_private(text, private) for text in (found.message, found.hint))
+    return problem(ProblemResponse(found.status, found.code, message, hint=hint, headers=found.headers))
+
+
+def without_private(text: str, paths: Mapping[str, str]) -> str:
+    """`text` with the names of `paths` instead of the paths, and without the query of any URL, which may be a token."""
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, paths[path])
+    return _QUERY.sub(r"\1?…", text)
 
 
 def on_http_error(request: Request, error: Exception) -> Response:
@@ -153,24 +166,34 @@ async def body_of(request: Request) -> bytes:
     """The raw body, read once.
 
     Raises:
-        ProblemResponse: It is larger than BODY_MAX_BYTES (413), late (408), or incomplete (400).
+        ProblemResponse: It is larger than BODY_MAX_BYTES (413), late (408), incomplete (400), or the largest of too
+            many unfinished ones (503).
     """
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > BODY_MAX_BYTES:
         raise _too_large()
-    found = bytearray()
+    address = request.client.host if request.client else ""
+    timeout = asyncio.timeout(BODY_TIMEOUT_S)
+    budget = request.app.state.server.bodies
+    assert isinstance(budget, BodyBudget)
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for piece in request.stream():
-                found += piece
-                if len(found) > BODY_MAX_BYTES:
-                    raise _too_large()
+        async with timeout:
+            with budget.body(address, timeout) as body:
+                async for piece in request.stream():
+                    body.add(piece)
+                    if len(body.found) > BODY_MAX_BYTES:
+                        raise _too_large()
+                    if body.is_dropped:
+                        raise TimeoutError  # noqa: TRY301 -- as where it waits
+                return bytes(body.found)
     except TimeoutError as error:
+        if body.is_dropped:
+            close = {"Connection": "close", "Retry-After": "2"}
+            raise ProblemResponse(503, "unavailable", "too many unfinished bodies", headers=close) from error
         message = f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s"
         raise ProblemResponse(408, "timeout", message, headers={"Connection": "close"}) from error
     except ClientDisconnect as error:
         raise ProblemResponse(400, "invalid", "the connection closed before the end of the body") from error
-    return bytes(found)
 
 
 async def json_of(request: Request) -> Mapping[str, Any]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import asdict, replace
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from syncd.api.dependencies import Server, server_of
+from syncd.api.dependencies import Server, address_of, keep, server_of
 from syncd.api.openapi import DOCUMENT
 from syncd.api.parsed_body import parsed
 from syncd.api.responses import ProblemResponse, body_of, document, with_etag
 from syncd.api.stream import stream
+from syncd.api.webhooks import signatures
 from syncd.api.webhooks.signatures import SignedRequest
+from syncd.api.webhooks.webhooks import UNKNOWN_WEBHOOK
 from syncd.artifact.names import parse_model, parse_version
-from syncd.errors import Invalid, NotFound, SyncdError
+from syncd.errors import Invalid, SyncdError
 from syncd.plan.roles import Role
 from syncd.reconcile.drift.resolve import bindings_named
 from syncd.reconcile.repair import repairs
@@ -43,6 +45,8 @@ from syncd.reconcile.views.shapes.serving import (
     HealthDocument,
     HoldDocument,
     LiftedDocument,
+    RefusalDocument,
+    RefusalsDocument,
 )
 from syncd.state import schema_version
 from syncd.state.records import Release
@@ -217,7 +221,7 @@ async def freeze(request: Request) -> Response:
     caller = await server.caller(request, Role.OPERATE)
     asked = await parsed(request, FreezeRequest)
     model, why = request.path_params.get("model"), asked.why or operations.MANUAL
-    lasts = timedelta(hours=asked.hours) if asked.hours else None
+    lasts = operations.freeze_time(asked.hours)
     put = await server.ask(lambda: operations.freeze(server.requester(caller), model, why, lasts))
     return document(FreezeDocument.model_validate(put).as_json())
 
@@ -265,18 +269,34 @@ async def list_repairs(request: Request) -> Response:
     return document((await server.ask(read)).as_json())
 
 
+async def refusals(request: Request) -> Response:
+    """The callers that were refused in the last hour."""
+    server = server_of(request)
+    await server.caller(request, Role.OPERATE)
+    listed = [RefusalDocument(**asdict(each)) for each in server.refused.listed()]
+    return document(RefusalsDocument(refusals=listed).as_json())
+
+
 async def hook(request: Request) -> Response:
     """Receive a delivery: it is in the record when this answers, and the registry is polled soon."""
     server = server_of(request)
-    found = server.site.hooks.get(request.path_params["hook"])
-    if found is None:
-        raise NotFound("no such webhook", hint="the configuration names webhooks in [hooks.NAME]")
-    body = await body_of(request)
+    found = server.site.hooks.get(request.path_params["hook"], UNKNOWN_WEBHOOK)
     times = Counter(name for name, _ in request.headers.items())
     once = {name: value for name, value in request.headers.items() if times[name] == 1}
-    sent = SignedRequest(once, dict(request.query_params), body)
-    now_s = server.site.clock()
-    received = await server.ask(lambda: found.read(sent, now_s))
+    head = SignedRequest(once, dict(request.query_params), b"")
+    try:
+        if found.is_shown(head):
+            keep(request)
+        elif not signatures.is_signed(head):
+            raise signatures.refused()
+        sent = replace(head, body=await body_of(request))
+        now_s = server.site.clock()
+        received = await server.ask(lambda: found.read(sent, now_s))
+    except ProblemResponse as error:
+        if error.status in {400, 401}:
+            server.refused.note(error.code, found.name, address_of(request))
+        raise
+    keep(request)
     accepted = DeliveryDocument(accepted=len(received), new=await server.intake.take(received))
     return document(accepted.as_json(), 202)
 
@@ -367,5 +387,6 @@ ROUTES: Final = (
     _v1("/status", status, "GET", "model"),
     _v1("/drift", drift, "GET", "name", "ended"),
     _v1("/events", stream, "GET", "after"),
+    _v1("/refusals", refusals, "GET"),
     Route("/hooks/{hook}", hook, methods=["POST"]),
 )

@@ -31,6 +31,7 @@ from syncd.reconcile.views.shapes.serving import (
     HealthDocument,
     HoldDocument,
     LiftedDocument,
+    RefusalsDocument,
 )
 
 Schema = Mapping[str, Any]
@@ -55,6 +56,7 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     ApprovalDocument,
     DeliveryDocument,
     RepairsDocument,
+    RefusalsDocument,
 )
 BODIES: Final[tuple[type[BaseModel], ...]] = (PublishRequest, ReasonRequest, FreezeRequest, RepairRequest, EmptyRequest)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -11,7 +13,8 @@ import uvicorn
 
 from syncd.api.app import app_of
 from syncd.api.dependencies import Dependencies, Server
-from syncd.api.timeouts import TimeoutProtocol
+from syncd.api.limits.connections import BoundedProtocol, ConnectionTable
+from syncd.api.limits.refused_callers import RefusedCallers
 from syncd.api.webhooks.webhooks import webhooks_of
 from syncd.config import Config
 from syncd.daemon.health import Health
@@ -25,6 +28,8 @@ START_S: Final = 30.0
 KEEP_ALIVE_S: Final = 30
 HEAD_MAX_BYTES: Final = 32 << 10
 _BACKLOG: Final = 512
+_ACCEPTED_AT_ONCE: Final = 32  # an eighth of CONNECTIONS_MAX: a newcomer is served long before it is the oldest
+_SOCKET_BYTES: Final = 32 << 10  # of each direction; the kernel doubles it, and counts it as memory of the container
 
 
 class ApiServer:
@@ -32,8 +37,10 @@ class ApiServer:
 
     def __init__(self, site: Dependencies, listen: str, trusted_proxies: tuple[str, ...] = ()) -> None:
         self._listen = listen
-        self._app = app_of(site)
-        self._server = uvicorn.Server(_settings(self._app, trusted_proxies))
+        refused = RefusedCallers()
+        table = ConnectionTable(trusted_proxies, lambda address: refused.note("too many connections", "", address))
+        self._app = app_of(site, refused)
+        self._server = uvicorn.Server(_settings(self._app, table, trusted_proxies))
         self._thread: threading.Thread | None = None
         self.address = ""  # after `start`: the URL, with the port that was chosen for 0
 
@@ -57,6 +64,7 @@ class ApiServer:
         if not self._server.started:
             listener.close()
             raise Unavailable("the API's server did not start", hint="see the log lines above")
+        listener.listen(_BACKLOG)  # uvicorn made it as short as what asyncio accepts in one go
         log.info("server.listening", message="The API serves requests.", address=self.address)
 
     def stop(self) -> None:
@@ -80,18 +88,36 @@ def api_of(config: Config, context: Context, pulse: Health) -> ApiServer:
         hooks=webhooks_of(config),
         pulse=pulse,
         wake=context.wake.set,
+        private_paths=_private_paths(config),
     )
     return ApiServer(site, config.api.listen, config.api.trusted_proxies)
 
 
-def _settings(app: object, trusted_proxies: tuple[str, ...]) -> uvicorn.Config:
+def _private_paths(config: Config) -> dict[str, str]:
+    """Paths of this machine that errors name, and the settings that they come from."""
+    named = {str(config.path.parent): "the configuration's directory", str(config.path): "the configuration"}
+    for section, tables in (("registries", config.registries), ("targets", config.targets)):
+        for name, table in tables.items():
+            if isinstance(path := getattr(table, "path", None), Path):
+                named[str(path)] = f"{section}.{name}"
+    for key, secret in config.named_secrets():
+        if secret.is_renewable:
+            named[secret.source] = ".".join(key)
+    if config.state.url.startswith("sqlite"):
+        named[str(config.state.connect_url.database)] = "the record"
+    return {path: name for path, name in named.items() if len(path) > 1}
+
+
+def _settings(app: object, table: ConnectionTable, trusted_proxies: tuple[str, ...]) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="asyncio",
-        http=TimeoutProtocol,
+        http=partial(BoundedProtocol, table=table),  # type: ignore[arg-type]
+        backlog=_ACCEPTED_AT_ONCE,
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="error",  # its warnings are one line for each malformed request
         access_log=False,
         server_header=False,
         proxy_headers=bool(trusted_proxies),
@@ -113,6 +139,8 @@ def _listening(listen: str) -> socket.socket:
         raise Invalid(f"api.listen: {listen}: {error.strerror}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # accepted sockets inherit both
+            listener.setsockopt(socket.SOL_SOCKET, buffer, _SOCKET_BYTES)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:

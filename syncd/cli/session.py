@@ -53,8 +53,9 @@ class CliSession:
     def requester(self) -> Requester:
         """The requester that stands for the user of the command."""
         from syncd.reconcile.requests.operations import Requester  # noqa: PLC0415 -- `status` requests nothing
+        from syncd.values.shown_text import printable  # noqa: PLC0415
 
-        return Requester(self.read_from, f"{_user()}@{socket.gethostname()}")
+        return Requester(self.read_from, printable(f"{_user()}@{socket.gethostname()}"))
 
     def world(self) -> World:
         """The world, for a command that reads more than the record. Configures logs: stores and targets write some."""

@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from syncd.errors import Conflict, Unavailable
 
 _COPYING_SUFFIX: Final = ".incomplete"
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})  # a mount that has none
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -47,12 +48,20 @@ def _copy_all(source: Path, files: Files, final: Path) -> None:
     staged = final.with_name(f"{final.name}{_COPYING_SUFFIX}")
     if staged.is_symlink():
         raise Conflict(f"{staged} is a symbolic link: nothing is written through it", hint=f"remove it: rm {staged}")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()  # it fails if a link was created meanwhile
-    sums = {name: _copy(source, name, found, staged / name) for name, found in files.items()}
-    check_unchanged(source, files)
-    _write_synced(staged / LIST, listed(sums))
-    staged.rename(final)
+    parent = os.open(final.parent, _DIRECTORY)
+    try:
+        shutil.rmtree(staged.name, ignore_errors=True, dir_fd=parent)
+        os.mkdir(staged.name, dir_fd=parent)  # it fails if a link was created meanwhile
+        directory = os.open(staged.name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            sums = {name: _copy(source, name, found, directory) for name, found in files.items()}
+            check_unchanged(source, files)
+            _write_synced(directory, LIST, listed(sums))
+        finally:
+            os.close(directory)
+        os.rename(staged.name, final.name, src_dir_fd=parent, dst_dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 @contextmanager
@@ -96,18 +105,29 @@ def _check_same(source: Path, files: Files, final: Path) -> None:
         )
 
 
-def _copy(source: Path, name: str, found: Found, to: Path) -> str:
+def _copy(source: Path, name: str, found: Found, staged: int) -> str:
     """Copy one file and return the SHA-256 of what was read, which every later reader is held to."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(to, _NEW_FILE, 0o644), "wb") as writing:
+    *parents, last = name.split("/")
+    directory = os.dup(staged)
+    try:
+        for part in parents:
+            with suppress(FileExistsError):
+                os.mkdir(part, dir_fd=directory)
+            inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        descriptor = os.open(last, _NEW_FILE, 0o644, dir_fd=directory)
+    finally:
+        os.close(directory)
+    with os.fdopen(descriptor, "wb") as writing:
         digest = digest_of(source, name, found, writing.write)
         writing.flush()
         os.fsync(writing.fileno())
     return digest
 
 
-def _write_synced(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, _NEW_FILE, 0o644), "w", encoding="utf-8") as writing:
+def _write_synced(directory: int, name: str, text: str) -> None:
+    with os.fdopen(os.open(name, _NEW_FILE, 0o644, dir_fd=directory), "w", encoding="utf-8") as writing:
         writing.write(text)
         writing.flush()
         os.fsync(writing.fileno())

@@ -377,3 +377,22 @@ class RepairsInfo(Answer):
     """Repairs, by version and target."""
 
     repairs: tuple[RepairInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalInfo(Answer):
+    """A refused caller, by name and address."""
+
+    name: str  # A token's or a webhook's; empty if it is unknown who called.
+    address: str
+    reason: str  # Of the newest refusal.
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalsInfo(Answer):
+    """The callers that were refused in the last hour, newest first."""
+
+    refusals: tuple[RefusalInfo, ...]

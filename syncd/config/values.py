@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -144,6 +144,7 @@ class EventBridgeHookSettings(Table):
     secret_before: SecretField | None = None
     registry: str | None = None
     window_s: Seconds = 60.0
+    region: Region | None = None  # whose certificate is trusted; default: every region of the configuration
     certificate: AbsolutePath | None = None  # default: fetched from the region's address, once a day
 
 
@@ -279,15 +280,29 @@ class Config:
         """The registry of `model`; None if no registry's patterns select it."""
         return next((name for name, r in self.registries.items() if any(selects(p, model) for p in r.models)), None)
 
+    def regions(self) -> frozenset[str]:
+        """Every region that a registry, a target or a runtime is in."""
+        tables = (*self.registries.values(), *self.targets.values(), *self.runtimes.values())
+        return frozenset(region for table in tables if (region := getattr(table, "region", None)))
+
+    def named_secrets(self) -> Iterator[tuple[tuple[str, ...], Secret]]:
+        """Every secret of the configuration with its key."""
+        named: Iterable[tuple[str, str, object]] = (
+            ("state", "", self.state),
+            *(
+                (section, name, table)
+                for section in ("credentials", "registries", "targets", "runtimes", "hooks", "signals")
+                for name, table in sorted(getattr(self, section).items())
+            ),
+        )
+        for section, name, table in named:
+            for field_name, value in vars(table).items():
+                if isinstance(value, Secret):
+                    yield (section, name, field_name) if name else (section, field_name), value
+
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret of the configuration, to keep out of output."""
-        keys = self.credentials.values()
-        found = [self.state.password, *(k.access_key_secret for k in keys), *(k.security_token for k in keys)]
-        found += [secret for hook in self.hooks.values() for secret in (hook.secret, hook.secret_before)]
-        found += [registry.secret for registry in self.registries.values()]
-        found += [signal.token for signal in self.signals.values()]
-        found += [target.password for target in self.targets.values() if isinstance(target, ImageTargetSettings)]
-        return tuple(secret for secret in found if secret is not None)
+        return tuple(secret for _, secret in self.named_secrets())
 
 
 __all__ = [

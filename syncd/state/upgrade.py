@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -92,11 +93,19 @@ def _migrated(url: sa.URL, conn: sa.Connection, engine_tables: Callable[[sa.URL]
 
 
 def _make_private(file: Path) -> None:
-    """A record has requesters and token hashes, so only its owner may read it."""
+    """A record has requesters and token hashes, so only its owner may read it.
+
+    A directory or an empty file that exists keeps its mode. A link is followed only to a file that exists.
+    """
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for directory in reversed([each for each in (file.parent, *file.parent.parents) if not each.exists()]):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        if not file.exists():
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            hint = "remove it, or make the file that it leads to"
+            raise Invalid(f"{file} is a symbolic link that leads nowhere", hint=hint) from error
         raise Invalid(f"{file}: {error.strerror}", hint="check the directory of the database and its owner") from error
 
 

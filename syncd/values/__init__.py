@@ -1,3 +1,3 @@
-"""Values that several packages share: sources, functions, name patterns, times. Pure."""
+"""Values that several packages share: sources, functions, name patterns, texts, times. Pure."""
 
-__all__ = ["function", "patterns", "source", "times"]
+__all__ = ["function", "patterns", "shown_text", "source", "times"]

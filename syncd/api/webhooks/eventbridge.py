@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import httpx
@@ -23,7 +23,11 @@ from syncd.api.webhooks.signatures import Clock, SignedRequest, equal, refused, 
 from syncd.errors import Invalid, SyncdError, Unavailable
 from syncd.secret import Secret
 
-_THEIRS: Final = re.compile(r"https://[a-z0-9-]+-eventbridge\.oss-accelerate\.aliyuncs\.com/[A-Za-z0-9._/-]+")
+# https://www.alibabacloud.com/help/en/eventbridge/user-guide/signature-algorithm: "https://[RegionId]-eventbridge.oss-
+# accelerate.aliyuncs.com". The label before "oss-accelerate" is a bucket's name: any customer may own one that ends so.
+_THEIRS: Final = re.compile(
+    r"https://([a-z0-9-]+)-eventbridge\.oss-accelerate\.aliyuncs\.com/x509_public_certificate[A-Za-z0-9._-]*\.pem"
+)
 _PREFIX: Final = "x-eventbridge-signature-"
 _SIGNED: Final = (
     f"{_PREFIX}timestamp",
@@ -47,14 +51,14 @@ class Certificates:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, rsa.RSAPublicKey]] = {}
 
-    def key(self, url: str) -> rsa.RSAPublicKey:
-        """The key at `url`.
+    def key(self, url: str, regions: Collection[str]) -> rsa.RSAPublicKey:
+        """The key at `url`, which must be an address of EventBridge in one of `regions`.
 
         Raises:
-            Invalid: The URL is not EventBridge's, or does not have a certificate.
+            Invalid: The URL is another one, or does not have a certificate.
             Unavailable: It cannot be fetched now.
         """
-        require_theirs(url)
+        require_theirs(url, regions)
         with self._lock:
             kept = self._kept.get(url)
             if kept is not None and time.monotonic() - kept[0] < KEPT_S:
@@ -67,10 +71,11 @@ class Certificates:
         return key
 
 
-def require_theirs(url: str) -> None:
-    """Raises Invalid for a certificate's URL outside EventBridge: an attacker would supply their own key."""
-    if not _THEIRS.fullmatch(url):
-        raise Invalid("expected a certificate's URL of EventBridge, got another")
+def require_theirs(url: str, regions: Collection[str]) -> None:
+    """Raises Invalid for a certificate's URL outside EventBridge in `regions`: an attacker would supply a key."""
+    match = _THEIRS.fullmatch(url)
+    if match is None or match[1] not in regions:
+        raise Invalid("expected a certificate's URL of EventBridge in the webhook's region, got another")
 
 
 def fetch_certificate(url: str) -> bytes:
@@ -103,6 +108,12 @@ def public_key(pem: bytes) -> rsa.RSAPublicKey:
     return found
 
 
+def is_shown(head: SignedRequest, secrets: tuple[Secret, ...]) -> bool:
+    """Whether the head has the token of the event target, which only its creator and EventBridge know."""
+    token = head.header(_SIGNED[-1])
+    return bool(sum(equal(token, secret.reveal().encode()) for secret in secrets))
+
+
 def require_genuine(sent: SignedRequest, url: str, secrets: tuple[Secret, ...], key_of: KeyOf, clock: Clock) -> None:
     """Return if the delivery is EventBridge's and meant for this syncd.
 
@@ -110,8 +121,7 @@ def require_genuine(sent: SignedRequest, url: str, secrets: tuple[Secret, ...], 
         ProblemResponse: The signature or token is missing or wrong (401), or too old (400).
         Unavailable: The key cannot be fetched now.
     """
-    token = sent.header(_SIGNED[-1])
-    if not sum(equal(token, secret.reveal().encode()) for secret in secrets):
+    if not is_shown(sent, secrets):
         raise refused()
     try:
         key = key_of(sent.headers.get(f"{_PREFIX}url", ""))

@@ -139,14 +139,12 @@ def _harbor(sent: SignedRequest) -> Iterator[Hint]:
     payload = object_of(sent.body)
     if payload.get("specversion") is not None:
         data, wanted = payload.get("data"), payload.get("type") == "harbor.artifact.pushed"
-        identity: object = [payload.get("source"), payload.get("id")]
     else:
         data, wanted = payload.get("event_data"), payload.get("type") == "PUSH_ARTIFACT"
-        identity = _hashed(sent.body)
     if wanted:
         tags = [_at(each, "tag") for each in _all(_at(data, "resources"))]
         name = _at(data, "repository", "repo_full_name")
-        yield _hint(identity, name, *tags, about=_about("oci", name, tags[0] if len(tags) == 1 else ""))
+        yield _hint(_hashed(sent.body), name, *tags, about=_about("oci", name, tags[0] if len(tags) == 1 else ""))
 
 
 def _acr(sent: SignedRequest) -> Iterator[Hint]:
@@ -169,7 +167,7 @@ def _github(sent: SignedRequest) -> Iterator[Hint]:
     event = sent.headers.get("x-github-event", "")
     if event != "ping" and payload.get("action") != "deleted":
         name = _at(payload, "repository", "full_name")
-        yield _hint(sent.headers.get("x-github-delivery") or _hashed(sent.body), event, name)
+        yield _hint(_hashed(sent.body), event, name)  # the id in X-GitHub-Delivery is not signed
 
 
 def _standard(sent: SignedRequest) -> Iterator[Hint]:

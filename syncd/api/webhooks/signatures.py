@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,6 +65,18 @@ def require_genuine(scheme: Scheme, sent: SignedRequest, secrets: Sequence[Secre
         require_fresh(sent.header(stamp), clock)
 
 
+def is_shown(scheme: Scheme, head: SignedRequest, secrets: Sequence[Secret]) -> bool:
+    """Whether the head alone authenticates the delivery: its sender shows one of the secrets."""
+    return scheme in _PROVEN_BY_HEAD and bool(sum(_CHECKS[scheme](head, secret) for secret in secrets))
+
+
+def is_signed(head: SignedRequest) -> bool:
+    """Whether the head has what some sender signs with. Only then a body is read, of any webhook's name alike."""
+    return any(
+        all(form.fullmatch(head.headers.get(name, "")) for name, form in forms.items()) for forms in _SIGNED_HEADS
+    )
+
+
 def require_fresh(stamp: bytes, clock: Clock, *, unit_s: float = 1.0) -> None:
     """Raises ProblemResponse (400) if a signed timestamp is outside the window, or is not a number."""
     if not stamp.isdigit() or len(stamp) > 16:
@@ -77,7 +90,7 @@ def require_fresh(stamp: bytes, clock: Clock, *, unit_s: float = 1.0) -> None:
 
 def refused() -> ProblemResponse:
     """The same response for every failed check, so that it gives no help to an attacker."""
-    hint = "compare the sender's secret with the one in the configuration"
+    hint = "compare the webhook's name in the URL and the sender's secret with the configuration"
     return ProblemResponse(401, "unauthenticated", "the delivery's signature or secret is missing or wrong", hint=hint)
 
 
@@ -128,3 +141,10 @@ _CHECKS: Final[Mapping[Scheme, Callable[[SignedRequest, Secret], bool]]] = {
     Scheme.SHOWN_IN_URL: _shown_in_url,
 }
 _STAMPS: Final = {Scheme.STANDARD: "webhook-timestamp", Scheme.MLFLOW: "x-mlflow-timestamp"}
+_PROVEN_BY_HEAD: Final = frozenset({Scheme.SHOWN_BY_HUGGINGFACE, Scheme.SHOWN, Scheme.SHOWN_IN_URL})
+_TIMED_HEAD: Final = (re.compile("[!-~]{1,256}"), re.compile("[0-9]{1,16}"), re.compile("(v[^ ,]+,[^ ,]+ ?){1,16}"))
+_SIGNED_HEADS: Final[tuple[Mapping[str, re.Pattern[str]], ...]] = (
+    dict(zip(("webhook-id", "webhook-timestamp", "webhook-signature"), _TIMED_HEAD, strict=True)),
+    dict(zip(("x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"), _TIMED_HEAD, strict=True)),
+    {"x-hub-signature-256": re.compile("sha256=[0-9a-f]{64}")},
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from syncd.api.webhooks import eventbridge, signatures
@@ -13,6 +14,7 @@ from syncd.api.webhooks.signatures import Clock, Scheme, SignedRequest
 from syncd.config import AnyHookSettings, Config, EventBridgeHookSettings, HookSettings
 from syncd.config.registries import OciRegistrySettings, OssRegistrySettings, RegistrySettings
 from syncd.errors import Invalid
+from syncd.secret import Secret
 from syncd.state.records import Delivery
 
 _SCHEMES: Final[Mapping[str, Scheme]] = {
@@ -41,6 +43,7 @@ class Webhook:
     window_s: float
     check: Callable[[SignedRequest, Clock], None]
     place: WebhookSource
+    is_shown: Callable[[SignedRequest], bool] = lambda _head: False  # whether the head alone authenticates a delivery
 
     def read(self, sent: SignedRequest, now_s: float) -> list[Delivery]:
         """Authenticate and parse a delivery. Blocks if a certificate has to be fetched.
@@ -73,8 +76,9 @@ def webhooks_of(config: Config, certificates: Certificates | None = None) -> dic
             hook.kind,
             hook.registry or name,
             hook.window_s,
-            _check_of(hook, kept),
+            _check_of(hook, kept, config.regions()),
             _place_in(config.registries.get(hook.registry or name)),
+            _head_check_of(hook),
         )
         for name, hook in config.hooks.items()
     }
@@ -97,12 +101,35 @@ def _place_in(registry: RegistrySettings | None) -> WebhookSource:
     return place
 
 
-def _check_of(hook: AnyHookSettings, certificates: Certificates) -> Callable[[SignedRequest, Clock], None]:
-    secrets = (hook.secret,) if hook.secret_before is None else (hook.secret, hook.secret_before)
+def _secrets_of(hook: AnyHookSettings) -> tuple[Secret, ...]:
+    return (hook.secret,) if hook.secret_before is None else (hook.secret, hook.secret_before)
+
+
+def _head_check_of(hook: AnyHookSettings) -> Callable[[SignedRequest], bool]:
+    secrets = _secrets_of(hook)
+    if isinstance(hook, HookSettings):
+        scheme = _SCHEMES[hook.kind]
+        return lambda head: signatures.is_shown(scheme, head, secrets)
+    return lambda head: eventbridge.is_shown(head, secrets)
+
+
+def _refuse(_sent: SignedRequest, _clock: Clock) -> None:
+    raise signatures.refused()
+
+
+UNKNOWN_WEBHOOK: Final = Webhook("", "", "", 0.0, _refuse, lambda _about: None)
+"""Stands for every name that is not configured. It refuses as a configured one does: names cannot be guessed."""
+
+
+def _check_of(
+    hook: AnyHookSettings, certificates: Certificates, regions: Collection[str]
+) -> Callable[[SignedRequest, Clock], None]:
+    secrets = _secrets_of(hook)
     if isinstance(hook, HookSettings):
         scheme = _SCHEMES[hook.kind]
         return lambda sent, clock: signatures.require_genuine(scheme, sent, secrets, clock)
-    key_of = certificates.key if hook.certificate is None else _pinned(hook)
+    theirs = regions if hook.region is None else (hook.region,)
+    key_of = partial(certificates.key, regions=theirs) if hook.certificate is None else _pinned(hook)
     url = hook.url
     return lambda sent, clock: eventbridge.require_genuine(sent, url, secrets, key_of, clock)
 

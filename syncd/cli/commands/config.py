@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, settings
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from syncd.config import Config
 
 
+StrictOption = Annotated[bool, typer.Option("--strict", help="Take warnings for errors: exit code 2 if there is one.")]
 app = typer.Typer(help="Check the configuration.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
@@ -25,13 +27,18 @@ def _group() -> None:
 
 @app.command()
 def check(
-    config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = OutputFormat.TEXT, verbose: VerboseOption = False
+    config: ConfigOption = DEFAULT_CONFIG,
+    strict: StrictOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+    verbose: VerboseOption = False,
 ) -> None:
     """Check the configuration file: every problem with its key, the expected and the actual value.
 
-    No registry, target or function is contacted; the record is read if there is one.
+    No registry, target or function is contacted; the record is read if there is one. Warnings are about settings that
+    are allowed but probably unintended, and about weak ones: secrets or a record that others can read, short secrets of
+    webhooks, credentials over plain HTTP, an API that everybody reaches.
 
-    Exit codes: 0 it can be used, 2 it cannot.
+    Exit codes: 0 it can be used, 2 it cannot, or `--strict` and there is a warning.
 
     Example: syncd config check -c /etc/syncd/config.toml
     """
@@ -49,11 +56,16 @@ def check(
 
     def text(console: Console) -> None:
         for note in notes:
-            console.print(f"warning: {note}", markup=False)
+            console.print(f"{'error' if strict else 'warning'}: {note}", markup=False)
+        if strict and notes:
+            return
         listed = ", ".join(f"{number} {noun}" for noun, number in counts.items())
         console.print(f"{config}: good; {listed}", markup=False)
 
-    Output(output).show({"file": str(config), "good": True, **counts, "warnings": notes}, text)
+    is_good = not (strict and notes)
+    Output(output).show({"file": str(config), "good": is_good, **counts, "warnings": notes}, text)
+    if not is_good:
+        raise typer.Exit(Exit.USAGE)
 
 
 def _about_the_record(config: Config) -> list[str]:

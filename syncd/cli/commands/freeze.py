@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,9 @@ ModelArgument = Annotated[str | None, typer.Argument(help="The model's name; all
 def freeze(
     model: ModelArgument = None,
     why: Annotated[str, typer.Option("--why", help="The reason, shown to everyone who meets it.")] = "manual",
-    hours: Annotated[float, typer.Option("--hours", min=0, max=8784, help="How long; 0 until it is lifted.")] = 0.0,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0, max=8784, help="How long, at least a minute; 0 until it is lifted.")
+    ] = 0.0,
     server: ServerOption = "",
     token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -42,7 +43,7 @@ def freeze(
         from syncd.reconcile.views.shapes.serving import FreezeDocument  # noqa: PLC0415
 
         with session(config, output, verbose=verbose) as opened:
-            put = operations.freeze(opened.requester, model, why, timedelta(hours=hours) if hours else None)
+            put = operations.freeze(opened.requester, model, why, operations.freeze_time(hours))
         found = FreezeDocument.model_validate(put).as_json()
     end = f"until {put.until:%Y-%m-%d %H:%M}Z" if put.until else "until `syncd unfreeze`"
     text = f"{model or 'everything'} is frozen by {put.who} {end}: {put.why}"

@@ -341,7 +341,7 @@ class Demo:
             if any(self.home.iterdir()) and not (self.home / _MARK).exists():
                 raise Invalid(f"{self.home} is not empty and not from an earlier demo", hint="name another --dir")
             shutil.rmtree(self.home)
-        self.home.mkdir(parents=True)
+        self.home.mkdir(mode=0o700, parents=True)
         (self.home / _MARK).touch()
 
     def _say(self, title: str) -> None:

@@ -12,6 +12,7 @@ from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.artifact.parts import PART_BYTES
 from syncd.config.checks.bindings import binding_problems
 from syncd.config.checks.images import image_problems
+from syncd.config.checks.weak import weak_settings
 from syncd.config.fields import shown
 from syncd.config.follow import ANY_MODEL, WAYS
 from syncd.config.problems import Problem, key_path, no_such
@@ -22,7 +23,13 @@ from syncd.config.registries import (
     PaiRegistrySettings,
 )
 from syncd.config.strategies import strategy_problems
-from syncd.config.values import Config, ImageTargetSettings, NasTargetSettings, OssTargetSettings, TargetSettings
+from syncd.config.values import (
+    Config,
+    ImageTargetSettings,
+    NasTargetSettings,
+    OssTargetSettings,
+    TargetSettings,
+)
 from syncd.plan.topology import NEAREST, REGISTRY
 from syncd.secret import Secret
 from syncd.values.patterns import overlap, selects
@@ -42,7 +49,7 @@ def problems_between(config: Config, declared: Declared) -> Iterator[Problem]:
 
 
 def warnings(config: Config) -> tuple[Problem, ...]:
-    """Allowed but probably unintended settings: models without a binding or registry, unreachable webhooks."""
+    """Allowed but probably unintended: models without a binding or registry, unreachable webhooks, weak settings."""
     found = []
     for name, registry in sorted(config.registries.items()):
         for index, pattern in enumerate(registry.models):
@@ -57,7 +64,7 @@ def warnings(config: Config) -> tuple[Problem, ...]:
                 key = key_path("bindings", name, "models", index, "model")
                 advice = "no registry has such a model, so only `syncd publish --from` can bring it"
                 found.append(Problem(key, shown(served.model), advice))
-    return tuple(found)
+    return (*found, *weak_settings(config))
 
 
 def _buffers(config: Config, declared: Declared) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ from syncd.state.releases import events, steps
 from syncd.state.releases.transitions import advance
 from syncd.state.serving import drift_resolutions, drifts, flips, live
 from syncd.values.function import AliasState
+from syncd.values.shown_text import WHO_MAX, shown_text
 
 log = structlog.get_logger("syncd.drift")
 
@@ -36,6 +37,11 @@ class Justification:
 
     who: str
     why: str
+
+    def __post_init__(self) -> None:
+        """Raises Invalid for a name or a reason that cannot be shown."""
+        shown_text(self.who, "the requester's name", WHO_MAX)
+        shown_text(self.why, "the reason")
 
     def __str__(self) -> str:
         return f"{self.who}: {self.why}" if self.why else self.who

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import ModelName, VersionName, parse_model, parse_version
-from syncd.errors import Conflict, NotFound, Unavailable
+from syncd.errors import Conflict, Invalid, NotFound, Unavailable
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
@@ -28,9 +28,13 @@ from syncd.state.releases import approvals, freezes, holds, idempotency, release
 from syncd.state.releases.transitions import advance
 from syncd.state.serving import flips, live
 from syncd.state.state import State
+from syncd.values.shown_text import WHO_MAX, shown_text
 
 BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACING, ReleasePhase.STAGING})
 
+REASON: Final = "the reason"
+FREEZE_HOURS_MIN: Final = 1 / 60
+FREEZE_HOURS_MAX: Final = 8784.0  # a year
 MANUAL: Final = "manual"  # the reason when none is given
 _REVISIONS_TRIED_MAX: Final = 5  # each retry follows a write by another process; a release has few
 
@@ -42,6 +46,10 @@ class Requester:
     world: World
     who: str
     origin: RequestOrigin = RequestOrigin.PERSON
+
+    def __post_init__(self) -> None:
+        """Raises Invalid for a name that cannot be shown."""
+        shown_text(self.who, "the requester's name", WHO_MAX)
 
     @property
     def state(self) -> State:
@@ -101,9 +109,11 @@ def rollback(requester: Requester, model: str, why: str) -> Release:
     version to a region that lacks it is undone as well. Releases of this model that have moved nothing are superseded.
 
     Raises:
+        Invalid: The reason is too long or not printable.
         NotFound: There is nothing to go back to.
     """
     name = parse_model(model)
+    shown_text(why, REASON)
     check_served(requester.topology, name)
     for _ in range(_REVISIONS_TRIED_MAX):
         with suppress(Conflict):  # a flip was recorded between the read and the write: read again
@@ -143,9 +153,11 @@ def hold(requester: Requester, model: str, why: str = MANUAL) -> Hold:
     """Put the model on hold: automation releases nothing of it. A second hold keeps the first reason.
 
     Raises:
+        Invalid: The reason is too long or not printable.
         NotFound: No binding serves the model.
     """
     name = parse_model(model)
+    shown_text(why, REASON)
     check_served(requester.topology, name)
     with requester.state.write() as conn:
         return _hold(conn, name, requester.who, why, requester.state)
@@ -171,9 +183,11 @@ def unquarantine(requester: Requester, model: str, version: str, why: str) -> bo
     The next poll compares the registry with the record again.
 
     Raises:
+        Invalid: The reason is too long or not printable.
         NotFound: There is no such version.
     """
     name, ref = parse_model(model), parse_version(version)
+    shown_text(why, REASON)
     with requester.state.write() as conn:
         known = versions.find(conn, name, ref)
         if known is None:
@@ -187,9 +201,11 @@ def cancel(requester: Requester, release_id: str, why: str) -> Release:
     Its copies stay. A repeated request is success.
 
     Raises:
+        Invalid: The reason is too long or not printable.
         NotFound: There is no such release.
         Conflict: It has ended already, or is moving aliases and has nothing to wait for between.
     """
+    shown_text(why, REASON)
     for _ in range(_REVISIONS_TRIED_MAX):
         with requester.state.write() as conn:
             release = releases.get(conn, release_id)
@@ -233,14 +249,30 @@ def freeze(requester: Requester, model: str | None, why: str, lasts: timedelta |
     """Freeze a model, or all: no flip until it is lifted or `lasts` is over. Copies and rollbacks go on.
 
     Raises:
+        Invalid: The reason is too long or not printable.
         NotFound: No binding serves the model.
     """
     name = freezes.ALL_MODELS if model is None else parse_model(model)
+    shown_text(why, REASON)
     if model is not None:
         check_served(requester.topology, name)
     with requester.state.write() as conn:
         now = requester.state.now(conn)
         return freezes.put(conn, name, requester.who, why, now + lasts if lasts else None, now)
+
+
+def freeze_time(hours: float) -> timedelta | None:
+    """How long a freeze lasts; None, until it is lifted, for 0 hours.
+
+    Raises:
+        Invalid: Less than a minute, which would be over before anybody is kept from anything, or more than a year.
+    """
+    if hours == 0:
+        return None
+    if not FREEZE_HOURS_MIN <= hours <= FREEZE_HOURS_MAX:  # false for NaN too
+        hint = "0 freezes until `syncd unfreeze`"
+        raise Invalid(f"hours: expected 0, or {FREEZE_HOURS_MIN:.4f} (a minute) to {FREEZE_HOURS_MAX:g}", hint=hint)
+    return timedelta(hours=hours)
 
 
 def unfreeze(requester: Requester, model: str | None) -> bool:

@@ -45,6 +45,11 @@ def create(conn: sa.Connection, name: str, role: Role, who: str, now: datetime) 
     return Secret(text)
 
 
+def is_token(text: str) -> bool:
+    """Whether `text` has the form of a token: others need no look at the record."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def find(conn: sa.Connection, text: str) -> Token | None:
     """The token with this text; None if it is unknown or revoked. Compares in constant time."""
     match = _TOKEN.fullmatch(text)

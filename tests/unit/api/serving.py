@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 from syncd.api.dependencies import Dependencies as ApiSite
+from syncd.api.dependencies import Server
+from syncd.api.limits.refused_callers import RefusedCaller
 from syncd.api.server import ApiServer
 from syncd.api.webhooks.webhooks import Webhook
 from syncd.daemon.health import Health
@@ -56,6 +58,20 @@ class Served:
         with httpx.Client(base_url=self.url, timeout=LIMIT_S, trust_env=False, verify=False) as client:
             return client.request(method, path, headers=given, **more)  # type: ignore[arg-type]
 
+    def refused(self) -> list[RefusedCaller]:
+        """The refused callers that the server counted."""
+        return self._server.refused.listed()
+
+    @property
+    def _server(self) -> Server:
+        found = self.api._app.state.server
+        assert isinstance(found, Server)
+        return found
+
+    def connection_count(self) -> int:
+        """How many connections the server has."""
+        return len(self.api._server.server_state.connections)
+
     def get(self, path: str, role: Role | None = Role.READ, **more: object) -> httpx.Response:
         return self.call("GET", path, role, **more)  # type: ignore[arg-type]
 
@@ -64,15 +80,22 @@ class Served:
 
 
 @contextmanager
-def serving(site: Site, hooks: Mapping[str, Webhook] | None = None, clock_s: float | None = None) -> Iterator[Served]:
+def serving(
+    site: Site,
+    hooks: Mapping[str, Webhook] | None = None,
+    clock_s: float | None = None,
+    proxies: tuple[str, ...] = (),
+    private_paths: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
     """Serve a site until the block ends. It is healthy, and its registries are not polled yet."""
     pulse = Health(["models"], 1.0)
     woken: list[int] = []
     context = site.context
     at = ApiSite(context, hooks or {}, pulse, lambda: woken.append(1))
     if clock_s is not None:
-        at = ApiSite(at.world, at.hooks, at.pulse, at.wake, lambda: clock_s)
-    api = ApiServer(at, "127.0.0.1:0")
+        at = replace(at, clock=lambda: clock_s)
+    at = replace(at, private_paths=private_paths or {})
+    api = ApiServer(at, "127.0.0.1:0", proxies)
     api.start()
     try:
         yield Served(site, api, pulse, woken)

@@ -6,6 +6,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,12 +20,13 @@ from syncd.api.responses import ProblemResponse
 from syncd.api.webhooks.eventbridge import CERTIFICATES_MAX, Certificates, fetch_certificate, public_key, require_theirs
 from syncd.api.webhooks.signatures import SignedRequest
 from syncd.api.webhooks.webhooks import Webhook, webhooks_of
-from syncd.config import EventBridgeHookSettings
+from syncd.config import EventBridgeHookSettings, NasTargetSettings
 from syncd.errors import Invalid, Unavailable
 
 from tests.unit.api.deliveries import NOW_S, config_of, sample
 
 URL = "https://syncd.example.com/hooks/models"
+REGION = "cn-hangzhou"
 THEIRS = "https://cn-hangzhou-eventbridge.oss-accelerate.aliyuncs.com/x509_public_certificate_test.pem"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 BODY = b'{"specversion":"1.0","id":"1","source":"acs.oss","type":"oss:ObjectCreated:PutObject"}'
@@ -54,7 +56,7 @@ def hook(fetched: list[str], *, secret: str = "tok", answer: bytes | None = None
         fetched.append(url)
         return certificate() if answer is None else answer
 
-    table = {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}, "secret_before": {"env": "B"}}
+    table = {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}, "secret_before": {"env": "B"}, "region": REGION}
     settings = EventBridgeHookSettings.model_validate(table, context={"S": secret, "B": "before"})
     return webhooks_of(config_of({"models": settings}), Certificates(fetch))["models"]
 
@@ -102,6 +104,12 @@ def test_no_certificate_is_fetched_without_the_right_token() -> None:
         "https://169.254.169.254/x.pem",
         "file:///etc/passwd",
         "https://[",
+        "https://evil-eventbridge.oss-accelerate.aliyuncs.com/x509_public_certificate.pem",
+        "https://cn-beijing-eventbridge.oss-accelerate.aliyuncs.com/x509_public_certificate.pem",
+        "https://x-cn-hangzhou-eventbridge.oss-accelerate.aliyuncs.com/x509_public_certificate.pem",
+        "https://cn-hangzhou-eventbridge.oss-accelerate.aliyuncs.com/x.pem",
+        "https://cn-hangzhou-eventbridge.oss-accelerate.aliyuncs.com/a/x509_public_certificate.pem",
+        "https://cn-hangzhou-eventbridge.oss-accelerate.aliyuncs.com/x509_public_certificate/a.pem",
         "https://CN-hangzhou-eventbridge.oss-accelerate.aliyuncs.com\\@evil.com/",
     ],
 )
@@ -111,7 +119,7 @@ def test_a_certificate_from_elsewhere_is_not_fetched(url: str) -> None:
     elsewhere = SignedRequest({**sent.headers, "x-eventbridge-signature-url": url}, {}, sent.body)
     assert status(hook(fetched), elsewhere) == 401
     with pytest.raises(Invalid):
-        require_theirs(url)
+        require_theirs(url, [REGION, "cn-shanghai"])
     assert fetched == []
 
 
@@ -120,7 +128,7 @@ def test_a_key_that_cannot_be_fetched_now_is_no_refusal_and_one_that_is_none_is(
         raise Unavailable(f"{url} is down")
 
     settings = EventBridgeHookSettings.model_validate(
-        {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}}, context={"S": "tok"}
+        {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}, "region": REGION}, context={"S": "tok"}
     )
     at = webhooks_of(config_of({"models": settings}), Certificates(down))["models"]
     with pytest.raises(Unavailable):
@@ -141,8 +149,35 @@ def test_a_few_certificates_are_kept_and_no_more() -> None:
     kept = Certificates(fetch)
     urls = [THEIRS.replace("hangzhou", f"r{n}") for n in range(CERTIFICATES_MAX + 1)]
     for url in (*urls, urls[-1], urls[0]):
-        kept.key(url)
+        kept.key(url, [f"cn-r{n}" for n in range(CERTIFICATES_MAX + 1)])
     assert fetched == [*urls, urls[0]]
+
+
+@pytest.mark.parametrize(
+    ("region", "target_regions", "is_trusted"),
+    [
+        (REGION, (), True),
+        (REGION, ("cn-beijing",), True),
+        (None, (REGION,), True),
+        (None, ("cn-beijing", REGION), True),
+        (None, ("cn-beijing",), False),
+        (None, (), False),
+        ("cn-beijing", (REGION,), False),
+    ],
+)
+def test_the_region_is_the_webhooks_or_one_of_the_configuration(
+    region: str | None, target_regions: tuple[str, ...], *, is_trusted: bool
+) -> None:
+    table = {"kind": "eventbridge", "url": URL, "secret": {"env": "S"}} | ({"region": region} if region else {})
+    settings = EventBridgeHookSettings.model_validate(table, context={"S": "tok"})
+    nas = {"kind": "nas", "path": "/mnt/nas", "server": "nas.example.com"}
+    targets = {each: NasTargetSettings.model_validate({**nas, "region": each}) for each in target_regions}
+    config = replace(config_of({"models": settings}), targets=targets)
+    at = webhooks_of(config, Certificates(lambda _url: certificate()))["models"]
+    if is_trusted:
+        assert len(at.read(signed(), NOW_S)) == 1
+    else:
+        assert status(at, signed()) == 401
 
 
 @contextmanager

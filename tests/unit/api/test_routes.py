@@ -252,6 +252,7 @@ NEEDED = {
     ("/v1/status", "GET"): Role.READ,
     ("/v1/drift", "GET"): Role.READ,
     ("/v1/events", "GET"): Role.READ,
+    ("/v1/refusals", "GET"): Role.OPERATE,
 }
 
 

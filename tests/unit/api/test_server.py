@@ -173,7 +173,7 @@ def test_a_request_whose_head_does_not_come_is_not_waited_for(
     sent: bytes,
     asked_before: bool,  # noqa: FBT001 -- a case
 ) -> None:
-    monkeypatch.setattr("syncd.api.timeouts.HEAD_S", 0.1)
+    monkeypatch.setattr("syncd.api.limits.connections.HEAD_S", 0.1)
     monkeypatch.setattr("syncd.api.server.KEEP_ALIVE_S", 0)
     with serving(at) as served, connected(served) as raw:
         if asked_before:
@@ -185,7 +185,7 @@ def test_a_request_whose_head_does_not_come_is_not_waited_for(
 
 
 def test_a_request_whose_head_has_come_is_not_hurried(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.api.timeouts.HEAD_S", 0.1)
+    monkeypatch.setattr("syncd.api.limits.connections.HEAD_S", 0.1)
     monkeypatch.setattr("syncd.api.stream.KEEPALIVE_EVERY_S", 0.5)
     with serving(at) as served, connected(served) as raw:
         head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.token(Role.READ)}\r\n\r\n"
@@ -193,23 +193,6 @@ def test_a_request_whose_head_has_come_is_not_hurried(at: Site, monkeypatch: pyt
         reported = b""
         while reported.count(b": keep-alive") < 2:
             reported += raw.recv(4096)
-
-
-def test_more_connections_than_a_process_may_have_are_closed(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.api.timeouts.CONNECTIONS_MAX", 2)
-    with serving(at) as served, connected(served) as first, connected(served), connected(served) as third:
-        assert third.recv(1) == b""
-        first.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert first.recv(4096).startswith(b"HTTP/1.1 200")
-
-
-def test_more_than_can_be_served_at_once_are_refused_before_their_bodies_are_read(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("syncd.api.app.AT_ONCE_MAX", 0)
-    answer = served.get("/healthz", None)
-    assert problem(answer) == (503, "unavailable")
-    assert answer.headers["connection"] == "close"
 
 
 def test_a_bug_is_reported_without_its_trace(

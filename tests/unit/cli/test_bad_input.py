@@ -202,6 +202,33 @@ def test_a_long_hold_reason_and_odd_characters_are_kept_as_they_are(call: Callin
     assert "[bold]" in call("status").out
 
 
+@pytest.mark.parametrize("why", ["a\nb", "\x1b[2Jgone", "a\x7fb", "\x9b2J"])
+@pytest.mark.parametrize(
+    "command",
+    [("hold", "m"), ("freeze", "m"), ("freeze",), ("rollback", "m"), ("cancel", "r-1"), ("retire", "m@v1"),
+     ("unquarantine", "m@v1"), ("adopt", "b"), ("restore", "b")],
+)  # fmt: skip
+def test_a_reason_with_control_characters_is_refused(call: Calling, command: tuple[str, ...], why: str) -> None:
+    reported = call(*command, "--why", why)
+    refused(reported, 2, "control characters")
+    assert why not in reported.err
+
+
+@pytest.mark.parametrize("hours", ["nan", "inf", "1e-300", "0.01"])
+def test_a_freeze_that_is_over_at_once_is_refused(call: Calling, hours: str) -> None:
+    assert call("freeze", "m", "--hours", hours).code == 2
+    assert call("status", "-o", "json").document["frozen"] == []
+
+
+def test_a_users_name_with_control_characters_is_shown_without_them(
+    call: Calling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ann\x1b[2J")
+    assert call("hold", "m").code == 0
+    (held,) = call("status", "-o", "json").document["held"]
+    assert held["who"].startswith("ann?[2J@")
+
+
 def test_health_without_a_daemon_is_unavailable(call: Calling) -> None:
     reported = call("health")
     assert reported.code == 7

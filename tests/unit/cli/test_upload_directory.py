@@ -11,7 +11,7 @@ import pytest
 from syncd.artifact.names import ModelName
 from syncd.cli import upload_directory as module
 from syncd.cli.source_directory import LIST, Found, scan
-from syncd.errors import Conflict, Invalid, SyncdError
+from syncd.errors import Conflict, Invalid, SyncdError, Unavailable
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
 
@@ -34,8 +34,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) ->
     """It happens once, after the first file was copied."""
     real, left = module._copy, [happens]
 
-    def copied(source: Path, name: str, found: Found, to: Path) -> str:
-        digest = real(source, name, found, to)
+    def copied(source: Path, name: str, found: Found, staged: int) -> str:
+        digest = real(source, name, found, staged)
         while left:
             left.pop()()
         return digest
@@ -143,6 +143,19 @@ def test_a_linked_staging_directory_is_not_written_through(out: Path, final: Pat
     with pytest.raises(Conflict, match="is a symbolic link"):
         upload_directory(out, final)
     assert list(theirs.iterdir()) == []
+    assert not final.exists()
+
+
+@pytest.mark.parametrize("laid", ["sub", "b"])
+def test_a_link_that_is_laid_in_the_staging_directory_is_not_written_through(
+    out: Path, final: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, laid: str
+) -> None:
+    theirs = write_files(tmp_path / "theirs", {"b": b"their words"})
+    to = theirs / "b" if laid == "b" else theirs
+    meanwhile(monkeypatch, lambda: (final.parent / "v1.incomplete" / laid).symlink_to(to))
+    with pytest.raises(Unavailable):
+        upload_directory(out, final)
+    assert {path.name: path.read_bytes() for path in theirs.iterdir()} == {"b": b"their words"}
     assert not final.exists()
 
 

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from syncd.api.routes import ROUTES
-from syncd.config import Config, DirectoryRegistrySettings, load, warnings
+from syncd.config import ApiSettings, Config, DirectoryRegistrySettings, load, warnings
 
 MANIFEST = Path(__file__).parents[3] / "deploy" / "kubernetes" / "syncd.yaml"
 DOCUMENTS: list[dict[str, Any]] = [document for document in yaml.safe_load_all(MANIFEST.read_text()) if document]
@@ -137,3 +137,15 @@ def test_probes_and_the_service_ask_the_api_where_it_listens(config: Config) -> 
     service = of_kind("Service")["spec"]
     assert service["selector"].items() <= of_kind("Deployment")["spec"]["template"]["metadata"]["labels"].items()
     assert [each["targetPort"] for each in service["ports"]] == [port["name"]]
+
+
+def test_only_the_ingress_and_named_pods_reach_the_api(config: Config) -> None:
+    policy = of_kind("NetworkPolicy")["spec"]
+    labels = of_kind("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert policy["policyTypes"] == ["Ingress"]
+    (rule,) = policy["ingress"]
+    assert all(peer.get("podSelector", {}).get("matchLabels") for peer in rule["from"])
+    (daemon,) = pod()["containers"]
+    assert [each["port"] for each in rule["ports"]] == [port["name"] for port in daemon["ports"]]
+    assert config.api.trusted_proxies != ApiSettings().trusted_proxies

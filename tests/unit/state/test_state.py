@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -24,6 +25,7 @@ from syncd.state.db.url import parse, sqlite_file
 from syncd.state.records import Step
 from syncd.state.releases import releases, steps
 from syncd.state.state import CACHE_KIB, State
+from syncd.state.upgrade import create
 
 from tests.unit.state.making import NOON, after_s, make_release, make_running, make_step
 
@@ -314,3 +316,59 @@ def test_a_file_lock_is_free_again_after_its_block(
 def test_a_file_lock_in_a_missing_directory_says_so(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="No such file"), locked_file(tmp_path / "missing" / "lock"):
         pass
+
+
+@pytest.mark.parametrize("lock", LOOKS, ids=["at once", "waiting"])
+@pytest.mark.parametrize("content", ["", "4711\n", "their words", "1" * 40])
+def test_a_linked_lock_file_is_neither_followed_nor_emptied(
+    tmp_path: Path, lock: Callable[[Path], contextlib.AbstractContextManager[None]], content: str
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text(content)
+    (tmp_path / "lock").symlink_to(theirs)
+    with pytest.raises(Invalid, match="is a symbolic link, not a lock file"), lock(tmp_path / "lock"):
+        pass
+    assert theirs.read_text() == content
+
+
+@pytest.mark.parametrize("lock", LOOKS, ids=["at once", "waiting"])
+def test_another_programs_file_is_not_emptied_for_a_lock(
+    tmp_path: Path, lock: Callable[[Path], contextlib.AbstractContextManager[None]]
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("their words")
+    (tmp_path / "lock").hardlink_to(theirs)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("lock", "pipe"):
+        with pytest.raises(Invalid, match="is not a lock file of syncd"), lock(tmp_path / name):
+            pass
+    assert theirs.read_text() == "their words"
+
+
+def test_a_lock_file_is_its_owners_alone(tmp_path: Path) -> None:
+    with locked_file(tmp_path / "lock"):
+        assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_new_record_and_its_directories_are_their_owners_alone(tmp_path: Path, umask: int) -> None:
+    existing = tmp_path / "existing"
+    existing.mkdir(mode=0o755)
+    before = os.umask(umask)
+    try:
+        create(f"sqlite:///{existing / 'a' / 'b' / 'state.db'}")
+    finally:
+        os.umask(before)
+    modes = {str(path.relative_to(existing)): path.stat().st_mode & 0o777 for path in existing.rglob("*")}
+    assert {modes.pop("a"), modes.pop("a/b")} == {0o700}
+    assert set(modes.values()) == {0o600}
+    assert existing.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_record_is_not_created_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "state.db").symlink_to(tmp_path / "elsewhere.db")
+    with pytest.raises(Invalid, match="is a symbolic link that leads nowhere"):
+        create(f"sqlite:///{tmp_path / 'state.db'}")
+    assert not (tmp_path / "elsewhere.db").exists()
+    create(f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    assert create(f"sqlite:///{tmp_path / 'state.db'}") == []

@@ -57,6 +57,23 @@ class DeliveryDocument(Document):
     new: int = Field(description="Those that were not known from an earlier delivery.")
 
 
+class RefusalDocument(Document):
+    """A refused caller, by name and address."""
+
+    name: str = Field(description="A token's or a webhook's; empty if it is unknown who called.")
+    address: str
+    reason: str = Field(description="Of the newest refusal.")
+    count: int
+    first_at: Time
+    last_at: Time
+
+
+class RefusalsDocument(Document):
+    """The callers that were refused in the last hour, newest first."""
+
+    refusals: list[RefusalDocument]
+
+
 class HealthDocument(Document):
     """The process is well."""
 
