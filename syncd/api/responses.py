@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Match, Route
 
 from syncd.api.limits.bodies import BodyBudget
@@ -35,6 +35,7 @@ from syncd.errors import (
 log = structlog.get_logger("syncd.api")
 
 BODY_MAX_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 8 << 10  # of a long answer to a caller who proves nothing
 BODY_TIMEOUT_S: Final = 10.0  # 1 MiB in that time is less than a mobile phone's uplink
 
 
@@ -75,6 +76,17 @@ def document(content: object, status: int = 200, headers: Mapping[str, str] | No
     """A JSON response, for one reader and one moment. Times are ISO 8601 in UTC."""
     text = json.dumps(content, default=plain, separators=(",", ":"))
     return Response(text, status, headers={**ALWAYS, **(headers or {})}, media_type="application/json")
+
+
+def long_document(text: bytes) -> Response:
+    """A JSON response that is sent in pieces: one for a client that does not read holds the memory of a piece."""
+
+    async def pieces() -> AsyncIterator[memoryview]:
+        for start in range(0, len(text), PIECE_BYTES):
+            yield memoryview(text)[start : start + PIECE_BYTES]
+
+    headers = {**ALWAYS, "Content-Length": str(len(text))}
+    return StreamingResponse(pieces(), headers=headers, media_type="application/json")
 
 
 def plain(value: object) -> object:
@@ -181,11 +193,11 @@ async def body_of(request: Request) -> bytes:
             with budget.body(address, timeout) as body:
                 async for piece in request.stream():
                     body.add(piece)
-                    if len(body.found) > BODY_MAX_BYTES:
+                    if body.size_bytes > BODY_MAX_BYTES:
                         raise _too_large()
                     if body.is_dropped:
                         raise TimeoutError  # noqa: TRY301 -- as where it waits
-                return bytes(body.found)
+                return body.whole()
     except TimeoutError as error:
         if body.is_dropped:
             close = {"Connection": "close", "Retry-After": "2"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from syncd.api.dependencies import Server, address_of, keep, server_of
 from syncd.api.openapi import DOCUMENT
 from syncd.api.parsed_body import parsed
-from syncd.api.responses import ProblemResponse, body_of, document, with_etag
+from syncd.api.responses import ProblemResponse, body_of, document, long_document, with_etag
 from syncd.api.stream import stream
 from syncd.api.webhooks import signatures
 from syncd.api.webhooks.signatures import SignedRequest
@@ -54,6 +55,7 @@ from syncd.state.releases import events, idempotency, releases
 
 LIST_MAX: Final = 200
 LIST_DEFAULT: Final = 20
+_DOCUMENT: Final = json.dumps(DOCUMENT, separators=(",", ":")).encode()
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _RELEASE: Final = re.compile(RELEASE_PATTERN)
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -86,7 +88,7 @@ async def readyz(request: Request) -> Response:
 async def openapi(request: Request) -> Response:
     """The OpenAPI document."""
     del request
-    return document(DOCUMENT)
+    return long_document(_DOCUMENT)
 
 
 async def list_releases(request: Request) -> Response:

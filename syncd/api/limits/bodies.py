@@ -16,21 +16,27 @@ class UnfinishedBody:
 
     def __init__(self, address: str, timeout: asyncio.Timeout, count: Callable[[UnfinishedBody, int], None]) -> None:
         self.address = address
-        self.found = bytearray()
+        self.size_bytes = 0
         self.is_dropped = False
+        self._pieces: list[bytes] = []  # joined once: a buffer that grows leaves holes behind it, many times its size
         self._timeout = timeout
         self._count = count
 
     def add(self, piece: bytes) -> None:
         """Append a piece. Bodies over the budget are dropped then, which may be this one."""
         if not self.is_dropped:
-            self.found += piece
+            self._pieces.append(piece)
+            self.size_bytes += len(piece)
             self._count(self, len(piece))
+
+    def whole(self) -> bytes:
+        """All that was added."""
+        return b"".join(self._pieces)
 
     def drop(self) -> None:
         """Free the bytes and end the wait for more."""
         self.is_dropped = True
-        self.found = bytearray()
+        self._pieces.clear()
         self._timeout.reschedule(asyncio.get_running_loop().time())
 
 

@@ -19,10 +19,11 @@ from syncd.api.parser_errors import ParserErrorProtocol
 HEAD_S: Final = 15.0  # for the head of a request; the idle time between two requests is separate
 WRITE_S: Final = 10.0  # for a client to read what it was sent
 PROVEN_WRITE_S: Final = 60.0  # the same, for the owner of a token: an event stream may be slow
-CONNECTIONS_MAX: Final = 256  # × (32 KiB of head + 128 KiB sent and not read) = 40 MiB
+CONNECTIONS_MAX: Final = 256  # × (32 KiB of head, or 16 KiB that wait to be sent)
 ADDRESS_MAX: Final = 64  # of one address that is not a proxy
 PROVEN_MAX: Final = 224  # requests in progress that are proven, which are never closed: the others are for newcomers
 CHUNKS_MAX: Final = 4096  # of one body; each takes the parser as long as 10 kB in one piece
+WRITE_BYTES: Final = 16 << 10  # waiting to be sent: then the application waits
 READ_BYTES: Final = 16 << 10  # in one read, and then in four copies on the way to a body; asyncio reads 256 KiB
 _SCOPE_KEY: Final = "syncd.connection"
 
@@ -150,6 +151,7 @@ class BoundedProtocol(ParserErrorProtocol):
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
         transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # of asyncio's own transports
+        transport.set_write_buffer_limits(high=WRITE_BYTES)
         self.peer = self.client[0] if self.client else ""
         self._expect(HEAD_S)
         self._table.admit(self)

@@ -127,7 +127,7 @@ def test_requests_one_after_the_other_share_a_connection(served: Served) -> None
 def test_a_client_that_does_not_read_its_answer_is_not_waited_for(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "WRITE_S", 0.2)
     monkeypatch.setattr(connections, "HEAD_S", 60.0)
-    monkeypatch.setattr("syncd.api.routes.DOCUMENT", {"long": "x" * (4 << 20)})
+    monkeypatch.setattr("syncd.api.routes._DOCUMENT", b"x" * (4 << 20))
     with serving(at) as served, hostile(served, 1, DOCUMENT) as (greedy,):
         greedy.setblocking(True)
         greedy.settimeout(LIMIT_S)
