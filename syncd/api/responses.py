@@ -193,6 +193,7 @@ async def body_of(request: Request) -> bytes:
             with budget.body(address, timeout) as body:
                 async for piece in request.stream():
                     body.add(piece)
+                    del piece  # the trace of an error would keep it
                     if body.size_bytes > BODY_MAX_BYTES:
                         raise _too_large()
                     if body.is_dropped:

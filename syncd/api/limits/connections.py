@@ -211,6 +211,9 @@ class BoundedProtocol(ParserErrorProtocol):
         self._end_write_timer()
         self._table.discard(self)
         super().connection_lost(exc)
+        vars(self.conn).pop("next_event", None)  # a cycle of references, which would keep every buffer for a while
+        if (cycle := self._current()) is not None:
+            cycle.body = bytearray()
 
     def _current(self) -> RequestResponseCycle | None:
         return cast("RequestResponseCycle | None", self.cycle)  # none before the first request, whatever its type says
