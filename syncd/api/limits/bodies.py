@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-BODIES_MAX_BYTES: Final = 8 << 20  # 8 of the longest bodies; a delivery has some kilobytes
+BODIES_MAX_BYTES: Final = 4 << 20  # 4 of the longest bodies; a delivery has some kilobytes
 
 
 class UnfinishedBody:
