@@ -46,10 +46,13 @@ CALLS = (
         (name, None)
         for name in ("getLiveness", "getReadiness", "getOpenapi", "listReleases", "getRelease", "listModels")
     ),
+    ("listRefusals", None),
     *((name, None) for name in ("getStatus", "getDrift", "approveRelease", "cancelRelease", "unholdModel")),
     ("holdModel", {"why": "black images"}),
     ("freezeModel", {"why": "quarter's end", "hours": 48}),
     *((name, None) for name in ("unfreezeModel", "freezeEverything", "unfreezeEverything", "rollbackModel")),
+    ("repairModel", {}),
+    ("listRepairs", None),
 )
 
 
