@@ -6,11 +6,15 @@ advice for a person goes into `hint`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 
 class SyncdError(Exception):
-    """Base class of expected failures; never shown as a stack trace."""
+    """Base class of expected failures; never shown as a stack trace. `details` are more keys of the JSON form."""
+
+    details: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = _printable(message)

@@ -50,8 +50,12 @@ def _operation(  # noqa: PLR0913 -- one argument a part of the description
     if parameters:
         made["parameters"] = list(parameters)
     if body:
-        made["requestBody"] = {"required": body == "PublishRequest", "content": _json(body)}
+        content = _EITHER if body == "PublishRequest" else _json(body)
+        made["requestBody"] = {"required": body == "PublishRequest", "content": content}
     return made
+
+
+_EITHER: Final = {"application/json": {"schema": {"oneOf": [ref("PublishRequest"), ref("PublishNameRequest")]}}}
 
 
 def _in_path(name: str, about: str, schema: Schema) -> Schema:
@@ -176,11 +180,39 @@ _PATHS: Final[Mapping[str, Schema]] = {
         "EmptyRequest",
         _RELEASE_ID,
     ),
+    "/v1/releases/{release}/dismiss": _operate(
+        "Take a release that stalled or was undone off the status. Its history stays.",
+        "ListedRelease",
+        "ReasonRequest",
+        _RELEASE_ID,
+    ),
+    "/v1/releases/{release}/retry": _operate(
+        "Make the waiting steps of a release due now.", "Retried", "EmptyRequest", _RELEASE_ID
+    ),
+    "/v1/retry": _operate("Make the waiting steps of all releases in flight due now.", "Retried", "EmptyRequest"),
+    "/v1/models/{model}/versions": {
+        "get": _operation(
+            "List a model's versions, newest first: in its registry and in the record, sealed and live.",
+            "ModelVersions",
+            role="read",
+            errors=(*_READ, "404"),
+            parameters=(_MODEL_NAME,),
+        )
+    },
+    "/v1/plan": {
+        "get": _operation(
+            "Get what a release would move and flip. Contacts every place; changes nothing.",
+            "Plan",
+            role="read",
+            errors=(*_READ, "404", "409"),
+            parameters=({**_in_query("name", TEXT, "As in POST /v1/releases: sdxl@v2."), "required": True},),
+        )
+    },
     "/v1/models": {"get": _operation("List the models that are served.", "Models", role="read")},
     "/v1/models/{model}/rollback": _operate(
         "Roll back to the previous live version in every binding, and hold the model there.",
         "ReleaseDetail",
-        "ReasonRequest",
+        "RollbackRequest",
         _MODEL_NAME,
         status="202",
     ),
@@ -277,7 +309,12 @@ _NAMES: Final = {
     "post /v1/releases/{release}/cancel": ("cancelRelease", "releases"),
     "post /v1/releases/{release}/approve": ("approveRelease", "releases"),
     "get /v1/models": ("listModels", "models"),
+    "get /v1/models/{model}/versions": ("listVersions", "models"),
     "post /v1/models/{model}/rollback": ("rollbackModel", "models"),
+    "post /v1/releases/{release}/dismiss": ("dismissRelease", "releases"),
+    "post /v1/releases/{release}/retry": ("retryRelease", "releases"),
+    "post /v1/retry": ("retryAll", "releases"),
+    "get /v1/plan": ("planRelease", "releases"),
     "post /v1/models/{model}/hold": ("holdModel", "models"),
     "post /v1/models/{model}/unhold": ("unholdModel", "models"),
     "post /v1/models/{model}/freeze": ("freezeModel", "models"),

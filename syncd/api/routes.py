@@ -7,16 +7,17 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from syncd.api.dependencies import Server, address_of, keep, server_of
+from syncd.api.dependencies import Caller, Server, address_of, keep, server_of
 from syncd.api.openapi import DOCUMENT
-from syncd.api.parsed_body import parsed
-from syncd.api.responses import ProblemResponse, body_of, document, long_document, with_etag
+from syncd.api.parsed_body import parse, parsed
+from syncd.api.responses import ProblemResponse, body_of, document, json_of, long_document, with_etag
 from syncd.api.stream import stream
 from syncd.api.webhooks import signatures
 from syncd.api.webhooks.signatures import SignedRequest
@@ -28,17 +29,30 @@ from syncd.reconcile.drift.resolve import bindings_named
 from syncd.reconcile.repair import repairs
 from syncd.reconcile.requests import operations
 from syncd.reconcile.requests.operations import IdempotencyKey
+from syncd.reconcile.requests.version_names import named_version
 from syncd.reconcile.views import overview
-from syncd.reconcile.views.release import approval, history, load, parse_release, release_list
+from syncd.reconcile.views.model_versions import model_versions
+from syncd.reconcile.views.plan_document import plan_document
+from syncd.reconcile.views.release import (
+    approval,
+    history,
+    load,
+    parse_release,
+    release_line,
+    release_list,
+    retried_list,
+)
 from syncd.reconcile.views.release import document as release_document
 from syncd.reconcile.views.shapes.repairs import RepairsDocument
 from syncd.reconcile.views.shapes.requests import (
     RELEASE_PATTERN,
     EmptyRequest,
     FreezeRequest,
+    PublishNameRequest,
     PublishRequest,
     ReasonRequest,
     RepairRequest,
+    RollbackRequest,
 )
 from syncd.reconcile.views.shapes.serving import (
     DeliveryDocument,
@@ -129,6 +143,22 @@ async def list_models(request: Request) -> Response:
     return document(await server.ask(lambda: overview.models(server.site.state, server.site.topology)))
 
 
+async def list_versions(request: Request) -> Response:
+    """The versions of a model: in its registry and in the record. Reads the registry."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    model = parse_model(request.path_params["model"])
+    return document(await server.ask(lambda: model_versions(server.site.world, model)))
+
+
+async def plan(request: Request) -> Response:
+    """What a release would move and flip. Contacts the registry, targets and runtimes; changes nothing."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    name = request.query_params.get("name", "")
+    return document(await server.ask(lambda: plan_document(server.site.world, name)))
+
+
 async def status(request: Request) -> Response:
     """The overview, as `syncd status` shows it."""
     server = server_of(request)
@@ -157,25 +187,65 @@ async def publish(request: Request) -> Response:
     """Request a release."""
     server = server_of(request)
     caller = await server.caller(request, Role.PUBLISH)
-    asked = await parsed(request, PublishRequest)
+    sent = await json_of(request)
+    if "name" in sent:
+        named = parse(PublishNameRequest, sent)
+        return await _publish_named(server, caller, named.name, _once(request, caller.name))
+    asked = parse(PublishRequest, sent)
     model, ref = parse_model(asked.model), parse_version(asked.ref)
     once = _once(request, caller.name)
 
     def request_release() -> Release:
         operations.check_served(server.site.topology, model)
         if not _asked_before(server, once):
-            operations.check_known(server.site.registries, server.site.topology, model, ref)
+            operations.check_known(server.site.world, model, ref)
         return operations.publish(server.requester(caller), model, ref, once)
 
     return await _under_way(server, await server.ask(request_release))
 
 
+async def _publish_named(server: Server, caller: Caller, name: str, key: IdempotencyKey | None) -> Response:
+    once = None if key is None else replace(key, asked=name)
+
+    def request_release() -> Release:
+        requester = server.requester(caller)
+        if once is not None and (known := operations.repeated(requester, once)) is not None:
+            return known
+        found = named_version(server.site.world, name)
+        operations.check_served(server.site.topology, found.model)
+        operations.check_known(server.site.world, found.model, found.version)
+        return operations.publish(requester, found.model, found.version, once)
+
+    return await _under_way(server, await server.ask(request_release))
+
+
 async def rollback(request: Request) -> Response:
-    """Roll back to the previous version, and hold."""
+    """Roll back to the previous version or to a named one, and hold."""
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
-    model, why = request.path_params["model"], await _why(request)
-    return await _under_way(server, await server.ask(lambda: operations.rollback(server.requester(caller), model, why)))
+    model, asked = request.path_params["model"], await parsed(request, RollbackRequest)
+    begun = await server.ask(lambda: operations.rollback(server.requester(caller), model, asked.why, asked.to))
+    return await _under_way(server, begun)
+
+
+async def dismiss(request: Request) -> Response:
+    """Take a release that ended without being live off the status."""
+    server = server_of(request)
+    caller = await server.caller(request, Role.OPERATE)
+    release, why = parse_release(request.path_params["release"]), await _why(request)
+    return document(release_line(await server.ask(lambda: operations.dismiss(server.requester(caller), release, why))))
+
+
+async def retry(request: Request) -> Response:
+    """Make the waiting steps of a release, or of all in flight, due now."""
+    server = server_of(request)
+    caller = await server.caller(request, Role.OPERATE)
+    await parsed(request, EmptyRequest)
+    given = request.path_params.get("release")
+    release = None if given is None else parse_release(given)
+    found = await server.ask(lambda: operations.retry(server.requester(caller), release))
+    server.site.wake()
+    return document(retried_list(found))
 
 
 async def cancel(request: Request) -> Response:
@@ -376,7 +446,11 @@ ROUTES: Final = (
     _v1("/releases/{release}", show_release, "GET"),
     _v1("/releases/{release}/cancel", cancel, "POST"),
     _v1("/releases/{release}/approve", approve, "POST"),
+    _v1("/releases/{release}/dismiss", dismiss, "POST"),
+    _v1("/releases/{release}/retry", retry, "POST"),
+    _v1("/retry", retry, "POST"),
     _v1("/models", list_models, "GET"),
+    _v1("/models/{model:path}/versions", list_versions, "GET"),
     _v1("/models/{model:path}/rollback", rollback, "POST"),
     _v1("/models/{model:path}/hold", hold, "POST"),
     _v1("/models/{model:path}/unhold", unhold, "POST"),
@@ -387,6 +461,7 @@ ROUTES: Final = (
     _v1("/everything/freeze", freeze, "POST"),
     _v1("/everything/unfreeze", unfreeze, "POST"),
     _v1("/status", status, "GET", "model"),
+    _v1("/plan", plan, "GET", "name"),
     _v1("/drift", drift, "GET", "name", "ended"),
     _v1("/events", stream, "GET", "after"),
     _v1("/refusals", refusals, "GET"),

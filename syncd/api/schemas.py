@@ -8,20 +8,25 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
-from syncd.reconcile.views.shapes.overview import DriftDocument, ModelsDocument, StatusDocument
+from syncd.reconcile.views.shapes.overview import DriftDocument, ModelsDocument, ModelVersionsDocument, StatusDocument
+from syncd.reconcile.views.shapes.plans import PlanDocument
 from syncd.reconcile.views.shapes.releases import (
+    ListedReleaseDocument,
     ReleaseDetailDocument,
     ReleaseHistoryDocument,
     ReleasesDocument,
+    RetriedDocument,
     StreamedEventDocument,
 )
 from syncd.reconcile.views.shapes.repairs import RepairsDocument
 from syncd.reconcile.views.shapes.requests import (
     EmptyRequest,
     FreezeRequest,
+    PublishNameRequest,
     PublishRequest,
     ReasonRequest,
     RepairRequest,
+    RollbackRequest,
 )
 from syncd.reconcile.views.shapes.serving import (
     ApprovalDocument,
@@ -47,8 +52,12 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     ReleaseDetailDocument,
     ReleaseHistoryDocument,
     StreamedEventDocument,
+    ListedReleaseDocument,
+    RetriedDocument,
     ModelsDocument,
+    ModelVersionsDocument,
     StatusDocument,
+    PlanDocument,
     DriftDocument,
     HoldDocument,
     FreezeDocument,
@@ -58,7 +67,15 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     RepairsDocument,
     RefusalsDocument,
 )
-BODIES: Final[tuple[type[BaseModel], ...]] = (PublishRequest, ReasonRequest, FreezeRequest, RepairRequest, EmptyRequest)
+BODIES: Final[tuple[type[BaseModel], ...]] = (
+    PublishRequest,
+    PublishNameRequest,
+    ReasonRequest,
+    RollbackRequest,
+    FreezeRequest,
+    RepairRequest,
+    EmptyRequest,
+)
 
 
 class _Untitled(GenerateJsonSchema):

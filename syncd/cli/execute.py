@@ -9,7 +9,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from syncd.cli.attended import tell_what_goes_on, warn_unattended
 from syncd.cli.exit_codes import Exit
+from syncd.cli.output.output import span
 from syncd.cli.output.watch import ended_well, follow
 from syncd.cli.session import CliSession, set_up_logs
 from syncd.engine import lock
@@ -55,7 +57,7 @@ class ReleaseWatch:
         )
         if phase in RELEASE_ENDS:
             return Exit.OK
-        return Exit.INTERRUPTED if leave is not None and leave.is_set() else Exit.TIMEOUT
+        return Exit.INTERRUPTED if leave is not None and leave.is_set() and not self.is_over() else Exit.TIMEOUT
 
     def is_over(self) -> bool:
         """Whether the time that the command may take is over."""
@@ -82,7 +84,26 @@ def execute(
         if going_back:
             with suppress(Conflict):  # another rollback makes the others give way already
                 stack.enter_context(lock.announce(watch.url, lock.Claimant.ROLLBACK))
-        return _see_through(watch, release, wait=wait)
+        try:
+            code = _see_through(watch, release, wait=wait)
+        except KeyboardInterrupt:  # while another process works: only this command ends
+            code = Exit.INTERRUPTED
+    if code == Exit.INTERRUPTED:
+        tell_what_goes_on(opened, release, "interrupted")
+    elif code == Exit.TIMEOUT:
+        tell_what_goes_on(opened, release, f"timed out after {span(timeout_s)}")
+    return code
+
+
+def watch_release(opened: CliSession, release_id: str) -> int:
+    """Watch a release that others work on, until it ends or Ctrl-C. Raises NotFound; ReleaseNotLive if it failed."""
+    release = load(opened.state, release_id).release
+    warn_unattended(opened, release_id)
+    try:
+        return ReleaseWatch(opened, None, going_back=True).until_it_ends(release) or Exit.OK
+    except KeyboardInterrupt:
+        tell_what_goes_on(opened, release, "interrupted")
+        return Exit.INTERRUPTED
 
 
 def _see_through(watch: ReleaseWatch, release: Release, *, wait: bool) -> int:
@@ -151,6 +172,7 @@ def _work(watch: ReleaseWatch, release: Release, held: lock.RecordLock) -> int |
     from syncd.wiring import context_of  # noqa: PLC0415 -- daemon does the work
 
     opened = watch.opened
+    opened.output.note(f"no daemon works on this record: this command does the work of {release.id}; Ctrl-C stops it")
     set_up_logs(opened.config, verbose=opened.verbose)
     context = context_of(opened.config, opened.state)
     process = Process(

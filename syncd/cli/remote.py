@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -12,14 +13,38 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from syncd.cli.exit_codes import Exit
-from syncd.cli.output.output import Output, OutputFormat
-from syncd.errors import Invalid
+from syncd.cli.output.output import Output, OutputFormat, moment_of, span
+from syncd.errors import Invalid, SyncdError
 
 if TYPE_CHECKING:  # httpx takes a tenth of a second, and most commands contact no server
     from syncd.client import Client, Release
 
 T = TypeVar("T")
 TOKEN: Final = "SYNCD_TOKEN"  # noqa: S105 -- the name of a variable
+NAMED: Final = "publishing {model}@{version}"  # the first line where the command was given another form of the name
+SERVER: Final = "SYNCD_SERVER"
+WITH_SERVER: Final = frozenset(
+    {
+        "approve",
+        "cancel",
+        "dismiss",
+        "drift",
+        "freeze",
+        "hold",
+        "plan",
+        "publish",
+        "releases",
+        "retry",
+        "rollback",
+        "show",
+        "status",
+        "unfreeze",
+        "unhold",
+        "versions",
+        "watch",
+    }
+)  # the commands with `--server`
+_COMMAND: Final = re.compile(r"(?P<quote>`)syncd (?P<words>[^`]+)`")
 _TIME: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _ONLY_THERE: Final = ("steps", "first_answers", "events")  # of a release's document, for `show`
 
@@ -40,7 +65,7 @@ TimeoutOption = Annotated[
     ),
 ]
 ServerOption = Annotated[
-    str, typer.Option("--server", envvar="SYNCD_SERVER", help="Use the daemon at this URL.", show_default=False)
+    str, typer.Option("--server", envvar=SERVER, help="Use the daemon at this URL.", show_default=False)
 ]
 TokenFileOption = Annotated[
     Path | None,
@@ -58,6 +83,7 @@ class Display:
     wait: bool
     timeout_s: float
     going_back: bool = False
+    is_named: bool = False  # the server finds what a name stands for: the first line says what
     _told: dict[str, str] = field(default_factory=dict)
 
     def tell(self, release: Release) -> None:
@@ -78,8 +104,10 @@ def execute(server: str, token_file: Path | None, ask: Callable[[Client], Releas
     """
     from syncd.client import TimedOut  # noqa: PLC0415 -- see the top
 
-    with _client(server, token_file) as client:
+    with _hints_for(server), _client(server, token_file) as client:
         release = ask(client)
+        if see.is_named and see.output.form is OutputFormat.TEXT:
+            see.output.console.print(NAMED.format(model=release.model, version=release.version), markup=False)
         if not see.wait:
             text = f"{release.id} is {release.phase}"
             see.output.show(release_json(release), lambda console: console.print(text, markup=False))
@@ -95,6 +123,10 @@ def execute(server: str, token_file: Path | None, ask: Callable[[Client], Releas
             client.wait(release.id, timeout_s=see.timeout_s, going_back=see.going_back, tell=tell)
         except TimedOut:
             code = Exit.TIMEOUT
+            _tell_what_goes_on(see.output, server, seen[0], f"timed out after {span(see.timeout_s)}")
+        except KeyboardInterrupt:
+            _tell_what_goes_on(see.output, server, seen[0], "interrupted")
+            return Exit.INTERRUPTED
         last = seen[0]
         text = f"{last.id} {last.model}@{last.version} is {last.phase}"
         see.output.show({"event": "end", **release_json(last)}, lambda console: console.print(text, markup=False))
@@ -103,8 +135,54 @@ def execute(server: str, token_file: Path | None, ask: Callable[[Client], Releas
 
 def asked(server: str, token_file: Path | None, ask: Callable[[Client], T]) -> T:
     """Make one call. Raises what the client does."""
-    with _client(server, token_file) as client:
+    with connected(server, token_file) as client:
         return ask(client)
+
+
+@contextmanager
+def connected(server: str, token_file: Path | None) -> Iterator[Client]:
+    """A client for several calls. Raises what the client does, with hints that name commands for this user."""
+    with _hints_for(server), _client(server, token_file) as client:
+        yield client
+
+
+def there(text: str, server: str) -> str:
+    """A hint of the daemon for a user who is elsewhere: `syncd unhold m` becomes one with `--server`.
+
+    A command without that option has to be run beside the record, and the hint says so. With SYNCD_SERVER set
+    the commands work as they are.
+    """
+
+    if not server:
+        return text
+
+    def named(found: re.Match[str]) -> str:
+        words, quote = found["words"], found["quote"]
+        if words.split()[0] not in WITH_SERVER:
+            return f"{quote}syncd {words}{quote} on the daemon's machine"
+        option = "" if os.environ.get(SERVER) else f" --server {server}"
+        return f"{quote}syncd {words}{option}{quote}"
+
+    return _COMMAND.sub(named, text)
+
+
+@contextmanager
+def _hints_for(server: str) -> Iterator[None]:
+    try:
+        yield
+    except SyncdError as error:
+        error.hint = there(error.hint, server)
+        raise
+
+
+def _tell_what_goes_on(output: Output, server: str, release: Release, why: str) -> None:
+    """Say that a release goes on where the daemon works, and how to follow or end it."""
+    if release.has_ended:
+        return
+    moved = release.phase in {"flipping", "undoing"} and not release.document.get("rollout")
+    stop = f"`syncd rollback {release.model}`" if moved else f"`syncd cancel {release.id}`"
+    hint = there(f"follow: `syncd watch {release.id}`; stop: {stop}", server)
+    output.note(f"{why}: {release.id} goes on in the daemon at {server}; {hint}")
 
 
 def release_json(release: Release) -> dict[str, Any]:
@@ -133,5 +211,7 @@ def _changes(document: Mapping[str, Any]) -> dict[str, str]:
     for each in document.get("bindings", ()):
         now[each["binding"]] = f"{each['phase']} function version {each['to'] or '-'}"
     for each in document.get("stuck", ()):
-        now[f"{each['step']} {each['subject']}"] = each["reason"]
+        again = f", next try {moment_of(each['next_try'])}" if each.get("next_try") else ""
+        tried = f" (tried {each['failures']}×{again})" if each["failures"] else ""
+        now[f"{each['step']} {each['subject']}"] = f"{each['reason']}{tried}"
     return now

@@ -29,15 +29,29 @@ class Client(Reader):
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
         return ReleaseInfo.of(self._ask("POST", "/v1/releases", {"model": model, "ref": version}, headers))
 
-    def rollback(self, model: str, why: str = "") -> ReleaseInfo:
-        """Roll back to the previous live version in every binding, and hold the model there.
+    def publish_named(self, name: str, *, key: str | None = None) -> ReleaseInfo:
+        """Request a release by the name of its version, which the server resolves: `sdxl-v2`, `sdxl@v2`, or `sdxl`.
+
+        A model alone is its newest version. The answer has the model and the version.
+
+        Raises:
+            Invalid: The name fits two versions.
+            Held, NotFound, Conflict: As `publish`.
+        """
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        return ReleaseInfo.of(self._ask("POST", "/v1/releases", {"name": name}, headers))
+
+    def rollback(self, model: str, why: str = "", to: str = "") -> ReleaseInfo:
+        """Roll back to the previous live version, or to version `to`, in every binding, and hold the model there.
 
         Sent once: if the answer is lost, check `releases` before you repeat it.
 
         Raises:
-            NotFound: There is no previous version.
+            NotFound: There is no previous version, or `to` was never live.
+            Invalid: `to` is live already.
         """
-        return ReleaseInfo.of(self._ask("POST", _of_model(model, "rollback"), {"why": why}, tries=1))
+        body = {"why": why} | ({"to": to} if to else {})
+        return ReleaseInfo.of(self._ask("POST", _of_model(model, "rollback"), body, tries=1))
 
     def cancel(self, release_id: str, why: str = "") -> ReleaseInfo:
         """Cancel a release before it moves any alias. Copied files stay.
@@ -47,6 +61,25 @@ class Client(Reader):
             Conflict: It has ended already, or is moving aliases.
         """
         return ReleaseInfo.of(self._ask("POST", f"{path_of_release(release_id)}/cancel", {"why": why}))
+
+    def dismiss(self, release_id: str, why: str = "") -> ReleaseInfo:
+        """Take a release that stalled or was undone off `status`. Its history stays.
+
+        Raises:
+            NotFound: There is no such release.
+            Conflict: It is in flight, or did not fail.
+        """
+        return ReleaseInfo.of(self._ask("POST", f"{path_of_release(release_id)}/dismiss", {"why": why}))
+
+    def retry(self, release_id: str | None = None) -> list[Mapping[str, Any]]:
+        """Make the waiting steps of a release, or of all in flight, due now. Each row has the release and its steps.
+
+        Raises:
+            NotFound: There is no such release.
+            Conflict: It has ended already.
+        """
+        path = "/v1/retry" if release_id is None else f"{path_of_release(release_id)}/retry"
+        return rows(self._ask("POST", path), "releases")
 
     def approve(self, release_id: str) -> ApprovalInfo:
         """Approve a release that waits for a person. The approval may come before the release is ready.

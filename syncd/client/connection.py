@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, Syn
 TRIES: Final = 4
 FIRST_WAIT_S: Final = 0.5
 ANSWER_WAIT_MAX_S: Final = 30.0  # a longer Retry-After is cut to this
+SILENT_S: Final = 60.0  # of a stream of events, which sends a comment every 15 s
 _ERRORS: Final[Mapping[str, type[SyncdError]]] = {
     "held": Held,
     "not_found": NotFound,
@@ -93,6 +95,31 @@ class Connection:
                 raise failure
             time.sleep(min(ANSWER_WAIT_MAX_S, max(wait_s, failure.retry_after_s or 0.0)))
         raise AssertionError
+
+    def stream(self, path: str, query: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+        """The data of server-sent events, one JSON object each. Raises as `ask`, without a second attempt."""
+        timeout = httpx.Timeout(SILENT_S, connect=self._http.timeout.connect)
+        try:
+            with self._http.stream("GET", path, params=query, timeout=timeout) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _failure(answer)
+                for line in answer.iter_lines():
+                    if line.startswith("data:"):
+                        yield _object(line.removeprefix("data:"))
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            words = str(error) or type(error).__name__
+            raise Unavailable(f"{self.server}: {words}", hint="check that the daemon runs there") from error
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise not_ours() from error
+    if not isinstance(found, dict):
+        raise not_ours()
+    return found
 
 
 def _waits(tries: int) -> Iterator[float | None]:

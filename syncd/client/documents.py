@@ -117,6 +117,7 @@ class StuckStepInfo(Answer):
     state: str
     failures: int
     reason: str
+    next_try: datetime | None = None  # When it is tried again, if it waits.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +192,24 @@ class StreamedEventInfo(EventInfo):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetriedReleaseInfo(Answer):
+    """A release whose waiting steps were made due."""
+
+    release: str
+    model: str
+    version: str
+    phase: str
+    steps: tuple[str, ...]  # The steps, such as `place targets`; empty if none waited.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetriedInfo(Answer):
+    """The releases whose waiting steps were made due."""
+
+    releases: tuple[RetriedReleaseInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveInfo(Answer):
     """What a binding serves of a model, by the record."""
 
@@ -225,11 +244,67 @@ class ModelsInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersionInfo(Answer):
+    """A version of a model: in its registry, in the record, or in both."""
+
+    version: str
+    digest: str | None
+    size_bytes: int | None
+    recorded_at: datetime | None  # When it was first released.
+    sealed: tuple[str, ...]  # The targets where it is sealed.
+    targets: tuple[str, ...]  # The targets of the model.
+    live: tuple[str, ...]  # The bindings that serve it.
+    quarantined: str | None
+    in_registry: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersionsInfo(Answer):
+    """The versions of a model, newest first."""
+
+    model: str
+    registry: str
+    unreached: str | None  # Why the registry could not be read.
+    versions: tuple[ModelVersionInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonInfo(Answer):
     """The daemon that works on the record."""
 
     owner: str
     seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingStepInfo(Answer):
+    """A step that waits, and when it is tried again."""
+
+    step: str
+    subject: str
+    failures: int
+    due_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareInfo(Answer):
+    """The share of an alias's traffic that a release has, or is about to have."""
+
+    binding: str
+    phase: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyInfo(Answer):
+    """A copy under way; the rate is the average of the attempt."""
+
+    target: str
+    bytes_done: int
+    bytes_total: int
+    bytes_per_s: int
+    eta_s: float | None  # The seconds left at that rate.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +320,10 @@ class InFlightInfo(Answer):
     rollout: RolloutInfo | None
     reason: str
     hint: str
+    next_try: datetime | None = None  # When the first of the waiting steps is tried again.
+    waiting: tuple[WaitingStepInfo, ...] = ()
+    shares: tuple[ShareInfo, ...] = ()  # In the order of its flips; none before the first.
+    copies: tuple[CopyInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +346,8 @@ class StalledInfo(Answer):
     since: datetime
     reason: str
     hint: str
+    served: tuple[str, ...] = ()  # The versions that its bindings serve meanwhile.
+    is_live: bool = False  # All of them serve the version of this release.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +399,65 @@ class StatusInfo(Answer):
     stalled: tuple[StalledInfo, ...]
     bases: tuple[WatchedBaseInfo, ...]
     drifted: tuple[DriftedInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenBaseUpdateInfo(BaseUpdateInfo):
+    """A base image that has changed, and since when."""
+
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTargetInfo(Answer):
+    """What one target needs. See `TargetPlan` for the counters."""
+
+    target: str
+    region: str
+    sealed: bool
+    send_bytes: int
+    copied_bytes: int
+    kept_bytes: int
+    send_files: int
+    replicated_from: str | None
+    image: str | None
+    base: SeenBaseUpdateInfo | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFlipInfo(Answer):
+    """A flip of one alias. `from` and `to` are versions of the model."""
+
+    binding: str
+    region: str
+    function: str
+    alias: str
+    function_version: str | None
+    from_: str | None = field(metadata={"key": "from"})
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStageInfo(Answer):
+    """A stage: a wave of regions, its share of the traffic, and the pause after it."""
+
+    regions: tuple[str, ...]
+    percent: int
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInfo(Answer):
+    """What a release of a version would move and flip."""
+
+    model: str
+    version: str
+    digest: str
+    bytes: int
+    files: int
+    targets: tuple[PlannedTargetInfo, ...]
+    flips: tuple[PlannedFlipInfo, ...]
+    steps: tuple[PlannedStageInfo, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

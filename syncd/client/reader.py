@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
@@ -87,6 +87,26 @@ class Reader:
     def status(self, model: str | None = None) -> Mapping[str, Any]:
         """Live versions, releases in flight, and what is stuck and why. Raises NotFound: no such model."""
         return self._ask("GET", "/v1/status", query={} if model is None else {"model": model})
+
+    def versions(self, model: str) -> Mapping[str, Any]:
+        """The versions of a model, newest first, in its registry and in the record. Raises NotFound: no such model."""
+        return self._ask("GET", f"/v1/models/{quote(model, safe='/').replace('..', '%2E%2E')}/versions")
+
+    def plan(self, name: str) -> Mapping[str, Any]:
+        """What a release of this version would move and flip; changes nothing.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        return self._ask("GET", "/v1/plan", query={"name": name})
+
+    def events(self, after: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """Events after the one with this id, or new ones; waits for the next. Ends when the server ends the stream.
+
+        Raises:
+            Unavailable: The connection broke; continue after the last id.
+        """
+        return self._connection.stream("/v1/events", {} if after is None else {"after": str(after)})
 
     def drift(self, name: str | None = None, *, ended: bool = False) -> Mapping[str, Any]:
         """Differences from the record, by the newest check of each binding; of one binding or model, or of all.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
+import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
@@ -62,6 +65,9 @@ _TYPES: Final = {
     "tuple_type": "expected a list",
     "too_short": "expected at least one",
 }
+_JUDGES: Final = {"url": "password"}  # a setting, and one whose problem depends on it without naming it
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
+_ANY_TEXT: Final = "whsec_c29tZSB0ZXh0"  # stands for a secret that is not set, in a configuration that is refused
 _BOUNDS: Final = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
 
@@ -73,18 +79,20 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     """
     document = _parse(path)
     problems = _unknown_sections(document)
+    refused: dict[str, set[str]] = {}  # table -> names of the settings that it is read without
     sections: dict[str, Any] = {section: {} for section in _NAMED}
     for section, table in _SINGLE.items():
         value = _read(table, document.get(section, {}), (section,), environ, problems.append)
-        sections[section] = value or table()
+        sections[section] = value or _rest(table, document.get(section, {}), section, environ, refused) or table()
     for section, name, raw in _tables(document, problems.append):
         table_of = _kind(section, name, raw, problems.append)
         if table_of:
             value = _read(table_of, raw, (section, name), environ, problems.append)
+            value = value or _rest(table_of, raw, key_path(section, name), environ, refused)
             sections[section].update({name: value} if value else {})
     config = Config(path=path, **sections)
     declared = {section: frozenset(map(str, _mapping(document.get(section)))) for section in _NAMED}
-    problems.extend(problems_between(config, declared))
+    problems.extend(each for each in problems_between(config, declared) if not _follows(each, refused))
     if problems:
         raise ConfigProblems(path.name, tuple(problems))
     return config
@@ -158,6 +166,54 @@ def _read(
             if detail["type"] != "too_short" or not _has_inner(detail, details):
                 report(_problem(table, detail, where))
         return None
+
+
+def _rest(table: type[T], raw: object, key: str, environ: Mapping[str, str], refused: dict[str, set[str]]) -> T | None:
+    """A refused table without its unknown keys and the optional settings that are wrong.
+
+    It is for the checks between tables, whose problems are to be reported at once too. None where that cannot be.
+    """
+    try:
+        return table.model_validate(raw, context=dict(environ))
+    except ValidationError as error:
+        places = [detail["loc"] for detail in error.errors(include_url=False, include_input=False)]
+    rest, names, known = copy.deepcopy(raw), set(), dict(environ)
+    for place in places:
+        holder: Any = rest
+        for part in place[:-1]:
+            holder = _part(holder, part)
+        if not place or not isinstance(holder, dict) or place[-1] not in holder:
+            return None
+        value = holder[place[-1]]
+        if isinstance(value, dict) and isinstance(value.get("env"), str):
+            known[value["env"]] = _ANY_TEXT
+        else:
+            del holder[place[-1]]
+        names |= {str(place[-1]), *difflib.get_close_matches(str(place[-1]), _keys(table, place[:-1]), n=1, cutoff=0.5)}
+    try:
+        found = table.model_validate(rest, context=known)
+    except ValidationError:
+        return None
+    refused[key] = names | {_JUDGES[name] for name in names if name in _JUDGES}
+    return found
+
+
+def _part(holder: object, part: KeyPart) -> object:
+    """The value at a key or an index; None where there is none."""
+    if isinstance(holder, dict):
+        return holder.get(part)
+    return holder[part] if isinstance(holder, list) and isinstance(part, int) and part < len(holder) else None
+
+
+def _follows(problem: Problem, refused: Mapping[str, Collection[str]]) -> bool:
+    """Whether a problem between tables may only be there because a setting was read without its value."""
+    for table, names in refused.items():
+        within = re.match(rf"{re.escape(table)}(?:[.\[].*)?$", problem.key)
+        text = f"{problem.key} {problem.advice}" if within else problem.advice
+        mentioned = within or re.search(rf"(?<![\w.-]){re.escape(table)}(?![\w-])", text)
+        if mentioned and set(_WORD.findall(text)) & set(names):
+            return True
+    return False
 
 
 def _has_inner(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:

@@ -50,6 +50,16 @@ class Problem:
             return f"{where}{self.advice}, got {self.found}"
         return f"{where}got {self.found}; {self.advice}"
 
+    def as_json(self, file: str) -> dict[str, str]:
+        """The problem as JSON. `expected` is empty where the advice is all there is."""
+        if self.advice.startswith("expected "):
+            expected, _, hint = self.advice.removeprefix("expected ").partition("; ")
+        else:
+            missing = re.match(r"there (?:is|are) no such ([a-z ]+)", self.advice)
+            expected, hint = f"a name among the {missing[1]} of this file" if missing else "", self.advice
+            expected = "a setting of this table" if self.found == "an unknown key" else expected
+        return {"file": file, "key": self.key, "expected": expected, "got": self.found, "hint": hint}
+
 
 class ConfigProblems(Invalid):
     """A refused configuration; its message has one line for each problem."""
@@ -60,6 +70,7 @@ class ConfigProblems(Invalid):
         self.message = lines  # the one message of several lines: each is a problem, with its values quoted
         self.args = (lines,)
         self.problems = problems
+        self.details = {"problems": [problem.as_json(file) for problem in problems]}
 
 
 def no_such(key: str, found: str, noun: str, known: frozenset[str]) -> Problem:

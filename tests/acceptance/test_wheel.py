@@ -107,8 +107,9 @@ from syncd.client import Client
 calls = {
     "publish": ("m", "v1"), "rollback": ("m",), "cancel": ("r-1",), "approve": ("r-1",), "hold": ("m",),
     "unhold": ("m",),
-    "freeze": (), "unfreeze": (), "release": ("r-1",), "history": ("r-1",), "releases": (), "models": (),
-    "status": (), "drift": (), "wait": ("r-1",), "close": (), "repair": ("m",), "repairs": ("m",),
+    "freeze": (), "unfreeze": (), "release": ("r-1",), "history": ("r-1",), "releases": (), "models": (), "status": (),
+    "drift": (), "publish_named": ("m-v1",), "dismiss": ("r-1",), "retry": (), "versions": ("m",), "plan": ("m",),
+    "events": (), "wait": ("r-1",), "close": (), "repair": ("m",), "repairs": ("m",),
 }
 public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
 assert public == calls.keys(), public ^ calls.keys()
@@ -137,7 +138,8 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [
         *("ReleaseInfo",) * 3, "ApprovalInfo", "HoldInfo", "bool", "FreezeInfo", "bool", "ReleaseInfo",
-        "ReleaseHistoryInfo", "list", "list", "dict", "dict", "ReleaseInfo", "NoneType",
+        "ReleaseHistoryInfo", "list", "list", "dict", "dict", "ReleaseInfo",
+        "ReleaseInfo", "list", "dict", "dict", "generator", "ReleaseInfo", "NoneType",
     ]  # fmt: skip
 
 

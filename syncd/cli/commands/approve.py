@@ -30,11 +30,13 @@ def approve(
         there = remote.asked(server, token_file, lambda client: client.approve(release))
         found = there.document
     else:
+        from syncd.cli.attended import warn_unattended  # noqa: PLC0415
         from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
         from syncd.reconcile.views.release import approval  # noqa: PLC0415
 
         with session(config, output, verbose=verbose) as opened:
             given = operations.approve(opened.requester, release)
+            warn_unattended(opened, release)
         found = approval(given)
     text = f"{release} is approved by {found['who']} for sha256 {str(found['digest'])[:12]}"
     Output(output).show(found, lambda console: console.print(text, markup=False))

@@ -32,11 +32,13 @@ def cancel(
         there = remote.asked(server, token_file, lambda client: client.cancel(release, why))
         found = {key: there.document[key] for key in ("release", "model", "version", "phase")}
     else:
+        from syncd.cli.attended import warn_unattended  # noqa: PLC0415
         from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
         from syncd.reconcile.views.shapes.serving import CancelledDocument  # noqa: PLC0415
 
         with session(config, output, verbose=verbose) as opened:
             asked = operations.cancel(opened.requester, release, why)
+            warn_unattended(opened, release)
         found = CancelledDocument(release=asked.id, model=asked.model, version=asked.ref, phase=asked.phase).as_json()
     text = f"{release} {found['model']}@{found['version']} ends; `syncd show {release}` shows when it has"
     Output(output).show(found, lambda console: console.print(text, markup=False))

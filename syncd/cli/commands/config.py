@@ -45,7 +45,8 @@ def check(
     from syncd.config import warnings  # noqa: PLC0415
 
     loaded = settings(config, verbose=verbose)
-    notes = [str(problem) for problem in warnings(loaded)] + _about_the_record(loaded)
+    doubtful = warnings(loaded)
+    notes = [str(problem) for problem in doubtful] + _about_the_record(loaded)
     counts = {
         "registries": len(loaded.registries),
         "targets": len(loaded.targets),
@@ -62,8 +63,9 @@ def check(
         listed = ", ".join(f"{number} {noun}" for noun, number in counts.items())
         console.print(f"{config}: good; {listed}", markup=False)
 
+    details = [problem.as_json(config.name) for problem in doubtful]
     is_good = not (strict and notes)
-    Output(output).show({"file": str(config), "good": is_good, **counts, "warnings": notes}, text)
+    Output(output).show({"file": str(config), "good": is_good, **counts, "warnings": notes, "problems": details}, text)
     if not is_good:
         raise typer.Exit(Exit.USAGE)
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syncd.artifact.names import parse_model_at_version
-from syncd.cli.output.output import OutputFormat, size, span, tabulate
+from syncd.cli import remote
+from syncd.cli.output.output import Output, OutputFormat, moment_at, size, span, tabulate
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.reconcile.requests import operations
-from syncd.reconcile.views import plan as plan_view
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def plan(
-    model_at_version: Annotated[str, typer.Argument(metavar="MODEL@VERSION", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL@VERSION", help="Or another form, as in `publish`.", show_default=False)
+    ],
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
@@ -29,36 +33,47 @@ def plan(
 
     Example: syncd plan sdxl@v2
     """
-    model, version = parse_model_at_version(model_at_version)
-    with session(config, output, verbose=verbose) as opened:
-        world = opened.world()
-        operations.check_served(opened.topology, model)
-        seen = plan_view.plan(world, opened.topology.registry_of(model), model, version)
-        opened.output.show(plan_view.document(seen), lambda console: _text(console, seen))
+    if server:
+        found: Mapping[str, Any] = remote.asked(server, token_file, lambda client: client.plan(name))
+    else:
+        from syncd.reconcile.views.plan_document import plan_document  # noqa: PLC0415 -- only beside the record
+
+        with session(config, output, verbose=verbose) as opened:
+            found = plan_document(opened.world(), name)
+    Output(output).show(found, lambda console: _text(console, found))
 
 
-def _to_do(target: plan_view.TargetPlan) -> str:
-    if target.sealed:
+def _to_do(target: Mapping[str, Any]) -> str:
+    if target["sealed"]:
         return "sealed"
-    if target.replicated_from:
-        return f"replicated from {target.replicated_from}"
-    return f"{target.send_files} layers to push" if target.image else "to do"
+    if target["replicated_from"]:
+        return f"replicated from {target['replicated_from']}"
+    return f"{target['send_files']} layers to push" if target["image"] else "to do"
 
 
-def _text(console: Console, seen: plan_view.ReleasePlan) -> None:
-    head = f"{seen.model}@{seen.version}: {seen.files} files, {size(seen.size_bytes)}, digest {seen.digest.short}"
+def _text(console: Console, found: Mapping[str, Any]) -> None:
+    named = f"{found['model']}@{found['version']}"
+    head = f"{named}: {found['files']} files, {size(found['bytes'])}, digest {found['digest'][:12]}"
     console.print(head, markup=False)
     rows = [
-        (t.target, t.region, _to_do(t), size(t.send_bytes), size(t.copied_bytes), size(t.kept_bytes))
-        for t in seen.targets
+        (t["target"], t["region"], _to_do(t), size(t["send_bytes"]), size(t["copied_bytes"]), size(t["kept_bytes"]))
+        for t in found["targets"]
     ]
     tabulate(console, ("TARGET", "REGION", "", "SEND AT MOST", "COPY THERE", "KEEP"), rows)
-    for new in [t.base_update for t in seen.targets if t.base_update]:
-        console.print(f"{new.target}: {new}", markup=False)
+    for each in found["targets"]:
+        if each["base"]:
+            new = each["base"]
+            digests = f"was {new['digest'][:12]}, is {new['new_digest'][:12]}"
+            seen = f"{moment_at(new['seen_at']):%Y-%m-%d %H:%M:%S} UTC"
+            console.print(f"{each['target']}: base {new['name']} {digests} (seen {seen})", markup=False)
     moves = [
-        (f.binding, f.region, f"{f.function}:{f.alias}", f"{f.serves_now or '-'} → {seen.version}") for f in seen.flips
+        (f["binding"], f["region"], f"{f['function']}:{f['alias']}", f"{f['from'] or '-'} → {found['version']}")
+        for f in found["flips"]
     ]
     tabulate(console, ("BINDING", "REGION", "ALIAS", "FLIP"), moves)
-    if len(seen.steps) > 1 or any(step.pause_s for step in seen.steps):
-        steps = [(f"{s.percent} %", ", ".join(s.regions), span(s.pause_s) if s.pause_s else "") for s in seen.steps]
+    stages = found["steps"]
+    if len(stages) > 1 or any(stage["pause_s"] for stage in stages):
+        steps = [
+            (f"{s['percent']} %", ", ".join(s["regions"]), span(s["pause_s"]) if s["pause_s"] else "") for s in stages
+        ]
         tabulate(console, ("STAGE", "REGIONS", "FOR AT LEAST"), steps)

@@ -17,12 +17,18 @@ from syncd.errors import Invalid
 
 if TYPE_CHECKING:
     from syncd.config import Config
+    from syncd.reconcile.requests.version_names import NamedVersion
 
 _LEFT_OUT_SHOWN: Final = 8
 
 
 def publish(
-    model_at_version: Annotated[str, typer.Argument(metavar="MODEL@VERSION", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL@VERSION", help="Or MODEL-VERSION; or MODEL alone, for its newest.", show_default=False
+        ),
+    ],
     source: Annotated[
         Path | None,
         typer.Option("--from", help="Put this directory into the registry as that version first.", show_default=False),
@@ -53,33 +59,53 @@ def publish(
     uses a daemon elsewhere over HTTP: that needs a token (SYNCD_TOKEN, or --token-file) and no configuration, unless
     --from has to find the registry.
 
+    sdxl@latest, or sdxl alone, is the newest version. Without `@` the name is split at `-`, `:`, `/` or `_` where the
+    left side is a model that is served and the right side a version of it: sdxl-v2. With --from, the left side is the
+    longest name of a model. The first line names the version that was found.
+
     --from leaves out hidden directories and the leftovers of tools (.git, .cache, __pycache__, .DS_Store), and
     refuses a text file that seems to contain a credential.
 
-    Exit codes: 0 live (or, without --wait, recorded), 4 the model is on hold, 5 ended and not live, 6 timed out.
+    Exit codes: 0 live (or, without --wait, recorded), 2 the name fits two versions, 3 there is no such model or
+    version, 4 the model is on hold, 5 ended and not live, 6 timed out.
 
     Example: syncd publish sdxl@v2 --wait --timeout 1800
     """
-    model, version = parse_model_at_version(model_at_version)
+    printed = Output(output)
     if server:
-        if source is not None:
-            _upload(settings(config, verbose=verbose), Output(output), _Source(source, allow_secret), model, version)
-        see = remote.Display(Output(output), wait=wait, timeout_s=timeout)
+        see = remote.Display(printed, wait=wait, timeout_s=timeout, is_named="@" not in name)
+        if source is None and "@" not in name:
+            return remote.execute(server, token_file, lambda client: client.publish_named(name), see)
+        if source is None:
+            model, version = parse_model_at_version(name)
+        else:
+            new = _uploaded(settings(config, verbose=verbose), printed, _Source(source, allow_secret), name)
+            model, version, see.is_named = new.model, new.version, False
         return remote.execute(server, token_file, lambda client: client.publish(model, version), see)
     from syncd.cli.execute import execute  # noqa: PLC0415 -- what works beside the record: a pipeline may not have it
     from syncd.reconcile.requests import operations  # noqa: PLC0415
-    from syncd.wiring import registries_of  # noqa: PLC0415
+    from syncd.reconcile.requests.version_names import named_version  # noqa: PLC0415
 
     with session(config, output, verbose=verbose) as opened:
-        if source is not None:
-            _upload(opened.config, opened.output, _Source(source, allow_secret), model, version)
-        operations.check_known(registries_of(opened.config), opened.topology, model, version)
+        if source is None:
+            found = named_version(opened.read_from, name)
+            _say(printed, name, found)
+        else:
+            found = _uploaded(opened.config, printed, _Source(source, allow_secret), name)
+        operations.check_served(opened.topology, found.model)
+        operations.check_known(opened.read_from, found.model, found.version)
         return execute(
             opened,
-            lambda: operations.publish(opened.requester, model, version),
+            lambda: operations.publish(opened.requester, found.model, found.version),
             wait=wait,
             timeout_s=timeout,
         )
+
+
+def _say(output: Output, name: str, found: NamedVersion) -> None:
+    """Name the version that a name without `@` stands for; in JSON each document has it."""
+    if "@" not in name and output.form is OutputFormat.TEXT:
+        output.console.print(remote.NAMED.format(model=found.model, version=found.version), markup=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +114,17 @@ class _Source:
 
     directory: Path
     allow_secret: list[str] | None
+
+
+def _uploaded(config: Config, output: Output, source: _Source, name: str) -> NamedVersion:
+    """Find what the name stands for, and upload the directory as that version. Raises as `_upload`, and NotFound."""
+    from syncd.reconcile.requests.version_names import new_version  # noqa: PLC0415 -- as above
+    from syncd.wiring import topology_of  # noqa: PLC0415
+
+    found = new_version(topology_of(config), name)
+    _say(output, name, found)
+    _upload(config, output, source, found.model, found.version)
+    return found
 
 
 def _upload(config: Config, output: Output, source: _Source, model: ModelName, version: VersionName) -> None:

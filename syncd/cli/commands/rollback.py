@@ -15,6 +15,9 @@ from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Verbos
 
 def rollback(
     model: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
+    to: Annotated[
+        str, typer.Option("--to", metavar="VERSION", help="A version that was live before.", show_default=False)
+    ] = "",
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the hold.")] = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every region serves it again.")] = True,
     timeout: TimeoutOption = 0.0,
@@ -24,19 +27,21 @@ def rollback(
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
 ) -> int:
-    """Roll back to the previous live version everywhere, and hold the model there.
+    """Roll back to the previous live version everywhere, or to the one of --to, and hold the model there.
 
     No byte is moved: the function version of that time is served again. A release in the middle of its flips is
     undone instead. The hold keeps polls and pipelines away until `syncd unhold`.
+
+    Exit codes: 0 every region serves it again, 3 there is no such version, 5 it ended otherwise, 6 timed out.
 
     Example: syncd rollback sdxl --why "black images"
     """
     if server:
         see = remote.Display(Output(output), wait=wait, timeout_s=timeout, going_back=True)
-        return remote.execute(server, token_file, lambda client: client.rollback(model, why), see)
+        return remote.execute(server, token_file, lambda client: client.rollback(model, why, to), see)
     from syncd.cli.execute import execute  # noqa: PLC0415 -- what works beside the record
     from syncd.reconcile.requests import operations  # noqa: PLC0415
 
     with session(config, output, verbose=verbose) as opened:
-        ask = partial(operations.rollback, opened.requester, model, why)
+        ask = partial(operations.rollback, opened.requester, model, why, to)
         return execute(opened, ask, wait=wait, timeout_s=timeout, going_back=True)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from syncd.artifact.names import parse_model_at_version
-from syncd.cli.output.output import OutputFormat, moment, size, span, tabulate
+from syncd.cli import remote
+from syncd.cli.output.output import Output, OutputFormat, moment, size, span, tabulate
+from syncd.cli.output.release_document import release_text
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.errors import Invalid
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, PlacementPhase
 from syncd.reconcile.views import cold_starts
 from syncd.reconcile.views.release import ReleaseView, history, left_behind, load, next_step, parse_release, step_rows
@@ -34,6 +39,8 @@ def show(
             metavar="RELEASE", help="Its id, such as r-7; or MODEL@VERSION for its cold starts.", show_default=False
         ),
     ],
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
@@ -45,6 +52,9 @@ def show(
 
     Example: syncd show r-7
     """
+    if server:
+        _from_there(server, token_file, release, Output(output), verbose=verbose)
+        return
     with session(config, output, verbose=verbose) as opened:
         if "@" in release:
             version = cold_starts.of_version(opened.state, *parse_model_at_version(release))
@@ -56,6 +66,15 @@ def show(
             around = around_of(conn, opened.topology, scene)
         shown = [event for event in happened if verbose or event.kind not in MACHINERY]
         opened.output.show(history(scene, happened), lambda console: tell(console, scene, shown, around))
+
+
+def _from_there(server: str, token_file: Path | None, release: str, printed: Output, *, verbose: bool) -> None:
+    if "@" in release:
+        hint = "run it beside the record, without --server; or show a release, such as r-7"
+        raise Invalid("--server shows releases, not the first answers of a version", hint=hint)
+    found = remote.asked(server, token_file, lambda client: client.release(release)).document
+    left_out = () if verbose else MACHINERY
+    printed.show(found, lambda console: release_text(console, found, server, left_out=left_out))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Final
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from syncd.cli.output.output import OutputFormat, moment, tabulate
+from syncd.cli import remote
+from syncd.cli.output.output import Output, OutputFormat, moment_of, size, span, tabulate
+from syncd.cli.output.screen import WATCH_EVERY_S, redraw
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.reconcile.views.overview import overview
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +28,9 @@ _LIFTED_BY: Final = {
 
 def status(
     model: Annotated[str | None, typer.Argument(help="Only this model.", show_default=False)] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")] = False,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = OutputFormat.TEXT,
     verbose: VerboseOption = False,
@@ -32,17 +39,48 @@ def status(
 
     Example: syncd status sdxl
     """
+    printed = Output(output)
+    if server:
+        with remote.connected(server, token_file) as client:
+            _show(printed, lambda: client.status(model), server, watch=watch)
+        return
+    from syncd.reconcile.views.overview import overview  # noqa: PLC0415 -- only beside the record
+
     with session(config, output, verbose=verbose) as opened:
-        found = overview(opened.state, opened.topology, model)
-        opened.output.show(found, lambda console: _text(console, found))
+        _show(printed, lambda: overview(opened.state, opened.topology, model), "", watch=watch)
 
 
-def _text(console: Console, found: Mapping[str, object]) -> None:
+def _show(printed: Output, read: Callable[[], Mapping[str, Any]], server: str, *, watch: bool) -> None:
+    """Print the status once; with `watch` redraw it on a terminal, and elsewhere print it whenever it has changed."""
+    if not watch:
+        found = read()
+        printed.show(found, lambda console: status_text(console, found, server))
+        return
+    if printed.form is OutputFormat.TEXT and sys.stdout.isatty():
+        redraw(printed, lambda console: status_text(console, read(), server))
+    last: Mapping[str, Any] | None = None
+    while True:
+        found = read()
+        if _essence(found) != _essence(last):
+            printed.show(found, lambda console, found=found: status_text(console, found, server))  # type: ignore[misc]
+        last = found
+        time.sleep(WATCH_EVERY_S)
+
+
+def _essence(found: Mapping[str, Any] | None) -> str:
+    """All but the heartbeat of the daemon, which changes by itself."""
+    kept = {key: value for key, value in (found or {}).items() if key != "daemon"}
+    return f"{(found or {}).get('daemon') is None} {kept}"
+
+
+def status_text(console: Console, found: Mapping[str, Any], server: str = "") -> None:
+    """Print a status; hints name commands that work from here."""
     daemon = found["daemon"]
     console.print(f"daemon: {daemon['owner']}" if isinstance(daemon, dict) else "daemon: none is running", markup=False)
     if found["automatic_releases_off"]:
         console.print(f"automatic releases are off: {found['automatic_releases_off']}", markup=False)
-        console.print("   to do: `syncd db adopt-world` rebuilds the record from what is there", markup=False)
+        rebuilt = remote.there("`syncd db adopt-world`", server)
+        console.print(f"   to do: {rebuilt} rebuilds the record from what is there", markup=False)
     rows = _rows(found["live"])
     tabulate(
         console,
@@ -54,7 +92,7 @@ def _text(console: Console, found: Mapping[str, object]) -> None:
                 str(r["digest"] or "-")[:12],
                 r["region"],
                 f"{r['function']}:{r['alias']} → {r['function_version'] or '-'}",
-                moment(r["since"])[:-4] + "Z" if r["since"] else "-",  # type: ignore[arg-type]
+                moment_of(r["since"])[:-4] + "Z" if r["since"] else "-",
             )
             for r in rows
         ],
@@ -69,12 +107,32 @@ def _text(console: Console, found: Mapping[str, object]) -> None:
         ("quarantined", "quarantined", "{model}@{version}: {reason}"),
     ):
         for row in _rows(found[key]):
-            console.print(f"{title}: {line.format(**row)}".rstrip(": "), markup=False)
+            named = "failed, no outage" if row.get("is_live") else title
+            console.print(f"{named}: {line.format(**row)}".rstrip(": "), markup=False)
+            for more in _details(row):
+                console.print(f"   {more}", markup=False)
             hint = row.get("hint") or _LIFTED_BY.get(key, "").format(**row).replace(" *`", "`")
             if hint:
-                console.print(f"   to do: {hint}", markup=False)
+                console.print(f"   to do: {remote.there(str(hint), server)}", markup=False)
 
 
-def _rows(value: object) -> list[dict[str, object]]:
+def _details(row: Mapping[str, Any]) -> Iterator[str]:
+    """Of a release in flight: its copies, the shares of traffic, and the next tries."""
+    for copy in row.get("copies", ()):
+        rate = f", {size(copy['bytes_per_s'])}/s" if copy["bytes_per_s"] else ""
+        left = "" if copy["eta_s"] is None else f", {span(copy['eta_s'])} left"
+        yield f"copy {copy['target']}: {size(copy['bytes_done'])} of {size(copy['bytes_total'])}{rate}{left}"
+    shares = [f"{each['binding']} {each['percent']} %" for each in row.get("shares", ())]
+    if shares:
+        yield f"traffic: {', '.join(shares)}"
+    if row.get("is_live"):
+        yield f"{row['model']}@{row['version']} is live in every region, as before"
+    elif row.get("served"):
+        yield f"served meanwhile: {', '.join(row['served'])}"
+    for step in row.get("waiting", ()):
+        yield f"next try of {step['step']} {step['subject']}: {moment_of(step['due_at'])}"
+
+
+def _rows(value: object) -> list[dict[str, Any]]:
     assert isinstance(value, list)
     return value

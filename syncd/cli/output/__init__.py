@@ -1,3 +1,3 @@
 """Command output: text, JSON, tables, and the live view of a release."""
 
-__all__ = ["output", "tables", "watch"]
+__all__ = ["output", "release_document", "screen", "tables", "watch"]

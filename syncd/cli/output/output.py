@@ -69,7 +69,7 @@ class Output:
         causes = list(_causes(error)) if verbose else []
         if self.form is OutputFormat.JSON:
             more = {"causes": causes} if verbose else {}
-            self.line({"error": error.message, "hint": error.hint, "exit_code": int(code), **more})
+            self.line({"error": error.message, "hint": error.hint, "exit_code": int(code), **error.details, **more})
             return
         lines = [_labelled("error:", _RED, error.message)]
         lines += [_labelled("cause:", _YELLOW, cause) for cause in causes]
@@ -129,6 +129,16 @@ def short(text: str, characters: int = 80) -> str:
 def moment(at: datetime | None) -> str:
     """A time in UTC, to the second."""
     return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S}Z"
+
+
+def moment_of(at: datetime | str | None) -> str:
+    """As `moment`, for a time from the record or from the API."""
+    return "" if at is None else moment(moment_at(at))
+
+
+def moment_at(at: datetime | str) -> datetime:
+    """A time from the record or from the API."""
+    return datetime.fromisoformat(at) if isinstance(at, str) else at
 
 
 def _plain(value: object) -> object:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from syncd.cli.output.output import Output, OutputFormat, size, span
 from syncd.errors import Failed
 from syncd.plan.phases import RELEASE_ENDS, PlacementPhase, ReleasePhase, StepState
 from syncd.reconcile.views.release import Rates, ReleaseView, delivered, document, load
-from syncd.state.records import Placement
+from syncd.state.records import Placement, Step
 from syncd.state.state import State
 
 if TYPE_CHECKING:
@@ -33,7 +33,14 @@ def follow(state: State, release_id: str, output: Output, *, proceed: Callable[[
         from rich.live import Live as Screen  # noqa: PLC0415
 
         with Screen(console=output.console, refresh_per_second=4, transient=True) as screen:
-            return _look_on(state, release_id, proceed, lambda scene: screen.update(picture(scene, rates)))
+            tried: dict[str, int] = {}
+
+            def draw(scene: ReleaseView) -> None:
+                for line in _failed_tries(scene, tried):  # these stay above the table
+                    screen.console.print(line, markup=False)
+                screen.update(picture(scene, rates))
+
+            return _look_on(state, release_id, proceed, draw)
     printed: dict[str, str] = {}
 
     def tell(scene: ReleaseView) -> None:
@@ -71,7 +78,9 @@ def picture(scene: ReleaseView, rates: Rates) -> Table:
         rows += [(f"  {path}", "", _share(done, of)) for path, done, of in _active(placement)]
     rows += [(f.binding, f.phase.value, f"{f.from_version or '-'} → {f.to_version or '…'}") for f in scene.flips]
     rows += [
-        (f"{s.kind} {s.subject}", "waits", s.reason) for s in scene.steps if s.state is StepState.WAITING and s.reason
+        (f"{s.kind} {s.subject}", "waits", _next_try(s))
+        for s in scene.steps
+        if s.state is StepState.WAITING and s.reason
     ]
     from syncd.cli.output.tables import table  # noqa: PLC0415 -- rich, on a terminal only
 
@@ -122,13 +131,30 @@ def _every(seconds: float, tell: Callable[[ReleaseView], None]) -> Callable[[Rel
     return now_and_then
 
 
+def _next_try(step: Step) -> str:
+    """Why it waits, how often it failed, and when it is tried again."""
+    return f"{step.reason} (tried {step.failures}×, next try {step.due_at:%H:%M:%S}Z)"
+
+
+def _failed_tries(scene: ReleaseView, tried: dict[str, int]) -> Iterator[str]:
+    """A line for each failed try since the last look."""
+    for step in scene.steps:
+        if step.state is StepState.WAITING and step.failures > tried.get(step.id, 0):
+            tried[step.id] = step.failures
+            yield f"{scene.release.id} {step.kind} {step.subject}: {_next_try(step)}"
+
+
 def _print_changes(output: Output, scene: ReleaseView, printed: dict[str, str]) -> None:
     """In a pipe or a log: one line whenever something has changed its phase, none for mere bytes."""
     release = scene.release
     now = {"release": f"{release.phase} {release.reason}".strip()}
     now |= {p.target: f"{p.phase} {p.reason}".strip() for p in scene.placements}
     now |= {f.binding: f"{f.phase} function version {f.to_version or '-'}" for f in scene.flips}
-    now |= {f"{s.kind} {s.subject}": s.reason for s in scene.steps if s.reason and s.state is StepState.WAITING}
+    now |= {
+        f"{s.kind} {s.subject}": _next_try(s) if s.failures else s.reason
+        for s in scene.steps
+        if s.reason and s.state is StepState.WAITING
+    }
     for what, how in now.items():
         if printed.get(what) != how:
             printed[what] = how

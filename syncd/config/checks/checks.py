@@ -12,6 +12,7 @@ from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.artifact.parts import PART_BYTES
 from syncd.config.checks.bindings import binding_problems
 from syncd.config.checks.images import image_problems
+from syncd.config.checks.safety import safety_warnings
 from syncd.config.checks.weak import weak_settings
 from syncd.config.fields import shown
 from syncd.config.follow import ANY_MODEL, WAYS
@@ -38,6 +39,9 @@ Declared = Mapping[str, frozenset[str]]
 Rule = Callable[[Config, Declared], Iterator[Problem]]
 
 _OSS_HOST: Final = re.compile(r"https?://oss-([a-z0-9-]+?)(-internal)?\.aliyuncs\.com")
+_BUCKET_HOST: Final = re.compile(
+    r"(https?://)([a-z0-9][a-z0-9-]+)\.((?:oss-[a-z0-9-]+|[a-z0-9-]+\.oss)\.aliyuncs\.com)/?"
+)
 _FC_HOST: Final = re.compile(r"(?:fcv3(?:-vpc)?|\d+)\.([a-z0-9-]+)\.(?:fc\.)?aliyuncs\.com")
 _NOT_REGIONS: Final = frozenset({"accelerate", "accelerate-overseas"})
 
@@ -50,7 +54,7 @@ def problems_between(config: Config, declared: Declared) -> Iterator[Problem]:
 
 def warnings(config: Config) -> tuple[Problem, ...]:
     """Allowed but probably unintended: models without a binding or registry, unreachable webhooks, weak settings."""
-    found = []
+    found = list(safety_warnings(config))
     for name, registry in sorted(config.registries.items()):
         for index, pattern in enumerate(registry.models):
             if not any(selects(pattern, model) for model in config.models()):
@@ -190,6 +194,18 @@ def _endpoint_regions(config: Config, declared: Declared) -> Iterator[Problem]:
         yield from _other_region(("runtimes", name, "endpoint"), runtime.endpoint, _FC_HOST, runtime.region)
 
 
+def _bucket_in_endpoint(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    for section, tables in (("targets", config.targets), ("registries", config.registries)):
+        for name, table in tables.items():
+            for field in ("endpoint", "mount_endpoint", "oss_endpoint"):
+                endpoint = getattr(table, field, None)
+                match = _BUCKET_HOST.fullmatch(endpoint or "")
+                if match:
+                    advice = f'expected the endpoint without the bucket, "{match[1]}{match[3]}"'
+                    yield Problem(key_path(section, name, field), shown(endpoint), advice)
+
+
 def _other_region(
     where: tuple[str, str, str], endpoint: str | None, host: re.Pattern[str], region: str
 ) -> Iterator[Problem]:
@@ -288,6 +304,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _dangling,
     _hooks,
     _endpoint_regions,
+    _bucket_in_endpoint,
     _one_writer,
     _replicas,
     _sources,

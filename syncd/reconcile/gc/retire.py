@@ -53,14 +53,46 @@ def retire(world: World, model: str, name: str, decision: Justification) -> Reti
         Unavailable: A region did not answer; a daemon resumes it, and so does repeating it.
     """
     with world.state.write() as conn:
-        version = versions.find(conn, model, name)
-        if version is None:
-            hint = f"`syncd releases {model}` lists its releases"
-            raise NotFound(f"no version {model}@{name} in the record", hint=hint)
+        version = _known(conn, model, name)
         drift_resolutions.block_claims(conn)
         check_not_needed(conn, version)
         retirements.begin(conn, version, decision.who, decision.why, world.state.now(conn))
     return execute(world, version)
+
+
+def plan(world: World, model: str, name: str) -> Retired:
+    """What `retire` would delete, by the record; changes nothing.
+
+    Raises:
+        NotFound: There is no such version.
+        Conflict: It is live, in flight, or the target of a rollback.
+    """
+    with world.state.read() as conn:
+        version = _known(conn, model, name)
+        check_not_needed(conn, version)
+        staged = live.carrying(conn, version.id)
+        here = _HERE | {PlacementPhase.WITHDRAWING}
+        there = [each.target for each in placements.of_version(conn, version.id) if each.phase in here]
+        kept = tuple(image.reference for image in images.of_version(conn, version.id))
+    known = world.topology.bindings
+    gone = [_named(world, each) for each in staged if each.binding in known]
+    left = [f"function version {e.function_version} of {e.binding}" for e in staged if e.binding not in known]
+    places = world.targets.keys() | world.images.keys()
+    left += [f"the bytes at {target}" for target in there if target not in places]
+    targets = tuple(target for target in there if target in world.targets)
+    return Retired(version, tuple(dict.fromkeys(gone)), targets, tuple(left), kept)
+
+
+def _known(conn: Connection, model: str, name: str) -> Version:
+    version = versions.find(conn, model, name)
+    if version is None:
+        raise NotFound(f"no version {model}@{name} in the record", hint=f"`syncd releases {model}` lists its releases")
+    return version
+
+
+def _named(world: World, staged: FunctionVersion) -> str:
+    binding = world.topology.bindings[staged.binding]
+    return f"{binding.function}:{staged.function_version} in {world.topology.regions[binding.runtime]}"
 
 
 def execute(world: World, version: Version) -> Retired:
@@ -147,7 +179,7 @@ def _unstage(world: World, version: Version, staged: FunctionVersion) -> str:
     except NotFound:  # the function itself is gone, and its versions with it
         log.info("function_version.already_gone", message="The function is gone, and its versions with it.",
                  binding=binding.name, function_version=number)  # fmt: skip
-    return f"{binding.function}:{number} in {world.topology.regions[binding.runtime]}"
+    return _named(world, staged)
 
 
 def _mark(world: World, version: Version) -> list[Placement]:

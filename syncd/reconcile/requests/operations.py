@@ -6,7 +6,6 @@ Each is one transaction on the record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,11 +19,11 @@ from syncd.errors import Conflict, Invalid, NotFound, Unavailable
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
+from syncd.reconcile.requests import version_names
 from syncd.reconcile.requests.create import Intent, RequestOrigin, create
-from syncd.registry.base import Registry
 from syncd.state.content import base_images, versions
 from syncd.state.records import Approval, Freeze, Hold, Release
-from syncd.state.releases import approvals, freezes, holds, idempotency, releases, rollouts
+from syncd.state.releases import approvals, events, freezes, holds, idempotency, releases, rollouts, steps
 from syncd.state.releases.transitions import advance
 from syncd.state.serving import flips, live
 from syncd.state.state import State
@@ -35,6 +34,8 @@ BEFORE_FIRST_FLIP: Final = frozenset({ReleasePhase.REQUESTED, ReleasePhase.PLACI
 REASON: Final = "the reason"
 FREEZE_HOURS_MIN: Final = 1 / 60
 FREEZE_HOURS_MAX: Final = 8784.0  # a year
+DISMISSIBLE: Final = frozenset({ReleasePhase.STALLED, ReleasePhase.UNDONE})
+DISMISSED: Final = "release.dismissed"  # the event that takes a release off `status`
 MANUAL: Final = "manual"  # the reason when none is given
 _REVISIONS_TRIED_MAX: Final = 5  # each retry follows a write by another process; a release has few
 
@@ -68,6 +69,7 @@ class IdempotencyKey:
 
     asker: str
     key: str
+    asked: str = ""  # the name in the request, where it is not the resolved MODEL@VERSION
 
 
 def publish(requester: Requester, model: str, version: str, once: IdempotencyKey | None = None) -> Release:
@@ -87,8 +89,7 @@ def publish(requester: Requester, model: str, version: str, once: IdempotencyKey
     with requester.state.write() as conn:
         if once is None:
             return _published(conn, requester, name, ref)
-        body = Digest(hashlib.sha256(f"publish {name}@{ref}".encode()).hexdigest())
-        known = idempotency.claim(conn, once.asker, once.key, body, requester.state.now(conn))
+        known = idempotency.claim(conn, once.asker, once.key, _body(once, f"{name}@{ref}"), requester.state.now(conn))
         if known is not None:
             return releases.get(conn, known)
         release = _published(conn, requester, name, ref)
@@ -96,34 +97,106 @@ def publish(requester: Requester, model: str, version: str, once: IdempotencyKey
         return release
 
 
+def repeated(requester: Requester, once: IdempotencyKey) -> Release | None:
+    """The release that a request for the same name with the same key got before: what the name means now is nothing.
+
+    Raises:
+        Conflict: The key was used for something else.
+    """
+    with requester.state.read() as conn:
+        known = idempotency.find(conn, once.asker, once.key, _body(once, once.asked))
+        return None if known is None else releases.get(conn, known)
+
+
+def _body(once: IdempotencyKey, resolved: str) -> Digest:
+    text = f"publish name {once.asked}" if once.asked else f"publish {resolved}"
+    return Digest(hashlib.sha256(text.encode()).hexdigest())
+
+
 def _published(conn: Connection, requester: Requester, name: ModelName, ref: VersionName) -> Release:
     registry = requester.topology.registry_of(name)
     intent = Intent(requester.origin, name, ref, registry, requester.who)
-    return create(conn, intent, requester.state.now(conn))
+    now = requester.state.now(conn)
+    release = create(conn, intent, now)
+    steps.retry_now(
+        conn, release.id, requester.who, now
+    )  # of one that is under way: who asks again has fixed something
+    return release
 
 
-def rollback(requester: Requester, model: str, why: str) -> Release:
+def rollback(requester: Requester, model: str, why: str, to: str = "") -> Release:
     """Go back to the version that was live before, or to its image over the base before, and hold the model there.
+
+    With `to`, to that version, which has to have been live once.
 
     A release in the middle of its flips is undone instead, which leads to the same versions; one that brings the live
     version to a region that lacks it is undone as well. Releases of this model that have moved nothing are superseded.
 
     Raises:
-        Invalid: The reason is too long or not printable.
-        NotFound: There is nothing to go back to.
+        NotFound: There is nothing to go back to, or `to` was never live.
+        Invalid: The reason is too long or not printable, or `to` is live and nothing moves away from it.
     """
     name = parse_model(model)
     shown_text(why, REASON)
+    wanted = parse_version(to) if to else None
     check_served(requester.topology, name)
     for _ in range(_REVISIONS_TRIED_MAX):
         with suppress(Conflict):  # a flip was recorded between the read and the write: read again
-            return _rolled_back(requester, name, why)
-    return _rolled_back(requester, name, why)
+            return _rolled_back(requester, name, why) if wanted is None else _back_to(requester, name, wanted, why)
+    return _rolled_back(requester, name, why) if wanted is None else _back_to(requester, name, wanted, why)
+
+
+def _back_to(requester: Requester, name: ModelName, wanted: VersionName, why: str) -> Release:
+    """Undo what is moving, and begin a rollback to a chosen version unless the undo leads there."""
+    state, reason = requester.state, why or f"rolled back to {wanted}"
+    with state.write() as conn:
+        goal = _once_live(conn, name, wanted)
+        current = live.current_release(conn, name)
+        is_current = current is not None and current.version_id == goal.version_id
+        moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]
+        for release in moving:
+            if release.rollback and release.version_id == goal.version_id:
+                _hold(conn, name, requester.who, reason, state)
+                return release
+        if is_current and not moving and _serves_everywhere(conn, requester.topology, name, goal.version_id):
+            raise Invalid(f"{name}@{wanted} is live already", hint=f"`syncd hold {name}` keeps newer versions away")
+        _hold(conn, name, requester.who, reason, state)
+        undone = [
+            _undo(conn, release, f"rolled back by {requester.who}: {reason}", state)
+            for release in moving
+            if release.phase is ReleasePhase.FLIPPING and not release.rollback
+        ]
+        if undone and is_current and len(undone) == len(moving):
+            return undone[-1]
+        return _begin_rollback(conn, requester, name, goal)
+
+
+def _once_live(conn: Connection, name: ModelName, wanted: VersionName) -> Release:
+    known = versions.find(conn, name, wanted)
+    before = live.was_live(conn, name)
+    goal = next((r for r in before if r.version_id and known is not None and r.version_id == known.id), None)
+    if goal is None:
+        names = list(dict.fromkeys(versions.get(conn, r.version_id).name for r in before if r.version_id))
+        raise NotFound(
+            f"{name}@{wanted} was never live", hint=version_names.choices(wanted, names, "versions that were live")
+        )
+    return goal
+
+
+def _serves_everywhere(conn: Connection, topology: Topology, name: ModelName, version_id: str | None) -> bool:
+    rows = [live.get(conn, binding.name) for binding in topology.bindings_of(name)]
+    return all(row is not None and row.models.get(name) == version_id for row in rows)
+
+
+def _begin_rollback(conn: Connection, requester: Requester, name: ModelName, goal: Release) -> Release:
+    intent = Intent(RequestOrigin.ROLLBACK, name, goal.ref, goal.registry, requester.who, goal.version_id)
+    release = create(conn, intent, requester.state.now(conn))
+    base_images.take_over(conn, goal, release)
+    return release
 
 
 def _rolled_back(requester: Requester, name: ModelName, why: str) -> Release:
     with requester.state.write() as conn:
-        now = requester.state.now(conn)
         moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]
         reason = why or "rolled back"
         before = live.previous_release(conn, name)
@@ -137,10 +210,7 @@ def _rolled_back(requester: Requester, name: ModelName, why: str) -> Release:
         if before is None or before.version_id is None:
             raise NotFound(f"{name} has no earlier version to go back to", hint="`syncd releases` lists what there was")
         _hold(conn, name, requester.who, reason, requester.state)
-        intent = Intent(RequestOrigin.ROLLBACK, name, before.ref, before.registry, requester.who, before.version_id)
-        release = create(conn, intent, now)
-        base_images.take_over(conn, before, release)
-        return release
+        return _begin_rollback(conn, requester, name, before)
 
 
 def _rollback_behind(conn: Connection, release: Release) -> Release | None:
@@ -228,6 +298,54 @@ def _is_in_steps(conn: Connection, release: Release) -> bool:
     return release.phase is ReleasePhase.FLIPPING and rollouts.find(conn, release.id) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A release whose waiting steps are due now, and those steps; none if nothing waited."""
+
+    release: Release
+    steps: tuple[str, ...]  # "place targets"
+
+
+def retry(requester: Requester, release_id: str | None = None) -> list[Retried]:
+    """Make the waiting steps of a release, or of all that are in flight, due now. Failures stay counted.
+
+    Raises:
+        NotFound: There is no such release.
+        Conflict: It has ended: another release is needed.
+    """
+    with requester.state.write() as conn:
+        now = requester.state.now(conn)
+        if release_id is None:
+            chosen = releases.unfinished(conn)
+        else:
+            release = releases.get(conn, release_id)
+            if release.phase in RELEASE_ENDS:
+                hint = f"`syncd publish {release.model}@{release.ref}` releases it again"
+                raise Conflict(f"{release.id} has ended: it is {release.phase}", hint=hint)
+            chosen = [release]
+        found = [(each, steps.retry_now(conn, each.id, requester.who, now)) for each in chosen]
+    return [Retried(each, tuple(sorted(f"{step.kind} {step.subject}" for step in woken))) for each, woken in found]
+
+
+def dismiss(requester: Requester, release_id: str, why: str) -> Release:
+    """Take a release that ended without being live off `status`. Repeating it is success; its history stays.
+
+    Raises:
+        NotFound: There is no such release.
+        Conflict: It is in flight, or it is no failure.
+    """
+    with requester.state.write() as conn:
+        release = releases.get(conn, release_id)
+        if release.phase not in DISMISSIBLE:
+            hint = f"`syncd cancel {release.id}` ends it" if release.phase not in RELEASE_ENDS else ""
+            raise Conflict(f"{release.id} is {release.phase}: only a stalled or undone release is dismissed", hint=hint)
+        if not events.has(conn, release.id, DISMISSED):
+            said: dict[str, object] = {"who": requester.who, "why": why}
+            now = requester.state.now(conn)
+            events.append(conn, DISMISSED, now=now, release_id=release.id, subject=release.model, detail=said)
+        return release
+
+
 def approve(requester: Requester, release_id: str) -> Approval:
     """Approve a release for the digest of its version. Approving it again is success.
 
@@ -289,20 +407,23 @@ def unfreeze(requester: Requester, model: str | None) -> bool:
     return lifted
 
 
-def check_known(registries: Mapping[str, Registry], topology: Topology, model: ModelName, version: VersionName) -> None:
+def check_known(world: World, model: ModelName, version: VersionName) -> None:
     """Raises NotFound where the registry can be read from here and has no such version: nothing is recorded then.
 
     A release waits for a version that is incomplete, and for a registry that is unreachable.
     """
-    with suppress(Unavailable):
-        registries[topology.registry_of(model)].resolve(model, version)
+    try:
+        world.registries[world.topology.registry_of(model)].resolve(model, version)
+    except NotFound as error:
+        raise version_names.unknown_version(world, model, version) from error
+    except Unavailable:
+        return
 
 
 def check_served(topology: Topology, model: str) -> None:
     """Raises NotFound where no binding serves the model."""
     if not topology.bindings_of(model):
-        known = ", ".join(sorted(topology.models())) or "none"
-        raise NotFound(f"no binding serves the model {model!r}", hint=f"models with bindings: {known}")
+        raise version_names.unknown_model(topology, model)
 
 
 def _hold(conn: Connection, model: ModelName, who: str, why: str, state: State) -> Hold:

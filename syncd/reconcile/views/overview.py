@@ -10,16 +10,15 @@ from sqlalchemy import Connection
 from syncd.artifact.names import parse_model
 from syncd.errors import NotFound
 from syncd.plan.drift import ALIAS
-from syncd.plan.phases import StepState
 from syncd.plan.topology import Topology
+from syncd.reconcile.requests.operations import DISMISSED, DISMISSIBLE
+from syncd.reconcile.views.in_flight import in_flight
 from syncd.reconcile.views.resolution import resolution
-from syncd.reconcile.views.rollout import rollout_of
 from syncd.reconcile.views.shapes.overview import (
     ClosedDriftDocument,
     DaemonDocument,
     DriftDocument,
     DriftedDocument,
-    InFlightDocument,
     LiveDocument,
     ModelsDocument,
     QuarantineDocument,
@@ -31,8 +30,8 @@ from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument
 from syncd.reconcile.views.watched_bases import watched_bases
 from syncd.state.access import processes, record_info
 from syncd.state.content import base_images, versions
-from syncd.state.releases import freezes, holds, releases, steps
-from syncd.state.serving import drift_resolutions, drifts, flips, live
+from syncd.state.releases import events, freezes, holds, releases
+from syncd.state.serving import drift_resolutions, drifts, live
 from syncd.state.state import State
 
 ENDED_MAX: Final = 20  # closed drifts shown, newest first
@@ -52,7 +51,7 @@ def overview(state: State, topology: Topology, model: str | None = None) -> dict
             daemon=_daemon(conn, state),
             automatic_releases_off=record_info.automatic_off(conn),
             live=[row for name in wanted for row in _live(conn, topology, name)],
-            in_flight=[row for name in wanted for row in _in_flight(conn, state, name)],
+            in_flight=[row for name in wanted for row in in_flight(conn, state, name)],
             held=[HoldDocument.model_validate(hold) for hold in holds.all(conn) if hold.model in wanted],
             frozen=[
                 FreezeDocument.model_validate(freeze)
@@ -65,7 +64,7 @@ def overview(state: State, topology: Topology, model: str | None = None) -> dict
                 for v in versions.known(conn, name)
                 if v.quarantined
             ],
-            stalled=[row for name in wanted for row in _stalled(conn, name)],
+            stalled=[row for name in wanted for row in _stalled(conn, topology, name)],
             bases=watched_bases(conn, topology, wanted),
             drifted=_drifted(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
         ).as_json()
@@ -163,35 +162,15 @@ def _live(conn: Connection, topology: Topology, model: str) -> list[LiveDocument
     return rows
 
 
-def _in_flight(conn: Connection, state: State, model: str) -> list[InFlightDocument]:
-    rows: list[InFlightDocument] = []
-    for release in releases.unfinished(conn, model):
-        waiting = [s for s in steps.of_release(conn, release.id) if s.state is StepState.WAITING and s.reason]
-        tried = {s.id: f" (tried {s.failures}×)" if s.failures else "" for s in waiting}
-        rollout = rollout_of(conn, release, flips.of_release(conn, release.id), state.now(conn))
-        reasons = [f"{s.kind} {s.subject}: {s.reason}{tried[s.id]}" for s in waiting]
-        rows.append(
-            InFlightDocument(
-                release=release.id,
-                model=model,
-                version=release.ref,
-                rollback=release.rollback,
-                phase=release.phase,
-                since=release.updated_at,
-                rollout=rollout,
-                reason="; ".join(filter(None, [rollout.says if rollout else "", release.reason, *reasons])),
-                hint=next((s.hint for s in waiting if s.hint), release.hint),
-            )
-        )
-    return rows
-
-
-def _stalled(conn: Connection, model: str) -> list[StalledDocument]:
-    """The newest release of the model, if it ended without being live: it needs a person."""
+def _stalled(conn: Connection, topology: Topology, model: str) -> list[StalledDocument]:
+    """The newest release of the model, if it ended without being live and nobody dismissed it: it needs a person."""
     latest = releases.latest(conn, model)
-    if latest is None or latest.phase.value not in {"stalled", "undone"}:
+    if latest is None or latest.phase not in DISMISSIBLE or events.has(conn, latest.id, DISMISSED):
         return []
     is_rebuilt = any(each.was for each in base_images.of_release(conn, latest.id))
+    advice = resolution(latest, holds.find(conn, model), is_rebuilt=is_rebuilt)
+    recorded = [live.get(conn, binding.name) for binding in topology.bindings_of(model)]
+    serving = [row.models.get(model) if row else None for row in recorded]
     return [
         StalledDocument(
             release=latest.id,
@@ -200,6 +179,8 @@ def _stalled(conn: Connection, model: str) -> list[StalledDocument]:
             phase=latest.phase,
             since=latest.updated_at,
             reason=latest.reason,
-            hint=resolution(latest, holds.find(conn, model), is_rebuilt=is_rebuilt),
+            hint=f"{advice}; `syncd dismiss {latest.id}` takes it off this list",
+            served=sorted({versions.get(conn, each).name for each in serving if each}),
+            is_live=latest.version_id is not None and set(serving) == {latest.version_id},
         )
     ]

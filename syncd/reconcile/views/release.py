@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from syncd.errors import NotFound
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
+from syncd.reconcile.requests.operations import Retried
 from syncd.reconcile.views import cold_starts
 from syncd.reconcile.views.resolution import resolution
 from syncd.reconcile.views.rollout import rollout_of
@@ -25,6 +26,8 @@ from syncd.reconcile.views.shapes.releases import (
     ReleaseDetailDocument,
     ReleaseHistoryDocument,
     ReleasesDocument,
+    RetriedDocument,
+    RetriedReleaseDocument,
     StepDocument,
     StreamedEventDocument,
     StuckStepDocument,
@@ -152,7 +155,14 @@ def _parts(scene: ReleaseView, rates: Rates | None = None) -> dict[str, Any]:
         "rollout": scene.rollout,
         "left_behind": left_behind(scene.release, scene.flips),
         "stuck": [
-            StuckStepDocument(step=s.kind, subject=s.subject, state=s.state, failures=s.failures, reason=s.reason)
+            StuckStepDocument(
+                step=s.kind,
+                subject=s.subject,
+                state=s.state,
+                failures=s.failures,
+                reason=s.reason,
+                next_try=s.due_at if s.state is StepState.WAITING else None,
+            )
             for s in scene.steps
             if s.reason and s.state in {StepState.WAITING, StepState.STALLED}
         ],
@@ -253,6 +263,27 @@ def release_list(found: Sequence[Release], following: str = "") -> dict[str, Any
     """Releases as JSON. `following` is the cursor of the next page, "" if there is none."""
     more = {"next": following} if following else {}
     return ReleasesDocument(releases=[ListedReleaseDocument(**_listed(each)) for each in found], **more).as_json()
+
+
+def release_line(release: Release) -> dict[str, Any]:
+    """A release as JSON, as in a list."""
+    return ListedReleaseDocument(**_listed(release)).as_json()
+
+
+def retried_list(found: Sequence[Retried]) -> dict[str, Any]:
+    """The releases whose waiting steps were made due, as JSON."""
+    return RetriedDocument(
+        releases=[
+            RetriedReleaseDocument(
+                release=each.release.id,
+                model=each.release.model,
+                version=each.release.ref,
+                phase=each.release.phase,
+                steps=list(each.steps),
+            )
+            for each in found
+        ]
+    ).as_json()
 
 
 def _listed(release: Release) -> dict[str, Any]:

@@ -41,6 +41,12 @@ def of_release(conn: sa.Connection, release_id: str) -> list[Event]:
     return fetch_all(conn, Event, sa.select(events).where(events.c.release_id == release_id).order_by(events.c.id))
 
 
+def has(conn: sa.Connection, release_id: str, kind: str) -> bool:
+    """Whether a release has an event of this kind."""
+    mine = sa.select(sa.literal(1)).where(events.c.release_id == release_id, events.c.kind == kind).limit(1)
+    return conn.execute(mine).first() is not None
+
+
 def after(conn: sa.Connection, event_id: int, limit: int) -> list[Event]:
     """At most `limit` events that came after `event_id` (0: from the beginning), oldest first.
 

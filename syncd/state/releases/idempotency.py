@@ -25,7 +25,18 @@ def claim(conn: sa.Connection, who: str, key: str, body: Digest, now: datetime) 
     """
     if insert_new(conn, keys, who=who, key=key, body=body, asked_at=now):
         return None
-    known = conn.execute(sa.select(keys.c.body, keys.c.release_id).where(_key(who, key))).one()
+    return find(conn, who, key, body)
+
+
+def find(conn: sa.Connection, who: str, key: str, body: Digest) -> str | None:
+    """The id of the release requested with a key before; None if the key is new.
+
+    Raises:
+        Conflict: The key was used for another request.
+    """
+    known = conn.execute(sa.select(keys.c.body, keys.c.release_id).where(_key(who, key))).first()
+    if known is None:
+        return None
     if known.body != body:
         raise Conflict(f"the idempotency key {key!r} was used with another body", hint="use a new key for each request")
     return str(known.release_id)

@@ -250,6 +250,17 @@ def make_due(conn: sa.Connection, release_id: str, kind: StepKind, now: datetime
     conn.execute(sa.update(steps).where(late, steps.c.state == StepState.WAITING).values(due_at=now))
 
 
+def retry_now(conn: sa.Connection, release_id: str, who: str, now: datetime) -> list[Step]:
+    """Make every waiting step of a release that is due later due now, with an event; returns these steps."""
+    late = sa.and_(steps.c.release_id == release_id, steps.c.state == StepState.WAITING, steps.c.due_at > now)
+    query = sa.update(steps).where(late).values(due_at=now).returning(*steps.c)
+    woken = fetch_all(conn, Step, query)
+    if woken:
+        detail: dict[str, object] = {"who": who, "steps": sorted(f"{step.kind} {step.subject}" for step in woken)}
+        events.append(conn, "release.retried", now=now, release_id=release_id, detail=detail)
+    return woken
+
+
 def resume_after_step(conn: sa.Connection, lease_s: float, now: datetime) -> None:
     """After a step of the clock: what waits is due now, and each lease lasts `lease_s` seconds from now.
 

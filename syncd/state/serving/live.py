@@ -94,6 +94,18 @@ def previous_release(conn: sa.Connection, model: str) -> Release | None:
     return stack[-2] if len(stack) > 1 else None
 
 
+def was_live(conn: sa.Connection, model: str) -> list[Release]:
+    """The releases of a model that were live, newest first."""
+    was = sa.and_(releases.c.model == model, releases.c.phase == ReleasePhase.LIVE)
+    return fetch_all(conn, Release, sa.select(releases).where(was).order_by(releases.c.number.desc()))
+
+
+def current_release(conn: sa.Connection, model: str) -> Release | None:
+    """The release whose version is live by the record."""
+    stack = _standing(conn, model)
+    return stack[-1] if stack else None
+
+
 def is_again(conn: sa.Connection, release: Release) -> bool:
     """Whether a release has the version that is live already: undoing it would change nothing."""
     stack = _standing(conn, release.model)

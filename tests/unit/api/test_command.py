@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from syncd.cli.main import main
-from syncd.cli.remote import duration
+from syncd.cli.remote import duration, there
+from syncd.client import Client
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
 from syncd.reconcile.controller.tick import tick
@@ -197,3 +198,70 @@ def test_a_time_is_written_as_people_do(database_url: str, text: str, seconds: f
 def test_what_is_no_time_is_refused(database_url: str, text: str) -> None:
     with pytest.raises(ValueError, match="expected a time such as"):
         duration(text)
+
+
+def test_the_daemon_resolves_a_name_and_the_first_line_says_what_it_is(call: Calling) -> None:
+    reported = call("publish", f"{SDXL}-v1")
+    assert (reported.code, reported.out) == (0, "publishing sdxl@v1\nr-1 is requested\n")
+    assert call("publish", f"{SDXL}_v1", "-o", "json").document["version"] == "v1"
+    reported = call("publish", SDXL)
+    assert reported.out.splitlines()[0] == "publishing sdxl@v2"
+    reported = call("publish", f"{SDXL}-v3")
+    assert reported.code == 3
+    assert "did you mean sdxl@v2? versions there: v2, v1" in reported.err
+
+
+def test_it_lists_the_versions_of_a_model(call: Calling) -> None:
+    reported = call("versions", SDXL)
+    assert (reported.code, reported.err) == (0, "")
+    assert [line.split()[:4] for line in reported.out.splitlines()][1:] == [
+        ["v2", "0", "of", "2"],
+        ["v1", "0", "of", "2"],
+    ]
+    assert [each["version"] for each in call("versions", SDXL, "-o", "json").document["versions"]] == ["v2", "v1"]
+    assert call("versions", "nobody").code == 3
+
+
+def test_every_reading_command_asks_the_daemon(call: Calling) -> None:
+    with at_work(call.served):
+        assert call("publish", f"{SDXL}@v1", "--wait").code == 0
+    assert f"{SDXL}   v1" in call("status").out
+    assert call("status", SDXL, "-o", "json").document["live"][0]["version"] == "v1"
+    listed = call("releases").out.splitlines()
+    assert listed[1].split()[:4] == ["r-1", "sdxl@v1", "promote", "live"]
+    assert call("releases", SDXL, "-o", "json").document["releases"][0]["release"] == "r-1"
+    shown = call("show", "r-1")
+    assert shown.out.startswith("r-1: release of sdxl@v1 is live\n")
+    assert "release.requested" in shown.out
+    assert call("show", "r-1", "-o", "json").document["events"]
+    planned = call("plan", f"{SDXL}-v2")
+    assert planned.out.startswith("sdxl@v2: 2 files, ")
+    assert [each["to"] for each in call("plan", SDXL, "-o", "json").document["flips"]] == ["v2", "v2"]
+    watched = call("watch", "r-1")
+    assert (watched.code, watched.out.splitlines()[-1]) == (0, "r-1 sdxl@v1 is live")
+    for wrong in (
+        ("status", "nobody"),
+        ("releases", "nobody"),
+        ("show", "r-9"),
+        ("plan", "sdxl-v9"),
+        ("watch", "nobody"),
+    ):
+        assert call(*wrong).code == 3, wrong
+
+
+def test_hints_name_commands_that_work_from_here(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold(call.served.site.requester, SDXL, "black images")
+    assert "   to do: `syncd unhold sdxl` lifts it\n" in call("status").out, "SYNCD_SERVER is set for it too"
+    monkeypatch.delenv("SYNCD_SERVER")
+    url = call.served.url
+    assert f"   to do: `syncd unhold sdxl --server {url}` lifts it\n" in call("status", "--server", url).out
+    refused = call("publish", f"{SDXL}@v1", "--server", url)
+    assert refused.err.endswith(f"hint:  `syncd unhold sdxl --server {url}` lifts it\n")
+    assert there("`syncd db upgrade` does it", url) == "`syncd db upgrade` on the daemon's machine does it"
+
+
+def test_events_of_a_model_are_followed_over_a_stream(call: Calling) -> None:
+    with Client(call.served.url, call.served.token(Role.READ)) as client:
+        happening = client.events(0)
+        call("publish", f"{SDXL}@v1")
+        assert "release.requested" in (event["kind"] for event in happening)

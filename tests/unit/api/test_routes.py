@@ -238,6 +238,7 @@ NEEDED = {
     ("/v1/releases", "POST"): Role.PUBLISH,
     ("/v1/releases/{release}", "GET"): Role.READ,
     ("/v1/models", "GET"): Role.READ,
+    ("/v1/models/{model}/versions", "GET"): Role.READ,
     ("/v1/models/{model}/rollback", "POST"): Role.OPERATE,
     ("/v1/models/{model}/hold", "POST"): Role.OPERATE,
     ("/v1/models/{model}/unhold", "POST"): Role.OPERATE,
@@ -249,7 +250,11 @@ NEEDED = {
     ("/v1/everything/unfreeze", "POST"): Role.OPERATE,
     ("/v1/releases/{release}/cancel", "POST"): Role.OPERATE,
     ("/v1/releases/{release}/approve", "POST"): Role.OPERATE,
+    ("/v1/releases/{release}/retry", "POST"): Role.OPERATE,
+    ("/v1/retry", "POST"): Role.OPERATE,
+    ("/v1/releases/{release}/dismiss", "POST"): Role.OPERATE,
     ("/v1/status", "GET"): Role.READ,
+    ("/v1/plan", "GET"): Role.READ,
     ("/v1/drift", "GET"): Role.READ,
     ("/v1/events", "GET"): Role.READ,
     ("/v1/refusals", "GET"): Role.OPERATE,
@@ -305,3 +310,46 @@ def test_an_unreachable_database_is_reported(served: Served) -> None:
     assert problem(answer) == (503, "unavailable")
     assert "holds" not in answer.text
     assert answer.headers["retry-after"]
+
+
+def test_a_name_is_resolved_here_and_the_answer_names_the_version(served: Served) -> None:
+    served.site.world.deliver(SDXL, "v1")
+    key = {"Idempotency-Key": "run-1"}
+    answer = served.post("/v1/releases", Role.PUBLISH, json={"name": "sdxl-v1"}, headers=key)
+    assert_described(answer, "/v1/releases")
+    assert (answer.json()["model"], answer.json()["version"]) == (SDXL, "v1")
+    newest = {"Idempotency-Key": "run-2"}
+    first = served.post("/v1/releases", Role.PUBLISH, json={"name": "sdxl"}, headers=newest).json()
+    assert first["release"] == answer.json()["release"]
+    served.site.settle(patient=True)
+    served.site.world.deliver(SDXL, "v2")
+    again = served.post("/v1/releases", Role.PUBLISH, json={"name": "sdxl"}, headers=newest).json()
+    assert again["release"] == first["release"], "a repeated request gets its release, whatever is newest now"
+    reused = served.post("/v1/releases", Role.PUBLISH, json={"name": "sdxl-v2"}, headers=newest)
+    assert problem(reused) == (409, "conflict")
+    assert served.post("/v1/releases", Role.PUBLISH, json={"name": "sdxl"}).json()["version"] == "v2"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"name": "sdxl-v9"}, (404, "not_found")),
+        ({"name": "nobody"}, (404, "not_found")),
+        ({"name": ""}, (400, "invalid")),
+        ({"name": 7}, (400, "invalid")),
+        ({"name": "sdxl-v1", "ref": "v1"}, (400, "invalid")),
+    ],
+    ids=str,
+)
+def test_a_name_that_fits_nothing_is_refused(served: Served, body: dict[str, object], code: tuple[int, str]) -> None:
+    assert problem(served.post("/v1/releases", Role.PUBLISH, json=body)) == code
+    assert served.site.all_releases() == []
+
+
+def test_the_versions_of_a_model_are_listed(served: Served) -> None:
+    for version in ("v1", "v2"):
+        served.site.world.deliver(SDXL, version)
+    answer = served.get("/v1/models/sdxl/versions")
+    assert_described(answer, "/v1/models/{model}/versions")
+    assert [each["version"] for each in answer.json()["versions"]] == ["v2", "v1"]
+    assert problem(served.get("/v1/models/nobody/versions")) == (404, "not_found")

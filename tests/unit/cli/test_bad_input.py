@@ -112,8 +112,8 @@ def test_two_that_serve_one_record(call: Calling) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["x", "x@", "@v1", "@", "../x@v1", "m@../v1", "/m@v1", "m@v1@v2", "m@v1\0", "m\n@v1", "M x@v1", "m@" + "a" * 10_000,
-     "a" * 10_000 + "@v1", "é@v1", "m@-rf", "\udcff@v1", ""],
+    ["x y", "x@", "@v1", "@", "../x@v1", "m@../v1", "/m@v1", "m@v1@v2", "m@v1\0", "m\n@v1", "M x@v1",
+     "m@" + "a" * 10_000, "a" * 10_000 + "@v1", "é@v1", "m@-rf", "\udcff@v1", ""],
     ids=lambda name: ascii(name)[:20],
 )  # fmt: skip
 def test_a_name_that_is_none_is_refused_before_anything_is_asked(call: Calling, name: str) -> None:
@@ -121,6 +121,11 @@ def test_a_name_that_is_none_is_refused_before_anything_is_asked(call: Calling, 
         reported = call(command, "--", name)
         refused(reported, 2)
         assert len(reported.err) < 600
+
+
+def test_a_name_without_a_version_that_is_no_model_is_not_found(call: Calling) -> None:
+    for command in ("publish", "plan"):
+        refused(call(command, "x"), 3, "'x'", "models with bindings: m")
 
 
 MODEL_COMMANDS = ["status", "hold", "unhold", "freeze", "unfreeze", "rollback", "verify", "releases"]

@@ -14,6 +14,7 @@ import pytest
 import typer
 from syncd.cli.exit_codes import Exit
 from syncd.cli.main import COMMANDS, app
+from syncd.cli.remote import WITH_SERVER
 from syncd.state import schema_version, upgrade
 
 from tests.unit.cli.calling import Calling
@@ -135,3 +136,29 @@ def test_common_commands_load_no_vendor_sdk_no_engine_and_no_log_writer(call: Ca
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr == "[]\n", done
     assert call.config.exists()
+
+
+def test_all_problems_of_a_configuration_are_a_list_in_json(bare: Calling) -> None:
+    bare.change("tick_s = 0.1", "tic_s = 0.1")
+    bare.change('target = "nas"', 'target = "nass"')
+    reported = bare("config", "check", "-o", "json")
+    assert reported.code == 2
+    assert [(each["file"], each["key"]) for each in reported.document["problems"]] == [
+        ("config.toml", "policy.tic_s"),
+        ("config.toml", "bindings.b.models[0].target"),
+    ]
+
+
+def test_a_warning_is_an_error_when_asked(bare: Calling) -> None:
+    assert bare.upgraded()("config", "check", "--strict").code == 0
+    bare.change("[policy]", '[policy]\napproval = ["n"]')
+    reported = bare("config", "check", "-o", "json")
+    assert (reported.code, reported.document["problems"][0]["key"]) == (0, "policy.approval[0]")
+    reported = bare("config", "check", "--strict")
+    assert reported.code == 2
+    assert 'error: policy.approval[0]: got "n"; no binding serves such a model' in reported.out
+
+
+def test_the_commands_with_server_are_those_that_hints_name_with_it() -> None:
+    having = {path[0] for path, command in commands() if any("--server" in each.opts for each in command.params)}
+    assert having == WITH_SERVER

@@ -249,3 +249,73 @@ def test_a_model_in_an_image_has_variables_and_no_mount() -> None:
     assert change.environment == {"SDXL_DIGEST": "a" * 64, "SDXL_PATH": "/models/sdxl"}
     with pytest.raises(Invalid, match="sdxl@v1 has no image at here"):
         change_for(topology.bindings["hz"], topology.places, {"sdxl": replace(serving, images={})})
+
+
+SAFETY = """
+[[policy.strategies]]
+models = ["minilm", "miniml-*"]
+steps = ["10% 5m"]
+
+[[policy.freeze_times]]
+from = "fri 18:00"
+to = "mon 08:00"
+models = ["minlm", "*"]
+"""
+
+
+def test_safety_settings_that_fit_no_model_are_warned_of(load_text: LoadText) -> None:
+    text = (FIXTURES / "local-cloud.good.toml").read_text()
+    text += '[policy]\napproval = ["minilmm", "minilm", "*"]\n' + SAFETY
+    found = [problem for problem in warnings(load_text(text)) if problem.key.startswith("policy.")]
+    assert [problem.key for problem in found] == [
+        "policy.approval[0]",
+        "policy.strategies[0].models[1]",
+        "policy.freeze_times[0].models[0]",
+    ]
+    assert str(found[0]) == (
+        'policy.approval[0]: got "minilmm"; no binding serves such a model, so nobody is asked for it; '
+        'did you mean "minilm"?'
+    )
+
+
+def test_a_follow_rule_that_fits_no_served_model_is_warned_of(load_text: LoadText) -> None:
+    text = (FIXTURES / "local-cloud.good.toml").read_text()
+    marked = "\n[[registries.local.follow]]\n" + 'models = ["team/nobody"]\nalias = "prod"\n'
+    found = [problem.key for problem in warnings(load_text(text + marked))]
+    assert "registries.local.follow[0].models[0]" in found
+
+
+def test_an_empty_configuration_is_warned_of(load_text: LoadText) -> None:
+    (problem,) = warnings(load_text(""))
+    assert str(problem).startswith("got an empty configuration; nothing is ever released: `syncd config init`")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "hint"),
+    [
+        ("[policy]\ntic_s = 1.0", "a setting of this table", 'did you mean "tick_s"?'),
+        ("[policy]\ntick_s = 0.0", "more than 0", ""),
+        ("[transfer]\nsources = ['nowhere', 'registry']", "a name among the target of this file", "no such target"),
+    ],
+)
+def test_a_problem_as_json_has_all_five_keys(load_text: LoadText, text: str, expected: str, hint: str) -> None:
+    with pytest.raises(ConfigProblems) as refused:
+        load_text(text)
+    (problem,) = refused.value.problems
+    found = problem.as_json("config.toml")
+    assert refused.value.details == {"problems": [found]}
+    assert list(found) == ["file", "key", "expected", "got", "hint"]
+    assert (found["expected"].startswith(expected[:8]), hint in found["hint"]) == (True, True), found
+
+
+def test_a_setting_that_was_refused_causes_no_second_problem(load_text: LoadText) -> None:
+    """The default that stands for it would be judged instead."""
+    for text in (
+        '[policy]\ntick_s = "60"\nlease_s = 5.0',
+        '[policy]\nlease_s = "x"\ntick_s = 30.0',
+        '[state]\nurl = "postgres:/x"\npassword = { env = "SYNCD_OSS_SECRET" }',
+        '[transfer]\nbuffer_bytes = "1"\nparts_in_flight = 64',
+    ):
+        with pytest.raises(ConfigProblems) as refused:
+            load_text(text)
+        assert len(refused.value.problems) == 1, refused.value.message

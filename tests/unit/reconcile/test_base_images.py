@@ -15,7 +15,7 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.discovery.base_images import check, rebuild
 from syncd.reconcile.requests.operations import rollback, unhold
 from syncd.reconcile.views.overview import overview
-from syncd.reconcile.views.plan import plan, verify
+from syncd.reconcile.views.plan import document, plan, verify
 from syncd.targets.base import Depth
 
 from tests.support.bases import REBUILD, REPORT, Out, again, events_of_kind, push, rebuilt, said, seen_and_begun, shown
@@ -123,8 +123,8 @@ def test_status_and_plan_put_it_into_words(there: Site, gallery: Gallery) -> Non
     check(there.context, HZ)
     printed = io.StringIO()
     console = Terminal(file=printed, width=400, highlight=False)
-    status._text(console, overview(there.state, there.context.topology))
-    _text(console, plan(there.looker, "models", SDXL, "v1"))
+    status.status_text(console, overview(there.state, there.context.topology))
+    _text(console, document(plan(there.looker, "models", SDXL, "v1")))
     name = f"{gallery.host}/{gallery.base}"
     words = f"base {name} was {was}, is {now} (seen 2026-03-01 12:00:00 UTC)"
     assert f"new base: hangzhou img-hz sdxl: {words}\n   to do: nothing; a release starts" in printed.getvalue()

@@ -14,7 +14,7 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase, StepState
 from syncd.plan.topology import BasePolicy, BaseWatch, Replica
 from syncd.reconcile.discovery.base_images import check, rebuild
 from syncd.reconcile.requests.operations import publish, rollback
-from syncd.reconcile.views.plan import plan, verify
+from syncd.reconcile.views.plan import _planned_target, plan, verify
 from syncd.state.content import images
 from syncd.state.records import PlacedImage, Release
 from syncd.state.state import State
@@ -101,7 +101,7 @@ def test_nothing_is_pushed_to_a_replica_and_its_step_says_what_it_waits_for(
     assert (placed[HZ].phase, placed[SG].phase) == (PlacementPhase.SEALED, PlacementPhase.COPYING)
     target = {each.target: each for each in plan(here.looker, "models", SDXL, "v1").targets}[SG]
     assert (target.sealed, target.replicated_from, target.send_bytes) == (False, HZ, 0)
-    assert _to_do(target) == f"replicated from {HZ}"
+    assert _to_do(_planned_target(target).as_json()) == f"replicated from {HZ}"
 
 
 def test_what_replication_brought_is_proven_recorded_and_served(here: Site, gallery: Gallery, release: Release) -> None:

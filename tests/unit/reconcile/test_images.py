@@ -17,7 +17,7 @@ from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import Justification, bindings_named, restore
 from syncd.reconcile.gc.retire import retire
 from syncd.reconcile.requests.operations import publish, rollback
-from syncd.reconcile.views.plan import plan, verify
+from syncd.reconcile.views.plan import _planned_target, plan, verify
 from syncd.reconcile.views.release import document, load
 from syncd.state.records import PlacedImage
 from syncd.state.state import State
@@ -181,7 +181,7 @@ def test_a_plan_says_what_would_be_pushed_and_afterwards_that_it_is_there(here: 
     assert seen.send_bytes > 220_000
     assert seen.copied_bytes > 0, "the base"
     assert seen.image == f"{gallery.host}/{gallery.place(HZ)}"
-    assert _to_do(seen) == "4 layers to push"
+    assert _to_do(_planned_target(seen).as_json()) == "4 layers to push"
     live(here, "v1")
     after = {each.target: each for each in plan(here.looker, "models", SDXL, "v1").targets}[HZ]
     assert (after.sealed, after.send_bytes, after.image) == (True, 0, image(here, "v1").reference)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from syncd.plan.phases import ReleasePhase
+from syncd.plan.phases import FlipPhase, ReleasePhase, StepKind
 from syncd.plan.topology import BasePolicy
 from syncd.reconcile.views.shapes.base import Document, Time
 from syncd.reconcile.views.shapes.rollouts import RolloutDocument
@@ -43,6 +43,36 @@ class StalledDocument(Document):
     since: Time
     reason: str
     hint: str
+    served: list[str] = Field(default=[], description="The versions that its bindings serve meanwhile.")
+    is_live: bool = Field(default=False, description="All of them serve the version of this release.")
+
+
+class WaitingStepDocument(Document):
+    """A step that waits, and when it is tried again."""
+
+    step: StepKind
+    subject: str
+    failures: int
+    due_at: Time
+    reason: str
+
+
+class ShareDocument(Document):
+    """The share of an alias's traffic that a release has, or is about to have."""
+
+    binding: str
+    phase: FlipPhase
+    percent: int
+
+
+class CopyDocument(Document):
+    """A copy under way; the rate is the average of the attempt."""
+
+    target: str
+    bytes_done: int
+    bytes_total: int
+    bytes_per_s: int
+    eta_s: float | None = Field(description="The seconds left at that rate.")
 
 
 class InFlightDocument(Document):
@@ -57,6 +87,10 @@ class InFlightDocument(Document):
     rollout: RolloutDocument | None
     reason: str
     hint: str
+    next_try: Time | None = Field(default=None, description="When the first of the waiting steps is tried again.")
+    waiting: list[WaitingStepDocument] = Field(default=[])
+    shares: list[ShareDocument] = Field(default=[], description="In the order of its flips; none before the first.")
+    copies: list[CopyDocument] = Field(default=[])
 
 
 class QuarantineDocument(Document):
@@ -150,3 +184,26 @@ class ModelsDocument(Document):
     """The models that are served."""
 
     models: list[ServedModelDocument]
+
+
+class ModelVersionDocument(Document):
+    """A version of a model: in its registry, in the record, or in both."""
+
+    version: str
+    digest: str | None
+    size_bytes: int | None
+    recorded_at: Time | None = Field(description="When it was first released.")
+    sealed: list[str] = Field(description="The targets where it is sealed.")
+    targets: list[str] = Field(description="The targets of the model.")
+    live: list[str] = Field(description="The bindings that serve it.")
+    quarantined: str | None
+    in_registry: bool
+
+
+class ModelVersionsDocument(Document):
+    """The versions of a model, newest first."""
+
+    model: str
+    registry: str
+    unreached: str | None = Field(description="Why the registry could not be read.")
+    versions: list[ModelVersionDocument]

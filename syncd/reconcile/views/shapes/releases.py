@@ -92,6 +92,7 @@ class StuckStepDocument(Document):
     state: StepState
     failures: int
     reason: str
+    next_try: Time | None = Field(default=None, description="When it is tried again, if it waits.")
 
 
 class ReleaseDetailDocument(ListedReleaseDocument):
@@ -144,3 +145,19 @@ class ReleaseHistoryDocument(ReleaseDetailDocument):
     steps: list[StepDocument]
     first_answers: list[FirstAnswerDocument]
     events: list[EventDocument]
+
+
+class RetriedReleaseDocument(Document):
+    """A release whose waiting steps were made due."""
+
+    release: str
+    model: str
+    version: str
+    phase: ReleasePhase
+    steps: list[str] = Field(description="The steps, such as `place targets`; empty if none waited.")
+
+
+class RetriedDocument(Document):
+    """The releases whose waiting steps were made due."""
+
+    releases: list[RetriedReleaseDocument]

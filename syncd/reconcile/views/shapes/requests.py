@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from syncd.artifact.names import MODEL_MAX, VERSION_MAX
 
+NAME_MAX: Final = 256
 WHY_MAX: Final = 500
 HOURS_MAX: Final = 8784.0  # a year
 MODEL_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
@@ -43,10 +44,30 @@ class PublishRequest(RequestBody):
     ]
 
 
+class PublishNameRequest(RequestBody):
+    """A version to release, by a name that the server resolves."""
+
+    name: Annotated[
+        str,
+        Field(max_length=NAME_MAX, description="As in `syncd publish`: sdxl@v2, sdxl-v2, or sdxl for the newest."),
+        AfterValidator(_printable),
+    ]
+
+
 class ReasonRequest(RequestBody):
     """An optional reason."""
 
     why: Why = ""
+
+
+class RollbackRequest(ReasonRequest):
+    """The version to return to, and why."""
+
+    to: Annotated[
+        str,
+        Field(max_length=VERSION_MAX, description="A version that was live; empty: the previous one."),
+        AfterValidator(_printable),
+    ] = ""
 
 
 class FreezeRequest(ReasonRequest):

@@ -1,0 +1,22 @@
+"""The plan of a release that is named as in `syncd publish`, for `syncd plan` and the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syncd.reconcile.context import World
+from syncd.reconcile.requests.operations import check_served
+from syncd.reconcile.requests.version_names import named_version
+from syncd.reconcile.views.plan import document, plan
+
+
+def plan_document(world: World, name: str) -> dict[str, Any]:
+    """What a release of the named version would move and flip, as JSON. Contacts every place.
+
+    Raises:
+        Invalid, NotFound: As `named_version`, and where no binding serves the model.
+        Unavailable: A place did not answer.
+    """
+    named = named_version(world, name)
+    check_served(world.topology, named.model)
+    return document(plan(world, world.topology.registry_of(named.model), named.model, named.version))
