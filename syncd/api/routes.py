@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from datetime import timedelta
 from typing import Final
 
 from starlette.requests import Request

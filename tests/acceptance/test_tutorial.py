@@ -38,8 +38,11 @@ def test_every_command_of_the_tutorial_works(tmp_path: Path) -> None:
     )
     try:
         assert first.stdout is not None
-        (endpoint,) = json.loads(first.stdout.readline())["endpoints"].values()
-        second = STRICT + "\n".join(typed(2)).replace("127.0.0.1:9001", endpoint.removeprefix("http://"))
+        up = next(line for line in first.stdout if line.startswith(b"{"))  # after what `config init` wrote
+        (endpoint,) = json.loads(up)["endpoints"].values()
+        config = tmp_path / "syncd-tutorial" / "config.toml"
+        config.write_text(config.read_text().replace("127.0.0.1:9001", endpoint.removeprefix("http://")))
+        second = STRICT + "\n".join(typed(2))
         done = subprocess.run(
             ["bash", "-c", second],
             cwd=tmp_path / "syncd-tutorial",

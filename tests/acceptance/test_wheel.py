@@ -155,6 +155,10 @@ def test_the_installed_command_makes_a_record_and_checks_a_configuration(install
     checked = command(installed, "config", "check", cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert command(installed, "status", cwd=tmp_path).returncode == 0
+    made = command(installed, "config", "init", "-c", "first.toml", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "first.toml").read_text() == (ROOT / "config.example.toml").read_text()
+    assert command(installed, "config", "init", "-c", "first.toml", cwd=tmp_path).returncode == 9
     where = [sys.executable, "-c", "import syncd; print(syncd.__file__)"]
     env = environment(PYTHONPATH=str(installed))
     found = subprocess.run(where, env=env, cwd=tmp_path, capture_output=True, text=True, check=True).stdout

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 
 
 def cancel(
-    release: Annotated[str, typer.Argument(help="The release, such as r-12.", show_default=False)],
+    release: Annotated[
+        str, typer.Argument(help="The release, such as r-12.", autocompletion=complete.releases, show_default=False)
+    ],
     why: Annotated[str, typer.Option("--why", help="The reason, kept with the release.")] = "",
     server: ServerOption = "",
     token_file: TokenFileOption = None,

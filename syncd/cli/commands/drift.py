@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import Output, OutputFormat, moment, short, tabulate
 from syncd.cli.remote import ServerOption, TokenFileOption
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 def drift(
     name: Annotated[
-        str | None, typer.Argument(metavar="BINDING|MODEL", help="Only this one.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="BINDING|MODEL", autocompletion=complete.bindings, help="Only this one.", show_default=False
+        ),
     ] = None,
     look: Annotated[
         bool, typer.Option("--look", help="Check every region now, instead of showing the last check.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from syncd import client
     from syncd.state import records
 
-ModelArgument = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
+ModelArgument = Annotated[
+    str, typer.Argument(help="The model's name.", autocompletion=complete.models, show_default=False)
+]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, shown to everyone who meets the hold.")]
 
 

@@ -45,6 +45,9 @@ def up(
     seed: Annotated[
         Path | None, typer.Option("--seed", help="TOML file with the initial buckets and functions.")
     ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print a configuration for this cloud, and exit.")
+    ] = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> int:
     """Serve a local cloud on loopback until interrupted. Objects, functions and aliases survive a restart.
@@ -54,9 +57,11 @@ def up(
 
     Example: syncd local up --root ./cloud --regions cn-hangzhou,ap-southeast-1 --port 9001
     """
+    names = region_names(regions)
+    if print_config:
+        return _print_config(names, port, root, Output(output))
     from syncd.localcloud.environment import LocalEnvironment  # noqa: PLC0415 -- `--help` needs none of it
 
-    names = _names(regions)
     ports = {name: port + index for index, name in enumerate(names)} if port else {}
     environment = LocalEnvironment(root.absolute(), names, ports)
     try:
@@ -76,7 +81,19 @@ def up(
     return Exit.OK
 
 
-def _names(regions: str) -> list[str]:
+def _print_config(names: list[str], port: int, root: Path, output: Output) -> int:
+    from syncd.cli.local_config import config_text  # noqa: PLC0415 -- as above
+
+    if not port:
+        raise Invalid("--print-config needs a port that is known", hint="name one with --port")
+    endpoints = {name: f"http://127.0.0.1:{port + index}" for index, name in enumerate(names)}
+    text = config_text(root.absolute().parent, endpoints)
+    output.show({"config": text}, lambda console: console.print(text, markup=False, end=""))
+    return Exit.OK
+
+
+def region_names(regions: str) -> list[str]:
+    """The regions of a comma-separated list. Raises Invalid."""
     names = [name.strip() for name in regions.split(",") if name.strip()]
     wrong = next((name for name in names if not _REGION.fullmatch(name)), None)
     if wrong is not None or not names or len(set(names)) < len(names):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat, moment_at, size, span, tabulate
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 def plan(
     name: Annotated[
-        str, typer.Argument(metavar="MODEL@VERSION", help="Or another form, as in `publish`.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="MODEL@VERSION",
+            help="Or another form, as in `publish`.",
+            autocompletion=complete.versions,
+            show_default=False,
+        ),
     ],
     server: ServerOption = "",
     token_file: TokenFileOption = None,

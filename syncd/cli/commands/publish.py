@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from syncd.artifact.names import ModelName, VersionName, parse_model_at_version
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session, settings
@@ -26,7 +26,10 @@ def publish(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL@VERSION", help="Or MODEL-VERSION; or MODEL alone, for its newest.", show_default=False
+            metavar="MODEL@VERSION",
+            help="Or MODEL-VERSION; or MODEL alone, for its newest.",
+            autocompletion=complete.versions,
+            show_default=False,
         ),
     ],
     source: Annotated[

@@ -9,14 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from syncd.artifact.names import ModelName, parse_model
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat, moment, moment_at, short, span, tabulate
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 
 
 def releases(
-    model: Annotated[str | None, typer.Argument(help="Only of this model.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Only of this model.", autocompletion=complete.models, show_default=False)
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, newest first.")] = 20,
     server: ServerOption = "",
     token_file: TokenFileOption = None,

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncd.cli import complete
 from syncd.cli.output.output import OutputFormat
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 
 if TYPE_CHECKING:
     from syncd.reconcile.gc.retire import Retired
 
-VersionArgument = Annotated[str, typer.Argument(metavar="MODEL@VERSION", show_default=False)]
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="MODEL@VERSION", autocompletion=complete.versions, show_default=False)
+]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, kept with the event.")]
 
 

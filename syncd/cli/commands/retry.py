@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
@@ -15,7 +15,10 @@ from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Verbos
 
 def retry(
     release: Annotated[
-        str | None, typer.Argument(help="The release, such as r-12; else all in flight.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="The release, such as r-12; else all in flight.", autocompletion=complete.releases, show_default=False
+        ),
     ] = None,
     server: ServerOption = "",
     token_file: TokenFileOption = None,

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.remote import ServerOption, TimeoutOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 
 
 def rollback(
-    model: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="The model's name.", autocompletion=complete.models, show_default=False)],
     to: Annotated[
         str, typer.Option("--to", metavar="VERSION", help="A version that was live before.", show_default=False)
     ] = "",

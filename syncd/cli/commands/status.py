@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat, moment_of, size, span, tabulate
 from syncd.cli.output.screen import WATCH_EVERY_S, redraw
 from syncd.cli.remote import ServerOption, TokenFileOption
@@ -27,7 +27,9 @@ _LIFTED_BY: Final = {
 
 
 def status(
-    model: Annotated[str | None, typer.Argument(help="Only this model.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Only this model.", autocompletion=complete.models, show_default=False)
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")] = False,
     server: ServerOption = "",
     token_file: TokenFileOption = None,

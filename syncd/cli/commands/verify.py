@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from syncd.artifact.names import parse_model
+from syncd.cli import complete
 from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import OutputFormat, tabulate
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
@@ -22,7 +23,9 @@ _SHOWN_MAX: Final = 8  # commands in the hint
 
 
 def verify(
-    model: Annotated[str | None, typer.Argument(help="Only this model.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Only this model.", autocompletion=complete.models, show_default=False)
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Compare checksums instead of reading every byte.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     output: OutputOption = OutputFormat.TEXT,

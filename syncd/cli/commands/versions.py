@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.artifact.names import parse_model
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat, size, span, tabulate
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def versions(
-    model: Annotated[str, typer.Argument(help="The model's name.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="The model's name.", autocompletion=complete.models, show_default=False)],
     server: ServerOption = "",
     token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,

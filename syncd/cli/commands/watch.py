@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from syncd.artifact.names import parse_model
-from syncd.cli import remote
+from syncd.cli import complete, remote
 from syncd.cli.commands.status import status_text
 from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import Output, OutputFormat, moment_of
@@ -37,7 +37,13 @@ Event = Mapping[str, Any]
 
 def watch(
     what: Annotated[
-        str | None, typer.Argument(metavar="[RELEASE|MODEL]", help="Else everything.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[RELEASE|MODEL]",
+            help="Else everything.",
+            autocompletion=complete.releases_and_models,
+            show_default=False,
+        ),
     ] = None,
     server: ServerOption = "",
     token_file: TokenFileOption = None,

@@ -162,3 +162,54 @@ def test_a_warning_is_an_error_when_asked(bare: Calling) -> None:
 def test_the_commands_with_server_are_those_that_hints_name_with_it() -> None:
     having = {path[0] for path, command in commands() if any("--server" in each.opts for each in command.params)}
     assert having == WITH_SERVER
+
+
+def test_a_configuration_for_the_local_cloud_is_good_and_never_overwritten(bare: Calling) -> None:
+    bare.patch.setenv("SYNCD_ACCESS_KEY_SECRET", "local-access-secret")
+    bare.patch.delenv("SYNCD_CONFIG")
+    made = bare.home / "new" / "config.toml"
+    asked = ("config", "init", "--local", "--regions", "cn-hangzhou,cn-shanghai", "-c", str(made))
+    reported = bare(*asked)
+    assert (reported.code, reported.err) == (0, "")
+    assert "next: in another terminal: syncd local up --root" in reported.out
+    assert bare("db", "create", "-c", str(made)).code == 0
+    assert bare("config", "check", "--strict", "-c", str(made)).out.endswith(
+        "1 registries, 2 targets, 2 runtimes, 2 bindings, 1 models\n"
+    )
+    printed = bare("local", "up", "--print-config", "--root", str(made.parent / "cloud"))
+    assert printed.out == made.read_text()
+    assert bare("local", "up", "--print-config", "--port", "0").code == 2
+    again = bare(*asked)
+    assert (again.code, "exists already" in again.err) == (Exit.CONFLICT, True)
+
+
+def test_the_example_configuration_is_written(bare: Calling) -> None:
+    made = bare.home / "example.toml"
+    assert bare("config", "init", "-c", str(made)).code == 0
+    assert made.read_text() == (ROOT / "config.example.toml").read_text()
+
+
+def completed(call: Calling, *words: str) -> list[str]:
+    """What a shell offers for the last of these words."""
+    env = {"_SYNCD_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(("syncd", *words)), "COMP_CWORD": str(len(words))}
+    env |= {"SYNCD_CONFIG": str(call.config), "CALLING_SECRET": "x", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    program = [sys.executable, "-c", "from syncd.cli.main import app; app(prog_name='syncd')"]
+    done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_shell_completes_names_of_models_and_releases(call: Calling) -> None:
+    from syncd.state.releases import releases
+    from syncd.state.state import State
+
+    state = State(f"sqlite:///{call.database}")
+    with state.write() as conn:
+        releases.create(conn, model="m", ref="v1", registry="models", requested_by="ann", now=state.now(conn))
+    state.close()
+    assert completed(call, "status", "") == ["m"]
+    assert completed(call, "cancel", "r-") == ["r-1"]
+    assert completed(call, "drift", "") == ["b", "m"]
+    assert completed(call, "status", "x") == []
+    call.config.write_text("nonsense")
+    assert completed(call, "status", "") == []
