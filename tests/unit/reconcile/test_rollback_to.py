@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,20 +9,16 @@ from syncd.errors import Conflict, Invalid, NotFound
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests import operations
 from syncd.reconcile.views.overview import overview
-from syncd.state.state import State
 
-from tests.support.rooms import SDXL, Site, World, site
-
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+from tests.support.rooms import SDXL, Site
 
 
 @pytest.fixture
-def at(tmp_path: Path, state: State) -> Site:
+def at(on_sqlite: Site) -> Site:
     """Three versions went live, one after the other."""
-    here = site(World(tmp_path / "registry"), state)
     for version in ("v1", "v2", "v3"):
-        live(here, version)
-    return here
+        live(on_sqlite, version)
+    return on_sqlite
 
 
 def live(here: Site, version: str) -> str:

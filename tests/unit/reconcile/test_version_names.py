@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName
@@ -13,19 +12,16 @@ from syncd.reconcile.views.model_versions import model_versions
 from syncd.registry.base import Registry
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
-from syncd.state.state import State
 from syncd.values.source import Candidate, Revision
 
 from tests.support.rooms import BINDINGS, FLEET, SDXL, Site, World, site
-
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 TURBO = "sdxl-turbo"
 OWNED = "team/asr"
 
 
 @pytest.fixture
-def at(tmp_path: Path, state: State) -> Site:
+def at(world: World, on_sqlite: Site) -> Site:
     """Four served models, whose names begin alike."""
     bound = BINDINGS[1].models[0]
     more = tuple(
@@ -35,11 +31,10 @@ def at(tmp_path: Path, state: State) -> Site:
     provides = ("*", "*/*")
     bindings = {each.name: each for each in (*BINDINGS, *more)}
     topology = replace(FLEET, bindings=bindings, registries={"models": provides})
-    world = World(tmp_path / "registry")
     for model, version in ((SDXL, "v1"), (SDXL, "v2"), (SDXL, "1.0_beta"), (TURBO, "v7"), (OWNED, "2026-11-30")):
         world.deliver(model, version)
     registry = DirectoryRegistry(DirectorySettings(world.root, models=provides, settle_s=0.0))
-    return site(world, state, topology=topology, registries={"models": registry})
+    return site(world, on_sqlite.state, topology=topology, registries={"models": registry})
 
 
 @pytest.mark.parametrize(
@@ -141,10 +136,10 @@ def test_the_only_split_is_taken_though_its_registry_is_silent(at: Site) -> None
         named_version(silent(at).context, "sdxl")
 
 
-def test_versions_are_of_the_registry_and_the_record(tmp_path: Path, state: State) -> None:
+def test_versions_are_of_the_registry_and_the_record(on_sqlite: Site) -> None:
     from syncd.reconcile.requests import operations
 
-    here = site(World(tmp_path / "registry"), state)
+    here = on_sqlite
     for version in ("v1", "v2", "v3"):
         here.world.deliver(SDXL, version)
     operations.publish(here.requester, SDXL, "v1")
