@@ -109,7 +109,7 @@ calls = {
     "unhold": ("m",),
     "freeze": (), "unfreeze": (), "release": ("r-1",), "history": ("r-1",), "releases": (), "models": (), "status": (),
     "drift": (), "publish_named": ("m-v1",), "dismiss": ("r-1",), "retry": (), "versions": ("m",), "plan": ("m",),
-    "events": (), "wait": ("r-1",), "close": (), "repair": ("m",), "repairs": ("m",),
+    "events": (), "repair": ("m",), "repairs": ("m",), "wait": ("r-1",), "close": (),
 }
 public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
 assert public == calls.keys(), public ^ calls.keys()
@@ -131,6 +131,7 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
     }
     told |= {"created_at": when, "updated_at": when, "at": when, "since": when, "until": None, "lifted": True}
     told |= {"who": "ci", "why": "", "digest": "d", "releases": [], "models": [], "requested_by": "ci", "rollout": None}
+    told["repairs"] = []
     told |= {"repairs": []}
     told |= {key: [] for key in ("targets", "bindings", "left_behind", "stuck", "steps", "first_answers", "events")}
     with Web(lambda _: as_json(told)) as web:
@@ -139,7 +140,7 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
     assert done.stdout.split() == [
         *("ReleaseInfo",) * 3, "ApprovalInfo", "HoldInfo", "bool", "FreezeInfo", "bool", "ReleaseInfo",
         "ReleaseHistoryInfo", "list", "list", "dict", "dict", "ReleaseInfo",
-        "ReleaseInfo", "list", "dict", "dict", "generator", "ReleaseInfo", "NoneType",
+        "ReleaseInfo", "list", "dict", "dict", "generator", "list", "list", "ReleaseInfo", "NoneType",
     ]  # fmt: skip
 
 
