@@ -34,6 +34,7 @@ WITH_SERVER: Final = frozenset(
         "plan",
         "publish",
         "releases",
+        "repair",
         "retry",
         "rollback",
         "show",
