@@ -151,11 +151,13 @@ def strategies_of(config: Config) -> Strategies:
     return Strategies(tuple((each.models, each.strategy) for each in config.policy.strategies))
 
 
-def bandwidth_of(config: Config) -> Bandwidth:
-    """The bandwidth limit of a process, over all targets. Create one per process."""
+def bandwidth_of(config: Config) -> Bandwidth | None:
+    """The bandwidth limit of a process, over all targets; None where no hour has one. Create one per process."""
     from syncd.transfer import Bandwidth, RateWindow, Timetable  # noqa: PLC0415
 
     settings = config.transfer
+    if not settings.bandwidth and not any(each.limit for each in settings.bandwidth_times):
+        return None
     hours = tuple(RateWindow(each.since, each.to, each.limit) for each in settings.bandwidth_times)
     return Bandwidth(Timetable(settings.bandwidth, hours, settings.time_zone))
 
@@ -348,7 +350,7 @@ def _bucket(config: Config, settings: BucketTable, at_once: int) -> Store:
             region=settings.region,
             bucket=settings.bucket,
             prefix=settings.prefix,
-            credentials=lambda: Credentials(key.access_key_id, key.access_key_secret, key.security_token),
+            credentials=partial(Credentials, key.access_key_id, key.access_key_secret, key.security_token),
             read_timeout_s=config.transfer.stall_s,
             connections_max=max(16, at_once),
         )

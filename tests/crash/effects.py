@@ -23,7 +23,8 @@ import syncd.store.nas.upload
 from sqlalchemy.engine.default import DefaultDialect
 from syncd.reconcile.context import Context
 from syncd.runtime.fc.runtime import FcRuntime
-from syncd.store.oss.http import Address, HttpBody, HttpPool, PendingResponse
+from syncd.store.oss.dial import Address
+from syncd.store.oss.http import HttpBody, HttpPool, PendingResponse
 from syncd.store.oss.store import OssStore
 from syncd.targets.versioned_tree import TreeTarget
 

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from syncd.errors import Conflict, Invalid, KeyRefused, NotFound, Refused
+from syncd.errors import Conflict, Invalid, NotFound, Refused
 from syncd.store.base import Stat
 from syncd.store.keys import parse_key, parse_prefix
-from syncd.store.oss.errors import translate_errors
-from syncd.store.oss.http import HttpPool, PoolSettings
-from syncd.store.oss.requests import OssClient, OssRequest
-from syncd.store.oss.responses import UploadedPart, crc64_in, hex_of, parts_in, time_in
+from syncd.store.oss.dial import PoolSettings
+from syncd.store.oss.http import HttpPool
+from syncd.store.oss.requests import OssClient, OssRequest, crc64_in, time_in
+from syncd.store.oss.responses import UploadedPart, hex_of, parts_in
 from syncd.store.oss.settings import OssSettings
 from syncd.values.source import Location
 
@@ -56,32 +54,20 @@ class OssBucket:
 
         return Bucket(self._settings, self.http)
 
-    @contextmanager
-    def translated(self, where: str) -> Iterator[None]:
-        """Translate what OSS answers and how connections break. A refused key says where a new one is read from."""
-        try:
-            with translate_errors(where):
-                yield
-        except KeyRefused as error:
-            used = self._settings.credentials()
-            error.key = used.fingerprint
-            error.hint = used.renewal_hint
-            raise
-
     def stat(self, key: str) -> Stat:
         name = self.name(key)
-        with self.translated(self.url(key)):
+        with self.requests.translated(self.url(key)):
             headers = self.requests.ask(OssRequest("HEAD", name)).headers
             size_bytes, tag = int(headers["content-length"]), headers.get("etag", "").strip('"')
             return Stat(key, size_bytes, crc64_in(headers), time_in(headers, "last-modified"), tag)
 
     def delete(self, key: str) -> None:
         name = self.name(key)
-        with contextlib.suppress(NotFound), self.translated(self.url(key)):
+        with contextlib.suppress(NotFound), self.requests.translated(self.url(key)):
             self.sdk.delete(name)
 
     def held_parts(self, name: str, upload_id: str, only: int = 0) -> dict[int, UploadedPart]:
-        """The parts of an upload, or that of one number, by number. To be called inside `_translated`."""
+        """The parts of an upload, or that of one number, by number. To be called inside `requests.translated`."""
         held: dict[int, UploadedPart] = {}
         marker, most = (str(only - 1), 1) if only else ("0", PAGE)
         while marker:

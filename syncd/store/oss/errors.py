@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from xml.etree import ElementTree as ET
 
 from syncd.errors import Conflict, Corrupt, Failed, Invalid, KeyRefused, NotFound, Refused, SyncdError, Unavailable
-from syncd.watchdog import mark_progress
 
 _KEYS: Final = "the credentials of this target are refused or have ended"
 _BUCKET: Final = "create the bucket, or correct the target's bucket, endpoint and region"
@@ -110,21 +107,3 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         if text.isdecimal():
             return float(text[:12]) * unit_s
     return None
-
-
-@contextmanager
-def translate_errors(where: str) -> Iterator[None]:
-    """Whatever OSS says and breaks becomes one of ours, and stays in `__cause__`.
-
-    A malformed answer raises whatever `int` and the parser of XML make of it.
-    """
-    mark_progress()
-    try:
-        yield
-    except ErrorBody as error:
-        raise translate(error.answer, where) from error
-    except OSError as error:
-        what = "no byte came for too long" if isinstance(error, TimeoutError) else "the connection broke"
-        raise Unavailable(f"{where}: {what}: {error}", hint="can the endpoint be reached from here?") from error
-    except (ET.ParseError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unavailable(f"{where}: the answer cannot be read: {error!r:.300}") from error

@@ -8,46 +8,150 @@ a thread can leave a large body in its middle: see `send_in_chunks`.
 from __future__ import annotations
 
 import http.client
+import select
+import socket
 import ssl
 import sys
 import weakref
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from io import BufferedReader
 from threading import Lock
-from typing import Final
-from urllib.parse import unquote, urlsplit
+from typing import Final, overload
+from urllib.parse import urlsplit
 
-import certifi
+from syncd.store.base import Buffer
+from syncd.store.oss.dial import Address, ConnectionBroken, Dialer, PoolSettings
+from syncd.watchdog import note_activity
 
-from syncd.store.oss.connection import ConnectionBroken, OssConnection, ResponseHead, head_of, number_in
-
-_CONNECT_S: Final = 10.0  # an address that does not answer by then is not there
-_READ_BYTES: Final = 64 << 10
+# OpenSSL does not come back before all of it has gone; a plain socket takes what fits and comes back at once.
+_RECORDS_BYTES: Final = 256 << 10
+_LINE_BYTES_MAX: Final = 64 << 10
+_HEADERS_MAX: Final = 100
+_READ_BYTES: Final = 64 << 10  # larger reads go past this buffer
+_JOINED_BYTES_MAX: Final = 64 << 10  # a body up to this leaves together with its head, as one packet or two
+_STATUS_MIN: Final = 100
+_STATUS_FINAL: Final = 200  # below: "go on", "I am at it"
 _LOADED_BYTES_MAX: Final = 4 << 20  # a page of a thousand names is one of these
 _WITHOUT_BODY: Final = frozenset({204, 304})
 
 
+class ResponseHeaders(dict[str, str]):
+    """By name in any case."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).lower())
+
+    @overload  # type: ignore[override]  # names and values are text
+    def get(self, name: str, default: str) -> str: ...
+
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        return super().get(name.lower(), default)
+
+
 @dataclass(frozen=True, slots=True)
-class PoolSettings:
-    """For connections to one address; `proxy` is an address too, with a user and a password where it wants them."""
-
-    silence_s: float  # without a byte, in either direction; not for the whole
-    connections_max: int  # idle connections that are kept
-    proxy: str | None = None
+class ResponseHead:
+    status: int
+    headers: ResponseHeaders
+    keeps_line: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where requests go; `netloc` is a host, and a port where it is not the scheme's own."""
+class OssConnection:
+    """One connection: requests go out with whole bodies, heads and bodies of answers come in."""
 
-    scheme: str
-    netloc: str
+    def __init__(self, address: Address, connection: http.client.HTTPConnection) -> None:
+        self.address: Final = address
+        self._file: Final[BufferedReader] = BufferedReader(socket.SocketIO(connection.sock, "r"), _READ_BYTES)
+        self._sock = connection.sock
+        self._broken: OSError | None = None
+        self._poll = select.poll()
+        self._poll.register(self._sock, select.POLLIN)
 
-    @property
-    def origin(self) -> str:
-        return f"{self.scheme}://{self.netloc}"
+    def is_quiet(self) -> bool:
+        """Whether it is open, and nothing came that was not requested."""
+        return not self._poll.poll(0)
+
+    def send(self, head: bytes, body: bytes | bytearray | memoryview) -> None:
+        """Where the other side answers before it has read everything and hangs up, its answer is what counts."""
+        try:
+            if len(body) <= _JOINED_BYTES_MAX:
+                self._sock.sendall(head + body)
+            else:
+                self._sock.sendall(head)
+                send_in_chunks(self._sock, body)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            self._broken = error
+        except TimeoutError as error:
+            raise self._silent() from error
+
+    def head(self) -> ResponseHead:
+        """The head of the answer; interim ones are passed over."""
+        while True:
+            try:
+                first = self._text()
+            except OSError as error:
+                raise self._broken or error from error
+            version, _, rest = first.partition(" ")
+            status = number_in(rest[:3], 10)
+            if not version.startswith("HTTP/1.") or status < _STATUS_MIN:
+                raise ConnectionBroken(f"expected an HTTP response, got {first[:80]!r}")
+            headers = self._headers()
+            if status >= _STATUS_FINAL:
+                keeps = version != "HTTP/1.0" and "close" not in headers.get("connection", "").lower()
+                return ResponseHead(status, headers, keeps and self._broken is None)
+
+    def next_chunk(self) -> int:
+        """The size of the chunk that follows; with 0 the body has ended, and what trails it has been read."""
+        size_bytes = number_in(self._text().partition(";")[0], 16)
+        if not size_bytes:
+            self._headers()
+        return size_bytes
+
+    def end_of_chunk(self) -> None:
+        if self._text():
+            raise ConnectionBroken("a chunk is longer than announced")
+
+    def readinto(self, view: memoryview) -> int:
+        """So much of the body as has come, or 0 at the end."""
+        try:
+            return self._file.readinto(view)
+        except TimeoutError as error:
+            raise self._silent() from error
+
+    def close(self) -> None:
+        self._file.close()
+        self._sock.close()
+
+    def _headers(self) -> ResponseHeaders:
+        headers = ResponseHeaders()
+        for _ in range(_HEADERS_MAX):
+            text = self._text()
+            if not text:
+                return headers
+            name, _, value = text.partition(":")
+            name, value = name.strip().lower(), value.strip()
+            dict.__setitem__(headers, name, f"{headers[name]}, {value}" if dict.__contains__(headers, name) else value)
+        raise ConnectionBroken(f"the answer has more than {_HEADERS_MAX} headers")
+
+    def _silent(self) -> TimeoutError:
+        return TimeoutError(f"no byte for {self._sock.gettimeout():g} s")
+
+    def _text(self) -> str:
+        try:
+            line = self._file.readline(_LINE_BYTES_MAX)
+        except TimeoutError as error:
+            raise self._silent() from error
+        if not line.endswith(b"\n"):
+            raise ConnectionBroken(
+                "the answer breaks off in its head" if line else "the connection was closed, no answer came"
+            )
+        return line.rstrip(b"\r\n").decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +170,11 @@ class HttpPool:
     """Safe from several threads: each request has a connection for itself until its answer is read."""
 
     def __init__(self, settings: PoolSettings) -> None:
-        self._settings = settings
+        self._dialer = Dialer(settings)
+        self._connections_max = settings.connections_max
+        self._proxies_plain = bool(settings.proxy)  # a request without TLS is one to the proxy
         self._lock = Lock()
-        self._idle: dict[str, list[OssConnection]] = {}
+        self._idle: dict[Address, list[OssConnection]] = {}
         weakref.finalize(self, _close_all, self._idle)
 
     def ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes | bytearray | memoryview) -> HttpBody:
@@ -92,8 +198,8 @@ class HttpPool:
         body: bytes | bytearray | memoryview,
     ) -> PendingResponse:
         """Send a request; `answer` reads what comes. `target` is the path and the query. Raises: as `ask`."""
-        if self._settings.proxy and to.scheme == "http":
-            target, headers = f"{to.origin}{target}", {**self._proxy_headers, **headers}
+        if self._proxies_plain and to.scheme == "http":
+            target, headers = f"{to.origin}{target}", {**self._dialer.proxy_headers, **headers}
         head = head_of(method, target, to.netloc, headers, len(body))
         line = self._line(to)
         try:
@@ -114,56 +220,22 @@ class HttpPool:
     def give_back(self, line: OssConnection) -> None:
         """Called by an answer that was read to its end."""
         with self._lock:
-            idle = self._idle.setdefault(line.origin, [])
-            if len(idle) < self._settings.connections_max:
+            idle = self._idle.setdefault(line.address, [])
+            if len(idle) < self._connections_max:
                 idle.append(line)
                 return
         line.close()
 
     def _line(self, to: Address) -> OssConnection:
-        origin = to.origin
         while True:
             with self._lock:
-                idle = self._idle.get(origin)
+                idle = self._idle.get(to)
                 line = idle.pop() if idle else None
             if line is None:
-                return OssConnection(origin, self._connected(to))
+                return OssConnection(to, self._dialer.connect(to))
             if line.is_quiet():
                 return line
             line.close()
-
-    def _connected(self, to: Address) -> http.client.HTTPConnection:
-        """Python's own client connects, through a proxy where there is one; it is not asked for more."""
-        settings = self._settings
-        end, via = urlsplit(to.origin), urlsplit(settings.proxy or to.origin)
-        connect_s = min(settings.silence_s, _CONNECT_S)
-        if not via.hostname:
-            raise ConnectionBroken(f"{settings.proxy or to.origin} is not a URL")
-        connection: http.client.HTTPConnection
-        if to.scheme == "https":
-            connection = http.client.HTTPSConnection(via.hostname, via.port, timeout=connect_s, context=self._tls)
-            if settings.proxy:
-                connection.set_tunnel(str(end.hostname), end.port or 443, self._proxy_headers)
-        else:
-            connection = http.client.HTTPConnection(via.hostname, via.port, timeout=connect_s)
-        try:
-            connection.connect()
-        except TimeoutError as error:
-            raise TimeoutError(f"no connection within {connect_s:g} s") from error
-        connection.sock.settimeout(settings.silence_s)
-        return connection
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=certifi.where())
-
-    @cached_property
-    def _proxy_headers(self) -> dict[str, str]:
-        via = urlsplit(self._settings.proxy or "")
-        if via.username is None:
-            return {}
-        pair = f"{unquote(via.username)}:{unquote(via.password or '')}"
-        return {"Proxy-Authorization": "Basic " + b64encode(pair.encode()).decode()}
 
 
 class HttpBody:
@@ -259,7 +331,45 @@ class HttpBody:
             line.close()
 
 
-def _close_all(idle: dict[str, list[OssConnection]]) -> None:
+def head_of(method: str, target: str, host: str, headers: Mapping[str, str], size_bytes: int) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Accept-Encoding: identity"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if size_bytes or method not in {"GET", "HEAD"}:
+        lines.append(f"Content-Length: {size_bytes}")
+    head = "\r\n".join([*lines, "", ""])
+    if head.count("\n") != len(lines) + 1 or head.count("\r") != len(lines) + 1:
+        raise ConnectionBroken(f"{method} {target!r}: a line break in the head of a request")
+    return head.encode("latin-1")
+
+
+def number_in(text: str, base: int) -> int:
+    try:
+        number = int(text.strip(), base)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise ConnectionBroken(f"expected a number, got {text[:40]!r}")
+    return number
+
+
+def send_in_chunks(connection: socket.socket, body: Buffer) -> None:
+    """Send all of a body from where it is, piece by piece.
+
+    The standard library gives a body as a whole the time that a socket may be silent, so a part to a slow store would
+    never arrive. Here each piece has that time, and the thread can be stopped between two of them.
+
+    Raises:
+        TimeoutError: The socket's own timeout has passed, and nothing more was taken.
+        Cancelled: Nobody waits for this thread any more. The connection is of no more use.
+    """
+    rest = memoryview(body)
+    most = _RECORDS_BYTES if isinstance(connection, ssl.SSLSocket) else len(rest)
+    while rest:
+        rest = rest[connection.send(rest[:most]) :]
+        note_activity()
+
+
+def _close_all(idle: dict[Address, list[OssConnection]]) -> None:
     for lines in idle.values():
         for line in lines:
             line.close()

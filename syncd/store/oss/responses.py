@@ -1,11 +1,10 @@
-"""Reading what OSS answers: headers, lists of objects, of uploads and of parts."""
+"""Reading the documents that OSS answers with: lists of objects, of uploads and of parts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
@@ -98,13 +97,7 @@ def _next(root: ET.Element, tag: str, name_of: Callable[[ET.Element, str], str] 
 
 
 def _time(node: ET.Element, tag: str) -> datetime:
-    return _with_zone(datetime.fromisoformat(node.findtext(tag, "")))
-
-
-def crc64_in(headers: Mapping[str, str]) -> int | None:
-    """OSS's CRC of what it holds, if it says one."""
-    text = headers.get("x-oss-hash-crc64ecma")
-    return None if text is None else int(text)
+    return with_zone(datetime.fromisoformat(node.findtext(tag, "")))
 
 
 def crc64_of_parts(parts: tuple[Part, ...], held: Mapping[int, UploadedPart], place: str) -> int:
@@ -122,11 +115,7 @@ def crc64_of_parts(parts: tuple[Part, ...], held: Mapping[int, UploadedPart], pl
     return combined
 
 
-def time_in(headers: Mapping[str, str], name: str) -> datetime:
-    return _with_zone(parsedate_to_datetime(headers[name]))
-
-
-def _with_zone(at: datetime) -> datetime:
+def with_zone(at: datetime) -> datetime:
     """Times are compared with ours, which those without a zone cannot be. OSS's own are GMT."""
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 

@@ -1,6 +1,6 @@
 """Rare OSS operations through oss2: deleting and copying. The only file that imports it, and only on demand.
 
-To import it takes longer than most of our commands. Its requests are signed by `signing`, and sent by `http`.
+To import it takes longer than most of our commands. Its requests are signed by `requests`, and sent by `http`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import oss2.exceptions
 from syncd.store.oss.errors import ErrorBody
 from syncd.store.oss.errors import ErrorResponse as OssAnswer
 from syncd.store.oss.http import HttpBody, HttpPool
-from syncd.store.oss.responses import UploadedPart, crc64_in
+from syncd.store.oss.requests import Signer, crc64_in
+from syncd.store.oss.responses import UploadedPart
 from syncd.store.oss.settings import OssSettings
-from syncd.store.oss.signing import Signer
 
 
 class Bucket:

@@ -19,10 +19,10 @@ from syncd.retry import CallPolicy, once
 from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Stat, Traits
 from syncd.store.keys import parse_prefix
 from syncd.store.oss.bucket import PAGE, OssBucket
-from syncd.store.oss.errors import ErrorBody, translate_errors
+from syncd.store.oss.errors import ErrorBody
 from syncd.store.oss.http import HttpBody, PendingResponse
-from syncd.store.oss.requests import FORBID, OssRequest
-from syncd.store.oss.responses import crc64_in, hex_of, objects_in, time_in, uploads_in
+from syncd.store.oss.requests import FORBID, OssRequest, crc64_in, time_in, translate_errors
+from syncd.store.oss.responses import hex_of, objects_in, uploads_in
 from syncd.store.oss.settings import Credentials, OssSettings
 from syncd.store.oss.upload import OssUpload
 
@@ -77,7 +77,7 @@ class OssStore:
         try:
             name = self.bucket.name(put.key)
             headers = FORBID if mode is PutMode.CREATE else {}
-            with self.bucket.translated(self.bucket.url(put.key)):
+            with self.bucket.requests.translated(self.bucket.url(put.key)):
                 return self.bucket.requests.begun(OssRequest("PUT", name, headers=headers, data=put.data))
         except SyncdError as error:
             return error
@@ -89,7 +89,7 @@ class OssStore:
         key, place, want = put.key, self.bucket.url(put.key), crc64_of(put.data)
         try:
             try:
-                with self.bucket.translated(place):
+                with self.bucket.requests.translated(place):
                     headers = self.bucket.requests.answered(asked).headers
                     got, put_at = crc64_in(headers), time_in(headers, "date")
             except Conflict as error:
@@ -104,7 +104,7 @@ class OssStore:
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> OssUpload:
         name = self.bucket.name(key)
         if resume is None:
-            with self.bucket.translated(self.bucket.url(key)):
+            with self.bucket.requests.translated(self.bucket.url(key)):
                 root = self.bucket.requests.document(OssRequest("POST", name, {"uploads": ""}, FORBID))
                 upload_id = root.findtext("UploadId")
                 if not upload_id:
@@ -112,7 +112,7 @@ class OssStore:
             return OssUpload(self.bucket, key, parts, upload_id)
         if not resume or len(resume) > 128:
             raise NotFound(f"{self.bucket.url(key)}: {resume[:80]!r} is not an upload ID")
-        with self.bucket.translated(self.bucket.url(key)):
+        with self.bucket.requests.translated(self.bucket.url(key)):
             listed = self.bucket.held_parts(name, resume)
         return OssUpload(self.bucket, key, parts, resume, listed)
 
@@ -123,7 +123,7 @@ class OssStore:
         if offset_bytes:
             headers["range"] = f"bytes={offset_bytes}-"
         try:
-            with self.bucket.translated(place):
+            with self.bucket.requests.translated(place):
                 answer = self.bucket.requests.ask(OssRequest("GET", name, headers=headers))
         except Invalid as error:
             if not isinstance(error.__cause__, ErrorBody) or error.__cause__.answer.code != "InvalidRange":
@@ -163,7 +163,7 @@ class OssStore:
     def _objects_after(self, token: str, prefix: str, asked: Mapping[str, str]) -> tuple[Sequence[Stat], str]:
         """One page of the objects, and the token of the next one."""
         params = {**asked, "max-keys": str(PAGE), "continuation-token": token}
-        with self.bucket.translated(self.bucket.url(prefix)):
+        with self.bucket.requests.translated(self.bucket.url(prefix)):
             page, following = objects_in(self.bucket.requests.document(OssRequest("GET", "", params)))
             if following and following == token:
                 raise ValueError("the listing does not end: its next page is the same one")
@@ -174,7 +174,7 @@ class OssStore:
     ) -> tuple[Sequence[PendingUpload], tuple[str, str]]:
         """One page of the uploads, and the markers of the next one."""
         params = {**asked, "max-uploads": str(PAGE), "key-marker": markers[0], "upload-id-marker": markers[1]}
-        with self.bucket.translated(self.bucket.url(prefix)):
+        with self.bucket.requests.translated(self.bucket.url(prefix)):
             page, following = uploads_in(self.bucket.requests.document(OssRequest("GET", "", params)))
             if following[0] and following == markers:
                 raise ValueError("the listing does not end: its next page is the same one")

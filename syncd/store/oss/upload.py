@@ -15,8 +15,8 @@ from syncd.artifact.parts import Part
 from syncd.errors import Conflict, Corrupt, NotFound, Unavailable
 from syncd.store.base import Buffer, Receipt, Stat
 from syncd.store.oss.bucket import OssBucket
-from syncd.store.oss.requests import FORBID, OssRequest
-from syncd.store.oss.responses import UploadedPart, crc64_in, crc64_of_parts, hex_of, time_in
+from syncd.store.oss.requests import FORBID, OssRequest, crc64_in, time_in
+from syncd.store.oss.responses import UploadedPart, crc64_of_parts, hex_of
 from syncd.values.source import Location
 
 
@@ -33,6 +33,8 @@ class OssUpload:
     ) -> None:
         self.token: Final = token
         self._bucket = bucket
+        self._requests = bucket.requests
+        self._place = bucket.url(key)
         self._key = key
         self._name = bucket.name(key)
         self._parts = parts
@@ -45,16 +47,16 @@ class OssUpload:
         return held is not None and (held.size_bytes, held.crc64) == (part.size_bytes, crc64)
 
     def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
-        with self._bucket.translated(f"{self._place} part {part.number}"):
+        with self._requests.translated(f"{self._place} part {part.number}"):
             params = {"partNumber": str(part.number), "uploadId": self.token}
-            headers = self._bucket.requests.ask(OssRequest("PUT", self._name, params, data=data)).headers
+            headers = self._requests.ask(OssRequest("PUT", self._name, params, data=data)).headers
             held = UploadedPart(headers.get("etag", "").strip('"'), len(data), crc64_in(headers))
         return self._keep(part, held, crc64)
 
     def copy(self, part: Part, source: str | Location, offset_bytes: int, crc64: int) -> Receipt:
         run = (offset_bytes, offset_bytes + part.size_bytes - 1)
         there = self._bucket.location(source)
-        with self._bucket.translated(f"{self._place} part {part.number} from oss://{there.bucket}/{there.key}"):
+        with self._requests.translated(f"{self._place} part {part.number} from oss://{there.bucket}/{there.key}"):
             held = self._bucket.sdk.copied_part((there.bucket, there.key), run, self._name, self.token, part.number)
             if held.crc64 is None:  # OSS may tell it of a copy only where it lists the parts
                 held = self._bucket.held_parts(self._name, self.token, part.number).get(part.number, held)
@@ -64,11 +66,9 @@ class OssUpload:
         size_bytes = sum(part.size_bytes for part in self._parts)
         try:
             parts = self._proven_parts(crc64)
-            with self._bucket.translated(self._place):
+            with self._requests.translated(self._place):
                 params = {"uploadId": self.token}
-                headers = self._bucket.requests.ask(
-                    OssRequest("POST", self._name, params, FORBID, _naming(parts))
-                ).headers
+                headers = self._requests.ask(OssRequest("POST", self._name, params, FORBID, _naming(parts))).headers
                 got, done_at = crc64_in(headers), time_in(headers, "date")
         except (Conflict, NotFound) as error:
             return self._settle(size_bytes, crc64, error)
@@ -86,7 +86,7 @@ class OssUpload:
         return Stat(self._key, size_bytes, got, done_at, headers.get("etag", "").strip('"'))
 
     def abort(self) -> None:
-        with contextlib.suppress(NotFound), self._bucket.translated(self._place):
+        with contextlib.suppress(NotFound), self._requests.translated(self._place):
             self._bucket.sdk.abort(self._name, self.token)
 
     def _keep(self, part: Part, held: UploadedPart, crc64: int) -> Receipt:
@@ -99,16 +99,12 @@ class OssUpload:
             self._held[part.number] = held
         return Receipt(held.size_bytes, held.crc64)
 
-    @property
-    def _place(self) -> str:
-        return self._bucket.url(self._key)
-
     def _proven_parts(self, crc64: int) -> list[tuple[int, str]]:
         """The parts to name in Complete, after their CRCs, put together, have given that of the whole."""
         with self._lock:
             held = dict(self._held)
         if any(part.number not in held for part in self._parts):
-            with self._bucket.translated(self._place):
+            with self._requests.translated(self._place):
                 held = self._bucket.held_parts(self._name, self.token) | held
         combined = crc64_of_parts(self._parts, held, self._place)
         if combined != crc64:

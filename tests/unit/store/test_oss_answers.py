@@ -7,7 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from syncd.store.base import PendingUpload, Stat
-from syncd.store.oss.responses import UploadedPart, crc64_in, hex_of, objects_in, parts_in, time_in, uploads_in
+from syncd.store.oss.requests import crc64_in, time_in
+from syncd.store.oss.responses import UploadedPart, hex_of, objects_in, parts_in, uploads_in
 
 PARTS = """<ListPartsResult><Bucket>b</Bucket><Key>k</Key><UploadId>U</UploadId>
 <NextPartNumberMarker>7</NextPartNumberMarker><MaxParts>2</MaxParts><IsTruncated>false</IsTruncated>

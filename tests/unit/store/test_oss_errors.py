@@ -19,8 +19,9 @@ from syncd.errors import (
     SyncdError,
     Unavailable,
 )
-from syncd.store.oss.connection import ConnectionBroken
-from syncd.store.oss.errors import ErrorResponse, translate, translate_errors
+from syncd.store.oss.dial import ConnectionBroken
+from syncd.store.oss.errors import ErrorResponse, translate
+from syncd.store.oss.requests import translate_errors
 from syncd.store.oss.sdk import _error_body
 
 ABSENT = {"NoSuchKey", "NoSuchUpload"}

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syncd.secret import Secret
+from syncd.store.oss.requests import Signer
 from syncd.store.oss.settings import Credentials
-from syncd.store.oss.signing import Signer
 
 AT = datetime(2026, 2, 28, 23, 59, 58, tzinfo=UTC)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=40)
@@ -86,3 +86,19 @@ def test_rotated_credentials_count_from_the_next_request_on() -> None:
     assert "Credential=second/" in second["authorization"]
     assert "x-oss-security-token" not in first
     assert second["x-oss-security-token"] == "token"
+
+
+def test_a_renewed_secret_signs_the_next_request() -> None:
+    held = ["first"]
+    owner = Credentials("id", Secret("first", "a file", lambda: held[0]))
+    signer = Signer(lambda: owner, lambda: AT)
+
+    def signature() -> str:
+        asked = request("k", {}, {})
+        signer.sign(asked, "weights", "k")
+        return str(asked.headers["authorization"])
+
+    first = signature()
+    assert signature() == first
+    held[0] = "second"
+    assert signature() != first

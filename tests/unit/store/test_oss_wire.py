@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from syncd.store.oss.connection import ConnectionBroken
-from syncd.store.oss.http import HttpBody, HttpPool, PoolSettings
+from syncd.store.oss.dial import ConnectionBroken, PoolSettings
+from syncd.store.oss.http import HttpBody, HttpPool
 
 HANG_UP = b""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Name: a\r\nx-name: b\r\n\r\nok"
@@ -336,7 +336,7 @@ def test_a_certificate_that_nobody_trusted_signed_is_refused(encrypted: tuple[st
 
 def test_an_encrypted_connection_carries_requests(encrypted: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     url, pem = encrypted
-    monkeypatch.setattr("syncd.store.oss.http.certifi.where", lambda: str(pem))
+    monkeypatch.setattr("syncd.store.oss.dial.certifi.where", lambda: str(pem))
     assert wire().ask("GET", url, {}, b"").read() == b"ok"
 
 

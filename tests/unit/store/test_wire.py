@@ -12,7 +12,7 @@ from syncd.artifact.parts import MIB, cut
 from syncd.errors import Cancelled, Failed, Invalid, Unavailable
 from syncd.secret import Secret
 from syncd.store.base import PutMode
-from syncd.store.oss.connection import send_in_chunks
+from syncd.store.oss.http import send_in_chunks
 from syncd.store.oss.store import Credentials, OssSettings, OssStore
 from syncd.store.oss.upload import OssUpload
 from syncd.watchdog import Heartbeat, heartbeat_of_thread
