@@ -8,8 +8,8 @@ from syncd.transfer.settings import CopySettings, Destination
 from syncd.transfer.sources.failover import FailoverSource
 from syncd.transfer.sources.nearest import nearest_first
 from syncd.transfer.sources.proven import proven_source
-from syncd.transfer.sources.reader import Source
 from syncd.transfer.workers.worker_pool import LeakedThreads
+from syncd.values.source import Source
 
 __all__ = [
     "Bandwidth",

@@ -9,8 +9,7 @@ from typing import TypeVar
 
 from syncd.errors import Cancelled, SyncdError
 from syncd.transfer.settings import CopySettings
-from syncd.transfer.workers.cancel_scope import CancelScope
-from syncd.transfer.workers.worker_pool import CallWatch
+from syncd.transfer.workers.worker_pool import CallWatch, CancelScope
 from syncd.watchdog import calling
 
 T = TypeVar("T")
@@ -38,7 +37,7 @@ def abandonable_call(
             scope.cancel(error)
 
     with CallWatch(scope, settings.silence_s, settings.leaked_threads) as watch:
-        workers = watch.workers(where, 1, scope.is_set, scope.cancel)
+        workers = watch.workers(where, 1, scope, scope.cancel)
         workers.submit(work)
         workers.close(scope.is_grace_over)
     if answers:

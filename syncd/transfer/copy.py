@@ -7,7 +7,7 @@ others would wait for is detached, and fed alone from a target that is further (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,14 +20,15 @@ from syncd.targets.base import Inspection
 from syncd.transfer.progress import Progress, TargetProgress
 from syncd.transfer.settings import CopySettings, Destination
 from syncd.transfer.sources.producer import FileResult, Producer
-from syncd.transfer.sources.reader import Source
 from syncd.transfer.stragglers import Stragglers
 from syncd.transfer.targets.bundle import Bundle, group_small_files
 from syncd.transfer.targets.file_upload import FileUpload
 from syncd.transfer.targets.server_side_copy import ServerSideCopies
 from syncd.transfer.targets.target_copy import TargetCopy
-from syncd.transfer.workers.cancel_scope import CancelScope
-from syncd.transfer.workers.worker_pool import CallWatch
+from syncd.transfer.workers.worker_pool import CallWatch, CancelScope
+from syncd.values.source import Source
+
+OnStarved = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +79,23 @@ class _Copy:
     def run(self, destinations: Sequence[Destination]) -> CopyReport:
         self._producer = Producer(self._manifest, self._settings, self._scope, len(destinations))
         target_copies = [
-            TargetCopy(to, self._manifest, self._progress, self._watch, self._settings) for to in destinations
+            TargetCopy(to, self._manifest, self._progress, self._watch, self._settings, self._producer.share_bytes)
+            for to in destinations
         ]
         with ExitStack() as stack:
             for target_copy in target_copies:
                 stack.callback(target_copy.join)
-                target_copy.start(self._producer.share_bytes)
+                target_copy.start()
             lacking = self._inspected(target_copies)
             server_copies = [
                 ServerSideCopies(target_copy, self._manifest, max(1, self._settings.parts_in_flight // 2))
                 for target_copy in target_copies
             ]
             with Stragglers(self._producer, target_copies, self._source, self._watch) as stragglers:
+                # Where there is one target alone, no other waits for it.
+                on_starved = stragglers.on_starved if len(target_copies) > 1 else None
                 while lacking:
-                    self._read_everything(_unread(lacking, server_copies), stragglers)
+                    self._read_everything(_unread(lacking, server_copies), on_starved)
                     lacking = _deferred(target_copies)
         if reason := self._source_fault or stragglers.source_fault or self._scope.reason:
             raise reason
@@ -129,20 +133,20 @@ class _Copy:
         seen = self._progress.snapshot()[target_copy.target.name]
         return seen.files_finished == len(seen.files)
 
-    def _read_everything(self, lacking: Mapping[Entry, list[TargetCopy]], stragglers: Stragglers) -> None:
+    def _read_everything(self, lacking: Mapping[Entry, list[TargetCopy]], on_starved: OnStarved | None) -> None:
         waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]] = SimpleQueue()
         for work in group_small_files(lacking, self._settings.part_bytes, self._settings.parts_in_flight):
             waiting.put(work)
         where = f"the source of {self._manifest}"
         if lacking:
             self._watch.leaked_threads.refuse(where)
-        readers = self._watch.workers(where, self._settings.files_in_flight, self._scope.is_set, self._scope.cancel)
+        readers = self._watch.workers(where, self._settings.files_in_flight, self._scope, self._scope.cancel)
         for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
-            readers.submit(partial(self._read_all, waiting, stragglers))
+            readers.submit(partial(self._read_all, waiting, on_starved))
         readers.close(self._scope.is_grace_over)
 
     def _read_all(
-        self, waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]], stragglers: Stragglers
+        self, waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]], on_starved: OnStarved | None
     ) -> None:
         while not self._scope.is_set() and self._source_fault is None:
             try:
@@ -156,22 +160,22 @@ class _Copy:
             ]
             for target_copy in target_copies:
                 for entry in entries if target_copy.is_detached else ():
-                    target_copy.ledger.defer(entry)
+                    target_copy.defer(entry)
             if len(entries) > 1:
                 self._read_small(
-                    entries, [Bundle(target_copy, self._manifest, entries) for target_copy in wanting], stragglers
+                    entries, [Bundle(target_copy, self._manifest, entries) for target_copy in wanting], on_starved
                 )
             elif wanting:
                 self._read(
                     entries[0],
                     [FileUpload(target_copy, self._manifest, entries[0]) for target_copy in wanting],
-                    stragglers,
+                    on_starved,
                 )
 
-    def _read_small(self, entries: Sequence[Entry], bundles: Sequence[Bundle], stragglers: Stragglers) -> None:
+    def _read_small(self, entries: Sequence[Entry], bundles: Sequence[Bundle], on_starved: OnStarved | None) -> None:
         is_offered = False
         try:
-            is_offered, fault = self._producer.gather(entries, bundles, self._source, stragglers.on_starved)
+            is_offered, fault = self._producer.gather(entries, bundles, self._source, on_starved)
             self._source_fault = self._source_fault or fault
         except SyncdError as error:
             self._scope.cancel(error)
@@ -179,10 +183,10 @@ class _Copy:
             for bundle in () if is_offered else bundles:
                 bundle.drop()
 
-    def _read(self, entry: Entry, uploads: Sequence[FileUpload], stragglers: Stragglers) -> None:
+    def _read(self, entry: Entry, uploads: Sequence[FileUpload], on_starved: OnStarved | None) -> None:
         read: FileResult | None = None
         try:
-            read = self._producer.run(entry, uploads, self._source, stragglers.on_starved)
+            read = self._producer.run(entry, uploads, self._source, on_starved)
         except SyncdError as error:
             self._scope.cancel(error)
         finally:
@@ -217,7 +221,7 @@ def _deferred(target_copies: Sequence[TargetCopy]) -> dict[Entry, list[TargetCop
     found: dict[Entry, list[TargetCopy]] = {}
     for target_copy in target_copies:
         target_copy.wait_until(partial(_is_settled, target_copy))
-        for entry in [] if target_copy.is_closed or target_copy.is_detached else target_copy.ledger.take_deferred():
+        for entry in [] if target_copy.is_closed or target_copy.is_detached else target_copy.take_deferred():
             found.setdefault(entry, []).append(target_copy)
     return found
 

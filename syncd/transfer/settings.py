@@ -39,7 +39,7 @@ class CopySettings:
     parts_in_flight: int = 5  # threads that send, for each target
     retry: Retry = field(default_factory=Retry)
     bandwidth: Bandwidth | None = None  # of the whole process
-    patience_s: float = 1.0  # for a target that the others wait for; see `transfer/flow/stall_detector.py`
+    patience_s: float = 1.0  # for a target that the others wait for; see `transfer/flow/send_queue.py`
     stall_s: float = 60.0  # a call without any progress for so long is abandoned
     grace_s: float = 2.0  # a cancelled thread that has not stopped by then is abandoned
     leaked_threads: LeakedThreads = field(default_factory=LeakedThreads)  # of the whole process

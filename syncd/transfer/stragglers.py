@@ -11,10 +11,10 @@ from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Corrupt, SyncdError
 from syncd.logs import Logger
 from syncd.transfer.sources.producer import FileResult, Producer
-from syncd.transfer.sources.reader import Source
 from syncd.transfer.targets.file_upload import FileUpload
 from syncd.transfer.targets.target_copy import TargetCopy
 from syncd.transfer.workers.worker_pool import CallWatch, WorkerPool
+from syncd.values.source import Source
 
 _POLL_S = 0.1
 _log = Logger("syncd.transfer")
@@ -43,7 +43,7 @@ class Stragglers:
     def __exit__(self, *exc: object) -> None:
         self._is_over.set()
         for target_copy, workers in self._workers:
-            workers.close(target_copy.is_left)
+            workers.close(target_copy.scope.is_grace_over)
 
     def on_starved(self, waited_s: float) -> None:
         """The common read has waited for a buffer: note it for each target that holds some while another is idle."""
@@ -57,11 +57,13 @@ class Stragglers:
             if not any(target_copy.pending and not target_copy.queue.held_bytes for target_copy in target_copies):
                 return
             now_s = time.monotonic()
-            for target_copy in [target_copy for target_copy in holding if target_copy.note_stall(waited_s, now_s)]:
+            for target_copy in [
+                target_copy for target_copy in holding if target_copy.queue.note_stall(waited_s, now_s)
+            ]:
                 _log.info("target.detached", message="A slow target is detached; it is filled on its own.",
                           target=target_copy.target.name)  # fmt: skip
                 workers = self._watch.workers(
-                    f"feeding {target_copy.target.name}", 1, partial(_is_closed, target_copy), target_copy.fail
+                    f"feeding {target_copy.target.name}", 1, target_copy.scope, target_copy.fail
                 )
                 self._workers.append((target_copy, workers))
                 workers.submit(partial(self._serve, target_copy))
@@ -70,7 +72,7 @@ class Stragglers:
         while True:
             is_over = self._is_over.is_set()
             target_copy.wait_until(lambda: target_copy.is_closed or not target_copy.pending)
-            deferred = target_copy.ledger.take_deferred()
+            deferred = target_copy.take_deferred()
             if target_copy.is_closed or (is_over and not deferred):
                 return
             if not deferred:
@@ -121,13 +123,13 @@ class Stragglers:
     def _donor(self, target_copy: TargetCopy, entry: Entry) -> TargetCopy | None:
         """A target that has finished this file and has not failed to read it back."""
         for other in self._target_copies:
-            if other is not target_copy and other.ledger.has(entry.path) and (other, entry) not in self._unreadable:
+            if other is not target_copy and other.has(entry.path) and (other, entry) not in self._unreadable:
                 return other
         return None
 
     def _hope(self, entry: Entry) -> bool:
         """Whether some target will finish this file from the common read."""
-        return any(not c.is_closed and not c.is_detached and not c.ledger.has(entry.path) for c in self._target_copies)
+        return any(not c.is_closed and not c.is_detached and not c.has(entry.path) for c in self._target_copies)
 
     def _not_read(self, donor: TargetCopy | None, entry: Entry, error: SyncdError) -> None:
         if donor is None or isinstance(error, Cancelled):
@@ -141,7 +143,3 @@ class Stragglers:
             error=error.message,
         )
         self._unreadable.add((donor, entry))
-
-
-def _is_closed(target_copy: TargetCopy) -> bool:
-    return target_copy.is_closed

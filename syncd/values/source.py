@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Entry
 from syncd.artifact.names import FilePath, ModelName, VersionName
 
 
@@ -67,6 +69,9 @@ class Stream(Protocol):
     def __enter__(self) -> Stream: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+Source = Callable[[Entry, int], Stream]  # the bytes of a file from an offset on
 
 
 def skipped_bytes(stream: Stream) -> int:

@@ -1,3 +1,3 @@
-"""Flow control of a copy: buffers, bandwidth, concurrency, stragglers and stalls."""
+"""Flow control of a copy: buffers, bandwidth, and what each target may have under way."""
 
-__all__ = ["bandwidth", "buffers", "concurrency_limiter", "stall_detector"]
+__all__ = ["bandwidth", "buffers", "send_queue"]

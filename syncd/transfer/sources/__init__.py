@@ -1,3 +1,3 @@
 """Source side of a copy: one ordered read of each file, failover between sources, the producer of parts."""
 
-__all__ = ["failover", "nearest", "producer", "proven", "reader"]
+__all__ = ["failover", "nearest", "producer", "proven"]

@@ -9,8 +9,7 @@ from typing import Final
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, SyncdError
 from syncd.logs import Logger
-from syncd.transfer.sources.reader import Source
-from syncd.values.source import Stream
+from syncd.values.source import Source, Stream
 
 _log = Logger("syncd.transfer")
 

@@ -1,27 +1,36 @@
-"""Producer: reads and hashes a file once, part by part, and offers each part to the uploads of every target."""
+"""Producer: reads and hashes a file once, part by part, and offers each part to the uploads of every target.
+
+A source that breaks off is opened again where it was left.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
+from syncd import retry
 from syncd.artifact import layout, parts
 from syncd.artifact.blocks import Block
 from syncd.artifact.digest import Digest, Fingerprint, crc64, crc64_combine
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
-from syncd.errors import Cancelled, Corrupt
+from syncd.errors import Cancelled, Corrupt, Unavailable
 from syncd.formats import tensors
 from syncd.targets.base import SmallFile
 from syncd.transfer.flow.buffers import BufferPool, PartBuffer
 from syncd.transfer.settings import CopySettings
-from syncd.transfer.sources.reader import Source, SourceReader
 from syncd.transfer.targets.bundle import Bundle
 from syncd.transfer.targets.file_upload import FileUpload
-from syncd.transfer.workers.cancel_scope import CancelScope
+from syncd.transfer.workers.worker_pool import CancelScope
+from syncd.values.source import Source, Stream
+from syncd.watchdog import calling, note_activity
+
+# A slow source is seen to move, and can be left within seconds; and a piece that is hashed is in the cache still.
+_PIECE_BYTES: Final = 512 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +191,93 @@ class Producer:
         while isinstance(found, int):
             found = tensors.starts(entry.path, entry.size_bytes, reader.head(found))
         return layout.cut(entry.size_bytes, found, part_bytes)
+
+
+class SourceReader:
+    """For one thread. A source that breaks off is opened again at the offset that was reached."""
+
+    def __init__(self, entry: Entry, source: Source, policy: retry.Retry, wait: Callable[[float], bool]) -> None:
+        self._entry = entry
+        self._source = source
+        self._policy = policy
+        self._wait = wait
+        self._offset_bytes = 0  # up to which was read
+        self._ahead = bytearray()  # what was read of it and not handed over yet
+        self._stream: Stream | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> SourceReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close()
+
+    def head(self, size_bytes: int) -> bytes:
+        """The first bytes of the file, before any were handed over. `fill` begins with them all the same.
+
+        Raises: as `fill`.
+        """
+        missing = bytearray(size_bytes - len(self._ahead))
+        self._read_on(memoryview(missing))
+        self._ahead += missing
+        return bytes(self._ahead)
+
+    def fill(self, view: memoryview, took: Callable[[memoryview], None] | None = None) -> None:
+        """Hand over exactly as much as `view` holds. `took` is shown it piece by piece, each as soon as it is there.
+
+        Raises:
+            Corrupt: The file ends before.
+            Unavailable: The source broke off more often than the retry policy allows.
+            Cancelled: Stopped while waiting to open it again.
+        """
+        if self._ahead:
+            ready = min(len(view), len(self._ahead))
+            view[:ready] = self._ahead[:ready]
+            del self._ahead[:ready]
+            if took is not None:
+                took(view[:ready])
+            view = view[ready:]
+        self._read_on(view, took)
+
+    def expect_end(self) -> None:
+        """Raises Corrupt: The file goes on."""
+        if retry.call(self._policy, lambda: self._read(memoryview(bytearray(1))), wait=self._wait):
+            raise Corrupt(
+                f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
+            )
+
+    def _read_on(self, view: memoryview, took: Callable[[memoryview], None] | None = None) -> None:
+        end = self._offset_bytes + len(view)
+
+        def rest() -> None:
+            while self._offset_bytes < end:
+                left = view[len(view) - (end - self._offset_bytes) :]
+                count = self._read(left)
+                if not count:
+                    raise Corrupt(
+                        f"{self._entry.path}: the source ends after {self._offset_bytes} bytes, "
+                        f"the manifest says {self._entry.size_bytes}"
+                    )
+                self._offset_bytes += count
+                if took is not None:
+                    took(left[:count])
+
+        retry.call(self._policy, rest, wait=self._wait)
+
+    def _read(self, view: memoryview) -> int:
+        try:
+            with calling(f"reading {self._entry.path} from {self._offset_bytes} on"):
+                if self._stream is None:
+                    self._stream = self._opened.enter_context(self._source(self._entry, self._offset_bytes))
+                note_activity()
+                return self._stream.readinto(view[:_PIECE_BYTES])
+        except Unavailable:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        self._stream = None
+        self._opened.close()
 
 
 class _Checksums:

@@ -11,7 +11,7 @@ from syncd.artifact.names import FilePath
 from syncd.errors import SyncdError, Unavailable
 from syncd.targets.base import SmallFile
 from syncd.transfer.flow.buffers import PartBuffer
-from syncd.transfer.targets.send_queue import QueuedPart
+from syncd.transfer.flow.send_queue import QueuedPart
 from syncd.transfer.targets.target_copy import TargetCopy
 
 SMALL_BYTES: Final = 64 << 10  # below what a target copies by itself (`artifact.blocks.COPY_BYTES_MIN`)
@@ -59,9 +59,7 @@ class Bundle:
         buffer.hold()
         width = max(1, min(len(files), self._target_copy.at_once))
         queued = QueuedPart(buffer, partial(self._send, buffer, files, width), partial(self._skip, buffer), width)
-        self._target_copy.queue.put(
-            queued, lambda: self._target_copy.error is None and not self._target_copy.is_detached
-        )
+        self._target_copy.queue.put(queued)
 
     def drop(self) -> None:
         """They cannot be read."""
@@ -103,8 +101,7 @@ class Bundle:
                     continue
                 break  # it is not going to be better with the next one
             there.add(file.entry.path)
-            if target_copy.ledger.is_new(file.entry.path, 1):
-                target_copy.progress.sent(target_copy.target.name, file.entry.path, file.entry.size_bytes)
+            target_copy.count(target_copy.progress.sent, file.entry.path, 1, file.entry.size_bytes)
             target_copy.finish(file.entry.path)
             if target_copy.is_closed:
                 break
@@ -114,5 +111,5 @@ class Bundle:
 
     def _leave(self, left: Sequence[Entry]) -> None:
         for entry in left:
-            self._target_copy.ledger.defer(entry)
+            self._target_copy.defer(entry)
         self._target_copy.left()

@@ -43,6 +43,16 @@ class DedupIndex:
         self._forgotten: set[tuple[Digest, FilePath]] = set()
         self._closed: set[FilePath] = set()
 
+    def has_origins(self, entry: Entry, *, is_alone: bool) -> bool:
+        """Whether `find` can find anything for the parts of this file; a file of one part is alone in it."""
+        if entry.path in self._closed:
+            return False
+        if not is_alone:
+            self._load()
+        if self._parts and not is_alone:
+            return True
+        return entry.size_bytes >= COPY_BYTES_MIN and self._location(entry.path) is not None
+
     def find(self, path: FilePath, block: Block) -> Origin | NearbyCopy | None:
         """Where the bytes of a part of this file can be copied from: the target, or the location of the source."""
         if path in self._closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -13,10 +14,10 @@ from syncd.artifact.parts import Part
 from syncd.errors import Corrupt, SyncdError, Unavailable
 from syncd.targets.base import Writer
 from syncd.transfer.flow.buffers import PartBuffer
+from syncd.transfer.flow.send_queue import QueuedPart
 from syncd.transfer.targets.dedup_index import UNCOPYABLE
-from syncd.transfer.targets.ledger import Countdown
-from syncd.transfer.targets.send_queue import QueuedPart
 from syncd.transfer.targets.target_copy import SYNCED_BYTES_S, TargetCopy
+from syncd.transfer.workers.worker_pool import Countdown
 
 
 class FileUpload:
@@ -31,6 +32,7 @@ class FileUpload:
         self.limit_bytes: Callable[[], int] | None = None
         self._open = Countdown()  # what must end before the file can: the reader, and each part on its way
         self._lacks = False  # a part was skipped
+        self._has_origins: bool | None = None
         self._has_copies = False  # by the target itself
         self._ended: tuple[Digest, int, Sequence[Block]] | None = None
         self._writer: Writer | None = None
@@ -64,11 +66,8 @@ class FileUpload:
             return
         buffer.hold()
         self._open.more()
-        queued = QueuedPart(buffer, lambda: self._send(part, buffer, block), lambda: self._skip(buffer))
-        target_copy = self.target_copy
-        target_copy.queue.put(
-            queued, lambda: target_copy.error is None and (self._is_late or not target_copy.is_detached)
-        )
+        send, skip = partial(self._send, part, buffer, block), partial(self._skip, buffer)
+        self.target_copy.queue.put(QueuedPart(buffer, send, skip, is_late=self._is_late))
 
     def end(self, sha256: Digest, crc64: int, blocks: Sequence[Block]) -> None:
         """All parts have been offered. The file is finished when the last of them is accepted."""
@@ -103,10 +102,9 @@ class FileUpload:
         what = f"part {part.number} of {path}"
         writer = self._opened()
         if writer.resumes and target_copy.call(f"looking for {what}", lambda: writer.has(part, crc64)):
-            if target_copy.ledger.is_new(path, part.number):
-                target_copy.progress.kept(target_copy.target.name, path, part.size_bytes)
+            target_copy.count(target_copy.progress.kept, path, part.number, part.size_bytes)
             return
-        if self._copied(writer, part, block):
+        if self._may_copy() and self._copied(writer, part, block):
             return
         tries = 0
 
@@ -119,8 +117,13 @@ class FileUpload:
 
         # A bit that flipped on the wire will not flip again; a part is replaced by sending it again.
         target_copy.call(what, send, (Unavailable, Corrupt), size_bytes=part.size_bytes)
-        if target_copy.ledger.is_new(path, part.number):
-            target_copy.progress.sent(target_copy.target.name, path, part.size_bytes)
+        target_copy.count(target_copy.progress.sent, path, part.number, part.size_bytes)
+
+    def _may_copy(self) -> bool:
+        """Whether the target has anything that parts of this file could be copied from. Found out once."""
+        if self._has_origins is None:
+            self._has_origins = self.target_copy.dedup.has_origins(self._entry, is_alone=len(self.parts) == 1)
+        return self._has_origins
 
     def _copied(self, writer: Writer, part: Part, block: Block) -> bool:
         """Whether the target had these bytes and made the part of them. What it cannot copy is sent."""
@@ -138,8 +141,7 @@ class FileUpload:
             target_copy.dedup.forget(origin, error)
             return False
         self._has_copies = True
-        if target_copy.ledger.is_new(path, part.number):
-            target_copy.progress.copied(target_copy.target.name, path, part.size_bytes)
+        target_copy.count(target_copy.progress.copied, path, part.number, part.size_bytes)
         return True
 
     def _opened(self) -> Writer:
@@ -168,7 +170,7 @@ class FileUpload:
         if self._ended is None or self._lacks or self.target_copy.is_closed:
             if self._writer is not None:
                 self._writer.abandon()
-            self.target_copy.ledger.defer(self._entry)
+            self.target_copy.defer(self._entry)
             return
         writer = self._opened()
         sha256, crc64, blocks = self._ended
@@ -183,6 +185,6 @@ class FileUpload:
             if not self._has_copies:
                 raise
             self.target_copy.dedup.close(self._entry.path, error)
-            self.target_copy.ledger.do_again(self._entry)
+            self.target_copy.do_again(self._entry)
             return
         self.target_copy.finish(self._entry.path)

@@ -15,8 +15,8 @@ from syncd.artifact.parts import MIB, Part
 from syncd.errors import SyncdError
 from syncd.targets.base import HeldRange, Origin, Writer
 from syncd.transfer.targets.dedup_index import UNCOPYABLE
-from syncd.transfer.targets.ledger import Countdown
 from syncd.transfer.targets.target_copy import SYNCED_BYTES_S, TargetCopy
+from syncd.transfer.workers.worker_pool import Countdown
 
 RUN_BYTES: Final = 256 * MIB  # copied by one call: so short that its silence is not taken for a hang
 
@@ -114,9 +114,8 @@ class _FileCopy:
                     origin = Origin(self._held.origin.manifest, self._held.origin.path, part.offset_bytes)
                     patience_s = part.size_bytes / SYNCED_BYTES_S
                     target_copy.call(f"copying {what}", lambda: writer.copy(part, origin, crc64), patience_s=patience_s)
-                if target_copy.ledger.is_new(path, part.number):
-                    note = target_copy.progress.kept if is_kept else target_copy.progress.copied
-                    note(target_copy.target.name, path, part.size_bytes)
+                note = target_copy.progress.kept if is_kept else target_copy.progress.copied
+                target_copy.count(note, path, part.number, part.size_bytes)
         except SyncdError as error:
             self._failed = error
         finally:
@@ -129,7 +128,7 @@ class _FileCopy:
             self._close()
         except UNCOPYABLE as error:
             self._target_copy.dedup.forget(self._held.origin, error)
-            self._target_copy.ledger.do_again(self._entry)
+            self._target_copy.do_again(self._entry)
         except SyncdError as error:
             self._target_copy.fail(error)
         finally:

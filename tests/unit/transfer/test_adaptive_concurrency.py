@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from syncd.artifact.parts import MIB
-from syncd.transfer.flow.concurrency_limiter import FIRST, AdaptiveConcurrency
+from syncd.transfer.flow.send_queue import FIRST, AdaptiveConcurrency
 
 PART = 8 * MIB
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from syncd.transfer.flow.stall_detector import StallDetector
+from syncd.transfer.flow.send_queue import StallDetector
 
 
 def test_the_first_wait_is_not_yet_too_long() -> None:

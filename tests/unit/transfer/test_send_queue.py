@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
+from typing import Any
 
 import pytest
 from syncd.errors import Cancelled, Corrupt, Unavailable
 from syncd.retry import Pace
-from syncd.transfer.flow.concurrency_limiter import ConcurrencyLimiter
+from syncd.transfer.flow.send_queue import FlowLimits, SendQueue
+from syncd.transfer.workers.worker_pool import CancelScope
 
 WAIT_S = 30
 
@@ -20,13 +22,18 @@ class Clock:
         return self.now
 
 
-def refuse(turns: ConcurrencyLimiter, retry_after_s: float | None = None) -> None:
+def queue(parts_in_flight: int, pace: Pace | None = None, stop: Event | None = None, **more: Any) -> SendQueue:
+    scope = CancelScope(stop or Event(), 1.0)
+    return SendQueue(FlowLimits(parts_in_flight, 1 << 20, 1.0), scope, pace or Pace(), lambda work: work(), **more)
+
+
+def refuse(turns: SendQueue, retry_after_s: float | None = None) -> None:
     with pytest.raises(Unavailable), turns.slot():
         raise Unavailable("503 SlowDown", retry_after_s=retry_after_s)
 
 
 def test_so_many_have_their_turn_at_once_and_the_next_waits() -> None:
-    turns = ConcurrencyLimiter(3, lambda: False, Pace())
+    turns = queue(3)
     inside, go, entered = Barrier(4), Event(), Event()
 
     def call() -> None:
@@ -50,7 +57,7 @@ def test_so_many_have_their_turn_at_once_and_the_next_waits() -> None:
 
 
 def test_a_refusal_halves_the_turns_and_another_error_does_not() -> None:
-    turns = ConcurrencyLimiter(4, lambda: False, Pace())
+    turns = queue(4)
     with pytest.raises(Corrupt), turns.slot():
         raise Corrupt("a bit flipped")
     assert turns.allowed == 4
@@ -63,7 +70,7 @@ def test_a_refusal_halves_the_turns_and_another_error_does_not() -> None:
 
 def test_a_delay_that_one_call_was_told_is_kept_by_all() -> None:
     clock, entered = Clock(), Event()
-    turns = ConcurrencyLimiter(4, lambda: False, Pace(clock), clock)
+    turns = queue(4, Pace(clock), clock=clock)
     refuse(turns, 30.0)
     refused_again = Event()
 
@@ -82,19 +89,20 @@ def test_a_delay_that_one_call_was_told_is_kept_by_all() -> None:
 
 
 def test_a_shorter_delay_does_not_end_a_longer_one() -> None:
-    clock = Clock()
-    turns = ConcurrencyLimiter(4, lambda: clock.now >= 20, Pace(clock), clock)
+    clock, stop = Clock(), Event()
+    turns = queue(4, Pace(clock), stop, clock=clock)
     with pytest.raises(Unavailable), turns.slot():
         refuse(turns, 60.0)
         raise Unavailable("429", retry_after_s=1.0)
     clock.now = 20.0
+    stop.set()
     with pytest.raises(Cancelled), turns.slot():
         pass
 
 
 def test_nobody_waits_for_a_turn_at_a_target_that_is_out() -> None:
     out = Event()
-    turns = ConcurrencyLimiter(1, out.is_set, Pace())
+    turns = queue(1, stop=out)
     with ThreadPoolExecutor(1) as pool, turns.slot():
 
         def call() -> None:
