@@ -104,7 +104,7 @@ def context_of(config: Config, state: State) -> Context:
     )
 
 
-def copy_settings(config: Config, bandwidth: Bandwidth) -> CopySettings:
+def copy_settings(config: Config, bandwidth: Bandwidth | None) -> CopySettings:
     """The bounds of a copy, as configured."""
     from syncd.transfer import CopySettings  # noqa: PLC0415
 

@@ -29,7 +29,6 @@ from syncd.reconcile.adoption import hold_copies
 from syncd.reconcile.adoption.hold_copies import COPIED_EVERY_S, HoldCopies
 from syncd.reconcile.context import Context
 from syncd.reconcile.controller.attempt import run_attempt
-from syncd.reconcile.controller.claims import own_releases
 from syncd.reconcile.controller.tick import UNHEARD_S, tick
 from syncd.reconcile.discovery.base_images import rebuild
 from syncd.reconcile.drift.scan import DriftRules, scan
@@ -182,7 +181,9 @@ class Process:
         if self._sole:
             with context.state.write() as conn:
                 steps.expire_others(conn, context.owner, context.state.now(conn))
-        context.engine.serve(self._settings.slots, self._run_attempt)
+        context.engine.serve(
+            self._settings.slots, partial(run_attempt, context, STEP_HANDLERS, only=self._settings.only)
+        )
         if self._settings.copies_holds:
             threading.Thread(target=self._read_holds, name="read holds", daemon=True).start()
         else:
@@ -209,17 +210,6 @@ class Process:
         finally:
             before_draining()
             self._drain()
-
-    def _run_attempt(self, step_id: str, attempt: int) -> None:
-        """Run an attempt. One that another process left in the queue is left to a daemon, which queues it again."""
-        context, only = self._context, self._settings.only
-        try:
-            with context.state.read() as conn:
-                if only and step_id.partition("/")[0] not in own_releases(context, conn, only):
-                    return
-        except SyncdError:  # the record is unreachable: the attempt could not begin either
-            return
-        run_attempt(context, STEP_HANDLERS, step_id, attempt)
 
     def stop(self) -> None:
         """Request `run` to end. Safe from a signal handler; repeating it is harmless."""

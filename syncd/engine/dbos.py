@@ -23,8 +23,8 @@ from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, Enque
 
 from syncd.engine.base import ExecutionStatus, RunStep
 from syncd.errors import Conflict, Invalid, Unavailable
-from syncd.state.db.errors import UPGRADE_HINT, translate_errors
 from syncd.state.db.url import parse, sqlite_file
+from syncd.state.state import UPGRADE_HINT, translate_errors
 
 _APPLICATION: Final = "syncd"
 _APPLICATION_VERSION: Final = "1"  # a constant: DBOS runs no attempt that another version submitted

@@ -12,10 +12,9 @@ import sqlalchemy as sa
 import structlog
 
 from syncd.errors import Conflict, Unavailable
-from syncd.state.db.errors import translate_errors
 from syncd.state.db.filelock import locked_file
 from syncd.state.db.url import parse, sqlite_file
-from syncd.state.state import make_engine
+from syncd.state.state import make_engine, translate_errors
 
 log = structlog.get_logger("syncd.lock")
 

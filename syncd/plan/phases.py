@@ -1,6 +1,6 @@
 """What may follow what: the phases of releases, placements and flips, and the states of steps.
 
-`advance` in `state/releases/transitions.py` is the only writer of a phase and refuses what is not in `TRANSITIONS`.
+`advance` in `state/releases/events.py` is the only writer of a phase and refuses what is not in `TRANSITIONS`.
 """
 
 from __future__ import annotations

@@ -76,16 +76,5 @@ class Attempt:
         if self.stop.is_set():
             raise Cancelled(f"stopped while {what}")
 
-    def describe(self) -> dict[str, object]:
-        """The fields of every log line of this attempt."""
-        return {
-            "release": self.release.id,
-            "model": self.release.model,
-            "version": self.release.ref,
-            "step": self.step.kind.value,
-            "subject": self.step.subject,
-            "attempt": self.step.attempt,
-        }
-
 
 StepHandler = Callable[[Attempt], None]

@@ -6,9 +6,8 @@ from typing import Final
 
 from syncd.errors import Invalid
 from syncd.state.db import tables
-from syncd.state.db.errors import no_record
 from syncd.state.db.url import sqlite_file
-from syncd.state.state import State
+from syncd.state.state import State, no_record
 
 NEWEST: Final = "0003"  # the last of migrations/versions; a test compares the two
 _QUERY: Final = "SELECT version_num FROM syncd_schema"

@@ -21,11 +21,10 @@ from alembic.script import ScriptDirectory
 import syncd
 from syncd.errors import Invalid, Unavailable
 from syncd.state.db import tables
-from syncd.state.db.errors import UPGRADE_HINT, no_record, translate_errors
 from syncd.state.db.filelock import locked_file
 from syncd.state.db.schema import metadata
 from syncd.state.db.url import parse, sqlite_file
-from syncd.state.state import make_engine
+from syncd.state.state import UPGRADE_HINT, make_engine, no_record, translate_errors
 
 VERSION_TABLE: Final = "syncd_schema"  # not Alembic's own name: the database may be shared
 _LOCK: Final = 0x73796E63  # "sync": PostgreSQL's advisory locks are numbers

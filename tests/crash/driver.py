@@ -37,7 +37,7 @@ from syncd.reconcile.context import Context, World
 from syncd.reconcile.drift import resolve
 from syncd.reconcile.gc import retire
 from syncd.reconcile.requests import operations
-from syncd.state.db import clock
+from syncd.state.db import rows
 from syncd.state.releases import releases, rollouts
 from syncd.state.state import State
 from syncd.targets.image import ImageTarget
@@ -146,7 +146,7 @@ def _work(job: Job) -> None:
     config = load(Path(job.config), job.environment)
     url = config.state.connect_url.render_as_string(hide_password=False)
     with lock.hold(url):
-        state = State(url, now=lambda conn: clock.now(conn) + timedelta(seconds=job.ahead_s))
+        state = State(url, now=lambda conn: rows.now(conn) + timedelta(seconds=job.ahead_s))
         context = small_rooms(config, state)
         watch(context, Effects(Path(job.log), job.crash))
         if job.does:

@@ -102,7 +102,7 @@ def watch(context: Context, effects: Effects) -> None:
         wire.http = _Wrapped(wire.http, effects, _registry_name(place))
     for region, runtime in context.runtimes.items():
         assert isinstance(runtime, FcRuntime)
-        runtime._client = _Wrapped(runtime._client, effects, _fc_name(region))
+        runtime._call.client = _Wrapped(runtime._call.client, effects, _fc_name(region))
     for module in (syncd.store.nas.store, syncd.store.nas.tree, syncd.store.nas.upload, syncd.store.nas.posix):
         module.os = _Wrapped(os, effects, _nas_name)  # type: ignore[attr-defined]
     _watch_commits(effects)

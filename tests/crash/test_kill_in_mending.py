@@ -12,7 +12,7 @@ from pathlib import Path
 from syncd.config import load
 from syncd.reconcile.steps import prewarm
 from syncd.runtime.base import ignore_waits
-from syncd.state.db import clock
+from syncd.state.db import rows
 from syncd.state.releases import retirements
 from syncd.state.serving import drift_resolutions, drifts, prewarms
 from syncd.state.state import State
@@ -115,7 +115,7 @@ def test_a_release_killed_at_what_it_holds_ready_leaves_no_instance(base: Path, 
 def is_cool(fleet: Fleet) -> None:
     """When the time of all of it is over, nothing hangs anywhere and the alias that held the version before is gone."""
     check_live(fleet, "v2")
-    state = State(fleet.url, now=lambda conn: clock.now(conn) + timedelta(hours=1))
+    state = State(fleet.url, now=lambda conn: rows.now(conn) + timedelta(hours=1))
     prewarm.release_prewarmed(context_of(load(fleet.config_file, fleet.environment), state))
     with state.read() as conn:
         assert prewarms.due(conn, state.now(conn)) == []

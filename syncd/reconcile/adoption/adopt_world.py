@@ -24,7 +24,7 @@ from syncd.state.access import record_info
 from syncd.state.content import placements, versions
 from syncd.state.records import FunctionVersion, Release
 from syncd.state.releases import events, holds, releases
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import live
 from syncd.values.function import Change, Mount, MountKind
 

@@ -15,18 +15,26 @@ from syncd.errors import Cancelled, Failed, Fenced, KeyRefused, NotYet, SyncdErr
 from syncd.plan.backoff import GiveUp, next_action, wait_s
 from syncd.plan.phases import ReleasePhase, StepKind
 from syncd.reconcile.context import Attempt, Context, StepHandler
+from syncd.reconcile.controller.claims import own_releases
 from syncd.reconcile.requests.renewed_keys import REFUSED_KEY
 from syncd.state.releases import releases, steps
 
 log = structlog.get_logger("syncd.step")
 
 
-def run_attempt(context: Context, handlers: Mapping[StepKind, StepHandler], step_id: str, attempt: int) -> None:
+def run_attempt(
+    context: Context, handlers: Mapping[StepKind, StepHandler], step_id: str, attempt: int, *, only: str = ""
+) -> None:
     """Run an attempt to its recorded end. An attempt that is not the current one does nothing.
+
+    With `only` a process works on one release and those it waits for: an attempt that another process left in the
+    queue is left to a daemon, which queues it again.
 
     Raises nothing that a caller must handle: a failure is in the record, or a newer attempt owns the step.
     """
     try:
+        if only and not _is_own(context, only, step_id.partition("/")[0]):
+            return
         with context.state.write() as conn:
             step = steps.begin(conn, step_id, attempt, context.owner, context.lease_s, context.state.now(conn))
             job = Attempt(context, step, releases.get(conn, step.release_id))
@@ -41,7 +49,7 @@ def run_attempt(context: Context, handlers: Mapping[StepKind, StepHandler], step
             error=error.message,
         )
         return
-    with structlog.contextvars.bound_contextvars(**job.describe()):
+    with structlog.contextvars.bound_contextvars(**described(job)):
         try:
             with _lease_kept(job):
                 failure = _run(job, handlers[step.kind])
@@ -56,6 +64,25 @@ def run_attempt(context: Context, handlers: Mapping[StepKind, StepHandler], step
                 error=lost.message,
             )
     context.wake.set()
+
+
+def _is_own(context: Context, only: str, release_id: str) -> bool:
+    if release_id == only:
+        return True
+    with context.state.read() as conn:
+        return release_id in own_releases(context, conn, only)
+
+
+def described(job: Attempt) -> dict[str, object]:
+    """The fields of every log line of an attempt."""
+    return {
+        "release": job.release.id,
+        "model": job.release.model,
+        "version": job.release.ref,
+        "step": job.step.kind.value,
+        "subject": job.step.subject,
+        "attempt": job.step.attempt,
+    }
 
 
 def _run(job: Attempt, handler: StepHandler) -> SyncdError | None:

@@ -26,7 +26,7 @@ from syncd.reconcile.requests.backfill import backfill
 from syncd.state.content import base_images, placements
 from syncd.state.records import Release, Step
 from syncd.state.releases import holds, releases, steps
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import flips
 
 log = structlog.get_logger("syncd.tick")

@@ -21,7 +21,7 @@ from syncd.runtime.base import Waiting
 from syncd.state.content import versions
 from syncd.state.records import DriftResolution, Flip, FunctionVersion, Live
 from syncd.state.releases import events, steps
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import drift_resolutions, drifts, flips, live
 from syncd.values.function import AliasState
 from syncd.values.shown_text import WHO_MAX, shown_text

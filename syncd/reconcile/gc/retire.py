@@ -21,7 +21,7 @@ from syncd.reconcile.gc.withdraw import abandon, withdraw
 from syncd.state.content import images, placements, versions
 from syncd.state.records import FunctionVersion, Placement, Version
 from syncd.state.releases import releases, retirements
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import drift_resolutions, flips, live
 
 log = structlog.get_logger("syncd.retire")

@@ -15,7 +15,7 @@ from syncd.state.access import deliveries
 from syncd.state.content import layers, placements
 from syncd.state.records import Placement
 from syncd.state.releases import idempotency, releases
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 
 log = structlog.get_logger("syncd.sweep")
 

@@ -7,7 +7,7 @@ from syncd.plan.phases import PlacementPhase
 from syncd.state.content import placements, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Placement
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.state import State
 from syncd.targets.base import Target
 

@@ -25,7 +25,7 @@ from syncd.state.content import placements, repairs, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Repair, Version
 from syncd.state.releases import releases
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.targets.base import Depth
 from syncd.transfer import CopySettings, abandonable_call
 

@@ -24,7 +24,7 @@ from syncd.reconcile.requests.create import Intent, RequestOrigin, create
 from syncd.state.content import base_images, versions
 from syncd.state.records import Approval, Freeze, Hold, Release
 from syncd.state.releases import approvals, events, freezes, holds, idempotency, releases, rollouts, steps
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import flips, live
 from syncd.state.state import State
 from syncd.values.shown_text import WHO_MAX, shown_text

@@ -14,13 +14,12 @@ from syncd.plan.phases import FlipPhase
 from syncd.plan.strategy import WHOLE_PERCENT, Pause
 from syncd.reconcile import rollout as rollout_state
 from syncd.reconcile.context import Attempt
-from syncd.reconcile.steps.functions import flip_of, intended, location_of, probe_request
-from syncd.reconcile.steps.stale_writes import undo_stale_write
+from syncd.reconcile.steps.functions import flip_of, intended, location_of, probe_request, undo_stale_write
 from syncd.signals.base import Subject, Verdict
 from syncd.state.records import Flip
 from syncd.state.releases import rollouts, steps
+from syncd.state.releases.events import advance
 from syncd.state.releases.rollouts import Rollout
-from syncd.state.releases.transitions import advance
 from syncd.state.serving import flips
 from syncd.values.function import AliasState
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -14,20 +15,19 @@ import structlog
 from sqlalchemy import Connection
 
 from syncd.artifact.manifest import directory_of
-from syncd.errors import Cancelled, Conflict, NotFound
+from syncd.errors import Cancelled, Conflict, NotFound, SyncdError
 from syncd.plan.binding import Binding, InImage, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_transition
 from syncd.plan.strategy import WHOLE_PERCENT
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import Attempt
-from syncd.reconcile.steps import prewarm
-from syncd.reconcile.steps.stale_writes import undo_stale_write
+from syncd.reconcile.steps import prewarm, stale_writes
 from syncd.reconcile.views import cold_starts
 from syncd.runtime.base import Runtime
 from syncd.state.content import base_images, images, versions
 from syncd.state.records import Flip, FunctionVersion, ReleaseBase
 from syncd.state.releases import events, releases, rollouts, steps
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import flips, live
 from syncd.values.function import AliasState, Change, ProbeReport
 
@@ -133,7 +133,8 @@ def flip(job: Attempt) -> None:
     binding, runtime = location_of(job)
     with context.state.fenced(job.step.id, job.step.attempt) as conn:
         move, to = intended(conn, job, FlipPhase.INTENDED)
-    prewarm.keep_previous(job, binding, runtime, move)
+    if binding.warmth is not None:
+        prewarm.keep_previous(job, binding, runtime, move)
     started = time.monotonic()
     with undo_stale_write(job, binding, runtime, AliasState(to)):
         runtime.flip(binding.function, binding.alias, to, move.from_version)
@@ -151,6 +152,18 @@ def flip(job: Attempt) -> None:
         region=context.topology.regions[binding.runtime],
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+@contextmanager
+def undo_stale_write(job: Attempt, binding: Binding, runtime: Runtime, written: AliasState) -> Iterator[None]:
+    """Guard the write of an alias and its record: where the lease was lost meanwhile, `written` is taken back."""
+    try:
+        yield
+    except Conflict:
+        raise  # the alias pointed elsewhere: nothing was written
+    except SyncdError:
+        stale_writes.take_back(job, binding, runtime, written)
+        raise
 
 
 def intended(

@@ -13,7 +13,7 @@ from syncd.reconcile.context import Attempt
 from syncd.state.content import placements
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Version
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 
 log = structlog.get_logger("syncd.place")
 

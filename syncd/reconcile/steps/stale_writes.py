@@ -7,15 +7,13 @@ The record then refuses the worker's write, and so the worker knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
-from syncd.errors import Conflict, Fenced, SyncdError
+from syncd.errors import Fenced, SyncdError
 from syncd.plan.binding import Binding
 from syncd.plan.phases import FlipPhase, StepKind
 from syncd.plan.strategy import WHOLE_PERCENT
@@ -32,20 +30,13 @@ _IN_FLIGHT: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.INTENDED, FlipPhase
 _MOVES: Final = (StepKind.WEIGH, StepKind.FLIP, StepKind.UNDO)
 
 
-@contextmanager
-def undo_stale_write(job: Attempt, binding: Binding, runtime: Runtime, written: AliasState) -> Iterator[None]:
-    """Guard the write of an alias and its record: where the lease was lost meanwhile, `written` is taken back.
+def take_back(job: Attempt, binding: Binding, runtime: Runtime, written: AliasState) -> None:
+    """Take a write of an alias back, if the lease was lost meanwhile.
 
     A later change of the alias by others stays, and so does the value that a release needs there now.
     """
-    try:
-        yield
-    except Conflict:
-        raise  # the alias pointed elsewhere: nothing was written
-    except SyncdError:
-        if _is_lost(job):
-            _put_back(job, binding, runtime, written)
-        raise
+    if _is_lost(job):
+        _put_back(job, binding, runtime, written)
 
 
 def _is_lost(job: Attempt) -> bool:

@@ -18,15 +18,6 @@ _OPTIMIZING: Final = "ImageOptimizing"
 _GAVE_UP: Final = re.compile(r"time[d -]*out|deadline|超时", re.IGNORECASE)
 
 
-def image_of(function: Any) -> str:
-    """The image with the digest that its tag was resolved to, if it was."""
-    container = function.custom_container_config
-    name = (container.image if container else "") or ""
-    resolved = (container.resolved_image_uri if container else "") or ""
-    digest = resolved.partition("@")[2]
-    return f"{name.partition('@')[0]}@{digest}" if name and digest else name
-
-
 def is_container(function: Any) -> bool:
     """Whether it has states at all: other runtimes have none, or stay Pending."""
     return bool(function.runtime == "custom-container")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncd.runtime.fc.image import image_of
 from syncd.values.function import Change, Mount, MountKind
 
 
@@ -35,6 +34,15 @@ def named(function: Any, like: Change) -> Change:
         {name: environment[name] for name in like.environment if name in environment},
         like.image and image_of(function),
     )
+
+
+def image_of(function: Any) -> str:
+    """The image with the digest that its tag was resolved to, if it was."""
+    container = function.custom_container_config
+    name = (container.image if container else "") or ""
+    resolved = (container.resolved_image_uri if container else "") or ""
+    digest = resolved.partition("@")[2]
+    return f"{name.partition('@')[0]}@{digest}" if name and digest else name
 
 
 def points(config: Any) -> list[Any]:

@@ -11,31 +11,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Final, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from alibabacloud_fc20230330 import models as fc
 from alibabacloud_fc20230330.client import Client
-from alibabacloud_tea_openapi.utils_models import Config as SdkConfig
-from darabonba.exceptions import DaraException, UnretryableException
-from darabonba.runtime import RuntimeOptions
-from requests.exceptions import RequestException
 
-from syncd import retry, watchdog
-from syncd.errors import Conflict, Failed, KeyRefused, NotFound, OutcomeUnknown, Unavailable
-from syncd.retry import Retry
+from syncd.errors import Conflict, Failed, NotFound, OutcomeUnknown, Unavailable
 from syncd.runtime.base import Waiting, function_gone_hint, ignore_waits
 from syncd.runtime.fc import alias as fc_alias
 from syncd.runtime.fc import image
 from syncd.runtime.fc import probe as fc_probe
 from syncd.runtime.fc import scaling as fc_scaling
-from syncd.runtime.fc.call import NoChange, readable, translate_errors
+from syncd.runtime.fc.call import FcCaller, FcSettings, NoChange, readable
 from syncd.runtime.fc.mapping import check, named, points
 from syncd.runtime.health_check import error_line, run_probe
-from syncd.runtime.limiter import CallLimiter
-from syncd.secret import Secret, fingerprint, renewal_hint
 from syncd.values.function import (
     AliasState,
     Change,
@@ -48,30 +39,10 @@ from syncd.values.function import (
     Staged,
 )
 
-T = TypeVar("T")
+__all__ = ["FcRuntime", "FcSettings"]
 
-_RETRY: Final = Retry(attempts_max=4, elapsed_max_s=30.0)
 STAGED_VARIABLE: Final = "SYNCD_STAGED"  # set where a version has to differ from one that was deleted
 _VERSIONS_LISTED: Final = 50  # our own publish is among the newest; a page is one call
-
-
-@dataclass(frozen=True, slots=True)
-class FcSettings:
-    """The connection settings of one region's functions."""
-
-    region: str
-    endpoint: str  # host, or host:port
-    protocol: str  # "https" or "http"
-    access_key_id: str
-    access_key_secret: Secret
-    security_token: Secret | None = None
-    connect_timeout_s: float = 5.0
-    read_timeout_s: float = 30.0
-    poll_s: float = 2.0
-    stage_timeout_s: float = 2400.0
-    image_timeout_s: float = 2400.0  # optimising an image may take 40 minutes
-    calls_in_flight: int = 4  # without invocations
-    retry: Retry = _RETRY  # of each call; a write only if it was not carried out
 
 
 class FcRuntime:
@@ -79,8 +50,7 @@ class FcRuntime:
 
     def __init__(self, settings: FcSettings) -> None:
         self._settings = settings
-        self._client, self._key = _client(settings), self._key_now()
-        self._pace = CallLimiter(settings.calls_in_flight)
+        self._call = FcCaller(settings)
         # LATEST is one mutable thing for all aliases of a function, so staging is one at a time.
         self._staging: dict[str, threading.Lock] = {}
         self._staging_guard = threading.Lock()
@@ -214,7 +184,9 @@ class FcRuntime:
     def _saved(self, function: str, now: fc.Function, change: Change, until: float, waiting: Waiting) -> fc.Function:
         request = fc.UpdateFunctionRequest(body=_merged(now, change))
         self._call(
-            "UpdateFunction", function, lambda o: self._client.update_function_with_options(function, request, {}, o)
+            "UpdateFunction",
+            function,
+            lambda o: self._client.update_function_with_options(function, request, {}, o),
         )
         return self._prepared(function, until, waiting) if change.image else self._ready(function, until, waiting)
 
@@ -275,6 +247,11 @@ class FcRuntime:
 
     # Single calls.
 
+    @property
+    def _client(self) -> Client:
+        """The SDK's client, which is another one after the access key was renewed."""
+        return self._call.client
+
     def _function(self, function: str, qualifier: str | None = None) -> fc.Function:
         request = fc.GetFunctionRequest(qualifier=qualifier)
         what = f"{function}:{qualifier}" if qualifier else function
@@ -325,7 +302,9 @@ class FcRuntime:
             wanted = fc.UpdateAliasInput(version_id=to.function_version, additional_version_weight=weights)
             change = fc.UpdateAliasRequest(body=wanted)
             self._call(
-                "UpdateAlias", what, lambda o: self._client.update_alias_with_options(function, alias, change, {}, o)
+                "UpdateAlias",
+                what,
+                lambda o: self._client.update_alias_with_options(function, alias, change, {}, o),
             )
         else:
             new = fc.CreateAliasRequest(body=fc.CreateAliasInput(alias_name=alias, version_id=to.function_version))
@@ -333,53 +312,6 @@ class FcRuntime:
                 self._call("CreateAlias", what, lambda o: self._client.create_alias_with_options(function, new, {}, o))
             except Conflict as conflict:  # it was created meanwhile: by a call whose answer was lost, or outside syncd
                 raise OutcomeUnknown(conflict.message) from conflict
-
-    def _call(
-        self, operation: str, what: str, send: Callable[[RuntimeOptions], T], *, read_timeout_s: float | None = None
-    ) -> T:
-        options = RuntimeOptions(
-            connect_timeout=int(self._settings.connect_timeout_s * 1000),
-            read_timeout=int((read_timeout_s or self._settings.read_timeout_s) * 1000),
-            autoretry=False,
-        )
-        if self._key != (key := self._key_now()):  # the SDK reads its key once
-            self._client, self._key = _client(self._settings), key
-        sent = partial(self._sent, operation, what, partial(send, options))
-        if operation == "InvokeFunction":  # a probe measures how long one call takes
-            return sent()
-        # An unknown outcome is an answer that was lost: reading again does no harm, writing again may.
-        is_read = operation.startswith(("Get", "List"))
-        on = (Unavailable, OutcomeUnknown) if is_read else (Unavailable,)
-        return retry.call(self._settings.retry, partial(self._pace.limited, sent), on=on, wait=watchdog.wait)
-
-    def _key_now(self) -> str:
-        """The fingerprint of the access key: another one where the file that it is read from has changed."""
-        settings = self._settings
-        return fingerprint(settings.access_key_id, settings.access_key_secret, settings.security_token)
-
-    def _sent(self, operation: str, what: str, send: Callable[[], T]) -> T:
-        try:
-            return send()
-        except (DaraException, UnretryableException, RequestException, ValueError, AttributeError, TypeError) as error:
-            translated = translate_errors(error, f"{operation} {what}")
-            if isinstance(translated, KeyRefused):
-                translated.key = self._key
-                translated.hint = renewal_hint(self._settings.access_key_secret, self._settings.security_token)
-            raise translated from error
-
-
-def _client(settings: FcSettings) -> Client:
-    token = settings.security_token
-    return Client(
-        SdkConfig(
-            access_key_id=settings.access_key_id,
-            access_key_secret=settings.access_key_secret.reveal(),
-            security_token=token.reveal() if token else None,
-            region_id=settings.region,
-            endpoint=settings.endpoint,  # always given: the SDK's own table has a broken entry
-            protocol=settings.protocol,
-        )
-    )
 
 
 def _state_of(alias: fc.Alias) -> AliasState:

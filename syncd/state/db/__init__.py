@@ -1,14 +1,11 @@
-"""Database access: engine, schema, column types, migrations, error mapping."""
+"""Database access: schema, rows and their column types, URLs, file locks."""
 
 __all__ = [
-    "clock",
     "columns",
-    "errors",
     "filelock",
     "rows",
     "schema",
     "schema_images",
     "schema_serving",
-    "types",
     "url",
 ]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from syncd.state.db.types import EnumType, JsonType, TimestampType
+from syncd.state.db.rows import EnumType, JsonType, TimestampType
 
 metadata: Final = sa.MetaData(
     naming_convention={

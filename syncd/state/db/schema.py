@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from syncd.plan.phases import FLIP_ENDS, FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
 from syncd.plan.roles import Role
 from syncd.state.db import columns
-from syncd.state.db.types import ChecksumType, Sha256
+from syncd.state.db.rows import ChecksumType, Sha256
 
 metadata: Final = columns.metadata
 

@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from syncd.state.db import columns
-from syncd.state.db.types import Sha256
+from syncd.state.db.rows import Sha256
 
 # The base of a version, unless its release has another: the digest of the base's tag when it was resolved,
 # committed before anything is pushed, so that a crash changes nothing. A release with another base changes it

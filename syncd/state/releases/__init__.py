@@ -10,5 +10,4 @@ __all__ = [
     "retirements",
     "rollouts",
     "steps",
-    "transitions",
 ]

@@ -10,7 +10,7 @@ import pytest
 from syncd.errors import Cancelled, Conflict, Fenced, Invalid, OutcomeUnknown, SyncdError, Unavailable
 from syncd.plan.phases import ReleasePhase, StepKind, StepState
 from syncd.reconcile.context import Attempt
-from syncd.reconcile.controller.attempt import run_attempt
+from syncd.reconcile.controller.attempt import described, run_attempt
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.operations import publish
 from syncd.state.records import Step
@@ -57,7 +57,7 @@ def test_a_body_runs_once_with_a_lease_and_what_its_log_lines_carry(handed: Site
 
     assert run(handed, body).state is StepState.DONE
     assert (jobs[0].step.owner, jobs[0].step.state) == ("worker-1", StepState.RUNNING)
-    assert jobs[0].describe() == {
+    assert described(jobs[0]) == {
         "release": "r-1",
         "model": SDXL,
         "version": "v1",

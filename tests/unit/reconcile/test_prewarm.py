@@ -21,7 +21,7 @@ from syncd.reconcile.steps.prewarm import release_prewarmed
 from syncd.runtime.memory import MemoryRuntime
 from syncd.state.records import Prewarm as WarmthRow
 from syncd.state.releases import releases
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import prewarms
 from syncd.state.state import State
 from syncd.values.function import AliasState, Scaling

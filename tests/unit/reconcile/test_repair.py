@@ -25,7 +25,7 @@ from syncd.reconcile.views.plan import verify
 from syncd.state.content import placements, versions
 from syncd.state.content import repairs as recorded
 from syncd.state.records import Repair
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.store.base import PutMode, Store
 from syncd.store.memory import MemoryStore
 from syncd.store.nas.store import NasSettings, NasStore

@@ -14,6 +14,7 @@ from syncd.errors import Cancelled, Failed, Unavailable
 from syncd.localcloud.faults import FaultRule, SetState
 from syncd.localcloud.fc import FcRegion
 from syncd.runtime.fc import image as fc_image
+from syncd.runtime.fc.mapping import image_of
 from syncd.runtime.fc.runtime import FcRuntime
 from syncd.values.function import Change, Staged
 
@@ -154,11 +155,11 @@ def test_a_function_without_a_container_gets_no_image() -> None:
 def test_a_tag_that_is_not_resolved_yet_is_not_believed() -> None:
     with pytest.raises(Unavailable, match="has not resolved"):
         fc_image.check_resolved(function(), Change((), {}, reference("v1")))
-    assert fc_image.image_of(function()) == f"{REPOSITORY}:v1"
+    assert image_of(function()) == f"{REPOSITORY}:v1"
 
 
 def test_a_function_without_a_container_has_no_image() -> None:
-    assert fc_image.image_of(function(custom_container_config=None)) == ""
+    assert image_of(function(custom_container_config=None)) == ""
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from syncd.errors import Conflict, Unavailable
-from syncd.runtime.limiter import PAUSE_MAX_S, CallLimiter
+from syncd.runtime.fc.call import PAUSE_MAX_S, CallLimiter
 
 
 class Clock:

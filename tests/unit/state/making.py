@@ -13,7 +13,7 @@ from syncd.plan.phases import FlipPhase, ReleasePhase, StepKind
 from syncd.state.content import versions
 from syncd.state.records import Event, Release, Step, Version
 from syncd.state.releases import events, releases, steps
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import flips
 
 NOON: Final = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

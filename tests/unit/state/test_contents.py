@@ -13,7 +13,7 @@ from syncd.plan.phases import PlacementPhase
 from syncd.state.content import contents, placements, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Version
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.state import State
 
 from tests.unit.state.making import NOON

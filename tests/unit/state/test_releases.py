@@ -12,7 +12,7 @@ from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.state.db.schema import events as events_table
 from syncd.state.records import FunctionVersion, Live
 from syncd.state.releases import events, holds, releases
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import flips, live
 from syncd.state.state import State
 

@@ -8,7 +8,7 @@ import pytest
 from syncd.plan.phases import FlipPhase, StepKind, StepState
 from syncd.plan.strategy import OnRegionUnavailable, Pause, Requirement, Share, Strategy
 from syncd.state.releases import releases, rollouts, steps
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import flips
 from syncd.state.state import State
 

@@ -16,15 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from syncd.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
 from syncd.plan.phases import StepState
-from syncd.state.db.errors import CREATE_HINT, error_of, translate_commit_errors
 from syncd.state.db.filelock import locked_file
+from syncd.state.db.rows import EnumType, TimestampType
 from syncd.state.db.schema import releases as releases_table
 from syncd.state.db.schema import steps as steps_table
-from syncd.state.db.types import EnumType, TimestampType
 from syncd.state.db.url import parse, sqlite_file
 from syncd.state.records import Step
 from syncd.state.releases import releases, steps
-from syncd.state.state import CACHE_KIB, State
+from syncd.state.state import CACHE_KIB, CREATE_HINT, State, error_of, translate_commit_errors
 from syncd.state.upgrade import create
 
 from tests.unit.state.making import NOON, after_s, make_release, make_running, make_step

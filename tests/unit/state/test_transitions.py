@@ -13,7 +13,7 @@ from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, may_trans
 from syncd.state.content import placements
 from syncd.state.db.schema import releases as releases_table
 from syncd.state.releases import releases, steps
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.serving import flips
 from syncd.state.state import State
 
@@ -122,7 +122,7 @@ def test_no_other_module_writes_a_phase() -> None:
     """Records carry phases as fields; rows get theirs from a column's default or from `advance`."""
     directory = Path(syncd.state.__file__).parent
     writers = {file.stem for file in directory.rglob("*.py") if _names_a_phase_to_write(file)}
-    assert writers == {"transitions"}
+    assert writers == {"events"}
 
 
 def _names_a_phase_to_write(file: Path) -> bool:

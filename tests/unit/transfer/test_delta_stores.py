@@ -17,7 +17,7 @@ from syncd.localcloud.server import LocalCloud
 from syncd.plan.phases import PlacementPhase
 from syncd.state.content import placements, versions
 from syncd.state.content.journal import SqlJournal
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.state import State
 from syncd.store.nas.store import NasSettings, NasStore
 from syncd.targets.base import Depth
