@@ -33,17 +33,17 @@ from syncd.config import (
     RegistrySettings,
     ServedModelSettings,
 )
-from syncd.config.bucket import BucketTable
+from syncd.config.fields import BucketTable
 from syncd.config.probes import GoldenSettings
 from syncd.errors import Invalid
 from syncd.lazy_mapping import LazyMapping
 from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode, PrewarmPolicy
 from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
-from syncd.plan.topology import Replica, Topology
+from syncd.plan.topology import BasePolicy, BaseWatch, Replica, Topology
 from syncd.runtime.base import Runtime
 from syncd.values.function import Golden, Latency, MountKind
-from syncd.wiring_images import image_targets, images_of, login_of, watched_of
+from syncd.wiring_images import images_of, login_of
 
 if TYPE_CHECKING:
     from syncd.reconcile.context import Context, World
@@ -70,8 +70,12 @@ def topology_of(config: Config) -> Topology:
         registries={name: registry.models for name, registry in config.registries.items()},
         replicas=_replicas(config),
         sources=config.transfer.sources,
-        images=frozenset(image_targets(config)),
-        watched=watched_of(config),
+        images=frozenset(config.image_targets),
+        watched={
+            name: BaseWatch(BasePolicy(target.base_watch), target.base_poll_s)
+            for name, target in config.image_targets.items()
+            if target.base_watch != "off"
+        },
     )
 
 
@@ -174,7 +178,7 @@ def world_of(config: Config, state: State) -> World:
         targets=targets_of(config, Retry(attempts_max=4, elapsed_max_s=30.0)),
         runtimes=runtimes_of(config),
         strategies=strategies_of(config),
-        images=images_of(config),
+        images=images_of(config) if config.image_targets else {},
     )
 
 
@@ -396,7 +400,7 @@ def _bound(config: Config, model: ServedModelSettings) -> BoundModel:
     return BoundModel(
         model=model.model,
         target=model.target,
-        mode=MountMode.IMAGE if model.target in image_targets(config) else MountMode(model.mount),
+        mode=MountMode.IMAGE if model.target in config.image_targets else MountMode(model.mount),
         mount_dir=model.mount_dir or "",
         digest_variable=model.env.digest or "",
         path_variable=model.env.path or "",

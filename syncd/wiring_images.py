@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from syncd.config import Config, ImageTargetSettings, OciRegistrySettings
 from syncd.config.registries import registry_at
 from syncd.lazy_mapping import LazyMapping
-from syncd.plan.topology import BasePolicy, BaseWatch
 
 if TYPE_CHECKING:
     from syncd.http.auth import Auth
@@ -81,22 +80,8 @@ def repositories_of(
 
 def images_of(config: Config, rate: RateLimit | None = None) -> Mapping[str, ImageTarget]:
     """The image targets by name, created on first use; `rate` limits pushes."""
-    targets = image_targets(config)
-    return LazyMapping({name: partial(_image_target, config, name, each, rate) for name, each in targets.items()})
-
-
-def image_targets(config: Config) -> dict[str, ImageTargetSettings]:
-    """The settings of the image targets, by name."""
-    return {name: target for name, target in config.targets.items() if isinstance(target, ImageTargetSettings)}
-
-
-def watched_of(config: Config) -> dict[str, BaseWatch]:
-    """The image targets whose base image is polled, by name."""
-    return {
-        name: BaseWatch(BasePolicy(target.base_watch), target.base_poll_s)
-        for name, target in image_targets(config).items()
-        if target.base_watch != "off"
-    }
+    targets = config.image_targets.items()
+    return LazyMapping({name: partial(_image_target, config, name, each, rate) for name, each in targets})
 
 
 def base_name(config: Config, settings: ImageTargetSettings) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from syncd.artifact.names import parse_model
@@ -310,3 +310,19 @@ def is_name(text: str) -> bool:
 
 
 NAME_ADVICE: Final = _NAME_ADVICE
+
+
+class Table(BaseModel):
+    """A table of the file: unknown keys are refused, and values are not converted implicitly."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class BucketTable(Table):
+    """A prefix of a bucket, and its credentials. `endpoint` is the endpoint for syncd itself."""
+
+    region: Region
+    endpoint: Endpoint
+    bucket: Bucket
+    credentials: str
+    prefix: Prefix = ""

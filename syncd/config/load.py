@@ -18,7 +18,6 @@ from syncd.config.checks.checks import problems_between
 from syncd.config.fields import NAME_ADVICE, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS
-from syncd.config.signals import PrometheusSignalSettings
 from syncd.config.values import (
     ApiSettings,
     BindingSettings,
@@ -31,6 +30,7 @@ from syncd.config.values import (
     NasTargetSettings,
     OssTargetSettings,
     PolicySettings,
+    PrometheusSignalSettings,
     StateSettings,
     TransferSettings,
 )

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from syncd.config.fields import AbsolutePath, Seconds, shown, wrong
-from syncd.config.table import Table
+from syncd.config.fields import AbsolutePath, Seconds, Table, shown, wrong
 from syncd.errors import Invalid
 from syncd.runtime import paths
 

@@ -9,9 +9,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from syncd.config.fields import ModelPattern, Region, Seconds, SecondsOrNone, shown, wrong
+from syncd.config.fields import ModelPattern, Region, Seconds, SecondsOrNone, Table, shown, wrong
 from syncd.config.problems import Problem, key_path
-from syncd.config.table import Table
 from syncd.plan.strategy import WHOLE_PERCENT, OnRegionUnavailable, Requirement, Share, Strategy
 
 _STEP: Final = re.compile(r"([1-9]\d?)% ([1-9]\d{0,6})([smhd])|100%")

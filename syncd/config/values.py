@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from syncd.config.bucket import BucketTable
 from syncd.config.fields import (
     AbsolutePath,
     Address,
     Alias,
+    BucketTable,
     ClockTime,
     Endpoint,
     Function,
@@ -33,22 +33,24 @@ from syncd.config.fields import (
     SecretField,
     Size,
     StateUrl,
+    Table,
     TimeZone,
     Variable,
     WeekMoment,
 )
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
-from syncd.config.signals import PrometheusSignalSettings
 from syncd.config.strategies import StrategySettings
-from syncd.config.table import Table
 from syncd.secret import Secret
+from syncd.signals.base import PrometheusSettings
 from syncd.values.patterns import selects
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
 MIB = 1 << 20
+
+MetricQuery = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class StateSettings(Table):
@@ -255,6 +257,24 @@ RuntimeSettings = FcRuntimeSettings
 AnyHookSettings = HookSettings | EventBridgeHookSettings
 
 
+class PrometheusSignalSettings(Table):
+    """`[signals.NAME]`: one metric that canary analysis reads, from Prometheus or a server with its HTTP API."""
+
+    kind: Literal["prometheus"]
+    url: Endpoint  # the base of /api/v1/query
+    query: MetricQuery
+    at_most: Annotated[float, Field(allow_inf_nan=False)]  # a larger value is bad
+    samples_query: MetricQuery
+    samples_min: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # with fewer, the value is not conclusive
+    user: str = ""
+    token: SecretField | None = None
+
+    @property
+    def figure(self) -> PrometheusSettings:
+        """The values for the signals package."""
+        return PrometheusSettings(self.url, self.query, self.at_most, self.samples_query, self.samples_min)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The checked configuration. Every name in it refers to an existing table."""
@@ -275,6 +295,11 @@ class Config:
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""
         return tuple(sorted({served.model for binding in self.bindings.values() for served in binding.models}))
+
+    @property
+    def image_targets(self) -> dict[str, ImageTargetSettings]:
+        """The targets that are image repositories, by name."""
+        return {name: target for name, target in self.targets.items() if isinstance(target, ImageTargetSettings)}
 
     def registry_of(self, model: str) -> str | None:
         """The registry of `model`; None if no registry's patterns select it."""

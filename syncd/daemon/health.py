@@ -1,7 +1,9 @@
-"""Health of the process: its loop runs, and every registry was polled once. For liveness and readiness probes."""
+"""Health of the process: its loop runs, and every registry was polled once. For probes, and for systemd."""
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -39,3 +41,19 @@ class Health:
         """Registries that were not polled since the start."""
         with self._lock:
             return tuple(sorted(self._unpolled))
+
+
+def notify(message: str) -> bool:
+    """Send systemd (sd_notify(3)) `READY=1`, `WATCHDOG=1`, `STOPPING=1` or `STATUS=…`. Returns whether it was sent."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    if address.startswith("@"):  # the abstract namespace
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.connect(address)
+            channel.sendall(message.encode())
+    except OSError:  # systemd restarting, or a stale variable: never a reason to fail
+        return False
+    return True

@@ -18,10 +18,9 @@ import structlog
 
 from syncd.config import Config
 from syncd.daemon.base_images import BASE_CHECK_EVERY_S, REBUILD_EVERY_S, BaseImageChecks
-from syncd.daemon.health import Health
+from syncd.daemon.health import Health, notify
 from syncd.daemon.polling import HINTS_EVERY_S, Poller
 from syncd.daemon.schedule import PeriodicJob, Schedule, StepDetector
-from syncd.daemon.sd_notify import notify
 from syncd.errors import Cancelled, Conflict, SyncdError
 from syncd.plan.drift import DriftPolicy
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE

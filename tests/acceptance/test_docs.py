@@ -37,7 +37,7 @@ from syncd.config import (
     TransferSettings,
     load,
 )
-from syncd.config.signals import PrometheusSignalSettings
+from syncd.config.values import PrometheusSignalSettings
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
 from syncd.reconcile.views.release import ReleaseView, document

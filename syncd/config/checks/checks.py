@@ -10,14 +10,14 @@ from typing import Final
 
 from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.artifact.parts import PART_BYTES
-from syncd.config.checks.bindings import binding_problems
-from syncd.config.checks.images import image_problems
+from syncd.config.checks.bindings import binding_problems, image_problems
 from syncd.config.checks.safety import safety_warnings
 from syncd.config.checks.weak import weak_settings
 from syncd.config.fields import shown
-from syncd.config.follow import ANY_MODEL, WAYS
 from syncd.config.problems import Problem, key_path, no_such
 from syncd.config.registries import (
+    ANY_MODEL,
+    WAYS,
     MlflowRegistrySettings,
     OciRegistrySettings,
     OssRegistrySettings,

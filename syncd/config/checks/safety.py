@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from syncd.config.fields import shown
-from syncd.config.follow import ANY_MODEL
 from syncd.config.problems import KeyPart, Problem, did_you_mean, key_path
+from syncd.config.registries import ANY_MODEL
 from syncd.config.values import Config
 from syncd.values.patterns import selects
 

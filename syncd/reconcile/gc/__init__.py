@@ -1,3 +1,3 @@
 """Garbage collection: retired versions, withdrawn placements, abandoned uploads."""
 
-__all__ = ["retire", "sweep", "withdraw"]
+__all__ = ["retire", "sweep"]

@@ -17,7 +17,7 @@ from syncd.errors import Conflict, NotFound, SyncdError
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.context import World
 from syncd.reconcile.drift.resolve import Justification
-from syncd.reconcile.gc.withdraw import abandon, withdraw
+from syncd.reconcile.gc.sweep import abandon, withdraw
 from syncd.state.content import images, placements, versions
 from syncd.state.records import FunctionVersion, Placement, Version
 from syncd.state.releases import releases, retirements

@@ -1,4 +1,7 @@
-"""Sweep: clears copies that no release has touched for a day, and old rows of the record and the engine."""
+"""Sweep: clears copies that no release has touched for a day, and old rows of the record and the engine.
+
+A version is withdrawn from a target once its placement is marked as going.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ from typing import Final
 
 import structlog
 
+from syncd.artifact.manifest import Manifest
 from syncd.errors import Conflict, SyncdError
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.context import Context
-from syncd.reconcile.gc.withdraw import withdraw
 from syncd.state.access import deliveries
-from syncd.state.content import layers, placements
+from syncd.state.content import layers, placements, versions
+from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Placement
 from syncd.state.releases import idempotency, releases
 from syncd.state.releases.events import advance
+from syncd.state.state import State
+from syncd.targets.base import Target
 
 log = structlog.get_logger("syncd.sweep")
 
@@ -70,3 +76,24 @@ def _mark(context: Context, placement: Placement) -> Placement | None:
             return advance(conn, placement, PlacementPhase.WITHDRAWING, now=context.state.now(conn))
         except Conflict:
             return None
+
+
+def withdraw(state: State, target: Target, going: Placement) -> Manifest:
+    """Remove the bytes, then record that they are gone. Repeating it is harmless, also concurrently.
+
+    Raises:
+        Unavailable, Refused: As the target says; it stays marked, and the next call continues.
+    """
+    with state.read() as conn:
+        manifest = versions.manifest(conn, going.version_id)
+    target.withdraw(manifest, SqlJournal(state, going.version_id, going.target))
+    abandon(state, going)
+    return manifest
+
+
+def abandon(state: State, going: Placement) -> None:
+    """Record that it is gone. For an image this is all: a function version may still need its bytes."""
+    with state.write() as conn:
+        now = placements.get(conn, going.version_id, going.target)
+        if now.phase is PlacementPhase.WITHDRAWING:
+            advance(conn, now, PlacementPhase.WITHDRAWN, now=state.now(conn))

@@ -36,8 +36,8 @@ from syncd.config import (
     load,
     warnings,
 )
-from syncd.config.follow import FilterTable
-from syncd.config.signals import PrometheusSignalSettings
+from syncd.config.registries import FilterTable
+from syncd.config.values import PrometheusSignalSettings
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (

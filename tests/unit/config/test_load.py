@@ -199,6 +199,8 @@ def test_a_target_of_images_is_wired_with_what_functions_call_it_and_how_large_i
 
 def test_images_are_pushed_by_the_same_limit_as_all_else_is_sent(tmp_path: Path) -> None:
     config = load(FIXTURES / "images.good.toml", {"SYNCD_OSS_SECRET": "hunter2"})
+    assert context_of(config, State(f"sqlite:///{tmp_path}/none.db")).transfer.bandwidth is None, "it has no limit"
+    config = replace(config, transfer=config.transfer.model_copy(update={"bandwidth": 1 << 20}))
     context = context_of(config, State(f"sqlite:///{tmp_path}/record.db"))
     assert context.transfer.bandwidth is not None
     assert {id(image.settings.bake.pace) for image in context.images.values()} == {id(context.transfer.bandwidth)}

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from syncd.daemon.sd_notify import notify
+from syncd.daemon.health import notify
 
 
 def test_the_message_reaches_the_notify_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
