@@ -147,15 +147,15 @@ class MemoryUpload:
     def send(self, part: Part, data: Buffer, crc64: int) -> Receipt:
         kept = bytes(data)
         got = crc64_of(kept)
-        if got != crc64 or len(kept) != part.size_bytes:
-            raise Corrupt(
-                f"memory:{self._key} part {part.number}: {len(kept)} bytes with crc64 {got:016x} arrived, "
-                f"{part.size_bytes} with {crc64:016x} were announced"
-            )
         with self._store.lock:
             begun = self._store.uploads.get(self.token)
             if begun is None:
                 raise NotFound(f"memory:{self._key}: upload {self.token} is gone")
+            if got != crc64 or len(kept) != part.size_bytes:
+                raise Corrupt(
+                    f"memory:{self._key} part {part.number}: {len(kept)} bytes with crc64 {got:016x} arrived, "
+                    f"{part.size_bytes} with {crc64:016x} were announced"
+                )
             begun.parts[part.number] = kept
         return Receipt(len(kept), got)
 

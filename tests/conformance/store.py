@@ -357,6 +357,9 @@ class StoreConformance(RawAccess):
             send(upload, PARTS[1])
         with pytest.raises(NotFound):
             upload.complete(CRC)
+        store.put("s", bytes(PARTS[0].size_bytes), PutMode.CREATE)
+        with pytest.raises(NotFound):  # it is gone, whatever else would be wrong with the copy
+            upload.copy(PARTS[0], "s", 0, CRC)
 
     def test_aborting_what_was_completed_does_not_remove_it(self, store: Store) -> None:
         upload = store.upload("k", PARTS)
