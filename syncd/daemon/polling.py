@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -20,13 +21,15 @@ from syncd.artifact.names import ModelName
 from syncd.errors import Cancelled, SyncdError, Unavailable
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.poll import served_from
-from syncd.reconcile.discovery.webhooks import claim_all, pending_hints, poll_hinted, settle
-from syncd.state.records import Release
+from syncd.reconcile.discovery.webhooks import WebhookHints, claim_all, pending_hints, poll_hinted, settle
+from syncd.state.content import versions
+from syncd.state.records import Release, Version
 from syncd.transfer import abandonable_call
 
 log = structlog.get_logger("syncd.polling")
 
 HINTS_EVERY_S: Final = 1.0  # any number of deliveries within it become one poll
+HINTS_IDLE_S: Final = 15.0  # while the record does not change: a safety
 CONCURRENT_POLLS_MAX: Final = 4  # per registry; polls that have run longer than SLOW_AFTER_S do not count
 SLOW_AFTER_S: Final = 10.0
 _STALL_S: Final = 600.0  # a poll without progress for longer hangs
@@ -65,9 +68,23 @@ class Poller:
     """Polls the models of one registry. Safe from several threads."""
 
     def __init__(
-        self, context: Context, registry: str, poll_s: float, *, auto_release: bool, start: Start = _in_thread
+        self,
+        context: Context,
+        registry: str,
+        poll_s: float,
+        *,
+        auto_release: bool,
+        start: Start = _in_thread,
+        changes: Callable[[], int] | None = None,
     ) -> None:
-        """`poll_s` is the interval: a failed model is retried at least as often, unless the registry sets a delay."""
+        """`poll_s` is the interval: a failed model is retried at least as often, unless the registry sets a delay.
+
+        `changes` counts the changes of the record: while it stays, deliveries are looked for every `HINTS_IDLE_S`.
+        """
+        self._changes = changes
+        self._known: dict[ModelName, list[Version]] = {}  # the recorded versions of models whose poll is about to begin
+        self._quiet: int | None = None  # the changes at the last look, if it found no delivery
+        self._looked: tuple[int, float] | None = None  # changes at the last look for deliveries, and its time
         self._context = context
         self._registry = registry
         self._poll_s = poll_s
@@ -84,8 +101,15 @@ class Poller:
     def poll(self) -> None:
         """Poll every model. Returns when all polls have ended, except failing and slow ones."""
         models = served_from(self._context, self._registry)
+        known: dict[str, list[Version]] = {}
+        with (
+            suppress(SyncdError),
+            self._context.state.read() as conn,
+        ):  # each poll reads its own then, or reports why not
+            known = versions.known_of(conn, models)
         with self._changed:
             self._due |= dict.fromkeys(models, True)
+            self._known |= {model: known[model] for model in models if model in known}
         self._begin()
         with self._changed:
             while self._are_awaited(models) and not self._context.draining.is_set():
@@ -94,16 +118,35 @@ class Poller:
 
     def poll_reported(self) -> None:
         """Poll what webhooks reported since the last call, each model once."""
+        if self._is_unchanged():
+            self._begin()
+            return
         with self._changed:
             claims = {poll.claim for poll in self._under_way.values()}
             claims |= {self._full_scan.claim} if self._full_scan else set()
+        count = self._changes() if self._changes else 0
         found = pending_hints(self._context, self._registry, claims)
+        self._quiet = count if found == WebhookHints() and self._full_scan is None else None
         if found.is_everything:
             self._begin_full_scan(is_too_much=found.is_too_much)
         with self._changed:
             for model in found.models:
                 self._due.setdefault(model, False)
         self._begin()
+
+    def _is_quiet(self) -> bool:
+        """Whether the last look found no delivery, and none can have come since."""
+        return self._changes is not None and self._quiet is not None and self._quiet == self._changes()
+
+    def _is_unchanged(self) -> bool:
+        """Whether no delivery can have come since the last look."""
+        if self._changes is None:
+            return False
+        now_s, count, looked = time.monotonic(), self._changes(), self._looked
+        if looked is not None and looked[0] == count and now_s < looked[1] + HINTS_IDLE_S:
+            return True
+        self._looked = count, now_s
+        return False
 
     def stop(self, patience_s: float) -> None:
         """Wait for polls under way, once the process drains: they end by themselves or are abandoned."""
@@ -149,9 +192,11 @@ class Poller:
         return any(model in models for model in (*running, *due))
 
     def _run(self, poll: _ModelPoll) -> None:
+        with self._changed:
+            known = self._known.pop(poll.model, None)
         do = partial(
             poll_hinted, self._context, self._registry, poll.model, poll.claim,
-            is_whole=poll.is_full, auto_release=self._auto_release,
+            is_whole=poll.is_full, auto_release=self._auto_release, known=known, is_quiet=self._is_quiet(),
         )  # fmt: skip
         where, context = f"{self._registry} {poll.model}", self._context
         error: SyncdError | None = Cancelled("a bug in syncd ended the poll")

@@ -38,7 +38,8 @@ from syncd.reconcile.requests.renewed_keys import CHECK_EVERY_S, retry_renewed
 from syncd.reconcile.steps.handlers import STEP_HANDLERS
 from syncd.reconcile.steps.prewarm import RELEASE_EVERY_S, release_prewarmed
 from syncd.state.access import processes
-from syncd.state.releases import steps
+from syncd.state.db import changes
+from syncd.state.releases import releases, steps
 from syncd.transfer import abandonable_call
 
 log = structlog.get_logger("syncd.daemon")
@@ -46,6 +47,7 @@ log = structlog.get_logger("syncd.daemon")
 SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
 REPAIRS_EVERY_S: Final = 2.0
+IDLE_PASS_S: Final = 15.0  # between two passes while nothing is unfinished and nothing changes: a safety
 _HOLDS_READ_S: Final = 15.0  # how long an unavailable region may delay the first polls
 _JOB_S: Final = 600.0  # a periodic job without progress for longer hangs
 
@@ -137,9 +139,13 @@ class Process:
         self._check_lock = check_lock
         self._host_clock, self._record_clock = StepDetector(), StepDetector()
         self._stepped_s = 0.0  # by a step of the clock that the record has not followed yet
+        self._changes = 0  # of the record, that this process was told of
+        self._is_busy = True  # a release is unfinished, or that is not known: each tick makes a pass
         self.health: Final = Health((p.registry for p in settings.polls), settings.tick_s)
         self._pollers = {
-            p.registry: Poller(context, p.registry, p.every_s, auto_release=settings.auto_release)
+            p.registry: Poller(
+                context, p.registry, p.every_s, auto_release=settings.auto_release, changes=lambda: self._changes
+            )
             for p in settings.polls
         }
         jobs = [self._job(f"poll {p.registry}", p.every_s, self._poll(p.registry), p.jitter_s) for p in settings.polls]
@@ -183,6 +189,9 @@ class Process:
         context.engine.serve(
             self._settings.slots, partial(run_attempt, context, STEP_HANDLERS, only=self._settings.only)
         )
+        context.state.on_change(self._committed)
+        watched = partial(changes.watch, context.state.url, self._changed, context.draining, _tell_unwatched)
+        threading.Thread(target=watched, name="changes", daemon=True).start()
         if self._settings.copies_holds:
             threading.Thread(target=self._read_holds, name="read holds", daemon=True).start()
         else:
@@ -196,15 +205,19 @@ class Process:
             registries=[poll.registry for poll in self._settings.polls],
         )
         unheard_s = 0.0 if self._sole else UNHEARD_S  # no other process can have begun what was queued before
+        passed_s, is_woken = 0.0, True
         try:
             while not context.draining.is_set():
-                self._pass(unheard_s)
-                unheard_s = UNHEARD_S
+                self._beat()
+                if is_woken or self._is_busy or time.monotonic() > passed_s + IDLE_PASS_S or self._stepped_s:
+                    passed_s = time.monotonic()
+                    self._pass(unheard_s)
+                    unheard_s = UNHEARD_S
                 if until():
                     with suppress(SyncdError):  # the process of `publish` ends before the periodic job runs
                         release_prewarmed(context)
                     break
-                context.wake.wait(self._settings.tick_s)
+                is_woken = context.wake.wait(self._settings.tick_s)
                 context.wake.clear()
         finally:
             before_draining()
@@ -215,9 +228,26 @@ class Process:
         self._context.draining.set()
         self._context.wake.set()
 
-    def _pass(self, unheard_s: float) -> None:
+    def _committed(self) -> None:
+        """Called after a commit of this process. What needs a pass for it sets `wake` itself."""
+        self._changes += 1
+        self._context.engine.wake()
+
+    def _changed(self) -> None:
+        """The record has changed, and another process may have changed it: pass over it, and look for attempts."""
+        self._committed()
+        self._context.wake.set()
+
+    def _beat(self) -> None:
         notify("WATCHDOG=1")
         self.health.beat()
+        host_s = self._host_clock.step_s(time.time)
+        if host_s:
+            self._schedule.run_all()
+            self._stepped_s = host_s
+
+    def _pass(self, unheard_s: float) -> None:
+        self._is_busy = True
         try:
             self._check_lock()
         except Conflict as lost:
@@ -233,8 +263,9 @@ class Process:
             )
             return
         try:
-            self._follow_clock()
+            is_busy = self._follow_clock()
             tick(self._context, unheard_s, self._settings.only)
+            self._is_busy = is_busy
         except SyncdError as error:  # the record is unreachable; nothing was written, the next pass repeats it
             log.warning(
                 "pass.failed",
@@ -245,15 +276,16 @@ class Process:
         except Exception:  # the other loop top: a bug in one pass must not end the process
             log.exception("pass.crashed", message="A bug in syncd ended this pass.")
 
-    def _follow_clock(self) -> None:
-        """Run everything that is due by a clock after that clock was stepped: this machine's, or the database's."""
+    def _follow_clock(self) -> bool:
+        """Run everything that is due by a clock after that clock was stepped: this machine's, or the database's.
+
+        Returns whether a release is unfinished.
+        """
         context = self._context
-        host_s = self._host_clock.step_s(time.time)
-        if host_s:
-            self._schedule.run_all()
         with context.state.read() as conn:
             record_s = self._record_clock.step_s(lambda: context.state.now(conn).timestamp())
-        self._stepped_s = host_s or record_s or self._stepped_s
+            is_busy = bool(releases.unfinished(conn))
+        self._stepped_s = self._stepped_s or record_s
         if self._stepped_s:
             with context.state.write() as conn:
                 steps.resume_after_step(conn, context.lease_s, context.state.now(conn))
@@ -264,6 +296,7 @@ class Process:
                 seconds=round(self._stepped_s, 1),
             )
             self._stepped_s = 0.0
+        return is_busy
 
     def _drain(self) -> None:
         notify("STOPPING=1")
@@ -321,7 +354,10 @@ class Process:
             return [sweeping, resume, repairs]
         rules = DriftRules(drifting.policy, context.gates)
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, do not scan at the same moment
-        scans = {name: partial(scan, context, name, rules, context.draining) for name in context.runtimes}
+        scans = {
+            name: partial(scan, context, name, rules, context.draining, period_s=drifting.every_s)
+            for name in context.runtimes
+        }
         return [
             sweeping,
             resume,
@@ -369,6 +405,11 @@ class Process:
                 )
 
         return PeriodicJob(name, every_s, jitter_s, run)
+
+
+def _tell_unwatched(error: Exception) -> None:
+    said = "Changes by other processes cannot be watched; they are found by polling."
+    log.warning("changes.unwatched", message=said, error=" ".join(str(error).split()), seconds=IDLE_PASS_S)
 
 
 @contextmanager

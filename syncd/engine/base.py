@@ -33,6 +33,10 @@ class Engine(Protocol):
         """
         ...
 
+    def wake(self) -> None:
+        """Look for new attempts now: a transaction that submitted some may have been committed. Never blocks."""
+        ...
+
     def cancel(self, step_id: str, attempt: int) -> None:
         """Remove an attempt from its queue. A running attempt is not interrupted: the record requests it to stop.
 

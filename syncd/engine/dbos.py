@@ -19,7 +19,22 @@ from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions, WorkflowStatus, error
+from dbos import (
+    DBOS,
+    DBOSClient,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    EnqueueOptions,
+    Queue,
+    WorkflowStatus,
+    error,
+)
+
+# What DBOS's own poll of a queue calls; it is pinned by the lock files, and tests/conformance holds it.
+from dbos._core import WorkflowHandleFuture, execute_dequeued_workflow
+from dbos._dbos import _get_dbos_instance
+from dbos._sys_db import WorkflowStatusInternal
+from dbos._utils import GlobalParams
 
 from syncd.engine.base import ExecutionStatus, RunStep
 from syncd.errors import Conflict, Invalid, Unavailable
@@ -29,7 +44,9 @@ from syncd.state.state import UPGRADE_HINT, translate_errors
 _APPLICATION: Final = "syncd"
 _APPLICATION_VERSION: Final = "1"  # a constant: DBOS runs no attempt that another version submitted
 _WORKFLOW: Final = "syncd.step"
-POLL_S: Final = 0.1  # three queries per queue each time: about 2.5 % of a core for every idle queue
+POLL_S: Final = 15.0  # a safety: `wake` says when there is something
+_FAILED_S: Final = 0.5  # before a claim that failed is repeated
+_STOP_S: Final = 10.0  # for a claim under way to end
 _DRAIN_POLL_S: Final = 0.02
 _POOL_SIZE: Final = 4
 _FORGET_AT_ONCE: Final = 500
@@ -71,7 +88,7 @@ class DbosEngine:
     """`engine.base.Engine` on the record's database. A forked child creates its own."""
 
     def __init__(self, url: str, *, poll_s: float = POLL_S) -> None:
-        """Opens nothing yet. A free slot sees a new attempt within `poll_s` seconds.
+        """Opens nothing yet. A free slot sees a new attempt at `wake`, and within `poll_s` seconds without it.
 
         Raises:
             Invalid: The URL is not one of a SQLite file or a PostgreSQL database.
@@ -79,6 +96,8 @@ class DbosEngine:
         self._url: Final = parse(url)
         self._poll_s: Final = poll_s
         self._executor_id: Final = f"{_APPLICATION}-{uuid.uuid4().hex}"
+        self._woken: Final = threading.Event()
+        self._dispatcher: Dispatcher | None = None
         self._client: Final = DBOSClient(
             system_database_url=_written(self._url),
             serializer=DBOSPortableJSONSerializer(),
@@ -98,6 +117,10 @@ class DbosEngine:
             "priority": priority + 1,  # DBOS counts from 1
         }
         self._client.enqueue_in_transaction(conn, options, step_id, attempt)
+
+    def wake(self) -> None:
+        """Look for new attempts now."""
+        self._woken.set()
 
     def cancel(self, step_id: str, attempt: int) -> None:
         """Remove an attempt from its queue. A claimed one counts as ended from now on, and continues to run."""
@@ -137,8 +160,8 @@ class DbosEngine:
         with _serving.lock:
             if _serving.engine is not self:
                 return
-            for event in DBOS(config=self._config({})).background_thread_stop_events:
-                event.set()
+            if self._dispatcher is not None:
+                self._dispatcher.stop()
             with contextlib.suppress(Unavailable):
                 self._drain(time.monotonic() + grace_s)
             self._leave()
@@ -171,7 +194,7 @@ class DbosEngine:
             self._client.register_queue(
                 queue,
                 worker_concurrency=slot_count,
-                polling_interval_sec=self._poll_s,
+                polling_interval_sec=max(self._poll_s, 1.0),
                 application_name=_APPLICATION,
             )
         if sqlite_file(self._url) is not None:
@@ -180,8 +203,11 @@ class DbosEngine:
     def _launch(self, slots: Mapping[str, int]) -> None:
         _keep_logger()
         DBOS(config=self._config(slots))
-        DBOS.listen_queues(list(slots))
+        DBOS.listen_queues([])
         DBOS.launch()
+        _stop_polling()
+        self._dispatcher = Dispatcher(slots, self._woken, self._poll_s)
+        self._dispatcher.start()
 
     def _config(self, slots: Mapping[str, int]) -> DBOSConfig:
         return {
@@ -192,7 +218,7 @@ class DbosEngine:
             "executor_id": self._executor_id,
             "serializer": DBOSPortableJSONSerializer(),
             "use_listen_notify": False,  # no part of syncd waits for DBOS's events: one thread and one connection less
-            "notification_listener_polling_interval_sec": 0.1,  # for a quick stop: it has nothing to poll for
+            "notification_listener_polling_interval_sec": 0.5,  # for a quick stop: it has nothing to poll for
             "run_migrations": False,
             "enable_otlp": False,
             "log_level": "WARNING",
@@ -204,6 +230,9 @@ class DbosEngine:
             time.sleep(_DRAIN_POLL_S)
 
     def _leave(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.stop()
+            self._dispatcher = None
         DBOS.destroy()
         _serving.engine = _serving.run = None
 
@@ -227,6 +256,103 @@ class DbosEngine:
     def _translated(self) -> Iterator[None]:
         with translate_errors(self._url), _dbos_errors(self._url):
             yield
+
+
+class Dispatcher:
+    """Claims attempts for the free slots of each queue and starts them, when it is woken.
+
+    DBOS polls each queue by itself, with eight statements a second and core at rest, and cannot be woken. So it listens
+    to no queue here, and this thread does what its poll does, with the same claim.
+    """
+
+    def __init__(self, slots: Mapping[str, int], woken: threading.Event, poll_s: float) -> None:
+        self._slots: Final = dict(slots)
+        self._woken: Final = woken
+        self._poll_s: Final = poll_s
+        self._stopped: Final = threading.Event()
+        self._claimed: Final = dict.fromkeys(slots, 0)  # begun and not ended, by queue
+        self._settings: Final[dict[str, Queue]] = {}
+        self._lock: Final = threading.Lock()
+        self._thread: Final = threading.Thread(target=self._work, name="dispatch", daemon=True)
+
+    def start(self) -> None:
+        """Start to claim."""
+        self._woken.set()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Claim no more. Repeating it is success."""
+        self._stopped.set()
+        self._woken.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_STOP_S)
+
+    def _work(self) -> None:
+        wait_s = self._poll_s
+        while not self._stopped.is_set():
+            self._woken.wait(wait_s)
+            self._woken.clear()
+            wait_s = self._poll_s
+            for queue in self._slots:
+                if self._stopped.is_set():
+                    return
+                try:
+                    self._claim(queue)
+                except Exception as unreachable:  # noqa: BLE001 -- a loop top: the next look claims what this did not
+                    _log.warning("queue %s: %s", queue, unreachable)
+                    wait_s = min(self._poll_s, _FAILED_S)
+
+    def _claim(self, queue: str) -> None:
+        instance = _get_dbos_instance()
+        with self._lock:
+            busy = self._claimed[queue]
+        if busy >= self._slots[queue]:
+            return
+        database = instance._sys_db  # noqa: SLF001 -- as above
+        settings = self._settings.get(queue) or database.get_queue(queue)
+        if settings is None:
+            raise Unavailable(f"the engine has no queue {queue}")
+        self._settings[queue] = settings
+        token = uuid.uuid4().hex
+        claimed, _ = database.start_queued_workflows(
+            settings,
+            GlobalParams.executor_id,
+            _APPLICATION_VERSION,
+            None,
+            busy,
+            owner_xid=token,
+            is_latest_version=False,  # that would claim rows without a version, of which there are none
+        )
+        if claimed:
+            found = {each["workflow_uuid"]: each for each in database.get_workflow_statuses(claimed)}
+            for workflow_id in claimed:
+                self._begin(queue, instance, found[workflow_id], token)
+
+    def _begin(self, queue: str, instance: DBOS, status: WorkflowStatusInternal, token: str) -> None:
+        with self._lock:
+            self._claimed[queue] += 1
+        try:
+            handle = execute_dequeued_workflow(instance, status, token)
+        except BaseException:
+            self._ended(queue)
+            raise
+        if isinstance(handle, WorkflowHandleFuture):
+            handle.future.add_done_callback(lambda _future: self._ended(queue))
+        else:  # it was cancelled since the claim, and does not run
+            self._ended(queue)
+
+    def _ended(self, queue: str) -> None:
+        with self._lock:
+            self._claimed[queue] -= 1
+        self._woken.set()
+
+
+def _stop_polling() -> None:
+    """End DBOS's threads that look for queues, schedules, delays and timeouts: syncd has none, and each look is SQL."""
+    instance = _get_dbos_instance()
+    jobs = instance._background_jobs_stop_event  # noqa: SLF001 -- DBOS ends them in `destroy` alone
+    for event in (*instance.background_thread_stop_events, jobs):
+        event.set()
 
 
 def _keep_logger() -> None:

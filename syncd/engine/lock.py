@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import sqlalchemy as sa
 import structlog
 
-from syncd.errors import Conflict, Unavailable
+from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.state.db.filelock import locked_file
 from syncd.state.db.url import parse, sqlite_file
 from syncd.state.state import make_engine, translate_errors
@@ -30,6 +30,9 @@ _HELD: Final = sa.text(
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
     " AND classid::bigint = :high AND objid::bigint = :low AND objsubid = 1"
 )
+_POOLED: Final = "is behind a pooler in transaction mode, such as PgBouncer with pool_mode = transaction"
+_POOLED_HINT: Final = "connect to PostgreSQL itself, or set pool_mode = session: the daemon's lock belongs to a session"
+_PID: Final = sa.text("SELECT pg_backend_pid()")
 _END_SESSION: Final = sa.text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND backend_start = :begun"
 )
@@ -65,7 +68,8 @@ def hold(url: str, wait_s: float = 0.0) -> Iterator[RecordLock]:
 
     Raises:
         Conflict: Another process holds it; where possible the message has its id.
-        Invalid: The URL is wrong, or the file beside the database cannot be created.
+        Invalid: The URL is wrong, the file beside the database cannot be created, or PostgreSQL is behind a pooler in
+            transaction mode.
         Unavailable: PostgreSQL cannot be reached.
     """
     with _locked(url, None, wait_s) as held:
@@ -151,6 +155,7 @@ class _AdvisoryLock:
         with translate_errors(self._url):
             conn = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             try:
+                self._check_session(conn)
                 wait_s = max(wait_s, _LEFT_BEHIND_S if self._ends_lost_session(conn) else 0.0)
                 until_s = time.monotonic() + wait_s
                 while not (taken := conn.execute(self._take).scalar_one()) and time.monotonic() < until_s:
@@ -183,6 +188,19 @@ class _AdvisoryLock:
         if conn is not None:
             conn.invalidate()
             conn.close()
+
+    def _check_session(self, conn: sa.Connection) -> None:
+        """Raises Invalid where two statements of one connection may reach two sessions of the server.
+
+        A pooler in transaction mode gives the session that a first statement used to the next transaction of anybody.
+        """
+        mine = conn.execute(_PID).scalar_one()
+        with self._engine.connect() as other, other.begin():
+            theirs = other.execute(_PID).scalar_one()
+            again = conn.execute(_PID).scalar_one()
+        if mine == theirs or mine != again:
+            shown = self._url.render_as_string(hide_password=True)
+            raise Invalid(f"{shown} {_POOLED}", hint=_POOLED_HINT)
 
     def _is_held(self, conn: sa.Connection) -> bool:
         try:

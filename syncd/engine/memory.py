@@ -58,6 +58,9 @@ class MemoryEngine:
         with self._changed:
             self._uncommitted.setdefault(_identity(conn), []).append(item)
 
+    def wake(self) -> None:
+        """It sees each commit by itself."""
+
     def cancel(self, step_id: str, attempt: int) -> None:
         """Remove an attempt from its queue. A running one is ended from now on, and continues to run."""
         with self._changed:

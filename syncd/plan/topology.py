@@ -44,8 +44,73 @@ class BaseWatch:
 
 
 @dataclass(frozen=True, slots=True)
+class _Index:
+    """The bindings by model, by function and by runtime, and the registries by model."""
+
+    by_model: dict[str, tuple[Binding, ...]]
+    by_function: dict[tuple[str, str], tuple[str, ...]]
+    by_runtime: dict[str, tuple[Binding, ...]]
+    named: dict[str, int]  # a model that registries name in full -> the place of the first one
+    globs: list[tuple[int, str, str]]  # place, registry and pattern
+    registries: tuple[str, ...]
+    served: dict[str, tuple[str, ...]]  # registry -> models; filled when first asked for
+
+    @classmethod
+    def of(cls, bindings: Mapping[str, Binding], registries: Mapping[str, tuple[str, ...]]) -> _Index:
+        by_model: dict[str, dict[str, Binding]] = {}
+        by_function: dict[tuple[str, str], list[str]] = {}
+        by_runtime: dict[str, list[Binding]] = {}
+        for name, binding in bindings.items():
+            by_function.setdefault((binding.runtime, binding.function), []).append(name)
+            by_runtime.setdefault(binding.runtime, []).append(binding)
+            for bound in binding.models:
+                by_model.setdefault(bound.model, {})[name] = binding
+        named: dict[str, int] = {}
+        globs: list[tuple[int, str, str]] = []
+        for place, (registry, patterns) in enumerate(registries.items()):
+            for pattern in patterns:
+                if "*" in pattern:
+                    globs.append((place, registry, pattern))
+                else:
+                    named.setdefault(pattern, place)
+        return cls(
+            {model: tuple(found.values()) for model, found in by_model.items()},
+            {function: tuple(names) for function, names in by_function.items()},
+            {runtime: tuple(found) for runtime, found in by_runtime.items()},
+            named,
+            globs,
+            tuple(registries),
+            {},
+        )
+
+    def provider_of(self, model: str) -> str | None:
+        """The first registry with a pattern that selects the model."""
+        at = self.named.get(model, len(self.registries))
+        for place, registry, pattern in self.globs:
+            if place >= at:
+                break
+            if selects(pattern, model):
+                return registry
+        return self.registries[at] if at < len(self.registries) else None
+
+    def models_from(self, registry: str) -> tuple[str, ...]:
+        """The served models of a registry, found once for all registries."""
+        if not self.served:
+            found: dict[str, list[str]] = {name: [] for name in self.registries}
+            for model in self.by_model:
+                provider = self.provider_of(model)
+                if provider is not None:
+                    found[provider].append(model)
+            self.served.update({name: tuple(models) for name, models in found.items()})
+        return self.served.get(registry, ())
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
-    """The configured shape of things; never changes while a process lives."""
+    """The configured shape of things; never changes while a process lives.
+
+    What is asked by model or function is answered from an index that is built once, with the topology.
+    """
 
     bindings: Mapping[str, Binding]
     places: Mapping[str, ModelLocation]  # target -> as a function sees it
@@ -55,10 +120,15 @@ class Topology:
     replicas: Mapping[str, Replica] = field(default_factory=dict)  # target -> where its bytes come from
     images: frozenset[str] = frozenset()  # targets that are repositories of images
     watched: Mapping[str, BaseWatch] = field(default_factory=dict)  # those of them whose base is looked up again
+    _index: _Index = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Build the index; the rest is frozen, so it stays true."""
+        object.__setattr__(self, "_index", _Index.of(self.bindings, self.registries))
 
     def bindings_of(self, model: str) -> tuple[Binding, ...]:
         """The bindings that serve the model, in the order of the configuration."""
-        return tuple(b for b in self.bindings.values() if any(bound.model == model for bound in b.models))
+        return self._index.by_model.get(model, ())
 
     def needs_of(self, model: str) -> dict[str, tuple[str, ...]]:
         """For each binding that serves the model: the targets it is served from."""
@@ -72,14 +142,17 @@ class Topology:
 
     def targets_of(self, model: str) -> tuple[str, ...]:
         """The targets that must hold the model's versions, each once, and after what it is replicated from."""
-        targets = [bound.target for b in self.bindings.values() for bound in b.models if bound.model == model]
+        targets = [bound.target for b in self.bindings_of(model) for bound in b.models if bound.model == model]
         sources = [self.replicas[target].source for target in targets if target in self.replicas]
         return tuple(dict.fromkeys([*(t for t in targets if t not in self.replicas), *sources, *targets]))
 
     def bindings_at(self, binding: Binding) -> tuple[str, ...]:
         """The names of the bindings of one function, this one among them: they share LATEST and its versions."""
-        place = (binding.runtime, binding.function)
-        return tuple(name for name, other in self.bindings.items() if (other.runtime, other.function) == place)
+        return self._index.by_function.get((binding.runtime, binding.function), ())
+
+    def bindings_in(self, runtime: str) -> tuple[Binding, ...]:
+        """The bindings whose functions one runtime has, in the order of the configuration."""
+        return self._index.by_runtime.get(runtime, ())
 
     def groups_of(self, model: str) -> dict[str, tuple[str, ...]]:
         """Targets that one process reaches and one reading of the source feeds; each replica and image by itself."""
@@ -108,8 +181,12 @@ class Topology:
 
     def registry_name(self, model: str) -> str | None:
         """Which registry provides the model; None where none does."""
-        return next((n for n, patterns in self.registries.items() if any(selects(p, model) for p in patterns)), None)
+        return self._index.provider_of(model)
 
     def models(self) -> tuple[str, ...]:
         """Every model that some binding serves."""
-        return tuple(dict.fromkeys(bound.model for b in self.bindings.values() for bound in b.models))
+        return tuple(self._index.by_model)
+
+    def models_from(self, registry: str) -> tuple[str, ...]:
+        """Every model that some binding serves and that this registry provides."""
+        return self._index.models_from(registry)

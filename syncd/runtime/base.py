@@ -97,6 +97,8 @@ class Runtime(Protocol):
     ) -> ProbeReport:
         """Point the alias `candidate` at the version, send every request through it, and check the answers.
 
+        With the version itself as `candidate` no alias is pointed, and the requests go to the version.
+
         All requests are made, one after another, even after a wrong answer; `waiting` is called before each. Repeating
         it is harmless and gives new figures: canary analysis uses the same reports.
 

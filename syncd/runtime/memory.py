@@ -117,7 +117,8 @@ class MemoryRuntime:
     ) -> ProbeReport:
         with self.lock:
             self._version(function, function_version)
-            self._function(function).aliases[candidate] = AliasState(function_version)
+            if candidate != function_version:
+                self._function(function).aliases[candidate] = AliasState(function_version)
         return run_probe(
             f"{function}:{function_version}", lambda body: self._invoke(function, candidate, body), probe, waiting
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from syncd.errors import Conflict, Corrupt, Invalid, OutcomeUnknown, Refused, SyncdError, Unavailable
-from syncd.state.db import rows
+from syncd.state.db import changes, rows
 from syncd.state.db.url import parse, sqlite_file
 from syncd.state.releases import steps
 
@@ -66,6 +67,8 @@ class State:
         self.url: Final = parse(url)
         self._now: Final = now or rows.now
         self._engine: Final = make_engine(self.url)
+        self._writers: Final = threading.Lock() if self.url.get_backend_name() == "sqlite" else None
+        self._told: Callable[[], object] = lambda: None
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -95,8 +98,9 @@ class State:
             Invalid: Its tables are missing or older than this syncd.
             Conflict: A row that must be unique exists already.
         """
-        with translate_errors(self.url), self._engine.connect() as conn:
+        with translate_errors(self.url), self._turn(), self._engine.connect() as conn:
             transaction = conn.begin()
+            changes.unmark(conn)  # a transaction before this one, on the same connection, was rolled back
             verdict: CommittedError | None = None
             try:
                 yield conn
@@ -105,8 +109,13 @@ class State:
             except BaseException:
                 transaction.rollback()
                 raise
+            is_change = changes.unmark(conn)
+            if is_change:
+                changes.announce(conn)
             with translate_commit_errors(self.url):
                 transaction.commit()
+            if is_change:
+                self._told()
             if verdict is not None:
                 raise verdict
 
@@ -124,6 +133,23 @@ class State:
     def now(self, conn: sa.Connection) -> datetime:
         """The database's time, aware and in UTC."""
         return self._now(conn)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for the other writers of this process on SQLite: it waits by sleeping, longer each time, up to 0.1 s."""
+        if self._writers is None:
+            yield
+            return
+        has_turn = self._writers.acquire(timeout=BUSY_TIMEOUT_MS / 1000)  # without it, SQLite says that it is locked
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._writers.release()
+
+    def on_change(self, told: Callable[[], object]) -> None:
+        """Have `told` called after each commit of this state with an event or a delivery in it; it must not block."""
+        self._told = told
 
     def close(self) -> None:
         """Close idle connections. Repeating it is success; using the state again opens new ones."""

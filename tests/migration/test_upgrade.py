@@ -25,7 +25,7 @@ from syncd.state.state import State, make_engine
 
 from tests.support.databases import at
 
-MIGRATIONS = ["0001", "0002", "0003"]
+MIGRATIONS = ["0001", "0002", "0003", "0004"]
 
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:
@@ -206,7 +206,7 @@ def _become(url: str, number: str, oldest: str) -> None:
 def test_a_record_says_its_schema_and_the_oldest_code_that_may_work_on_it(empty_database_url: str) -> None:
     record.create(empty_database_url)
     noted = _noted(empty_database_url)
-    assert (noted["schema"], noted["oldest_schema"]) == (record.newest(), "0003")
+    assert (noted["schema"], noted["oldest_schema"]) == (record.newest(), "0004")
 
 
 def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empty_database_url: str) -> None:
@@ -224,20 +224,38 @@ def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empt
         assert "restore the copy of the record from before it was upgraded" in caught.value.hint
 
 
-def test_a_record_of_each_earlier_schema_is_upgraded_with_what_is_in_it(empty_database_url: str) -> None:
+# What each migration made, taken away again, newest first.
+UNDONE = {
+    "0004": (
+        "DROP TABLE left_behind",
+        "DROP INDEX ix_releases_unfinished",
+        "DROP INDEX ix_flips_binding",
+        "DROP INDEX ix_versions_quarantined",
+    ),
+    "0003": ("DROP TABLE repairs", "DELETE FROM record_info WHERE name IN ('schema', 'oldest_schema')"),
+}
+
+
+@pytest.mark.parametrize("earlier", MIGRATIONS[1:-1])
+def test_a_record_of_each_earlier_schema_is_upgraded_with_what_is_in_it(empty_database_url: str, earlier: str) -> None:
     record.create(empty_database_url)
     engine = make_engine(parse(empty_database_url))
-    with engine.begin() as conn:  # as 0002 left it, with the reason that a person waits for
-        conn.execute(sa.text("DROP TABLE repairs"))
-        conn.execute(sa.text("DELETE FROM record_info"))
+    with engine.begin() as conn:  # as it was left then, with the reason that a person waits for
+        for number in (number for number in UNDONE if number > earlier):
+            for statement in UNDONE[number]:
+                conn.execute(sa.text(statement))
+        if earlier >= "0003":
+            conn.execute(
+                sa.text(f"UPDATE record_info SET value = '{earlier}' WHERE name IN ('schema', 'oldest_schema')")
+            )
         row = {"name": "automatic_releases_off", "value": "target hz has sdxl@v1", "at": 1}
         conn.execute(sa.text("INSERT INTO record_info (name, value, at) VALUES (:name, :value, :at)"), row)
-        conn.execute(sa.text(f"UPDATE {record.VERSION_TABLE} SET version_num = '0002'"))
+        conn.execute(sa.text(f"UPDATE {record.VERSION_TABLE} SET version_num = '{earlier}'"))
     engine.dispose()
-    with pytest.raises(Invalid, match="has schema 0002, this syncd needs 0003"):
+    with pytest.raises(Invalid, match=f"has schema {earlier}, this syncd needs {MIGRATIONS[-1]}"):
         record.check(empty_database_url)
-    assert record.upgrade(empty_database_url) == ["0003"]
+    assert record.upgrade(empty_database_url) == MIGRATIONS[MIGRATIONS.index(earlier) + 1 :]
     noted = _noted(empty_database_url)
     assert noted["automatic_releases_off"] == "target hz has sdxl@v1"
-    assert noted["oldest_schema"] == "0003"
+    assert (noted["schema"], noted["oldest_schema"]) == (MIGRATIONS[-1], "0004")
     _checked(empty_database_url)

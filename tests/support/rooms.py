@@ -105,6 +105,9 @@ class HandEngine:
         self.known.setdefault((step_id, attempt), ExecutionStatus.WAITING)
         self.queues[step_id, attempt] = (priority, queue)
 
+    def wake(self) -> None:
+        """It runs nothing by itself."""
+
     def cancel(self, step_id: str, attempt: int) -> None:
         self.known[step_id, attempt] = ExecutionStatus.ENDED
 

@@ -136,6 +136,7 @@ def _apply(context: Context, conn: Connection, release: Release, decision: Decis
         advance(conn, release, decision.phase, now=now, reason=decision.reason, hint=decision.hint)
         if decision.phase is ReleasePhase.LIVE:
             base_images.settle(conn, release, now)
+            releases.note_left_behind(conn, release)
         changed = True
     changed |= rollout.apply(conn, context, release, decision)
     if decision.note is not None and (release.reason, release.hint) != (decision.note.reason, decision.note.hint):

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from syncd.artifact.digest import Digest
 from syncd.plan.topology import Topology
 from syncd.state.content import base_images, images, versions
-from syncd.state.records import Version
+from syncd.state.records import ImageBase, SeenBase, Version
 from syncd.state.serving import live
 
 
@@ -38,9 +38,13 @@ def served(conn: Connection, topology: Topology, model: str) -> Version | None:
 
 def updates(conn: Connection, version_id: str, target: str) -> BaseImageUpdate | None:
     """The update of the base of a version's image, by the last check that resolved it; None if the base is the same."""
-    known, seen = images.base(conn, version_id, target), base_images.seen(conn, target)
+    return update_of(images.base(conn, version_id, target), base_images.seen(conn, target))
+
+
+def update_of(known: ImageBase | None, seen: SeenBase | None) -> BaseImageUpdate | None:
+    """As `updates`, from the base of a version's image and the base that was seen last, at one target."""
     if known is None or seen is None or seen.digest is None or seen.since is None:
         return None
     if seen.base != known.base or seen.digest == known.digest:
         return None
-    return BaseImageUpdate(target, seen.base, known.digest, seen.digest, seen.since)
+    return BaseImageUpdate(seen.target, seen.base, known.digest, seen.digest, seen.since)

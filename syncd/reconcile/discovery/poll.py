@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 
 from syncd.artifact.names import ModelName, VersionName
 from syncd.errors import Conflict, Corrupt, NotFound, SyncdError, Unavailable
@@ -27,7 +28,7 @@ HIDDEN_MAX: Final = 10  # recorded versions that the listing lacks: most are del
 log = structlog.get_logger("syncd.watch")
 
 
-def poll_model(
+def poll_model(  # noqa: PLR0913 -- the poll, and what its caller knows already
     context: Context,
     registry_name: str,
     model: ModelName,
@@ -35,24 +36,29 @@ def poll_model(
     *,
     auto_release: bool,
     origin: RequestOrigin = RequestOrigin.POLL,
+    known: Sequence[Version] | None = None,
 ) -> list[Release]:
     """Poll one model. Returns the releases that it requested; a second poll right after requests none.
 
     A published version whose bytes have changed at the source is quarantined, reported, and never followed. `refs`
-    limits the comparison to the versions of these names; empty: all recorded versions.
+    limits the comparison to the versions of these names; empty: all recorded versions. `known` are the recorded
+    versions, where the caller has read them.
 
     Raises:
         Unavailable, Refused: The registry could not be read; the next poll repeats it.
     """
     registry = context.registries[registry_name]
     candidates = list(registry.discover(model))
-    _same_bytes(context, registry, model, candidates, refs)
+    if known is None:
+        with context.state.read() as conn:
+            known = versions.known(conn, model)
+    _same_bytes(context, registry, model, candidates, [v for v in known if not refs or v.name in refs])
     return _request_newest(context, registry_name, candidates, origin) if auto_release else []
 
 
 def served_from(context: Context, registry_name: str) -> list[ModelName]:
     """The models that a binding serves and that this registry provides."""
-    return [ModelName(m) for m in context.topology.models() if context.topology.registry_name(m) == registry_name]
+    return [ModelName(model) for model in context.topology.models_from(registry_name)]
 
 
 def _request_newest(
@@ -61,14 +67,14 @@ def _request_newest(
     if not candidates:
         return []
     model, requester = candidates[0].model, f"watch {registry_name}"
+    with context.state.read() as conn:  # most polls find nothing new, and then need not wait for a writer
+        if _chosen(conn, candidates, requester) is None:
+            return []
     ordered = [candidate.version for candidate in candidates]
     ordered += _incomplete(context, registry_name, model, ordered)
     try:
         with context.state.write() as conn:
-            released = releases.refs(conn, model)
-            newest = releases.latest(conn, model), releases.latest(conn, model, requester)
-            last = {found.ref for found in newest if found}
-            chosen = pick(candidates, released, last)
+            chosen = _chosen(conn, candidates, requester)
             if chosen is None:
                 return []
             is_named = chosen.follow is Follow.WHEN_NAMED
@@ -96,6 +102,13 @@ def _request_newest(
     return [release]
 
 
+def _chosen(conn: Connection, candidates: list[Candidate], requester: str) -> Candidate | None:
+    """The candidate to release now, if there is one."""
+    model = candidates[0].model
+    newest = releases.latest(conn, model), releases.latest(conn, model, requester)
+    return pick(candidates, releases.refs(conn, model), {found.ref for found in newest if found})
+
+
 def _incomplete(
     context: Context, registry_name: str, model: ModelName, shown: Collection[VersionName]
 ) -> list[VersionName]:
@@ -117,16 +130,15 @@ def _incomplete(
 
 
 def _same_bytes(
-    context: Context, registry: Registry, model: ModelName, candidates: list[Candidate], refs: Collection[str] = ()
+    context: Context, registry: Registry, model: ModelName, candidates: list[Candidate], recorded: Sequence[Version]
 ) -> None:
     """Compare the pin of each recorded version; if it differs, the digest; if that differs, quarantine the version.
 
-    With `refs`, only versions of these names. A recorded version may be deleted at the source: that is no change. An
+    A recorded version may be deleted at the source: that is no change. An
     incomplete one is being deleted or rewritten: that is logged, and the version is compared once it is complete.
     """
     shown = {candidate.version for candidate in candidates}
-    with context.state.read() as conn:
-        known = [v for v in versions.known(conn, model) if not v.quarantined and (not refs or v.name in refs)]
+    known = [version for version in recorded if not version.quarantined]
     hidden = [version for version in known if version.name not in shown][-HIDDEN_MAX:]
     for version in [*(version for version in known if version.name in shown), *hidden]:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.poll import poll_model, served_from
 from syncd.reconcile.requests.create import RequestOrigin
 from syncd.state.access import deliveries
-from syncd.state.records import Release
+from syncd.state.records import Release, Version
 
 log = structlog.get_logger("syncd.hints")
 
@@ -35,12 +35,15 @@ def pending_hints(context: Context, registry: str, claims: Collection[str]) -> W
         places = [place for place, _ in deliveries.waiting(conn, registry, claims, LOCATIONS_MAX + 1)]
     if len(places) > LOCATIONS_MAX:
         return WebhookHints(is_everything=True, is_too_much=True)
-    served = served_from(context, registry)
-    unserved = {place for place in places if place and not any(_is_of(place, model) for model in served)}
+    if not places:
+        return WebhookHints()
+    served = frozenset(served_from(context, registry))
+    found = {place: [model for model in _models_above(place) if model in served] for place in places if place}
+    unserved = {place for place, models in found.items() if not models}
     if unserved:
         with context.state.write() as conn:
             deliveries.mark_ignored(conn, registry, unserved, context.state.now(conn))
-    models = tuple(model for model in served if any(_is_of(place, model) for place in places))
+    models = tuple(dict.fromkeys(model for each in found.values() for model in each))
     return WebhookHints(models, is_everything="" in places)
 
 
@@ -60,22 +63,34 @@ def settle(
              deliveries=count, releases=[*requested])  # fmt: skip
 
 
-def poll_hinted(
-    context: Context, registry: str, model: ModelName, claim: str, *, is_whole: bool, auto_release: bool
+def poll_hinted(  # noqa: PLR0913 -- the poll, the deliveries it covers, and what its caller knows already
+    context: Context,
+    registry: str,
+    model: ModelName,
+    claim: str,
+    *,
+    is_whole: bool,
+    auto_release: bool,
+    known: Sequence[Version] | None = None,
+    is_quiet: bool = False,
 ) -> list[Release]:
     """Poll a model and settle the hints about it that came before.
 
     Only the recorded versions that the hints name are compared; with `is_whole` all are, and the poll takes place even
-    without a hint.
+    without a hint. `known` are the recorded versions of the model, and `is_quiet` says that there are no hints, where
+    the caller has looked.
 
     Raises:
         As `poll_model`; then nothing is settled.
     """
-    count, refs = _claimed(context, registry, model, claim)
+    count, refs = (0, set[str]()) if is_quiet else _claimed(context, registry, model, claim)
     if not count and not is_whole:
         return []
     origin = RequestOrigin.WEBHOOK if count else RequestOrigin.POLL
-    requested = poll_model(context, registry, model, () if is_whole else refs, auto_release=auto_release, origin=origin)
+    names = () if is_whole else refs
+    requested = poll_model(
+        context, registry, model, names, auto_release=auto_release, origin=origin, known=known if is_whole else None
+    )
     if count:
         settle(context, registry, claim, count, [model], [release.id for release in requested])
     return requested
@@ -93,6 +108,7 @@ def _claimed(context: Context, registry: str, model: ModelName, claim: str) -> t
     return count, set() if "" in refs or len(places) > LOCATIONS_MAX else refs
 
 
-def _is_of(place: str, model: ModelName) -> bool:
-    """Whether a location is a model, or is below it."""
-    return place == model or place.startswith(f"{model}/")
+def _models_above(place: str) -> list[ModelName]:
+    """The names of models that a location may be, or be below of."""
+    parts = place.split("/")
+    return [ModelName("/".join(parts[:n])) for n in range(1, len(parts) + 1)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +23,8 @@ from syncd.watchdog import mark_progress
 
 log = structlog.get_logger("syncd.drift")
 
-PAUSE_S: Final = 0.2  # between two bindings of a few calls each: at most ten calls a second, one at a time
+PAUSE_S: Final = 0.2  # between two bindings of a few calls each: at most ten calls a second, while there are few
+_LATE: Final = 1.1  # of the period: the last pause of a round that keeps its pace ends with the period
 _UNREACHED_MAX: Final = 3  # then the rest of an unavailable region is skipped
 
 
@@ -33,15 +36,27 @@ class DriftRules:
     gates: Gates = field(default_factory=Gates)
 
 
-def scan(world: World, runtime: str, rules: DriftRules, stop: threading.Event, pause_s: float = PAUSE_S) -> None:
+def scan(
+    world: World,
+    runtime: str,
+    rules: DriftRules,
+    stop: threading.Event,
+    pause_s: float = PAUSE_S,
+    *,
+    period_s: float = math.inf,
+) -> None:
     """Compare every binding of a region with the record, and resolve drift by policy. Repeating it is harmless.
+
+    A binding begins `pause_s` after the one before it, or sooner where the round would last longer than `period_s`.
+    A round that lasts longer nevertheless is reported.
 
     Raises:
         Unavailable: The region did not answer several times, or requests a delay.
     """
     resolve.resume(world, runtime)
-    unreached = 0
-    for binding in [each for each in world.topology.bindings.values() if each.runtime == runtime]:
+    unreached, began_s, bindings = 0, time.monotonic(), world.topology.bindings_in(runtime)
+    step_s = min(pause_s, period_s / max(1, len(bindings)))
+    for number, binding in enumerate(bindings, 1):
         if stop.is_set():
             return
         try:
@@ -60,7 +75,13 @@ def scan(world: World, runtime: str, rules: DriftRules, stop: threading.Event, p
                 hint=error.hint,
             )
         mark_progress()
-        stop.wait(pause_s)
+        stop.wait(max(0.0, began_s + number * step_s - time.monotonic()))
+    lasted_s = time.monotonic() - began_s
+    if lasted_s > _LATE * period_s:
+        said = "A round of drift checks lasts longer than policy.drift_poll_s; each binding is compared less often."
+        log.warning(
+            "drift.round_late", message=said, runtime=runtime, bindings=len(bindings), seconds=round(lasted_s, 1)
+        )
 
 
 def _apply_policy(world: World, binding: Binding, rules: DriftRules) -> None:

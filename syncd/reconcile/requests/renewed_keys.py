@@ -35,7 +35,8 @@ def retry_renewed(context: Context) -> list[Release]:
     if not keys:
         return []
     with context.state.read() as conn:
-        stalled = [found for model in context.topology.models() if (found := _stalled(conn, model)) is not None]
+        failed = [each for each in releases.newest_failed(conn) if context.topology.bindings_of(each.model)]
+        stalled = [found for release in failed if (found := _stalled(conn, release)) is not None]
     retried = []
     for release, step, key in stalled:
         if key in keys:
@@ -54,10 +55,9 @@ def retry_renewed(context: Context) -> list[Release]:
     return retried
 
 
-def _stalled(conn: Connection, model: str) -> tuple[Release, Step, str] | None:
+def _stalled(conn: Connection, release: Release) -> tuple[Release, Step, str] | None:
     """The newest release of a model, its step that stalled for a key, and that key's fingerprint."""
-    release = releases.latest(conn, model)
-    if release is None or release.phase is not ReleasePhase.STALLED:
+    if release.phase is not ReleasePhase.STALLED:
         return None
     given_up = {step.id: step for step in steps.of_release(conn, release.id) if step.state is StepState.STALLED}
     for event in reversed(events.of_release(conn, release.id)):

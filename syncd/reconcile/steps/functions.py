@@ -38,9 +38,13 @@ def stage(job: Attempt) -> None:
     """Have a function version published that carries this release's version beside what the alias serves already."""
     context, release = job.context, job.release
     binding, runtime = location_of(job)
-    pointed = runtime.read(binding.function, binding.alias)
     with context.state.read() as conn:
         recorded = live.get(conn, binding.name)
+    # A rollback has no time for this call: its flip reads the alias, and `_found_elsewhere` does the rest.
+    is_assumed = release.rollback and recorded is not None and recorded.function_version is not None
+    there = recorded.function_version if recorded and is_assumed else None
+    pointed = AliasState(there) if is_assumed else runtime.read(binding.function, binding.alias)
+    with context.state.read() as conn:
         bound = {model.model for model in binding.models}
         models = recorded.models if recorded else {}
         served = {model: version for model, version in models.items() if model in bound}
@@ -99,7 +103,8 @@ def probe(job: Attempt) -> None:
     flip = flip_of(job)
     held = prewarm.prewarm(job, binding, runtime, flip.to_version or "")
     report = probe_request(job, flip)
-    prewarm.note_scaling(job, binding, runtime, flip)
+    if not job.release.rollback:  # two calls for a warning: a rollback has no time for them
+        prewarm.note_scaling(job, binding, runtime, flip)
     with context.state.fenced(job.step.id, job.step.attempt) as conn:
         now = context.state.now(conn)
         advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
@@ -123,8 +128,9 @@ def probe_request(job: Attempt, flip: Flip) -> ProbeReport:
     binding, runtime = location_of(job)
     with job.context.state.read() as conn:
         digests = [versions.get(conn, version_id).digest for version_id in flip.serves.values()]
-    request = binding.probe(digests)
-    return runtime.probe(binding.function, binding.candidate, flip.to_version or "", request, job.waiting)
+    request, version = binding.probe(digests), flip.to_version or ""
+    candidate = version if job.release.rollback else binding.candidate  # nothing waits behind a rollback's candidate
+    return runtime.probe(binding.function, candidate, version, request, job.waiting)
 
 
 def flip(job: Attempt) -> None:
@@ -137,7 +143,13 @@ def flip(job: Attempt) -> None:
         prewarm.keep_previous(job, binding, runtime, move)
     started = time.monotonic()
     with undo_stale_write(job, binding, runtime, AliasState(to)):
-        runtime.flip(binding.function, binding.alias, to, move.from_version)
+        try:
+            runtime.flip(binding.function, binding.alias, to, move.from_version)
+        except Conflict as elsewhere:
+            if not job.release.rollback:
+                raise
+            move = _found_elsewhere(job, binding, move, runtime.read(binding.function, binding.alias), elsewhere)
+            runtime.flip(binding.function, binding.alias, to, move.from_version)
         with context.state.fenced(job.step.id, job.step.attempt) as conn:
             now = context.state.now(conn)
             advance(conn, move, FlipPhase.FLIPPED, now=now, step=job.step)
@@ -164,6 +176,29 @@ def undo_stale_write(job: Attempt, binding: Binding, runtime: Runtime, written: 
     except SyncdError:
         stale_writes.take_back(job, binding, runtime, written)
         raise
+
+
+def _found_elsewhere(job: Attempt, binding: Binding, move: Flip, pointed: AliasState, refusal: Conflict) -> Flip:
+    """Have a rollback leave from where its alias points: its stage took the record's word for that.
+
+    It does so once, as a stage that reads the alias would. Raises `refusal` where the alias was moved since.
+    """
+    with job.context.state.fenced(job.step.id, job.step.attempt) as conn:
+        now, recorded = job.context.state.now(conn), live.get(conn, binding.name)
+        known = recorded.function_version if recorded else None
+        if move.from_version != known or pointed.function_version in {known, move.to_version}:
+            raise refusal
+        detail: dict[str, object] = {"alias": str(pointed), "record": known}
+        events.append(conn, "binding.drifted", now=now, release_id=job.release.id, subject=binding.name, detail=detail)
+        return flips.note_staged(
+            conn,
+            move,
+            to_version=move.to_version or "",
+            from_version=pointed.function_version,
+            served=move.served,
+            serves=move.serves,
+            now=now,
+        )
 
 
 def intended(

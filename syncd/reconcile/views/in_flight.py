@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
 from syncd.plan.strategy import WHOLE_PERCENT
-from syncd.reconcile.views.rollout import rollout_of
+from syncd.reconcile.views.rollout import describe_found
 from syncd.reconcile.views.shapes.overview import CopyDocument, InFlightDocument, ShareDocument, WaitingStepDocument
 from syncd.state.content import placements, versions
-from syncd.state.records import Flip, Placement, Release, Step
+from syncd.state.records import Flip, Placement, Release, Step, Version
 from syncd.state.releases import releases, rollouts, steps
+from syncd.state.releases.rollouts import Canary, Rollout
 from syncd.state.serving import flips
 from syncd.state.state import State
 
@@ -22,20 +24,61 @@ _MOVING: Final = frozenset({ReleasePhase.FLIPPING, ReleasePhase.UNDOING})
 _MOVED: Final = frozenset({FlipPhase.FLIPPED, FlipPhase.DONE})
 _SHARED: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.WEIGHTED, FlipPhase.INTENDED})
 
+Row = TypeVar("Row")
 
-def in_flight(conn: Connection, state: State, model: str) -> list[InFlightDocument]:
-    """The unfinished releases of a model, oldest first.
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the record has of the unfinished releases, read in a fixed number of statements."""
+
+    steps: Mapping[str, Sequence[Step]]
+    flips: Mapping[str, Sequence[Flip]]
+    rollouts: Mapping[str, Rollout]
+    canaries: Mapping[str, Mapping[str, Canary]]
+    versions: Mapping[str, Version]
+    placements: Mapping[str, Sequence[Placement]]  # by version
+
+    @classmethod
+    def read(cls, conn: Connection, unfinished: Sequence[Release]) -> _Found:
+        ids = [release.id for release in unfinished]
+        placing = {r.version_id for r in unfinished if r.phase is ReleasePhase.PLACING and r.version_id is not None}
+        return cls(
+            steps=_grouped(steps.open_of(conn, ids), lambda step: step.release_id),
+            flips=_grouped(flips.of_releases(conn, ids), lambda flip: flip.release_id),
+            rollouts=rollouts.of(conn, ids),
+            canaries=rollouts.canaries_among(conn, ids),
+            versions=versions.of(conn, placing),
+            placements=_grouped(placements.of_versions(conn, placing), lambda each: each.version_id),
+        )
+
+
+def _grouped(found: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
+    grouped: dict[str, list[Row]] = {}
+    for each in found:
+        grouped.setdefault(key(each), []).append(each)
+    return grouped
+
+
+def in_flight(conn: Connection, state: State, order: Mapping[str, int]) -> list[InFlightDocument]:
+    """The unfinished releases of the models in `order`, in that order, oldest first.
 
     `next_try` is when the first of the waiting steps is tried again. `shares` are percents of each alias's traffic.
+    The number of statements does not depend on how many releases there are.
     """
-    return [_row(conn, release, state.now(conn)) for release in releases.unfinished(conn, model)]
+    unfinished = [release for release in releases.unfinished(conn) if release.model in order]
+    if not unfinished:
+        return []
+    found, now = _Found.read(conn, unfinished), state.now(conn)
+    return [_row(found, release, now) for release in sorted(unfinished, key=lambda r: (order[r.model], r.number))]
 
 
-def _row(conn: Connection, release: Release, now: datetime) -> InFlightDocument:
-    all_steps = steps.of_release(conn, release.id)
-    waiting = [s for s in all_steps if s.state is StepState.WAITING and s.reason]
-    moving = flips.of_release(conn, release.id)
-    rollout = rollout_of(conn, release, moving, now)
+def _row(found: _Found, release: Release, now: datetime) -> InFlightDocument:
+    open_steps, moving = found.steps.get(release.id, []), found.flips.get(release.id, [])
+    canaries = found.canaries.get(release.id, {})
+    waiting = [step for step in open_steps if step.state is StepState.WAITING]
+    rollout = None
+    if release.phase is ReleasePhase.FLIPPING and release.id in found.rollouts:
+        rollout = describe_found(found.rollouts[release.id], canaries, moving, now)
     reasons = [f"{s.kind} {s.subject}: {s.reason}{f' (tried {s.failures}×)' if s.failures else ''}" for s in waiting]
     return InFlightDocument(
         release=release.id,
@@ -52,16 +95,15 @@ def _row(conn: Connection, release: Release, now: datetime) -> InFlightDocument:
             WaitingStepDocument(step=s.kind, subject=s.subject, failures=s.failures, due_at=s.due_at, reason=s.reason)
             for s in waiting
         ],
-        shares=_shares(conn, release, moving),
-        copies=_copies(conn, release, all_steps),
+        shares=_shares(release, moving, canaries),
+        copies=_copies(found, release, open_steps),
     )
 
 
-def _shares(conn: Connection, release: Release, moving: Sequence[Flip]) -> list[ShareDocument]:
+def _shares(release: Release, moving: Sequence[Flip], canaries: Mapping[str, Canary]) -> list[ShareDocument]:
     """The share of each alias that the release has or is about to have; none before it moves the first."""
     if release.phase not in _MOVING:
         return []
-    canaries = rollouts.canaries_of(conn, release.id)
     found: list[ShareDocument] = []
     for flip in moving:
         canary = canaries.get(flip.binding)
@@ -72,14 +114,14 @@ def _shares(conn: Connection, release: Release, moving: Sequence[Flip]) -> list[
     return found
 
 
-def _copies(conn: Connection, release: Release, all_steps: Sequence[Step]) -> list[CopyDocument]:
+def _copies(found: _Found, release: Release, open_steps: Sequence[Step]) -> list[CopyDocument]:
     """The copies under way."""
     if release.phase is not ReleasePhase.PLACING or release.version_id is None:
         return []
-    total = versions.get(conn, release.version_id).size_bytes
-    since = [s.started_at for s in all_steps if s.kind is StepKind.PLACE and s.state is StepState.RUNNING]
+    total = found.versions[release.version_id].size_bytes
+    since = [s.started_at for s in open_steps if s.kind is StepKind.PLACE and s.state is StepState.RUNNING]
     started = min((at for at in since if at is not None), default=None)
-    placed = placements.of_version(conn, release.version_id)
+    placed = found.placements.get(release.version_id, [])
     return [_copy(each, total, started) for each in placed if each.phase is PlacementPhase.COPYING]
 
 

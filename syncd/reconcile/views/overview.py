@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -11,9 +11,10 @@ from syncd.artifact.names import parse_model
 from syncd.errors import NotFound
 from syncd.plan.drift import ALIAS
 from syncd.plan.topology import Topology
-from syncd.reconcile.requests.operations import DISMISSED, DISMISSIBLE
+from syncd.reconcile.requests.operations import DISMISSED
 from syncd.reconcile.views.in_flight import in_flight
 from syncd.reconcile.views.resolution import resolution
+from syncd.reconcile.views.serving import ServingSnapshot
 from syncd.reconcile.views.shapes.overview import (
     ClosedDriftDocument,
     DaemonDocument,
@@ -30,8 +31,9 @@ from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument
 from syncd.reconcile.views.watched_bases import watched_bases
 from syncd.state.access import processes, record_info
 from syncd.state.content import base_images, versions
+from syncd.state.records import Hold
 from syncd.state.releases import events, freezes, holds, releases
-from syncd.state.serving import drift_resolutions, drifts, live
+from syncd.state.serving import drift_resolutions, drifts
 from syncd.state.state import State
 
 ENDED_MAX: Final = 20  # closed drifts shown, newest first
@@ -46,26 +48,28 @@ def overview(state: State, topology: Topology, model: str | None = None) -> dict
     wanted = topology.models() if model is None else (str(parse_model(model)),)
     if model is not None and not topology.bindings_of(model):
         raise NotFound(f"no binding serves the model {model!r}", hint="`syncd status` lists all models")
+    order = {name: place for place, name in enumerate(wanted)}
     with state.read() as conn:
+        serving = ServingSnapshot.read(conn, topology, None if model is None else wanted)
+        held = {hold.model: hold for hold in holds.all(conn)}
         return StatusDocument(
             daemon=_daemon(conn, state),
             automatic_releases_off=record_info.automatic_off(conn),
-            live=[row for name in wanted for row in _live(conn, topology, name)],
-            in_flight=[row for name in wanted for row in in_flight(conn, state, name)],
-            held=[HoldDocument.model_validate(hold) for hold in holds.all(conn) if hold.model in wanted],
+            live=[row for name in wanted for row in _live(serving, topology, name)],
+            in_flight=in_flight(conn, state, order),
+            held=[HoldDocument.model_validate(hold) for hold in held.values() if hold.model in order],
             frozen=[
                 FreezeDocument.model_validate(freeze)
                 for freeze in freezes.all(conn, state.now(conn))
-                if freeze.model in {freezes.ALL_MODELS, *wanted}
+                if freeze.model == freezes.ALL_MODELS or freeze.model in order
             ],
             quarantined=[
                 QuarantineDocument(model=v.model, version=v.name, reason=v.quarantined)
-                for name in wanted
-                for v in versions.known(conn, name)
-                if v.quarantined
+                for v in sorted(versions.quarantined(conn), key=lambda v: order.get(v.model, 0))
+                if v.model in order
             ],
-            stalled=[row for name in wanted for row in _stalled(conn, topology, name)],
-            bases=watched_bases(conn, topology, wanted),
+            stalled=_stalled(conn, topology, serving, order, held),
+            bases=watched_bases(conn, topology, wanted, serving) if topology.watched else [],
             drifted=_drifted(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
         ).as_json()
 
@@ -74,18 +78,17 @@ def models(state: State, topology: Topology) -> dict[str, Any]:
     """Every model that a binding serves, as JSON: its registry, the live version of each binding, and its hold."""
     with state.read() as conn:
         held = {each.model: each for each in holds.all(conn)}
-        found: list[ServedModelDocument] = []
-        for name in topology.models():
-            latest = releases.latest(conn, name)
-            found.append(
-                ServedModelDocument(
-                    model=name,
-                    registry=topology.registry_name(name),
-                    live=_live(conn, topology, name),
-                    held=held[name].why if name in held else None,
-                    latest_release=latest.id if latest else None,
-                )
+        serving, latest = ServingSnapshot.read(conn, topology), releases.latest_ids(conn, topology.models())
+        found = [
+            ServedModelDocument(
+                model=name,
+                registry=topology.registry_name(name),
+                live=_live(serving, topology, name),
+                held=held[name].why if name in held else None,
+                latest_release=latest.get(name),
             )
+            for name in topology.models()
+        ]
         return ModelsDocument(models=found).as_json()
 
 
@@ -100,20 +103,23 @@ def drift_document(
     """Open drift, the time of the last check of each binding, and the newest closed drift. Contacts no region."""
     with state.read() as conn:
         found = _drifted(conn, topology, bindings)
-        scans = {each: drifts.last_scan(conn, each) for each in bindings}
+        looked_at = {each: scan.looked_at for each, scan in drifts.last_scans(conn).items()}
         over = drifts.closed_drifts(conn, ended_max, bindings) if ended_max else []
     return DriftDocument(
         good=not found,
         drifted=found,
-        looked_at={each: scan.looked_at if scan else None for each, scan in scans.items()},
+        looked_at={each: looked_at.get(each) for each in bindings},
         ended=[ClosedDriftDocument.model_validate(each) for each in over],
     ).as_json()
 
 
 def _drifted(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[DriftedDocument]:
     rows: list[DriftedDocument] = []
-    for drift in drifts.open_drifts(conn, bindings):
-        binding, restoring = topology.bindings[drift.binding], drift_resolutions.find(conn, drift.binding)
+    wanted = frozenset(bindings)
+    found = [drift for drift in drifts.open_drifts(conn) if drift.binding in wanted]
+    resolutions = drift_resolutions.all(conn) if found else {}
+    for drift in found:
+        binding, restoring = topology.bindings[drift.binding], resolutions.get(drift.binding)
         adopt = f"`syncd adopt {binding.name}` accepts it into the record, " if drift.what == ALIAS else ""
         rows.append(
             DriftedDocument(
@@ -139,12 +145,10 @@ def _daemon(conn: Connection, state: State) -> DaemonDocument | None:
     return DaemonDocument(owner=alive[0].owner, seen_at=alive[0].seen_at) if alive else None
 
 
-def _live(conn: Connection, topology: Topology, model: str) -> list[LiveDocument]:
+def _live(serving: ServingSnapshot, topology: Topology, model: str) -> list[LiveDocument]:
     rows: list[LiveDocument] = []
     for binding in topology.bindings_of(model):
-        recorded = live.get(conn, binding.name)
-        version_id = recorded.models.get(model) if recorded else None
-        version = versions.get(conn, version_id) if version_id else None
+        recorded, version = serving.live.get(binding.name), serving.version_of(binding.name, model)
         rows.append(
             LiveDocument(
                 model=model,
@@ -162,25 +166,35 @@ def _live(conn: Connection, topology: Topology, model: str) -> list[LiveDocument
     return rows
 
 
-def _stalled(conn: Connection, topology: Topology, model: str) -> list[StalledDocument]:
-    """The newest release of the model, if it ended without being live and nobody dismissed it: it needs a person."""
-    latest = releases.latest(conn, model)
-    if latest is None or latest.phase not in DISMISSIBLE or events.has(conn, latest.id, DISMISSED):
+def _stalled(
+    conn: Connection,
+    topology: Topology,
+    serving: ServingSnapshot,
+    order: Mapping[str, int],
+    held: Mapping[str, Hold],
+) -> list[StalledDocument]:
+    """The newest release of each model, if it ended without being live and nobody dismissed it: it needs a person."""
+    failed = [release for release in releases.newest_failed(conn) if release.model in order]
+    if not failed:
         return []
-    is_rebuilt = any(each.was for each in base_images.of_release(conn, latest.id))
-    advice = resolution(latest, holds.find(conn, model), is_rebuilt=is_rebuilt)
-    recorded = [live.get(conn, binding.name) for binding in topology.bindings_of(model)]
-    serving = [row.models.get(model) if row else None for row in recorded]
-    return [
-        StalledDocument(
-            release=latest.id,
-            model=model,
-            version=latest.ref,
-            phase=latest.phase,
-            since=latest.updated_at,
-            reason=latest.reason,
-            hint=f"{advice}; `syncd dismiss {latest.id}` takes it off this list",
-            served=sorted({versions.get(conn, each).name for each in serving if each}),
-            is_live=latest.version_id is not None and set(serving) == {latest.version_id},
+    ids = [release.id for release in failed]
+    rebuilt, dismissed = base_images.rebuilt(conn, ids), events.having(conn, ids, DISMISSED)
+    rows: list[StalledDocument] = []
+    for release in sorted((each for each in failed if each.id not in dismissed), key=lambda each: order[each.model]):
+        advice = resolution(release, held.get(release.model), is_rebuilt=release.id in rebuilt)
+        found = [serving.version_of(binding.name, release.model) for binding in topology.bindings_of(release.model)]
+        ids_served = {version.id if version else None for version in found}
+        rows.append(
+            StalledDocument(
+                release=release.id,
+                model=release.model,
+                version=release.ref,
+                phase=release.phase,
+                since=release.updated_at,
+                reason=release.reason,
+                hint=f"{advice}; `syncd dismiss {release.id}` takes it off this list",
+                served=sorted({version.name for version in found if version}),
+                is_live=release.version_id is not None and ids_served == {release.version_id},
+            )
         )
-    ]
+    return rows

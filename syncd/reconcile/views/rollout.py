@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +14,7 @@ from syncd.reconcile.rollout import stage_of, stages_of, state_of
 from syncd.reconcile.views.shapes.rollouts import RolloutDocument
 from syncd.state.records import Flip, Release
 from syncd.state.releases import rollouts
-from syncd.state.releases.rollouts import Rollout
+from syncd.state.releases.rollouts import Canary, Rollout
 
 
 def rollout_of(conn: Connection, release: Release, moving: Sequence[Flip], now: datetime) -> RolloutDocument | None:
@@ -25,10 +25,17 @@ def rollout_of(conn: Connection, release: Release, moving: Sequence[Flip], now: 
 def describe(conn: Connection, release_id: str, moving: Sequence[Flip], now: datetime) -> RolloutDocument | None:
     """The position of a rollout: wave, share, end of the pause, what it waits for. None if there is no stage."""
     rollout = rollouts.find(conn, release_id)
-    stage = stage_of(rollout, moving) if rollout else None
-    if rollout is None or stage is None:
+    return None if rollout is None else describe_found(rollout, rollouts.canaries_of(conn, release_id), moving, now)
+
+
+def describe_found(
+    rollout: Rollout, canaries: Mapping[str, Canary], moving: Sequence[Flip], now: datetime
+) -> RolloutDocument | None:
+    """As `describe`, of a rollout that was read already."""
+    stage = stage_of(rollout, moving)
+    if stage is None:
         return None
-    progress = state_of(rollout, moving, rollouts.canaries_of(conn, release_id), now)
+    progress = state_of(rollout, moving, canaries, now)
     wave = [flip for flip in moving if progress.wave_of(flip.binding) == stage.wave]
     stages = stages_of(rollout, moving)
     return RolloutDocument(

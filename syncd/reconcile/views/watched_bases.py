@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from syncd.plan.topology import BasePolicy, Topology
-from syncd.reconcile.discovery.base_image_updates import served, updates
+from syncd.reconcile.discovery.base_image_updates import update_of
+from syncd.reconcile.views.serving import ServingSnapshot
 from syncd.reconcile.views.shapes.overview import WatchedBaseDocument
-from syncd.state.content import base_images
+from syncd.state.content import base_images, images
+from syncd.state.records import ImageBase, SeenBase, Version
 
 _HINTS: Final = {
     "report": 'the next version is built over it; base_watch = "rebuild" also rebuilds the live version',
@@ -20,19 +22,34 @@ _HINTS: Final = {
 }
 
 
-def watched_bases(conn: Connection, topology: Topology, models: Iterable[str]) -> list[WatchedBaseDocument]:
-    """The watched base images of these models that have changed or cannot be resolved now."""
+def watched_bases(
+    conn: Connection, topology: Topology, models: Iterable[str], serving: ServingSnapshot
+) -> list[WatchedBaseDocument]:
+    """The watched base images of these models that have changed or cannot be resolved now.
+
+    The number of statements grows only with the rebuilds that are due.
+    """
+    seen = {each.target: each for each in base_images.all_seen(conn) if each.target in topology.watched}
+    known = images.bases(conn) if seen else {}
     return [
-        row for model in models for target in topology.targets_of(model) for row in _rows(conn, topology, model, target)
+        row
+        for model in (models if seen else ())
+        for target in topology.targets_of(model)
+        if target in seen
+        for row in _rows(conn, topology, (model, serving.only_version(topology, model)), seen[target], known)
     ]
 
 
-def _rows(conn: Connection, topology: Topology, model: str, target: str) -> Iterator[WatchedBaseDocument]:
-    watch, seen = topology.watched.get(target), base_images.seen(conn, target)
-    if watch is None or seen is None:
-        return
-    version = served(conn, topology, model)
-    new = updates(conn, version.id, target) if version else None
+def _rows(
+    conn: Connection,
+    topology: Topology,
+    about: tuple[str, Version | None],
+    seen: SeenBase,
+    known: Mapping[tuple[str, str], ImageBase],
+) -> Iterator[WatchedBaseDocument]:
+    (model, version), target = about, seen.target
+    watch = topology.watched[target]
+    new = update_of(known.get((version.id, target)), seen) if version else None
     common: dict[str, Any] = {
         "model": model,
         "version": version.name if version else None,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -42,6 +42,8 @@ from syncd.values.function import (
 __all__ = ["FcRuntime", "FcSettings"]
 
 STAGED_VARIABLE: Final = "SYNCD_STAGED"  # set where a version has to differ from one that was deleted
+_FIRST_POLL_S: Final = 0.05
+_SEEN_S: Final = 5.0  # a version that is deleted is one that no alias points at, and no release is about to use
 _VERSIONS_LISTED: Final = 50  # our own publish is among the newest; a page is one call
 
 
@@ -54,7 +56,8 @@ class FcRuntime:
         # LATEST is one mutable thing for all aliases of a function, so staging is one at a time.
         self._staging: dict[str, threading.Lock] = {}
         self._staging_guard = threading.Lock()
-        self._moves = fc_alias.AliasCalls(self.read, self._function, self._write)
+        self._seen: dict[tuple[str, str], float] = {}  # published versions, and when each was read last
+        self._moves = fc_alias.AliasCalls(self.read, self._check_version, self._write)
 
     def read(self, function: str, alias: str) -> AliasState:
         try:
@@ -101,7 +104,8 @@ class FcRuntime:
         probe: Probe,
         waiting: Waiting = ignore_waits,
     ) -> ProbeReport:
-        fc_alias.set_alias(self._moves, function, candidate, function_version)
+        if candidate != function_version:
+            fc_alias.set_alias(self._moves, function, candidate, function_version)
 
         def invoke(body: bytes) -> GoldenAnswer:
             return fc_probe.invoke(self._client, self._call, (function, candidate), body, probe.timeout_s)
@@ -129,6 +133,7 @@ class FcRuntime:
         return fc_alias.split(self._moves, function, alias, to, expect, share)
 
     def retire(self, function: str, function_version: str) -> None:
+        self._seen.pop((function, function_version), None)
         for alias, there in self._aliases(function):
             if function_version in {there.function_version, *there.weights}:
                 raise Conflict(f"{function}:{alias} points at version {function_version}")
@@ -192,10 +197,10 @@ class FcRuntime:
 
     def _prepared(self, function: str, until: float, waiting: Waiting) -> fc.Function:
         """As `_ready`, and wait until its image is optimised or the time is over: calls are answered either way."""
-        now = self._ready(function, until, waiting)
+        now, pauses_s = self._ready(function, until, waiting), self._pauses_s()
         while image.is_optimizing(now) and time.monotonic() < until:
             waiting(f"{function}: its image is being optimised")
-            time.sleep(self._settings.poll_s)
+            time.sleep(next(pauses_s))
             now = self._ready(function, until, waiting)
         return now
 
@@ -232,7 +237,7 @@ class FcRuntime:
 
     def _ready(self, function: str, until: float, waiting: Waiting) -> fc.Function:
         """Wait until the function's last update has ended, either way; a 200 from UpdateFunction proves nothing."""
-        began = time.monotonic()
+        began, pauses_s = time.monotonic(), self._pauses_s()
         while True:
             now = self._function(function)
             if not image.is_busy(now):
@@ -243,7 +248,20 @@ class FcRuntime:
                     hint="the platform is preparing the function; check it in the console",
                 )
             waiting(f"{function} is {now.last_update_status or now.state}")
-            time.sleep(self._settings.poll_s)
+            time.sleep(next(pauses_s))
+
+    def _pauses_s(self) -> Iterator[float]:
+        """Between two looks at the same thing: short at first, since a small update takes a tenth of a second."""
+        pause_s = _FIRST_POLL_S
+        while True:
+            yield min(pause_s, self._settings.poll_s)
+            pause_s *= 2
+
+    def _check_version(self, function: str, version: str) -> None:
+        """Raises NotFound if a published version does not exist. One that was read a moment ago is not read again."""
+        seen_s = self._seen.get((function, version))
+        if seen_s is None or time.monotonic() > seen_s + _SEEN_S:
+            self._function(function, version)
 
     # Single calls.
 
@@ -263,6 +281,8 @@ class FcRuntime:
             raise gone if qualifier else NotFound(gone.message, hint=function_gone_hint(function)) from gone
         with readable(f"GetFunction {what}"):
             check(found.body)
+        if qualifier:
+            self._seen[function, qualifier] = time.monotonic()
         return found.body
 
     def _versions(self, function: str, limit: int) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from syncd.state.db import changes
 from syncd.state.db.rows import fetch_all, insert_new
 from syncd.state.db.schema import deliveries
 from syncd.state.records import Delivery
@@ -18,6 +19,7 @@ KEPT: Final = timedelta(days=2)  # senders repeat within a day
 
 def record(conn: sa.Connection, received: Sequence[Delivery], now: datetime) -> int:
     """Record deliveries and return how many are new. A known (hook, id) stays unchanged."""
+    changes.mark(conn)
     return sum(insert_new(conn, deliveries, **asdict(each), received_at=now) for each in received)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from syncd.artifact.digest import Digest
 from syncd.plan.phases import ReleasePhase
 from syncd.state.content import images
-from syncd.state.db.rows import fetch_all, fetch_one, insert
+from syncd.state.db.rows import among, fetch_all, fetch_one, insert
 from syncd.state.db.schema import releases
 from syncd.state.db.schema_images import bases_seen, release_bases
 from syncd.state.records import ImageBase, Release, ReleaseBase, SeenBase, Version
@@ -31,6 +31,12 @@ def of_release(conn: sa.Connection, release_id: str) -> list[ReleaseBase]:
 def over(conn: sa.Connection, release_id: str) -> dict[tuple[str, str], Digest]:
     """The same as a mapping from (version, target) to the base's digest."""
     return {(each.version_id, each.target): each.digest for each in of_release(conn, release_id)}
+
+
+def rebuilt(conn: sa.Connection, release_ids: Collection[str]) -> set[str]:
+    """Those of these releases that were started for a new base, in one statement."""
+    mine = sa.and_(among(conn, release_bases.c.release_id, release_ids), release_bases.c.was.is_not(None))
+    return set(conn.execute(sa.select(release_bases.c.release_id).where(mine)).scalars())
 
 
 def of_model(conn: sa.Connection, model: str) -> dict[str, dict[str, Digest]]:

@@ -19,6 +19,11 @@ def base(conn: sa.Connection, version_id: str, target: str) -> ImageBase | None:
     return fetch_one(conn, ImageBase, found)
 
 
+def bases(conn: sa.Connection) -> dict[tuple[str, str], ImageBase]:
+    """The base of every version at every target, in one statement."""
+    return {(each.version_id, each.target): each for each in fetch_all(conn, ImageBase, sa.select(image_bases))}
+
+
 def found_base(conn: sa.Connection, found: ImageBase) -> None:
     """Record a base. Replaces the digest found for another base."""
     values = {"base": found.base, "digest": found.digest, "found_at": found.found_at}

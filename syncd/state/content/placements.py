@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from syncd.errors import NotFound
 from syncd.plan.phases import PlacementPhase
-from syncd.state.db.rows import fetch_all, fetch_one, insert_new
+from syncd.state.db.rows import among, fetch_all, fetch_one, insert_new
 from syncd.state.db.schema import placements
 from syncd.state.records import Placement
 from syncd.state.releases import events
@@ -36,6 +36,12 @@ def of_version(conn: sa.Connection, version_id: str) -> list[Placement]:
     """The placements of a version, ordered by target."""
     query = sa.select(placements).where(placements.c.version_id == version_id).order_by(placements.c.target)
     return fetch_all(conn, Placement, query)
+
+
+def of_versions(conn: sa.Connection, version_ids: Collection[str]) -> list[Placement]:
+    """The placements of these versions, ordered by target, in one statement."""
+    mine = among(conn, placements.c.version_id, version_ids)
+    return fetch_all(conn, Placement, sa.select(placements).where(mine).order_by(placements.c.target))
 
 
 def unsealed(conn: sa.Connection, before: datetime) -> list[Placement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.errors import Conflict, NotFound
-from syncd.state.db.rows import fetch_all, fetch_one, insert_new
+from syncd.state.db.rows import among, fetch_all, fetch_one, insert_new
 from syncd.state.db.schema import files, versions
 from syncd.state.records import Version
 from syncd.state.releases import events
@@ -54,6 +55,27 @@ def get(conn: sa.Connection, version_id: str) -> Version:
     if found is None:
         raise NotFound(f"version {version_id} does not exist")
     return found
+
+
+def of(conn: sa.Connection, version_ids: Collection[str]) -> dict[str, Version]:
+    """The versions with these ids, by id, in one statement."""
+    found = fetch_all(conn, Version, sa.select(versions).where(among(conn, versions.c.id, version_ids)))
+    return {each.id: each for each in found}
+
+
+def known_of(conn: sa.Connection, models: Collection[str]) -> dict[str, list[Version]]:
+    """Every version of these models, by model, in the order of recording, in one statement."""
+    query = sa.select(versions).where(among(conn, versions.c.model, models))
+    found: dict[str, list[Version]] = {model: [] for model in models}
+    for version in fetch_all(conn, Version, query.order_by(versions.c.created_at, versions.c.id)):
+        found[version.model].append(version)
+    return found
+
+
+def quarantined(conn: sa.Connection) -> list[Version]:
+    """The quarantined versions of all models, in the order of recording."""
+    query = sa.select(versions).where(sa.text("versions.quarantined <> ''"))  # in the words of its index
+    return fetch_all(conn, Version, query.order_by(versions.c.created_at, versions.c.id))
 
 
 def find(conn: sa.Connection, model: str, name: str) -> Version | None:

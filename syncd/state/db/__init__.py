@@ -1,6 +1,7 @@
 """Database access: schema, rows and their column types, URLs, file locks."""
 
 __all__ = [
+    "changes",
     "columns",
     "filelock",
     "rows",

@@ -54,7 +54,12 @@ def json(name: str) -> sa.Column[Any]:
 
 def unique_where(name: str, where: str, *of: sa.Column[Any]) -> sa.Index:
     """A unique index over the rows that meet the condition."""
-    index = sa.Index(name, *of, unique=True, sqlite_where=sa.text(where))
+    return index_where(name, where, *of, unique=True)
+
+
+def index_where(name: str, where: str, *of: sa.Column[Any], unique: bool = False) -> sa.Index:
+    """An index over the rows that meet the condition. A query uses it if it has the condition in the same words."""
+    index = sa.Index(name, *of, unique=unique, sqlite_where=sa.text(where))
 
     # Stating it for PostgreSQL loads that dialect: a twentieth of every command's start-up time. A process that
     # creates the tables of such a database has loaded it anyway.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -26,6 +27,18 @@ def fetch_one(conn: sa.Connection, record: type[Record], query: sa.sql.Executabl
 def fetch_all(conn: sa.Connection, record: type[Record], query: sa.sql.Executable) -> list[Record]:
     """All rows of `query` as records whose fields have the names of its columns."""
     return [record(**row) for row in conn.execute(query).mappings()]
+
+
+def among(conn: sa.Connection, column: sa.ColumnElement[str], values: Iterable[str]) -> sa.ColumnElement[bool]:
+    """The condition that a text column has one of these values: one parameter, however many values there are.
+
+    SQLite takes at most 32 766 parameters, PostgreSQL 65 535, and a statement of another length is planned anew.
+    """
+    listed = sa.bindparam("among", list(values), type_=sa.JSON, unique=True)
+    if conn.dialect.name == "sqlite":
+        return column.in_(sa.select(sa.func.json_each(listed).table_valued("value").c.value))
+    every = sa.func.json_array_elements_text(sa.cast(listed, sa.JSON))
+    return column.in_(sa.select(every.table_valued("value").c.value))
 
 
 def insert(conn: sa.Connection, table: sa.Table) -> Any:

@@ -10,7 +10,15 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from syncd.plan.phases import FLIP_ENDS, FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
+from syncd.plan.phases import (
+    FLIP_ENDS,
+    RELEASE_ENDS,
+    FlipPhase,
+    PlacementPhase,
+    ReleasePhase,
+    StepKind,
+    StepState,
+)
 from syncd.plan.roles import Role
 from syncd.state.db import columns
 from syncd.state.db.rows import ChecksumType, Sha256
@@ -32,6 +40,8 @@ versions: Final = sa.Table(
     sa.PrimaryKeyConstraint("id"),
     sa.UniqueConstraint("model", "name"),
 )
+
+columns.index_where("ix_versions_quarantined", "quarantined <> ''", versions.c.model)
 
 files: Final = sa.Table(
     "files",
@@ -92,6 +102,22 @@ releases: Final = sa.Table(
     columns.only("phase", ReleasePhase),
 )
 
+RELEASE_UNFINISHED: Final = "phase NOT IN ({})".format(
+    ", ".join(f"'{word}'" for word in sorted(phase.value for phase in RELEASE_ENDS))
+)
+
+# A pass reads the unfinished releases; the table has the releases of years.
+columns.index_where("ix_releases_unfinished", RELEASE_UNFINISHED, releases.c.number)
+
+# The releases that went live without some region, one for each model: a newer release of the model removes the row.
+left_behind: Final = sa.Table(
+    "left_behind",
+    columns.metadata,
+    columns.text("model"),
+    columns.text("release_id", sa.ForeignKey("releases.id")),
+    sa.PrimaryKeyConstraint("model"),
+)
+
 steps: Final = sa.Table(
     "steps",
     columns.metadata,
@@ -135,6 +161,7 @@ flips: Final = sa.Table(
     columns.text("reason", default=""),
     columns.timestamp("updated_at"),
     sa.PrimaryKeyConstraint("release_id", "binding"),
+    sa.Index(None, "binding"),
     columns.only("phase", FlipPhase),
 )
 

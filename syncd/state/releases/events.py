@@ -5,7 +5,7 @@ An event is written in the transaction that it describes, and never changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from syncd.errors import Conflict
 from syncd.plan.phases import Phase, may_transition
-from syncd.state.db import rows
+from syncd.state.db import changes, rows
 from syncd.state.db.rows import fetch_all
 from syncd.state.db.schema import events, flips, placements, releases
 from syncd.state.records import Event, Flip, Placement, Release, Step
@@ -37,6 +37,7 @@ def append(  # noqa: PLR0913 -- an event is flat: one argument a column
     detail: Mapping[str, object] | None = None,
 ) -> None:
     """Add an event to the caller's transaction. `detail` must be JSON, small, and without secrets."""
+    changes.mark(conn)
     values = {"at": now, "kind": kind, "release_id": release_id, "step_id": step_id}
     conn.execute(
         sa.insert(events).values(**values, attempt=attempt, subject=subject, detail=dict(detail or {})),
@@ -52,6 +53,14 @@ def has(conn: sa.Connection, release_id: str, kind: str) -> bool:
     """Whether a release has an event of this kind."""
     mine = sa.select(sa.literal(1)).where(events.c.release_id == release_id, events.c.kind == kind).limit(1)
     return conn.execute(mine).first() is not None
+
+
+def having(conn: sa.Connection, release_ids: Collection[str], kind: str) -> frozenset[str]:
+    """Those of these releases that have an event of this kind, in one statement."""
+    mine = sa.select(events.c.release_id).where(
+        rows.among(conn, events.c.release_id, release_ids), events.c.kind == kind
+    )
+    return frozenset(conn.execute(mine.distinct()).scalars())
 
 
 def after(conn: sa.Connection, event_id: int, limit: int) -> list[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -9,13 +10,14 @@ from typing import Final
 import sqlalchemy as sa
 
 from syncd.errors import Conflict, NotFound
-from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
-from syncd.state.db.rows import fetch_all, fetch_one, insert
-from syncd.state.db.schema import counters, flips, releases
+from syncd.plan.phases import FlipPhase, ReleasePhase
+from syncd.state.db.rows import among, fetch_all, fetch_one, insert, insert_new
+from syncd.state.db.schema import RELEASE_UNFINISHED, counters, flips, left_behind, releases
 from syncd.state.records import Release
 from syncd.state.releases import events
 
 _NEWEST_FIRST: Final = releases.c.number.desc()
+_UNFINISHED: Final = sa.text(f"releases.{RELEASE_UNFINISHED}")  # in the words of its index
 
 
 def create(  # noqa: PLR0913 -- one argument a column of a new row
@@ -34,6 +36,7 @@ def create(  # noqa: PLR0913 -- one argument a column of a new row
     row = {"number": number, "id": f"r-{number}", "model": model, "ref": ref, "registry": registry}
     row |= {"requested_by": requested_by, "rollback": rollback, "version_id": version_id}
     conn.execute(sa.insert(releases).values(**row, created_at=now, updated_at=now))
+    conn.execute(sa.delete(left_behind).where(left_behind.c.model == model))
     release = get(conn, f"r-{number}")
     detail: dict[str, object] = {"model": model, "version": version_id, "ref": ref, "registry": registry}
     detail |= {"rollback": rollback, "requested_by": requested_by}
@@ -51,19 +54,40 @@ def get(conn: sa.Connection, release_id: str) -> Release:
 
 def unfinished(conn: sa.Connection, model: str | None = None) -> list[Release]:
     """Releases that have not ended, of one model or of all, oldest first."""
-    query = sa.select(releases).where(releases.c.phase.not_in(tuple(RELEASE_ENDS))).order_by(releases.c.number)
+    query = sa.select(releases).where(_UNFINISHED).order_by(releases.c.number)
     return fetch_all(conn, Release, query if model is None else query.where(releases.c.model == model))
 
 
 def live_with_abandoned(conn: sa.Connection) -> list[Release]:
     """Releases that are the newest of their model, went live, and abandoned a binding they had claimed.
 
-    It runs at every tick, so it reads only the newest: the table has the releases of years.
+    It runs at every tick, so it reads only what `note_left_behind` noted: the table has the releases of years.
     """
-    newest = sa.select(sa.func.max(releases.c.number)).group_by(releases.c.model)
-    abandoned = sa.exists().where(flips.c.release_id == releases.c.id, flips.c.phase == FlipPhase.ABANDONED)
-    query = sa.select(releases).where(releases.c.number.in_(newest), releases.c.phase == ReleasePhase.LIVE, abandoned)
-    return fetch_all(conn, Release, query.order_by(releases.c.number))
+    query = sa.select(releases).join(left_behind, left_behind.c.release_id == releases.c.id)
+    return fetch_all(conn, Release, query.where(releases.c.phase == ReleasePhase.LIVE).order_by(releases.c.number))
+
+
+def note_left_behind(conn: sa.Connection, release: Release) -> None:
+    """Note a release that goes live and abandoned a binding it had claimed; until a newer one of its model."""
+    abandoned = sa.exists().where(flips.c.release_id == release.id, flips.c.phase == FlipPhase.ABANDONED)
+    if conn.execute(sa.select(abandoned)).scalar_one():
+        insert_new(conn, left_behind, model=release.model, release_id=release.id)
+
+
+def newest_failed(conn: sa.Connection) -> list[Release]:
+    """Releases that are the newest of their model and ended stalled or undone, oldest first."""
+    other = releases.alias("newer")
+    newer = sa.exists().where(other.c.model == releases.c.model, other.c.number > releases.c.number)
+    failed = releases.c.phase.in_((ReleasePhase.STALLED, ReleasePhase.UNDONE))
+    return fetch_all(conn, Release, sa.select(releases).where(failed, ~newer).order_by(releases.c.number))
+
+
+def latest_ids(conn: sa.Connection, models: Collection[str]) -> dict[str, str]:
+    """The id of the newest release of each of these models that has one, in one statement."""
+    newest = sa.select(sa.func.max(releases.c.number)).where(among(conn, releases.c.model, models))
+    query = sa.select(releases.c.model, releases.c.id)
+    found = query.where(releases.c.number.in_(newest.group_by(releases.c.model)))
+    return {row.model: row.id for row in conn.execute(found)}
 
 
 def refs(conn: sa.Connection, model: str) -> frozenset[str]:

@@ -6,7 +6,7 @@ Every change has an event. Times are of the database's clock.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from syncd.plan.strategy import OnRegionUnavailable, Pause, Requirement, Share, Strategy
-from syncd.state.db.rows import fetch_all, insert, insert_new
+from syncd.state.db.rows import among, fetch_all, insert, insert_new
 from syncd.state.db.schema_serving import canaries, rollouts
 from syncd.state.releases import events
 
@@ -47,12 +47,13 @@ class Canary:
 def find(conn: sa.Connection, release_id: str) -> Rollout | None:
     """The rollout of a release; None while it follows no strategy with several stages."""
     row = conn.execute(sa.select(rollouts).where(rollouts.c.release_id == release_id)).mappings().first()
-    if row is None:
-        return None
-    since, until = row["pause_since"], row["pause_until"]
-    pause = Pause(since, until) if since and until else None
-    kept = {key: row[key] for key in ("regions", "stage", "out_since", "hurried")}
-    return Rollout(release_id, _strategy(row["strategy"]), pause=pause, **kept)
+    return None if row is None else _of_row(row)
+
+
+def of(conn: sa.Connection, release_ids: Collection[str]) -> dict[str, Rollout]:
+    """The rollouts of these releases, by release, in one statement."""
+    query = sa.select(rollouts).where(among(conn, rollouts.c.release_id, release_ids))
+    return {row["release_id"]: _of_row(row) for row in conn.execute(query).mappings()}
 
 
 def begin(conn: sa.Connection, release_id: str, strategy: Strategy, regions: Mapping[str, str]) -> Rollout:
@@ -96,6 +97,15 @@ def canaries_of(conn: sa.Connection, release_id: str) -> dict[str, Canary]:
     return {canary.binding: canary for canary in fetch_all(conn, Canary, query)}
 
 
+def canaries_among(conn: sa.Connection, release_ids: Collection[str]) -> dict[str, dict[str, Canary]]:
+    """The canaries of these rollouts, by release and binding, in one statement."""
+    query = sa.select(canaries).where(among(conn, canaries.c.release_id, release_ids)).order_by(canaries.c.binding)
+    found: dict[str, dict[str, Canary]] = {}
+    for canary in fetch_all(conn, Canary, query):
+        found.setdefault(canary.release_id, {})[canary.binding] = canary
+    return found
+
+
 def record_share(conn: sa.Connection, release_id: str, binding: str, percent: int) -> None:
     """Record the share that an alias is about to get."""
     _put(conn, release_id, binding, percent=percent)
@@ -108,6 +118,13 @@ def record_analysis(conn: sa.Connection, rollout: Rollout, binding: str, *, good
     counts = {"good": (here.good if here else 0) + good, "bad": (here.bad if here else 0) + (not good)}
     _put(conn, rollout.release_id, binding, stage=rollout.stage, **counts)
     return canaries_of(conn, rollout.release_id)[binding]
+
+
+def _of_row(row: sa.RowMapping) -> Rollout:
+    since, until = row["pause_since"], row["pause_until"]
+    pause = Pause(since, until) if since and until else None
+    kept = {key: row[key] for key in ("release_id", "regions", "stage", "out_since", "hurried")}
+    return Rollout(strategy=_strategy(row["strategy"]), pause=pause, **kept)
 
 
 def _put(conn: sa.Connection, release_id: str, binding: str, **values: int) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from syncd.errors import RETRY_AFTER_MAX_S, Conflict, Fenced, NotFound
 from syncd.plan.phases import STEP_ENDS, StepKind, StepState
-from syncd.state.db.rows import fetch_all, fetch_one, insert_new
+from syncd.state.db.rows import among, fetch_all, fetch_one, insert_new
 from syncd.state.db.schema import releases, steps
 from syncd.state.records import Step
 from syncd.state.releases import events
@@ -39,6 +39,13 @@ def get(conn: sa.Connection, step_id: str) -> Step:
 def of_release(conn: sa.Connection, release_id: str) -> list[Step]:
     """The steps of a release, ordered by id."""
     return fetch_all(conn, Step, sa.select(steps).where(steps.c.release_id == release_id).order_by(steps.c.id))
+
+
+def open_of(conn: sa.Connection, release_ids: Collection[str]) -> list[Step]:
+    """The steps of these releases that run, and those that say why they wait, ordered by id, in one statement."""
+    waits = sa.and_(steps.c.state == StepState.WAITING, steps.c.reason != "")
+    mine = sa.and_(among(conn, steps.c.release_id, release_ids), waits | (steps.c.state == StepState.RUNNING))
+    return fetch_all(conn, Step, sa.select(steps).where(mine).order_by(steps.c.id))
 
 
 def newest_start(conn: sa.Connection, kind: StepKind, subjects: Collection[str], *, is_done: bool) -> datetime | None:

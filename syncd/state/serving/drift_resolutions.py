@@ -72,6 +72,11 @@ def find(conn: sa.Connection, binding: str) -> DriftResolution | None:
     return fetch_one(conn, DriftResolution, sa.select(resolutions).where(resolutions.c.binding == binding))
 
 
+def all(conn: sa.Connection) -> dict[str, DriftResolution]:  # noqa: A001 -- read as `drift_resolutions.all`
+    """The resolution that holds each binding that one holds."""
+    return {each.binding: each for each in fetch_all(conn, DriftResolution, sa.select(resolutions))}
+
+
 def unfinished(conn: sa.Connection) -> list[DriftResolution]:
     """All resolutions, ordered by subject."""
     query = sa.select(resolutions).where(resolutions.c.binding == resolutions.c.subject).order_by(resolutions.c.subject)

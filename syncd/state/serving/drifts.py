@@ -35,6 +35,11 @@ def last_scan(conn: sa.Connection, binding: str) -> DriftScan | None:
     return fetch_one(conn, DriftScan, sa.select(drift_looks).where(drift_looks.c.binding == binding))
 
 
+def last_scans(conn: sa.Connection) -> dict[str, DriftScan]:
+    """The last scan of each binding that was ever scanned, in one statement."""
+    return {each.binding: each for each in fetch_all(conn, DriftScan, sa.select(drift_looks))}
+
+
 def note(conn: sa.Connection, recorded: Live, found: Sequence[Difference], now: datetime) -> list[Drift]:
     """Record one scan of a binding: open new drifts, keep those still found, close the others. Returns the new ones.
 

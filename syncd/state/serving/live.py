@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from syncd.artifact.digest import Digest
 from syncd.plan.phases import ReleasePhase
 from syncd.state.content import base_images, versions
-from syncd.state.db.rows import fetch_all, fetch_one, insert, insert_new
+from syncd.state.db.rows import among, fetch_all, fetch_one, insert, insert_new
 from syncd.state.db.schema import function_versions as staged
 from syncd.state.db.schema import live, releases
 from syncd.state.records import FunctionVersion, Live, Release
@@ -24,6 +24,12 @@ def get(conn: sa.Connection, binding: str) -> Live | None:
 def all(conn: sa.Connection) -> list[Live]:  # noqa: A001 -- read as `live.all`
     """What each binding serves, ordered by name."""
     return fetch_all(conn, Live, sa.select(live).order_by(live.c.binding))
+
+
+def of(conn: sa.Connection, bindings: Collection[str]) -> dict[str, Live]:
+    """What each of these bindings serves, by name, in one statement; no entry for one that syncd never flipped."""
+    found = fetch_all(conn, Live, sa.select(live).where(among(conn, live.c.binding, bindings)))
+    return {each.binding: each for each in found}
 
 
 def refs(conn: sa.Connection, model: str) -> list[str]:

@@ -64,6 +64,18 @@ def test_who_can_go_back_does_so_at_once_and_who_cannot_is_tried_until_he_can(tw
     here.assert_record_is_true()
 
 
+def test_a_rollback_leaves_from_where_somebody_else_has_moved_the_alias(here: Site) -> None:
+    live(here, "v1", "v2", "v3")
+    here.world.runtimes[HZ].flip("draw", "prod", "1", "3")
+    back = begun(here)
+    here.settle(patient=True)
+    assert here.release(back.id).phase is R.LIVE
+    assert here.world.alias(HZ) == here.world.alias(SG) == AliasState("2")
+    assert here.flips(back.id)[here.context.topology.bindings_in(HZ)[0].name].from_version == "1"
+    assert [event.kind for event in here.events(back.id)].count("binding.drifted") == 1
+    here.assert_record_is_true()
+
+
 def test_the_region_that_is_unavailable_is_reported_everywhere(two: tuple[Site, Outage]) -> None:
     here, region = two
     region.out = True

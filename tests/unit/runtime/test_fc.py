@@ -327,6 +327,18 @@ def test_an_answer_that_breaks_off_is_unavailable(fc: FcCloud, runtime: FcRuntim
         runtime.ask(name, version, b"{}", 10.0)
 
 
+def test_a_rollback_of_one_alias_is_five_calls(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
+    first, second = (stage(runtime, name, digit).function_version for digit in "ab")
+    runtime.flip(name, "prod", second, None)
+    runtime = FcRuntime(runtime._settings)  # another process: what this one has read is not known to it
+    before = len(fc.whole.cloud.counters.calls())
+    staged = runtime.stage(name, change_to("a"), "again", known=(first,), waiting=go_on)
+    runtime.probe(name, staged.function_version, staged.function_version, probe_for("a"))
+    assert runtime.flip(name, "prod", staged.function_version, second) == AliasState(first)
+    calls = [call.operation for call in fc.whole.cloud.counters.calls()[before:]]
+    assert calls == ["GetFunction", "InvokeFunction", "GetAlias", "UpdateAlias", "GetAlias"]
+
+
 def test_a_slow_answer_within_the_limit_is_an_answer(fc: FcCloud, runtime: FcRuntime, name: str) -> None:
     version = stage(runtime, name).function_version
     script(fc, "InvokeFunction", Delay(0.1))

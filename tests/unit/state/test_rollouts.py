@@ -103,4 +103,5 @@ def test_a_live_release_with_an_abandoned_binding_is_found(state: State, *, let_
         flip = flips.get(conn, release.id, "a")
         if let_go:
             advance(conn, flip, FlipPhase.ABANDONED, now=NOON)
+        releases.note_left_behind(conn, release)
         assert [found.id for found in releases.live_with_abandoned(conn)] == ([release.id] if let_go else [])
