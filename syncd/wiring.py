@@ -37,7 +37,7 @@ from syncd.config.fields import BucketTable
 from syncd.config.probes import GoldenSettings
 from syncd.errors import Invalid
 from syncd.lazy_mapping import LazyMapping
-from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode, PrewarmPolicy
+from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode, PrewarmPolicy, ProofGrade
 from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
 from syncd.plan.topology import BasePolicy, BaseWatch, Replica, Topology
@@ -382,6 +382,7 @@ def _binding(config: Config, name: str, settings: BindingSettings) -> Binding:
         latency=Latency(latency.calls, latency.p95_s) if (latency := settings.probe.latency) else None,
         load_path=settings.probe.load_path,
         warmth=_warmth(settings),
+        proof=ProofGrade(settings.proof),
     )
 
 

@@ -250,6 +250,7 @@ class BindingSettings(Table):
     warm_timeout_s: Seconds = 900.0
     rollback_warm: Duration = 0.0  # how long the previous version stays prewarmed after the flip
     previous: Alias = "prod-previous"
+    proof: Literal["none", "sample", "full"] = "none"  # what a function proves of its memory before the alias moves
 
 
 TargetSettings = OssTargetSettings | NasTargetSettings | ImageTargetSettings

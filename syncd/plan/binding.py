@@ -24,6 +24,14 @@ class MountMode(StrEnum):
     IMAGE = "image"  # nothing is mounted: the files are in the function's own image
 
 
+class ProofGrade(StrEnum):
+    """How a function proves what is in its memory before its alias moves."""
+
+    NONE = "none"  # by its digests alone
+    SAMPLE = "sample"  # 64 ranges that a nonce chooses
+    FULL = "full"  # these, and every byte of the weights, once before the flip
+
+
 @dataclass(frozen=True, slots=True)
 class ModelLocation:
     """A target as a function sees it."""
@@ -80,6 +88,7 @@ class Binding:
     latency: Latency | None = None
     load_path: str = ""  # where an answer says how long loading took
     warmth: PrewarmPolicy | None = None
+    proof: ProofGrade = ProofGrade.NONE
 
     def probe(self, digests: Iterable[Digest]) -> Probe:
         """The probe of a version that serves these digests, used by a release and by its analysis."""

@@ -68,25 +68,36 @@ def _golden(answer: GoldenAnswer, golden: Golden) -> Iterator[str]:
         if not answer.error:
             yield f"was answered, expected an error: {_start(answer)!r}"
         return
-    if answer.error:
-        yield _failed(answer)
-        return
-    if not golden.json:
-        return
     try:
-        document = json.loads(answer.body)
-    except ValueError:
-        yield f"the answer is not JSON: {_start(answer)!r}"
+        document = _document(answer, golden)
+    except LookupError as missing:
+        if not golden.may_lack:
+            yield str(missing)
         return
     for path, want in golden.json.items():
-        try:
-            got = paths.find(document, path)
-        except LookupError as nothing:
+        yield from _value(document, path, want, golden)
+
+
+def _document(answer: GoldenAnswer, golden: Golden) -> object:
+    """The answer's JSON; None where no value of it is expected. Raises LookupError: there is none."""
+    if answer.error:
+        raise LookupError(_failed(answer))
+    try:
+        return json.loads(answer.body) if golden.json else None
+    except ValueError as error:
+        raise LookupError(f"the answer is not JSON: {_start(answer)!r}") from error
+
+
+def _value(document: object, path: str, want: object, golden: Golden) -> Iterator[str]:
+    try:
+        got = paths.find(document, path)
+    except LookupError as nothing:
+        if not golden.may_lack:
             yield f"at {path} got nothing ({nothing}), want {_shown(want)}"
-            continue
-        if not _same(got, want, golden.tolerance):
-            within = f" ± {golden.tolerance:g}" if golden.tolerance and isinstance(want, int | float | list) else ""
-            yield f"at {path} got {_shown(got)}, want {_shown(want)}{within}"
+        return
+    if not _same(got, want, golden.tolerance):
+        within = f" ± {golden.tolerance:g}" if golden.tolerance and isinstance(want, int | float | list) else ""
+        yield f"at {path} got {_shown(got)}, want {_shown(want)}{within}"
 
 
 def _same(got: object, want: object, tolerance: float) -> bool:

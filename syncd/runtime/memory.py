@@ -12,6 +12,7 @@ from typing import Final
 from syncd.errors import Conflict, Failed, NotFound
 from syncd.runtime.base import Waiting, function_gone_hint, ignore_waits
 from syncd.runtime.health_check import run_probe
+from syncd.serving.challenge import parse_challenge
 from syncd.values.function import AliasState, Change, GoldenAnswer, Mount, Probe, ProbeReport, Scaling, Staged
 
 LATEST: Final = "LATEST"
@@ -46,15 +47,16 @@ def answer_with_change(change: Change) -> bytes:
 class MemoryRuntime:
     """Keeps everything in one dictionary, `functions`, which tests may read and damage while they hold `lock`.
 
-    `answers` is the function's answer, given all mounts and variables of the version that was
-    reached. It may raise Failed or Unavailable; `replies` has answers to requests of exactly this body instead. An
-    image's tag resolves to the digest it is given with, or the one (`sha256:…`) that `tags` has for `host/name:tag`. A
-    traffic share is never applied: an alias answers with its main version. At most `instances_max` instances can be
-    prewarmed for an alias, and those exist at once.
+    `answers` is the function's answer, given all mounts and variables of the version that was reached. It may raise
+    Failed or Unavailable; `proofs`, if set, answers challenges to prove its memory; `replies` has answers to requests
+    of exactly this body instead. An image's tag resolves to the digest it is given with, or the one (`sha256:…`) that
+    `tags` has for `host/name:tag`. A traffic share is never applied: an alias answers with its main version. At most
+    `instances_max` instances can be prewarmed for an alias, and those exist at once.
     """
 
     def __init__(self, answers: Callable[[Change], bytes] = answer_with_change) -> None:
         self.answers = answers
+        self.proofs: Callable[[Change, bytes], bytes] | None = None
         self.replies: Final[dict[bytes, Callable[[Change], bytes]]] = {}
         self.tags: Final[dict[str, str]] = {}
         self.instances_max = 1_000
@@ -194,7 +196,8 @@ class MemoryRuntime:
             change = found.latest if reached == LATEST else self._version(function, reached).change
         began = time.monotonic()
         try:
-            said = self.replies.get(body, self.answers)(change)
+            known = self.replies.get(body, self.answers)
+            said = self.proofs(change, body) if self.proofs and parse_challenge(body) else known(change)
         except Failed as failed:
             return GoldenAnswer(failed.message.encode(), time.monotonic() - began, "UnhandledInvocationError")
         return GoldenAnswer(said, time.monotonic() - began)

@@ -75,7 +75,8 @@ class Golden:
     """A request with a known answer: the expected value at each path of its JSON (see `runtime.paths`).
 
     A number may differ by `tolerance` times the expected one, or by `tolerance` if that is below 1. With `fails` the
-    function must refuse the request: the platform reports only that it failed, and not its status.
+    function must refuse the request: the platform reports only that it failed, and not its status. With `may_lack` a
+    function that fails, or has nothing at a path, is tolerated; another value is not.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Golden:
     json: Mapping[str, object] = field(default_factory=dict)
     tolerance: float = 0.0
     fails: bool = False
+    may_lack: bool = False
 
 
 @dataclass(frozen=True, slots=True)

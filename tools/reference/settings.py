@@ -91,6 +91,7 @@ _PLAIN: Final[Mapping[str, str]] = {
     "env.version": "Variable for the version's name.",
     "env.versions": 'Variable for a JSON object of all versions; with `mount = "root"`.',
     "alias": "Alias that callers use.",
+    "proof": "What a function version must prove of its memory before the alias moves.",
     "previous": "Alias that keeps the previous version warm.",
     "probe": "Requests that a new function version must answer.",
     "probe.body": "Body of the probe request.",

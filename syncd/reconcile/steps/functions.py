@@ -16,12 +16,13 @@ from sqlalchemy import Connection
 
 from syncd.artifact.manifest import directory_of
 from syncd.errors import Cancelled, Conflict, NotFound, SyncdError
-from syncd.plan.binding import Binding, InImage, Serving, change_for
+from syncd.plan.binding import Binding, InImage, ProofGrade, Serving, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_transition
 from syncd.plan.strategy import WHOLE_PERCENT
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import Attempt
 from syncd.reconcile.steps import prewarm, stale_writes
+from syncd.reconcile.steps.proofs import proof_request, record_proof
 from syncd.reconcile.views import cold_starts
 from syncd.runtime.base import Runtime
 from syncd.state.content import base_images, images, versions
@@ -102,13 +103,15 @@ def probe(job: Attempt) -> None:
     binding, runtime = location_of(job)
     flip = flip_of(job)
     held = prewarm.prewarm(job, binding, runtime, flip.to_version or "")
-    report = probe_request(job, flip)
+    report = probe_request(job, flip, binding.proof)
     if not job.release.rollback:  # two calls for a warning: a rollback has no time for them
         prewarm.note_scaling(job, binding, runtime, flip)
     with context.state.fenced(job.step.id, job.step.attempt) as conn:
         now = context.state.now(conn)
         advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
         cold_starts.record(conn, job, flip, report, warm=held)
+        if binding.proof is not ProofGrade.NONE:
+            record_proof(conn, job, binding, flip)
         steps.done(conn, job.step.id, job.step.attempt, now, {"seconds": round(report.seconds, 3)})
     log.info(
         "function_version.probed",
@@ -120,8 +123,10 @@ def probe(job: Attempt) -> None:
     )
 
 
-def probe_request(job: Attempt, flip: Flip) -> ProbeReport:
+def probe_request(job: Attempt, flip: Flip, grade: ProofGrade = ProofGrade.SAMPLE) -> ProbeReport:
     """Probe the new function version of a flip: before the flip, and in each analysis.
+
+    A binding that asks for proofs gets one of this grade.
 
     Raises as `Runtime.probe` does.
     """
@@ -129,6 +134,9 @@ def probe_request(job: Attempt, flip: Flip) -> ProbeReport:
     with job.context.state.read() as conn:
         digests = [versions.get(conn, version_id).digest for version_id in flip.serves.values()]
     request, version = binding.probe(digests), flip.to_version or ""
+    proof = proof_request(job, binding, flip, grade if binding.proof is not ProofGrade.NONE else ProofGrade.NONE)
+    if proof is not None:
+        request = replace(request, golden=(*request.golden, proof))
     candidate = version if job.release.rollback else binding.candidate  # nothing waits behind a rollback's candidate
     return runtime.probe(binding.function, candidate, version, request, job.waiting)
 
