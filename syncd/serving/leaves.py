@@ -10,6 +10,7 @@ The form: JSON with sorted keys and one newline. `leaves` has the digests of a f
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,30 @@ class LeafTable:
         if len(packed) != leaf_count(size_bytes, self.leaf_bytes) * _DIGEST_BYTES:
             return ()
         return tuple(packed[n : n + _DIGEST_BYTES] for n in range(0, len(packed), _DIGEST_BYTES))
+
+
+class LeafHasher:
+    """Makes the leaf digests of a file while its bytes pass. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._made: list[bytes] = []
+        self._sha256, self._left_bytes = hashlib.sha256(), LEAF_BYTES
+
+    def update(self, data: memoryview) -> None:
+        """The next bytes of the file."""
+        while len(data):
+            taken = data[: self._left_bytes]
+            self._sha256.update(taken)
+            self._left_bytes -= len(taken)
+            data = data[len(taken) :]
+            if not self._left_bytes:
+                self._made.append(self._sha256.digest())
+                self._sha256, self._left_bytes = hashlib.sha256(), LEAF_BYTES
+
+    def digests(self) -> bytes:
+        """The digests of all leaves, one after another; the last leaf may be shorter."""
+        last = [self._sha256.digest()] if self._left_bytes < LEAF_BYTES else []
+        return b"".join((*self._made, *last))
 
 
 def leaf_count(size_bytes: int, leaf_bytes: int = LEAF_BYTES) -> int:

@@ -118,8 +118,15 @@ class Journal(Protocol):
         """What `proven` remembered, at this target or, being a pure function of the content, at any other."""
         ...
 
-    def learned(self, sha256: Digest, blocks: bytes) -> None:
-        """Remember what the parts of a content are, once its SHA-256 has been proven. Replaces an older cut of it."""
+    def learned(self, sha256: Digest, blocks: bytes, leaves: bytes = b"") -> None:
+        """Remember what the parts of a content are, once its SHA-256 has been proven. Replaces an older cut of it.
+
+        `leaves` are its leaf digests (`syncd.serving.leaves`); a large file has some.
+        """
+        ...
+
+    def leaves(self) -> Mapping[FilePath, bytes]:
+        """The leaf digests of the version's files, of those whose content was read, by this version or another."""
         ...
 
     def held(self, parts_max: int) -> Sequence[HeldRange]:

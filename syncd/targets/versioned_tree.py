@@ -23,6 +23,7 @@ from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError, Unavailable
 from syncd.logs import Logger
 from syncd.retry import Pace, PacedCaller, Retry
+from syncd.serving.leaves import LEAVES_FROM_BYTES, LEAVES_PATH, pack_leaves
 from syncd.store.base import Put, PutMode, Stat, Store
 from syncd.store.retrying import RetryingStore
 from syncd.targets.base import Depth, Inspection, Journal, SmallFile, Writer
@@ -197,6 +198,7 @@ class TreeTarget:
             for marker in _markers(manifest):
                 with contextlib.suppress(Conflict):  # a marker with content serves as well
                     self._patient.put(marker, b"", PutMode.CREATE)
+        self._put_leaves(manifest, journal)
         key = _seal_key(manifest)
         self._unanswered_seals.add(key)
         try:
@@ -206,6 +208,25 @@ class TreeTarget:
                 self._patient.put(key, manifest.canonical, PutMode.CREATE)
         self._unanswered_seals.discard(key)
         self._receipts.forget(manifest.directory)
+
+    def _put_leaves(self, manifest: Manifest, journal: Journal) -> None:
+        """Write the leaf digests beside the seal, where those of every large file are known: all targets have the same.
+
+        Without them readers hash each file from its start. They are no file of the version, and the seal does not wait
+        for a damaged one: another there is replaced.
+        """
+        large = [entry for entry in manifest.entries if entry.size_bytes >= LEAVES_FROM_BYTES]
+        known = journal.leaves() if large else {}
+        if not large or any(entry.path not in known for entry in large):
+            return
+        key = f"{manifest.directory}/{LEAVES_PATH}"
+        data = pack_leaves(manifest.digest.hex, {entry.path: known[entry.path] for entry in large})
+        try:
+            self._patient.put(key, data, PutMode.CREATE)
+        except Conflict:
+            if self._read(key, len(data)) != data:
+                self._patient.delete(key)
+                self._patient.put(key, data, PutMode.CREATE)
 
     def withdraw(self, manifest: Manifest, journal: Journal) -> None:
         self._receipts.forget(manifest.directory)
@@ -319,7 +340,7 @@ class TreeTarget:
         prefix = f"{manifest.directory}/"
         listed = {stat.key.removeprefix(prefix): stat for stat in self._patient.list(prefix)}
         known = {entry.path for entry in manifest.entries}
-        unknown = sorted(path for path in listed.keys() - known if path not in {"", SEAL_PATH})
+        unknown = sorted(path for path in listed.keys() - known if path not in {"", SEAL_PATH, LEAVES_PATH})
         if unknown:  # harmless to readers, who go by the manifest
             _log.warning(
                 "target.unknown_files",

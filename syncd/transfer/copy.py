@@ -197,7 +197,7 @@ class _Copy:
         # Not a cancellation: the uploads must end, so that what they sent is thrown away.
         self._source_fault = self._source_fault or read.fault(entry)
         for upload in uploads:
-            upload.end(read.sha256, read.crc64, read.blocks)
+            upload.end(read.sha256, read.crc64, read.blocks, read.leaves)
 
 
 def _unread(

@@ -105,7 +105,7 @@ class Stragglers:
             if read is None:
                 upload.drop()
             else:
-                upload.end(read.sha256, read.crc64, read.blocks)
+                upload.end(read.sha256, read.crc64, read.blocks, read.leaves)
 
     def _source_of(self, donor: TargetCopy | None) -> Source:
         if donor is None:

@@ -25,7 +25,7 @@ from syncd.state.state import State, make_engine
 
 from tests.support.databases import at
 
-MIGRATIONS = ["0001", "0002", "0003", "0004"]
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005"]
 
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:

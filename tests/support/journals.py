@@ -20,6 +20,8 @@ class MemoryJournal:
         self.tokens: dict[str, str] = {}
         self.crcs: dict[str, int] = {}
         self.blocks: dict[Digest, bytes] = {}
+        self.leaf_digests: dict[Digest, bytes] = {}
+        self.paths: dict[FilePath, Digest] = {}  # of the version, where a test is about its leaf digests
         self.holds: list[HeldRange] = []  # what tests say that sealed versions have
         self.lock = Lock()
 
@@ -53,9 +55,16 @@ class MemoryJournal:
         with self.lock:
             return self.crcs.get(path)
 
-    def learned(self, sha256: Digest, blocks: bytes) -> None:
+    def learned(self, sha256: Digest, blocks: bytes, leaves: bytes = b"") -> None:
         with self.lock:
             self.blocks[sha256] = blocks
+            self.leaf_digests |= {sha256: leaves} if leaves else {}
+
+    def leaves(self) -> dict[FilePath, bytes]:
+        with self.lock:
+            return {
+                path: self.leaf_digests[sha256] for path, sha256 in self.paths.items() if sha256 in self.leaf_digests
+            }
 
     def held(self, parts_max: int) -> list[HeldRange]:
         with self.lock:

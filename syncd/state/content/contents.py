@@ -30,10 +30,21 @@ class _ContentFile:
     blocks: bytes
 
 
-def record(conn: sa.Connection, sha256: Digest, blocks: bytes) -> None:
-    """Record how a content is cut into parts; replaces an older cut."""
-    row = insert(conn, contents).values(sha256=sha256, blocks=blocks)
-    conn.execute(row.on_conflict_do_update(index_elements=["sha256"], set_={"blocks": blocks}))
+def record(conn: sa.Connection, sha256: Digest, blocks: bytes, leaves: bytes = b"") -> None:
+    """Record how a content is cut into parts, and its leaf digests if there are any; replaces an older cut."""
+    known = {"blocks": blocks} | ({"leaves": leaves} if leaves else {})
+    row = insert(conn, contents).values(sha256=sha256, **known)
+    conn.execute(row.on_conflict_do_update(index_elements=["sha256"], set_=known))
+
+
+def leaves(conn: sa.Connection, version_id: str) -> dict[FilePath, bytes]:
+    """The leaf digests of a version's files, of those that have any."""
+    query = (
+        sa.select(files.c.path, contents.c.leaves)
+        .join(contents, contents.c.sha256 == files.c.sha256)
+        .where(files.c.version_id == version_id, contents.c.leaves.is_not(None))
+    )
+    return {FilePath(path): packed for path, packed in conn.execute(query)}
 
 
 def held_blocks(conn: sa.Connection, version_id: str, target: str, parts_max: int) -> list[HeldRange]:

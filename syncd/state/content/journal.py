@@ -107,10 +107,15 @@ class SqlJournal:
         with self._state.read() as conn:
             return conn.execute(proven).scalar_one_or_none()
 
-    def learned(self, sha256: Digest, blocks: bytes) -> None:
-        """Record the parts of a content; replaces an older cut."""
+    def learned(self, sha256: Digest, blocks: bytes, leaves: bytes = b"") -> None:
+        """Record the parts of a content, and its leaf digests; replaces an older cut."""
         with self._state.write() as conn:
-            contents.record(conn, sha256, blocks)
+            contents.record(conn, sha256, blocks, leaves)
+
+    def leaves(self) -> dict[FilePath, bytes]:
+        """The leaf digests of the version's large files, as recorded for their contents."""
+        with self._state.read() as conn:
+            return contents.leaves(conn, self._version_id)
 
     def held(self, parts_max: int) -> list[HeldRange]:
         """Contents of versions sealed at this target that can be copied, newest first."""

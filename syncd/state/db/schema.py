@@ -61,6 +61,7 @@ contents: Final = sa.Table(
     columns.metadata,
     sa.Column("sha256", Sha256, nullable=False),
     sa.Column("blocks", sa.LargeBinary, nullable=False),
+    sa.Column("leaves", sa.LargeBinary, nullable=True),
     sa.PrimaryKeyConstraint("sha256"),
 )
 

@@ -20,6 +20,7 @@ from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
 from syncd.errors import Cancelled, Corrupt, Unavailable
 from syncd.formats import tensors
+from syncd.serving.leaves import LEAVES_FROM_BYTES, LeafHasher
 from syncd.targets.base import SmallFile
 from syncd.transfer.flow.buffers import BufferPool, PartBuffer
 from syncd.transfer.settings import CopySettings
@@ -40,6 +41,7 @@ class FileResult:
     sha256: Digest
     crc64: int
     blocks: tuple[Block, ...]  # its parts
+    leaves: bytes = b""  # its leaf digests, if it is large
 
     def fault(self, entry: Entry) -> Corrupt | None:
         """What is wrong with it, if something is."""
@@ -97,7 +99,7 @@ class Producer:
         whole, blocks = 0, list[Block]()
         with SourceReader(entry, source, self._settings.retry, self._scope.wait) as reader:
             cut = self._cut(entry, reader)
-            sums = _Checksums(is_alone=len(cut) == 1)
+            sums = _Checksums(is_alone=len(cut) == 1, has_leaves=entry.size_bytes >= LEAVES_FROM_BYTES)
             for upload in uploads:
                 upload.parts = cut
             for part in cut:
@@ -122,7 +124,7 @@ class Producer:
                 with self._lock:
                     self._bytes_read += part.size_bytes if counts else 0
             reader.expect_end()
-        return FileResult(sums.sha256(), whole, tuple(blocks))
+        return FileResult(sums.sha256(), whole, tuple(blocks), sums.leaves())
 
     def gather(
         self,
@@ -283,14 +285,17 @@ class SourceReader:
 class _Checksums:
     """Of one file, made piece by piece: what was just read is in the processor's cache, all of a part would not be."""
 
-    def __init__(self, *, is_alone: bool) -> None:
+    def __init__(self, *, is_alone: bool, has_leaves: bool = False) -> None:
         self._sha256 = hashlib.sha256()
+        self._leaves = LeafHasher() if has_leaves else None
         self._is_alone = is_alone  # a file of one part is known by its SHA-256, and needs no fingerprint
         self._crc64, self._fingerprint = 0, Fingerprint()
 
     def add(self, piece: memoryview) -> None:
         """The next bytes of the part."""
         self._sha256.update(piece)
+        if self._leaves is not None:
+            self._leaves.update(piece)
         self._crc64 = crc64(piece, self._crc64)
         if not self._is_alone:
             self._fingerprint.update(piece)
@@ -301,6 +306,10 @@ class _Checksums:
         block = Block(part.offset_bytes, part.size_bytes, self._crc64, found)
         self._crc64, self._fingerprint = 0, Fingerprint()
         return block
+
+    def leaves(self) -> bytes:
+        """The leaf digests of all parts; none for a small file."""
+        return self._leaves.digests() if self._leaves is not None else b""
 
     def sha256(self) -> Digest:
         """Of all parts together."""

@@ -94,11 +94,11 @@ class DedupIndex:
         _log.warning("copy.result_wrong", message="A file made of copied parts is wrong; it is sent.",
                      target=self._target, path=path, error=error.message)  # fmt: skip
 
-    def learn(self, sha256: Digest, found: Sequence[Block]) -> None:
-        """Index the parts of a proven file for later versions. An error is logged and not raised."""
+    def learn(self, sha256: Digest, found: Sequence[Block], leaves: bytes = b"") -> None:
+        """Index the parts and leaf digests of a proven file for later versions. An error is logged and not raised."""
         if len(found) > 1:
             try:
-                self._journal.learned(sha256, blocks.pack(found))
+                self._journal.learned(sha256, blocks.pack(found), leaves)
             except SyncdError as error:
                 _log.warning("copy.index_not_saved", message="The parts of a file are not indexed for later versions.",
                              target=self._target, error=error.message)  # fmt: skip

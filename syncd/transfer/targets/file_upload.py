@@ -34,7 +34,7 @@ class FileUpload:
         self._lacks = False  # a part was skipped
         self._has_origins: bool | None = None
         self._has_copies = False  # by the target itself
-        self._ended: tuple[Digest, int, Sequence[Block]] | None = None
+        self._ended: tuple[Digest, int, Sequence[Block], bytes] | None = None
         self._writer: Writer | None = None
         self._writer_lock = Lock()
         self._held: list[PartBuffer] = []
@@ -69,9 +69,9 @@ class FileUpload:
         send, skip = partial(self._send, part, buffer, block), partial(self._skip, buffer)
         self.target_copy.queue.put(QueuedPart(buffer, send, skip, is_late=self._is_late))
 
-    def end(self, sha256: Digest, crc64: int, blocks: Sequence[Block]) -> None:
+    def end(self, sha256: Digest, crc64: int, blocks: Sequence[Block], leaves: bytes = b"") -> None:
         """All parts have been offered. The file is finished when the last of them is accepted."""
-        self._ended = (sha256, crc64, blocks)
+        self._ended = (sha256, crc64, blocks, leaves)
         self.target_copy.submit(self._less)
 
     def drop(self) -> None:
@@ -173,9 +173,9 @@ class FileUpload:
             self.target_copy.defer(self._entry)
             return
         writer = self._opened()
-        sha256, crc64, blocks = self._ended
+        sha256, crc64, blocks, leaves = self._ended
         if sha256 == self._entry.sha256:
-            self.target_copy.dedup.learn(sha256, blocks)
+            self.target_copy.dedup.learn(sha256, blocks, leaves)
         try:
             patience_s = self._entry.size_bytes / SYNCED_BYTES_S
             self.target_copy.call(

@@ -17,7 +17,7 @@ from syncd.localcloud.fuse import MountPace, can_mount, slow_mount
 from syncd.serving import Arena, Challenge, NoRoom, ServingError, UnreadableMount, WrongBytes, load, parse_challenge
 from syncd.serving.challenge import full_answer, proven_files, ranges, sample_answer
 from syncd.serving.descriptor import Descriptor
-from syncd.serving.leaves import LEAF_BYTES
+from syncd.serving.leaves import LEAF_BYTES, LEAVES_PATH, pack_leaves
 from syncd.serving.loader import load_sealed
 from syncd.serving.seal import read_seal
 from syncd.serving.tensors import spans
@@ -92,6 +92,14 @@ def test_a_mount_is_asked_for_each_byte_once(tmp_path: Path) -> None:
 
     of_the_seal = sum(each.stat().st_size for each in (root / ".syncd").iterdir())
     assert int(counted.read_text()) == len(BIG) + of_the_seal
+
+
+def test_wrong_leaf_digests_do_not_keep_right_bytes_from_being_loaded(tmp_path: Path) -> None:
+    manifest = sealed(tmp_path, {"model.bin": BIG}, leaves_from_bytes=1)
+    count = len(read_seal(tmp_path).files[0].leaves)
+    (tmp_path / LEAVES_PATH).write_bytes(pack_leaves(manifest.digest.hex, {"model.bin": bytes(32 * count)}))
+
+    assert bytes(load(tmp_path, readers=4).files["model.bin"]) == BIG
 
 
 def test_a_file_that_is_shorter_than_its_size_said_ends_the_load(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """The seal on a mount: which version is there, whether it is whole, and where the environment says it is."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 from syncd.serving import ModelSource, NotSealed, WrongBytes, find_models, read_seal
-from syncd.serving.leaves import LEAF_BYTES, LEAVES_PATH, pack_leaves, parse_leaves
+from syncd.serving.leaves import LEAF_BYTES, LEAVES_PATH, LeafHasher, pack_leaves, parse_leaves
 
 from tests.support.sealed_models import sealed
 
@@ -77,6 +78,18 @@ def test_leaf_digests_count_only_beside_their_own_manifest(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"format":"syncd/leaves/v2","manifest":"d"}'])
 def test_damaged_leaf_digests_are_none(text: bytes) -> None:
     assert parse_leaves(text, "d").files == {}
+
+
+@pytest.mark.parametrize("size", [0, 1, LEAF_BYTES, LEAF_BYTES + 1, 3 * LEAF_BYTES])
+@pytest.mark.parametrize("step", [1 << 18, LEAF_BYTES - 1, 4 * LEAF_BYTES])
+def test_leaf_digests_do_not_depend_on_how_the_bytes_pass(size: int, step: int) -> None:
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    hasher = LeafHasher()
+    for at in range(0, size, step):
+        hasher.update(memoryview(data)[at : at + step])
+
+    leaves = [hashlib.sha256(data[at : at + LEAF_BYTES]).digest() for at in range(0, size, LEAF_BYTES)]
+    assert hasher.digests() == b"".join(leaves)
 
 
 def test_leaves_of_no_whole_number_of_mebibytes_are_none() -> None:

@@ -286,7 +286,7 @@ class Silent(MemoryJournal):
             raise Unavailable("the record cannot be read now")
         return super().held(parts_max)
 
-    def learned(self, sha256: object, blocks: bytes) -> None:
+    def learned(self, sha256: object, blocks: bytes, leaves: bytes = b"") -> None:
         raise Unavailable("the record cannot be written now")
 
 
