@@ -8,6 +8,7 @@ from .arena import Arena
 from .challenge import Challenge, parse_challenge
 from .errors import NoRoom, NotSealed, ServingError, UnreadableMount, WrongBytes
 from .function import ServedModels
+from .listener import serve
 from .loader import LoadedModel, Tensor, load
 from .seal import ModelSource, SealedVersion, find_models, read_seal
 from .switcher import ModelSwitcher
@@ -30,4 +31,5 @@ __all__ = [
     "load",
     "parse_challenge",
     "read_seal",
+    "serve",
 ]

@@ -17,10 +17,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Condition, Thread
 
-from .arena import Arena
+from .arena import Arena, ArenaPool
 from .errors import NoRoom
 from .loader import LoadedModel, arena_bytes, load_sealed
-from .pool import ArenaPool
 from .seal import ModelSource, SealedVersion, read_seal
 
 _WAIT_S = 600.0

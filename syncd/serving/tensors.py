@@ -79,7 +79,7 @@ def _safetensors(data: Buffer) -> Iterator[TensorSpan]:
 
 
 class _GgufReader:
-    """A position in a GGUF file. The format: docs/gguf.md of ggml-org/ggml."""
+    """A position in a GGUF file. The format: the page gguf.md of ggml-org/ggml."""
 
     def __init__(self, data: Buffer) -> None:
         self._data = data

@@ -77,7 +77,7 @@ def test_the_demo_plays_to_its_end_and_leaves_no_process(wheel: Path, tmp_path: 
     assert "Traceback" not in done.stdout + done.stderr
     told = done.stdout[done.stdout.index("What this has shown") :]
     assert all(line in told for line in PROVED), told
-    assert re.search(r"rollback of three regions in [\d.]+ s, 0 bytes moved", told)
+    assert re.search(r"rollback of three regions in [\d.]+ s, 0 bytes moved", told), told
     assert re.search(r"after the restart 0 B of [\d.]+ MB were sent a second time", told), told
     assert re.search(r"sent before the kill [1-9][\d.]* [kM]B, after it [1-9]", done.stdout), done.stdout
     assert max(len(line) for line in told.splitlines()) <= 100 + len(str(home))

@@ -6,9 +6,13 @@ import ast
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 import tomllib
+import urllib.error
+import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -17,6 +21,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 from pydantic import BaseModel
+from syncd import serving
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import ModelName, VersionName, parse_path
@@ -367,12 +372,32 @@ def test_the_function_in_the_page_finds_the_versions_digest(tmp_path: Path) -> N
     sha256 = Digest("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     manifest = Manifest.of("sdxl", "v1", [Entry(parse_path("weights"), 3, sha256)])
     (tmp_path / ".syncd" / "manifest.json").write_bytes(manifest.canonical)
-    scope: dict[str, Any] = {}
-    exec(compile(block.text, name(block.page), "exec"), scope)
-    assert scope["load"](tmp_path) == manifest.digest.hex
+    (tmp_path / "function.py").write_text(block.text)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environ = {**os.environ, "MODELS": "sdxl=P", "P": "/", "LOCALCLOUD_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environ |= {"FC_CUSTOM_LISTEN_PORT": str(port)}
+    with subprocess.Popen([sys.executable, tmp_path / "function.py"], env=environ) as function:
+        try:
+            assert asked(port, b"{}")["models"]["sdxl"]["digest"] == manifest.digest.hex
+            assert asked(port, b'{"prompt": "a red cube"}') == {"prompt": "a red cube", "tensors": 0}
+        finally:
+            function.kill()
     (tmp_path / "weights").write_bytes(b"abd")
-    with pytest.raises(ValueError, match="weights"):
-        scope["load"](tmp_path)
+    with pytest.raises(serving.WrongBytes, match="weights"):
+        serving.load(tmp_path)
+
+
+def asked(port: int, body: bytes) -> dict[str, Any]:
+    """A function's answer, once it listens."""
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/invoke", data=body, timeout=30) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except urllib.error.URLError:
+            time.sleep(0.05)
+    raise AssertionError("the function does not listen")
 
 
 @pytest.mark.parametrize("block", [block for block in blocks("sh") if "Add version" in block.info], ids=str)

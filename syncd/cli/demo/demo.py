@@ -28,9 +28,9 @@ from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import size, tabulate
 from syncd.config import load
 from syncd.errors import Failed, Invalid, SyncdError
-from syncd.localcloud import EXAMPLE_FUNCTION
 from syncd.wiring import runtimes_of
 
+SERVING_FUNCTION: Final = Path(__file__).with_name("serving_function.py")
 _MARK: Final = ".syncd-demo"
 _SECRET: Final = "SYNCD_DEMO_SECRET"  # noqa: S105 -- a variable's name
 _END_S: Final = 40.0  # longer than the daemon's own time to drain
@@ -117,7 +117,7 @@ class Demo:
         changed, tensors = scene.retrain(self.home / "training" / "v1", self.home / "training" / "v2")
         scene.small_model(self.home / "training" / "tiny")
         seed = self.home / "seed.toml"
-        scene.write_seed(seed, EXAMPLE_FUNCTION)
+        scene.write_seed(seed, SERVING_FUNCTION)
         up = self._local_up(seed)
         scene.write_config(self.home / "config.toml", self.home, up)
         self._environment |= {_SECRET: str(up["access_key_secret"]), "SYNCD_CONFIG": str(self.home / "config.toml")}

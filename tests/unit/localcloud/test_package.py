@@ -106,7 +106,5 @@ def test_the_extra_server_includes_the_extra_local() -> None:
     assert _requirements("syncd", {"local"}) <= _requirements("syncd", {"server"})
 
 
-def test_the_demo_runs_the_example_function_of_the_package() -> None:
+def test_the_package_names_its_example_function() -> None:
     assert EXAMPLE_FUNCTION.is_file()
-    source = (REPOSITORY / "syncd" / "cli" / "demo" / "demo.py").read_text()
-    assert "write_seed(seed, EXAMPLE_FUNCTION)" in source

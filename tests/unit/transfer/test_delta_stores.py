@@ -87,10 +87,10 @@ class Site:
         return report
 
     def oss_was_sent(self, manifest: Manifest | None = None) -> int:
-        """Bytes of parts and objects that the bucket has accepted since the last version was begun."""
+        """Bytes of parts and files that the bucket has accepted since the last version was begun."""
         below = f"{self.bucket.name}/models/"
         counters = self.cloud.counters
-        seals = sum(c.bytes_in for c in counters.calls("PutObject", below) if c.resource.endswith("/manifest.json"))
+        seals = sum(c.bytes_in for c in counters.calls("PutObject", below) if "/.syncd/" in c.resource)
         return sum(counters.bytes_in(operation, below) for operation in ("UploadPart", "PutObject")) - seals
 
     def _sealed(self, version_id: str, target: str) -> None:
