@@ -16,7 +16,7 @@ PLAYS := tests/crash tests/acceptance tests/servers tests/property tests/faults
 # What has a short form in `make test`: kills, faults, machines that draw their moves, and both databases where one serves.
 LONG := tests/fuzz tests/crash tests/faults tests/property tests/unit/reconcile
 
-.PHONY: help demo check test long bench lint docs reference changelog lock clean
+.PHONY: help demo check test long bench lint bench-switching docs reference changelog lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
@@ -62,6 +62,9 @@ lint: .venv/.test docs ## style, types, the order of imports, and the documentat
 # Strictly: a broken link or anchor, or a page outside of the navigation, fails.
 docs: .venv/.test ## build the documentation site in site/
 	@told=$$(NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean 2>&1) || { echo "$$told"; exit 1; }
+
+bench-switching: .venv/.test ## switch between ten checkpoints, by storage and loader; as root, with /dev/fuse
+	$(BIN)/python -m syncd bench switching $(SWITCHING)
 
 reference: .venv/.test ## write the generated pages of docs/reference, and the types of the client
 	$(BIN)/python -m tools.client

@@ -118,6 +118,7 @@ def copy_settings(config: Config, bandwidth: Bandwidth | None) -> CopySettings:
         files_in_flight=config.transfer.files_in_flight,
         bandwidth=bandwidth,
         stall_s=config.transfer.stall_s,
+        leaf_digests=config.transfer.leaf_digests,
     )
 
 

@@ -66,6 +66,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "health": CommandEntry("health", "health", "Report whether a daemon works on this record."),
     "token": CommandEntry("token", "app", "Create, list and revoke API tokens."),
     "demo": CommandEntry("demo", "demo", "Run a model's whole life on this machine."),
+    "bench": CommandEntry("bench", "app", "Measure on this machine."),
     "config": CommandEntry("config", "app", "Write and check the configuration."),
     "db": CommandEntry("db", "app", "The record: create, upgrade, rebuild."),
     "local": CommandEntry("local", "app", "OSS and Function Compute on this machine."),

@@ -43,6 +43,7 @@ class CopySettings:
     stall_s: float = 60.0  # a call without any progress for so long is abandoned
     grace_s: float = 2.0  # a cancelled thread that has not stopped by then is abandoned
     leaked_threads: LeakedThreads = field(default_factory=LeakedThreads)  # of the whole process
+    leaf_digests: bool = False  # of large files: a second SHA-256 of every byte
 
     @property
     def silence_s(self) -> float:

@@ -25,6 +25,7 @@ class MountPace:
 class OpenHandle:
     """A handle: where its last read ended, and when its prefetched chunks arrive."""
 
+    size_bytes: int = 0  # of the file: nothing is prefetched beyond it
     at: int = 0
     chunks: dict[int, float] = field(default_factory=dict)
 
@@ -51,9 +52,11 @@ class Line:
 
     def _prefetched(self, handle: OpenHandle, offset: int, size_bytes: int, now: float) -> float:
         first, last = offset // _CHUNK_BYTES, (offset + size_bytes - 1) // _CHUNK_BYTES
-        for chunk in range(first, last + _PREFETCH_BYTES // _CHUNK_BYTES):
+        end = max(last + 1, -(-handle.size_bytes // _CHUNK_BYTES))
+        for chunk in range(first, min(end, last + _PREFETCH_BYTES // _CHUNK_BYTES)):
             if chunk not in handle.chunks:
-                handle.chunks[chunk] = self._sent(_CHUNK_BYTES, now)
+                whole = min(_CHUNK_BYTES, max(size_bytes, handle.size_bytes - chunk * _CHUNK_BYTES))
+                handle.chunks[chunk] = self._sent(whole, now)
         for old in [chunk for chunk in handle.chunks if chunk < first]:
             del handle.chunks[old]
         return max(handle.chunks[chunk] for chunk in range(first, last + 1))

@@ -130,7 +130,7 @@ class DirectoryServer:
                 shared = mmap.mmap(reading.fileno(), size, prot=mmap.PROT_READ) if size else b""
             self._data[request.node] = memoryview(shared)
         handle = len(self._handles) + 1
-        self._handles[handle] = OpenHandle()
+        self._handles[handle] = OpenHandle(len(self._data.get(request.node, b"")))
         return handle
 
     def _directory(self, request: Request) -> bytes:

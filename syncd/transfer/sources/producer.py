@@ -99,7 +99,7 @@ class Producer:
         whole, blocks = 0, list[Block]()
         with SourceReader(entry, source, self._settings.retry, self._scope.wait) as reader:
             cut = self._cut(entry, reader)
-            sums = _Checksums(is_alone=len(cut) == 1, has_leaves=entry.size_bytes >= LEAVES_FROM_BYTES)
+            sums = _Checksums(is_alone=len(cut) == 1, has_leaves=self._has_leaves(entry))
             for upload in uploads:
                 upload.parts = cut
             for part in cut:
@@ -183,6 +183,9 @@ class Producer:
             if self._scope.is_set():
                 raise
             return None
+
+    def _has_leaves(self, entry: Entry) -> bool:
+        return self._settings.leaf_digests and entry.size_bytes >= LEAVES_FROM_BYTES
 
     def _cut(self, entry: Entry, reader: SourceReader) -> tuple[Part, ...]:
         """The cut into parts: a function of the content alone, the same for every target, time and source."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
+import pytest
 from syncd.artifact.manifest import Manifest
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests.operations import publish
 from syncd.serving.leaves import LEAF_BYTES, LEAVES_FROM_BYTES, LEAVES_PATH, parse_leaves
 from syncd.store.base import PutMode
 
-from tests.support.rooms import SDXL, TARGETS, Site
+from tests.support.rooms import SDXL, TARGETS, TRANSFER, Site, World, site
 
 LARGE = bytes(range(256)) * (LEAVES_FROM_BYTES // 256) + b"more"
+
+
+@pytest.fixture
+def here(here: Site, world: World) -> Site:
+    """The process, with the setting that is on by default."""
+    return site(world, here.state, transfer=replace(TRANSFER, leaf_digests=True))
 
 
 def _published(here: Site, version: str, more: dict[str, bytes]) -> dict[str, Manifest]:

@@ -1,0 +1,68 @@
+"""`syncd bench`: measurements on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from syncd.cli.output.output import Output, OutputFormat
+from syncd.cli.session import OutputOption
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure on this machine.")
+
+
+@app.callback()
+def bench() -> None:
+    """Measure on this machine."""
+
+
+@app.command("switching")
+def switching(
+    scale: Annotated[
+        float, typer.Option("--scale", min=0.0001, max=1, help="Size of the checkpoints; 1 is 40.57 GB.")
+    ] = 0.01,
+    latency_ms: Annotated[float, typer.Option("--latency-ms", min=0, max=1000, help="Of a request to OSS.")] = 10.0,
+    mb_s: Annotated[float, typer.Option("--mb-s", min=1, help="MB a second of the OSS mount, in all.")] = 400.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="How often; medians are shown.")] = 5,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Keep the checkpoints here; a temporary directory if left out.")
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Switch a function between ten Stable Diffusion checkpoints, twice, by storage and loader.
+
+    An OSS mount is a real FUSE mount, which needs root and /dev/fuse; without them only a directory is measured.
+
+    Example: syncd bench switching --scale 0.01 --rounds 1
+    """
+    from syncd.cli import switching as test  # noqa: PLC0415 -- for this command only
+    from syncd.localcloud.fuse import MountPace, can_mount  # noqa: PLC0415
+
+    shown = Output(output)
+    with tempfile.TemporaryDirectory(prefix="syncd-switching-") as home:
+        root, where = directory or Path(home) / "models", Path(home) / "mnt"
+        where.mkdir()
+        test.checkpoints(root, scale)
+        pace = MountPace(latency_ms / 1000, mb_s * 1e6)
+        times = list(test.measure(root, where, pace, rounds, _progress(output)))
+    rows = test.table(times)
+    document: dict[str, Any] = {
+        "scale": scale,
+        "rounds": rounds,
+        "mounts": can_mount(),
+        "rows": rows,
+        "times": [asdict(each) for each in times],
+    }
+    lines = [f"{'STORAGE':<32} {'LOADER':<18} {'FIRST s':>9} {'SECOND s':>9}"]
+    lines += [f"{r['storage']:<32} {r['loader']:<18} {r['first_s']:>9} {r['second_s']:>9}" for r in rows]
+    if not can_mount():
+        lines.append("no OSS mounts: they need root and /dev/fuse")
+    shown.show(document, lambda console: console.print("\n".join(lines), markup=False, highlight=False))
+
+
+def _progress(output: OutputFormat) -> Any:
+    return (lambda what: typer.echo(what, err=True)) if output is OutputFormat.TEXT else (lambda _what: None)
