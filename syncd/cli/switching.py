@@ -15,6 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +88,17 @@ def loaders() -> dict[str, Loader]:
             arenas[:] = [Arena(want)]
         load(directory, arena=arenas[0])
 
-    return {"hash, then read": _read_twice, "mmap": _mapped, "syncd.serving": serving}
+    known: dict[str, Loader] = {"hash, then read": _read_twice, "mmap": _mapped}
+    if find_spec("safetensors") and find_spec("numpy"):
+        known["safetensors"] = _safetensors
+    if find_spec("runai_model_streamer") and find_spec("torch"):
+        known["runai-model-streamer"] = _runai
+    return known | {"syncd.serving": serving}
+
+
+def versions() -> dict[str, str]:
+    """The versions of the loaders that are installed."""
+    return {name: version(name) for name in ("safetensors", "runai-model-streamer") if name in loaders()}
 
 
 def measure(
@@ -160,6 +173,19 @@ def _mapped(directory: Path, _is_first: bool) -> None:  # noqa: FBT001
     with (directory / _WEIGHTS).open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as shared:
         for at in range(0, len(shared), mmap.PAGESIZE):
             shared[at]
+
+
+def _safetensors(directory: Path, _is_first: bool) -> None:  # noqa: FBT001
+    load_file = import_module("safetensors.numpy").load_file
+    for array in load_file(directory / _WEIGHTS).values():
+        array[:: mmap.PAGESIZE].sum()
+
+
+def _runai(directory: Path, _is_first: bool) -> None:  # noqa: FBT001
+    with import_module("runai_model_streamer").SafetensorsStreamer() as streamer:
+        streamer.stream_file(str(directory / _WEIGHTS))
+        for _name, tensor in streamer.get_tensors():
+            tensor[:: mmap.PAGESIZE].sum()
 
 
 def _forget_pages(path: Path) -> None:

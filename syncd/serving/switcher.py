@@ -6,9 +6,9 @@ memory is given back by a thread of its own. So a request for a resident model w
 
 from __future__ import annotations
 
-import logging
 import os
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +23,6 @@ from .loader import LoadedModel, arena_bytes, load_sealed
 from .seal import ModelSource, SealedVersion, read_seal
 
 _WAIT_S = 600.0
-_log = logging.getLogger("syncd.serving")
 
 
 @dataclass
@@ -206,7 +205,7 @@ class ModelSwitcher:
                 try:
                     self._on_evict(release.name, release.model)
                 except Exception:  # noqa: BLE001 -- a callback that fails must not end all evictions
-                    _log.exception("on_evict failed for %s", release.name)
+                    traceback.print_exc()
             self._put_back(release.arena, is_free=release.model is not None)
             del release
             with self._changed:
