@@ -23,6 +23,7 @@ from typing import Final
 
 from syncd.localcloud.fuse import MountPace, can_mount, slow_mount
 from syncd.serving import Arena, load
+from syncd.serving.fetch import forget_mounts
 from syncd.serving.leaves import LEAVES_FROM_BYTES, LEAVES_PATH, LeafHasher, pack_leaves
 from syncd.serving.loader import arena_bytes
 from syncd.serving.seal import SEAL_PATH, read_seal
@@ -126,6 +127,7 @@ def _switches(place: Path, storage: str, loader: str, run: Loader) -> Iterator[S
 
 @contextmanager
 def _mounted(root: Path, where: Path, pace: MountPace | None) -> Iterator[Path]:
+    forget_mounts()
     with ExitStack() as stack:
         yield stack.enter_context(slow_mount(root, where, pace)) if pace else root
 

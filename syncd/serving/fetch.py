@@ -29,6 +29,8 @@ MEASURED_BYTES = 64 << 20
 _TRIAL_READ_BYTES = 256 << 10  # while it is measured: an answer comes soon, whatever the mount is
 _GAIN = 1.15  # that further readers must bring
 _TRIAL_S = 0.03
+_REMEMBERED_S = 600.0
+_chosen: dict[int, tuple[int, float]] = {}  # by device: how many readers were best, and when that was measured
 _HASHERS = min(2, os.cpu_count() or 1)
 
 
@@ -44,6 +46,19 @@ class FetchReport:
     hash_seconds: float  # after the last byte was read
 
 
+def forget_mounts() -> None:
+    """Measure every mount anew: for a process whose mounts change."""
+    _chosen.clear()
+
+
+def _device(files: Sequence[LoadingFile]) -> int:
+    """The device of the files, 0 if there are none; whatever is wrong with them is told when they are opened."""
+    try:
+        return files[0].path.stat().st_dev if files else 0
+    except OSError:
+        return 0
+
+
 class Fetch:
     """One load of files into their memory."""
 
@@ -55,6 +70,7 @@ class Fetch:
         self._wanted = 0  # readers with a higher number stop
         self._threads: list[Thread] = []
         self._read_bytes = 0 if readers else _TRIAL_READ_BYTES  # of one call; 0 for a whole piece
+        self._device = _device(files)
         self._size_bytes = sum(file.sealed.size_bytes for file in files)
         self._answer_s = 0.0  # the time that the latest read took
         self._is_read = Event()
@@ -70,8 +86,9 @@ class Fetch:
         hashers = [Thread(target=self._check, daemon=True) for _ in range(_HASHERS)]
         for hasher in hashers:
             hasher.start()
-        if self._fixed:
-            self._use(self._fixed)
+        if known := self._fixed or self._remembered():
+            self._read_bytes = 0
+            self._use(known)
         else:
             self._choose()
         self._read_bytes = 0
@@ -102,6 +119,13 @@ class Fetch:
                 break
             best, best_rate = number, rate
         self._wanted = best
+        if self._size_bytes >= 2 * _TRIAL_READ_BYTES * best:  # a shorter file tells too little
+            _chosen[self._device] = (best, time.monotonic())
+
+    def _remembered(self) -> int:
+        """How many readers were best when this mount was measured last; 0 if that is not known, or was long ago."""
+        number, at = _chosen.get(self._device, (0, 0.0))
+        return number if time.monotonic() - at < _REMEMBERED_S else 0
 
     def _rate(self) -> float:
         """Bytes a second with the readers of now: first each makes a call, then it is measured."""

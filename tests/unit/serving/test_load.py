@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ import pytest
 import syncd
 from safetensors.numpy import save
 from syncd.localcloud.fuse import MountPace, can_mount, slow_mount
-from syncd.serving import Arena, Challenge, NoRoom, ServingError, UnreadableMount, WrongBytes, load, parse_challenge
+from syncd.serving import (
+    Arena,
+    Challenge,
+    NoRoom,
+    ServingError,
+    UnreadableMount,
+    WrongBytes,
+    fetch,
+    load,
+    parse_challenge,
+)
 from syncd.serving.challenge import full_answer, proven_files, ranges, sample_answer
 from syncd.serving.descriptor import Descriptor
 from syncd.serving.leaves import LEAF_BYTES, LEAVES_PATH, pack_leaves
@@ -100,6 +111,18 @@ def test_wrong_leaf_digests_do_not_keep_right_bytes_from_being_loaded(tmp_path: 
     (tmp_path / LEAVES_PATH).write_bytes(pack_leaves(manifest.digest.hex, {"model.bin": bytes(32 * count)}))
 
     assert bytes(load(tmp_path, readers=4).files["model.bin"]) == BIG
+
+
+def test_a_mount_is_measured_once_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed(tmp_path, {"model.bin": BIG}, leaves_from_bytes=1)
+    fetch.forget_mounts()
+    load(tmp_path)
+    monkeypatch.setitem(fetch._chosen, tmp_path.stat().st_dev, (7, time.monotonic()))
+
+    assert load(tmp_path).fetched.readers == 7
+    monkeypatch.setitem(fetch._chosen, tmp_path.stat().st_dev, (7, time.monotonic() - 1000))
+    assert load(tmp_path).fetched.readers != 7  # long ago
+    fetch.forget_mounts()
 
 
 def test_a_file_that_is_shorter_than_its_size_said_ends_the_load(tmp_path: Path) -> None:
