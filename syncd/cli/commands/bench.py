@@ -12,7 +12,13 @@ import typer
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.session import OutputOption
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure on this machine.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Measure on this machine.",
+)
 
 
 @app.callback()
