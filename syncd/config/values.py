@@ -89,7 +89,7 @@ class TransferSettings(Table):
     bandwidth_times: Annotated[tuple[BandwidthTimeSettings, ...], Field(strict=False)] = ()
     time_zone: TimeZone = ZoneInfo("UTC")
     sources: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("registry",)  # by preference
-    leaf_digests: bool = True  # of large files, beside the seal
+    leaf_digests: bool = False  # of large files, beside the seal
 
 
 class FreezeTimeSettings(Table):

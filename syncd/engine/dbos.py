@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
+import structlog
 from dbos import (
     DBOS,
     DBOSClient,
@@ -61,6 +62,7 @@ _STATUSES: Final = {
 _ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 # DBOS adds a handler of its own to its logger unless there is one.
+log = structlog.get_logger("syncd.engine")
 _log: Final = logging.getLogger("dbos")
 _log.addHandler(logging.NullHandler())
 
@@ -299,7 +301,12 @@ class Dispatcher:
                 try:
                     self._claim(queue)
                 except Exception as unreachable:  # noqa: BLE001 -- a loop top: the next look claims what this did not
-                    _log.warning("queue %s: %s", queue, unreachable)
+                    log.warning(
+                        "queue.unread",
+                        message="A queue of the engine could not be read.",
+                        queue=queue,
+                        error=str(unreachable),
+                    )
                     wait_s = min(self._poll_s, _FAILED_S)
 
     def _claim(self, queue: str) -> None:
