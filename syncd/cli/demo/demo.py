@@ -318,9 +318,8 @@ class Demo:
         found = self._counters()
         holds = [call for call in found["calls"] if _HOLDS in call["resource"]]
         everything = [row for row in found["totals"] if row["service"] == "oss"]
-        return sum(row["bytes_in"] + row["bytes_copied"] for row in everything) - sum(
-            call["bytes_in"] for call in holds
-        )
+        moved = sum(int(row["bytes_in"] + row["bytes_copied"]) for row in everything)
+        return moved - sum(int(call["bytes_in"]) for call in holds)
 
     def _counters(self) -> dict[str, Any]:
         found: dict[str, Any] = httpx.get(f"{self._endpoint}/_local/counters").json()
