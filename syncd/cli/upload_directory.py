@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -101,7 +102,9 @@ def _check_same(source: Path, files: Files, final: Path) -> None:
         there = ""
     if there != listed({name: digest_of(source, name, found) for name, found in files.items()}):
         raise Conflict(
-            f"{final} exists with other files", hint="a published version never changes; choose another version name"
+            f"{final} exists with other files",
+            hint="a published version never changes; choose another version name. If it was refused and was never "
+            f"live, remove it and publish again: rm -r {shlex.quote(str(final))}",
         )
 
 

@@ -70,6 +70,7 @@ class Attempt:
     stop: threading.Event = field(default_factory=threading.Event)
     stop_wanted: bool = False
     on_beat: list[Callable[[], None]] = field(default_factory=list)
+    pin: str = ""  # of the version in the registry, as soon as it is known
 
     def waiting(self, what: str) -> None:
         """Called between two polls of the platform. Raises Cancelled when the attempt has to end."""

@@ -16,6 +16,7 @@ from syncd.plan.backoff import GiveUp, next_action, wait_s
 from syncd.plan.phases import ReleasePhase, StepKind
 from syncd.reconcile.context import Attempt, Context, StepHandler
 from syncd.reconcile.controller.claims import own_releases
+from syncd.reconcile.discovery.refused_pins import refused_pin
 from syncd.reconcile.requests.renewed_keys import REFUSED_KEY
 from syncd.state.releases import releases, steps
 
@@ -119,8 +120,7 @@ def _record_failure(job: Attempt, error: SyncdError) -> None:
                 hint=error.hint,
                 failures=failures,
             )
-            detail = {REFUSED_KEY: error.key} if isinstance(error, KeyRefused) and error.key else None
-            steps.stall(conn, step.id, step.attempt, error.message, error.hint, now, detail)
+            steps.stall(conn, step.id, step.attempt, error.message, error.hint, now, _cause(job, error))
             return
         after_s = (
             wait_s(error, failures, context.patience, context.chance())
@@ -142,6 +142,13 @@ def _record_failure(job: Attempt, error: SyncdError) -> None:
         steps.postpone(
             conn, step.id, step.attempt, due_at=due_at, reason=error.message, hint=error.hint, failed=failed, now=now
         )
+
+
+def _cause(job: Attempt, error: SyncdError) -> Mapping[str, object] | None:
+    """What a later retry must know of a step that stalled."""
+    if isinstance(error, KeyRefused) and error.key:
+        return {REFUSED_KEY: error.key}
+    return refused_pin(error, job.pin) if job.step.kind in {StepKind.RESOLVE, StepKind.PLACE} else None
 
 
 def _must_undo(conn: Connection, job: Attempt) -> bool:

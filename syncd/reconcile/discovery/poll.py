@@ -14,6 +14,7 @@ from syncd.errors import Conflict, Corrupt, NotFound, SyncdError, Unavailable
 from syncd.plan.autorelease import pick
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.catalog import survey
+from syncd.reconcile.discovery.refused_pins import fixed_refs, refused_version
 from syncd.reconcile.requests.create import Intent, RequestOrigin, create
 from syncd.registry.base import Registry
 from syncd.registry.rules.file_filters import as_published
@@ -40,9 +41,10 @@ def poll_model(  # noqa: PLR0913 -- the poll, and what its caller knows already
 ) -> list[Release]:
     """Poll one model. Returns the releases that it requested; a second poll right after requests none.
 
-    A published version whose bytes have changed at the source is quarantined, reported, and never followed. `refs`
-    limits the comparison to the versions of these names; empty: all recorded versions. `known` are the recorded
-    versions, where the caller has read them.
+    A published version whose bytes have changed at the source is quarantined, reported, and never followed. One that
+    was refused before it was sealed anywhere, and has other bytes now, is requested again. `refs` limits the
+    comparison to the versions of these names; empty: all recorded versions. `known` are the recorded versions, where
+    the caller has read them.
 
     Raises:
         Unavailable, Refused: The registry could not be read; the next poll repeats it.
@@ -68,13 +70,16 @@ def _request_newest(
         return []
     model, requester = candidates[0].model, f"watch {registry_name}"
     with context.state.read() as conn:  # most polls find nothing new, and then need not wait for a writer
-        if _chosen(conn, candidates, requester) is None:
-            return []
+        is_new = _chosen(conn, candidates, requester) is not None
+        refused = None if is_new else refused_version(conn, registry_name, candidates)
+    fixed = fixed_refs(context, refused)
+    if not is_new and not fixed:
+        return []
     ordered = [candidate.version for candidate in candidates]
     ordered += _incomplete(context, registry_name, model, ordered)
     try:
         with context.state.write() as conn:
-            chosen = _chosen(conn, candidates, requester)
+            chosen = _chosen(conn, candidates, requester, fixed)
             if chosen is None:
                 return []
             is_named = chosen.follow is Follow.WHEN_NAMED
@@ -102,11 +107,13 @@ def _request_newest(
     return [release]
 
 
-def _chosen(conn: Connection, candidates: list[Candidate], requester: str) -> Candidate | None:
-    """The candidate to release now, if there is one."""
+def _chosen(
+    conn: Connection, candidates: list[Candidate], requester: str, fixed: frozenset[str] = frozenset()
+) -> Candidate | None:
+    """The candidate to release now, if there is one. Those that are `fixed` count as not released yet."""
     model = candidates[0].model
     newest = releases.latest(conn, model), releases.latest(conn, model, requester)
-    return pick(candidates, releases.refs(conn, model), {found.ref for found in newest if found})
+    return pick(candidates, releases.refs(conn, model) - fixed, {found.ref for found in newest if found} - fixed)
 
 
 def _incomplete(
@@ -139,6 +146,9 @@ def _same_bytes(
     """
     shown = {candidate.version for candidate in candidates}
     known = [version for version in recorded if not version.quarantined]
+    if len(known) < len(recorded):
+        with context.state.read() as conn:
+            known = [each for each in recorded if not each.quarantined or versions.is_replaceable(conn, each)]
     hidden = [version for version in known if version.name not in shown][-HIDDEN_MAX:]
     for version in [*(version for version in known if version.name in shown), *hidden]:
         try:
@@ -160,11 +170,12 @@ def _compare(context: Context, registry: Registry, model: ModelName, version: Ve
     except Unavailable:
         registry.listing(model, Revision(name, version.pin))  # raises Corrupt if it is no longer what was pinned
         return
-    if now.pin == version.pin:
+    if now.pin == version.pin and not version.quarantined:
         return
     manifest = survey(
         registry, model, now, threading.Event(), is_accepted=True
     ).manifest  # bytes are compared, not checked
     with context.state.write() as conn:
-        versions.record(conn, manifest, version.registry, now.pin, context.state.now(conn))
-        versions.repin(conn, version, now.pin)  # the same bytes, rewritten
+        recorded = versions.record(conn, manifest, version.registry, now.pin, context.state.now(conn))
+        if recorded.id == version.id:
+            versions.repin(conn, version, now.pin)  # the same bytes, rewritten

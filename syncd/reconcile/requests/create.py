@@ -162,7 +162,7 @@ def _held(conn: Connection, model: str) -> Conflict | None:
 
 def _quarantined(conn: Connection, intent: Intent) -> Conflict | None:
     known = versions.find(conn, intent.model, intent.ref)
-    if known is None or not known.quarantined:
+    if known is None or not known.quarantined or versions.is_replaceable(conn, known):
         return None
     return Conflict(
         f"{intent.model}@{intent.ref} is quarantined: {known.quarantined}",

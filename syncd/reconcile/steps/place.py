@@ -88,6 +88,7 @@ def resolve(job: Attempt) -> None:
 def _cataloged(job: Attempt) -> tuple[Revision, Catalog]:
     registry, model = job.context.registries[job.release.registry], parse_model(job.release.model)
     revision = pin(job.context.state, registry, model, job.release.ref)
+    job.pin = revision.pin
     with job.context.state.read() as conn:
         known = versions.find(conn, model, revision.version)
         placed = placements.of_version(conn, known.id) if known is not None and known.pin == revision.pin else []
@@ -101,6 +102,7 @@ def place(job: Attempt) -> None:
     with context.state.read() as conn:
         version = versions.get(conn, job.release.version_id or "")
         manifest = versions.manifest(conn, version.id)
+    job.pin = version.pin
     names = context.topology.groups_of(job.release.model)[job.step.subject]
     if names[0] in context.topology.replicas:
         wait = await_image if names[0] in context.topology.images else await_replica

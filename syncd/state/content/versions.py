@@ -1,10 +1,15 @@
-"""Recorded versions and their files. A row never changes, except its pin, quarantine and checksums."""
+"""Recorded versions and their files. A row never changes, except its pin, quarantine and checksums.
+
+A version that was never sealed anywhere may be replaced: its row stays, set aside under the name `<name>#<digest12>`,
+which no version can have, so that releases and events still lead to it. Callers never see that name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -12,11 +17,16 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath
 from syncd.errors import Conflict, NotFound
+from syncd.plan.phases import RELEASE_ENDS, PlacementPhase
 from syncd.state.db.rows import among, fetch_all, fetch_one, insert_new
-from syncd.state.db.schema import files, versions
+from syncd.state.db.schema import events as events_table
+from syncd.state.db.schema import files, function_versions, live, placements, releases, versions
+from syncd.state.db.schema_images import images
 from syncd.state.records import Version
 from syncd.state.releases import events
 from syncd.state.state import CommittedError
+
+_ASIDE: Final = "#"  # no name of a version has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +39,48 @@ class _ListedFile:
 def record(conn: sa.Connection, manifest: Manifest, registry: str, pin: str, now: datetime) -> Version:
     """Record a version and its files. The same manifest again, from any registry, returns the known version.
 
+    A known version with another digest is replaced if it `is_replaceable`.
+
     Raises:
-        CommittedError: The name is known with another digest. The known version is now quarantined, and
-            `State.write` commits that; so write nothing before this call in the transaction that must not stay.
+        CommittedError: The name is known with another digest, and was published. The known version is now
+            quarantined, and `State.write` commits that; so write nothing before this call in the transaction that
+            must not stay.
     """
-    known = find(conn, manifest.model, manifest.version)
+    known = _locked(conn, manifest)
     if known is None and _insert(conn, manifest, registry, pin, now):
         return get(conn, identity(manifest))
-    known = known or find(conn, manifest.model, manifest.version)
+    known = known or _locked(conn, manifest)
     if known is None:
         raise Conflict(f"{manifest} was recorded and deleted by another process meanwhile")
-    if known.digest != manifest.digest:
+    if known.digest == manifest.digest:
+        if known.quarantined and is_replaceable(conn, known):
+            lift_quarantine(conn, known, registry, "it shows the recorded bytes again", now)
+            return get(conn, known.id)
+        return known
+    if not is_replaceable(conn, known):
         raise _quarantine(conn, known, manifest, registry, now)
-    return known
+    _set_aside(conn, known, manifest, registry, now)
+    if not _bring_back(conn, manifest, registry, pin):
+        _insert(conn, manifest, registry, pin, now)
+    return get(conn, identity(manifest))
+
+
+def is_replaceable(conn: sa.Connection, version: Version) -> bool:
+    """Whether other bytes may take the version's name: it was never sealed, pushed or live, and no release needs it."""
+    at = [PlacementPhase(row.phase) for row in conn.execute(_of(placements, version.id, placements.c.phase))]
+    if PlacementPhase.SEALED in at or conn.execute(_of(images, version.id, images.c.target)).first():
+        return False
+    needed = _of(releases, version.id, releases.c.id).where(releases.c.phase.not_in(tuple(RELEASE_ENDS)))
+    if conn.execute(needed).first():
+        return False
+    for table in (live, function_versions):
+        if any(version.id in row.models.values() for row in conn.execute(sa.select(table.c.models))):
+            return False
+    if not at:
+        return True
+    told = sa.cast(events_table.c.detail, sa.Text).contains(f'"{version.id}"', autoescape=True)
+    sealed = sa.select(events_table.c.id).where(events_table.c.kind == "placement.sealed", told)
+    return conn.execute(sealed.limit(1)).first() is None
 
 
 def identity(manifest: Manifest) -> str:
@@ -54,21 +93,22 @@ def get(conn: sa.Connection, version_id: str) -> Version:
     found = fetch_one(conn, Version, sa.select(versions).where(versions.c.id == version_id))
     if found is None:
         raise NotFound(f"version {version_id} does not exist")
-    return found
+    return _named(found)
 
 
 def of(conn: sa.Connection, version_ids: Collection[str]) -> dict[str, Version]:
     """The versions with these ids, by id, in one statement."""
     found = fetch_all(conn, Version, sa.select(versions).where(among(conn, versions.c.id, version_ids)))
-    return {each.id: each for each in found}
+    return {each.id: _named(each) for each in found}
 
 
 def known_of(conn: sa.Connection, models: Collection[str]) -> dict[str, list[Version]]:
-    """Every version of these models, by model, in the order of recording, in one statement."""
+    """As `known`, of these models, by model, in one statement."""
     query = sa.select(versions).where(among(conn, versions.c.model, models))
     found: dict[str, list[Version]] = {model: [] for model in models}
     for version in fetch_all(conn, Version, query.order_by(versions.c.created_at, versions.c.id)):
-        found[version.model].append(version)
+        if _ASIDE not in version.name:
+            found[version.model].append(version)
     return found
 
 
@@ -84,9 +124,9 @@ def find(conn: sa.Connection, model: str, name: str) -> Version | None:
 
 
 def known(conn: sa.Connection, model: str) -> list[Version]:
-    """Every version of a model, in the order of recording."""
+    """Every version of a model, in the order of recording, without those that were replaced."""
     query = sa.select(versions).where(versions.c.model == model).order_by(versions.c.created_at, versions.c.id)
-    return fetch_all(conn, Version, query)
+    return [each for each in fetch_all(conn, Version, query) if _ASIDE not in each.name]
 
 
 def manifest(conn: sa.Connection, version_id: str) -> Manifest:
@@ -118,6 +158,34 @@ def lift_quarantine(conn: sa.Connection, version: Version, who: str, why: str, n
     detail = {"model": version.model, "version": version.id, "who": who, "why": why, "was": version.quarantined}
     events.append(conn, "version.unquarantined", now=now, subject=f"{version.model}@{version.name}", detail=detail)
     return True
+
+
+def _named(version: Version) -> Version:
+    """A version with the name it has or had."""
+    return replace(version, name=version.name.partition(_ASIDE)[0]) if _ASIDE in version.name else version
+
+
+def _of(table: sa.Table, version_id: str, column: sa.Column[str]) -> sa.Select[str]:
+    return sa.select(column).where(table.c.version_id == version_id)
+
+
+def _locked(conn: sa.Connection, manifest: Manifest) -> Version | None:
+    """As `find`; nobody else replaces or pins it until this transaction ends."""
+    query = sa.select(versions).where(versions.c.model == manifest.model, versions.c.name == manifest.version)
+    return fetch_one(conn, Version, query.with_for_update())
+
+
+def _set_aside(conn: sa.Connection, version: Version, shown: Manifest, registry: str, now: datetime) -> None:
+    name = f"{version.name}{_ASIDE}{version.digest.short}"
+    conn.execute(sa.update(versions).where(versions.c.id == version.id).values(name=name, quarantined=""))
+    detail = {"model": version.model, "version": version.id, "registry": registry, "by": identity(shown)}
+    events.append(conn, "version.replaced", now=now, subject=str(shown), detail=detail)
+
+
+def _bring_back(conn: sa.Connection, manifest: Manifest, registry: str, pin: str) -> bool:
+    """Whether these bytes had been set aside: their row has the name again."""
+    mine = sa.update(versions).where(versions.c.id == identity(manifest))
+    return bool(conn.execute(mine.values(name=manifest.version, registry=registry, pin=pin)).rowcount)
 
 
 def _insert(conn: sa.Connection, manifest: Manifest, registry: str, pin: str, now: datetime) -> bool:

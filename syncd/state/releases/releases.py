@@ -103,6 +103,12 @@ def latest(conn: sa.Connection, model: str, requested_by: str | None = None) -> 
     )
 
 
+def latest_of_ref(conn: sa.Connection, model: str, ref: str) -> Release | None:
+    """The newest release of one ref of a model, in any phase."""
+    mine = sa.select(releases).where(releases.c.model == model, releases.c.ref == ref)
+    return fetch_one(conn, Release, mine.order_by(_NEWEST_FIRST).limit(1))
+
+
 def recent(conn: sa.Connection, limit: int, model: str | None = None, before: int | None = None) -> list[Release]:
     """At most `limit` releases, newest first, of one model or of all; only those with a number below `before`."""
     query = sa.select(releases).order_by(_NEWEST_FIRST).limit(limit)

@@ -128,6 +128,7 @@ def test_a_frozen_model_is_prepared_and_waits_before_its_first_alias(here: Site,
 def test_a_poll_does_not_release_a_version_that_is_quarantined(here: Site, world: World) -> None:
     world.deliver(SDXL, V1)
     recorded(here, V1)
+    have_live(here, V1)
     quarantine(here, V1)
     assert look(here.context, "models", auto_release=True) == []
 

@@ -6,9 +6,11 @@ import pytest
 import sqlalchemy as sa
 from syncd.artifact.names import FilePath
 from syncd.errors import Conflict, Corrupt, NotFound
+from syncd.plan.phases import PlacementPhase
 from syncd.state.content import placements, versions
 from syncd.state.content.journal import SqlJournal, open_uploads
 from syncd.state.db.schema import files
+from syncd.state.releases.transitions import advance
 from syncd.state.state import CommittedError, State
 from syncd.targets.base import Journal
 
@@ -42,6 +44,8 @@ def test_recording_the_same_manifest_again_changes_nothing(state: State) -> None
 def test_other_bytes_under_a_published_name_quarantine_it_and_that_is_committed(state: State) -> None:
     with state.write() as conn:
         first = make_version(conn, content="a")
+        placement = advance(conn, placements.ensure(conn, first.id, "oss-hz", NOON), PlacementPhase.SEALED, now=NOON)
+        advance(conn, placement, PlacementPhase.WANTED, now=NOON)  # missing meanwhile: it was sealed all the same
     for _ in range(2):
         with pytest.raises(CommittedError) as caught, state.write() as conn:
             make_version(conn, content="b")
@@ -53,7 +57,23 @@ def test_other_bytes_under_a_published_name_quarantine_it_and_that_is_committed(
         assert versions.get(conn, first.id).quarantined == caught.value.message
         assert versions.known(conn, "sdxl") == [versions.get(conn, first.id)]
         assert versions.manifest(conn, first.id) == manifest(content="a")
-        assert kinds(conn) == ["version.recorded", "version.quarantined"]
+        assert kinds(conn)[-1] == "version.quarantined"
+        assert kinds(conn).count("version.quarantined") == 1
+
+
+def test_other_bytes_replace_a_version_that_was_never_sealed(state: State) -> None:
+    with state.write() as conn:
+        first = make_version(conn, content="a")
+        advance(conn, placements.ensure(conn, first.id, "oss-hz", NOON), PlacementPhase.COPYING, now=NOON)
+        second = make_version(conn, content="b")
+        assert versions.find(conn, "sdxl", "v1") == second
+        assert versions.known(conn, "sdxl") == [second]
+        assert versions.get(conn, first.id) == first
+        assert versions.manifest(conn, first.id) == manifest(content="a")
+        assert make_version(conn, content="a") == first
+        assert versions.find(conn, "sdxl", "v1") == first
+        assert [kind for kind in kinds(conn) if kind.startswith("version")] == [
+            "version.recorded", "version.replaced", "version.recorded", "version.replaced"]  # fmt: skip
 
 
 def test_versions_of_a_model_are_listed_in_order(state: State) -> None:
