@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import zlib
 from collections import OrderedDict
@@ -38,6 +39,13 @@ class PackedBody:
             yield unpack.decompress(rest, _PIECE_BYTES)
             rest = unpack.unconsumed_tail
 
+    def sha256(self) -> str:
+        """The digest of the body."""
+        found = hashlib.sha256()
+        for piece in self.pieces():
+            found.update(piece)
+        return found.hexdigest()
+
 
 class BodyPacker:
     """Compresses a body as it arrives: listings shrink to a half or less. For one thread."""
@@ -63,24 +71,24 @@ class BodyPacker:
 class RefusedResponses:
     """Responses that were refused, by address and identity. Bounded; safe from several threads.
 
-    A response has an identity only where an ETag or a date of change is among its headers: one that was mended is
-    read again.
+    The identity is in the headers, where there is an ETag or a date of change: the body of such a response is not even
+    read again. Else it is the digest of the body, which is read, and nothing is made of it. What was fixed has another.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._refused: OrderedDict[str, tuple[tuple[str, ...], Invalid]] = OrderedDict()
 
-    def check(self, url: str, headers: Mapping[str, str]) -> None:
-        """Raises Invalid: This very response was refused before."""
+    def check(self, url: str, headers: Mapping[str, str], body: PackedBody | None = None) -> None:
+        """Check the headers, and the body once it was read. Raises Invalid: This very response was refused before."""
         with self._lock:
             identity, refusal = self._refused.get(url, ((), None))
-        if refusal is not None and identity == _identity(headers):
+        if refusal is not None and identity == _identity(headers, body):
             raise Invalid(refusal.message, hint=refusal.hint)
 
-    def remember(self, url: str, headers: Mapping[str, str], refusal: Invalid) -> None:
-        """Remember a refusal of what has these headers."""
-        identity = _identity(headers)
+    def remember(self, url: str, headers: Mapping[str, str], refusal: Invalid, body: PackedBody | None = None) -> None:
+        """Remember a refusal of what has these headers, and this body where it was read to its end."""
+        identity = _identity(headers, body)
         if not identity:
             return
         with self._lock:
@@ -90,6 +98,8 @@ class RefusedResponses:
                 self._refused.popitem(last=False)
 
 
-def _identity(headers: Mapping[str, str]) -> tuple[str, ...]:
+def _identity(headers: Mapping[str, str], body: PackedBody | None) -> tuple[str, ...]:
     found = tuple(headers.get(name, "") for name in _IDENTITY)
-    return found if any(found[:2]) else ()
+    if any(found[:2]):
+        return found
+    return (body.sha256(),) if body is not None else ()

@@ -212,12 +212,13 @@ class HttpClient:
             if not response.is_success and not is_unmodified:
                 raise self._refusal(response, request.url)
             self._refusals.check(request.url, response.headers)
-            refused = partial(self._refusals.remember, request.url, response.headers)
             try:
                 packed = _whole(response, request.bytes_max or self._settings.bytes_max, request.url)
             except Invalid as error:
-                refused(error)
+                self._refusals.remember(request.url, response.headers, error)
                 raise
+            self._refusals.check(request.url, response.headers, packed)
+            refused = partial(self._refusals.remember, request.url, response.headers, body=packed)
             return HttpResponse(request.url, response.status_code, response.headers, packed, refused)
 
     def close_helpers(self) -> None:

@@ -182,11 +182,15 @@ class OciRegistry(ListedRegistry):
         what = f"{model}@{revision.version}"
         if not DIGEST.fullmatch(revision.pin):
             raise Invalid(f"{what}: {revision.pin[:80]!r} is not the digest of a manifest")
-        body = self._manifest(model, revision.pin).body
-        found = hashlib.sha256(body).hexdigest()
+        response = self._manifest(model, revision.pin)
+        found = response.packed.sha256()
         if f"sha256:{found}" != revision.pin:
             raise Corrupt(f"{what}: expected the manifest {revision.pin}, got sha256 {found}")
-        return object_at(parse_json(body, what), what)
+        try:
+            return object_at(parse_json(response.packed.pieces(), what), what)
+        except Invalid as error:
+            response.refused(error)
+            raise
 
     def _manifest(self, model: ModelName, reference: str, method: str = "GET") -> HttpResponse:
         url = f"{self._repository(model)}/manifests/{quote(reference, safe=':')}"

@@ -339,3 +339,18 @@ def test_a_silent_server_times_out(web: Web) -> None:
         HttpClient(HttpSettings(web.origin, 0.2, ONCE)).fetch(HttpRequest(web.origin))
     assert "ReadTimeout" in error.value.message
     assert time.monotonic() - began_s < 5
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": '"one"'}], ids=["no validator", "an ETag"])
+def test_what_was_refused_is_known_again_before_it_is_built(web: Web, script: Script, headers: dict[str, str]) -> None:
+    bomb = b"[" + b"[]," * (1 << 20) + b"0]"
+    request = HttpRequest(f"{web.origin}/")
+    client = http_to(web)
+    script.replies = [Reply(200, headers, bomb)]
+    with pytest.raises(Invalid, match="would take more than 44 MiB of memory") as first:
+        client.fetch(request).json()
+    with pytest.raises(Invalid) as again:
+        client.fetch(request)
+    assert (again.value.message, again.value.hint) == (first.value.message, first.value.hint)
+    script.replies = [Reply(200, headers and {"ETag": '"two"'}, b"[1]")]
+    assert client.fetch(request).json() == [1]
