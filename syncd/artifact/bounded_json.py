@@ -54,7 +54,8 @@ def parse_bounded(
     """Build a JSON text in UTF-8 from its pieces, as `json.loads` does.
 
     `row` makes something smaller of an object that has texts, numbers and lists of numbers only, if it is of use: it
-    is given its entries, one by one. With `distinct` no other object may have a name twice.
+    is given its entries, one by one. A tuple is counted with what is in it. With `distinct` no other object may have a
+    name twice.
 
     Raises:
         Invalid: It would take more memory than `made_bytes_max`, is nested too deeply, or a text in it is too long.
@@ -196,6 +197,9 @@ class _Builder:
     def _row(self, pairs: Row) -> Any:
         """A flat object, its keys shared with the others."""
         made = self._make([(self._once(key), value) for key, value in pairs])
+        if isinstance(made, tuple):
+            self._left_bytes -= _LIST_BYTES + sum(map(sys.getsizeof, made))
+            return made
         if not isinstance(made, dict):
             self._left_bytes -= _OBJECT_BYTES
             return made

@@ -90,6 +90,7 @@ def parse_paths(texts: Iterable[str]) -> tuple[FilePath, ...]:
     seen: dict[str, str] = {}
     for path in paths:
         folded = path.casefold()
+        folded = path if folded == path else folded  # a copy of each would take 10 MB of a hundred thousand files
         if folded in seen:
             raise Invalid(f"file names {_shown(seen[folded])} and {_shown(path)} collide", hint="rename one of them")
         seen[folded] = path

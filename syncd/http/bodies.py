@@ -34,10 +34,13 @@ class PackedBody:
 
     def pieces(self) -> Iterator[bytes]:
         """The body in pieces of at most 64 KiB each."""
-        unpack, rest = zlib.decompressobj(), self.packed
+        unpack = zlib.decompressobj()
+        for at in range(0, len(self.packed), _PIECE_BYTES):  # what is not consumed yet is copied at each piece
+            yield unpack.decompress(unpack.unconsumed_tail + self.packed[at : at + _PIECE_BYTES], _PIECE_BYTES)
+            while unpack.unconsumed_tail:
+                yield unpack.decompress(unpack.unconsumed_tail, _PIECE_BYTES)
         while not unpack.eof:
-            yield unpack.decompress(rest, _PIECE_BYTES)
-            rest = unpack.unconsumed_tail
+            yield unpack.decompress(b"", _PIECE_BYTES)
 
     def sha256(self) -> str:
         """The digest of the body."""

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 import httpx
 
 from syncd import retry
+from syncd.artifact.bounded_json import Row
 from syncd.errors import Invalid, SyncdError, Unavailable
 from syncd.http.auth import Auth, NoAuth
 from syncd.http.bodies import PACKED_BYTES_MAX, BodyPacker, PackedBody, RefusedResponses
@@ -80,10 +81,10 @@ class HttpResponse:
     def body(self) -> bytes:
         return b"".join(self.packed.pieces())
 
-    def json(self) -> Any:
+    def json(self, row: Callable[[Row], Any] = dict) -> Any:
         """The body as JSON. Raises what `responses.parse_json` does; a refusal is remembered by `HttpClient.fetch`."""
         try:
-            return parse_json(self.packed.pieces(), printable(self.url))
+            return parse_json(self.packed.pieces(), printable(self.url), row)
         except Invalid as error:
             self.refused(error)
             raise

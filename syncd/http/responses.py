@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 
-from syncd.artifact.bounded_json import parse_bounded
+from syncd.artifact.bounded_json import Row, parse_bounded
 from syncd.errors import Failed, Invalid, NotFound, Refused, SyncdError, Unavailable
 
 _PIECE_BYTES: Final = 1 << 20
@@ -121,8 +121,8 @@ def decompressed(response: httpx.Response) -> Iterator[bytes]:
         raise Unavailable(f"{printable(str(response.url))}: the compressed response was cut off")
 
 
-def parse_json(body: bytes | Iterator[bytes], what: str) -> Any:
-    """A body as JSON, whole or in pieces. One at a time is built in a process: others wait.
+def parse_json(body: bytes | Iterator[bytes], what: str, row: Callable[[Row], Any] = dict) -> Any:
+    """A body as JSON, whole or in pieces; `row` as for `parse_bounded`. One at a time is built in a process.
 
     Raises:
         Invalid: It is nested too deeply, or would take too much memory.
@@ -130,7 +130,7 @@ def parse_json(body: bytes | Iterator[bytes], what: str) -> Any:
     """
     try:
         with _BUILDING:
-            return parse_bounded((body,) if isinstance(body, bytes) else body, what)
+            return parse_bounded((body,) if isinstance(body, bytes) else body, what, row=row)
     except ValueError as error:
         hint = "is this the registry, or a page of something in front of it?"
         raise Unavailable(f"{what}: the response is not JSON: {error}", hint=hint) from error

@@ -39,6 +39,7 @@ from syncd.values.source import Candidate, Revision, SourceFile, Stream
 SCHEMA: Final = "syncd/v1"
 MODELS_MAX: Final = 10_000
 VERSIONS_MAX: Final = 10_000
+_FIELDS: Final = ("path", "size", "sha256", "url")
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -103,7 +104,7 @@ class IndexRegistry(PinnedRegistry):
             raise Unavailable(f"{what} is not ready", hint="the index has `ready: false` while it is being written")
         base = self._base(model, version)
         listed = list_at(row.get("files"), f"{what}: 'files'", FILES_MAX)
-        files = files_of((_file(object_at(each, what), what, self._settings.url) for each in _drained(listed)), what)
+        files = files_of((_file(_entry(each, what), what, self._settings.url) for each in _drained(listed)), what)
         return Revision(version, tree_digest(files, lambda each: each.url or _place(base, each.file.path))), files
 
     def _models(self) -> Mapping[str, Row]:
@@ -141,8 +142,21 @@ def _drained(rows: list[T]) -> Iterator[T]:
         yield rows.pop()
 
 
+def _compact(pairs: list[tuple[str, Any]]) -> Any:
+    """A file's entry in less memory. Other objects of the index have no path."""
+    row = dict(pairs)
+    if "path" not in row or row.keys() & {"name", "version", "files", "versions", "models"}:
+        return row
+    fields = _FIELDS if "url" in row else _FIELDS[:-1]
+    return tuple(row.get(key) for key in fields)
+
+
+def _entry(row: Any, what: str) -> Row:
+    return dict(zip(_FIELDS, row, strict=False)) if isinstance(row, tuple) else object_at(row, what)
+
+
 def _rows(response: HttpResponse) -> Mapping[str, Row]:
-    document = object_at(response.json(), "the index")
+    document = object_at(response.json(_compact), "the index")
     if document.get("schema") != SCHEMA:
         raise Invalid(f"the index: expected schema {SCHEMA!r}, got {server_message(document.get('schema'))!r}")
     models: dict[str, Row] = {}
