@@ -19,6 +19,8 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -26,7 +28,7 @@ from typing import BinaryIO, Final
 from syncd.api.webhooks.payloads import hints
 from syncd.api.webhooks.signatures import SignedRequest
 from syncd.artifact.names import ModelName
-from syncd.errors import SyncdError
+from syncd.errors import NotFound, SyncdError
 from syncd.formats.check import check
 from syncd.formats.spans import Pull, Ranges
 from syncd.http.client import HttpClient, HttpSettings
@@ -40,20 +42,31 @@ from syncd.registry.settings import (
     MlflowSettings,
     ModelScopeSettings,
     OciSettings,
+    PaiSettings,
+    PrefixSettings,
 )
 from syncd.registry.sources.directory import DirectoryRegistry
 from syncd.registry.sources.huggingface import HubRegistry
 from syncd.registry.sources.index import IndexRegistry
 from syncd.registry.sources.mlflow import MlflowRegistry
 from syncd.registry.sources.modelscope import ModelScopeRegistry
+from syncd.registry.sources.oss_prefix import PrefixRegistry
+from syncd.registry.sources.pai import PaiRegistry, Registered
 from syncd.retry import Retry
+from syncd.values.source import Stream
 from tests.emulators.web import Reply, Web
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PEAK_MIB_MAX: Final = 64
 FILES: Final = 100_000
 SHAPES: Final = ("wide", "deep", "long", "many")
 MIB: Final = 1 << 20
 SDXL: Final = ModelName("sdxl")
+REGION: Final = "cn-hangzhou"
 PIECE_BYTES: Final = 60_000
 PACKED_BYTES_MAX: Final = 256 * MIB
 
@@ -147,6 +160,83 @@ def bomb(shape: str) -> Pieces:
     return iter([gzip.compress(b"\1" * (512 * MIB), 6, mtime=0)])
 
 
+def packed_zstd(shape: str) -> Pieces:
+    """As `bomb`, with zstd."""
+    return iter([zstd.compress(b"\1" * (512 * MIB) if shape == "wide" else b"".join(tar(shape)))])
+
+
+@dataclass(frozen=True, slots=True)
+class SeenObject:
+    """An object of a bucket."""
+
+    key: str
+    size_bytes: int = 1
+    crc64: int | None = 7
+    modified_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Bucket:
+    """Objects of a shape, each made when it is listed, as a store makes them of pages of a thousand."""
+
+    def __init__(self, shape: str) -> None:
+        """A million files; directories too deep; names too long; a hundred thousand files with the marker."""
+        between, self._count = {
+            "wide": ("unet/", 10 * FILES),
+            "deep": ("a/" * 100, FILES),
+            "long": ("a" * 800 + "/", FILES),
+            "many": ("unet/", FILES - 1),
+        }[shape]
+        self._top = f"{SDXL}/v1/{between}"
+
+    def list(self, prefix: str) -> Iterator[SeenObject]:
+        """The objects, below the one version that there is."""
+        yield SeenObject(f"{prefix}.complete")
+        yield from (SeenObject(f"{self._top}{n:07}.bin") for n in range(self._count))
+
+    def stat(self, key: str) -> SeenObject:
+        """An object, with its checksum."""
+        return SeenObject(key)
+
+    def open(self, key: str, offset_bytes: int = 0) -> Stream:
+        """Nothing is read of these."""
+        raise NotFound(f"{key} at {offset_bytes}")
+
+
+class Workspace:
+    """A workspace of PAI with one version."""
+
+    def models(self, name: str | None = None) -> Iterator[tuple[str, str]]:
+        """The one model."""
+        yield name or SDXL, "m-1"
+
+    def approved(self, model_id: str) -> Iterator[Registered]:
+        """The one version."""
+        yield self.version(model_id, "v1")
+
+    def version(self, model_id: str, name: str) -> Registered:
+        """A version in the bucket."""
+        place = f"oss://{model_id}.oss-{REGION}.aliyuncs.com/{SDXL}/v1/"
+        return Registered(name, place, "Approved", "2026-01-01T00:00:00Z")
+
+
+def _shape(shape: str) -> Pieces:
+    return iter([shape.encode()])
+
+
+def bucket_at(place: str) -> Bucket:
+    return Bucket((Path(place) / "input").read_text(encoding="ascii"))
+
+
+def prefix(place: str) -> object:
+    registry = PrefixRegistry(PrefixSettings("models", REGION), bucket_at(place))
+    return registry.listing(SDXL, registry.resolve(SDXL, "v1"))
+
+
+def workspace(place: str) -> object:
+    registry = PaiRegistry(PaiSettings("", "1", REGION), Workspace(), lambda _: bucket_at(place))
+    return registry.listing(SDXL, registry.resolve(SDXL, "v1"))
+
+
 def over_http(read: Callable[[HttpClient, str], object]) -> Read:
     def run(origin: str) -> object:
         return read(HttpClient(HttpSettings(origin, policy=Retry(attempts_max=1))), origin)
@@ -213,8 +303,8 @@ def tarred(place: str) -> object:
     return len(list(members(_File(Path(place) / "input"), "a layer")))
 
 
-def unpacked(place: str) -> object:
-    stream = DecompressedStream(_File(Path(place) / "input"), "gzip", PACKED_BYTES_MAX, "a layer")
+def unpacked(packing: str, place: str) -> object:
+    stream = DecompressedStream(_File(Path(place) / "input"), packing, PACKED_BYTES_MAX, "a layer")
     return len(list(members(stream, "a layer")))
 
 
@@ -236,7 +326,10 @@ FILED: Final[Mapping[str, tuple[Callable[[str], Pieces], Read]]] = {
     "safetensors": (safetensors, partial(checked, "model.safetensors")),
     "GGUF": (gguf, partial(checked, "model.gguf")),
     "tar": (tar, tarred),
-    "tar, gzip": (bomb, unpacked),
+    "tar, gzip": (bomb, partial(unpacked, "gzip")),
+    "tar, zstd": (packed_zstd, partial(unpacked, "zstd")),
+    "OSS prefix": (_shape, prefix),
+    "PAI": (_shape, workspace),
     "webhook": (DELIVERY, delivered),
 }
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final, Protocol
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath
-from syncd.errors import Conflict, Unavailable
+from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.registry.directory_tree import is_ignored
 from syncd.registry.listing_cache import Remote
 from syncd.values.source import SourceFile, Stream
 
 OBJECTS_MAX: Final = 200_000  # below the whole prefix, some 60 MB during a listing
+_KEYS_BYTES_MAX: Final = 24 << 20  # below the whole prefix: with the objects of 120 bytes each, some 60 MB
+_VERSION_KEYS_BYTES_MAX: Final = 16 << 20  # of one version: 100 000 files of 160 bytes, which are kept twice
+_VERSION_OBJECTS_MAX: Final = 150_000  # 100 000 files, and markers of directories
 _HINT: Final = "is the bucket reachable from here? check the endpoint and credentials of the registry"
 
 
@@ -49,6 +52,31 @@ class ObjectSource(Protocol):
 
 class IncompleteVersion(Unavailable):
     """It is still being written, or will never be finished."""
+
+
+def prefix_objects(objects: ObjectSource, prefix: str) -> Iterator[SeenObject]:
+    """The objects of several versions, below a prefix. Raises Invalid: There are too many, or their keys too long."""
+    hint = "give the registry its own prefix"
+    return _bounded(objects.list(prefix), "the prefix", OBJECTS_MAX, _KEYS_BYTES_MAX, hint)
+
+
+def version_objects(objects: ObjectSource, prefix: str, what: str) -> Iterator[SeenObject]:
+    """The objects of one version. Raises Invalid: There are too many, or their keys are too long."""
+    hint = "pack the files into fewer ones"
+    return _bounded(objects.list(prefix), what, _VERSION_OBJECTS_MAX, _VERSION_KEYS_BYTES_MAX, hint)
+
+
+def _bounded(
+    listed: Iterable[SeenObject], what: str, objects_max: int, keys_bytes_max: int, hint: str
+) -> Iterator[SeenObject]:
+    keys_bytes = 0
+    for count, seen in enumerate(listed, 1):
+        keys_bytes += len(seen.key)
+        if count > objects_max:
+            raise Invalid(f"more than {objects_max} objects are below {what}", hint=hint)
+        if keys_bytes > keys_bytes_max:
+            raise Invalid(f"the keys of the objects below {what} have more than {keys_bytes_max} bytes", hint=hint)
+        yield seen
 
 
 def remote_of(objects: ObjectSource, path: str, seen: SeenObject, sha256: Digest | None) -> Remote:

@@ -16,7 +16,6 @@ from typing import Final
 from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, parse_path
 from syncd.errors import Conflict, Invalid, NotFound, Refused, Unavailable
 from syncd.registry.bucket_objects import (
-    OBJECTS_MAX,
     IncompleteVersion,
     ObjectSource,
     SeenObject,
@@ -24,7 +23,9 @@ from syncd.registry.bucket_objects import (
     is_leftover,
     key_of,
     open_pinned,
+    prefix_objects,
     remote_of,
+    version_objects,
     with_hint,
 )
 from syncd.registry.checksum_files import ListedFile, parse_manifest, parse_sums
@@ -145,12 +146,8 @@ class PrefixRegistry(PinnedRegistry):
         """Every version with a marker and an allowed name."""
         objects: dict[str, SeenObject] = {}
         with with_hint():
-            for seen in self._objects.list(prefix):
+            for seen in prefix_objects(self._objects, prefix):
                 objects[seen.key] = seen
-                if len(objects) > OBJECTS_MAX:
-                    raise Invalid(
-                        f"more than {OBJECTS_MAX} objects are below the prefix", hint="give the registry its own prefix"
-                    )
         tops = {top for top, _, name in (key.rpartition("/") for key in objects) if name in _MARKS}
         tops = {
             top for top in tops if top.count("/") == 1 or (top.count("/") == 2 and top.rpartition("/")[0] not in tops)
@@ -183,7 +180,8 @@ class PrefixRegistry(PinnedRegistry):
     def _pinned(self, model: ModelName, version: VersionName) -> tuple[Revision, Files]:
         what, top = f"{model}@{version}", f"{model}/{version}/"
         with with_hint():
-            there = _Version({seen.key[len(top) :]: seen for seen in self._objects.list(top)})
+            below = version_objects(self._objects, top, what)
+            there = _Version({seen.key[len(top) :]: seen for seen in below})
             if not there.objects:
                 raise NotFound(f"no objects are below {top} in {self._settings.bucket}")
             found, listed = self._complete_files(model, version, there)

@@ -23,6 +23,7 @@ from syncd.registry.bucket_objects import (
     key_of,
     open_pinned,
     remote_of,
+    version_objects,
     with_hint,
 )
 from syncd.registry.listing_cache import (
@@ -176,7 +177,7 @@ def _split(found: Remote) -> tuple[str, Remote]:
 def _below(objects: ObjectSource, prefix: str, what: str) -> dict[str, SeenObject]:
     """The distributed objects below a prefix by path, without directory markers and leftovers."""
     found = {}
-    for seen in objects.list(prefix):
+    for seen in version_objects(objects, prefix, what):
         path = seen.key[len(prefix) :]
         if path and not path.endswith("/") and not is_leftover(path):
             found[path] = seen

@@ -188,7 +188,7 @@ def test_only_models_that_are_selected_are_there(bucket: Bucket) -> None:
 
 
 def test_a_prefix_with_too_much_in_it_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncd.registry.sources.oss_prefix.OBJECTS_MAX", 3)
+    monkeypatch.setattr("syncd.registry.bucket_objects.OBJECTS_MAX", 3)
     bucket.write({f"sdxl/v1/{number}": b"" for number in range(4)})
     with pytest.raises(Invalid, match="more than 3 objects"):
         registry_of(bucket).discover()
@@ -225,3 +225,17 @@ def test_a_refusal_is_not_an_empty_bucket(bucket: Bucket) -> None:
     for call in (registry_of(bucket).discover, lambda: registry_of(bucket).resolve(SDXL, "latest")):
         with pytest.raises(Refused):
             call()
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [("_VERSION_OBJECTS_MAX", "more than 3 objects"), ("_VERSION_KEYS_BYTES_MAX", "have more than 3 bytes")],
+)
+def test_a_version_with_too_many_or_too_long_keys_is_refused_while_it_is_listed(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
+) -> None:
+    bucket.write({**{f"sdxl/v1/{number}": b"" for number in range(4)}, "sdxl/v1/READY": b""})
+    assert registry_of(bucket).resolve(ModelName("sdxl"), "v1").version == "v1"
+    monkeypatch.setattr(f"syncd.registry.bucket_objects.{limit}", 3)
+    with pytest.raises(Invalid, match=said):
+        registry_of(bucket).resolve(ModelName("sdxl"), "v1")

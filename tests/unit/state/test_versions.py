@@ -10,7 +10,7 @@ from syncd.plan.phases import PlacementPhase
 from syncd.state.content import placements, versions
 from syncd.state.content.journal import SqlJournal, open_uploads
 from syncd.state.db.schema import files
-from syncd.state.releases.transitions import advance
+from syncd.state.releases.events import advance
 from syncd.state.state import CommittedError, State
 from syncd.targets.base import Journal
 
