@@ -143,12 +143,12 @@ def object_at(value: object, what: str) -> Mapping[str, Any]:
     return value
 
 
-def list_at(value: object, what: str, rows_max: int) -> list[Any]:
+def list_at(value: object, what: str, rows_max: int, hint: str = "") -> list[Any]:
     """Raises Invalid: `value` is not a JSON array, or has more than `rows_max` entries."""
     if not isinstance(value, list):
         raise Invalid(f"{what}: expected a list, got {_kind(value)}", hint="check the registry's `kind`")
     if len(value) > rows_max:
-        raise Invalid(f"{what}: expected at most {rows_max} entries, got {len(value)}")
+        raise Invalid(f"{what}: expected at most {rows_max} entries, got {len(value)}", hint=hint)
     return value
 
 

@@ -11,7 +11,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath
 from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.registry.directory_tree import is_ignored
-from syncd.registry.listing_cache import Remote
+from syncd.registry.listing_cache import FILES_HINT, Remote
 from syncd.values.source import SourceFile, Stream
 
 OBJECTS_MAX: Final = 200_000  # below the whole prefix, some 60 MB during a listing
@@ -62,8 +62,7 @@ def prefix_objects(objects: ObjectSource, prefix: str) -> Iterator[SeenObject]:
 
 def version_objects(objects: ObjectSource, prefix: str, what: str) -> Iterator[SeenObject]:
     """The objects of one version. Raises Invalid: There are too many, or their keys are too long."""
-    hint = "pack the files into fewer ones"
-    return _bounded(objects.list(prefix), what, _VERSION_OBJECTS_MAX, _VERSION_KEYS_BYTES_MAX, hint)
+    return _bounded(objects.list(prefix), what, _VERSION_OBJECTS_MAX, _VERSION_KEYS_BYTES_MAX, FILES_HINT)
 
 
 def _bounded(

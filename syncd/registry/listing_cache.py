@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 LATEST: Final = "latest"
 FILES_MAX: Final = 100_000
+FILES_HINT: Final = (
+    "pack them into fewer files, or leave files out at the source; a directory registry has up to `transfer.files_max`"
+)
 TWICE: Final = "there twice"  # the refusal of a name that a version has two files of
 _SNAPSHOTS_MAX: Final = 4
 _SNAPSHOTS_FILES_MAX: Final = 100_000  # of all but the newest one; some 50 MB
@@ -148,7 +151,7 @@ def files_of(found: Iterable[Remote], what: str) -> Files:
         twice = each.file.path in files
         files[each.file.path] = replace(each, file=replace(each.file, refusal=TWICE)) if twice else each
         if len(files) > FILES_MAX:
-            raise Invalid(f"{what} has more than {FILES_MAX} files")
+            raise Invalid(f"{what} has more than {FILES_MAX} files", hint=FILES_HINT)
     if not files:
         raise Invalid(f"{what} has no files")
     is_ordered = all(one < other for one, other in pairwise(files))

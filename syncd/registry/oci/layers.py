@@ -19,7 +19,7 @@ from syncd.artifact.names import FilePath
 from syncd.errors import Corrupt, Invalid, Unavailable
 from syncd.http.decompress import ENCODINGS, DecompressedStream
 from syncd.http.responses import object_at, size_at, text_at
-from syncd.registry.listing_cache import FILES_MAX, Remote, name_shown
+from syncd.registry.listing_cache import FILES_HINT, FILES_MAX, Remote, name_shown
 from syncd.registry.oci.tarball import TarMember, members
 from syncd.values.source import SourceFile, Stream
 from syncd.watchdog import mark_progress
@@ -139,7 +139,7 @@ def _read(layer: ArtifactLayer, open_blob: Open, what: str) -> tuple[TarMember, 
         for member in members(stream, name):
             found.append(member)
             if len(found) > FILES_MAX:
-                raise Invalid(f"{name} has more than {FILES_MAX} files")
+                raise Invalid(f"{name} has more than {FILES_MAX} files", hint=FILES_HINT)
         blob.check()
     return tuple(found)
 

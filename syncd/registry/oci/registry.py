@@ -19,6 +19,7 @@ from syncd.http.client import HttpClient, HttpRequest, HttpResponse
 from syncd.http.download import ExpectedFile
 from syncd.http.responses import list_at, object_at, parse_json, text_at
 from syncd.registry.listing_cache import (
+    FILES_HINT,
     FILES_MAX,
     LATEST,
     Files,
@@ -207,7 +208,7 @@ class OciRegistry(ListedRegistry):
     def _layers(self, manifest: Mapping[str, Any], model: ModelName, what: str) -> Iterator[Remote | ArtifactLayer]:
         if "manifests" in manifest:
             raise Invalid(f"{what}: expected the manifest of a model, got an index of manifests")
-        for each in list_at(manifest.get("layers"), f"{what}: 'layers'", FILES_MAX):
+        for each in list_at(manifest.get("layers"), f"{what}: 'layers'", FILES_MAX, FILES_HINT):
             yield parse_layer(object_at(each, f"a layer of {what}"), what, f"{self._repository(model)}/blobs")
 
     def _repository(self, model: ModelName) -> str:

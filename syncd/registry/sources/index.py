@@ -20,6 +20,7 @@ from syncd.http.client import HttpClient, HttpRequest, HttpResponse, not_modifie
 from syncd.http.download import ExpectedFile
 from syncd.http.responses import join_url, list_at, object_at, server_message, size_at, text_at
 from syncd.registry.listing_cache import (
+    FILES_HINT,
     FILES_MAX,
     Files,
     Remote,
@@ -103,7 +104,7 @@ class IndexRegistry(PinnedRegistry):
         if row.get("ready", True) is not True:
             raise Unavailable(f"{what} is not ready", hint="the index has `ready: false` while it is being written")
         base = self._base(model, version)
-        listed = list_at(row.get("files"), f"{what}: 'files'", FILES_MAX)
+        listed = list_at(row.get("files"), f"{what}: 'files'", FILES_MAX, FILES_HINT)
         files = files_of((_file(_entry(each, what), what, self._settings.url) for each in _drained(listed)), what)
         return Revision(version, tree_digest(files, lambda each: each.url or _place(base, each.file.path))), files
 

@@ -27,6 +27,7 @@ from syncd.registry.bucket_objects import (
     with_hint,
 )
 from syncd.registry.listing_cache import (
+    FILES_HINT,
     FILES_MAX,
     Files,
     Remote,
@@ -182,7 +183,7 @@ def _below(objects: ObjectSource, prefix: str, what: str) -> dict[str, SeenObjec
         if path and not path.endswith("/") and not is_leftover(path):
             found[path] = seen
         if len(found) > FILES_MAX:
-            raise Invalid(f"{what} has more than {FILES_MAX} files")
+            raise Invalid(f"{what} has more than {FILES_MAX} files", hint=FILES_HINT)
     if not found:
         raise Unavailable(f"{what} was approved and has no files", hint="upload them to its address")
     return found

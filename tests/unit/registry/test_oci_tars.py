@@ -192,8 +192,9 @@ class _Bytes:
 
 def test_a_tar_of_too_many_files_is_refused(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.registry.oci.layers.FILES_MAX", 10)
-    with pytest.raises(Invalid, match="more than 10 files"):
+    with pytest.raises(Invalid, match="more than 10 files") as refused:
         listed(push(oci, tar_of({str(number): b"" for number in range(11)})))
+    assert "transfer.files_max" in refused.value.hint
 
 
 def test_the_cache_of_tar_indexes_is_bounded(oci: OciWeb, monkeypatch: pytest.MonkeyPatch) -> None:
