@@ -36,7 +36,8 @@ def upload_bucket(store: Store, source: Path, files: Files, model: ModelName, ve
     known = _list_of(store, f"{prefix}{LIST}")
     if known is not None:
         if known != listed({name: digest_of(source, name, found) for name, found in files.items()}):
-            raise Conflict(f"{model}@{version} exists with other files", hint=_OTHER)
+            refused = f"If it was refused and was never live, delete the objects below {prefix} and publish again"
+            raise Conflict(f"{model}@{version} exists with other files", hint=f"{_OTHER}. {refused}")
         return
     pending = {each.key: each.token for each in _retried(lambda: list(store.pending(prefix)))}
     digests = {

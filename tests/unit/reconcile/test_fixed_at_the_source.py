@@ -10,6 +10,7 @@ import pytest
 from syncd.artifact.names import parse_model
 from syncd.cli import source_directory
 from syncd.cli.upload_directory import upload_directory
+from syncd.errors import Conflict
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.discovery.poll import poll_model
 from syncd.reconcile.requests.create import RequestOrigin
@@ -133,6 +134,15 @@ def test_a_refused_version_that_is_fixed_under_its_name_goes_live(
     assert here.world.serves("singapore") == [recorded(here).digest.hex]
     here.assert_record_is_true()
     assert look(here.context, "models", auto_release=True) == []
+
+
+def test_from_names_the_way_out_where_the_refused_version_is_still_there(here: Site, world: World) -> None:
+    wrong_format(here, world)
+    version, source = world.root / SDXL / "v1", world.root.parent / "fixed"
+    write(source, {"weights.bin": b"1"})
+    with pytest.raises(Conflict, match="exists with other files") as told:
+        upload_directory(source, source_directory.scan(source).files, version)
+    assert told.value.hint.endswith(f"rm -r {version}")
 
 
 def test_what_was_refused_and_is_still_the_same_is_not_requested_again(here: Site, world: World) -> None:
