@@ -2,6 +2,7 @@
 
 __all__ = [
     "build",
+    "copy_image",
     "errors",
     "images",
     "layers",

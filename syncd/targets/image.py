@@ -7,19 +7,21 @@ any order. The order of writes is that of `oci.build`; the manifest under its ta
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from threading import Event
 from typing import Final
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
-from syncd.errors import NotFound
-from syncd.http.responses import list_at, object_at, parse_json, size_at, text_at
+from syncd.errors import Corrupt, NotFound
+from syncd.http.responses import object_at, parse_json
 from syncd.oci.build import BuildSettings, BuiltImage, ImageBuilder, ImageRecipe
+from syncd.oci.copy_image import blobs_of, copy_missing
 from syncd.oci.images import BaseImage, base_of
 from syncd.oci.layers import Source, layers_of
-from syncd.oci.push import UploadJournal
+from syncd.oci.push import PushRoute, UploadJournal
 from syncd.oci.references import Reference
 from syncd.oci.repository import ManifestDocument, Repository
 from syncd.targets.base import Depth
@@ -27,7 +29,6 @@ from syncd.watchdog import note_activity
 
 _SOURCE: Final = "syncd.source"
 _VERSION_DIGEST: Final = "syncd.digest"
-_LAYERS_MAX: Final = 1000
 _READ_BYTES: Final = 1 << 20
 
 
@@ -66,6 +67,25 @@ class ReplicaState:
     other: Digest | None = None
 
 
+class FaultKind(Enum):
+    """What is wrong with a part of an image."""
+
+    MISSING = auto()  # to be pushed
+    DAMAGED = auto()  # it exists with other bytes, and a registry never replaces a blob that it has
+    ANOTHER = auto()  # the tag names another image
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFault:
+    """One thing that is wrong with an image. As text: where, and what."""
+
+    kind: FaultKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def recipe_of(manifest: Manifest, directory: str, source: str) -> ImageRecipe:
     """What an image carries beside the files: to the function in its variables, to people in labels and annotations."""
     variables = {
@@ -91,6 +111,11 @@ class ImageTarget:
     def repository(self) -> str:
         """Where images go: host and name."""
         return str(self._repository)
+
+    @property
+    def pulled_from(self) -> Repository:
+        """The repository, to read images from."""
+        return self._repository
 
     def directory(self, manifest: Manifest) -> str:
         """Directory of a version's files in its image."""
@@ -128,7 +153,17 @@ class ImageTarget:
         recipe = recipe_of(manifest, self.directory(manifest), registry)
         return self._baker(notes, stop).bake(manifest, source, base, recipe)
 
-    def faults(self, manifest: Manifest, tag: str, digest: Digest, depth: Depth = Depth.CHECKSUMS) -> tuple[str, ...]:
+    def copy_missing(
+        self, tag: str, digest: Digest, others: Sequence[Repository], notes: UploadJournal, *, stop: Event
+    ) -> tuple[str, ...]:
+        """Copy what is missing of an image from other repositories. See `oci.copy_image.copy_missing`."""
+        bake = self.settings.bake
+        route = PushRoute(self._repository, notes, stop, bake.chunk_bytes, bake.pace)
+        return copy_missing(route, tag, digest, others)
+
+    def faults(
+        self, manifest: Manifest, tag: str, digest: Digest, depth: Depth = Depth.CHECKSUMS
+    ) -> tuple[ImageFault, ...]:
         """What is wrong with an image; nothing where all is well. An absent one is an answer, not an error.
 
         SEAL reads the tag; SIZES and CHECKSUMS the manifest by its digest too, and ask for every layer; BYTES reads
@@ -137,17 +172,21 @@ class ImageTarget:
         Raises:
             Unavailable, Refused: The check failed; nothing is known.
         """
-        tagged = self._found(tag)
-        if tagged is None:
-            return (f"{tag}: missing",)
-        if tagged.digest != digest:
-            return (f"{tag}: it is sha256:{tagged.digest}, sha256:{digest} was pushed",)
-        if depth is Depth.SEAL:
-            return ()
-        found = self._found(f"sha256:{digest}")
-        if found is None:
-            return (f"sha256:{digest}: missing",)
-        return tuple(fault for fault in self._inside(manifest, found, depth) if fault)
+        try:
+            tagged = self._found(tag)
+            if tagged is None:
+                return (ImageFault(FaultKind.MISSING, f"{tag}: missing"),)
+            if tagged.digest != digest:
+                said = f"{tag}: it is sha256:{tagged.digest}, sha256:{digest} was pushed"
+                return (ImageFault(FaultKind.ANOTHER, said),)
+            if depth is Depth.SEAL:
+                return ()
+            found = self._found(f"sha256:{digest}")
+            if found is None:
+                return (ImageFault(FaultKind.MISSING, f"sha256:{digest}: missing"),)
+            return tuple(self._inside(manifest, found, depth))
+        except Corrupt as error:  # the manifest itself
+            return (ImageFault(FaultKind.DAMAGED, error.message),)
 
     def arrival(self, tag: str, digest: Digest) -> ReplicaState:
         """How far an image is that is pushed elsewhere and brought here: its tag, its manifest, every blob it names.
@@ -161,34 +200,31 @@ class ImageTarget:
             return ReplicaState(missing=(f"its tag {tag}",))
         if tagged.digest != digest:
             return ReplicaState(other=tagged.digest)
-        blobs = list(self._blobs(tagged))
+        blobs = list(blobs_of(tagged, f"{self.repository}@sha256:{tagged.digest}"))
         missing = [
             f"blob {blob.short}" for blob, size_bytes in blobs if not self._repository.has_blob(blob, size_bytes)
         ]
         return ReplicaState(len(blobs), tuple(missing))
 
-    def _inside(self, manifest: Manifest, image: ManifestDocument, depth: Depth) -> list[str]:
+    def _inside(self, manifest: Manifest, image: ManifestDocument, depth: Depth) -> list[ImageFault]:
         what = f"{self.repository}@sha256:{image.digest}"
         document = object_at(parse_json(image.body, what), what)
         notes = object_at(document.get("annotations") or {}, f"the annotations of {what}")
         label = str(notes.get(_VERSION_DIGEST, "nothing"))
-        faults = [] if label == manifest.digest.hex else [f"expected the label {manifest.digest}, got {label[:80]}"]
-        return faults + [self._blob_fault(digest, size_bytes, depth) for digest, size_bytes in self._blobs(image)]
+        faults = [self._blob_fault(digest, size_bytes, depth) for digest, size_bytes in blobs_of(image, what)]
+        if label != manifest.digest.hex:
+            said = f"expected the label {manifest.digest}, got {label[:80]}"
+            faults.insert(0, ImageFault(FaultKind.ANOTHER, said))
+        return [fault for fault in faults if fault is not None]
 
-    def _blobs(self, image: ManifestDocument) -> Iterator[tuple[Digest, int]]:
-        """The configuration and the layers, with their sizes."""
-        what = f"{self.repository}@sha256:{image.digest}"
-        document = object_at(parse_json(image.body, what), what)
-        below: Sequence[object] = list_at(document.get("layers"), f"the layers of {what}", _LAYERS_MAX)
-        for each in (document.get("config"), *below):
-            row = object_at(each, f"a blob of {what}")
-            yield Digest.parse(text_at(row, "digest", what)), size_at(row, "size", what)
-
-    def _blob_fault(self, digest: Digest, size_bytes: int, depth: Depth) -> str:
-        if not self._repository.has_blob(digest, size_bytes):
-            return f"blob {digest.short}: missing"
+    def _blob_fault(self, digest: Digest, size_bytes: int, depth: Depth) -> ImageFault | None:
+        try:
+            if not self._repository.has_blob(digest, size_bytes):
+                return ImageFault(FaultKind.MISSING, f"blob {digest.short}: missing")
+        except Corrupt as error:
+            return ImageFault(FaultKind.DAMAGED, error.message)
         if depth is not Depth.BYTES:
-            return ""
+            return None
         sha, read_bytes = hashlib.sha256(), 0
         buffer = memoryview(bytearray(_READ_BYTES))
         with self._repository.open(digest, size_bytes) as stream:
@@ -197,7 +233,9 @@ class ImageTarget:
                 read_bytes += count
                 note_activity()
         found = sha.hexdigest()
-        return "" if found == digest.hex else f"blob {digest.short}: sha256 is {found}, after {read_bytes} bytes"
+        if found == digest.hex:
+            return None
+        return ImageFault(FaultKind.DAMAGED, f"blob {digest.short}: sha256 is {found}, after {read_bytes} bytes")
 
     def _found(self, reference: str) -> ManifestDocument | None:
         try:

@@ -75,7 +75,8 @@ def _built(
     faults = target.faults(manifest, baked.tag, baked.digest)
     if faults:
         raise Corrupt(
-            f"{baked.reference} was pushed: {'; '.join(faults)[:500]}", hint="check the storage of the image registry"
+            f"{baked.reference} was pushed: {'; '.join(map(str, faults))[:500]}",
+            hint="check the storage of the image registry",
         )
     placed = _recorded(job, version, manifest, target, baked)
     log.info(

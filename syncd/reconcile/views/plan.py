@@ -310,7 +310,7 @@ def _image_faults(world: World, version: Version, target: str, depth: Depth) -> 
         return "the record has no image of it"
     if image.repository != world.images[target].repository:
         return f"its image is in {image.repository}, which is no longer configured"
-    return "; ".join(world.images[target].faults(manifest, image.tag, image.digest, depth))
+    return "; ".join(map(str, world.images[target].faults(manifest, image.tag, image.digest, depth)))
 
 
 def _faults(found: Inspection) -> str:
