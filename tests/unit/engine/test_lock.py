@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from syncd.state.access import processes
 from syncd.state.state import State
 
 from tests.acceptance.stage import until
+from tests.support.lines import Line, through
 from tests.support.rooms import World
 from tests.unit.daemon.test_process import SETTINGS, context_of
 
@@ -28,54 +27,6 @@ _HOLDERS = """
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _END_HOLDERS = _HOLDERS.replace("pid", "pg_terminate_backend(pid, 5000)", 1)
-
-
-class Line:
-    """A proxy on loopback to a PostgreSQL socket. Cut, clients are reset and the server hears nothing of it."""
-
-    def __init__(self, upstream: str) -> None:
-        self._upstream = upstream
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._clients: list[socket.socket] = []
-        self._servers: list[socket.socket] = []
-        self.is_up = True
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self.is_up = False
-        for client in self._clients:
-            with contextlib.suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self.cut()
-        for end in (self._listener, *self._clients, *self._servers):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            if not self.is_up:
-                client.close()
-                continue
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(self._upstream)
-            self._clients.append(client)
-            self._servers.append(server)
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
-
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
 
 
 @pytest.fixture
@@ -91,14 +42,11 @@ def line(url: str) -> Iterator[Line]:
     line.close()
 
 
-def through(line: Line, url: str) -> str:
-    by_line = sa.make_url(url).set(host="127.0.0.1", port=line.port, query={})
-    return by_line.render_as_string(hide_password=False)
-
-
-def end_holders(url: str) -> None:
+def end_holders(url: str, key: int | None = None) -> None:
+    """End the session that holds an advisory lock, of this key if there are several."""
+    query = _END_HOLDERS if key is None else f"{_END_HOLDERS} AND objid::bigint = {key % (1 << 32)}"
     with psycopg.connect(url.replace("postgresql+psycopg:", "postgresql:"), autocommit=True) as connection:
-        assert connection.execute(_END_HOLDERS).rowcount == 1
+        assert connection.execute(query).rowcount == 1
 
 
 def has_holder(url: str) -> bool:
