@@ -45,6 +45,10 @@ class Invalid(SyncdError):
     """An invalid input: a name, a setting, a listing. A person has to change it."""
 
 
+class RecordUnusable(Invalid):
+    """The record is damaged, or not this syncd's. It says nothing about anything else, whatever was being checked."""
+
+
 class Refused(SyncdError):
     """The other side denies access: credentials, permission, quota. A retry does not help."""
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from syncd.errors import Conflict, Corrupt, Invalid, OutcomeUnknown, Refused, SyncdError, Unavailable
+from syncd.errors import Conflict, Corrupt, Invalid, OutcomeUnknown, RecordUnusable, Refused, SyncdError, Unavailable
 from syncd.state.db import changes, rows
 from syncd.state.db.url import parse, sqlite_file
 from syncd.state.releases import steps
@@ -258,16 +258,17 @@ def error_of(error: exc.SQLAlchemyError, url: sa.URL) -> SyncdError:
     raise error
 
 
-def _unusable(said: str, code: str | None, is_file: bool) -> Invalid | None:  # noqa: FBT001 -- a kind of database
+def _unusable(said: str, code: str | None, is_file: bool) -> RecordUnusable | None:  # noqa: FBT001 -- a kind of database
     """The error for a database that a person has to replace or upgrade."""
     if code in _POSTGRES_SCHEMA or any(words in said for words in _SQLITE_SCHEMA):
-        return Invalid(said, hint=UPGRADE_HINT)
+        return RecordUnusable(said, hint=UPGRADE_HINT)
     if code in _POSTGRES_DAMAGED or any(words in said for words in _DAMAGED):
-        return Invalid(said, hint=_DAMAGED_HINT)
+        return RecordUnusable(said, hint=_DAMAGED_HINT)
     if is_file and "file is not a database" in said:
-        return Invalid(said, hint=f"{_DAMAGED_HINT}; or the database URL of the configuration is that of another file")
+        hint = f"{_DAMAGED_HINT}; or the database URL of the configuration is that of another file"
+        return RecordUnusable(said, hint=hint)
     if any(words in said for words in _NOT_A_DATABASE):
-        return Invalid(said, hint="check the database URL of the configuration")
+        return RecordUnusable(said, hint="check the database URL of the configuration")
     return None
 
 

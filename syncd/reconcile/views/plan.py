@@ -15,7 +15,7 @@ from syncd import retry
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import parse_model
-from syncd.errors import Refused, SyncdError, Unavailable
+from syncd.errors import RecordUnusable, Refused, SyncdError, Unavailable
 from syncd.plan.binding import Binding
 from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.context import World
@@ -261,6 +261,9 @@ def verify(world: World, model: str, depth: Depth, policy: Retry = _RETRY) -> It
     """Compare every sealed version at every target, and every alias, with the record. Yields one finding each.
 
     Unanswered calls are retried by `policy`.
+
+    Raises:
+        RecordUnusable: The record is damaged.
     """
     name = parse_model(model)
     with world.state.read() as conn:
@@ -285,6 +288,8 @@ def _found(subject: str, what: str, check: Callable[[], str], policy: Retry, rem
     try:
         wrong = retry.call(policy, check)
         return Finding(subject, what, wrong, remedy=remedy if wrong else "")
+    except RecordUnusable:  # no difference of what is checked: nothing can be said of that
+        raise
     except (Unavailable, Refused) as error:
         return Finding(subject, what, "", error.message, isinstance(error, Refused))
     except SyncdError as error:

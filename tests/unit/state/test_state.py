@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
-from syncd.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Refused, SyncdError, Unavailable
+from syncd.errors import Conflict, Invalid, NotFound, OutcomeUnknown, RecordUnusable, Refused, SyncdError, Unavailable
 from syncd.plan.phases import StepState
 from syncd.state.db.filelock import locked_file
 from syncd.state.db.rows import EnumType, TimestampType
@@ -202,18 +202,20 @@ MEANINGS: list[tuple[exc.SQLAlchemyError, sa.URL, type[SyncdError]]] = [
     (_wrapped(exc.OperationalError, "database is locked"), SQLITE, Unavailable),
     (_wrapped(exc.OperationalError, "disk I/O error"), SQLITE, Unavailable),
     (_wrapped(exc.OperationalError, "unable to open database file"), SQLITE, Invalid),  # there is none
-    (_wrapped(exc.OperationalError, "no such table: steps"), SQLITE, Invalid),
-    (_wrapped(exc.OperationalError, "no such column: steps.hint"), SQLITE, Invalid),
-    (_wrapped(exc.OperationalError, "table steps has no column named hint"), SQLITE, Invalid),
-    (_wrapped(exc.DatabaseError, "file is not a database"), SQLITE, Invalid),
+    (_wrapped(exc.OperationalError, "no such table: steps"), SQLITE, RecordUnusable),
+    (_wrapped(exc.OperationalError, "no such column: steps.hint"), SQLITE, RecordUnusable),
+    (_wrapped(exc.OperationalError, "table steps has no column named hint"), SQLITE, RecordUnusable),
+    (_wrapped(exc.DatabaseError, "file is not a database"), SQLITE, RecordUnusable),
+    (_wrapped(exc.DatabaseError, "database disk image is malformed"), SQLITE, RecordUnusable),
     (_wrapped(exc.OperationalError, "attempt to write a readonly database"), SQLITE, Refused),
     (_wrapped(exc.IntegrityError, "UNIQUE constraint failed: flips.binding"), SQLITE, Conflict),
-    (_wrapped(exc.ProgrammingError, 'relation "steps" does not exist', "42P01"), POSTGRESQL, Invalid),
-    (_wrapped(exc.ProgrammingError, 'column "hint" does not exist', "42703"), POSTGRESQL, Invalid),
+    (_wrapped(exc.ProgrammingError, 'relation "steps" does not exist', "42P01"), POSTGRESQL, RecordUnusable),
+    (_wrapped(exc.ProgrammingError, 'column "hint" does not exist', "42703"), POSTGRESQL, RecordUnusable),
+    (_wrapped(exc.InternalError, "invalid page in block 3", "XX001"), POSTGRESQL, RecordUnusable),
     (_wrapped(exc.OperationalError, 'FATAL:  password authentication failed for user "x"'), POSTGRESQL, Refused),
     (_wrapped(exc.OperationalError, 'FATAL:  role "x" does not exist'), POSTGRESQL, Refused),
     (_wrapped(exc.OperationalError, 'FATAL:  no pg_hba.conf entry for host "x"'), POSTGRESQL, Refused),
-    (_wrapped(exc.OperationalError, 'FATAL:  database "x" does not exist'), POSTGRESQL, Invalid),
+    (_wrapped(exc.OperationalError, 'FATAL:  database "x" does not exist'), POSTGRESQL, RecordUnusable),
     (_wrapped(exc.OperationalError, "connection refused"), POSTGRESQL, Unavailable),
     (_wrapped(exc.OperationalError, "deadlock detected", "40P01"), POSTGRESQL, Unavailable),
     (_wrapped(exc.OperationalError, "terminating connection", "57P01"), POSTGRESQL, Unavailable),
