@@ -167,6 +167,15 @@ def test_from_something_that_is_no_version(call: Calling, tmp_path: Path) -> Non
     assert list((call.home / "registry" / "m").iterdir()) == []
 
 
+def test_from_a_file_whose_name_is_in_another_encoding(call: Calling, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "model.bin").write_bytes(b"w")
+    (odd / os.fsdecode(b"gr\xfc\xdfe.txt")).write_bytes(b"x")
+    refused(call("publish", "m@v1", "--from", str(odd)), 2, r"'gr\udcfc\udcdfe.txt' is refused: it is not valid UTF-8")
+    assert list((call.home / "registry" / "m").iterdir()) == []
+
+
 def test_plan_of_a_version_that_the_registry_has_not(call: Calling) -> None:
     refused(call("plan", "m@v1"), 3, "v1")
 

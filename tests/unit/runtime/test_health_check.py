@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from syncd.artifact.digest import Digest
 from syncd.errors import Cancelled, Unavailable
 from syncd.runtime.base import ProbeFailed, ignore_waits
-from syncd.runtime.health_check import p95, run_probe
+from syncd.runtime.health_check import error_line, p95, run_probe
 from syncd.values.function import Golden, GoldenAnswer, Latency, Probe, ProbeReport
 
 A = Digest("a" * 64)
@@ -153,6 +153,30 @@ def test_a_function_that_failed_has_no_right_answer_though_it_was_http_200() -> 
     assert "cube: failed with UnhandledInvocationError: {" in refusal({}, error, probe=golden("nsfw", False)).message
     alone = refusal(error, probe=Probe(b"{}", (), 1.0))
     assert alone.message.startswith("show:3 failed with UnhandledInvocationError")
+
+
+TRACE = 'Traceback (most recent call last):\n  File "/code/index.py", line 3, in handler\n    load()\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (json.dumps({"errorMessage": "no GPU", "errorType": "CudaError", "stackTrace": [TRACE]}), "CudaError: no GPU"),
+        (json.dumps({"errorMessage": f"{TRACE}ValueError: bad", "stackTrace": TRACE}), "ValueError: bad"),
+        (json.dumps({"errorMessage": "two\nlines", "errorType": ""}), "two"),
+        (f"{TRACE}OSError: [Errno 28] No space left on device\n", "OSError: [Errno 28] No space left on device"),
+        ("panic: oops\n\ngoroutine 1 [running]:\nmain.main()\n", "panic: oops"),
+        (json.dumps(["no", "object"]), '["no", "object"]'),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_of_a_functions_stack_trace_a_reason_has_the_one_line_that_says_why(body: str, line: str) -> None:
+    assert error_line(body.encode()) == line
+    answer = GoldenAnswer(body.encode(), 0.1, "UnhandledInvocationError")
+    message = refusal({}, answer, probe=golden("nsfw", False)).message
+    assert f"cube: failed with UnhandledInvocationError: {line}" in message
+    assert "Traceback" not in message
+    assert "\n" not in message
 
 
 def test_a_request_that_must_be_refused_is_wrong_when_it_is_answered() -> None:
