@@ -10,7 +10,7 @@ import oss2
 import pytest
 from syncd.artifact.manifest import SEAL_PATH
 
-from tests.acceptance.stage import BUCKET, Cloud, Stage, cloud_up, large, small, until
+from tests.acceptance.stage import BUCKET, Cloud, Stage, cloud_up, environment, large, run, small, until
 from tests.support.clouds import KEY_ID, KEY_SECRET, oss2_session
 
 
@@ -96,3 +96,28 @@ def test_a_repair_that_was_killed_goes_on_when_it_is_repeated(one_region: Stage)
     assert done.code == 0, done.out + done.err
     assert bucket.read(victim) == good
     assert one_region.run("verify", one_region.model).code == 0
+
+
+def test_a_repair_is_asked_of_a_server_and_done_by_its_daemon(one_region: Stage) -> None:
+    stage = one_region
+    assert stage.publish("v1", small("v1")).code == 0
+    token = stage.run("token", "create", "ops", "--role", "operate").out.strip()
+    stage.config.write_text(stage.config.read_text() + '\n[api]\nlisten = "127.0.0.1:0"\n')
+    bucket = Bucket(stage)
+    victim = bucket.victim()
+    good = bucket.read(victim)
+    bucket.client.put_object(victim, bytes(len(good)))
+    command = ("repair", f"{stage.model}@v1", "--target", "hangzhou", "--server")
+    with stage.daemon() as daemon:
+        address = until(lambda: daemon.events("server.listening"), "the API to listen")[-1]["address"]
+        done = run(*command, address, env=environment(SYNCD_TOKEN=token))
+        assert (done.code, "repaired: 1 files" in done.out) == (0, True), done.out + done.err
+        assert bucket.read(victim) == good
+        again = run(*command, address, "-o", "json", env=environment(SYNCD_TOKEN=token))
+        assert [each["phase"] for each in again.document["repairs"]] == ["whole"]
+        bucket.client.put_object(victim, b"rotten")
+        stage.registry.rename(stage.registry.with_name("gone"))
+        failed = run(*command, address, env=environment(SYNCD_TOKEN=token))
+        assert failed.code in {7, 8}, failed
+        assert "cannot be repaired, nothing was removed" in failed.out
+        assert bucket.read(victim) == b"rotten"
