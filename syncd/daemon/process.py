@@ -21,7 +21,7 @@ from syncd.daemon.base_images import BASE_CHECK_EVERY_S, REBUILD_EVERY_S, BaseIm
 from syncd.daemon.health import Health, notify
 from syncd.daemon.polling import HINTS_EVERY_S, Poller
 from syncd.daemon.schedule import PeriodicJob, Schedule, StepDetector
-from syncd.errors import Cancelled, Conflict, SyncdError
+from syncd.errors import Cancelled, Conflict, SyncdError, Unavailable
 from syncd.plan.drift import DriftPolicy
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
 from syncd.reconcile.adoption import hold_copies
@@ -48,6 +48,8 @@ SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
 REPAIRS_EVERY_S: Final = 2.0
 IDLE_PASS_S: Final = 15.0  # between two passes while nothing is unfinished and nothing changes: a safety
+START_AGAIN_S: Final = 1.0  # between two attempts to take over a record that cannot be written
+_START_EXTENDED_S: Final = 120  # systemd's TimeoutStartSec, counted anew from each failed attempt
 _HOLDS_READ_S: Final = 15.0  # how long an unavailable region may delay the first polls
 _JOB_S: Final = 600.0  # a periodic job without progress for longer hangs
 
@@ -183,12 +185,8 @@ class Process:
 
     def _work(self, until: Callable[[], bool], before_draining: Callable[[], None]) -> None:
         context = self._context
-        if self._sole:
-            with context.state.write() as conn:
-                steps.expire_others(conn, context.owner, context.state.now(conn))
-        context.engine.serve(
-            self._settings.slots, partial(run_attempt, context, STEP_HANDLERS, only=self._settings.only)
-        )
+        if not self._take_over():
+            return
         context.state.on_change(self._committed)
         watched = partial(changes.watch, context.state.url, self._changed, context.draining, _tell_unwatched)
         threading.Thread(target=watched, name="changes", daemon=True).start()
@@ -222,6 +220,40 @@ class Process:
         finally:
             before_draining()
             self._drain()
+
+    def _take_over(self) -> bool:
+        """Take over what other processes left, and start the engine. False: the process drained before it could.
+
+        A daemon waits for a record that is locked: one that ended would be started again, into the same lock.
+
+        Raises:
+            Unavailable: The record cannot be written, and this process works for one release.
+        """
+        context = self._context
+        while not context.draining.is_set():
+            notify("WATCHDOG=1")
+            self.health.beat()
+            try:
+                if self._sole:
+                    with context.state.write() as conn:
+                        steps.expire_others(conn, context.owner, context.state.now(conn))
+                context.engine.serve(
+                    self._settings.slots, partial(run_attempt, context, STEP_HANDLERS, only=self._settings.only)
+                )
+            except Unavailable as error:
+                if self._settings.only:
+                    raise
+                notify(f"EXTEND_TIMEOUT_USEC={_START_EXTENDED_S * 1_000_000}")
+                log.warning(
+                    "process.waiting",
+                    message="The record cannot be written; the process starts its work as soon as it can.",
+                    error=error.message,
+                    hint=error.hint,
+                )
+                context.draining.wait(START_AGAIN_S)
+            else:
+                return True
+        return False
 
     def stop(self) -> None:
         """Request `run` to end. Safe from a signal handler; repeating it is harmless."""
@@ -306,7 +338,7 @@ class Process:
         for poller in self._pollers.values():
             poller.stop(2 * self._context.transfer.grace_s)
         self._context.engine.stop(self._settings.drain_s)
-        with self._context.state.write() as conn:
+        with suppress(Unavailable), self._context.state.write() as conn:  # else the row says nothing after 30 seconds
             processes.record_gone(conn, self._context.owner)
         seconds = round(time.monotonic() - started, 3)
         log.info("process.stopped", message="The process has stopped.", seconds=seconds)

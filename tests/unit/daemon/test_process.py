@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from syncd.daemon.process import (
     _HOLDS_READ_S,
     DEFAULT_SLOTS,
@@ -47,6 +50,16 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def state(database_url: str) -> Iterator[State]:
     state = State(database_url)
+    yield state
+    state.close()
+
+
+@pytest.fixture
+def impatient(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
+    """A SQLite record whose writers wait for a lock for a moment only."""
+    monkeypatch.setattr("syncd.state.state.BUSY_TIMEOUT_MS", 50)
+    shutil.copyfile(sqlite_template, tmp_path / "state.db")
+    state = State(f"sqlite:///{tmp_path / 'state.db'}")
     yield state
     state.close()
 
@@ -253,3 +266,42 @@ def test_prewarmed_instances_of_an_ended_release_are_released(world: World, stat
         while runtime.scaling(DRAW, "next").target:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_a_daemon_that_starts_while_the_record_is_locked_waits_and_then_works(world: World, impatient: State) -> None:
+    state = impatient
+    release = ask(state, world, "v1")
+    process = Process(context_of(world, state), SETTINGS, sole=True)
+    with sqlite3.connect(str(state.url.database), isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with capture_logs() as logs, running(process) as thread:
+            deadline = time.monotonic() + PATIENCE_S
+            while not any(line["event"] == "process.waiting" for line in logs):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert thread.is_alive()
+            assert process.health.is_alive()
+            other.execute("ROLLBACK")
+            while phase_of(state, release) is not ReleasePhase.LIVE:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
+def test_a_daemon_that_is_stopped_while_the_record_is_locked_ends_in_order(world: World, impatient: State) -> None:
+    state = impatient
+    with sqlite3.connect(str(state.url.database), isolation_level=None) as other:
+        with running(Process(context_of(world, state), SETTINGS, sole=True)):
+            with state.read() as conn:
+                assert not processes.alive(conn, state.now(conn))
+            other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+
+
+def test_a_process_of_one_release_does_not_wait_for_a_locked_record(world: World, impatient: State) -> None:
+    state = impatient
+    release = ask(state, world, "v1")
+    with sqlite3.connect(str(state.url.database), isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="database is locked"):
+            Process(context_of(world, state), replace(SETTINGS, only=release), sole=True).run()
+        other.execute("ROLLBACK")
