@@ -249,6 +249,9 @@ _PATHS: Final[Mapping[str, Schema]] = {
     },
     "/v1/everything/freeze": _operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeRequest"),
     "/v1/everything/unfreeze": _operate("Lift the freeze of all models.", "Lifted", "EmptyRequest"),
+    "/v1/health": {
+        "get": _operation("Get the health of the daemon and of all that it works with.", "HealthReport", role="read")
+    },
     "/v1/status": {
         "get": _conditional(
             "Get what is live in each region, what is in flight, and what is stuck and why.",
@@ -323,6 +326,7 @@ _NAMES: Final = {
     "get /v1/models/{model}/repairs": ("listRepairs", "models"),
     "post /v1/everything/freeze": ("freezeEverything", "models"),
     "post /v1/everything/unfreeze": ("unfreezeEverything", "models"),
+    "get /v1/health": ("getHealth", "status"),
     "get /v1/status": ("getStatus", "status"),
     "get /v1/drift": ("getDrift", "status"),
     "get /v1/events": ("streamEvents", "status"),

@@ -30,6 +30,7 @@ from syncd.reconcile.requests import operations
 from syncd.reconcile.requests.operations import IdempotencyKey
 from syncd.reconcile.requests.version_names import named_version
 from syncd.reconcile.views import overview
+from syncd.reconcile.views.health import health as health_report
 from syncd.reconcile.views.model_versions import model_versions
 from syncd.reconcile.views.plan_document import plan_document
 from syncd.reconcile.views.release import (
@@ -59,6 +60,7 @@ from syncd.reconcile.views.shapes.serving import (
     HealthDocument,
     HoldDocument,
     LiftedDocument,
+    ReadyComponentDocument,
     RefusalDocument,
     RefusalsDocument,
 )
@@ -84,18 +86,38 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Readiness: the record has this schema version, and every registry was polled once."""
+    """Readiness: the loop runs, the record has this schema version, and every registry was polled once.
+
+    What the daemon works with stands in the body and never changes the status: an outage elsewhere must not take
+    rollback out of the Service.
+    """
     server = server_of(request)
+    pulse = server.site.pulse
+    if not pulse.is_alive():
+        raise ProblemResponse(503, "not_ready", "the daemon has not started a pass for too long", hint="restart it")
     try:
         await server.ask(lambda: schema_version.check(server.site.state))
     except SyncdError as error:
         raise ProblemResponse(503, "not_ready", error.message, hint=error.hint) from error
-    unpolled = server.site.pulse.unpolled()
+    unpolled = pulse.unpolled()
     if unpolled:
         raise ProblemResponse(
             503, "not_ready", f"not polled yet: {', '.join(unpolled)}", hint="wait for the first poll"
         )
-    return document(HealthDocument(status="ok").as_json())
+    components = [
+        ReadyComponentDocument(section=each.section, name=each.name, state=each.state, since=each.since)
+        for each in pulse.components.shown()
+    ]
+    return document(HealthDocument(status="ok", components=components).as_json())
+
+
+async def health(request: Request) -> Response:
+    """The health of the daemon and of all that it works with."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    site = server.site
+    found = await server.ask(lambda: health_report(site.state, site.topology, site.pulse.components.shown()))
+    return document(found.as_json())
 
 
 async def openapi(request: Request) -> Response:
@@ -459,6 +481,7 @@ ROUTES: Final = (
     _v1("/models/{model:path}/repairs", list_repairs, "GET"),
     _v1("/everything/freeze", freeze, "POST"),
     _v1("/everything/unfreeze", unfreeze, "POST"),
+    _v1("/health", health, "GET"),
     _v1("/status", status, "GET", "model"),
     _v1("/plan", plan, "GET", "name"),
     _v1("/drift", drift, "GET", "name", "ended"),

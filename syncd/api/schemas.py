@@ -34,6 +34,7 @@ from syncd.reconcile.views.shapes.serving import (
     ErrorDocument,
     FreezeDocument,
     HealthDocument,
+    HealthReportDocument,
     HoldDocument,
     LiftedDocument,
     RefusalsDocument,
@@ -66,6 +67,7 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     DeliveryDocument,
     RepairsDocument,
     RefusalsDocument,
+    HealthReportDocument,
 )
 BODIES: Final[tuple[type[BaseModel], ...]] = (
     PublishRequest,

@@ -21,6 +21,7 @@ class Exit(IntEnum):
     DIFFERS = 8  # bytes, aliases or functions are not as recorded, or a file is not whole
     CONFLICT = 9  # something else is in the way: another process, a quarantined version
     REFUSED = 10  # credentials or permissions
+    DEGRADED = 11  # `health`: the daemon works, and something that it works with does not
     INTERRUPTED = 130
 
 

@@ -30,6 +30,7 @@ WITH_SERVER: Final = frozenset(
         "dismiss",
         "drift",
         "freeze",
+        "health",
         "hold",
         "plan",
         "publish",

@@ -25,10 +25,21 @@ class ErrorInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyComponentInfo(Answer):
+    """A component that the process works with, for probes: its reason is for those who have a token."""
+
+    section: str  # registries, targets, credentials, runtimes, drift or record.
+    name: str
+    state: str  # unknown: not checked since the daemon started.
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthInfo(Answer):
-    """The process is well."""
+    """The process is well. What it works with never changes that."""
 
     status: str
+    components: tuple[ReadyComponentInfo, ...] = ()  # Of `/readyz` only.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,6 +397,14 @@ class DriftedInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TroubleInfo(ReadyComponentInfo):
+    """A component that is not good, and why."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusInfo(Answer):
     """The record at one moment."""
 
@@ -399,6 +418,8 @@ class StatusInfo(Answer):
     stalled: tuple[StalledInfo, ...]
     bases: tuple[WatchedBaseInfo, ...]
     drifted: tuple[DriftedInfo, ...]
+    # Registries, targets, credentials, runtimes and the record's disk that are not good.
+    unhealthy: tuple[TroubleInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -536,3 +557,30 @@ class RefusalsInfo(Answer):
     """The callers that were refused in the last hour, newest first."""
 
     refusals: tuple[RefusalInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonProcessInfo(Answer):
+    """A process that works on the record."""
+
+    owner: str
+    host: str
+    pid: int
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentHealthInfo(TroubleInfo):
+    """A component, as the last check found it."""
+
+    seen_at: datetime | None  # The time of that check; null before the first.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReportInfo(Answer):
+    """The health of the daemon and of all that it works with."""
+
+    status: str  # bad: no daemon, or the record cannot be written.
+    alive: bool  # A daemon reported within 30 seconds.
+    processes: tuple[DaemonProcessInfo, ...]
+    components: tuple[ComponentHealthInfo, ...]

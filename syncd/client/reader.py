@@ -88,6 +88,10 @@ class Reader:
         """Live versions, releases in flight, and what is stuck and why. Raises NotFound: no such model."""
         return self._ask("GET", "/v1/status", query={} if model is None else {"model": model})
 
+    def health(self) -> Mapping[str, Any]:
+        """Whether the daemon and all that it works with is well: `status` is good, degraded or bad."""
+        return self._ask("GET", "/v1/health")
+
     def versions(self, model: str) -> Mapping[str, Any]:
         """The versions of a model, newest first, in its registry and in the record. Raises NotFound: no such model."""
         return self._ask("GET", f"/v1/models/{quote(model, safe='/').replace('..', '%2E%2E')}/versions")

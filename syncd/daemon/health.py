@@ -1,4 +1,4 @@
-"""Health of the process: its loop runs, and every registry was polled once. For probes, and for systemd."""
+"""Health of the process: its loop, its first polls, and what its checks found. For probes, and for systemd."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
+from syncd.daemon.components import Components
+
 SILENT_TICKS: Final = 20  # as in the systemd unit's watchdog
 SILENT_AT_LEAST_S: Final = 30.0  # a pass waits for a locked database
 
@@ -16,7 +18,8 @@ SILENT_AT_LEAST_S: Final = 30.0  # a pass waits for a locked database
 class Health:
     """Written by the loop and the polls, read by the API. Safe from several threads."""
 
-    def __init__(self, registries: Iterable[str], tick_s: float) -> None:
+    def __init__(self, registries: Iterable[str], tick_s: float, components: Components | None = None) -> None:
+        self.components: Final = components or Components((), {})
         self._silent_after_s = max(SILENT_AT_LEAST_S, SILENT_TICKS * tick_s)
         self._lock = threading.Lock()
         self._unpolled = set(registries)

@@ -36,6 +36,8 @@ _STALL_S: Final = 600.0  # a poll without progress for longer hangs
 _FIRST_WAIT_S: Final = 2.0
 
 Start = Callable[[Callable[[], None]], None]
+Tell = Callable[[str, ModelName, SyncdError | None], None]
+"""Told the registry, the model, and what ended its poll."""
 
 
 def _in_thread(work: Callable[[], None]) -> None:
@@ -76,10 +78,12 @@ class Poller:
         auto_release: bool,
         start: Start = _in_thread,
         changes: Callable[[], int] | None = None,
+        tell: Tell = lambda *_: None,
     ) -> None:
         """`poll_s` is the interval: a failed model is retried at least as often, unless the registry sets a delay.
 
-        `changes` counts the changes of the record: while it stays, deliveries are looked for every `HINTS_IDLE_S`.
+        `changes` counts the changes of the record: while it stays, deliveries are looked for every `HINTS_IDLE_S`. `tell`
+        hears of the end of each poll.
         """
         self._changes = changes
         self._known: dict[ModelName, list[Version]] = {}  # the recorded versions of models whose poll is about to begin
@@ -90,6 +94,7 @@ class Poller:
         self._poll_s = poll_s
         self._auto_release = auto_release
         self._start = start
+        self._tell = tell
         self._changed = threading.Condition()
         self._due: dict[ModelName, bool] = {}  # whether all its known versions are to be compared
         self._under_way: dict[ModelName, _ModelPoll] = {}
@@ -221,6 +226,8 @@ class Poller:
                 self._wait(poll, error)
             ended = self._ended_scan(poll, created) if error is None else None
             self._changed.notify_all()
+        if not self._context.draining.is_set():
+            self._tell(self._registry, poll.model, error)
         if ended is None:
             return
         try:

@@ -18,6 +18,7 @@ import structlog
 
 from syncd.config import Config
 from syncd.daemon.base_images import BASE_CHECK_EVERY_S, REBUILD_EVERY_S, BaseImageChecks
+from syncd.daemon.components import CHECK_AT_MOST_EVERY_S, CHECK_EVERY_S, ComponentChecks
 from syncd.daemon.health import Health, notify
 from syncd.daemon.polling import HINTS_EVERY_S, Poller
 from syncd.daemon.schedule import PeriodicJob, Schedule, StepDetector
@@ -34,7 +35,8 @@ from syncd.reconcile.drift.scan import DriftRules, scan
 from syncd.reconcile.gc import retire
 from syncd.reconcile.gc.sweep import sweep
 from syncd.reconcile.repair.repairs import resume as resume_repairs
-from syncd.reconcile.requests.renewed_keys import CHECK_EVERY_S, retry_renewed
+from syncd.reconcile.requests.renewed_keys import CHECK_EVERY_S as RENEWED_EVERY_S
+from syncd.reconcile.requests.renewed_keys import retry_renewed
 from syncd.reconcile.steps.handlers import STEP_HANDLERS
 from syncd.reconcile.steps.prewarm import RELEASE_EVERY_S, release_prewarmed
 from syncd.state.access import processes
@@ -48,6 +50,7 @@ SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
 REPAIRS_EVERY_S: Final = 2.0
 IDLE_PASS_S: Final = 15.0  # between two passes while nothing is unfinished and nothing changes: a safety
+REPORT_EVERY_S: Final = 2.0  # how soon a change of health is in the record
 START_AGAIN_S: Final = 1.0  # between two attempts to take over a record that cannot be written
 _START_EXTENDED_S: Final = 120  # systemd's TimeoutStartSec, counted anew from each failed attempt
 _HOLDS_READ_S: Final = 15.0  # how long an unavailable region may delay the first polls
@@ -72,6 +75,14 @@ class DriftSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckSchedule:
+    """How often targets and runtimes are checked, and the access key of each component that has one."""
+
+    every_s: float
+    credentials: Mapping[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSettings:
     """Intervals and concurrency of a process."""
 
@@ -84,6 +95,7 @@ class ProcessSettings:
     watches_bases: bool = False  # checks base images, as configured for each target
     only: str = ""  # the release that a command works for; "": all releases, as in a daemon
     copies_holds: bool = False  # to every target
+    checking: CheckSchedule | None = None  # None: nothing is checked but what is worked with
 
 
 DEFAULT_SLOTS: Final[Mapping[str, int]] = {
@@ -105,7 +117,20 @@ def settings_of(config: Config, *, polls: bool, only: str = "") -> ProcessSettin
         watches_bases=polls,
         only=only,
         copies_holds=polls,
+        checking=_checking(config) if polls else None,
     )
+
+
+def _checking(config: Config) -> CheckSchedule:
+    """As often as the registry that is polled most often: what is gone shows within a poll."""
+    every_s = min((CHECK_EVERY_S, *(each.poll_s for each in config.registries.values())))
+    keys = {
+        (section, name): key
+        for section, tables in (("targets", config.targets), ("runtimes", config.runtimes))
+        for name, table in tables.items()
+        if (key := getattr(table, "credentials", None))
+    }
+    return CheckSchedule(max(CHECK_AT_MOST_EVERY_S, every_s), keys)
 
 
 class Service(Protocol):
@@ -143,10 +168,17 @@ class Process:
         self._stepped_s = 0.0  # by a step of the clock that the record has not followed yet
         self._changes = 0  # of the record, that this process was told of
         self._is_busy = True  # a release is unfinished, or that is not known: each tick makes a pass
-        self.health: Final = Health((p.registry for p in settings.polls), settings.tick_s)
+        registries = [p.registry for p in settings.polls]
+        self._checks = ComponentChecks(context, registries, settings.checking.credentials if settings.checking else {})
+        self.health: Final = Health(registries, settings.tick_s, self._checks.components)
         self._pollers = {
             p.registry: Poller(
-                context, p.registry, p.every_s, auto_release=settings.auto_release, changes=lambda: self._changes
+                context,
+                p.registry,
+                p.every_s,
+                auto_release=settings.auto_release,
+                changes=lambda: self._changes,
+                tell=self._checks.end_poll,
             )
             for p in settings.polls
         }
@@ -159,9 +191,10 @@ class Process:
             *self._daemon_jobs(),
             self._job("release prewarmed", RELEASE_EVERY_S, lambda: release_prewarmed(context)),
             self._job("heartbeat", SEEN_EVERY_S, self._record_seen),
-            *([self._job("renewed keys", CHECK_EVERY_S, partial(retry_renewed, context))] if settings.polls else []),
+            *([self._job("renewed keys", RENEWED_EVERY_S, partial(retry_renewed, context))] if settings.polls else []),
             *self._base_image_jobs(),
             *self._hold_copy_jobs(),
+            *self._check_jobs(),
         ]
         self._schedule = Schedule(jobs)
         self._holds_read = threading.Event()
@@ -364,6 +397,15 @@ class Process:
             self._job(f"copies of holds at {name}", COPIED_EVERY_S, HoldCopies(world, name)) for name in world.targets
         ]
 
+    def _check_jobs(self) -> list[PeriodicJob]:
+        checking = self._settings.checking
+        if checking is None:
+            return []
+        return [
+            *(self._job(f"check of {what}", checking.every_s, check) for what, check in self._checks.jobs()),
+            self._job("report of checks", min(REPORT_EVERY_S, checking.every_s), self._checks.write),
+        ]
+
     def _read_holds(self) -> None:
         """Polls wait for it: a record that was restored from a backup must not release what was held since."""
         try:
@@ -412,6 +454,8 @@ class Process:
 
     def _record_seen(self) -> None:
         context = self._context
+        if not self.health.is_alive():  # a daemon whose loop has stopped works on nothing: `health` must say so
+            return
         with context.state.write() as conn:
             processes.record_seen(conn, context.owner, socket.gethostname(), os.getpid(), context.state.now(conn))
 

@@ -6,6 +6,7 @@ makes every job due then.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -16,6 +17,10 @@ from typing import Final
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+
+# It warns of each run that is skipped because the one before is not over: once a second, of a mount that hangs. What
+# hangs is told by the job itself, and by `health`.
+logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
 
 STEP_MIN_S: Final = 2.0  # far above what NTP slews between two ticks; a due time that is off by less is harmless
 

@@ -55,7 +55,7 @@ def is_live(stage: Stage, version: str) -> bool:
 
 
 def is_healthy(stage: Stage) -> bool:
-    return stage.run("health").code == 0
+    return stage.run("health", "--liveness").code == 0
 
 
 @STEPS
@@ -124,7 +124,7 @@ def test_a_daemon_that_was_killed_is_not_alive_after_the_clock_was_set_back(one_
         until(lambda: is_healthy(one_region), "the daemon to be seen")
         daemon.stop(signal.SIGKILL)
     clock.step(-TWO_HOURS_S)
-    assert one_region.run("health").code == 7
+    assert one_region.run("health", "--liveness").code == 7
     assert one_region.ask("status")["daemon"] is None
     with one_region.daemon():
         until(lambda: is_healthy(one_region), "the next daemon to be seen", SOON_S)

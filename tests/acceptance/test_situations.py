@@ -115,7 +115,7 @@ def test_a_held_model_is_listed_with_who_and_why_and_polls_leave_it_alone(one_re
     assert again["why"] == "looking at it"
     with one_region.daemon() as daemon:
         one_region.deliver("v1", small("v1"))
-        until(lambda: one_region.ask("health")["alive"], "the daemon to be heard of")
+        until(lambda: one_region.run("health", "--liveness").code == 0, "the daemon to be heard of")
         assert one_region.run("publish", f"{one_region.model}@v1").code == 4
         assert one_region.ask("releases")["releases"] == []
         text = one_region.run("status").out

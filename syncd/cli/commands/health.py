@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from syncd.cli import remote
 from syncd.cli.exit_codes import Exit
-from syncd.cli.output.output import OutputFormat
+from syncd.cli.output.output import Output, OutputFormat, moment_of, tabulate
+from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.state.access import processes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_CODES: Final = {"good": Exit.OK, "degraded": Exit.DEGRADED, "bad": Exit.UNAVAILABLE}
+NO_DAEMON: Final = "no daemon reported in the last 30 seconds"
 
 
 def health(
-    config: ConfigOption = DEFAULT_CONFIG, output: OutputOption = OutputFormat.TEXT, verbose: VerboseOption = False
+    liveness: Annotated[
+        bool, typer.Option("--liveness", help="Only whether a daemon works on this record: 0 or 7.")
+    ] = False,
+    server: ServerOption = "",
+    token_file: TokenFileOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    output: OutputOption = OutputFormat.TEXT,
+    verbose: VerboseOption = False,
 ) -> int:
-    """Report whether a daemon works on this record, for liveness probes.
+    """Show whether the daemon, and all that it works with, is well: each registry, target, access key and runtime.
 
-    Exit code 0 if one reported within 30 seconds, 7 if none did.
+    Exit code 0 if all is good, 11 if something is degraded, 7 if no daemon reported within 30 seconds or the record
+    cannot be read or written. For liveness probes: --liveness, since an outage elsewhere is no reason for a restart.
 
-    Example: syncd health -c /etc/syncd/config.toml
+    Example: syncd health
     """
+    printed = Output(output)
+    found = remote.asked(server, token_file, lambda there: there.health()) if server else _here(config, output, verbose)
+    if liveness:
+        text = f"alive: {found['processes'][0]['owner']}" if found["alive"] else NO_DAEMON
+        shown = {"alive": found["alive"], "processes": found["processes"]}
+        printed.show(shown, lambda console: console.print(text, markup=False))
+        return Exit.OK if found["alive"] else Exit.UNAVAILABLE
+    printed.show(found, lambda console: _text(console, found, server))
+    return _CODES[found["status"]]
+
+
+def _here(config: Path, output: OutputFormat, verbose: bool) -> Mapping[str, Any]:  # noqa: FBT001 -- as given
+    from syncd.reconcile.views.health import health as found  # noqa: PLC0415 -- only beside the record
+
     with session(config, output, verbose=verbose) as opened:
-        with opened.state.read() as conn:
-            found = processes.alive(conn, opened.state.now(conn))
-        listed = [{"owner": p.owner, "host": p.host, "pid": p.pid, "seen_at": p.seen_at} for p in found]
-        text = f"alive: {found[0].owner}" if found else "no daemon reported in the last 30 seconds"
-        opened.output.show(
-            {"alive": bool(found), "processes": listed}, lambda console: console.print(text, markup=False)
-        )
-        return Exit.OK if found else Exit.UNAVAILABLE
+        return found(opened.state, opened.topology).as_json()
+
+
+def _text(console: Console, found: Mapping[str, Any], server: str) -> None:
+    processes, components = found["processes"], found["components"]
+    console.print(f"health: {found['status']}", markup=False)
+    console.print(f"daemon: {processes[0]['owner']}" if processes else f"daemon: {NO_DAEMON}", markup=False)
+    cells = [
+        (f"{each['section']}.{each['name']}", each["state"], moment_of(each["since"]), each["reason"] or "-")
+        for each in components
+    ]
+    tabulate(console, ("COMPONENT", "STATE", "SINCE", "REASON"), cells)
+    if not processes:
+        console.print("   to do: start the daemon: syncd run", markup=False)
+    for hint in dict.fromkeys(each["hint"] for each in components if each["hint"]):
+        console.print(f"   to do: {remote.there(hint, server)}", markup=False)

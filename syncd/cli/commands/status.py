@@ -104,13 +104,15 @@ def status_text(console: Console, found: Mapping[str, Any], server: str = "") ->
         ("stuck", "stalled", "{release} {model}@{version} {phase}: {reason}"),
         ("on hold", "held", "{model} by {who}: {why}"),
         ("frozen", "frozen", "{model} by {who}: {why}"),
+        ("not healthy", "unhealthy", "{section}.{name} since {since}: {reason}"),
         ("new base", "bases", "{region} {target} {model}: {says}"),
         ("drifted", "drifted", "{region} {function}:{alias} {what} is {got}, the record says {want}"),
         ("quarantined", "quarantined", "{model}@{version}: {reason}"),
     ):
-        for row in _rows(found[key]):
+        for row in _rows(found.get(key, [])):
             named = "failed, no outage" if row.get("is_live") else title
-            console.print(f"{named}: {line.format(**row)}".rstrip(": "), markup=False)
+            said = line.format(**{**row, "since": moment_of(row.get("since"))})
+            console.print(f"{named}: {said}".rstrip(": "), markup=False)
             for more in _details(row):
                 console.print(f"   {more}", markup=False)
             hint = row.get("hint") or _LIFTED_BY.get(key, "").format(**row).replace(" *`", "`")

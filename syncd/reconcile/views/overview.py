@@ -12,6 +12,7 @@ from syncd.errors import NotFound
 from syncd.plan.drift import ALIAS
 from syncd.plan.topology import Topology
 from syncd.reconcile.requests.operations import DISMISSED
+from syncd.reconcile.views.health import troubles
 from syncd.reconcile.views.in_flight import in_flight
 from syncd.reconcile.views.resolution import resolution
 from syncd.reconcile.views.serving import ServingSnapshot
@@ -71,6 +72,7 @@ def overview(state: State, topology: Topology, model: str | None = None) -> dict
             stalled=_stalled(conn, topology, serving, order, held),
             bases=watched_bases(conn, topology, wanted, serving) if topology.watched else [],
             drifted=_drifted(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
+            unhealthy=troubles(conn, state),
         ).as_json()
 
 

@@ -103,6 +103,7 @@ def test_it_publishes_and_waits_until_the_release_is_live(served: Served) -> Non
         assert {model["model"] for model in client.models()} == set(at.context.topology.models())
         assert client.status(SDXL)["live"][0]["version"] == "v1"
         assert client.status()["in_flight"] == []
+        assert client.health()["status"] == "bad", "no daemon works on this record"
 
 
 def test_with_one_key_it_asks_once_and_without_one_it_asks_anew(served: Served) -> None:

@@ -10,11 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from syncd.api.openapi import DOCUMENT
 from syncd.api.routes import ROUTES
+from syncd.daemon.components import Components
+from syncd.errors import KeyRefused
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import hold
 from syncd.reconcile.views.overview import overview
-from syncd.state.access import tokens
+from syncd.state.access import processes, tokens
 from syncd.state.schema_version import NEWEST
 
 from tests.support.rooms import SDXL, Site
@@ -54,8 +56,37 @@ def test_it_is_alive_while_the_loop_runs_and_ready_after_the_first_poll(served: 
     assert problem(served.get("/readyz", None)) == (503, "not_ready")
     served.pulse.record_poll("models")
     ready = served.get("/readyz", None)
-    assert ready.json() == {"status": "ok"}
+    assert ready.json() == {"status": "ok", "components": []}
     assert_described(ready, "/readyz")
+
+
+def test_an_outage_elsewhere_stands_in_the_body_of_readiness_and_never_changes_its_status(served: Served) -> None:
+    served.pulse.record_poll("models")
+    components = Components([("targets", "hz"), ("targets", "sh")], {("targets", "hz"): "main"})
+    served.pulse.components = components  # type: ignore[misc]  # what the checks of a daemon fill
+    components.end("targets", "hz", "", KeyRefused("oss://w1: no such key", hint="check the key"))
+    components.end("targets", "sh", "", None)
+    ready = served.get("/readyz", None)
+    assert ready.status_code == 200
+    assert_described(ready, "/readyz")
+    states = {f"{each['section']}.{each['name']}": each["state"] for each in ready.json()["components"]}
+    assert states == {"targets.hz": "degraded", "targets.sh": "good", "credentials.main": "degraded"}
+    assert "no such key" not in ready.text, "reasons are for those who have a token"
+    found = served.get("/v1/health")
+    assert_described(found, "/v1/health")
+    (key,) = [each for each in found.json()["components"] if each["section"] == "credentials"]
+    assert (key["reason"], key["hint"]) == ("targets.hz: oss://w1: no such key", "check the key")
+    with served.state.write() as conn:
+        processes.record_seen(conn, "d", "h", 1, served.state.now(conn))
+    assert served.get("/v1/health").json()["status"] == "degraded"
+    components.end("targets", "hz", "", None)
+    assert served.get("/v1/health").json()["status"] == "good"
+
+
+def test_a_stopped_loop_is_not_ready(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.pulse.record_poll("models")
+    monkeypatch.setattr(served.pulse, "_beat", -1e9)
+    assert problem(served.get("/readyz", None)) == (503, "not_ready")
 
 
 def test_a_blocked_loop_is_reported(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +284,7 @@ NEEDED = {
     ("/v1/releases/{release}/retry", "POST"): Role.OPERATE,
     ("/v1/retry", "POST"): Role.OPERATE,
     ("/v1/releases/{release}/dismiss", "POST"): Role.OPERATE,
+    ("/v1/health", "GET"): Role.READ,
     ("/v1/status", "GET"): Role.READ,
     ("/v1/plan", "GET"): Role.READ,
     ("/v1/drift", "GET"): Role.READ,

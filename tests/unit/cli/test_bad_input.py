@@ -246,7 +246,11 @@ def test_a_users_name_with_control_characters_is_shown_without_them(
 def test_health_without_a_daemon_is_unavailable(call: Calling) -> None:
     reported = call("health")
     assert reported.code == 7
-    assert call("health", "-o", "json").document == {"alive": False, "processes": []}
+    assert "no daemon reported in the last 30 seconds" in reported.out
+    found = call("health", "-o", "json").document
+    assert (found["status"], found["alive"], found["processes"]) == ("bad", False, [])
+    assert call("health", "--liveness", "-o", "json").document == {"alive": False, "processes": []}
+    assert call("health", "--liveness").code == 7
 
 
 def test_db_create_twice_is_success_and_says_so(bare: Calling) -> None:

@@ -8,7 +8,7 @@ from syncd.plan.phases import FlipPhase, ReleasePhase, StepKind
 from syncd.plan.topology import BasePolicy
 from syncd.reconcile.views.shapes.base import Document, Time
 from syncd.reconcile.views.shapes.rollouts import RolloutDocument
-from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument
+from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument, TroubleDocument
 
 
 class DaemonDocument(Document):
@@ -168,6 +168,9 @@ class StatusDocument(Document):
     stalled: list[StalledDocument]
     bases: list[WatchedBaseDocument]
     drifted: list[DriftedDocument]
+    unhealthy: list[TroubleDocument] = Field(
+        default=[], description="Registries, targets, credentials, runtimes and the record's disk that are not good."
+    )
 
 
 class ServedModelDocument(Document):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.views.shapes.base import Document, Time
+from syncd.values.health import HealthState
 
 
 class HoldDocument(Document):
@@ -74,10 +75,51 @@ class RefusalsDocument(Document):
     refusals: list[RefusalDocument]
 
 
+class ReadyComponentDocument(Document):
+    """A component that the process works with, for probes: its reason is for those who have a token."""
+
+    section: str = Field(description="registries, targets, credentials, runtimes, drift or record.")
+    name: str
+    state: HealthState = Field(description="unknown: not checked since the daemon started.")
+    since: Time
+
+
+class TroubleDocument(ReadyComponentDocument):
+    """A component that is not good, and why."""
+
+    reason: str
+    hint: str
+
+
+class ComponentHealthDocument(TroubleDocument):
+    """A component, as the last check found it."""
+
+    seen_at: Time | None = Field(description="The time of that check; null before the first.")
+
+
+class DaemonProcessDocument(Document):
+    """A process that works on the record."""
+
+    owner: str
+    host: str
+    pid: int
+    seen_at: Time
+
+
+class HealthReportDocument(Document):
+    """The health of the daemon and of all that it works with."""
+
+    status: Literal["good", "degraded", "bad"] = Field(description="bad: no daemon, or the record cannot be written.")
+    alive: bool = Field(description="A daemon reported within 30 seconds.")
+    processes: list[DaemonProcessDocument]
+    components: list[ComponentHealthDocument]
+
+
 class HealthDocument(Document):
-    """The process is well."""
+    """The process is well. What it works with never changes that."""
 
     status: Literal["ok"]
+    components: list[ReadyComponentDocument] = Field(default=[], description="Of `/readyz` only.")
 
 
 class ErrorDocument(Document):
