@@ -264,6 +264,15 @@ _PATHS: Final[Mapping[str, Schema]] = {
             ),
         )
     },
+    "/v1/verification": {
+        "get": _operation(
+            "Get the results of the last `syncd verify` of each model. Contacts no region.",
+            "LastVerification",
+            role="read",
+            errors=(*_READ, "404"),
+            parameters=(_OF_MODEL,),
+        )
+    },
     "/v1/drift": {
         "get": _operation(
             "Get differences from the record, by the newest check of each binding. Contacts no region.",
@@ -328,6 +337,7 @@ _NAMES: Final = {
     "post /v1/everything/unfreeze": ("unfreezeEverything", "models"),
     "get /v1/health": ("getHealth", "status"),
     "get /v1/status": ("getStatus", "status"),
+    "get /v1/verification": ("getVerification", "status"),
     "get /v1/drift": ("getDrift", "status"),
     "get /v1/events": ("streamEvents", "status"),
     "get /v1/refusals": ("listRefusals", "status"),

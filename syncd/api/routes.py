@@ -64,6 +64,7 @@ from syncd.reconcile.views.shapes.serving import (
     RefusalDocument,
     RefusalsDocument,
 )
+from syncd.reconcile.views.verification import last as last_verification
 from syncd.state import schema_version
 from syncd.state.records import Release
 from syncd.state.releases import events, idempotency, releases
@@ -187,6 +188,15 @@ async def status(request: Request) -> Response:
     model = _model(request)
     found = await server.ask(lambda: overview.overview(server.site.state, server.site.topology, model))
     return with_etag(request, found, is_volatile="seen_at")
+
+
+async def verification(request: Request) -> Response:
+    """The results of the last run of `syncd verify`. Starts no new one."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    model = _model(request)
+    found = await server.ask(lambda: last_verification(server.site.state, server.site.topology, model))
+    return document(found.as_json())
 
 
 async def drift(request: Request) -> Response:
@@ -484,6 +494,7 @@ ROUTES: Final = (
     _v1("/health", health, "GET"),
     _v1("/status", status, "GET", "model"),
     _v1("/plan", plan, "GET", "name"),
+    _v1("/verification", verification, "GET", "model"),
     _v1("/drift", drift, "GET", "name", "ended"),
     _v1("/events", stream, "GET", "after"),
     _v1("/refusals", refusals, "GET"),

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from syncd.reconcile.views.shapes.overview import DriftDocument, ModelsDocument, ModelVersionsDocument, StatusDocument
-from syncd.reconcile.views.shapes.plans import PlanDocument
+from syncd.reconcile.views.shapes.plans import LastVerificationDocument, PlanDocument
 from syncd.reconcile.views.shapes.releases import (
     ListedReleaseDocument,
     ReleaseDetailDocument,
@@ -68,6 +68,7 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     RepairsDocument,
     RefusalsDocument,
     HealthReportDocument,
+    LastVerificationDocument,
 )
 BODIES: Final[tuple[type[BaseModel], ...]] = (
     PublishRequest,

@@ -42,6 +42,7 @@ WITH_SERVER: Final = frozenset(
         "status",
         "unfreeze",
         "unhold",
+        "verify",
         "versions",
         "watch",
     }

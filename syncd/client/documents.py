@@ -584,3 +584,32 @@ class HealthReportInfo(Answer):
     alive: bool  # A daemon reported within 30 seconds.
     processes: tuple[DaemonProcessInfo, ...]
     components: tuple[ComponentHealthInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingInfo(Answer):
+    """The result of one check."""
+
+    subject: str
+    what: str
+    wrong: str | None
+    unanswered: str | None
+    remedy: str | None = None  # The command that resolves the difference.
+    refused: bool = False  # It was not answered for a lack of permission.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationInfo(Answer):
+    """The results of all checks."""
+
+    good: bool
+    findings: tuple[FindingInfo, ...]
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastVerificationInfo(VerificationInfo):
+    """The results of the last run of `verify` of each model, in the record."""
+
+    verified_at: Mapping[str, datetime | None]  # The end of that run, by model; null: never verified.
+    quick: Mapping[str, bool]  # By model: checksums were compared, the bytes were not read.

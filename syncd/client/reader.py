@@ -92,6 +92,10 @@ class Reader:
         """Whether the daemon and all that it works with is well: `status` is good, degraded or bad."""
         return self._ask("GET", "/v1/health")
 
+    def verification(self, model: str | None = None) -> Mapping[str, Any]:
+        """The results of the last run of `syncd verify`, of one model or of all. Raises NotFound: no such model."""
+        return self._ask("GET", "/v1/verification", query={} if model is None else {"model": model})
+
     def versions(self, model: str) -> Mapping[str, Any]:
         """The versions of a model, newest first, in its registry and in the record. Raises NotFound: no such model."""
         return self._ask("GET", f"/v1/models/{quote(model, safe='/').replace('..', '%2E%2E')}/versions")

@@ -19,6 +19,9 @@ from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, Syn
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import hold
+from syncd.reconcile.views.plan import verify
+from syncd.reconcile.views.verification import keep
+from syncd.targets.base import Depth
 
 from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served
@@ -103,6 +106,12 @@ def test_it_publishes_and_waits_until_the_release_is_live(served: Served) -> Non
         assert {model["model"] for model in client.models()} == set(at.context.topology.models())
         assert client.status(SDXL)["live"][0]["version"] == "v1"
         assert client.status()["in_flight"] == []
+        assert client.verification(SDXL)["hint"] == f"Never verified: {SDXL}. Run syncd verify beside the record."
+        keep(at.state, {SDXL: list(verify(at.context, SDXL, Depth.CHECKSUMS))}, is_quick=True)
+        verified = client.verification(SDXL)
+        assert (verified["good"], verified["quick"]) == (True, {SDXL: True})
+        assert verified["findings"]
+        assert client.verification()["verified_at"][SDXL] == verified["verified_at"][SDXL]
         assert client.health()["status"] == "bad", "no daemon works on this record"
 
 

@@ -47,7 +47,7 @@ CALLS = (
         for name in ("getLiveness", "getReadiness", "getOpenapi", "listReleases", "getRelease", "listModels")
     ),
     ("listRefusals", None),
-    *((name, None) for name in ("getStatus", "getHealth", "getDrift", "approveRelease")),
+    *((name, None) for name in ("getStatus", "getHealth", "getVerification", "getDrift", "approveRelease")),
     *((name, None) for name in ("listVersions", "retryRelease", "retryAll", "cancelRelease", "unholdModel")),
     ("holdModel", {"why": "black images"}),
     ("freezeModel", {"why": "quarter's end", "hours": 48}),
@@ -80,7 +80,7 @@ def test_every_operation_can_be_called_by_its_description_and_answers_as_it_says
         method, path, operation = operations[name]
         target = path.replace("{release}", "r-3").replace("{model}", SDXL)
         more = {"params": QUERIES[name]} if name in QUERIES else {} if body is None else {"json": body}
-        answer = served.call(method.upper(), target, Role.OPERATE if operation["security"] else None, **more)  # type: ignore[arg-type]
+        answer = served.call(method.upper(), target, Role.OPERATE if operation["security"] else None, **more)
         (success,) = (status for status in operation["responses"] if status in {"200", "202"})
         assert str(answer.status_code) == success, (name, answer.text)
         schema = operation["responses"][success]["content"]["application/json"]["schema"]

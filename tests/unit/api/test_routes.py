@@ -288,6 +288,7 @@ NEEDED = {
     ("/v1/status", "GET"): Role.READ,
     ("/v1/plan", "GET"): Role.READ,
     ("/v1/drift", "GET"): Role.READ,
+    ("/v1/verification", "GET"): Role.READ,
     ("/v1/events", "GET"): Role.READ,
     ("/v1/refusals", "GET"): Role.OPERATE,
 }

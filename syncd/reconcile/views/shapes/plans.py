@@ -70,6 +70,7 @@ class FindingDocument(Document):
     wrong: str | None
     unanswered: str | None
     remedy: str | None = Field(default=None, description="The command that resolves the difference.")
+    refused: bool = Field(default=False, description="It was not answered for a lack of permission.")
 
 
 class VerificationDocument(Document):
@@ -78,3 +79,10 @@ class VerificationDocument(Document):
     good: bool
     findings: list[FindingDocument]
     hint: str | None
+
+
+class LastVerificationDocument(VerificationDocument):
+    """The results of the last run of `verify` of each model, in the record."""
+
+    verified_at: dict[str, Time | None] = Field(description="The end of that run, by model; null: never verified.")
+    quick: dict[str, bool] = Field(description="By model: checksums were compared, the bytes were not read.")
