@@ -10,6 +10,7 @@ from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.errors import Conflict
 
 
 def approve(
@@ -37,7 +38,11 @@ def approve(
         from syncd.reconcile.views.release import approval  # noqa: PLC0415
 
         with session(config, output, verbose=verbose) as opened:
-            given = operations.approve(opened.requester, release)
+            try:
+                given = operations.approve(opened.requester, release)
+            except Conflict:  # its digest is not known yet: it never will be where no process works
+                warn_unattended(opened, release)
+                raise
             warn_unattended(opened, release)
         found = approval(given)
     text = f"{release} is approved by {found['who']} for sha256 {str(found['digest'])[:12]}"
