@@ -20,7 +20,7 @@ from syncd.values.health import DEGRADED, GOOD, UNKNOWN, HealthState
 CHECK_EVERY_S: Final = 15.0  # or as often as the registry that is polled most often
 CHECK_AT_MOST_EVERY_S: Final = 2.0
 WRITTEN_EVERY_S: Final = 20.0  # beside each change
-SILENT_AFTER_S: Final = 30.0  # a check without an answer for longer: a mount that hangs, a line that swallows packets
+SILENT_AFTER_S: Final = 10.0  # a check, of one small read, has no answer: a mount that hangs, calls that are repeated
 BINDINGS_AT_ONCE: Final = 10  # of a runtime in one check; a larger one is read in turns
 _NOTES: Final = "health"  # no note has this place: the list of it is empty, and costs one request
 

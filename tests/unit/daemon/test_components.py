@@ -93,7 +93,7 @@ def test_a_check_without_an_answer_is_degraded_since_it_began_though_it_is_begun
     clock.go(1)
     components.begin("targets", "nas")
     found = only(components, "targets")
-    assert (found.state, found.since, found.reason) == ("degraded", AT, "no answer for more than 30 s")
+    assert (found.state, found.since, found.reason) == ("degraded", AT, "no answer for more than 10 s")
     components.end("targets", "nas", "", None)
     assert only(components, "targets").state == "good"
 
