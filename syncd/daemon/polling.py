@@ -69,7 +69,7 @@ class FullScan:
 class Poller:
     """Polls the models of one registry. Safe from several threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what a daemon knows, and tests leave out
         self,
         context: Context,
         registry: str,
@@ -82,8 +82,8 @@ class Poller:
     ) -> None:
         """`poll_s` is the interval: a failed model is retried at least as often, unless the registry sets a delay.
 
-        `changes` counts the changes of the record: while it stays, deliveries are looked for every `HINTS_IDLE_S`. `tell`
-        hears of the end of each poll.
+        `changes` counts the changes of the record: while it stays, deliveries are looked for every `HINTS_IDLE_S`.
+        `tell` hears of the end of each poll.
         """
         self._changes = changes
         self._known: dict[ModelName, list[Version]] = {}  # the recorded versions of models whose poll is about to begin
