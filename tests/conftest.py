@@ -30,6 +30,7 @@ NEEDED: Final = {
     "needs_skopeo": "skopeo",
     "needs_umoci": "umoci",
     "needs_faketime": "faketime",
+    "needs_promtool": "promtool",
     "needs_mlflow": "mlflow",
     "needs_olah": "olah-cli",
     "needs_huggingface_hub": "hf",

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from syncd.api.dependencies import Dependencies, Server
 from syncd.api.limits.refused_callers import RefusedCallers
+from syncd.api.metrics import Metrics
 from syncd.api.responses import ProblemResponse, on_http_error, on_syncd_error, on_unexpected_error, problem
 from syncd.api.routes import ROUTES
 from syncd.errors import SyncdError
@@ -46,9 +47,11 @@ def app_of(site: Dependencies, refused: RefusedCallers | None = None) -> Starlet
     Objects bound to an event loop are created when the server starts.
     """
 
+    metrics = Metrics(site.state, site.topology, site.pulse, site.hooks)
+
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
-        server = Server(site, refused or RefusedCallers())
+        server = Server(site, metrics, refused or RefusedCallers())
         app.state.server = server
         work = asyncio.create_task(server.intake.work())
         try:

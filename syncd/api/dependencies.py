@@ -15,6 +15,7 @@ from starlette.requests import Request
 from syncd.api.limits.bodies import BodyBudget
 from syncd.api.limits.connections import connection_of
 from syncd.api.limits.refused_callers import RefusedCallers
+from syncd.api.metrics import Metrics
 from syncd.api.responses import ProblemResponse
 from syncd.api.token_checks import TokenChecks
 from syncd.api.webhooks.delivery_batcher import DeliveryBatcher
@@ -80,6 +81,7 @@ class Server:
     """State of one running server. Its methods are called in the server's event loop only."""
 
     site: Dependencies
+    metrics: Metrics
     refused: RefusedCallers = field(default_factory=RefusedCallers)
     bodies: BodyBudget = field(default_factory=BodyBudget)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -109,6 +109,12 @@ _STREAM["responses"] = {
     "200": {"description": "Events, until either side ends it.", "content": {"text/event-stream": {"schema": TEXT}}},
 }
 
+_METRICS: Final[dict[str, Any]] = {**_operation("Get metrics in the text format of Prometheus.", "Health", role="read")}
+_METRICS["responses"] = {
+    **_METRICS["responses"],
+    "200": {"description": "Metrics.", "content": {"text/plain": {"schema": TEXT}}},
+}
+
 _OPENAPI: Final = {
     "type": "object",
     "description": "An OpenAPI 3.1 document.",
@@ -119,6 +125,7 @@ _OPENAPI: Final = {
 _PATHS: Final[Mapping[str, Schema]] = {
     "/healthz": {"get": _operation("Report whether the process is alive.", "Health", errors=("503",))},
     "/readyz": {"get": _operation("Report whether the process is ready for requests.", "Health", errors=("503",))},
+    "/metrics": {"get": _METRICS},
     "/openapi.json": {
         "get": {
             "summary": "Get this document.",
@@ -314,6 +321,7 @@ _PATHS: Final[Mapping[str, Schema]] = {
 _NAMES: Final = {
     "get /healthz": ("getLiveness", "health"),
     "get /readyz": ("getReadiness", "health"),
+    "get /metrics": ("getMetrics", "health"),
     "get /openapi.json": ("getOpenapi", "health"),
     "get /v1/releases": ("listReleases", "releases"),
     "post /v1/releases": ("publishRelease", "releases"),

@@ -14,9 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from syncd.api.dependencies import Caller, Server, address_of, keep, server_of
+from syncd.api.metrics import CONTENT_TYPE
 from syncd.api.openapi import DOCUMENT
 from syncd.api.parsed_body import parse, parsed
-from syncd.api.responses import ProblemResponse, body_of, document, json_of, long_document, with_etag
+from syncd.api.responses import ALWAYS, ProblemResponse, body_of, document, json_of, long_document, with_etag
 from syncd.api.stream import stream
 from syncd.api.webhooks import signatures
 from syncd.api.webhooks.signatures import SignedRequest
@@ -119,6 +120,13 @@ async def health(request: Request) -> Response:
     site = server.site
     found = await server.ask(lambda: health_report(site.state, site.topology, site.pulse.components.shown()))
     return document(found.as_json())
+
+
+async def metrics(request: Request) -> Response:
+    """Metrics for Prometheus, in its text format."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    return Response(await server.ask(server.metrics.scrape), headers=ALWAYS, media_type=CONTENT_TYPE)
 
 
 async def openapi(request: Request) -> Response:
@@ -398,8 +406,10 @@ async def hook(request: Request) -> Response:
     except ProblemResponse as error:
         if error.status in {400, 401}:
             server.refused.note(error.code, found.name, address_of(request))
+            server.metrics.count_delivery(found.name, "refused")
         raise
     keep(request)
+    server.metrics.count_delivery(found.name, "accepted")
     accepted = DeliveryDocument(accepted=len(received), new=await server.intake.take(received))
     return document(accepted.as_json(), 202)
 
@@ -471,6 +481,7 @@ def _v1(path: str, endpoint: Endpoint, method: str, *query: str) -> Route:
 ROUTES: Final = (
     Route("/healthz", healthz, methods=["GET"]),
     Route("/readyz", readyz, methods=["GET"]),
+    Route("/metrics", metrics, methods=["GET"]),
     Route("/openapi.json", openapi, methods=["GET"]),
     _v1("/releases", list_releases, "GET", "model", "limit", "before"),
     _v1("/releases", publish, "POST"),

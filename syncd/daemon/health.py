@@ -24,6 +24,7 @@ class Health:
         self._lock = threading.Lock()
         self._unpolled = set(registries)
         self._beat = time.monotonic()
+        self._poll_ended_s: dict[str, float] = {}
 
     def beat(self) -> None:
         """Record that the loop begins a pass."""
@@ -34,6 +35,17 @@ class Health:
         """Record the end of a poll, successful or not: a registry's availability is not this process's health."""
         with self._lock:
             self._unpolled.discard(registry)
+            self._poll_ended_s[registry] = time.time()
+
+    def silent_s(self) -> float:
+        """Seconds since the loop began a pass."""
+        with self._lock:
+            return time.monotonic() - self._beat
+
+    def poll_ended_s(self) -> dict[str, float]:
+        """When the last poll of each registry ended, well or not, in seconds since 1970."""
+        with self._lock:
+            return dict(self._poll_ended_s)
 
     def is_alive(self) -> bool:
         """Whether the loop began a pass recently."""

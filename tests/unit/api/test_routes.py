@@ -286,6 +286,7 @@ NEEDED = {
     ("/v1/releases/{release}/dismiss", "POST"): Role.OPERATE,
     ("/v1/health", "GET"): Role.READ,
     ("/v1/status", "GET"): Role.READ,
+    ("/metrics", "GET"): Role.READ,
     ("/v1/plan", "GET"): Role.READ,
     ("/v1/drift", "GET"): Role.READ,
     ("/v1/verification", "GET"): Role.READ,
