@@ -54,8 +54,10 @@ if TYPE_CHECKING:
     from syncd.signals.base import Signal
     from syncd.state.state import State
     from syncd.store.base import Store
+    from syncd.store.oss.store import OssStore
     from syncd.targets.base import Target
     from syncd.transfer import Bandwidth, CopySettings
+    from syncd.values.bucket import BucketFacts
 
 _BUCKETS_MAX: Final = 16  # per workspace, each with its own connections
 
@@ -344,7 +346,7 @@ def _store(config: Config, settings: OssTargetSettings | NasTargetSettings) -> S
     return _bucket(config, settings, config.transfer.parts_in_flight)
 
 
-def _bucket(config: Config, settings: BucketTable, at_once: int) -> Store:
+def _bucket(config: Config, settings: BucketTable, at_once: int) -> OssStore:
     """A store with the settings' prefix as its root."""
     from syncd.store.oss.store import Credentials, OssSettings, OssStore  # noqa: PLC0415
 
@@ -360,6 +362,14 @@ def _bucket(config: Config, settings: BucketTable, at_once: int) -> Store:
             connections_max=max(16, at_once),
         )
     )
+
+
+def bucket_facts(config: Config, target: str) -> BucketFacts | None:
+    """What the bucket of a target reports of itself; None for a target that is none. Raises as the store does."""
+    settings = config.targets[target]
+    if not isinstance(settings, OssTargetSettings):
+        return None
+    return _bucket(config, settings, 1).bucket.facts()
 
 
 def _place(settings: OssTargetSettings | NasTargetSettings) -> ModelLocation:

@@ -64,6 +64,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "repair": CommandEntry("repair", "repair", "Restore deleted or damaged bytes of a version from a good copy."),
     "run": CommandEntry("run", "run", "Run the daemon until SIGTERM."),
     "health": CommandEntry("health", "health", "Show whether the daemon and all that it works with is well."),
+    "doctor": CommandEntry("doctor", "doctor", "Check everything that syncd needs: each finding with its cure."),
     "token": CommandEntry("token", "app", "Create, list and revoke API tokens."),
     "demo": CommandEntry("demo", "demo", "Run a model's whole life on this machine."),
     "bench": CommandEntry("bench", "app", "Measure on this machine."),

@@ -19,6 +19,7 @@ from syncd.store.oss.http import HttpPool
 from syncd.store.oss.requests import OssClient, OssRequest, crc64_in, time_in
 from syncd.store.oss.responses import UploadedPart, hex_of, parts_in
 from syncd.store.oss.settings import OssSettings
+from syncd.values.bucket import BucketFacts
 from syncd.values.source import Location
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class OssBucket:
         from syncd.store.oss.sdk import Bucket  # noqa: PLC0415 - a copy does without it
 
         return Bucket(self._settings, self.http)
+
+    def facts(self) -> BucketFacts:
+        """What the bucket reports of itself. Raises Refused: this user may not ask."""
+        with self.requests.translated(str(self)):
+            return self.sdk.facts()
 
     def stat(self, key: str) -> Stat:
         name = self.name(key)

@@ -18,6 +18,7 @@ from syncd.store.oss.http import HttpBody, HttpPool
 from syncd.store.oss.requests import Signer, crc64_in
 from syncd.store.oss.responses import UploadedPart
 from syncd.store.oss.settings import OssSettings
+from syncd.values.bucket import BucketFacts, LifecycleRule
 
 
 class Bucket:
@@ -36,12 +37,34 @@ class Bucket:
     def abort(self, name: str, upload_id: str) -> None:
         self._bucket.abort_multipart_upload(name, upload_id)
 
+    def facts(self) -> BucketFacts:
+        """Region, versioning and enabled lifecycle rules."""
+        info = self._bucket.get_bucket_info()
+        try:
+            rules = self._bucket.get_bucket_lifecycle().rules
+        except ErrorBody as error:
+            if error.answer.code != "NoSuchLifecycle":
+                raise
+            rules = []
+        region = str(info.location).removeprefix("oss-")
+        enabled = tuple(_lifecycle(rule) for rule in rules if rule.status == oss2.models.LifecycleRule.ENABLED)
+        return BucketFacts(region, info.versioning_status or "", enabled)
+
     def copied_part(
         self, source: tuple[str, str], run: tuple[int, int], name: str, upload_id: str, number: int
     ) -> UploadedPart:
         """Have OSS write a part from the bytes `run`, both ends of which are included, of a bucket's object."""
         answer = self._bucket.upload_part_copy(*source, run, name, upload_id, number)
         return UploadedPart(answer.etag, run[1] - run[0] + 1, crc64_in(answer.headers))
+
+
+def _lifecycle(rule: Any) -> LifecycleRule:
+    """See https://www.alibabacloud.com/help/en/oss/developer-reference/putbucketlifecycle."""
+    expiration, abort = rule.expiration, rule.abort_multipart_upload
+    deletes = expiration is not None and any((expiration.days, expiration.date, expiration.created_before_date))
+    days = None if abort is None else abort.days
+    archives = any("Archive" in str(each.storage_class) for each in rule.storage_transitions or ())
+    return LifecycleRule(str(rule.id or ""), str(rule.prefix or ""), deletes, archives, days)
 
 
 class _Bucket(oss2.Bucket):  # type: ignore[misc]  # oss2 has no types

@@ -1,0 +1,1 @@
+"""`syncd doctor`: what a deployment gets wrong, each finding with its cure."""
