@@ -47,6 +47,7 @@ from syncd.wiring_images import images_of, login_of
 
 if TYPE_CHECKING:
     from syncd.reconcile.context import Context, World
+    from syncd.reconcile.notifications import Notifier
     from syncd.registry.base import Registry
     from syncd.registry.rules.filtered import Source
     from syncd.registry.settings import Limits
@@ -362,6 +363,18 @@ def _bucket(config: Config, settings: BucketTable, at_once: int) -> OssStore:
             connections_max=max(16, at_once),
         )
     )
+
+
+def notifiers_of(config: Config) -> list[Notifier]:
+    """The receivers of notifications, by name."""
+    from syncd.notify.notice import Severity  # noqa: PLC0415
+    from syncd.notify.senders import Sender  # noqa: PLC0415
+    from syncd.reconcile.notifications import Notifier  # noqa: PLC0415
+
+    return [
+        Notifier(name, Sender(name, n.kind, n.url, n.secret), n.models, n.events, Severity(n.severity))
+        for name, n in sorted(config.notify.items())
+    ]
 
 
 def bucket_facts(config: Config, target: str) -> BucketFacts | None:

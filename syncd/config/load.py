@@ -28,6 +28,7 @@ from syncd.config.values import (
     HookSettings,
     ImageTargetSettings,
     NasTargetSettings,
+    NotifierSettings,
     OssTargetSettings,
     PolicySettings,
     PrometheusSignalSettings,
@@ -44,6 +45,7 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "api": ApiSettings,
 }
 _HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
+_NOTIFIERS: Final = get_args(NotifierSettings.model_fields["kind"].annotation)
 _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
     "registries": KINDS,
     "credentials": {"": CredentialsSettings},
@@ -51,6 +53,7 @@ _NAMED: Final[Mapping[str, Mapping[str, type[BaseModel]]]] = {
     "runtimes": {"fc": FcRuntimeSettings},
     "bindings": {"": BindingSettings},
     "signals": {"prometheus": PrometheusSignalSettings},
+    "notify": dict.fromkeys(_NOTIFIERS, NotifierSettings),
     "hooks": {**dict.fromkeys(_HOOKS, HookSettings), "eventbridge": EventBridgeHookSettings},
 }
 _TYPES: Final = {

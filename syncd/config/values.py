@@ -277,6 +277,17 @@ class PrometheusSignalSettings(Table):
         return PrometheusSettings(self.url, self.query, self.at_most, self.samples_query, self.samples_min)
 
 
+class NotifierSettings(Table):
+    """`[notify.NAME]`: a receiver of notifications."""
+
+    kind: Literal["webhook", "slack", "dingtalk", "feishu", "wecom"]
+    url: SecretField  # the address has a key in it, except for a webhook
+    secret: SecretField | None = None  # of the signature: webhook, dingtalk, feishu
+    models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ("*",)
+    events: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("*",)
+    severity: Literal["info", "warning", "critical"] = "warning"  # the least that is sent
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The checked configuration. Every name in it refers to an existing table."""
@@ -293,6 +304,7 @@ class Config:
     bindings: Mapping[str, BindingSettings]
     hooks: Mapping[str, AnyHookSettings]
     signals: Mapping[str, PrometheusSignalSettings] = field(default_factory=dict)
+    notify: Mapping[str, NotifierSettings] = field(default_factory=dict)
 
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""
@@ -318,7 +330,7 @@ class Config:
             ("state", "", self.state),
             *(
                 (section, name, table)
-                for section in ("credentials", "registries", "targets", "runtimes", "hooks", "signals")
+                for section in ("credentials", "registries", "targets", "runtimes", "hooks", "signals", "notify")
                 for name, table in sorted(getattr(self, section).items())
             ),
         )

@@ -42,7 +42,7 @@ from syncd.config import (
     TransferSettings,
     load,
 )
-from syncd.config.values import PrometheusSignalSettings
+from syncd.config.values import NotifierSettings, PrometheusSignalSettings
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
 from syncd.reconcile.views.release import ReleaseView, document
@@ -81,6 +81,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "runtimes.*": (FcRuntimeSettings,),
     "bindings.*": (BindingSettings,),
     "signals.*": (PrometheusSignalSettings,),
+    "notify.*": (NotifierSettings,),
     "hooks.*": (HookSettings, EventBridgeHookSettings),
 }
 TIME: Final = re.compile(r"\b(release|placement|flip|step|version|hold|binding|token|image)\.[a-z]+\b")
@@ -218,7 +219,7 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_setting_is_explained() -> None:
-    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md")
+    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md", "notifications.md")
     explained = {setting for page in pages for setting in named_settings(HOW_TO / page)}
     kinds = {f"{table}.kind" for table in TABLES}  # documented by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}

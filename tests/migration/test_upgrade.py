@@ -25,7 +25,7 @@ from syncd.state.state import State, make_engine
 
 from tests.support.databases import at
 
-MIGRATIONS = ["0001", "0002", "0003", "0004", "0005"]
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
 
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:
@@ -226,6 +226,7 @@ def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empt
 
 # What each migration made, taken away again, newest first.
 UNDONE = {
+    "0006": ("DROP TABLE notifiers", "DROP TABLE dead_letters"),
     "0005": ("ALTER TABLE contents DROP COLUMN leaves",),
     "0004": (
         "DROP TABLE left_behind",

@@ -64,8 +64,12 @@ def run(
 
 
 def _beside(config: Config, context: Context, pulse: Health) -> list[Service]:
+    from syncd.daemon.notification_service import NotificationService  # noqa: PLC0415
+    from syncd.wiring import notifiers_of  # noqa: PLC0415
+
+    notifying: list[Service] = [NotificationService(context.state, notifiers_of(config))] if config.notify else []
     if not config.api.listen:
-        return []
+        return notifying
     from syncd.api.server import api_of  # noqa: PLC0415 -- the web server: only where it is configured
 
-    return [api_of(config, context, pulse)]
+    return [*notifying, api_of(config, context, pulse)]

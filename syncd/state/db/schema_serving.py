@@ -152,3 +152,27 @@ load_times: Final = sa.Table(
     sa.PrimaryKeyConstraint("release_id", "binding"),
     sa.Index(None, "version_id"),
 )
+
+# The outbox of notifications is `events` itself: the newest event that each notifier has sent or passed over.
+notifiers: Final = sa.Table(
+    "notifiers",
+    columns.metadata,
+    columns.text("name"),
+    columns.count("event_id", None),
+    columns.count("failures"),
+    columns.text("reason", default=""),
+    columns.timestamp("due_at"),
+    sa.PrimaryKeyConstraint("name"),
+)
+
+# Notifications that were given up.
+dead_letters: Final = sa.Table(
+    "dead_letters",
+    columns.metadata,
+    columns.text("notifier"),
+    columns.count("event_id", None),
+    columns.text("text"),
+    columns.text("reason"),
+    columns.timestamp("at"),
+    sa.PrimaryKeyConstraint("notifier", "event_id"),
+)

@@ -37,7 +37,7 @@ from syncd.config import (
     warnings,
 )
 from syncd.config.registries import FilterTable
-from syncd.config.values import PrometheusSignalSettings
+from syncd.config.values import NotifierSettings, PrometheusSignalSettings
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
@@ -60,12 +60,15 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (FcRuntimeSettings, ("runtimes", "cn-hangzhou")),
     (BindingSettings, ("bindings", "sd-hz")),
     (PrometheusSignalSettings, ("signals", "errors")),
+    (NotifierSettings, ("notify", "chat")),
     (HookSettings, ("hooks", "local")),
     (EventBridgeHookSettings, ("hooks", "oss")),
 )
 ENVIRON = {
     "SYNCD_OSS_SECRET": "x",
     "SYNCD_OSS_TOKEN": "y",
+    "SYNCD_NOTIFY_URL": "https://chat.example.com/hook",
+    "SYNCD_NOTIFY_SECRET": "z",
     "SYNCD_HOOK_SECRET": "whsec_eHh4",
     "SYNCD_HOOK_SECRET_BEFORE": "eXl5",
 }
@@ -94,6 +97,7 @@ NO_DEFAULT_TO_SHOW = {
     "tags",
     "tagged",
     "model_tagged",
+    "secret",
     "secret_before",
     "registry",
     "certificate",
@@ -109,7 +113,7 @@ NO_DEFAULT_TO_SHOW = {
 
 def uncommented(text: str) -> str:
     """The example with its commented-out settings in force."""
-    return re.sub(r"(?m)^# (?=[a-z_]+ = |\[hooks\.[a-z]+\]$)", "", text)
+    return re.sub(r"(?m)^# (?=[a-z_]+ = |\[(?:hooks|notify)\.[a-z]+\]$)", "", text)
 
 
 def document() -> dict[str, Any]:
@@ -179,10 +183,10 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     )
     config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 10 + 4
+    assert len(config.secrets()) == 12 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
     everything.write_text(re.sub(r"(?m)^password = .*IMAGES.*$", "", text))  # the one stands instead of the other
-    assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 9 + 4
+    assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 11 + 4
 
 
 @pytest.mark.parametrize(
