@@ -22,6 +22,7 @@ from syncd.config.values import (
     ApiSettings,
     BindingSettings,
     Config,
+    CostSettings,
     CredentialsSettings,
     EventBridgeHookSettings,
     FcRuntimeSettings,
@@ -43,6 +44,7 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "transfer": TransferSettings,
     "policy": PolicySettings,
     "api": ApiSettings,
+    "cost": CostSettings,
 }
 _HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
 _NOTIFIERS: Final = get_args(NotifierSettings.model_fields["kind"].annotation)

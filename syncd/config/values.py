@@ -128,6 +128,13 @@ class ApiSettings(Table):
     trusted_proxies: Annotated[tuple[Address, ...], Field(strict=False)] = ("127.0.0.1",)  # of X-Forwarded-For
 
 
+class CostSettings(Table):
+    """The site of the account, and a price list of one's own instead of the shipped one."""
+
+    site: Literal["china", "international"] = "china"
+    prices: AbsolutePath | None = None
+
+
 class HookSettings(Table):
     """A webhook, `POST /hooks/NAME`, of a sender that signs with a secret or shows it."""
 
@@ -305,6 +312,7 @@ class Config:
     hooks: Mapping[str, AnyHookSettings]
     signals: Mapping[str, PrometheusSignalSettings] = field(default_factory=dict)
     notify: Mapping[str, NotifierSettings] = field(default_factory=dict)
+    cost: CostSettings = field(default_factory=CostSettings)
 
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""
@@ -350,6 +358,7 @@ __all__ = [
     "BandwidthTimeSettings",
     "BindingSettings",
     "Config",
+    "CostSettings",
     "CredentialsSettings",
     "DirectoryRegistrySettings",
     "EventBridgeHookSettings",

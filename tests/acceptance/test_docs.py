@@ -29,6 +29,7 @@ from syncd.cli.exit_codes import Exit
 from syncd.config import (
     ApiSettings,
     BindingSettings,
+    CostSettings,
     CredentialsSettings,
     EventBridgeHookSettings,
     FcRuntimeSettings,
@@ -75,6 +76,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "transfer": (TransferSettings,),
     "policy": (PolicySettings,),
     "api": (ApiSettings,),
+    "cost": (CostSettings,),
     "registries.*": get_args(RegistrySettings),
     "credentials.*": (CredentialsSettings,),
     "targets.*": (OssTargetSettings, NasTargetSettings, ImageTargetSettings),
@@ -219,7 +221,7 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_setting_is_explained() -> None:
-    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md", "notifications.md")
+    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md", "notifications.md", "cost.md")
     explained = {setting for page in pages for setting in named_settings(HOW_TO / page)}
     kinds = {f"{table}.kind" for table in TABLES}  # documented by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}

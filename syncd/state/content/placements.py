@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,8 @@ import sqlalchemy as sa
 from syncd.errors import NotFound
 from syncd.plan.phases import PlacementPhase
 from syncd.state.db.rows import among, fetch_all, fetch_one, insert_new
-from syncd.state.db.schema import placements
+from syncd.state.db.schema import events as history
+from syncd.state.db.schema import placements, releases, versions
 from syncd.state.records import Placement
 from syncd.state.releases import events
 
@@ -52,6 +54,45 @@ def unsealed(conn: sa.Connection, before: datetime) -> list[Placement]:
     going = placements.c.phase == PlacementPhase.WITHDRAWING
     query = sa.select(placements).where(sa.or_(idle, going)).order_by(placements.c.version_id, placements.c.target)
     return fetch_all(conn, Placement, query)
+
+
+def sealed_bytes(conn: sa.Connection, model: str | None = None) -> dict[str, int]:
+    """The size of all sealed versions by target, of one model or of all."""
+    size = sa.func.sum(versions.c.size_bytes)
+    query = sa.select(placements.c.target, size).join(versions, versions.c.id == placements.c.version_id)
+    query = query.where(placements.c.phase == PlacementPhase.SEALED)
+    if model is not None:
+        query = query.where(versions.c.model == model)
+    return {target: int(total) for target, total in conn.execute(query.group_by(placements.c.target))}
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementTime:
+    """How long one placement took, from the first byte to the seal."""
+
+    version_id: str
+    target: str
+    size_bytes: int
+    seconds: float
+
+
+def times(conn: sa.Connection, model: str) -> list[PlacementTime]:
+    """How long each placement of a model's versions took, oldest first: only what was copied, and not found there."""
+    known = sa.select(versions.c.id, versions.c.size_bytes).where(versions.c.model == model)
+    sizes = {row.id: row.size_bytes for row in conn.execute(known)}
+    mine = sa.select(releases.c.id).where(releases.c.model == model)
+    kinds = ("placement.copying", "placement.sealed")
+    query = sa.select(history.c.kind, history.c.at, history.c.detail)
+    query = query.where(history.c.release_id.in_(mine), history.c.kind.in_(kinds)).order_by(history.c.id)
+    begun: dict[tuple[str, str], datetime] = {}
+    found = []
+    for kind, at, detail in conn.execute(query):
+        place = (str(detail.get("version")), str(detail.get("target")))
+        if kind == kinds[0]:
+            begun[place] = at
+        elif (since := begun.pop(place, None)) and place[0] in sizes:
+            found.append(PlacementTime(*place, sizes[place[0]], (at - since).total_seconds()))
+    return found
 
 
 def note_progress(

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from syncd.config import (
     ApiSettings,
     BindingSettings,
+    CostSettings,
     CredentialsSettings,
     DirectoryRegistrySettings,
     EventBridgeHookSettings,
@@ -45,6 +46,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (TransferSettings, ("transfer",)),
     (PolicySettings, ("policy",)),
     (ApiSettings, ("api",)),
+    (CostSettings, ("cost",)),
     (DirectoryRegistrySettings, ("registries", "local")),
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
@@ -74,6 +76,7 @@ ENVIRON = {
 }
 # Settings whose default is "not given", or stands for another setting; their comment says so.
 NO_DEFAULT_TO_SHOW = {
+    "prices",
     "password",
     "security_token",
     "models",
