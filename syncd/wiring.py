@@ -107,6 +107,7 @@ def context_of(config: Config, state: State) -> Context:
         strategies=strategies_of(config),
         signals=_signals(config),
         images=dict(images_of(config, bandwidth)),
+        limits=config.advice.limits,
         keys=partial(_keys, config),
     )
 
@@ -183,6 +184,7 @@ def world_of(config: Config, state: State) -> World:
         runtimes=runtimes_of(config),
         strategies=strategies_of(config),
         images=images_of(config) if config.image_targets else {},
+        limits=config.advice.limits,
     )
 
 

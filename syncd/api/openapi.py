@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from syncd.api.schemas import FLAG, NUMBER, SCHEMAS, TEXT, Schema, ref
-from syncd.artifact.names import MODEL_MAX
-from syncd.reconcile.views.shapes.requests import MODEL_PATTERN, RELEASE_PATTERN
+from syncd.artifact.names import MODEL_MAX, VERSION_MAX
+from syncd.reconcile.views.shapes.requests import MODEL_PATTERN, RELEASE_PATTERN, VERSION_PATTERN
 
 _MEANINGS: Final = {
     "400": "The request is not valid.",
@@ -80,6 +80,8 @@ _RELEASE_ID: Final = _in_path("release", "The release's id, such as r-7.", {**TE
 _MODEL: Final = {**TEXT, "pattern": MODEL_PATTERN, "maxLength": MODEL_MAX}
 _MODEL_NAME: Final = _in_path("model", "The model's name; the slash after an owner needs no escape.", _MODEL)
 _OF_MODEL: Final = _in_query("model", _MODEL, "This model only.")
+_VERSION: Final = {**TEXT, "pattern": VERSION_PATTERN, "maxLength": VERSION_MAX}
+_COUNT: Final = {**NUMBER, "minimum": 1, "maximum": 999_999}
 _EVENT_ID: Final = {**TEXT, "pattern": "^[0-9]{1,18}$"}
 
 
@@ -278,6 +280,24 @@ _PATHS: Final[Mapping[str, Schema]] = {
             role="read",
             errors=(*_READ, "404"),
             parameters=(_OF_MODEL,),
+    "/v1/advice": {
+        "get": _operation(
+            "Get where a model should live in each region, and why.",
+            "Advice",
+            role="read",
+            errors=(*_READ, "404"),
+            parameters=(
+                {**_in_query("model", _MODEL, "The model."), "required": True},
+                _in_query(
+                    "version",
+                    {**TEXT, "pattern": VERSION_PATTERN, "maxLength": VERSION_MAX},
+                    "A version; default: the live one.",
+                ),
+                _in_query("starts", _COUNT, "Instances that start at once; default: by the functions' scaling."),
+                _in_query("calls", _COUNT, "Calls at once, which instances share."),
+                _in_query("reads_twice", FLAG, "Whether the application reads each file twice."),
+                _in_query("multi_zone", FLAG, "Whether the functions must run in several zones."),
+            ),
         )
     },
     "/v1/drift": {
@@ -346,6 +366,7 @@ _NAMES: Final = {
     "get /v1/health": ("getHealth", "status"),
     "get /v1/status": ("getStatus", "status"),
     "get /v1/verification": ("getVerification", "status"),
+    "get /v1/advice": ("adviseModel", "status"),
     "get /v1/drift": ("getDrift", "status"),
     "get /v1/events": ("streamEvents", "status"),
     "get /v1/refusals": ("listRefusals", "status"),

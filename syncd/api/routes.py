@@ -22,7 +22,7 @@ from syncd.api.stream import stream
 from syncd.api.webhooks import signatures
 from syncd.api.webhooks.signatures import SignedRequest
 from syncd.api.webhooks.webhooks import UNKNOWN_WEBHOOK
-from syncd.artifact.names import parse_model, parse_version
+from syncd.artifact.names import ModelName, parse_model, parse_version
 from syncd.errors import Invalid, SyncdError
 from syncd.plan.roles import Role
 from syncd.reconcile.drift.resolve import bindings_named
@@ -32,6 +32,7 @@ from syncd.reconcile.requests.operations import IdempotencyKey
 from syncd.reconcile.requests.version_names import named_version
 from syncd.reconcile.views import overview
 from syncd.reconcile.views.health import health as health_report
+from syncd.reconcile.views.advice import AdviceQuestion, advice
 from syncd.reconcile.views.model_versions import model_versions
 from syncd.reconcile.views.plan_document import plan_document
 from syncd.reconcile.views.release import (
@@ -211,15 +212,30 @@ async def drift(request: Request) -> Response:
     """Drift by the newest checks, as `syncd drift` shows it. Starts no new check."""
     server = server_of(request)
     await server.caller(request, Role.READ)
-    name, ended = request.query_params.get("name"), request.query_params.get("ended", "false")
-    if ended not in {"true", "false"}:
-        raise Invalid("ended: expected true or false")
+    name, ended = request.query_params.get("name"), _flag(request, "ended")
     topology = server.site.topology
     names = [each.name for each in (topology.bindings.values() if name is None else bindings_named(topology, name))]
-    most = overview.ENDED_MAX if ended == "true" else 0
+    most = overview.ENDED_MAX if ended else 0
     return document(
         await server.ask(lambda: overview.drift_document(server.site.state, topology, names, ended_max=most))
     )
+
+
+async def show_advice(request: Request) -> Response:
+    """Where a model should live in each region, and why."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    model, version = _model(request), request.query_params.get("version")
+    if model is None:
+        raise Invalid("model: expected a model's name")
+    name = None if version is None else parse_version(version)
+    question = AdviceQuestion(
+        _count(request, "starts"),
+        _count(request, "calls"),
+        reads_twice=_flag(request, "reads_twice"),
+        multi_zone=_flag(request, "multi_zone"),
+    )
+    return document(await server.ask(lambda: advice(server.site.world, model, name, question)))
 
 
 async def publish(request: Request) -> Response:
@@ -449,6 +465,22 @@ def _limit(request: Request) -> int:
     return int(text)
 
 
+def _count(request: Request, key: str) -> int | None:
+    text = request.query_params.get(key)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text)):
+        raise Invalid(f"{key}: expected a number from 1 to 999999")
+    return int(text)
+
+
+def _flag(request: Request, key: str) -> bool:
+    text = request.query_params.get(key, "false")
+    if text not in {"true", "false"}:
+        raise Invalid(f"{key}: expected true or false")
+    return text == "true"
+
+
 def _before(request: Request) -> int | None:
     text = request.query_params.get("before")
     if text is None:
@@ -458,7 +490,7 @@ def _before(request: Request) -> int | None:
     return int(text.removeprefix("r-"))
 
 
-def _model(request: Request) -> str | None:
+def _model(request: Request) -> ModelName | None:
     text = request.query_params.get("model")
     return None if text is None else parse_model(text)
 
@@ -506,6 +538,7 @@ ROUTES: Final = (
     _v1("/status", status, "GET", "model"),
     _v1("/plan", plan, "GET", "name"),
     _v1("/verification", verification, "GET", "model"),
+    _v1("/advice", show_advice, "GET", "model", "version", "starts", "calls", "reads_twice", "multi_zone"),
     _v1("/drift", drift, "GET", "name", "ended"),
     _v1("/events", stream, "GET", "after"),
     _v1("/refusals", refusals, "GET"),

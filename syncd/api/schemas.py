@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
+from syncd.reconcile.views.shapes.advice import AdviceDocument
 from syncd.reconcile.views.shapes.overview import DriftDocument, ModelsDocument, ModelVersionsDocument, StatusDocument
 from syncd.reconcile.views.shapes.plans import LastVerificationDocument, PlanDocument
 from syncd.reconcile.views.shapes.releases import (
@@ -60,6 +61,7 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     StatusDocument,
     PlanDocument,
     DriftDocument,
+    AdviceDocument,
     HoldDocument,
     FreezeDocument,
     LiftedDocument,

@@ -46,6 +46,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "inspect": CommandEntry("inspect", "inspect", "Show a version at its source: files, digests, parameters."),
     "bake": CommandEntry("bake", "bake", "Push an image: a version's files as layers over a base image."),
     "plan": CommandEntry("plan", "plan", "Show what a release would move and flip; change nothing."),
+    "advise": CommandEntry("advise", "advise", "Advise where a model should live in each region, and say why."),
     "cost": CommandEntry("cost", "app", "What serving and storing cost."),
     "rollback": CommandEntry("rollback", "rollback", "Roll back to the previous live version everywhere, and hold."),
     "cancel": CommandEntry("cancel", "cancel", "Cancel a release before it moves any alias."),

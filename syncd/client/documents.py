@@ -505,6 +505,45 @@ class DriftInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdviceReasonInfo(Answer):
+    """What one rule of the guidance says."""
+
+    rule: str
+    text: str
+    source: str
+    favours: tuple[str, ...]
+    against: tuple[str, ...]
+    excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionAdviceInfo(Answer):
+    """The kind of storage to use in one region, the kinds in use there, and every reason."""
+
+    region: str
+    advice: str
+    now: tuple[str, ...]
+    functions: int
+    peak_starts: int | None  # The most instances that may start at once; null if it is not known.
+    provisioned: bool | None
+    nas_read_s: float  # How long they would take to read the version from one NAS.
+    cold_start_s: Mapping[str, float]  # Median of the recorded cold starts by kind of storage.
+    reasons: tuple[AdviceReasonInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdviceInfo(Answer):
+    """Where a version should live."""
+
+    model: str
+    version: str
+    size_bytes: int
+    files: int
+    changes_a_month: float | None
+    regions: tuple[RegionAdviceInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryInfo(Answer):
     """An accepted delivery of a webhook."""
 

@@ -132,6 +132,29 @@ class Reader:
         path = f"/v1/models/{quote(model, safe='/').replace('..', '%2E%2E')}/repairs"
         return rows(self._ask("GET", path), "repairs")
 
+    def advice(
+        self,
+        model: str,
+        version: str | None = None,
+        *,
+        starts: int | None = None,
+        calls: int | None = None,
+        reads_twice: bool = False,
+        multi_zone: bool = False,
+    ) -> Mapping[str, Any]:
+        """Where a version should live in each region, and why; default: the live version.
+
+        `starts` is the number of instances that start at once, `calls` of calls at once. Contacts every region.
+
+        Raises:
+            NotFound: No binding serves the model, or it has no such version.
+        """
+        given = {"version": version, "starts": starts, "calls": calls}
+        query = {"model": model} | {key: str(value) for key, value in given.items() if value is not None}
+        query |= {"reads_twice": "true"} if reads_twice else {}
+        query |= {"multi_zone": "true"} if multi_zone else {}
+        return self._ask("GET", "/v1/advice", query=query)
+
     def wait(
         self,
         release_id: str,

@@ -15,6 +15,7 @@ from syncd.config.registries import (
     RegistrySettings,
 )
 from syncd.config.values import (
+    AdviceSettings,
     AnyHookSettings,
     ApiSettings,
     BindingSettings,
@@ -37,6 +38,7 @@ from syncd.config.values import (
 )
 
 __all__ = [
+    "AdviceSettings",
     "AnyHookSettings",
     "ApiSettings",
     "BindingSettings",

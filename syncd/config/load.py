@@ -19,6 +19,7 @@ from syncd.config.fields import NAME_ADVICE, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS
 from syncd.config.values import (
+    AdviceSettings,
     ApiSettings,
     BindingSettings,
     Config,
@@ -45,6 +46,7 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "policy": PolicySettings,
     "api": ApiSettings,
     "cost": CostSettings,
+    "advice": AdviceSettings,
 }
 _HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
 _NOTIFIERS: Final = get_args(NotifierSettings.model_fields["kind"].annotation)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
+from syncd.advice.facts import NAS_BANDWIDTH, START_LIMIT_S, ServingLimits
 from syncd.config.fields import (
     AbsolutePath,
     Address,
@@ -126,6 +127,18 @@ class ApiSettings(Table):
 
     listen: Listen = ""
     trusted_proxies: Annotated[tuple[Address, ...], Field(strict=False)] = ("127.0.0.1",)  # of X-Forwarded-For
+
+
+class AdviceSettings(Table):
+    """What `syncd advise` reckons with: figures of the guidance that differ from one account to the next."""
+
+    nas_bandwidth: Annotated[Rate, Field(gt=0)] = NAS_BANDWIDTH  # bytes a second, of one file system
+    start_limit_s: Seconds = START_LIMIT_S  # how long an instance may take to start
+
+    @property
+    def limits(self) -> ServingLimits:
+        """As values."""
+        return ServingLimits(self.nas_bandwidth, self.start_limit_s)
 
 
 class CostSettings(Table):
@@ -313,6 +326,7 @@ class Config:
     signals: Mapping[str, PrometheusSignalSettings] = field(default_factory=dict)
     notify: Mapping[str, NotifierSettings] = field(default_factory=dict)
     cost: CostSettings = field(default_factory=CostSettings)
+    advice: AdviceSettings = field(default_factory=AdviceSettings)
 
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""
@@ -353,6 +367,7 @@ class Config:
 
 
 __all__ = [
+    "AdviceSettings",
     "AnyHookSettings",
     "ApiSettings",
     "BandwidthTimeSettings",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from syncd.advice.facts import ServingLimits
 from syncd.errors import Cancelled
 from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
@@ -38,6 +39,7 @@ class World:
     runtimes: Mapping[str, Runtime]
     strategies: Strategies = field(default_factory=Strategies)
     images: Mapping[str, ImageTarget] = field(default_factory=dict)
+    limits: ServingLimits = field(default_factory=ServingLimits)
 
 
 @dataclass(frozen=True, kw_only=True)

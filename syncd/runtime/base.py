@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from syncd.errors import Failed
-from syncd.values.function import AliasState, Change, Probe, ProbeReport, Scaling, Staged
+from syncd.values.function import AliasState, Change, InstanceSettings, Probe, ProbeReport, Scaling, Staged
 
 
 class ProbeFailed(Failed):
@@ -63,6 +63,15 @@ class Runtime(Protocol):
 
         Raises:
             NotFound: The function or the version does not exist.
+            Unavailable: It could not be read; nothing is known.
+        """
+        ...
+
+    def instance(self, function: str) -> InstanceSettings:
+        """The size of the function's instances, as LATEST has it.
+
+        Raises:
+            NotFound: The function does not exist.
             Unavailable: It could not be read; nothing is known.
         """
         ...

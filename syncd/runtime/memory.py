@@ -13,7 +13,17 @@ from syncd.errors import Conflict, Failed, NotFound
 from syncd.runtime.base import Waiting, function_gone_hint, ignore_waits
 from syncd.runtime.health_check import run_probe
 from syncd.serving.challenge import parse_challenge
-from syncd.values.function import AliasState, Change, GoldenAnswer, Mount, Probe, ProbeReport, Scaling, Staged
+from syncd.values.function import (
+    AliasState,
+    Change,
+    GoldenAnswer,
+    InstanceSettings,
+    Mount,
+    Probe,
+    ProbeReport,
+    Scaling,
+    Staged,
+)
 
 LATEST: Final = "LATEST"
 
@@ -34,6 +44,7 @@ class MemoryFunction:
     versions: dict[str, Published] = field(default_factory=dict)
     aliases: dict[str, AliasState] = field(default_factory=dict)
     scaling: dict[str, Mapping[str, Mapping[str, object]]] = field(default_factory=dict)  # by alias
+    instance: InstanceSettings = field(default_factory=InstanceSettings)
     published_last: int = 0
 
 
@@ -91,6 +102,10 @@ class MemoryRuntime:
         return Change(
             tuple(mount for mount in now.mounts if mount.mount_dir in named), variables, like.image and now.image
         )
+
+    def instance(self, function: str) -> InstanceSettings:
+        with self.lock:
+            return self._function(function).instance
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         waiting(f"{function} is being prepared")

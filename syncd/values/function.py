@@ -148,6 +148,18 @@ class ProbeReport:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceSettings:
+    """The configured size of a function's instances, and how many calls each takes at once. No `card`: no GPU."""
+
+    card: str = ""  # such as tesla.1
+    gpu_gb: float = 0.0
+    vcpu: float = 0.0
+    memory_gb: float = 0.0
+    disk_gb: float = 0.0
+    concurrency: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Scaling:
     """Provisioned instances of an alias: the target number and the current number.
 

@@ -27,6 +27,7 @@ from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.cli.exit_codes import Exit
 from syncd.config import (
+    AdviceSettings,
     ApiSettings,
     BindingSettings,
     CostSettings,
@@ -77,6 +78,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "policy": (PolicySettings,),
     "api": (ApiSettings,),
     "cost": (CostSettings,),
+    "advice": (AdviceSettings,),
     "registries.*": get_args(RegistrySettings),
     "credentials.*": (CredentialsSettings,),
     "targets.*": (OssTargetSettings, NasTargetSettings, ImageTargetSettings),
@@ -222,6 +224,7 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 def test_every_setting_is_explained() -> None:
     pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md", "notifications.md", "cost.md")
+    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md", "cost.md", "advise.md")
     explained = {setting for page in pages for setting in named_settings(HOW_TO / page)}
     kinds = {f"{table}.kind" for table in TABLES}  # documented by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}

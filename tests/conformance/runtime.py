@@ -9,7 +9,18 @@ import pytest
 from syncd.artifact.digest import Digest
 from syncd.errors import Cancelled, Conflict, Failed, NotFound
 from syncd.runtime.base import ProbeFailed, Runtime
-from syncd.values.function import AliasState, Change, Golden, Latency, Mount, MountKind, Probe, Scaling, Staged
+from syncd.values.function import (
+    AliasState,
+    Change,
+    Golden,
+    InstanceSettings,
+    Latency,
+    Mount,
+    MountKind,
+    Probe,
+    Scaling,
+    Staged,
+)
 
 FUNCTION = "show"
 FAILING = b'{"status": 500}'  # what the function under test answers with an error
@@ -57,6 +68,10 @@ class RuntimeConformance:
     @abstractmethod
     def edit_environment(self, name: str, value: str) -> None:
         """Change a variable of the function outside syncd."""
+
+    @abstractmethod
+    def resize(self, size: InstanceSettings) -> None:
+        """Change the size of the function's instances outside syncd."""
 
     def stage(self, runtime: Runtime, name: str, token: str = "", known: tuple[str, ...] = ()) -> Staged:
         return runtime.stage(FUNCTION, change_to(name), token or f"token-{name}", known=known, waiting=go_on)
@@ -290,6 +305,13 @@ class RuntimeConformance:
         runtime.flip(FUNCTION, "prod", None, second)
         runtime.flip(FUNCTION, "prod", first, None)
         assert runtime.scaling(FUNCTION, "prod") == Scaling()
+
+    def test_the_size_of_instances_is_read(self, runtime: Runtime) -> None:
+        size = InstanceSettings("tesla.1", gpu_gb=16.0, vcpu=8.0, memory_gb=32.0, disk_gb=10.0, concurrency=4)
+        self.resize(size)
+        assert runtime.instance(FUNCTION) == size
+        with pytest.raises(NotFound):
+            runtime.instance("nothing")
 
     def test_a_missing_alias_has_no_scaling(self, runtime: Runtime) -> None:
         self.stage(runtime, "a")

@@ -13,7 +13,7 @@ from syncd.localcloud.faults import FaultRule, SetState
 from syncd.localcloud.fc import FcRegion
 from syncd.runtime.base import Runtime
 from syncd.runtime.fc.runtime import FcRuntime
-from syncd.values.function import AliasState
+from syncd.values.function import AliasState, InstanceSettings
 
 from tests.conformance.runtime import FUNCTION, RuntimeConformance
 from tests.conformance.runtime_images import REPOSITORY, RuntimeImageConformance, digest_of
@@ -64,6 +64,11 @@ class TestFcRuntime(RuntimeConformance, RuntimeImageConformance):
 
     def make_slow(self, runtime: Runtime) -> None:
         self.fc.faults.add(FaultRule("fc", SetState({"in_progress_s": 0.1}), operation="UpdateFunction"))
+
+    def resize(self, size: InstanceSettings) -> None:
+        gpu = models.GPUConfig(gpu_type=f"fc.gpu.{size.card}", gpu_memory_size=int(size.gpu_gb * 1024))
+        memory = {"memory_size": int(size.memory_gb * 1024), "disk_size": int(size.disk_gb * 1024)}
+        update(self.client, FUNCTION, gpu_config=gpu, cpu=size.vcpu, instance_concurrency=size.concurrency, **memory)
 
     def have_image(self, tag: str) -> None:
         self._region.put_image(f"{REPOSITORY}:{tag}", digest=digest_of(tag))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from syncd.errors import Failed
 from syncd.runtime.memory import LATEST, MemoryRuntime
-from syncd.values.function import AliasState, Change
+from syncd.values.function import AliasState, Change, InstanceSettings
 
 from tests.conformance.runtime import DIGESTS, FAILING, FUNCTION, RuntimeConformance, change_to, go_on
 from tests.conformance.runtime_images import REPOSITORY, RuntimeImageConformance, digest_of
@@ -41,6 +41,9 @@ class TestMemoryRuntime(RuntimeConformance, RuntimeImageConformance):
     def edit_environment(self, name: str, value: str) -> None:
         function = self.memory.functions[FUNCTION]
         function.latest = replace(function.latest, environment={**function.latest.environment, name: value})
+
+    def resize(self, size: InstanceSettings) -> None:
+        self.memory.functions[FUNCTION].instance = size
 
     def have_image(self, tag: str) -> None:
         self.memory.tags.setdefault(f"{REPOSITORY}:{tag}", digest_of(tag))

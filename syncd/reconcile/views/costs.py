@@ -174,7 +174,7 @@ def saved(
             [time.region for time in cold],
             starts,
         )
-        for target in dict.fromkeys(each.target for each in copies)
+        for target in sorted({each.target for each in copies})
         if target in topology.regions
     ]
 

@@ -25,12 +25,14 @@ from syncd.runtime.fc import image
 from syncd.runtime.fc import probe as fc_probe
 from syncd.runtime.fc import scaling as fc_scaling
 from syncd.runtime.fc.call import FcCaller, FcSettings, NoChange, readable
+from syncd.runtime.fc.instance_settings import instance_settings
 from syncd.runtime.fc.mapping import check, named, points
 from syncd.runtime.health_check import error_line, run_probe
 from syncd.values.function import (
     AliasState,
     Change,
     GoldenAnswer,
+    InstanceSettings,
     Mount,
     MountKind,
     Probe,
@@ -76,6 +78,11 @@ class FcRuntime:
 
     def latest(self, function: str, like: Change, version: str | None = None) -> Change:
         return named(self._function(function, version), like)
+
+    def instance(self, function: str) -> InstanceSettings:
+        found = self._function(function)
+        with readable(f"GetFunction {function}"):
+            return instance_settings(found)
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
         with self._staging_guard:

@@ -290,6 +290,7 @@ NEEDED = {
     ("/v1/plan", "GET"): Role.READ,
     ("/v1/drift", "GET"): Role.READ,
     ("/v1/verification", "GET"): Role.READ,
+    ("/v1/advice", "GET"): Role.READ,
     ("/v1/events", "GET"): Role.READ,
     ("/v1/refusals", "GET"): Role.OPERATE,
 }

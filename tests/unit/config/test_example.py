@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from syncd.config import (
+    AdviceSettings,
     ApiSettings,
     BindingSettings,
     CostSettings,
@@ -47,6 +48,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (PolicySettings, ("policy",)),
     (ApiSettings, ("api",)),
     (CostSettings, ("cost",)),
+    (AdviceSettings, ("advice",)),
     (DirectoryRegistrySettings, ("registries", "local")),
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
