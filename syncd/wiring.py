@@ -108,6 +108,7 @@ def context_of(config: Config, state: State) -> Context:
         signals=_signals(config),
         images=dict(images_of(config, bandwidth)),
         limits=config.advice.limits,
+        quotas={name: runtime.quota for name, runtime in config.runtimes.items()},
         keys=partial(_keys, config),
     )
 
@@ -185,6 +186,7 @@ def world_of(config: Config, state: State) -> World:
         strategies=strategies_of(config),
         images=images_of(config) if config.image_targets else {},
         limits=config.advice.limits,
+        quotas={name: runtime.quota for name, runtime in config.runtimes.items()},
     )
 
 

@@ -29,6 +29,7 @@ from syncd.reconcile.drift.resolve import bindings_named
 from syncd.reconcile.repair import repairs
 from syncd.reconcile.requests import operations
 from syncd.reconcile.requests.operations import IdempotencyKey
+from syncd.reconcile.requests.quotas import check_quotas
 from syncd.reconcile.requests.version_names import named_version
 from syncd.reconcile.views import overview
 from syncd.reconcile.views.health import health as health_report
@@ -254,6 +255,7 @@ async def publish(request: Request) -> Response:
         operations.check_served(server.site.topology, model)
         if not _asked_before(server, once):
             operations.check_known(server.site.world, model, ref)
+            check_quotas(server.site.world, model)
         return operations.publish(server.requester(caller), model, ref, once)
 
     return await _under_way(server, await server.ask(request_release))
@@ -269,6 +271,7 @@ async def _publish_named(server: Server, caller: Caller, name: str, key: Idempot
         found = named_version(server.site.world, name)
         operations.check_served(server.site.topology, found.model)
         operations.check_known(server.site.world, found.model, found.version)
+        check_quotas(server.site.world, found.model)
         return operations.publish(requester, found.model, found.version, once)
 
     return await _under_way(server, await server.ask(request_release))

@@ -479,6 +479,7 @@ class PlanInfo(Answer):
     targets: tuple[PlannedTargetInfo, ...]
     flips: tuple[PlannedFlipInfo, ...]
     steps: tuple[PlannedStageInfo, ...]
+    warnings: tuple[str, ...] | None = None  # What was not checked, and why.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

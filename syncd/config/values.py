@@ -42,6 +42,7 @@ from syncd.config.fields import (
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
 from syncd.config.strategies import StrategySettings
+from syncd.plan.quota import Quota
 from syncd.secret import Secret
 from syncd.signals.base import PrometheusSettings
 from syncd.values.patterns import selects
@@ -234,6 +235,13 @@ class FcRuntimeSettings(Table):
     connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 30.0
     calls_in_flight: Annotated[int, Field(ge=1, le=64)] = 4  # concurrent calls to the region, except probes
+    instances_max: Annotated[int, Field(ge=0)] = 0  # quota of instances; 0: not configured
+    gpus_max: Mapping[str, Annotated[int, Field(ge=0)]] = {}  # quota by card, "*" for all together
+
+    @property
+    def quota(self) -> Quota:
+        """What the account may hold in the region."""
+        return Quota(self.instances_max, self.gpus_max)
 
 
 class VariableSettings(Table):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from syncd.advice.facts import ServingLimits
 from syncd.errors import Cancelled
 from syncd.plan.gate import Gates
+from syncd.plan.quota import Quota
 from syncd.plan.strategy import Strategies
 
 if TYPE_CHECKING:  # most commands only need the record, and contact no region
@@ -39,6 +40,7 @@ class World:
     runtimes: Mapping[str, Runtime]
     strategies: Strategies = field(default_factory=Strategies)
     images: Mapping[str, ImageTarget] = field(default_factory=dict)
+    quotas: Mapping[str, Quota] = field(default_factory=dict)  # by runtime
     limits: ServingLimits = field(default_factory=ServingLimits)
 
 

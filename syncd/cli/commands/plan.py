@@ -37,6 +37,8 @@ def plan(
     The bytes to send are an upper limit: parts of a changed file that a target has already are found while the file is
     read, and copied there.
 
+    A release that would exceed a configured quota of instances or GPUs is refused (exit code 9), with the arithmetic.
+
     Example: syncd plan sdxl@v2
     """
     if server:
@@ -46,7 +48,10 @@ def plan(
 
         with session(config, output, verbose=verbose) as opened:
             found = plan_document(opened.world(), name)
-    Output(output).show(found, lambda console: _text(console, found))
+    shown = Output(output)
+    for warning in found.get("warnings") or ():
+        shown.warn(warning)
+    shown.show(found, lambda console: _text(console, found))
 
 
 def _to_do(target: Mapping[str, Any]) -> str:

@@ -70,7 +70,8 @@ def publish(
     refuses a text file that seems to contain a credential.
 
     Exit codes: 0 live (or, without --wait, recorded), 2 the name fits two versions, 3 there is no such model or
-    version, 4 the model is on hold, 5 ended and not live, 6 timed out.
+    version, 4 the model is on hold, 5 ended and not live, 6 timed out, 9 a quota would
+    be exceeded.
 
     Example: syncd publish sdxl@v2 --wait --timeout 1800
     """
@@ -87,6 +88,7 @@ def publish(
         return remote.execute(server, token_file, lambda client: client.publish(model, version), see)
     from syncd.cli.execute import execute  # noqa: PLC0415 -- what works beside the record: a pipeline may not have it
     from syncd.reconcile.requests import operations  # noqa: PLC0415
+    from syncd.reconcile.requests.quotas import check_quotas  # noqa: PLC0415
     from syncd.reconcile.requests.version_names import named_version  # noqa: PLC0415
 
     with session(config, output, verbose=verbose) as opened:
@@ -97,6 +99,7 @@ def publish(
             found = _uploaded(opened.config, printed, _Source(source, allow_secret), name)
         operations.check_served(opened.topology, found.model)
         operations.check_known(opened.read_from, found.model, found.version)
+        check_quotas(opened.read_from, found.model)
         return execute(
             opened,
             lambda: operations.publish(opened.requester, found.model, found.version),

@@ -21,6 +21,7 @@ from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.context import World
 from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, updates
 from syncd.reconcile.discovery.catalog import catalog, pin
+from syncd.reconcile.requests.quotas import check_quotas, unchecked
 from syncd.reconcile.views.shapes.plans import (
     PlanDocument,
     PlannedFlipDocument,
@@ -100,6 +101,7 @@ class ReleasePlan:
     targets: tuple[TargetPlan, ...]
     flips: tuple[FlipPlan, ...]
     steps: tuple[StepPlan, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +126,10 @@ def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
     Raises:
         NotFound, Unavailable, Invalid: The registry has no such complete version, a name in it is refused, or no image
             of it can be built.
+        Conflict: A configured quota would be exceeded.
     """
     name = parse_model(model)
+    check_quotas(world, name)
     there = world.registries[registry]
     manifest = catalog(there, name, pin(world.state, there, name, version), threading.Event())
     targets = tuple(
@@ -135,7 +139,15 @@ def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
     flips = tuple(_flip(world, binding, name) for binding in world.topology.bindings_of(name))
     size_bytes, files = manifest.size_bytes, len(manifest.entries)
     return ReleasePlan(
-        name, manifest.version, manifest.digest, size_bytes, files, targets, flips, _steps(world, name, flips)
+        name,
+        manifest.version,
+        manifest.digest,
+        size_bytes,
+        files,
+        targets,
+        flips,
+        _steps(world, name, flips),
+        tuple(unchecked(world, name)),
     )
 
 
@@ -164,6 +176,7 @@ def document(found: ReleasePlan) -> dict[str, Any]:
             PlannedStageDocument(regions=list(step.regions), percent=step.percent, pause_s=step.pause_s)
             for step in found.steps
         ],
+        **({"warnings": list(found.warnings)} if found.warnings else {}),
     ).as_json()
 
 

@@ -60,6 +60,7 @@ class PlanDocument(Document):
     targets: list[PlannedTargetDocument]
     flips: list[PlannedFlipDocument]
     steps: list[PlannedStageDocument]
+    warnings: list[str] | None = Field(None, description="What was not checked, and why.")
 
 
 class FindingDocument(Document):
