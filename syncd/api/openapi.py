@@ -280,6 +280,15 @@ _PATHS: Final[Mapping[str, Schema]] = {
             role="read",
             errors=(*_READ, "404"),
             parameters=(_OF_MODEL,),
+    "/v1/starts": {
+        "get": _operation(
+            "Get recorded cold starts by version, region and kind of storage.",
+            "Starts",
+            role="read",
+            errors=(*_READ, "404"),
+            parameters=(_OF_MODEL,),
+        )
+    },
     "/v1/advice": {
         "get": _operation(
             "Get where a model should live in each region, and why.",
@@ -366,6 +375,7 @@ _NAMES: Final = {
     "get /v1/health": ("getHealth", "status"),
     "get /v1/status": ("getStatus", "status"),
     "get /v1/verification": ("getVerification", "status"),
+    "get /v1/starts": ("getStarts", "status"),
     "get /v1/advice": ("adviseModel", "status"),
     "get /v1/drift": ("getDrift", "status"),
     "get /v1/events": ("streamEvents", "status"),

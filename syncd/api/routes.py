@@ -68,6 +68,7 @@ from syncd.reconcile.views.shapes.serving import (
     RefusalsDocument,
 )
 from syncd.reconcile.views.verification import last as last_verification
+from syncd.reconcile.views.starts import starts
 from syncd.state import schema_version
 from syncd.state.records import Release
 from syncd.state.releases import events, idempotency, releases
@@ -220,6 +221,14 @@ async def drift(request: Request) -> Response:
     return document(
         await server.ask(lambda: overview.drift_document(server.site.state, topology, names, ended_max=most))
     )
+
+
+async def show_starts(request: Request) -> Response:
+    """Recorded cold starts, as `syncd status --starts` shows them."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    model = _model(request)
+    return document(await server.ask(lambda: starts(server.site.state, server.site.topology, model)))
 
 
 async def show_advice(request: Request) -> Response:
@@ -541,6 +550,7 @@ ROUTES: Final = (
     _v1("/status", status, "GET", "model"),
     _v1("/plan", plan, "GET", "name"),
     _v1("/verification", verification, "GET", "model"),
+    _v1("/starts", show_starts, "GET", "model"),
     _v1("/advice", show_advice, "GET", "model", "version", "starts", "calls", "reads_twice", "multi_zone"),
     _v1("/drift", drift, "GET", "name", "ended"),
     _v1("/events", stream, "GET", "after"),

@@ -40,6 +40,7 @@ from syncd.reconcile.views.shapes.serving import (
     LiftedDocument,
     RefusalsDocument,
 )
+from syncd.reconcile.views.shapes.starts import StartsDocument
 
 Schema = Mapping[str, Any]
 TEXT: Final = {"type": "string"}
@@ -62,6 +63,7 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     PlanDocument,
     DriftDocument,
     AdviceDocument,
+    StartsDocument,
     HoldDocument,
     FreezeDocument,
     LiftedDocument,

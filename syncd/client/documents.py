@@ -545,6 +545,30 @@ class AdviceInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VersionStartsInfo(Answer):
+    """Recorded first answers of a version in one region, from one kind of storage; null without a cold start."""
+
+    model: str
+    version: str
+    region: str
+    target_kind: str
+    size_bytes: int
+    cold_starts: int
+    others: int  # Answers of instances that were kept ready or had run before.
+    median_s: float | None
+    p95_s: float | None  # What 95 of 100 do not exceed; of fewer than 20 the longest.
+    stages_s: Mapping[str, float]  # The median of each stage that the probes could see.
+    than_before: float | None  # The median, divided by that of the version before.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartsInfo(Answer):
+    """Recorded starts, the newest version of each model first."""
+
+    starts: tuple[VersionStartsInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryInfo(Answer):
     """An accepted delivery of a webhook."""
 

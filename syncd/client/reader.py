@@ -132,6 +132,10 @@ class Reader:
         path = f"/v1/models/{quote(model, safe='/').replace('..', '%2E%2E')}/repairs"
         return rows(self._ask("GET", path), "repairs")
 
+    def starts(self, model: str | None = None) -> Mapping[str, Any]:
+        """Recorded cold starts by version, region and kind of storage. Raises NotFound: no such model."""
+        return self._ask("GET", "/v1/starts", query={} if model is None else {"model": model})
+
     def advice(
         self,
         model: str,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, TypeGuard
 
 from syncd.runtime import paths
 from syncd.runtime.base import ProbeFailed, Waiting
@@ -17,6 +17,8 @@ from syncd.values.function import AskResult, Golden, GoldenAnswer, Latency, Prob
 Invoke = Callable[[bytes], GoldenAnswer]
 
 _ANSWER_SHOWN_MAX: Final = 200
+_STAGES_MAX: Final = 12
+_STAGE_NAME_MAX: Final = 32
 _VALUE_SHOWN_MAX: Final = 80
 _WRONG_SHOWN_MAX: Final = 4
 
@@ -44,8 +46,8 @@ def run_probe(subject: str, invoke: Invoke, probe: Probe, waiting: Waiting) -> P
     wrong = [f"{each.what}: {each.wrong}" if each.what != "digests" else each.wrong for each in made if each.wrong]
     if probe.latency:
         wrong += _too_slow([each.seconds for each in in_a_row], probe.latency)
-    load_s = _load_s(first, probe.load_path)
-    report = ProbeReport(first.body, first.seconds, tuple(made), tuple(wrong), first.inside_s, load_s)
+    load_s, stages_s = _load_s(first, probe.load_path)
+    report = ProbeReport(first.body, first.seconds, tuple(made), tuple(wrong), first.inside_s, load_s, stages_s)
     if wrong:
         raise ProbeFailed(f"{subject} {_summary(wrong)}", report, hint=_hint(made[0].wrong))
     return report
@@ -121,17 +123,26 @@ def _too_slow(seconds: list[float], bound: Latency) -> Iterator[str]:
         yield f"latency: p95 is {found:.3f} s ({of}), want at most {bound.p95_s:g} s"
 
 
-def _load_s(answer: GoldenAnswer, path: str) -> float | None:
-    """The load time in the answer; an answer without a valid one is not a failure."""
+def _load_s(answer: GoldenAnswer, path: str) -> tuple[float | None, Mapping[str, float]]:
+    """The load time in the answer, and its stages where it is an object of them. None is not a failure.
+
+    The first stages count, up to `_STAGES_MAX`, and they add up to the load time.
+    """
     if not path or answer.error:
-        return None
+        return None, {}
     try:
         said = paths.find(json.loads(answer.body), path)
     except (ValueError, LookupError):
-        return None
-    if isinstance(said, bool) or not isinstance(said, int | float):
-        return None
-    return float(said) if 0 <= said < math.inf else None
+        return None, {}
+    if isinstance(said, Mapping):
+        stages = [(str(name)[:_STAGE_NAME_MAX], float(value)) for name, value in said.items() if _is_seconds(value)]
+        found = dict(stages[:_STAGES_MAX])
+        return (sum(found.values()), found) if found else (None, {})
+    return (said, {}) if _is_seconds(said) else (None, {})
+
+
+def _is_seconds(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _summary(wrong: list[str]) -> str:

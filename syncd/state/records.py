@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from syncd.artifact.digest import Digest
@@ -292,6 +292,7 @@ class LoadTime:
     inside_ms: int | None  # within the function, as reported by the platform
     load_ms: int | None  # loading, as reported in the answer
     at: datetime
+    stages: Mapping[str, int] = field(default_factory=dict)  # of the start, in milliseconds, as far as they were seen
 
 
 @dataclass(frozen=True, slots=True)

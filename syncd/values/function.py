@@ -136,7 +136,8 @@ class AskResult:
 class ProbeReport:
     """Result of a probe. `answer` and the times are of the first request.
 
-    `wrong` is about single answers and about all of them, such as a latency limit.
+    `wrong` is about single answers and about all of them, such as a latency limit. `load_stages_s` are the parts of
+    `load_s`, where the answer has them.
     """
 
     answer: bytes
@@ -145,6 +146,7 @@ class ProbeReport:
     wrong: tuple[str, ...] = ()
     inside_s: float | None = None
     load_s: float | None = None
+    load_stages_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

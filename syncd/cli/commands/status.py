@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -31,6 +32,9 @@ def status(
         str | None, typer.Argument(help="Only this model.", autocompletion=complete.models, show_default=False)
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")] = False,
+    starts: Annotated[
+        bool, typer.Option("--starts", help="Show recorded cold starts instead, by version, region and storage.")
+    ] = False,
     server: ServerOption = "",
     token_file: TokenFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -39,9 +43,15 @@ def status(
 ) -> None:
     """Show what is live where, what is in flight, what is stuck and why, and the command that fixes it.
 
+    --starts shows the median and the tail of cold starts that probes have recorded, the stages that they could see, and
+    how each version compares with the one before.
+
     Example: syncd status sdxl
     """
     printed = Output(output)
+    if starts:
+        _show_starts(printed, model, (server, token_file), config, verbose=verbose)
+        return
     if server:
         with remote.connected(server, token_file) as client:
             _show(printed, lambda: client.status(model), server, watch=watch)
@@ -50,6 +60,41 @@ def status(
 
     with session(config, output, verbose=verbose) as opened:
         _show(printed, lambda: overview(opened.state, opened.topology, model), "", watch=watch)
+
+
+def _show_starts(
+    printed: Output, model: str | None, elsewhere: tuple[str, Path | None], config: Path, *, verbose: bool
+) -> None:
+    server, token_file = elsewhere
+    if server:
+        found: Mapping[str, Any] = remote.asked(server, token_file, lambda client: client.starts(model))
+    else:
+        from syncd.reconcile.views.starts import starts  # noqa: PLC0415 -- only beside the record
+
+        with session(config, printed.form, verbose=verbose) as opened:
+            found = starts(opened.state, opened.topology, model)
+    printed.show(found, lambda console: _starts_text(console, found))
+
+
+def _starts_text(console: Console, found: Mapping[str, Any]) -> None:
+    if not found["starts"]:
+        console.print("no start is recorded yet: the probe of the next release records one", markup=False)
+        return
+    rows = [
+        (
+            f"{row['model']}@{row['version']}",
+            row["region"],
+            row["target_kind"],
+            size(row["size_bytes"]),
+            row["cold_starts"],
+            *("-" if row[key] is None else f"{row[key]:.3f}s" for key in ("median_s", "p95_s")),
+            "-" if row["than_before"] is None else f"× {row['than_before']:.2f}",
+            ", ".join(f"{name} {seconds:.3f}s" for name, seconds in row["stages_s"].items()) or "-",
+        )
+        for row in found["starts"]
+    ]
+    columns = ("VERSION", "REGION", "FROM", "SIZE", "COLD STARTS", "MEDIAN", "95 OF 100", "THAN BEFORE", "STAGES")
+    tabulate(console, columns, rows)
 
 
 def _show(printed: Output, read: Callable[[], Mapping[str, Any]], server: str, *, watch: bool) -> None:

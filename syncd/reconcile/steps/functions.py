@@ -103,13 +103,14 @@ def probe(job: Attempt) -> None:
     binding, runtime = location_of(job)
     flip = flip_of(job)
     held = prewarm.prewarm(job, binding, runtime, flip.to_version or "")
+    ready_s = prewarm.ready_s(job, binding) if held else None
     report = probe_request(job, flip, binding.proof)
     if not job.release.rollback:  # two calls for a warning: a rollback has no time for them
         prewarm.note_scaling(job, binding, runtime, flip)
     with context.state.fenced(job.step.id, job.step.attempt) as conn:
         now = context.state.now(conn)
         advance(conn, flips.get(conn, job.release.id, binding.name), FlipPhase.PROBED, now=now, step=job.step)
-        cold_starts.record(conn, job, flip, report, warm=held)
+        cold_starts.record(conn, job, flip, report, warm=held, ready_s=ready_s)
         if binding.proof is not ProofGrade.NONE:
             record_proof(conn, job, binding, flip)
         steps.done(conn, job.step.id, job.step.attempt, now, {"seconds": round(report.seconds, 3)})

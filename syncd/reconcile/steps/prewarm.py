@@ -62,6 +62,13 @@ def prewarm(job: Attempt, binding: Binding, runtime: Runtime, function_version: 
     raise NotYet(said)
 
 
+def ready_s(job: Attempt, binding: Binding) -> float | None:
+    """How long the candidate's instances took to become ready, to the interval of the poll; None if it is not known."""
+    with job.context.state.read() as conn:
+        row = prewarms.find(conn, binding.name, binding.candidate)
+        return (job.context.state.now(conn) - row.since).total_seconds() if row else None
+
+
 def note_scaling(job: Attempt, binding: Binding, runtime: Runtime, move: Flip) -> None:
     """Remember what hangs on the alias that callers use, so that it can be seen whether the flip has lost it.
 

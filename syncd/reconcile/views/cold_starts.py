@@ -21,11 +21,13 @@ if TYPE_CHECKING:  # it imports structlog, which `syncd show` does without
     from syncd.reconcile.context import Attempt
 
 
-def record(conn: Connection, job: Attempt, flip: Flip, report: ProbeReport, *, warm: bool) -> None:
+def record(
+    conn: Connection, job: Attempt, flip: Flip, report: ProbeReport, *, warm: bool, ready_s: float | None = None
+) -> None:
     """Record the first answer to a release's probe.
 
     It was a cold start if this release published the function version, no earlier attempt can have started an
-    instance, and none were prewarmed.
+    instance, and none were prewarmed. `ready_s` is how long those took to become ready.
     """
     topology = job.context.topology
     binding = topology.bindings[flip.binding]
@@ -45,8 +47,28 @@ def record(conn: Connection, job: Attempt, flip: Flip, report: ProbeReport, *, w
             inside_ms=_ms(report.inside_s),
             load_ms=_ms(report.load_s),
             at=job.context.state.now(conn),
+            stages=_stages(report, ready_s),
         ),
     )
+
+
+def _stages(report: ProbeReport, ready_s: float | None) -> dict[str, int]:
+    """What was seen of the start, in milliseconds.
+
+    `ready`: until prewarmed instances were ready. `start`: what the first answer took outside of the function, which
+    for a cold start is the allocation, the image and the container. Then the stages of loading, and `answer`, the rest.
+    """
+    seen: dict[str, float] = {} if ready_s is None else {"ready": ready_s}
+    inside_s = report.inside_s
+    if inside_s is not None:
+        seen["start"] = max(report.seconds - inside_s, 0.0)
+    load = {f"load.{name}": value for name, value in report.load_stages_s.items()}
+    if not load and report.load_s is not None:
+        load = {"load": report.load_s}
+    seen |= load
+    if inside_s is not None and sum(load.values()) <= inside_s:  # loading may have been before the request
+        seen["answer"] = inside_s - sum(load.values())
+    return {name: round(value * 1000) for name, value in seen.items()}
 
 
 def of_release(time: LoadTime) -> FirstAnswerDocument:

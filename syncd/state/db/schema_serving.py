@@ -149,6 +149,7 @@ load_times: Final = sa.Table(
     sa.Column("inside_ms", sa.BigInteger, nullable=True),
     sa.Column("load_ms", sa.BigInteger, nullable=True),
     columns.timestamp("at"),
+    columns.json("stages"),
     sa.PrimaryKeyConstraint("release_id", "binding"),
     sa.Index(None, "version_id"),
 )

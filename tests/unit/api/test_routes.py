@@ -291,6 +291,7 @@ NEEDED = {
     ("/v1/drift", "GET"): Role.READ,
     ("/v1/verification", "GET"): Role.READ,
     ("/v1/advice", "GET"): Role.READ,
+    ("/v1/starts", "GET"): Role.READ,
     ("/v1/events", "GET"): Role.READ,
     ("/v1/refusals", "GET"): Role.OPERATE,
 }

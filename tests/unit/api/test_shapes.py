@@ -17,7 +17,17 @@ from syncd.api.schemas import ANSWERS, SCHEMAS, public_name
 from syncd.client import answers, documents
 from syncd.client.parse import Answer
 from syncd.errors import Invalid
-from syncd.reconcile.views.shapes import advice, first_answers, overview, plans, releases, repairs, rollouts, serving
+from syncd.reconcile.views.shapes import (
+    advice,
+    first_answers,
+    overview,
+    plans,
+    releases,
+    repairs,
+    rollouts,
+    serving,
+    starts,
+)
 from syncd.reconcile.views.shapes.base import Document, known
 from syncd.reconcile.views.shapes.releases import PlacementDocument
 from syncd.reconcile.views.shapes.requests import (
@@ -35,7 +45,7 @@ GOLDEN: Final = ROOT / "tests" / "golden" / "v1"
 SAMPLES: Final[Mapping[str, Any]] = json.loads((GOLDEN / "answers.json").read_text())
 SHAPES: Final = {
     public_name(name): shape
-    for module in (advice, first_answers, overview, plans, releases, repairs, rollouts, serving)
+    for module in (advice, first_answers, overview, plans, releases, repairs, rollouts, serving, starts)
     for name, shape in vars(module).items()
     if isinstance(shape, type) and issubclass(shape, Document) and shape.__module__ == module.__name__
 }

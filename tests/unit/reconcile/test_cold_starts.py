@@ -56,6 +56,21 @@ def test_what_the_answer_says_of_loading_is_recorded(here: Site, world: World) -
     assert {t.load_ms for t in of_release(here, released(there, "v1"))} == {41_500}
 
 
+def test_stages_of_loading_in_the_answer_are_recorded_beside_what_the_platform_says(here: Site, world: World) -> None:
+    said = {"find": 0.25, "read": 41.5, "note": "fast", "late": -1, "more": True, "x" * 40: 1}
+
+    def slow(change: Change) -> bytes:
+        return json.dumps({"digests": list(change.environment.values()), "load": said}).encode()
+
+    bindings = {binding.name: replace(binding, load_path="load") for binding in BINDINGS}
+    there = site(world, here.state, topology=replace(FLEET, bindings=bindings))
+    for runtime in world.runtimes.values():
+        runtime.replies[b"{}"] = slow
+    for time in of_release(here, released(there, "v1")):
+        assert time.load_ms == 42_750
+        assert time.stages == {"load.find": 250, "load.read": 41_500, f"load.{'x' * 32}": 1000}
+
+
 def test_a_version_that_was_published_before_is_no_cold_start(here: Site) -> None:
     released(here, "v1")
     released(here, "v2")
