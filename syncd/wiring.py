@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from syncd.targets.base import Target
     from syncd.transfer import Bandwidth, CopySettings
     from syncd.values.bucket import BucketFacts
+    from syncd.transfer import Bandwidth, CopySettings, Timetable
 
 _BUCKETS_MAX: Final = 16  # per workspace, each with its own connections
 
@@ -107,6 +109,9 @@ def context_of(config: Config, state: State) -> Context:
         strategies=strategies_of(config),
         signals=_signals(config),
         images=dict(images_of(config, bandwidth)),
+        limit_at=partial(_limit_at, config),
+        prices=config.cost.price_list,
+        site=config.cost.site,
         limits=config.advice.limits,
         quotas={name: runtime.quota for name, runtime in config.runtimes.items()},
         keys=partial(_keys, config),
@@ -163,13 +168,24 @@ def strategies_of(config: Config) -> Strategies:
 
 def bandwidth_of(config: Config) -> Bandwidth | None:
     """The bandwidth limit of a process, over all targets; None where no hour has one. Create one per process."""
-    from syncd.transfer import Bandwidth, RateWindow, Timetable  # noqa: PLC0415
+    from syncd.transfer import Bandwidth  # noqa: PLC0415
 
     settings = config.transfer
     if not settings.bandwidth and not any(each.limit for each in settings.bandwidth_times):
         return None
+    return Bandwidth(_timetable(config))
+
+
+def _timetable(config: Config) -> Timetable:
+    from syncd.transfer import RateWindow, Timetable  # noqa: PLC0415
+
+    settings = config.transfer
     hours = tuple(RateWindow(each.since, each.to, each.limit) for each in settings.bandwidth_times)
-    return Bandwidth(Timetable(settings.bandwidth, hours, settings.time_zone))
+    return Timetable(settings.bandwidth, hours, settings.time_zone)
+
+
+def _limit_at(config: Config, at: datetime) -> int:
+    return _timetable(config).limit(at)
 
 
 def world_of(config: Config, state: State) -> World:
@@ -185,6 +201,9 @@ def world_of(config: Config, state: State) -> World:
         runtimes=runtimes_of(config),
         strategies=strategies_of(config),
         images=images_of(config) if config.image_targets else {},
+        limit_at=partial(_limit_at, config),
+        prices=config.cost.price_list,
+        site=config.cost.site,
         limits=config.advice.limits,
         quotas={name: runtime.quota for name, runtime in config.runtimes.items()},
     )

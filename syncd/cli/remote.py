@@ -25,6 +25,7 @@ NAMED: Final = "publishing {model}@{version}"  # the first line where the comman
 SERVER: Final = "SYNCD_SERVER"
 WITH_SERVER: Final = frozenset(
     {
+        "advise",
         "approve",
         "cancel",
         "dismiss",

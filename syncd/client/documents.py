@@ -443,6 +443,10 @@ class PlannedTargetInfo(Answer):
     replicated_from: str | None
     image: str | None
     base: SeenBaseUpdateInfo | None
+    seconds: float | None = None  # How long sending takes, by measured rates and limits.
+    measured_bytes_s: float | None = None  # The median rate of the newest copies to the target.
+    monthly: Mapping[str, str] | None = None  # What the bytes cost a month there, by currency.
+    once: Mapping[str, str] | None = None  # What bringing them costs once, by currency.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

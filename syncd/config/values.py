@@ -39,9 +39,11 @@ from syncd.config.fields import (
     Variable,
     WeekMoment,
 )
+from syncd.config.price_list_file import price_list_of
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
 from syncd.config.strategies import StrategySettings
+from syncd.cost.price_list import PriceList
 from syncd.plan.quota import Quota
 from syncd.secret import Secret
 from syncd.signals.base import PrometheusSettings
@@ -147,6 +149,10 @@ class CostSettings(Table):
 
     site: Literal["china", "international"] = "china"
     prices: AbsolutePath | None = None
+
+    def price_list(self) -> PriceList:
+        """The price list. Raises Invalid: its file cannot be read, or a row is wrong."""
+        return price_list_of(self.prices)
 
 
 class HookSettings(Table):

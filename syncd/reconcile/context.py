@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from syncd.advice.facts import ServingLimits
+from syncd.cost.price_list import PriceList
+from syncd.cost.shipped import shipped
 from syncd.errors import Cancelled
 from syncd.plan.gate import Gates
 from syncd.plan.quota import Quota
@@ -41,6 +44,9 @@ class World:
     strategies: Strategies = field(default_factory=Strategies)
     images: Mapping[str, ImageTarget] = field(default_factory=dict)
     quotas: Mapping[str, Quota] = field(default_factory=dict)  # by runtime
+    limit_at: Callable[[datetime], int] = lambda _at: 0  # bytes a second that a process may send then; 0: no limit
+    prices: Callable[[], PriceList] = shipped
+    site: str = "china"  # of the account, for prices
     limits: ServingLimits = field(default_factory=ServingLimits)
 
 

@@ -12,7 +12,6 @@ import typer
 
 from syncd.artifact.names import parse_model, parse_model_at_version
 from syncd.cli.output.output import Output, OutputFormat, size, tabulate
-from syncd.cli.price_list_file import price_list_of
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 from syncd.cost import serving as reckoned
 from syncd.cost import shipped
@@ -66,6 +65,12 @@ PricesOption = Annotated[
 RegionOption = Annotated[str, typer.Option("--region", help="The region.")]
 
 
+def _listed(path: Path | None) -> PriceList:
+    from syncd.config.price_list_file import price_list_of  # noqa: PLC0415 -- pydantic: not for --help
+
+    return price_list_of(path)
+
+
 @app.callback()
 def _group() -> None:
     """What serving and storing cost, by a dated price list."""
@@ -113,7 +118,7 @@ def serving(  # one option for each factor
 
     Example: syncd cost serving --card tesla.1 --gpu-gb 4 --calls 3600 --region ap-southeast-1 --site international
     """
-    listed = price_list_of(prices)
+    listed = _listed(prices)
     where = PriceQuestion(site, region, day or datetime.now(UTC).date())
     listed.check(where)
     period_s = Decimal(days * reckoned.DAY_S)
@@ -176,7 +181,7 @@ def storage(
     with session(config, output, verbose=verbose) as opened:
         settings = opened.config.cost
         reckon = costs.Reckoning(
-            price_list_of(prices or settings.prices), settings.site, day or datetime.now(UTC).date(), opened.topology
+            _listed(prices or settings.prices), settings.site, day or datetime.now(UTC).date(), opened.topology
         )
         if which is not None and "@" in which:
             model, version = parse_model_at_version(which)
@@ -242,7 +247,7 @@ def prices_(
     if template:
         Output(output).show({"toml": shipped.text()}, lambda console: console.print(shipped.text(), markup=False))
         return
-    listed = price_list_of(prices)
+    listed = _listed(prices)
     where = PriceQuestion(site, region, day or datetime.now(UTC).date())
     listed.check(where)
     rows = _in_force(listed, where)

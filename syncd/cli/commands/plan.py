@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat, moment_at, size, span, tabulate
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
+from syncd.cost.bill import money
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +39,9 @@ def plan(
     The bytes to send are an upper limit: parts of a changed file that a target has already are found while the file is
     read, and copied there.
 
+    The time is by the rates of earlier copies to the target, under the bandwidth limits of the hours to come. Costs are
+    by the price list of `syncd cost`: what the target will hold more of.
+
     A release that would exceed a configured quota of instances or GPUs is refused (exit code 9), with the arithmetic.
 
     Example: syncd plan sdxl@v2
@@ -62,15 +67,40 @@ def _to_do(target: Mapping[str, Any]) -> str:
     return f"{target['send_files']} layers to push" if target["image"] else "to do"
 
 
+def _took(target: Mapping[str, Any]) -> str:
+    """How long sending takes; unknown before the first copy, unless there is a limit."""
+    if not target["send_bytes"]:
+        return "-"
+    return "unknown" if target.get("seconds") is None else span(target["seconds"])
+
+
+def _money(totals: Mapping[str, str] | None) -> str:
+    if totals is None:
+        return "unknown"
+    shown = [money(None if text == "unknown" else Decimal(text), currency) for currency, text in totals.items()]
+    return " + ".join(shown).strip() or "-"
+
+
 def _text(console: Console, found: Mapping[str, Any]) -> None:
     named = f"{found['model']}@{found['version']}"
     head = f"{named}: {found['files']} files, {size(found['bytes'])}, digest {found['digest'][:12]}"
     console.print(head, markup=False)
     rows = [
-        (t["target"], t["region"], _to_do(t), size(t["send_bytes"]), size(t["copied_bytes"]), size(t["kept_bytes"]))
+        (
+            t["target"],
+            t["region"],
+            _to_do(t),
+            size(t["send_bytes"]),
+            size(t["copied_bytes"]),
+            size(t["kept_bytes"]),
+            _took(t),
+            _money(t.get("monthly")),
+            _money(t.get("once")),
+        )
         for t in found["targets"]
     ]
-    tabulate(console, ("TARGET", "REGION", "", "SEND AT MOST", "COPY THERE", "KEEP"), rows)
+    columns = ("TARGET", "REGION", "", "SEND AT MOST", "COPY THERE", "KEEP", "TAKES", "COSTS A MONTH", "COSTS ONCE")
+    tabulate(console, columns, rows)
     for each in found["targets"]:
         if each["base"]:
             new = each["base"]

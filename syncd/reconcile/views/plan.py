@@ -6,9 +6,10 @@ Both are read-only.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from syncd import retry
@@ -22,6 +23,7 @@ from syncd.reconcile.context import World
 from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, updates
 from syncd.reconcile.discovery.catalog import catalog, pin
 from syncd.reconcile.requests.quotas import check_quotas, unchecked
+from syncd.reconcile.views.plan_estimate import TargetEstimate, totals
 from syncd.reconcile.views.shapes.plans import (
     PlanDocument,
     PlannedFlipDocument,
@@ -151,7 +153,7 @@ def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
     )
 
 
-def document(found: ReleasePlan) -> dict[str, Any]:
+def document(found: ReleasePlan, estimated: Mapping[str, TargetEstimate] = MappingProxyType({})) -> dict[str, Any]:
     """The plan as JSON."""
     return PlanDocument(
         model=found.model,
@@ -159,7 +161,7 @@ def document(found: ReleasePlan) -> dict[str, Any]:
         digest=found.digest.hex,
         bytes=found.size_bytes,
         files=found.files,
-        targets=[_planned_target(target) for target in found.targets],
+        targets=[_planned_target(target, estimated.get(target.target)) for target in found.targets],
         flips=[
             PlannedFlipDocument(
                 binding=f.binding,
@@ -180,7 +182,7 @@ def document(found: ReleasePlan) -> dict[str, Any]:
     ).as_json()
 
 
-def _planned_target(target: TargetPlan) -> PlannedTargetDocument:
+def _planned_target(target: TargetPlan, estimate: TargetEstimate | None = None) -> PlannedTargetDocument:
     new = target.base_update
     return PlannedTargetDocument(
         target=target.target,
@@ -195,7 +197,20 @@ def _planned_target(target: TargetPlan) -> PlannedTargetDocument:
         base=SeenBaseUpdateDocument(name=new.base, digest=new.was.hex, new_digest=new.now.hex, seen_at=new.since)
         if new
         else None,
+        **_estimated(estimate),
     )
+
+
+def _estimated(estimate: TargetEstimate | None) -> dict[str, Any]:
+    """The keys of an estimate, left out where there is none."""
+    if estimate is None:
+        return {}
+    return {
+        "seconds": estimate.seconds,
+        "measured_bytes_s": estimate.measured_bytes_s,
+        "monthly": totals(estimate.monthly),
+        "once": totals(estimate.once),
+    }
 
 
 def _steps(world: World, model: str, flips: Sequence[FlipPlan]) -> tuple[StepPlan, ...]:

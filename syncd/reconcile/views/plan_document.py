@@ -8,10 +8,11 @@ from syncd.reconcile.context import World
 from syncd.reconcile.requests.operations import check_served
 from syncd.reconcile.requests.version_names import named_version
 from syncd.reconcile.views.plan import document, plan
+from syncd.reconcile.views.plan_estimate import estimates
 
 
 def plan_document(world: World, name: str) -> dict[str, Any]:
-    """What a release of the named version would move and flip, as JSON. Contacts every place.
+    """What a release of the named version would move and flip, with minutes and money, as JSON. Contacts every place.
 
     Raises:
         Invalid, NotFound: As `named_version`, and where no binding serves the model.
@@ -19,4 +20,9 @@ def plan_document(world: World, name: str) -> dict[str, Any]:
     """
     named = named_version(world, name)
     check_served(world.topology, named.model)
-    return document(plan(world, world.topology.registry_of(named.model), named.model, named.version))
+    found = plan(world, world.topology.registry_of(named.model), named.model, named.version)
+    sends = [
+        (each.target, each.send_bytes, 0 if each.sealed else found.size_bytes - each.kept_bytes)
+        for each in found.targets
+    ]
+    return document(found, estimates(world, named.model, sends))

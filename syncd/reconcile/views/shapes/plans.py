@@ -27,6 +27,10 @@ class PlannedTargetDocument(Document):
     replicated_from: str | None
     image: str | None
     base: SeenBaseUpdateDocument | None
+    seconds: float | None = Field(None, description="How long sending takes, by measured rates and limits.")
+    measured_bytes_s: float | None = Field(None, description="The median rate of the newest copies to the target.")
+    monthly: dict[str, str] | None = Field(None, description="What the bytes cost a month there, by currency.")
+    once: dict[str, str] | None = Field(None, description="What bringing them costs once, by currency.")
 
 
 class PlannedFlipDocument(Document):

@@ -1,4 +1,4 @@
-"""The price list that a command uses: the shipped one, or a file."""
+"""The price list that is configured: the shipped one, or a file."""
 
 from __future__ import annotations
 
