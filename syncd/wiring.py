@@ -74,6 +74,11 @@ def topology_of(config: Config) -> Topology:
         regions=regions | {name: runtime.region for name, runtime in config.runtimes.items()},
         registries={name: registry.models for name, registry in config.registries.items()},
         replicas=_replicas(config),
+        accelerators={
+            name: target.accelerator_bytes
+            for name, target in config.targets.items()
+            if isinstance(target, OssTargetSettings) and target.accelerator_bytes
+        },
         sources=config.transfer.sources,
         images=frozenset(config.image_targets),
         watched={
@@ -410,8 +415,9 @@ def bucket_facts(config: Config, target: str) -> BucketFacts | None:
 
 def _place(settings: OssTargetSettings | NasTargetSettings) -> ModelLocation:
     if isinstance(settings, OssTargetSettings):
+        endpoint = settings.accelerator or settings.mount_endpoint or settings.endpoint
         path = f"/{settings.prefix.strip('/')}".rstrip("/")
-        return ModelLocation(MountKind.OSS, settings.bucket, path, settings.mount_endpoint or settings.endpoint)
+        return ModelLocation(MountKind.OSS, settings.bucket, path, endpoint)
     return ModelLocation(MountKind.NAS, settings.server, str(settings.server_path).rstrip("/"))
 
 

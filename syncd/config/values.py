@@ -191,6 +191,8 @@ class OssTargetSettings(BucketTable):
 
     kind: Literal["oss"]
     mount_endpoint: Endpoint | None = None
+    accelerator: Endpoint | None = None  # functions mount through it instead
+    accelerator_bytes: Size | None = None  # its capacity
     mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`
     replicated_from: str = ""
     replication_deadline_s: Seconds = 7200.0

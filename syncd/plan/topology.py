@@ -118,6 +118,7 @@ class Topology:
     registries: Mapping[str, tuple[str, ...]]  # registry -> names or globs of the models it provides
     sources: tuple[str, ...] = (REGISTRY,)  # what bytes are read from, by preference: targets and the registry
     replicas: Mapping[str, Replica] = field(default_factory=dict)  # target -> where its bytes come from
+    accelerators: Mapping[str, int] = field(default_factory=dict)  # target -> capacity of its accelerator in bytes
     images: frozenset[str] = frozenset()  # targets that are repositories of images
     watched: Mapping[str, BaseWatch] = field(default_factory=dict)  # those of them whose base is looked up again
     _index: _Index = field(init=False, repr=False, compare=False)
@@ -125,6 +126,12 @@ class Topology:
     def __post_init__(self) -> None:
         """Build the index; the rest is frozen, so it stays true."""
         object.__setattr__(self, "_index", _Index.of(self.bindings, self.registries))
+
+    def storage_kind(self, target: str) -> str:
+        """What functions read the target through: "image", "nas", "oss", or "oss with accelerator"."""
+        if target in self.images:
+            return "image"
+        return "oss with accelerator" if target in self.accelerators else self.places[target].kind.value
 
     def bindings_of(self, model: str) -> tuple[Binding, ...]:
         """The bindings that serve the model, in the order of the configuration."""

@@ -263,7 +263,7 @@ def _default(info: FieldInfo, *, is_size: bool) -> str:
     if info.is_required():
         return ""
     default = info.get_default(call_default_factory=True)
-    if is_size:
+    if is_size and default is not None:
         default = _size(default)
     if default is None:
         return "none"

@@ -71,6 +71,21 @@ def warnings(config: Config) -> tuple[Problem, ...]:
     return (*found, *weak_settings(config))
 
 
+def _accelerators(config: Config, declared: Declared) -> Iterator[Problem]:
+    del declared
+    for name, target in config.targets.items():
+        if not isinstance(target, OssTargetSettings) or (target.accelerator is None) == (
+            target.accelerator_bytes is None
+        ):
+            continue
+        if target.accelerator_bytes is None:
+            advice = 'expected the capacity of the accelerator, such as "50GB"'
+            yield Problem(key_path("targets", name, "accelerator_bytes"), "nothing", advice)
+        else:
+            advice = "expected the accelerator's endpoint beside its capacity"
+            yield Problem(key_path("targets", name, "accelerator"), "nothing", advice)
+
+
 def _buffers(config: Config, declared: Declared) -> Iterator[Problem]:
     del declared
     least = config.transfer.parts_in_flight * PART_BYTES
@@ -296,6 +311,7 @@ def _places(target: TargetSettings) -> tuple[tuple[str, tuple[str, str], str], .
 
 _RULES: Final[tuple[Rule, ...]] = (
     _password,
+    _accelerators,
     _buffers,
     _times,
     _strategies,

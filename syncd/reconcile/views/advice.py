@@ -102,9 +102,8 @@ def _region(
         multi_zone=question.multi_zone,
         measured=_measured([time for time in times if time.region == region]),
     )
-    kinds = [
-        _kind(world, bound.target) for binding in bindings for bound in binding.models if bound.model == about.model
-    ]
+    bound = [each for binding in bindings for each in binding.models if each.model == about.model]
+    kinds = [world.topology.storage_kind(each.target) for each in bound]
     return _document(advise(facts), list(dict.fromkeys(kinds)))
 
 
@@ -174,11 +173,6 @@ def _measured(times: Iterable[LoadTime]) -> Mapping[StorageKind, MeasuredStarts]
         if time.cold:
             by_kind.setdefault(StorageKind(time.target_kind), []).append(time.answer_ms / 1000)
     return {kind: MeasuredStarts(len(took), median(took), max(took)) for kind, took in by_kind.items()}
-
-
-def _kind(world: World, target: str) -> str:
-    topology = world.topology
-    return "image" if target in topology.images else topology.places[target].kind.value
 
 
 def _times(world: World, model: ModelName) -> list[LoadTime]:

@@ -41,7 +41,7 @@ def record(
             binding=binding.name,
             version_id=job.release.version_id or "",
             region=topology.regions[binding.runtime],
-            target_kind="image" if bound.target in topology.images else topology.places[bound.target].kind.value,
+            target_kind=topology.storage_kind(bound.target),
             cold=fresh and not warm and job.step.attempt == 1,
             answer_ms=round(report.seconds * 1000),
             inside_ms=_ms(report.inside_s),

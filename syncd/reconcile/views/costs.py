@@ -42,7 +42,8 @@ class Reckoning:
     def cost(self, target: str, size_bytes: int, what: str) -> TargetCost:
         """What bytes at a target cost. Raises NotFound where the price list has no such region."""
         region = self.topology.regions[target]
-        place = StoredBytes(target, self.kind(target), region, size_bytes, target in self.topology.replicas)
+        cache = self.topology.accelerators.get(target, 0) if what == HELD else 0  # paid for whatever is in it
+        place = StoredBytes(target, self.kind(target), region, size_bytes, target in self.topology.replicas, cache)
         once = brought(self.prices, self.at(region), place) if what == ADDED else EMPTY
         return TargetCost(target, region, size_bytes, what, stored(self.prices, self.at(region), place), once)
 

@@ -149,7 +149,7 @@ def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
         targets,
         flips,
         _steps(world, name, flips),
-        tuple(unchecked(world, name)),
+        (*unchecked(world, name), *_accelerators(world, name, manifest)),
     )
 
 
@@ -211,6 +211,30 @@ def _estimated(estimate: TargetEstimate | None) -> dict[str, Any]:
         "monthly": totals(estimate.monthly),
         "once": totals(estimate.once),
     }
+
+
+def _accelerators(world: World, model: str, manifest: Manifest) -> list[str]:
+    """A warning for each accelerator that cannot hold what is live there beside the new version."""
+    found = []
+    with world.state.read() as conn:
+        for target, capacity in world.topology.accelerators.items():
+            served = [
+                version_id
+                for binding in world.topology.bindings.values()
+                for bound in binding.models
+                if bound.target == target and (recorded := live.get(conn, binding.name))
+                if (version_id := recorded.models.get(bound.model))
+            ]
+            others = {
+                each: versions.get(conn, each).size_bytes for each in served if each != versions.identity(manifest)
+            }
+            total = sum(others.values()) + manifest.size_bytes
+            if target in world.topology.targets_of(model) and total > capacity:
+                found.append(
+                    f"{target}: {sum(others.values())} bytes live + {manifest.size_bytes} of the new version = {total},"
+                    f" its accelerator holds {capacity}: starts read the rest from the bucket; raise its capacity"
+                )
+    return found
 
 
 def _steps(world: World, model: str, flips: Sequence[FlipPlan]) -> tuple[StepPlan, ...]:

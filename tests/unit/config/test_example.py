@@ -78,6 +78,8 @@ ENVIRON = {
 }
 # Settings whose default is "not given", or stands for another setting; their comment says so.
 NO_DEFAULT_TO_SHOW = {
+    "accelerator",
+    "accelerator_bytes",
     "prices",
     "password",
     "security_token",
