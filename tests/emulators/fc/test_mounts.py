@@ -105,6 +105,19 @@ def test_the_internal_endpoint_of_another_region_times_out(cloud: Cloud, client:
     assert served(client) == sha256(b"one")
 
 
+@pytest.mark.parametrize("zone", ["cn-shanghai-g", "ap-southeast-1c"])
+def test_an_accelerator_of_another_region_times_out_and_of_this_one_serves(
+    cloud: Cloud, client: Client, zone: str
+) -> None:
+    put_model(cloud, "v1", b"one")
+    elsewhere = f"http://{zone}-internal.oss-data-acc.aliyuncs.com"
+    create(client, oss_mount_config=oss("/sdxl/v1", endpoint=elsewhere))
+    assert "deadline exceeded" in refused(lambda: shown(client))[2]
+    here = f"http://{REGION}-j-internal.oss-data-acc.aliyuncs.com"
+    update(client, oss_mount_config=oss("/sdxl/v1", endpoint=here))
+    assert served(client) == sha256(b"one")
+
+
 def test_a_nas_directory_is_shared_with_who_writes_it(cloud: Cloud, client: Client) -> None:
     directory = cloud.region.nas_root / "x.nas.aliyuncs.com" / "models" / "v1"
     directory.mkdir(parents=True)

@@ -11,6 +11,9 @@ from syncd.localcloud.fc.functions.validation import Json, nas_location, nas_mou
 
 _ENDPOINT = re.compile(r"(?:https?://)?oss-(?P<region>[a-z0-9-]+?)(?P<internal>-internal)?\.aliyuncs\.com/?")
 
+# An accelerator is in one zone: cn-hangzhou-j, ap-southeast-1c. It is reached from its own region alone.
+_ACCELERATOR = re.compile(r"(?:https?://)?(?P<region>[a-z0-9-]+?)-?[a-z]-internal\.oss-data-acc\.aliyuncs\.com/?")
+
 
 class MountedPrefix(Protocol):
     """Whether the bucket and the marker object of the prefix exist (the root always has one)."""
@@ -75,6 +78,9 @@ def _mount_oss(point: Json, root: Path, storage: Storage) -> None:
 
 def _reached(endpoint: str, storage: Storage) -> ObjectMounts | None:
     """The storage behind an endpoint. Of another region only the public endpoint is reachable."""
+    zone = _ACCELERATOR.fullmatch(endpoint)
+    if zone is not None:
+        return storage.oss if zone["region"] == storage.region else None
     named = _ENDPOINT.fullmatch(endpoint)
     if named is None or named["region"] == storage.region:
         return storage.oss
