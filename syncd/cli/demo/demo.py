@@ -188,6 +188,7 @@ class Demo:
             raise Failed("the copy was over before the kill", hint="this machine is very busy; run the demo again")
         self._note(f"kill -9 with about {there:.0%} of v2 in the buckets")
         self._run("status", "minilm")
+        self._run("status", "minilm", "--starts")
         live = self._live("minilm")
         if live != {"v1"}:
             raise Failed(f"after the kill minilm serves {live}, not v1 everywhere")

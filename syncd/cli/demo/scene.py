@@ -197,6 +197,9 @@ runtime = "{region}"
 function = "embed"
 alias = "prod"
 
+[bindings.embed-{place}.probe]
+load_path = "models.minilm.load"
+
 [[bindings.embed-{place}.models]]
 model = "minilm"
 target = "{place}"
