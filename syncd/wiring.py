@@ -58,9 +58,8 @@ if TYPE_CHECKING:
     from syncd.store.base import Store
     from syncd.store.oss.store import OssStore
     from syncd.targets.base import Target
-    from syncd.transfer import Bandwidth, CopySettings
-    from syncd.values.bucket import BucketFacts
     from syncd.transfer import Bandwidth, CopySettings, Timetable
+    from syncd.values.bucket import BucketFacts
 
 _BUCKETS_MAX: Final = 16  # per workspace, each with its own connections
 

@@ -280,6 +280,8 @@ _PATHS: Final[Mapping[str, Schema]] = {
             role="read",
             errors=(*_READ, "404"),
             parameters=(_OF_MODEL,),
+        )
+    },
     "/v1/starts": {
         "get": _operation(
             "Get recorded cold starts by version, region and kind of storage.",

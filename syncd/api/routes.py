@@ -32,8 +32,8 @@ from syncd.reconcile.requests.operations import IdempotencyKey
 from syncd.reconcile.requests.quotas import check_quotas
 from syncd.reconcile.requests.version_names import named_version
 from syncd.reconcile.views import overview
-from syncd.reconcile.views.health import health as health_report
 from syncd.reconcile.views.advice import AdviceQuestion, advice
+from syncd.reconcile.views.health import health as health_report
 from syncd.reconcile.views.model_versions import model_versions
 from syncd.reconcile.views.plan_document import plan_document
 from syncd.reconcile.views.release import (
@@ -67,8 +67,8 @@ from syncd.reconcile.views.shapes.serving import (
     RefusalDocument,
     RefusalsDocument,
 )
-from syncd.reconcile.views.verification import last as last_verification
 from syncd.reconcile.views.starts import starts
+from syncd.reconcile.views.verification import last as last_verification
 from syncd.state import schema_version
 from syncd.state.records import Release
 from syncd.state.releases import events, idempotency, releases

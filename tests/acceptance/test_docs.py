@@ -223,9 +223,8 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_setting_is_explained() -> None:
-    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md", "notifications.md", "cost.md")
-    pages = ("configure.md", "registries.md", "api.md", "webhooks.md", "release-in-stages.md", "cost.md", "advise.md")
-    explained = {setting for page in pages for setting in named_settings(HOW_TO / page)}
+    pages = ["configure", "registries", "api", "webhooks", "release-in-stages", "notifications", "cost", "advise"]
+    explained = {setting for page in pages for setting in named_settings(HOW_TO / f"{page}.md")}
     kinds = {f"{table}.kind" for table in TABLES}  # documented by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}
     assert settings() - explained - kinds - tables == set()

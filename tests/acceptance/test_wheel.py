@@ -109,7 +109,8 @@ calls = {
     "unhold": ("m",),
     "freeze": (), "unfreeze": (), "release": ("r-1",), "history": ("r-1",), "releases": (), "models": (), "status": (),
     "drift": (), "publish_named": ("m-v1",), "dismiss": ("r-1",), "retry": (), "versions": ("m",), "plan": ("m",),
-    "events": (), "repair": ("m",), "repairs": ("m",), "wait": ("r-1",), "close": (),
+    "events": (), "repair": ("m",), "repairs": ("m",), "wait": ("r-1",), "health": (),
+    "verification": (), "starts": (), "advice": ("m",), "close": (),
 }
 public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
 assert public == calls.keys(), public ^ calls.keys()
@@ -140,7 +141,8 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
     assert done.stdout.split() == [
         *("ReleaseInfo",) * 3, "ApprovalInfo", "HoldInfo", "bool", "FreezeInfo", "bool", "ReleaseInfo",
         "ReleaseHistoryInfo", "list", "list", "dict", "dict", "ReleaseInfo",
-        "ReleaseInfo", "list", "dict", "dict", "generator", "list", "list", "ReleaseInfo", "NoneType",
+        "ReleaseInfo", "list", "dict", "dict", "generator", "list", "list", "ReleaseInfo", "dict",
+        "dict", "dict", "dict", "NoneType",
     ]  # fmt: skip
 
 

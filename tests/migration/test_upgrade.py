@@ -25,7 +25,7 @@ from syncd.state.state import State, make_engine
 
 from tests.support.databases import at
 
-MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
 
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:
@@ -211,14 +211,14 @@ def test_a_record_says_its_schema_and_the_oldest_code_that_may_work_on_it(empty_
 
 def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empty_database_url: str) -> None:
     record.create(empty_database_url)
-    _become(empty_database_url, "0009", record.newest())
+    _become(empty_database_url, "9009", record.newest())
     record.check(empty_database_url)
     assert record.upgrade(empty_database_url) == []
     _checked(empty_database_url)
-    _become(empty_database_url, "0009", "0007")
+    _become(empty_database_url, "9009", "9007")
     for act in (record.check, record.upgrade, _checked):
         with pytest.raises(
-            Invalid, match="only a syncd of schema 0007 or newer may work on it; this is syncd"
+            Invalid, match="only a syncd of schema 9007 or newer may work on it; this is syncd"
         ) as caught:
             act(empty_database_url)
         assert "restore the copy of the record from before it was upgraded" in caught.value.hint
@@ -226,8 +226,8 @@ def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empt
 
 # What each migration made, taken away again, newest first.
 UNDONE = {
+    "0007": ("ALTER TABLE load_times DROP COLUMN stages",),
     "0006": ("DROP TABLE notifiers", "DROP TABLE dead_letters"),
-    "0006": ("ALTER TABLE load_times DROP COLUMN stages",),
     "0005": ("ALTER TABLE contents DROP COLUMN leaves",),
     "0004": (
         "DROP TABLE left_behind",

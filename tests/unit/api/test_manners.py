@@ -55,8 +55,10 @@ CALLS = (
     ("repairModel", {}),
     ("listRepairs", None),
     ("planRelease", None),
+    ("adviseModel", None),
+    ("getStarts", None),
 )
-QUERIES = {"planRelease": {"name": f"{SDXL}@v1"}}
+QUERIES = {"planRelease": {"name": f"{SDXL}@v1"}, "adviseModel": {"model": SDXL}}
 
 
 def test_every_operation_can_be_called_by_its_description_and_answers_as_it_says(served: Served) -> None:
@@ -68,7 +70,12 @@ def test_every_operation_can_be_called_by_its_description_and_answers_as_it_says
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
-    others = {"streamEvents", "receiveDelivery", "dismissRelease"}  # a stream, a signed body, a release that stalled
+    others = {
+        "streamEvents",
+        "receiveDelivery",
+        "dismissRelease",
+        "getMetrics",
+    }  # a stream, a signed body, a stall, text
     assert {name for name, _ in CALLS} == set(operations) - others
     served.pulse.record_poll("models")
     for version in ("v2", "v3", "v1"):

@@ -1,7 +1,7 @@
 """Stages of a first answer: what its probe could see of the start, in milliseconds.
 
-Revision ID: 0006
-Revises: 0005
+Revision ID: 0007
+Revises: 0006
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 from syncd.state.upgrade import note_schema
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -22,4 +22,4 @@ _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 def upgrade() -> None:
     """A syncd of 0004 may work on it: it records first answers without stages."""
     op.add_column("load_times", sa.Column("stages", _JSON, server_default="{}", nullable=False))
-    note_schema("0006", "0004")
+    note_schema("0007", "0004")
