@@ -43,6 +43,7 @@ from syncd.plan.gate import Gates
 from syncd.plan.strategy import Strategies
 from syncd.plan.topology import BasePolicy, BaseWatch, Replica, Topology
 from syncd.runtime.base import Runtime
+from syncd.trust.policy import TrustPolicy
 from syncd.values.function import Golden, Latency, MountKind
 from syncd.wiring_images import images_of, login_of
 
@@ -111,6 +112,7 @@ def context_of(config: Config, state: State) -> Context:
         chance=random.random,
         gates=_gates(config),
         strategies=strategies_of(config),
+        trust=trust_of(config),
         signals=_signals(config),
         images=dict(images_of(config, bandwidth)),
         limit_at=partial(_limit_at, config),
@@ -170,6 +172,11 @@ def strategies_of(config: Config) -> Strategies:
     return Strategies(tuple((each.models, each.strategy) for each in config.policy.strategies))
 
 
+def trust_of(config: Config) -> TrustPolicy:
+    """The trust policy; without its table it has no rules."""
+    return TrustPolicy() if config.policy.trust is None else config.policy.trust.policy
+
+
 def bandwidth_of(config: Config) -> Bandwidth | None:
     """The bandwidth limit of a process, over all targets; None where no hour has one. Create one per process."""
     from syncd.transfer import Bandwidth  # noqa: PLC0415
@@ -204,6 +211,7 @@ def world_of(config: Config, state: State) -> World:
         targets=targets_of(config, Retry(attempts_max=4, elapsed_max_s=30.0)),
         runtimes=runtimes_of(config),
         strategies=strategies_of(config),
+        trust=trust_of(config),
         images=images_of(config) if config.image_targets else {},
         limit_at=partial(_limit_at, config),
         prices=config.cost.price_list,

@@ -472,6 +472,25 @@ class PlannedStageInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrustFindingInfo(Answer):
+    """A requirement of the trust policy that is not met, and what would meet it."""
+
+    requirement: str
+    subject: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTrustInfo(Answer):
+    """What the trust policy would do with a release now: `passed`, `warned`, `waived` or `refused`."""
+
+    outcome: str
+    policy: str  # The version of the policy: a SHA-256 of its requirements.
+    findings: tuple[TrustFindingInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInfo(Answer):
     """What a release of a version would move and flip."""
 
@@ -484,6 +503,7 @@ class PlanInfo(Answer):
     flips: tuple[PlannedFlipInfo, ...]
     steps: tuple[PlannedStageInfo, ...]
     warnings: tuple[str, ...] | None = None  # What was not checked, and why.
+    trust: PlannedTrustInfo | None = None  # Left out where the policy is off.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

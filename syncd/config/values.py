@@ -45,6 +45,7 @@ from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
 from syncd.config.strategies import StrategySettings
 from syncd.cost.price_list import PriceList
 from syncd.plan.quota import Quota
+from syncd.config.trust import TrustSettings
 from syncd.secret import Secret
 from syncd.signals.base import PrometheusSettings
 from syncd.values.patterns import selects
@@ -123,6 +124,7 @@ class PolicySettings(Table):
     drain_s: Seconds = 30.0
     drift: Literal["report", "adopt", "restore"] = "report"  # action on a manual change
     drift_poll_s: Seconds = 300.0  # how often aliases and functions are compared with the record
+    trust: TrustSettings | None = None  # without it nothing is evaluated
 
 
 class ApiSettings(Table):

@@ -15,6 +15,7 @@ from syncd.errors import Cancelled
 from syncd.plan.gate import Gates
 from syncd.plan.quota import Quota
 from syncd.plan.strategy import Strategies
+from syncd.trust.policy import TrustPolicy
 
 if TYPE_CHECKING:  # most commands only need the record, and contact no region
     from collections.abc import Mapping
@@ -42,6 +43,7 @@ class World:
     targets: Mapping[str, Target]
     runtimes: Mapping[str, Runtime]
     strategies: Strategies = field(default_factory=Strategies)
+    trust: TrustPolicy = field(default_factory=TrustPolicy)
     images: Mapping[str, ImageTarget] = field(default_factory=dict)
     quotas: Mapping[str, Quota] = field(default_factory=dict)  # by runtime
     limit_at: Callable[[datetime], int] = lambda _at: 0  # bytes a second that a process may send then; 0: no limit

@@ -47,6 +47,8 @@ _PLAIN: Final[Mapping[str, str]] = {
     "freeze_times.to": "End; before `from`, the time goes over the end of the week.",
     "freeze_times.models": "Models that it holds for, by name or pattern.",
     "strategies": "How releases of some models move; the first entry that selects a model counts.",
+    "policy.trust": "Requirements of versions before they become visible; without the table nothing is evaluated.",
+    "trust.rules": "Requirements of some models, in place of those above; the first that selects a model counts.",
     "judge_failures_max": "Wrong answers that are tolerated at one stage.",
     "follow.models": "Models that the entry is for, by name or pattern.",
     "follow.alias": "Follow what this ref names: an alias, a branch or a moving tag.",

@@ -118,3 +118,7 @@ def _text(console: Console, found: Mapping[str, Any]) -> None:
             (f"{s['percent']} %", ", ".join(s["regions"]), span(s["pause_s"]) if s["pause_s"] else "") for s in stages
         ]
         tabulate(console, ("STAGE", "REGIONS", "FOR AT LEAST"), steps)
+    if trust := found.get("trust"):
+        console.print(f"trust policy: {trust['outcome']}", markup=False)
+        for each in trust["findings"]:
+            console.print(f"  {each['subject']}: {each['reason']} ({each['remedy']})", markup=False)

@@ -109,6 +109,13 @@ def _times(config: Config, declared: Declared) -> Iterator[Problem]:
         yield Problem("policy.lease_s", f"{policy.lease_s:g}", advice)
 
 
+def _trust(config: Config, declared: Declared) -> Iterator[Problem]:
+    trust = config.policy.trust
+    for name in trust.sources_named() if trust else ():
+        if name not in declared["registries"]:
+            yield no_such(key_path("policy", "trust", "sources"), name, "registry", declared["registries"])
+
+
 def _strategies(config: Config, declared: Declared) -> Iterator[Problem]:
     regions = frozenset(runtime.region for runtime in config.runtimes.values())
     yield from strategy_problems(config.policy.strategies, regions)
@@ -315,6 +322,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _buffers,
     _times,
     _strategies,
+    _trust,
     _registries,
     _followed,
     _dangling,

@@ -56,6 +56,12 @@ def parse_keras(path: str, size_bytes: int) -> Steps[Contents]:
 
 def names(path: str, size_bytes: int) -> Steps[Sequence[str] | None]:
     """The names in an archive; None where its directory is larger than is read. Raises Corrupt."""
+    found = yield from entries(path, size_bytes)
+    return None if found is None else [name for name, _ in found]
+
+
+def entries(path: str, size_bytes: int) -> Steps[Sequence[tuple[str, int]] | None]:
+    """As `names`, each with the offset of its own header."""
     head = yield Span(0, min(len(LOCAL), size_bytes))
     if head not in {LOCAL, _EMPTY}:
         raise damaged(path, f"is no zip archive: it begins with {shown(head)}", "something else was saved there")
@@ -96,8 +102,8 @@ def _directory(path: str, size_bytes: int, tail: bytes, tail_begin: int) -> _Dir
     return _Directory(begin, directory_bytes, entries, end)
 
 
-def _entries(path: str, data: bytes, found: _Directory) -> Sequence[str]:
-    at, seen = 0, list[str]()
+def _entries(path: str, data: bytes, found: _Directory) -> Sequence[tuple[str, int]]:
+    at, seen = 0, list[tuple[str, int]]()
     for _ in range(found.entries):
         if at + _ENTRY.size > len(data) or not data.startswith(b"PK\x01\x02", at):
             raise damaged(path, f"has a directory of {found.entries} entries that ends after {len(seen)}")
@@ -106,19 +112,19 @@ def _entries(path: str, data: bytes, found: _Directory) -> Sequence[str]:
         at += _ENTRY.size
         name = data[at : at + name_bytes].decode(errors="replace")
         extra = data[at + name_bytes : at + name_bytes + extra_bytes]
-        packed, offset = _long(extra, unpacked, packed, offset)
+        packed, offset = long_sizes(extra, unpacked, packed, offset)
         end = offset + _LOCAL_BYTES + name_bytes + packed
         if end > found.begin:
             raise damaged(path, f"has {name[:200]!r} up to {end}, and its directory begins at {found.begin}")
         at += name_bytes + extra_bytes + comment_bytes
-        seen.append(name)
+        seen.append((name, offset))
     if at != len(data):
         raise damaged(path, f"has a directory of {found.entries} entries that goes on after them")
     return seen
 
 
-def _long(extra: bytes, unpacked: int, packed: int, offset: int) -> tuple[int, int]:
-    """The size and the offset of an entry, which may be said in its extra field where they are large."""
+def long_sizes(extra: bytes, unpacked: int, packed: int, offset: int) -> tuple[int, int]:
+    """The packed size and the offset of an entry, which may be said in its extra field where they are large."""
     at = 0
     while at + 4 <= len(extra):
         kind, size_bytes = struct.unpack_from("<2H", extra, at)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 
 from syncd.artifact.manifest import Manifest
 from syncd.artifact.names import FilePath, parse_model, parse_version
-from syncd.errors import Cancelled, Corrupt, Fenced, KeyRefused, NotFound, Refused, SyncdError, Unavailable
+from syncd.errors import Cancelled, Corrupt, Fenced, Invalid, KeyRefused, NotFound, Refused, SyncdError, Unavailable
 from syncd.plan.phases import PlacementPhase
 from syncd.plan.topology import NEAREST, REGISTRY
 from syncd.reconcile.context import Attempt
@@ -22,6 +24,8 @@ from syncd.reconcile.steps.checked_source import CheckedSource
 from syncd.reconcile.steps.images import place_image
 from syncd.reconcile.steps.placement_record import check_not_withdrawn, record_partial, seal
 from syncd.reconcile.steps.replicas import await_image, await_replica
+from syncd.reconcile.trust import evaluation
+from syncd.reconcile.trust.evidence import gather
 from syncd.state.content import placements, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Version
@@ -37,6 +41,7 @@ from syncd.transfer import (
     copy,
     nearest_first,
 )
+from syncd.trust.policy import Evidence, Outcome
 from syncd.values.source import Location, Revision
 
 log = structlog.get_logger("syncd.place")
@@ -52,7 +57,7 @@ def resolve(job: Attempt) -> None:
     """Pin the release's version: the registry is asked, what it shows is hashed, the manifest is recorded."""
     context, release = job.context, job.release
     started = time.monotonic()
-    revision, found = abandonable_call(
+    revision, found, evidence = abandonable_call(
         release.registry,
         lambda: _cataloged(job),
         context.transfer,
@@ -74,7 +79,11 @@ def resolve(job: Attempt) -> None:
             detail["warnings"] = list(found.warnings)[:_WARNINGS_MAX]
         if found.unchecked:
             detail[_UNCHECKED] = list(found.unchecked) if len(found.unchecked) <= _UNCHECKED_MAX else [_ALL]
-        steps.done(conn, job.step.id, job.step.attempt, now, detail)
+        refusal = _evaluated(conn, job, version, evidence, now)
+        if refusal is None:
+            steps.done(conn, job.step.id, job.step.attempt, now, detail)
+    if refusal is not None:  # behind the transaction: the verdict is in the record, and nothing has moved
+        raise refusal
     log.info(
         "version.pinned",
         message="The release's version is pinned and its manifest recorded.",
@@ -85,7 +94,26 @@ def resolve(job: Attempt) -> None:
     )
 
 
-def _cataloged(job: Attempt) -> tuple[Revision, Catalog]:
+def _evaluated(
+    conn: Connection, job: Attempt, version: Version, evidence: Evidence | None, now: datetime
+) -> Invalid | None:
+    """Record the verdict of the trust policy, where it is on. Gives the refusal."""
+    rule = job.context.trust.for_model(version.model)
+    if rule is None or evidence is None:
+        return None
+    outcome, found = evaluation.decide(conn, rule, version, evidence, job.release.id, now)
+    if found:
+        log.warning(
+            "trust.unmet",
+            message="The version does not meet the trust policy.",
+            outcome=outcome.value,
+            findings=[str(each) for each in found[:_WARNINGS_MAX]],
+            count=len(found),
+        )
+    return evaluation.refusal(version.model, version.name, found) if outcome is Outcome.REFUSED else None
+
+
+def _cataloged(job: Attempt) -> tuple[Revision, Catalog, Evidence | None]:
     registry, model = job.context.registries[job.release.registry], parse_model(job.release.model)
     revision = pin(job.context.state, registry, model, job.release.ref)
     job.pin = revision.pin
@@ -93,7 +121,11 @@ def _cataloged(job: Attempt) -> tuple[Revision, Catalog]:
         known = versions.find(conn, model, revision.version)
         placed = placements.of_version(conn, known.id) if known is not None and known.pin == revision.pin else []
     is_accepted = any(each.phase is PlacementPhase.SEALED for each in placed)
-    return revision, survey(registry, model, revision, job.stop, is_accepted=is_accepted)
+    found = survey(registry, model, revision, job.stop, is_accepted=is_accepted)
+    rule = job.context.trust.for_model(model)
+    if rule is None:
+        return revision, found, None
+    return revision, found, gather(registry, job.release.registry, (model, revision), found.manifest, rule, job.stop)
 
 
 def place(job: Attempt) -> None:

@@ -24,12 +24,16 @@ from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, update
 from syncd.reconcile.discovery.catalog import catalog, pin
 from syncd.reconcile.requests.quotas import check_quotas, unchecked
 from syncd.reconcile.views.plan_estimate import TargetEstimate, totals
+from syncd.reconcile.trust.evaluation import TrustForecast, described, foresee
+from syncd.reconcile.trust.evidence import gather
 from syncd.reconcile.views.shapes.plans import (
     PlanDocument,
     PlannedFlipDocument,
     PlannedStageDocument,
     PlannedTargetDocument,
+    PlannedTrustDocument,
     SeenBaseUpdateDocument,
+    TrustFindingDocument,
 )
 from syncd.retry import Retry
 from syncd.state.content import contents, images, placements, versions
@@ -104,6 +108,7 @@ class ReleasePlan:
     flips: tuple[FlipPlan, ...]
     steps: tuple[StepPlan, ...]
     warnings: tuple[str, ...] = ()
+    trust: TrustForecast | None = None  # None where the policy is off
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,14 @@ def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
     name = parse_model(model)
     check_quotas(world, name)
     there = world.registries[registry]
-    manifest = catalog(there, name, pin(world.state, there, name, version), threading.Event())
+    revision, stop = pin(world.state, there, name, version), threading.Event()
+    manifest = catalog(there, name, revision, stop)
+    rule = world.trust.for_model(name)
+    trust = (
+        None
+        if rule is None
+        else foresee(world, rule, manifest, gather(there, registry, (name, revision), manifest, rule, stop))
+    )
     targets = tuple(
         (_image if target in world.topology.images else _target)(world, manifest, target)
         for target in world.topology.targets_of(name)
@@ -150,6 +162,7 @@ def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
         flips,
         _steps(world, name, flips),
         (*unchecked(world, name), *_accelerators(world, name, manifest)),
+        name, manifest.version, manifest.digest, size_bytes, files, targets, flips, _steps(world, name, flips), trust
     )
 
 
@@ -183,6 +196,19 @@ def document(found: ReleasePlan, estimated: Mapping[str, TargetEstimate] = Mappi
 
 
 def _planned_target(target: TargetPlan, estimate: TargetEstimate | None = None) -> PlannedTargetDocument:
+        **_trust(found.trust),
+    ).as_json()
+
+
+def _trust(found: TrustForecast | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    findings = [TrustFindingDocument(**described(each)) for each in found.findings]
+    shape = PlannedTrustDocument(outcome=found.outcome.value, policy=found.policy.hex, findings=findings)
+    return {"trust": shape}
+
+
+def _planned_target(target: TargetPlan) -> PlannedTargetDocument:
     new = target.base_update
     return PlannedTargetDocument(
         target=target.target,

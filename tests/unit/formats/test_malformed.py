@@ -113,9 +113,10 @@ def test_a_directory_of_an_archive_is_read_to_its_end() -> None:
 
 def test_sizes_of_large_entries_are_read_from_their_extra_field() -> None:
     extra = struct.pack("<2H2Q", 1, 16, 7, 1 << 40) + struct.pack("<2H", 9, 0)
-    assert zips._long(extra, 0xFFFFFFFF, 0xFFFFFFFF, 5) == (1 << 40, 5)
-    assert zips._long(struct.pack("<2H", 9, 0) + struct.pack("<2HQ", 1, 8, 1 << 41), 0, 5, 0xFFFFFFFF) == (5, 1 << 41)
-    assert zips._long(b"", 0xFFFFFFFF, 0xFFFFFFFF, 6) == (0xFFFFFFFF, 6)
+    assert zips.long_sizes(extra, 0xFFFFFFFF, 0xFFFFFFFF, 5) == (1 << 40, 5)
+    late = struct.pack("<2H", 9, 0) + struct.pack("<2HQ", 1, 8, 1 << 41)
+    assert zips.long_sizes(late, 0, 5, 0xFFFFFFFF) == (5, 1 << 41)
+    assert zips.long_sizes(b"", 0xFFFFFFFF, 0xFFFFFFFF, 6) == (0xFFFFFFFF, 6)
 
 
 def test_an_archive_that_is_no_keras_model_is_refused() -> None:

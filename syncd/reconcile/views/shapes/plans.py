@@ -53,6 +53,23 @@ class PlannedStageDocument(Document):
     pause_s: float
 
 
+class TrustFindingDocument(Document):
+    """A requirement of the trust policy that is not met, and what would meet it."""
+
+    requirement: str
+    subject: str
+    reason: str
+    remedy: str
+
+
+class PlannedTrustDocument(Document):
+    """What the trust policy would do with a release now: `passed`, `warned`, `waived` or `refused`."""
+
+    outcome: str
+    policy: str = Field(description="The version of the policy: a SHA-256 of its requirements.")
+    findings: list[TrustFindingDocument]
+
+
 class PlanDocument(Document):
     """What a release of a version would move and flip."""
 
@@ -65,6 +82,7 @@ class PlanDocument(Document):
     flips: list[PlannedFlipDocument]
     steps: list[PlannedStageDocument]
     warnings: list[str] | None = Field(None, description="What was not checked, and why.")
+    trust: PlannedTrustDocument | None = Field(default=None, description="Left out where the policy is off.")
 
 
 class FindingDocument(Document):

@@ -1,0 +1,62 @@
+"""Trust policy settings: `[policy.trust]`, and its rules for some models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from syncd.config.fields import ModelPattern, Table, shown, wrong
+from syncd.config.problems import did_you_mean
+from syncd.trust.policy import FORMATS, Mode, TrustPolicy, TrustRule
+
+_Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(strict=False)]
+_Mode = Literal["enforce", "warn", "off"]
+
+
+def _format(value: object) -> object:
+    if value in FORMATS:
+        return value
+    advice = 'expected "data-only" or the name of a format, such as "safetensors"'
+    raise wrong(shown(value), advice + (did_you_mean(value, FORMATS) if isinstance(value, str) else ""))
+
+
+_Formats = Annotated[tuple[Annotated[str, BeforeValidator(_format)], ...], Field(strict=False)]
+
+
+class _Requirements(Table):
+    """Requirements; an empty one asks for nothing."""
+
+    formats: _Formats = ()
+    sources: _Texts = ()  # names of registries
+    licences: _Texts = ()
+    metadata: Mapping[str, Annotated[str, Field(max_length=500)]] = Field(default_factory=dict)
+
+    def rule(self, models: tuple[str, ...], mode: str) -> TrustRule:
+        """The values for the trust package."""
+        return TrustRule(models, Mode(mode), self.formats, self.sources, self.licences, dict(self.metadata))
+
+
+class TrustRuleSettings(_Requirements):
+    """Requirements for some models, in place of those of the table."""
+
+    models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)]
+    mode: _Mode | None = None  # default: that of the table
+
+
+class TrustSettings(_Requirements):
+    """Requirements for every model that no rule selects. The first rule that selects a model applies."""
+
+    mode: _Mode
+    rules: Annotated[tuple[TrustRuleSettings, ...], Field(strict=False)] = ()
+
+    @property
+    def policy(self) -> TrustPolicy:
+        """The values for the trust package."""
+        own = [rule.rule(rule.models, rule.mode or self.mode) for rule in self.rules]
+        return TrustPolicy((*own, self.rule(("*", "*/*"), self.mode)))
+
+    def sources_named(self) -> tuple[str, ...]:
+        """Every registry that is named."""
+        return (*self.sources, *(name for rule in self.rules for name in rule.sources))

@@ -1,0 +1,1 @@
+"""Trust: the evidence about a version, and its evaluation before a byte of it becomes visible."""

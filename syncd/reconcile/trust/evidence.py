@@ -1,0 +1,125 @@
+"""Evidence about a version at its source: the format of each file by its content, and its model card."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Final, TypeVar
+
+from syncd.artifact.manifest import Entry, Manifest
+from syncd.artifact.names import FilePath, ModelName
+from syncd.errors import Cancelled
+from syncd.formats.identify import Identified, identify
+from syncd.formats.kinds import IDENTIFIER
+from syncd.formats.spans import SKIP_BYTES_MAX, NoRangesError, Passing, Pull, Ranges, Span, Steps
+from syncd.registry.base import Registry
+from syncd.trust.model_card import CARD, CARD_BYTES_MAX, read_card
+from syncd.trust.policy import Evidence, TrustRule
+from syncd.values.source import Revision, Stream, skipped_bytes
+from syncd.watchdog import mark_progress
+
+T = TypeVar("T")
+_CHUNK_BYTES: Final = 1 << 20
+_UNKNOWN: Final = "unknown"
+_PASSED: Final = Identified(_UNKNOWN, "what its format needs had passed already, and its source gives no ranges")
+
+
+def gather(
+    registry: Registry,
+    source: str,
+    pinned: tuple[ModelName, Revision],
+    manifest: Manifest,
+    rule: TrustRule,
+    stop: threading.Event,
+) -> Evidence:
+    """What a rule has to know of a version at a registry, whose name is `source`.
+
+    Reads a few ranges of each file if the rule asks for formats, and the model card if it asks for what is in it.
+
+    Raises:
+        Cancelled: `stop` was set.
+        NotFound, Unavailable, Conflict, Refused: As the registry's own methods say.
+    """
+    evidence = Evidence(source, (IDENTIFIER,))
+    reader = _Reader(registry, pinned, stop)
+    if rule.formats:
+        _identify_all(reader, manifest, evidence)
+    if rule.licences or rule.metadata:
+        card = next((entry for entry in manifest.entries if entry.path == CARD), None)
+        if card is not None:
+            evidence.card = read_card(reader.run(card, partial(_head, card)) or b"")
+    return evidence
+
+
+def _identify_all(reader: _Reader, manifest: Manifest, evidence: Evidence) -> None:
+    unknown: dict[str, Identified] = {}
+    needed: set[str] = set()
+    for entry in manifest.entries:
+        found = reader.run(entry, partial(identify, entry.path, entry.size_bytes)) or _PASSED
+        if found.is_data:
+            needed.update(found.needs)
+        if found.format == _UNKNOWN:
+            unknown[entry.path] = found
+        else:
+            evidence.add(entry.path, found.format, found.reason)
+    for path, found in unknown.items():
+        if path in needed:
+            evidence.add(path, "raw", "")
+        else:
+            evidence.add(path, _UNKNOWN, found.reason)
+
+
+def _head(entry: Entry) -> Steps[bytes]:
+    return (yield Span(0, min(entry.size_bytes, CARD_BYTES_MAX)))
+
+
+class _Reader:
+    """Runs parsers over the files of a version: by ranges, or over all bytes where the source gives none."""
+
+    def __init__(self, registry: Registry, pinned: tuple[ModelName, Revision], stop: threading.Event) -> None:
+        self._registry = registry
+        self._pinned = pinned
+        self._stop = stop
+
+    def run(self, entry: Entry, make: Callable[[], Steps[T]]) -> T | None:
+        """What a parser found; None if the source gives no ranges and the parser asks for what has passed."""
+        self._check_stop(entry)
+        mark_progress()
+        try:
+            with ExitStack() as opened:
+                ranges = Ranges(entry.path, lambda offset_bytes: self._open(entry.path, offset_bytes, opened))
+                return ranges.run(make())
+        except NoRangesError:
+            return self._read_through(entry, Passing(make()))
+
+    def _open(self, path: FilePath, offset_bytes: int, opened: ExitStack) -> Pull:
+        opened.close()
+        stream = opened.enter_context(self._registry.open(*self._pinned, path, offset_bytes))
+        if skipped_bytes(stream) > SKIP_BYTES_MAX:
+            raise NoRangesError
+        return lambda size_bytes: _read(stream, size_bytes)
+
+    def _read_through(self, entry: Entry, passing: Passing[T]) -> T | None:
+        with self._registry.open(*self._pinned, entry.path) as stream:
+            while piece := _read(stream, _CHUNK_BYTES):
+                self._check_stop(entry)
+                passing.add(piece)
+                mark_progress()
+        return passing.end()
+
+    def _check_stop(self, entry: Entry) -> None:
+        if self._stop.is_set():
+            raise Cancelled(f"{entry.path}: stopped while its format was identified")
+
+
+def _read(stream: Stream, size_bytes: int) -> bytes:
+    data = bytearray()
+    while len(data) < size_bytes:
+        buffer = memoryview(bytearray(min(_CHUNK_BYTES, size_bytes - len(data))))
+        count = stream.readinto(buffer)
+        if not count:
+            break
+        data += buffer[:count]
+    return bytes(data)

@@ -1,0 +1,170 @@
+"""A version that the trust policy refuses moves nothing; a waiver lets one release of its bytes through."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from syncd.errors import Invalid, NotFound
+from syncd.plan.phases import ReleasePhase
+from syncd.reconcile.requests import waivers
+from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.trust.evaluation import evaluate_live
+from syncd.reconcile.views.plan import document, plan
+from syncd.state.content import trust
+from syncd.state.records import Release
+from syncd.state.state import State
+from syncd.trust.policy import Mode, Outcome, TrustPolicy, TrustRule
+
+from tests.support.rooms import SDXL, Site, World, site
+from tests.unit.formats import written
+
+CARD = b"---\nlicense: apache-2.0\n---\n# SDXL\n"
+DATA = {"model.safetensors": written.safetensors_file(), "README.md": CARD}
+CODE = {"vae.pkl": pickle.dumps(print)}
+ALLOWED = ("data-only", "unknown")  # `deliver` writes noise as weights.bin
+
+
+def rules(
+    mode: Mode = Mode.ENFORCE, formats: Sequence[str] = ALLOWED, licences: Sequence[str] = ("apache-2.0",)
+) -> TrustPolicy:
+    return TrustPolicy((TrustRule(("*",), mode, formats, ("models",), licences),))
+
+
+def under(world: World, state: State, policy: TrustPolicy, owner: str = "worker-1") -> Site:
+    return site(world, state, owner, trust=policy)
+
+
+@pytest.fixture
+def here(world: World, usual_database_url: str) -> Site:
+    return under(world, State(usual_database_url, now=world.now), rules())
+
+
+def released(here: Site, version: str) -> Release:
+    release = publish(here.requester, SDXL, version)
+    here.settle()
+    return here.release(release.id)
+
+
+def test_what_meets_the_policy_is_released_with_its_verdict(here: Site, world: World) -> None:
+    world.deliver(SDXL, "v1", more=DATA)
+    assert released(here, "v1").phase is ReleasePhase.LIVE
+    with here.state.read() as conn:
+        verdict = trust.newest(conn, f"{SDXL}@v1#{here.digest(SDXL, 'v1')[:12]}")
+    assert verdict is not None
+    assert (verdict.outcome, verdict.findings["count"], verdict.tools) == (Outcome.PASSED, 0, "syncd-formats/1")
+    assert verdict.evidence["formats"] == {"safetensors": 1, "text": 2, "unknown": 1}
+    assert verdict.evidence["card"] == {"license": "apache-2.0"}
+
+
+def test_what_is_refused_moves_nothing_and_says_what_unblocks_it(here: Site, world: World) -> None:
+    world.deliver(SDXL, "v1", more=DATA | CODE)
+    release = released(here, "v1")
+    assert release.phase is ReleasePhase.STALLED
+    assert release.reason.endswith(
+        "sdxl@v1 is refused by policy.trust: vae.pkl: "
+        "format pickle is not allowed: pickles run code when they are loaded"
+    )
+    assert 'allow "pickle" in `formats`' in release.hint
+    assert "`syncd waive sdxl@v1 --why REASON --hours 24` lets one release of these bytes through" in release.hint
+    assert not any(store.objects for store in world.stores.values())
+    assert not here.placements(SDXL, "v1") or all(p.progress == {} for p in here.placements(SDXL, "v1").values())
+    (event,) = [event for event in here.events() if event.kind == "trust.evaluated"]
+    assert (event.detail["outcome"], event.detail["count"]) == ("refused", 1)
+
+
+def test_a_waiver_lets_one_release_through_and_no_other(here: Site, world: World) -> None:
+    world.deliver(SDXL, "v1", more=DATA | CODE)
+    assert released(here, "v1").phase is ReleasePhase.STALLED
+    made = waivers.waive(here.requester, f"{SDXL}@v1", "read by ann", 24)
+    assert made.digest.hex == here.digest(SDXL, "v1")
+    first = released(here, "v1")
+    assert first.phase is ReleasePhase.LIVE
+    with here.state.read() as conn:
+        used = trust.waiver(conn, made.digest)
+    assert used is not None
+    assert (used.used_by, used.who, used.why) == (first.id, "ops", "read by ann")
+    assert released(here, "v1").phase is ReleasePhase.STALLED
+    assert {event.kind for event in here.events()} >= {"trust.waived", "trust.waiver_used"}
+
+
+def test_a_waiver_is_of_one_digest_and_ends(here: Site, world: World) -> None:
+    for version in ("v1", "v2"):
+        world.deliver(SDXL, version, more=DATA | CODE)
+        released(here, version)
+    waivers.waive(here.requester, f"{SDXL}@v1", "read by ann", 1)
+    assert released(here, "v2").phase is ReleasePhase.STALLED
+    world.time += timedelta(hours=1, seconds=1)
+    assert released(here, "v1").phase is ReleasePhase.STALLED
+    assert waivers.unwaive(here.requester, f"{SDXL}@v1")
+    assert not waivers.unwaive(here.requester, f"{SDXL}@v1")
+
+
+def test_a_waiver_needs_a_reason_a_time_and_a_known_digest(here: Site, world: World) -> None:
+    with pytest.raises(NotFound, match="a waiver is bound to a digest"):
+        waivers.waive(here.requester, f"{SDXL}@v1", "why", 1)
+    world.deliver(SDXL, "v1", more=CODE)
+    released(here, "v1")
+    for why, hours in ((" ", 1), ("why", 0), ("why", -1), ("why", 1e9), ("why", float("nan"))):
+        with pytest.raises(Invalid):
+            waivers.waive(here.requester, f"{SDXL}@v1", why, hours)
+
+
+def test_to_warn_is_to_release_and_to_record(here: Site, world: World) -> None:
+    there = under(world, here.state, rules(Mode.WARN))
+    world.deliver(SDXL, "v1", more=CODE)
+    assert released(there, "v1").phase is ReleasePhase.LIVE
+    (event,) = [event for event in there.events() if event.kind == "trust.evaluated"]
+    assert (event.detail["outcome"], event.detail["count"]) == ("warned", 2)
+
+
+def test_off_reads_nothing_and_records_nothing(here: Site, world: World) -> None:
+    for number, policy in enumerate((TrustPolicy(), rules(Mode.OFF)), 1):
+        there = under(world, here.state, policy)
+        world.deliver(SDXL, f"v{number}", more=CODE)
+        assert released(there, f"v{number}").phase is ReleasePhase.LIVE
+    assert not [event for event in here.events() if event.kind.startswith("trust.")]
+
+
+def test_a_plan_says_what_would_be_refused_and_records_nothing(here: Site, world: World) -> None:
+    world.deliver(SDXL, "v1", more=DATA | CODE)
+    foreseen = plan(here.looker, "models", SDXL, "v1")
+    assert foreseen.trust is not None
+    assert foreseen.trust.outcome is Outcome.REFUSED
+    (finding,) = document(foreseen)["trust"]["findings"]
+    assert (finding["requirement"], finding["subject"]) == ("formats", "vae.pkl")
+    assert here.events() == []
+    released(here, "v1")
+    waivers.waive(here.requester, f"{SDXL}@v1", "read by ann", 1)
+    waived = plan(here.looker, "models", SDXL, "v1").trust
+    assert waived is not None
+    assert waived.outcome is Outcome.WAIVED
+    off = under(world, here.state, TrustPolicy())
+    assert "trust" not in document(plan(off.looker, "models", SDXL, "v1"))
+
+
+def test_what_is_live_and_would_fail_now_is_reported_and_not_moved(here: Site, world: World) -> None:
+    world.deliver(SDXL, "v1", more=DATA)
+    released(here, "v1")
+    with here.state.read() as conn:
+        (seen,) = evaluate_live(conn, rules(), here.context.topology)
+        (strict,) = evaluate_live(conn, rules(formats=("data-only",)), here.context.topology)
+        (other,) = evaluate_live(conn, rules(licences=("mit",)), here.context.topology)
+    assert (seen.findings, seen.is_stale, list(seen.bindings)) == ((), False, ["draw-hz", "draw-sg"])
+    assert [each.subject for each in strict.findings] == ["weights.bin"]
+    assert [each.requirement for each in other.findings] == ["licences"]
+    stricter = under(world, here.state, rules(formats=("data-only",)))
+    stricter.settle()
+    assert len(stricter.all_releases()) == 1
+
+
+def test_a_rollback_is_not_evaluated(here: Site, world: World) -> None:
+    for version in ("v1", "v2"):
+        world.deliver(SDXL, version, more=DATA)
+        assert released(here, version).phase is ReleasePhase.LIVE
+    stricter = under(world, here.state, rules(formats=("data-only",)))
+    back = rollback(stricter.requester, SDXL, "worse")
+    stricter.settle()
+    assert stricter.release(back.id).phase is ReleasePhase.LIVE
