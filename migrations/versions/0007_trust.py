@@ -1,4 +1,4 @@
-"""Verdicts on versions, and waivers.
+"""Verdicts on versions, waivers, and links of events.
 
 Revision ID: 0007
 Revises: 0006
@@ -48,5 +48,11 @@ def upgrade() -> None:
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.Column("used_by", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_waivers")),
+    )
+    op.create_table(
+        "event_links",
+        sa.Column("event_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event_links")),
     )
     note_schema("0007", "0007")

@@ -67,6 +67,8 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "trust": CommandEntry("trust", "trust", "Show what the trust policy says of what is live, and the waivers."),
     "waive": CommandEntry("trust", "waive", "Let one release of a version's bytes through the trust policy."),
     "unwaive": CommandEntry("trust", "unwaive", "Take a waiver back."),
+    "receipt": CommandEntry("receipt", "receipt", "Print the signed receipt of a release, or verify one."),
+    "audit": CommandEntry("audit", "app", "Verify the history against its hash chain, and export it."),
     "run": CommandEntry("run", "run", "Run the daemon until SIGTERM."),
     "health": CommandEntry("health", "health", "Show whether the daemon and all that it works with is well."),
     "doctor": CommandEntry("doctor", "doctor", "Check everything that syncd needs: each finding with its cure."),

@@ -18,6 +18,7 @@ from syncd.config.checks.checks import problems_between
 from syncd.config.fields import NAME_ADVICE, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS
+from syncd.config.trust import ReceiptSettings
 from syncd.config.values import (
     AdviceSettings,
     ApiSettings,
@@ -47,6 +48,7 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "api": ApiSettings,
     "cost": CostSettings,
     "advice": AdviceSettings,
+    "receipts": ReceiptSettings,
 }
 _HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
 _NOTIFIERS: Final = get_args(NotifierSettings.model_fields["kind"].annotation)

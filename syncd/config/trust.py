@@ -1,14 +1,14 @@
-"""Trust policy settings: `[policy.trust]`, and its rules for some models."""
+"""Trust settings: `[policy.trust]` with its rules for some models, and `[receipts]`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from syncd.config.fields import ModelPattern, Table, shown, wrong
-from syncd.config.problems import did_you_mean
+from syncd.config.fields import AbsolutePath, ModelPattern, SecretField, Table, shown, wrong
+from syncd.config.problems import Problem, did_you_mean
 from syncd.trust.policy import FORMATS, Mode, TrustPolicy, TrustRule
 
 _Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(strict=False)]
@@ -60,3 +60,23 @@ class TrustSettings(_Requirements):
     def sources_named(self) -> tuple[str, ...]:
         """Every registry that is named."""
         return (*self.sources, *(name for rule in self.rules for name in rule.sources))
+
+
+class ReceiptSettings(Table):
+    """The key that signs receipts: a private key, or a program that asks a KMS, with the public key of that."""
+
+    key: SecretField | None = None
+    signer: _Texts = ()
+    public_key: AbsolutePath | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether receipts can be signed."""
+        return self.key is not None or bool(self.signer)
+
+    def problems(self) -> Iterator[Problem]:
+        """What does not fit together."""
+        if self.key is not None and self.signer:
+            yield Problem("receipts.signer", shown(list(self.signer)), "leave out `receipts.key`, or this")
+        if self.signer and self.public_key is None:
+            yield Problem("receipts.public_key", "nothing", "expected the file of the signer's public key")

@@ -46,6 +46,7 @@ from syncd.config.strategies import StrategySettings
 from syncd.cost.price_list import PriceList
 from syncd.plan.quota import Quota
 from syncd.config.trust import TrustSettings
+from syncd.config.trust import ReceiptSettings, TrustSettings
 from syncd.secret import Secret
 from syncd.signals.base import PrometheusSettings
 from syncd.values.patterns import selects
@@ -341,6 +342,7 @@ class Config:
     runtimes: Mapping[str, RuntimeSettings]
     bindings: Mapping[str, BindingSettings]
     hooks: Mapping[str, AnyHookSettings]
+    receipts: ReceiptSettings = field(default_factory=ReceiptSettings)
     signals: Mapping[str, PrometheusSignalSettings] = field(default_factory=dict)
     notify: Mapping[str, NotifierSettings] = field(default_factory=dict)
     cost: CostSettings = field(default_factory=CostSettings)
@@ -368,6 +370,7 @@ class Config:
         """Every secret of the configuration with its key."""
         named: Iterable[tuple[str, str, object]] = (
             ("state", "", self.state),
+            ("receipts", "", self.receipts),
             *(
                 (section, name, table)
                 for section in ("credentials", "registries", "targets", "runtimes", "hooks", "signals", "notify")
@@ -402,6 +405,7 @@ __all__ = [
     "OssTargetSettings",
     "PolicySettings",
     "ProbeSettings",
+    "ReceiptSettings",
     "RegistrySettings",
     "RuntimeSettings",
     "ServedModelSettings",

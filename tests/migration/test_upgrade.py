@@ -232,6 +232,7 @@ def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empt
 UNDONE = {
     "0007": ("ALTER TABLE load_times DROP COLUMN stages",),
     "0007": ("DROP TABLE verdicts", "DROP TABLE waivers"),
+    "0007": ("DROP TABLE verdicts", "DROP TABLE waivers", "DROP TABLE event_links"),
     "0006": ("DROP TABLE notifiers", "DROP TABLE dead_letters"),
     "0005": ("ALTER TABLE contents DROP COLUMN leaves",),
     "0004": (

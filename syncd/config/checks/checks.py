@@ -114,6 +114,7 @@ def _trust(config: Config, declared: Declared) -> Iterator[Problem]:
     for name in trust.sources_named() if trust else ():
         if name not in declared["registries"]:
             yield no_such(key_path("policy", "trust", "sources"), name, "registry", declared["registries"])
+    yield from config.receipts.problems()
 
 
 def _strategies(config: Config, declared: Declared) -> Iterator[Problem]:

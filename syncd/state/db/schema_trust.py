@@ -1,4 +1,4 @@
-"""Tables about trust: verdicts on versions, and waivers of persons."""
+"""Tables about trust: verdicts on versions, waivers of persons, and the hash chain over the events."""
 
 from __future__ import annotations
 
@@ -41,4 +41,13 @@ waivers: Final = sa.Table(
     columns.timestamp("until"),
     columns.text("used_by", default=""),
     sa.PrimaryKeyConstraint("digest"),
+)
+
+# The hash chain over `events`: a row for each settled event, never changed.
+event_links: Final = sa.Table(
+    "event_links",
+    columns.metadata,
+    sa.Column("event_id", sa.BigInteger, nullable=False, autoincrement=False),
+    columns.text("hash"),
+    sa.PrimaryKeyConstraint("event_id"),
 )

@@ -33,6 +33,7 @@ from syncd.config import (
     OssTargetSettings,
     PaiRegistrySettings,
     PolicySettings,
+    ReceiptSettings,
     StateSettings,
     TransferSettings,
     load,
@@ -49,6 +50,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (ApiSettings, ("api",)),
     (CostSettings, ("cost",)),
     (AdviceSettings, ("advice",)),
+    (ReceiptSettings, ("receipts",)),
     (DirectoryRegistrySettings, ("registries", "local")),
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
@@ -93,6 +95,9 @@ NO_DEFAULT_TO_SHOW = {
     "freeze_times",
     "strategies",
     "trust",
+    "key",
+    "signer",
+    "public_key",
     "rules",
     "mode",
     "waves",
@@ -178,8 +183,9 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x\n")
     everything = tmp_path / "config.toml"
-    for elsewhere in ("/run/secrets/syncd-database", "/etc/syncd/golden.json"):
+    for elsewhere in ("/run/secrets/syncd-database", "/etc/syncd/golden.json", "/etc/syncd/receipts.pem"):
         text = text.replace(elsewhere, str(secret))
+    text = re.sub(r"(?m)^signer = .*$", "", text)  # the key stands instead of it
     everything.write_text(re.sub(r"(?m)^acr = .*$", "", text))
     names = (
         "SYNCD_OSS_TOKEN",
@@ -193,10 +199,10 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     )
     config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 12 + 4
+    assert len(config.secrets()) == 13 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
     everything.write_text(re.sub(r"(?m)^password = .*IMAGES.*$", "", text))  # the one stands instead of the other
-    assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 11 + 4
+    assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 12 + 4
 
 
 @pytest.mark.parametrize(
