@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -25,6 +26,26 @@ def _format(value: object) -> object:
 _Formats = Annotated[tuple[Annotated[str, BeforeValidator(_format)], ...], Field(strict=False)]
 
 
+def _signer(value: object) -> object:
+    """The text of a public key, from the file that is named."""
+    from syncd.errors import Invalid  # noqa: PLC0415 -- with cryptography, only where there are signers
+    from syncd.trust.dsse import read_public  # noqa: PLC0415
+
+    advice = "expected the absolute path of a public key, Ed25519 or ECDSA, as PEM"
+    path = Path(value) if isinstance(value, str) and "\0" not in value else Path()
+    if not path.is_absolute():
+        raise wrong(shown(value), advice)
+    try:
+        text = path.read_text(encoding="utf-8")
+        read_public(text.encode())
+    except (OSError, UnicodeDecodeError, Invalid) as error:
+        raise wrong(shown(value), f"{advice}; it cannot be read as one") from error
+    return text
+
+
+_Signers = Annotated[tuple[Annotated[str, BeforeValidator(_signer)], ...], Field(strict=False)]
+
+
 class _Requirements(Table):
     """Requirements; an empty one asks for nothing."""
 
@@ -32,10 +53,27 @@ class _Requirements(Table):
     sources: _Texts = ()  # names of registries
     licences: _Texts = ()
     metadata: Mapping[str, Annotated[str, Field(max_length=500)]] = Field(default_factory=dict)
+    signers: _Signers = ()  # files of public keys, of which one has to have signed
 
     def rule(self, models: tuple[str, ...], mode: str) -> TrustRule:
         """The values for the trust package."""
-        return TrustRule(models, Mode(mode), self.formats, self.sources, self.licences, dict(self.metadata))
+        return TrustRule(
+            models,
+            Mode(mode),
+            self.formats,
+            self.sources,
+            self.licences,
+            dict(self.metadata),
+            _by_id(self.signers),
+        )
+
+
+def _by_id(signers: tuple[str, ...]) -> dict[str, str]:
+    if not signers:
+        return {}
+    from syncd.trust.dsse import key_id_of, read_public  # noqa: PLC0415 -- cryptography, only where there are signers
+
+    return {key_id_of(read_public(text.encode())): text for text in signers}
 
 
 class TrustRuleSettings(_Requirements):

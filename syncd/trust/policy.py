@@ -50,11 +50,12 @@ class TrustRule:
     sources: Sequence[str] = ()
     licences: Sequence[str] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    signers: Mapping[str, str] = field(default_factory=dict)  # public keys as PEM, by their ids
 
     @property
     def digest(self) -> Digest:
         """The policy's version: it changes with each requirement, and with nothing else."""
-        asked = {key: value for key, value in asdict(self).items() if key not in {"models", "mode"}}
+        asked = {key: value for key, value in asdict(self).items() if key not in {"models", "mode"} and value}
         return Digest(hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest())
 
     def allows(self, form: str) -> bool:
@@ -90,6 +91,8 @@ class Evidence:
     formats: dict[str, int] = field(default_factory=dict)
     examples: dict[str, dict[str, str]] = field(default_factory=dict)
     card: Mapping[str, str] = field(default_factory=dict)
+    signer: str = ""  # the id of the key that signed the version
+    unsigned: Sequence[Sequence[str]] = ()  # paths, each with what is wrong with its signature
 
     def add(self, path: str, form: str, reason: str) -> None:
         """Note the format of a file."""
@@ -124,13 +127,23 @@ class TrustFinding:
 
 def evaluate(rule: TrustRule, evidence: Evidence) -> tuple[TrustFinding, ...]:
     """Every unmet requirement of a rule, in a fixed order."""
-    return (*_source(rule, evidence), *_formats(rule, evidence), *_card(rule, evidence))
+    return (*_source(rule, evidence), *_signatures(rule, evidence), *_formats(rule, evidence), *_card(rule, evidence))
 
 
 def _source(rule: TrustRule, evidence: Evidence) -> Iterator[TrustFinding]:
     if rule.sources and evidence.source not in rule.sources:
         reason = f"expected one of the registries {_listed(rule.sources)}, got {evidence.source!r}"
         yield TrustFinding("source", evidence.source, reason, f"publish it from {_listed(rule.sources)}")
+
+
+def _signatures(rule: TrustRule, evidence: Evidence) -> Iterator[TrustFinding]:
+    if not rule.signers:
+        return
+    remedy = "sign the whole version with a key of `signers`, under a new version's name"
+    for path, reason in evidence.unsigned:
+        yield TrustFinding("signatures", path, reason, remedy)
+    if evidence.signer not in rule.signers and not evidence.unsigned:
+        yield TrustFinding("signatures", "signature", "no key of `signers` has signed it", remedy)
 
 
 def _formats(rule: TrustRule, evidence: Evidence) -> Iterator[TrustFinding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from syncd.watchdog import mark_progress
 
 T = TypeVar("T")
 _CHUNK_BYTES: Final = 1 << 20
+_UNSIGNED_MAX: Final = 50  # are named in a verdict
 _UNKNOWN: Final = "unknown"
 _PASSED: Final = Identified(_UNKNOWN, "what its format needs had passed already, and its source gives no ranges")
 
@@ -50,7 +52,28 @@ def gather(
         card = next((entry for entry in manifest.entries if entry.path == CARD), None)
         if card is not None:
             evidence.card = read_card(reader.run(card, partial(_head, card)) or b"")
+    if rule.signers:
+        _verify_signature(reader, manifest, rule, evidence)
     return evidence
+
+
+def _verify_signature(reader: _Reader, manifest: Manifest, rule: TrustRule, evidence: Evidence) -> None:
+    from syncd.trust.model_signing import BUNDLE_BYTES_MAX, SIGNATURE, verify_signature  # noqa: PLC0415 -- cryptography
+
+    entry = next((each for each in manifest.entries if each.path == SIGNATURE), None)
+    if entry is None or entry.size_bytes > BUNDLE_BYTES_MAX:
+        missing = (
+            "is missing: the version is not signed" if entry is None else f"has more than {BUNDLE_BYTES_MAX} bytes"
+        )
+        evidence.unsigned = ((SIGNATURE, missing),)
+        return
+    bundle = reader.run(entry, partial(_head, entry, BUNDLE_BYTES_MAX)) or b""
+    if hashlib.sha256(bundle).hexdigest() != entry.sha256.hex:
+        evidence.unsigned = ((SIGNATURE, "is not the file of the manifest: its bytes have another sha256"),)
+        return
+    files = {str(each.path): each.sha256.hex for each in manifest.entries}
+    evidence.signer, differences = verify_signature(bundle, list(rule.signers.values()), files)
+    evidence.unsigned = differences[:_UNSIGNED_MAX]
 
 
 def _identify_all(reader: _Reader, manifest: Manifest, evidence: Evidence) -> None:
@@ -71,8 +94,8 @@ def _identify_all(reader: _Reader, manifest: Manifest, evidence: Evidence) -> No
             evidence.add(path, _UNKNOWN, found.reason)
 
 
-def _head(entry: Entry) -> Steps[bytes]:
-    return (yield Span(0, min(entry.size_bytes, CARD_BYTES_MAX)))
+def _head(entry: Entry, bytes_max: int = CARD_BYTES_MAX) -> Steps[bytes]:
+    return (yield Span(0, min(entry.size_bytes, bytes_max)))
 
 
 class _Reader:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -16,10 +17,13 @@ from syncd.reconcile.views.plan import document, plan
 from syncd.state.content import trust
 from syncd.state.records import Release
 from syncd.state.state import State
+from syncd.trust.dsse import key_id_of, read_public
 from syncd.trust.policy import Mode, Outcome, TrustPolicy, TrustRule
 
 from tests.support.rooms import SDXL, Site, World, site
 from tests.unit.formats import written
+from tests.unit.registry.trees import write
+from tests.unit.trust.test_model_signing import FILES, SIGNER
 
 CARD = b"---\nlicense: apache-2.0\n---\n# SDXL\n"
 DATA = {"model.safetensors": written.safetensors_file(), "README.md": CARD}
@@ -168,3 +172,30 @@ def test_a_rollback_is_not_evaluated(here: Site, world: World) -> None:
     back = rollback(stricter.requester, SDXL, "worse")
     stricter.settle()
     assert stricter.release(back.id).phase is ReleasePhase.LIVE
+
+
+def _signed(here: Site, world: World) -> Site:
+    signer = {key_id_of(read_public(SIGNER.encode())): SIGNER}
+    policy = TrustPolicy((TrustRule(("*",), Mode.ENFORCE, signers=signer),))
+    return under(world, here.state, policy)
+
+
+def test_a_version_is_released_if_a_signer_has_signed_every_file(here: Site, world: World) -> None:
+    there = _signed(here, world)
+    place = world.root / SDXL / "v1"
+    write(place, dict(FILES))
+    write(place, {"SHA256SUMS": sums(FILES)})
+    assert released(there, "v1").phase is ReleasePhase.LIVE
+    more = {**FILES, "evil.py": b"import os"}
+    write(world.root / SDXL / "v2", more)
+    write(world.root / SDXL / "v2", {"SHA256SUMS": sums(more)})
+    release = released(there, "v2")
+    assert release.phase is ReleasePhase.STALLED
+    assert "evil.py: is not signed" in release.reason
+    world.deliver(SDXL, "v3")
+    assert "model.sig: is missing: the version is not signed" in released(there, "v3").reason
+    assert len(world.sealed("hz")) == 1
+
+
+def sums(files: Mapping[str, bytes]) -> bytes:
+    return "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in files.items()).encode()

@@ -1,0 +1,93 @@
+"""Signatures of OpenSSF model signing: a bundle beside the model that names each file with its SHA-256.
+
+Source: github.com/sigstore/model-transparency, the package model-signing 1.1.1, `_signing/signing.py`. The digests in
+the signature are compared with those of the manifest, so that no byte is hashed a second time. What is signed in
+shards, by another hash, or by the releases before 1.0, is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from syncd.artifact.bounded_json import parse_bounded_bytes
+from syncd.errors import Corrupt, Invalid
+from syncd.trust.dsse import PublicKey, key_id_of, open_envelope, read_public
+
+SIGNATURE: Final = "model.sig"
+BUNDLE_BYTES_MAX: Final = 64 << 20
+PREDICATE: Final = "https://model_signing/signature/v1.0"
+_GIT: Final = frozenset({".gitattributes", ".gitignore"})  # never signed, and read by no loader
+_GIT_FOLDERS: Final = (".git/", ".github/")
+
+
+def verify_signature(
+    bundle: bytes, signers: Sequence[str], files: Mapping[str, str]
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The id of the key that signed, "" if none of `signers` (PEM) did; and what is wrong, by path.
+
+    `files` are the digests of the version's files, in hexadecimal. Every one has to be signed, but for the signature
+    itself and git's own files at the top.
+    """
+    try:
+        signer, payload = _opened(bundle, [read_public(pem.encode()) for pem in signers])
+        signed = _resources(payload)
+    except (Invalid, Corrupt) as error:
+        return "", ((SIGNATURE, error.message),)
+    return signer, tuple(_differences(signed, files))
+
+
+def _opened(bundle: bytes, keys: Sequence[PublicKey]) -> tuple[str, bytes]:
+    try:
+        found = parse_bounded_bytes(bundle, "the bundle")
+    except ValueError as error:
+        raise Invalid("it is no Sigstore bundle: it is not JSON") from error
+    envelope = found.get("dsseEnvelope") if isinstance(found, dict) else None
+    if not isinstance(envelope, dict):
+        raise Invalid("it is no Sigstore bundle with a DSSE envelope")
+    sealed = json.dumps(envelope).encode()
+    for key in keys:
+        try:
+            return key_id_of(key), open_envelope(sealed, [key])
+        except Corrupt:
+            continue
+    raise Corrupt("no key of `signers` has signed it, or it was changed after it was signed")
+
+
+def _resources(payload: bytes) -> Mapping[str, str]:
+    try:
+        found: Any = parse_bounded_bytes(payload, "the statement")
+        if found["predicateType"] != PREDICATE:
+            raise Invalid(f"expected the predicate {PREDICATE}, got {found['predicateType']!r}")
+        serialization, resources = found["predicate"]["serialization"], found["predicate"]["resources"]
+        if serialization["method"] != "files" or serialization["hash_type"] != "sha256":
+            kind = f"{serialization['method']} with {serialization['hash_type']}"
+            raise Invalid(f"it is signed by {kind}; sign it by files with sha256, the tool's defaults")
+        root = hashlib.sha256()
+        signed: dict[str, str] = {}
+        for each in resources:
+            name, digest = str(each["name"]), str(each["digest"]).lower()
+            if each["algorithm"] != "sha256" or name in signed:
+                raise Invalid(f"it names {name[:200]!r} twice, or by another hash")
+            root.update(bytes.fromhex(digest))
+            signed[name] = digest
+        (subject,) = found["subject"]
+        if root.hexdigest() != subject["digest"]["sha256"]:
+            raise Invalid("its files are not those of its own digest")
+    except (KeyError, TypeError, ValueError) as error:
+        raise Invalid("it is signed, and no statement of model signing that can be read") from error
+    return signed
+
+
+def _differences(signed: Mapping[str, str], files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for path, digest in sorted(signed.items()):
+        found = files.get(path)
+        if found is None:
+            yield path, "is signed, and not in the version"
+        elif found != digest:
+            yield path, f"has sha256 {found[:12]}…, the signature says {digest[:12]}…"
+    for path in sorted(files.keys() - signed.keys()):
+        if path != SIGNATURE and path not in _GIT and not path.startswith(_GIT_FOLDERS):
+            yield path, "is not signed"
