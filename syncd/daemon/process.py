@@ -41,7 +41,7 @@ from syncd.reconcile.steps.handlers import STEP_HANDLERS
 from syncd.reconcile.steps.prewarm import RELEASE_EVERY_S, release_prewarmed
 from syncd.state.access import processes
 from syncd.state.db import changes
-from syncd.state.releases import releases, steps
+from syncd.state.releases import audit, releases, steps
 from syncd.transfer import abandonable_call
 
 log = structlog.get_logger("syncd.daemon")
@@ -49,6 +49,7 @@ log = structlog.get_logger("syncd.daemon")
 SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
 REPAIRS_EVERY_S: Final = 2.0
+LINKED_EVERY_S: Final = 60.0
 IDLE_PASS_S: Final = 15.0  # between two passes while nothing is unfinished and nothing changes: a safety
 REPORT_EVERY_S: Final = 2.0  # how soon a change of health is in the record
 START_AGAIN_S: Final = 1.0  # between two attempts to take over a record that cannot be written
@@ -95,6 +96,7 @@ class ProcessSettings:
     watches_bases: bool = False  # checks base images, as configured for each target
     only: str = ""  # the release that a command works for; "": all releases, as in a daemon
     copies_holds: bool = False  # to every target
+    links_events: bool = False  # adds settled events to the hash chain
     checking: CheckSchedule | None = None  # None: nothing is checked but what is worked with
 
 
@@ -117,6 +119,7 @@ def settings_of(config: Config, *, polls: bool, only: str = "") -> ProcessSettin
         watches_bases=polls,
         only=only,
         copies_holds=polls,
+        links_events=polls and config.receipts.is_set,
         checking=_checking(config) if polls else None,
     )
 
@@ -420,12 +423,13 @@ class Process:
         drifting, context = self._settings.drifting, self._context
         if self._settings.only:
             return []
+        linking = [self._job("event links", LINKED_EVERY_S, self._link_events)] if self._settings.links_events else []
         sweeping = self._job("sweep", SWEEP_EVERY_S, lambda: sweep(context))
         resume = self._job("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
         # Its calls are watched each by itself: a copy of hours must not be abandoned as one job that hangs.
         repairs = PeriodicJob("repairs", REPAIRS_EVERY_S, 0.0, partial(resume_repairs, context))
         if drifting is None:
-            return [sweeping, resume, repairs]
+            return [sweeping, resume, repairs, *linking]
         rules = DriftRules(drifting.policy, context.gates)
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, do not scan at the same moment
         scans = {
@@ -436,6 +440,7 @@ class Process:
             sweeping,
             resume,
             repairs,
+            *linking,
             *(self._job(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in scans.items()),
         ]
 
@@ -451,6 +456,10 @@ class Process:
             for name, watch in context.topology.watched.items()
         ]
         return [*checks, self._job("new bases", REBUILD_EVERY_S, partial(rebuild, context))]
+
+    def _link_events(self) -> None:
+        with self._context.state.write() as conn:
+            audit.extend(conn)
 
     def _record_seen(self) -> None:
         context = self._context
