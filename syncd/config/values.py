@@ -43,10 +43,9 @@ from syncd.config.price_list_file import price_list_of
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
 from syncd.config.strategies import StrategySettings
+from syncd.config.trust import ReceiptSettings, TrustSettings
 from syncd.cost.price_list import PriceList
 from syncd.plan.quota import Quota
-from syncd.config.trust import TrustSettings
-from syncd.config.trust import ReceiptSettings, TrustSettings
 from syncd.secret import Secret
 from syncd.signals.base import PrometheusSettings
 from syncd.values.patterns import selects

@@ -23,9 +23,9 @@ from syncd.reconcile.context import World
 from syncd.reconcile.discovery.base_image_updates import BaseImageUpdate, updates
 from syncd.reconcile.discovery.catalog import catalog, pin
 from syncd.reconcile.requests.quotas import check_quotas, unchecked
-from syncd.reconcile.views.plan_estimate import TargetEstimate, totals
 from syncd.reconcile.trust.evaluation import TrustForecast, described, foresee
 from syncd.reconcile.trust.evidence import gather
+from syncd.reconcile.views.plan_estimate import TargetEstimate, totals
 from syncd.reconcile.views.shapes.plans import (
     PlanDocument,
     PlannedFlipDocument,
@@ -162,7 +162,7 @@ def plan(world: World, registry: str, model: str, version: str) -> ReleasePlan:
         flips,
         _steps(world, name, flips),
         (*unchecked(world, name), *_accelerators(world, name, manifest)),
-        name, manifest.version, manifest.digest, size_bytes, files, targets, flips, _steps(world, name, flips), trust
+        trust,
     )
 
 
@@ -191,13 +191,13 @@ def document(found: ReleasePlan, estimated: Mapping[str, TargetEstimate] = Mappi
             PlannedStageDocument(regions=list(step.regions), percent=step.percent, pause_s=step.pause_s)
             for step in found.steps
         ],
-        **({"warnings": list(found.warnings)} if found.warnings else {}),
-    ).as_json()
-
-
-def _planned_target(target: TargetPlan, estimate: TargetEstimate | None = None) -> PlannedTargetDocument:
+        **_warnings(found.warnings),
         **_trust(found.trust),
     ).as_json()
+
+
+def _warnings(found: Sequence[str]) -> dict[str, Any]:
+    return {"warnings": list(found)} if found else {}
 
 
 def _trust(found: TrustForecast | None) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def _trust(found: TrustForecast | None) -> dict[str, Any]:
     return {"trust": shape}
 
 
-def _planned_target(target: TargetPlan) -> PlannedTargetDocument:
+def _planned_target(target: TargetPlan, estimate: TargetEstimate | None = None) -> PlannedTargetDocument:
     new = target.base_update
     return PlannedTargetDocument(
         target=target.target,

@@ -1,7 +1,7 @@
 """Verdicts on versions, waivers, and links of events.
 
-Revision ID: 0007
-Revises: 0006
+Revision ID: 0008
+Revises: 0007
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 from syncd.state.upgrade import note_schema
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -55,4 +55,4 @@ def upgrade() -> None:
         sa.Column("hash", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event_links")),
     )
-    note_schema("0007", "0007")
+    note_schema("0008", "0008")
