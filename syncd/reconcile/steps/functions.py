@@ -26,7 +26,7 @@ from syncd.reconcile.steps.proofs import proof_request, record_proof
 from syncd.reconcile.views import cold_starts
 from syncd.runtime.base import Runtime
 from syncd.state.content import base_images, images, versions
-from syncd.state.records import Flip, FunctionVersion, ReleaseBase
+from syncd.state.records import Flip, FunctionVersion, Live, ReleaseBase
 from syncd.state.releases import events, releases, rollouts, steps
 from syncd.state.releases.events import advance
 from syncd.state.serving import flips, live
@@ -79,7 +79,7 @@ def stage(job: Attempt) -> None:
             flip,
             to_version=staged.function_version,
             from_version=pointed.function_version,
-            served=served,
+            served=_served_at(conn, context.topology, binding, pointed, recorded),
             serves=serves,
             now=now,
         )
@@ -204,10 +204,25 @@ def _found_elsewhere(job: Attempt, binding: Binding, move: Flip, pointed: AliasS
             move,
             to_version=move.to_version or "",
             from_version=pointed.function_version,
-            served=move.served,
+            served=_served_at(conn, job.context.topology, binding, pointed, recorded),
             serves=move.serves,
             now=now,
         )
+
+
+def _served_at(
+    conn: Connection, topology: Topology, binding: Binding, pointed: AliasState, recorded: Live | None
+) -> dict[str, str]:
+    """The models that an undo returns to: others may have moved the alias, and then it is not what is recorded.
+
+    Empty if the alias points at a function version that syncd did not stage: nobody knows what that carries.
+    """
+    bound, models = {model.model for model in binding.models}, recorded.models if recorded else {}
+    if recorded and pointed.function_version not in {None, recorded.function_version}:
+        siblings = topology.bindings_at(binding)
+        found = (live.function_version(conn, name, pointed.function_version) for name in siblings)
+        models = next((each.models for each in found if each is not None), {})
+    return {model: version for model, version in models.items() if model in bound}
 
 
 def intended(

@@ -15,6 +15,8 @@ from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import Justification, adopt, restore
 from syncd.reconcile.requests.operations import publish, rollback, unhold
 from syncd.runtime.memory import MemoryFunction, MemoryRuntime
+from syncd.state.content import versions
+from syncd.state.serving import live
 from syncd.values.function import AliasState, Change
 
 from tests.support.rooms import DRAW, SDXL, Site, World
@@ -180,3 +182,30 @@ def test_an_undo_to_a_version_that_was_deleted_stages_it_again(here: Site, world
     assert here.release(release.id).phase in {ReleasePhase.UNDONE, ReleasePhase.LIVE}
     assert world.serves(REGION) == [here.digest(SDXL, "v2")]
     here.assert_record_is_true()
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["a version of ours", "a version of others"])
+def test_an_undo_to_where_others_moved_the_alias_records_what_serves_there(
+    here: Site, world: World, *, is_ours: bool
+) -> None:
+    function = world.runtimes[REGION].functions[DRAW]
+    if not is_ours:
+        function.versions["7"] = replace(function.versions["1"], description="of others")
+    there = "1" if is_ours else "7"
+    function.aliases["prod"] = AliasState(there)
+    world.deliver(SDXL, "v3")
+    release = publish(here.requester, SDXL, "v3")
+    here.until(ReleasePhase.FLIPPING, release.id)
+    while world.alias(REGION) == AliasState(there):
+        tick(here.context)
+        assert here.run_one(release.id)
+    rollback(here.requester, SDXL, "bad eyes")
+    here.settle(patient=True)
+    assert here.release(release.id).phase is ReleasePhase.UNDONE
+    assert world.alias(REGION) == AliasState(there)
+    with here.state.read() as conn:
+        recorded = live.get(conn, SG)
+        assert recorded is not None
+        assert recorded.function_version == there
+        names = {versions.get(conn, each).name for each in recorded.models.values()}
+    assert names == ({"v1"} if is_ours else set()), "the record says what the function version carries"
