@@ -18,6 +18,7 @@ _SECRET_KEYS: Final = ("secret", "password", "authorization", "token", "signatur
 _SECRET_MIN: Final = 6  # shorter texts occur in too many ordinary words
 _FOREIGN: Final = ("dbos", "apscheduler", "alembic", "sqlalchemy", "httpx", "httpcore", "oss2", "urllib3")
 _DEPTH_MAX: Final = 8
+_TRACE: Final = "Traceback (most recent call last):"
 _HANDLER_NAME: Final = "syncd"
 
 # Events of loops that repeat every few seconds. While one cause lasts (a locked record), their lines are identical.
@@ -64,6 +65,7 @@ def configure(
     """Send every log line, of syncd and of libraries, to `stream` (stderr) as JSON or as text for a person.
 
     `json=None` chooses text on a terminal and JSON elsewhere. `level` is for syncd; libraries log from WARNING on.
+    Stack traces of libraries, such as of an engine whose database restarts, are one line unless `level` is DEBUG.
     The texts of `secrets` are also masked in finished lines, wherever a library put them. A repeated call replaces the
     configuration.
     """
@@ -84,7 +86,7 @@ def configure(
         cache_logger_on_first_use=False,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *([] if level == "DEBUG" else [one_line]), *shared],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *_renderers(as_json=as_json, colors=stream.isatty()),
@@ -95,6 +97,20 @@ def configure(
     handler.set_name(_HANDLER_NAME)
     handler.setFormatter(formatter)
     _install(handler, level)
+
+
+def one_line(_logger: object, _method: str, event: Event) -> Event:
+    """Replace the stack trace of a library's line by the error's name and message, also where it stands in the text."""
+    raised = event.pop("exc_info", None)
+    error = raised[1] if isinstance(raised, tuple) else raised
+    if isinstance(error, BaseException):
+        event["error"] = " ".join(f"{type(error).__name__}: {error}".split())
+    text, trace, rest = str(event.get("event", "")).partition(_TRACE)
+    if trace:
+        last = [line.strip() for line in rest.splitlines() if line.strip() and not line.startswith(" ")]
+        event["event"] = " ".join(text.split())
+        event.setdefault("error", last[-1] if last else "")
+    return event
 
 
 def without_secrets(_logger: object, _method: str, event: Event) -> Event:

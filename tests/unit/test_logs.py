@@ -232,3 +232,31 @@ def test_a_loop_that_says_the_same_again_is_silent_for_a_minute_and_then_tells_h
     assert again is not None
     assert again["repeated"] == 3
     assert repeated(None, "warning", {"event": "step.failed"}) == repeated(None, "warning", {"event": "step.failed"})
+
+
+def _of_a_library(level: str) -> dict[str, Any]:
+    stream = io.StringIO()
+    configure(stream=stream, level=level)
+    raised = ValueError("awaited workflow r-1/place\nwas cancelled")
+    try:
+        raise raised
+    except ValueError:
+        logging.getLogger("dbos").exception("Exception encountered in background workflow:")
+    (line,) = lines(stream)
+    return line
+
+
+def test_the_stack_trace_of_a_library_is_one_line_unless_debugging() -> None:
+    line = _of_a_library("INFO")
+    assert line["error"] == "ValueError: awaited workflow r-1/place was cancelled"
+    assert "Traceback" not in json.dumps(line)
+    assert "Traceback" in json.dumps(_of_a_library("DEBUG"))
+
+
+def test_a_stack_trace_in_the_text_of_a_library_is_its_last_line() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+    trace = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\n    g()\nOSError: gone\n'
+    logging.getLogger("dbos").warning("Exception polling schedules: %s", trace)
+    (line,) = lines(stream)
+    assert (line["event"], line["error"]) == ("Exception polling schedules:", "OSError: gone")
