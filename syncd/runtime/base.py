@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from syncd.errors import Failed
 from syncd.values.function import AliasState, Change, InstanceSettings, Probe, ProbeReport, Scaling, Staged
+
+MOVED_HINT: Final = (
+    "the alias was moved outside syncd; `syncd restore BINDING` moves it back, `syncd adopt BINDING` keeps it there"
+)
 
 
 class ProbeFailed(Failed):

@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Final
 
 from syncd.errors import Conflict, Failed, NotFound
-from syncd.runtime.base import Waiting, function_gone_hint, ignore_waits
+from syncd.runtime.base import MOVED_HINT, Waiting, function_gone_hint, ignore_waits
 from syncd.runtime.health_check import run_probe
 from syncd.serving.challenge import parse_challenge
 from syncd.values.function import (
@@ -173,7 +173,7 @@ class MemoryRuntime:
             if now.function_version not in {expect, to}:
                 raise Conflict(
                     f"{function}:{alias} points at {now.function_version}, expected {expect}",
-                    hint="the alias was moved outside syncd; move it back, or keep it there with `syncd adopt BINDING`",
+                    hint=MOVED_HINT,
                 )
             if to is None:
                 aliases.pop(alias, None)
@@ -190,7 +190,7 @@ class MemoryRuntime:
             if now.function_version != expect or not now.weights.keys() <= {to}:
                 raise Conflict(
                     f"{function}:{alias} points at {now.function_version} and {dict(now.weights)}, expected {expect}",
-                    hint="the alias was moved outside syncd; move it back, or keep it there with `syncd adopt BINDING`",
+                    hint=MOVED_HINT,
                 )
             self._version(function, to)
             aliases[alias] = AliasState(expect, {to: share})

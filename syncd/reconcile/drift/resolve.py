@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from syncd.errors import Conflict, Fenced, Invalid, NotFound, SyncdError, Unavailable
 from syncd.plan.binding import Binding
 from syncd.plan.drift import FUNCTION_VERSION, NO_ALIAS, Difference, alias_differences, version_deleted
-from syncd.plan.phases import FlipPhase
+from syncd.plan.phases import FlipPhase, StepKind
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
 from syncd.reconcile.drift.compare import ExpectedState, differences, expected, is_deleted
@@ -119,6 +119,9 @@ def restore(world: World, binding: Binding, decision: Justification) -> tuple[Di
     next `restore` of this binding after the lease; releases of the alias wait meanwhile. If the function version is
     deleted, another one with the same contents is staged and recorded.
 
+    Where a release cannot take this alias back, because others moved it to a third version, the alias is moved to where
+    the release takes it, and that ends.
+
     Raises:
         Conflict: A release or another restore holds the alias, it was moved meanwhile, or the record has no alias: an
             alias that others created is not deleted.
@@ -132,6 +135,10 @@ def restore(world: World, binding: Binding, decision: Justification) -> tuple[Di
     want = _read(world, binding)
     runtime = world.runtimes[binding.runtime]
     pointed = runtime.read(binding.function, binding.alias)
+    with world.state.read() as conn:
+        blocked = _blocked_undo(conn, binding, pointed)
+    if blocked is not None:
+        return _unblock(world, binding, blocked, pointed, decision)
     found = differences(runtime, binding, want)
     with world.state.write() as conn:
         _refuse_changed(conn, world.topology, binding, want)
@@ -157,6 +164,27 @@ def restore(world: World, binding: Binding, decision: Justification) -> tuple[Di
         detail = {"who": decision.who, "why": decision.why, "got": found[0].got, "want": found[0].want}
         events.append(conn, "binding.restoring", now=now, subject=binding.name, detail=detail)
     return execute(world, binding, resolution)
+
+
+def _unblock(
+    world: World, binding: Binding, blocked: Flip, pointed: AliasState, decision: Justification
+) -> tuple[Difference, ...]:
+    """Move an alias to where an undo takes it. The undo finds it there and records it."""
+    runtime = world.runtimes[binding.runtime]
+    runtime.flip(binding.function, binding.alias, blocked.from_version, pointed.function_version)
+    with world.state.write() as conn:
+        now = world.state.now(conn)
+        steps.make_due(conn, blocked.release_id, StepKind.UNDO, now)
+        detail = {
+            "who": decision.who,
+            "why": decision.why,
+            "got": str(pointed),
+            "want": blocked.from_version or NO_ALIAS,
+        }
+        events.append(
+            conn, "binding.restored", now=now, release_id=blocked.release_id, subject=binding.name, detail=detail
+        )
+    return alias_differences(blocked.from_version, pointed)
 
 
 def execute(world: World, binding: Binding, resolution: DriftResolution) -> tuple[Difference, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncd.errors import Conflict, OutcomeUnknown, Unavailable
+from syncd.runtime.base import MOVED_HINT
 from syncd.values.function import AliasState
 
 
@@ -52,7 +53,7 @@ def set_alias(calls: AliasCalls, function: str, alias: str, to: str) -> None:
 def _elsewhere(function: str, alias: str, now: AliasState, expect: str | None) -> Conflict:
     return Conflict(
         f"{function}:{alias} points at {now}, expected {expect}",
-        hint="the alias was moved outside syncd; move it back, or keep it there with `syncd adopt BINDING`",
+        hint=MOVED_HINT,
     )
 
 

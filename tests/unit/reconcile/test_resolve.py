@@ -371,14 +371,29 @@ def test_an_undo_does_not_move_an_alias_over_somebodys_head_and_ends_when_he_say
     assert world.alias("singapore") == AliasState("1")
     assert served.release(release).phase is ReleasePhase.UNDOING
     assert "points at 1, expected 3" in served.steps(release)[f"undo/{SG}"].reason
-    with pytest.raises(Conflict, match=f"{release} holds"):
-        restore(served.looker, the(served), WORD)
     adopt(served.looker, the(served), WORD)
     served.settle(patient=True)
     assert served.release(release).phase is ReleasePhase.UNDONE
     assert {flip.phase for flip in served.flips(release).values()} <= {FlipPhase.UNDONE, FlipPhase.ABANDONED}
     assert served.flips(release)[SG].reason == "left where it is by ann: it was me"
     assert world.alias("singapore") == AliasState("1")
+    served.assert_record_is_true()
+
+
+@pytest.mark.parametrize("weights", [{}, {"2": 0.3}], ids=["whole", "with a share"])
+def test_an_undo_that_others_block_goes_on_after_restore(served: Site, world: World, weights: dict[str, float]) -> None:
+    release = stuck_undo(served, world)
+    with world.runtimes["singapore"].lock:
+        world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("1", weights)
+    served.settle()
+    assert served.release(release).phase is ReleasePhase.UNDOING
+    assert "`syncd restore BINDING`" in served.steps(release)[f"undo/{SG}"].hint
+    (found, *_) = restore(served.looker, the(served), WORD)
+    assert (found.what, found.want) == ("alias", "2")
+    served.settle(patient=True)
+    assert served.release(release).phase is ReleasePhase.UNDONE
+    assert served.flips(release)[SG].phase is FlipPhase.UNDONE
+    assert world.alias("singapore") == AliasState("2")
     served.assert_record_is_true()
 
 
