@@ -267,7 +267,6 @@ class Process:
         """
         context = self._context
         while not context.draining.is_set():
-            notify("WATCHDOG=1")
             self.health.beat()
             try:
                 if self._sole:
