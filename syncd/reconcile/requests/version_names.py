@@ -144,7 +144,11 @@ def _nearest(name: str, known: Sequence[str], before: str = "") -> str:
 
 def _newest(world: World, model: ModelName) -> NamedVersion:
     registry = world.topology.registry_of(model)
-    return NamedVersion(model, world.registries[registry].resolve(model, LATEST).version)
+    try:
+        return NamedVersion(model, world.registries[registry].resolve(model, LATEST).version)
+    except NotFound as error:
+        hint = f"`syncd versions {model}` lists what it shows; add a version there first"
+        raise NotFound(f"registry {registry} has no version of {model}: {error.message}", hint=hint) from error
 
 
 def _found(world: World, split: NamedVersion, *, is_only: bool) -> NamedVersion | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from syncd.errors import NotFound
 from syncd.reconcile.context import World
-from syncd.reconcile.requests.operations import check_served
+from syncd.reconcile.requests.operations import check_known, check_served
 from syncd.reconcile.requests.version_names import named_version
 from syncd.reconcile.views.plan import document, plan
 from syncd.reconcile.views.plan_estimate import estimates
@@ -20,7 +21,11 @@ def plan_document(world: World, name: str) -> dict[str, Any]:
     """
     named = named_version(world, name)
     check_served(world.topology, named.model)
-    found = plan(world, world.topology.registry_of(named.model), named.model, named.version)
+    try:
+        found = plan(world, world.topology.registry_of(named.model), named.model, named.version)
+    except NotFound:
+        check_known(world, named.model, named.version)  # the error that lists what there is
+        raise
     sends = [
         (each.target, each.send_bytes, 0 if each.sealed else found.size_bytes - each.kept_bytes)
         for each in found.targets

@@ -9,6 +9,7 @@ from syncd.artifact.names import ModelName
 from syncd.errors import Invalid, NotFound, SyncdError, Unavailable
 from syncd.reconcile.requests.version_names import named_version, new_version
 from syncd.reconcile.views.model_versions import model_versions
+from syncd.reconcile.views.plan_document import plan_document
 from syncd.registry.base import Registry
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
@@ -83,6 +84,19 @@ def test_what_there_is_and_the_nearest_name_are_told(at: Site, name: str, hints:
         named_version(at.context, name)
     for hint in hints:
         assert hint in told.value.hint
+
+
+@pytest.mark.parametrize(("name", "said"), [("sdxl@v3", "did you mean sdxl@v2?"), ("lora@v1", "versions there: none")])
+def test_a_plan_of_a_version_that_is_not_there_lists_what_is(at: Site, name: str, said: str) -> None:
+    with pytest.raises(NotFound, match="registry models has no version") as told:
+        plan_document(at.looker, name)
+    assert said in told.value.hint
+
+
+def test_the_newest_version_of_a_model_without_any_is_named_by_its_registry(at: Site) -> None:
+    with pytest.raises(NotFound, match="registry models has no version of lora") as told:
+        named_version(at.context, "lora")
+    assert told.value.hint == "`syncd versions lora` lists what it shows; add a version there first"
 
 
 @pytest.mark.parametrize("name", ["", "-", "-v1", "sdxl v1", "é", "a" * 300, "sdxl\n-v1"], ids=ascii)
