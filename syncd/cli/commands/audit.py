@@ -53,6 +53,10 @@ def verify(
         if not found.breaks:
             with opened.state.write() as conn:
                 audit.extend(conn)
+        if found.unlinked:
+            opened.output.warn(
+                f"{found.unlinked} events had no link: nothing shows whether they were changed before now"
+            )
         document = {
             "good": not found.breaks,
             "events": found.events,

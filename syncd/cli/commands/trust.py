@@ -45,6 +45,10 @@ def trust(
             ],
             "waivers": [_waiver(each) for each in waivers],
         }
+        if not opened.read_from.trust.rules:
+            opened.output.note("nothing is evaluated: the configuration has no [policy.trust]")
+        elif not found:
+            opened.output.note("the policy selects no version that is live")
         opened.output.show(document, lambda console: _text(console, found, waivers))
 
 
@@ -108,11 +112,14 @@ def _waiver(found: TrustWaiver) -> dict[str, object]:
 def _text(console: Console, found: list[LiveTrust], waivers: list[TrustWaiver]) -> None:
     rows = []
     for each in found:
-        said = "not evaluated by this policy's tools" if each.is_stale else "meets the policy"
+        said = "meets the policy"
+        if each.is_stale:
+            said = f"not evaluated: `syncd plan {each.version_id.partition('#')[0]}` shows what the policy says of it"
         if each.findings:
             said = f"would be refused now: {each.findings[0]}"
         rows.append((each.version_id, ", ".join(each.bindings), said))
-    tabulate(console, ("LIVE", "BINDINGS", ""), rows)
+    if rows:
+        tabulate(console, ("LIVE", "BINDINGS", "TRUST POLICY"), rows)
     shown = [
         (each.version_id, each.who, f"{each.until:%Y-%m-%d %H:%M}Z", each.used_by or "unused", each.why)
         for each in waivers

@@ -84,6 +84,7 @@ def test_history_is_verified_and_exported(keyed: Calling) -> None:
     lines = [json.loads(line) for line in keyed("audit", "export").out.splitlines()]
     assert [line["kind"] for line in lines] == ["version.recorded", "release.requested", "hold.put"]
     assert lines[-1]["hash"] == good.document["head"]["hash"]
+    assert keyed("audit", "verify").out.startswith("3 events, 3 linked, 0 breaks; the newest link is 3:")
     anchored = ("audit", "verify", "--receipt", str(file), "--key", key)
     assert keyed(*anchored).code == Exit.OK
     connection = sqlite3.connect(keyed.database)
@@ -97,7 +98,9 @@ def test_history_is_verified_and_exported(keyed: Calling) -> None:
     with connection:
         connection.execute("DELETE FROM event_links")
     connection.close()
-    assert keyed("audit", "verify").code == Exit.OK
+    nothing_compared = keyed("audit", "verify")
+    assert nothing_compared.code == Exit.OK
+    assert "3 events had no link: nothing shows whether they were changed before now" in nothing_compared.err
     anew = keyed(*anchored)
     assert anew.code == Exit.DIFFERS
     assert "not as a receipt says" in anew.out

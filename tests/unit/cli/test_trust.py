@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
+from syncd.artifact.digest import Digest
 from syncd.cli.commands.plan import _text as as_text
+from syncd.cli.commands.trust import _text as live_text
 from syncd.cli.exit_codes import Exit
+from syncd.reconcile.trust.evaluation import LiveTrust
 from syncd.state.content import versions
 from syncd.state.state import State
 
@@ -32,6 +35,19 @@ def test_a_waiver_is_given_shown_and_taken_back(call: Calling) -> None:
     assert call("unwaive", "m@v1").out == "m@v1 was not waived\n"
     assert call("waive", "m@v1", "--why", " ").code == Exit.USAGE
     assert call("waive", "m@v1").code == Exit.USAGE
+
+
+def test_without_a_policy_or_evidence_nothing_reads_as_trusted(call: Calling) -> None:
+    assert "nothing is evaluated: the configuration has no [policy.trust]" in call("trust").err
+    call.change("[policy]", '[policy.trust]\nmode = "off"\n[policy]')
+    assert "the policy selects no version that is live" in call("trust").err
+
+
+def test_what_was_never_evaluated_says_how_to_evaluate_it() -> None:
+    found = [LiveTrust("m@v1#bbbbbbbbbbbb", Digest("b" * 64), ["hz"], (), is_stale=True)]
+    file = io.StringIO()
+    live_text(Console(file=file, width=200), found, [])
+    assert "not evaluated: `syncd plan m@v1` shows what the policy says of it" in file.getvalue()
 
 
 def test_a_plan_shows_what_the_policy_would_refuse_and_what_meets_it() -> None:
