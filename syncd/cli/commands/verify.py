@@ -61,6 +61,8 @@ def _verified(opened: CliSession, model: str | None, *, quick: bool) -> dict[str
     wanted = opened.topology.models() if model is None else (model,)
     found = {name: list(plan.verify(world, name, depth)) for name in wanted}
     verification.keep(opened.state, found, is_quick=quick)
+    if empty := verification.without_bytes(found):
+        opened.output.warn(f"the record has no sealed version of {', '.join(empty)}: no bytes of it were verified")
     return verification.document([finding for findings in found.values() for finding in findings]).as_json()
 
 

@@ -23,6 +23,11 @@ def document(findings: Collection[Finding]) -> VerificationDocument:
     return VerificationDocument(good=_is_good(rows), findings=rows, hint=_hint(rows) or None)
 
 
+def without_bytes(found: Mapping[str, Sequence[Finding]]) -> list[str]:
+    """The models of which no version was read, because the record has none sealed."""
+    return [model for model, rows in found.items() if not any(row.what.startswith(f"{model}@") for row in rows)]
+
+
 def keep(state: State, found: Mapping[str, Sequence[Finding]], *, is_quick: bool) -> None:
     """Keep the results of a run by model, for readers elsewhere. A record that cannot be written keeps none."""
     with contextlib.suppress(Refused, Unavailable), state.write() as conn:

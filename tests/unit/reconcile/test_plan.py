@@ -9,6 +9,7 @@ from syncd.artifact.manifest import Manifest
 from syncd.errors import NotFound, Refused, Unavailable
 from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.views.plan import plan, verify
+from syncd.reconcile.views.verification import without_bytes
 from syncd.retry import Retry
 from syncd.runtime.memory import MemoryRuntime
 from syncd.targets.base import Depth, Inspection, Journal
@@ -105,6 +106,14 @@ def test_everything_as_recorded_is_found_in_order(served: Site) -> None:
 
 def test_nothing_served_yet_is_in_order_too(here: Site) -> None:
     assert faults(here) == {"draw-hz": "", "draw-sg": ""}
+
+
+def test_a_model_of_which_no_byte_was_read_is_named(here: Site) -> None:
+    assert without_bytes({SDXL: list(verify(here.looker, SDXL, Depth.BYTES))}) == [SDXL]
+
+
+def test_a_model_whose_bytes_were_read_is_not_named(served: Site) -> None:
+    assert without_bytes({SDXL: list(verify(served.looker, SDXL, Depth.BYTES))}) == []
 
 
 @pytest.mark.parametrize("depth", [Depth.CHECKSUMS, Depth.BYTES])
