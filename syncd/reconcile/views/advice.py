@@ -196,11 +196,11 @@ def _version(world: World, model: ModelName, version: VersionName | None) -> Adv
 
 
 def _changes(known: Sequence[Version], now: datetime) -> float | None:
-    """New versions a month since the first one; None for fewer than two, or where no time has passed."""
+    """New versions a month since the first one; None for fewer than two. Less than a month counts as a whole one."""
     if len(known) < 2:
         return None
     passed_s = (now - known[0].created_at).total_seconds()
-    return (len(known) - 1) / (passed_s / _MONTH_S) if passed_s > 0 else None
+    return (len(known) - 1) / max(passed_s / _MONTH_S, 1.0)  # three versions in one hour say little about the month
 
 
 def _at_registry(world: World, model: ModelName, version: VersionName | None) -> AdvisedVersion:

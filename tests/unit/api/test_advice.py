@@ -28,6 +28,11 @@ def texts(region: dict[str, list[dict[str, str]]]) -> dict[str, str]:
     return {reason["rule"]: reason["text"] for reason in region["reasons"]}
 
 
+def test_versions_of_one_hour_are_no_rate_of_a_month(served: Served, reader: Reader) -> None:
+    went_live(served.site, "v2")
+    assert served.get(f"/v1/advice?model={SDXL}").json()["changes_a_month"] == 1.0
+
+
 def test_the_live_version_is_advised_in_each_region(served: Served, reader: Reader) -> None:
     answer = served.get(f"/v1/advice?model={SDXL}")
     assert_described(answer, "/v1/advice")
