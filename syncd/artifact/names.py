@@ -33,9 +33,11 @@ def parse_model(text: str) -> ModelName:
         Invalid: It has other characters, is too long, or begins with a dot or dash.
     """
     if len(text) > MODEL_MAX or not _MODEL.fullmatch(text) or ".." in text:
+        alone = text.partition("@")[0]
+        before = f"for the model alone write {alone}: " if "@" in text and _MODEL.fullmatch(alone) else ""
         raise Invalid(
             f"model name {_shown(text)} is not allowed",
-            hint="letters, digits, '.', '_' and '-', at most one '/', beginning with a letter or digit, "
+            hint=f"{before}letters, digits, '.', '_' and '-', at most one '/', beginning with a letter or digit, "
             f"at most {MODEL_MAX} characters",
         )
     return ModelName(text)

@@ -98,7 +98,7 @@ def money(amount: Decimal | None, currency: str) -> str:
         return f"{currency} unknown"
     places = 2 if amount == 0 or abs(amount) >= 1 else max(2, _SIGNIFICANT - 1 - amount.adjusted())
     shown = amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-    return f"{currency} {shown:,}".replace(",", " ")
+    return f"{currency} {shown:,f}".replace(",", " ")
 
 
 def plain(number: Decimal) -> str:

@@ -140,7 +140,7 @@ def test_retiring_shows_what_it_deletes_and_asks_on_a_terminal_only(here: Stage)
     assert planned.out.splitlines() == [
         f"{here.model}@v1 is to be retired",
         f"  to be deleted: f-{here.model}:1 in cn-hangzhou",
-        "  to be deleted: hangzhou",
+        f"  to be deleted: {here.model}@v1 at hangzhou",
     ]
     for answer, wanted in (("n", "nothing is retired"), ("y", "is retired")):
         asked = on_terminal(here, "retire", f"{here.model}@v1", typed=f"{answer}\n")

@@ -92,8 +92,9 @@ def _verify(file: Path | None, keys: list[Path], output: Output) -> int:
 def _public(file: Path) -> PublicKey:
     from syncd.trust.dsse import read_public  # noqa: PLC0415
 
+    pem = _read(file)
     try:
-        return read_public(_read(file))
+        return read_public(pem)
     except Invalid as error:
         raise Invalid(f"{file}: {error.message}", hint=error.hint) from error
 

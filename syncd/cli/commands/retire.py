@@ -74,7 +74,8 @@ def _document(found: Retired) -> dict[str, object]:
 
 def _lines(found: Retired, name: str, tense: str) -> list[str]:
     lines = [f"{name} is {tense}retired"]
-    lines += [f"  {tense}deleted: {each}" for each in (*found.function_versions, *found.targets)]
+    bytes_of = [f"{name} at {target}" for target in found.targets]
+    lines += [f"  {tense}deleted: {each}" for each in (*found.function_versions, *bytes_of)]
     lines += [f"  not deleted, no longer configured: {each}" for each in found.left]
     return [*lines, *(f"  kept, since images are never deleted: {each}" for each in found.images)]
 

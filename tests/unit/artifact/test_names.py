@@ -50,6 +50,12 @@ def test_a_models_name_is_refused_with_advice(text: str) -> None:
     assert "letters, digits" in refusal.value.hint
 
 
+def test_a_version_where_a_model_is_expected_is_answered_with_the_model() -> None:
+    with pytest.raises(Invalid) as refusal:
+        parse_model("team/sdxl@v2")
+    assert refusal.value.hint.startswith("for the model alone write team/sdxl: letters, digits")
+
+
 @pytest.mark.parametrize("text", ["v1", "1.4.0+cu12", "2026-01-01_a", "v" * VERSION_MAX])
 def test_a_versions_name_is_let_in(text: str) -> None:
     assert parse_version(text) == text

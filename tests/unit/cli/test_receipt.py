@@ -62,6 +62,7 @@ def test_a_receipt_is_verified_where_there_is_no_record(keyed: Calling, monkeypa
     assert (other.code, other.out) == (Exit.DIFFERS, "")
     assert keyed("receipt", "verify", str(file)).code == Exit.USAGE
     assert keyed("receipt", "verify").code == Exit.USAGE
+    assert keyed("receipt", "verify", str(file), "--key", "nowhere").err.startswith("error: nowhere: No such file")
     assert keyed("receipt", "verify", str(keyed.home / "nowhere"), "--key", key).code == Exit.USAGE
 
 

@@ -112,7 +112,13 @@ def test_no_traffic_costs_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("amount", "shown"),
-    [("0", "USD 0.00"), ("0.0000123", "USD 0.0000123"), ("0.605", "USD 0.605"), ("12345.678", "USD 12 345.68")],
+    [
+        ("0", "USD 0.00"),
+        ("0.0000123", "USD 0.0000123"),
+        ("6.6E-9", "USD 0.00000000660"),
+        ("0.605", "USD 0.605"),
+        ("12345.678", "USD 12 345.68"),
+    ],
 )
 def test_money_has_two_decimals_or_three_digits(amount: str, shown: str) -> None:
     assert money(Decimal(amount), "USD") == shown
