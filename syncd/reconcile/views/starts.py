@@ -62,7 +62,7 @@ def _of(version: Version, times: Sequence[LoadTime], seen: dict[tuple[str, str],
                 others=len(those) - len(cold),
                 median_s=middle,
                 p95_s=cold[math.ceil(0.95 * len(cold)) - 1] if cold else None,
-                stages_s=_stages(those),
+                stages_s=_stages([time for time in those if time.cold] or those),  # prewarmed ones have stages too
                 than_before=round(middle / before, 3) if middle is not None and before else None,
             )
         )

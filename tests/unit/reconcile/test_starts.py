@@ -43,6 +43,7 @@ def test_medians_tails_and_stages_and_how_the_newest_version_compares(on_each: S
     assert (newest["version"], newest["cold_starts"], newest["others"]) == ("v2", 20, 1)
     assert (newest["median_s"], newest["p95_s"]) == (10.5, 19.0)
     assert newest["than_before"] == 0.525
+    assert newest["stages_s"] == {"start": 5.25, "load.read": 2.625}  # the warm start shortens no stage
     assert (before["version"], before["median_s"], before["p95_s"], before["than_before"]) == ("v1", 20.0, 40.0, None)
     assert before["stages_s"] == {"start": 10.0, "load.read": 5.0}
     assert before["size_bytes"] > 0
