@@ -79,6 +79,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "bench": CommandEntry("bench", "app", "Measure on this machine."),
     "config": CommandEntry("config", "app", "Write and check the configuration."),
     "db": CommandEntry("db", "app", "The record: create, upgrade, rebuild."),
+    "state": CommandEntry("state", "app", "Move the whole record: export it into a file, import it."),
     "local": CommandEntry("local", "app", "OSS and Function Compute on this machine."),
 }
 

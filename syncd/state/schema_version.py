@@ -32,6 +32,20 @@ def check(state: State) -> None:
         tables.check(state.url, conn)
 
 
+def check_equal(state: State) -> None:
+    """Check that the record has this syncd's schema number: of a newer one it does not know every column.
+
+    Raises:
+        Invalid: It has another.
+        Unavailable: The database cannot be reached.
+    """
+    found = _found(state)
+    if found != [NEWEST]:
+        shown = state.url.render_as_string(hide_password=True)
+        hint = "use the syncd that upgraded the record"
+        raise Invalid(f"{shown} has schema {', '.join(found) or 'none'}, this syncd is of schema {NEWEST}", hint=hint)
+
+
 def _found(state: State) -> list[str]:
     file = sqlite_file(state.url)
     if file is not None and not file.exists():

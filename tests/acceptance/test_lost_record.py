@@ -95,3 +95,48 @@ def test_a_record_is_rebuilt_in_another_database(stage: Stage, postgresql_server
         assert "run: syncd db adopt-world" in stage.run("db", "create").out
         adopted(stage)
         assert_goes_back_and_stays_held(stage)
+
+
+def test_a_record_is_exported_beside_a_daemon_and_goes_on_in_another_database(
+    stage: Stage, postgresql_server: str
+) -> None:
+    exported = stage.home / "record.jsonl"
+    assert stage.run("hold", stage.model, "--why", "black images").code == 0
+    with stage.daemon():
+        done = stage.run("state", "export", str(exported))
+        assert done.code == 0, done.err
+        refused = stage.run("state", "import", str(exported))
+        assert refused.code == 9
+        assert "is served by another process" in refused.err
+    with new_postgresql(postgresql_server) as url:
+        other = url.replace("postgresql:", "postgresql+psycopg:", 1).replace(":@", "@", 1)
+        stage.configure((f"sqlite:///{stage.database}", other))
+        assert stage.run("db", "create").code == 0
+        done = stage.run("state", "import", str(exported))
+        assert done.code == 0, done.out + done.err
+        assert done.out.startswith("imported ")
+        assert "automatic releases are off" not in done.out
+        assert_goes_back_and_stays_held(stage)
+
+
+def test_an_export_of_an_older_world_is_refused_until_a_person_accepts_what_differs(one_region: Stage) -> None:
+    stage = one_region
+    assert stage.publish("v1", small("v1")).code == 0
+    yesterday = stage.home / "yesterday.jsonl"
+    assert stage.run("state", "export", str(yesterday)).code == 0
+    assert stage.publish("v2", small("v2")).code == 0
+    lose(stage)
+    assert stage.run("db", "create").code == 0
+    refused = stage.run("state", "import", str(yesterday), "-o", "json")
+    assert refused.code == 9, refused
+    (differs,) = refused.document["differences"]
+    assert (differs["got"], differs["want"]) == ("2", "1")
+    assert stage.live() == {None}, "nothing was written"
+    accepted = stage.run("state", "import", str(yesterday), "--accept-differences")
+    assert accepted.code == 0, accepted.err
+    assert "automatic releases are off: " in accepted.out
+    assert stage.live() == {"v1"}
+    adopted(stage)
+    assert stage.live() == {"v2"}
+    assert stage.run("rollback", stage.model, "--why", "black images", "--wait").code == 0
+    assert stage.live() == {"v1"}

@@ -16,6 +16,7 @@ _POSTGRESQL: Final = (
     "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
 )
 _SHOWN: Final = 3
+ORDERED: Final = tuple(schema.metadata.sorted_tables)  # every table, after those that it refers to
 SCHEMA_NOTE: Final = "schema"  # in `record_info`: the schema number that the note below was written with
 OLDEST_NOTE: Final = "oldest_schema"  # the oldest schema number whose syncd may work on the record
 

@@ -1,0 +1,1 @@
+"""Export and import of a whole record as one file: between SQLite and PostgreSQL, and as a backup."""
