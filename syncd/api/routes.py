@@ -32,10 +32,10 @@ from syncd.reconcile.requests.operations import IdempotencyKey
 from syncd.reconcile.requests.quotas import check_quotas
 from syncd.reconcile.requests.version_names import named_version
 from syncd.reconcile.views import overview
-from syncd.reconcile.views.advice import AdviceQuestion, advice
 from syncd.reconcile.views.health import health as health_report
 from syncd.reconcile.views.model_versions import model_versions
-from syncd.reconcile.views.plan_document import plan_document
+from syncd.reconcile.views.plans.advice import AdviceQuestion, advice
+from syncd.reconcile.views.plans.document import plan_document
 from syncd.reconcile.views.release import (
     approval,
     history,

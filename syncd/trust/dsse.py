@@ -34,7 +34,7 @@ _KINDS: Final = "expected an Ed25519 key or an ECDSA key of P-256, P-384 or P-52
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class EnvelopeSigner:
     """Signs what it is given. `key_id` names the public key that verifies it."""
 
     sign: Callable[[bytes], bytes]
@@ -71,21 +71,21 @@ def read_public(pem: bytes) -> PublicKey:
     raise Invalid(f"a public key of another kind: {_KINDS}")
 
 
-def key_signer(pem: bytes) -> Signer:
+def key_signer(pem: bytes) -> EnvelopeSigner:
     """A signer with a private key. Raises Invalid: it is none, or of another kind; the message does not show it."""
     try:
         key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise Invalid(f"no private key without a password that can be read: {_KINDS}") from None
     if isinstance(key, ed25519.Ed25519PrivateKey):
-        return Signer(key.sign, key.public_key())
+        return EnvelopeSigner(key.sign, key.public_key())
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in _HASHES:
         algorithm = ec.ECDSA(_HASHES[key.curve.key_size]())
-        return Signer(lambda data: key.sign(data, algorithm), key.public_key())
+        return EnvelopeSigner(lambda data: key.sign(data, algorithm), key.public_key())
     raise Invalid(f"a private key of another kind: {_KINDS}")
 
 
-def command_signer(arguments: Sequence[str], public: PublicKey) -> Signer:
+def command_signer(arguments: Sequence[str], public: PublicKey) -> EnvelopeSigner:
     """A signer that asks a program, such as a KMS's client: bytes on stdin, the signature as base64 on stdout."""
 
     def sign(data: bytes) -> bytes:
@@ -100,10 +100,10 @@ def command_signer(arguments: Sequence[str], public: PublicKey) -> Signer:
         except binascii.Error as error:
             raise Failed(f"{arguments[0]}: expected a signature as base64 on stdout") from error
 
-    return Signer(sign, public)
+    return EnvelopeSigner(sign, public)
 
 
-def seal_envelope(payload: bytes, signer: Signer, payload_type: str = IN_TOTO) -> bytes:
+def seal_envelope(payload: bytes, signer: EnvelopeSigner, payload_type: str = IN_TOTO) -> bytes:
     """Sign a payload, and verify the signature before it is given out. Raises Failed: it is another key's."""
     data = pae(payload_type, payload)
     signature = signer.sign(data)

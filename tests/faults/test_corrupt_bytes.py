@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from syncd.localcloud.faults import FaultRule, Respond
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.views import plan
+from syncd.reconcile.views.plans import plan
 from syncd.state.content import versions
 from syncd.state.state import State
 from syncd.targets.base import Depth

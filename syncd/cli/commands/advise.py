@@ -57,7 +57,7 @@ def advise(
         )
         Output(output).show(found, lambda console: _text(console, found))
         return
-    from syncd.reconcile.views.advice import AdviceQuestion, advice  # noqa: PLC0415 -- the record: not for --server
+    from syncd.reconcile.views.plans.advice import AdviceQuestion, advice  # noqa: PLC0415 -- the record: not for --server
 
     with session(config, output, verbose=verbose) as opened:
         question = AdviceQuestion(starts, calls, reads_twice=reads_twice, multi_zone=multi_zone)

@@ -21,7 +21,7 @@ from syncd.cost.price_list import SITES, PriceList, PriceQuestion
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.reconcile.views.costs import TargetCost
+    from syncd.reconcile.views.plans.costs import TargetCost
 
 app = typer.Typer(
     help="What serving and storing cost.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
@@ -176,7 +176,7 @@ def storage(
 
     Example: syncd cost storage sdxl@v2
     """
-    from syncd.reconcile.views import costs  # noqa: PLC0415 -- the record: not for --help
+    from syncd.reconcile.views.plans import costs  # noqa: PLC0415 -- the record: not for --help
 
     with session(config, output, verbose=verbose) as opened:
         settings = opened.config.cost
@@ -210,7 +210,7 @@ def saved(
 
     Example: syncd cost saved sdxl --starts 1000
     """
-    from syncd.reconcile.views import costs  # noqa: PLC0415 -- as above
+    from syncd.reconcile.views.plans import costs  # noqa: PLC0415 -- as above
 
     with session(config, output, verbose=verbose) as opened:
         model, _, version = model_at_version.partition("@")

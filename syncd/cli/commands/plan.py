@@ -49,7 +49,7 @@ def plan(
     if server:
         found: Mapping[str, Any] = remote.asked(server, token_file, lambda client: client.plan(name))
     else:
-        from syncd.reconcile.views.plan_document import plan_document  # noqa: PLC0415 -- only beside the record
+        from syncd.reconcile.views.plans.document import plan_document  # noqa: PLC0415 -- only beside the record
 
         with session(config, output, verbose=verbose) as opened:
             found = plan_document(opened.world(), name)

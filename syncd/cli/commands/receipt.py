@@ -14,7 +14,7 @@ from syncd.errors import Invalid
 
 if TYPE_CHECKING:
     from syncd.config import Config
-    from syncd.trust.dsse import PublicKey, Signer
+    from syncd.trust.dsse import EnvelopeSigner, PublicKey
     from syncd.trust.receipts import VerifiedReceipt
 
 VERIFY: Final = "verify"
@@ -55,7 +55,7 @@ def receipt(
     return Exit.OK
 
 
-def signer_of(config: Config) -> Signer:
+def signer_of(config: Config) -> EnvelopeSigner:
     """The signer of the configuration. Raises Invalid: there is none, or its key cannot be read."""
     from syncd.trust.dsse import command_signer, key_signer  # noqa: PLC0415
 

@@ -51,7 +51,8 @@ def verify(
 
 
 def _verified(opened: CliSession, model: str | None, *, quick: bool) -> dict[str, Any]:
-    from syncd.reconcile.views import plan, verification  # noqa: PLC0415 -- only beside the record
+    from syncd.reconcile.views import verification  # noqa: PLC0415 -- only beside the record
+    from syncd.reconcile.views.plans import plan  # noqa: PLC0415 -- as above
     from syncd.targets.base import Depth  # noqa: PLC0415
 
     if model is not None:

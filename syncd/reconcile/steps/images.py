@@ -18,7 +18,7 @@ from syncd.plan.phases import PlacementPhase
 from syncd.reconcile.context import Attempt
 from syncd.reconcile.steps.build_image import bytes_sent, record_built
 from syncd.reconcile.steps.placement_record import check_not_withdrawn, record_partial
-from syncd.reconcile.views.plan import is_there
+from syncd.reconcile.views.plans.plan import is_there
 from syncd.state.content import base_images, images, placements
 from syncd.state.content.layers import SqlUploadJournal
 from syncd.state.records import ImageBase, PlacedImage, ReleaseBase, Version

@@ -1,3 +1,3 @@
 """Read models: releases, the overview, plans, verification, cold starts. Read-only."""
 
-__all__ = ["cold_starts", "overview", "plan", "release", "resolution", "rollout", "shapes", "watched_bases"]
+__all__ = ["cold_starts", "overview", "plans", "release", "resolution", "rollout", "shapes", "watched_bases"]

@@ -9,7 +9,7 @@ from typing import Final
 from syncd.errors import Refused, Unavailable
 from syncd.plan.topology import Topology
 from syncd.reconcile.requests import operations
-from syncd.reconcile.views.plan import Finding
+from syncd.reconcile.views.plans.plan import Finding
 from syncd.reconcile.views.shapes.plans import FindingDocument, LastVerificationDocument, VerificationDocument
 from syncd.state.access import verifications
 from syncd.state.state import State

@@ -9,9 +9,9 @@ import pytest
 from syncd.artifact.names import parse_model
 from syncd.cost.shipped import shipped
 from syncd.reconcile.requests.operations import publish
-from syncd.reconcile.views.advice import AdviceQuestion, advice
-from syncd.reconcile.views.costs import ADDED, HELD, Reckoning
-from syncd.reconcile.views.plan import plan
+from syncd.reconcile.views.plans.advice import AdviceQuestion, advice
+from syncd.reconcile.views.plans.costs import ADDED, HELD, Reckoning
+from syncd.reconcile.views.plans.plan import plan
 from syncd.state.content import versions
 from syncd.state.serving import load_times
 

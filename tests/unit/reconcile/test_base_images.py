@@ -15,7 +15,7 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.discovery.base_images import check, rebuild
 from syncd.reconcile.requests.operations import rollback, unhold
 from syncd.reconcile.views.overview import overview
-from syncd.reconcile.views.plan import document, plan, verify
+from syncd.reconcile.views.plans.plan import document, plan, verify
 from syncd.targets.base import Depth
 
 from tests.support.bases import REBUILD, REPORT, Out, again, events_of_kind, push, rebuilt, said, seen_and_begun, shown

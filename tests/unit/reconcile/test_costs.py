@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syncd.artifact.names import parse_model
 from syncd.reconcile.requests.operations import publish
-from syncd.reconcile.views import costs
+from syncd.reconcile.views.plans import costs
 from syncd.state.content import placements
 
 from tests.support.rooms import SDXL, Site

@@ -14,7 +14,7 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase, StepState
 from syncd.plan.topology import BasePolicy, BaseWatch, Replica
 from syncd.reconcile.discovery.base_images import check, rebuild
 from syncd.reconcile.requests.operations import publish, rollback
-from syncd.reconcile.views.plan import _planned_target, plan, verify
+from syncd.reconcile.views.plans.plan import _planned_target, plan, verify
 from syncd.state.content import images
 from syncd.state.records import PlacedImage, Release
 from syncd.state.state import State

@@ -17,7 +17,7 @@ from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import Justification, bindings_named, restore
 from syncd.reconcile.gc.retire import retire
 from syncd.reconcile.requests.operations import publish, rollback
-from syncd.reconcile.views.plan import _planned_target, plan, verify
+from syncd.reconcile.views.plans.plan import _planned_target, plan, verify
 from syncd.reconcile.views.release import document, load
 from syncd.state.records import PlacedImage
 from syncd.state.state import State

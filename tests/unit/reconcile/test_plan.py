@@ -8,7 +8,7 @@ import pytest
 from syncd.artifact.manifest import Manifest
 from syncd.errors import NotFound, Refused, Unavailable
 from syncd.reconcile.requests.operations import publish
-from syncd.reconcile.views.plan import plan, verify
+from syncd.reconcile.views.plans.plan import plan, verify
 from syncd.reconcile.views.verification import without_bytes
 from syncd.retry import Retry
 from syncd.runtime.memory import MemoryRuntime

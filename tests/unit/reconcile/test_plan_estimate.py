@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 from syncd.reconcile.requests.operations import publish
-from syncd.reconcile.views.plan_document import plan_document
-from syncd.reconcile.views.plan_estimate import duration_s
+from syncd.reconcile.views.plans.document import plan_document
+from syncd.reconcile.views.plans.estimate import duration_s
 from syncd.state.content import versions
 from syncd.state.db.schema import events as history
 

@@ -12,7 +12,7 @@ from syncd.plan.quota import Quota
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import publish, rollback
 from syncd.reconcile.requests.quotas import check_quotas, unchecked
-from syncd.reconcile.views.plan import document, plan
+from syncd.reconcile.views.plans.plan import document, plan
 from syncd.values.function import InstanceSettings
 
 from tests.support.rooms import BINDINGS, DRAW, FLEET, SDXL, Site, World, site

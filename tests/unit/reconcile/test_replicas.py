@@ -13,7 +13,7 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase, StepState
 from syncd.plan.topology import Replica
 from syncd.reconcile.gc.sweep import sweep
 from syncd.reconcile.requests.operations import hold, publish
-from syncd.reconcile.views.plan import plan
+from syncd.reconcile.views.plans.plan import plan
 from syncd.state.records import Release, Step
 from syncd.state.state import State
 from syncd.store.memory import StoredObject

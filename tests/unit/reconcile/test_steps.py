@@ -11,7 +11,7 @@ from syncd.errors import Unavailable
 from syncd.plan.phases import FlipPhase, ReleasePhase, StepState
 from syncd.plan.strategy import OnRegionUnavailable, Requirement, Share, Strategies, Strategy
 from syncd.reconcile.requests.operations import cancel, freeze, publish, rollback, unfreeze
-from syncd.reconcile.views.plan import StepPlan, plan, verify
+from syncd.reconcile.views.plans.plan import StepPlan, plan, verify
 from syncd.reconcile.views.release import document, load
 from syncd.reconcile.views.rollout import describe
 from syncd.runtime.base import Waiting, ignore_waits

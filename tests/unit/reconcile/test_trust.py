@@ -13,7 +13,7 @@ from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests import waivers
 from syncd.reconcile.requests.operations import publish, rollback
 from syncd.reconcile.trust.evaluation import evaluate_live
-from syncd.reconcile.views.plan import document, plan
+from syncd.reconcile.views.plans.plan import document, plan
 from syncd.state.content import trust
 from syncd.state.records import Release
 from syncd.state.state import State

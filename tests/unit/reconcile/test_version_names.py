@@ -9,7 +9,7 @@ from syncd.artifact.names import ModelName
 from syncd.errors import Invalid, NotFound, SyncdError, Unavailable
 from syncd.reconcile.requests.version_names import named_version, new_version
 from syncd.reconcile.views.model_versions import model_versions
-from syncd.reconcile.views.plan_document import plan_document
+from syncd.reconcile.views.plans.document import plan_document
 from syncd.registry.base import Registry
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry

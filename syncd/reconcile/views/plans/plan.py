@@ -25,7 +25,7 @@ from syncd.reconcile.discovery.catalog import catalog, pin
 from syncd.reconcile.requests.quotas import check_quotas, unchecked
 from syncd.reconcile.trust.evaluation import TrustForecast, described, foresee
 from syncd.reconcile.trust.evidence import gather
-from syncd.reconcile.views.plan_estimate import TargetEstimate, totals
+from syncd.reconcile.views.plans.estimate import TargetEstimate, totals
 from syncd.reconcile.views.shapes.plans import (
     PlanDocument,
     PlannedFlipDocument,

@@ -11,7 +11,7 @@ from typing import Final
 from syncd.cost.bill import Bill, plain
 from syncd.errors import SyncdError
 from syncd.reconcile.context import World
-from syncd.reconcile.views.costs import ADDED, Reckoning
+from syncd.reconcile.views.plans.costs import ADDED, Reckoning
 from syncd.state.content import placements
 
 _STEP_S: Final = 60

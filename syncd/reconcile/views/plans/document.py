@@ -8,8 +8,8 @@ from syncd.errors import NotFound
 from syncd.reconcile.context import World
 from syncd.reconcile.requests.operations import check_known, check_served
 from syncd.reconcile.requests.version_names import named_version
-from syncd.reconcile.views.plan import document, plan
-from syncd.reconcile.views.plan_estimate import estimates
+from syncd.reconcile.views.plans.estimate import estimates
+from syncd.reconcile.views.plans.plan import document, plan
 
 
 def plan_document(world: World, name: str) -> dict[str, Any]:
