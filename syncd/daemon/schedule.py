@@ -20,7 +20,9 @@ from apscheduler.triggers.base import BaseTrigger
 
 # It warns of each run that is skipped because the one before is not over: once a second, of a mount that hangs. What
 # hangs is told by the job itself, and by `health`.
-logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
+logging.getLogger("apscheduler.scheduler").addFilter(
+    lambda record: "maximum number of running instances" not in str(record.msg)
+)
 
 STEP_MIN_S: Final = 2.0  # far above what NTP slews between two ticks; a due time that is off by less is harmless
 

@@ -54,7 +54,7 @@ def test_a_process_serves_it_from_its_start_to_its_end(world: World, at: Site) -
             latest = releases.latest(conn, SDXL)
         if latest is None or latest.phase != "live":
             return False
-        assert httpx.get(f"{server.address}/readyz", trust_env=False).json() == {"status": "ok"}
+        assert httpx.get(f"{server.address}/readyz", trust_env=False).json()["status"] == "ok"
         assert httpx.get(f"{server.address}/healthz", trust_env=False).json() == {"status": "ok"}
         return True
 
