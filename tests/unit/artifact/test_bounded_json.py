@@ -119,3 +119,39 @@ def test_a_document_that_would_fill_memory_is_refused_while_it_is_made(piece: st
 def test_a_hundred_thousand_files_are_read_in_bounded_memory() -> None:
     verdict, mib = peak(ENTRY, 100_000)
     assert (verdict, mib <= 64) == ("accepted", True), f"{verdict}, {mib} MiB"
+
+
+def test_a_flat_object_that_is_very_long_is_built_entry_by_entry() -> None:
+    made = {f"k{number}": number for number in range(4000)}
+    assert read(json.dumps(made), 1 << 20) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1 2]", "expected ',' between the items"),
+        ("{1:2}", "expected a name"),
+        ('{"a":1 "b":2}', "expected a name"),
+        ('{"a" 1}', "expected a name"),
+        ('{"a":1,}', "unexpected '}'"),
+        ("[1}", "unexpected '}'"),
+        ("]", "unexpected ']'"),
+        ("[:1]", "unexpected ':'"),
+        ("[,1]", "unexpected ','"),
+        (",", "unexpected ','"),
+        ("1 2", "something follows its end"),
+        ("[1", "ends too early"),
+        ("", "ends too early"),
+        ('["a', "a text without an end"),
+        ("[?]", "Expecting value"),
+    ],
+)
+def test_each_malformed_form_is_refused_by_what_is_wrong(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read(text, 4)
+
+
+def test_a_row_becomes_what_its_reader_makes_of_it() -> None:
+    made = parse_bounded([b'[{"a":1,"b":"x"}]'], "it", row=lambda pairs: tuple(value for _, value in pairs))
+    assert made == [(1, "x")]
+    assert parse_bounded([b'[{"a":1}]'], "it", row=str) == ["[('a', 1)]"]

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 from syncd.errors import NotFound
-from syncd.plan.binding import Binding, BoundModel, MountMode
+from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode
 from syncd.plan.topology import PLACE_GROUP, Replica, Topology
+from syncd.values.function import MountKind
 
 
 def binding(name: str, *models: tuple[str, str]) -> Binding:
@@ -86,3 +87,35 @@ def test_a_target_of_images_is_placed_by_itself_and_leaves_no_empty_group() -> N
     topology = replace(FLEET, images=frozenset({"hz", "sg"}))
     assert topology.groups_of("sdxl") == {"image:hz": ("hz",), "image:sg": ("sg",)}
     assert topology.feeds_of("sdxl") == {}
+
+
+def test_the_first_registry_whose_pattern_selects_a_model_provides_it() -> None:
+    ranked = {"named": ("sdxl",), "first": ("team/*", "s*"), "second": ("team/*", "l*"), "last": ("late",)}
+    globs = replace(FLEET, registries=ranked)
+    assert globs.registry_name("sdxl") == "named", "before a later glob"
+    assert globs.registry_name("team/llm") == "first", "the first of two globs"
+    assert globs.registry_name("late") == "second", "a glob before the registry that names it in full"
+    assert FLEET.registry_name("nobody") is None
+    assert FLEET.registry_name("idle") == "all"
+
+
+def test_a_registry_provides_the_served_models_that_it_is_first_for() -> None:
+    assert FLEET.models_from("team") == ("team/llm",)
+    assert FLEET.models_from("all") == ("sdxl",)
+    assert FLEET.models_from("unknown") == ()
+    assert replace(FLEET, registries={"none": ("other",)}).models_from("none") == ()
+
+
+def test_bindings_are_found_by_function_and_by_runtime() -> None:
+    one = FLEET.bindings["one"]
+    assert FLEET.bindings_at(one) == ("one",)
+    assert FLEET.bindings_in("one") == (one,)
+    assert FLEET.bindings_in("nowhere") == ()
+    assert FLEET.bindings_at(replace(one, function="g")) == ()
+
+
+def test_the_kind_of_storage_is_what_functions_read_through() -> None:
+    places = {name: ModelLocation(MountKind.OSS, "models", "") for name in ("plain", "fast")}
+    there = replace(FLEET, places=places, images=frozenset({"image"}), accelerators={"fast": 1 << 30})
+    kinds = [there.storage_kind(name) for name in ("plain", "fast", "image")]
+    assert kinds == ["oss", "oss with accelerator", "image"]
