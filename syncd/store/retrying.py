@@ -8,10 +8,12 @@ from functools import partial
 from typing import Final
 
 from syncd.artifact.parts import Part
-from syncd.errors import SyncdError, Unavailable
+from syncd.errors import Corrupt, SyncdError, Unavailable
 from syncd.retry import CallPolicy, once
 from syncd.store.base import Buffer, PendingUpload, Put, PutMode, Receipt, Stat, Store, Traits, Upload
 from syncd.values.source import Location, Stream
+
+_DAMAGED_MAX: Final = 2  # puts of one object that may arrive damaged before that counts as a failure
 
 
 class RetryingStore:
@@ -33,6 +35,11 @@ class RetryingStore:
         return self._store.traits
 
     def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
+        for _ in range(_DAMAGED_MAX):
+            try:
+                return self._call(partial(self._store.put, key, data, mode))
+            except Corrupt:  # damaged on its way, and deleted again by the store: it is sent anew
+                continue
         return self._call(partial(self._store.put, key, data, mode))
 
     def put_all(self, puts: Iterable[Put], mode: PutMode, at_once: int) -> Iterator[Stat | SyncdError]:

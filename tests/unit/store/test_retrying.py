@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from syncd.artifact.digest import crc64
 from syncd.artifact.parts import cut
-from syncd.errors import Conflict, NotFound, Unavailable
-from syncd.retry import Pace, PacedCaller, Retry
-from syncd.store.base import Put, PutMode
+from syncd.errors import Conflict, Corrupt, NotFound, Unavailable
+from syncd.retry import Pace, PacedCaller, Retry, once
+from syncd.store.base import Buffer, Put, PutMode, Stat
 from syncd.store.memory import MemoryStore
 from syncd.store.nas.store import NasSettings, NasStore
 from syncd.store.retrying import RetryingStore
@@ -145,3 +145,21 @@ def test_puts_deletes_and_uploads_go_through_and_absence_is_told_at_once() -> No
     with pytest.raises(NotFound):
         store.stat("a")
     assert store.traits.create_is_atomic
+
+
+def test_a_put_that_arrives_damaged_is_sent_anew_and_given_up_when_that_repeats() -> None:
+    class Flipping(MemoryStore):
+        damaged = 0
+
+        def put(self, key: str, data: Buffer, mode: PutMode) -> Stat:
+            if self.damaged:
+                self.damaged -= 1
+                raise Corrupt("stored other bytes; it is deleted again")
+            return super().put(key, data, mode)
+
+    store = Flipping()
+    store.damaged = 2
+    assert RetryingStore(store, once).put("seal", b"x", PutMode.CREATE).size_bytes == 1
+    store.damaged = 3
+    with pytest.raises(Corrupt):
+        RetryingStore(store, once).put("other", b"x", PutMode.CREATE)
