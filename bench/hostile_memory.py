@@ -340,6 +340,11 @@ def _high_water_kib() -> int:
     return int(match[1]) if match else 0
 
 
+def ending_of(message: str) -> str:
+    """The last words of a message, at most 90 characters of it."""
+    return message if len(message) <= 90 else f"… {message[-90:].partition(' ')[2]}"
+
+
 def child(source: str, place: str) -> None:
     """Read one input, and say what became of it and by how much the peak grew."""
     read = {**WEB, **FILED}[source][1]
@@ -348,7 +353,7 @@ def child(source: str, place: str) -> None:
         read(place)
         verdict = "accepted"
     except SyncdError as error:
-        verdict = f"refused: {error.message[-90:]}"
+        verdict = f"refused: {ending_of(error.message)}"
     peak_mib = (_high_water_kib() - idle_kib) / 1024
     sys.stdout.write(f"{peak_mib:.0f}\t{time.monotonic() - began_s:.1f}\t{verdict}\n")
 

@@ -1,4 +1,4 @@
-"""Answers to what is no HTTP: errors of the parser in the common error shape."""
+"""Errors of the HTTP parser, in the common error shape."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class TokenChecks:
             texts = [text for text, _ in batch]
             try:
                 results = await self._ask(partial(self._read, texts))
-            except Exception as error:  # noqa: BLE001 -- whoever waits is told, whatever it was
+            except Exception as error:  # noqa: BLE001 -- the waiting caller gets the error, of any kind
                 for _, found in batch:
                     if not found.done():  # the client has gone
                         found.set_exception(error)

@@ -48,7 +48,7 @@ def parse_pipeline(path: str, size_bytes: int) -> Steps[Contents]:
     """Read diffusers' list of components; its needs are their folders. Those that are not used are null.
 
     Raises:
-        Invalid: It is no list of components.
+        Invalid: It is not a list of components.
     """
     document = _object(path, (yield from _document(path, size_bytes)), "list of components")
     found = list(_components(path, document))
@@ -64,7 +64,7 @@ def _components(path: str, document: dict[str, Any]) -> Iterator[tuple[str, str]
         if all(isinstance(each, str) and _CLASS.fullmatch(each) for each in value):
             place = beside(path, name)
             if place is None or "/" in name:
-                raise Invalid(f"{path} names component {name[:80]!r}, which is no folder", hint=leaving(path))
+                raise Invalid(f"{path} names component {name[:80]!r}, which is not a folder", hint=leaving(path))
             yield f"{place}/", value[1].removesuffix("Fast")
 
 
@@ -128,7 +128,7 @@ def parse_ollama(path: str, size_bytes: int) -> Steps[Contents]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not isinstance(document.get("layers"), list):
-        raise Invalid(f"{path} is no manifest of ollama: it has no list of layers", hint=leaving(path))
+        raise Invalid(f"{path} is not a manifest of ollama: it has no list of layers", hint=leaving(path))
     needs = []
     for each in [*document["layers"], *([document["config"]] if isinstance(document.get("config"), dict) else [])]:
         digest, size = (each.get("digest"), each.get("size")) if isinstance(each, dict) else (None, None)
@@ -167,7 +167,7 @@ def _json(path: str, data: bytes, what: str) -> Any:
 def _object(path: str, data: bytes, what: str) -> dict[str, Any]:
     document = _json(path, data, what)
     if not isinstance(document, dict):
-        raise Invalid(f"{path} is no {what}: it is no JSON object", hint=leaving(path))
+        raise Invalid(f"{path} is no {what}: it is not a JSON object", hint=leaving(path))
     return document
 
 

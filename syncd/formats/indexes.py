@@ -44,7 +44,7 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     """Read an index; its needs are the shards.
 
     Raises:
-        Invalid: It is no index, is too large, or names something outside of its own folder.
+        Invalid: It is not an index, is too large, or names something outside of its own folder.
     """
     if size_bytes > INDEX_BYTES_MAX:
         raise Invalid(f"{path} has {size_bytes} bytes, at most {INDEX_BYTES_MAX} are read of it")
@@ -56,16 +56,16 @@ def shards(path: str, data: bytes) -> frozenset[FilePath]:
     """The files that an index names, by their paths in the version.
 
     Raises:
-        Invalid: It is no index, or names something outside of its own folder.
+        Invalid: It is not an index, or names something outside of its own folder.
     """
     hint = f"write it anew, or leave it out: {leaving(path)}"
     try:
         document = parse_bounded_bytes(data, "the document")
     except (ValueError, Invalid) as error:
-        raise Invalid(f"{path} is no index of shards: {error}", hint=hint) from error
+        raise Invalid(f"{path} is not an index of shards: {error}", hint=hint) from error
     names = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(names, dict):
-        raise Invalid(f"{path} is no index of shards: it has no 'weight_map'", hint=hint)
+        raise Invalid(f"{path} is not an index of shards: it has no 'weight_map'", hint=hint)
     found = set()
     for name in set(map(_text, names.values())):
         place = beside(path, name)

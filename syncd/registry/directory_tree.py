@@ -25,7 +25,7 @@ _IGNORED_DIRECTORIES: Final = frozenset({"lost+found", "__pycache__"})  # and ev
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """An entry of a tree; `path` is relative to it. `refusal` says what it is where it is no regular file."""
+    """An entry of a tree; `path` is relative to it. `refusal` says what it is where it is not a regular file."""
 
     path: str
     size_bytes: int

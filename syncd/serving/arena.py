@@ -107,7 +107,7 @@ class ArenaPool:
         self._free.append(arena)
 
     def forget(self, size_bytes: int) -> None:
-        """So much memory is gone, or belongs to whoever still has arrays over it."""
+        """So much memory is gone, or belongs to the caller that still has arrays over it."""
         self.used_bytes -= size_bytes
 
 

@@ -150,7 +150,7 @@ def _read(data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise Invalid("no DSSE envelope: it is not JSON") from error
     if not isinstance(found, dict):
-        raise Invalid("no DSSE envelope: it is no JSON object")
+        raise Invalid("no DSSE envelope: it is not a JSON object")
     return found
 
 

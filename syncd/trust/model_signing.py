@@ -43,10 +43,10 @@ def _opened(bundle: bytes, keys: Sequence[PublicKey]) -> tuple[str, bytes]:
     try:
         found = parse_bounded_bytes(bundle, "the bundle")
     except ValueError as error:
-        raise Invalid("it is no Sigstore bundle: it is not JSON") from error
+        raise Invalid("it is not a Sigstore bundle: it is not JSON") from error
     envelope = found.get("dsseEnvelope") if isinstance(found, dict) else None
     if not isinstance(envelope, dict):
-        raise Invalid("it is no Sigstore bundle with a DSSE envelope")
+        raise Invalid("it is not a Sigstore bundle with a DSSE envelope")
     sealed = json.dumps(envelope).encode()
     for key in keys:
         try:

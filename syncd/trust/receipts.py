@@ -32,7 +32,7 @@ def verify_receipt(data: bytes, keys: Sequence[PublicKey]) -> VerifiedReceipt:
     """Verify the signature of a receipt, and read it.
 
     Raises:
-        Invalid: It is no receipt.
+        Invalid: It is not a receipt.
         Corrupt: No signature of these keys verifies.
     """
     payload = open_envelope(data, keys)

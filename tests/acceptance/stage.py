@@ -303,7 +303,7 @@ class Daemon:
     log: Path
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
-        """The log's events so far, all or those of one name. A line that is no JSON fails."""
+        """The log's events so far, all or those of one name. A line that is not JSON fails."""
         text = self.log.read_text()
         whole = text[: text.rfind("\n") + 1].splitlines()
         found = [json.loads(line) for line in whole]

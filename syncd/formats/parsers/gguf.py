@@ -45,7 +45,7 @@ class ShortError(Exception):
 
 
 class GgufError(Exception):
-    """It is no GGUF that is known here; the text says why."""
+    """The file is not a known form of GGUF; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     """Check a file, from its head alone: every tensor ends within the file.
 
     Raises:
-        Corrupt: It is no GGUF file, or was cut off.
+        Corrupt: It is not a GGUF file, or was cut off.
     """
     head = yield Span(0, min(FIXED_BYTES, size_bytes))
     if not head.startswith(MAGIC) and len(head) >= len(MAGIC):
@@ -83,7 +83,7 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     try:
         found = yield from _GgufWalk(order, min(size_bytes, HEAD_BYTES_MAX)).head()
     except GgufError as error:
-        raise damaged(path, f"is no GGUF file that can be read: {error}") from error
+        raise damaged(path, f"is not a GGUF file that can be read: {error}") from error
     except ShortError as short:
         if short.position > size_bytes:
             raise cut_off(path, size_bytes, f"its head alone ends at {short.position} or later") from short

@@ -21,12 +21,12 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     """Check a file, from its superblock alone.
 
     Raises:
-        Corrupt: It is no HDF5 file, or is shorter than it says.
+        Corrupt: It is not an HDF5 file, or is shorter than it says.
     """
     head = yield Span(0, min(_HEAD_BYTES, size_bytes))
     start = next((each for each in _STARTS if head.startswith(MAGIC, each)), None)
     if start is None:
-        raise damaged(path, f"is no HDF5 file: it begins with {shown(head)}", "something else was saved there")
+        raise damaged(path, f"is not an HDF5 file: it begins with {shown(head)}", "something else was saved there")
     block = head[start : start + 64]
     if len(block) <= _VERSION_AT:
         raise cut_off(path, size_bytes, "its superblock alone is longer")
@@ -39,7 +39,7 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     if len(block) < end_at + address_bytes:
         raise cut_off(path, size_bytes, f"its superblock alone ends at {start + end_at + max(address_bytes, 2)}")
     if address_bytes not in _SIZES:
-        raise damaged(path, f"is no HDF5 file: its addresses have {address_bytes} bytes")
+        raise damaged(path, f"is not an HDF5 file: its addresses have {address_bytes} bytes")
     end = int.from_bytes(block[end_at : end_at + address_bytes], "little")
     if end == (1 << 8 * address_bytes) - 1:  # not defined
         return Contents(FORMAT, is_whole=False)

@@ -100,7 +100,7 @@ class _OnnxWalk:
         try:
             end = int(message.external.get("offset", "0") or 0) + int(message.external.get("length", "0") or 0)
         except ValueError as error:
-            raise damaged(self._path, f"has a tensor in {location} at an offset that is no number") from error
+            raise damaged(self._path, f"has a tensor in {location} at an offset that is not a number") from error
         self.needs[path] = max(end, self.needs.get(path, 0))
         if len(self.needs) > _FILES_MAX:
             raise EndlessError
@@ -111,20 +111,20 @@ class _OnnxWalk:
             wanted[_OPSET] = "a set of operators"
         for number, what in wanted.items():
             if number not in self._seen:
-                raise damaged(self._path, f"is no ONNX model, or was cut off: it has not {what}")
+                raise damaged(self._path, f"is not an ONNX model, or was cut off: it has not {what}")
 
 
 def parse(path: str, size_bytes: int) -> Steps[Contents]:
     """Check a file, without its tensors' data; its needs are the files that hold tensors.
 
     Raises:
-        Corrupt: It is no ONNX model, was cut off, or names a file outside of its folder.
+        Corrupt: It is not an ONNX model, was cut off, or names a file outside of its folder.
     """
     walk = _OnnxWalk(path, size_bytes)
     try:
         yield from walk.run()
     except ProtobufError as error:
-        raise damaged(path, f"is no ONNX model, or was cut off: {error}") from error
+        raise damaged(path, f"is not an ONNX model, or was cut off: {error}") from error
     except EndlessError:
         return Contents(FORMAT, is_whole=False)
     needs = tuple(Need(each, end) for each, end in walk.needs.items())

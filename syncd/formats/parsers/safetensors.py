@@ -57,7 +57,7 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     """Check a file, from its header alone.
 
     Raises:
-        Corrupt: It is no safetensors file, or its tensors do not cover it exactly.
+        Corrupt: It is not a safetensors file, or its tensors do not cover it exactly.
     """
     head = yield Span(0, min(LENGTH_BYTES + 1, size_bytes))
     if len(head) < LENGTH_BYTES:
@@ -65,7 +65,8 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
     begins_well = head[LENGTH_BYTES:] in {b"{", b""}
     if not 1 < length <= FORMAT_HEADER_BYTES_MAX or not begins_well:
-        raise damaged(path, f"is no safetensors file: it begins with {shown(head)}", "something else was saved there")
+        fault = f"is not a safetensors file: it begins with {shown(head)}"
+        raise damaged(path, fault, "something else was saved there")
     end = LENGTH_BYTES + length
     if end > size_bytes:
         raise cut_off(path, size_bytes, f"its header alone ends at {end}")
@@ -73,7 +74,7 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
         return Contents(FORMAT, is_whole=False)
     found = read_header((yield Span(LENGTH_BYTES, length)))
     if found is None:
-        raise damaged(path, "is no safetensors file: its header is not the JSON of tensors with names of their own")
+        raise damaged(path, "is not a safetensors file: its header is not the JSON of tensors with names of their own")
     _check_cover(path, size_bytes, end, found)
     return Contents(FORMAT, len(found), {} if _is_packed(found) else _parameters(found.values()))
 

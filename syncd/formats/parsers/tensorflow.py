@@ -44,11 +44,11 @@ def parse_saved_model(path: str, size_bytes: int) -> Steps[Contents]:
                     raise cut_off(path, size_bytes, f"its field {each.number} ends at {each.end}")
                 cursor.at = each.end
     except protobuf.ProtobufError as error:
-        raise damaged(path, f"is no SavedModel, or was cut off: {error}") from error
+        raise damaged(path, f"is not a SavedModel, or was cut off: {error}") from error
     except EndlessError:
         return Contents("tensorflow", is_whole=False)
     if not graphs:
-        raise damaged(path, "is no SavedModel: it has no graph")
+        raise damaged(path, "is not a SavedModel: it has no graph")
     return Contents("tensorflow")
 
 
@@ -63,11 +63,11 @@ def parse_index(path: str, size_bytes: int, *, has_shards: bool) -> Steps[Conten
     """Check the index of a checkpoint; its needs are the shards. Without shards beside it, it may be something else.
 
     Raises:
-        Corrupt: There are shards, and it is no index of them; or it was cut off.
+        Corrupt: There are shards, and it is not an index of them; or it was cut off.
     """
     if not (yield from is_table(size_bytes)):
         if has_shards:
-            raise damaged(path, "is no index of a TensorFlow checkpoint, or was cut off")
+            raise damaged(path, "is not an index of a TensorFlow checkpoint, or was cut off")
         return Contents()
     if size_bytes > INDEX_BYTES_MAX:
         return Contents("tensorflow", is_whole=False)
@@ -77,7 +77,7 @@ def parse_index(path: str, size_bytes: int, *, has_shards: bool) -> Steps[Conten
     except _PackedError:
         return Contents("tensorflow", is_whole=False)
     except (ValueError, IndexError, protobuf.ProtobufError) as error:
-        raise damaged(path, f"is no index of a TensorFlow checkpoint that can be read: {error}") from error
+        raise damaged(path, f"is not an index of a TensorFlow checkpoint that can be read: {error}") from error
     return Contents("tensorflow", needs=needs)
 
 

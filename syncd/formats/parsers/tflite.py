@@ -81,12 +81,12 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     """Check a file, without its tensors' data.
 
     Raises:
-        Corrupt: It is no TensorFlow Lite model, or was cut off.
+        Corrupt: It is not a TensorFlow Lite model, or was cut off.
     """
     head = yield Span(0, min(_MAGIC_AT + len(MAGIC), size_bytes))
     if len(head) < _MAGIC_AT + len(MAGIC) or not head.endswith(MAGIC):
         raise damaged(
-            path, f"is no TensorFlow Lite model: it begins with {shown(head)}", "something else was saved there"
+            path, f"is not a TensorFlow Lite model: it begins with {shown(head)}", "something else was saved there"
         )
     flat = _Flat(size_bytes)
     try:

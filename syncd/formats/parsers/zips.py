@@ -36,7 +36,7 @@ def parse(path: str, size_bytes: int, form: str = "zip") -> Steps[Contents]:
     """Check an archive, from its last bytes and its directory alone.
 
     Raises:
-        Corrupt: It is no archive, or was cut off.
+        Corrupt: It is not an archive, or was cut off.
     """
     found = yield from names(path, size_bytes)
     if found is None:
@@ -50,7 +50,7 @@ def parse_keras(path: str, size_bytes: int) -> Steps[Contents]:
     if found is None:
         return Contents("keras", is_whole=False)
     if KERAS not in found:
-        raise damaged(path, f"is no Keras model: the archive has no {KERAS}")
+        raise damaged(path, f"is not a Keras model: the archive has no {KERAS}")
     return Contents("keras")
 
 
@@ -64,7 +64,7 @@ def entries(path: str, size_bytes: int) -> Steps[Sequence[tuple[str, int]] | Non
     """As `names`, each with the offset of its own header."""
     head = yield Span(0, min(len(LOCAL), size_bytes))
     if head not in {LOCAL, _EMPTY}:
-        raise damaged(path, f"is no zip archive: it begins with {shown(head)}", "something else was saved there")
+        raise damaged(path, f"is not a zip archive: it begins with {shown(head)}", "something else was saved there")
     tail_begin = max(0, size_bytes - _TAIL_BYTES)
     tail = yield Span(tail_begin, size_bytes - tail_begin)
     found = _directory(path, size_bytes, tail, tail_begin)

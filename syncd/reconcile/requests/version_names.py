@@ -68,7 +68,7 @@ def new_version(topology: Topology, name: str) -> NamedVersion:
     """What `name` stands for where the version is about to be made: the longest served model on the left.
 
     Raises:
-        Invalid: It is a model's name alone, or the right side is no name of a version.
+        Invalid: It is a model's name alone, or the right side is not a name of a version.
         NotFound: It begins with no served model.
     """
     if "@" in name:
@@ -134,7 +134,7 @@ def _unknown_model(topology: Topology, name: str) -> NotFound:
 
 def _check(name: str) -> None:
     if len(name) > NAME_MAX or not _NAME.fullmatch(name):
-        raise Invalid(f"{_shown(name)} is no name of a version", hint="write MODEL@VERSION, for example sdxl@v2")
+        raise Invalid(f"{_shown(name)} is not a name of a version", hint="write MODEL@VERSION, for example sdxl@v2")
 
 
 def _nearest(name: str, known: Sequence[str], before: str = "") -> str:

@@ -50,7 +50,7 @@ def extend(conn: sa.Connection) -> Link:
 def verify(conn: sa.Connection, anchors: Mapping[int, str]) -> Audit:
     """Compare the history with its chain. `anchors` are hashes by event that were noted outside the record.
 
-    Without an anchor, whoever can write the record can also cut the end off, or link another history anew.
+    Without an anchor, anyone who can write the record can also cut the end off, or link another history anew.
     """
     counted = {"events": 0, "links": 0, "unlinked": 0}
     last = Link(0, GENESIS)

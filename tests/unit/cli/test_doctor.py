@@ -188,7 +188,7 @@ CASES: Final[dict[str, Case]] = {
         lambda d: d.change(str(d.database), str(d.home / "away" / "syncd.db")), "record", "", "no record", "create"
     ),
     "a record of another schema": Case(schema_of_another, "record", "", "0001", "syncd db upgrade"),
-    "a record that is no database": Case(
+    "a record that is not a database": Case(
         lambda d: d.database.write_bytes(b"not a database" * 100), "record", "", "database", ""
     ),
     "a record that others read": Case(

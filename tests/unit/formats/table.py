@@ -174,7 +174,7 @@ def _shards() -> Iterator[Row]:
     for outside in ("../x.safetensors", "/etc/passwd", "a\\b", "", "a/../../x"):
         yield Row("index", f"names {outside!r}", {"a": b"1", name: index(outside)}, LACKING, "not in its own folder")
     for data in (b"{", b"[]", b"{}", b'{"weight_map": []}'):
-        yield Row("index", f"is {data.decode()}", {"a": b"1", name: data}, LACKING, "is no index")
+        yield Row("index", f"is {data.decode()}", {"a": b"1", name: data}, LACKING, "is not an index")
     single = {"model.safetensors": SHARD}
     yield Row("index", "beside a single file", {**single, **both, name: index(one, two)}, WARNED, "same weights twice")
     yield Row("index", "names the single file", {**single, name: index("model.safetensors")}, WHOLE)

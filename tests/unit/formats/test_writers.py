@@ -74,7 +74,7 @@ def test_an_offset_that_is_no_number_is_refused() -> None:
     tensor.data_location = onnx.TensorProto.EXTERNAL
     for key, value in (("location", "w"), ("offset", "many")):
         tensor.external_data.add(key=key, value=value)
-    with pytest.raises(Corrupt, match="an offset that is no number"):
+    with pytest.raises(Corrupt, match="an offset that is not a number"):
         ranged("m.onnx", model.SerializeToString())
 
 

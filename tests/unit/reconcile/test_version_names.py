@@ -101,7 +101,7 @@ def test_the_newest_version_of_a_model_without_any_is_named_by_its_registry(at: 
 
 @pytest.mark.parametrize("name", ["", "-", "-v1", "sdxl v1", "é", "a" * 300, "sdxl\n-v1"], ids=ascii)
 def test_what_is_no_name_is_not_looked_for(at: Site, name: str) -> None:
-    with pytest.raises(Invalid, match="is no name of a version"):
+    with pytest.raises(Invalid, match="is not a name of a version"):
         named_version(at.context, name)
 
 

@@ -135,7 +135,7 @@ def test_tagged_versions_are_followed_by_age_and_none_of_a_model_without_its_tag
     [
         ("approved", "approved", True),
         ("approved", "approved ", False),
-        ("approved", "*", False),  # what others wrote is no pattern
+        ("approved", "*", False),  # what others wrote is not a pattern
         ("", "", True),
         ("", "x", False),
         ("*", "", True),

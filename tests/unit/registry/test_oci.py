@@ -116,7 +116,7 @@ def test_a_manifest_without_a_digest_in_the_header_is_hashed(oci: OciWeb) -> Non
         ("2026-11-20T03:00:00Z", "2026-11-20t04:00:00z"),
         ("", "2026-11-20T03:00:00Z"),
         ("on a friday", "1971-01-01T00:00:00Z"),
-        ("2026-11-20T23:00:00", "2026-11-20T03:00:00Z"),  # without an offset it is no time
+        ("2026-11-20T23:00:00", "2026-11-20T03:00:00Z"),  # without an offset it is not a time
     ],
 )
 def test_the_newest_is_the_one_made_last_whatever_the_offset(oci: OciWeb, older: str, newer: str) -> None:

@@ -84,9 +84,9 @@ TAMPERED: Mapping[str, tuple[Mapping[str, bytes], bytes, str]] = {
         FILES, changed(lambda b: b["dsseEnvelope"]["signatures"][0].update(sig="AAAA")), NO_KEY,
     ),
     "the signature was removed": (FILES, changed(lambda b: b["dsseEnvelope"].update(signatures=[])), "model.sig no"),
-    "the bundle is cut off": (FILES, BUNDLE[:-5], "model.sig it is no Sigstore bundle: it is not JSON"),
-    "the bundle has a message signature": (FILES, b'{"messageSignature": {}}', "model.sig it is no Sigstore"),
-    "the bundle is a list": (FILES, b"[]", "model.sig it is no Sigstore bundle with"),
+    "the bundle is cut off": (FILES, BUNDLE[:-5], "model.sig it is not a Sigstore bundle: it is not JSON"),
+    "the bundle has a message signature": (FILES, b'{"messageSignature": {}}', "model.sig it is not a Sigstore"),
+    "the bundle is a list": (FILES, b"[]", "model.sig it is not a Sigstore bundle with"),
 }  # fmt: skip
 
 

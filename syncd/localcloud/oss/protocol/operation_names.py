@@ -1,7 +1,7 @@
 """Operation of a request: the name in OSS's API reference, from the method and the sub-resource in the query.
 
 The table has the whole API, also what the local OSS does not implement, so that such a request is refused by its
-name and never answered as another operation: `GET /?logging` is no listing, `PUT /?lifecycle` creates no bucket.
+name and never answered as another operation: `GET /?logging` is not a listing, `PUT /?lifecycle` creates no bucket.
 """
 
 from collections.abc import Mapping, Sequence
