@@ -28,6 +28,7 @@ from syncd.state.content import versions
 from syncd.state.releases import holds
 from syncd.state.state import State
 from syncd.targets.versioned_tree import TreeTarget
+from syncd.trust.policy import Mode, TrustPolicy, TrustRule
 from syncd.values.function import AliasState, Change, MountKind
 
 from tests.support.bases import REBUILD, WATCHED, again, events_of_kind, push, rebuilt, seen_and_begun
@@ -145,6 +146,18 @@ def test_it_waits_for_an_approval_where_others_do(there: Site, gallery: Gallery)
     approve(there.requester, release.id)
     there.settle()
     assert there.release(release.id).phase is R.LIVE
+
+
+def test_the_trust_policy_does_not_evaluate_it(there: Site, gallery: Gallery) -> None:
+    """A stricter policy than when the version was released keeps a patched base from nothing that is live."""
+    there = again(there, gallery, trust=TrustPolicy((TrustRule(("*",), Mode.ENFORCE, ("data-only",)),)))
+    before, now = image(there, "v1"), push(gallery, 1)
+    rebuilt(there)
+    assert image(there, "v1").base_digest.hex == now != before.base_digest.hex
+    assert not [event for event in there.events() if event.kind.startswith("trust.")]
+    anew = publish(there.requester, SDXL, "v1")
+    there.settle()
+    assert "is refused by policy.trust" in there.release(anew.id).reason, "a release that a person asks for is"
 
 
 def test_a_quarantined_version_is_left_alone(there: Site, gallery: Gallery) -> None:
