@@ -21,8 +21,8 @@ from syncd.state.serving import flips
 from syncd.state.state import State
 
 _MOVING: Final = frozenset({ReleasePhase.FLIPPING, ReleasePhase.UNDOING})
-_MOVED: Final = frozenset({FlipPhase.FLIPPED, FlipPhase.DONE})
-_SHARED: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.WEIGHTED, FlipPhase.INTENDED})
+_MOVED: Final = frozenset({FlipPhase.INTENDED, FlipPhase.FLIPPED, FlipPhase.DONE})
+_SHARED: Final = frozenset({FlipPhase.WEIGHING, FlipPhase.WEIGHTED})
 
 Row = TypeVar("Row")
 
@@ -33,6 +33,7 @@ class _Found:
 
     steps: Mapping[str, Sequence[Step]]
     flips: Mapping[str, Sequence[Flip]]
+    before_undo: Mapping[str, Mapping[str, FlipPhase]]  # by binding
     rollouts: Mapping[str, Rollout]
     canaries: Mapping[str, Mapping[str, Canary]]
     versions: Mapping[str, Version]
@@ -45,6 +46,7 @@ class _Found:
         return cls(
             steps=_grouped(steps.open_of(conn, ids), lambda step: step.release_id),
             flips=_grouped(flips.of_releases(conn, ids), lambda flip: flip.release_id),
+            before_undo=flips.before_undo(conn, [r.id for r in unfinished if r.phase is ReleasePhase.UNDOING]),
             rollouts=rollouts.of(conn, ids),
             canaries=rollouts.canaries_among(conn, ids),
             versions=versions.of(conn, placing),
@@ -95,20 +97,26 @@ def _row(found: _Found, release: Release, now: datetime) -> InFlightDocument:
             WaitingStepDocument(step=s.kind, subject=s.subject, failures=s.failures, due_at=s.due_at, reason=s.reason)
             for s in waiting
         ],
-        shares=_shares(release, moving, canaries),
+        shares=_shares(release, moving, canaries, found.before_undo.get(release.id, {})),
         copies=_copies(found, release, open_steps),
     )
 
 
-def _shares(release: Release, moving: Sequence[Flip], canaries: Mapping[str, Canary]) -> list[ShareDocument]:
-    """The share of each alias that the release has or is about to have; none before it moves the first."""
+def _shares(
+    release: Release, moving: Sequence[Flip], canaries: Mapping[str, Canary], before_undo: Mapping[str, FlipPhase]
+) -> list[ShareDocument]:
+    """The share of each alias that the release has or is about to have; none before it moves the first.
+
+    An alias that is to go back keeps its share until it is back: its region may be unavailable for hours.
+    """
     if release.phase not in _MOVING:
         return []
     found: list[ShareDocument] = []
     for flip in moving:
         canary = canaries.get(flip.binding)
-        percent = WHOLE_PERCENT if flip.phase in _MOVED else 0
-        if canary is not None and flip.phase in _SHARED:
+        phase = before_undo.get(flip.binding, flip.phase) if flip.phase is FlipPhase.UNDOING else flip.phase
+        percent = WHOLE_PERCENT if phase in _MOVED else 0
+        if canary is not None and phase in _SHARED:
             percent = canary.percent
         found.append(ShareDocument(binding=flip.binding, phase=flip.phase, percent=percent))
     return found

@@ -13,6 +13,7 @@ from syncd.errors import Conflict, NotFound
 from syncd.plan.phases import FLIP_ENDS, UNMOVED, FlipPhase
 from syncd.state.db.rows import among, fetch_all, fetch_one, insert_new
 from syncd.state.db.schema import FLIP_UNFINISHED, flips
+from syncd.state.db.schema import events as history
 from syncd.state.db.schema_serving import resolutions
 from syncd.state.records import Flip, Release
 from syncd.state.releases import events
@@ -64,6 +65,16 @@ def of_releases(conn: sa.Connection, release_ids: Collection[str]) -> list[Flip]
     """The flips of these releases, ordered by binding, in one statement."""
     mine = among(conn, flips.c.release_id, release_ids)
     return fetch_all(conn, Flip, sa.select(flips).where(mine).order_by(flips.c.binding))
+
+
+def before_undo(conn: sa.Connection, release_ids: Collection[str]) -> dict[str, dict[str, FlipPhase]]:
+    """The phase of each flip of these releases before it was to go back, by release and binding, in one statement."""
+    columns = (history.c.release_id, history.c.subject, history.c.detail)
+    mine = sa.and_(among(conn, history.c.release_id, release_ids), history.c.kind == f"flip.{FlipPhase.UNDOING}")
+    found: dict[str, dict[str, FlipPhase]] = {}
+    for release_id, binding, detail in conn.execute(sa.select(*columns).where(mine).order_by(history.c.id)):
+        found.setdefault(release_id, {})[binding] = FlipPhase(detail["was"])
+    return found
 
 
 def get(conn: sa.Connection, release_id: str, binding: str) -> Flip:
