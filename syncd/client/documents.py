@@ -684,6 +684,7 @@ class FindingInfo(Answer):
     unanswered: str | None
     remedy: str | None = None  # The command that resolves the difference.
     refused: bool = False  # It was not answered for a lack of permission.
+    resolved_at: datetime | None = None  # When a repair, or a check of the alias, found it as recorded after that run.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ def verify(
 
     Exit code 0 if all is as recorded, 8 if anything differs. Where nothing differs but not everything could be read:
     7 if something did not answer, 10 if it was refused. Nothing is changed. With --server, the results of the last
-    run beside the record.
+    run beside the record, and what a repair or a check of the alias has found right since.
 
     Example: syncd verify sdxl --quick
     """
@@ -87,4 +87,6 @@ def _text(console: Console, found: Mapping[str, Any], server: str) -> None:
 
 
 def _finding(row: Mapping[str, Any]) -> str:
+    if row.get("resolved_at"):
+        return f"as recorded again at {moment_of(row['resolved_at'])}"
     return str(row["wrong"] or (f"not verified: {row['unanswered']}" if row["unanswered"] else "as recorded"))

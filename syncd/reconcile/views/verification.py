@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Final
+
+from sqlalchemy import Connection
 
 from syncd.errors import Refused, Unavailable
 from syncd.plan.topology import Topology
@@ -12,6 +15,8 @@ from syncd.reconcile.requests import operations
 from syncd.reconcile.views.plans.plan import Finding
 from syncd.reconcile.views.shapes.plans import FindingDocument, LastVerificationDocument, VerificationDocument
 from syncd.state.access import verifications
+from syncd.state.content import repairs, versions
+from syncd.state.serving import drifts
 from syncd.state.state import State
 
 _SHOWN_MAX: Final = 8  # commands in the hint
@@ -39,6 +44,9 @@ def keep(state: State, found: Mapping[str, Sequence[Finding]], *, is_quick: bool
 def last(state: State, topology: Topology, model: str | None = None) -> LastVerificationDocument:
     """The last results of one model or of all; contacts no cloud. What was never verified is not good.
 
+    A difference is none any more once a later repair has read every byte and made the version whole, or the newest
+    check of the alias found nothing.
+
     Raises:
         NotFound: No binding serves the model.
     """
@@ -47,7 +55,12 @@ def last(state: State, topology: Topology, model: str | None = None) -> LastVeri
     wanted = topology.models() if model is None else (model,)
     with state.read() as conn:
         found = verifications.read(conn, wanted)
-    every = [FindingDocument.model_validate(row) for each in found.values() for row in each.findings]
+        right_at = {name: _right_at(conn, name) for name in found}
+    every = [
+        _by_now(FindingDocument.model_validate(row), each.at, right_at[name])
+        for name, each in found.items()
+        for row in each.findings
+    ]
     rows = [*{each.model_dump_json(): each for each in every}.values()]
     missing = [name for name in wanted if name not in found]
     never = f"Never verified: {', '.join(missing)}. Run syncd verify beside the record." if missing else ""
@@ -69,6 +82,26 @@ def _row(finding: Finding) -> FindingDocument:
         remedy=finding.remedy or None,
     )
     return made.model_copy(update={"refused": True}) if finding.is_refused else made
+
+
+def _right_at(conn: Connection, model: str) -> dict[tuple[str, str], datetime]:
+    """When each version was found whole at a target by a repair, and each alias as recorded by its newest check."""
+    named = {each.id: f"{each.model}@{each.name}" for each in versions.known(conn, model)}
+    found = {
+        (each.target, named[each.version_id]): each.done_at
+        for each in repairs.of_versions(conn, list(named))
+        if each.done_at is not None and each.phase != "failed"
+    }
+    checks = drifts.last_scans(conn).values()
+    return found | {(each.binding, ""): each.looked_at for each in checks if each.good_at == each.looked_at}
+
+
+def _by_now(row: FindingDocument, at: datetime, right_at: Mapping[tuple[str, str], datetime]) -> FindingDocument:
+    """A finding of a run that ended `at`, after what has been found right since."""
+    later = right_at.get((row.subject, row.what if "@" in row.what else ""))
+    if later is None or later <= at or not (row.wrong or row.unanswered):
+        return row
+    return FindingDocument(subject=row.subject, what=row.what, wrong=None, unanswered=None, resolved_at=later)
 
 
 def _is_good(rows: Collection[FindingDocument]) -> bool:

@@ -94,6 +94,9 @@ class FindingDocument(Document):
     unanswered: str | None
     remedy: str | None = Field(default=None, description="The command that resolves the difference.")
     refused: bool = Field(default=False, description="It was not answered for a lack of permission.")
+    resolved_at: Time | None = Field(
+        default=None, description="When a repair, or a check of the alias, found it as recorded after that run."
+    )
 
 
 class VerificationDocument(Document):
