@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +81,7 @@ def test_systemd_is_told_ready_watchdog_and_stopping(one_region: Stage, tmp_path
 
 def test_each_effect_is_one_event_with_all_that_is_known_and_nothing_tells_the_secret(stage: Stage) -> None:
     said: list[str] = []
+    stage.configure(("[policy]\n", "[policy]\nauto_release = false\n"))  # a poll that is first makes it two releases
     with stage.daemon("--verbose") as daemon:
         stage.deliver("v1", small("v1"))
         done = stage.run("publish", f"{stage.model}@v1", "--wait", "--verbose")
@@ -104,8 +104,7 @@ def test_each_effect_is_one_event_with_all_that_is_known_and_nothing_tells_the_s
             assert fields <= set(event), f"{name}: {sorted(fields - set(event))} missing in {event}"
             assert {"at", "level", "logger"} <= set(event)
     assert len(daemon.events("placement.sealed")) == 2
-    flipped = Counter(event["release"] for event in daemon.events("alias.flipped"))  # a poll may have been first
-    assert set(flipped.values()) == {2}
+    assert len(daemon.events("alias.flipped")) == 2
     for file in (*stage.home.glob("syncd.db*"), daemon.log):
         assert SECRET.encode() not in file.read_bytes(), f"{file.name} tells the secret"
     assert not any(SECRET in text for text in said)

@@ -15,6 +15,7 @@ from syncd.state.content.journal import open_uploads
 from syncd.state.releases import releases, steps
 from syncd.state.serving import flips, live
 from syncd.state.state import State
+from syncd.values.function import AliasState
 
 from tests.crash.effects import AFTER, BEFORE
 from tests.support.fleet import BUCKETS, FUNCTION, MODEL, PART_BYTES, PLACES, SIZES, WEIGHTS, Fleet, answered
@@ -88,6 +89,7 @@ def check_live(fleet: Fleet, name: str) -> None:
         assert latest.version_id == versions.identity(manifest)
         placed = {p.target: p.phase for p in placements.of_version(conn, latest.version_id)}
         turned = {f.binding: (f.phase, f.to_version) for f in flips.of_release(conn, latest.id)}
+        candidates = _candidates(conn)
         served = {row.binding: row for row in live.all(conn)}
     state.close()
     assert placed == dict.fromkeys(PLACES, PlacementPhase.SEALED)
@@ -97,8 +99,7 @@ def check_live(fleet: Fleet, name: str) -> None:
         row = served[f"serve-{place}"]
         assert (row.function_version, dict(row.models)) == (now.function_version, {MODEL: latest.version_id})
         assert turned[f"serve-{place}"] == (FlipPhase.DONE, now.function_version)
-        if not latest.rollback:  # a rollback probes the version itself
-            assert runtime.read(FUNCTION, "prod-candidate") == now
+        assert runtime.read(FUNCTION, "prod-candidate") == AliasState(candidates[f"serve-{place}"])
         assert fleet.mounted(place, str(now.function_version)) == manifest.directory
         answer = runtime.ask(FUNCTION, "prod", b"{}", 20.0)
         assert answered(answer) == manifest.digest.hex, f"{place} serves {answer!r}"
@@ -106,6 +107,20 @@ def check_live(fleet: Fleet, name: str) -> None:
         assert max(once.values()) == 1, f"{place} has one release published twice: {once}"
     left = fleet.half_done()
     assert not left, f"left over: {left}"
+
+
+def _candidates(conn: sa.Connection) -> dict[str, str | None]:
+    """Where the last probe of a release left each candidate alias: a rollback probes the version itself."""
+    found: dict[str, str | None] = {}
+    for release in reversed(releases.recent(conn, 100)):
+        if not release.rollback:
+            moves = flips.of_release(conn, release.id)
+            found |= {move.binding: move.to_version for move in moves if _is_probed(move.phase)}
+    return found
+
+
+def _is_probed(phase: FlipPhase) -> bool:
+    return phase not in {FlipPhase.CLAIMED, FlipPhase.STAGED, FlipPhase.ABANDONED}
 
 
 def check_record(fleet: Fleet, phase: ReleasePhase) -> str:

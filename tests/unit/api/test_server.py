@@ -42,6 +42,9 @@ def api(at: Site, listen: str = "127.0.0.1:0", proxies: tuple[str, ...] = ()) ->
     )
 
 
+DISK = ("record", "disk")
+
+
 def test_a_process_serves_it_from_its_start_to_its_end(world: World, at: Site) -> None:
     context = site(world, at.state, engine=MemoryEngine()).context
     process = Process(context, POLLING, sole=True)
@@ -54,7 +57,13 @@ def test_a_process_serves_it_from_its_start_to_its_end(world: World, at: Site) -
             latest = releases.latest(conn, SDXL)
         if latest is None or latest.phase != "live":
             return False
-        assert httpx.get(f"{server.address}/readyz", trust_env=False).json()["status"] == "ok"
+        ready = httpx.get(f"{server.address}/readyz", trust_env=False).json()
+        states = {(each["section"], each["name"]): each["state"] for each in ready.pop("components")}
+        assert ready == {"status": "ok"}
+        assert states.pop(("registries", "models")) == "good"
+        others = {("targets", "hz"), ("targets", "sg"), ("runtimes", "hangzhou"), ("runtimes", "singapore"), DISK}
+        assert states.keys() == others
+        assert set(states.values()) <= {"good", "unknown"}, "unknown until they are checked"
         assert httpx.get(f"{server.address}/healthz", trust_env=False).json() == {"status": "ok"}
         return True
 
