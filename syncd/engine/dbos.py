@@ -1,8 +1,8 @@
 """Engine on DBOS Transact, in the record's own database: attempts are rows, so they survive the process.
 
-Nothing else in syncd imports dbos. DBOS keeps one instance in a process, so one `DbosEngine` can serve at a time;
-any number can submit. What a killed process had claimed is never run again by DBOS, because each start has a new
-executor id: the step's lease notices, and the record hands over the next attempt.
+Nothing else in syncd imports dbos but `dispatcher.py`. DBOS keeps one instance in a process, so one `DbosEngine` can
+serve at a time; any number can submit. What a killed process had claimed is never run again by DBOS, because each
+start has a new executor id: the step's lease notices, and the record hands over the next attempt.
 """
 
 from __future__ import annotations
@@ -19,35 +19,25 @@ from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
-import structlog
 from dbos import (
     DBOS,
     DBOSClient,
     DBOSConfig,
     DBOSPortableJSONSerializer,
     EnqueueOptions,
-    Queue,
     WorkflowStatus,
     error,
 )
 
-# What DBOS's own poll of a queue calls; it is pinned by the lock files, and tests/conformance holds it.
-from dbos._core import WorkflowHandleFuture, execute_dequeued_workflow
-from dbos._dbos import _get_dbos_instance
-from dbos._sys_db import WorkflowStatusInternal
-from dbos._utils import GlobalParams
-
 from syncd.engine.base import ExecutionStatus, RunStep
+from syncd.engine.dispatcher import APPLICATION_VERSION, Dispatcher, stop_polling
 from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.state.db.url import parse, sqlite_file
 from syncd.state.state import UPGRADE_HINT, translate_errors
 
 _APPLICATION: Final = "syncd"
-_APPLICATION_VERSION: Final = "1"  # a constant: DBOS runs no attempt that another version submitted
 _WORKFLOW: Final = "syncd.step"
 POLL_S: Final = 15.0  # a safety: `wake` says when there is something
-_FAILED_S: Final = 0.5  # before a claim that failed is repeated
-_STOP_S: Final = 10.0  # for a claim under way to end
 _DRAIN_POLL_S: Final = 0.02
 _POOL_SIZE: Final = 4
 _FORGET_AT_ONCE: Final = 500
@@ -62,7 +52,6 @@ _STATUSES: Final = {
 _ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 # DBOS adds a handler of its own to its logger unless there is one.
-log = structlog.get_logger("syncd.engine")
 _log: Final = logging.getLogger("dbos")
 _log.addHandler(logging.NullHandler())
 
@@ -115,7 +104,7 @@ class DbosEngine:
             "workflow_name": _WORKFLOW,
             "queue_name": queue,
             "workflow_id": _workflow_id(step_id, attempt),
-            "app_version": _APPLICATION_VERSION,
+            "app_version": APPLICATION_VERSION,
             "priority": priority + 1,  # DBOS counts from 1
         }
         self._client.enqueue_in_transaction(conn, options, step_id, attempt)
@@ -207,7 +196,7 @@ class DbosEngine:
         DBOS(config=self._config(slots))
         DBOS.listen_queues([])
         DBOS.launch()
-        _stop_polling()
+        stop_polling()
         self._dispatcher = Dispatcher(slots, self._woken, self._poll_s)
         self._dispatcher.start()
 
@@ -216,7 +205,7 @@ class DbosEngine:
             "name": _APPLICATION,
             "system_database_url": _written(self._url),
             "sys_db_pool_size": _POOL_SIZE,
-            "application_version": _APPLICATION_VERSION,
+            "application_version": APPLICATION_VERSION,
             "executor_id": self._executor_id,
             "serializer": DBOSPortableJSONSerializer(),
             "use_listen_notify": False,  # no part of syncd waits for DBOS's events: one thread and one connection less
@@ -258,108 +247,6 @@ class DbosEngine:
     def _translated(self) -> Iterator[None]:
         with translate_errors(self._url), _dbos_errors(self._url):
             yield
-
-
-class Dispatcher:
-    """Claims attempts for the free slots of each queue and starts them, when it is woken.
-
-    DBOS polls each queue by itself, with eight statements a second and core at rest, and cannot be woken. So it listens
-    to no queue here, and this thread does what its poll does, with the same claim.
-    """
-
-    def __init__(self, slots: Mapping[str, int], woken: threading.Event, poll_s: float) -> None:
-        self._slots: Final = dict(slots)
-        self._woken: Final = woken
-        self._poll_s: Final = poll_s
-        self._stopped: Final = threading.Event()
-        self._claimed: Final = dict.fromkeys(slots, 0)  # begun and not ended, by queue
-        self._settings: Final[dict[str, Queue]] = {}
-        self._lock: Final = threading.Lock()
-        self._thread: Final = threading.Thread(target=self._work, name="dispatch", daemon=True)
-
-    def start(self) -> None:
-        """Start to claim."""
-        self._woken.set()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Claim no more. Repeating it is success."""
-        self._stopped.set()
-        self._woken.set()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_STOP_S)
-
-    def _work(self) -> None:
-        wait_s = self._poll_s
-        while not self._stopped.is_set():
-            self._woken.wait(wait_s)
-            self._woken.clear()
-            wait_s = self._poll_s
-            for queue in self._slots:
-                if self._stopped.is_set():
-                    return
-                try:
-                    self._claim(queue)
-                except Exception as unreachable:  # noqa: BLE001 -- a loop top: the next look claims what this did not
-                    log.warning(
-                        "queue.unread",
-                        message="A queue of the engine could not be read.",
-                        queue=queue,
-                        error=str(unreachable),
-                    )
-                    wait_s = min(self._poll_s, _FAILED_S)
-
-    def _claim(self, queue: str) -> None:
-        instance = _get_dbos_instance()
-        with self._lock:
-            busy = self._claimed[queue]
-        if busy >= self._slots[queue]:
-            return
-        database = instance._sys_db  # noqa: SLF001 -- as above
-        settings = self._settings.get(queue) or database.get_queue(queue)
-        if settings is None:
-            raise Unavailable(f"the engine has no queue {queue}")
-        self._settings[queue] = settings
-        token = uuid.uuid4().hex
-        claimed, _ = database.start_queued_workflows(
-            settings,
-            GlobalParams.executor_id,
-            _APPLICATION_VERSION,
-            None,
-            busy,
-            owner_xid=token,
-            is_latest_version=False,  # that would claim rows without a version, of which there are none
-        )
-        if claimed:
-            found = {each["workflow_uuid"]: each for each in database.get_workflow_statuses(claimed)}
-            for workflow_id in claimed:
-                self._begin(queue, instance, found[workflow_id], token)
-
-    def _begin(self, queue: str, instance: DBOS, status: WorkflowStatusInternal, token: str) -> None:
-        with self._lock:
-            self._claimed[queue] += 1
-        try:
-            handle = execute_dequeued_workflow(instance, status, token)
-        except BaseException:
-            self._ended(queue)
-            raise
-        if isinstance(handle, WorkflowHandleFuture):
-            handle.future.add_done_callback(lambda _future: self._ended(queue))
-        else:  # it was cancelled since the claim, and does not run
-            self._ended(queue)
-
-    def _ended(self, queue: str) -> None:
-        with self._lock:
-            self._claimed[queue] -= 1
-        self._woken.set()
-
-
-def _stop_polling() -> None:
-    """End DBOS's threads that look for queues, schedules, delays and timeouts: syncd has none, and each look is SQL."""
-    instance = _get_dbos_instance()
-    jobs = instance._background_jobs_stop_event  # noqa: SLF001 -- DBOS ends them in `destroy` alone
-    for event in (*instance.background_thread_stop_events, jobs):
-        event.set()
 
 
 def _keep_logger() -> None:
