@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from syncd.daemon.process import Process, settings_of
+from syncd.daemon.process import Process
+from syncd.daemon.settings import settings_of
 from syncd.engine import lock
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests import operations

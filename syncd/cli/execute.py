@@ -168,8 +168,9 @@ def _gives_way(watch: ReleaseWatch) -> Callable[[], bool]:
 
 def _work(watch: ReleaseWatch, release: Release, held: lock.RecordLock) -> int | None:
     """Do the work in this process, and show its progress. None if it gave way before the release ended."""
-    from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415 -- only where no
-    from syncd.wiring import context_of  # noqa: PLC0415 -- daemon does the work
+    from syncd.daemon.process import Process, stopped_by_signals  # noqa: PLC0415 -- only where no
+    from syncd.daemon.settings import settings_of  # noqa: PLC0415 -- daemon does the work
+    from syncd.wiring import context_of  # noqa: PLC0415
 
     opened = watch.opened
     opened.output.note(f"no daemon works on this record: this command does the work of {release.id}; Ctrl-C stops it")

@@ -29,7 +29,8 @@ import syncd.store.oss.store  # noqa: F401 -- so that no fork has to import it
 from sqlalchemy import Connection
 from syncd import logs
 from syncd.config import Config, load
-from syncd.daemon.process import Process, settings_of
+from syncd.daemon.process import Process
+from syncd.daemon.settings import settings_of
 from syncd.engine import lock
 from syncd.engine.dbos import DbosEngine
 from syncd.errors import Conflict

@@ -8,7 +8,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Final
 
-from syncd.daemon.process import Process, settings_of
+from syncd.daemon.process import Process
+from syncd.daemon.settings import settings_of
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.phases import RELEASE_ENDS, ReleasePhase
 from syncd.reconcile.context import Context

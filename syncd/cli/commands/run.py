@@ -30,7 +30,8 @@ def run(
     """
     from syncd import logs  # noqa: PLC0415 -- `run --help` needs none of what follows
     from syncd.config import load  # noqa: PLC0415
-    from syncd.daemon.process import Process, settings_of, stopped_by_signals  # noqa: PLC0415
+    from syncd.daemon.process import Process, stopped_by_signals  # noqa: PLC0415
+    from syncd.daemon.settings import settings_of  # noqa: PLC0415
     from syncd.engine import lock  # noqa: PLC0415
     from syncd.state import schema_version  # noqa: PLC0415
     from syncd.state.state import State  # noqa: PLC0415

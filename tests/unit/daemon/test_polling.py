@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from syncd.artifact.names import ModelName
 from syncd.daemon.polling import CONCURRENT_POLLS_MAX, SLOW_AFTER_S, Poller
-from syncd.daemon.process import Poll, Process
+from syncd.daemon.process import Process
+from syncd.daemon.settings import Poll
 from syncd.reconcile.context import Context
 from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.settings import DirectorySettings

@@ -15,14 +15,9 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from syncd.daemon.process import (
-    _HOLDS_READ_S,
-    DEFAULT_SLOTS,
-    Poll,
-    Process,
-    ProcessSettings,
-    stopped_by_signals,
-)
+from syncd.daemon.jobs import _HOLDS_READ_S
+from syncd.daemon.process import Process, stopped_by_signals
+from syncd.daemon.settings import DEFAULT_SLOTS, Poll, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.errors import Unavailable
 from syncd.plan.phases import ReleasePhase, StepState

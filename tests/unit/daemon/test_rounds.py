@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from syncd.daemon.process import DEFAULT_SLOTS, DriftSchedule, Process, ProcessSettings
+from syncd.daemon.process import Process
+from syncd.daemon.settings import DEFAULT_SLOTS, DriftSchedule, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.drift import DriftPolicy
 from syncd.reconcile.requests.operations import publish

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
+from syncd.daemon.process import Process
+from syncd.daemon.settings import DEFAULT_SLOTS, ProcessSettings
 from syncd.engine.dbos import DbosEngine
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests.operations import publish

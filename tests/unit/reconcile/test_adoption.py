@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
+from syncd.daemon.process import Process
+from syncd.daemon.settings import DEFAULT_SLOTS, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.engine.upgrade import create
 from syncd.errors import Conflict, NotFound, Unavailable

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName
-from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
+from syncd.daemon.process import Process
+from syncd.daemon.settings import DEFAULT_SLOTS, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.errors import Failed
 from syncd.plan.binding import BoundModel, ModelLocation, MountMode

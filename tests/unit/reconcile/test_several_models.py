@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from syncd.daemon.process import DEFAULT_SLOTS, Process, ProcessSettings
+from syncd.daemon.process import Process
+from syncd.daemon.settings import DEFAULT_SLOTS, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
