@@ -3,6 +3,7 @@
 __all__ = [
     "app",
     "dependencies",
+    "endpoints",
     "limits",
     "openapi",
     "parsed_body",
@@ -11,7 +12,6 @@ __all__ = [
     "routes",
     "schemas",
     "server",
-    "stream",
     "token_checks",
     "webhooks",
 ]

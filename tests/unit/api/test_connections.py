@@ -88,7 +88,7 @@ def test_one_address_has_its_share_and_takes_it_from_itself(at: Site, monkeypatc
 
 def test_a_stream_of_a_tokens_owner_outlives_any_number_of_newcomers(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "CONNECTIONS_MAX", 5)
-    monkeypatch.setattr("syncd.api.stream.KEEPALIVE_EVERY_S", 0.5)
+    monkeypatch.setattr("syncd.api.endpoints.stream.KEEPALIVE_EVERY_S", 0.5)
     with serving(at) as served, connected(served) as raw:
         head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.token(Role.READ)}\r\n\r\n"
         raw.sendall(head.encode())
@@ -127,7 +127,7 @@ def test_requests_one_after_the_other_share_a_connection(served: Served) -> None
 def test_a_client_that_does_not_read_its_answer_is_not_waited_for(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "WRITE_S", 0.2)
     monkeypatch.setattr(connections, "HEAD_S", 60.0)
-    monkeypatch.setattr("syncd.api.routes._DOCUMENT", b"x" * (4 << 20))
+    monkeypatch.setattr("syncd.api.endpoints.probes._DOCUMENT", b"x" * (4 << 20))
     with serving(at) as served, hostile(served, 1, DOCUMENT) as (greedy,):
         greedy.setblocking(True)
         greedy.settimeout(LIMIT_S)

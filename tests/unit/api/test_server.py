@@ -195,7 +195,7 @@ def test_a_request_whose_head_does_not_come_is_not_waited_for(
 
 def test_a_request_whose_head_has_come_is_not_hurried(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syncd.api.limits.connections.HEAD_S", 0.1)
-    monkeypatch.setattr("syncd.api.stream.KEEPALIVE_EVERY_S", 0.5)
+    monkeypatch.setattr("syncd.api.endpoints.stream.KEEPALIVE_EVERY_S", 0.5)
     with serving(at) as served, connected(served) as raw:
         head = f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.token(Role.READ)}\r\n\r\n"
         raw.sendall(head.encode())
@@ -210,7 +210,7 @@ def test_a_bug_is_reported_without_its_trace(
     def broken(*_given: object) -> object:
         raise KeyError("a secret place")
 
-    monkeypatch.setattr("syncd.api.routes.overview.models", broken)
+    monkeypatch.setattr("syncd.api.endpoints.reads.overview.models", broken)
     with caplog.at_level(logging.CRITICAL, logger="uvicorn.error"):
         answer = served.get("/v1/models")
     assert problem(answer) == (500, "bug")

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from syncd.api.stream import STREAMS_EACH_MAX
+from syncd.api.endpoints.stream import STREAMS_EACH_MAX
 from syncd.plan.roles import Role
 from syncd.state.access import tokens
 from syncd.state.releases import events
@@ -121,7 +121,7 @@ def test_one_token_has_so_many_streams_and_gets_them_back(served: Served) -> Non
 def test_a_silent_stream_is_kept_alive_and_a_record_out_of_reach_does_not_end_it(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syncd.api.stream.KEEPALIVE_EVERY_S", 0.1)
+    monkeypatch.setattr("syncd.api.endpoints.stream.KEEPALIVE_EVERY_S", 0.1)
     with listening(served) as lines:
         assert ": keep-alive" in (next(lines), next(lines))
         with served.state.write() as conn:
