@@ -6,6 +6,7 @@ __all__ = [
     "endpoints",
     "limits",
     "openapi",
+    "operations",
     "parsed_body",
     "parser_errors",
     "responses",

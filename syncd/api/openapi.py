@@ -5,104 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from syncd.api.schemas import FLAG, NUMBER, SCHEMAS, TEXT, Schema, ref
-from syncd.artifact.names import MODEL_MAX, VERSION_MAX
-from syncd.reconcile.views.shapes.requests import MODEL_PATTERN, RELEASE_PATTERN, VERSION_PATTERN
-
-_MEANINGS: Final = {
-    "400": "The request is not valid.",
-    "401": "The token or signature is missing or not valid.",
-    "403": "The token's role is insufficient.",
-    "404": "It does not exist.",
-    "408": "The body did not arrive in time.",
-    "409": "A conflict: a hold, a quarantine, or an idempotency key that was used for another request.",
-    "413": "The body is larger than 1 MiB.",
-    "429": "Too many at once; `Retry-After` says when to retry.",
-    "502": "A registry or the database refuses syncd.",
-    "503": "A dependency does not answer now; `Retry-After` says when to retry.",
-}
-_READ: Final = ("400", "401", "403", "502", "503")
-_WRITE: Final = (*_READ, "404", "408", "409", "413")
-
-
-def _json(schema: str) -> Schema:
-    return {"application/json": {"schema": ref(schema)}}
-
-
-def _operation(  # noqa: PLR0913 -- one argument a part of the description
-    summary: str,
-    answer: str,
-    *,
-    status: str = "200",
-    errors: tuple[str, ...] = _READ,
-    role: str = "",
-    body: str = "",
-    parameters: tuple[Schema, ...] = (),
-) -> Schema:
-    failures = {code: {"description": _MEANINGS[code], "content": _json("Error")} for code in sorted(errors)}
-    made: dict[str, Any] = {
-        "summary": summary,
-        "responses": {status: {"description": "Done.", "content": _json(answer)}, **failures},
-        "security": [{"token": []}] if role else [],
-    }
-    if role:
-        made["description"] = f"Needs a token with the role `{role}` or more."
-    if parameters:
-        made["parameters"] = list(parameters)
-    if body:
-        content = _EITHER if body == "PublishRequest" else _json(body)
-        made["requestBody"] = {"required": body == "PublishRequest", "content": content}
-    return made
-
-
-_EITHER: Final = {"application/json": {"schema": {"oneOf": [ref("PublishRequest"), ref("PublishNameRequest")]}}}
-
-
-def _in_path(name: str, about: str, schema: Schema) -> Schema:
-    return {"name": name, "in": "path", "required": True, "description": about, "schema": schema}
-
-
-def _in_query(name: str, schema: Schema, about: str) -> Schema:
-    return {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
-
-
-def _in_header(name: str, schema: Schema, about: str) -> Schema:
-    return {"name": name, "in": "header", "required": False, "description": about, "schema": schema}
-
-
-def _operate(summary: str, answer: str, body: str, *parameters: Schema, status: str = "200") -> Schema:
-    """A change that needs the role `operate`."""
-    made = _operation(summary, answer, status=status, role="operate", errors=_WRITE, body=body, parameters=parameters)
-    return {"post": made}
-
-
-_RELEASE_ID: Final = _in_path("release", "The release's id, such as r-7.", {**TEXT, "pattern": RELEASE_PATTERN})
-_MODEL: Final = {**TEXT, "pattern": MODEL_PATTERN, "maxLength": MODEL_MAX}
-_MODEL_NAME: Final = _in_path("model", "The model's name; the slash after an owner needs no escape.", _MODEL)
-_OF_MODEL: Final = _in_query("model", _MODEL, "This model only.")
-_VERSION: Final = {**TEXT, "pattern": VERSION_PATTERN, "maxLength": VERSION_MAX}
-_COUNT: Final = {**NUMBER, "minimum": 1, "maximum": 999_999}
-_EVENT_ID: Final = {**TEXT, "pattern": "^[0-9]{1,18}$"}
-
-
-def _conditional(*arguments: Any, **more: Any) -> Schema:
-    """An operation whose answer has an ETag."""
-    made = _operation(*arguments, **more)
-    etag = {"ETag": {"description": "Changes with the answer, times of checks left out.", "schema": TEXT}}
-    done = {**made["responses"]["200"], "headers": etag}
-    unchanged = {"description": "The answer is the one with this `If-None-Match`."}
-    return {**made, "responses": {**made["responses"], "200": done, "304": unchanged}}
-
+from syncd.api.operations import (
+    COUNT,
+    EVENT_ID,
+    MODEL,
+    MODEL_NAME,
+    OF_MODEL,
+    READ,
+    RELEASE_ID,
+    WRITE,
+    conditional,
+    in_header,
+    in_path,
+    in_query,
+    operate,
+    operation,
+)
+from syncd.api.schemas import FLAG, NUMBER, SCHEMAS, TEXT, Schema
+from syncd.artifact.names import VERSION_MAX
+from syncd.reconcile.views.shapes.requests import RELEASE_PATTERN, VERSION_PATTERN
 
 _STREAM: Final = {
-    **_operation(
+    **operation(
         "Stream events as server-sent events; resume with Last-Event-ID.",
         "StreamedEvent",
         role="read",
-        errors=(*_READ, "429"),
+        errors=(*READ, "429"),
         parameters=(
-            _in_header("Last-Event-ID", _EVENT_ID, "The last `id` that the client saw."),
-            _in_query("after", _EVENT_ID, "As a parameter; 0 for all events."),
+            in_header("Last-Event-ID", EVENT_ID, "The last `id` that the client saw."),
+            in_query("after", EVENT_ID, "As a parameter; 0 for all events."),
         ),
     )
 }
@@ -111,7 +42,7 @@ _STREAM["responses"] = {
     "200": {"description": "Events, until either side ends it.", "content": {"text/event-stream": {"schema": TEXT}}},
 }
 
-_METRICS: Final[dict[str, Any]] = {**_operation("Get metrics in the text format of Prometheus.", "Health", role="read")}
+_METRICS: Final[dict[str, Any]] = {**operation("Get metrics in the text format of Prometheus.", "Health", role="read")}
 _METRICS["responses"] = {
     **_METRICS["responses"],
     "200": {"description": "Metrics.", "content": {"text/plain": {"schema": TEXT}}},
@@ -125,8 +56,8 @@ _OPENAPI: Final = {
 }
 
 _PATHS: Final[Mapping[str, Schema]] = {
-    "/healthz": {"get": _operation("Report whether the process is alive.", "Health", errors=("503",))},
-    "/readyz": {"get": _operation("Report whether the process is ready for requests.", "Health", errors=("503",))},
+    "/healthz": {"get": operation("Report whether the process is alive.", "Health", errors=("503",))},
+    "/readyz": {"get": operation("Report whether the process is ready for requests.", "Health", errors=("503",))},
     "/metrics": {"get": _METRICS},
     "/openapi.json": {
         "get": {
@@ -136,30 +67,30 @@ _PATHS: Final[Mapping[str, Schema]] = {
         }
     },
     "/v1/releases": {
-        "get": _operation(
+        "get": operation(
             "List releases, newest first.",
             "Releases",
             role="read",
-            errors=(*_READ, "404"),
+            errors=(*READ, "404"),
             parameters=(
-                _OF_MODEL,
-                _in_query("limit", {**NUMBER, "minimum": 1, "maximum": 200, "default": 20}, "How many at most."),
-                _in_query(
+                OF_MODEL,
+                in_query("limit", {**NUMBER, "minimum": 1, "maximum": 200, "default": 20}, "How many at most."),
+                in_query(
                     "before",
                     {**TEXT, "pattern": RELEASE_PATTERN},
                     "Only releases older than this one: the `next` of the page before.",
                 ),
             ),
         ),
-        "post": _operation(
+        "post": operation(
             "Request a release. If the version is in flight already, the answer is that release.",
             "ReleaseDetail",
             status="202",
             role="publish",
-            errors=_WRITE,
+            errors=WRITE,
             body="PublishRequest",
             parameters=(
-                _in_header(
+                in_header(
                     "Idempotency-Key",
                     {**TEXT, "pattern": "^[!-~]{1,128}$"},
                     "A repeated request with this key within two days gets the same release, also after it has ended.",
@@ -168,176 +99,176 @@ _PATHS: Final[Mapping[str, Schema]] = {
         ),
     },
     "/v1/releases/{release}": {
-        "get": _operation(
+        "get": operation(
             "Get the full history of a release.",
             "ReleaseHistory",
             role="read",
-            errors=(*_READ, "404"),
-            parameters=(_RELEASE_ID,),
+            errors=(*READ, "404"),
+            parameters=(RELEASE_ID,),
         )
     },
-    "/v1/releases/{release}/cancel": _operate(
+    "/v1/releases/{release}/cancel": operate(
         "Cancel a release before it moves any alias. Copied files stay.",
         "ReleaseDetail",
         "ReasonRequest",
-        _RELEASE_ID,
+        RELEASE_ID,
         status="202",
     ),
-    "/v1/releases/{release}/approve": _operate(
+    "/v1/releases/{release}/approve": operate(
         "Approve a release that waits for a person, for its digest.",
         "Approval",
         "EmptyRequest",
-        _RELEASE_ID,
+        RELEASE_ID,
     ),
-    "/v1/releases/{release}/dismiss": _operate(
+    "/v1/releases/{release}/dismiss": operate(
         "Take a release that stalled or was undone off the status. Its history stays.",
         "ListedRelease",
         "ReasonRequest",
-        _RELEASE_ID,
+        RELEASE_ID,
     ),
-    "/v1/releases/{release}/retry": _operate(
-        "Make the waiting steps of a release due now.", "Retried", "EmptyRequest", _RELEASE_ID
+    "/v1/releases/{release}/retry": operate(
+        "Make the waiting steps of a release due now.", "Retried", "EmptyRequest", RELEASE_ID
     ),
-    "/v1/retry": _operate("Make the waiting steps of all releases in flight due now.", "Retried", "EmptyRequest"),
+    "/v1/retry": operate("Make the waiting steps of all releases in flight due now.", "Retried", "EmptyRequest"),
     "/v1/models/{model}/versions": {
-        "get": _operation(
+        "get": operation(
             "List a model's versions, newest first: in its registry and in the record, sealed and live.",
             "ModelVersions",
             role="read",
-            errors=(*_READ, "404"),
-            parameters=(_MODEL_NAME,),
+            errors=(*READ, "404"),
+            parameters=(MODEL_NAME,),
         )
     },
     "/v1/plan": {
-        "get": _operation(
+        "get": operation(
             "Get what a release would move and flip. Contacts every place; changes nothing.",
             "Plan",
             role="read",
-            errors=(*_READ, "404", "409"),
-            parameters=({**_in_query("name", TEXT, "As in POST /v1/releases: sdxl@v2."), "required": True},),
+            errors=(*READ, "404", "409"),
+            parameters=({**in_query("name", TEXT, "As in POST /v1/releases: sdxl@v2."), "required": True},),
         )
     },
-    "/v1/models": {"get": _operation("List the models that are served.", "Models", role="read")},
-    "/v1/models/{model}/rollback": _operate(
+    "/v1/models": {"get": operation("List the models that are served.", "Models", role="read")},
+    "/v1/models/{model}/rollback": operate(
         "Roll back to the previous live version in every binding, and hold the model there.",
         "ReleaseDetail",
         "RollbackRequest",
-        _MODEL_NAME,
+        MODEL_NAME,
         status="202",
     ),
-    "/v1/models/{model}/hold": _operate(
-        "Hold a model: no automatic release. A held model keeps its first reason.", "Hold", "ReasonRequest", _MODEL_NAME
+    "/v1/models/{model}/hold": operate(
+        "Hold a model: no automatic release. A held model keeps its first reason.", "Hold", "ReasonRequest", MODEL_NAME
     ),
-    "/v1/models/{model}/unhold": _operate(
-        "Lift a hold. It succeeds if there is none.", "Lifted", "EmptyRequest", _MODEL_NAME
+    "/v1/models/{model}/unhold": operate(
+        "Lift a hold. It succeeds if there is none.", "Lifted", "EmptyRequest", MODEL_NAME
     ),
-    "/v1/models/{model}/freeze": _operate(
+    "/v1/models/{model}/freeze": operate(
         "Freeze a model: only rollbacks flip, until it is lifted or for some hours.",
         "Freeze",
         "FreezeRequest",
-        _MODEL_NAME,
+        MODEL_NAME,
     ),
-    "/v1/models/{model}/unfreeze": _operate(
-        "Lift the freeze of one model. It succeeds if there is none.", "Lifted", "EmptyRequest", _MODEL_NAME
+    "/v1/models/{model}/unfreeze": operate(
+        "Lift the freeze of one model. It succeeds if there is none.", "Lifted", "EmptyRequest", MODEL_NAME
     ),
-    "/v1/models/{model}/repair": _operate(
+    "/v1/models/{model}/repair": operate(
         "Repair deleted or damaged bytes of a version from a good copy. Aliases are not touched.",
         "Repairs",
         "RepairRequest",
-        _MODEL_NAME,
+        MODEL_NAME,
         status="202",
     ),
     "/v1/models/{model}/repairs": {
-        "get": _operation(
+        "get": operation(
             "Get the newest repair of each placement of a model.",
             "Repairs",
             role="read",
-            errors=(*_READ, "404"),
-            parameters=(_MODEL_NAME,),
+            errors=(*READ, "404"),
+            parameters=(MODEL_NAME,),
         )
     },
-    "/v1/everything/freeze": _operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeRequest"),
-    "/v1/everything/unfreeze": _operate("Lift the freeze of all models.", "Lifted", "EmptyRequest"),
+    "/v1/everything/freeze": operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeRequest"),
+    "/v1/everything/unfreeze": operate("Lift the freeze of all models.", "Lifted", "EmptyRequest"),
     "/v1/health": {
-        "get": _operation("Get the health of the daemon and of all that it works with.", "HealthReport", role="read")
+        "get": operation("Get the health of the daemon and of all that it works with.", "HealthReport", role="read")
     },
     "/v1/status": {
-        "get": _conditional(
+        "get": conditional(
             "Get what is live in each region, what is in flight, and what is stuck and why.",
             "Status",
             role="read",
-            errors=(*_READ, "404"),
+            errors=(*READ, "404"),
             parameters=(
-                _OF_MODEL,
-                _in_header("If-None-Match", TEXT, "The `ETag` of an earlier answer."),
+                OF_MODEL,
+                in_header("If-None-Match", TEXT, "The `ETag` of an earlier answer."),
             ),
         )
     },
     "/v1/verification": {
-        "get": _operation(
+        "get": operation(
             "Get the results of the last `syncd verify` of each model. Contacts no region.",
             "LastVerification",
             role="read",
-            errors=(*_READ, "404"),
-            parameters=(_OF_MODEL,),
+            errors=(*READ, "404"),
+            parameters=(OF_MODEL,),
         )
     },
     "/v1/starts": {
-        "get": _operation(
+        "get": operation(
             "Get recorded cold starts by version, region and kind of storage.",
             "Starts",
             role="read",
-            errors=(*_READ, "404"),
-            parameters=(_OF_MODEL,),
+            errors=(*READ, "404"),
+            parameters=(OF_MODEL,),
         )
     },
     "/v1/advice": {
-        "get": _operation(
+        "get": operation(
             "Get where a model should live in each region, and why.",
             "Advice",
             role="read",
-            errors=(*_READ, "404"),
+            errors=(*READ, "404"),
             parameters=(
-                {**_in_query("model", _MODEL, "The model."), "required": True},
-                _in_query(
+                {**in_query("model", MODEL, "The model."), "required": True},
+                in_query(
                     "version",
                     {**TEXT, "pattern": VERSION_PATTERN, "maxLength": VERSION_MAX},
                     "A version; default: the live one.",
                 ),
-                _in_query("starts", _COUNT, "Instances that start at once; default: by the functions' scaling."),
-                _in_query("calls", _COUNT, "Calls at once, which instances share."),
-                _in_query("reads_twice", FLAG, "Whether the application reads each file twice."),
-                _in_query("multi_zone", FLAG, "Whether the functions must run in several zones."),
+                in_query("starts", COUNT, "Instances that start at once; default: by the functions' scaling."),
+                in_query("calls", COUNT, "Calls at once, which instances share."),
+                in_query("reads_twice", FLAG, "Whether the application reads each file twice."),
+                in_query("multi_zone", FLAG, "Whether the functions must run in several zones."),
             ),
         )
     },
     "/v1/drift": {
-        "get": _operation(
+        "get": operation(
             "Get differences from the record, by the newest check of each binding. Contacts no region.",
             "Drift",
             role="read",
-            errors=(*_READ, "404"),
+            errors=(*READ, "404"),
             parameters=(
-                _in_query("name", TEXT, "This binding or model only."),
-                _in_query("ended", {**FLAG, "default": False}, "Include the newest that are closed."),
+                in_query("name", TEXT, "This binding or model only."),
+                in_query("ended", {**FLAG, "default": False}, "Include the newest that are closed."),
             ),
         )
     },
     "/v1/events": {"get": _STREAM},
     "/v1/refusals": {
-        "get": _operation(
+        "get": operation(
             "List the callers that were refused in the last hour, newest first.", "Refusals", role="operate"
         )
     },
     "/hooks/{hook}": {
         "post": {
-            **_operation(
+            **operation(
                 "Receive a registry's delivery. It is authenticated, recorded, and used as a hint only.",
                 "Delivery",
                 status="202",
                 errors=("400", "401", "408", "413", "429", "502", "503"),
                 parameters=(
-                    _in_path("hook", "The name of the webhook in the configuration.", {**TEXT, "minLength": 1}),
+                    in_path("hook", "The name of the webhook in the configuration.", {**TEXT, "minLength": 1}),
                 ),
             ),
             "requestBody": {
