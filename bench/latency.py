@@ -25,6 +25,7 @@ from syncd.engine import lock
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests import operations
 from syncd.reconcile.requests.operations import Requester
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.state.releases import releases
 from syncd.state.serving import live
 from syncd.state.state import State
@@ -79,7 +80,7 @@ def _measured(fleet: Fleet, requester: Requester, rounds: int) -> list[Latency]:
             continue
         before = len(fleet.whole.cloud.counters.calls(service="fc"))
         began_s, requested = time.monotonic(), requester.state
-        release = operations.rollback(requester, MODEL, "measured")
+        release = rollback(requester, MODEL, "measured")
         _wait_live(requested, release.id)
         with requested.read() as conn:
             moved = [row.since for row in live.all(conn)]

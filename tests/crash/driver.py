@@ -37,7 +37,7 @@ from syncd.errors import Conflict
 from syncd.reconcile.context import Context, World
 from syncd.reconcile.drift import resolve
 from syncd.reconcile.gc import retire
-from syncd.reconcile.requests import operations
+from syncd.reconcile.requests import operations, rollbacks
 from syncd.state.db import rows
 from syncd.state.releases import releases, rollouts
 from syncd.state.state import State
@@ -197,7 +197,7 @@ def _wish(context: Context, version: str) -> None:
     if version and (latest is None or latest.ref != version):
         operations.publish(requester, MODEL, version)
     elif not version and (latest is None or not latest.rollback):
-        operations.rollback(requester, MODEL, "crash test")
+        rollbacks.rollback(requester, MODEL, "crash test")
 
 
 def _all_ended(context: Context, job: Job) -> bool:

@@ -20,7 +20,8 @@ from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.drift.resolve import Justification, adopt, restore, resume
 from syncd.reconcile.drift.scan import DriftRules, scan
 from syncd.reconcile.gc.sweep import sweep
-from syncd.reconcile.requests.operations import approve, cancel, freeze, hold, publish, rollback, unfreeze, unhold
+from syncd.reconcile.requests.operations import approve, cancel, freeze, hold, publish, unfreeze, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.state.releases import releases
 from syncd.state.serving import drifts
 from syncd.state.state import State

@@ -14,7 +14,7 @@ from syncd.api.responses import document, json_of
 from syncd.artifact.names import parse_model, parse_version
 from syncd.plan.roles import Role
 from syncd.reconcile.repair import repairs
-from syncd.reconcile.requests import operations
+from syncd.reconcile.requests import operations, rollbacks
 from syncd.reconcile.requests.operations import IdempotencyKey
 from syncd.reconcile.requests.quotas import check_quotas
 from syncd.reconcile.requests.version_names import named_version
@@ -77,7 +77,7 @@ async def rollback(request: Request) -> Response:
     server = server_of(request)
     caller = await server.caller(request, Role.OPERATE)
     model, asked = request.path_params["model"], await parsed(request, RollbackRequest)
-    begun = await server.ask(lambda: operations.rollback(server.requester(caller), model, asked.why, asked.to))
+    begun = await server.ask(lambda: rollbacks.rollback(server.requester(caller), model, asked.why, asked.to))
     return await _under_way(server, begun)
 
 

@@ -40,8 +40,8 @@ def rollback(
         see = remote.Display(Output(output), wait=wait, timeout_s=timeout, going_back=True)
         return remote.execute(server, token_file, lambda client: client.rollback(model, why, to), see)
     from syncd.cli.execute import execute  # noqa: PLC0415 -- what works beside the record
-    from syncd.reconcile.requests import operations  # noqa: PLC0415
+    from syncd.reconcile.requests import rollbacks  # noqa: PLC0415
 
     with session(config, output, verbose=verbose) as opened:
-        ask = partial(operations.rollback, opened.requester, model, why, to)
+        ask = partial(rollbacks.rollback, opened.requester, model, why, to)
         return execute(opened, ask, wait=wait, timeout_s=timeout, going_back=True)

@@ -1,4 +1,4 @@
-"""Requests of people and pipelines: publish, roll back, cancel, approve, hold, freeze.
+"""Requests of people and pipelines: publish, cancel, approve, hold, freeze.
 
 Each is one transaction on the record.
 """
@@ -6,7 +6,6 @@ Each is one transaction on the record.
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -16,16 +15,14 @@ from sqlalchemy import Connection
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import ModelName, VersionName, parse_model, parse_version
 from syncd.errors import Conflict, Invalid, NotFound, Unavailable
-from syncd.plan.phases import RELEASE_ENDS, FlipPhase, ReleasePhase
+from syncd.plan.phases import RELEASE_ENDS, ReleasePhase
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
 from syncd.reconcile.requests import version_names
 from syncd.reconcile.requests.create import Intent, RequestOrigin, create
-from syncd.state.content import base_images, versions
+from syncd.state.content import versions
 from syncd.state.records import Approval, Freeze, Hold, Release
 from syncd.state.releases import approvals, events, freezes, holds, idempotency, releases, rollouts, steps
-from syncd.state.releases.events import advance
-from syncd.state.serving import flips, live
 from syncd.state.state import State
 from syncd.values.shown_text import WHO_MAX, shown_text
 
@@ -37,7 +34,7 @@ FREEZE_HOURS_MAX: Final = 8784.0  # a year
 DISMISSIBLE: Final = frozenset({ReleasePhase.STALLED, ReleasePhase.UNDONE})
 DISMISSED: Final = "release.dismissed"  # the event that takes a release off `status`
 MANUAL: Final = "manual"  # the reason when none is given
-_REVISIONS_TRIED_MAX: Final = 5  # each retry follows a write by another process; a release has few
+REVISIONS_TRIED_MAX: Final = 5  # each retry follows a write by another process; a release has few
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,101 +121,6 @@ def _published(conn: Connection, requester: Requester, name: ModelName, ref: Ver
     return release
 
 
-def rollback(requester: Requester, model: str, why: str, to: str = "") -> Release:
-    """Go back to the version that was live before, or to its image over the base before, and hold the model there.
-
-    With `to`, to that version, which has to have been live once.
-
-    A release in the middle of its flips is undone instead, which leads to the same versions; one that brings the live
-    version to a region that lacks it is undone as well. Releases of this model that have moved nothing are superseded.
-
-    Raises:
-        NotFound: There is nothing to go back to, or `to` was never live.
-        Invalid: The reason is too long or not printable, or `to` is live and nothing moves away from it.
-    """
-    name = parse_model(model)
-    shown_text(why, REASON)
-    wanted = parse_version(to) if to else None
-    check_served(requester.topology, name)
-    for _ in range(_REVISIONS_TRIED_MAX):
-        with suppress(Conflict):  # a flip was recorded between the read and the write: read again
-            return _rolled_back(requester, name, why) if wanted is None else _back_to(requester, name, wanted, why)
-    return _rolled_back(requester, name, why) if wanted is None else _back_to(requester, name, wanted, why)
-
-
-def _back_to(requester: Requester, name: ModelName, wanted: VersionName, why: str) -> Release:
-    """Undo what is moving, and begin a rollback to a chosen version unless the undo leads there."""
-    state, reason = requester.state, why or f"rolled back to {wanted}"
-    with state.write() as conn:
-        goal = _once_live(conn, name, wanted)
-        current = live.current_release(conn, name)
-        is_current = current is not None and current.version_id == goal.version_id
-        moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]
-        for release in moving:
-            if release.rollback and release.version_id == goal.version_id:
-                _hold(conn, name, requester.who, reason, state)
-                return release
-        if is_current and not moving and _serves_everywhere(conn, requester.topology, name, goal.version_id):
-            raise Invalid(f"{name}@{wanted} is live already", hint=f"`syncd hold {name}` keeps newer versions away")
-        _hold(conn, name, requester.who, reason, state)
-        undone = [
-            _undo(conn, release, f"rolled back by {requester.who}: {reason}", state)
-            for release in moving
-            if release.phase is ReleasePhase.FLIPPING and not release.rollback
-        ]
-        if undone and is_current and len(undone) == len(moving):
-            return undone[-1]
-        return _begin_rollback(conn, requester, name, goal)
-
-
-def _once_live(conn: Connection, name: ModelName, wanted: VersionName) -> Release:
-    known = versions.find(conn, name, wanted)
-    before = live.was_live(conn, name)
-    goal = next((r for r in before if r.version_id and known is not None and r.version_id == known.id), None)
-    if goal is None:
-        names = list(dict.fromkeys(versions.get(conn, r.version_id).name for r in before if r.version_id))
-        raise NotFound(
-            f"{name}@{wanted} was never live", hint=version_names.choices(wanted, names, "versions that were live")
-        )
-    return goal
-
-
-def _serves_everywhere(conn: Connection, topology: Topology, name: ModelName, version_id: str | None) -> bool:
-    rows = [live.get(conn, binding.name) for binding in topology.bindings_of(name)]
-    return all(row is not None and row.models.get(name) == version_id for row in rows)
-
-
-def _begin_rollback(conn: Connection, requester: Requester, name: ModelName, goal: Release) -> Release:
-    intent = Intent(RequestOrigin.ROLLBACK, name, goal.ref, goal.registry, requester.who, goal.version_id)
-    release = create(conn, intent, requester.state.now(conn))
-    base_images.take_over(conn, goal, release)
-    return release
-
-
-def _rolled_back(requester: Requester, name: ModelName, why: str) -> Release:
-    with requester.state.write() as conn:
-        moving = [r for r in releases.unfinished(conn, name) if r.phase not in BEFORE_FIRST_FLIP]
-        reason = why or "rolled back"
-        before = live.previous_release(conn, name)
-        for release in moving:
-            _hold(conn, name, requester.who, reason, requester.state)
-            if release.phase is not ReleasePhase.FLIPPING or release.rollback:
-                return _rollback_behind(conn, release) or release
-            undone = _undo(conn, release, f"rolled back by {requester.who}: {reason}", requester.state)
-            if before is None or not live.is_again(conn, release):
-                return undone
-        if before is None or before.version_id is None:
-            raise NotFound(f"{name} has no earlier version to go back to", hint="`syncd releases` lists what there was")
-        _hold(conn, name, requester.who, reason, requester.state)
-        return _begin_rollback(conn, requester, name, before)
-
-
-def _rollback_behind(conn: Connection, release: Release) -> Release | None:
-    """The rollback that waits for a release to be undone, if there is one."""
-    later = releases.unfinished(conn, release.model)
-    return next((other for other in later if other.rollback and other.number > release.number), None)
-
-
 def hold(requester: Requester, model: str, why: str = MANUAL) -> Hold:
     """Put the model on hold: automation releases nothing of it. A second hold keeps the first reason.
 
@@ -230,7 +132,7 @@ def hold(requester: Requester, model: str, why: str = MANUAL) -> Hold:
     shown_text(why, REASON)
     check_served(requester.topology, name)
     with requester.state.write() as conn:
-        return _hold(conn, name, requester.who, why, requester.state)
+        return put_on_hold(conn, name, requester.who, why, requester.state)
 
 
 def unhold(requester: Requester, model: str) -> bool:
@@ -276,7 +178,7 @@ def cancel(requester: Requester, release_id: str, why: str) -> Release:
         Conflict: It has ended already, or is moving aliases and has nothing to wait for between.
     """
     shown_text(why, REASON)
-    for _ in range(_REVISIONS_TRIED_MAX):
+    for _ in range(REVISIONS_TRIED_MAX):
         with requester.state.write() as conn:
             release = releases.get(conn, release_id)
             if release.phase is ReleasePhase.CANCELLED:
@@ -426,14 +328,6 @@ def check_served(topology: Topology, model: str) -> None:
         raise version_names.unknown_model(topology, model)
 
 
-def _hold(conn: Connection, model: ModelName, who: str, why: str, state: State) -> Hold:
+def put_on_hold(conn: Connection, model: ModelName, who: str, why: str, state: State) -> Hold:
+    """The hold of the model: the one that it has, or a new one."""
     return holds.find(conn, model) or holds.put(conn, model, who, why, state.now(conn))
-
-
-def _undo(conn: Connection, release: Release, reason: str, state: State) -> Release:
-    now = state.now(conn)
-    for flip in flips.of_release(conn, release.id):
-        if flip.phase is FlipPhase.PROBED:
-            advance(conn, flip, FlipPhase.ABANDONED, now=now)
-    rollouts.expedite(conn, release.id)
-    return advance(conn, release, ReleasePhase.UNDOING, now=now, reason=reason)

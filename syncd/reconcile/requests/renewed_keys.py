@@ -11,7 +11,7 @@ from syncd.artifact.names import parse_model, parse_version
 from syncd.errors import SyncdError
 from syncd.plan.phases import ReleasePhase, StepKind, StepState
 from syncd.reconcile.context import Context
-from syncd.reconcile.requests import operations
+from syncd.reconcile.requests import operations, rollbacks
 from syncd.reconcile.requests.create import RequestOrigin
 from syncd.state.content import versions
 from syncd.state.content.journal import SqlJournal
@@ -87,5 +87,5 @@ def _call(context: Context, release: Release, step: Step) -> None:
 def _requested(context: Context, release: Release) -> Release:
     requester = operations.Requester(context, _WHO, RequestOrigin.RENEWED_KEY)
     if release.rollback:
-        return operations.rollback(requester, release.model, "rolled back once more: the access key was renewed")
+        return rollbacks.rollback(requester, release.model, "rolled back once more: the access key was renewed")
     return operations.publish(requester, release.model, release.ref)

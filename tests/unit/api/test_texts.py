@@ -10,7 +10,7 @@ import pytest
 from syncd.errors import Invalid
 from syncd.plan.roles import Role
 from syncd.reconcile.drift.resolve import Justification
-from syncd.reconcile.requests import operations
+from syncd.reconcile.requests import operations, rollbacks
 from syncd.reconcile.requests.operations import Requester
 
 from tests.support.rooms import SDXL, Site
@@ -39,7 +39,7 @@ def test_a_command_refuses_it_alike(at: Site, text: str) -> None:
     for ask in (
         lambda: operations.hold(requester, SDXL, text),
         lambda: operations.freeze(requester, SDXL, text, None),
-        lambda: operations.rollback(requester, SDXL, text),
+        lambda: rollbacks.rollback(requester, SDXL, text),
         lambda: operations.cancel(requester, "r-1", text),
         lambda: operations.unquarantine(requester, SDXL, "v1", text),
         lambda: Justification("ann@desk", text),

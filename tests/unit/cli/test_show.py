@@ -12,7 +12,8 @@ from syncd.cli.commands.show import MACHINERY, around_of, tell
 from syncd.cli.output.tables import Terminal
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.operations import cancel, publish, rollback, unhold
+from syncd.reconcile.requests.operations import cancel, publish, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.release import load
 from syncd.state.releases import events
 from syncd.state.state import State

@@ -19,7 +19,8 @@ from syncd.reconcile.adoption import hold_copies, survey
 from syncd.reconcile.adoption.adopt_world import adopt_world
 from syncd.reconcile.adoption.hold_copies import HoldCopies
 from syncd.reconcile.requests.backfill import backfill
-from syncd.reconcile.requests.operations import hold, publish, rollback, unhold
+from syncd.reconcile.requests.operations import hold, publish, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.retry import CallPolicy, once
 from syncd.state.access import record_info
 from syncd.state.releases import events, holds

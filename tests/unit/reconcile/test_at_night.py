@@ -8,7 +8,8 @@ import pytest
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.strategy import OnRegionUnavailable, Requirement, Share, Strategies, Strategy
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.operations import cancel, freeze, hold, publish, rollback, unhold
+from syncd.reconcile.requests.operations import cancel, freeze, hold, publish, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.release import load, next_step
 from syncd.state.records import Release
 from syncd.state.releases import holds

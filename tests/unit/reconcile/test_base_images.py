@@ -13,7 +13,8 @@ from syncd.cli.output.tables import Terminal
 from syncd.errors import NotFound, Unavailable
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.discovery.base_images import check, rebuild
-from syncd.reconcile.requests.operations import rollback, unhold
+from syncd.reconcile.requests.operations import unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.overview import overview
 from syncd.reconcile.views.plans.plan import document, plan, verify
 from syncd.targets.base import Depth

@@ -11,7 +11,8 @@ from syncd.plan.gate import Gates
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.plan.strategy import OnRegionUnavailable, Share, Strategies, Strategy
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.operations import approve, cancel, freeze, publish, rollback, unfreeze, unhold
+from syncd.reconcile.requests.operations import approve, cancel, freeze, publish, unfreeze, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.release import load
 from syncd.state.releases import releases
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from syncd.errors import NotFound
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views import cold_starts
 from syncd.reconcile.views.release import history, load
 from syncd.state.records import LoadTime

@@ -14,7 +14,8 @@ from syncd.reconcile.context import World as ReadOnlyWorld
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.scan import DriftRules, scan
-from syncd.reconcile.requests.operations import freeze, hold, publish, rollback, unfreeze, unhold
+from syncd.reconcile.requests.operations import freeze, hold, publish, unfreeze, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.overview import drift_rows
 from syncd.runtime.memory import MemoryRuntime
 from syncd.state.records import Drift

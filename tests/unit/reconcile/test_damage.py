@@ -13,7 +13,8 @@ from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import Justification, adopt, restore
-from syncd.reconcile.requests.operations import publish, rollback, unhold
+from syncd.reconcile.requests.operations import publish, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.runtime.memory import MemoryFunction, MemoryRuntime
 from syncd.state.content import versions
 from syncd.state.serving import live

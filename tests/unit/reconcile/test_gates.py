@@ -11,7 +11,8 @@ from syncd.errors import Conflict, NotFound
 from syncd.plan.gate import Gates, WeekTime, Window
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.operations import approve, cancel, freeze, publish, rollback, unfreeze
+from syncd.reconcile.requests.operations import approve, cancel, freeze, publish, unfreeze
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.state.content import versions
 from syncd.state.releases import approvals, releases
 from syncd.values.function import AliasState

@@ -13,7 +13,8 @@ from syncd.cli.commands.plan import _to_do
 from syncd.plan.phases import PlacementPhase, ReleasePhase, StepState
 from syncd.plan.topology import BasePolicy, BaseWatch, Replica
 from syncd.reconcile.discovery.base_images import check, rebuild
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.plans.plan import _planned_target, plan, verify
 from syncd.state.content import images
 from syncd.state.records import PlacedImage, Release

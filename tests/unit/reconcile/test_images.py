@@ -16,7 +16,8 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import Justification, bindings_named, restore
 from syncd.reconcile.gc.retire import retire
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.plans.plan import _planned_target, plan, verify
 from syncd.reconcile.views.release import document, load
 from syncd.state.records import PlacedImage

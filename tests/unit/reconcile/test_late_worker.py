@@ -12,7 +12,8 @@ from syncd.plan.drift import DriftPolicy
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.plan.strategy import Share, Strategy
 from syncd.reconcile.drift.scan import DriftRules, scan
-from syncd.reconcile.requests.operations import publish, rollback, unhold
+from syncd.reconcile.requests.operations import publish, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.values.function import AliasState
 
 from tests.property.faulty import Faults, Paused, process

@@ -16,7 +16,8 @@ from syncd.errors import Refused, Unavailable
 from syncd.plan.binding import PrewarmPolicy
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.operations import cancel, hold, publish, rollback
+from syncd.reconcile.requests.operations import cancel, hold, publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.steps.prewarm import release_prewarmed
 from syncd.runtime.memory import MemoryRuntime
 from syncd.state.records import Prewarm as WarmthRow

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from syncd.plan.binding import ProofGrade
 from syncd.plan.phases import FlipPhase, ReleasePhase
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.serving import Challenge, ServedModels, parse_challenge
 from syncd.values.function import Change
 

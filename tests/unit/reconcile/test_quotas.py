@@ -10,8 +10,9 @@ from syncd.plan.binding import PrewarmPolicy
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.quota import Quota
 from syncd.plan.roles import Role
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.requests.quotas import check_quotas, unchecked
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.plans.plan import document, plan
 from syncd.values.function import InstanceSettings
 

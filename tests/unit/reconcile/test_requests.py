@@ -6,7 +6,8 @@ import pytest
 from syncd.errors import Conflict, Held, Invalid, NotFound
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.operations import hold, publish, rollback, unhold
+from syncd.reconcile.requests.operations import hold, publish, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.values.function import AliasState
 
 from tests.support.rooms import DRAW, LORA, SDXL, Site, World, look

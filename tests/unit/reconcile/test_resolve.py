@@ -14,7 +14,8 @@ from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.drift import resolve
 from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import LEASE_S, Justification, adopt, restore
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.overview import drift_rows
 from syncd.runtime.memory import MemoryRuntime
 from syncd.state.records import DriftResolution

@@ -12,7 +12,8 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.drift.resolve import Justification
 from syncd.reconcile.gc import retire as retiring
 from syncd.reconcile.gc.retire import retire
-from syncd.reconcile.requests.operations import hold, publish, rollback, unhold, unquarantine
+from syncd.reconcile.requests.operations import hold, publish, unhold, unquarantine
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.runtime.memory import MemoryRuntime
 from syncd.state.content import versions
 from syncd.state.releases import retirements

@@ -9,7 +9,8 @@ import pytest
 from syncd.errors import Failed
 from syncd.plan.phases import FlipPhase, ReleasePhase
 from syncd.plan.strategy import AT_ONCE
-from syncd.reconcile.requests.operations import publish, rollback, unhold
+from syncd.reconcile.requests.operations import publish, unhold
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.overview import overview
 from syncd.reconcile.views.release import document, load, next_step
 from syncd.state.records import Release

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from syncd.errors import Conflict, Invalid, NotFound
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.requests import operations
+from syncd.reconcile.requests import operations, rollbacks
 from syncd.reconcile.views.overview import overview
 
 from tests.support.rooms import SDXL, Site
@@ -42,7 +42,7 @@ def serves(here: Site, version: str) -> bool:
 
 
 def test_it_goes_back_to_the_named_version_holds_and_goes_on_from_there(at: Site) -> None:
-    release = operations.rollback(at.requester, SDXL, "bad hands", "v1")
+    release = rollbacks.rollback(at.requester, SDXL, "bad hands", "v1")
     assert (release.rollback, release.ref) == (True, "v1")
     at.settle(patient=True)
     assert at.release(release.id).phase is ReleasePhase.LIVE
@@ -50,7 +50,7 @@ def test_it_goes_back_to_the_named_version_holds_and_goes_on_from_there(at: Site
     at.assert_record_is_true()
     (held,) = rows(at, "held")
     assert held["why"] == "bad hands"
-    forward = operations.rollback(at.requester, SDXL, "", "v3")
+    forward = rollbacks.rollback(at.requester, SDXL, "", "v3")
     at.settle(patient=True)
     assert at.release(forward.id).phase is ReleasePhase.LIVE
     assert serves(at, "v3"), "a version that was rolled back from is one that was live"
@@ -58,10 +58,10 @@ def test_it_goes_back_to_the_named_version_holds_and_goes_on_from_there(at: Site
 
 def test_a_version_that_was_never_live_is_refused_with_those_that_were(at: Site) -> None:
     with pytest.raises(NotFound, match="sdxl@v9 was never live") as refused:
-        operations.rollback(at.requester, SDXL, "", "v9")
+        rollbacks.rollback(at.requester, SDXL, "", "v9")
     assert "versions that were live: v3, v2, v1" in refused.value.hint
     with pytest.raises(Invalid, match="sdxl@v3 is live already"):
-        operations.rollback(at.requester, SDXL, "", "v3")
+        rollbacks.rollback(at.requester, SDXL, "", "v3")
     assert rows(at, "held") == []
 
 
@@ -69,7 +69,7 @@ def test_what_is_moving_is_undone_first(at: Site) -> None:
     at.world.deliver(SDXL, "v4")
     moving = operations.publish(at.requester, SDXL, "v4").id
     at.until(ReleasePhase.FLIPPING, moving)
-    back = operations.rollback(at.requester, SDXL, "", "v1")
+    back = rollbacks.rollback(at.requester, SDXL, "", "v1")
     assert back.id != moving
     at.settle(patient=True)
     assert at.release(moving).phase is ReleasePhase.UNDONE
@@ -82,16 +82,16 @@ def test_an_undo_that_leads_there_is_enough(at: Site) -> None:
     at.world.deliver(SDXL, "v4")
     moving = operations.publish(at.requester, SDXL, "v4").id
     at.until(ReleasePhase.FLIPPING, moving)
-    assert operations.rollback(at.requester, SDXL, "", "v3").id == moving
+    assert rollbacks.rollback(at.requester, SDXL, "", "v3").id == moving
     at.settle(patient=True)
     assert at.release(moving).phase is ReleasePhase.UNDONE
     assert serves(at, "v3")
 
 
 def test_asking_twice_is_one_rollback(at: Site) -> None:
-    first = operations.rollback(at.requester, SDXL, "", "v1").id
+    first = rollbacks.rollback(at.requester, SDXL, "", "v1").id
     at.until(ReleasePhase.FLIPPING, first)
-    assert operations.rollback(at.requester, SDXL, "", "v1").id == first
+    assert rollbacks.rollback(at.requester, SDXL, "", "v1").id == first
     at.settle(patient=True)
     assert serves(at, "v1")
 

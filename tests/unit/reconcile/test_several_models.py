@@ -11,7 +11,8 @@ from syncd.daemon.settings import DEFAULT_SLOTS, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.state.state import State
 from syncd.values.function import AliasState
 

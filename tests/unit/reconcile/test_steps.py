@@ -10,7 +10,8 @@ import pytest
 from syncd.errors import Unavailable
 from syncd.plan.phases import FlipPhase, ReleasePhase, StepState
 from syncd.plan.strategy import OnRegionUnavailable, Requirement, Share, Strategies, Strategy
-from syncd.reconcile.requests.operations import cancel, freeze, publish, rollback, unfreeze
+from syncd.reconcile.requests.operations import cancel, freeze, publish, unfreeze
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.plans.plan import StepPlan, plan, verify
 from syncd.reconcile.views.release import document, load
 from syncd.reconcile.views.rollout import describe

@@ -11,7 +11,8 @@ import pytest
 from syncd.errors import Invalid, NotFound
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests import waivers
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.trust.evaluation import evaluate_live
 from syncd.reconcile.views.plans.plan import document, plan
 from syncd.state.content import trust
