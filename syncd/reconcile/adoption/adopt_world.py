@@ -19,7 +19,7 @@ from syncd.plan.binding import Binding, BoundModel, MountMode
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.adoption import hold_copies
 from syncd.reconcile.context import World
-from syncd.reconcile.steps.functions import digest_of
+from syncd.reconcile.steps.carried_models import digest_of
 from syncd.state.access import record_info
 from syncd.state.content import placements, versions
 from syncd.state.records import FunctionVersion, Release

@@ -18,7 +18,7 @@ from syncd.plan.drift import Difference, alias_differences, latest_differences, 
 from syncd.plan.phases import StepKind
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
-from syncd.reconcile.steps.functions import digest_of, servings
+from syncd.reconcile.steps.carried_models import digest_of, servings
 from syncd.runtime.base import Runtime
 from syncd.state.content import base_images
 from syncd.state.records import Drift, FunctionVersion, Live

@@ -16,7 +16,7 @@ from syncd.plan.phases import FlipPhase, StepKind
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
 from syncd.reconcile.drift.compare import ExpectedState, differences, expected, is_deleted
-from syncd.reconcile.steps.functions import carried_by
+from syncd.reconcile.steps.carried_models import carried_by
 from syncd.runtime.base import Waiting
 from syncd.state.content import versions
 from syncd.state.records import DriftResolution, Flip, FunctionVersion, Live

@@ -3,6 +3,7 @@
 __all__ = [
     "build_image",
     "canary",
+    "carried_models",
     "functions",
     "handlers",
     "images",

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
-from types import MappingProxyType
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Connection
 
-from syncd.artifact.manifest import directory_of
 from syncd.errors import Cancelled, Conflict, NotFound, SyncdError
-from syncd.plan.binding import Binding, InImage, ProofGrade, Serving, change_for
+from syncd.plan.binding import Binding, ProofGrade, change_for
 from syncd.plan.phases import FlipPhase, ReleasePhase, may_transition
 from syncd.plan.strategy import WHOLE_PERCENT
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import Attempt
 from syncd.reconcile.steps import prewarm, stale_writes
+from syncd.reconcile.steps.carried_models import bases_of, carried_by, digest_of, servings, staged_for
 from syncd.reconcile.steps.proofs import proof_request, record_proof
 from syncd.reconcile.views import cold_starts
 from syncd.runtime.base import Runtime
-from syncd.state.content import base_images, images, versions
-from syncd.state.records import Flip, FunctionVersion, Live, ReleaseBase
+from syncd.state.content import base_images, versions
+from syncd.state.records import Flip, FunctionVersion, Live
 from syncd.state.releases import events, releases, rollouts, steps
 from syncd.state.releases.events import advance
 from syncd.state.serving import flips, live
-from syncd.values.function import AliasState, Change, ProbeReport
+from syncd.values.function import AliasState, ProbeReport
 
 log = structlog.get_logger("syncd.release")
 
@@ -295,36 +291,6 @@ def _staged_again(job: Attempt, move: Flip) -> str:
     return staged.function_version
 
 
-@dataclass(frozen=True, slots=True)
-class CarriedModels:
-    """What a function version carries, as it is staged again after it was deleted."""
-
-    binding: Binding
-    models: Mapping[str, str]
-    change: Change
-    known: Sequence[str]  # function versions that were staged with the same
-    release_id: str  # that staged it; "" where that is not recorded
-
-    def note(self, conn: Connection, function_version: str, now: datetime) -> None:
-        """Record the function version that carries it now. Repeating it is success."""
-        if self.release_id:
-            digest = digest_of(self.change)
-            carried = FunctionVersion(self.binding.name, function_version, self.models, digest, self.release_id, now)
-            live.note_function_version(conn, carried)
-
-
-def carried_by(
-    conn: Connection, topology: Topology, binding: Binding, function_version: str | None, models: Mapping[str, str]
-) -> CarriedModels:
-    """What a recorded function version carries. Raises Invalid where the configuration cannot express it any more."""
-    recorded = live.get(conn, binding.name)
-    gone = live.function_version(conn, binding.name, function_version)
-    release_id = gone.release_id if gone else (recorded.release_id if recorded else None) or ""
-    over = base_images.over(conn, release_id)
-    change = change_for(binding, topology.places, servings(conn, models, over))
-    return CarriedModels(binding, models, change, staged_for(conn, binding, models, over), release_id)
-
-
 def _report_overwritten(job: Attempt, move: Flip, pointed: AliasState) -> None:
     """Report traffic shares that others set and that the undo removes; before it, since a crash would forget them."""
     if not pointed.weights or pointed.function_version not in {move.from_version, move.to_version}:
@@ -359,52 +325,3 @@ def flip_of(job: Attempt) -> Flip:
     """The flip that a step is about."""
     with job.context.state.read() as conn:
         return flips.get(conn, job.release.id, job.step.subject)
-
-
-def bases_of(conn: Connection, job: Attempt, binding: Binding, served: Mapping[str, str]) -> list[ReleaseBase]:
-    """Base images under the layers of the image to stage: of the release's own version the base it was built on.
-
-    Of the others what it is in the function version that serves now, whatever else they were laid over since.
-    """
-    release, recorded = job.release, live.get(conn, binding.name)
-    mine = {bound.target for bound in binding.models}
-    own = [each for each in base_images.of_release(conn, release.id) if each.version_id == release.version_id]
-    serving = live.function_version(conn, binding.name, recorded.function_version) if recorded else None
-    before = base_images.of_release(conn, serving.release_id) if serving else []
-    others = {version for model, version in served.items() if model != release.model}
-    kept = [replace(each, release_id=release.id, was=None) for each in before if each.version_id in others]
-    return [each for each in (*own, *kept) if each.target in mine]
-
-
-def staged_for(conn: Connection, binding: Binding, serves: Mapping[str, str], over: base_images.Over) -> list[str]:
-    """The function versions that were staged with exactly these versions, over these bases."""
-    found = []
-    for each in [known for known in live.function_versions(conn, binding.name) if dict(known.models) == serves]:
-        its = base_images.over(conn, each.release_id)
-        if all(over[bases] == its[bases] for bases in over.keys() & its.keys()):
-            found.append(each.function_version)
-    return found
-
-
-def servings(
-    conn: Connection, serves: Mapping[str, str], over: base_images.Over = MappingProxyType({})
-) -> dict[str, Serving]:
-    """The versions of these ids as a function is to serve them, by their models; in images over these bases."""
-    found = {model: versions.get(conn, version_id) for model, version_id in serves.items()}
-    return {
-        model: Serving(v.name, v.digest, directory_of(v.model, v.name, v.digest), _images(conn, v.id, over))
-        for model, v in found.items()
-    }
-
-
-def _images(conn: Connection, version_id: str, over: base_images.Over) -> dict[str, InImage]:
-    mine = {target: digest for (of, target), digest in over.items() if of == version_id}
-    return {t: InImage(i.reference, i.directory) for t, i in images.chosen(conn, version_id, mine).items()}
-
-
-def digest_of(change: Change) -> str:
-    """What tells one change from another in the record."""
-    mounts = [[m.kind.value, m.source, m.path, m.mount_dir, m.endpoint] for m in change.mounts]
-    ours = [mounts, sorted(change.environment.items()), *([change.image] if change.image else [])]
-    text = json.dumps(ours, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

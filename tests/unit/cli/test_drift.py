@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alibabacloud_fc20230330 import models
 from syncd.cli.exit_codes import Exit
-from syncd.reconcile.steps.functions import digest_of
+from syncd.reconcile.steps.carried_models import digest_of
 from syncd.state.content import versions
 from syncd.state.records import FunctionVersion
 from syncd.state.releases import releases
