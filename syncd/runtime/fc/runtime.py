@@ -26,15 +26,14 @@ from syncd.runtime.fc import probe as fc_probe
 from syncd.runtime.fc import scaling as fc_scaling
 from syncd.runtime.fc.call import FcCaller, FcSettings, NoChange, readable
 from syncd.runtime.fc.instance_settings import instance_settings
-from syncd.runtime.fc.mapping import check, named, points
+from syncd.runtime.fc.mapping import check, named
+from syncd.runtime.fc.update import carries, merged
 from syncd.runtime.health_check import error_line, run_probe
 from syncd.values.function import (
     AliasState,
     Change,
     GoldenAnswer,
     InstanceSettings,
-    Mount,
-    MountKind,
     Probe,
     ProbeReport,
     Scaling,
@@ -163,19 +162,19 @@ class FcRuntime:
     def _already(self, function: str, change: Change, token: str, known: Sequence[str]) -> str | None:
         for version in known:
             try:
-                if _carries(self._function(function, version), change):
+                if carries(self._function(function, version), change):
                     return version
             except NotFound:
                 continue
         for version_id, description in self._versions(function, _VERSIONS_LISTED):
-            if description == token and _carries(self._function(function, version_id), change):
+            if description == token and carries(self._function(function, version_id), change):
                 return version_id
         return None
 
     def _update(self, function: str, change: Change, waiting: Waiting) -> None:
         until = time.monotonic() + (self._settings.image_timeout_s if change.image else self._settings.stage_timeout_s)
         now = self._ready(function, until, waiting)
-        if not _carries(now, change) or image.has_failed(now):  # saving again re-triggers preparation
+        if not carries(now, change) or image.has_failed(now):  # saving again re-triggers preparation
             now = self._saved(function, now, change, until, waiting)
         elif change.image:  # an attempt that broke off has saved it
             now = self._prepared(function, until, waiting)
@@ -187,14 +186,14 @@ class FcRuntime:
         if image.has_failed(now):
             raise Failed(f"{function}: the update failed: {image.why_failed(now)}")
         image.check_resolved(now, change)
-        if not _carries(now, change):
+        if not carries(now, change):
             raise Conflict(
                 f"{function}: LATEST is not what was saved",
                 hint="the function is edited outside syncd; the step is repeated",
             )
 
     def _saved(self, function: str, now: fc.Function, change: Change, until: float, waiting: Waiting) -> fc.Function:
-        request = fc.UpdateFunctionRequest(body=_merged(now, change))
+        request = fc.UpdateFunctionRequest(body=merged(now, change))
         self._call(
             "UpdateFunction",
             function,
@@ -232,10 +231,10 @@ class FcRuntime:
                 version = _number(published.body.version_id)
         except NoChange:
             newest = self._versions(function, 1)
-            if not newest or not _carries(self._function(function, newest[0][0]), change):
+            if not newest or not carries(self._function(function, newest[0][0]), change):
                 return None
             version, reused = newest[0][0], True
-        if not _carries(self._function(function, version), change):
+        if not carries(self._function(function, version), change):
             raise Conflict(
                 f"{function}:{version} does not carry what was staged",
                 hint="another tool changed the function between the update and the publish; the step is repeated",
@@ -352,56 +351,3 @@ def _number(version: object) -> str:
     if text != "LATEST" and not (text.isascii() and text.isdecimal()):
         raise ValueError(f"a version is {text[:40]!r}, which is not a number")
     return text
-
-
-def _merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
-    """The update that carries `change` and leaves everything else as it was read.
-
-    Omitted top-level fields keep their values; nested objects replace, so they are sent whole. An empty list of
-    mount points unmounts everything, so it is sent only where there was something to unmount.
-    """
-    update = fc.UpdateFunctionInput(
-        # The API insists on a handler that containers do not use, and may read it back as ''.
-        handler=now.handler or "index.handler",
-        environment_variables={**(now.environment_variables or {}), **change.environment},
-    )
-    ours = {mount.mount_dir for mount in change.mounts}
-    oss = [p for p in points(now.oss_mount_config) if p.mount_dir not in ours]
-    oss += [_oss_point(mount) for mount in change.mounts if mount.kind is MountKind.OSS]
-    if oss or points(now.oss_mount_config):
-        update.oss_mount_config = fc.OSSMountConfig(mount_points=oss)
-    nas = [p for p in points(now.nas_config) if p.mount_dir not in ours]
-    nas += [_nas_point(mount) for mount in change.mounts if mount.kind is MountKind.NAS]
-    if nas or points(now.nas_config):
-        owner = now.nas_config
-        update.nas_config = fc.NASConfig(
-            mount_points=nas,
-            user_id=owner.user_id if owner and owner.user_id is not None else 0,
-            group_id=owner.group_id if owner and owner.group_id is not None else 0,
-        )
-    if change.image:
-        update.custom_container_config = image.container_with(now, change)
-    return update
-
-
-def _carries(function: fc.Function, change: Change) -> bool:
-    there = named(function, change)
-    return (
-        set(there.mounts) == set(change.mounts)
-        and dict(there.environment) == dict(change.environment)
-        and there.image == change.image
-    )
-
-
-def _oss_point(mount: Mount) -> fc.OSSMountPoint:
-    return fc.OSSMountPoint(
-        bucket_name=mount.source,
-        bucket_path=mount.path,
-        endpoint=mount.endpoint,
-        mount_dir=mount.mount_dir,
-        read_only=True,  # a published version is never written again, not by a function either
-    )
-
-
-def _nas_point(mount: Mount) -> fc.NASMountConfig:
-    return fc.NASMountConfig(server_addr=f"{mount.source}:{mount.path}", mount_dir=mount.mount_dir, enable_tls=False)
