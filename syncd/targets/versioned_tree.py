@@ -7,56 +7,32 @@ seal. Removal goes the other way round.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import Final
 
 from syncd import watchdog
-from syncd.artifact.digest import Digest
 from syncd.artifact.digest import crc64 as crc64_of
 from syncd.artifact.manifest import MODELS_DIRECTORY, SEAL_PATH, Entry, Manifest
 from syncd.artifact.names import SEAL_DIRECTORY, FilePath
 from syncd.artifact.parts import Part, cut
-from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError, Unavailable
+from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
 from syncd.logs import Logger
 from syncd.retry import Pace, PacedCaller, Retry
 from syncd.serving.leaves import LEAVES_FROM_BYTES, LEAVES_PATH, pack_leaves
-from syncd.store.base import Put, PutMode, Stat, Store
+from syncd.store.base import Put, PutMode, Store
 from syncd.store.retrying import RetryingStore
 from syncd.targets.base import Depth, Inspection, Journal, SmallFile, Writer
 from syncd.targets.checksum_cache import ChecksumCache
-from syncd.targets.verify import agreed, checksum, pieces, together
+from syncd.targets.tree_inspector import TreeInspector
+from syncd.targets.verify import agreed, pieces
 from syncd.targets.writers import LargeWriter, PresentWriter, SmallWriter, key_of
 from syncd.values.source import Stream
 
 _SEAL_BYTES_MAX: Final = 512 << 20  # of a million files with long names
 _NOTE_BYTES_MAX: Final = 64 << 10
-_CHECKS_IN_FLIGHT: Final = 8  # × 1 MiB of buffer; checking one file is one round trip for most stores
 _log = Logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Inspection:
-    """How files are inspected. `known` holds earlier answers of the store, by key."""
-
-    depth: Depth
-    journal: Journal
-    known: Mapping[str, Stat]
-    proven: list[FilePath] = field(default_factory=list)  # files that are proven anew and need not be the next time
-
-    def is_proven(self, entry: Entry, listed: Stat) -> bool:
-        """Whether the object that is listed is the one that the store confirmed, with the CRC of this very file."""
-        known = self.known.get(listed.key)
-        if known is None or known.crc64 is None or not known.tag or self.depth is not Depth.CHECKSUMS:
-            return False
-        want = (entry.size_bytes, self.journal.crc64(entry.path))
-        return (known.tag, known.size_bytes) == (listed.tag, listed.size_bytes) and (
-            known.size_bytes,
-            known.crc64,
-        ) == want
 
 
 class TreeTarget:
@@ -69,13 +45,14 @@ class TreeTarget:
         self._store = store
         self._patient = RetryingStore(store, PacedCaller(policy or Retry(), self.pace, watchdog.wait))
         self._receipts = ChecksumCache()
+        self._inspector = TreeInspector(name, self._patient, self._receipts)
         self._unanswered_seals: set[str] = set()  # their puts began here, and have not ended well
 
     def __repr__(self) -> str:
         return f"TreeTarget({self.name}, {self._store!r})"
 
     def inspect(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
-        found = self._inspect(manifest, _Inspection(depth, journal, self._receipts.of(manifest.directory)))
+        found = self._inspect(manifest, depth, journal)
         if found.sealed:  # kept over failed attempts only: the next time a sealed version is checked anew
             self._receipts.forget(manifest.directory)
         return found
@@ -84,7 +61,7 @@ class TreeTarget:
         foreign = self._foreign_seal(manifest)
         if not foreign:
             return self.inspect(manifest, depth, journal)
-        files = self._inspect_files(manifest, _Inspection(depth, journal, self._receipts.of(manifest.directory)))
+        files = self._inspector.files(manifest, depth, journal)
         return replace(files, foreign_seal=foreign)
 
     def writer(self, manifest: Manifest, entry: Entry, parts: tuple[Part, ...], journal: Journal) -> Writer:
@@ -145,7 +122,7 @@ class TreeTarget:
             listed = self._patient.stat(key)
         except NotFound:
             return False
-        fault = self._proven_fault(manifest, entry, listed, _Inspection(depth, journal, {}))
+        fault = self._inspector.fault_of(manifest, entry, listed, depth, journal)
         if not fault:
             return False
         self._patient.delete(key)
@@ -182,8 +159,7 @@ class TreeTarget:
         still: its size, and a tag that other bytes would have changed. A request for that one file could tell no more.
         Every other file is checked by a request of its own, as is everything after a restart.
         """
-        known = self._receipts.of(manifest.directory)
-        found = self._inspect(manifest, _Inspection(Depth.CHECKSUMS, journal, known))
+        found = self._inspect(manifest, Depth.CHECKSUMS, journal)
         if found.wrong:
             path, fault = min(found.wrong.items())
             raise Corrupt(f"{self.name}: {manifest} is not sealed, {len(found.wrong)} files are wrong: {path}: {fault}")
@@ -269,34 +245,11 @@ class TreeTarget:
     def _read(self, key: str, limit_bytes: int) -> bytes:
         return b"".join(bytes(piece) for piece in pieces(self._patient, key, limit_bytes=limit_bytes + 1))
 
-    def _inspect(self, manifest: Manifest, how: _Inspection) -> Inspection:
+    def _inspect(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
         sealed = self._is_sealed(manifest)
-        if how.depth is Depth.SEAL:
+        if depth is Depth.SEAL:
             return Inspection(sealed, frozenset(), frozenset())
-        return replace(self._inspect_files(manifest, how), sealed=sealed)
-
-    def _inspect_files(self, manifest: Manifest, how: _Inspection) -> Inspection:
-        """What is there of the files, whatever is sealed."""
-        listed = self._listed(manifest)
-        entries = [entry for entry in manifest.entries if entry.path in listed]
-        faults: dict[str, str | None] = {e.path: "" for e in entries if how.is_proven(e, listed[e.path])}
-        unknown = [entry for entry in entries if entry.path not in faults]
-
-        def check(entry: Entry) -> str | None:
-            return self._proven_fault(manifest, entry, listed[entry.path], how)
-
-        try:
-            checked = together(check, unknown, _CHECKS_IN_FLIGHT)
-        except Unavailable as error:
-            error.progressed = bool(how.proven)
-            with contextlib.suppress(SyncdError):  # then those files are read once more, and the error stands
-                how.journal.settle()
-            raise
-        faults |= zip((entry.path for entry in unknown), checked, strict=True)
-        present = frozenset(entry.path for entry in entries if faults[entry.path] == "")
-        wrong = {entry.path: fault for entry in entries if (fault := faults[entry.path])}
-        missing = frozenset(entry.path for entry in manifest.entries if faults.get(entry.path) is None)
-        return Inspection(sealed=False, present=present, missing=missing, wrong=wrong)
+        return replace(self._inspector.files(manifest, depth, journal), sealed=sealed)
 
     def _is_sealed(self, manifest: Manifest) -> bool:
         key = _seal_key(manifest)
@@ -335,77 +288,6 @@ class TreeTarget:
             hint="only syncd may write here: find the other writer, then: "
             f"syncd repair {manifest.model}@{manifest.version} --target {self.name}",
         )
-
-    def _listed(self, manifest: Manifest) -> dict[str, Stat]:
-        prefix = f"{manifest.directory}/"
-        listed = {stat.key.removeprefix(prefix): stat for stat in self._patient.list(prefix)}
-        known = {entry.path for entry in manifest.entries}
-        unknown = sorted(path for path in listed.keys() - known if path not in {"", SEAL_PATH, LEAVES_PATH})
-        if unknown:  # harmless to readers, who go by the manifest
-            _log.warning(
-                "target.unknown_files",
-                message="Files below a version are not in its manifest.",
-                target=self.name,
-                place=prefix,
-                count=len(unknown),
-                examples=unknown[:5],
-            )
-        return listed
-
-    def _proven_fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: _Inspection) -> str | None:
-        """As `_fault`; a fault was seen twice, the second time by a request for this object alone."""
-        stats = chain([listed], iter(partial(self._patient.stat, listed.key), None))
-        try:
-            return agreed(
-                lambda: self._fault(manifest, entry, next(stats), how),
-                lambda fault: not fault,
-                f"{self.name}: {listed.key}",
-            )
-        except NotFound:
-            return None
-
-    def _fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: _Inspection) -> str | None:
-        """What is wrong with a file: got and want; empty if nothing is, None if it vanished meanwhile."""
-        depth, journal = how.depth, how.journal
-        if listed.size_bytes != entry.size_bytes:
-            return f"{listed.size_bytes} bytes are there, the manifest says {entry.size_bytes}"
-        if depth is Depth.SIZES:
-            return ""
-        want = journal.crc64(entry.path)
-        try:
-            if depth is Depth.BYTES or want is None:
-                fault = self._bytes_fault(manifest, entry, journal)
-                is_kept = want is None
-            else:
-                fault, is_kept = self._checksum_fault(manifest, entry, want)
-        except NotFound:
-            return None
-        if is_kept and not fault:
-            how.proven.append(entry.path)
-        return fault
-
-    def _checksum_fault(self, manifest: Manifest, entry: Entry, want: int) -> tuple[str, bool]:
-        """What is wrong with a file, and whether that it is right is kept for the next time."""
-        key = key_of(manifest, entry.path)
-        found = checksum(self._patient, key)
-        if found.crc64 != want:
-            return f"crc64 is {found.crc64:016x}, when it was proven it was {want:016x}", False
-        if found.stat is None:
-            return "", False
-        self._receipts.keep(manifest.directory, found.stat)
-        return "", True
-
-    def _bytes_fault(self, manifest: Manifest, entry: Entry, journal: Journal) -> str:
-        hasher = hashlib.sha256()
-        crc64 = read_bytes = 0
-        for piece in pieces(self._patient, f"{manifest.directory}/{entry.path}", limit_bytes=entry.size_bytes + 1):
-            hasher.update(piece)
-            crc64, read_bytes = crc64_of(piece, crc64), read_bytes + len(piece)
-        got = Digest(hasher.hexdigest())
-        if got != entry.sha256:
-            return f"sha256 is {got}, the manifest says {entry.sha256}, after {read_bytes} bytes"
-        journal.proven(entry.path, crc64)
-        return ""
 
     def _check_layout(self, entry: Entry, parts: tuple[Part, ...]) -> None:
         traits = self._store.traits
