@@ -11,32 +11,20 @@ import random
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
 from syncd.config import (
     BindingSettings,
     Config,
-    DirectoryRegistrySettings,
     FcRuntimeSettings,
-    HttpRegistrySettings,
-    HubRegistrySettings,
     ImageTargetSettings,
-    MlflowRegistrySettings,
-    ModelScopeRegistrySettings,
     NasTargetSettings,
-    OciRegistrySettings,
-    OssRegistrySettings,
     OssTargetSettings,
-    PaiRegistrySettings,
-    RegistrySettings,
     ServedModelSettings,
 )
-from syncd.config.fields import BucketTable
 from syncd.config.probes import GoldenSettings
-from syncd.errors import Invalid
 from syncd.lazy_mapping import LazyMapping
 from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode, PrewarmPolicy, ProofGrade
 from syncd.plan.gate import Gates
@@ -45,24 +33,18 @@ from syncd.plan.topology import BasePolicy, BaseWatch, Replica, Topology
 from syncd.runtime.base import Runtime
 from syncd.trust.policy import TrustPolicy
 from syncd.values.function import Golden, Latency, MountKind
-from syncd.wiring_images import images_of, login_of
+from syncd.wiring_images import images_of
+from syncd.wiring_registries import registries_of
+from syncd.wiring_stores import store_of
 
 if TYPE_CHECKING:
     from syncd.reconcile.context import Context, World
     from syncd.reconcile.notifications import Notifier
-    from syncd.registry.base import Registry
-    from syncd.registry.rules.filtered import Source
-    from syncd.registry.settings import Limits
     from syncd.retry import Retry
     from syncd.signals.base import Signal
     from syncd.state.state import State
-    from syncd.store.base import Store
-    from syncd.store.oss.store import OssStore
     from syncd.targets.base import Target
     from syncd.transfer import Bandwidth, CopySettings, Timetable
-    from syncd.values.bucket import BucketFacts
-
-_BUCKETS_MAX: Final = 16  # per workspace, each with its own connections
 
 
 def topology_of(config: Config) -> Topology:
@@ -221,108 +203,6 @@ def world_of(config: Config, state: State) -> World:
     )
 
 
-def registries_of(config: Config) -> Mapping[str, Registry]:
-    """The registries by name, each with its filters, created on first use."""
-    return LazyMapping({name: partial(_filtered, config, name) for name in config.registries})
-
-
-def _filtered(config: Config, name: str) -> Registry:
-    from syncd.registry.rules.filtered import FilteredRegistry  # noqa: PLC0415
-
-    settings = config.registries[name]
-    rules = [each.rule for each in settings.follow]
-    return FilteredRegistry(_registry(config, settings), rules, settings.taking, _limits(config))
-
-
-def _limits(config: Config) -> Limits:
-    from syncd.registry.settings import Limits  # noqa: PLC0415
-
-    return Limits(config.transfer.files_max, config.transfer.version_bytes_max)
-
-
-def _registry(config: Config, settings: RegistrySettings) -> Source:
-    if isinstance(settings, DirectoryRegistrySettings):
-        from syncd.registry.sources.directory import DirectoryRegistry  # noqa: PLC0415
-
-        return DirectoryRegistry(replace(settings.directory, limits=_limits(config)))
-    if isinstance(settings, OssRegistrySettings):
-        from syncd.registry.sources.oss_prefix import PrefixRegistry  # noqa: PLC0415
-
-        return PrefixRegistry(settings.oss, _retrying(source_of(config, settings)))
-    if isinstance(settings, PaiRegistrySettings):
-        return _workspace(config, settings)
-    return _web_registry(config, settings, config.transfer.stall_s)
-
-
-def _workspace(config: Config, settings: PaiRegistrySettings) -> Source:
-    """Raises Invalid: The SDK is not installed."""
-    from syncd.registry.settings import AccessKey  # noqa: PLC0415
-    from syncd.registry.sources.pai import PaiRegistry  # noqa: PLC0415
-
-    try:
-        from syncd.registry.sources.pai_workspace import SdkWorkspace  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        hint = "pip install 'syncd[server,pai]'"
-        raise Invalid("a registry of kind 'pai' needs an SDK that is not installed", hint=hint) from error
-    key = config.credentials[settings.credentials]
-    asked = SdkWorkspace(settings.pai, AccessKey(key.access_key_id, key.access_key_secret, key.security_token))
-
-    @lru_cache(maxsize=_BUCKETS_MAX)
-    def bucket(name: str) -> Store:
-        found = BucketTable(
-            region=settings.region, endpoint=settings.oss_endpoint, bucket=name, credentials=settings.credentials
-        )
-        return _retrying(_bucket(config, found, 2 * config.transfer.files_in_flight))
-
-    return PaiRegistry(settings.pai, asked, bucket)
-
-
-def _web_registry(
-    config: Config,
-    settings: HttpRegistrySettings
-    | HubRegistrySettings
-    | MlflowRegistrySettings
-    | ModelScopeRegistrySettings
-    | OciRegistrySettings,
-    timeout_s: float,
-) -> Source:
-    from syncd.http.auth import CookieAuth, NoAuth, auth_of  # noqa: PLC0415
-    from syncd.http.client import HttpClient, HttpSettings, origin_of  # noqa: PLC0415
-    from syncd.registry.oci import auth  # noqa: PLC0415
-    from syncd.registry.oci import registry as oci_registry  # noqa: PLC0415
-    from syncd.registry.sources import huggingface, index, mlflow, modelscope  # noqa: PLC0415
-
-    if isinstance(settings, HttpRegistrySettings):
-        reached = HttpSettings(origin_of(settings.url), timeout_s)
-        return index.IndexRegistry(settings.index, HttpClient(reached, auth_of(settings.user, settings.token)))
-    reached = HttpSettings(settings.endpoint, timeout_s)
-    if isinstance(settings, HubRegistrySettings):
-        access = auth_of("", settings.token)
-        return huggingface.HubRegistry(settings.hub, HttpClient(reached, access, huggingface.explain))
-    if isinstance(settings, MlflowRegistrySettings):
-        access = auth_of(settings.user, settings.token)
-        return mlflow.MlflowRegistry(settings.mlflow, HttpClient(reached, access, mlflow.explain))
-    if isinstance(settings, ModelScopeRegistrySettings):
-        session = NoAuth() if settings.token is None else CookieAuth(settings.token, modelscope.COOKIE)
-        return modelscope.ModelScopeRegistry(settings.modelscope, HttpClient(reached, session, modelscope.explain))
-    access = auth.OciAuth(settings.endpoint, login_of(config, settings))
-    return oci_registry.OciRegistry(settings.oci, HttpClient(reached, access))
-
-
-def _retrying(store: Store) -> Store:
-    """A registry's store. Its files are opened again by the copy that reads them."""
-    from syncd import watchdog  # noqa: PLC0415
-    from syncd.retry import Pace, PacedCaller, Retry  # noqa: PLC0415
-    from syncd.store.retrying import RetryingStore  # noqa: PLC0415
-
-    return RetryingStore(store, PacedCaller(Retry(), Pace(), watchdog.wait), resumes_streams=False)
-
-
-def source_of(config: Config, settings: OssRegistrySettings) -> Store:
-    """A store with the registry's prefix as its root. A daemon only reads it; `publish --from` writes versions."""
-    return _bucket(config, settings, 2 * config.transfer.files_in_flight)
-
-
 def targets_of(config: Config, policy: Retry | None = None) -> Mapping[str, Target]:
     """The targets by name, each made when it is first asked for. `policy` is how they repeat a call that fails."""
     trees = _trees(config).items()
@@ -332,7 +212,7 @@ def targets_of(config: Config, policy: Retry | None = None) -> Mapping[str, Targ
 def _tree(config: Config, name: str, settings: OssTargetSettings | NasTargetSettings, policy: Retry | None) -> Target:
     from syncd.targets.versioned_tree import TreeTarget  # noqa: PLC0415
 
-    return TreeTarget(name, _store(config, settings), policy)
+    return TreeTarget(name, store_of(config, settings), policy)
 
 
 def _trees(config: Config) -> dict[str, OssTargetSettings | NasTargetSettings]:
@@ -374,32 +254,6 @@ def _replicas(config: Config) -> dict[str, Replica]:
     }
 
 
-def _store(config: Config, settings: OssTargetSettings | NasTargetSettings) -> Store:
-    if isinstance(settings, NasTargetSettings):
-        from syncd.store.nas.store import NasSettings, NasStore  # noqa: PLC0415
-
-        return NasStore(NasSettings(root=settings.path, marker=settings.mount_marker or None))
-    return _bucket(config, settings, config.transfer.parts_in_flight)
-
-
-def _bucket(config: Config, settings: BucketTable, at_once: int) -> OssStore:
-    """A store with the settings' prefix as its root."""
-    from syncd.store.oss.store import Credentials, OssSettings, OssStore  # noqa: PLC0415
-
-    key = config.credentials[settings.credentials]
-    return OssStore(
-        OssSettings(
-            endpoint=settings.endpoint,
-            region=settings.region,
-            bucket=settings.bucket,
-            prefix=settings.prefix,
-            credentials=partial(Credentials, key.access_key_id, key.access_key_secret, key.security_token),
-            read_timeout_s=config.transfer.stall_s,
-            connections_max=max(16, at_once),
-        )
-    )
-
-
 def notifiers_of(config: Config) -> list[Notifier]:
     """The receivers of notifications, by name."""
     from syncd.notify.notice import Severity  # noqa: PLC0415
@@ -410,14 +264,6 @@ def notifiers_of(config: Config) -> list[Notifier]:
         Notifier(name, Sender(name, n.kind, n.url, n.secret), n.models, n.events, Severity(n.severity))
         for name, n in sorted(config.notify.items())
     ]
-
-
-def bucket_facts(config: Config, target: str) -> BucketFacts | None:
-    """What the bucket of a target reports of itself; None for a target that is none. Raises as the store does."""
-    settings = config.targets[target]
-    if not isinstance(settings, OssTargetSettings):
-        return None
-    return _bucket(config, settings, 1).bucket.facts()
 
 
 def _place(settings: OssTargetSettings | NasTargetSettings) -> ModelLocation:

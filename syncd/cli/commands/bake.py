@@ -20,8 +20,9 @@ from syncd.oci.build import LIMIT_BYTES, BuildSettings, BuiltImage, ImageBuilder
 from syncd.oci.images import base_of
 from syncd.oci.references import parse_image, parse_repository
 from syncd.secret import Secret
-from syncd.wiring import bandwidth_of, registries_of
+from syncd.wiring import bandwidth_of
 from syncd.wiring_images import login_at, repositories_of
+from syncd.wiring_registries import registries_of
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -147,7 +147,8 @@ def _upload(config: Config, output: Output, source: _Source, model: ModelName, v
     from syncd.cli.upload_bucket import upload_bucket  # noqa: PLC0415
     from syncd.cli.upload_directory import upload_directory  # noqa: PLC0415
     from syncd.config import DirectoryRegistrySettings, OssRegistrySettings  # noqa: PLC0415
-    from syncd.wiring import source_of, topology_of  # noqa: PLC0415
+    from syncd.wiring import topology_of  # noqa: PLC0415
+    from syncd.wiring_registries import source_of  # noqa: PLC0415
 
     name = topology_of(config).registry_of(model)
     registry = config.registries[name]

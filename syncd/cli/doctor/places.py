@@ -16,7 +16,7 @@ from syncd.config import Config, NasTargetSettings, OssTargetSettings
 from syncd.errors import NotFound, Refused, SyncdError
 from syncd.plan.binding import Binding
 from syncd.reconcile.context import World
-from syncd.wiring import bucket_facts
+from syncd.wiring_stores import bucket_facts
 
 NOTES: Final = "doctor"
 FREE_MIN_SHARE: Final = 0.05

@@ -16,7 +16,7 @@ from syncd.registry.sources.mlflow import MlflowRegistry
 from syncd.registry.sources.modelscope import ModelScopeRegistry
 from syncd.registry.sources.oss_prefix import PrefixRegistry
 from syncd.registry.sources.pai import PaiRegistry
-from syncd.wiring import registries_of
+from syncd.wiring_registries import registries_of
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 

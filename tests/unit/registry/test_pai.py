@@ -18,7 +18,7 @@ from syncd.registry.settings import AccessKey
 from syncd.registry.sources.pai import PaiRegistry
 from syncd.registry.sources.pai_workspace import SdkWorkspace
 from syncd.secret import Secret
-from syncd.wiring import registries_of
+from syncd.wiring_registries import registries_of
 
 from tests.conformance.registry import read
 from tests.emulators.pai import PaiWeb, refused
