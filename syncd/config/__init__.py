@@ -14,6 +14,7 @@ from syncd.config.registries import (
     PaiRegistrySettings,
     RegistrySettings,
 )
+from syncd.config.targets import ImageTargetSettings, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.config.values import (
     AdviceSettings,
     AnyHookSettings,
@@ -25,15 +26,11 @@ from syncd.config.values import (
     EventBridgeHookSettings,
     FcRuntimeSettings,
     HookSettings,
-    ImageTargetSettings,
-    NasTargetSettings,
-    OssTargetSettings,
     PolicySettings,
     ProbeSettings,
     ReceiptSettings,
     ServedModelSettings,
     StateSettings,
-    TargetSettings,
     TransferSettings,
     VariableSettings,
 )

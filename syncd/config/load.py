@@ -18,6 +18,7 @@ from syncd.config.checks.checks import problems_between
 from syncd.config.fields import NAME_ADVICE, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS
+from syncd.config.targets import ImageTargetSettings, NasTargetSettings, OssTargetSettings
 from syncd.config.trust import ReceiptSettings
 from syncd.config.values import (
     AdviceSettings,
@@ -29,10 +30,7 @@ from syncd.config.values import (
     EventBridgeHookSettings,
     FcRuntimeSettings,
     HookSettings,
-    ImageTargetSettings,
-    NasTargetSettings,
     NotifierSettings,
-    OssTargetSettings,
     PolicySettings,
     PrometheusSignalSettings,
     StateSettings,

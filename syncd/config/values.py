@@ -15,15 +15,11 @@ from syncd.config.fields import (
     AbsolutePath,
     Address,
     Alias,
-    BucketTable,
     ClockTime,
     Endpoint,
     Function,
     HookUrl,
     Host,
-    ImageDirectory,
-    ImageName,
-    ImageRepository,
     Listen,
     Model,
     ModelPattern,
@@ -43,6 +39,7 @@ from syncd.config.price_list_file import price_list_of
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
 from syncd.config.strategies import StrategySettings
+from syncd.config.targets import ImageTargetSettings, TargetSettings
 from syncd.config.trust import ReceiptSettings, TrustSettings
 from syncd.cost.price_list import PriceList
 from syncd.plan.quota import Quota
@@ -188,52 +185,6 @@ class CredentialsSettings(Table):
     security_token: SecretField | None = None
 
 
-class OssTargetSettings(BucketTable):
-    """A prefix of a bucket. `mount_endpoint` is the bucket's endpoint as functions see it."""
-
-    kind: Literal["oss"]
-    mount_endpoint: Endpoint | None = None
-    accelerator: Endpoint | None = None  # functions mount through it instead
-    accelerator_bytes: Size | None = None  # its capacity
-    mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`
-    replicated_from: str = ""
-    replication_deadline_s: Seconds = 7200.0
-
-
-class NasTargetSettings(Table):
-    """A directory of a NAS: `path` as this machine sees it, `server` and `server_path` as functions mount it."""
-
-    kind: Literal["nas"]
-    region: Region
-    path: AbsolutePath
-    server: Host
-    server_path: AbsolutePath = Path("/")
-    mount_marker: str = ""  # a file that must exist in `path`; without it the NAS counts as not mounted
-
-
-class ImageTargetSettings(Table):
-    """A repository of images: a version becomes layers over `base`. `served_from` is its name as functions use it."""
-
-    kind: Literal["image"]
-    region: Region
-    repository: ImageRepository
-    base: ImageName | None = None  # required, unless the target is replicated
-    base_watch: Literal["off", "report", "rebuild"] = "off"  # action when the base's tag moves
-    base_poll_s: Seconds = 3600.0  # how often the tag is resolved
-    served_from: ImageRepository | None = None
-    user: str = ""  # for the repository's registry, to pull and to push
-    password: SecretField | None = None
-    directory: ImageDirectory = "/models/{model}"  # directory of the files in the image
-    limit_bytes: Size = 30_000_000_000  # base and layers, as stored in the repository; 10 GB for CPU functions
-    mode: Literal["sent", "replicated"] = "sent"  # replicated: the registry brings the images from `replicated_from`
-    replicated_from: str = ""
-    replication_deadline_s: Seconds = 7200.0
-
-    def directory_of(self, model: str) -> str:
-        """The directory of a model's files."""
-        return self.directory.replace("{model}", model)
-
-
 class FcRuntimeSettings(Table):
     """Function Compute in one region."""
 
@@ -292,7 +243,6 @@ class BindingSettings(Table):
     proof: Literal["none", "sample", "full"] = "none"  # what a function proves of its memory before the alias moves
 
 
-TargetSettings = OssTargetSettings | NasTargetSettings | ImageTargetSettings
 RuntimeSettings = FcRuntimeSettings
 AnyHookSettings = HookSettings | EventBridgeHookSettings
 
@@ -399,9 +349,6 @@ __all__ = [
     "EventBridgeHookSettings",
     "FcRuntimeSettings",
     "HookSettings",
-    "ImageTargetSettings",
-    "NasTargetSettings",
-    "OssTargetSettings",
     "PolicySettings",
     "ProbeSettings",
     "ReceiptSettings",
@@ -411,7 +358,6 @@ __all__ = [
     "StateSettings",
     "StrategySettings",
     "Table",
-    "TargetSettings",
     "TransferSettings",
     "VariableSettings",
 ]

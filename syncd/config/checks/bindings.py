@@ -10,14 +10,8 @@ from syncd.artifact.names import VERSION_MAX
 from syncd.config.fields import shown
 from syncd.config.probes import body_file_problem
 from syncd.config.problems import KeyPart, Problem, key_path, no_such
-from syncd.config.values import (
-    BindingSettings,
-    Config,
-    ImageTargetSettings,
-    NasTargetSettings,
-    ServedModelSettings,
-    VariableSettings,
-)
+from syncd.config.targets import ImageTargetSettings, NasTargetSettings
+from syncd.config.values import BindingSettings, Config, ServedModelSettings, VariableSettings
 from syncd.plan.binding import ENVIRONMENT_MAX_BYTES, environment_bytes, versions_text
 
 Declared = Mapping[str, frozenset[str]]

@@ -24,13 +24,8 @@ from syncd.config.registries import (
     PaiRegistrySettings,
 )
 from syncd.config.strategies import strategy_problems
-from syncd.config.values import (
-    Config,
-    ImageTargetSettings,
-    NasTargetSettings,
-    OssTargetSettings,
-    TargetSettings,
-)
+from syncd.config.targets import ImageTargetSettings, NasTargetSettings, OssTargetSettings, TargetSettings
+from syncd.config.values import Config
 from syncd.plan.topology import NEAREST, REGISTRY
 from syncd.secret import Secret
 from syncd.values.patterns import overlap, selects

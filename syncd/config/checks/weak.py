@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from syncd.config.fields import shown
 from syncd.config.problems import KeyPart, Problem, key_path
 from syncd.config.registries import OssRegistrySettings, PaiRegistrySettings, RegistrySettings
-from syncd.config.values import AnyHookSettings, Config, EventBridgeHookSettings, OssTargetSettings
+from syncd.config.targets import OssTargetSettings
+from syncd.config.values import AnyHookSettings, Config, EventBridgeHookSettings
 from syncd.secret import Secret
 
 HOOK_SECRET_BYTES_MIN: Final = 16  # 128 bits where they are random; a shorter one can be tried out from one delivery
