@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase
-from syncd.reconcile.views.plans.plan import verify
+from syncd.reconcile.views.verification import verify
 from syncd.runtime.base import Runtime
 from syncd.state.content import images, placements, versions
 from syncd.state.db.schema import layer_uploads

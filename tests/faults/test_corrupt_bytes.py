@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from syncd.localcloud.faults import FaultRule, Respond
 from syncd.plan.phases import ReleasePhase
-from syncd.reconcile.views.plans import plan
+from syncd.reconcile.views.verification import verify
 from syncd.state.content import versions
 from syncd.state.state import State
 from syncd.targets.base import Depth
@@ -114,7 +114,7 @@ def test_a_bit_that_flips_in_the_store_is_found_by_verify(fleet: Fleet, place: s
     assert oss is not None
     flip_a_bit(oss.object_file(BUCKETS[place], key) if place in BUCKETS else fleet.nas / key, 12345)
     state = State(fleet.url)
-    found = [finding for finding in plan.verify(world_of(fleet.config, state), MODEL, Depth.BYTES) if finding.wrong]
+    found = [finding for finding in verify(world_of(fleet.config, state), MODEL, Depth.BYTES) if finding.wrong]
     state.close()
     assert [(finding.subject, finding.what) for finding in found] == [(place, f"{MODEL}@v2")]
     assert f"{WEIGHTS}: sha256 is" in found[0].wrong

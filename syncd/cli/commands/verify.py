@@ -52,15 +52,14 @@ def verify(
 
 def _verified(opened: CliSession, model: str | None, *, quick: bool) -> dict[str, Any]:
     from syncd.reconcile.views import verification  # noqa: PLC0415 -- only beside the record
-    from syncd.reconcile.views.plans import plan  # noqa: PLC0415 -- as above
-    from syncd.targets.base import Depth  # noqa: PLC0415
+    from syncd.targets.base import Depth  # noqa: PLC0415 -- as above
 
     if model is not None:
         operations.check_served(opened.topology, parse_model(model))
     world = opened.world()
     depth = Depth.CHECKSUMS if quick else Depth.BYTES
     wanted = opened.topology.models() if model is None else (model,)
-    found = {name: list(plan.verify(world, name, depth)) for name in wanted}
+    found = {name: list(verification.verify(world, name, depth)) for name in wanted}
     verification.keep(opened.state, found, is_quick=quick)
     if empty := verification.without_bytes(found):
         opened.output.warn(f"the record has no sealed version of {', '.join(empty)}: no bytes of it were verified")

@@ -1,25 +1,79 @@
-"""Results of `verify`: of a run that just ended, and the last ones that the record has."""
+"""Verification: whether placements and aliases are as recorded. Read-only but for the results that the record keeps."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
 
-from syncd.errors import Refused, Unavailable
+from syncd import retry
+from syncd.artifact.names import parse_model
+from syncd.errors import RecordUnusable, Refused, SyncdError, Unavailable
+from syncd.plan.binding import Binding
+from syncd.plan.phases import PlacementPhase
 from syncd.plan.topology import Topology
+from syncd.reconcile.context import World
 from syncd.reconcile.requests import operations
-from syncd.reconcile.views.plans.plan import Finding
 from syncd.reconcile.views.shapes.plans import FindingDocument, LastVerificationDocument, VerificationDocument
+from syncd.retry import Retry
 from syncd.state.access import verifications
-from syncd.state.content import repairs, versions
-from syncd.state.serving import drifts
+from syncd.state.content import images, placements, repairs, versions
+from syncd.state.content.journal import SqlJournal
+from syncd.state.records import Version
+from syncd.state.serving import drifts, flips, live
 from syncd.state.state import State
+from syncd.targets.base import Depth, Inspection
 
+_RETRY: Final = Retry(elapsed_max_s=30.0)  # a person waits for the answer
 _SHOWN_MAX: Final = 8  # commands in the hint
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Result of one check. `wrong` is empty if all is as recorded.
+
+    If it could not be read, the result is unknown: `unanswered` is the reason, `is_refused` a lack of permission.
+    `remedy` is the command that resolves a difference, where there is one.
+    """
+
+    subject: str
+    what: str
+    wrong: str
+    unanswered: str = ""
+    is_refused: bool = False
+    remedy: str = ""
+
+
+def verify(world: World, model: str, depth: Depth, policy: Retry = _RETRY) -> Iterator[Finding]:
+    """Compare every sealed version at every target, and every alias, with the record. Yields one finding each.
+
+    Unanswered calls are retried by `policy`.
+
+    Raises:
+        RecordUnusable: The record is damaged.
+    """
+    name = parse_model(model)
+    with world.state.read() as conn:
+        sealed = [
+            (version, placement.target)
+            for version in versions.known(conn, name)
+            for placement in placements.of_version(conn, version.id)
+            if placement.phase is PlacementPhase.SEALED
+        ]
+    for version, target in sealed:
+        what = f"{version.model}@{version.name}"
+        is_there = target in world.targets or target in world.images
+        remedy = f"syncd repair {what} --target {target}" if is_there else ""
+        yield _found(target, what, partial(_placement_faults, world, version, target, depth), policy, remedy)
+    for binding in world.topology.bindings_of(name):
+        what = f"{binding.function}:{binding.alias}"
+        remedy = f"syncd restore {binding.name}"
+        yield _found(binding.name, what, partial(_alias_fault, world, binding), policy, remedy)
 
 
 def document(findings: Collection[Finding]) -> VerificationDocument:
@@ -71,6 +125,60 @@ def last(state: State, topology: Topology, model: str | None = None) -> LastVeri
         verified_at={name: found[name].at if name in found else None for name in wanted},
         quick={name: each.is_quick for name, each in found.items()},
     )
+
+
+def _found(subject: str, what: str, check: Callable[[], str], policy: Retry, remedy: str) -> Finding:
+    try:
+        wrong = retry.call(policy, check)
+        return Finding(subject, what, wrong, remedy=remedy if wrong else "")
+    except RecordUnusable:  # no difference of what is checked: nothing can be said of that
+        raise
+    except (Unavailable, Refused) as error:
+        return Finding(subject, what, "", error.message, isinstance(error, Refused))
+    except SyncdError as error:
+        return Finding(subject, what, error.message, remedy=remedy)
+
+
+def _placement_faults(world: World, version: Version, target: str, depth: Depth) -> str:
+    if target in world.images:
+        return _image_faults(world, version, target, depth)
+    there = world.targets.get(target)
+    if there is None:
+        return "the target is no longer configured"
+    with world.state.read() as conn:
+        manifest = versions.manifest(conn, version.id)
+    return _faults(there.inspect(manifest, depth, SqlJournal(world.state, version.id, target)))
+
+
+def _image_faults(world: World, version: Version, target: str, depth: Depth) -> str:
+    with world.state.read() as conn:
+        manifest = versions.manifest(conn, version.id)
+        image = images.find(conn, version.id, target)
+    if image is None:
+        return "the record has no image of it"
+    if image.repository != world.images[target].repository:
+        return f"its image is in {image.repository}, which is no longer configured"
+    return "; ".join(map(str, world.images[target].faults(manifest, image.tag, image.digest, depth)))
+
+
+def _faults(found: Inspection) -> str:
+    faults = [] if found.sealed else ["not sealed"]
+    faults += [f"{path}: missing" for path in sorted(found.missing)]
+    faults += [f"{path}: {wrong}" for path, wrong in sorted(found.wrong.items())]
+    return "; ".join(faults)
+
+
+def _alias_fault(world: World, binding: Binding) -> str:
+    with world.state.read() as conn:
+        recorded = live.get(conn, binding.name)
+        holder = flips.holder(conn, binding.name)
+        moving = flips.get(conn, holder, binding.name) if holder else None
+    pointed = world.runtimes[binding.runtime].read(binding.function, binding.alias)
+    if pointed.weights and not (moving and pointed.weights.keys() <= {moving.to_version}):
+        return f"expected no traffic share, got {dict(pointed.weights)}"
+    if recorded is not None and pointed.function_version != recorded.function_version:
+        return f"expected function version {recorded.function_version} as recorded, got {pointed.function_version}"
+    return ""
 
 
 def _row(finding: Finding) -> FindingDocument:

@@ -19,8 +19,7 @@ from syncd.errors import Conflict, Failed, Held, Invalid, NotFound, Refused, Syn
 from syncd.plan.phases import RELEASE_ENDS
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import hold
-from syncd.reconcile.views.plans.plan import verify
-from syncd.reconcile.views.verification import keep
+from syncd.reconcile.views.verification import keep, verify
 from syncd.targets.base import Depth
 
 from tests.support.rooms import SDXL

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from syncd.config import Config, load
 from syncd.daemon import process
-from syncd.daemon.process import Process, settings_of
+from syncd.daemon.process import Process
+from syncd.daemon.settings import settings_of
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.requests.operations import hold, publish

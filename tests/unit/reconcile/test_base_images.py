@@ -16,7 +16,8 @@ from syncd.reconcile.discovery.base_images import check, rebuild
 from syncd.reconcile.requests.operations import unhold
 from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.overview import overview
-from syncd.reconcile.views.plans.plan import document, plan, verify
+from syncd.reconcile.views.plans.plan import document, plan
+from syncd.reconcile.views.verification import verify
 from syncd.targets.base import Depth
 
 from tests.support.bases import REBUILD, REPORT, Out, again, events_of_kind, push, rebuilt, said, seen_and_begun, shown

@@ -15,7 +15,8 @@ from syncd.plan.topology import BasePolicy, BaseWatch, Replica
 from syncd.reconcile.discovery.base_images import check, rebuild
 from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.requests.rollbacks import rollback
-from syncd.reconcile.views.plans.plan import _planned_target, plan, verify
+from syncd.reconcile.views.plans.plan import _planned_target, plan
+from syncd.reconcile.views.verification import verify
 from syncd.state.content import images
 from syncd.state.records import PlacedImage, Release
 from syncd.state.state import State

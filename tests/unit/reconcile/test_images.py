@@ -18,8 +18,9 @@ from syncd.reconcile.drift.resolve import Justification, bindings_named, restore
 from syncd.reconcile.gc.retire import retire
 from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.requests.rollbacks import rollback
-from syncd.reconcile.views.plans.plan import _planned_target, plan, verify
+from syncd.reconcile.views.plans.plan import _planned_target, plan
 from syncd.reconcile.views.release import document, load
+from syncd.reconcile.views.verification import verify
 from syncd.state.records import PlacedImage
 from syncd.state.state import State
 from syncd.targets.base import Depth

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from syncd.http.client import HttpRequest, HttpResponse
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.requests.operations import publish
-from syncd.reconcile.views.plans.plan import verify
+from syncd.reconcile.views.verification import verify
 from syncd.state.releases import releases
 from syncd.state.state import State
 from syncd.targets.base import Depth

@@ -10,7 +10,8 @@ import pytest
 from syncd.plan.phases import PlacementPhase, ReleasePhase, StepState
 from syncd.plan.strategy import Strategy
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.operations import publish, rollback
+from syncd.reconcile.requests.operations import publish
+from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.overview import overview
 from syncd.state.content import placements
 from syncd.state.records import Release

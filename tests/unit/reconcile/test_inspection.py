@@ -82,7 +82,7 @@ def test_a_gguf_file_and_an_adapter_tell_what_they_are(offer: Offer) -> None:
         ({INDEX: index_of(ONE, TWO, "more.safetensors")}, Invalid, r"more\.safetensors is missing: model\.safetensors"),
         ({INDEX: index_of("../../other/v1/x.safetensors")}, Invalid, "not in its own folder"),
         ({INDEX: index_of("/etc/passwd")}, Invalid, "/etc/passwd"),
-        ({INDEX: b"{"}, Invalid, "no index"),
+        ({INDEX: b"{"}, Invalid, "is not an index of shards: it ends too early"),
         ({"m-00001-of-00002.gguf": gguf(WEIGHTS)}, Invalid, r"m-00002-of-00002\.gguf is missing"),
         ({"m.gguf": b"<html>Please log in to download</html>"}, Corrupt, "m.gguf is an HTML page"),
         ({"m.gguf": b""}, Corrupt, "m.gguf is empty"),

@@ -8,8 +8,8 @@ import pytest
 from syncd.artifact.manifest import Manifest
 from syncd.errors import NotFound, Refused, Unavailable
 from syncd.reconcile.requests.operations import publish
-from syncd.reconcile.views.plans.plan import plan, verify
-from syncd.reconcile.views.verification import without_bytes
+from syncd.reconcile.views.plans.plan import plan
+from syncd.reconcile.views.verification import verify, without_bytes
 from syncd.retry import Retry
 from syncd.runtime.memory import MemoryRuntime
 from syncd.targets.base import Depth, Inspection, Journal

@@ -21,7 +21,7 @@ from syncd.reconcile.gc.retire import retire
 from syncd.reconcile.repair import repairs
 from syncd.reconcile.repair.repairs import LEASE_S, execute, request, resume
 from syncd.reconcile.requests.operations import publish
-from syncd.reconcile.views.plans.plan import verify
+from syncd.reconcile.views.verification import verify
 from syncd.state.content import placements, versions
 from syncd.state.content import repairs as recorded
 from syncd.state.records import Repair

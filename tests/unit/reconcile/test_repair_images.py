@@ -13,7 +13,7 @@ from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.repair import repairs
 from syncd.reconcile.repair.repairs import execute, request
 from syncd.reconcile.requests.operations import publish
-from syncd.reconcile.views.plans.plan import verify
+from syncd.reconcile.views.verification import verify
 from syncd.state.records import PlacedImage, Repair
 from syncd.state.state import State
 from syncd.targets.base import Depth

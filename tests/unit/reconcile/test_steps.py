@@ -12,9 +12,10 @@ from syncd.plan.phases import FlipPhase, ReleasePhase, StepState
 from syncd.plan.strategy import OnRegionUnavailable, Requirement, Share, Strategies, Strategy
 from syncd.reconcile.requests.operations import cancel, freeze, publish, unfreeze
 from syncd.reconcile.requests.rollbacks import rollback
-from syncd.reconcile.views.plans.plan import StepPlan, plan, verify
+from syncd.reconcile.views.plans.plan import StepPlan, plan
 from syncd.reconcile.views.release import document, load
 from syncd.reconcile.views.rollout import describe
+from syncd.reconcile.views.verification import verify
 from syncd.runtime.base import Waiting, ignore_waits
 from syncd.runtime.memory import MemoryRuntime
 from syncd.signals.base import Evidence, Subject, Verdict

@@ -9,9 +9,8 @@ import pytest
 from syncd.plan.drift import DriftPolicy
 from syncd.reconcile.drift.scan import DriftRules, scan
 from syncd.reconcile.repair.repairs import execute, request
-from syncd.reconcile.views.plans.plan import verify
 from syncd.reconcile.views.shapes.plans import LastVerificationDocument
-from syncd.reconcile.views.verification import keep, last
+from syncd.reconcile.views.verification import keep, last, verify
 from syncd.targets.base import Depth
 from syncd.values.function import AliasState
 

@@ -129,11 +129,15 @@ def _names_a_phase_to_write(file: Path) -> bool:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.keyword) and node.arg == "phase":
             return True
-        if isinstance(node, ast.Dict) and any(isinstance(k, ast.Constant) and k.value == "phase" for k in node.keys):
+        if isinstance(node, ast.Dict) and any(map(_is_phase, node.keys)):
             return True
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.slice.value == "phase":
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and _is_phase(node.slice):
             return True
     return False
+
+
+def _is_phase(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value == "phase"
 
 
 def test_a_worker_moves_nothing_once_it_is_fenced_out(state: State) -> None:
