@@ -72,6 +72,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "run": CommandEntry("run", "run", "Run the daemon until SIGTERM."),
     "health": CommandEntry("health", "health", "Show whether the daemon and all that it works with is well."),
     "doctor": CommandEntry("doctor", "doctor", "Check everything that syncd needs: each finding with its cure."),
+    "ram-policy": CommandEntry("ram_policy", "ram_policy", "Print the RAM policies that this configuration needs."),
     "notifications": CommandEntry("notify", "notifications", "Show what each notifier has sent and given up."),
     "notify": CommandEntry("notify", "app", "Send a test notification."),
     "token": CommandEntry("token", "app", "Create, list and revoke API tokens."),

@@ -42,7 +42,7 @@ def test_a_release_from_image_to_image_killed_at_an_effect_ends_live(
         moments, effects = stage.moments("v2")
         stage.sent_whole = chunks(moments)
         assert {line.split()[2] for line in moments if line.startswith("registry")} == {"POST", "PATCH", "PUT"}
-        assert [line for line in moments if "update_alias prod " in line]
+        assert [line for line in moments if "update_alias prod " in line], stage.child_log()
         tally = Tally("images", effects)
         kill_at_each(stage, _met(moments), "v2", lambda _: stage.check_live("v2"), tally)
         assert tally.parts_sent_again_max <= len(IMAGED), "a chunk for each of the two that are sent at once"
