@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from syncd.config import Config, load
-from syncd.daemon import process
+from syncd.daemon import jobs
 from syncd.daemon.process import Process
 from syncd.daemon.settings import settings_of
 from syncd.engine.memory import MemoryEngine
@@ -53,7 +53,7 @@ def is_live(here: Site, release_id: str) -> bool:
 def test_a_daemon_with_a_key_links_what_happens_and_goes_on_with_what_comes_later(
     here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "LINKED_EVERY_S", 0.05)
+    monkeypatch.setattr(jobs, "LINKED_EVERY_S", 0.05)
     here.world.deliver(SDXL, "v1")
     release = publish(here.requester, SDXL, "v1")
     settings = replace(SETTINGS, links_events=settings_of(keyed(tmp_path), polls=True).links_events)

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
 from syncd.localcloud.fc.errors import not_started
@@ -146,7 +146,7 @@ def _unpack(host: str, path: str, digest: str, below: str, into: Path) -> None:
         with tarfile.open(fileobj=hashed, mode="r|*") as archive:  # type: ignore[call-overload]  # it only reads
             for member in archive:
                 if f"{member.name}/".startswith(f"{below}/") or member.isdir():
-                    archive.extract(member, into, filter="data")
+                    _extract(archive, member, into)
         while hashed.read():
             pass
     except http.client.HTTPException as cause:
@@ -155,6 +155,26 @@ def _unpack(host: str, path: str, digest: str, below: str, into: Path) -> None:
         connection.close()
     if f"sha256:{hashed.sha.hexdigest()}" != digest:
         raise ValueError(f"{path} is sha256:{hashed.sha.hexdigest()}")
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+    """A file or a directory, which is all that a layer of model files has.
+
+    Not by `TarFile.extract`: its `filter` came with Python 3.11.4, and without one it follows what the archive says.
+    """
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise ValueError(f"{member.name} leads out of the image")
+    place = into / name
+    if member.isdir():
+        place.mkdir(parents=True, exist_ok=True)
+        return
+    data = archive.extractfile(member) if member.isreg() else None
+    if data is None:
+        raise ValueError(f"{member.name} is neither a file nor a directory")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with data, place.open("wb") as file:
+        shutil.copyfileobj(data, file)
 
 
 def _fetch_verified(host: str, path: str, digest: str) -> bytes:
