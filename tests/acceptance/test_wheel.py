@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import site
@@ -20,15 +21,32 @@ from tests.emulators.web import Web, as_json
 pytest.importorskip("hatchling", reason="what builds the wheel")
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the wheel's package in it and nothing else of ours."""
-    work = tmp_path_factory.mktemp("wheel")
+def built(work: Path) -> Path:
+    """The wheel, built from a copy of the tree below `work`."""
     source = work / "source"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "tests", "bench", "dist", "__pycache__"))
+    ignored = shutil.ignore_patterns(".*", "tests", "bench", "dist", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=ignored, copy_function=shutil.copyfile)  # with this moment's times and modes
     build = [sys.executable, "-c", "from hatchling.build import build_wheel; print(build_wheel('../dist'))"]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     (wheel,) = (work / "dist").glob("syncd-*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("wheel"))
+
+
+def test_the_wheel_is_the_same_whoever_builds_it(wheel: Path, tmp_path: Path) -> None:
+    again = built(tmp_path)
+    assert again.parent != wheel.parent
+    assert hashlib.sha256(again.read_bytes()).hexdigest() == hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the wheel's package in it and nothing else of ours."""
+    work = tmp_path_factory.mktemp("installed")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert any(name.startswith("syncd/migrations/versions/") and name.endswith(".py") for name in names)
