@@ -99,6 +99,24 @@ def calling(what: str, patience_s: float = 0.0) -> Iterator[None]:
         heartbeat.end()
 
 
+@contextmanager
+def repeating(action: Callable[[], None], interval_s: float, name: str) -> Iterator[None]:
+    """While inside, a thread of this name runs `action` every `interval_s`, which raises nothing."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(interval_s):
+            action()
+
+    thread = threading.Thread(target=repeat, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def shared(fn: Callable[[], None]) -> Callable[[], None]:
     """`fn` for another thread, which is heard as this one is."""
     heartbeat = _mine.heartbeat

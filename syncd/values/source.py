@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry
 from syncd.artifact.names import FilePath, ModelName, VersionName
+
+_CHUNK_BYTES: Final = 1 << 20
 
 
 class Follow(Enum):
@@ -69,6 +71,22 @@ class Stream(Protocol):
     def __enter__(self) -> Stream: ...
 
     def __exit__(self, *exc: object) -> None: ...
+
+
+def read_up_to(stream: Stream, size_bytes: int) -> bytes:
+    """The next `size_bytes` of a stream; fewer only at its end. A size from outside costs no memory before it is read.
+
+    Raises:
+        Unavailable: As `Stream.readinto`.
+    """
+    data = bytearray()
+    while len(data) < size_bytes:
+        buffer = memoryview(bytearray(min(_CHUNK_BYTES, size_bytes - len(data))))
+        count = stream.readinto(buffer)
+        if not count:
+            break
+        data += buffer[:count]
+    return bytes(data)
 
 
 Source = Callable[[Entry, int], Stream]  # the bytes of a file from an offset on

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
+from syncd import watchdog
 from syncd.errors import Cancelled, Failed, Fenced, KeyRefused, NotYet, SyncdError, Unavailable
 from syncd.plan.backoff import GiveUp, next_action, wait_s
 from syncd.plan.phases import ReleasePhase, StepKind
@@ -162,23 +163,10 @@ _BEATS_PER_LEASE: Final = 4
 _BEAT_MAX_S: Final = 1.0  # progress and cancellation are as fresh as this
 
 
-@contextmanager
-def _lease_kept(job: Attempt) -> Iterator[None]:
+def _lease_kept(job: Attempt) -> AbstractContextManager[None]:
     """Renew the lease while the handler runs, and stop the handler when the lease is lost or the step cancelled."""
-    ended = threading.Event()
     interval_s = min(_BEAT_MAX_S, job.context.lease_s / _BEATS_PER_LEASE)
-
-    def beat() -> None:
-        while not ended.wait(interval_s):
-            _renew_lease(job)
-
-    thread = threading.Thread(target=beat, name=f"lease {job.step.id}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return watchdog.repeating(partial(_renew_lease, job), interval_s, f"lease {job.step.id}")
 
 
 def _renew_lease(job: Attempt) -> None:

@@ -16,11 +16,10 @@ from syncd.formats.names import is_weights
 from syncd.formats.spans import SKIP_BYTES_MAX, NoRangesError, Pull, Ranges
 from syncd.formats.version import check_together
 from syncd.registry.base import Registry
-from syncd.values.source import Revision, SourceFile, Stream, skipped_bytes
+from syncd.values.source import Revision, SourceFile, read_up_to, skipped_bytes
 from syncd.watchdog import mark_progress
 
 READS_MAX: Final = 4096  # of one version: some minutes; the remaining files are checked as they are read
-_CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +106,4 @@ class _Seen:
         if skipped_bytes(stream) > SKIP_BYTES_MAX:
             self.has_ranges = False
             raise NoRangesError
-        return lambda size_bytes: _read(stream, size_bytes)
-
-
-def _read(stream: Stream, size_bytes: int) -> bytes:
-    data = bytearray()
-    while len(data) < size_bytes:
-        buffer = memoryview(bytearray(min(_CHUNK_BYTES, size_bytes - len(data))))
-        count = stream.readinto(buffer)
-        if not count:
-            break
-        data += buffer[:count]
-    return bytes(data)
+        return lambda size_bytes: read_up_to(stream, size_bytes)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 import structlog
 
+from syncd import watchdog
 from syncd.artifact.names import parse_model, parse_version
 from syncd.errors import Cancelled, Conflict, NotFound, SyncdError, Unavailable
 from syncd.plan.phases import PlacementPhase
@@ -191,23 +192,14 @@ def _check_placed(job: RepairJob) -> None:
         raise Conflict(f"{job.manifest} at {job.target} is being retired: it is {phase}", hint="publish it to have it")
 
 
-@contextmanager
-def _lease_kept(world: World, repair: Repair) -> Iterator[None]:
-    ended = threading.Event()
+def _lease_kept(world: World, repair: Repair) -> AbstractContextManager[None]:
+    name = f"lease of a repair at {repair.target}"
+    return watchdog.repeating(partial(_renew_lease, world, repair), LEASE_S / 5, name)
 
-    def beat() -> None:
-        while not ended.wait(LEASE_S / 5):
-            try:
-                with world.state.write() as conn:
-                    repairs.renew(conn, repair, LEASE_S, world.state.now(conn))
-            except SyncdError as error:  # the lease may run out: then two do the same, which is harmless
-                log.warning("lease.not_renewed", message="The lease could not be renewed; it may run out.",
-                            error=error.message)  # fmt: skip
 
-    thread = threading.Thread(target=beat, name=f"lease of a repair at {repair.target}", daemon=True)
-    thread.start()
+def _renew_lease(world: World, repair: Repair) -> None:
     try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+        with world.state.write() as conn:
+            repairs.renew(conn, repair, LEASE_S, world.state.now(conn))
+    except SyncdError as error:  # the lease may run out: then two do the same, which is harmless
+        log.warning("lease.not_renewed", message="The lease could not be renewed; it may run out.", error=error.message)

@@ -18,7 +18,7 @@ from syncd.formats.spans import SKIP_BYTES_MAX, NoRangesError, Passing, Pull, Ra
 from syncd.registry.base import Registry
 from syncd.trust.model_card import CARD, CARD_BYTES_MAX, read_card
 from syncd.trust.policy import Evidence, TrustRule
-from syncd.values.source import Revision, Stream, skipped_bytes
+from syncd.values.source import Revision, read_up_to, skipped_bytes
 from syncd.watchdog import mark_progress
 
 T = TypeVar("T")
@@ -122,11 +122,11 @@ class _Reader:
         stream = opened.enter_context(self._registry.open(*self._pinned, path, offset_bytes))
         if skipped_bytes(stream) > SKIP_BYTES_MAX:
             raise NoRangesError
-        return lambda size_bytes: _read(stream, size_bytes)
+        return lambda size_bytes: read_up_to(stream, size_bytes)
 
     def _read_through(self, entry: Entry, passing: Passing[T]) -> T | None:
         with self._registry.open(*self._pinned, entry.path) as stream:
-            while piece := _read(stream, _CHUNK_BYTES):
+            while piece := read_up_to(stream, _CHUNK_BYTES):
                 self._check_stop(entry)
                 passing.add(piece)
                 mark_progress()
@@ -135,14 +135,3 @@ class _Reader:
     def _check_stop(self, entry: Entry) -> None:
         if self._stop.is_set():
             raise Cancelled(f"{entry.path}: stopped while its format was identified")
-
-
-def _read(stream: Stream, size_bytes: int) -> bytes:
-    data = bytearray()
-    while len(data) < size_bytes:
-        buffer = memoryview(bytearray(min(_CHUNK_BYTES, size_bytes - len(data))))
-        count = stream.readinto(buffer)
-        if not count:
-            break
-        data += buffer[:count]
-    return bytes(data)
