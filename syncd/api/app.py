@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from syncd.api.dependencies import Dependencies, Server
 from syncd.api.limits.refused_callers import RefusedCallers
@@ -41,8 +42,8 @@ class Unambiguous:
         await self._app(scope, receive, send)
 
 
-def app_of(site: Dependencies, refused: RefusedCallers | None = None) -> Starlette:
-    """Build the application of one process, which counts refused callers in `refused`.
+def app_of(site: Dependencies, refused: RefusedCallers | None = None, pages: Sequence[BaseRoute] = ()) -> Starlette:
+    """Build the application of one process, which counts refused callers in `refused` and serves `pages` as well.
 
     Objects bound to an event loop are created when the server starts.
     """
@@ -63,7 +64,7 @@ def app_of(site: Dependencies, refused: RefusedCallers | None = None) -> Starlet
             server.close()
 
     app = Starlette(
-        routes=list(ROUTES),
+        routes=[*ROUTES, *pages],
         middleware=[Middleware(Unambiguous)],
         exception_handlers={SyncdError: on_syncd_error, HTTPException: on_http_error, Exception: on_unexpected_error},
         lifespan=life,

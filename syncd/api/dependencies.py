@@ -120,8 +120,10 @@ class Server:
             ProblemResponse: No token, or an unknown one (401); its role is insufficient (403); too many requests are in
                 progress (503).
         """
-        text = token_in(request)
+        return await self.owner(token_in(request), request, wanted)
 
+    async def owner(self, text: str, request: Request, wanted: Role) -> Caller:
+        """The owner of a token that came with a request, or that its session was begun with. Raises as `caller`."""
         token = await self._checks.find(text)
         found = None if token is None else Caller(token.name, token.role, address_of(request))
         if found is None:
@@ -138,9 +140,9 @@ class Server:
         keep(request)
         return found
 
-    def requester(self, caller: Caller) -> Requester:
+    def requester(self, caller: Caller, origin: RequestOrigin = RequestOrigin.PIPELINE) -> Requester:
         """The requester that stands for a caller in the record."""
-        return Requester(self.site.world, caller.who, RequestOrigin.PIPELINE)
+        return Requester(self.site.world, caller.who, origin)
 
 
 def token_in(request: Request) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 import uvicorn
+from starlette.routing import BaseRoute
 
 from syncd.api.app import app_of
 from syncd.api.dependencies import Dependencies, Server
@@ -35,11 +37,17 @@ _SOCKET_BYTES: Final = 32 << 10  # of each direction; the kernel doubles it, and
 class ApiServer:
     """Serves the API on one address. `start` and `stop` are called from one thread, once each in this order."""
 
-    def __init__(self, site: Dependencies, listen: str, trusted_proxies: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        site: Dependencies,
+        listen: str,
+        trusted_proxies: tuple[str, ...] = (),
+        pages: Sequence[BaseRoute] = (),
+    ) -> None:
         self._listen = listen
         refused = RefusedCallers()
         table = ConnectionTable(trusted_proxies, lambda address: refused.note("too many connections", "", address))
-        self._app = app_of(site, refused)
+        self._app = app_of(site, refused, pages)
         self._server = uvicorn.Server(_settings(self._app, table, trusted_proxies))
         self._thread: threading.Thread | None = None
         self.address = ""  # after `start`: the URL, with the port that was chosen for 0
@@ -81,8 +89,11 @@ class ApiServer:
         thread.join()
 
 
-def api_of(config: Config, context: Context, pulse: Health) -> ApiServer:
-    """Build the server of a daemon. Raises Invalid if a configured certificate cannot be read."""
+def api_of(config: Config, context: Context, pulse: Health, pages: Sequence[BaseRoute] = ()) -> ApiServer:
+    """Build the server of a daemon, with `pages` beside the API.
+
+    Raises Invalid if a configured certificate cannot be read.
+    """
     site = Dependencies(
         world=context,
         hooks=webhooks_of(config),
@@ -90,7 +101,7 @@ def api_of(config: Config, context: Context, pulse: Health) -> ApiServer:
         wake=context.wake.set,
         private_paths=_private_paths(config),
     )
-    return ApiServer(site, config.api.listen, config.api.trusted_proxies)
+    return ApiServer(site, config.api.listen, config.api.trusted_proxies, pages)
 
 
 def _private_paths(config: Config) -> dict[str, str]:

@@ -32,6 +32,7 @@ from syncd.config.values import (
     ServedModelSettings,
     StateSettings,
     TransferSettings,
+    UiSettings,
     VariableSettings,
 )
 
@@ -67,6 +68,7 @@ __all__ = [
     "StateSettings",
     "TargetSettings",
     "TransferSettings",
+    "UiSettings",
     "VariableSettings",
     "load",
     "warnings",

@@ -35,6 +35,7 @@ from syncd.config.values import (
     PrometheusSignalSettings,
     StateSettings,
     TransferSettings,
+    UiSettings,
 )
 
 T = TypeVar("T", bound=BaseModel)
@@ -44,6 +45,7 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "transfer": TransferSettings,
     "policy": PolicySettings,
     "api": ApiSettings,
+    "ui": UiSettings,
     "cost": CostSettings,
     "advice": AdviceSettings,
     "receipts": ReceiptSettings,

@@ -131,6 +131,12 @@ class ApiSettings(Table):
     trusted_proxies: Annotated[tuple[Address, ...], Field(strict=False)] = ("127.0.0.1",)  # of X-Forwarded-For
 
 
+class UiSettings(Table):
+    """The dashboard, `/ui` of the HTTP API."""
+
+    enabled: bool = True
+
+
 class AdviceSettings(Table):
     """What `syncd advise` reckons with: figures of the guidance that differ from one account to the next."""
 
@@ -296,6 +302,7 @@ class Config:
     notify: Mapping[str, NotifierSettings] = field(default_factory=dict)
     cost: CostSettings = field(default_factory=CostSettings)
     advice: AdviceSettings = field(default_factory=AdviceSettings)
+    ui: UiSettings = field(default_factory=UiSettings)
 
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""

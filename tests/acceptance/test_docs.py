@@ -43,6 +43,7 @@ from syncd.config import (
     RegistrySettings,
     StateSettings,
     TransferSettings,
+    UiSettings,
     load,
 )
 from syncd.config.values import NotifierSettings, PrometheusSignalSettings
@@ -78,6 +79,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "transfer": (TransferSettings,),
     "policy": (PolicySettings,),
     "api": (ApiSettings,),
+    "ui": (UiSettings,),
     "cost": (CostSettings,),
     "advice": (AdviceSettings,),
     "receipts": (ReceiptSettings,),
@@ -225,7 +227,17 @@ def test_every_setting_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_every_setting_is_explained() -> None:
-    pages = ["configure", "registries", "api", "webhooks", "release-in-stages", "notifications", "cost", "advise"]
+    pages = [
+        "configure",
+        "registries",
+        "api",
+        "webhooks",
+        "release-in-stages",
+        "notifications",
+        "cost",
+        "advise",
+        "console",
+    ]
     explained = {setting for page in pages for setting in named_settings(HOW_TO / f"{page}.md")}
     kinds = {f"{table}.kind" for table in TABLES}  # documented by their values, in each section
     tables = {"bindings.*.models", "bindings.*.models.env"}

@@ -73,4 +73,8 @@ def _beside(config: Config, context: Context, pulse: Health) -> list[Service]:
         return notifying
     from syncd.api.server import api_of  # noqa: PLC0415 -- the web server: only where it is configured
 
-    return [*notifying, api_of(config, context, pulse)]
+    if not config.ui.enabled:
+        return [*notifying, api_of(config, context, pulse)]
+    from syncd.ui.routes import routes_of  # noqa: PLC0415
+
+    return [*notifying, api_of(config, context, pulse, routes_of())]

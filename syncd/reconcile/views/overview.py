@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -49,31 +49,50 @@ def overview(state: State, topology: Topology, model: str | None = None) -> dict
     wanted = topology.models() if model is None else (str(parse_model(model)),)
     if model is not None and not topology.bindings_of(model):
         raise NotFound(f"no binding serves the model {model!r}", hint="`syncd status` lists all models")
-    order = {name: place for place, name in enumerate(wanted)}
     with state.read() as conn:
         serving = ServingSnapshot.read(conn, topology, None if model is None else wanted)
-        held = {hold.model: hold for hold in holds.all(conn)}
-        return StatusDocument(
-            daemon=_daemon(conn, state),
-            automatic_releases_off=record_info.automatic_off(conn),
-            live=[row for name in wanted for row in _live(serving, topology, name)],
-            in_flight=in_flight(conn, state, order),
-            held=[HoldDocument.model_validate(hold) for hold in held.values() if hold.model in order],
-            frozen=[
-                FreezeDocument.model_validate(freeze)
-                for freeze in freezes.all(conn, state.now(conn))
-                if freeze.model == freezes.ALL_MODELS or freeze.model in order
-            ],
-            quarantined=[
-                QuarantineDocument(model=v.model, version=v.name, reason=v.quarantined)
-                for v in sorted(versions.quarantined(conn), key=lambda v: order.get(v.model, 0))
-                if v.model in order
-            ],
-            stalled=_stalled(conn, topology, serving, order, held),
-            bases=watched_bases(conn, topology, wanted, serving) if topology.watched else [],
-            drifted=_drifted(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
-            unhealthy=troubles(conn, state),
-        ).as_json()
+        return _status(conn, state, topology, serving, wanted, wanted).as_json()
+
+
+def overview_page(state: State, topology: Topology, shown: Sequence[str]) -> StatusDocument:
+    """The record at one moment: what a page of models serves, and of all models what is in flight or needs a person."""
+    wanted = topology.models()
+    with state.read() as conn:
+        read = None if topology.watched else {*shown, *(release.model for release in releases.newest_failed(conn))}
+        return _status(conn, state, topology, ServingSnapshot.read(conn, topology, read), wanted, shown)
+
+
+def _status(
+    conn: Connection,
+    state: State,
+    topology: Topology,
+    serving: ServingSnapshot,
+    wanted: Sequence[str],
+    shown: Sequence[str],
+) -> StatusDocument:
+    order = {name: place for place, name in enumerate(wanted)}
+    held = {hold.model: hold for hold in holds.all(conn)}
+    return StatusDocument(
+        daemon=_daemon(conn, state),
+        automatic_releases_off=record_info.automatic_off(conn),
+        live=[row for name in shown for row in live_of(serving, topology, name)],
+        in_flight=in_flight(conn, state, order),
+        held=[HoldDocument.model_validate(hold) for hold in held.values() if hold.model in order],
+        frozen=[
+            FreezeDocument.model_validate(freeze)
+            for freeze in freezes.all(conn, state.now(conn))
+            if freeze.model == freezes.ALL_MODELS or freeze.model in order
+        ],
+        quarantined=[
+            QuarantineDocument(model=v.model, version=v.name, reason=v.quarantined)
+            for v in sorted(versions.quarantined(conn), key=lambda v: order.get(v.model, 0))
+            if v.model in order
+        ],
+        stalled=_stalled(conn, topology, serving, order, held),
+        bases=watched_bases(conn, topology, wanted, serving) if topology.watched else [],
+        drifted=drifted_of(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
+        unhealthy=troubles(conn, state),
+    )
 
 
 def models(state: State, topology: Topology) -> dict[str, Any]:
@@ -85,7 +104,7 @@ def models(state: State, topology: Topology) -> dict[str, Any]:
             ServedModelDocument(
                 model=name,
                 registry=topology.registry_name(name),
-                live=_live(serving, topology, name),
+                live=live_of(serving, topology, name),
                 held=held[name].why if name in held else None,
                 latest_release=latest.get(name),
             )
@@ -96,7 +115,7 @@ def models(state: State, topology: Topology) -> dict[str, Any]:
 
 def drift_rows(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[dict[str, Any]]:
     """Open drift of these bindings as JSON, by the newest check of each."""
-    return [row.as_json() for row in _drifted(conn, topology, bindings)]
+    return [row.as_json() for row in drifted_of(conn, topology, bindings)]
 
 
 def drift_document(
@@ -104,7 +123,7 @@ def drift_document(
 ) -> dict[str, Any]:
     """Open drift, the time of the last check of each binding, and the newest closed drift. Contacts no region."""
     with state.read() as conn:
-        found = _drifted(conn, topology, bindings)
+        found = drifted_of(conn, topology, bindings)
         looked_at = {each: scan.looked_at for each, scan in drifts.last_scans(conn).items()}
         over = drifts.closed_drifts(conn, ended_max, bindings) if ended_max else []
     return DriftDocument(
@@ -115,7 +134,7 @@ def drift_document(
     ).as_json()
 
 
-def _drifted(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[DriftedDocument]:
+def drifted_of(conn: Connection, topology: Topology, bindings: Collection[str]) -> list[DriftedDocument]:
     rows: list[DriftedDocument] = []
     wanted = frozenset(bindings)
     found = [drift for drift in drifts.open_drifts(conn) if drift.binding in wanted]
@@ -147,7 +166,7 @@ def _daemon(conn: Connection, state: State) -> DaemonDocument | None:
     return DaemonDocument(owner=alive[0].owner, seen_at=alive[0].seen_at) if alive else None
 
 
-def _live(serving: ServingSnapshot, topology: Topology, model: str) -> list[LiveDocument]:
+def live_of(serving: ServingSnapshot, topology: Topology, model: str) -> list[LiveDocument]:
     rows: list[LiveDocument] = []
     for binding in topology.bindings_of(model):
         recorded, version = serving.live.get(binding.name), serving.version_of(binding.name, model)

@@ -246,12 +246,19 @@ def _event(event: Event) -> dict[str, Any]:
 
 def history(scene: ReleaseView, happened: Sequence[Event]) -> dict[str, Any]:
     """The full history of a release as JSON: its state, every step and event, and the times of first answers."""
+    return history_document(scene, happened).as_json()
+
+
+def history_document(
+    scene: ReleaseView, happened: Sequence[Event], rates: Rates | None = None
+) -> ReleaseHistoryDocument:
+    """The full history of a release."""
     return ReleaseHistoryDocument(
-        **_parts(scene),
+        **_parts(scene, rates),
         steps=step_rows(scene),
         first_answers=[cold_starts.of_release(time) for time in scene.times],
         events=[EventDocument(**_event(event)) for event in happened],
-    ).as_json()
+    )
 
 
 def approval(given: Approval) -> dict[str, Any]:

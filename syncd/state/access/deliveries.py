@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +15,19 @@ from syncd.state.db.schema import deliveries
 from syncd.state.records import Delivery
 
 KEPT: Final = timedelta(days=2)  # senders repeat within a day
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDelivery:
+    """A delivery as the record keeps it. `looked_at` is None until its poll has ended."""
+
+    hook: str
+    registry: str
+    subject: str
+    place: str
+    ref: str
+    received_at: datetime
+    looked_at: datetime | None
 
 
 def record(conn: sa.Connection, received: Sequence[Delivery], now: datetime) -> int:
@@ -64,6 +77,13 @@ def unpolled(conn: sa.Connection, registry: str) -> list[Delivery]:
     columns = [deliveries.c[field.name] for field in fields(Delivery)]
     query = sa.select(*columns).where(_unseen(registry)).order_by(deliveries.c.received_at, deliveries.c.id)
     return fetch_all(conn, Delivery, query)
+
+
+def newest(conn: sa.Connection, limit: int) -> list[KeptDelivery]:
+    """The newest deliveries about all registries, newest first."""
+    columns = [deliveries.c[field.name] for field in fields(KeptDelivery)]
+    query = sa.select(*columns).order_by(deliveries.c.received_at.desc(), deliveries.c.id).limit(limit)
+    return fetch_all(conn, KeptDelivery, query)
 
 
 def is_waiting(conn: sa.Connection, registry: str) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import httpx
+from starlette.routing import BaseRoute
 from syncd.api.dependencies import Dependencies as ApiSite
 from syncd.api.dependencies import Server
 from syncd.api.limits.refused_callers import RefusedCaller
@@ -86,6 +87,7 @@ def serving(
     clock_s: float | None = None,
     proxies: tuple[str, ...] = (),
     private_paths: Mapping[str, str] | None = None,
+    pages: Sequence[BaseRoute] = (),
 ) -> Iterator[Served]:
     """Serve a site until the block ends. It is healthy, and its registries are not polled yet."""
     pulse = Health(["models"], 1.0)
@@ -95,7 +97,7 @@ def serving(
     if clock_s is not None:
         at = replace(at, clock=lambda: clock_s)
     at = replace(at, private_paths=private_paths or {})
-    api = ApiServer(at, "127.0.0.1:0", proxies)
+    api = ApiServer(at, "127.0.0.1:0", proxies, pages)
     api.start()
     try:
         yield Served(site, api, pulse, woken)

@@ -36,6 +36,7 @@ from syncd.config import (
     ReceiptSettings,
     StateSettings,
     TransferSettings,
+    UiSettings,
     load,
     warnings,
 )
@@ -48,6 +49,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (TransferSettings, ("transfer",)),
     (PolicySettings, ("policy",)),
     (ApiSettings, ("api",)),
+    (UiSettings, ("ui",)),
     (CostSettings, ("cost",)),
     (AdviceSettings, ("advice",)),
     (ReceiptSettings, ("receipts",)),
