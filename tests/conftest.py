@@ -25,6 +25,7 @@ pytest_plugins = ["tests.support.databases"]
 
 NEEDED: Final = {
     "needs_npm": "npm",
+    "needs_chromium": "chromium",
     "needs_git": "git",
     "needs_docker_registry": "docker-registry",
     "needs_skopeo": "skopeo",

@@ -108,7 +108,8 @@ def _cell(one: LiveDocument, release: InFlightDocument | None, drift: str) -> Ce
     share = None if release is None else next((s for s in release.shares if s.binding == one.binding), None)
     is_moved = release is not None and one.version == release.version and release.phase is not ReleasePhase.UNDOING
     candidate = "" if release is None or is_moved else release.version
-    return Cell(one.binding, one.version, one.since, candidate, share.percent if share else None, drift)
+    since = one.since if one.version else None  # the alias may be older than what it serves of this model
+    return Cell(one.binding, one.version, since, candidate, share.percent if share else None, drift)
 
 
 def _number(text: str) -> int:

@@ -46,6 +46,15 @@ def home(tmp_path: Path, sqlite_template: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_daemon_serves_the_dashboard_unless_it_is_turned_off(home: Path, *, enabled: bool) -> None:
+    with (home / "config.toml").open("a") as config:
+        config.write(f"\n[ui]\nenabled = {str(enabled).lower()}\n")
+    with daemon(home) as (_, address):
+        answer = httpx.get(f"{address}/ui", follow_redirects=True, trust_env=False)
+        assert (answer.status_code, "Sign in" in answer.text) == ((200, True) if enabled else (404, False))
+
+
 @contextmanager
 def daemon(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`syncd run`, and where it listens."""
