@@ -70,7 +70,7 @@ async def _values(visit: Visit) -> dict[str, object]:
     shown = found[(page - 1) * PAGE_MODELS : page * PAGE_MODELS]
     status = await visit.server.ask(lambda: overview_page(state, topology, shown))
     items, more = attention(status)
-    regions = sorted({topology.region_of(name) for name in topology.bindings})
+    regions = sorted({region for runtime, region in topology.regions.items() if topology.bindings_in(runtime)})
     everything = next((each for each in status.frozen if each.model == "*"), None)
     return {
         "rows": rows(status, shown),
