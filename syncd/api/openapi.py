@@ -222,6 +222,15 @@ _PATHS: Final[Mapping[str, Schema]] = {
             parameters=(OF_MODEL,),
         )
     },
+    "/v1/version": {
+        "get": operation(
+            "Get a recorded version, with the medians of its first answers by region and kind of target.",
+            "Version",
+            role="read",
+            errors=(*READ, "404"),
+            parameters=({**in_query("name", TEXT, "The version: sdxl@v2."), "required": True},),
+        )
+    },
     "/v1/advice": {
         "get": operation(
             "Get where a model should live in each region, and why.",
@@ -309,6 +318,7 @@ _NAMES: Final = {
     "get /v1/status": ("getStatus", "status"),
     "get /v1/verification": ("getVerification", "status"),
     "get /v1/starts": ("getStarts", "status"),
+    "get /v1/version": ("getVersion", "models"),
     "get /v1/advice": ("adviseModel", "status"),
     "get /v1/drift": ("getDrift", "status"),
     "get /v1/events": ("streamEvents", "status"),

@@ -37,6 +37,7 @@ from syncd.api.endpoints.reads import (
     show_advice,
     show_release,
     show_starts,
+    show_version,
     status,
     verification,
 )
@@ -90,6 +91,7 @@ ROUTES: Final = (
     _v1("/plan", plan, "GET", "name"),
     _v1("/verification", verification, "GET", "model"),
     _v1("/starts", show_starts, "GET", "model"),
+    _v1("/version", show_version, "GET", "name"),
     _v1("/advice", show_advice, "GET", "model", "version", "starts", "calls", "reads_twice", "multi_zone"),
     _v1("/drift", drift, "GET", "name", "ended"),
     _v1("/events", stream, "GET", "after"),

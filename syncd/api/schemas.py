@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from syncd.reconcile.views.shapes.advice import AdviceDocument
+from syncd.reconcile.views.shapes.first_answers import VersionDocument
 from syncd.reconcile.views.shapes.overview import DriftDocument, ModelsDocument, ModelVersionsDocument, StatusDocument
 from syncd.reconcile.views.shapes.plans import LastVerificationDocument, PlanDocument
 from syncd.reconcile.views.shapes.releases import (
@@ -64,6 +65,7 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     DriftDocument,
     AdviceDocument,
     StartsDocument,
+    VersionDocument,
     HoldDocument,
     FreezeDocument,
     LiftedDocument,

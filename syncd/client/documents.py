@@ -593,6 +593,30 @@ class StartsInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegionAnswersInfo(Answer):
+    """Medians of first answers in one region, from one kind of target; null if there were none."""
+
+    region: str
+    target_kind: str
+    cold_starts: int
+    cold_answer_s: float | None
+    cold_load_s: float | None
+    others: int
+    other_answer_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionInfo(Answer):
+    """A version and its first answers."""
+
+    model: str
+    version: str
+    digest: str
+    size_bytes: int
+    first_answers: tuple[RegionAnswersInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryInfo(Answer):
     """An accepted delivery of a webhook."""
 

@@ -100,6 +100,14 @@ class Reader:
         """The versions of a model, newest first, in its registry and in the record. Raises NotFound: no such model."""
         return self._ask("GET", f"/v1/models/{quote(model, safe='/').replace('..', '%2E%2E')}/versions")
 
+    def version(self, model: str, version: str) -> Mapping[str, Any]:
+        """A recorded version, with the medians of its first answers by region and kind of target.
+
+        Raises:
+            NotFound: The record has no such version.
+        """
+        return self._ask("GET", "/v1/version", query={"name": f"{model}@{version}"})
+
     def plan(self, name: str) -> Mapping[str, Any]:
         """What a release of this version would move and flip; changes nothing.
 

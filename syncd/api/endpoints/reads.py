@@ -10,13 +10,13 @@ from starlette.responses import Response
 from syncd.api.dependencies import server_of
 from syncd.api.endpoints.arguments import before_of, count_of, flag_of, limit_of, model_of
 from syncd.api.responses import document, with_etag
-from syncd.artifact.names import parse_model, parse_version
+from syncd.artifact.names import parse_model, parse_model_at_version, parse_version
 from syncd.errors import Invalid
 from syncd.plan.roles import Role
 from syncd.reconcile.drift.resolve import bindings_named
 from syncd.reconcile.repair import repairs
 from syncd.reconcile.requests import operations
-from syncd.reconcile.views import overview
+from syncd.reconcile.views import cold_starts, overview
 from syncd.reconcile.views.health import health as health_report
 from syncd.reconcile.views.model_versions import model_versions
 from syncd.reconcile.views.plans.advice import AdviceQuestion, advice
@@ -130,6 +130,14 @@ async def show_starts(request: Request) -> Response:
     await server.caller(request, Role.READ)
     model = model_of(request)
     return document(await server.ask(lambda: starts(server.site.state, server.site.topology, model)))
+
+
+async def show_version(request: Request) -> Response:
+    """A recorded version and its first answers, as `syncd show MODEL@VERSION` shows them."""
+    server = server_of(request)
+    await server.caller(request, Role.READ)
+    model, version = parse_model_at_version(request.query_params.get("name", ""))
+    return document(await server.ask(lambda: cold_starts.of_version(server.site.state, model, version)))
 
 
 async def show_advice(request: Request) -> Response:

@@ -16,7 +16,6 @@ from syncd.cli.output.output import Output, OutputFormat, moment, size, span, ta
 from syncd.cli.output.release_document import release_text
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
-from syncd.errors import Invalid
 from syncd.plan.phases import RELEASE_ENDS, FlipPhase, PlacementPhase
 from syncd.reconcile.views import cold_starts
 from syncd.reconcile.views.release import ReleaseView, history, left_behind, load, next_step, parse_release, step_rows
@@ -70,8 +69,10 @@ def show(
 
 def _from_there(server: str, token_file: Path | None, release: str, printed: Output, *, verbose: bool) -> None:
     if "@" in release:
-        hint = "run it beside the record, without --server; or show a release, such as r-7"
-        raise Invalid("--server shows releases, not the first answers of a version", hint=hint)
+        model, name = parse_model_at_version(release)
+        version = remote.asked(server, token_file, lambda client: client.version(model, name))
+        printed.show(version, lambda console: _version(console, version))
+        return
     found = remote.asked(server, token_file, lambda client: client.release(release)).document
     left_out = () if verbose else MACHINERY
     printed.show(found, lambda console: release_text(console, found, server, left_out=left_out))
@@ -204,7 +205,7 @@ def _seconds(ms: int | None) -> str:
     return "" if ms is None else f"{ms / 1000:.3f}s"
 
 
-def _version(console: Console, version: dict[str, Any]) -> None:
+def _version(console: Console, version: Mapping[str, Any]) -> None:
     head = f"{version['model']}@{version['version']}: {size(version['size_bytes'])}, digest {version['digest']}"
     console.print(head, markup=False, style="bold")
     keys = ("region", "target_kind", "cold_starts", "cold_answer_s", "cold_load_s", "others", "other_answer_s")

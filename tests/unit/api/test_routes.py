@@ -292,6 +292,7 @@ NEEDED = {
     ("/v1/verification", "GET"): Role.READ,
     ("/v1/advice", "GET"): Role.READ,
     ("/v1/starts", "GET"): Role.READ,
+    ("/v1/version", "GET"): Role.READ,
     ("/v1/events", "GET"): Role.READ,
     ("/v1/refusals", "GET"): Role.OPERATE,
 }
