@@ -121,7 +121,7 @@ def _endpoint(value: object) -> str:
         raise wrong("a URL with a user in it", advice)
     extra = parts.path.strip("/") or parts.query or parts.fragment
     if parts.scheme not in {"http", "https"} or extra or not _HOST.fullmatch(parts.netloc):
-        raise wrong(shown(value), advice)
+        raise wrong(shown(value), f"{advice}, without a path" if parts.netloc and extra else advice)
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -227,6 +227,8 @@ def _state_url(value: object) -> str:
 def _secret(value: object, info: ValidationInfo) -> Secret:
     """Read a secret from the environment or file that the setting names; its value is never shown."""
     advice = 'expected { env = "NAME" } or { file = "/run/secrets/name" }: secrets do not stand in this file'
+    if isinstance(value, Mapping) and set(value) == {"env", "file"}:
+        raise wrong("`env` and `file`", "expected one of them")
     if not isinstance(value, Mapping) or len(value) != 1 or not all(isinstance(item, str) for item in value.values()):
         raise wrong("something else", advice)
     ((where, name),) = value.items()
@@ -239,6 +241,11 @@ def _secret(value: object, info: ValidationInfo) -> Secret:
 
 def _from_environment(name: str, environ: Mapping[str, Any]) -> Secret:
     text = str(environ.get(name, ""))
+    bare = name.strip("${}")
+    if name != bare and _VARIABLE.fullmatch(bare):
+        raise wrong(f"{{ env = {shown(name)} }}", f"write the variable's name alone: {{ env = {shown(bare)} }}")
+    if not name:
+        raise wrong('{ env = "" }', "expected the name of an environment variable")
     if not text:
         raise wrong(f"{{ env = {shown(name)} }}", "that environment variable is not set, or empty")
     return Secret(text, f"the environment variable {name}")
@@ -275,6 +282,9 @@ AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
 IndexUrl = Annotated[str, BeforeValidator(_index_url)]
 Host = Annotated[str, _matching(_HOST, 'expected a host such as "123.cn-hangzhou.fc.aliyuncs.com", without "https://"')]
+NasServer = Annotated[
+    str, _matching(_HOST, 'expected a host such as "0123456789-abc12.cn-shanghai.nas.aliyuncs.com", without "nfs://"')
+]
 Listen = Annotated[str, BeforeValidator(_listen)]
 """`host:port`, or empty."""
 HookUrl = Annotated[str, BeforeValidator(_hook_url)]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from syncd.config import toml_errors
 from syncd.config.checks.checks import problems_between
 from syncd.config.fields import NAME_ADVICE, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
@@ -72,6 +73,7 @@ _TYPES: Final = {
     "float_type": "expected a number",
     "finite_number": "expected a finite number",
     "tuple_type": "expected a list",
+    "dict_type": 'expected a table such as { key = "text" }',
     "too_short": "expected at least one",
 }
 _JUDGES: Final = {"url": "password"}  # a setting, and one whose problem depends on it without naming it
@@ -108,15 +110,17 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        text = path.read_bytes().decode()
+        return tomllib.loads(text)
     except OSError as error:
         problem = Problem("", f"no readable file at {path}: {error.strerror}", "expected a TOML file")
         raise ConfigProblems(path.name, (problem,)) from error
     except UnicodeDecodeError as error:
         raise ConfigProblems(path.name, (Problem("", "bytes that are not UTF-8", "expected TOML"),)) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigProblems(path.name, (Problem("", f"a mistake in the TOML: {error}", "fix it first"),)) from error
+        raise ConfigProblems(path.name, (toml_errors.problem_of(text, error),)) from error
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -125,9 +129,15 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _unknown_sections(document: Mapping[str, Any]) -> list[Problem]:
     known = {*_SINGLE, *_NAMED}
-    return [
-        Problem(key_path(name), "an unknown table", no_setting(name, known)) for name in document if name not in known
-    ]
+    return [_unknown_section(name, raw, known) for name, raw in document.items() if name not in known]
+
+
+def _unknown_section(name: str, raw: object, known: Collection[str]) -> Problem:
+    homes = [] if isinstance(raw, dict) else [each for each, table in _SINGLE.items() if name in _fields(table)]
+    if homes:
+        return Problem(key_path(name), "a setting outside of its table", f"put it below [{homes[0]}]")
+    what = "an unknown table" if isinstance(raw, dict | list) else "an unknown key outside of any table"
+    return Problem(key_path(name), what, no_setting(name, known if isinstance(raw, dict | list) else ()))
 
 
 def _tables(
@@ -137,13 +147,13 @@ def _tables(
     for section in _NAMED:
         tables = document.get(section, {})
         if not isinstance(tables, dict):
-            report(Problem(key_path(section), "a value", f"expected tables: [{section}.NAME]"))
+            report(Problem(key_path(section), _what(tables), f"expected tables: [{section}.NAME]"))
             continue
         for name, raw in tables.items():
             if not is_name(name):
                 report(Problem(key_path(section, name), f"the name {shown(name)}", NAME_ADVICE))
             elif not isinstance(raw, dict):
-                report(Problem(key_path(section, name), "a value", f"expected a table: [{section}.{name}]"))
+                report(Problem(key_path(section, name), _what(raw), f"expected a table: [{section}.{name}]"))
             else:
                 yield section, name, raw
 
@@ -225,6 +235,12 @@ def _follows(problem: Problem, refused: Mapping[str, Collection[str]]) -> bool:
     return False
 
 
+def _what(value: object) -> str:
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return "a list: [[…]]"
+    return "a list" if isinstance(value, list) else "a value"
+
+
 def _has_inner(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
     """Whether a list only appears empty because its items were refused already."""
     place = detail["loc"]
@@ -242,10 +258,14 @@ def _problem(table: type[BaseModel], detail: ErrorDetails, where: tuple[KeyPart,
     if kind == "missing":
         return Problem(key, "nothing", _TYPES[kind])
     if kind == "model_type":
-        return Problem(key, "a value", "expected a table")
+        return Problem(key, _what(detail["input"]), "expected a table")
+    if kind == "tuple_type" and isinstance(detail["input"], dict):
+        return Problem(key, "a table", f"expected a list: [[{key}]] with two pairs of brackets")
     found = shown(detail["input"])
     if kind == "literal_error":
         return Problem(key, found, f"expected {context['expected'].replace(chr(39), chr(34))}")
+    if kind == "float_type" and str(place[-1]).endswith("_s"):
+        return Problem(key, found, "expected a number of seconds")
     bounds = [f"expected {words} {context[bound]:.10g}" for bound, words in _BOUNDS.items() if bound in context]
     return Problem(key, found, bounds[0] if bounds else _TYPES.get(kind, detail["msg"]))
 
@@ -254,7 +274,11 @@ def _keys(table: type[BaseModel], place: tuple[KeyPart, ...]) -> set[str]:
     """The keys of the table at `place` inside `table`: its fields, followed through lists and tables."""
     for part in place:
         if isinstance(part, str):
-            (table,) = _tables_in(_fields(table)[part].annotation)
+            field = _fields(table).get(part)
+            inner = list(_tables_in(field.annotation)) if field else []
+            if len(inner) != 1:  # a table whose keys are the user's own, such as `gpus_max`
+                return set()
+            table = inner[0]
     return set(_fields(table))
 
 

@@ -27,7 +27,7 @@ def key_path(*parts: KeyPart) -> str:
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """`; did you mean "hangzhou"?`, or "" if no known name is similar."""
-    near = difflib.get_close_matches(found, sorted(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(found, sorted(known), n=1, cutoff=0.7)
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
@@ -56,9 +56,13 @@ class Problem:
             expected, _, hint = self.advice.removeprefix("expected ").partition("; ")
         else:
             missing = re.match(r"there (?:is|are) no such ([a-z ]+)", self.advice)
-            expected, hint = f"a name among the {missing[1]} of this file" if missing else "", self.advice
+            expected, hint = f"a name among the {_plural(missing[1])} of this file" if missing else "", self.advice
             expected = "a setting of this table" if self.found == "an unknown key" else expected
         return {"file": file, "key": self.key, "expected": expected, "got": self.found, "hint": hint}
+
+
+def _plural(noun: str) -> str:
+    return noun if noun.endswith("s") else f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
 
 
 class ConfigProblems(Invalid):

@@ -9,10 +9,10 @@ from syncd.config.fields import (
     AbsolutePath,
     BucketTable,
     Endpoint,
-    Host,
     ImageDirectory,
     ImageName,
     ImageRepository,
+    NasServer,
     Region,
     Seconds,
     SecretField,
@@ -39,7 +39,7 @@ class NasTargetSettings(Table):
     kind: Literal["nas"]
     region: Region
     path: AbsolutePath
-    server: Host
+    server: NasServer
     server_path: AbsolutePath = Path("/")
     mount_marker: str = ""  # a file that must exist in `path`; without it the NAS counts as not mounted
 

@@ -278,7 +278,7 @@ class NotifierSettings(Table):
     url: SecretField  # the address has a key in it, except for a webhook
     secret: SecretField | None = None  # of the signature: webhook, dingtalk, feishu
     models: Annotated[tuple[ModelPattern, ...], Field(strict=False, min_length=1)] = ("*",)
-    events: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("*",)
+    events: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1)] = ("*",)
     severity: Literal["info", "warning", "critical"] = "warning"  # the least that is sent
 
 

@@ -38,6 +38,8 @@ _BUCKET_HOST: Final = re.compile(
     r"(https?://)([a-z0-9][a-z0-9-]+)\.((?:oss-[a-z0-9-]+|[a-z0-9-]+\.oss)\.aliyuncs\.com)/?"
 )
 _FC_HOST: Final = re.compile(r"(?:fcv3(?:-vpc)?|\d+)\.([a-z0-9-]+)\.(?:fc\.)?aliyuncs\.com")
+_NAS_HOST: Final = re.compile(r"[a-z0-9-]+\.([a-z0-9-]+)\.(?:extreme\.)?nas\.aliyuncs\.com(?::\d+)?")
+_IMAGE_HOST: Final = re.compile(r"[a-z0-9-]+\.([a-z0-9-]+)\.(?:(?:personal\.)?cr\.)?aliyuncs\.com/.*")
 _NOT_REGIONS: Final = frozenset({"accelerate", "accelerate-overseas"})
 
 
@@ -201,6 +203,12 @@ def _endpoint_regions(config: Config, declared: Declared) -> Iterator[Problem]:
         if isinstance(target, OssTargetSettings):
             for field in ("endpoint", "mount_endpoint"):
                 yield from _other_region(("targets", name, field), getattr(target, field), _OSS_HOST, target.region)
+        elif isinstance(target, NasTargetSettings):
+            yield from _other_region(("targets", name, "server"), target.server, _NAS_HOST, target.region, "server")
+        else:
+            field = "served_from" if target.served_from else "repository"
+            where = ("targets", name, field)
+            yield from _other_region(where, getattr(target, field), _IMAGE_HOST, target.region, "repository")
     for name, registry in config.registries.items():
         if isinstance(registry, OssRegistrySettings):
             where = ("registries", name, "endpoint")
@@ -225,11 +233,11 @@ def _bucket_in_endpoint(config: Config, declared: Declared) -> Iterator[Problem]
 
 
 def _other_region(
-    where: tuple[str, str, str], endpoint: str | None, host: re.Pattern[str], region: str
+    where: tuple[str, str, str], endpoint: str | None, host: re.Pattern[str], region: str, what: str = "endpoint"
 ) -> Iterator[Problem]:
     match = host.fullmatch(endpoint or "")
     if match and match[1] != region and match[1] not in _NOT_REGIONS:
-        advice = f'that endpoint is in "{match[1]}": use one in {key_path(*where[:2], "region")}, "{region}"'
+        advice = f'that {what} is in "{match[1]}": use one in {key_path(*where[:2], "region")}, "{region}"'
         yield Problem(key_path(*where), shown(endpoint), advice)
 
 

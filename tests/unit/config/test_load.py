@@ -287,6 +287,41 @@ def test_a_follow_rule_that_fits_no_served_model_is_warned_of(load_text: LoadTex
     assert "registries.local.follow[0].models[0]" in found
 
 
+NOTIFY = """
+[notify.chat]
+kind = "slack"
+url = { env = "SYNCD_OSS_SECRET" }
+secret = { env = "SYNCD_OSS_SECRET" }
+models = ["minilm", "nobody/*"]
+events = ["release.*", "releases.live", "release.stuck"]
+
+[policy.trust]
+mode = "warn"
+
+[[policy.trust.rules]]
+models = ["minilm", "elsewhere/*"]
+mode = "enforce"
+"""
+
+
+def test_notifiers_and_trust_rules_that_select_nothing_are_warned_of(load_text: LoadText) -> None:
+    text = (FIXTURES / "local-cloud.good.toml").read_text()
+    found = [str(each) for each in warnings(load_text(text + NOTIFY)) if each.key.startswith(("notify.", "policy."))]
+    assert found == [
+        'policy.trust.rules[0].models[1]: got "elsewhere/*"; no binding serves such a model, so the rule is never used',
+        'notify.chat.models[1]: got "nobody/*"; no binding serves such a model, so nothing is sent about it',
+        (
+            'notify.chat.events[1]: got "releases.live"; no notification has such a kind, so it selects nothing; '
+            'did you mean "release.live"?'
+        ),
+        (
+            'notify.chat.events[2]: got "release.stuck"; no notification has such a kind, so it selects nothing; '
+            'did you mean "release.stalled"?'
+        ),
+        "notify.chat.secret: got a secret; leave it out: slack verifies no signature",
+    ]
+
+
 def test_an_empty_configuration_is_warned_of(load_text: LoadText) -> None:
     (problem,) = warnings(load_text(""))
     assert str(problem).startswith("got an empty configuration; nothing is ever released: `syncd config init`")
@@ -297,7 +332,7 @@ def test_an_empty_configuration_is_warned_of(load_text: LoadText) -> None:
     [
         ("[policy]\ntic_s = 1.0", "a setting of this table", 'did you mean "tick_s"?'),
         ("[policy]\ntick_s = 0.0", "more than 0", ""),
-        ("[transfer]\nsources = ['nowhere', 'registry']", "a name among the target of this file", "no such target"),
+        ("[transfer]\nsources = ['nowhere', 'registry']", "a name among the targets of this file", "no such target"),
     ],
 )
 def test_a_problem_as_json_has_all_five_keys(load_text: LoadText, text: str, expected: str, hint: str) -> None:
