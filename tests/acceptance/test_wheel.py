@@ -55,6 +55,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = work / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
     subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+    assert (target / "share/man/man1/syncd.1").read_bytes() == (ROOT / "deploy/man/syncd.1").read_bytes()
     return target
 
 
@@ -127,6 +128,7 @@ calls = {
     "unhold": ("m",),
     "freeze": (), "unfreeze": (), "release": ("r-1",), "history": ("r-1",), "releases": (), "models": (), "status": (),
     "drift": (), "publish_named": ("m-v1",), "dismiss": ("r-1",), "retry": (), "versions": ("m",), "plan": ("m",),
+    "version": ("m", "v1"),
     "events": (), "repair": ("m",), "repairs": ("m",), "wait": ("r-1",), "health": (),
     "verification": (), "starts": (), "advice": ("m",), "close": (),
 }
@@ -159,7 +161,7 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
     assert done.stdout.split() == [
         *("ReleaseInfo",) * 3, "ApprovalInfo", "HoldInfo", "bool", "FreezeInfo", "bool", "ReleaseInfo",
         "ReleaseHistoryInfo", "list", "list", "dict", "dict", "ReleaseInfo",
-        "ReleaseInfo", "list", "dict", "dict", "generator", "list", "list", "ReleaseInfo", "dict",
+        "ReleaseInfo", "list", "dict", "dict", "dict", "generator", "list", "list", "ReleaseInfo", "dict",
         "dict", "dict", "dict", "NoneType",
     ]  # fmt: skip
 

@@ -20,26 +20,31 @@ This page is the output of `--help` for every command. [Exit codes](exit-codes.m
 
 def page() -> str:
     """Every command and subcommand, in the order of `syncd --help`."""
-    return _HEAD + "".join(_section(path, text) for path, text in _commands())
+    return _HEAD + "".join(_section(path, _help(command, context)) for path, command, context in walk())
 
 
-def _commands() -> Iterator[tuple[str, str]]:
+def walk() -> Iterator[tuple[str, Any, Any]]:
+    """Every command and subcommand: its words, itself, and a context to ask it for its help."""
     root: Any = typer.main.get_command(app)
-    context = root.make_context("syncd", [], resilient_parsing=True)
-    yield "syncd", _help(root, "syncd", None)
+    top = _context(root, "syncd", None)
+    yield "syncd", root, top
     for name in COMMANDS:
-        command = root.get_command(context, name)
-        yield f"syncd {name}", _help(command, name, context)
+        command = root.get_command(top, name)
+        context = _context(command, name, top)
+        yield f"syncd {name}", command, context
         if hasattr(command, "list_commands"):
-            group = command.make_context(name, [], parent=context, resilient_parsing=True)
-            for below in command.list_commands(group):
-                yield f"syncd {name} {below}", _help(command.get_command(group, below), below, group)
+            for below in command.list_commands(context):
+                inner = command.get_command(context, below)
+                yield f"syncd {name} {below}", inner, _context(inner, below, context)
 
 
-def _help(command: Any, name: str, parent: Any) -> str:
-    context = command.make_context(
+def _context(command: Any, name: str, parent: Any) -> Any:
+    return command.make_context(
         name, [], parent=parent, resilient_parsing=True, terminal_width=_WIDTH, max_content_width=_WIDTH
     )
+
+
+def _help(command: Any, context: Any) -> str:
     return textwrap.dedent(str(command.get_help(context))).strip()
 
 

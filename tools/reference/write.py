@@ -11,6 +11,7 @@ from syncd.api.openapi import DOCUMENT
 
 from tools.reference.commands import page as commands_page
 from tools.reference.http_api import page as api_page
+from tools.reference.man import page as man_page
 from tools.reference.settings import page as settings_page
 
 ROOT: Final = Path(__file__).parents[2]
@@ -20,6 +21,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     REFERENCE / "cli.md": commands_page,
     REFERENCE / "configuration.md": lambda: settings_page((ROOT / "config.example.toml").read_text()),
     REFERENCE / "http-api.md": lambda: api_page(DOCUMENT),
+    ROOT / "deploy" / "man" / "syncd.1": man_page,
     REFERENCE / "openapi.json": lambda: json.dumps(DOCUMENT, indent=2, ensure_ascii=False) + "\n",
 }
 
