@@ -54,13 +54,14 @@ def app_of(site: Dependencies, refused: RefusedCallers | None = None, pages: Seq
     async def life(app: Starlette) -> AsyncIterator[None]:
         server = Server(site, metrics, refused or RefusedCallers())
         app.state.server = server
-        work = asyncio.create_task(server.intake.work())
+        work = [asyncio.create_task(each) for each in (server.intake.work(), server.report_refusals())]
         try:
             yield
         finally:
-            work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+            for task in work:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             server.close()
 
     app = Starlette(

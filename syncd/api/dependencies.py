@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from typing import Final, TypeVar
 
@@ -21,17 +23,21 @@ from syncd.api.token_checks import TokenChecks
 from syncd.api.webhooks.delivery_batcher import DeliveryBatcher
 from syncd.api.webhooks.webhooks import Webhook
 from syncd.daemon.health import Health
+from syncd.errors import SyncdError
 from syncd.plan.roles import Role
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
 from syncd.reconcile.requests.create import RequestOrigin
 from syncd.reconcile.requests.operations import Requester
 from syncd.registry.base import Registry
+from syncd.state.access import refusals
+from syncd.state.access.refusals import RefusalSummary
 from syncd.state.state import State
 
 T = TypeVar("T")
 THREADS: Final = 6  # of the 16 connections that a process has to its record; steps and polls need the others
 WAITING_MAX: Final = 64  # calls queued for these threads; a query takes milliseconds
+REPORT_REFUSALS_S: Final = 5.0
 _BEARER: Final = "bearer "
 
 
@@ -108,6 +114,22 @@ class Server:
             return await self.loop.run_in_executor(self._threads, question)
         finally:
             self._asked -= 1
+
+    async def report_refusals(self) -> None:
+        """Write the summary of refused callers to the record whenever it has changed, until this is cancelled."""
+        written = RefusalSummary()
+        while True:
+            found = self.refused.summary()
+            if found != written:
+                with suppress(SyncdError):  # the record is locked or gone: the next round writes it
+                    await self.ask(partial(self._write_refusals, found))
+                    written = found
+            await asyncio.sleep(REPORT_REFUSALS_S)
+
+    def _write_refusals(self, found: RefusalSummary) -> None:
+        state = self.site.state
+        with state.write() as conn:
+            refusals.write(conn, found, state.now(conn))
 
     def close(self) -> None:
         """Wait for running calls. Repeating it succeeds."""

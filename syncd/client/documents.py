@@ -405,6 +405,26 @@ class TroubleInfo(ReadyComponentInfo):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalInfo(Answer):
+    """A refused caller, by name and address."""
+
+    name: str  # A token's or a webhook's; empty if it is unknown who called.
+    address: str
+    reason: str  # Of the newest refusal.
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedCallersInfo(Answer):
+    """Refused callers of the last hour, for the overview: all of them counted, the most frequent ones listed."""
+
+    total: int
+    callers: tuple[RefusalInfo, ...]  # At most 5; of the API only with role `operate`.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusInfo(Answer):
     """The record at one moment."""
 
@@ -420,6 +440,7 @@ class StatusInfo(Answer):
     drifted: tuple[DriftedInfo, ...]
     # Registries, targets, credentials, runtimes and the record's disk that are not good.
     unhealthy: tuple[TroubleInfo, ...] = ()
+    refused: RefusedCallersInfo | None = None  # null: nobody in the last hour.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -653,18 +674,6 @@ class RepairsInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalInfo(Answer):
-    """A refused caller, by name and address."""
-
-    name: str  # A token's or a webhook's; empty if it is unknown who called.
-    address: str
-    reason: str  # Of the newest refusal.
-    count: int
-    first_at: datetime
-    last_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalsInfo(Answer):
     """The callers that were refused in the last hour, newest first."""
 
@@ -696,6 +705,7 @@ class HealthReportInfo(Answer):
     alive: bool  # A daemon reported within 30 seconds.
     processes: tuple[DaemonProcessInfo, ...]
     components: tuple[ComponentHealthInfo, ...]
+    refused: RefusedCallersInfo | None = None  # null: nobody in the last hour.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from syncd.api.dependencies import server_of
+from syncd.api.dependencies import Caller, server_of
 from syncd.api.endpoints.arguments import before_of, count_of, flag_of, limit_of, model_of
 from syncd.api.responses import document, with_etag
 from syncd.artifact.names import parse_model, parse_model_at_version, parse_version
@@ -87,19 +88,26 @@ async def plan(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """The health of the daemon and of all that it works with."""
     server = server_of(request)
-    await server.caller(request, Role.READ)
+    caller = await server.caller(request, Role.READ)
     site = server.site
     found = await server.ask(lambda: health_report(site.state, site.topology, site.pulse.components.shown()))
-    return document(found.as_json())
+    return document(_for(caller, found.as_json()))
 
 
 async def status(request: Request) -> Response:
     """The overview, as `syncd status` shows it."""
     server = server_of(request)
-    await server.caller(request, Role.READ)
+    caller = await server.caller(request, Role.READ)
     model = model_of(request)
     found = await server.ask(lambda: overview.overview(server.site.state, server.site.topology, model))
-    return with_etag(request, found, is_volatile="seen_at")
+    return with_etag(request, _for(caller, found), is_volatile="seen_at")
+
+
+def _for(caller: Caller, found: dict[str, Any]) -> dict[str, Any]:
+    """An answer for a caller: who was refused, and from where, is for those who may list it."""
+    if caller.role.allows(Role.OPERATE) or found["refused"] is None:
+        return found
+    return {**found, "refused": {**found["refused"], "callers": []}}
 
 
 async def verification(request: Request) -> Response:

@@ -6,11 +6,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
+
+from syncd.state.access.refusals import RefusalCount, RefusalSummary
 
 log = structlog.get_logger("syncd.api")
 
@@ -69,6 +71,10 @@ class RefusedCallers:
         with self._lock:
             self._forget(self._clock())
             return [replace(entry.caller) for entry in reversed(self._entries.values())]
+
+    def summary(self) -> RefusalSummary:
+        """How many of the last hour there are, and the callers with most of them."""
+        return RefusalSummary.of([RefusalCount(**asdict(each)) for each in self.listed()])
 
     def _entry(self, reason: str, name: str, address: str, now_s: float) -> _Entry:
         self._forget(now_s)

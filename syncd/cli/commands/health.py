@@ -11,6 +11,7 @@ import typer
 from syncd.cli import remote
 from syncd.cli.exit_codes import Exit
 from syncd.cli.output.output import Output, OutputFormat, moment_of, tabulate
+from syncd.cli.output.refused import refused_text
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
 
@@ -65,6 +66,7 @@ def _text(console: Console, found: Mapping[str, Any], server: str) -> None:
         for each in components
     ]
     tabulate(console, ("COMPONENT", "STATE", "SINCE", "REASON"), cells)
+    refused_text(console, found.get("refused"))
     if not processes:
         console.print("   to do: start the daemon: syncd run", markup=False)
     for hint in dict.fromkeys(each["hint"] for each in components if each["hint"]):

@@ -12,6 +12,7 @@ import typer
 
 from syncd.cli import complete, remote
 from syncd.cli.output.output import Output, OutputFormat, moment_of, size, span, tabulate
+from syncd.cli.output.refused import refused_text
 from syncd.cli.output.screen import WATCH_EVERY_S, redraw
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, VerboseOption, session
@@ -115,8 +116,8 @@ def _show(printed: Output, read: Callable[[], Mapping[str, Any]], server: str, *
 
 
 def _essence(found: Mapping[str, Any] | None) -> str:
-    """All but the heartbeat of the daemon, which changes by itself."""
-    kept = {key: value for key, value in (found or {}).items() if key != "daemon"}
+    """All but the heartbeat of the daemon and the counts of refused callers, which change by themselves."""
+    kept = {key: value for key, value in (found or {}).items() if key not in {"daemon", "refused"}}
     return f"{(found or {}).get('daemon') is None} {kept}"
 
 
@@ -163,6 +164,7 @@ def status_text(console: Console, found: Mapping[str, Any], server: str = "") ->
             hint = row.get("hint") or _LIFTED_BY.get(key, "").format(**row).replace(" *`", "`")
             if hint:
                 console.print(f"   to do: {remote.there(str(hint), server)}", markup=False)
+    refused_text(console, found.get("refused"))
 
 
 def _details(row: Mapping[str, Any]) -> Iterator[str]:

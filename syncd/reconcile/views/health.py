@@ -14,9 +14,11 @@ from syncd.reconcile.views.shapes.serving import (
     ComponentHealthDocument,
     DaemonProcessDocument,
     HealthReportDocument,
+    RefusalDocument,
+    RefusedCallersDocument,
     TroubleDocument,
 )
-from syncd.state.access import component_health, processes, record_disk
+from syncd.state.access import component_health, processes, record_disk, refusals
 from syncd.state.access.component_health import ComponentHealth
 from syncd.state.records import ProcessSeen
 from syncd.state.serving import drifts
@@ -38,12 +40,23 @@ def health(state: State, topology: Topology, current: Sequence[ComponentHealth] 
         now = state.now(conn)
         alive = processes.alive(conn, now)
         components = [*_components(conn, state, alive, now, current), *_drift(conn, topology, now)]
+        refused = refused_callers(conn, now)
     return HealthReportDocument(
         status=_status(components, is_alive=bool(alive)),
         alive=bool(alive),
         processes=[DaemonProcessDocument.model_validate(each) for each in alive],
         components=[ComponentHealthDocument.model_validate(each) for each in components],
+        refused=refused,
     )
+
+
+def refused_callers(conn: Connection, now: datetime) -> RefusedCallersDocument | None:
+    """The refused callers of the last hour, as the API last reported them; None where there are none."""
+    found = refusals.read(conn, now)
+    if not found.total:
+        return None
+    callers = [RefusalDocument.model_validate(each) for each in found.top]
+    return RefusedCallersDocument(total=found.total, callers=callers)
 
 
 def troubles(conn: Connection, state: State) -> list[TroubleDocument]:

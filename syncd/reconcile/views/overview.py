@@ -12,7 +12,7 @@ from syncd.errors import NotFound
 from syncd.plan.drift import ALIAS
 from syncd.plan.topology import Topology
 from syncd.reconcile.requests.operations import DISMISSED
-from syncd.reconcile.views.health import troubles
+from syncd.reconcile.views.health import refused_callers, troubles
 from syncd.reconcile.views.in_flight import in_flight
 from syncd.reconcile.views.resolution import resolution
 from syncd.reconcile.views.serving import ServingSnapshot
@@ -92,6 +92,7 @@ def _status(
         bases=watched_bases(conn, topology, wanted, serving) if topology.watched else [],
         drifted=drifted_of(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
         unhealthy=troubles(conn, state),
+        refused=refused_callers(conn, state.now(conn)),
     )
 
 

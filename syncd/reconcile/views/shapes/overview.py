@@ -8,7 +8,7 @@ from syncd.plan.phases import FlipPhase, ReleasePhase, StepKind
 from syncd.plan.topology import BasePolicy
 from syncd.reconcile.views.shapes.base import Document, Time
 from syncd.reconcile.views.shapes.rollouts import RolloutDocument
-from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument, TroubleDocument
+from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument, RefusedCallersDocument, TroubleDocument
 
 
 class DaemonDocument(Document):
@@ -171,6 +171,7 @@ class StatusDocument(Document):
     unhealthy: list[TroubleDocument] = Field(
         default=[], description="Registries, targets, credentials, runtimes and the record's disk that are not good."
     )
+    refused: RefusedCallersDocument | None = Field(default=None, description="null: nobody in the last hour.")
 
 
 class ServedModelDocument(Document):

@@ -75,6 +75,13 @@ class RefusalsDocument(Document):
     refusals: list[RefusalDocument]
 
 
+class RefusedCallersDocument(Document):
+    """Refused callers of the last hour, for the overview: all of them counted, the most frequent ones listed."""
+
+    total: int
+    callers: list[RefusalDocument] = Field(description="At most 5; of the API only with role `operate`.")
+
+
 class ReadyComponentDocument(Document):
     """A component that the process works with, for probes: its reason is for those who have a token."""
 
@@ -113,6 +120,7 @@ class HealthReportDocument(Document):
     alive: bool = Field(description="A daemon reported within 30 seconds.")
     processes: list[DaemonProcessDocument]
     components: list[ComponentHealthDocument]
+    refused: RefusedCallersDocument | None = Field(default=None, description="null: nobody in the last hour.")
 
 
 class HealthDocument(Document):
