@@ -57,8 +57,9 @@ CALLS = (
     ("planRelease", None),
     ("adviseModel", None),
     ("getStarts", None),
+    ("getVersion", None),
 )
-QUERIES = {"planRelease": {"name": f"{SDXL}@v1"}, "adviseModel": {"model": SDXL}}
+QUERIES = {"planRelease": {"name": f"{SDXL}@v1"}, "adviseModel": {"model": SDXL}, "getVersion": {"name": f"{SDXL}@v2"}}
 
 
 def test_every_operation_can_be_called_by_its_description_and_answers_as_it_says(served: Served) -> None:
