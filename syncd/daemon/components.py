@@ -22,6 +22,7 @@ CHECK_AT_MOST_EVERY_S: Final = 2.0
 WRITTEN_EVERY_S: Final = 20.0  # beside each change
 SILENT_AFTER_S: Final = 10.0  # a check, of one small read, has no answer: a mount that hangs, calls that are repeated
 BINDINGS_AT_ONCE: Final = 10  # of a runtime in one check; a larger one is read in turns
+NO_ANSWER: Final = "`syncd doctor` checks its address, key and network; what waits for it is retried by itself"
 _NOTES: Final = "health"  # no note has this place: the list of it is empty, and costs one request
 
 RECORD_DISK: Final = ("record", "disk")
@@ -99,7 +100,7 @@ class Components:
             state,
             was.since if was.state == state else now,
             "" if first is None else _reason(*first, others=len(failures) - 1),
-            "" if first is None else first[1].hint,
+            "" if first is None else first[1].hint or NO_ANSWER,
             now,
         )
         return _Component(shown, failures)
@@ -109,7 +110,8 @@ def _silent(found: _Component, now: datetime) -> ComponentHealth:
     if found.began_at is None or now - found.began_at < timedelta(seconds=SILENT_AFTER_S):
         return found.shown
     since = found.shown.since if found.shown.state == DEGRADED else found.began_at
-    return replace(found.shown, state=DEGRADED, since=since, reason=f"no answer for more than {SILENT_AFTER_S:g} s")
+    reason = f"no answer for more than {SILENT_AFTER_S:g} s"
+    return replace(found.shown, state=DEGRADED, since=since, reason=reason, hint=found.shown.hint or NO_ANSWER)
 
 
 def _reason(part: str, error: SyncdError, others: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from syncd.cli import complete, remote
-from syncd.cli.output.output import Output, OutputFormat, moment_of, size, span, tabulate
+from syncd.cli.output.output import Output, OutputFormat, left, moment_of, size, tabulate
 from syncd.cli.output.refused import refused_text
 from syncd.cli.output.screen import WATCH_EVERY_S, redraw
 from syncd.cli.remote import ServerOption, TokenFileOption
@@ -171,8 +171,8 @@ def _details(row: Mapping[str, Any]) -> Iterator[str]:
     """Of a release in flight: its copies, the shares of traffic, and the next tries."""
     for copy in row.get("copies", ()):
         rate = f", {size(copy['bytes_per_s'])}/s" if copy["bytes_per_s"] else ""
-        left = "" if copy["eta_s"] is None else f", {span(copy['eta_s'])} left"
-        yield f"copy {copy['target']}: {size(copy['bytes_done'])} of {size(copy['bytes_total'])}{rate}{left}"
+        sent = f"{size(copy['bytes_done'])} of {size(copy['bytes_total'])}"
+        yield f"copy {copy['target']}: {sent}{rate}{left(copy['eta_s'])}"
     shares = [f"{each['binding']} {each['percent']} %" for each in row.get("shares", ())]
     if shares:
         yield f"traffic: {', '.join(shares)}"

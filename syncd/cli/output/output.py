@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # a tenth of a second, which errors and `-o json` do without
 
 _UNBOUNDED: Final = 100_000
 _CAUSES_MAX: Final = 8
+_LEFT_MAX_S: Final = 99 * 3600
 _RED, _YELLOW, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
@@ -119,6 +120,11 @@ def span(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def left(seconds: float | None) -> str:
+    """`, 3m10s left`; empty where it is unknown, or so long that it only says that little was sent yet."""
+    return "" if seconds is None or seconds > _LEFT_MAX_S else f", {span(seconds)} left"
 
 
 def short(text: str, characters: int = 80) -> str:

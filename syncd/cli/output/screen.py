@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -19,10 +20,12 @@ def redraw(output: Output, draw: Callable[[Console], None]) -> NoReturn:
     from rich.live import Live  # noqa: PLC0415 -- rich, on a terminal only
     from rich.text import Text  # noqa: PLC0415
 
+    from syncd.cli.output.tables import Terminal  # noqa: PLC0415
+
     console = output.console
     with Live(console=console, auto_refresh=False) as screen:
         while True:
-            with console.capture() as drawn:
-                draw(console)
-            screen.update(Text.from_ansi(drawn.get().rstrip("\n")), refresh=True)
+            paper = io.StringIO()  # a console of its own: what the live one prints is drawn above the live part
+            draw(Terminal(file=paper, highlight=False, width=console.width, force_terminal=True))
+            screen.update(Text.from_ansi(paper.getvalue().rstrip("\n")), refresh=True)
             time.sleep(WATCH_EVERY_S)

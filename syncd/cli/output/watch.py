@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from syncd.cli.output.output import Output, OutputFormat, size, span
+from syncd.cli.output.output import Output, OutputFormat, left, size
 from syncd.errors import Failed
 from syncd.plan.phases import RELEASE_ENDS, PlacementPhase, ReleasePhase, StepState
 from syncd.reconcile.views.release import Rates, ReleaseView, delivered, document, load
@@ -91,8 +91,9 @@ def _bar(placement: Placement, total: int, rate: float) -> str:
     if placement.phase is not PlacementPhase.COPYING:
         return size(total)
     there = delivered(placement)
-    eta = f", {span((total - there) / rate)} left" if rate else ""
-    return f"{_share(there, total)}{f', {size(rate)}/s' if rate else ''}{eta}"
+    if not rate:
+        return _share(there, total)
+    return f"{_share(there, total)}, {size(rate)}/s{left((total - there) / rate)}"
 
 
 def _share(done: int, total: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName
-from syncd.daemon.components import BINDINGS_AT_ONCE, SILENT_AFTER_S, ComponentChecks, Components
+from syncd.daemon.components import BINDINGS_AT_ONCE, NO_ANSWER, SILENT_AFTER_S, ComponentChecks, Components
 from syncd.errors import KeyRefused, NotFound, Unavailable
 from syncd.reconcile.context import Context
 from syncd.reconcile.views.health import STALE_AFTER, health
@@ -94,8 +94,17 @@ def test_a_check_without_an_answer_is_degraded_since_it_began_though_it_is_begun
     components.begin("targets", "nas")
     found = only(components, "targets")
     assert (found.state, found.since, found.reason) == ("degraded", AT, "no answer for more than 10 s")
+    assert found.hint == NO_ANSWER
     components.end("targets", "nas", "", None)
     assert only(components, "targets").state == "good"
+
+
+def test_what_fails_without_advice_of_its_own_names_the_command_that_checks_it() -> None:
+    components = Components([("runtimes", "hz")], {}, Clock())
+    components.end("runtimes", "hz", "f", Unavailable("GetAlias f: 503"))
+    assert only(components, "runtimes").hint == NO_ANSWER
+    components.end("runtimes", "hz", "f", None)
+    assert only(components, "runtimes").hint == ""
 
 
 def test_a_refused_key_is_told_of_the_key_and_another_failure_is_not() -> None:
