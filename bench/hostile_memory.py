@@ -197,8 +197,9 @@ class Bucket:
         """An object, with its checksum."""
         return SeenObject(key)
 
-    def open(self, key: str, offset_bytes: int = 0) -> Stream:
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> Stream:
         """Nothing is read of these."""
+        del until_bytes
         raise NotFound(f"{key} at {offset_bytes}")
 
 

@@ -108,12 +108,13 @@ def context_of(config: Config, state: State) -> Context:
 
 def copy_settings(config: Config, bandwidth: Bandwidth | None) -> CopySettings:
     """The bounds of a copy, as configured."""
-    from syncd.transfer import CopySettings  # noqa: PLC0415
+    from syncd.transfer import CopySettings, StreamLimit  # noqa: PLC0415
 
     return CopySettings(
         buffer_bytes=config.transfer.buffer_bytes,
         parts_in_flight=config.transfer.parts_in_flight,
         files_in_flight=config.transfer.files_in_flight,
+        streams=StreamLimit(config.transfer.streams_per_host),
         bandwidth=bandwidth,
         stall_s=config.transfer.stall_s,
         leaf_digests=config.transfer.leaf_digests,

@@ -88,7 +88,7 @@ def _workspace(config: Config, settings: PaiRegistrySettings) -> Source:
         found = BucketTable(
             region=settings.region, endpoint=settings.oss_endpoint, bucket=name, credentials=settings.credentials
         )
-        return _retrying(bucket_of(config, found, 2 * config.transfer.files_in_flight))
+        return _retrying(bucket_of(config, found, _connections(config)))
 
     return PaiRegistry(settings.pai, asked, bucket)
 
@@ -136,4 +136,9 @@ def _retrying(store: Store) -> Store:
 
 def source_of(config: Config, settings: OssRegistrySettings) -> Store:
     """A store with the registry's prefix as its root. A daemon only reads it; `publish --from` writes versions."""
-    return bucket_of(config, settings, 2 * config.transfer.files_in_flight)
+    return bucket_of(config, settings, _connections(config))
+
+
+def _connections(config: Config) -> int:
+    """Of a bucket that is read: one for each file and call beside it, and those for the parts of files."""
+    return 2 * config.transfer.files_in_flight + config.transfer.streams_per_host

@@ -84,6 +84,7 @@ class TransferSettings(Table):
     buffer_bytes: Size = 40 * MIB  # 5 parts of 8 MiB, being read, hashed and sent
     parts_in_flight: Annotated[int, Field(ge=1, le=256)] = 5  # sends at once to each target, over all its files
     files_in_flight: Annotated[int, Field(ge=1, le=64)] = 2  # files read at once
+    streams_per_host: Annotated[int, Field(ge=1, le=64)] = 16  # requests that read parts at once, over all files
     stall_s: Seconds = 60.0  # a call without progress for so long is abandoned
     files_max: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000  # of a version
     version_bytes_max: Size = 16 << 40  # of all files of a version

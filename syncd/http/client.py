@@ -24,7 +24,7 @@ from syncd.artifact.bounded_json import Row
 from syncd.errors import Invalid, SyncdError, Unavailable
 from syncd.http.auth import Auth, NoAuth
 from syncd.http.bodies import PACKED_BYTES_MAX, BodyPacker, PackedBody, RefusedResponses
-from syncd.http.download import EtagCache, ExpectedFile, HttpStream, start
+from syncd.http.download import EtagCache, ExpectedFile, HttpStream, RedirectCache, start
 from syncd.http.responses import decompressed, error_of_status, join_url, parse_json, printable, translate_errors
 from syncd.http.ssrf import AddressGuard, Lookup, lookup
 
@@ -34,6 +34,7 @@ RESPONSE_S_MAX: Final = 120.0  # for one response, however slowly it arrives
 CONNECT_S_MAX: Final = 15.0
 HOPS_MAX: Final = 5
 PAGES_MAX: Final = 1000
+_KEPT_MAX: Final = 32  # connections: of 16 parts at once, and of the requests between them
 _RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=30.0)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -136,9 +137,10 @@ class HttpClient:
         self._home = httpx.URL(settings.origin)
         self._guard = AddressGuard(self._home.host, lookup)
         self._etags = EtagCache()
+        self._redirects = RedirectCache()
         self._refusals = RefusedResponses()
         # As many connections as threads: a listing does not wait for downloads.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_KEPT_MAX)
         # The environment's proxies and ~/.netrc are ignored; its certificates are used.
         self._client = httpx.Client(
             timeout=httpx.Timeout(settings.timeout_s, connect=min(settings.timeout_s, CONNECT_S_MAX), pool=None),
@@ -184,21 +186,26 @@ class HttpClient:
             f" more than {PAGES_MAX} pages or {self._settings.bytes_max} bytes"
         )
 
-    def open(self, request: HttpRequest, expected: ExpectedFile, offset_bytes: int) -> HttpStream:
+    def open(
+        self, request: HttpRequest, expected: ExpectedFile, offset_bytes: int, until_bytes: int | None = None
+    ) -> HttpStream:
         """A file's bytes from an offset on. Tries once: the reader opens again where it broke off.
+
+        With `until_bytes` only the part up to there is requested; the stream says where it ends.
 
         Raises:
             NotFound, Refused, Unavailable, Invalid: As `fetch`.
             Conflict: The size or the ETag differs from the one listed or seen before.
         """
-        headers = {**request.headers, **self._etags.range_headers(expected, offset_bytes)}
+        headers = {**request.headers, **self._etags.range_headers(expected, offset_bytes, until_bytes)}
+        ranged = HttpRequest(request.url, headers, request.method, request.scope)
         with translate_errors(request.url):
-            response = self._send(HttpRequest(request.url, headers, request.method, request.scope))
+            response = self._send(ranged) if until_bytes is None else self._send_part(ranged)
             with contextlib.ExitStack() as opened:
                 opened.callback(response.close)
                 if response.status_code not in {200, 206}:
                     raise self._refusal(response, request.url)
-                stream = start(response, expected, offset_bytes, self._etags)
+                stream = start(response, expected, offset_bytes, self._etags, until_bytes)
                 opened.pop_all()
         return stream
 
@@ -255,6 +262,21 @@ class HttpClient:
             else:
                 return response
         raise Invalid(f"{printable(request.url)} redirects more than {HOPS_MAX} times")
+
+    def _send_part(self, request: HttpRequest) -> httpx.Response:
+        """As `_send`; what redirected one part to another host is not asked again for the next."""
+        known = self._redirects.find(request.url)
+        if known is not None:
+            self._redirects.remember(request.url, None)  # unless it is of use
+            response = self._send_one(known, request, home=False)
+            if response.status_code in {200, 206}:
+                self._redirects.remember(request.url, known)
+                return response
+            response.close()
+        response = self._send(request)
+        if response.status_code in {200, 206} and not self._is_home(response.url):
+            self._redirects.remember(request.url, response.url)
+        return response
 
     def _send_one(self, url: httpx.URL, request: HttpRequest, *, home: bool) -> httpx.Response:
         foreign = not self._is_home(url)

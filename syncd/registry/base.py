@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from syncd.artifact.digest import Digest
+from syncd.artifact.manifest import Entry
 from syncd.artifact.names import FilePath, ModelName
 from syncd.values.source import Candidate, Location, Revision, SourceFile, Stream
 
@@ -55,8 +57,12 @@ class Registry(Protocol):
         offset_bytes: int = 0,
         *,
         sha256: Digest | None = None,
+        until_bytes: int | None = None,
     ) -> Stream:
         """The bytes of one file from `offset_bytes` on.
+
+        With `until_bytes` no byte from there on is needed: a registry that can read a part of a file reads no more, and
+        the stream says so (`values.source.ends_at`). Others ignore it.
 
         `sha256` is the file's digest where the caller has it and proves the bytes by it: then nothing but their number
         is compared here, and no ETag, which may differ from one back end of a registry to the next.
@@ -78,3 +84,22 @@ class Registry(Protocol):
             As `listing`, and NotFound: The revision has no such file.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSource:
+    """The files of a pinned revision as a `values.source.RangedSource`. Their bytes are proven by their SHA-256."""
+
+    registry: Registry
+    model: ModelName
+    revision: Revision
+
+    def __call__(self, entry: Entry, offset_bytes: int) -> Stream:
+        """See `Registry.open`."""
+        return self.registry.open(self.model, self.revision, entry.path, offset_bytes, sha256=entry.sha256)
+
+    def span(self, entry: Entry, offset_bytes: int, until_bytes: int) -> Stream:
+        """See `Registry.open`."""
+        return self.registry.open(
+            self.model, self.revision, entry.path, offset_bytes, sha256=entry.sha256, until_bytes=until_bytes
+        )

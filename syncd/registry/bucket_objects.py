@@ -45,8 +45,8 @@ class ObjectSource(Protocol):
         """One object's attributes. Raises NotFound."""
         ...
 
-    def open(self, key: str, offset_bytes: int = 0) -> Stream:
-        """The bytes of an object. Raises NotFound."""
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> Stream:
+        """The bytes of an object; `until_bytes` as in `registry.base.Registry.open`. Raises NotFound."""
         ...
 
 
@@ -94,10 +94,15 @@ def checksum_of(found: Remote) -> str:
     return found.url.rpartition("#")[2]
 
 
-def open_pinned(objects: ObjectSource, found: Remote, offset_bytes: int) -> Stream:
-    """The bytes of a file. Raises Conflict: the object's size or checksum differs from the pinned one."""
+def open_pinned(objects: ObjectSource, found: Remote, offset_bytes: int, until_bytes: int | None = None) -> Stream:
+    """The bytes of a file. Raises Conflict: the object's size or checksum differs from the pinned one.
+
+    Of a file that is read in parts, the first one is compared; the reader proves all of them together.
+    """
     key, crc64 = key_of(found), checksum_of(found)
     with with_hint():
+        if until_bytes is not None and offset_bytes:
+            return objects.open(key, offset_bytes, until_bytes)
         now = objects.stat(key)
         if now.size_bytes != found.file.size_bytes or (crc64 and str(now.crc64) != crc64):
             raise Conflict(
@@ -105,7 +110,7 @@ def open_pinned(objects: ObjectSource, found: Remote, offset_bytes: int) -> Stre
                 f"{f'of crc64 {crc64} ' if crc64 else ''}as pinned, got {now.size_bytes} bytes of crc64 {now.crc64}",
                 hint="a published version must not change",
             )
-        return objects.open(key, offset_bytes)
+        return objects.open(key, offset_bytes) if until_bytes is None else objects.open(key, offset_bytes, until_bytes)
 
 
 def is_leftover(path: str) -> bool:

@@ -72,6 +72,7 @@ class PinnedRegistry(ABC):
         offset_bytes: int = 0,
         *,
         sha256: Digest | None = None,
+        until_bytes: int | None = None,
     ) -> Stream:
         """See `registry.base.Registry`.
 
@@ -87,7 +88,7 @@ class PinnedRegistry(ABC):
             return EmptyStream()
         if sha256 is not None:
             found = replace(found, file=replace(found.file, sha256=sha256))
-        return self._open(model, revision, found, offset_bytes)
+        return self._open(model, revision, found, offset_bytes, until_bytes)
 
     @abstractmethod
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
@@ -98,7 +99,9 @@ class PinnedRegistry(ABC):
         """The files of a pin. Raises what `listing` raises."""
 
     @abstractmethod
-    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+    def _open(
+        self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int, until_bytes: int | None
+    ) -> Stream:
         """The bytes of a file from an offset within it. Raises what `open` raises."""
 
     def _selected_files(

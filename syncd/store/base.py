@@ -169,8 +169,11 @@ class Store(Protocol):
         """
         ...
 
-    def open(self, key: str, offset_bytes: int = 0) -> Stream:
-        """The bytes of an object. Raises NotFound."""
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> Stream:
+        """The bytes of an object. Raises NotFound.
+
+        With `until_bytes` no byte from there on is needed: a stream that ends there says so (`values.source.ends_at`).
+        """
         ...
 
     def stat(self, key: str) -> Stat:

@@ -74,7 +74,8 @@ class MemoryStore:
                 raise NotFound(f"memory:{key}: upload {token} is gone")
         return MemoryUpload(self, key, parts, token)
 
-    def open(self, key: str, offset_bytes: int = 0) -> MemoryStream:
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> MemoryStream:
+        del until_bytes
         with self.lock:
             return MemoryStream(self._held(key).data, offset_bytes)
 

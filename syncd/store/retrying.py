@@ -50,9 +50,9 @@ class RetryingStore:
     def upload(self, key: str, parts: tuple[Part, ...], resume: str | None = None) -> Upload:
         return _RetryingUpload(self._call(partial(self._store.upload, key, parts, resume)), self._call)
 
-    def open(self, key: str, offset_bytes: int = 0) -> Stream:
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> Stream:
         if not self._resumes_streams:
-            return self._store.open(key, offset_bytes)
+            return self._store.open(key, offset_bytes, until_bytes)
         return _ResumingStream(partial(self._store.open, key), offset_bytes, self._call)
 
     def stat(self, key: str) -> Stat:

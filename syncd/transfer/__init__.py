@@ -3,6 +3,7 @@
 from syncd.transfer.abandonable_call import abandonable_call
 from syncd.transfer.copy import CopyReport, copy
 from syncd.transfer.flow.bandwidth import Bandwidth, RateWindow, Timetable
+from syncd.transfer.flow.stream_limit import StreamLimit
 from syncd.transfer.progress import FileProgress, Progress, ProgressSnapshot, TargetProgress
 from syncd.transfer.settings import CopySettings, Destination
 from syncd.transfer.sources.failover import FailoverSource
@@ -23,6 +24,7 @@ __all__ = [
     "ProgressSnapshot",
     "RateWindow",
     "Source",
+    "StreamLimit",
     "TargetProgress",
     "Timetable",
     "abandonable_call",

@@ -75,9 +75,11 @@ class _Copy:
         self._scope = watch.scope
         self._progress = progress
         self._source_fault: Corrupt | None = None
+        self._where = f"the source of {manifest}"
 
     def run(self, destinations: Sequence[Destination]) -> CopyReport:
-        self._producer = Producer(self._manifest, self._settings, self._scope, len(destinations))
+        streams = self._watch.workers(self._where, 2 * self._settings.streams.per_host, self._scope, self._scope.cancel)
+        self._producer = Producer(self._manifest, self._settings, self._scope, len(destinations), streams.submit)
         target_copies = [
             TargetCopy(to, self._manifest, self._progress, self._watch, self._settings, self._producer.share_bytes)
             for to in destinations
@@ -97,6 +99,7 @@ class _Copy:
                 while lacking:
                     self._read_everything(_unread(lacking, server_copies), on_starved)
                     lacking = _deferred(target_copies)
+            streams.close(self._scope.is_grace_over)
         if reason := self._source_fault or stragglers.source_fault or self._scope.reason:
             raise reason
         if self._scope.is_set() and not all(
@@ -137,10 +140,9 @@ class _Copy:
         waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]] = SimpleQueue()
         for work in group_small_files(lacking, self._settings.part_bytes, self._settings.parts_in_flight):
             waiting.put(work)
-        where = f"the source of {self._manifest}"
         if lacking:
-            self._watch.leaked_threads.refuse(where)
-        readers = self._watch.workers(where, self._settings.files_in_flight, self._scope, self._scope.cancel)
+            self._watch.leaked_threads.refuse(self._where)
+        readers = self._watch.workers(self._where, self._settings.files_in_flight, self._scope, self._scope.cancel)
         for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
             readers.submit(partial(self._read_all, waiting, on_starved))
         readers.close(self._scope.is_grace_over)

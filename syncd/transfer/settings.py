@@ -10,6 +10,7 @@ from syncd.artifact.parts import MIB, PART_BYTES
 from syncd.retry import Retry
 from syncd.targets.base import Journal, Target
 from syncd.transfer.flow.bandwidth import Bandwidth
+from syncd.transfer.flow.stream_limit import StreamLimit
 from syncd.transfer.workers.worker_pool import LeakedThreads
 from syncd.values.source import Location
 
@@ -43,6 +44,8 @@ class CopySettings:
     stall_s: float = 60.0  # a call without any progress for so long is abandoned
     grace_s: float = 2.0  # a cancelled thread that has not stopped by then is abandoned
     leaked_threads: LeakedThreads = field(default_factory=LeakedThreads)  # of the whole process
+    span_bytes: int = 2 * MIB  # of a file, by one request where several are made at once; see `sources/parallel.py`
+    streams: StreamLimit = field(default_factory=StreamLimit)  # of the whole process
     leaf_digests: bool = False  # of large files: a second SHA-256 of every byte
 
     @property

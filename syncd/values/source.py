@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry
@@ -90,6 +90,38 @@ def read_up_to(stream: Stream, size_bytes: int) -> bytes:
 
 
 Source = Callable[[Entry, int], Stream]  # the bytes of a file from an offset on
+
+
+@runtime_checkable
+class RangedSource(Protocol):
+    """A `Source` that may be able to read a part of a file by itself, so that several parts are read at once."""
+
+    def __call__(self, entry: Entry, offset_bytes: int) -> Stream:
+        """The bytes of a file from an offset on."""
+        ...
+
+    def span(self, entry: Entry, offset_bytes: int, until_bytes: int) -> Stream:
+        """As the call; no byte from `until_bytes` on is needed. `ends_at` says where the stream ends."""
+        ...
+
+
+def open_span(source: Source, entry: Entry, offset_bytes: int, until_bytes: int) -> Stream:
+    """A part of a file, or the file from the offset on where the source has no parts. `ends_at` says which."""
+    if isinstance(source, RangedSource):
+        return source.span(entry, offset_bytes, until_bytes)
+    return source(entry, offset_bytes)
+
+
+def ends_at(stream: Stream) -> int | None:
+    """The offset where a stream ends that has a part of a file; None where it goes to the end of the file."""
+    found: int | None = getattr(stream, "until_bytes", None)
+    return found
+
+
+def host_of(stream: Stream) -> str:
+    """The host that the bytes come from; empty where it is this one, or not known."""
+    found: str = getattr(stream, "host", "")
+    return found
 
 
 def skipped_bytes(stream: Stream) -> int:

@@ -13,8 +13,9 @@ from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError, Unavailable
 from syncd.reconcile.discovery.catalog import catalog
 from syncd.registry.base import Registry
-from syncd.values.source import Revision
+from syncd.values.source import Revision, ends_at
 
+from tests.support.sources import rest_of
 from tests.support.tensors import safetensors
 
 SDXL = ModelName("sdxl")
@@ -161,6 +162,16 @@ class RegistryConformance(ABC):
         self.publish("sdxl", self.v(1), FILES)
         path = "unet/weights.safetensors"
         assert read(registry, SDXL, registry.resolve(SDXL, self.v(1)), path, offset_bytes) == FILES[path][offset_bytes:]
+
+    def test_a_part_of_a_file_ends_where_the_stream_says(self, registry: Registry) -> None:
+        self.publish("sdxl", self.v(1), FILES)
+        path, revision = FilePath("unet/weights.safetensors"), registry.resolve(SDXL, self.v(1))
+        data = FILES[path]
+        for offset_bytes, until_bytes in ((0, 100), (100, 7001), (7001, len(data))):
+            with registry.open(SDXL, revision, path, offset_bytes, until_bytes=until_bytes) as stream:
+                end_bytes = ends_at(stream) or len(data)
+                assert end_bytes in {until_bytes, len(data)}
+                assert rest_of(stream) == data[offset_bytes:end_bytes]
 
     def test_a_changed_file_is_a_conflict_and_never_followed(self, registry: Registry) -> None:
         self.publish("sdxl", self.v(1), FILES)

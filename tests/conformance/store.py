@@ -12,6 +12,9 @@ from syncd.artifact.digest import crc64, crc64_combine
 from syncd.artifact.parts import Part, cut
 from syncd.errors import Conflict, Corrupt, Invalid, NotFound, SyncdError
 from syncd.store.base import PutMode, Stat, Store, Upload
+from syncd.values.source import ends_at
+
+from tests.support.sources import rest_of
 
 PART_BYTES: Final = 128 << 10  # above OSS's smallest
 DATA: Final = bytes(n * 31 % 251 for n in range(2 * PART_BYTES + 1000))
@@ -149,6 +152,14 @@ class StoreConformance(RawAccess):
     def test_reading_begins_at_the_offset(self, store: Store, offset_bytes: int) -> None:
         self.raw_write(store, "k", DATA)
         assert read(store, "k", offset_bytes) == DATA[offset_bytes:]
+
+    def test_a_part_ends_where_the_stream_says(self, store: Store) -> None:
+        self.raw_write(store, "k", DATA)
+        for offset_bytes, until_bytes in ((0, 100), (7, PART_BYTES), (100, len(DATA))):
+            with store.open(key="k", offset_bytes=offset_bytes, until_bytes=until_bytes) as stream:
+                end_bytes = ends_at(stream) or len(DATA)
+                assert end_bytes in {until_bytes, len(DATA)}
+                assert rest_of(stream) == DATA[offset_bytes:end_bytes]
 
     def test_an_empty_object_reads_as_nothing(self, store: Store) -> None:
         self.raw_write(store, "k", b"")

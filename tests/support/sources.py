@@ -11,6 +11,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import parse_path
 from syncd.errors import Unavailable
+from syncd.values.source import Stream
 
 _BLOCK_BYTES = 1 << 20
 
@@ -18,6 +19,14 @@ _BLOCK_BYTES = 1 << 20
 def content(path: str, size_bytes: int) -> bytes:
     """The bytes of a generated file: they look random, and differ from file to file."""
     return bytes(_Blocks(path).run(0, size_bytes))
+
+
+def rest_of(stream: Stream) -> bytes:
+    """All that a stream still has."""
+    found, piece = bytearray(), memoryview(bytearray(50_000))
+    while count := stream.readinto(piece):
+        found += piece[:count]
+    return bytes(found)
 
 
 class _Blocks:

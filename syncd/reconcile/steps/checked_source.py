@@ -13,7 +13,7 @@ from syncd.formats.check import check
 from syncd.formats.contents import Contents
 from syncd.formats.spans import Passing
 from syncd.transfer import Source
-from syncd.values.source import Stream
+from syncd.values.source import Stream, open_span
 
 log = structlog.get_logger("syncd.place")
 
@@ -37,6 +37,12 @@ class CheckedSource:
         stream = self._source(entry, offset_bytes)
         passing = self._find(entry, offset_bytes) if entry.path in self._unchecked else None
         return stream if passing is None else _CheckedStream(stream, entry, passing)
+
+    def span(self, entry: Entry, offset_bytes: int, until_bytes: int) -> Stream:
+        """See `values.source.RangedSource`. What is checked as it passes is read in order."""
+        if entry.path in self._unchecked:
+            return self(entry, offset_bytes)
+        return open_span(self._source, entry, offset_bytes, until_bytes)
 
     def _find(self, entry: Entry, offset_bytes: int) -> Passing[Contents] | None:
         with self._lock:

@@ -26,6 +26,7 @@ from syncd.reconcile.steps.placement_record import check_not_withdrawn, record_p
 from syncd.reconcile.steps.replicas import await_image, await_replica
 from syncd.reconcile.trust import evaluation
 from syncd.reconcile.trust.evidence import gather
+from syncd.registry.base import RevisionSource
 from syncd.state.content import placements, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Version
@@ -268,9 +269,7 @@ def _sources(job: Attempt, version: Version, manifest: Manifest, peers: list[str
         sealed = {p.target for p in placements.of_version(conn, version.id) if p.phase is PlacementPhase.SEALED}
     givers = {*peers, *(sealed & context.targets.keys() - set(group)), REGISTRY}
     found: dict[str, Source] = {name: partial(context.targets[name].open, manifest) for name in givers - {REGISTRY}}
-    found[REGISTRY] = lambda entry, offset_bytes: registry.open(
-        model, revision, entry.path, offset_bytes, sha256=entry.sha256
-    )
+    found[REGISTRY] = RevisionSource(registry, model, revision)
     usable = _by_preference(job, manifest, found)
     if usable[0] == REGISTRY:
         try:

@@ -17,6 +17,7 @@ from syncd.artifact.names import FilePath, parse_model, parse_version
 from syncd.errors import Unavailable
 from syncd.plan.binding import Binding, BoundModel, ProofGrade
 from syncd.reconcile.context import Attempt
+from syncd.registry.base import RevisionSource
 from syncd.serving import challenge
 from syncd.serving.challenge import Challenge
 from syncd.state.content import versions
@@ -96,9 +97,7 @@ def _source(job: Attempt, bound: BoundModel, version: Version, manifest: Manifes
         return partial(job.context.targets[bound.target].open, manifest)
     registry = job.context.registries[version.registry]
     revision = Revision(parse_version(version.name), version.pin)
-    return lambda entry, offset_bytes: registry.open(
-        parse_model(version.model), revision, entry.path, offset_bytes, sha256=entry.sha256
-    )
+    return RevisionSource(registry, parse_model(version.model), revision)
 
 
 def _read(source: Source, entries: Mapping[FilePath, Entry], piece: tuple[str, int, int]) -> bytes:

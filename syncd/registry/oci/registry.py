@@ -71,12 +71,14 @@ class OciRegistry(ListedRegistry):
         self._created_at(model, revision)
         return revision
 
-    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+    def _open(
+        self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int, until_bytes: int | None
+    ) -> Stream:
         """A blob by its digest: a moved tag does not change it."""
         if isinstance(found, TarredFile):
             return open_inside(found, self._opener(model, f"{model}@{revision.version}"), offset_bytes)
         request = HttpRequest(found.url, scope=self._scope(model))
-        return self._http.open(request, ExpectedFile(found.file.path, found.file.size_bytes), offset_bytes)
+        return self._http.open(request, ExpectedFile(found.file.path, found.file.size_bytes), offset_bytes, until_bytes)
 
     def _opener(self, model: ModelName, what: str) -> Callable[[ArtifactLayer, int], Stream]:
         def opened(layer: ArtifactLayer, offset_bytes: int) -> Stream:

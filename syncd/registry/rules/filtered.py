@@ -89,9 +89,11 @@ class FilteredRegistry:
         offset_bytes: int = 0,
         *,
         sha256: Digest | None = None,
+        until_bytes: int | None = None,
     ) -> Stream:
         """See `registry.base.Registry`. A file that is not selected does not exist."""
-        return self._registry.open(model, _selected(model, revision, path), path, offset_bytes, sha256=sha256)
+        pinned = _selected(model, revision, path)
+        return self._registry.open(model, pinned, path, offset_bytes, sha256=sha256, until_bytes=until_bytes)
 
     def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
         """See `registry.base.Registry`. A file that is not selected does not exist."""

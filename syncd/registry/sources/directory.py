@@ -138,6 +138,7 @@ class DirectoryRegistry:
         offset_bytes: int = 0,
         *,
         sha256: Digest | None = None,
+        until_bytes: int | None = None,
     ) -> Stream:
         """See `registry.base.Registry`.
 
@@ -145,7 +146,7 @@ class DirectoryRegistry:
             Conflict: The file, or one of its directories, differs from the pinned one.
             Invalid: The offset is outside of the file.
         """
-        del sha256  # what is pinned of a file here changes with its bytes
+        del sha256, until_bytes  # what is pinned of a file here changes with its bytes
         with self._lock:
             snapshot = self._snapshots.get((model, revision))
         snapshot = snapshot or self._pinned(model, revision)

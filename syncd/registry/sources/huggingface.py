@@ -22,7 +22,7 @@ from syncd.http.responses import list_at, object_at, printable, retry_after_s, s
 from syncd.registry.listing_cache import FILES_MAX, Files, KeyedCache, Remote, files_of, name_shown, version_name
 from syncd.registry.pinned import OwnedRegistry
 from syncd.registry.settings import HubSettings
-from syncd.values.source import Revision, SourceFile, Stream
+from syncd.values.source import Revision, SourceFile, Stream, ends_at
 from syncd.values.times import parse_time
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -57,13 +57,16 @@ class HubRegistry(OwnedRegistry):
             return Revision(ref, tags[ref])
         return _of_commit(branches[ref] if ref in branches else self._commit(model, ref))
 
-    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+    def _open(
+        self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int, until_bytes: int | None
+    ) -> Stream:
         """A file that is not read from its beginning is not verified against git's sha1."""
         del model, revision
         path, size_bytes = found.file.path, found.file.size_bytes
         url, _, sha1 = found.url.partition("#")
-        stream = self._http.open(HttpRequest(url), ExpectedFile(path, size_bytes), offset_bytes)
-        return stream if offset_bytes or not sha1 else _GitStream(stream, path, size_bytes, sha1)
+        stream = self._http.open(HttpRequest(url), ExpectedFile(path, size_bytes), offset_bytes, until_bytes)
+        is_whole = not offset_bytes and ends_at(stream) is None
+        return _GitStream(stream, path, size_bytes, sha1) if is_whole and sha1 else stream
 
     def _of_owner(self, owner: str) -> Iterator[str]:
         request = HttpRequest(f"{self._settings.endpoint}/api/models?author={quote(owner, safe='')}")

@@ -80,11 +80,13 @@ class IndexRegistry(PinnedRegistry):
             raise NotFound(f"{self._settings.url} has no model {model}")
         return self._keep(model, self._pinned(model, _chosen(_versions(row, model), ref, model)))
 
-    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+    def _open(
+        self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int, until_bytes: int | None
+    ) -> Stream:
         """A file's size must be the pinned one, and its ETag too if it has no digest."""
         url = found.url or _place(self._base(model, revision.version), found.file.path)
         expected = ExpectedFile(url, found.file.size_bytes, identity_of(found, revision))
-        return self._http.open(HttpRequest(url), expected, offset_bytes)
+        return self._http.open(HttpRequest(url), expected, offset_bytes, until_bytes)
 
     def _base(self, model: ModelName, version: VersionName) -> str:
         return join_url(self._settings.url, quote(f"{model}/{version}/"))

@@ -37,6 +37,7 @@ from syncd.values.source import Candidate, Revision, SourceFile, Stream, Tags
 _PAGES_MAX: Final = 1000
 _TAGS_MAX: Final = 10_000
 _DIRECTORIES_MAX: Final = 10_000
+_ADDRESSES_MAX: Final = 1000  # signed ones of files that are read in parts
 _LOGGED: Final = re.compile(r"models:/(m-[0-9a-f]{32})")
 # Spaces and letters of any script are legal in an artifact location, and MLflow's own client reads them (3.17). What
 # would be read as another path is not: percent signs, backslashes, and the marks of a query or a fragment.
@@ -57,6 +58,7 @@ class MlflowRegistry(ListedRegistry):
         self._settings = settings
         self._http = http
         self._signs = True
+        self._addresses: dict[str, HttpRequest] = {}
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a version's number or an alias; the newest is the one created last."""
@@ -68,11 +70,24 @@ class MlflowRegistry(ListedRegistry):
         row = self._version(model, ref) if ref.isdecimal() else self._aliased(model, ref)
         return self._keep(model, self._pinned(model, row))
 
-    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+    def _open(
+        self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int, until_bytes: int | None
+    ) -> Stream:
         """A server without ranges sends the whole file, and the bytes before the offset are skipped."""
         del model
         expected = ExpectedFile(found.file.path, found.file.size_bytes, identity_of(found, revision))
-        return self._http.open(self._signed(found.url) or HttpRequest(self._api(found.url)), expected, offset_bytes)
+        known = None if until_bytes is None else self._addresses.get(found.url)
+        if known is not None:
+            try:
+                return self._http.open(known, expected, offset_bytes, until_bytes)
+            except (NotFound, Refused):  # it has expired
+                self._addresses.pop(found.url, None)
+        signed = self._signed(found.url)
+        if signed is not None and until_bytes is not None:
+            if len(self._addresses) >= _ADDRESSES_MAX:
+                self._addresses.clear()
+            self._addresses[found.url] = signed  # of the next part
+        return self._http.open(signed or HttpRequest(self._api(found.url)), expected, offset_bytes, until_bytes)
 
     def _models(self) -> Iterator[ModelName]:
         found = self._all("registered-models/search", {"max_results": "1000"}, "registered_models")

@@ -74,13 +74,14 @@ class ModelScopeRegistry(OwnedRegistry):
             raise NotFound(f"{model} has no tag {ref}", hint="tag a commit: a branch moves and is not a version")
         return self._keep(model, self._pinned(model, ref))
 
-    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+    def _open(
+        self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int, until_bytes: int | None
+    ) -> Stream:
         """A file. The reader verifies its sha256."""
         del model, revision
         region = {"x-aliyun-region-id": self._settings.region} if self._settings.region else {}
-        return self._http.open(
-            HttpRequest(found.url, region), ExpectedFile(found.file.path, found.file.size_bytes), offset_bytes
-        )
+        expected = ExpectedFile(found.file.path, found.file.size_bytes)
+        return self._http.open(HttpRequest(found.url, region), expected, offset_bytes, until_bytes)
 
     def _of_owner(self, owner: str) -> Iterator[str]:
         what = f"the models of {owner}"

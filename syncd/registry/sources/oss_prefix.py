@@ -118,10 +118,12 @@ class PrefixRegistry(PinnedRegistry):
         """A ref is a version's name; the newest is the complete one marked last."""
         return self._keep(model, self._pinned(model, self._latest(model) if ref is None else ref))
 
-    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+    def _open(
+        self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int, until_bytes: int | None
+    ) -> Stream:
         """The object's size and checksum must be the pinned ones."""
         del model, revision
-        return open_pinned(self._objects, found, offset_bytes)
+        return open_pinned(self._objects, found, offset_bytes, until_bytes)
 
     def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> Location:
         """See `registry.base.Registry`."""

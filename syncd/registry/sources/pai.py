@@ -129,11 +129,13 @@ class PaiRegistry(ListedRegistry):
         check_unchanged(model, revision, now)
         return files
 
-    def _open(self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int) -> Stream:
+    def _open(
+        self, model: ModelName, revision: Revision, found: Remote, offset_bytes: int, until_bytes: int | None
+    ) -> Stream:
         """The object's size and checksum must be the pinned ones."""
         del model, revision
         bucket, there = _split(found)
-        return open_pinned(self._bucket(bucket), there, offset_bytes)
+        return open_pinned(self._bucket(bucket), there, offset_bytes, until_bytes)
 
     def _id(self, model: ModelName) -> str:
         found = {identity for name, identity in self._workspace.models(model) if name == model}

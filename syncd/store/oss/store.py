@@ -6,6 +6,7 @@ calls one by one, forbid-overwrite on Initiate and Complete, our own CRC against
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from syncd.store.oss.upload import OssUpload
 __all__ = ["Credentials", "OssSettings", "OssStore"]
 
 _PAGED: Final = {"encoding-type": "url"}
+_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/")
 _PUTS_AT_ONCE: Final = 8  # by one thread
 _TRAITS: Final = Traits(
     create_is_atomic=True,
@@ -116,12 +118,12 @@ class OssStore:
             listed = self.bucket.held_parts(name, resume)
         return OssUpload(self.bucket, key, parts, resume, listed)
 
-    def open(self, key: str, offset_bytes: int = 0) -> OssStream:
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> OssStream:
         name, place = self.bucket.name(key), self.bucket.url(key)
         # Without this header OSS answers an offset past the end with the whole object.
         headers = {"x-oss-range-behavior": "standard"}
-        if offset_bytes:
-            headers["range"] = f"bytes={offset_bytes}-"
+        if offset_bytes or until_bytes is not None:
+            headers["range"] = f"bytes={offset_bytes}-{'' if until_bytes is None else until_bytes - 1}"
         try:
             with self.bucket.requests.translated(place):
                 answer = self.bucket.requests.ask(OssRequest("GET", name, headers=headers))
@@ -132,7 +134,14 @@ class OssStore:
         if offset_bytes and answer.status != 206:
             answer.close()
             raise Unavailable(f"{place}: {answer.status} to a range from {offset_bytes} on: the range was ignored")
-        return OssStream(answer, place)
+        if until_bytes is None or answer.status != 206:
+            return OssStream(answer, place)
+        span = answer.headers.get("content-range", "")
+        found = _RANGE.match(span)
+        if found is None or int(found[1]) != offset_bytes or int(found[2]) >= until_bytes:
+            answer.close()
+            raise Unavailable(f"{place}: expected the range {offset_bytes}-{until_bytes - 1}, got {span[:80]!r}")
+        return OssStream(answer, place, int(found[2]) + 1)
 
     def stat(self, key: str) -> Stat:
         return self.bucket.stat(key)
@@ -182,9 +191,11 @@ class OssStore:
 
 
 class OssStream:
-    """The bytes of one object as they come."""
+    """The bytes of one object, or of a part of it, as they come."""
 
-    def __init__(self, response: HttpBody | None, place: str) -> None:
+    def __init__(self, response: HttpBody | None, place: str, until_bytes: int | None = None) -> None:
+        self.until_bytes: Final = until_bytes
+        self.host: Final = place.split("/")[2]  # a bucket has its own
         self._response = response
         self._place = place
 

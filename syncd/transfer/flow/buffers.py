@@ -51,7 +51,7 @@ class BufferPool:
         self._limit_bytes = limit_bytes
         self._common_bytes = limit_bytes if common_bytes is None else common_bytes
         self._common_lent_bytes = 0
-        self._allocated_bytes = 0
+        self._allocated_bytes = self._waiting = 0
         self._idle: defaultdict[int, list[mmap.mmap]] = defaultdict(list)
 
     def take(
@@ -63,7 +63,7 @@ class BufferPool:
             Invalid: It can never fit.
             Cancelled: `is_halted` said so while there was none.
         """
-        capacity = max(_SMALLEST_BYTES, 1 << max(size_bytes - 1, 0).bit_length())
+        capacity = _capacity(size_bytes)
         if capacity > self._limit_bytes:
             raise Invalid(
                 f"a part of {size_bytes} bytes does not fit into {self._limit_bytes} bytes of buffers",
@@ -74,11 +74,19 @@ class BufferPool:
                 raise Cancelled("stopped while waiting for a buffer")
             began = time.monotonic()
             with self.changed:
+                self._waiting += 1
                 if not self._has_room(capacity):
                     self.changed.wait(_POLL_S)
+                self._waiting -= 1
             if on_starved is not None:
                 on_starved(time.monotonic() - began)
         return buffer
+
+    def take_spare(self, size_bytes: int) -> PartBuffer | None:
+        """A buffer to read ahead into; None where there is none, or where another thread waits for one."""
+        if self._waiting:
+            return None
+        return self._lend(_capacity(size_bytes), size_bytes)
 
     @property
     def allocated_bytes(self) -> int:
@@ -116,3 +124,7 @@ class BufferPool:
             return None
         self._allocated_bytes += capacity
         return mmap.mmap(-1, capacity)
+
+
+def _capacity(size_bytes: int) -> int:
+    return max(_SMALLEST_BYTES, 1 << max(size_bytes - 1, 0).bit_length())

@@ -9,7 +9,7 @@ from typing import Final
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, SyncdError
 from syncd.logs import Logger
-from syncd.values.source import Source, Stream
+from syncd.values.source import Source, Stream, ends_at, host_of, open_span, skipped_bytes
 
 _log = Logger("syncd.transfer")
 
@@ -27,14 +27,21 @@ class FailoverSource:
         self._passed_over: dict[Entry, int] = {}
 
     def __call__(self, entry: Entry, offset_bytes: int) -> Stream:
+        return self._open(entry, lambda source: source(entry, offset_bytes))
+
+    def span(self, entry: Entry, offset_bytes: int, until_bytes: int) -> Stream:
+        """See `values.source.RangedSource`."""
+        return self._open(entry, lambda source: open_span(source, entry, offset_bytes, until_bytes))
+
+    def _open(self, entry: Entry, opened: Callable[[Source], Stream]) -> Stream:
         while True:
             with self._lock:
                 index = self._passed_over.get(entry, 0)
             source = self._sources[index][1]
             if index == len(self._sources) - 1:
-                return source(entry, offset_bytes)
+                return opened(source)
             try:
-                stream = source(entry, offset_bytes)
+                stream = opened(source)
             except Cancelled:
                 raise
             except SyncdError as error:
@@ -62,6 +69,9 @@ class _WatchedStream:
     def __init__(self, stream: Stream, broke: Callable[[SyncdError], None]) -> None:
         self._stream = stream
         self._broke = broke
+        self.until_bytes: Final = ends_at(stream)
+        self.host: Final = host_of(stream)
+        self.skipped_bytes: Final = skipped_bytes(stream)
 
     def readinto(self, buffer: memoryview) -> int:
         try:

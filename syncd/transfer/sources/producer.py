@@ -7,31 +7,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from syncd import retry
 from syncd.artifact import layout, parts
 from syncd.artifact.blocks import Block
 from syncd.artifact.digest import Digest, Fingerprint, crc64, crc64_combine
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
-from syncd.errors import Cancelled, Corrupt, Unavailable
+from syncd.errors import Cancelled, Corrupt
 from syncd.formats import tensors
 from syncd.serving.leaves import LEAVES_FROM_BYTES, LeafHasher
 from syncd.targets.base import SmallFile
 from syncd.transfer.flow.buffers import BufferPool, PartBuffer
 from syncd.transfer.settings import CopySettings
+from syncd.transfer.sources.file_reader import FileReader
+from syncd.transfer.sources.reader import SourceReader
+from syncd.transfer.sources.span_window import SpanSettings
 from syncd.transfer.targets.bundle import Bundle
 from syncd.transfer.targets.file_upload import FileUpload
-from syncd.transfer.workers.worker_pool import CancelScope
-from syncd.values.source import Source, Stream
-from syncd.watchdog import calling, note_activity
-
-# A slow source is seen to move, and can be left within seconds; and a piece that is hashed is in the cache still.
-_PIECE_BYTES: Final = 512 << 10
+from syncd.transfer.workers.worker_pool import CancelScope, Work
+from syncd.values.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +57,22 @@ class Producer:
     targets, so that with all but one of them hanging the last still has two shares, or one where buffers are few.
     """
 
-    def __init__(self, manifest: Manifest, settings: CopySettings, scope: CancelScope, targets: int) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        settings: CopySettings,
+        scope: CancelScope,
+        targets: int,
+        submit: Callable[[Work], None],
+    ) -> None:
+        """`submit` runs a request that is made at once with others in a thread that is watched."""
         self.manifest: Final = manifest
         self.limit_bytes: Final = settings.buffer_bytes
         self.share_bytes: Final = max(settings.part_bytes, settings.buffer_bytes // (targets + 1))
         common_bytes = max(0, settings.buffer_bytes - targets * self.share_bytes)
         self._pool = BufferPool(settings.buffer_bytes, settings.buffer_bytes if targets < 2 else common_bytes)
         self._settings = settings
+        self._spans = SpanSettings(submit, settings.span_bytes, settings.streams, settings.retry, scope)
         self._scope = scope
         self._lock = Lock()
         self._bytes_read = 0
@@ -97,8 +103,10 @@ class Producer:
             Cancelled: The copy was stopped.
         """
         whole, blocks = 0, list[Block]()
-        with SourceReader(entry, source, self._settings.retry, self._scope.wait) as reader:
+        is_alone = any(upload.limit_bytes is not None for upload in uploads)
+        with FileReader(entry, source, self._pool, self._spans, is_alone=is_alone) as reader:
             cut = self._cut(entry, reader)
+            reader.begin(cut)
             sums = _Checksums(is_alone=len(cut) == 1, has_leaves=self._has_leaves(entry))
             for upload in uploads:
                 upload.parts = cut
@@ -109,11 +117,11 @@ class Producer:
                     return None
                 for upload in uploads:
                     upload.wait_for_room(part.size_bytes)
-                buffer = self._taken(part.size_bytes, uploads, on_starved)
+                buffer = reader.next_buffer() or self._taken(part.size_bytes, uploads, on_starved)
                 if buffer is None:
                     return None
                 try:
-                    reader.fill(buffer.view, sums.add)
+                    reader.fill(part, buffer.view, sums.add)
                     block = sums.block(part)
                     whole = crc64_combine(whole, block.crc64, part.size_bytes)
                     for upload in uploads:
@@ -187,7 +195,7 @@ class Producer:
     def _has_leaves(self, entry: Entry) -> bool:
         return self._settings.leaf_digests and entry.size_bytes >= LEAVES_FROM_BYTES
 
-    def _cut(self, entry: Entry, reader: SourceReader) -> tuple[Part, ...]:
+    def _cut(self, entry: Entry, reader: FileReader) -> tuple[Part, ...]:
         """The cut into parts: a function of the content alone, the same for every target, time and source."""
         part_bytes = self._settings.part_bytes
         if entry.size_bytes <= part_bytes:
@@ -196,93 +204,6 @@ class Producer:
         while isinstance(found, int):
             found = tensors.starts(entry.path, entry.size_bytes, reader.head(found))
         return layout.cut(entry.size_bytes, found, part_bytes)
-
-
-class SourceReader:
-    """For one thread. A source that breaks off is opened again at the offset that was reached."""
-
-    def __init__(self, entry: Entry, source: Source, policy: retry.Retry, wait: Callable[[float], bool]) -> None:
-        self._entry = entry
-        self._source = source
-        self._policy = policy
-        self._wait = wait
-        self._offset_bytes = 0  # up to which was read
-        self._ahead = bytearray()  # what was read of it and not handed over yet
-        self._stream: Stream | None = None
-        self._opened = ExitStack()
-
-    def __enter__(self) -> SourceReader:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._close()
-
-    def head(self, size_bytes: int) -> bytes:
-        """The first bytes of the file, before any were handed over. `fill` begins with them all the same.
-
-        Raises: as `fill`.
-        """
-        missing = bytearray(size_bytes - len(self._ahead))
-        self._read_on(memoryview(missing))
-        self._ahead += missing
-        return bytes(self._ahead)
-
-    def fill(self, view: memoryview, took: Callable[[memoryview], None] | None = None) -> None:
-        """Hand over exactly as much as `view` holds. `took` is shown it piece by piece, each as soon as it is there.
-
-        Raises:
-            Corrupt: The file ends before.
-            Unavailable: The source broke off more often than the retry policy allows.
-            Cancelled: Stopped while waiting to open it again.
-        """
-        if self._ahead:
-            ready = min(len(view), len(self._ahead))
-            view[:ready] = self._ahead[:ready]
-            del self._ahead[:ready]
-            if took is not None:
-                took(view[:ready])
-            view = view[ready:]
-        self._read_on(view, took)
-
-    def expect_end(self) -> None:
-        """Raises Corrupt: The file goes on."""
-        if retry.call(self._policy, lambda: self._read(memoryview(bytearray(1))), wait=self._wait):
-            raise Corrupt(
-                f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
-            )
-
-    def _read_on(self, view: memoryview, took: Callable[[memoryview], None] | None = None) -> None:
-        end = self._offset_bytes + len(view)
-
-        def rest() -> None:
-            while self._offset_bytes < end:
-                left = view[len(view) - (end - self._offset_bytes) :]
-                count = self._read(left)
-                if not count:
-                    raise Corrupt(
-                        f"{self._entry.path}: the source ends after {self._offset_bytes} bytes, "
-                        f"the manifest says {self._entry.size_bytes}"
-                    )
-                self._offset_bytes += count
-                if took is not None:
-                    took(left[:count])
-
-        retry.call(self._policy, rest, wait=self._wait)
-
-    def _read(self, view: memoryview) -> int:
-        try:
-            with calling(f"reading {self._entry.path} from {self._offset_bytes} on"):
-                if self._stream is None:
-                    self._stream = self._opened.enter_context(self._source(self._entry, self._offset_bytes))
-                note_activity()
-                return self._stream.readinto(view[:_PIECE_BYTES])
-        except Unavailable:
-            self._close()
-            raise
-
-    def _close(self) -> None:
-        self._stream = None
-        self._opened.close()
 
 
 class _Checksums:

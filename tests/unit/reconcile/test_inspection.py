@@ -126,9 +126,12 @@ class Counting(DirectoryRegistry):
         offset_bytes: int = 0,
         *,
         sha256: Digest | None = None,
+        until_bytes: int | None = None,
     ) -> Stream:
         self.opened += 1
-        return _CountingStream(super().open(model, revision, path, offset_bytes, sha256=sha256), self)
+        return _CountingStream(
+            super().open(model, revision, path, offset_bytes, sha256=sha256, until_bytes=until_bytes), self
+        )
 
 
 class _CountingStream:

@@ -53,7 +53,7 @@ class Broken(MemoryStore):
         super().__init__()
         self.how = how
 
-    def open(self, key: str, offset_bytes: int = 0) -> MemoryStream:
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> MemoryStream:
         if not key.endswith("weights.bin"):
             return super().open(key, offset_bytes)
         data = self.objects[key].data

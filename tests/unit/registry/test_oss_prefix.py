@@ -49,7 +49,7 @@ class Bucket:
         data, modified_at = self.objects[key]
         return Stat(key, len(data), crc64(data), modified_at)
 
-    def open(self, key: str, offset_bytes: int = 0) -> Stream:
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> Stream:
         self._ask(f"open {key}")
         if key not in self.objects:
             raise NotFound(key)

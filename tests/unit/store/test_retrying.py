@@ -36,7 +36,7 @@ class Breaking(MemoryStore):
         self.after_bytes = after_bytes
         self.opened: list[int] = []
 
-    def open(self, key: str, offset_bytes: int = 0) -> Stream:  # type: ignore[override]
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> Stream:  # type: ignore[override]
         self.opened.append(offset_bytes)
         return _Breaking(super().open(key, offset_bytes), self.after_bytes)
 

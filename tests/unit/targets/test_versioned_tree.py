@@ -301,7 +301,7 @@ class Flipping(MemoryStore):
         self.reads: list[str] = []
         self.stuck = stuck
 
-    def open(self, key: str, offset_bytes: int = 0) -> MemoryStream:
+    def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> MemoryStream:
         self.reads.append(key)
         if not self.left.get(key):
             return super().open(key, offset_bytes)

@@ -184,7 +184,7 @@ def test_every_call_of_a_seal_is_tried_again() -> None:
 
 def test_a_version_whose_seal_cannot_be_read_is_not_called_absent() -> None:
     class Lost(MemoryStore):
-        def open(self, key: str, offset_bytes: int = 0) -> MemoryStream:
+        def open(self, key: str, offset_bytes: int = 0, until_bytes: int | None = None) -> MemoryStream:
             raise Unavailable(f"{key}: the connection broke")
 
     with pytest.raises(Unavailable):
