@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from syncd.artifact.manifest import Entry
 from syncd.artifact.parts import MIB, Part
 from syncd.errors import Cancelled
 from syncd.transfer.flow.buffers import BufferPool, PartBuffer
-from syncd.transfer.sources.reader import SourceReader
-from syncd.transfer.sources.span_window import SpanSettings, SpanWindow
+from syncd.transfer.sources.span_window import InOrder, SpanSettings, SpanWindow
 from syncd.values.source import Source, Stream, ends_at, host_of, open_span
 
 _SPANS_MIN: Final = 4  # a smaller file is there before a second request would be of use
@@ -38,7 +38,7 @@ class FileReader:
         self._begun_bytes = self._until_bytes = 0  # of the request that is read in order
         self._spent_s = 0.0
         self._host = ""
-        self._reader = SourceReader(entry, self._open, spans.retry, spans.scope.wait)
+        self._reader = spans.in_order(entry, self._open, spans.scope.wait, 0)
         self._window: SpanWindow | None = None
         self._following: deque[Part] = deque()
         self._ahead: deque[tuple[Part, PartBuffer]] = deque()
@@ -53,15 +53,20 @@ class FileReader:
                 buffer.release()
 
     def head(self, size_bytes: int) -> bytes:
-        """See `SourceReader.head`."""
-        began = time.monotonic()
-        found = self._reader.head(size_bytes)
-        self._spent_s += time.monotonic() - began
-        return found
+        """See `InOrder.head`."""
+        with self._timed():
+            return self._reader.head(size_bytes)
 
-    def begin(self, cut: Sequence[Part]) -> None:
-        """The parts that `fill` will be called for, in order."""
+    def begin(self, cut: Sequence[Part]) -> InOrder | None:
+        """The parts that `fill` will be called for, in order. Returns what reads a source that sends no parts.
+
+        Raises: as `InOrder.fill`.
+        """
         self._following.extend(cut)
+        if self._has_parts:
+            with self._timed():
+                self._reader.begin()
+        return None if self._has_parts else self._reader
 
     def next_buffer(self) -> PartBuffer | None:
         """The buffer of the next part if it is read ahead; None: the caller takes one."""
@@ -73,7 +78,7 @@ class FileReader:
     def fill(self, part: Part, view: memoryview, took: Callable[[memoryview], None]) -> None:
         """Hand over the next part. `took` is shown it piece by piece, in order, each as soon as it is there.
 
-        Raises: as `SourceReader.fill`.
+        Raises: as `InOrder.fill`.
         """
         done = self._fill_in_order(view, took) if self._window is None else 0
         if self._window is not None and done < len(view):
@@ -95,11 +100,17 @@ class FileReader:
             if self._has_parts:
                 left_bytes = self._until_bytes - self._reader.offset_bytes
                 size_bytes = min(size_bytes, left_bytes if left_bytes > 0 else self._step_bytes)
-            began = time.monotonic()
-            self._reader.fill(view[done : done + size_bytes], took)
-            self._spent_s += time.monotonic() - began
+            with self._timed():
+                self._reader.fill(view[done : done + size_bytes], took)
             done += size_bytes
         return done
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the time of a call to the reader for the request that is read in order."""
+        began = time.monotonic()
+        yield
+        self._spent_s += time.monotonic() - began
 
     def _is_slow(self) -> bool:
         """Whether the last request in order has ended, and took so long that others at the same time may help."""
@@ -121,7 +132,7 @@ class FileReader:
         end_bytes = ends_at(stream)
         self._has_parts = end_bytes is not None or until_bytes == entry.size_bytes
         self._begun_bytes, self._until_bytes = offset_bytes, end_bytes or entry.size_bytes
-        self._spent_s, self._host = 0.0, host_of(stream)
+        self._spent_s, self._host = 0.0, host_of(stream)  # the call that opened it counts, with its round trips
         return stream
 
     def _fill_at_once(
@@ -154,4 +165,4 @@ class FileReader:
             raise Cancelled(f"stopped while reading {self._entry.path}")
         self._window, self._has_parts = None, False
         self._reader.__exit__()
-        self._reader = SourceReader(self._entry, self._open, self._spans.retry, self._spans.scope.wait, offset_bytes)
+        self._reader = self._spans.in_order(self._entry, self._open, self._spans.scope.wait, offset_bytes)

@@ -16,7 +16,7 @@ from syncd.errors import Cancelled, SyncdError
 from syncd.logs import Logger
 from syncd.transfer.abandonable_call import abandonable_call
 from syncd.transfer.settings import CopySettings
-from syncd.transfer.sources.reader import SourceReader
+from syncd.transfer.sources.producer import SourceReader
 from syncd.values.source import Source
 
 _TRIAL_BYTES: Final = 256 << 10  # a few round trips of a connection that has just begun; for 20 places together 5 MiB

@@ -7,28 +7,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
+from syncd import retry
 from syncd.artifact import layout, parts
 from syncd.artifact.blocks import Block
 from syncd.artifact.digest import Digest, Fingerprint, crc64, crc64_combine
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.parts import Part
-from syncd.errors import Cancelled, Corrupt
+from syncd.errors import Cancelled, Corrupt, Unavailable
 from syncd.formats import tensors
 from syncd.serving.leaves import LEAVES_FROM_BYTES, LeafHasher
 from syncd.targets.base import SmallFile
 from syncd.transfer.flow.buffers import BufferPool, PartBuffer
 from syncd.transfer.settings import CopySettings
 from syncd.transfer.sources.file_reader import FileReader
-from syncd.transfer.sources.reader import SourceReader
-from syncd.transfer.sources.span_window import SpanSettings
+from syncd.transfer.sources.span_window import PIECE_BYTES, SpanSettings
 from syncd.transfer.targets.bundle import Bundle
 from syncd.transfer.targets.file_upload import FileUpload
 from syncd.transfer.workers.worker_pool import CancelScope, Work
-from syncd.values.source import Source
+from syncd.values.source import Source, Stream, ends_at
+from syncd.watchdog import calling, note_activity
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Producer:
         common_bytes = max(0, settings.buffer_bytes - targets * self.share_bytes)
         self._pool = BufferPool(settings.buffer_bytes, settings.buffer_bytes if targets < 2 else common_bytes)
         self._settings = settings
-        self._spans = SpanSettings(submit, settings.span_bytes, settings.streams, settings.retry, scope)
+        self._spans = SpanSettings(submit, settings.span_bytes, settings.streams, scope, self._in_order)
         self._scope = scope
         self._lock = Lock()
         self._bytes_read = 0
@@ -106,7 +108,7 @@ class Producer:
         is_alone = any(upload.limit_bytes is not None for upload in uploads)
         with FileReader(entry, source, self._pool, self._spans, is_alone=is_alone) as reader:
             cut = self._cut(entry, reader)
-            reader.begin(cut)
+            in_order = reader.begin(cut)
             sums = _Checksums(is_alone=len(cut) == 1, has_leaves=self._has_leaves(entry))
             for upload in uploads:
                 upload.parts = cut
@@ -117,11 +119,15 @@ class Producer:
                     return None
                 for upload in uploads:
                     upload.wait_for_room(part.size_bytes)
-                buffer = reader.next_buffer() or self._taken(part.size_bytes, uploads, on_starved)
+                buffer = None if in_order is not None else reader.next_buffer()
+                buffer = buffer or self._taken(part.size_bytes, uploads, on_starved)
                 if buffer is None:
                     return None
                 try:
-                    reader.fill(part, buffer.view, sums.add)
+                    if in_order is not None:
+                        in_order.fill(buffer.view, sums.add)
+                    else:
+                        reader.fill(part, buffer.view, sums.add)
                     block = sums.block(part)
                     whole = crc64_combine(whole, block.crc64, part.size_bytes)
                     for upload in uploads:
@@ -192,6 +198,11 @@ class Producer:
                 raise
             return None
 
+    def _in_order(
+        self, entry: Entry, source: Source, wait: Callable[[float], bool], offset_bytes: int = 0
+    ) -> SourceReader:
+        return SourceReader(entry, source, self._settings.retry, wait, offset_bytes)
+
     def _has_leaves(self, entry: Entry) -> bool:
         return self._settings.leaf_digests and entry.size_bytes >= LEAVES_FROM_BYTES
 
@@ -204,6 +215,119 @@ class Producer:
         while isinstance(found, int):
             found = tensors.starts(entry.path, entry.size_bytes, reader.head(found))
         return layout.cut(entry.size_bytes, found, part_bytes)
+
+
+class SourceReader:
+    """For one thread. A source that breaks off is opened again at the offset that was reached."""
+
+    def __init__(
+        self, entry: Entry, source: Source, policy: retry.Retry, wait: Callable[[float], bool], offset_bytes: int = 0
+    ) -> None:
+        self._entry = entry
+        self._source = source
+        self._policy = policy
+        self._wait = wait
+        self._offset_bytes = offset_bytes  # up to which was read
+        self._until_bytes = entry.size_bytes  # where the stream ends
+        self._ahead = bytearray()  # what was read of it and not handed over yet
+        self._stream: Stream | None = None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> SourceReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close()
+
+    @property
+    def offset_bytes(self) -> int:
+        """Up to where the file was handed over."""
+        return self._offset_bytes - len(self._ahead)
+
+    @property
+    def has_ahead(self) -> bool:
+        """Whether something was read that is not handed over yet."""
+        return bool(self._ahead)
+
+    def begin(self) -> None:
+        """Open the file now, if it is not open. Raises: as `fill`."""
+        retry.call(self._policy, lambda: self._stream or self._open(), wait=self._wait)
+
+    def head(self, size_bytes: int) -> bytes:
+        """The first bytes of the file, before any were handed over. `fill` begins with them all the same.
+
+        Raises: as `fill`.
+        """
+        missing = bytearray(size_bytes - len(self._ahead))
+        self._read_on(memoryview(missing))
+        self._ahead += missing
+        return bytes(self._ahead)
+
+    def fill(self, view: memoryview, took: Callable[[memoryview], None] | None = None) -> None:
+        """Hand over exactly as much as `view` holds. `took` is shown it piece by piece, each as soon as it is there.
+
+        Raises:
+            Corrupt: The file ends before.
+            Unavailable: The source broke off more often than the retry policy allows.
+            Cancelled: Stopped while waiting to open it again.
+        """
+        if self._ahead:
+            ready = min(len(view), len(self._ahead))
+            view[:ready] = self._ahead[:ready]
+            del self._ahead[:ready]
+            if took is not None:
+                took(view[:ready])
+            view = view[ready:]
+        self._read_on(view, took)
+
+    def expect_end(self) -> None:
+        """Raises Corrupt: The file goes on."""
+        if retry.call(self._policy, lambda: self._read(memoryview(bytearray(1))), wait=self._wait):
+            raise Corrupt(
+                f"{self._entry.path}: the source has more than the {self._entry.size_bytes} bytes the manifest says"
+            )
+
+    def _read_on(self, view: memoryview, took: Callable[[memoryview], None] | None = None) -> None:
+        end = self._offset_bytes + len(view)
+
+        def rest() -> None:
+            while self._offset_bytes < end:
+                left = view[len(view) - (end - self._offset_bytes) :]
+                count = self._read(left)
+                if not count:
+                    raise Corrupt(
+                        f"{self._entry.path}: the source ends after {self._offset_bytes} bytes, "
+                        f"the manifest says {self._entry.size_bytes}"
+                    )
+                self._offset_bytes += count
+                if took is not None:
+                    took(left[:count])
+
+        retry.call(self._policy, rest, wait=self._wait)
+
+    def _read(self, view: memoryview) -> int:
+        try:
+            with calling(f"reading {self._entry.path} from {self._offset_bytes} on"):
+                stream = self._stream or self._open()
+                note_activity()
+                count = stream.readinto(view[:PIECE_BYTES])
+                if not count and self._offset_bytes == self._until_bytes < self._entry.size_bytes:
+                    self._close()
+                    count = self._open().readinto(view[:PIECE_BYTES])  # of the next part
+                return count
+        except Unavailable:
+            self._close()
+            raise
+
+    def _open(self) -> Stream:
+        self._stream = self._opened.enter_context(self._source(self._entry, self._offset_bytes))
+        end_bytes = ends_at(self._stream)
+        self._until_bytes = self._entry.size_bytes if end_bytes is None else end_bytes
+        return self._stream
+
+    def _close(self) -> None:
+        self._stream = None
+        self._opened.close()
 
 
 class _Checksums:

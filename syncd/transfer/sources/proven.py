@@ -11,7 +11,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, Corrupt, SyncdError, Unavailable
 from syncd.transfer.settings import CopySettings
-from syncd.transfer.sources.reader import SourceReader
+from syncd.transfer.sources.producer import SourceReader
 from syncd.values.source import Source
 
 _BUFFER_BYTES: Final = 1 << 20

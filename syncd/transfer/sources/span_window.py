@@ -8,16 +8,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from threading import Condition
-from typing import Final
+from typing import Final, Protocol
 
 from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, SyncdError, Unavailable
-from syncd.retry import Retry
 from syncd.transfer.flow.send_queue import AdaptiveConcurrency
 from syncd.transfer.flow.stream_limit import StreamLimit
-from syncd.transfer.sources.reader import PIECE_BYTES, SourceReader
 from syncd.transfer.workers.worker_pool import CancelScope, Work
 from syncd.values.source import Source, Stream, ends_at, open_span, skipped_bytes
+
+# A slow source is seen to move, and can be left within seconds; and a piece that is hashed is in the cache still.
+PIECE_BYTES: Final = 512 << 10
+
+
+class InOrder(Protocol):
+    """Reads a file in order from an offset on: see `producer.SourceReader`."""
+
+    @property
+    def offset_bytes(self) -> int: ...
+    @property
+    def has_ahead(self) -> bool: ...
+    def begin(self) -> None: ...
+    def head(self, size_bytes: int) -> bytes: ...
+    def fill(self, view: memoryview, took: Callable[[memoryview], None] | None = None) -> None: ...
+    def expect_end(self) -> None: ...
+    def __enter__(self) -> InOrder: ...
+    def __exit__(self, *exc: object) -> None: ...
 
 
 @dataclass(slots=True)
@@ -44,8 +60,8 @@ class SpanSettings:
     submit: Callable[[Work], None]
     span_bytes: int
     streams: StreamLimit
-    retry: Retry
     scope: CancelScope
+    in_order: Callable[[Entry, Source, Callable[[float], bool], int], InOrder]
 
 
 class SpanWindow:
@@ -145,9 +161,8 @@ class SpanWindow:
 
     def _fill(self, span: _Span, era: int) -> None:
         source = partial(self._part, span.until_bytes, era)
-        settings = self._settings
         try:
-            with SourceReader(self._entry, source, settings.retry, self._wait, span.offset_bytes) as reader:
+            with self._settings.in_order(self._entry, source, self._wait, span.offset_bytes) as reader:
                 reader.fill(span.view, self._go_on)
         except _WholeStreamError:
             self.has_parts = False

@@ -10,7 +10,7 @@ from syncd.artifact.manifest import Entry
 from syncd.errors import Cancelled, NotFound, Refused, SyncdError, Unavailable
 from syncd.retry import Retry
 from syncd.transfer import FailoverSource, Source
-from syncd.transfer.sources.reader import SourceReader
+from syncd.transfer.sources.producer import SourceReader
 from syncd.values.source import Stream
 from tests.support.sources import Files, content, manifest_of
 

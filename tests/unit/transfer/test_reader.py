@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syncd.errors import Cancelled, Corrupt, Unavailable
 from syncd.retry import Retry
-from syncd.transfer.sources.reader import SourceReader
+from syncd.transfer.sources.producer import SourceReader
 from tests.support.sources import Files, manifest_of
 
 DATA = bytes(range(256)) * 400
