@@ -29,7 +29,7 @@ from tests.unit.registry.webs import IndexWeb, http_to
 
 KIB = 1 << 10
 SPAN, PART = 64 * KIB, 256 * KIB
-DATA = content("model", 5 * (1 << 20) + 12_345)
+DATA = content("model", 2 * (1 << 20) + 12_345)
 MODEL = "team/sdxl"
 SETTINGS = CopySettings(
     buffer_bytes=5 * PART, part_bytes=PART, span_bytes=SPAN, files_in_flight=2, retry=Retry(4, 60, 0.001, 0.002)
@@ -130,7 +130,7 @@ def test_reading_ahead_takes_no_more_memory_than_the_buffers(monkeypatch: pytest
         made(pool, limit_bytes, common_bytes)
         pools.append(pool)
 
-    with served(model=DATA, other=content("other", 3 << 20)) as ranges:
+    with served(model=DATA, other=content("other", 1 << 20)) as ranges:
         ranges.index.web.faults.append(lambda _: peaks.append(sum(pool.allocated_bytes for pool in pools)))
         monkeypatch.setattr(buffers.BufferPool, "__init__", begin)
         ranges.copy()
@@ -139,7 +139,7 @@ def test_reading_ahead_takes_no_more_memory_than_the_buffers(monkeypatch: pytest
 
 
 def test_files_share_the_limit_of_a_host() -> None:
-    files = {name: content(name, 2 << 20) for name in ("a", "b", "c")}
+    files = {name: content(name, 1 << 20) for name in ("a", "b", "c")}
     with served(**files) as ranges:
         ranges.copy(replace(SETTINGS, streams=StreamLimit(3)))
     assert ranges.got == files
@@ -252,7 +252,7 @@ def test_what_redirects_to_signed_addresses_is_asked_again_when_they_expire() ->
         def expires(request: Request) -> Reply | None:
             signature = request.query.get("sig", "")
             used[signature] = used.get(signature, 0) + 1
-            return Reply(403) if used[signature] > 30 else None
+            return Reply(403) if used[signature] > 10 else None
 
         hub.index.web.faults.insert(0, sign)
         store.index.web.faults.insert(0, expires)
