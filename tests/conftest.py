@@ -1,7 +1,9 @@
 """What holds for every test: the databases, marks that need a program of the machine, and which tests come first."""
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -50,6 +52,16 @@ LONGEST: Final = (
     "tests/unit/transfer/test_processes.py",
     "tests/unit/reconcile/test_rollback_outage.py",
 )
+
+
+@pytest.fixture(autouse=True)
+def _levels_of_logs() -> Iterator[None]:
+    """A command that runs in this process sets the level of syncd's logs: whatever is tested next starts afresh."""
+    log, root = logging.getLogger("syncd"), logging.getLogger()
+    before = log.level, root.level
+    yield
+    log.setLevel(before[0])
+    root.setLevel(before[1])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
