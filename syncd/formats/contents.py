@@ -16,11 +16,13 @@ CUT_OFF: Final = "it was cut off when it was brought there, or goes on"
 class Need:
     """Another file of the version that a file names, by its path, and how long it has to be at least.
 
-    A path that ends with `/` is a folder, in which there has to be a file.
+    A path that ends with `/` is a folder, in which there has to be a file. `begin_bytes` is the lowest offset that is
+    read there.
     """
 
     path: str
     size_bytes: int = 0
+    begin_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Contents:
     """What is in a file. `format` is "" for a file of no known format.
 
     `parameters` are the numbers of each type; none where weights are packed. `needs` are other files that it names.
-    `is_whole` is False where the format has more than is read, so that a cut may be overlooked.
+    `is_whole` is False where the format has more than is read, so that a cut may be overlooked. `data_begins` is the
+    offset of the first tensor's bytes, of a format whose tensors are read by offset from other files, too.
     """
 
     format: str = ""
@@ -38,6 +41,7 @@ class Contents:
     models: tuple[str, ...] = ()  # of the folders that are needed, those of models
     base: str | None = None  # of an adapter: the model that it is for
     is_whole: bool = True
+    data_begins: int = 0
 
 
 def damaged(path: str, what: str, cause: str = "") -> Corrupt:

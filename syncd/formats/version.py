@@ -27,6 +27,7 @@ def check_together(sizes: Mapping[str, int], contents: Mapping[str, Contents]) -
     named = {path: [need.path for need in each.needs] for path, each in contents.items() if each.format == "index"}
     for path, each in sorted(contents.items()):
         _check_needs(path, each, sizes)
+        _check_offsets(path, each, contents)
         if each.format == "adapter":
             _check_adapter(path, sizes)
         elif each.format == "pipeline":
@@ -55,6 +56,15 @@ def _check_needs(path: str, found: Contents, sizes: Mapping[str, int]) -> None:
     for need in found.needs:
         if sizes.get(need.path, need.size_bytes) < need.size_bytes:
             raise cut_off(need.path, sizes[need.path], f"{path} needs {need.size_bytes} of it")
+
+
+def _check_offsets(path: str, found: Contents, contents: Mapping[str, Contents]) -> None:
+    """A safetensors file that is saved again with other metadata has the same tensors at other offsets."""
+    for need in found.needs:
+        header = contents[need.path].data_begins if need.path in contents else 0
+        if need.begin_bytes is not None and need.begin_bytes < header:
+            fault = f"has a tensor at byte {need.begin_bytes} of {need.path}, whose header ends at {header}"
+            raise damaged(path, fault, "the two were not saved together")
 
 
 def _is_there(path: str, sizes: Mapping[str, int]) -> bool:

@@ -40,7 +40,7 @@ class _Message:
 
 
 class _OnnxWalk:
-    """Over one file. `needs` has the files beside it, and where the last tensor in each ends."""
+    """Over one file. `needs` has the files beside it, and where the last tensor in each ends; `begins`, the first."""
 
     def __init__(self, path: str, size_bytes: int) -> None:
         self._path = path
@@ -51,6 +51,7 @@ class _OnnxWalk:
         self._seen: set[int] = set()
         self.tensors = 0
         self.needs: dict[str, int] = {}
+        self.begins: dict[str, int] = {}
 
     def run(self) -> Steps[None]:
         while self._open:
@@ -98,10 +99,12 @@ class _OnnxWalk:
             shown = repr(location)[:200]
             raise damaged(self._path, f"has a tensor in {shown}, which is not a file in its own folder")
         try:
-            end = int(message.external.get("offset", "0") or 0) + int(message.external.get("length", "0") or 0)
+            begin, length = (int(message.external.get(key, "0") or 0) for key in ("offset", "length"))
         except ValueError as error:
             raise damaged(self._path, f"has a tensor in {location} at an offset that is not a number") from error
-        self.needs[path] = max(end, self.needs.get(path, 0))
+        self.needs[path] = max(begin + length, self.needs.get(path, 0))
+        if length:
+            self.begins[path] = min(begin, self.begins.get(path, begin))
         if len(self.needs) > _FILES_MAX:
             raise EndlessError
 
@@ -127,7 +130,7 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
         raise damaged(path, f"is not an ONNX model, or was cut off: {error}") from error
     except EndlessError:
         return Contents(FORMAT, is_whole=False)
-    needs = tuple(Need(each, end) for each, end in walk.needs.items())
+    needs = tuple(Need(each, end, walk.begins.get(each)) for each, end in walk.needs.items())
     return Contents(FORMAT, walk.tensors, needs=needs)
 
 

@@ -71,12 +71,13 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     if end > size_bytes:
         raise cut_off(path, size_bytes, f"its header alone ends at {end}")
     if length > HEADER_BYTES_MAX:
-        return Contents(FORMAT, is_whole=False)
+        return Contents(FORMAT, is_whole=False, data_begins=end)
     found = read_header((yield Span(LENGTH_BYTES, length)))
     if found is None:
         raise damaged(path, "is not a safetensors file: its header is not the JSON of tensors with names of their own")
     _check_cover(path, size_bytes, end, found)
-    return Contents(FORMAT, len(found), {} if _is_packed(found) else _parameters(found.values()))
+    numbers = {} if _is_packed(found) else _parameters(found.values())
+    return Contents(FORMAT, len(found), numbers, data_begins=end)
 
 
 def tensors(text: bytes) -> Sequence[Tensor] | None:

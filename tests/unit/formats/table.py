@@ -193,6 +193,9 @@ def _together() -> Iterator[Row]:
         LACKING,
         "onnx/model.onnx_data",
     )
+    again = written.onnx_in_safetensors({"licence": "apache-2.0"})
+    yield Row("ONNX in safetensors", "as it was made", written.onnx_in_safetensors(), WHOLE)
+    yield Row("ONNX in safetensors", "whose header has grown since", again, DAMAGED, "model.onnx has a tensor at byte")
     variables, shard = sample("variables.index"), sample("variables.data-00000-of-00001")
     saved = {"saved_model.pb": sample("saved_model.pb"), "variables/variables.index": variables}
     place = "variables/variables.data-00000-of-00001"

@@ -35,12 +35,13 @@ def file_of(tensors: dict[str, Any]) -> bytes:
 
 
 def test_a_whole_file_tells_what_is_in_it() -> None:
-    assert both(NAME, file_of(TENSORS)) == Contents("safetensors", 3, {"BF16": 7, "F32": 1})
+    data = file_of(TENSORS)
+    assert both(NAME, data) == Contents("safetensors", 3, {"BF16": 7, "F32": 1}, data_begins=len(data) - 18)
 
 
 @pytest.mark.parametrize("metadata", [{"__metadata__": None}, {}, {"__metadata__": {"a": "b"}}])
 def test_a_file_without_tensors_is_whole(metadata: dict[str, Any]) -> None:
-    assert both(NAME, head_of(metadata)) == Contents("safetensors", 0)
+    assert both(NAME, head_of(metadata)) == Contents("safetensors", 0, data_begins=len(head_of(metadata)))
 
 
 @given(st.integers(min_value=9, max_value=len(file_of(TENSORS)) - 1))
@@ -113,7 +114,7 @@ def test_what_the_format_does_not_forbid_is_whole() -> None:
 
 def test_a_header_too_large_to_be_read_is_not_judged() -> None:
     data = (HEADER_BYTES_MAX + 1).to_bytes(8, "little") + b"{" + b" " * (HEADER_BYTES_MAX + 1)
-    assert ranged(NAME, data) == Contents("safetensors", is_whole=False)
+    assert ranged(NAME, data) == Contents("safetensors", is_whole=False, data_begins=8 + HEADER_BYTES_MAX + 1)
 
 
 PACKED = {

@@ -9,6 +9,7 @@ import pytest
 from syncd.errors import Corrupt
 from syncd.formats.contents import Contents, Need
 
+from tests.unit.formats import written
 from tests.unit.formats.reading import both, ranged, sample
 from tests.unit.formats.written import KNOWN, WRITTEN, onnx_with_data
 
@@ -55,7 +56,7 @@ def test_the_data_beside_an_onnx_model_is_needed_to_its_end(tmp_path: Path) -> N
     files = onnx_with_data(tmp_path)
     found = both("onnx/model.onnx", files["model.onnx"])
     assert isinstance(found, Contents)
-    assert found.needs == (Need("onnx/model.onnx_data", len(files["model.onnx_data"])),)
+    assert found.needs == (Need("onnx/model.onnx_data", len(files["model.onnx_data"]), 0),)
 
 
 @pytest.mark.parametrize("location", ["../other.bin", "/etc/passwd", "", "a\\b", ".", "sub/../../x"])
@@ -66,6 +67,13 @@ def test_data_outside_of_the_folder_is_refused(location: str) -> None:
     tensor.external_data.add(key="location", value=location)
     with pytest.raises(Corrupt, match="not a file in its own folder"):
         ranged("m.onnx", model.SerializeToString())
+
+
+def test_a_tensor_of_nothing_begins_nowhere() -> None:
+    model = onnx.load_from_string(written.onnx_in_safetensors()["model.onnx"])
+    tensor = model.graph.initializer[0]
+    tensor.external_data[1].value = tensor.external_data[2].value = "0"
+    assert ranged("m.onnx", model.SerializeToString()).needs == (Need("w.safetensors"),)
 
 
 def test_an_offset_that_is_no_number_is_refused() -> None:

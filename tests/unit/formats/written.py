@@ -89,6 +89,20 @@ def onnx_with_data(folder: Path, location: str = "model.onnx_data", values: int 
     return {name: (folder / name).read_bytes() for name in ("model.onnx", location)}
 
 
+def onnx_in_safetensors(added: Mapping[str, str] | None = None) -> Mapping[str, bytes]:
+    """A model whose weights are at an offset of a safetensors file, which was then saved again with `added`."""
+    model, tensors = onnx_model(), {"w": np.ones(64, np.float32)}
+    first = bytes(save(tensors))
+    begin = 8 + int.from_bytes(first[:8], "little")
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "w.safetensors"), ("offset", str(begin)), ("length", str(len(first) - begin))):
+        weights.external_data.add(key=key, value=value)
+    again = bytes(save(tensors, dict(added))) if added else first
+    return {"model.onnx": model.SerializeToString(), "w.safetensors": again}
+
+
 def hdf5_file(folder: Path, **options: Any) -> bytes:
     path = folder / "m.h5"
     with h5py.File(path, "w", **options) as file:
