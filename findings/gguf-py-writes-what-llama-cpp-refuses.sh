@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Guess (before the run): gguf-py, which is made beside llama.cpp, refuses to write a tensor that llama.cpp refuses to
 #   read.
-# Found: it writes names of 64 bytes and more, and tensors of five dimensions, and reads them back; llama.cpp refuses the
-#   whole file ("is too long", "invalid number of dimensions"). A convolution over three dimensions, as in video models, has five.
+# Found: it writes names of 64 bytes and more, and tensors of five dimensions, and reads them back; llama.cpp refuses
+#   the whole file ("is too long", "invalid number of dimensions"). A convolution over three dimensions, as in video
+#   models, has five.
 # Version: gguf 0.19.0, xllamacpp 2026.10.11549 (llama.cpp).
-# Why it matters: a converted model passes every check that is made with gguf-py (headers, offsets, digests) and fails at
-#   the start of the function. "It is a valid GGUF" is to be asked of the loader that will serve it.
+# Why it matters: a converted model passes every check that is made with gguf-py (headers, offsets, digests) and fails
+#   at the start of the function. "It is a valid GGUF" is to be asked of the loader that will serve it.
 # Source: run here; GGML_MAX_NAME and GGML_MAX_DIMS of ggml.
 set -euo pipefail
 dir=$(mktemp -d)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Guess (before the run): the client of TUF stores the target "unet/config.json" as that path below its directory.
-# Found: it is stored as one file, `unet%2Fconfig.json`. Its folders are not made, also when they exist; only a path that
-#   is given for each target by the caller is kept.
+# Found: it is stored as one file, `unet%2Fconfig.json`. Its folders are not made, also when they exist; only a path
+#   that is given for each target by the caller is kept.
 # Version: tuf 7.0.1, securesystemslib 1.6.0, cryptography 50.0.2.
-# Why it matters: a model's folder that was signed file by file arrives verified and in a form that no loader reads, and a
-#   file left in its right place from an earlier version is what gets loaded. Give `filepath` for each target, after a
-#   check of the path.
+# Why it matters: a model's folder that was signed file by file arrives verified and in a form that no loader reads, and
+#   a file left in its right place from an earlier version is what gets loaded. Give `filepath` for each target, after
+#   a check of the path.
 # Source: run here; tuf/ngclient/updater.py (_generate_target_file_path).
 set -euo pipefail
 dir=$(mktemp -d)
