@@ -3,7 +3,7 @@
 #   `dvc pull`.
 # Found: by default DVC trusts a remote. The pull ends with 0, the other bytes are in the workspace and in the cache
 #   under that MD5, and `dvc status` and `dvc status -c` say that all is up to date and in sync. Only a remote with
-#   `verify = true` is refused. (A remote in a local directory is verified where the file is writable.)
+#   `verify = true` is refused.
 # Version: dvc 3.67.1.
 # Why it matters: who takes models from a DVC remote takes the MD5 in the `.dvc` file for a proof. A bit that rots in
 #   the store reaches all who pull from then on, each with a clean status. Set `verify`, or hash what was pulled.

@@ -2,8 +2,8 @@
 # Guess (before the run): a download into a kept cache that is interrupted leaves nothing that the next call takes
 #   for the whole file.
 # Found: `simplecache::` writes to the final name in the cache. A process that is killed, or a connection that breaks
-#   and raises, leaves the first part there; from then on every open returns that part without an error and without a
-#   request, in other processes, too. `filecache::` is right.
+#   and raises, leaves the first part there; from then on every open returns that part without an error and reads
+#   nothing from the server, in other processes, too. `filecache::` is right.
 # Version: fsspec 2026.9.0.
 # Why it matters: `cache_storage` on a volume that workers share is a usual way to hold models near them. One broken
 #   connection makes all of them load half a file until somebody empties the cache.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Guess (before the run): a torrent that is resumed after one of its files was changed in place is checked again, since
 #   the file's time is another one.
-# Found: only sizes are compared. With the saved resume data the changed file counts as complete: the state is "seeding"
-#   at 1.0 and nothing is read. A forced recheck finds the piece.
+# Found: neither the time nor the bytes count. With the saved resume data the changed file is complete: the state is
+#   "seeding" at 1.0. A forced recheck finds the piece.
 # Version: libtorrent 2.1.1.
 # Why it matters: a node that shares models restarts in seconds because of this, and says that it has all of a file that
 #   a tool has changed meanwhile (metadata edited in place, a bad sector). What is loaded from there is not what the
