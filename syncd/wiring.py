@@ -101,6 +101,7 @@ def context_of(config: Config, state: State) -> Context:
         prices=config.cost.price_list,
         site=config.cost.site,
         limits=config.advice.limits,
+        retention=config.retention.policy,
         quotas={name: runtime.quota for name, runtime in config.runtimes.items()},
         keys=partial(_keys, config),
     )
@@ -200,6 +201,7 @@ def world_of(config: Config, state: State) -> World:
         prices=config.cost.price_list,
         site=config.cost.site,
         limits=config.advice.limits,
+        retention=config.retention.policy,
         quotas={name: runtime.quota for name, runtime in config.runtimes.items()},
     )
 

@@ -61,6 +61,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "adopt": CommandEntry("adopt", "adopt", "Take a manual move of an alias into the record."),
     "restore": CommandEntry("adopt", "restore", "Undo manual changes of functions and aliases."),
     "retire": CommandEntry("retire", "retire", "Take a version out of service for good."),
+    "gc": CommandEntry("gc", "app", "Remove versions that nothing needs, by the retention rules."),
     "unquarantine": CommandEntry("retire", "unquarantine", "Lift the quarantine of a version."),
     "verify": CommandEntry("verify", "verify", "Compare the world with the record, byte by byte."),
     "repair": CommandEntry("repair", "repair", "Restore deleted or damaged bytes of a version from a good copy."),

@@ -32,6 +32,9 @@ _FUNCTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _VARIABLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._*-]*(/[A-Za-z0-9*][A-Za-z0-9._*-]*)?")
+_AGE: Final = re.compile(r"(\d{1,7})([smhd])")
+_AGE_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_AGE_MAX_S: Final = 100 * 365 * 86400  # 100 years
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?|\[[0-9a-fA-F:]+\](:\d{1,5})?")
 
 
@@ -69,6 +72,14 @@ def _size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise wrong(shown(value), 'expected a size such as "128MiB" or a number of bytes')
+
+
+def _age(value: object) -> float:
+    match = _AGE.fullmatch(value) if isinstance(value, str) else None
+    seconds = int(match[1]) * _AGE_UNITS_S[match[2]] if match else 0
+    if not 0 < seconds <= _AGE_MAX_S:
+        raise wrong(shown(value), 'expected a time such as "7d", "12h" or "30m"')
+    return float(seconds)
 
 
 def _rate(value: object) -> int:
@@ -272,6 +283,8 @@ _ALIAS_ADVICE: Final = "expected a letter, then letters, digits, '_' and '-', at
 Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 Rate = Annotated[int, BeforeValidator(_rate)]
 """Bytes a second; 0 for no limit."""
+Age = Annotated[float, BeforeValidator(_age)]
+"""A time such as "7d", in seconds, more than 0."""
 ClockTime = Annotated[time, BeforeValidator(_time_of_day)]
 WeekMoment = Annotated[WeekTime, BeforeValidator(_moment_of_week)]
 TimeZone = Annotated[ZoneInfo, BeforeValidator(_zone)]

@@ -38,6 +38,7 @@ from syncd.config.fields import (
 from syncd.config.price_list_file import price_list_of
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
+from syncd.config.retention import RetentionSettings
 from syncd.config.strategies import StrategySettings
 from syncd.config.targets import ImageTargetSettings, TargetSettings
 from syncd.config.trust import ReceiptSettings, TrustSettings
@@ -304,6 +305,7 @@ class Config:
     cost: CostSettings = field(default_factory=CostSettings)
     advice: AdviceSettings = field(default_factory=AdviceSettings)
     ui: UiSettings = field(default_factory=UiSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""

@@ -23,7 +23,7 @@ from syncd.reconcile.adoption.hold_copies import COPIED_EVERY_S, HoldCopies
 from syncd.reconcile.context import Context
 from syncd.reconcile.discovery.base_images import rebuild
 from syncd.reconcile.drift.scan import DriftRules, scan
-from syncd.reconcile.gc import retire
+from syncd.reconcile.gc import retention, retire
 from syncd.reconcile.gc.sweep import sweep
 from syncd.reconcile.repair.repairs import resume as resume_repairs
 from syncd.reconcile.requests.renewed_keys import CHECK_EVERY_S as RENEWED_EVERY_S
@@ -123,16 +123,19 @@ class ProcessJobs:
 
     def _daemon_jobs(self) -> list[PeriodicJob]:
         """Jobs without a release: garbage collection, drift scans per region, and interrupted retirements."""
-        drifting, context = self._settings.drifting, self._context
-        if self._settings.only:
+        settings, drifting, context = self._settings, self._settings.drifting, self._context
+        if settings.only:
             return []
-        linking = [self._job("event links", LINKED_EVERY_S, self._link_events)] if self._settings.links_events else []
+        linking = [self._job("event links", LINKED_EVERY_S, self._link_events)] if settings.links_events else []
         sweeping = self._job("sweep", SWEEP_EVERY_S, lambda: sweep(context))
         resume = self._job("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
         # Its calls are watched each by itself: a copy of hours must not be abandoned as one job that hangs.
         repairs = PeriodicJob("repairs", REPAIRS_EVERY_S, 0.0, partial(resume_repairs, context))
+        kept = (
+            [self._job("retention", settings.retention_every_s, self._remove_unkept)] if context.retention.rules else []
+        )
         if drifting is None:
-            return [sweeping, resume, repairs, *linking]
+            return [sweeping, resume, repairs, *kept, *linking]
         rules = DriftRules(drifting.policy, context.gates)
         jitter_s = drifting.every_s / 10  # so that regions, and daemons, do not scan at the same moment
         scans = {
@@ -143,6 +146,7 @@ class ProcessJobs:
             sweeping,
             resume,
             repairs,
+            *kept,
             *linking,
             *(self._job(f"drift {n}", drifting.every_s, do, jitter_s) for n, do in scans.items()),
         ]
@@ -159,6 +163,10 @@ class ProcessJobs:
             for name, watch in context.topology.watched.items()
         ]
         return [*checks, self._job("new bases", REBUILD_EVERY_S, partial(rebuild, context))]
+
+    def _remove_unkept(self) -> None:
+        context = self._context
+        retention.run(context, retention.models_of(context, None), retention.CLOCK, context.draining)
 
     def _link_events(self) -> None:
         with self._context.state.write() as conn:

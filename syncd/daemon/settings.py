@@ -51,6 +51,7 @@ class ProcessSettings:
     only: str = ""  # the release that a command works for; "": all releases, as in a daemon
     copies_holds: bool = False  # to every target
     links_events: bool = False  # adds settled events to the hash chain
+    retention_every_s: float = 3600.0
     checking: CheckSchedule | None = None  # None: nothing is checked but what is worked with
 
 
@@ -74,6 +75,7 @@ def settings_of(config: Config, *, polls: bool, only: str = "") -> ProcessSettin
         only=only,
         copies_holds=polls,
         links_events=polls and config.receipts.is_set,
+        retention_every_s=config.retention.every_s,
         checking=_checking(config) if polls else None,
     )
 

@@ -14,6 +14,7 @@ from syncd.cost.shipped import shipped
 from syncd.errors import Cancelled
 from syncd.plan.gate import Gates
 from syncd.plan.quota import Quota
+from syncd.plan.retention import RetentionPolicy
 from syncd.plan.strategy import Strategies
 from syncd.trust.policy import TrustPolicy
 
@@ -50,6 +51,7 @@ class World:
     prices: Callable[[], PriceList] = shipped
     site: str = "china"  # of the account, for prices
     limits: ServingLimits = field(default_factory=ServingLimits)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
 
 @dataclass(frozen=True, kw_only=True)

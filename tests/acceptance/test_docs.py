@@ -46,6 +46,7 @@ from syncd.config import (
     UiSettings,
     load,
 )
+from syncd.config.retention import RetentionSettings
 from syncd.config.values import NotifierSettings, PrometheusSignalSettings
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
@@ -83,6 +84,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "cost": (CostSettings,),
     "advice": (AdviceSettings,),
     "receipts": (ReceiptSettings,),
+    "retention": (RetentionSettings,),
     "registries.*": get_args(RegistrySettings),
     "credentials.*": (CredentialsSettings,),
     "targets.*": (OssTargetSettings, NasTargetSettings, ImageTargetSettings),
@@ -237,6 +239,7 @@ def test_every_setting_is_explained() -> None:
         "cost",
         "advise",
         "console",
+        "retention",
     ]
     explained = {setting for page in pages for setting in named_settings(HOW_TO / f"{page}.md")}
     kinds = {f"{table}.kind" for table in TABLES}  # documented by their values, in each section

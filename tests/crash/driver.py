@@ -34,9 +34,10 @@ from syncd.daemon.settings import settings_of
 from syncd.engine import lock
 from syncd.engine.dbos import DbosEngine
 from syncd.errors import Conflict
+from syncd.plan.retention import RetentionPolicy, RetentionRule
 from syncd.reconcile.context import Context, World
 from syncd.reconcile.drift import resolve
-from syncd.reconcile.gc import retire
+from syncd.reconcile.gc import retention, retire
 from syncd.reconcile.requests import operations, rollbacks
 from syncd.state.db import rows
 from syncd.state.releases import releases, rollouts
@@ -62,7 +63,7 @@ class Job:
     crash: str = ""
     errors: str = ""  # the file for the child's log
     cancels: bool = False  # in the first pause of a release in steps
-    does: str = ""  # "restore", or "retire": then `version` is what is retired, and no release is asked for
+    does: str = ""  # "restore", "gc", or "retire" (then `version` is what is retired): no release is asked for
     ahead_s: float = 0.0  # how far its clock is before the machine's: what an earlier life left has had its time
 
 
@@ -182,6 +183,11 @@ def _do(context: Context, job: Job) -> None:
     if job.does == "retire":
         retire.resume(world, context.draining)
         retire.retire(world, MODEL, job.version, word)
+        return
+    if job.does == "gc":
+        world = dataclasses.replace(context, retention=RetentionPolicy((RetentionRule(("*",), keep=1),), grace_s=0.0))
+        for _ in range(2):  # the first pass marks, the second deletes
+            retention.run(world, [MODEL], "driver", context.draining)
         return
     for region in context.runtimes:
         resolve.resume(world, region)

@@ -13,7 +13,7 @@ from syncd.config import load
 from syncd.reconcile.steps import prewarm
 from syncd.runtime.base import ignore_waits
 from syncd.state.db import rows
-from syncd.state.releases import retirements
+from syncd.state.releases import removals, retirements
 from syncd.state.serving import drift_resolutions, drifts, prewarms
 from syncd.state.state import State
 from syncd.values.function import AliasState, Change, Scaling
@@ -82,6 +82,30 @@ def test_a_retirement_killed_at_an_effect_is_ended_by_the_next_life(base: Path, 
         kill_at_each(stage, chosen(moments), "v1", is_retired, Tally("retire", effects))
     finally:
         stage.fleet.stop()
+
+
+def test_a_removal_by_the_rules_killed_at_an_effect_is_ended_by_the_next_life(base: Path, driver: Driver) -> None:
+    """At no moment a sealed version lacks a file: it is whole, or it is no version any more."""
+    stage = Stage(base, driver, delivered=("v1", "v2", "v3"))
+    try:
+        stage.settle("v1", "v2", "v3")
+        stage.does = "gc"
+        moments, effects = stage.moments("v1")
+        assert [line for line in moments if "removals" in line]
+        assert [line for line in moments if "delete_function_version" in line]
+        assert [line for line in moments if line.startswith("oss") and "delete_object" in line]
+        assert [line for line in moments if line.startswith("nas unlink")]
+        kill_at_each(stage, chosen(moments), "v1", is_removed, Tally("gc", effects))
+    finally:
+        stage.fleet.stop()
+
+
+def is_removed(fleet: Fleet) -> None:
+    is_retired(fleet)
+    state = State(fleet.url)
+    with state.read() as conn:
+        assert removals.all(conn) == []
+    state.close()
 
 
 def is_retired(fleet: Fleet) -> None:

@@ -25,7 +25,7 @@ from syncd.state.state import State, make_engine
 
 from tests.support.databases import at
 
-MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"]
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"]
 
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:
@@ -206,7 +206,7 @@ def _become(url: str, number: str, oldest: str) -> None:
 def test_a_record_says_its_schema_and_the_oldest_code_that_may_work_on_it(empty_database_url: str) -> None:
     record.create(empty_database_url)
     noted = _noted(empty_database_url)
-    assert (noted["schema"], noted["oldest_schema"]) == (record.newest(), "0008")
+    assert (noted["schema"], noted["oldest_schema"]) == (record.newest(), "0009")
 
 
 def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empty_database_url: str) -> None:
@@ -226,6 +226,7 @@ def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empt
 
 # What each migration made, taken away again, newest first.
 UNDONE = {
+    "0009": ("DROP TABLE removals", "DROP TABLE leases", "DROP TABLE proofs"),
     "0008": ("DROP TABLE verdicts", "DROP TABLE waivers", "DROP TABLE event_links"),
     "0007": ("ALTER TABLE load_times DROP COLUMN stages",),
     "0006": ("DROP TABLE notifiers", "DROP TABLE dead_letters"),
@@ -261,5 +262,5 @@ def test_a_record_of_each_earlier_schema_is_upgraded_with_what_is_in_it(empty_da
     assert record.upgrade(empty_database_url) == MIGRATIONS[MIGRATIONS.index(earlier) + 1 :]
     noted = _noted(empty_database_url)
     assert noted["automatic_releases_off"] == "target hz has sdxl@v1"
-    assert (noted["schema"], noted["oldest_schema"]) == (MIGRATIONS[-1], "0008")
+    assert (noted["schema"], noted["oldest_schema"]) == (MIGRATIONS[-1], "0009")
     _checked(empty_database_url)

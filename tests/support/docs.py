@@ -117,6 +117,8 @@ def parse(arguments: list[str]) -> None:
     context = command.make_context("syncd", [], resilient_parsing=True)
     rest = [word for word in arguments if word != "--help"]
     while rest and hasattr(command, "list_commands"):
+        if command.invoke_without_command and rest[0].startswith("-"):
+            break  # a group that is a command by itself
         _, command, rest = command.resolve_command(context, rest)
         if hasattr(command, "list_commands"):
             context = command.make_context(command.name, [], resilient_parsing=True)

@@ -34,6 +34,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "Listen": '`host:port`, or ""',
     "Address": "IP address or network",
     "ClockTime": "time of day",
+    "Age": 'a time such as `"7d"`',
 }
 _KEY: Final = re.compile(r"(?:# )?([a-z0-9_]+) = (.*)")
 _TABLE: Final = re.compile(r"(?:# )?\[\[?([\w.-]+)\]?\]")
@@ -50,6 +51,12 @@ _PLAIN: Final[Mapping[str, str]] = {
     "policy.trust": "Requirements of versions before they become visible; without the table nothing is evaluated.",
     "trust.rules": "Requirements of some models, in place of those above; the first that selects a model counts.",
     "judge_failures_max": "Wrong answers that are tolerated at one stage.",
+    "retention.rules": "Which versions stay; the first rule that selects a model counts. What is needed always stays.",
+    "retention.rules.models": "Models that the rule is for, by name or pattern.",
+    "rules.keep": "The newest versions, which always stay.",
+    "rules.min_age": "Versions that were recorded or released less long ago stay.",
+    "rules.max_size": "Size of the model at each target: then only the oldest go, until it fits.",
+    "rules.keep_versions": "Names of versions, and refs they were released by, that stay: patterns.",
     "follow.models": "Models that the entry is for, by name or pattern.",
     "follow.alias": "Follow what this ref names: an alias, a branch or a moving tag.",
     "follow.tags": "Follow the newest version whose name this pattern selects.",

@@ -23,6 +23,7 @@ from syncd.config.registries import (
     OssRegistrySettings,
     PaiRegistrySettings,
 )
+from syncd.config.retention import retention_warnings
 from syncd.config.strategies import strategy_problems
 from syncd.config.targets import ImageTargetSettings, NasTargetSettings, OssTargetSettings, TargetSettings
 from syncd.config.values import Config
@@ -65,7 +66,7 @@ def warnings(config: Config) -> tuple[Problem, ...]:
                 key = key_path("bindings", name, "models", index, "model")
                 advice = "no registry has such a model, so only `syncd publish --from` can bring it"
                 found.append(Problem(key, shown(served.model), advice))
-    return (*found, *weak_settings(config))
+    return (*found, *retention_warnings(config.retention, config.models()), *weak_settings(config))
 
 
 def _accelerators(config: Config, declared: Declared) -> Iterator[Problem]:

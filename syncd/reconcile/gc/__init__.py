@@ -1,3 +1,3 @@
-"""Garbage collection: retired versions, withdrawn placements, abandoned uploads."""
+"""Garbage collection: retention rules, retired versions, withdrawn placements, abandoned uploads."""
 
-__all__ = ["retire", "sweep"]
+__all__ = ["needs", "retention", "retire", "sweep"]

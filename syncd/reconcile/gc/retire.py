@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -20,7 +21,7 @@ from syncd.reconcile.drift.resolve import Justification
 from syncd.reconcile.gc.sweep import abandon, withdraw
 from syncd.state.content import images, placements, versions
 from syncd.state.records import FunctionVersion, Placement, Version
-from syncd.state.releases import releases, retirements
+from syncd.state.releases import leases, releases, removals, retirements
 from syncd.state.releases.events import advance
 from syncd.state.serving import drift_resolutions, flips, live
 
@@ -48,15 +49,16 @@ def retire(world: World, model: str, name: str, decision: Justification) -> Reti
 
     Raises:
         NotFound: There is no such version.
-        Conflict: It is live, in flight, or the target of a rollback; or an alias points at it. Its bytes are untouched
-            then.
+        Conflict: It is live, in flight, leased, or the target of a rollback; or an alias points at it. Its bytes are
+            untouched then.
         Unavailable: A region did not answer; a daemon resumes it, and so does repeating it.
     """
     with world.state.write() as conn:
         version = _known(conn, model, name)
         drift_resolutions.block_claims(conn)
-        check_not_needed(conn, version)
+        check_not_needed(conn, version, world.state.now(conn))
         retirements.begin(conn, version, decision.who, decision.why, world.state.now(conn))
+        removals.forget(conn, version.id)
     return execute(world, version)
 
 
@@ -65,11 +67,11 @@ def plan(world: World, model: str, name: str) -> Retired:
 
     Raises:
         NotFound: There is no such version.
-        Conflict: It is live, in flight, or the target of a rollback.
+        Conflict: It is live, in flight, leased, or the target of a rollback.
     """
     with world.state.read() as conn:
         version = _known(conn, model, name)
-        check_not_needed(conn, version)
+        check_not_needed(conn, version, world.state.now(conn))
         staged = live.carrying(conn, version.id)
         here = _HERE | {PlacementPhase.WITHDRAWING}
         there = [each.target for each in placements.of_version(conn, version.id) if each.phase in here]
@@ -142,7 +144,7 @@ def resume(world: World, stop: threading.Event) -> None:
                         version=version.name, error=error.message, hint=error.hint)  # fmt: skip
 
 
-def check_not_needed(conn: Connection, version: Version) -> None:
+def check_not_needed(conn: Connection, version: Version, now: datetime) -> None:
     """Raises Conflict if something needs the version, by the record."""
     name = f"{version.model}@{version.name}"
     for served in live.all(conn):
@@ -155,6 +157,11 @@ def check_not_needed(conn: Connection, version: Version) -> None:
     for flip in flips.unfinished(conn):
         if version.id in {*flip.served.values(), *flip.serves.values()}:
             raise Conflict(f"{name} is what {flip.release_id} may be undone to", hint="try again when it has ended")
+    for lease in leases.of_version(conn, version.id, now):
+        raise Conflict(
+            f"{name} is in use until {lease.until:%Y-%m-%d %H:%M}Z: {lease.who} has the lease {lease.name}",
+            hint="it is free when that reader ends its lease, or when the lease runs out",
+        )
     before = live.previous_release(conn, version.model)
     if before is not None and before.version_id == version.id:
         hint = "retire it after a version newer than the live one has been released"
@@ -168,7 +175,7 @@ def _unstage(world: World, version: Version, staged: FunctionVersion) -> str:
     with world.state.write() as conn:
         drift_resolutions.block_claims(conn)
         drift_resolutions.check_not_busy(conn, (binding.name,))
-        check_not_needed(conn, version)
+        check_not_needed(conn, version, world.state.now(conn))
         recorded = live.get(conn, binding.name)
     try:
         candidate = runtime.read(binding.function, binding.candidate)
@@ -186,8 +193,8 @@ def _mark(world: World, version: Version) -> list[Placement]:
     """Mark every copy as going, in the transaction that checks for uses. From now on there is no way back."""
     with world.state.write() as conn:
         drift_resolutions.block_claims(conn)
-        check_not_needed(conn, version)
         now = world.state.now(conn)
+        check_not_needed(conn, version, now)
         there = placements.of_version(conn, version.id)
         for placement in there:
             if placement.phase in _HERE:

@@ -41,6 +41,7 @@ from syncd.config import (
     warnings,
 )
 from syncd.config.registries import FilterTable
+from syncd.config.retention import RetentionSettings
 from syncd.config.values import NotifierSettings, PrometheusSignalSettings
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
@@ -53,6 +54,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (CostSettings, ("cost",)),
     (AdviceSettings, ("advice",)),
     (ReceiptSettings, ("receipts",)),
+    (RetentionSettings, ("retention",)),
     (DirectoryRegistrySettings, ("registries", "local")),
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
@@ -85,6 +87,7 @@ NO_DEFAULT_TO_SHOW = {
     "accelerator",
     "accelerator_bytes",
     "prices",
+    "max_size",
     "password",
     "security_token",
     "models",
