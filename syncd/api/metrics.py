@@ -215,6 +215,12 @@ class _RecordGauges:
             "When the copy at the target that was proven longest ago was sealed; absent without one.",
             "target",
         )
+        self._proof = gauge(
+            "target_oldest_proof_timestamp_seconds",
+            "When the copy at the target whose proof is the oldest was proven; absent without one.",
+            "target",
+        )
+        self._damaged = gauge("target_damaged_copies", "Copies whose newest check found a fault.", "target")
         self._bytes = gauge("target_copy_bytes", "Bytes of the newest copy of each version.", "target", "how")
         self._waiting = gauge("deliveries_waiting", "Deliveries that are not processed yet.", "registry")
         self._waiting_age = gauge("delivery_oldest_seconds", "Age of the oldest of them.", "registry")
@@ -265,6 +271,13 @@ class _RecordGauges:
             else:
                 with suppress(KeyError):
                     self._seal.remove(target)
+            proof = next((each for each in found.proofs if each.target == target), None)
+            self._damaged.labels(target).set(proof.damaged if proof else 0)
+            if proof is not None:
+                self._proof.labels(target).set(proof.oldest_proof_at.timestamp())
+            else:
+                with suppress(KeyError):
+                    self._proof.remove(target)
 
     def _set_serving(self, found: RecordFigures, now: datetime) -> None:
         regions = sorted({self._topology.regions[each.runtime] for each in self._topology.bindings.values()})

@@ -425,6 +425,16 @@ class RefusedCallersInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetProofInfo(Answer):
+    """The proofs of the sealed copies at a target."""
+
+    target: str
+    oldest_proof_at: datetime
+    copies: int
+    damaged: int  # Copies whose newest check found a fault.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusInfo(Answer):
     """The record at one moment."""
 
@@ -441,6 +451,7 @@ class StatusInfo(Answer):
     # Registries, targets, credentials, runtimes and the record's disk that are not good.
     unhealthy: tuple[TroubleInfo, ...] = ()
     refused: RefusedCallersInfo | None = None  # null: nobody in the last hour.
+    proofs: tuple[TargetProofInfo, ...] = ()  # By target: the copy that was proven longest ago.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -731,8 +742,22 @@ class VerificationInfo(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProofInfo(Answer):
+    """The newest proof of a sealed copy."""
+
+    model: str
+    version: str
+    target: str
+    proven_at: datetime  # When its bytes were last found right.
+    how: str  # By its bytes, by its checksums, or by the seal that was written then.
+    checked_at: datetime  # The newest check, which may have found a fault.
+    fault: str | None  # What that check found wrong; null: nothing.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LastVerificationInfo(VerificationInfo):
     """The results of the last run of `verify` of each model, in the record."""
 
     verified_at: Mapping[str, datetime | None]  # The end of that run, by model; null: never verified.
     quick: Mapping[str, bool]  # By model: checksums were compared, the bytes were not read.
+    proofs: tuple[ProofInfo, ...] = ()  # The last proof of every sealed copy, oldest first.

@@ -19,7 +19,7 @@ from syncd.config.checks.checks import problems_between
 from syncd.config.fields import NAME_ADVICE, is_name, shown
 from syncd.config.problems import ConfigProblems, KeyPart, Problem, key_path, no_setting
 from syncd.config.registries import KINDS
-from syncd.config.retention import RetentionSettings
+from syncd.config.retention import RetentionSettings, ScrubSettings
 from syncd.config.targets import ImageTargetSettings, NasTargetSettings, OssTargetSettings
 from syncd.config.trust import ReceiptSettings
 from syncd.config.values import (
@@ -52,6 +52,7 @@ _SINGLE: Final[Mapping[str, type[BaseModel]]] = {
     "advice": AdviceSettings,
     "receipts": ReceiptSettings,
     "retention": RetentionSettings,
+    "scrub": ScrubSettings,
 }
 _HOOKS: Final = get_args(HookSettings.model_fields["kind"].annotation)
 _NOTIFIERS: Final = get_args(NotifierSettings.model_fields["kind"].annotation)

@@ -1,13 +1,13 @@
-"""`[retention]`: which versions of a model are removed, and when."""
+"""`[retention]`: which versions of a model are removed, and when; `[scrub]`: how often copies are proven again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from syncd.config.fields import Age, ModelPattern, Seconds, Size, Table, shown
+from syncd.config.fields import Age, ModelPattern, Rate, Seconds, Size, Table, shown
 from syncd.config.problems import Problem, key_path
 from syncd.plan.retention import RetentionPolicy, RetentionRule
 from syncd.values.patterns import selects
@@ -42,6 +42,14 @@ class RetentionSettings(Table):
     def policy(self) -> RetentionPolicy:
         """The values for the plan package."""
         return RetentionPolicy(tuple(each.rule for each in self.rules), self.grace)
+
+
+class ScrubSettings(Table):
+    """Proof of every sealed copy on a clock. Without a period nothing is read."""
+
+    period: Age | None = None  # how old a proof may become
+    bandwidth: Rate = 20 << 20  # bytes a second that are read on average; 0: no limit
+    oss: Literal["bytes", "checksums"] = "bytes"  # read and hash objects, or compare the checksum that OSS keeps
 
 
 def retention_warnings(settings: RetentionSettings, models: Collection[str]) -> Iterator[Problem]:

@@ -38,7 +38,7 @@ from syncd.config.fields import (
 from syncd.config.price_list_file import price_list_of
 from syncd.config.probes import Duration, ProbeSettings
 from syncd.config.registries import DirectoryRegistrySettings, RegistrySettings
-from syncd.config.retention import RetentionSettings
+from syncd.config.retention import RetentionSettings, ScrubSettings
 from syncd.config.strategies import StrategySettings
 from syncd.config.targets import ImageTargetSettings, TargetSettings
 from syncd.config.trust import ReceiptSettings, TrustSettings
@@ -306,6 +306,7 @@ class Config:
     advice: AdviceSettings = field(default_factory=AdviceSettings)
     ui: UiSettings = field(default_factory=UiSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    scrub: ScrubSettings = field(default_factory=ScrubSettings)
 
     def models(self) -> tuple[str, ...]:
         """Every model that a binding serves, in order."""

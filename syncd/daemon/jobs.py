@@ -26,6 +26,7 @@ from syncd.reconcile.drift.scan import DriftRules, scan
 from syncd.reconcile.gc import retention, retire
 from syncd.reconcile.gc.sweep import sweep
 from syncd.reconcile.repair.repairs import resume as resume_repairs
+from syncd.reconcile.repair.scrub import Scrub
 from syncd.reconcile.requests.renewed_keys import CHECK_EVERY_S as RENEWED_EVERY_S
 from syncd.reconcile.requests.renewed_keys import retry_renewed
 from syncd.reconcile.steps.prewarm import RELEASE_EVERY_S, release_prewarmed
@@ -38,6 +39,7 @@ log = structlog.get_logger("syncd.daemon")
 SWEEP_EVERY_S: Final = 300.0
 SEEN_EVERY_S: Final = 5.0
 REPAIRS_EVERY_S: Final = 2.0
+SCRUB_EVERY_S: Final = 5.0
 LINKED_EVERY_S: Final = 60.0
 REPORT_EVERY_S: Final = 2.0  # how soon a change of health is in the record
 _HOLDS_READ_S: Final = 15.0  # how long an unavailable region may delay the first polls
@@ -131,9 +133,7 @@ class ProcessJobs:
         resume = self._job("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
         # Its calls are watched each by itself: a copy of hours must not be abandoned as one job that hangs.
         repairs = PeriodicJob("repairs", REPAIRS_EVERY_S, 0.0, partial(resume_repairs, context))
-        kept = (
-            [self._job("retention", settings.retention_every_s, self._remove_unkept)] if context.retention.rules else []
-        )
+        kept = self._keeping_jobs()
         if drifting is None:
             return [sweeping, resume, repairs, *kept, *linking]
         rules = DriftRules(drifting.policy, context.gates)
@@ -163,6 +163,16 @@ class ProcessJobs:
             for name, watch in context.topology.watched.items()
         ]
         return [*checks, self._job("new bases", REBUILD_EVERY_S, partial(rebuild, context))]
+
+    def _keeping_jobs(self) -> list[PeriodicJob]:
+        """The retention rules and the scrub, where they are configured."""
+        context, settings = self._context, self._settings
+        jobs = []
+        if context.retention.rules:
+            jobs.append(self._job("retention", settings.retention_every_s, self._remove_unkept))
+        if settings.scrub is not None:
+            jobs.append(self._job("scrub", SCRUB_EVERY_S, Scrub(context, settings.scrub)))
+        return jobs
 
     def _remove_unkept(self) -> None:
         context = self._context

@@ -10,6 +10,7 @@ from syncd.config import Config
 from syncd.daemon.components import CHECK_AT_MOST_EVERY_S, CHECK_EVERY_S
 from syncd.plan.drift import DriftPolicy
 from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.reconcile.repair.scrub import ScrubPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class ProcessSettings:
     copies_holds: bool = False  # to every target
     links_events: bool = False  # adds settled events to the hash chain
     retention_every_s: float = 3600.0
+    scrub: ScrubPolicy | None = None  # None: nothing is proven on a clock
     checking: CheckSchedule | None = None  # None: nothing is checked but what is worked with
 
 
@@ -76,8 +78,14 @@ def settings_of(config: Config, *, polls: bool, only: str = "") -> ProcessSettin
         copies_holds=polls,
         links_events=polls and config.receipts.is_set,
         retention_every_s=config.retention.every_s,
+        scrub=_scrub(config) if polls else None,
         checking=_checking(config) if polls else None,
     )
+
+
+def _scrub(config: Config) -> ScrubPolicy | None:
+    scrub = config.scrub
+    return ScrubPolicy(scrub.period, scrub.bandwidth, scrub.oss == "bytes") if scrub.period else None
 
 
 def _checking(config: Config) -> CheckSchedule:

@@ -34,6 +34,8 @@ KINDS: Final[Mapping[str, tuple[Severity, str, str]]] = {
     "hold.put": (Severity.INFO, "is on hold", "syncd status"),
     "hold.lifted": (Severity.INFO, "is not on hold any more", "syncd status"),
     "freeze.put": (Severity.INFO, "is frozen", "syncd status"),
+    "copy.damaged": (Severity.WARNING, "has a damaged copy, which is being repaired", "syncd verify --results"),
+    "version.no_good_copy": (Severity.CRITICAL, "has no good copy left at any target", "syncd verify --results"),
     "repair.failed": (Severity.CRITICAL, "has damaged bytes that could not be repaired", "syncd status"),
     "automatic_releases.stopped": (Severity.WARNING, "automatic releases are off", "syncd status"),
 }

@@ -46,7 +46,7 @@ from syncd.config import (
     UiSettings,
     load,
 )
-from syncd.config.retention import RetentionSettings
+from syncd.config.retention import RetentionSettings, ScrubSettings
 from syncd.config.values import NotifierSettings, PrometheusSignalSettings
 from syncd.engine.base import Engine
 from syncd.plan.phases import STEP_ENDS, FlipPhase, PlacementPhase, ReleasePhase
@@ -85,6 +85,7 @@ TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "advice": (AdviceSettings,),
     "receipts": (ReceiptSettings,),
     "retention": (RetentionSettings,),
+    "scrub": (ScrubSettings,),
     "registries.*": get_args(RegistrySettings),
     "credentials.*": (CredentialsSettings,),
     "targets.*": (OssTargetSettings, NasTargetSettings, ImageTargetSettings),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -165,6 +165,14 @@ def status_text(console: Console, found: Mapping[str, Any], server: str = "") ->
             if hint:
                 console.print(f"   to do: {remote.there(str(hint), server)}", markup=False)
     refused_text(console, found.get("refused"))
+    _damaged(console, found.get("proofs", []))
+
+
+def _damaged(console: Console, proofs: Sequence[Mapping[str, Any]]) -> None:
+    for row in proofs:
+        if row["damaged"]:
+            console.print(f"damaged: {row['damaged']} of {row['copies']} copies at {row['target']}", markup=False)
+            console.print("   to do: `syncd verify --results` names them, `syncd repair` repairs them", markup=False)
 
 
 def _details(row: Mapping[str, Any]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from syncd.reconcile.repair.tree import repair_tree
 from syncd.reconcile.requests.operations import Requester
 from syncd.reconcile.views.shapes.base import known as keys_known
 from syncd.reconcile.views.shapes.repairs import RepairDocument, RepairsDocument
-from syncd.state.content import placements, repairs, versions
+from syncd.state.content import placements, proofs, repairs, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Repair, Version
 from syncd.state.releases import releases
@@ -107,7 +107,10 @@ def execute(
             repairs.fail(conn, repair, error, world.state.now(conn))
     else:
         with world.state.write() as conn:
-            repairs.finish(conn, repair, result.document(), world.state.now(conn))
+            now = world.state.now(conn)
+            repairs.finish(conn, repair, result.document(), now)
+            how = "bytes" if depth is Depth.BYTES else "checksums"
+            proofs.note(conn, repair.version_id, repair.target, how=how, now=now)
     with world.state.read() as conn:
         return repairs.get(conn, repair.version_id, repair.target)
 

@@ -27,11 +27,12 @@ from syncd.reconcile.views.shapes.overview import (
     ServedModelDocument,
     StalledDocument,
     StatusDocument,
+    TargetProofDocument,
 )
 from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument
 from syncd.reconcile.views.watched_bases import watched_bases
 from syncd.state.access import processes, record_info
-from syncd.state.content import base_images, versions
+from syncd.state.content import base_images, proofs, versions
 from syncd.state.records import Hold
 from syncd.state.releases import events, freezes, holds, releases
 from syncd.state.serving import drift_resolutions, drifts
@@ -93,6 +94,7 @@ def _status(
         drifted=drifted_of(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
         unhealthy=troubles(conn, state),
         refused=refused_callers(conn, state.now(conn)),
+        proofs=[TargetProofDocument.model_validate(each) for each in proofs.by_target(conn)],
     )
 
 

@@ -19,10 +19,15 @@ from syncd.plan.phases import PlacementPhase
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
 from syncd.reconcile.requests import operations
-from syncd.reconcile.views.shapes.plans import FindingDocument, LastVerificationDocument, VerificationDocument
+from syncd.reconcile.views.shapes.plans import (
+    FindingDocument,
+    LastVerificationDocument,
+    ProofDocument,
+    VerificationDocument,
+)
 from syncd.retry import Retry
 from syncd.state.access import verifications
-from syncd.state.content import images, placements, repairs, versions
+from syncd.state.content import images, placements, proofs, repairs, versions
 from syncd.state.content.journal import SqlJournal
 from syncd.state.records import Version
 from syncd.state.serving import drifts, flips, live
@@ -66,14 +71,19 @@ def verify(world: World, model: str, depth: Depth, policy: Retry = _RETRY) -> It
             if placement.phase is PlacementPhase.SEALED
         ]
     for version, target in sealed:
-        what = f"{version.model}@{version.name}"
-        is_there = target in world.targets or target in world.images
-        remedy = f"syncd repair {what} --target {target}" if is_there else ""
-        yield _found(target, what, partial(_placement_faults, world, version, target, depth), policy, remedy)
+        yield check_copy(world, version, target, depth, policy)
     for binding in world.topology.bindings_of(name):
         what = f"{binding.function}:{binding.alias}"
         remedy = f"syncd restore {binding.name}"
         yield _found(binding.name, what, partial(_alias_fault, world, binding), policy, remedy)
+
+
+def check_copy(world: World, version: Version, target: str, depth: Depth, policy: Retry = _RETRY) -> Finding:
+    """Compare one sealed version at one target with the record. Raises as `verify`."""
+    what = f"{version.model}@{version.name}"
+    is_there = target in world.targets or target in world.images
+    remedy = f"syncd repair {what} --target {target}" if is_there else ""
+    return _found(target, what, partial(_placement_faults, world, version, target, depth), policy, remedy)
 
 
 def document(findings: Collection[Finding]) -> VerificationDocument:
@@ -92,7 +102,12 @@ def keep(state: State, found: Mapping[str, Sequence[Finding]], *, is_quick: bool
     with contextlib.suppress(Refused, Unavailable), state.write() as conn:
         for model, findings in found.items():
             rows = [_row(each).as_json() for each in findings]
-            verifications.write(conn, model, rows, state.now(conn), is_quick=is_quick)
+            now = state.now(conn)
+            verifications.write(conn, model, rows, now, is_quick=is_quick)
+            named = {f"{each.model}@{each.name}": each.id for each in versions.known(conn, model)}
+            for each in findings:
+                if each.what in named and not (each.wrong or each.unanswered):
+                    proofs.note(conn, named[each.what], each.subject, how="checksums" if is_quick else "bytes", now=now)
 
 
 def last(state: State, topology: Topology, model: str | None = None) -> LastVerificationDocument:
@@ -110,6 +125,7 @@ def last(state: State, topology: Topology, model: str | None = None) -> LastVeri
     with state.read() as conn:
         found = verifications.read(conn, wanted)
         right_at = {name: _right_at(conn, name) for name in found}
+        copies = [row for name in wanted for row in _proofs(conn, name)]
     every = [
         _by_now(FindingDocument.model_validate(row), each.at, right_at[name])
         for name, each in found.items()
@@ -124,7 +140,25 @@ def last(state: State, topology: Topology, model: str | None = None) -> LastVeri
         hint=" ".join(filter(None, (_hint(rows), never))) or None,
         verified_at={name: found[name].at if name in found else None for name in wanted},
         quick={name: each.is_quick for name, each in found.items()},
+        proofs=copies,
     )
+
+
+def _proofs(conn: Connection, model: str) -> list[ProofDocument]:
+    """The last proof of each sealed copy of a model, the oldest first."""
+    named = {each.id: each.name for each in versions.known(conn, model)}
+    return [
+        ProofDocument(
+            model=model,
+            version=named[each.version_id],
+            target=each.target,
+            proven_at=each.proven_at,
+            how=each.how,
+            checked_at=each.checked_at,
+            fault=each.fault or None,
+        )
+        for each in proofs.of_versions(conn, list(named))
+    ]
 
 
 def _found(subject: str, what: str, check: Callable[[], str], policy: Retry, remedy: str) -> Finding:

@@ -10,6 +10,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from syncd.plan.phases import RELEASE_ENDS, STEP_ENDS, PlacementPhase, ReleasePhase, StepState
+from syncd.state.content import proofs
+from syncd.state.content.proofs import TargetProof
 from syncd.state.db.schema import deliveries, freezes, holds, live, placements, releases, steps, versions
 from syncd.state.db.schema_serving import drift_looks, drifts, repairs
 
@@ -51,6 +53,7 @@ class RecordFigures:
     freezes: int
     quarantined: int
     repairs: int  # not ended
+    proofs: tuple[TargetProof, ...]
 
 
 def read(conn: sa.Connection, now: datetime) -> RecordFigures:
@@ -72,6 +75,7 @@ def read(conn: sa.Connection, now: datetime) -> RecordFigures:
         freezes=_count(conn, sa.select(sa.func.count()).select_from(freezes).where(is_frozen)),
         quarantined=_count(conn, quarantined),
         repairs=_count(conn, sa.select(sa.func.count()).select_from(repairs).where(repairs.c.done_at.is_(None))),
+        proofs=tuple(proofs.by_target(conn)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from syncd.artifact.names import parse_path
 from syncd.cli.exit_codes import Exit
 from syncd.cost.shipped import text
 from syncd.plan.phases import PlacementPhase
-from syncd.state.content import placements, versions
+from syncd.state.content import placements, proofs, versions
 from syncd.state.db.schema import placements as placement_rows
 from syncd.state.db.schema import versions as version_rows
 from syncd.state.db.schema_keeping import removals
@@ -106,3 +107,26 @@ def test_it_marks_and_undoes_and_deletes_when_the_time_is_over(there: Calling) -
     document = there("gc", "-o", "json").document
     assert (document["deleted"], document["postponed"]) == (["m@v1"], [])
     assert [each["version"] for each in there("gc", "--plan", "-o", "json").document["versions"]] == ["v2"]
+
+
+def test_the_last_proofs_are_shown_and_damage_stands_in_the_status(there: Calling) -> None:
+    state = State(f"sqlite:///{there.database}")
+    with state.write() as conn:
+        now = state.now(conn)
+        first, second = versions.known(conn, "m")
+        proofs.note(conn, first.id, "nas", how="bytes", now=now - timedelta(days=3))
+        proofs.note(conn, second.id, "nas", how="checksums", now=now - timedelta(minutes=5))
+        proofs.note_fault(conn, second.id, "nas", "w.bin: missing", now)
+    state.close()
+    shown = there("verify", "--results", "m")
+    lines = [line.split() for line in shown.out.splitlines() if line.startswith("nas")]
+    assert [(words[1], words[4], words[5]) for words in lines] == [
+        ("m@v1", "3d", "bytes"),
+        ("m@v2", "5m00s", "checksums"),
+    ]
+    assert "w.bin: missing" in shown.out
+    document = there("verify", "--results", "m", "-o", "json").document
+    assert [each["fault"] for each in document["proofs"]] == [None, "w.bin: missing"]
+    assert there("verify", "--results", "--quick").code == Exit.USAGE
+    assert "damaged: 1 of 2 copies at nas" in there("status").out
+    assert there("status", "-o", "json").document["proofs"][0]["damaged"] == 1

@@ -41,7 +41,7 @@ from syncd.config import (
     warnings,
 )
 from syncd.config.registries import FilterTable
-from syncd.config.retention import RetentionSettings
+from syncd.config.retention import RetentionSettings, ScrubSettings
 from syncd.config.values import NotifierSettings, PrometheusSignalSettings
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
@@ -55,6 +55,7 @@ TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (AdviceSettings, ("advice",)),
     (ReceiptSettings, ("receipts",)),
     (RetentionSettings, ("retention",)),
+    (ScrubSettings, ("scrub",)),
     (DirectoryRegistrySettings, ("registries", "local")),
     (HttpRegistrySettings, ("registries", "index")),
     (HubRegistrySettings, ("registries", "hub")),
@@ -88,6 +89,7 @@ NO_DEFAULT_TO_SHOW = {
     "accelerator_bytes",
     "prices",
     "max_size",
+    "period",
     "password",
     "security_token",
     "models",

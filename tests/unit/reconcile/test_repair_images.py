@@ -6,12 +6,14 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.reconcile.repair import repairs
 from syncd.reconcile.repair.repairs import execute, request
+from syncd.reconcile.repair.scrub import Scrub, ScrubPolicy
 from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.views.verification import verify
 from syncd.state.records import PlacedImage, Repair
@@ -203,3 +205,15 @@ def test_publishing_what_is_live_pushes_what_is_missing_again(here: Site, galler
     assert here.release(release.id).phase is ReleasePhase.LIVE, here.release(release.id).reason
     shelf.assert_whole()
     assert repairs.of_model(here.looker, SDXL) == []
+
+
+def test_a_scrub_finds_a_layer_that_is_gone_and_has_it_pushed_again(here: Site, gallery: Gallery) -> None:
+    shelf = Shelf(gallery, image(here, "v1"))
+    scrub = Scrub(here.context, ScrubPolicy(3600.0))
+    assert not scrub()
+    shelf.delete(shelf.layers[-3])
+    here.world.time += timedelta(hours=2)
+    assert [scrub() for _ in range(3)] == [True, True, False]
+    assert {each.kind for each in here.events()} >= {"copy.damaged", "repair.requested"}
+    repairs.resume(here.context)
+    shelf.assert_whole()

@@ -155,6 +155,15 @@ class DriftDocument(Document):
     ended: list[ClosedDriftDocument]
 
 
+class TargetProofDocument(Document):
+    """The proofs of the sealed copies at a target."""
+
+    target: str
+    oldest_proof_at: Time
+    copies: int
+    damaged: int = Field(description="Copies whose newest check found a fault.")
+
+
 class StatusDocument(Document):
     """The record at one moment."""
 
@@ -172,6 +181,9 @@ class StatusDocument(Document):
         default=[], description="Registries, targets, credentials, runtimes and the record's disk that are not good."
     )
     refused: RefusedCallersDocument | None = Field(default=None, description="null: nobody in the last hour.")
+    proofs: list[TargetProofDocument] = Field(
+        default=[], description="By target: the copy that was proven longest ago."
+    )
 
 
 class ServedModelDocument(Document):

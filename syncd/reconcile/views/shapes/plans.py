@@ -107,8 +107,21 @@ class VerificationDocument(Document):
     hint: str | None
 
 
+class ProofDocument(Document):
+    """The newest proof of a sealed copy."""
+
+    model: str
+    version: str
+    target: str
+    proven_at: Time = Field(description="When its bytes were last found right.")
+    how: str = Field(description="By its bytes, by its checksums, or by the seal that was written then.")
+    checked_at: Time = Field(description="The newest check, which may have found a fault.")
+    fault: str | None = Field(description="What that check found wrong; null: nothing.")
+
+
 class LastVerificationDocument(VerificationDocument):
     """The results of the last run of `verify` of each model, in the record."""
 
     verified_at: dict[str, Time | None] = Field(description="The end of that run, by model; null: never verified.")
     quick: dict[str, bool] = Field(description="By model: checksums were compared, the bytes were not read.")
+    proofs: list[ProofDocument] = Field(default=[], description="The last proof of every sealed copy, oldest first.")
