@@ -1,7 +1,8 @@
 """Server of files that gives each connection so many bytes a second. HTTP, and as much of S3 as s5cmd asks for.
 
-`python -m bench.capped DIRECTORY BYTES_S HOST` prints its port and serves until its standard input ends. Each file is at
-its name below any path; `/index.json` is an index of all of them as model `m`, version `v1`; `/b/` lists them for rclone.
+`python -m bench.capped DIRECTORY BYTES_S HOST` prints its port and serves until its standard input ends. Each file is
+at its name below any path; `/index.json` is an index of all of them as model `m`, version `v1`; `/b/` lists them for
+rclone.
 """
 
 import hashlib

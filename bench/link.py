@@ -1,8 +1,8 @@
 """A long line: two TUN devices, one in a network namespace of its own, and a process that passes packets late.
 
 `python -m bench.link NAMESPACE BYTES_S RTT_S LOSS` makes them, prints a line when it is ready, and removes them when
-its standard input ends. The near end is 10.77.0.1, the far one, in the namespace, 10.77.0.2. The kernel's own TCP is what
-runs over it. What comes from the far end is capped, and dropped where more than two round trips of it wait, as a router
+its standard input ends. The near end is 10.77.0.1, the far one, in the namespace, 10.77.0.2. The kernel's own TCP runs
+over it. What comes from the far end is capped, and dropped where more than two round trips of it wait, as a router
 does; loss is drawn for each packet in both directions. Needs root and /dev/net/tun.
 """
 

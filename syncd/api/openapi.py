@@ -8,6 +8,7 @@ from typing import Any, Final
 from syncd.api.operations import (
     COUNT,
     EVENT_ID,
+    LEASE_NAME,
     MODEL,
     MODEL_NAME,
     OF_MODEL,
@@ -189,6 +190,24 @@ _PATHS: Final[Mapping[str, Schema]] = {
     },
     "/v1/everything/freeze": operate("Freeze all models: only rollbacks flip.", "Freeze", "FreezeRequest"),
     "/v1/everything/unfreeze": operate("Lift the freeze of all models.", "Lifted", "EmptyRequest"),
+    "/v1/leases": {"get": operation("List the leases in effect.", "Leases", role="read")},
+    "/v1/leases/{lease}": {
+        "put": operation(
+            "Take a lease on a version, renew it, or move it to another version: until it ends, the version stays.",
+            "Lease",
+            role="publish",
+            errors=WRITE,
+            body="LeaseRequest",
+            parameters=(LEASE_NAME,),
+        ),
+        "delete": operation(
+            "End a lease. It succeeds if there is none.",
+            "LeaseEnd",
+            role="publish",
+            errors=READ,
+            parameters=(LEASE_NAME,),
+        ),
+    },
     "/v1/health": {
         "get": operation("Get the health of the daemon and of all that it works with.", "HealthReport", role="read")
     },
@@ -314,6 +333,9 @@ _NAMES: Final = {
     "get /v1/models/{model}/repairs": ("listRepairs", "models"),
     "post /v1/everything/freeze": ("freezeEverything", "models"),
     "post /v1/everything/unfreeze": ("unfreezeEverything", "models"),
+    "get /v1/leases": ("listLeases", "models"),
+    "put /v1/leases/{lease}": ("putLease", "models"),
+    "delete /v1/leases/{lease}": ("endLease", "models"),
     "get /v1/health": ("getHealth", "status"),
     "get /v1/status": ("getStatus", "status"),
     "get /v1/verification": ("getVerification", "status"),

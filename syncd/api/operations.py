@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from syncd.api.schemas import NUMBER, TEXT, Schema, ref
 from syncd.artifact.names import MODEL_MAX
-from syncd.reconcile.views.shapes.requests import MODEL_PATTERN, RELEASE_PATTERN
+from syncd.reconcile.views.shapes.requests import LEASE_PATTERN, MODEL_PATTERN, RELEASE_PATTERN
 
 _MEANINGS: Final = {
     "400": "The request is not valid.",
@@ -51,7 +51,7 @@ def operation(  # noqa: PLR0913 -- one argument a part of the description
         made["parameters"] = list(parameters)
     if body:
         content = _EITHER if body == "PublishRequest" else _json(body)
-        made["requestBody"] = {"required": body == "PublishRequest", "content": content}
+        made["requestBody"] = {"required": body in {"PublishRequest", "LeaseRequest"}, "content": content}
     return made
 
 
@@ -80,6 +80,7 @@ def operate(summary: str, answer: str, body: str, *parameters: Schema, status: s
 
 
 RELEASE_ID: Final = in_path("release", "The release's id, such as r-7.", {**TEXT, "pattern": RELEASE_PATTERN})
+LEASE_NAME: Final = in_path("lease", "A name of the reader's own.", {**TEXT, "pattern": LEASE_PATTERN})
 MODEL: Final = {**TEXT, "pattern": MODEL_PATTERN, "maxLength": MODEL_MAX}
 MODEL_NAME: Final = in_path("model", "The model's name; the slash after an owner needs no escape.", MODEL)
 OF_MODEL: Final = in_query("model", MODEL, "This model only.")

@@ -24,6 +24,7 @@ from syncd.api.endpoints.actions import (
     unhold,
 )
 from syncd.api.endpoints.deliveries import hook
+from syncd.api.endpoints.leases import end_lease, list_leases, put_lease
 from syncd.api.endpoints.probes import healthz, metrics, openapi, readyz
 from syncd.api.endpoints.reads import (
     drift,
@@ -86,6 +87,9 @@ ROUTES: Final = (
     _v1("/models/{model:path}/repairs", list_repairs, "GET"),
     _v1("/everything/freeze", freeze, "POST"),
     _v1("/everything/unfreeze", unfreeze, "POST"),
+    _v1("/leases", list_leases, "GET"),
+    _v1("/leases/{lease}", put_lease, "PUT"),
+    _v1("/leases/{lease}", end_lease, "DELETE"),
     _v1("/health", health, "GET"),
     _v1("/status", status, "GET", "model"),
     _v1("/plan", plan, "GET", "name"),

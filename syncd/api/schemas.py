@@ -24,6 +24,7 @@ from syncd.reconcile.views.shapes.repairs import RepairsDocument
 from syncd.reconcile.views.shapes.requests import (
     EmptyRequest,
     FreezeRequest,
+    LeaseRequest,
     PublishNameRequest,
     PublishRequest,
     ReasonRequest,
@@ -38,6 +39,9 @@ from syncd.reconcile.views.shapes.serving import (
     HealthDocument,
     HealthReportDocument,
     HoldDocument,
+    LeaseDocument,
+    LeaseEndDocument,
+    LeasesDocument,
     LiftedDocument,
     RefusalsDocument,
 )
@@ -69,6 +73,9 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     HoldDocument,
     FreezeDocument,
     LiftedDocument,
+    LeaseDocument,
+    LeasesDocument,
+    LeaseEndDocument,
     ApprovalDocument,
     DeliveryDocument,
     RepairsDocument,
@@ -83,6 +90,7 @@ BODIES: Final[tuple[type[BaseModel], ...]] = (
     RollbackRequest,
     FreezeRequest,
     RepairRequest,
+    LeaseRequest,
     EmptyRequest,
 )
 

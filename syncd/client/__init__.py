@@ -10,10 +10,11 @@ with Client("https://syncd.example.com", token) as client:
 from syncd.client.answers import ApprovalInfo as Approval
 from syncd.client.answers import FreezeInfo as Freeze
 from syncd.client.answers import HoldInfo as Hold
+from syncd.client.answers import LeaseInfo as Lease
 from syncd.client.answers import ReleaseInfo as Release
 from syncd.client.client import Client
 from syncd.client.parse import ENDS
 from syncd.client.reader import Reader
 from syncd.client.types import NotLive, TimedOut
 
-__all__ = ["ENDS", "Approval", "Client", "Freeze", "Hold", "NotLive", "Reader", "Release", "TimedOut"]
+__all__ = ["ENDS", "Approval", "Client", "Freeze", "Hold", "Lease", "NotLive", "Reader", "Release", "TimedOut"]

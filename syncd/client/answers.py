@@ -60,3 +60,23 @@ class ApprovalInfo(Answer):
     digest: str
     who: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseInfo(Answer):
+    """A version that a reader outside syncd uses: it is not removed before the end."""
+
+    name: str
+    model: str
+    version: str
+    who: str
+    since: datetime  # When it was taken, or renewed.
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseEndInfo(Answer):
+    """The answer to the end of a lease."""
+
+    name: str
+    ended: bool  # Whether there was one.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from syncd.client.answers import ApprovalInfo, FreezeInfo, HoldInfo, LiftedInfo, ReleaseInfo
+from syncd.client.answers import ApprovalInfo, FreezeInfo, HoldInfo, LeaseEndInfo, LeaseInfo, LiftedInfo, ReleaseInfo
 from syncd.client.reader import Reader, path_of_release
 from syncd.client.types import rows
 
@@ -111,6 +111,20 @@ class Client(Reader):
         """
         body = {key: value for key, value in (("version", version), ("target", target)) if value is not None}
         return rows(self._ask("POST", _of_model(model, "repair"), body), "repairs")
+
+    def lease(self, name: str, model: str, version: str, *, hours: float) -> LeaseInfo:
+        """Take a lease on a version, or renew it: until it ends, the version is not removed.
+
+        Raises:
+            NotFound: There is no copy of such a version.
+            Conflict: It is being retired.
+        """
+        body: dict[str, str | float] = {"model": model, "version": version, "hours": hours}
+        return LeaseInfo.of(self._ask("PUT", f"/v1/leases/{quote(name, safe='')}", body))
+
+    def end_lease(self, name: str) -> bool:
+        """End a lease. Returns whether there was one."""
+        return LeaseEndInfo.of(self._ask("DELETE", f"/v1/leases/{quote(name, safe='')}")).ended
 
     def freeze(self, model: str | None = None, why: str = "", *, hours: float = 0.0) -> FreezeInfo:
         """Freeze a model, or all: only rollbacks flip, for some hours or until it is lifted."""

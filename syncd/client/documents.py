@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from syncd.client.answers import FreezeInfo, HoldInfo, ReleaseInfo
+from syncd.client.answers import FreezeInfo, HoldInfo, LeaseInfo, ReleaseInfo
 from syncd.client.parse import Answer
 
 
@@ -646,6 +646,13 @@ class VersionInfo(Answer):
     digest: str
     size_bytes: int
     first_answers: tuple[RegionAnswersInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasesInfo(Answer):
+    """The leases in effect."""
+
+    leases: tuple[LeaseInfo, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

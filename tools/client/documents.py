@@ -14,7 +14,14 @@ from pydantic.fields import FieldInfo
 from syncd.api.schemas import ANSWERS, public_name
 from syncd.reconcile.views.shapes.base import Document
 from syncd.reconcile.views.shapes.releases import ReleaseDocument
-from syncd.reconcile.views.shapes.serving import ApprovalDocument, FreezeDocument, HoldDocument, LiftedDocument
+from syncd.reconcile.views.shapes.serving import (
+    ApprovalDocument,
+    FreezeDocument,
+    HoldDocument,
+    LeaseDocument,
+    LeaseEndDocument,
+    LiftedDocument,
+)
 
 _CLIENT: Final = Path(__file__).parents[2] / "syncd" / "client"
 _LINE_MAX: Final = 120
@@ -29,7 +36,15 @@ from __future__ import annotations
 {imports}
 '''
 # Answers of the methods of `Client`. The others are in a module of their own: to make forty classes takes a while.
-_OF_METHODS: Final = (ReleaseDocument, HoldDocument, FreezeDocument, LiftedDocument, ApprovalDocument)
+_OF_METHODS: Final = (
+    ReleaseDocument,
+    HoldDocument,
+    FreezeDocument,
+    LiftedDocument,
+    ApprovalDocument,
+    LeaseDocument,
+    LeaseEndDocument,
+)
 _ANSWERS: Final = """from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -39,7 +54,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from syncd.client.answers import FreezeInfo, HoldInfo, ReleaseInfo
+from syncd.client.answers import FreezeInfo, HoldInfo, LeaseInfo, ReleaseInfo
 from syncd.client.parse import Answer"""
 # The attribute of a key, where it is not the key.
 _ATTRIBUTES: Final = {("ReleaseDocument", "release"): "id", ("ApprovalDocument", "release"): "release_id"}

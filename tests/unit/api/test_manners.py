@@ -54,6 +54,9 @@ CALLS = (
     *((name, None) for name in ("unfreezeModel", "freezeEverything", "unfreezeEverything", "rollbackModel")),
     ("repairModel", {}),
     ("listRepairs", None),
+    ("putLease", {"model": SDXL, "version": "v2", "hours": 8}),
+    ("listLeases", None),
+    ("endLease", None),
     ("planRelease", None),
     ("adviseModel", None),
     ("getStarts", None),
@@ -86,7 +89,7 @@ def test_every_operation_can_be_called_by_its_description_and_answers_as_it_says
             at.settle(patient=True)
     for name, body in CALLS:
         method, path, operation = operations[name]
-        target = path.replace("{release}", "r-3").replace("{model}", SDXL)
+        target = path.replace("{release}", "r-3").replace("{model}", SDXL).replace("{lease}", "train-9")
         more = {"params": QUERIES[name]} if name in QUERIES else {} if body is None else {"json": body}
         answer = served.call(method.upper(), target, Role.OPERATE if operation["security"] else None, **more)
         (success,) = (status for status in operation["responses"] if status in {"200", "202"})

@@ -13,6 +13,7 @@ WHY_MAX: Final = 500
 HOURS_MAX: Final = 8784.0  # a year
 MODEL_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
 VERSION_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+LEASE_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 RELEASE_PATTERN: Final = "^r-[0-9]{1,18}$"
 
 
@@ -81,6 +82,18 @@ class RepairRequest(RequestBody):
 
     version: Annotated[str, Field(max_length=VERSION_MAX), AfterValidator(_printable)] = ""
     target: Annotated[str, Field(max_length=MODEL_MAX), AfterValidator(_printable)] = ""
+
+
+class LeaseRequest(RequestBody):
+    """The version that a reader uses, and for how long from now."""
+
+    model: Annotated[
+        str, Field(max_length=MODEL_MAX, json_schema_extra={"pattern": MODEL_PATTERN}), AfterValidator(_printable)
+    ]
+    version: Annotated[
+        str, Field(max_length=VERSION_MAX, json_schema_extra={"pattern": VERSION_PATTERN}), AfterValidator(_printable)
+    ]
+    hours: Annotated[float, Field(ge=0.1, le=HOURS_MAX, description="Renew the lease before they are over.")]
 
 
 class EmptyRequest(RequestBody):

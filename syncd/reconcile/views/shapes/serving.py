@@ -33,6 +33,30 @@ class LiftedDocument(Document):
     lifted: bool = Field(description="Whether there was one.")
 
 
+class LeaseDocument(Document):
+    """A version that a reader outside syncd uses: it is not removed before the end."""
+
+    name: str
+    model: str
+    version: str
+    who: str
+    since: Time = Field(description="When it was taken, or renewed.")
+    until: Time
+
+
+class LeasesDocument(Document):
+    """The leases in effect."""
+
+    leases: list[LeaseDocument]
+
+
+class LeaseEndDocument(Document):
+    """The answer to the end of a lease."""
+
+    name: str
+    ended: bool = Field(description="Whether there was one.")
+
+
 class ApprovalDocument(Document):
     """A person's consent to the flip of a release, for this digest."""
 
