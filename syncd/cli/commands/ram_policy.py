@@ -31,7 +31,7 @@ def ram_policy(
 
     Example: syncd ram-policy --region cn-hangzhou
     """
-    from syncd.config.ram_policy import POLICY_CHARS_MAX, policies  # noqa: PLC0415 -- pydantic: not for --help
+    from syncd.cli.ram_policies import POLICY_CHARS_MAX, policies  # noqa: PLC0415 -- pydantic: not for --help
 
     loaded = settings(config, verbose=verbose)
     known = sorted({each.region for each in (*loaded.runtimes.values(), *loaded.targets.values())})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from syncd.cli.ram_policies import FUNCTIONS, policies
 from syncd.config import Config, load
-from syncd.config.ram_policy import FUNCTIONS, policies
 
 from tests.support.ram import allows
 
