@@ -106,6 +106,11 @@ class Components:
         return _Component(shown, failures)
 
 
+def _state(shown: ComponentHealth) -> ComponentHealth:
+    """What is written at once when it changes: the words of a failure change with each part that was read."""
+    return replace(shown, seen_at=None, reason="", hint="")
+
+
 def _silent(found: _Component, now: datetime) -> ComponentHealth:
     if found.began_at is None or now - found.began_at < timedelta(seconds=SILENT_AFTER_S):
         return found.shown
@@ -177,7 +182,7 @@ class ComponentChecks:
             self.components.end("runtimes", name, each.name, error)
 
     def write(self) -> None:
-        """Write the report to the record where it has changed, or is old. Raises what the record raises."""
+        """Write the report to the record where a state has changed, or it is old. Raises what the record raises."""
         state = self._context.state
         if not self._is_resumed:
             with state.read() as conn:
@@ -188,11 +193,11 @@ class ComponentChecks:
         if self._written is not None:
             written, at = self._written
             is_recent = timedelta() <= now - at < timedelta(seconds=WRITTEN_EVERY_S)
-            if is_recent and [replace(each, seen_at=None) for each in shown] == written:
+            if is_recent and [_state(each) for each in shown] == written:
                 return
         with state.write() as conn:
             component_health.write(conn, shown, state.now(conn))
-        self._written = [replace(each, seen_at=None) for each in shown], now
+        self._written = [_state(each) for each in shown], now
 
     def _error_of(self, read: Callable[[], object]) -> SyncdError | None:
         try:

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -15,6 +16,7 @@ from syncd.daemon.base_images import BASE_CHECK_EVERY_S, REBUILD_EVERY_S, BaseIm
 from syncd.daemon.components import ComponentChecks
 from syncd.daemon.health import Health
 from syncd.daemon.polling import HINTS_EVERY_S, Poller
+from syncd.daemon.quiet import WhenChanged
 from syncd.daemon.schedule import PeriodicJob
 from syncd.daemon.settings import ProcessSettings
 from syncd.errors import Cancelled, SyncdError
@@ -37,7 +39,9 @@ from syncd.transfer import abandonable_call
 log = structlog.get_logger("syncd.daemon")
 
 SWEEP_EVERY_S: Final = 300.0
-SEEN_EVERY_S: Final = 5.0
+SEEN_EVERY_S: Final = 10.0
+FORGET_EVERY_S: Final = 600.0
+FORGOTTEN_AFTER: Final = timedelta(days=1)  # of the engine's rows: the record never submits such an attempt again
 REPAIRS_EVERY_S: Final = 2.0
 SCRUB_EVERY_S: Final = 5.0
 LINKED_EVERY_S: Final = 60.0
@@ -56,13 +60,15 @@ class ProcessJobs:
         health: Health,
         checks: ComponentChecks,
         pollers: Mapping[str, Poller],
+        changes: Callable[[], object] = object,
     ) -> None:
-        """Polls wait a while for `holds_read` to be set."""
+        """Polls wait a while for `holds_read` to be set. `changes` is another value after a change of the record."""
         self._context = context
         self._settings = settings
         self._health = health
         self._checks = checks
         self._pollers = pollers
+        self._changes = changes
         self.holds_read: Final = threading.Event()
 
     def periodic(self) -> list[PeriodicJob]:
@@ -78,7 +84,7 @@ class ProcessJobs:
             *self._daemon_jobs(),
             self._job("release prewarmed", RELEASE_EVERY_S, lambda: release_prewarmed(context)),
             self._job("heartbeat", SEEN_EVERY_S, self._record_seen),
-            *([self._job("renewed keys", RENEWED_EVERY_S, partial(retry_renewed, context))] if settings.polls else []),
+            *([self._job("renewed keys", RENEWED_EVERY_S, self._renewed())] if settings.polls else []),
             *self._base_image_jobs(),
             *self._hold_copy_jobs(),
             *self._check_jobs(),
@@ -111,7 +117,8 @@ class ProcessJobs:
             return []
         world = self._context
         return [
-            self._job(f"copies of holds at {name}", COPIED_EVERY_S, HoldCopies(world, name)) for name in world.targets
+            self._job(f"copies of holds at {name}", COPIED_EVERY_S, WhenChanged(HoldCopies(world, name), self._changes))
+            for name in world.targets
         ]
 
     def _check_jobs(self) -> list[PeriodicJob]:
@@ -129,11 +136,13 @@ class ProcessJobs:
         if settings.only:
             return []
         linking = [self._job("event links", LINKED_EVERY_S, self._link_events)] if settings.links_events else []
+        kept = [self._job("engine's rows", FORGET_EVERY_S, self._forget), *self._keeping_jobs()]
         sweeping = self._job("sweep", SWEEP_EVERY_S, lambda: sweep(context))
         resume = self._job("retirements", SWEEP_EVERY_S, partial(retire.resume, context, context.draining))
         # Its calls are watched each by itself: a copy of hours must not be abandoned as one job that hangs.
-        repairs = PeriodicJob("repairs", REPAIRS_EVERY_S, 0.0, partial(resume_repairs, context))
-        kept = self._keeping_jobs()
+        repairs = PeriodicJob(
+            "repairs", REPAIRS_EVERY_S, 0.0, WhenChanged(partial(resume_repairs, context), self._changes)
+        )
         if drifting is None:
             return [sweeping, resume, repairs, *kept, *linking]
         rules = DriftRules(drifting.policy, context.gates)
@@ -177,6 +186,18 @@ class ProcessJobs:
     def _remove_unkept(self) -> None:
         context = self._context
         retention.run(context, retention.models_of(context, None), retention.CLOCK, context.draining)
+
+    def _renewed(self) -> WhenChanged:
+        """Look for what stalled for a key, when a key or the record has changed."""
+        context = self._context
+        return WhenChanged(partial(retry_renewed, context), lambda: (self._changes(), context.keys()))
+
+    def _forget(self) -> None:
+        """Delete what the engine keeps of attempts that ended: the record says how each ended, and keeps it."""
+        context = self._context
+        with context.state.read() as conn:
+            now = context.state.now(conn)
+        context.engine.forget(now - FORGOTTEN_AFTER)
 
     def _link_events(self) -> None:
         with self._context.state.write() as conn:

@@ -29,7 +29,7 @@ from syncd.transfer import abandonable_call
 log = structlog.get_logger("syncd.polling")
 
 HINTS_EVERY_S: Final = 1.0  # any number of deliveries within it become one poll
-HINTS_IDLE_S: Final = 15.0  # while the record does not change: a safety
+HINTS_IDLE_S: Final = 30.0  # while the record does not change: a safety
 CONCURRENT_POLLS_MAX: Final = 4  # per registry; polls that have run longer than SLOW_AFTER_S do not count
 SLOW_AFTER_S: Final = 10.0
 _STALL_S: Final = 600.0  # a poll without progress for longer hangs

@@ -31,7 +31,7 @@ from syncd.state.releases import releases, steps
 
 log = structlog.get_logger("syncd.daemon")
 
-IDLE_PASS_S: Final = 15.0  # between two passes while nothing is unfinished and nothing changes: a safety
+IDLE_PASS_S: Final = 30.0  # between two passes while nothing is unfinished and nothing changes: a safety
 START_AGAIN_S: Final = 1.0  # between two attempts to take over a record that cannot be written
 _START_EXTENDED_S: Final = 120  # systemd's TimeoutStartSec, counted anew from each failed attempt
 
@@ -85,7 +85,7 @@ class Process:
             )
             for p in settings.polls
         }
-        self._jobs = ProcessJobs(context, settings, self.health, self._checks, self._pollers)
+        self._jobs = ProcessJobs(context, settings, self.health, self._checks, self._pollers, lambda: self._changes)
         self._schedule = Schedule(self._jobs.periodic())
 
     def run(self, until: Callable[[], bool] = lambda: False, beside: Sequence[Service] = ()) -> None:

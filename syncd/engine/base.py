@@ -68,6 +68,9 @@ class Engine(Protocol):
     def forget(self, older_than: datetime) -> int:
         """Delete attempts that ended before `older_than` and return how many. They are MISSING then.
 
+        An attempt that a worker claimed before then counts as ended from now on, as after `cancel`: most such workers
+        have died, and a later call deletes what they left.
+
         Only for attempts that the record will not submit again: a deleted one would run again.
         """
         ...

@@ -37,7 +37,7 @@ from syncd.state.state import UPGRADE_HINT, translate_errors
 
 _APPLICATION: Final = "syncd"
 _WORKFLOW: Final = "syncd.step"
-POLL_S: Final = 15.0  # a safety: `wake` says when there is something
+POLL_S: Final = 30.0  # a safety: `wake` says when there is something
 _DRAIN_POLL_S: Final = 0.02
 _POOL_SIZE: Final = 4
 _FORGET_AT_ONCE: Final = 500
@@ -160,7 +160,16 @@ class DbosEngine:
                 self._end(self._claimed([self._executor_id]))
 
     def forget(self, older_than: datetime) -> int:
-        """Delete attempts that ended before `older_than` and return how many."""
+        """Delete attempts that ended before `older_than` and return how many.
+
+        What was claimed before then ends now, so that a later call deletes it: its worker has died, or continues to
+        run as after `cancel`.
+        """
+        with self._translated():
+            claimed = self._client.list_workflows(
+                status=_TAKEN, end_time=older_than.isoformat(), load_input=False, load_output=False
+            )
+        self._end([workflow.workflow_id for workflow in claimed])
         dropped = 0
         while True:
             with self._translated():

@@ -115,18 +115,24 @@ def execute(
         return repairs.get(conn, repair.version_id, repair.target)
 
 
-def resume(context: Context) -> None:
-    """Do every repair that is due: requested over the API, left by a process that was killed, or failed for a time."""
+def resume(context: Context) -> bool:
+    """Do every repair that is due: requested over the API, left by a process that was killed, or failed for a time.
+
+    Returns whether one is unfinished, or that is not known.
+    """
     try:
         with context.state.read() as conn:
+            if not repairs.has_unfinished(conn):
+                return False
             waiting = repairs.due(conn, context.state.now(conn))
         for repair in waiting:
             if context.draining.is_set():
-                return
+                return True
             execute(context, context.transfer, repair, context.draining)
     except SyncdError as error:  # the record is unreachable: the lease ends, and the next call does it
         log.warning("repair.not_recorded", message="Repairs could not be read or recorded; the next run repeats them.",
                     error=error.message)  # fmt: skip
+    return True
 
 
 def document(world: World, found: Sequence[Repair]) -> RepairsDocument:

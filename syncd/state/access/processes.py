@@ -11,7 +11,7 @@ from syncd.state.db.rows import fetch_all, insert
 from syncd.state.db.schema import processes
 from syncd.state.records import ProcessSeen
 
-SILENT_AFTER_S: Final = 30.0  # six missed heartbeats; the process of an older row was killed
+SILENT_AFTER_S: Final = 30.0  # three missed heartbeats; the process of an older row was killed
 AHEAD_MAX: Final = timedelta(seconds=2)  # a row written between the reader's clock and its snapshot is no older clock's
 FORGOTTEN_AFTER: Final = timedelta(days=1)
 

@@ -57,6 +57,11 @@ def of_versions(conn: sa.Connection, version_ids: list[str]) -> list[Repair]:
     return fetch_all(conn, Repair, query.order_by(repairs.c.version_id, repairs.c.target))
 
 
+def has_unfinished(conn: sa.Connection) -> bool:
+    """Whether a repair has not ended."""
+    return conn.execute(sa.select(sa.literal(1)).where(repairs.c.done_at.is_(None)).limit(1)).first() is not None
+
+
 def due(conn: sa.Connection, now: datetime) -> list[Repair]:
     """Repairs that no worker has and that are due, the oldest first."""
     query = sa.select(repairs).where(repairs.c.done_at.is_(None), repairs.c.due_at <= now)

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_attempts_claimed_by_an_earlier_process_end_when_sqlite_is_served_again(
     state.close()
 
 
+def test_what_a_dead_process_had_claimed_is_deleted_in_the_end(engine: DbosEngine, state: State) -> None:
+    submit(engine, state, "a")
+    schema = "dbos." if state.url.get_backend_name() == "postgresql" else ""
+    with state.write() as conn:
+        conn.execute(sa.text(f"UPDATE {schema}workflow_status SET status = 'PENDING', executor_id = 'dead'"))
+    assert engine.forget(datetime.now(UTC) - timedelta(hours=1)) == 0
+    assert engine.status("a", 1) is ExecutionStatus.RUNNING
+    later = datetime.now(UTC) + timedelta(seconds=5)
+    engine.forget(later)
+    engine.forget(later)
+    assert engine.status("a", 1) is ExecutionStatus.MISSING
+
+
 def test_the_error_for_missing_engine_tables_names_the_command(empty_database_url: str) -> None:
     record.create(empty_database_url)
     engine, state = DbosEngine(empty_database_url), State(empty_database_url)
@@ -146,7 +160,11 @@ def test_a_child_of_a_fork_can_serve(tmp_path: Path, sqlite_template: Path) -> N
     if child == 0:  # pragma: no cover -- in the child
         code = 1
         try:
-            state, engine, ran = State(f"sqlite:///{file}"), DbosEngine(f"sqlite:///{file}"), threading.Event()
+            state, engine, ran = (
+                State(f"sqlite:///{file}"),
+                DbosEngine(f"sqlite:///{file}", poll_s=0.1),
+                threading.Event(),
+            )
             engine.serve({"q": 1}, lambda *_: ran.set())
             submit(engine, state, "a")
             code = 0 if ran.wait(20) else 2
