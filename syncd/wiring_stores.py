@@ -5,6 +5,7 @@ The adapters are imported on use: most commands read no file of a model.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,17 @@ def bucket_of(config: Config, settings: BucketTable, at_once: int) -> OssStore:
             connections_max=max(16, at_once),
         )
     )
+
+
+def inside(config: Config, region: str) -> Config:
+    """The configuration as a process inside `region` uses it: OSS there is reached by its internal endpoint."""
+    targets = {
+        name: target.model_copy(update={"endpoint": target.internal_endpoint})
+        if isinstance(target, OssTargetSettings) and target.region == region and target.internal_endpoint
+        else target
+        for name, target in config.targets.items()
+    }
+    return replace(config, targets=targets)
 
 
 def bucket_facts(config: Config, target: str) -> BucketFacts | None:

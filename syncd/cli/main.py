@@ -71,6 +71,8 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = {
     "receipt": CommandEntry("receipt", "receipt", "Print the signed receipt of a release, or verify one."),
     "audit": CommandEntry("audit", "app", "Verify the history against its hash chain, and export it."),
     "run": CommandEntry("run", "run", "Run the daemon until SIGTERM."),
+    "worker": CommandEntry("worker", "worker", "Run the worker of a region until SIGTERM."),
+    "workers": CommandEntry("workers", "app", "Show who serves which region; cordon and drain a worker."),
     "health": CommandEntry("health", "health", "Show whether the daemon and all that it works with is well."),
     "doctor": CommandEntry("doctor", "doctor", "Check everything that syncd needs: each finding with its cure."),
     "ram-policy": CommandEntry("ram_policy", "ram_policy", "Print the RAM policies that this configuration needs."),

@@ -26,6 +26,7 @@ class OssTargetSettings(BucketTable):
 
     kind: Literal["oss"]
     mount_endpoint: Endpoint | None = None
+    internal_endpoint: Endpoint | None = None  # `syncd worker` of the bucket's region uses it in place of `endpoint`
     accelerator: Endpoint | None = None  # functions mount through it instead
     accelerator_bytes: Size | None = None  # its capacity
     mode: Literal["sent", "replicated"] = "sent"  # replicated: OSS brings the objects from `replicated_from`

@@ -37,6 +37,11 @@ class Health:
             self._unpolled.discard(registry)
             self._poll_ended_s[registry] = time.time()
 
+    def stand_by(self) -> None:
+        """Be ready without a poll: a stand-by answers reads and takes requests, and polls nothing."""
+        with self._lock:
+            self._unpolled.clear()
+
     def silent_s(self) -> float:
         """Seconds since the loop began a pass."""
         with self._lock:

@@ -19,6 +19,7 @@ from syncd.daemon.polling import HINTS_EVERY_S, Poller
 from syncd.daemon.quiet import WhenChanged
 from syncd.daemon.schedule import PeriodicJob
 from syncd.daemon.settings import ProcessSettings
+from syncd.daemon.standby import Member, beat_s
 from syncd.errors import Cancelled, SyncdError
 from syncd.reconcile.adoption import hold_copies
 from syncd.reconcile.adoption.hold_copies import COPIED_EVERY_S, HoldCopies
@@ -53,7 +54,7 @@ _JOB_S: Final = 600.0  # a periodic job without progress for longer hangs
 class ProcessJobs:
     """The periodic jobs of a process. One that hangs is abandoned."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- what a process has, and tests leave out
         self,
         context: Context,
         settings: ProcessSettings,
@@ -61,6 +62,7 @@ class ProcessJobs:
         checks: ComponentChecks,
         pollers: Mapping[str, Poller],
         changes: Callable[[], object] = object,
+        member: Member | None = None,
     ) -> None:
         """Polls wait a while for `holds_read` to be set. `changes` is another value after a change of the record."""
         self._context = context
@@ -69,6 +71,7 @@ class ProcessJobs:
         self._checks = checks
         self._pollers = pollers
         self._changes = changes
+        self._member = member
         self.holds_read: Final = threading.Event()
 
     def periodic(self) -> list[PeriodicJob]:
@@ -88,6 +91,7 @@ class ProcessJobs:
             *self._base_image_jobs(),
             *self._hold_copy_jobs(),
             *self._check_jobs(),
+            *([self._job("fleet", beat_s(context.lease_s), self._record_active)] if self._member else []),
         ]
 
     def read_holds(self) -> None:
@@ -209,6 +213,10 @@ class ProcessJobs:
             return
         with context.state.write() as conn:
             processes.record_seen(conn, context.owner, socket.gethostname(), os.getpid(), context.state.now(conn))
+
+    def _record_active(self) -> None:
+        if self._member is not None and self._health.is_alive():
+            self._member.beat(active=True)
 
     def _job(self, name: str, every_s: float, work: Callable[[], object], jitter_s: float = 0.0) -> PeriodicJob:
         """A periodic job. If it hangs on a mount it is abandoned, and does not keep the process from ending."""

@@ -19,13 +19,15 @@ from syncd.daemon.jobs import ProcessJobs
 from syncd.daemon.polling import Poller
 from syncd.daemon.schedule import Schedule, StepDetector
 from syncd.daemon.settings import ProcessSettings
+from syncd.daemon.standby import Member
 from syncd.errors import Conflict, SyncdError, Unavailable
+from syncd.plan.routing import FleetRole
 from syncd.reconcile.context import Context
 from syncd.reconcile.controller.attempt import run_attempt
 from syncd.reconcile.controller.tick import UNHEARD_S, tick
 from syncd.reconcile.steps.handlers import STEP_HANDLERS
 from syncd.reconcile.steps.prewarm import release_prewarmed
-from syncd.state.access import processes
+from syncd.state.access import processes, workers
 from syncd.state.db import changes
 from syncd.state.releases import releases, steps
 
@@ -58,8 +60,11 @@ class Process:
         *,
         sole: bool,
         check_lock: Callable[[], object] = lambda: None,
+        member: Member | None = None,
     ) -> None:
-        """`sole`: no other process can work on this record (it is locked), so other owners' steps are orphaned.
+        """`sole`: no other controls this record (it is locked), so steps of owners that are no worker are orphaned.
+
+        As a `member` of a fleet it says in the record that it is the active controller.
 
         `check_lock` is called in each pass, and raises Conflict if another process has taken the lock.
         """
@@ -67,6 +72,7 @@ class Process:
         self._settings = settings
         self._sole = sole
         self._check_lock = check_lock
+        self._member = member
         self._host_clock, self._record_clock = StepDetector(), StepDetector()
         self._stepped_s = 0.0  # by a step of the clock that the record has not followed yet
         self._changes = 0  # of the record, that this process was told of
@@ -85,7 +91,9 @@ class Process:
             )
             for p in settings.polls
         }
-        self._jobs = ProcessJobs(context, settings, self.health, self._checks, self._pollers, lambda: self._changes)
+        self._jobs = ProcessJobs(
+            context, settings, self.health, self._checks, self._pollers, lambda: self._changes, member
+        )
         self._schedule = Schedule(self._jobs.periodic())
 
     def run(self, until: Callable[[], bool] = lambda: False, beside: Sequence[Service] = ()) -> None:
@@ -157,7 +165,10 @@ class Process:
             try:
                 if self._sole:
                     with context.state.write() as conn:
-                        steps.expire_others(conn, context.owner, context.state.now(conn))
+                        now = context.state.now(conn)
+                        heard = workers.heard(conn, now, context.lease_s) if context.is_shared else []
+                        alive = {each.owner for each in heard if each.role == FleetRole.WORKER}
+                        steps.expire_others(conn, {context.owner, *alive}, now)
                 context.engine.serve(
                     self._settings.slots, partial(run_attempt, context, STEP_HANDLERS, only=self._settings.only)
                 )
@@ -261,6 +272,8 @@ class Process:
         self._context.engine.stop(self._settings.drain_s)
         with suppress(Unavailable), self._context.state.write() as conn:  # else the row says nothing after 30 seconds
             processes.record_gone(conn, self._context.owner)
+        if self._member is not None:
+            self._member.leave()
         seconds = round(time.monotonic() - started, 3)
         log.info("process.stopped", message="The process has stopped.", seconds=seconds)
 
@@ -270,8 +283,16 @@ def _tell_unwatched(error: Exception) -> None:
     log.warning("changes.unwatched", message=said, error=" ".join(str(error).split()), seconds=IDLE_PASS_S)
 
 
+class Stoppable(Protocol):
+    """A process that can be asked to end."""
+
+    def stop(self) -> None:
+        """Request it to end. Safe from a signal handler; repeating it is harmless."""
+        ...
+
+
 @contextmanager
-def stopped_by_signals(process: Process) -> Iterator[None]:
+def stopped_by_signals(process: Stoppable) -> Iterator[None]:
     """Drain the process on SIGTERM and SIGINT. Only in the main thread."""
 
     def request_stop(_number: int, _frame: FrameType | None) -> None:

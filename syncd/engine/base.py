@@ -23,6 +23,15 @@ RunStep = Callable[[str, int], None]
 """Runs (step_id, attempt) and records the outcome itself, so it returns nothing and raises nothing."""
 
 
+MayServe = Callable[[str], bool]
+"""Whether attempts of a queue may begin here now. It is asked before each claim, and must not block."""
+
+
+def always(_queue: str) -> bool:
+    """Attempts of every queue may begin."""
+    return True
+
+
 class Engine(Protocol):
     """Runs attempts. A crash may repeat or lose one; the record detects both. Safe from several threads."""
 
@@ -53,8 +62,10 @@ class Engine(Protocol):
         """
         ...
 
-    def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
+    def serve(self, slots: Mapping[str, int], run: RunStep, may: MayServe = always) -> None:
         """Start to run attempts: at most `slots[queue]` at once from each queue. Returns at once.
+
+        Of a queue that `may` refuses none begins; after it changes its mind, `wake` is called.
 
         Raises:
             Conflict: It serves already.

@@ -29,7 +29,7 @@ from dbos import (
     error,
 )
 
-from syncd.engine.base import ExecutionStatus, RunStep
+from syncd.engine.base import ExecutionStatus, MayServe, RunStep, always
 from syncd.engine.dispatcher import APPLICATION_VERSION, Dispatcher, stop_polling
 from syncd.errors import Conflict, Invalid, Unavailable
 from syncd.state.db.url import parse, sqlite_file
@@ -123,7 +123,7 @@ class DbosEngine:
         found = self._list([_workflow_id(step_id, attempt)])
         return _STATUSES.get(found[0].status, ExecutionStatus.ENDED) if found else ExecutionStatus.MISSING
 
-    def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
+    def serve(self, slots: Mapping[str, int], run: RunStep, may: MayServe = always) -> None:
         """Start to run attempts.
 
         On SQLite the caller is the only process that serves (`engine.lock`): what others had claimed is ended here.
@@ -141,7 +141,7 @@ class DbosEngine:
                 self._prepare(slots)
                 _serving.engine, _serving.run = self, run
                 try:
-                    self._launch(slots)
+                    self._launch(slots, may)
                 except BaseException:
                     self._leave()
                     raise
@@ -200,13 +200,13 @@ class DbosEngine:
         if sqlite_file(self._url) is not None:
             self._end(self._claimed(None))
 
-    def _launch(self, slots: Mapping[str, int]) -> None:
+    def _launch(self, slots: Mapping[str, int], may: MayServe) -> None:
         _keep_logger()
         DBOS(config=self._config(slots))
         DBOS.listen_queues([])
         DBOS.launch()
         stop_polling()
-        self._dispatcher = Dispatcher(slots, self._woken, self._poll_s)
+        self._dispatcher = Dispatcher(slots, self._woken, self._poll_s, may)
         self._dispatcher.start()
 
     def _config(self, slots: Mapping[str, int]) -> DBOSConfig:

@@ -16,6 +16,7 @@ from dbos._dbos import _get_dbos_instance
 from dbos._sys_db import WorkflowStatusInternal
 from dbos._utils import GlobalParams
 
+from syncd.engine.base import MayServe
 from syncd.errors import Unavailable
 
 APPLICATION_VERSION: Final = "1"  # a constant: DBOS runs no attempt that another version submitted
@@ -32,10 +33,11 @@ class Dispatcher:
     to no queue here, and this thread does what its poll does, with the same claim.
     """
 
-    def __init__(self, slots: Mapping[str, int], woken: threading.Event, poll_s: float) -> None:
+    def __init__(self, slots: Mapping[str, int], woken: threading.Event, poll_s: float, may: MayServe) -> None:
         self._slots: Final = dict(slots)
         self._woken: Final = woken
         self._poll_s: Final = poll_s
+        self._may: Final = may
         self._stopped: Final = threading.Event()
         self._claimed: Final = dict.fromkeys(slots, 0)  # begun and not ended, by queue
         self._settings: Final[dict[str, Queue]] = {}
@@ -78,7 +80,7 @@ class Dispatcher:
         instance = _get_dbos_instance()
         with self._lock:
             busy = self._claimed[queue]
-        if busy >= self._slots[queue]:
+        if busy >= self._slots[queue] or not self._may(queue):
             return
         database = instance._sys_db  # noqa: SLF001 -- as above
         settings = self._settings.get(queue) or database.get_queue(queue)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Final, Protocol
 
@@ -35,6 +36,14 @@ _POOLED_HINT: Final = "connect to PostgreSQL itself, or set pool_mode = session:
 _PID: Final = sa.text("SELECT pg_backend_pid()")
 _END_SESSION: Final = sa.text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = :pid AND backend_start = :begun"
+)
+
+_LOOK_EVERY_S: Final = 1.0
+_CANCELLED_S: Final = 5.0  # for the server to end a statement
+_END_HOLDERS: Final = sa.text(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid::bigint = :high"
+    " AND objid::bigint = :low AND objsubid = 1 AND pid <> pg_backend_pid()"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 
 
@@ -86,6 +95,81 @@ def announce(url: str, claimant: Claimant) -> Iterator[RecordLock]:
     """
     with _locked(url, claimant, _PROBED_S) as held:
         yield held
+
+
+def await_turn(url: str, stop: threading.Event, look: Callable[[], bool]) -> bool:
+    """Wait on PostgreSQL until no daemon is announced. False: `stop` was set.
+
+    The server wakes the wait as soon as the other daemon's session ends, however it ends, and is asked nothing
+    meanwhile. About once a second `look` is called: true means that the other daemon is silent for too long, and then
+    its sessions are ended. It may have been stopped, or cut off, and the server would keep them for hours.
+
+    Raises:
+        Unavailable: PostgreSQL cannot be reached.
+    """
+    engine = make_engine(parse(url))
+    try:
+        with translate_errors(parse(url)), engine.connect() as conn:
+            conn.execution_options(isolation_level="AUTOCOMMIT")
+            waiting = _Waiting(conn, _ADVISORY_KEY + Claimant.DAEMON.value)
+            try:
+                while not stop.is_set():
+                    if waiting.ended.wait(_LOOK_EVERY_S):
+                        return waiting.is_locked()
+                    if look():
+                        _end_holders(engine)
+                return False
+            finally:
+                waiting.end()
+    finally:
+        engine.dispose()
+
+
+class _Waiting:
+    """A wait for an advisory lock in a thread of its own. A lock that comes is released again."""
+
+    def __init__(self, conn: sa.Connection, key: int) -> None:
+        self.ended: Final = threading.Event()
+        self._conn = conn
+        self._key = key
+        self._error: sa.exc.SQLAlchemyError | None = None
+        self._thread = threading.Thread(target=self._wait, name="await turn", daemon=True)
+        self._thread.start()
+
+    def is_locked(self) -> bool:
+        """Whether it came. Raises what ended the wait."""
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def end(self) -> None:
+        """End the wait. Repeating it is success."""
+        driver = self._conn.connection.dbapi_connection
+        if not self.ended.is_set() and driver is not None:
+            with suppress(Exception):  # the line may be gone, and then the wait ends by itself
+                driver.cancel()
+        self._thread.join(_CANCELLED_S)
+        self._conn.invalidate()
+
+    def _wait(self) -> None:
+        try:
+            self._conn.execute(sa.select(sa.func.pg_advisory_lock(self._key)))
+            self._conn.execute(sa.select(sa.func.pg_advisory_unlock(self._key)))
+        except sa.exc.SQLAlchemyError as error:
+            self._error = error
+        finally:
+            self.ended.set()
+
+
+def _end_holders(engine: sa.Engine) -> None:
+    keys = [divmod(_ADVISORY_KEY + number, 1 << 32) for number in (0, Claimant.DAEMON.value)]
+    for high, low in keys:
+        with engine.connect() as conn:
+            ended = conn.execute(_END_HOLDERS, {"high": high, "low": low}).all()
+        if ended:
+            log.warning(
+                "lock.silent_holder", message="The sessions of a silent daemon were ended.", sessions=len(ended)
+            )
 
 
 def is_announced(url: str, claimant: Claimant) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from syncd.engine.base import ExecutionStatus, RunStep
+from syncd.engine.base import ExecutionStatus, MayServe, RunStep, always
 from syncd.errors import Conflict
 
 _Key = tuple[str, int]
@@ -59,7 +59,9 @@ class MemoryEngine:
             self._uncommitted.setdefault(_identity(conn), []).append(item)
 
     def wake(self) -> None:
-        """It sees each commit by itself."""
+        """It sees each commit by itself, but not what `may` says since."""
+        with self._changed:
+            self._changed.notify_all()
 
     def cancel(self, step_id: str, attempt: int) -> None:
         """Remove an attempt from its queue. A running one is ended from now on, and continues to run."""
@@ -74,7 +76,7 @@ class MemoryEngine:
             known = self._known.get((step_id, attempt))
             return ExecutionStatus.MISSING if known is None else known.status
 
-    def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
+    def serve(self, slots: Mapping[str, int], run: RunStep, may: MayServe = always) -> None:
         """Start to run attempts, with one thread per slot.
 
         Raises:
@@ -86,7 +88,7 @@ class MemoryEngine:
             names = [(queue, slot) for queue, count in slots.items() for slot in range(count)]
             self._threads = [
                 threading.Thread(
-                    target=self._work, args=(queue, run, self._generation), name=f"{queue}-{slot}", daemon=True
+                    target=self._work, args=(queue, run, self._generation, may), name=f"{queue}-{slot}", daemon=True
                 )
                 for queue, slot in names
             ]
@@ -111,18 +113,18 @@ class MemoryEngine:
                 del self._known[key]
             return len(old)
 
-    def _work(self, queue: str, run: RunStep, generation: int) -> None:
-        while (key := self._take(queue, generation)) is not None:
+    def _work(self, queue: str, run: RunStep, generation: int, may: MayServe) -> None:
+        while (key := self._take(queue, generation, may)) is not None:
             try:
                 run(*key)
             finally:
                 self._end(key)
 
-    def _take(self, queue: str, generation: int) -> _Key | None:
+    def _take(self, queue: str, generation: int, may: MayServe) -> _Key | None:
         with self._changed:
             while self._generation == generation:
                 waiting = self._queues.get(queue, [])
-                while waiting:
+                while waiting and may(queue):
                     key = heapq.heappop(waiting).key
                     known = self._known.get(key)
                     if known is not None and known.status is ExecutionStatus.WAITING:  # else it was cancelled

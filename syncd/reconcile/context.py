@@ -15,11 +15,14 @@ from syncd.errors import Cancelled
 from syncd.plan.gate import Gates
 from syncd.plan.quota import Quota
 from syncd.plan.retention import RetentionPolicy
+from syncd.plan.routing import Routing
 from syncd.plan.strategy import Strategies
 from syncd.trust.policy import TrustPolicy
 
 if TYPE_CHECKING:  # most commands only need the record, and contact no region
     from collections.abc import Mapping
+
+    from sqlalchemy import Connection
 
     from syncd.engine.base import Engine
     from syncd.plan.backoff import RetryPolicy
@@ -58,7 +61,7 @@ class World:
 class Context(World):
     """A world that a process works on: with the engine that runs steps, and the limits of the work.
 
-    It holds no state of its own but the two signals of the process.
+    It holds no state of its own but the signals of the process.
     """
 
     engine: Engine
@@ -70,8 +73,11 @@ class Context(World):
     gates: Gates = field(default_factory=Gates)
     signals: Mapping[str, Signal] = field(default_factory=dict)
     keys: Callable[[], frozenset[str]] = frozenset  # the fingerprints of the access keys in use now
+    routing: Callable[[Connection], Routing] = lambda _conn: Routing()  # what is left to workers of regions now
+    is_shared: bool = False  # other processes may work on this record: a worker that is cut off stops within its lease
     wake: threading.Event = field(default_factory=threading.Event)  # something changed: run a pass now
     draining: threading.Event = field(default_factory=threading.Event)  # begin nothing, stop what runs
+    yielding: threading.Event = field(default_factory=threading.Event)  # stop what runs, others go on with it
 
 
 @dataclass

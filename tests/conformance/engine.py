@@ -233,3 +233,19 @@ class EngineConformance:
         assert engine.forget(datetime.now(UTC) + timedelta(seconds=5)) == 1
         assert engine.status("a", 1) is ExecutionStatus.MISSING
         assert engine.status("waits", 1) is ExecutionStatus.WAITING
+
+    def test_of_a_queue_that_may_not_be_served_none_begins_until_it_may(
+        self, engine: Engine, state: State, bodies: Bodies
+    ) -> None:
+        bodies.may_end.set()
+        open_queues = {"other"}
+        engine.serve({"q": 1, "other": 1}, bodies.run, lambda queue: queue in open_queues)
+        self.submit(engine, state, "a")
+        with state.write() as conn:
+            engine.submit(conn, "b", 1, "other", 0)
+        bodies.wait_for(1)
+        assert bodies.ran == [("b", 1)]
+        open_queues.add("q")
+        engine.wake()
+        bodies.wait_for(2)
+        assert bodies.ran[1] == ("a", 1)

@@ -19,7 +19,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from syncd.artifact.manifest import SEAL_PATH, Manifest
-from syncd.engine.base import ExecutionStatus, RunStep
+from syncd.engine.base import ExecutionStatus, MayServe, RunStep, always
 from syncd.plan.backoff import RetryPolicy
 from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode
 from syncd.plan.phases import ReleasePhase
@@ -114,7 +114,7 @@ class HandEngine:
     def status(self, step_id: str, attempt: int) -> ExecutionStatus:
         return self.known.get((step_id, attempt), ExecutionStatus.MISSING)
 
-    def serve(self, slots: Mapping[str, int], run: RunStep) -> None:
+    def serve(self, slots: Mapping[str, int], run: RunStep, may: MayServe = always) -> None:
         self.run = run
 
     def stop(self, grace_s: float) -> None:

@@ -202,7 +202,7 @@ def _endpoint_regions(config: Config, declared: Declared) -> Iterator[Problem]:
     del declared
     for name, target in config.targets.items():
         if isinstance(target, OssTargetSettings):
-            for field in ("endpoint", "mount_endpoint"):
+            for field in ("endpoint", "mount_endpoint", "internal_endpoint"):
                 yield from _other_region(("targets", name, field), getattr(target, field), _OSS_HOST, target.region)
         elif isinstance(target, NasTargetSettings):
             yield from _other_region(("targets", name, "server"), target.server, _NAS_HOST, target.region, "server")
@@ -225,7 +225,7 @@ def _bucket_in_endpoint(config: Config, declared: Declared) -> Iterator[Problem]
     del declared
     for section, tables in (("targets", config.targets), ("registries", config.registries)):
         for name, table in tables.items():
-            for field in ("endpoint", "mount_endpoint", "oss_endpoint"):
+            for field in ("endpoint", "mount_endpoint", "internal_endpoint", "oss_endpoint"):
                 endpoint = getattr(table, field, None)
                 match = _BUCKET_HOST.fullmatch(endpoint or "")
                 if match:

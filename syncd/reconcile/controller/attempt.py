@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 import structlog
@@ -160,18 +160,39 @@ def _must_undo(conn: Connection, job: Attempt) -> bool:
 
 
 _BEATS_PER_LEASE: Final = 4
+_CUT_OFF: Final = 0.6  # of the lease without a renewal: what is left is for the effect under way to end
 _BEAT_MAX_S: Final = 1.0  # progress and cancellation are as fresh as this
 
 
-def _lease_kept(job: Attempt) -> AbstractContextManager[None]:
+@contextmanager
+def _lease_kept(job: Attempt) -> Iterator[None]:
     """Renew the lease while the handler runs, and stop the handler when the lease is lost or the step cancelled."""
     interval_s = min(_BEAT_MAX_S, job.context.lease_s / _BEATS_PER_LEASE)
-    return watchdog.repeating(partial(_renew_lease, job), interval_s, f"lease {job.step.id}")
+    renewed_s = time.monotonic()
+
+    def renew() -> None:
+        nonlocal renewed_s
+        began_s = time.monotonic()
+        if _renew_lease(job):
+            renewed_s = began_s
+
+    def stop_when_cut_off() -> None:
+        """A renewal may wait for a line that is cut for longer than the lease lasts: this thread asks nobody."""
+        if time.monotonic() > renewed_s + job.context.lease_s * _CUT_OFF and not job.stop.is_set():
+            log.warning("lease.cut_off", message="The record cannot be reached; the attempt stops within its lease.")
+            job.stop.set()
+
+    with ExitStack() as threads:
+        threads.enter_context(watchdog.repeating(renew, interval_s, f"lease {job.step.id}"))
+        if job.context.is_shared:
+            threads.enter_context(watchdog.repeating(stop_when_cut_off, interval_s, f"cut off {job.step.id}"))
+        yield
 
 
-def _renew_lease(job: Attempt) -> None:
+def _renew_lease(job: Attempt) -> bool:
+    """Renew it, and notice what is asked of the attempt. Returns whether the lease was renewed."""
     context = job.context
-    if context.draining.is_set():
+    if context.draining.is_set() or context.yielding.is_set():
         job.stop.set()
     try:
         with context.state.write() as conn:
@@ -183,5 +204,8 @@ def _renew_lease(job: Attempt) -> None:
             tell()
     except Fenced:
         job.stop.set()
+        return False
     except Unavailable as error:  # the lease may run out; the fence then refuses the writes
         log.warning("lease.not_renewed", message="The lease could not be renewed; it may run out.", error=error.message)
+        return False
+    return True

@@ -18,7 +18,7 @@ from syncd.errors import Conflict
 from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
 from syncd.plan.priority import priority_of
 from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
-from syncd.plan.topology import CONTROL_QUEUE, TRANSFER_QUEUE
+from syncd.plan.routing import Routing, groups, queue_of
 from syncd.reconcile import rollout
 from syncd.reconcile.context import Context
 from syncd.reconcile.controller.claims import claim, gate_of, own_releases
@@ -45,11 +45,12 @@ def tick(context: Context, unheard_s: float = UNHEARD_S, only: str = "") -> bool
     """
     with context.state.read() as conn:
         own = own_releases(context, conn, only) if only else set()
+        routing = context.routing(conn)
         unfinished = [release.id for release in releases.unfinished(conn) if not only or release.id in own]
     moved = backfill(context) if not only else False
     for release_id in unfinished:
         try:
-            moved |= _advanced(context, release_id, unheard_s)
+            moved |= _advanced(context, release_id, unheard_s, routing)
         except Conflict as elsewhere:  # another process changed it between the read and the write: decide again later
             log.info(
                 "release.changed_meanwhile",
@@ -60,37 +61,43 @@ def tick(context: Context, unheard_s: float = UNHEARD_S, only: str = "") -> bool
     return moved
 
 
-def _advanced(context: Context, release_id: str, unheard_s: float) -> bool:
+def _advanced(context: Context, release_id: str, unheard_s: float, routing: Routing) -> bool:
     moved = False
     for _ in range(DECISIONS_MAX):
-        if not _once(context, release_id, unheard_s):
+        if not _once(context, release_id, unheard_s, routing):
             break
         moved = True
     return moved
 
 
-def _once(context: Context, release_id: str, unheard_s: float) -> bool:
+def _once(context: Context, release_id: str, unheard_s: float, routing: Routing) -> bool:
     cancelled: list[Step] = []
     with context.state.write() as conn:
         release = releases.get(conn, release_id)
         all_steps = steps.of_release(conn, release_id)
         rollout.record_times(conn, release.id, context.state.now(conn))
-        decision = decide(_view(context, conn, release, all_steps))
+        decision = decide(_view(context, conn, release, all_steps, routing))
         changed = _apply(context, conn, release, decision, all_steps)
         if decision.stop:
             cancelled = steps.cancel_open(conn, release_id, context.state.now(conn))
         elif not context.draining.is_set():
             for step in steps.of_release(conn, release_id):
-                if _is_due(context, step, context.state.now(conn), unheard_s):
-                    handed = steps.hand_over(conn, step, context.state.now(conn))
+                queue = queue_of(context.topology, step.kind, step.subject, routing)
+                if _is_due(context, step, context.state.now(conn), unheard_s, queue):
+                    handed = steps.hand_over(conn, step, context.state.now(conn), queue)
+                    if step.state is not StepState.WAITING:
+                        cancelled.append(step)  # what the engine keeps of the attempt before
                     first = priority_of(release.number, handed.kind, back=release.rollback)
                     context.engine.submit(conn, handed.id, handed.attempt, handed.queue, first)
     for step in cancelled:
         context.engine.cancel(step.id, step.attempt)
-    return changed or bool(cancelled)
+    return changed or (bool(cancelled) and decision.stop)
 
 
-def _view(context: Context, conn: Connection, release: Release, all_steps: Sequence[Step]) -> ReleaseSnapshot:
+def _view(
+    context: Context, conn: Connection, release: Release, all_steps: Sequence[Step], routing: Routing
+) -> ReleaseSnapshot:
+    begun = [step.subject for step in all_steps if step.kind is StepKind.PLACE]
     placed = placements.of_version(conn, release.version_id) if release.version_id else []
     hold = holds.find(conn, release.model)
     newer = [other.id for other in releases.unfinished(conn, release.model) if other.number > release.number]
@@ -99,7 +106,7 @@ def _view(context: Context, conn: Connection, release: Release, all_steps: Seque
         phase=release.phase,
         rollback=release.rollback,
         pinned=release.version_id is not None,
-        place_groups=context.topology.groups_of(release.model),
+        place_groups=groups(context.topology, release.model, routing, begun),
         feeds=context.topology.feeds_of(release.model),
         bindings=tuple(binding.name for binding in context.topology.bindings_of(release.model)),
         placements={placement.target: placement.phase for placement in placed},
@@ -151,14 +158,13 @@ def _want(conn: Connection, release: Release, decision: Decision, all_steps: Seq
     for kind, subject in decision.want:
         step = known.get((kind, subject))
         if step is None:
-            queue = TRANSFER_QUEUE if kind is StepKind.PLACE else CONTROL_QUEUE
-            steps.ensure(conn, release.id, kind, subject, queue, now)
+            steps.ensure(conn, release.id, kind, subject, queue_of(context.topology, kind, subject, Routing()), now)
         elif step.state in STEP_ENDS:
             # It ended, but its result is missing: do it again rather than wait for ever.
             steps.reopen(conn, step, now)
 
 
-def _is_due(context: Context, step: Step, now: datetime, unheard_s: float) -> bool:
+def _is_due(context: Context, step: Step, now: datetime, unheard_s: float, queue: str) -> bool:
     if step.state is StepState.WAITING:
         return not now < step.due_at <= now + steps.DUE_MAX  # later than that is from before the clock was set back
     if step.state is StepState.RUNNING:
@@ -168,4 +174,6 @@ def _is_due(context: Context, step: Step, now: datetime, unheard_s: float) -> bo
     carried = context.engine.status(step.id, step.attempt)
     if carried is ExecutionStatus.RUNNING:  # a worker begins what it claims at once: one that has not by then has died
         return abs(now - step.due_at) > timedelta(seconds=UNHEARD_S)
-    return carried is not ExecutionStatus.WAITING
+    if carried is ExecutionStatus.WAITING:  # in a queue that nobody serves any more, or that a worker serves by now
+        return step.queue != queue
+    return True

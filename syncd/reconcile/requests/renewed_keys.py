@@ -11,6 +11,7 @@ from syncd.artifact.names import parse_model, parse_version
 from syncd.errors import SyncdError
 from syncd.plan.phases import ReleasePhase, StepKind, StepState
 from syncd.reconcile.context import Context
+from syncd.reconcile.members import members
 from syncd.reconcile.requests import operations, rollbacks
 from syncd.reconcile.requests.create import RequestOrigin
 from syncd.state.content import versions
@@ -76,7 +77,7 @@ def _call(context: Context, release: Release, step: Step) -> None:
         with context.state.read() as conn:
             version = versions.get(conn, release.version_id or "")
             manifest = versions.manifest(conn, version.id)
-        for name in context.topology.groups_of(release.model).get(step.subject, ()):
+        for name in members(context, release, step.subject):
             if name in context.targets:
                 context.targets[name].inspect(manifest, Depth.SEAL, SqlJournal(context.state, version.id, name))
     elif step.subject in context.topology.bindings:

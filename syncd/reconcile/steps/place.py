@@ -18,6 +18,7 @@ from syncd.plan.phases import PlacementPhase
 from syncd.plan.topology import NEAREST, REGISTRY
 from syncd.reconcile.context import Attempt
 from syncd.reconcile.discovery.catalog import Catalog, check_by_reading, pin, survey
+from syncd.reconcile.members import members
 from syncd.reconcile.repair.sources import RepairJob
 from syncd.reconcile.repair.tree import repair_tree
 from syncd.reconcile.steps.checked_source import CheckedSource
@@ -136,7 +137,7 @@ def place(job: Attempt) -> None:
         version = versions.get(conn, job.release.version_id or "")
         manifest = versions.manifest(conn, version.id)
     job.pin = version.pin
-    names = context.topology.groups_of(job.release.model)[job.step.subject]
+    names = members(context, job.release, job.step.subject)
     if names[0] in context.topology.replicas:
         wait = await_image if names[0] in context.topology.images else await_replica
         wait(job, version, manifest, names[0])
@@ -264,7 +265,7 @@ def _sources(job: Attempt, version: Version, manifest: Manifest, peers: list[str
     registry = context.registries[version.registry]
     model = parse_model(version.model)
     revision = Revision(parse_version(version.name), version.pin)
-    group = context.topology.groups_of(job.release.model)[job.step.subject]
+    group = members(context, job.release, job.step.subject)
     with context.state.read() as conn:  # what another step places is believed: each byte is proven as it is read
         sealed = {p.target for p in placements.of_version(conn, version.id) if p.phase is PlacementPhase.SEALED}
     givers = {*peers, *(sealed & context.targets.keys() - set(group)), REGISTRY}

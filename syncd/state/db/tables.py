@@ -7,10 +7,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from syncd.errors import Invalid
-from syncd.state.db import schema, schema_images, schema_keeping, schema_serving, schema_trust
+from syncd.state.db import schema, schema_fleet, schema_images, schema_keeping, schema_serving, schema_trust
 from syncd.state.db.url import sqlite_file
 
-_ALL: Final = (schema, schema_images, schema_keeping, schema_serving, schema_trust)  # importing them fills the metadata
+# Importing them fills the metadata.
+_ALL: Final = (schema, schema_fleet, schema_images, schema_keeping, schema_serving, schema_trust)
 _SQLITE: Final = "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'"
 _POSTGRESQL: Final = (
     "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"

@@ -82,8 +82,10 @@ def guard(conn: sa.Connection, step_id: str, attempt: int) -> Step:
     return found
 
 
-def hand_over(conn: sa.Connection, step: Step, now: datetime) -> Step:
+def hand_over(conn: sa.Connection, step: Step, now: datetime, queue: str = "") -> Step:
     """Queue the next attempt of a step that waits, whose lease has expired, or that the engine lost.
+
+    It waits in `queue` from then on, or in the one it has.
 
     From then on every earlier attempt is fenced out. The row must still be as in `step`, the basis of the decision.
     An expired lease is not counted as a failure: a worker may be killed any number of times.
@@ -97,6 +99,7 @@ def hand_over(conn: sa.Connection, step: Step, now: datetime) -> Step:
     elif step.state in STEP_ENDS:
         raise Conflict(f"step {step.id} is {step.state} and cannot be handed over")
     values: dict[str, Any] = {"attempt": step.attempt + 1, "state": StepState.QUEUED, "due_at": now}
+    values["queue"] = queue or step.queue
     taken = _change(conn, unmoved, **values, owner="", lease_until=None)
     if taken is None:
         raise Conflict(f"step {step.id} is no longer {step.state} at attempt {step.attempt}, or its lease was renewed")
@@ -279,9 +282,9 @@ def resume_after_step(conn: sa.Connection, lease_s: float, now: datetime) -> Non
     conn.execute(leased.values(lease_until=now + timedelta(seconds=lease_s)))
 
 
-def expire_others(conn: sa.Connection, owner: str, now: datetime) -> int:
-    """Expire the leases of every other owner; only for a process that is the only one on this record."""
-    others = sa.and_(steps.c.state == StepState.RUNNING, steps.c.owner != owner)
+def expire_others(conn: sa.Connection, alive: Collection[str], now: datetime) -> int:
+    """Expire the leases of every owner but those `alive`; only for the process that controls the record."""
+    others = sa.and_(steps.c.state == StepState.RUNNING, steps.c.owner.not_in(tuple(alive)))
     return conn.execute(sa.update(steps).where(others).values(lease_until=now)).rowcount
 
 

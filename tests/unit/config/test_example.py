@@ -85,6 +85,7 @@ ENVIRON = {
 }
 # Settings whose default is "not given", or stands for another setting; their comment says so.
 NO_DEFAULT_TO_SHOW = {
+    "internal_endpoint",
     "accelerator",
     "accelerator_bytes",
     "prices",

@@ -186,3 +186,51 @@ def test_a_process_whose_lock_another_one_has_drains_and_ends_with_a_conflict(da
         waiting.join(30)
     assert [type(error) for error in daemon.failed] == [Conflict]
     assert not daemon.is_seen()
+
+
+class Turn:
+    """A stand-by that waits in a thread. `is_silent` is what it thinks of the other daemon."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.stop, self.looks, self.is_silent = url, threading.Event(), 0, False
+        self.came: list[bool] = []
+        self._thread = threading.Thread(target=self._wait)
+
+    def _wait(self) -> None:
+        self.came.append(lock.await_turn(self.url, self.stop, self._look))
+
+    def _look(self) -> bool:
+        self.looks += 1
+        return self.is_silent
+
+    def __enter__(self) -> Turn:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def test_a_stand_by_has_its_turn_when_the_other_daemon_leaves_and_keeps_no_lock(url: str) -> None:
+    with Turn(url) as turn, lock.announce(url, lock.Claimant.DAEMON):
+        with Turn(url) as waiting:
+            until(lambda: waiting.looks > 0, "the stand-by to look")
+            assert waiting.came == []
+            waiting.stop.set()
+        assert waiting.came == [False]
+        turn.stop.clear()
+    assert turn.came == [True]
+    assert not lock.is_announced(url, lock.Claimant.DAEMON)
+
+
+def test_the_sessions_of_a_silent_daemon_are_ended_and_it_learns_so(url: str) -> None:
+    with lock.announce(url, lock.Claimant.DAEMON) as announced, lock.hold(url) as held:
+        with Turn(url) as turn:
+            until(lambda: turn.looks > 0, "the stand-by to look")
+            turn.is_silent = True
+        assert turn.came == [True]
+        with lock.announce(url, lock.Claimant.DAEMON), lock.hold(url):
+            for lost in (announced, held):
+                with pytest.raises(Conflict):
+                    lost.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -208,3 +209,21 @@ def test_an_attempt_that_placed_something_before_it_failed_is_not_counted_as_a_f
     assert (step.state, step.failures) == (StepState.WAITING, 0)
     assert step.reason == "throttled: 503 SlowDown, 58 of 6 000 calls"
     assert step.due_at > handed.world.time
+
+
+def test_an_attempt_that_cannot_renew_its_lease_stops_within_it_where_others_may_go_on(here: Site) -> None:
+    shared = replace(here, context=replace(here.context, is_shared=True, lease_s=1.0))
+    publish(here.requester, SDXL, "v1")
+    tick(here.context)
+    seconds: list[float] = []
+
+    def body(job: Attempt) -> None:
+        with here.state.write() as conn:  # SQLite: no other writer; PostgreSQL: nobody else gets the step's row
+            steps.guard(conn, job.step.id, job.step.attempt)
+            began_s = time.monotonic()
+            assert job.stop.wait(20)
+            seconds.append(time.monotonic() - began_s)
+        raise Cancelled("stopped")
+
+    run(shared, body)
+    assert seconds

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from syncd.engine.base import ExecutionStatus
-from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepState
+from syncd.plan.phases import FlipPhase, PlacementPhase, ReleasePhase, StepKind, StepState
+from syncd.plan.routing import Routing
 from syncd.reconcile.controller.tick import UNHEARD_S, tick
 from syncd.reconcile.requests.operations import publish
 from syncd.state.records import Release
@@ -220,4 +222,27 @@ def test_what_one_step_reached_is_done_again_where_it_is_gone(here: Site, world:
     here.settle(patient=True)
     assert here.release(again.id).phase is ReleasePhase.LIVE
     assert here.digest(SDXL, "v1") in world.sealed("hz")
+    here.assert_record_is_true()
+
+
+def test_a_step_in_the_queue_of_a_worker_that_left_goes_on_with_the_controller(here: Site, world: World) -> None:
+    served = {"control:hangzhou", "transfer:hangzhou"}
+    routed = replace(here.context, routing=lambda _conn: Routing(frozenset(served)))
+    world.deliver(SDXL, "v1")
+    release = publish(here.requester, SDXL, "v1")
+    tick(routed)
+    assert here.run_one()
+    tick(routed)
+    queues = {step.subject: step.queue for step in here.steps(release.id).values() if step.kind is StepKind.PLACE}
+    assert queues == {"region:hangzhou": "transfer:hangzhou", "targets": "transfer"}
+    served.clear()
+    world.time += timedelta(seconds=UNHEARD_S + 1)
+    tick(routed)
+    moved = here.steps(release.id)["place/region:hangzhou"]
+    assert (moved.queue, moved.attempt, moved.state) == ("transfer", 2, StepState.QUEUED)
+    assert here.engine.status(moved.id, 1) is ExecutionStatus.ENDED
+    for _ in range(50):
+        if not tick(routed) and not here.run_one():
+            break
+    assert here.release(release.id).phase is ReleasePhase.LIVE
     here.assert_record_is_true()

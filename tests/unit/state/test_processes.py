@@ -51,9 +51,9 @@ def test_a_process_seen_in_the_future_is_not_alive(state: State) -> None:
 def test_the_only_process_ends_every_lease_but_its_own(state: State) -> None:
     with state.write() as conn:
         lost = make_running(conn, lease_s=1000)
-        assert steps.expire_others(conn, "worker-1", NOON) == 0
+        assert steps.expire_others(conn, {"worker-1"}, NOON) == 0
         assert steps.expired(conn, after_s(1)) == []
-        assert steps.expire_others(conn, "worker-2", after_s(1)) == 1
+        assert steps.expire_others(conn, {"worker-2"}, after_s(1)) == 1
         assert [step.id for step in steps.expired(conn, after_s(1))] == [lost.id]
 
 

@@ -181,8 +181,8 @@ def test_a_step_that_ended_is_reopened_with_a_clean_slate_and_a_new_attempt_to_c
 def test_a_sole_process_ends_the_leases_of_every_other_owner(state: State) -> None:
     with state.write() as conn:
         step = make_running(conn)
-        assert steps.expire_others(conn, step.owner, NOON) == 0
-        assert steps.expire_others(conn, "another process", NOON) == 1
+        assert steps.expire_others(conn, {step.owner}, NOON) == 0
+        assert steps.expire_others(conn, {"another process"}, NOON) == 1
         assert [late.id for late in steps.expired(conn, NOON)] == [step.id]
 
 

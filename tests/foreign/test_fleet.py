@@ -1,0 +1,18 @@
+"""The short form of the fleet: two controllers and three workers, each kind of process killed, one stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.foreign.fleet import Play
+from tests.foreign.world import World
+
+KINDS = ["kill a controller", "kill a worker", "stop a controller"]
+
+
+def test_a_fleet_whose_processes_are_killed_releases_everything_and_agrees_with_every_region(tmp_path: Path) -> None:
+    with World(tmp_path / "world", database="postgresql", seed=3) as world:
+        report = Play(world, 3).run(0, KINDS)
+    assert report.wrong == [], report.table()
+    assert report.releases >= len(KINDS)
+    assert (len(report.after_kill_s), len(report.after_stop_s)) == (1, 1), report.table()
