@@ -126,7 +126,7 @@ clean: ## forget what was set up
 
 # A second cloud, a fault proxy and an oracle that share no code with syncd or its local cloud: tests/foreign. The short form
 # is a test. SOAK='--seconds 60 --database sqlite --seed 7' plays less, with the same dice; the timing is the machine's.
-.PHONY: foreign soak long
+.PHONY: foreign soak fleet long
 PLAYS += tests/foreign
 foreign: .venv/.test ## a model's life on a second cloud, under each kind of fault, on both databases
 	$(BIN)/python -m tests.foreign.scenario $(SCENARIO)
@@ -134,7 +134,10 @@ foreign: .venv/.test ## a model's life on a second cloud, under each kind of fau
 soak: .venv/.test ## ten minutes on each database: everything at random, and an oracle that asks every region
 	$(BIN)/python -m tests.foreign.soak $(SOAK)
 
-long: foreign soak ## what takes too long for each change
+fleet: .venv/.test ## two controllers and three workers, killed, stopped and cut off at random, as a table
+	$(BIN)/python -m tests.foreign.fleet $(FLEET)
+
+long: foreign soak fleet ## what takes too long for each change
 
 # An hour of changed inputs to every parser of bytes from outside: FUZZ='--seconds 60 --target tar'. What is found is kept in
 # tests/fuzz/corpus, which `make test` runs.

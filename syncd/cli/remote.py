@@ -69,7 +69,13 @@ TimeoutOption = Annotated[
     ),
 ]
 ServerOption = Annotated[
-    str, typer.Option("--server", envvar=SERVER, help="Use the daemon at this URL.", show_default=False)
+    str,
+    typer.Option(
+        "--server",
+        envvar=SERVER,
+        help="Use the daemon at this URL; of a fleet, several with commas between.",
+        show_default=False,
+    ),
 ]
 TokenFileOption = Annotated[
     Path | None,

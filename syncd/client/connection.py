@@ -18,6 +18,7 @@ TRIES: Final = 4
 FIRST_WAIT_S: Final = 0.5
 ANSWER_WAIT_MAX_S: Final = 30.0  # a longer Retry-After is cut to this
 SILENT_S: Final = 60.0  # of a stream of events, which sends a comment every 15 s
+_OUT: Final = 503  # the server or its database is not ready: another one may be
 _ERRORS: Final[Mapping[str, type[SyncdError]]] = {
     "held": Held,
     "not_found": NotFound,
@@ -37,33 +38,38 @@ _ERRORS: Final[Mapping[str, type[SyncdError]]] = {
 
 
 class Connection:
-    """Connections to one server. Thread-safe."""
+    """Connections to the servers of one record. Thread-safe."""
 
     def __init__(
         self, server: str, token: str, *, timeout_s: float, verify: ssl.SSLContext | bool, trust_env: bool
     ) -> None:
-        """Raises Invalid: The URL or the token is not valid."""
-        if not server.startswith(("http://", "https://")):
-            raise Invalid(f"expected the URL of a server, got {server!r}", hint="for example https://syncd.example.com")
+        """`server` is a URL, or several with commas between: each answers for the others.
+
+        Raises:
+            Invalid: A URL or the token is not valid.
+        """
         if not token.isascii() or not token.isprintable():
             raise Invalid("the token has characters that no token has", hint="check it for a line break")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        try:
-            if trust_env and verify is True:
-                verify = httpx.create_ssl_context()  # with SSL_CERT_FILE and SSL_CERT_DIR
-            # Never httpx's own reading of the environment: it fails on networks of IPv6 in NO_PROXY, and takes a
-            # password from ~/.netrc in place of our token.
-            proxy = proxy_for(server) if trust_env else None
-            self._http = httpx.Client(
-                base_url=server, headers=headers, timeout=timeout_s, verify=verify, proxy=proxy, trust_env=False
-            )
-        except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:  # ImportError: socks needs a package
-            raise Invalid(f"{server!r} cannot be used: {error}") from error
-        self.server: Final = server
+        urls = [url.strip() for url in server.split(",") if url.strip()] or [server]
+        self._servers: Final = [
+            (url, _opened(url, headers, timeout_s, verify=verify, trust_env=trust_env)) for url in urls
+        ]
+        self._used = 0  # of the servers, the one that answered last
+
+    @property
+    def server(self) -> str:
+        """The server that is used now."""
+        return self._servers[self._used][0]
+
+    @property
+    def _http(self) -> httpx.Client:
+        return self._servers[self._used][1]
 
     def close(self) -> None:
         """Close them. Repeating it succeeds."""
-        self._http.close()
+        for _, http in self._servers:
+            http.close()
 
     def ask(
         self,
@@ -77,27 +83,57 @@ class Connection:
     ) -> Mapping[str, Any]:
         """Make a request and return the JSON of the response. Temporary failures are retried, `tries` attempts in all.
 
+        An attempt asks each server once. With one attempt, the request must not be repeated: another server is asked
+        only where it was surely not sent.
+
         Raises:
             As `Reader` and its methods.
         """
         for wait_s in _waits(tries):
-            try:
-                answer = self._http.request(method, path, json=body, headers=headers, params=query)
-            except (httpx.TransportError, httpx.InvalidURL) as error:
-                words = str(error) or type(error).__name__
-                failure: SyncdError = Unavailable(f"{self.server}: {words}", hint="check that the daemon runs there")
-                failure.__cause__ = error
+            answer = self._asked(method, path, body, headers, query, is_repeatable=tries > 1)
+            if isinstance(answer, SyncdError):
+                failure = answer
+            elif answer.is_success:
+                return _document(answer)
             else:
-                if answer.is_success:
-                    return _document(answer)
                 failure = _failure(answer)
             if wait_s is None or not isinstance(failure, Unavailable):
                 raise failure
             time.sleep(min(ANSWER_WAIT_MAX_S, max(wait_s, failure.retry_after_s or 0.0)))
         raise AssertionError
 
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, str | float] | None,
+        headers: Mapping[str, str] | None,
+        query: Mapping[str, str] | None,
+        *,
+        is_repeatable: bool,
+    ) -> httpx.Response | SyncdError:
+        """The first answer that is no outage, from the server that answered last and then the others; else the last."""
+        found: httpx.Response | SyncdError
+        for left in reversed(range(len(self._servers))):
+            try:
+                found = self._http.request(method, path, json=body, headers=headers, params=query)
+                is_out = found.status_code == _OUT and is_repeatable
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                found = _unreachable(self.server, error)
+                is_out = is_repeatable or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            if not is_out or not left:
+                return found
+            self._next()
+        raise AssertionError
+
+    def _next(self) -> None:
+        self._used = (self._used + 1) % len(self._servers)
+
     def stream(self, path: str, query: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-        """The data of server-sent events, one JSON object each. Raises as `ask`, without a second attempt."""
+        """The data of server-sent events, one JSON object each. Raises as `ask`, without a second attempt.
+
+        After an error the next call asks the next server.
+        """
         timeout = httpx.Timeout(SILENT_S, connect=self._http.timeout.connect)
         try:
             with self._http.stream("GET", path, params=query, timeout=timeout) as answer:
@@ -108,8 +144,33 @@ class Connection:
                     if line.startswith("data:"):
                         yield _object(line.removeprefix("data:"))
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            words = str(error) or type(error).__name__
-            raise Unavailable(f"{self.server}: {words}", hint="check that the daemon runs there") from error
+            failure = _unreachable(self.server, error)
+            self._next()
+            raise failure from error
+
+
+def _opened(
+    url: str, headers: Mapping[str, str], timeout_s: float, *, verify: ssl.SSLContext | bool, trust_env: bool
+) -> httpx.Client:
+    if not url.startswith(("http://", "https://")):
+        raise Invalid(f"expected the URL of a server, got {url!r}", hint="for example https://syncd.example.com")
+    try:
+        if trust_env and verify is True:
+            verify = httpx.create_ssl_context()  # with SSL_CERT_FILE and SSL_CERT_DIR
+        # Never httpx's own reading of the environment: it fails on networks of IPv6 in NO_PROXY, and takes a
+        # password from ~/.netrc in place of our token.
+        proxy = proxy_for(url) if trust_env else None
+        return httpx.Client(
+            base_url=url, headers=headers, timeout=timeout_s, verify=verify, proxy=proxy, trust_env=False
+        )
+    except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:  # ImportError: socks needs a package
+        raise Invalid(f"{url!r} cannot be used: {error}") from error
+
+
+def _unreachable(server: str, error: Exception) -> Unavailable:
+    failure = Unavailable(f"{server}: {str(error) or type(error).__name__}", hint="check that the daemon runs there")
+    failure.__cause__ = error
+    return failure
 
 
 def _object(text: str) -> Mapping[str, Any]:

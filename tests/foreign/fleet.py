@@ -27,8 +27,8 @@ import psycopg
 
 from tests.foreign.client import Failed
 from tests.foreign.oracle import Oracle
-from tests.foreign.processes import Process, end_on_sigterm
-from tests.foreign.world import REGIONS, SYNCD, World
+from tests.foreign.processes import Process, end_on_sigterm, free_port
+from tests.foreign.world import REGIONS, SYNCD, Result, World
 
 LEASE_S: Final = 5.0
 REST_S: Final = 120.0
@@ -66,7 +66,10 @@ class Fleet:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._commands = {name: ["run", "--role", "controller", "--name", name] for name in CONTROLLERS}
+        self.urls: Final = {name: f"http://127.0.0.1:{free_port()}" for name in CONTROLLERS}
+        self._commands = {
+            name: ["run", "--role", "controller", "--name", name, "-c", self._with_api(name)] for name in CONTROLLERS
+        }
         self._commands |= {
             f"worker-{name}": ["worker", "--region", name, "--name", f"worker-{name}"] for name in REGIONS
         }
@@ -78,6 +81,13 @@ class Fleet:
     @property
     def names(self) -> list[str]:
         return list(self._commands)
+
+    def _with_api(self, name: str) -> str:
+        """A configuration of its own: on one machine each controller has another port."""
+        file = self._world.root / f"{name}.toml"
+        listen = self.urls[name].removeprefix("http://")
+        file.write_text(f'{self._world.config.read_text()}\n[api]\nlisten = "{listen}"\n')
+        return str(file)
 
     def start(self) -> None:
         for name in self._commands:
@@ -128,6 +138,22 @@ class Fleet:
             time.sleep(0.05)
         return time.monotonic() - began_s
 
+    def await_standby(self) -> None:
+        """Wait for a controller that stands by, and has said so within the last two seconds."""
+        postgresql = self._world.postgresql
+        assert postgresql is not None
+        query = (
+            "SELECT 1 FROM workers WHERE role = 'controller' AND NOT active"
+            " AND seen_at > extract(epoch FROM now() - interval '2 seconds') * 1000000"
+        )
+        url, began_s = postgresql.url.replace("+psycopg", ""), time.monotonic()
+        while True:
+            with contextlib.suppress(psycopg.Error), psycopg.connect(url, connect_timeout=2) as conn:
+                if conn.execute(query).fetchone():
+                    return
+            assert time.monotonic() < began_s + TAKEN_S, "no controller stands by"
+            time.sleep(0.1)
+
     def _start(self, name: str) -> None:
         log = self._world.root / f"{name}.log"
         self._processes[name] = Process([str(SYNCD), *self._commands[name]], log, self._world.environment())
@@ -152,9 +178,12 @@ class Play:
         self._wanted: dict[str, str] = {}
         self.fleet: Final = Fleet(world)
         self.report: Final = FleetReport()
+        self._token = world.root / "token"
 
     def run(self, disturbances: int, kinds: list[str] | None = None) -> FleetReport:
         """`kinds` in this order, or as many as `disturbances` at random."""
+        created = self._world.syncd("token", "create", "play", "--role", "publish")
+        self._token.write_text(created.document["token"])
         self.fleet.start()
         try:
             self.fleet.await_active()
@@ -178,15 +207,23 @@ class Play:
         version = f"v{self._numbers[model]:03}"
         self._world.deliver(model, version, self._chance.uniform(0.1, 0.5))
         for _ in range(10):  # the database may be away
-            if self._world.syncd("publish", f"{model}@{version}").code == 0:
+            if self._publish(model, version).code == 0:
                 self._wanted[model] = version
                 self.report.releases += 1
                 return
             time.sleep(0.5)
         self.report.wrong.append(f"{model}@{version} could not be asked for")
 
+    def _publish(self, model: str, version: str) -> Result:
+        """Ask for a version by any of the controllers, the stand-by first."""
+        active = self.fleet.active()
+        urls = ",".join(url for _, url in sorted(self.fleet.urls.items(), key=lambda each: each[0] == active))
+        return self._world.syncd("publish", f"{model}@{version}", "--server", urls, "--token-file", str(self._token))
+
     def _disturb(self, kind: str) -> None:
         self.report.done[kind] += 1
+        if kind.endswith("controller"):
+            self.fleet.await_standby()
         active = self.fleet.active() or CONTROLLERS[0]
         worker = self._chance.choice([name for name in self.fleet.names if name not in CONTROLLERS])
         if kind == "kill a controller":
@@ -226,7 +263,7 @@ class Play:
         self._numbers[model] += 1
         version = f"v{self._numbers[model]:03}"
         self._world.deliver(model, version, 0.2)
-        asked = self._world.syncd("publish", f"{model}@{version}")
+        asked = self._publish(model, version)
         assert asked.code == 0, asked
         self._wanted[model] = version
         self.report.releases += 1
