@@ -277,6 +277,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="where the world is left, with its logs")
     options = parser.parse_args()
     root = options.keep or Path(tempfile.mkdtemp(prefix="syncd-fleet-"))
+    root.mkdir(parents=True, exist_ok=True)
+    root.chmod(0o755)  # run by root, the database server is another user
     try:
         with World(root / "world", database="postgresql", seed=options.seed) as world:
             report = Play(world, options.seed).run(options.disturbances)
