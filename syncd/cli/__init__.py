@@ -9,6 +9,5 @@ __all__ = [
     "output",
     "remote",
     "session",
-    "upload_bucket",
-    "upload_directory",
+    "upload",
 ]

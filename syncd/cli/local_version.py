@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from syncd.cli.source_directory import Files, open_file
+from syncd.cli.upload.source_directory import Files, open_file
 from syncd.formats.check import check, is_read
 from syncd.formats.contents import Contents
 from syncd.formats.spans import NoRangesError, Pull, Ranges

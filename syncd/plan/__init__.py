@@ -7,9 +7,11 @@ __all__ = [
     "drift",
     "gate",
     "phases",
-    "priority",
+    "quota",
     "release",
+    "retention",
     "roles",
+    "routing",
     "strategy",
     "topology",
 ]

@@ -1,4 +1,4 @@
-"""Which queue a step waits in, and which targets one step fills, where regions have workers of their own."""
+"""Which queue a step waits in, which targets it fills where regions have workers of their own, and what goes first."""
 
 from __future__ import annotations
 
@@ -95,3 +95,27 @@ def _group_of(topology: Topology, target: str) -> str:
 
 def _home_of(topology: Topology, target: str) -> str:
     return _home_of_step(topology, StepKind.PLACE, _group_of(topology, target))
+
+
+# An alias that can be moved is moved before the next one is prepared: otherwise the first of a hundred would wait
+# for what the last of them needs before it.
+_NEAREST_TO_THE_END: Final = (
+    StepKind.UNDO,
+    StepKind.FLIP,
+    StepKind.WEIGH,
+    StepKind.JUDGE,
+    StepKind.PROBE,
+    StepKind.STAGE,
+    StepKind.PLACE,
+    StepKind.RESOLVE,
+)
+
+
+def priority_of(number: int, kind: StepKind, *, back: bool) -> int:
+    """The smallest goes first. `number` is the release's, `back` that it is a rollback.
+
+    What goes back is before all else: what serves is bad. Then older releases are before newer ones, and of one the
+    steps that are nearest to its end.
+    """
+    rank = _NEAREST_TO_THE_END.index(kind)
+    return rank if back or kind is StepKind.UNDO else number * len(_NEAREST_TO_THE_END) + rank

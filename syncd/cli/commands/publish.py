@@ -142,10 +142,10 @@ def _upload(config: Config, output: Output, source: _Source, model: ModelName, v
         Corrupt: A file is not what its name says, or not whole.
         Conflict: A file has a credential in it, the version exists with other files, or the directory changed.
     """
-    from syncd.cli import source_directory  # noqa: PLC0415 -- as above
     from syncd.cli.local_version import check_local  # noqa: PLC0415
-    from syncd.cli.upload_bucket import upload_bucket  # noqa: PLC0415
-    from syncd.cli.upload_directory import upload_directory  # noqa: PLC0415
+    from syncd.cli.upload import source_directory  # noqa: PLC0415 -- as above
+    from syncd.cli.upload.bucket import upload_bucket  # noqa: PLC0415
+    from syncd.cli.upload.directory import upload_directory  # noqa: PLC0415
     from syncd.config import DirectoryRegistrySettings, OssRegistrySettings  # noqa: PLC0415
     from syncd.wiring import topology_of  # noqa: PLC0415
     from syncd.wiring_registries import source_of  # noqa: PLC0415

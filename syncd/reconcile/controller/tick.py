@@ -16,9 +16,8 @@ from sqlalchemy import Connection
 from syncd.engine.base import ExecutionStatus
 from syncd.errors import Conflict
 from syncd.plan.phases import STEP_ENDS, ReleasePhase, StepKind, StepState
-from syncd.plan.priority import priority_of
 from syncd.plan.release import Decision, ReleaseSnapshot, StepView, decide
-from syncd.plan.routing import Routing, groups, queue_of
+from syncd.plan.routing import Routing, groups, priority_of, queue_of
 from syncd.reconcile import rollout
 from syncd.reconcile.context import Context
 from syncd.reconcile.controller.claims import claim, gate_of, own_releases

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from bench.relay import Relay
-from syncd.cli.source_directory import scan
-from syncd.cli.upload_directory import upload_directory
+from syncd.cli.upload.directory import upload_directory
+from syncd.cli.upload.source_directory import scan
 
 from tests.emulators.acr import INSTANCE, Acr
 from tests.emulators.distribution import PASSWORD, USER, Distribution, distribution

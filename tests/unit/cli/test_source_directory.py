@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from syncd.cli.exit_codes import Exit, code_of
-from syncd.cli.source_directory import check_no_secrets, check_unchanged, digest_of, scan
+from syncd.cli.upload.source_directory import check_no_secrets, check_unchanged, digest_of, scan
 from syncd.errors import Conflict, Invalid, Refused
 
 from tests.acceptance.stage import write_files

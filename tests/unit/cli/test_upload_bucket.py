@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from syncd.artifact.names import ModelName, VersionName
 from syncd.artifact.parts import PART_BYTES
-from syncd.cli import upload_bucket as drop_module
 from syncd.cli.exit_codes import Exit
-from syncd.cli.source_directory import Found, scan
-from syncd.cli.upload_bucket import upload_bucket
+from syncd.cli.upload import bucket as drop_module
+from syncd.cli.upload.bucket import upload_bucket
+from syncd.cli.upload.source_directory import Found, scan
 from syncd.errors import Conflict, Invalid, Refused
 from syncd.localcloud.faults import Delay, FaultRule, Reset, Respond
 from syncd.localcloud.server import LocalCloud
@@ -41,8 +41,8 @@ DENIED = Respond(403, "AccessDenied")
 JOB = """import sys
 from pathlib import Path
 from tests.support.clouds import RawBucket
-from syncd.cli.source_directory import scan
-from syncd.cli.upload_bucket import upload_bucket
+from syncd.cli.upload.source_directory import scan
+from syncd.cli.upload.bucket import upload_bucket
 bucket = RawBucket(sys.argv[1], sys.argv[2])
 source = Path(sys.argv[3])
 upload_bucket(bucket.store(prefix="training/"), source, scan(source).files, "team/sdxl", "v1")

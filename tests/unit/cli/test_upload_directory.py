@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from syncd.artifact.names import ModelName
-from syncd.cli import upload_directory as module
-from syncd.cli.source_directory import LIST, Found, scan
+from syncd.cli.upload import directory as module
+from syncd.cli.upload.source_directory import LIST, Found, scan
 from syncd.errors import Conflict, Invalid, SyncdError, Unavailable
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry

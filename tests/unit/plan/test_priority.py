@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncd.plan.phases import StepKind
-from syncd.plan.priority import priority_of
+from syncd.plan.routing import priority_of
 
 
 def test_an_alias_that_can_move_moves_before_the_next_is_looked_at() -> None:

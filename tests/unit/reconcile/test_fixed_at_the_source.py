@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from syncd.artifact.names import parse_model
-from syncd.cli import source_directory
-from syncd.cli.upload_directory import upload_directory
+from syncd.cli.upload import source_directory
+from syncd.cli.upload.directory import upload_directory
 from syncd.errors import Conflict
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.discovery.poll import poll_model

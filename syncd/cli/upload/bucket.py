@@ -11,7 +11,7 @@ from syncd import retry
 from syncd.artifact.digest import crc64, crc64_combine
 from syncd.artifact.names import ModelName, VersionName, parse_path
 from syncd.artifact.parts import Part, cut
-from syncd.cli.source_directory import LIST, Files, Found, check_unchanged, digest_of, listed, open_file
+from syncd.cli.upload.source_directory import LIST, Files, Found, check_unchanged, digest_of, listed, open_file
 from syncd.errors import Conflict, NotFound
 from syncd.store.base import PutMode, Store, Upload
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from syncd.cli.source_directory import LIST, Files, Found, check_unchanged, digest_of, listed
+from syncd.cli.upload.source_directory import LIST, Files, Found, check_unchanged, digest_of, listed
 from syncd.errors import Conflict, Unavailable
 
 _COPYING_SUFFIX: Final = ".incomplete"
