@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from syncd.advice.facts import ServingFacts, StorageKind
-from syncd.advice.rules import RULES, Finding, Rule
+from syncd.advice.rules import RULES, Rule, RuleResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Reason:
     """A rule that had something to say."""
 
     rule: Rule
-    finding: Finding
+    finding: RuleResult
 
 
 @dataclass(frozen=True, slots=True)

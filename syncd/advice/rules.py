@@ -26,7 +26,7 @@ LARGE_FILE_BYTES: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleResult:
     """What a rule says. Weights are above 0 for a kind and below 0 against it; `excludes` are out of the question."""
 
     text: str
@@ -40,7 +40,7 @@ class Rule:
 
     name: str
     source: str
-    check: Callable[[ServingFacts], Finding | None]
+    check: Callable[[ServingFacts], RuleResult | None]
 
 
 def gb(size_bytes: float) -> str:
@@ -48,64 +48,64 @@ def gb(size_bytes: float) -> str:
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e8 else f"{size_bytes / 1e6:.1f} MB"
 
 
-def _small(facts: ServingFacts) -> Finding | None:
+def _small(facts: ServingFacts) -> RuleResult | None:
     changes = facts.changes_a_month
     if facts.size_bytes > SMALL_BYTES or changes is None or changes > RARE_CHANGES:
         return None
-    return Finding(
+    return RuleResult(
         f"{gb(facts.size_bytes)} that change {changes:.1f} times a month are small and rarely changed: in the image",
         {_IMAGE: 5},
     )
 
 
-def _separate(facts: ServingFacts) -> Finding | None:
+def _separate(facts: ServingFacts) -> RuleResult | None:
     reasons = []
     if facts.size_bytes > SMALL_BYTES:
         reasons.append(f"{gb(facts.size_bytes)} make the image large")
     if facts.changes_a_month is not None and facts.changes_a_month > RARE_CHANGES:
         reasons.append(f"{facts.changes_a_month:.1f} changes a month each rebuild and redistribute the image")
-    return Finding(f"{' and '.join(reasons)}: separate the model from the image", {_IMAGE: -5}) if reasons else None
+    return RuleResult(f"{' and '.join(reasons)}: separate the model from the image", {_IMAGE: -5}) if reasons else None
 
 
-def _image_limit(facts: ServingFacts) -> Finding | None:
+def _image_limit(facts: ServingFacts) -> RuleResult | None:
     total = facts.size_bytes + facts.image_base_bytes
     if total <= facts.image_limit_bytes:
         return None
     base = f" and a base of {gb(facts.image_base_bytes)}" if facts.image_base_bytes else ""
     limit = gb(facts.image_limit_bytes)
-    return Finding(f"{gb(facts.size_bytes)}{base} are over the image limit of {limit}", excludes=frozenset({_IMAGE}))
+    return RuleResult(f"{gb(facts.size_bytes)}{base} are over the image limit of {limit}", excludes=frozenset({_IMAGE}))
 
 
-def _fast_start(facts: ServingFacts) -> Finding | None:
+def _fast_start(facts: ServingFacts) -> RuleResult | None:
     if facts.provisioned is not False or len(facts.enough()) > 1:  # measured starts say more
         return None
-    return Finding(
+    return RuleResult(
         "on-demand functions want a very fast start: a performance-type general-purpose NAS"
         f" reads {facts.nas_bandwidth / 1e6:.0f} MB/s at once",
         {_NAS: 3},
     )
 
 
-def _provisioned(facts: ServingFacts) -> Finding | None:
+def _provisioned(facts: ServingFacts) -> RuleResult | None:
     if not facts.provisioned:
         return None
-    return Finding("instances are provisioned, so the time of a container's start is unimportant: OSS", {_OSS: 3})
+    return RuleResult("instances are provisioned, so the time of a container's start is unimportant: OSS", {_OSS: 3})
 
 
-def _many_starts(facts: ServingFacts) -> Finding | None:
+def _many_starts(facts: ServingFacts) -> RuleResult | None:
     if facts.peak_starts is None or facts.peak_starts < MANY_STARTS:
         return None
-    return Finding(
+    return RuleResult(
         f"{facts.peak_starts} instances may start at once: OSS with Accelerator has no single bandwidth as NAS has",
         {_ACC: 4},
     )
 
 
-def _contention(facts: ServingFacts) -> Finding | None:
+def _contention(facts: ServingFacts) -> RuleResult | None:
     if facts.nas_read_s <= facts.start_limit_s:
         return None
     starts = facts.peak_starts or 1
-    return Finding(
+    return RuleResult(
         f"{f'{starts} instances at once read' if starts > 1 else 'one instance reads'} {gb(facts.size_bytes)} in"
         f" {facts.nas_read_s:.0f} s;"
         f" the start-up limit is {facts.start_limit_s:.0f} s: use OSS with Accelerator",
@@ -114,90 +114,90 @@ def _contention(facts: ServingFacts) -> Finding | None:
     )
 
 
-def _regions(facts: ServingFacts) -> Finding | None:
+def _regions(facts: ServingFacts) -> RuleResult | None:
     if facts.regions < 2:
         return None
-    return Finding(
+    return RuleResult(
         f"{facts.regions} regions serve it: OSS with Accelerator keeps management and synchronisation simple",
         {_ACC: 3, _OSS: 1},
     )
 
 
-def _multi_zone(facts: ServingFacts) -> Finding | None:
+def _multi_zone(facts: ServingFacts) -> RuleResult | None:
     if not facts.multi_zone:
         return None
-    return Finding("several zones are wanted, and a NAS is in one of them", excludes=frozenset({_NAS}))
+    return RuleResult("several zones are wanted, and a NAS is in one of them", excludes=frozenset({_NAS}))
 
 
-def _page_cache(facts: ServingFacts) -> Finding | None:
+def _page_cache(facts: ServingFacts) -> RuleResult | None:
     if not facts.reads_twice:
         return None
-    return Finding(
+    return RuleResult(
         "the application reads a file twice, and an OSS mount has no page cache: it fetches the file twice",
         {_NAS: 2, _IMAGE: 2, _OSS: -1, _ACC: -1},
     )
 
 
-def _small_files(facts: ServingFacts) -> Finding | None:
+def _small_files(facts: ServingFacts) -> RuleResult | None:
     if facts.files < MANY_FILES or facts.file_bytes >= SMALL_FILE_BYTES:
         return None
-    return Finding(
+    return RuleResult(
         f"{facts.files} files of {facts.file_bytes / 1e3:.0f} kB in the mean: OSS mounts are not for many small files",
         {_OSS: -3, _ACC: -3},
     )
 
 
-def _large_files(facts: ServingFacts) -> Finding | None:
+def _large_files(facts: ServingFacts) -> RuleResult | None:
     if facts.file_bytes < LARGE_FILE_BYTES:
         return None
     few = f"{facts.files} file{'s' * (facts.files > 1)} of {gb(facts.file_bytes)} in the mean"
-    return Finding(f"{few}: few large files suit OSS mounts", {_OSS: 1, _ACC: 1})
+    return RuleResult(f"{few}: few large files suit OSS mounts", {_OSS: 1, _ACC: 1})
 
 
-def _no_accelerator(facts: ServingFacts) -> Finding | None:
+def _no_accelerator(facts: ServingFacts) -> RuleResult | None:
     if facts.region in ACCELERATOR_REGIONS:
         return None
-    return Finding(f"no zone of {facts.region} is known to have an accelerator", excludes=frozenset({_ACC}))
+    return RuleResult(f"no zone of {facts.region} is known to have an accelerator", excludes=frozenset({_ACC}))
 
 
-def _cheapest(facts: ServingFacts) -> Finding | None:
+def _cheapest(facts: ServingFacts) -> RuleResult | None:
     del facts
-    return Finding("OSS is usually the cheapest; a NAS costs a little more", {_OSS: 1})
+    return RuleResult("OSS is usually the cheapest; a NAS costs a little more", {_OSS: 1})
 
 
-def _measured(facts: ServingFacts) -> Finding | None:
+def _measured(facts: ServingFacts) -> RuleResult | None:
     seen = facts.enough()
     if not seen:
         return None
     shown = [f"{kind} {of.median_s:.1f} s in the median of {of.starts}" for kind, of in sorted(seen.items())]
     text = f"cold starts were measured: {', '.join(shown)}; that overrides the guidance's 10–30 s"
     if len(seen) == 1:
-        return Finding(text)
+        return RuleResult(text)
     fastest = min(seen, key=lambda kind: seen[kind].median_s)
-    return Finding(f"{text} and its order of speed: {fastest} is the fastest", {fastest: 3})
+    return RuleResult(f"{text} and its order of speed: {fastest} is the fastest", {fastest: 3})
 
 
-def _measured_slow(facts: ServingFacts) -> Finding | None:
+def _measured_slow(facts: ServingFacts) -> RuleResult | None:
     late = {kind: of for kind, of in facts.enough().items() if of.median_s > facts.start_limit_s}
     if not late:
         return None
     shown = [f"{kind} {of.median_s:.0f} s" for kind, of in sorted(late.items())]
-    return Finding(
+    return RuleResult(
         f"measured starts take longer than the limit of {facts.start_limit_s:.0f} s: {', '.join(shown)}",
         excludes=frozenset(late),
     )
 
 
-def _no_history(facts: ServingFacts) -> Finding | None:
+def _no_history(facts: ServingFacts) -> RuleResult | None:
     lacking = [] if facts.changes_a_month is not None else ["no earlier version, so how often it changes is unknown"]
     lacking += [] if facts.enough() else ["too few cold starts, so the guidance's figures count"]
-    return Finding(f"the record has {'; and '.join(lacking)}") if lacking else None
+    return RuleResult(f"the record has {'; and '.join(lacking)}") if lacking else None
 
 
-def _no_scaling(facts: ServingFacts) -> Finding | None:
+def _no_scaling(facts: ServingFacts) -> RuleResult | None:
     if facts.peak_starts is not None and facts.provisioned is not None:
         return None
-    return Finding("the platform did not answer how instances scale: one start at a time is assumed")
+    return RuleResult("the platform did not answer how instances scale: one start at a time is assumed")
 
 
 RULES: Final = (

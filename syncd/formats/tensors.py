@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from syncd.formats.parsers import gguf
-from syncd.formats.parsers.safetensors import LENGTH_BYTES, Tensor, tensors
+from syncd.formats.parsers.safetensors import LENGTH_BYTES, TensorEntry, tensors
 
 HEAD_BYTES_MAX: Final = 32 << 20  # held in memory beside the buffers; the largest vocabularies of GGUF are half of it
 _NONE: Final[tuple[int, ...]] = ()
@@ -40,7 +40,7 @@ def _safetensors(size_bytes: int, head: bytes) -> int | tuple[int, ...]:
     return _contiguous(tensors(head[LENGTH_BYTES:data]) or (), data, size_bytes)
 
 
-def _contiguous(found: Sequence[Tensor], data: int, size_bytes: int) -> tuple[int, ...]:
+def _contiguous(found: Sequence[TensorEntry], data: int, size_bytes: int) -> tuple[int, ...]:
     """The format allows neither a hole nor a byte that belongs to two."""
     end, begins = 0, []
     for begin, after in sorted((each.begin, each.end) for each in found):

@@ -28,7 +28,7 @@ _THROTTLED: Final = frozenset({130101, 45009, 11232, 9499})  # too many calls: D
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class NotifyRequest:
     """One HTTP POST."""
 
     url: str
@@ -95,16 +95,16 @@ def _text(notice: Notice) -> str:
     return f"[{notice.severity}] {notice.text}\nRun: {notice.command}"
 
 
-def _json(url: str, content: Any, content_type: str = "application/json") -> Request:
+def _json(url: str, content: Any, content_type: str = "application/json") -> NotifyRequest:
     body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-    return Request(url, body, {"Content-Type": content_type})
+    return NotifyRequest(url, body, {"Content-Type": content_type})
 
 
 def _hmac(key: bytes, message: bytes) -> str:
     return base64.b64encode(hmac.new(key, message, hashlib.sha256).digest()).decode()
 
 
-def _webhook(notice: Notice, url: str, secret: str, now_s: float) -> Request:
+def _webhook(notice: Notice, url: str, secret: str, now_s: float) -> NotifyRequest:
     """A CloudEvents 1.0 document, signed as Standard Webhooks say: over id, time and body."""
     data = {"text": notice.text, "severity": notice.severity, "release": notice.release, "command": notice.command}
     event = {
@@ -122,14 +122,14 @@ def _webhook(notice: Notice, url: str, secret: str, now_s: float) -> Request:
     if secret:
         key = base64.b64decode(secret.removeprefix("whsec_")) if secret.startswith("whsec_") else secret.encode()
         headers["Webhook-Signature"] = f"v1,{_hmac(key, f'{notice.id}.{int(now_s)}.'.encode() + made.body)}"
-    return Request(url, made.body, headers)
+    return NotifyRequest(url, made.body, headers)
 
 
-def _slack(notice: Notice, url: str, _secret: str, _now_s: float) -> Request:
+def _slack(notice: Notice, url: str, _secret: str, _now_s: float) -> NotifyRequest:
     return _json(url, {"text": _text(notice)})
 
 
-def _dingtalk(notice: Notice, url: str, secret: str, now_s: float) -> Request:
+def _dingtalk(notice: Notice, url: str, secret: str, now_s: float) -> NotifyRequest:
     """See https://open.dingtalk.com/document/robots/customize-robot-security-settings."""
     if secret:
         at = str(int(now_s * 1000))
@@ -138,7 +138,7 @@ def _dingtalk(notice: Notice, url: str, secret: str, now_s: float) -> Request:
     return _json(url, {"msgtype": "text", "text": {"content": _text(notice)}})
 
 
-def _feishu(notice: Notice, url: str, secret: str, now_s: float) -> Request:
+def _feishu(notice: Notice, url: str, secret: str, now_s: float) -> NotifyRequest:
     """See https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot: the message of its HMAC is empty."""
     content: dict[str, Any] = {"msg_type": "text", "content": {"text": _text(notice)}}
     if secret:
@@ -147,11 +147,11 @@ def _feishu(notice: Notice, url: str, secret: str, now_s: float) -> Request:
     return _json(url, content)
 
 
-def _wecom(notice: Notice, url: str, _secret: str, _now_s: float) -> Request:
+def _wecom(notice: Notice, url: str, _secret: str, _now_s: float) -> NotifyRequest:
     return _json(url, {"msgtype": "text", "text": {"content": _text(notice)}})
 
 
-KINDS: Final[Mapping[str, Callable[[Notice, str, str, float], Request]]] = {
+KINDS: Final[Mapping[str, Callable[[Notice, str, str, float], NotifyRequest]]] = {
     "webhook": _webhook,
     "slack": _slack,
     "dingtalk": _dingtalk,

@@ -80,7 +80,7 @@ class TrustPolicy:
 
 
 @dataclass(slots=True)
-class Evidence:
+class TrustEvidence:
     """What is known of a version: the facts that a rule is evaluated on, without its bytes.
 
     `formats` has the number of files of each format, `examples` some of their paths with the reason of each.
@@ -106,7 +106,7 @@ class Evidence:
         return asdict(self)
 
     @classmethod
-    def read(cls, facts: Mapping[str, Any]) -> Evidence:
+    def read(cls, facts: Mapping[str, Any]) -> TrustEvidence:
         """What `as_json` gave, of this or another release of syncd: facts that this one does not know are left out."""
         known = {each.name for each in fields(cls)}
         return cls(**{"source": "", **{key: value for key, value in facts.items() if key in known}})
@@ -125,18 +125,18 @@ class TrustFinding:
         return f"{self.subject}: {self.reason}"
 
 
-def evaluate(rule: TrustRule, evidence: Evidence) -> tuple[TrustFinding, ...]:
+def evaluate(rule: TrustRule, evidence: TrustEvidence) -> tuple[TrustFinding, ...]:
     """Every unmet requirement of a rule, in a fixed order."""
     return (*_source(rule, evidence), *_signatures(rule, evidence), *_formats(rule, evidence), *_card(rule, evidence))
 
 
-def _source(rule: TrustRule, evidence: Evidence) -> Iterator[TrustFinding]:
+def _source(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:
     if rule.sources and evidence.source not in rule.sources:
         reason = f"expected one of the registries {_listed(rule.sources)}, got {evidence.source!r}"
         yield TrustFinding("source", evidence.source, reason, f"publish it from {_listed(rule.sources)}")
 
 
-def _signatures(rule: TrustRule, evidence: Evidence) -> Iterator[TrustFinding]:
+def _signatures(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:
     if not rule.signers:
         return
     remedy = "sign the whole version with a key of `signers`, under a new version's name"
@@ -146,7 +146,7 @@ def _signatures(rule: TrustRule, evidence: Evidence) -> Iterator[TrustFinding]:
         yield TrustFinding("signatures", "signature", "no key of `signers` has signed it", remedy)
 
 
-def _formats(rule: TrustRule, evidence: Evidence) -> Iterator[TrustFinding]:
+def _formats(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:
     for form, count in sorted(evidence.formats.items()):
         if rule.allows(form):
             continue
@@ -167,7 +167,7 @@ def _remedy(path: str, form: str) -> str:
     return f"save it as safetensors, leave out {json.dumps(path)}, or allow {json.dumps(form)} in `formats`{kind}"
 
 
-def _card(rule: TrustRule, evidence: Evidence) -> Iterator[TrustFinding]:
+def _card(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:
     licence = evidence.card.get("license", "").lower()
     if rule.licences and licence not in {each.lower() for each in rule.licences}:
         got = f"{licence!r}" if licence else "none in the front matter of README.md"

@@ -13,7 +13,7 @@ from syncd.cli.session import DEFAULT_CONFIG, ConfigOption, OutputOption, Verbos
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from syncd.cli.doctor.checkup import Finding
+    from syncd.cli.doctor.checkup import CheckResult
 
 
 def doctor(
@@ -65,11 +65,11 @@ def doctor(
     return _code(left)
 
 
-def _row(found: Finding) -> tuple[str, ...]:
+def _row(found: CheckResult) -> tuple[str, ...]:
     return ("fixed" if found.fixed else found.kind, found.check, found.where, found.what, found.cure)
 
 
-def _code(left: list[Finding]) -> Exit:
+def _code(left: list[CheckResult]) -> Exit:
     kinds = {each.kind for each in left}
     if "wrong" in kinds:
         return Exit.DIFFERS

@@ -16,7 +16,7 @@ Kind = Literal["wrong", "refused", "unavailable", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that is not as syncd needs it: where, what, and what to do."""
 
     check: str
@@ -33,17 +33,17 @@ class Check:
 
     name: str
     where: str
-    find: Callable[[], Iterator[Finding]]
+    find: Callable[[], Iterator[CheckResult]]
 
 
 @dataclass(slots=True)
 class _Running:
     check: Check
-    found: list[Finding] = field(default_factory=list)
+    found: list[CheckResult] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
 
-def run(checks: Sequence[Check], limit_s: float = LIMIT_S) -> list[Finding]:
+def run(checks: Sequence[Check], limit_s: float = LIMIT_S) -> list[CheckResult]:
     """The findings of all checks, in their order. A check that takes longer is a finding, and its thread is left."""
     places = threading.BoundedSemaphore(AT_ONCE)
     running = [_Running(check) for check in checks]
@@ -53,13 +53,13 @@ def run(checks: Sequence[Check], limit_s: float = LIMIT_S) -> list[Finding]:
     return [finding for each in running for finding in _result(each, limit_s)]
 
 
-def of_error(check: Check, error: SyncdError) -> Finding:
+def of_error(check: Check, error: SyncdError) -> CheckResult:
     """The finding that an error is."""
     kind: Kind = (
         "refused" if isinstance(error, Refused) else "unavailable" if isinstance(error, Unavailable) else "wrong"
     )
     cure = error.hint or ("check the network, the address and the service" if kind == "unavailable" else "correct it")
-    return Finding(check.name, check.where, error.message, cure, kind)
+    return CheckResult(check.name, check.where, error.message, cure, kind)
 
 
 def _examine(running: _Running, places: threading.BoundedSemaphore) -> None:
@@ -73,8 +73,8 @@ def _examine(running: _Running, places: threading.BoundedSemaphore) -> None:
         places.release()
 
 
-def _result(running: _Running, limit_s: float) -> list[Finding]:
+def _result(running: _Running, limit_s: float) -> list[CheckResult]:
     if running.done.wait(limit_s):
         return running.found
     check, what = running.check, f"no answer within {limit_s:.0f} s"
-    return [Finding(check.name, check.where, what, "check the network, or the mount, and try again", "unavailable")]
+    return [CheckResult(check.name, check.where, what, "check the network, or the mount, and try again", "unavailable")]

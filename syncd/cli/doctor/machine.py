@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import sqlalchemy as sa
 
-from syncd.cli.doctor.checkup import Check, Finding
+from syncd.cli.doctor.checkup import Check, CheckResult
 from syncd.config import Config, FcRuntimeSettings, OssTargetSettings, warnings
 from syncd.errors import SyncdError, Unavailable
 from syncd.state import schema_version
@@ -53,7 +53,7 @@ def checks(config: Config, state: State, *, fix: bool) -> Iterator[Check]:
         yield Check("api", config.api.listen, lambda: _api(config, state))
 
 
-def _record(state: State, place: str) -> Iterator[Finding]:
+def _record(state: State, place: str) -> Iterator[CheckResult]:
     """Reachable, of this schema, and writable."""
     schema_version.check(state)
     with state.write() as conn:
@@ -65,35 +65,35 @@ def _record(state: State, place: str) -> Iterator[Finding]:
         alive = processes.alive(conn, now)
     if len(alive) > 1:
         named = ", ".join(each.owner for each in alive)
-        yield Finding(
+        yield CheckResult(
             "record", place, f"{len(alive)} processes reported: {named}", "run one daemon on a record", "warning"
         )
 
 
-def _record_clock(state: State) -> Iterator[Finding]:
+def _record_clock(state: State) -> Iterator[CheckResult]:
     with state.read() as conn:
         yield from _skew("the record", state.now(conn).timestamp() - time.time())
 
 
-def _disk(directory: Path) -> Iterator[Finding]:
+def _disk(directory: Path) -> Iterator[CheckResult]:
     free = shutil.disk_usage(directory).free if directory.exists() else DISK_FREE_MIN_BYTES
     if free < DISK_FREE_MIN_BYTES:
         what = f"{free >> 20} MiB are free, expected at least {DISK_FREE_MIN_BYTES >> 20} MiB"
-        yield Finding("disk", str(directory), what, "free space, or move the record to a larger disk")
+        yield CheckResult("disk", str(directory), what, "free space, or move the record to a larger disk")
 
 
-def _modules() -> Iterator[Finding]:
+def _modules() -> Iterator[CheckResult]:
     for name, purpose in _MODULES.items():
         if find_spec(name) is None:
-            yield Finding("modules", "this machine", f"{name} is missing: {purpose}", "pip install 'syncd[server]'")
+            yield CheckResult("modules", "this machine", f"{name} is missing: {purpose}", "pip install 'syncd[server]'")
 
 
-def _settings(config: Config, *, fix: bool) -> Iterator[Finding]:
+def _settings(config: Config, *, fix: bool) -> Iterator[CheckResult]:
     """The warnings of `config check`. Modes of files that others can read are fixed on request: that is safe."""
     for problem in warnings(config):
         found = _CHMOD.search(problem.advice)
         is_fixed = bool(found and fix and _chmod(Path(found[2]), int(found[1], 8)))
-        yield Finding("settings", problem.key, problem.found, problem.advice, "warning", is_fixed)
+        yield CheckResult("settings", problem.key, problem.found, problem.advice, "warning", is_fixed)
 
 
 def _chmod(path: Path, mode: int) -> bool:
@@ -130,7 +130,7 @@ def _addresses(config: Config) -> Iterator[tuple[str, str]]:
             yield f"hooks.{name}", url
 
 
-def _clock(name: str, url: str) -> Iterator[Finding]:
+def _clock(name: str, url: str) -> Iterator[CheckResult]:
     """Compare the clock of this machine with the `Date` of the service's answer, whatever the answer is."""
     began = time.time()
     try:
@@ -145,15 +145,15 @@ def _clock(name: str, url: str) -> Iterator[Finding]:
     yield from _skew(name, date.timestamp() - (began + time.time()) / 2)
 
 
-def _skew(where: str, skew_s: float) -> Iterator[Finding]:
+def _skew(where: str, skew_s: float) -> Iterator[CheckResult]:
     if abs(skew_s) < SKEW_WARNING_S:
         return
     what = f"its clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} this machine's"
     cure = "run an NTP client here; signed requests are refused from 900 s on"
-    yield Finding("clock", where, what, cure, "wrong" if abs(skew_s) >= SKEW_MAX_S else "warning")
+    yield CheckResult("clock", where, what, cure, "wrong" if abs(skew_s) >= SKEW_MAX_S else "warning")
 
 
-def _certificate(name: str, url: str) -> Iterator[Finding]:
+def _certificate(name: str, url: str) -> Iterator[CheckResult]:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 443
     try:
@@ -165,7 +165,7 @@ def _certificate(name: str, url: str) -> Iterator[Finding]:
             shown = line.getpeercert() or {}
     except ssl.SSLCertVerificationError as error:
         cure = "renew the certificate, or trust its authority with SSL_CERT_FILE"
-        yield Finding("certificate", name, f"{host}:{port}: {error.verify_message}", cure)
+        yield CheckResult("certificate", name, f"{host}:{port}: {error.verify_message}", cure)
         return
     except OSError as error:
         raise Unavailable(f"{host}:{port} does not answer: {error.strerror or error}") from error
@@ -174,10 +174,10 @@ def _certificate(name: str, url: str) -> Iterator[Finding]:
     if days < EXPIRY_WARNING_DAYS:
         ends = datetime.fromtimestamp(ends_s, UTC).date()
         what = f"the certificate of {host}:{port} ends on {ends}, in {days:.0f} days"
-        yield Finding("certificate", name, what, "renew it", "warning")
+        yield CheckResult("certificate", name, what, "renew it", "warning")
 
 
-def _api(config: Config, state: State) -> Iterator[Finding]:
+def _api(config: Config, state: State) -> Iterator[CheckResult]:
     """Where a daemon works, its API answers; where none does, the address is free."""
     listen = config.api.listen
     host, _, port = listen.rpartition(":")
@@ -192,10 +192,10 @@ def _api(config: Config, state: State) -> Iterator[Finding]:
     except httpx.HTTPError:
         if is_alive:
             cure = "check the daemon's log; on another machine, run doctor there"
-            yield Finding("api", listen, "a daemon works on the record, and its API does not answer", cure)
+            yield CheckResult("api", listen, "a daemon works on the record, and its API does not answer", cure)
         return
     if not is_alive:
         cure = "end the program that listens there, or change api.listen"
-        yield Finding("api", listen, f"no daemon works on the record, and something answers there ({status})", cure)
+        yield CheckResult("api", listen, f"no daemon works on the record, and something answers there ({status})", cure)
     elif status != httpx.codes.OK:
-        yield Finding("api", listen, f"/healthz answers {status}", "restart the daemon; nothing is lost")
+        yield CheckResult("api", listen, f"/healthz answers {status}", "restart the daemon; nothing is lost")

@@ -40,7 +40,7 @@ _SCALES: Final = (".scales", ".weight_scale", ".weight_scale_2")
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorEntry:
     """A tensor of a header: its type, how many numbers it has, and its bytes behind the header.
 
     `is_exact` is False where the header has more about it than the format says.
@@ -80,13 +80,13 @@ def parse(path: str, size_bytes: int) -> Steps[Contents]:
     return Contents(FORMAT, len(found), numbers, data_begins=end)
 
 
-def tensors(text: bytes) -> Sequence[Tensor] | None:
+def tensors(text: bytes) -> Sequence[TensorEntry] | None:
     """The tensors of a header without its length; None where it is not the format to the letter."""
     found = read_header(text)
     return list(found.values()) if found is not None and all(each.is_exact for each in found.values()) else None
 
 
-def read_header(text: bytes) -> Mapping[str, Tensor] | None:
+def read_header(text: bytes) -> Mapping[str, TensorEntry] | None:
     """The tensors of a header without its length, by name; None where it is none."""
     try:
         # Each tensor is made small as soon as it is read: there may be a hundred thousand.
@@ -96,7 +96,7 @@ def read_header(text: bytes) -> Mapping[str, Tensor] | None:
     if not isinstance(document, dict):
         return None
     document.pop("__metadata__", None)
-    return document if all(isinstance(each, Tensor) for each in document.values()) else None
+    return document if all(isinstance(each, TensorEntry) for each in document.values()) else None
 
 
 def _compact(pairs: list[tuple[str, Any]]) -> object:
@@ -111,14 +111,14 @@ def _compact(pairs: list[tuple[str, Any]]) -> object:
         or not _are_numbers(span, (2,))
     ):
         return None
-    return Tensor(sys.intern(dtype), math.prod(shape), span[0], span[1], found.keys() == _KEYS)
+    return TensorEntry(sys.intern(dtype), math.prod(shape), span[0], span[1], found.keys() == _KEYS)
 
 
 def _are_numbers(value: object, lengths: Sequence[int]) -> bool:
     return isinstance(value, list) and len(value) in lengths and all(type(n) is int and n >= 0 for n in value)
 
 
-def _check_cover(path: str, size_bytes: int, data: int, found: Mapping[str, Tensor]) -> None:
+def _check_cover(path: str, size_bytes: int, data: int, found: Mapping[str, TensorEntry]) -> None:
     last = data + max((each.end for each in found.values()), default=0)
     if last != size_bytes:
         raise cut_off(path, size_bytes, f"its tensors end at {last}")
@@ -134,7 +134,7 @@ def _check_cover(path: str, size_bytes: int, data: int, found: Mapping[str, Tens
         end = each.end
 
 
-def _is_packed(found: Mapping[str, Tensor]) -> bool:
+def _is_packed(found: Mapping[str, TensorEntry]) -> bool:
     for name, each in found.items():
         if each.dtype in _PACKING_TYPES:
             if name.endswith(_PACKED_ENDINGS):
@@ -145,7 +145,7 @@ def _is_packed(found: Mapping[str, Tensor]) -> bool:
     return False
 
 
-def _parameters(found: Iterable[Tensor]) -> Mapping[str, int]:
+def _parameters(found: Iterable[TensorEntry]) -> Mapping[str, int]:
     parameters: defaultdict[str, int] = defaultdict(int)
     for each in found:
         parameters[each.dtype] += each.numbers

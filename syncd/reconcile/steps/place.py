@@ -43,7 +43,7 @@ from syncd.transfer import (
     copy,
     nearest_first,
 )
-from syncd.trust.policy import Evidence, Outcome
+from syncd.trust.policy import Outcome, TrustEvidence
 from syncd.values.source import Location, Revision
 
 log = structlog.get_logger("syncd.place")
@@ -97,7 +97,7 @@ def resolve(job: Attempt) -> None:
 
 
 def _evaluated(
-    conn: Connection, job: Attempt, version: Version, evidence: Evidence | None, now: datetime
+    conn: Connection, job: Attempt, version: Version, evidence: TrustEvidence | None, now: datetime
 ) -> Invalid | None:
     """Record the verdict of the trust policy, where it is on. Gives the refusal."""
     rule = job.context.trust.for_model(version.model)
@@ -115,7 +115,7 @@ def _evaluated(
     return evaluation.refusal(version.model, version.name, found) if outcome is Outcome.REFUSED else None
 
 
-def _cataloged(job: Attempt) -> tuple[Revision, Catalog, Evidence | None]:
+def _cataloged(job: Attempt) -> tuple[Revision, Catalog, TrustEvidence | None]:
     registry, model = job.context.registries[job.release.registry], parse_model(job.release.model)
     revision = pin(job.context.state, registry, model, job.release.ref)
     job.pin = revision.pin

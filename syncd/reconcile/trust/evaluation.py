@@ -19,7 +19,7 @@ from syncd.state.content import trust, versions
 from syncd.state.content.trust import TrustVerdict, TrustWaiver
 from syncd.state.records import Version
 from syncd.state.serving import live
-from syncd.trust.policy import Evidence, Mode, Outcome, TrustFinding, TrustPolicy, TrustRule, evaluate
+from syncd.trust.policy import Mode, Outcome, TrustEvidence, TrustFinding, TrustPolicy, TrustRule, evaluate
 
 _FINDINGS_MAX: Final = 50  # are recorded; their number always is
 _SHOWN_MAX: Final = 3
@@ -37,7 +37,7 @@ def outcome_of(
 
 
 def decide(
-    conn: sa.Connection, rule: TrustRule, version: Version, evidence: Evidence, release_id: str, now: datetime
+    conn: sa.Connection, rule: TrustRule, version: Version, evidence: TrustEvidence, release_id: str, now: datetime
 ) -> tuple[Outcome, Sequence[TrustFinding]]:
     """Evaluate and record the verdict on the version of a release; a waiver that lets it through is used up.
 
@@ -76,7 +76,7 @@ class TrustForecast:
     findings: Sequence[TrustFinding]
 
 
-def foresee(world: World, rule: TrustRule, manifest: Manifest, evidence: Evidence) -> TrustForecast:
+def foresee(world: World, rule: TrustRule, manifest: Manifest, evidence: TrustEvidence) -> TrustForecast:
     """Evaluate a version without recording anything; an unused waiver counts."""
     found = evaluate(rule, evidence)
     with world.state.read() as conn:
@@ -130,7 +130,7 @@ def evaluate_live(conn: sa.Connection, policy: TrustPolicy, topology: Topology) 
         if rule is None:
             continue
         verdict = trust.newest(conn, version_id)
-        evidence = Evidence(version.registry) if verdict is None else Evidence.read(verdict.evidence)
+        evidence = TrustEvidence(version.registry) if verdict is None else TrustEvidence.read(verdict.evidence)
         unmet = evaluate(rule, evidence) if verdict is not None else ()
         found.append(LiveTrust(version_id, version.digest, bindings, unmet, IDENTIFIER not in evidence.tools))
     return found

@@ -17,7 +17,7 @@ from syncd.formats.kinds import IDENTIFIER
 from syncd.formats.spans import SKIP_BYTES_MAX, NoRangesError, Passing, Pull, Ranges, Span, Steps
 from syncd.registry.base import Registry
 from syncd.trust.model_card import CARD, CARD_BYTES_MAX, read_card
-from syncd.trust.policy import Evidence, TrustRule
+from syncd.trust.policy import TrustEvidence, TrustRule
 from syncd.values.source import Revision, read_up_to, skipped_bytes
 from syncd.watchdog import mark_progress
 
@@ -35,7 +35,7 @@ def gather(
     manifest: Manifest,
     rule: TrustRule,
     stop: threading.Event,
-) -> Evidence:
+) -> TrustEvidence:
     """What a rule has to know of a version at a registry, whose name is `source`.
 
     Reads a few ranges of each file if the rule asks for formats, and the model card if it asks for what is in it.
@@ -44,7 +44,7 @@ def gather(
         Cancelled: `stop` was set.
         NotFound, Unavailable, Conflict, Refused: As the registry's own methods say.
     """
-    evidence = Evidence(source, (IDENTIFIER,))
+    evidence = TrustEvidence(source, (IDENTIFIER,))
     reader = _Reader(registry, pinned, stop)
     if rule.formats:
         _identify_all(reader, manifest, evidence)
@@ -57,7 +57,7 @@ def gather(
     return evidence
 
 
-def _verify_signature(reader: _Reader, manifest: Manifest, rule: TrustRule, evidence: Evidence) -> None:
+def _verify_signature(reader: _Reader, manifest: Manifest, rule: TrustRule, evidence: TrustEvidence) -> None:
     from syncd.trust.model_signing import BUNDLE_BYTES_MAX, SIGNATURE, verify_signature  # noqa: PLC0415 -- cryptography
 
     entry = next((each for each in manifest.entries if each.path == SIGNATURE), None)
@@ -76,7 +76,7 @@ def _verify_signature(reader: _Reader, manifest: Manifest, rule: TrustRule, evid
     evidence.unsigned = differences[:_UNSIGNED_MAX]
 
 
-def _identify_all(reader: _Reader, manifest: Manifest, evidence: Evidence) -> None:
+def _identify_all(reader: _Reader, manifest: Manifest, evidence: TrustEvidence) -> None:
     unknown: dict[str, Identified] = {}
     needed: set[str] = set()
     for entry in manifest.entries:

@@ -49,7 +49,7 @@ def members(stream: Stream, what: str) -> Iterator[TarMember]:
         Invalid: A file has holes, or an entry has too much metadata.
         Unavailable: As the stream raises.
     """
-    tar = _Reader(stream, what)
+    tar = _TarReader(stream, what)
     extended: dict[str, str] = {}
     for _ in range(_ENTRIES_MAX):
         block = tar.take(_BLOCK)
@@ -74,7 +74,7 @@ def members(stream: Stream, what: str) -> Iterator[TarMember]:
     raise Invalid(f"{what} has more than {_ENTRIES_MAX} entries")
 
 
-class _Reader:
+class _TarReader:
     """A reader that counts the bytes read."""
 
     def __init__(self, stream: Stream, what: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from syncd.localcloud.oss.crc64 import crc64
 from syncd.localcloud.oss.storage.blobs import BlobDirectory, PinnedPieces, PinnedSource
-from syncd.localcloud.oss.storage.entries import Piece, StoredBlob
+from syncd.localcloud.oss.storage.entries import BlobPiece, StoredBlob
 
 
 def _receive(blobs: BlobDirectory, data: bytes) -> StoredBlob:
@@ -73,7 +73,7 @@ def test_pieces_are_joined_into_one_file(tmp_path: Path) -> None:
 def test_a_file_shorter_than_its_record_is_an_error(tmp_path: Path) -> None:
     blobs = BlobDirectory(tmp_path)
     piece = _receive(blobs, b"abc").piece
-    claimed = Piece(piece.blob, 5)
+    claimed = BlobPiece(piece.blob, 5)
     with pytest.raises(OSError, match="2 bytes early"):
         blobs.join([claimed])
     body = PinnedPieces(blobs, [claimed], 0, 5)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from syncd.formats.kinds import CODE_CARRYING, DATA_ONLY, MALFORMED
 from syncd.trust.model_card import CARD_BYTES_MAX, read_card
-from syncd.trust.policy import Evidence, Mode, TrustPolicy, TrustRule, evaluate
+from syncd.trust.policy import Mode, TrustEvidence, TrustPolicy, TrustRule, evaluate
 
 RULE = TrustRule(("sdxl",), Mode.ENFORCE, formats=("data-only",))
 
 
-def seen(*forms: str) -> Evidence:
-    found = Evidence("hub")
+def seen(*forms: str) -> TrustEvidence:
+    found = TrustEvidence("hub")
     for number, form in enumerate(forms):
         found.add(f"file-{number}", form, "" if form in DATA_ONLY else "why")
     return found
@@ -47,7 +47,7 @@ def test_sources_licences_and_metadata_are_compared_with_what_is_there() -> None
         "licences": "expected one of 'Apache-2.0', got none in the front matter of README.md",
         "metadata": "expected 'yes', got nothing",
     }
-    good = Evidence("internal", card={"license": "apache-2.0", "reviewed": "yes"})
+    good = TrustEvidence("internal", card={"license": "apache-2.0", "reviewed": "yes"})
     assert evaluate(rule, good) == ()
 
 
@@ -67,7 +67,7 @@ def test_the_version_of_a_policy_is_that_of_its_requirements() -> None:
 
 def test_evidence_is_read_as_it_was_written_and_later_facts_are_left_out() -> None:
     found = seen("pickle", "text")
-    assert Evidence.read({**found.as_json(), "astrology": "leo"}) == found
+    assert TrustEvidence.read({**found.as_json(), "astrology": "leo"}) == found
 
 
 @pytest.mark.parametrize(

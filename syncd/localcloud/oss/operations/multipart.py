@@ -28,7 +28,7 @@ from syncd.localcloud.oss.protocol.request import OssCall, decimal
 from syncd.localcloud.oss.protocol.responses import CRC_HEADER, empty_answer, quoted, xml_answer
 from syncd.localcloud.oss.protocol.signatures import iso_milliseconds
 from syncd.localcloud.oss.protocol.xml_documents import Node, encoded, parse
-from syncd.localcloud.oss.storage.entries import ObjectEntry, ObjectType, PartEntry, Piece, StoredBlob, UploadEntry
+from syncd.localcloud.oss.storage.entries import BlobPiece, ObjectEntry, ObjectType, PartEntry, StoredBlob, UploadEntry
 from syncd.localcloud.oss.storage.region_store import RegionStore
 
 PART_NUMBER_MAX = 10_000
@@ -219,7 +219,7 @@ def _completed(upload: UploadEntry, chosen: list[PartEntry], now_s: float) -> Ob
         etag=f"{etag}-{len(chosen)}",
         crc=reduce(lambda crc, part: combine(crc, part.stored.crc, part.stored.size_bytes), chosen, 0),
         modified_s=now_s,
-        pieces=tuple(Piece(part.stored.blob, part.stored.size_bytes) for part in chosen),
+        pieces=tuple(BlobPiece(part.stored.blob, part.stored.size_bytes) for part in chosen),
         kind=ObjectType.MULTIPART,
         storage_class=upload.storage_class,
         acl=upload.acl,

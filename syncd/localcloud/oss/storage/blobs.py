@@ -12,7 +12,7 @@ from typing import Protocol
 
 from syncd.localcloud.httpd.messages import FileBody
 from syncd.localcloud.oss.crc64 import crc64
-from syncd.localcloud.oss.storage.entries import Piece, StoredBlob
+from syncd.localcloud.oss.storage.entries import BlobPiece, StoredBlob
 
 _BUFFER_BYTES = 256 * 1024  # fits the CPU's second-level cache beside its checksums; 1 MiB is a tenth slower
 
@@ -65,7 +65,7 @@ class BlobDirectory:
             raise
         return StoredBlob(blob, size, crc, md5.hexdigest())
 
-    def join(self, pieces: Iterable[Piece]) -> Piece:
+    def join(self, pieces: Iterable[BlobPiece]) -> BlobPiece:
         """One data file with the bytes of all `pieces`, copied inside the kernel."""
         blob, path = self.new()
         total = 0
@@ -74,7 +74,7 @@ class BlobDirectory:
                 with self.path(piece.blob).open("rb", buffering=0) as source:
                     _copy_all(source.fileno(), target.fileno(), piece.size_bytes)
                 total += piece.size_bytes
-        return Piece(blob, total)
+        return BlobPiece(blob, total)
 
     def pin(self, blobs: Iterable[str]) -> None:
         """Protect these files until they are unpinned. Call it inside the transaction that reads their row."""
@@ -89,7 +89,7 @@ class BlobDirectory:
         for blob in freed:
             self.path(blob).unlink(missing_ok=True)
 
-    def discard(self, pieces: Iterable[Piece]) -> None:
+    def discard(self, pieces: Iterable[BlobPiece]) -> None:
         """Delete unreferenced files, at once or after their last reader."""
         blobs = [piece.blob for piece in pieces]
         with self._lock:
@@ -110,7 +110,7 @@ class BlobDirectory:
 class PinnedPieces:
     """A response body: a byte range of an object, protected from deletion until closed."""
 
-    def __init__(self, blobs: BlobDirectory, pieces: Iterable[Piece], start: int, size_bytes: int) -> None:
+    def __init__(self, blobs: BlobDirectory, pieces: Iterable[BlobPiece], start: int, size_bytes: int) -> None:
         """Pin the pieces. Call it inside the transaction that reads their row."""
         self._blobs = blobs
         self._runs = list(_runs(pieces, start, size_bytes))
@@ -177,7 +177,7 @@ class PinnedSource:
             self._fd = -1
 
 
-def _runs(pieces: Iterable[Piece], start: int, size_bytes: int) -> Iterator[tuple[Piece, int, int]]:
+def _runs(pieces: Iterable[BlobPiece], start: int, size_bytes: int) -> Iterator[tuple[BlobPiece, int, int]]:
     position = 0
     end = start + size_bytes
     for piece in pieces:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from syncd.localcloud.oss.storage.entries import (
+    BlobPiece,
     BucketEntry,
     ObjectEntry,
     ObjectType,
     PartEntry,
-    Piece,
     StoredBlob,
     UploadEntry,
 )
@@ -237,12 +237,12 @@ def named_blobs(db: Database) -> set[str]:
     return blobs
 
 
-def _dump_pieces(pieces: tuple[Piece, ...]) -> str:
+def _dump_pieces(pieces: tuple[BlobPiece, ...]) -> str:
     return json.dumps([[piece.blob, piece.size_bytes] for piece in pieces])
 
 
-def _load_pieces(text: str) -> tuple[Piece, ...]:
-    return tuple(Piece(blob, size) for blob, size in json.loads(text))
+def _load_pieces(text: str) -> tuple[BlobPiece, ...]:
+    return tuple(BlobPiece(blob, size) for blob, size in json.loads(text))
 
 
 def _object(row: tuple[Any, ...]) -> ObjectEntry:

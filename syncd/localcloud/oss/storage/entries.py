@@ -19,7 +19,7 @@ class ObjectType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class BlobPiece:
     """A section of an object's bytes: one data file, by its id in the blob directory."""
 
     blob: str
@@ -36,8 +36,8 @@ class StoredBlob:
     md5_hex: str
 
     @property
-    def piece(self) -> Piece:
-        return Piece(self.blob, self.size_bytes)
+    def piece(self) -> BlobPiece:
+        return BlobPiece(self.blob, self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class ObjectEntry:
     etag: str  # without quotes
     crc: int
     modified_s: float
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[BlobPiece, ...] = ()
     kind: ObjectType = ObjectType.NORMAL
     storage_class: str = "Standard"
     acl: str = "default"

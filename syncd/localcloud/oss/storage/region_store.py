@@ -12,7 +12,7 @@ from typing import IO
 from syncd.localcloud.oss.errors import access_denied, file_already_exists, no_such_bucket, no_such_key
 from syncd.localcloud.oss.storage.blobs import BlobDirectory
 from syncd.localcloud.oss.storage.catalog import BucketCatalog, Database, ObjectCatalog, UploadCatalog, named_blobs
-from syncd.localcloud.oss.storage.entries import BucketEntry, ObjectEntry, Piece
+from syncd.localcloud.oss.storage.entries import BlobPiece, BucketEntry, ObjectEntry
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ class RegionStore:
             raise
         self.blobs.discard(old)
 
-    def replace(self, entry: ObjectEntry, forbid_ec: str = "") -> tuple[Piece, ...]:
+    def replace(self, entry: ObjectEntry, forbid_ec: str = "") -> tuple[BlobPiece, ...]:
         """Put the row, inside a transaction. Returns the unreferenced pieces, to be discarded after it.
 
         Raises:
@@ -140,7 +140,7 @@ class RegionStore:
             self.blobs.discard(old.pieces)
         return old is not None
 
-    def as_single_blob(self, bucket: str, key: str) -> Piece:
+    def as_single_blob(self, bucket: str, key: str) -> BlobPiece:
         """The object as a single data file; a multipart object is joined, permanently.
 
         Raises:
