@@ -67,7 +67,7 @@ def _text(console: Console, found: Mapping[str, Any], server: str) -> None:
     ]
     tabulate(console, ("COMPONENT", "STATE", "SINCE", "REASON"), cells)
     refused_text(console, found.get("refused"))
-    if not processes:
+    if not processes and not any((each["section"], each["name"]) == ("record", "lock") for each in components):
         console.print("   to do: start the daemon: syncd run", markup=False)
     for hint in dict.fromkeys(each["hint"] for each in components if each["hint"]):
         console.print(f"   to do: {remote.there(hint, server)}", markup=False)

@@ -124,7 +124,9 @@ def _essence(found: Mapping[str, Any] | None) -> str:
 def status_text(console: Console, found: Mapping[str, Any], server: str = "") -> None:
     """Print a status; hints name commands that work from here."""
     daemon = found["daemon"]
-    console.print(f"daemon: {daemon['owner']}" if isinstance(daemon, dict) else "daemon: none is running", markup=False)
+    is_locked = any((each["section"], each["name"]) == ("record", "lock") for each in found.get("unhealthy", ()))
+    none = "unknown: the record is locked" if is_locked else "none is running"
+    console.print(f"daemon: {daemon['owner'] if isinstance(daemon, dict) else none}", markup=False)
     if found["automatic_releases_off"]:
         console.print(f"automatic releases are off: {found['automatic_releases_off']}", markup=False)
         rebuilt = remote.there("`syncd db adopt-world`", server)

@@ -18,7 +18,7 @@ from syncd.reconcile.views.shapes.serving import (
     RefusedCallersDocument,
     TroubleDocument,
 )
-from syncd.state.access import component_health, processes, record_disk, refusals
+from syncd.state.access import component_health, processes, record_disk, record_lock, refusals
 from syncd.state.access.component_health import ComponentHealth
 from syncd.state.records import ProcessSeen
 from syncd.state.serving import drifts
@@ -28,6 +28,7 @@ from syncd.values.health import BAD, DEGRADED, GOOD, UNKNOWN, HealthState
 STALE_AFTER: Final = timedelta(seconds=60)  # three times the interval of the daemon's reports
 _RECORD: Final = "record"
 _DISK: Final = "disk"
+_LOCK: Final = "lock"
 
 
 def health(state: State, topology: Topology, current: Sequence[ComponentHealth] | None = None) -> HealthReportDocument:
@@ -89,7 +90,7 @@ def _components(
     reported = list(_reported(conn, alive, now) if current is None else current)
     known = next((each for each in reported if (each.section, each.name) == (_RECORD, _DISK)), None)
     checked = [_unknown(each) for each in reported if each is not known]
-    return [*checked, _disk(state, known, now)]
+    return [*checked, _disk(state, known, now), *([] if alive else _lock(state, now))]
 
 
 def _reported(conn: Connection, alive: Sequence[ProcessSeen], now: datetime) -> Sequence[ComponentHealth]:
@@ -125,6 +126,13 @@ def _drift(conn: Connection, topology: Topology, now: datetime) -> list[Componen
         return found
     ended = [each.closed_at for each in drifts.closed_drifts(conn, 1, list(topology.bindings)) if each.closed_at]
     return [ComponentHealth("drift", "all bindings", GOOD, next(iter(ended), now))]
+
+
+def _lock(state: State, now: datetime) -> list[ComponentHealth]:
+    """Where no daemon reports: whether another program keeps it from that."""
+    hint = record_lock.holder_hint(state.url)
+    reason = "another program holds the record's lock, so nothing can be written"
+    return [] if hint is None else [ComponentHealth(_RECORD, _LOCK, BAD, now, reason, hint, now)]
 
 
 def _disk(state: State, known: ComponentHealth | None, now: datetime) -> ComponentHealth:

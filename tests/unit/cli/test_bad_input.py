@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,22 @@ def test_a_record_that_another_process_writes_can_be_read(call: Calling) -> None
         assert call("status").code == 0
     finally:
         connection.close()
+
+
+def test_status_and_health_say_that_a_locked_record_keeps_the_daemon_from_reporting(call: Calling) -> None:
+    assert "record" not in call("status").out
+    with closing(sqlite3.connect(call.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        shown = call("status")
+        assert shown.code == 0
+        assert "daemon: unknown: the record is locked\n" in shown.out
+        assert "not healthy: record.lock since " in shown.out
+        assert f"   to do: end the program that holds it: `fuser -v {call.database}`" in shown.out
+        bad = call("health")
+        assert bad.code == 7
+        assert "syncd run" not in bad.out
+        other.execute("ROLLBACK")
+    assert call("status").out.startswith("daemon: none is running\n")
 
 
 def test_a_locked_record_is_said_to_be_locked(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
