@@ -45,7 +45,7 @@ class Guard(StrEnum):
     AUTOMATIC_OFF = "automatic releases off"
 
 
-class Action(StrEnum):
+class GuardEffect(StrEnum):
     """What a guard does to a request."""
 
     REFUSE = "refuse"  # nothing is recorded
@@ -56,18 +56,18 @@ class Action(StrEnum):
 
 
 _ASKED: Final = {
-    Guard.HOLD: Action.REFUSE,
-    Guard.QUARANTINE: Action.REFUSE,
-    Guard.FREEZE: Action.WAIT,
-    Guard.UNDER_WAY: Action.JOIN,
-    Guard.OTHER_UNDER_WAY: Action.SUPERSEDE,
-    Guard.OLDER: Action.IGNORE,
-    Guard.AUTOMATIC_OFF: Action.IGNORE,
+    Guard.HOLD: GuardEffect.REFUSE,
+    Guard.QUARANTINE: GuardEffect.REFUSE,
+    Guard.FREEZE: GuardEffect.WAIT,
+    Guard.UNDER_WAY: GuardEffect.JOIN,
+    Guard.OTHER_UNDER_WAY: GuardEffect.SUPERSEDE,
+    Guard.OLDER: GuardEffect.IGNORE,
+    Guard.AUTOMATIC_OFF: GuardEffect.IGNORE,
 }
-_FOUND: Final = _ASKED | dict.fromkeys((Guard.UNDER_WAY, Guard.OLDER, Guard.AUTOMATIC_OFF), Action.REFUSE)
-_REPEATED: Final = _FOUND | {Guard.OTHER_UNDER_WAY: Action.REFUSE}
+_FOUND: Final = _ASKED | dict.fromkeys((Guard.UNDER_WAY, Guard.OLDER, Guard.AUTOMATIC_OFF), GuardEffect.REFUSE)
+_REPEATED: Final = _FOUND | {Guard.OTHER_UNDER_WAY: GuardEffect.REFUSE}
 
-GUARDS: Final[Mapping[RequestOrigin, Mapping[Guard, Action]]] = MappingProxyType(
+GUARDS: Final[Mapping[RequestOrigin, Mapping[Guard, GuardEffect]]] = MappingProxyType(
     {
         RequestOrigin.PERSON: _ASKED,
         RequestOrigin.PIPELINE: _ASKED,
@@ -75,15 +75,15 @@ GUARDS: Final[Mapping[RequestOrigin, Mapping[Guard, Action]]] = MappingProxyType
         RequestOrigin.WEBHOOK: _FOUND,
         RequestOrigin.BACKFILL: _REPEATED,
         RequestOrigin.BASE_IMAGE: _REPEATED,
-        RequestOrigin.RENEWED_KEY: _REPEATED | {Guard.OLDER: Action.IGNORE},
+        RequestOrigin.RENEWED_KEY: _REPEATED | {Guard.OLDER: GuardEffect.IGNORE},
         RequestOrigin.ROLLBACK: {
-            Guard.HOLD: Action.IGNORE,  # it put the hold itself
-            Guard.QUARANTINE: Action.IGNORE,  # the source changed; what is sealed has the bytes that served before
-            Guard.FREEZE: Action.IGNORE,
-            Guard.UNDER_WAY: Action.IGNORE,
-            Guard.OTHER_UNDER_WAY: Action.SUPERSEDE,
-            Guard.OLDER: Action.IGNORE,
-            Guard.AUTOMATIC_OFF: Action.IGNORE,
+            Guard.HOLD: GuardEffect.IGNORE,  # it put the hold itself
+            Guard.QUARANTINE: GuardEffect.IGNORE,  # the source changed; what is sealed has the bytes that served before
+            Guard.FREEZE: GuardEffect.IGNORE,
+            Guard.UNDER_WAY: GuardEffect.IGNORE,
+            Guard.OTHER_UNDER_WAY: GuardEffect.SUPERSEDE,
+            Guard.OLDER: GuardEffect.IGNORE,
+            Guard.AUTOMATIC_OFF: GuardEffect.IGNORE,
         },
     }
 )
@@ -117,11 +117,11 @@ def create(conn: Connection, intent: Intent, now: datetime) -> Release:
     actions = GUARDS[intent.origin]
     for guard, check in _CHECKS.items():
         action = actions[guard]
-        if action is Action.REFUSE:
+        if action is GuardEffect.REFUSE:
             refusal = check(conn, intent)
             if refusal is not None:
                 raise refusal
-        elif action is Action.JOIN and (release := same_under_way(conn, intent)) is not None:
+        elif action is GuardEffect.JOIN and (release := same_under_way(conn, intent)) is not None:
             return release
     return releases.create(
         conn,

@@ -9,7 +9,7 @@ from syncd.artifact.names import parse_model, parse_path, parse_version
 from syncd.errors import Conflict, Held
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
-from syncd.reconcile.requests.create import GUARDS, Action, Guard, Intent, RequestOrigin, create
+from syncd.reconcile.requests.create import GUARDS, Guard, GuardEffect, Intent, RequestOrigin, create
 from syncd.reconcile.requests.operations import freeze, hold, publish, unhold
 from syncd.state.access import record_info
 from syncd.state.content import versions
@@ -91,21 +91,21 @@ def test_each_guard_does_to_each_origin_what_the_table_says(here: Site, origin: 
     other = given(here, guard)
     before = len(here.all_releases())
     action = GUARDS[origin][guard]
-    if action is Action.REFUSE:
+    if action is GuardEffect.REFUSE:
         with pytest.raises(Conflict) as caught:
             ask(here, origin)
         assert isinstance(caught.value, Held) == (guard is Guard.HOLD)
         assert len(here.all_releases()) == before
         return
     release = ask(here, origin)
-    if action is Action.JOIN:
+    if action is GuardEffect.JOIN:
         assert other is not None
         assert release.id == other.id
         assert len(here.all_releases()) == before
         return
     assert len(here.all_releases()) == before + 1
     assert release.rollback == (origin is RequestOrigin.ROLLBACK)
-    if action is Action.SUPERSEDE:
+    if action is GuardEffect.SUPERSEDE:
         assert other is not None
         tick(here.context)
         assert here.release(other.id).phase is ReleasePhase.SUPERSEDED
