@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -30,23 +30,12 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class _Inspection:
-    """How files are inspected. `known` holds earlier answers of the store, by key."""
+    """How files are inspected. `known` are earlier answers of the store: see `ChecksumCache`."""
 
     depth: Depth
     journal: Journal
-    known: Mapping[str, Stat]
+    known: Collection[int]
     proven: list[FilePath] = field(default_factory=list)  # files that are proven anew and need not be the next time
-
-    def is_proven(self, entry: Entry, listed: Stat) -> bool:
-        """Whether the object that is listed is the one that the store confirmed, with the CRC of this very file."""
-        known = self.known.get(listed.key)
-        if known is None or known.crc64 is None or not known.tag or self.depth is not Depth.CHECKSUMS:
-            return False
-        want = (entry.size_bytes, self.journal.crc64(entry.path))
-        return (known.tag, known.size_bytes) == (listed.tag, listed.size_bytes) and (
-            known.size_bytes,
-            known.crc64,
-        ) == want
 
 
 class TreeInspector:
@@ -61,13 +50,10 @@ class TreeInspector:
     def files(self, manifest: Manifest, depth: Depth, journal: Journal) -> Inspection:
         """What is there of the files, whatever is sealed."""
         how = _Inspection(depth, journal, self._receipts.of(manifest.directory))
-        listed = self._listed(manifest)
-        entries = [entry for entry in manifest.entries if entry.path in listed]
-        faults: dict[str, str | None] = {e.path: "" for e in entries if how.is_proven(e, listed[e.path])}
-        unknown = [entry for entry in entries if entry.path not in faults]
+        present, unknown = self._listed(manifest, how)
 
-        def check(entry: Entry) -> str | None:
-            return self._proven_fault(manifest, entry, listed[entry.path], how)
+        def check(there: tuple[Entry, Stat]) -> str | None:
+            return self._proven_fault(manifest, *there, how)
 
         try:
             checked = together(check, unknown, _CHECKS_IN_FLIGHT)
@@ -76,21 +62,33 @@ class TreeInspector:
             with contextlib.suppress(SyncdError):  # then those files are read once more, and the error stands
                 how.journal.settle()
             raise
-        faults |= zip((entry.path for entry in unknown), checked, strict=True)
-        present = frozenset(entry.path for entry in entries if faults[entry.path] == "")
-        wrong = {entry.path: fault for entry in entries if (fault := faults[entry.path])}
-        missing = frozenset(entry.path for entry in manifest.entries if faults.get(entry.path) is None)
-        return Inspection(sealed=False, present=present, missing=missing, wrong=wrong)
+        faults = {entry.path: fault for (entry, _), fault in zip(unknown, checked, strict=True)}
+        present.update(path for path, fault in faults.items() if fault == "")
+        wrong = {path: fault for path, fault in faults.items() if fault}
+        missing = frozenset(e.path for e in manifest.entries if e.path not in present and e.path not in wrong)
+        return Inspection(sealed=False, present=frozenset(present - wrong.keys()), missing=missing, wrong=wrong)
 
     def fault_of(self, manifest: Manifest, entry: Entry, listed: Stat, depth: Depth, journal: Journal) -> str | None:
         """What is wrong with one file, whatever the store answered before; empty if nothing is, None if it vanished."""
-        return self._proven_fault(manifest, entry, listed, _Inspection(depth, journal, {}))
+        return self._proven_fault(manifest, entry, listed, _Inspection(depth, journal, ()))
 
-    def _listed(self, manifest: Manifest) -> dict[str, Stat]:
+    def _listed(self, manifest: Manifest, how: _Inspection) -> tuple[set[FilePath], list[tuple[Entry, Stat]]]:
+        """The files that the store confirmed before, and the others that are there.
+
+        The list is gone through once and not kept: of a version of a million files it would take the most memory.
+        """
         prefix = f"{manifest.directory}/"
-        listed = {stat.key.removeprefix(prefix): stat for stat in self._patient.list(prefix)}
-        known = {entry.path for entry in manifest.entries}
-        unknown = sorted(path for path in listed.keys() - known if path not in {"", SEAL_PATH, LEAVES_PATH})
+        entries = {entry.path: entry for entry in manifest.entries}
+        confirmed, others, unknown = set[FilePath](), list[tuple[Entry, Stat]](), list[str]()
+        for stat in self._patient.list(prefix):
+            path = stat.key.removeprefix(prefix)
+            entry = entries.get(FilePath(path))
+            if entry is None:
+                unknown += [] if path in {"", SEAL_PATH, LEAVES_PATH} else [path]
+            elif self._is_confirmed(entry, stat, how):
+                confirmed.add(entry.path)
+            else:
+                others.append((entry, stat))
         if unknown:  # harmless to readers, who go by the manifest
             _log.warning(
                 "target.unknown_files",
@@ -98,9 +96,15 @@ class TreeInspector:
                 target=self.name,
                 place=prefix,
                 count=len(unknown),
-                examples=unknown[:5],
+                examples=sorted(unknown)[:5],
             )
-        return listed
+        return confirmed, others
+
+    def _is_confirmed(self, entry: Entry, listed: Stat, how: _Inspection) -> bool:
+        """Whether the object that is listed is the one that the store confirmed, with the CRC of this very file."""
+        if how.depth is not Depth.CHECKSUMS or not how.known or listed.size_bytes != entry.size_bytes:
+            return False
+        return self._receipts.is_in(how.known, listed, how.journal.crc64(entry.path))
 
     def _proven_fault(self, manifest: Manifest, entry: Entry, listed: Stat, how: _Inspection) -> str | None:
         """As `_fault`; a fault was seen twice, the second time by a request for this object alone."""

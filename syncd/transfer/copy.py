@@ -29,6 +29,7 @@ from syncd.transfer.workers.worker_pool import CallWatch, CancelScope
 from syncd.values.source import Source
 
 OnStarved = Callable[[float], None]
+Lacking = tuple[TargetCopy, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +98,23 @@ class _Copy:
                 # Where there is one target alone, no other waits for it.
                 on_starved = stragglers.on_starved if len(target_copies) > 1 else None
                 while lacking:
-                    self._read_everything(_unread(lacking, server_copies), on_starved)
+                    works = self._grouped(_unread(lacking, server_copies))
+                    lacking.clear()  # with a million files it is large, and what was grouped has all of it
+                    self._read_everything(works, on_starved)
                     lacking = _deferred(target_copies)
             streams.close(self._scope.is_grace_over)
         if reason := self._source_fault or stragglers.source_fault or self._scope.reason:
             raise reason
         if self._scope.is_set() and not all(
-            target_copy.error is not None or self._is_whole(target_copy) for target_copy in target_copies
+            each.error is not None or self._progress.is_whole(each.target.name) for each in target_copies
         ):
             raise Cancelled(f"stopped while copying {self._manifest}")
         failed = {each.target.name: error for each in target_copies if (error := _failure(each)) is not None}
         return CopyReport(failed, self._progress.snapshot(), self._producer.bytes_read)
 
-    def _inspected(self, target_copies: Sequence[TargetCopy]) -> dict[Entry, list[TargetCopy]]:
+    def _inspected(self, target_copies: Sequence[TargetCopy]) -> dict[Entry, Lacking]:
         """Which targets lack which file."""
-        lacking: dict[Entry, list[TargetCopy]] = {}
+        lacking: dict[Entry, Lacking] = {}
         for target_copy in target_copies:
             found = target_copy.found()
             if found is None:
@@ -121,35 +124,35 @@ class _Copy:
             except SyncdError as error:
                 target_copy.fail(error)
                 continue
+            joined = _Joined()
             for entry in self._manifest.entries:
                 if entry.path in found.present:
                     self._keep(target_copy, entry)
                 else:
-                    lacking.setdefault(entry, []).append(target_copy)
+                    lacking[entry] = joined(lacking.get(entry, ()), target_copy)
         return lacking
 
     def _keep(self, target_copy: TargetCopy, entry: Entry) -> None:
         self._progress.kept(target_copy.target.name, entry.path, entry.size_bytes, self._producer.parts_about(entry))
         target_copy.finish(entry.path)
 
-    def _is_whole(self, target_copy: TargetCopy) -> bool:
-        seen = self._progress.snapshot()[target_copy.target.name]
-        return seen.files_finished == len(seen.files)
-
-    def _read_everything(self, lacking: Mapping[Entry, list[TargetCopy]], on_starved: OnStarved | None) -> None:
-        waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]] = SimpleQueue()
+    def _grouped(self, lacking: Mapping[Entry, Lacking]) -> SimpleQueue[tuple[tuple[Entry, ...], Lacking]]:
+        waiting: SimpleQueue[tuple[tuple[Entry, ...], Lacking]] = SimpleQueue()
         for work in group_small_files(lacking, self._settings.part_bytes, self._settings.parts_in_flight):
             waiting.put(work)
-        if lacking:
+        return waiting
+
+    def _read_everything(
+        self, waiting: SimpleQueue[tuple[tuple[Entry, ...], Lacking]], on_starved: OnStarved | None
+    ) -> None:
+        if waiting.qsize():
             self._watch.leaked_threads.refuse(self._where)
         readers = self._watch.workers(self._where, self._settings.files_in_flight, self._scope, self._scope.cancel)
         for _ in range(min(self._settings.files_in_flight, waiting.qsize())):
             readers.submit(partial(self._read_all, waiting, on_starved))
         readers.close(self._scope.is_grace_over)
 
-    def _read_all(
-        self, waiting: SimpleQueue[tuple[tuple[Entry, ...], Sequence[TargetCopy]]], on_starved: OnStarved | None
-    ) -> None:
+    def _read_all(self, waiting: SimpleQueue[tuple[tuple[Entry, ...], Lacking]], on_starved: OnStarved | None) -> None:
         while not self._scope.is_set() and self._source_fault is None:
             try:
                 entries, target_copies = waiting.get_nowait()
@@ -202,29 +205,38 @@ class _Copy:
             upload.end(read.sha256, read.crc64, read.blocks, read.leaves)
 
 
-def _unread(
-    lacking: Mapping[Entry, list[TargetCopy]], server_copies: Sequence[ServerSideCopies]
-) -> dict[Entry, list[TargetCopy]]:
+class _Joined:
+    """The targets that lack a file, one value for all files that the same ones lack: there may be a million."""
+
+    def __init__(self) -> None:
+        self._known: dict[Lacking, Lacking] = {}
+
+    def __call__(self, those: Lacking, more: TargetCopy) -> Lacking:
+        found = (*those, more)
+        return self._known.setdefault(found, found)
+
+
+def _unread(lacking: Mapping[Entry, Lacking], server_copies: Sequence[ServerSideCopies]) -> dict[Entry, Lacking]:
     """What is left to be read where a target copies by itself what it can."""
-    found: dict[Entry, list[TargetCopy]] = {}
+    found: dict[Entry, Lacking] = {}
+    joined = _Joined()
     for entry in sorted(lacking, key=lambda entry: entry.size_bytes, reverse=True):
-        target_copies = [
-            whole.target_copy
-            for whole in server_copies
-            if whole.target_copy in lacking[entry] and not whole.take(entry)
-        ]
+        target_copies: Lacking = ()
+        for whole in server_copies:
+            if whole.target_copy in lacking[entry] and not whole.take(entry):
+                target_copies = joined(target_copies, whole.target_copy)
         if target_copies:
             found[entry] = target_copies
     return found
 
 
-def _deferred(target_copies: Sequence[TargetCopy]) -> dict[Entry, list[TargetCopy]]:
+def _deferred(target_copies: Sequence[TargetCopy]) -> dict[Entry, Lacking]:
     """Files that could not be made of what a target had. Detached targets are filled by `Stragglers`."""
-    found: dict[Entry, list[TargetCopy]] = {}
+    found: dict[Entry, Lacking] = {}
     for target_copy in target_copies:
         target_copy.wait_until(partial(_is_settled, target_copy))
         for entry in [] if target_copy.is_closed or target_copy.is_detached else target_copy.take_deferred():
-            found.setdefault(entry, []).append(target_copy)
+            found[entry] = (*found.get(entry, ()), target_copy)
     return found
 
 

@@ -84,7 +84,7 @@ class ProgressSnapshot:
 _BYTES: Final = ("bytes_sent", "bytes_kept", "bytes_copied")
 
 
-@dataclass
+@dataclass(slots=True)
 class _FileCounters:
     bytes_total: int
     bytes_sent: int = 0
@@ -155,14 +155,25 @@ class Progress:
         with self._lock:
             self._targets[target].parts["resent"] += 1
 
-    def finished(self, target: str, path: FilePath) -> None:
-        """A file is visible."""
+    def finished(self, target: str, path: FilePath) -> bool:
+        """A file is visible. Returns whether it was the last one there."""
         with self._lock:
             seen = self._targets[target]
-            if not seen.files[path].is_finished:
+            is_new = not seen.files[path].is_finished
+            if is_new:
                 seen.files[path].is_finished = True
                 seen.sums["files_finished"] += 1
             seen.going.pop(path, None)
+            return is_new and seen.sums["files_finished"] == len(seen.files)
+
+    def has(self, target: str, path: FilePath) -> bool:
+        """Whether a file is finished there."""
+        return self._targets[target].files[path].is_finished
+
+    def is_whole(self, target: str) -> bool:
+        """Whether all files are finished there."""
+        seen = self._targets[target]
+        return seen.sums["files_finished"] == len(seen.files)
 
     def glance(self) -> dict[str, ProgressSnapshot]:
         """The sums and the files under way, by target: for a reader that polls every second."""

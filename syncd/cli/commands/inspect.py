@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 import typer
@@ -40,6 +40,7 @@ def inspect(
         world = opened.world()
         registry = world.registries[world.topology.registry_of(model)]
         found = inspect_version(registry, model, pin(world.state, registry, model, ref), threading.Event())
+        unchecked = frozenset(found.unchecked)
         document = {
             "model": model,
             "version": found.revision.version,
@@ -48,9 +49,9 @@ def inspect(
             "parameters": found.parameters,
             "adapters": {path: each.base for path, each in found.contents.items() if each.base is not None},
             "warnings": list(found.warnings),
-            "files": [_file(file, found) for file in found.files],
+            "files": [_file(file, found, unchecked) for file in found.files],
         }
-        rows = [_row(file, found) for file in found.files]
+        rows = [_row(file, found, unchecked) for file in found.files]
         total = (f"{model}@{found.revision.version}", size(sum(f.size_bytes for f in found.files)), found.revision.pin)
         rows.append((*total, _counts(found.parameters)))
         for warning in found.warnings:
@@ -61,7 +62,7 @@ def inspect(
     return Exit.OK
 
 
-def _file(file: SourceFile, found: VersionInspection) -> Mapping[str, object]:
+def _file(file: SourceFile, found: VersionInspection, unchecked: Collection[str]) -> Mapping[str, object]:
     contents = found.contents.get(file.path, Contents())
     return {
         "path": file.path,
@@ -70,13 +71,13 @@ def _file(file: SourceFile, found: VersionInspection) -> Mapping[str, object]:
         "format": contents.format or None,
         "tensors": contents.tensors,
         "parameters": contents.parameters if contents.format == SAFETENSORS else None,
-        "checked": file.path not in found.unchecked and contents.is_whole,
+        "checked": file.path not in unchecked and contents.is_whole,
     }
 
 
-def _row(file: SourceFile, found: VersionInspection) -> tuple[str, str, str, str]:
+def _row(file: SourceFile, found: VersionInspection, unchecked: Collection[str]) -> tuple[str, str, str, str]:
     sha256 = file.sha256.hex if file.sha256 else "none: computed by reading the file once"
-    inside = "checked while it is copied" if file.path in found.unchecked else _inside(found.contents.get(file.path))
+    inside = "checked while it is copied" if file.path in unchecked else _inside(found.contents.get(file.path))
     return (file.path, size(file.size_bytes), sha256, inside)
 
 

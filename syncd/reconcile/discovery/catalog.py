@@ -54,9 +54,9 @@ class Catalog:
 def catalog(registry: Registry, model: ModelName, revision: Revision, stop: threading.Event) -> Manifest:
     """As `survey`, and read each unchecked file once to check it. Raises as `survey`."""
     found = survey(registry, model, revision, stop)
-    paths = {entry.path for entry in found.manifest.entries}
+    paths, unchecked = {entry.path for entry in found.manifest.entries}, frozenset(found.unchecked)
     for entry in found.manifest.entries:
-        if entry.path in found.unchecked:
+        if entry.path in unchecked:
             check_by_reading(registry, (model, revision), entry, paths, stop)
     return found.manifest
 

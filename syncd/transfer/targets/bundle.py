@@ -20,8 +20,8 @@ _TURNS: Final = 4  # bundles for each thread that sends, at least: the last to c
 
 
 def group_small_files(
-    lacking: Mapping[Entry, Sequence[TargetCopy]], part_bytes: int, threads: int
-) -> list[tuple[tuple[Entry, ...], Sequence[TargetCopy]]]:
+    lacking: Mapping[Entry, tuple[TargetCopy, ...]], part_bytes: int, threads: int
+) -> list[tuple[tuple[Entry, ...], tuple[TargetCopy, ...]]]:
     """What is read in one go, in the order of `lacking`: a large file by itself, small ones together.
 
     Those of one bundle are lacking at the same targets. There are enough bundles for `threads` that send.
@@ -29,7 +29,7 @@ def group_small_files(
     small_bytes = min(SMALL_BYTES, part_bytes)
     files = sum(entry.size_bytes <= small_bytes for entry in lacking)
     files_max = max(1, min(_FILES_MAX, files // (_TURNS * threads)))
-    found: list[tuple[tuple[Entry, ...], Sequence[TargetCopy]]] = []
+    found: list[tuple[tuple[Entry, ...], tuple[TargetCopy, ...]]] = []
     for entry, target_copies in lacking.items():
         if found and entry.size_bytes <= small_bytes:
             before, those = found[-1]

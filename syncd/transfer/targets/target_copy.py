@@ -49,8 +49,7 @@ class TargetCopy:
         self._settings = settings
         self._leaked_threads = watch.leaked_threads
         self._inspection: Inspection | None = None
-        self._finished: set[FilePath] = set()
-        self._counted: set[tuple[FilePath, int]] = set()  # parts
+        self._counted: dict[FilePath, set[int]] = {}  # parts of files that are not finished
         self._deferred: list[Entry] = []
         self._workers = watch.workers(to.target.name, settings.parts_in_flight, self.scope, self.fail)
         self.submit: Final = self._workers.submit
@@ -154,23 +153,22 @@ class TargetCopy:
 
     def finish(self, path: FilePath) -> None:
         """A file is there and proven."""
-        self.progress.finished(self.target.name, path)
         with self._changed:
-            self._finished.add(path)
-            is_last = len(self._finished) == len(self.manifest.entries)
-        if is_last:
+            self._counted.pop(path, None)
+        if self.progress.finished(self.target.name, path):
             self.begin()
             self.submit(self._report)
 
     def has(self, path: FilePath) -> bool:
         """Whether this file is finished here."""
-        return path in self._finished
+        return self.progress.has(self.target.name, path)
 
     def count(self, note: Callable[[str, FilePath, int], None], path: FilePath, number: int, size_bytes: int) -> None:
         """Have `progress` note a part. One that is checked again, or sent again, counts once."""
         with self._changed:
-            is_new = (path, number) not in self._counted
-            self._counted.add((path, number))
+            counted = self._counted.setdefault(path, set())
+            is_new = number not in counted
+            counted.add(number)
         if is_new:
             note(self.target.name, path, size_bytes)
 
@@ -182,7 +180,7 @@ class TargetCopy:
     def do_again(self, entry: Entry) -> None:
         """Defer a file that copied parts did not make: nothing of it counts."""
         with self._changed:
-            self._counted = {seen for seen in self._counted if seen[0] != entry.path}
+            self._counted.pop(entry.path, None)
         self.progress.undone(self.target.name, entry.path)
         self.defer(entry)
 

@@ -244,11 +244,28 @@ def test_the_answers_for_the_latest_versions_are_kept() -> None:
     for n in range(17):
         receipts.keep(f"models/{n}", stat)
     receipts.keep("models/16", replace(stat, key="l"))
-    assert receipts.of("models/0") == {}
-    assert receipts.of("models/1") == {"k": stat}
-    assert receipts.of("models/16").keys() == {"k", "l"}
+
+    def has(directory: str, seen: Stat, crc64: int | None = 2) -> bool:
+        return receipts.is_in(receipts.of(directory), seen, crc64)
+
+    assert not has("models/0", stat)
+    assert has("models/1", stat)
+    assert has("models/1", replace(stat, crc64=None, modified_at=datetime.fromtimestamp(0, UTC)))
+    assert has("models/16", stat)
+    assert has("models/16", replace(stat, key="l"))
     receipts.forget("models/16")
-    assert receipts.of("models/16") == {}
+    assert not has("models/16", stat)
+
+
+def test_an_answer_is_for_that_very_object_alone() -> None:
+    receipts = ChecksumCache()
+    stat = Stat("k", 1, 2, datetime.now(UTC), "tag")
+    receipts.keep("d", stat)
+    marks = receipts.of("d")
+    others = [replace(stat, key="l"), replace(stat, size_bytes=2), replace(stat, tag="other"), replace(stat, tag="")]
+    assert not any(receipts.is_in(marks, other, 2) for other in others)
+    assert not receipts.is_in(marks, stat, 3)
+    assert not receipts.is_in(marks, stat, None)
 
 
 def test_a_small_file_whose_bytes_change_while_they_are_held_is_not_written() -> None:

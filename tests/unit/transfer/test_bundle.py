@@ -19,9 +19,9 @@ MANY = {f"many/{n:04}": content(f"many{n}", 50 + n % 90) for n in range(400)}
 MIXED = MANY | {"large": content("large", 4 * SETTINGS.part_bytes), "edge": content("edge", SMALL_BYTES + 1)}
 
 
-def lacking(*sizes: int, crews: list[TargetCopy] | None = None) -> dict[Entry, list[TargetCopy]]:
+def lacking(*sizes: int, crews: tuple[TargetCopy, ...] = ()) -> dict[Entry, tuple[TargetCopy, ...]]:
     manifest = manifest_of({f"f{n:05}": bytes(size) for n, size in enumerate(sizes)})
-    return dict.fromkeys(sorted(manifest.entries, key=lambda entry: -entry.size_bytes), crews or [])
+    return dict.fromkeys(sorted(manifest.entries, key=lambda entry: -entry.size_bytes), crews)
 
 
 def sizes_of(works: Sequence[tuple[tuple[Entry, ...], object]]) -> list[int]:
@@ -48,8 +48,8 @@ def test_a_file_of_several_parts_is_not_small() -> None:
 
 
 def test_what_is_lacking_in_different_places_is_not_mixed() -> None:
-    here: dict[Entry, list[TargetCopy]] = lacking(*[10] * 200)
-    there = {entry: [object()] if n % 2 else [] for n, entry in enumerate(here)}
+    here: dict[Entry, tuple[TargetCopy, ...]] = lacking(*[10] * 200)
+    there = {entry: (object(),) if n % 2 else () for n, entry in enumerate(here)}
     assert sizes_of(group_small_files(there, 8 << 20, 1)) == [1] * 200  # type: ignore[arg-type]  # only compared
 
 
