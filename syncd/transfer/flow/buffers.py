@@ -69,18 +69,25 @@ class BufferPool:
                 f"a part of {size_bytes} bytes does not fit into {self._limit_bytes} bytes of buffers",
                 hint=f"set transfer.buffer_bytes to at least {2 * capacity}",
             )
-        while (buffer := self._lend(capacity, size_bytes)) is None:
-            if is_halted():
-                raise Cancelled("stopped while waiting for a buffer")
-            began = time.monotonic()
+        buffer = self._lend(capacity, size_bytes)
+        if buffer is not None:
+            return buffer
+        with self.changed:
+            self._waiting += 1  # until it has one: what becomes free meanwhile is not for those who read ahead
+        try:
+            while (buffer := self._lend(capacity, size_bytes)) is None:
+                if is_halted():
+                    raise Cancelled("stopped while waiting for a buffer")
+                began = time.monotonic()
+                with self.changed:
+                    if not self._has_room(capacity):
+                        self.changed.wait(_POLL_S)
+                if on_starved is not None:
+                    on_starved(time.monotonic() - began)
+            return buffer
+        finally:
             with self.changed:
-                self._waiting += 1
-                if not self._has_room(capacity):
-                    self.changed.wait(_POLL_S)
                 self._waiting -= 1
-            if on_starved is not None:
-                on_starved(time.monotonic() - began)
-        return buffer
 
     def take_spare(self, size_bytes: int) -> PartBuffer | None:
         """A buffer to read ahead into; None where there is none, or where another thread waits for one."""

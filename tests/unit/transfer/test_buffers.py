@@ -86,3 +86,26 @@ def test_what_can_never_fit_is_refused_with_advice() -> None:
     with pytest.raises(Invalid, match="65536 bytes of buffers") as caught:
         BufferPool(64 * KIB).take(65 * KIB, never)
     assert "transfer.buffer_bytes" in caught.value.hint
+
+
+def test_who_reads_ahead_gets_nothing_that_another_waits_for() -> None:
+    pool = BufferPool(128 * KIB)
+    first, second = pool.take(10, never), pool.take_spare(10)
+    assert second is not None
+    assert pool.take_spare(10) is None
+    asked, is_over = Event(), Event()
+
+    def note() -> bool:
+        asked.set()
+        return is_over.is_set()
+
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(pool.take, 100 * KIB, note)  # both of them
+        assert asked.wait(10)
+        second.release()
+        assert pool.take_spare(10) is None
+        first.release()
+        waiting.result(10).release()
+    spare = pool.take_spare(10)
+    assert spare is not None
+    spare.release()
