@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -97,20 +98,34 @@ def checksum_of(found: Remote) -> str:
 def open_pinned(objects: ObjectSource, found: Remote, offset_bytes: int, until_bytes: int | None = None) -> Stream:
     """The bytes of a file. Raises Conflict: the object's size or checksum differs from the pinned one.
 
-    Of a file that is read in parts, the first one is compared; the reader proves all of them together.
+    Of a file that is read in parts, the first is compared by a request of its own, the others by the size that
+    the bucket says with each; the reader proves all of them together.
     """
-    key, crc64 = key_of(found), checksum_of(found)
+    key = key_of(found)
     with with_hint():
-        if until_bytes is not None and offset_bytes:
-            return objects.open(key, offset_bytes, until_bytes)
-        now = objects.stat(key)
-        if now.size_bytes != found.file.size_bytes or (crc64 and str(now.crc64) != crc64):
-            raise Conflict(
-                f"{key}: expected {found.file.size_bytes} bytes "
-                f"{f'of crc64 {crc64} ' if crc64 else ''}as pinned, got {now.size_bytes} bytes of crc64 {now.crc64}",
-                hint="a published version must not change",
-            )
-        return objects.open(key, offset_bytes) if until_bytes is None else objects.open(key, offset_bytes, until_bytes)
+        if until_bytes is None or not offset_bytes:
+            now = objects.stat(key)
+            _check_pinned(found, now.size_bytes, str(now.crc64))
+        if until_bytes is None:
+            return objects.open(key, offset_bytes)
+        stream = objects.open(key, offset_bytes, until_bytes)
+        size_bytes: int | None = getattr(stream, "object_bytes", None)
+        if size_bytes is not None:
+            with contextlib.ExitStack() as opened:
+                opened.push(stream.__exit__)
+                _check_pinned(found, size_bytes, checksum_of(found))
+                opened.pop_all()
+        return stream
+
+
+def _check_pinned(found: Remote, size_bytes: int, crc64: str) -> None:
+    key, want = key_of(found), checksum_of(found)
+    if size_bytes != found.file.size_bytes or (want and crc64 != want):
+        raise Conflict(
+            f"{key}: expected {found.file.size_bytes} bytes "
+            f"{f'of crc64 {want} ' if want else ''}as pinned, got {size_bytes} bytes of crc64 {crc64}",
+            hint="a published version must not change",
+        )
 
 
 def is_leftover(path: str) -> bool:

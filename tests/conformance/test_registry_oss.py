@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from syncd.artifact.names import FilePath, ModelName
-from syncd.errors import NotFound
+from syncd.errors import Conflict, NotFound
 from syncd.localcloud.server import LocalCloud
 from syncd.registry.base import Registry
 from syncd.registry.settings import PrefixSettings
@@ -19,6 +19,7 @@ from syncd.values.source import Location
 
 from tests.conformance.registry import RegistryConformance
 from tests.support.clouds import REGION, RawBucket
+from tests.support.sources import rest_of
 
 
 class PrefixConformance(RegistryConformance):
@@ -55,6 +56,16 @@ class PrefixConformance(RegistryConformance):
 
     def cut_off(self) -> None:
         self._cloud.stop()
+
+    def test_a_part_of_an_object_of_another_size_is_a_conflict(self, registry: Registry) -> None:
+        self.publish("sdxl", "v1", {"w.bin": b"x" * 1000})
+        model, path = ModelName("sdxl"), FilePath("w.bin")
+        revision = registry.resolve(model, "v1")
+        with registry.open(model, revision, path, 0, until_bytes=100) as stream:
+            assert rest_of(stream) == b"x" * 100
+        self.overwrite("sdxl", "v1", "w.bin", b"x" * 999)
+        with pytest.raises(Conflict, match=r"expected 1000 bytes .*as pinned, got"):
+            registry.open(model, revision, path, 100, until_bytes=200)
 
 
 class TestReady(PrefixConformance):

@@ -30,7 +30,7 @@ from syncd.store.oss.upload import OssUpload
 __all__ = ["Credentials", "OssSettings", "OssStore"]
 
 _PAGED: Final = {"encoding-type": "url"}
-_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/")
+_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _PUTS_AT_ONCE: Final = 8  # by one thread
 _TRAITS: Final = Traits(
     create_is_atomic=True,
@@ -137,11 +137,11 @@ class OssStore:
         if until_bytes is None or answer.status != 206:
             return OssStream(answer, place)
         span = answer.headers.get("content-range", "")
-        found = _RANGE.match(span)
+        found = _RANGE.fullmatch(span)
         if found is None or int(found[1]) != offset_bytes or int(found[2]) >= until_bytes:
             answer.close()
             raise Unavailable(f"{place}: expected the range {offset_bytes}-{until_bytes - 1}, got {span[:80]!r}")
-        return OssStream(answer, place, int(found[2]) + 1)
+        return OssStream(answer, place, (int(found[2]) + 1, int(found[3])))
 
     def stat(self, key: str) -> Stat:
         return self.bucket.stat(key)
@@ -193,8 +193,10 @@ class OssStore:
 class OssStream:
     """The bytes of one object, or of a part of it, as they come."""
 
-    def __init__(self, response: HttpBody | None, place: str, until_bytes: int | None = None) -> None:
-        self.until_bytes: Final = until_bytes
+    def __init__(self, response: HttpBody | None, place: str, part: tuple[int, int] | None = None) -> None:
+        """`part`: where it ends, and the size of the whole object."""
+        self.until_bytes: Final = None if part is None else part[0]
+        self.object_bytes: Final = None if part is None else part[1]
         self.host: Final = place.split("/")[2]  # a bucket has its own
         self._response = response
         self._place = place
