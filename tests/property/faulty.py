@@ -136,7 +136,7 @@ class Platform(Faulty):
 
 STORE = frozenset({"put", "upload", "delete", "stat", "open"})
 UPLOAD = frozenset({"send", "complete", "abort", "has"})
-RUNTIME = frozenset({"read", "latest", "stage", "ask", "probe"})
+RUNTIME = frozenset({"read", "latest", "stage", "ask", "probe", "retire", "descriptions"})
 
 
 class Frozen(State):

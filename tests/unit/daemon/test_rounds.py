@@ -1,4 +1,4 @@
-"""Periodic drift scans of every region, and resumed retirements."""
+"""Periodic drift scans, resumed retirements, the retention rules and the scrub, by a daemon."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from syncd.daemon.process import Process
 from syncd.daemon.settings import DEFAULT_SLOTS, DriftSchedule, ProcessSettings
 from syncd.engine.memory import MemoryEngine
 from syncd.plan.drift import DriftPolicy
+from syncd.plan.retention import RetentionPolicy, RetentionRule
+from syncd.reconcile.repair.scrub import ScrubPolicy
 from syncd.reconcile.requests.operations import publish
 from syncd.state.content import versions
 from syncd.state.records import Drift
@@ -78,3 +80,21 @@ def test_an_interrupted_retirement_is_resumed(there: Site, tmp_path: Path) -> No
         retirements.begin(conn, known, "ann", "", there.state.now(conn))
     run(there, SETTINGS, "version.retired")
     assert set(there.world.runtimes["singapore"].functions[DRAW].versions) == {"2", "3"}
+
+
+def test_the_rules_are_applied_by_a_daemon(there: Site) -> None:
+    there.world.runtimes["singapore"].functions[DRAW].aliases["prod"] = AliasState("2")
+    there.world.deliver(SDXL, "v3")
+    publish(there.requester, SDXL, "v3")
+    there.settle()
+    there.context = replace(there.context, retention=RetentionPolicy((RetentionRule(("*",), keep=1),), grace_s=0.01))
+    run(there, replace(SETTINGS, retention_every_s=0.05), "version.retired")
+    assert set(there.world.runtimes["singapore"].functions[DRAW].versions) == {"2", "3"}
+
+
+def test_a_damaged_copy_is_found_and_repaired_by_a_daemon(there: Site) -> None:
+    store = there.world.stores["hz"]
+    (key,) = [key for key in store.objects if key.endswith("weights.bin") and "/v2-" in key]
+    del store.objects[key]
+    run(there, replace(SETTINGS, scrub=ScrubPolicy(0.01)), "repair.done")
+    assert key in store.objects
