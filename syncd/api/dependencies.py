@@ -154,6 +154,10 @@ class Server:
             challenge = {"WWW-Authenticate": "Bearer"}
             message = "expected a valid token in the Authorization header"
             raise ProblemResponse(401, "unauthenticated", message, hint=hint, headers=challenge)
+        return self.admit(found, request, wanted)
+
+    def admit(self, found: Caller, request: Request, wanted: Role) -> Caller:
+        """A caller who is known, if their role is sufficient. Raises as `caller`."""
         if not found.role.allows(wanted):
             self.refused.note(f"role {found.role} where {wanted} is needed", found.name, found.address)
             message = f"expected a token with the role {wanted} or more, got {found.name} with {found.role}"

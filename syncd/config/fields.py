@@ -154,6 +154,15 @@ def _hook_url(value: object) -> str:
     return text
 
 
+def _issuer(value: object) -> str:
+    advice = 'expected the address of an OpenID provider such as "https://login.example.com/realms/ai"'
+    parts = urlsplit(_text(value, advice))
+    is_bare = parts.username is None and not parts.query and not parts.fragment
+    if parts.scheme not in {"http", "https"} or not is_bare or not _HOST.fullmatch(parts.netloc):
+        raise wrong(shown(value), advice)
+    return str(value)
+
+
 def _address(value: object) -> str:
     advice = 'expected an IP address or network such as "10.0.0.7" or "10.0.0.0/8"'
     text = _text(value, advice)
@@ -300,6 +309,7 @@ NasServer = Annotated[
 ]
 Listen = Annotated[str, BeforeValidator(_listen)]
 """`host:port`, or empty."""
+IssuerUrl = Annotated[str, BeforeValidator(_issuer)]
 HookUrl = Annotated[str, BeforeValidator(_hook_url)]
 Address = Annotated[str, BeforeValidator(_address)]
 Prefix = Annotated[str, BeforeValidator(_prefix)]

@@ -20,6 +20,7 @@ from syncd.config.fields import (
     Function,
     HookUrl,
     Host,
+    IssuerUrl,
     Listen,
     Model,
     ModelPattern,
@@ -133,10 +134,27 @@ class ApiSettings(Table):
     trusted_proxies: Annotated[tuple[Address, ...], Field(strict=False)] = ("127.0.0.1",)  # of X-Forwarded-For
 
 
+ShortTexts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(strict=False)]
+
+
 class UiSettings(Table):
     """The dashboard, `/ui` of the HTTP API."""
 
     enabled: bool = True
+    issuer: IssuerUrl | None = None  # of the OpenID provider where people sign in; without it, with tokens only
+    client_id: Annotated[str, Field(max_length=200)] = ""
+    client_secret: SecretField | None = None
+    public_url: Endpoint | None = None  # of this syncd, as browsers see it
+    claim: Annotated[str, Field(min_length=1, max_length=200)] = "groups"
+    roles_read: ShortTexts = ()  # values of that claim
+    roles_publish: ShortTexts = ()
+    roles_operate: ShortTexts = ()
+    scopes: ShortTexts = ("openid", "email", "groups")
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """The values that give each role."""
+        return {"read": self.roles_read, "publish": self.roles_publish, "operate": self.roles_operate}
 
 
 class AdviceSettings(Table):
@@ -331,6 +349,7 @@ class Config:
         named: Iterable[tuple[str, str, object]] = (
             ("state", "", self.state),
             ("receipts", "", self.receipts),
+            ("ui", "", self.ui),
             *(
                 (section, name, table)
                 for section in ("credentials", "registries", "targets", "runtimes", "hooks", "signals", "notify")

@@ -14,7 +14,7 @@ from syncd.plan.roles import Role
 from syncd.reconcile.views.console.release import overview_stamp, release_stamp
 from syncd.reconcile.views.release import parse_release
 from syncd.ui.rendering import HEADERS
-from syncd.ui.visits import Visit
+from syncd.ui.visits import Visit, who
 
 _HEADERS: Final = {**HEADERS, "X-Accel-Buffering": "no"}
 _CHANGED: Final = "event: changed\ndata: 1\n\n"
@@ -45,7 +45,7 @@ async def _is_signed_in(visit: Visit) -> bool:
     if visit.dashboard.sessions.find(visit.cookie) is None:
         return False
     try:
-        await visit.server.owner(visit.session.token.reveal(), visit.request, Role.READ)
+        await who(visit.dashboard, visit.session, visit.request, Role.READ)
     except ProblemResponse as error:
         return error.status != 401
     except SyncdError:

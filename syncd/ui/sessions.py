@@ -10,18 +10,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from syncd.plan.roles import Role
 from syncd.secret import Secret
 
 LASTS_S: Final = 12 * 3600.0  # of a session, whatever is done in it
+RENEW_EVERY_S: Final = 300.0  # what a provider says of a person is as old as that at most
 SESSIONS_MAX: Final = 1000  # each was begun with a valid token; the one that was idle longest is ended for a newer one
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """One person's session. Every request asks the record for the token again: a revoked one ends it."""
+class Person:
+    """Who signed in at a provider, and the access token with which it is asked about them again."""
 
-    token: Secret
+    name: str
+    role: Role
+    access: Secret
+
+
+@dataclass(slots=True)
+class Session:
+    """One person's session, begun with a token or at a provider.
+
+    Every request asks the record for the token again: a revoked one ends it. A provider is asked every RENEW_EVERY_S.
+    """
+
+    identity: Secret | Person
     until_s: float
+    renewed_s: float
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
 
 
@@ -35,10 +50,10 @@ class Sessions:
         self._clock = clock
         self._open: OrderedDict[str, Session] = OrderedDict()  # the one used last at the end
 
-    def begin(self, token: str) -> str:
-        """Begin a session with a token that was found valid, and return the text of its cookie."""
-        text = secrets.token_urlsafe(32)
-        self._open[_key(text)] = Session(Secret(token), self._clock() + LASTS_S)
+    def begin(self, identity: Secret | Person, lasts_s: float = LASTS_S) -> str:
+        """Begin a session with a token that was found valid, or of a person, and return the text of its cookie."""
+        text, now_s = secrets.token_urlsafe(32), self._clock()
+        self._open[_key(text)] = Session(identity, now_s + lasts_s, now_s)
         if len(self._open) > SESSIONS_MAX:
             self._open.popitem(last=False)
         return text
@@ -54,6 +69,14 @@ class Sessions:
             return None
         self._open.move_to_end(key)
         return found
+
+    def is_due(self, session: Session) -> bool:
+        """Whether the provider of a session has to be asked again; true once in RENEW_EVERY_S."""
+        now_s = self._clock()
+        if isinstance(session.identity, Secret) or now_s - session.renewed_s < RENEW_EVERY_S:
+            return False
+        session.renewed_s = now_s
+        return True
 
     def end(self, text: str) -> None:
         """End a session. Repeating it succeeds."""

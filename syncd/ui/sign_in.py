@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from syncd.api.dependencies import server_of
+from syncd.api.dependencies import address_of, server_of
 from syncd.api.responses import PIECE_BYTES, ProblemResponse
-from syncd.errors import SyncdError
+from syncd.errors import Refused, SyncdError
 from syncd.plan.roles import Role
+from syncd.secret import Secret
 from syncd.ui.rendering import HEADERS
 from syncd.ui.sessions import LASTS_S
 from syncd.ui.visits import SIGN_IN, Dashboard, Visit, cookie_of, failed, form_of
+
+if TYPE_CHECKING:
+    from syncd.ui.oidc import Provider  # with its library, only where there is a provider
 
 _NEXT: Final = re.compile(r"/ui(/[A-Za-z0-9._~/@%-]*)?(\?[A-Za-z0-9._~/@%=&+-]*)?")
 _YEAR_S: Final = 31_536_000
@@ -55,9 +59,48 @@ def sign_in(dashboard: Dashboard) -> Plain:
             return failed(dashboard, request, error)
         to = form.get("next", "")
         done = RedirectResponse(to if _NEXT.fullmatch(to) else "/ui", 303, headers=HEADERS)
-        _set(done, request, cookie_of(request), dashboard.sessions.begin(token), int(LASTS_S))
+        _set(done, request, cookie_of(request), dashboard.sessions.begin(Secret(token)), int(LASTS_S))
         _set(done, request, _form_cookie(request), "", 0)
         return done
+
+    return answer
+
+
+def oidc_begin(dashboard: Dashboard, provider: Provider) -> Plain:
+    """Send the person to the provider."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            found, text = await provider.begin(request)
+        except SyncdError as error:
+            return failed(dashboard, request, error)
+        found.headers.update(HEADERS)
+        # Lax, since the provider's page leads back here; it opens nothing.
+        _set(found, request, _login_cookie(request), text, 600, site="lax")
+        return found
+
+    return answer
+
+
+def oidc_finish(dashboard: Dashboard, provider: Provider) -> Plain:
+    """Begin a session of the person that the provider sends back.
+
+    The answer is a page that leads on: browsers do not send a strict cookie with a redirect that began elsewhere.
+    """
+
+    async def answer(request: Request) -> Response:
+        try:
+            done = await provider.finish(request, request.cookies.get(_login_cookie(request), ""))
+        except SyncdError as error:
+            if isinstance(error, Refused):
+                server_of(request).refused.note(error.message, "", address_of(request))
+                error = ProblemResponse(403, "forbidden", error.message, hint=error.hint)
+            return failed(dashboard, request, error)
+        found = dashboard.pages.page("signed_in", {"visit": None, "name": done.person.name})
+        text = dashboard.sessions.begin(done.person, done.lasts_s)
+        _set(found, request, cookie_of(request), text, int(done.lasts_s))
+        _set(found, request, _login_cookie(request), "", 0, site="lax")
+        return found
 
     return answer
 
@@ -93,7 +136,13 @@ def asset(dashboard: Dashboard) -> Plain:
 def _form(dashboard: Dashboard, request: Request, message: str, status: int = 200) -> Response:
     csrf = request.cookies.get(_form_cookie(request)) or secrets.token_urlsafe(32)
     to = request.query_params.get("next", "")
-    values = {"visit": None, "csrf": csrf, "message": message, "next": to if _NEXT.fullmatch(to) else ""}
+    values = {
+        "visit": None,
+        "csrf": csrf,
+        "has_provider": dashboard.provider is not None,
+        "message": message,
+        "next": to if _NEXT.fullmatch(to) else "",
+    }
     answer = dashboard.pages.page("sign_in", values, status)
     _set(answer, request, _form_cookie(request), csrf, 3600)
     return answer
@@ -103,6 +152,12 @@ def _form_cookie(request: Request) -> str:
     return f"{cookie_of(request)}-form"
 
 
-def _set(answer: Response, request: Request, name: str, value: str, lasts_s: int) -> None:
+def _login_cookie(request: Request) -> str:
+    return f"{cookie_of(request)}-login"
+
+
+def _set(
+    answer: Response, request: Request, name: str, value: str, lasts_s: int, site: Literal["lax", "strict"] = "strict"
+) -> None:
     is_secure = request.url.scheme == "https"
-    answer.set_cookie(name, value, max_age=lasts_s, path="/", secure=is_secure, httponly=True, samesite="strict")
+    answer.set_cookie(name, value, max_age=lasts_s, path="/", secure=is_secure, httponly=True, samesite=site)

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from syncd.api.dependencies import Caller, Server, server_of
+from syncd.api.dependencies import Caller, Server, address_of, server_of
 from syncd.api.responses import ProblemResponse, body_of, problem_of, without_private
 from syncd.errors import Invalid, SyncdError
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.create import RequestOrigin
 from syncd.reconcile.requests.operations import Requester
+from syncd.secret import Secret
 from syncd.ui.rendering import HEADERS, Pages
 from syncd.ui.sessions import Session, Sessions, is_same
 from syncd.ui.watches import Watches
+
+if TYPE_CHECKING:
+    from syncd.ui.oidc import Provider  # with its library, only where there is a provider
 
 SIGN_IN: Final = "/ui/sign-in"
 FIELDS_MAX: Final = 20
@@ -33,6 +37,7 @@ class Dashboard:
     sessions: Sessions
     pages: Pages
     watches: Watches
+    provider: Provider | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +94,9 @@ def visited(dashboard: Dashboard, endpoint: Endpoint, role: Role) -> Callable[[R
             return _to_sign_in(request)
         server = server_of(request)
         try:
-            caller = await server.owner(session.token.reveal(), request, Role.READ)
-        except ProblemResponse as error:
-            if error.status != 401:
+            caller = await who(dashboard, session, request, Role.READ)
+        except SyncdError as error:
+            if not isinstance(error, ProblemResponse) or error.status != 401:
                 return failed(dashboard, request, error)
             dashboard.sessions.end(text)  # the token was revoked
             return _to_sign_in(request)
@@ -99,12 +104,26 @@ def visited(dashboard: Dashboard, endpoint: Endpoint, role: Role) -> Callable[[R
             form = await form_of(request, session.csrf) if request.method == "POST" else {}
             visit = Visit(request, server, dashboard, session, caller, form)
             if not caller.role.allows(role):
-                await server.owner(session.token.reveal(), request, role)  # counts and refuses
+                server.admit(caller, request, role)  # counts and refuses
             return await endpoint(visit)
         except SyncdError as error:
             return failed(dashboard, request, error)
 
     return answer
+
+
+async def who(dashboard: Dashboard, session: Session, request: Request, role: Role) -> Caller:
+    """The person of a session, as the record or the provider knows them now. Raises as `Server.caller`."""
+    server, identity = server_of(request), session.identity
+    if isinstance(identity, Secret):
+        return await server.owner(identity.reveal(), request, role)
+    if dashboard.provider is not None and dashboard.sessions.is_due(session):
+        renewed = await dashboard.provider.again(identity)
+        if renewed is None:
+            session.until_s = 0.0  # for every request of it
+            raise ProblemResponse(401, "unauthenticated", "the provider vouches for this person no more")
+        session.identity = identity = renewed
+    return server.admit(Caller(identity.name, identity.role, address_of(request)), request, role)
 
 
 def failed(dashboard: Dashboard, request: Request, error: SyncdError) -> Response:

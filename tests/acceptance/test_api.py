@@ -35,6 +35,15 @@ secret = { env = "HOOK_SECRET" }
 """
 
 
+PROVIDER: Final = """
+issuer = "http://127.0.0.1:9"
+client_id = "syncd"
+client_secret = { env = "HOOK_SECRET" }
+public_url = "https://syncd.example.com"
+roles_read = ["all"]
+"""
+
+
 @pytest.fixture
 def home(tmp_path: Path, sqlite_template: Path) -> Path:
     """A configuration with an API, a record, and a registry that is polled once an hour."""
@@ -49,10 +58,12 @@ def home(tmp_path: Path, sqlite_template: Path) -> Path:
 @pytest.mark.parametrize("enabled", [True, False])
 def test_the_daemon_serves_the_dashboard_unless_it_is_turned_off(home: Path, *, enabled: bool) -> None:
     with (home / "config.toml").open("a") as config:
-        config.write(f"\n[ui]\nenabled = {str(enabled).lower()}\n")
+        config.write(f"\n[ui]\nenabled = {str(enabled).lower()}\n{PROVIDER}")
     with daemon(home) as (_, address):
         answer = httpx.get(f"{address}/ui", follow_redirects=True, trust_env=False)
-        assert (answer.status_code, "Sign in" in answer.text) == ((200, True) if enabled else (404, False))
+        assert (answer.status_code, "with a token" in answer.text) == ((200, True) if enabled else (404, False))
+        away = httpx.get(f"{address}/ui/oidc", trust_env=False)
+        assert away.status_code == (503 if enabled else 404)
 
 
 @contextmanager

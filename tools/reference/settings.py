@@ -29,6 +29,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "SecretField": "secret",
     "Endpoint": "URL",
     "HookUrl": "URL",
+    "IssuerUrl": "URL",
     "IndexUrl": "URL",
     "StateUrl": "database URL",
     "Listen": '`host:port`, or ""',

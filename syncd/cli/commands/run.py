@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from syncd.daemon.standby import Standby
     from syncd.engine.lock import RecordLock
     from syncd.reconcile.context import Context
+    from syncd.ui.provider_settings import ProviderSettings
 
 
 RoleOption = Annotated[
@@ -196,4 +197,16 @@ def _beside(config: Config, context: Context, pulse: Health) -> list[Service]:
         return [*notifying, api_of(config, context, pulse)]
     from syncd.ui.routes import routes_of  # noqa: PLC0415
 
-    return [*notifying, api_of(config, context, pulse, routes_of())]
+    return [*notifying, api_of(config, context, pulse, routes_of(_provider_of(config)))]
+
+
+def _provider_of(config: Config) -> ProviderSettings | None:
+    """The provider where people sign in to the dashboard; None: they do with tokens only."""
+    from syncd.plan.roles import Role  # noqa: PLC0415
+    from syncd.ui.provider_settings import ProviderSettings  # noqa: PLC0415
+
+    ui = config.ui
+    if ui.issuer is None or ui.client_secret is None or ui.public_url is None:
+        return None
+    roles = {Role(role): names for role, names in ui.roles.items()}
+    return ProviderSettings(ui.issuer, ui.client_id, ui.client_secret, ui.public_url, ui.claim, roles, ui.scopes)

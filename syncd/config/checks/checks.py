@@ -69,6 +69,22 @@ def warnings(config: Config) -> tuple[Problem, ...]:
     return (*found, *retention_warnings(config.retention, config.models()), *weak_settings(config))
 
 
+def _provider(config: Config, declared: Declared) -> Iterator[Problem]:
+    """A provider where people sign in needs all of its settings, and without it they do nothing."""
+    del declared
+    ui = config.ui
+    given = {"client_id": ui.client_id, "client_secret": ui.client_secret, "public_url": ui.public_url}
+    if ui.issuer is None:
+        for key in (each for each, value in given.items() if value):
+            yield Problem(key_path("ui", key), "no ui.issuer", "set the OpenID provider's issuer, or leave this out")
+    else:
+        for key in (each for each, value in given.items() if not value):
+            yield Problem(key_path("ui", key), "nothing", "a sign-in at ui.issuer needs it")
+        if not any(ui.roles.values()):
+            advice = f"name the values of the claim {ui.claim} that give a role, or nobody is let in"
+            yield Problem("ui.roles_read", "no role for anybody", advice)
+
+
 def _accelerators(config: Config, declared: Declared) -> Iterator[Problem]:
     del declared
     for name, target in config.targets.items():
@@ -332,6 +348,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _followed,
     _dangling,
     _hooks,
+    _provider,
     _endpoint_regions,
     _bucket_in_endpoint,
     _one_writer,

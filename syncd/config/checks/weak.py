@@ -79,6 +79,8 @@ def _with_credentials(config: Config) -> Iterator[tuple[tuple[KeyPart, ...], str
             yield ("targets", name, "endpoint"), target.endpoint
     for name, runtime in sorted(config.runtimes.items()):
         yield ("runtimes", name, "protocol"), f"{runtime.protocol}://{runtime.endpoint}"
+    if config.ui.issuer:
+        yield ("ui", "issuer"), config.ui.issuer
     for name, signal in sorted(config.signals.items()):
         if signal.token is not None:
             yield ("signals", name, "url"), signal.url

@@ -131,6 +131,10 @@ NO_DEFAULT_TO_SHOW = {
     "golden",
     "latency",
     "expected",
+    "issuer",
+    "client_id",
+    "client_secret",
+    "public_url",
 }
 
 
@@ -194,8 +198,10 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     for elsewhere in ("/run/secrets/syncd-database", "/etc/syncd/golden.json", "/etc/syncd/receipts.pem"):
         text = text.replace(elsewhere, str(secret))
     text = re.sub(r"(?m)^signer = .*$", "", text)  # the key stands instead of it
+    text = text.replace("roles_read = []", 'roles_read = ["ml-all"]')  # a provider lets somebody in
     everything.write_text(re.sub(r"(?m)^acr = .*$", "", text))
     names = (
+        "SYNCD_OIDC_SECRET",
         "SYNCD_OSS_TOKEN",
         "SYNCD_INDEX_TOKEN",
         "SYNCD_HUB_TOKEN",
@@ -207,10 +213,10 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     )
     config = load(everything, {**dict.fromkeys(names, "y"), **ENVIRON})
     assert config.credentials["main"].security_token is not None
-    assert len(config.secrets()) == 13 + 4
+    assert len(config.secrets()) == 14 + 4
     assert config.state.connect_url.password == "x"  # the file's newline is no part of it
     everything.write_text(re.sub(r"(?m)^password = .*IMAGES.*$", "", text))  # the one stands instead of the other
-    assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 12 + 4
+    assert len(load(everything, {**dict.fromkeys(names, "y"), **ENVIRON}).secrets()) == 13 + 4
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from syncd.plan.roles import Role
+from syncd.secret import Secret
 from syncd.state.access import tokens
 from syncd.ui.routes import routes_of
 from syncd.ui.sessions import LASTS_S, SESSIONS_MAX, Sessions
@@ -120,14 +121,14 @@ def test_behind_a_proxy_with_tls_cookies_are_secure_and_of_this_host_alone(at: o
 def test_a_session_lasts_as_long_as_it_says_and_their_number_is_bounded() -> None:
     now_s = 0.0
     sessions = Sessions(lambda: now_s)
-    first = sessions.begin("t")
+    first = sessions.begin(Secret("t"))
     now_s = LASTS_S - 1
     assert sessions.find(first) is not None
     now_s = LASTS_S
     assert sessions.find(first) is None
-    others = [sessions.begin("t") for _ in range(SESSIONS_MAX)]
+    others = [sessions.begin(Secret("t")) for _ in range(SESSIONS_MAX)]
     assert sessions.find(others[0]) is not None
-    sessions.begin("t")
+    sessions.begin(Secret("t"))
     assert (sessions.find(others[0]) is None, sessions.find(others[1]) is None) == (False, True)
     sessions.end(others[0])
     sessions.end(others[0])
@@ -136,4 +137,4 @@ def test_a_session_lasts_as_long_as_it_says_and_their_number_is_bounded() -> Non
 
 def test_the_token_of_a_session_is_not_in_its_text() -> None:
     sessions = Sessions(lambda: 0.0)
-    assert "syncd_secret" not in repr(sessions.find(sessions.begin("syncd_secret")))
+    assert "syncd_secret" not in repr(sessions.find(sessions.begin(Secret("syncd_secret"))))
