@@ -71,8 +71,7 @@ def routes_of(settings: ProviderSettings | None = None) -> list[BaseRoute]:
 
 
 def _provider(settings: ProviderSettings) -> Provider:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Authlib 1.9 says at its import that it will want another HTTP library
+    with warnings.catch_warnings(record=True):  # Authlib 1.9 says, whatever the filters, that it prefers httpx2
         from syncd.ui.oidc import Provider  # noqa: PLC0415 -- with its library, only where there is a provider
 
     return Provider(settings)

@@ -51,6 +51,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = archive.namelist()
     assert any(name.startswith("syncd/migrations/versions/") and name.endswith(".py") for name in names)
     assert "syncd/py.typed" in names
+    assert {"syncd/ui/templates/base.html", "syncd/ui/static/htmx.min.js", "syncd/ui/static/htmx.LICENSE"} <= set(names)
     assert not any(name.startswith(("tests/", "bench/")) for name in names)
     target = work / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]

@@ -11,6 +11,7 @@ from syncd.ui.routes import routes_of
 
 from tests.support.rooms import Site, World, site
 from tests.unit.api.serving import Served, serving
+from tests.unit.ui.openid import provider
 
 
 @pytest.fixture
@@ -28,6 +29,12 @@ def state(usual_database_url: str) -> Iterator[State]:
 @pytest.fixture
 def at(world: World, state: State) -> Site:
     return site(world, state)
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with provider(tmp_path_factory.mktemp("provider")) as url:
+        yield url
 
 
 @pytest.fixture

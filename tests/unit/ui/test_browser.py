@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 from syncd.plan.gate import Gates
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
@@ -24,6 +25,7 @@ from syncd.ui.routes import routes_of
 from tests.emulators.npm import installed
 from tests.support.rooms import LORA, SDXL, Site, World, site
 from tests.unit.api.serving import Served, serving
+from tests.unit.ui.openid import SYNCD, provider_at
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.needs_npm]
 ASSETS = Path(__file__).parents[3] / "docs" / "assets"
@@ -43,7 +45,7 @@ ALL_PAGES = (
 )
 _REPORT = """
 addEventListener("securitypolicyviolation", (each) => {
-  console.error(`CSP: ${each.violatedDirective} ${each.blockedURI}`);
+  console.error(`CSP of ${location.host}: ${each.violatedDirective} ${each.blockedURI}`);
 });
 """
 
@@ -62,14 +64,25 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium is not None
-    arguments = ["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=arguments)
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
         yield started
-        started.close()
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    with chromium(playwright) as started:
+        yield started
+
+
+@contextmanager
+def chromium(playwright: Playwright, *more: str) -> Iterator[Browser]:
+    """Debian's, as root too."""
+    path = shutil.which("chromium")
+    assert path is not None
+    arguments = ["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage", *more]
+    with closing(playwright.chromium.launch(executable_path=path, args=arguments)) as started:
+        yield started
 
 
 @pytest.fixture
@@ -201,6 +214,32 @@ def test_every_link_and_button_is_reached_by_keyboard_and_shows_it(
         assert style == "solid", page.evaluate("document.activeElement.outerHTML")
         reached.add(page.evaluate(here))
     assert len(reached) == wanted
+
+
+def test_a_person_signs_in_at_another_site_and_lands_on_the_first_screen(
+    playwright: Playwright, at: Site, issuer: str
+) -> None:
+    """Two sites as a browser sees them, so its rules for cookies and forms between sites hold."""
+    seen = Seen()
+    with serving(at, pages=routes_of(provider_at(issuer))) as made:
+        rule = f"--host-resolver-rules=MAP syncd.test:80 {urlsplit(made.url).netloc}"
+        with chromium(playwright, rule) as browser, closing(browser.new_context(base_url=SYNCD)) as context:
+            context.add_init_script(_REPORT)
+            page = context.new_page()
+            seen.watch(page)
+            page.goto("/ui")
+            page.get_by_role("link", name="Sign in with your organisation").click()
+            page.get_by_placeholder("Enter any login").fill("ann+oncall")
+            page.get_by_placeholder("and password").fill("any")
+            page.get_by_role("button", name="Sign-in").click()
+            page.get_by_role("button", name="Continue").click()
+            expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
+            expect(page.get_by_text("ann@example.com (operate)")).to_be_visible()
+            page.get_by_role("link", name="Freeze all models…").click()
+            page.get_by_label("Reason").fill("quarter's end")
+            page.get_by_role("button", name="Freeze all models").click()
+            expect(page.get_by_text("quarter's end (ann@example.com@127.0.0.1)")).to_be_visible()
+    assert [each for each in seen.complaints if "CSP of syncd.test" in each] == []  # the provider's pages are its own
 
 
 def test_who_may_only_read_sees_it_all_and_has_no_button(context: BrowserContext, served: Served, seen: Seen) -> None:

@@ -3,60 +3,28 @@
 from __future__ import annotations
 
 import re
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 import pytest
 from syncd.plan.roles import Role
-from syncd.secret import Secret
 from syncd.state.releases import holds
 from syncd.ui import sessions
-from syncd.ui.provider_settings import CALLBACK, ProviderSettings
+from syncd.ui.provider_settings import CALLBACK
 from syncd.ui.routes import routes_of
 
-from tests.emulators.npm import installed
-from tests.servers.programs import environment
 from tests.support.rooms import SDXL, Site
 from tests.unit.api.serving import LIMIT_S, Served, serving
+from tests.unit.ui.openid import SYNCD, provider_at
 from tests.unit.ui.person import Person, visitor
 
 pytestmark = pytest.mark.needs_npm
-SCRIPT = Path(__file__).with_name("provider.mjs")
-SYNCD = "http://syncd.test"  # what the provider leads back to; the test goes to the server instead
-ROLES = {Role.READ: ("all",), Role.OPERATE: ("oncall", "leads")}
-
-
-@pytest.fixture(scope="module")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    script = tmp_path_factory.mktemp("provider") / SCRIPT.name
-    script.write_bytes(SCRIPT.read_bytes())
-    (script.parent / "node_modules").symlink_to(installed("oidc-provider@9.13.3") / "node_modules")
-    node = shutil.which("node")
-    assert node is not None
-    command = [node, str(script), str(port), f"{SYNCD}{CALLBACK}"]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    try:
-        assert any("listening" in line for line in process.stdout)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait(LIMIT_S)
-        process.stdout.close()
 
 
 @pytest.fixture
 def served(at: Site, issuer: str) -> Iterator[Served]:
-    scopes = ("openid", "email", "groups")
-    settings = ProviderSettings(issuer, "syncd", Secret("a-secret-of-a-client"), SYNCD, "groups", ROLES, scopes)
-    with serving(at, pages=routes_of(settings)) as made:
+    with serving(at, pages=routes_of(provider_at(issuer))) as made:
         yield made
 
 
@@ -162,8 +130,7 @@ def test_who_is_dismissed_there_is_signed_out_here(
 
 
 def test_tokens_work_beside_it_and_while_it_is_away(at: Site) -> None:
-    settings = ProviderSettings("http://127.0.0.1:9", "syncd", Secret("x"), SYNCD, "groups", ROLES, ("openid",))
-    with serving(at, pages=routes_of(settings)) as made, visitor(made) as ann:
+    with serving(at, pages=routes_of(provider_at("http://127.0.0.1:9"))) as made, visitor(made) as ann:
         away = ann.open("/ui/oidc")
         assert (away.status_code, "sign in with a token" in away.text) == (503, True)
         assert ann.sign_in(made.token(Role.READ)).status_code == 303
