@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from syncd.daemon.components import Components
 from syncd.errors import KeyRefused
-from syncd.plan.phases import ReleasePhase
+from syncd.plan.phases import PlacementPhase, ReleasePhase
 from syncd.plan.roles import Role
 from syncd.reconcile.requests.operations import cancel, hold, publish
 from syncd.state.access import deliveries
+from syncd.state.content import placements
 from syncd.state.records import Delivery
+from syncd.state.releases import releases
+from syncd.state.releases.events import advance
 
 from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served
@@ -127,3 +131,34 @@ def test_what_only_people_of_this_machine_may_know_is_not_on_a_page(served: Serv
     with signed_in(served) as ann:
         page = ann.open("/ui/bindings/%2Fsrv%2Fsecret").text
         assert "/srv/secret" not in page
+
+
+def test_a_copy_shows_its_bytes_its_rate_and_the_time_that_is_left(served: Served) -> None:
+    served.site.world.deliver(SDXL, "v1")
+    asked = publish(served.site.requester, SDXL, "v1")
+    served.site.until(ReleasePhase.PLACING, asked.id)
+    with served.state.read() as conn:
+        version = releases.get(conn, asked.id).version_id
+    assert version is not None
+
+    def copied(sent: int) -> None:
+        with served.state.write() as conn:
+            now = served.state.now(conn)
+            placed = placements.get(conn, version, "hz")
+            if placed.phase is PlacementPhase.WANTED:
+                advance(conn, placed, PlacementPhase.COPYING, now=now)
+            files = {"files": [["weights.bin", sent, 100_000]], "bytes_sent": sent}
+            placements.note_progress(conn, version, "hz", sent, files, now)
+
+    with signed_in(served, Role.READ) as ann, ann.client.stream("GET", f"/ui/stream?release={asked.id}") as stream:
+        lines = stream.iter_lines()  # the stream ends with it
+        assert next(lines) == "event: changed"
+        path = f"/ui/releases/{asked.id}/part"
+        copied(20_000)
+        page = ann.open(path).text
+        assert "20.0 kB of 100.0 kB" in page
+        assert "weights.bin 20.0 kB of 100.0 kB" in page
+        copied(40_000)
+        again = ann.open(path).text
+        assert "40.0 kB of 100.0 kB" in again
+        assert re.search(r'<td class="number">[\d.]+ [kM]?B/s</td><td class="number">\d+ (s|min)</td>', again)
