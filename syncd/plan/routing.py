@@ -36,6 +36,11 @@ class Routing:
         return self.is_strict or queue in self.served
 
 
+def kind_of(queue: str) -> str:
+    """The controller's queue of the same kind: calls, or copies."""
+    return CONTROL_QUEUE if queue.partition(":")[0] == CONTROL_QUEUE else TRANSFER_QUEUE
+
+
 def queues_in(topology: Topology, region: str) -> tuple[str, ...]:
     """The queues of a region's worker: calls, copies, and one for each NAS of the region."""
     nas = [_group_of(topology, name) for name in topology.places if topology.regions[name] == region]

@@ -190,7 +190,8 @@ class Play:
             self._rest()
             drawn = kinds or self._chance.choices(list(KINDS), list(KINDS.values()), k=disturbances)
             for number, kind in enumerate(drawn):
-                self._request()
+                if number % 2 == 0:
+                    self._request()
                 time.sleep(self._chance.uniform(0.0, 2.0))
                 self._disturb(kind)
                 self._ask()

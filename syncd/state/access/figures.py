@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from syncd.plan.phases import RELEASE_ENDS, STEP_ENDS, PlacementPhase, ReleasePhase, StepState
+from syncd.plan.routing import kind_of
 from syncd.state.content import proofs
 from syncd.state.content.proofs import TargetProof
 from syncd.state.db.schema import deliveries, freezes, holds, live, placements, releases, steps, versions
@@ -42,7 +43,7 @@ class TargetFigures:
 class RecordFigures:
     """The record at one moment. Bindings, targets and registries may be such that are not configured any more."""
 
-    steps: Mapping[tuple[str, StepState], Pending]  # by queue
+    steps: Mapping[tuple[str, StepState], Pending]  # by kind of queue: those of regions count too
     releases: Mapping[ReleasePhase, Pending]  # in flight
     targets: Mapping[str, TargetFigures]
     deliveries: Mapping[str, Pending]  # not processed yet, by registry
@@ -88,9 +89,16 @@ def _steps(conn: sa.Connection) -> dict[tuple[str, StepState], Pending]:
     counted = sa.func.count().label("count")
     query = sa.select(steps.c.queue, steps.c.state, counted, sa.func.min(steps.c.due_at).label("oldest"))
     query = query.where(steps.c.state.in_(_OPEN_STATES)).group_by(steps.c.queue, steps.c.state)
-    return {
-        (row.queue, StepState(row.state)): Pending(_number(row, "count"), row.oldest) for row in conn.execute(query)
-    }
+    found: dict[tuple[str, StepState], Pending] = {}
+    for row in conn.execute(query):
+        key = kind_of(row.queue), StepState(row.state)
+        known = found.get(key, Pending(0))
+        found[key] = Pending(known.count + _number(row, "count"), _older(known.oldest, row.oldest))
+    return found
+
+
+def _older(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _releases(conn: sa.Connection) -> dict[ReleasePhase, Pending]:

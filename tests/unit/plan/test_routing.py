@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syncd.plan.binding import Binding, BoundModel, ModelLocation, MountMode
 from syncd.plan.phases import StepKind
-from syncd.plan.routing import Routing, groups, members_of, queue_of, queues_in
+from syncd.plan.routing import Routing, groups, kind_of, members_of, queue_of, queues_in
 from syncd.plan.topology import CONTROL_QUEUE, PLACE_GROUP, TRANSFER_QUEUE, Replica, Topology
 from syncd.values.function import MountKind
 
@@ -44,6 +44,16 @@ SHANGHAI = Routing(frozenset({"control:shanghai", "transfer:shanghai"}))  # with
 def test_a_region_has_a_queue_for_calls_one_for_copies_and_one_for_each_nas() -> None:
     assert queues_in(FLEET, "shanghai") == ("control:shanghai", "transfer:shanghai", "nas:nas")
     assert queues_in(FLEET, "hangzhou") == ("control:hangzhou", "transfer:hangzhou")
+
+
+def test_the_queues_of_a_region_are_of_two_kinds() -> None:
+    assert [kind_of(queue) for queue in (*queues_in(FLEET, "shanghai"), CONTROL_QUEUE, TRANSFER_QUEUE)] == [
+        CONTROL_QUEUE,
+        TRANSFER_QUEUE,
+        TRANSFER_QUEUE,
+        CONTROL_QUEUE,
+        TRANSFER_QUEUE,
+    ]
 
 
 def test_without_workers_one_step_fills_all_trees() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 from syncd.errors import Conflict, Invalid, NotFound
+from syncd.plan.phases import StepKind, StepState
 from syncd.plan.routing import FleetRole
-from syncd.state.access import workers
+from syncd.state.access import figures, workers
 from syncd.state.access.workers import FleetMember
 from syncd.state.releases import steps
 from syncd.state.state import State
 
-from tests.unit.state.making import NOON, after_s, kinds, make_running
+from tests.unit.state.making import NOON, after_s, kinds, make_release, make_running
 
 LEASE_S = 10.0
 QUEUES = {"queues": ["control:sh", "transfer:sh"], "faults": {"nas:sh": "no answer"}}
@@ -115,3 +116,13 @@ def test_the_load_of_a_process_is_the_steps_that_it_runs(state: State) -> None:
     with state.write() as conn:
         step = make_running(conn)
         assert workers.loads(conn) == {step.owner: 1}
+
+
+def test_steps_in_the_queues_of_regions_are_counted_with_those_of_the_controller(state: State) -> None:
+    with state.write() as conn:
+        release = make_release(conn)
+        for number, queue in enumerate(("control", "control:sh", "transfer:sh", "nas:sh")):
+            steps.ensure(conn, release.id, StepKind.PROBE, f"b{number}", queue, after_s(-number))
+        counted = figures.read(conn, NOON).steps
+    assert counted["control", StepState.WAITING] == figures.Pending(2, after_s(-1))
+    assert counted["transfer", StepState.WAITING] == figures.Pending(2, after_s(-3))
