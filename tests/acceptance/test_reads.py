@@ -28,6 +28,7 @@ READS: Final = (
     "status {m}",
     "status --starts",
     "verify {m}",
+    "verify {m} --results",
     "versions {m}",
 )  # a command with `--server` that only reads stands here, or in NO_READ
 NO_READ: Final = {
@@ -46,7 +47,7 @@ FAILING: Final = (
     "status nobody",
     "versions nobody",
 )
-ONLY_THERE: Final = {"verify": {"verified_at", "quick"}}  # these are the results of the last run: when, and how
+ONLY_THERE: Final = {"verify {m}": {"verified_at", "quick", "proofs"}}  # there it shows the results of the last run
 _OF_THE_MOMENT: Final = {"seen_at", "since"}  # `since` of what has never been otherwise is the time of the answer
 
 
@@ -85,7 +86,7 @@ def test_a_reading_command_answers_the_same_beside_the_record_and_elsewhere(
 ) -> None:
     here, there = both(watched, text, "-o", "json")
     assert here.code == there.code == 0, (here, there)
-    more = ONLY_THERE.get(text.split(maxsplit=1)[0], set())
+    more = ONLY_THERE.get(text, set())
     answer = {key: value for key, value in there.document.items() if key not in more}
     assert settled(here.document) == settled(answer)
     assert list(here.document) == list(answer)

@@ -131,12 +131,14 @@ calls = {
     "drift": (), "publish_named": ("m-v1",), "dismiss": ("r-1",), "retry": (), "versions": ("m",), "plan": ("m",),
     "version": ("m", "v1"),
     "events": (), "repair": ("m",), "repairs": ("m",), "wait": ("r-1",), "health": (),
-    "verification": (), "starts": (), "advice": ("m",), "close": (),
+    "verification": (), "starts": (), "advice": ("m",), "lease": ("training", "m", "v1"), "end_lease": ("training",),
+    "close": (),
 }
+named = {"lease": {"hours": 2.0}}
 public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
 assert public == calls.keys(), public ^ calls.keys()
 with Client(sys.argv[1], "a-token") as client:
-    print(*(type(getattr(client, name)(*given)).__name__ for name, given in calls.items()))
+    print(*(type(getattr(client, name)(*given, **named.get(name, {}))).__name__ for name, given in calls.items()))
 """
 
 
@@ -151,10 +153,9 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
         "reason": "",
         "hint": "",
     }
-    told |= {"created_at": when, "updated_at": when, "at": when, "since": when, "until": None, "lifted": True}
+    told |= {"created_at": when, "updated_at": when, "at": when, "since": when, "until": when, "lifted": True}
     told |= {"who": "ci", "why": "", "digest": "d", "releases": [], "models": [], "requested_by": "ci", "rollout": None}
-    told["repairs"] = []
-    told |= {"repairs": []}
+    told |= {"repairs": [], "name": "training", "ended": True}
     told |= {key: [] for key in ("targets", "bindings", "left_behind", "stuck", "steps", "first_answers", "events")}
     with Web(lambda _: as_json(told)) as web:
         done = with_little(light, installed, "-c", EVERY_VERB, web.origin)
@@ -163,7 +164,7 @@ def test_every_verb_of_the_client_works_with_little(light: Path, installed: Path
         *("ReleaseInfo",) * 3, "ApprovalInfo", "HoldInfo", "bool", "FreezeInfo", "bool", "ReleaseInfo",
         "ReleaseHistoryInfo", "list", "list", "dict", "dict", "ReleaseInfo",
         "ReleaseInfo", "list", "dict", "dict", "dict", "generator", "list", "list", "ReleaseInfo", "dict",
-        "dict", "dict", "dict", "NoneType",
+        "dict", "dict", "dict", "LeaseInfo", "bool", "NoneType",
     ]  # fmt: skip
 
 
