@@ -37,4 +37,4 @@ def upgrade() -> None:
         sa.Column("draining", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
     )
-    note_schema("0010", "0008")
+    note_schema("0010", "0009")
