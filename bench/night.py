@@ -94,9 +94,9 @@ def _broken(night: Night, each: Break) -> Row:
         at = next(n for n, line in enumerate(lines) if re.search(each.shown, line))
         says = _short(lines[at])
         names = next((found[1] for line in lines[at:] if (found := _TO_DO.match(line))), "nothing")
-    mended = time.monotonic()
-    did = each.mend(night, names)
-    over_s = time.monotonic() - mended if _ends(night, each) else None
+    resolved = time.monotonic()
+    did = each.resolve(night, names)
+    over_s = time.monotonic() - resolved if _ends(night, each) else None
     return Row(each.what, None if said is None else shown_s, says, _short(names), did, over_s)
 
 

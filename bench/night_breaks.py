@@ -118,7 +118,7 @@ class Break:
     what: str
     make: Callable[[Night], object]
     shown: str
-    mend: Callable[[Night, str], str] = run_named
+    resolve: Callable[[Night, str], str] = run_named
     look: Callable[[Night], str] = _status
     around: Callable[[Path], contextlib.AbstractContextManager[Any]] = _nothing
     clear: Callable[[Night], object] = lambda night: night.stage.clear_faults()

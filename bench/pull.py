@@ -146,7 +146,7 @@ def _measured(case: Case, clients: Mapping[str, Command], rounds: int) -> Iterat
 
 
 def _prove(client: str, files: Path, own: Path) -> None:
-    """A run that did not bring every file whole is no measurement."""
+    """A run that did not bring every file whole does not count as a measurement."""
     for path in files.iterdir():
         found = [each for each in own.rglob(path.name) if each.is_file()]
         if [each.stat().st_size for each in found] != [path.stat().st_size]:

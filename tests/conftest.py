@@ -34,6 +34,8 @@ NEEDED: Final = {
     "needs_umoci": "umoci",
     "needs_faketime": "faketime",
     "needs_promtool": "promtool",
+    "needs_groff": "groff",
+    "needs_lexgrog": "lexgrog",
     "needs_mlflow": "mlflow",
     "needs_olah": "olah-cli",
     "needs_huggingface_hub": "hf",

@@ -112,7 +112,7 @@ class Connection:
         *,
         is_repeatable: bool,
     ) -> httpx.Response | SyncdError:
-        """The first answer that is no outage, from the server that answered last and then the others; else the last."""
+        """The first answer other than an outage; the server that answered last is asked first. Else the last outage."""
         found: httpx.Response | SyncdError
         for left in reversed(range(len(self._servers))):
             try:

@@ -54,7 +54,7 @@ def queues_in(topology: Topology, region: str) -> tuple[str, ...]:
 def groups(topology: Topology, model: str, routing: Routing, begun: Collection[str]) -> Mapping[str, tuple[str, ...]]:
     """`Topology.groups_of`, with the targets of a region that has a worker in groups of their own.
 
-    `begun` are the groups that have a step already: a release keeps them, whoever comes or goes.
+    `begun` are the groups that have a step already: a release keeps them while workers come and go.
     """
     found = topology.groups_of(model)
     sent = found.pop(PLACE_GROUP, ())

@@ -115,7 +115,7 @@ async def sign_out(visit: Visit) -> Response:
 
 
 def asset(dashboard: Dashboard) -> Plain:
-    """A file that pages load, in pieces: whoever asks for it proves nothing."""
+    """A file that pages load, in pieces: it is sent without a sign-in."""
 
     async def answer(request: Request) -> Response:
         found = dashboard.pages.assets.get(request.path_params["name"])

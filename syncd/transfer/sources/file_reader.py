@@ -160,7 +160,7 @@ class FileReader:
             window.add(buffer.view, part.offset_bytes)
 
     def _go_on_in_order(self, window: SpanWindow, offset_bytes: int) -> None:
-        """What was read of the following parts is read again: a source that changes its mind is no usual one."""
+        """Parts that were read ahead are read again: few sources stop sending parts inside a file."""
         if not window.close():
             raise Cancelled(f"stopped while reading {self._entry.path}")
         self._window, self._has_parts = None, False

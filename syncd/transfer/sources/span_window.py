@@ -167,7 +167,7 @@ class SpanWindow:
         except _WholeStreamError:
             self.has_parts = False
         except Cancelled:
-            return  # whoever waits for this span is stopped as well, or does not need it
+            return  # the thread that waits for this span is stopped as well, or does not need it
         except SyncdError as error:
             with self._changed:
                 self._error = self._error or error

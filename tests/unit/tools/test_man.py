@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def test_no_line_of_text_is_taken_for_a_macro() -> None:
         assert macro is None or re.match(r'(TH|SH|SS|PP|TP|B)\b|\\"', macro[1]), line
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+@pytest.mark.needs_groff
 def test_groff_formats_it_without_a_warning() -> None:
     done = subprocess.run(
         ["groff", "-man", "-Tutf8", "-ww", "-z", str(PAGE)], capture_output=True, text=True, check=False, timeout=60
@@ -39,7 +38,7 @@ def test_groff_formats_it_without_a_warning() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.skipif(shutil.which("lexgrog") is None, reason="man-db is not installed")
+@pytest.mark.needs_lexgrog
 def test_apropos_finds_its_name_and_what_it_does() -> None:
     done = subprocess.run(["lexgrog", str(PAGE)], capture_output=True, text=True, check=True, timeout=60)
     assert '"syncd - bring a model version to every region' in done.stdout
