@@ -76,6 +76,8 @@ def gulping(gulp: Callable[[int], None]) -> Callable[[socket.socket], None]:
     """Reads a gulp when `gulp`, told how many bytes have come, returns; answers a PUT that is whole with its size."""
 
     def serve(connection: socket.socket) -> None:
+        # Otherwise the kernel may take the whole body before the first gulp, and nobody is left to stop in its middle.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 << 10)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += connection.recv(1)

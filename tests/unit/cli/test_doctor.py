@@ -24,6 +24,7 @@ from syncd.cli.doctor.places import export_of
 from syncd.cli.main import main
 from syncd.localcloud.faults import FaultRule, Respond
 
+from tests.support.directories import quick_directory
 from tests.support.fleet import NAS_SERVER, PLACES, Fleet
 
 HZ: Final = PLACES["hangzhou"]
@@ -31,16 +32,17 @@ CLOSED: Final = "127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A good deployment, with a version in its registry."""
-    fleet = Fleet(tmp_path_factory.mktemp("fleet") / "home", timeout_s=5.0)
-    fleet.home.mkdir(mode=0o700)
-    try:
-        fleet.make()
-        fleet.deliver("v1")
-        yield fleet
-    finally:
-        fleet.stop()
+def made() -> Iterator[Fleet]:
+    """A good deployment, with a version in its registry. How full the machine's own disk is does not count."""
+    with quick_directory() as place:
+        fleet = Fleet(place / "home", timeout_s=5.0)
+        fleet.home.mkdir(mode=0o700)
+        try:
+            fleet.make()
+            fleet.deliver("v1")
+            yield fleet
+        finally:
+            fleet.stop()
 
 
 @dataclass
