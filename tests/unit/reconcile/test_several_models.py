@@ -125,6 +125,9 @@ def test_the_daemons_own_threads_bring_both_to_every_region(
         assert world.serves("hangzhou") == both(there, "v2", "v2")
         assert world.alias("singapore") != AliasState(None)
         there.assert_record_is_true()
-        assert len(world.runtimes["hangzhou"].functions[DRAW].versions) <= 4
+        # One that fails for a moment gives its aliases to the other and stages anew over what that moved, so the number
+        # of function versions depends on the machine; that none of them is published twice does not.
+        published = [each.change for each in world.runtimes["hangzhou"].functions[DRAW].versions.values()]
+        assert all(published.count(change) == 1 for change in published)
     finally:
         state.close()
