@@ -108,7 +108,7 @@ def left_over(paths: Collection[str], named: Mapping[str, Collection[str]]) -> I
     belonging = set(_all(named))
     for index, own in sorted(named.items()):
         stems = {(match["start"], match["end"]) for match in map(_SHARD.fullmatch, own) if match}
-        for path in sorted(paths):
+        for path in sorted(each for each in paths if _SHARD.fullmatch(each)):
             match = _SHARD.fullmatch(path)
             if match and path not in belonging and (match["start"], match["end"]) in stems:
                 yield path, index

@@ -91,7 +91,7 @@ def _check_components(path: str, found: Contents, sizes: Mapping[str, int]) -> N
 
 
 def _check_checkpoints(sizes: Mapping[str, int]) -> None:
-    for path in sorted(sizes):
+    for path in sorted(each for each in sizes if ".data-" in each):
         base, separator, _ = path.rpartition(".data-")
         if separator and indexes.is_shard(path) and f"{base}.index" not in sizes and "/" not in path[len(base) :]:
             raise missing(f"{base}.index", f"{path} is a shard of a TensorFlow checkpoint", path)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from syncd.artifact.digest import Digest
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.registry.settings import DEFAULT_LIMITS, Limits
+from syncd.values.file_table import FileTable, PathTable
 
 _IGNORED_ENDS: Final = (".tmp", ".part", ".partial", ".crdownload", ".incomplete", "~")
 # aria2 gives a file its full size at once and its name as well; until this file beside it is gone it has holes.
@@ -25,12 +29,11 @@ _IGNORED_DIRECTORIES: Final = frozenset({"lost+found", "__pycache__"})  # and ev
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """An entry of a tree; `path` is relative to it. `refusal` says what it is where it is not a regular file."""
+    """A regular file as it was scanned; `path` is relative to the tree."""
 
     path: str
     size_bytes: int
     mtime_ns: int
-    refusal: str = ""
 
 
 def translate_errors(error: OSError, what: str) -> SyncdError:
@@ -87,17 +90,73 @@ def check_no_links(root: Path, relative: str) -> None:
             raise NotFound(f"{place} is not a directory")
 
 
-def scan(top: Path, keep: frozenset[str], limits: Limits = DEFAULT_LIMITS) -> list[FoundFile]:
+class Tree:
+    """Every entry of a scanned tree but directories, in the order of the scan; in columns: there may be a million.
+
+    `sizes` are in bytes, `times_ns` are of the last change. `refusals` say of some entries why they are never read.
+    """
+
+    def __init__(self) -> None:
+        self.paths: Final[list[str]] = []
+        self.sizes: Final = array("q")
+        self.times_ns: Final = array("q")
+        self.refusals: Final[dict[str, str]] = {}
+
+    def add(self, path: str, status: os.stat_result, refusal: str) -> None:
+        """Add an entry."""
+        self.paths.append(path)
+        self.sizes.append(status.st_size)
+        self.times_ns.append(status.st_mtime_ns)
+        if refusal:
+            self.refusals[path] = refusal
+
+    def snapshot(self, without: frozenset[str], digests: Mapping[str, Digest]) -> TreeSnapshot:
+        """The files in the order of their paths, without those of some paths, and with the digests that are known.
+
+        Empties the tree meanwhile: it takes more memory than the snapshot does.
+        """
+        chosen = array("Q", (at for at, path in enumerate(self.paths) if path not in without))
+        ordered = array("Q", sorted(chosen, key=self.paths.__getitem__))
+        paths = PathTable(self.paths[at] for at in ordered)
+        self.paths.clear()
+        known = {at: digests[path] for at, path in enumerate(paths) if path in digests} if digests else {}
+        refusals = {at: reason for path, reason in self.refusals.items() if (at := paths.find(path)) is not None}
+        files = FileTable(paths, array("q", (self.sizes[at] for at in ordered)), known, refusals)
+        times_ns = array("q", (self.times_ns[at] for at in ordered))
+        return TreeSnapshot(_tree_digest(files, times_ns), files, times_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSnapshot:
+    """A complete version as it was read. `times_ns` are of the last change of each of its files."""
+
+    pin: str
+    files: FileTable
+    times_ns: Sequence[int]
+
+
+def _tree_digest(files: FileTable, times_ns: Sequence[int]) -> str:
+    """The tree digest: sha256 over "path NUL size NUL (sha256, or mtime in ns) newline", ordered by path."""
+    tree = hashlib.sha256()
+    for file, time_ns in zip(files, times_ns, strict=True):
+        line = f"{file.path}\0{file.size_bytes}\0{file.sha256 or time_ns}\n"
+        tree.update(line.encode("utf-8", "surrogatepass"))
+    return tree.hexdigest()
+
+
+def scan(
+    top: Path, keep: frozenset[str], limits: Limits = DEFAULT_LIMITS, uncounted: frozenset[str] = frozenset()
+) -> Tree:
     """Every entry below `top` but directories, names as they are.
 
     Ignored ones are left out unless `keep` has them, or something below them.
 
     Raises:
-        Invalid: There are more than the limit.
+        Invalid: There are more than the limit, not counting the paths of `uncounted`; or as many directories to read.
         Unavailable: The tree changed during the scan.
     """
     kept = keep | {path[:at] for path in keep for at, letter in enumerate(path) if letter == "/"}
-    found: list[FoundFile] = []
+    found = Tree()
     todo = [""]
     while todo:
         directory = todo.pop()
@@ -105,15 +164,13 @@ def scan(top: Path, keep: frozenset[str], limits: Limits = DEFAULT_LIMITS) -> li
             with os.scandir(top / directory) as entries:
                 for entry in entries:
                     _take(entry, directory, kept, found, todo)
-                    limits.check_count(len(found) + len(todo), str(top))
+                    limits.check_count(max(len(found.paths) - len(uncounted), len(todo)), str(top))
         except OSError as error:
             raise _while_scanning(error, top / directory) from error
     return found
 
 
-def _take(
-    entry: os.DirEntry[str], directory: str, kept: frozenset[str], found: list[FoundFile], todo: list[str]
-) -> None:
+def _take(entry: os.DirEntry[str], directory: str, kept: frozenset[str], found: Tree, todo: list[str]) -> None:
     path = f"{directory}/{entry.name}" if directory else entry.name
     is_directory = entry.is_dir(follow_symlinks=False)
     if path not in kept and is_ignored(entry.name, directory=is_directory):
@@ -127,7 +184,7 @@ def _take(
     refusal = ""
     if not stat.S_ISREG(status.st_mode):
         refusal = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "neither a file nor a directory"
-    found.append(FoundFile(path, status.st_size, status.st_mtime_ns, refusal))
+    found.add(path, status, refusal)
 
 
 def _while_scanning(error: OSError, directory: Path) -> SyncdError:

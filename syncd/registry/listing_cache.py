@@ -18,13 +18,14 @@ from syncd.artifact.names import (
     FilePath,
     ModelName,
     VersionName,
+    check_paths,
     parse_path,
-    parse_paths,
     parse_version,
 )
 from syncd.errors import Conflict, Invalid, NotFound
 from syncd.logs import Logger
 from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
+from syncd.values.file_table import FileTable
 from syncd.values.patterns import selects
 from syncd.values.source import Revision, SourceFile
 
@@ -158,24 +159,31 @@ def files_of(found: Iterable[Remote], what: str) -> Files:
     return files if is_ordered else {path: files[path] for path in sorted(files)}
 
 
-def selected_files(files: Iterable[SourceFile], what: str, taking: FileFilter = EVERYTHING) -> tuple[SourceFile, ...]:
-    """The files that a filter selects, in their order. Only these are checked.
+def selected_files(files: Iterable[SourceFile], what: str, taking: FileFilter = EVERYTHING) -> Sequence[SourceFile]:
+    """The files that a filter selects, in their order; of a table a table. Only these are checked.
 
     Raises:
         Invalid: None is selected; or of those that are, a name is refused, two collide, or one is a link or no file.
     """
-    everything = tuple(files)
-    selected = tuple(file for file in everything if taking.takes(file.path))
+    everything: Sequence[SourceFile]
+    selected: Sequence[SourceFile]
+    paths: Sequence[str]
+    if isinstance(files, FileTable):
+        everything, selected = files, files if taking == EVERYTHING else files.where(taking.takes)
+        refused, paths = selected.refused, selected.paths
+    else:
+        everything = tuple(files)
+        selected = tuple(file for file in everything if taking.takes(file.path))
+        refused, paths = (file for file in selected if file.refusal), [file.path for file in selected]
     if not selected:
         hint = "check `take` and `leave` of the registry"
         raise Invalid(f"{what}: none of its {len(everything)} files is selected", hint=hint)
-    for file in selected:
-        if file.refusal:
-            leaving = json.dumps([file.path], ensure_ascii=not file.path.isprintable())
-            fix = "rename one of the two" if file.refusal == TWICE else "put the file itself there"
-            hint = f"{fix}, or leave it out: `leave = {leaving}` of the registry"
-            raise Invalid(f"{what}: {file.path[:200]!r} is {file.refusal}", hint=hint)
-    parse_paths(file.path for file in selected)
+    for file in refused:
+        leaving = json.dumps([file.path], ensure_ascii=not file.path.isprintable())
+        fix = "rename one of the two" if file.refusal == TWICE else "put the file itself there"
+        hint = f"{fix}, or leave it out: `leave = {leaving}` of the registry"
+        raise Invalid(f"{what}: {file.path[:200]!r} is {file.refusal}", hint=hint)
+    check_paths(paths)
     return selected
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from syncd.artifact.names import FilePath, ModelName
@@ -16,6 +17,7 @@ from syncd.formats.names import is_weights
 from syncd.formats.spans import SKIP_BYTES_MAX, NoRangesError, Pull, Ranges
 from syncd.formats.version import check_together
 from syncd.registry.base import Registry
+from syncd.values.file_table import sizes_by_path
 from syncd.values.source import Revision, SourceFile, read_up_to, skipped_bytes
 from syncd.watchdog import mark_progress
 
@@ -58,8 +60,9 @@ def inspect(registry: Registry, model: ModelName, revision: Revision, stop: thre
         NotFound, Unavailable, Conflict, Refused: As the registry's own methods say.
     """
     files = registry.listing(model, revision)
-    seen = _Seen(registry, model, revision, {file.path: file.size_bytes for file in files})
-    for file in sorted(files, key=lambda each: not is_weights(each.path)):
+    seen = _Seen(registry, model, revision, sizes_by_path(files))
+    weights_first = chain((f for f in files if is_weights(f.path)), (f for f in files if not is_weights(f.path)))
+    for file in weights_first:
         if stop.is_set():
             raise Cancelled(f"{file.path}: stopped during inspection")
         seen.inspect(file)

@@ -6,7 +6,6 @@ and no other file exists; or when it has `READY`, `_SUCCESS` or `.complete` and,
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import threading
@@ -22,7 +21,16 @@ from syncd.artifact.names import FilePath, ModelName, VersionName, parse_model, 
 from syncd.errors import Conflict, Invalid, NotFound, Refused, SyncdError, Unavailable
 from syncd.logs import Logger
 from syncd.registry.checksum_files import ListedFile, parse_manifest, parse_sums
-from syncd.registry.directory_tree import FoundFile, check_no_links, directories, open_beneath, reading, scan
+from syncd.registry.directory_tree import (
+    FoundFile,
+    Tree,
+    TreeSnapshot,
+    check_no_links,
+    directories,
+    open_beneath,
+    reading,
+    scan,
+)
 from syncd.registry.listing_cache import (
     LATEST,
     check_selected,
@@ -33,13 +41,17 @@ from syncd.registry.listing_cache import (
 )
 from syncd.registry.rules.file_filters import EVERYTHING, FileFilter
 from syncd.registry.settings import DirectorySettings
+from syncd.values.file_table import FileTable
 from syncd.values.patterns import selects
 from syncd.values.source import Candidate, Revision, SourceFile, Stream
 
 LISTS: Final = ("MANIFEST.json", "SHA256SUMS")  # the first one that exists counts
 MARKERS: Final = ("READY", "_SUCCESS", ".complete")
+_NOT_FILES: Final = frozenset({*LISTS, *MARKERS})
 _LIST_BYTES_MAX: Final = 18 << 20  # + 44 MiB that is made of it; 180 bytes for each of 100 000 files
-_SNAPSHOTS_MAX: Final = 4  # each some 30 MB for 100 000 files
+_SNAPSHOTS_MAX: Final = 4
+_LARGE_FILES: Final = 10_000
+_SNAPSHOTS_FILES_MAX: Final = 100_000  # of all but the newest one: some 10 MB
 
 _log = Logger()
 
@@ -69,14 +81,6 @@ class _Marks:
         return tuple(sorted((n, s.st_ino, s.st_size, s.st_mtime_ns) for n, s in self.found.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """A complete version as it was read."""
-
-    pin: str
-    files: Mapping[str, tuple[FoundFile, SourceFile]]
-
-
 _Signature = tuple[tuple[str, int, int, int], ...]
 
 
@@ -92,7 +96,7 @@ class DirectoryRegistry:
         self._now = now
         self._lock = threading.Lock()
         self._complete: dict[tuple[str, str], tuple[_Signature, FileFilter]] = {}
-        self._snapshots: OrderedDict[tuple[str, Revision], _Snapshot] = OrderedDict()
+        self._snapshots: OrderedDict[tuple[str, Revision], TreeSnapshot] = OrderedDict()
         self._warned: set[str] = set()
 
     def discover(self, model: ModelName | None = None, taking: FileFilter = EVERYTHING) -> Sequence[Candidate]:
@@ -150,10 +154,12 @@ class DirectoryRegistry:
         with self._lock:
             snapshot = self._snapshots.get((model, revision))
         snapshot = snapshot or self._pinned(model, revision)
-        if path not in snapshot.files:
+        at = snapshot.files.paths.find(path)
+        if at is None:
             raise NotFound(f"{model}@{revision.version} has no file {path[:200]!r}")
-        found, file = snapshot.files[path]
+        file = snapshot.files[at]
         selected_files([file], f"{model}@{revision.version}")
+        found = FoundFile(path, file.size_bytes, snapshot.times_ns[at])
         if not 0 <= offset_bytes <= found.size_bytes:
             raise Invalid(f"{path}: offset {offset_bytes} is not within its {found.size_bytes} bytes")
         directory = f"{model}/{revision.version}"
@@ -267,9 +273,10 @@ class DirectoryRegistry:
                 continue
         return _Marks(found)
 
-    def _pinned(self, model: ModelName, revision: Revision) -> _Snapshot:
+    def _pinned(self, model: ModelName, revision: Revision) -> TreeSnapshot:
         self._check_root()
         parse_model(model)
+        self._drop_large(model, revision)
         try:
             snapshot = self._read(model, parse_version(revision.version))
         except _IncompleteVersion as error:
@@ -278,14 +285,24 @@ class DirectoryRegistry:
         self._remember(model, revision, snapshot)
         return snapshot
 
-    def _remember(self, model: ModelName, revision: Revision, snapshot: _Snapshot) -> None:
+    def _drop_large(self, model: ModelName, revision: Revision) -> None:
+        """Forget the files of a large version before they are read again: both would be in memory at once."""
+        with self._lock:
+            kept = self._snapshots.get((model, revision))
+            if kept is not None and len(kept.files) > _LARGE_FILES:
+                del self._snapshots[model, revision]
+
+    def _remember(self, model: ModelName, revision: Revision, snapshot: TreeSnapshot) -> None:
         with self._lock:
             self._snapshots[model, revision] = snapshot
             self._snapshots.move_to_end((model, revision))
-            while len(self._snapshots) > _SNAPSHOTS_MAX:
+            while len(self._snapshots) > _SNAPSHOTS_MAX or (
+                len(self._snapshots) > 1
+                and sum(len(each.files) for each in self._snapshots.values()) > _SNAPSHOTS_FILES_MAX
+            ):
                 self._snapshots.popitem(last=False)
 
-    def _read(self, model: ModelName, version: VersionName) -> _Snapshot:
+    def _read(self, model: ModelName, version: VersionName) -> TreeSnapshot:
         """Scan a version and compare it with its list."""
         directory = f"{model}/{version}"
         check_no_links(self._settings.root, directory)
@@ -295,15 +312,16 @@ class DirectoryRegistry:
             raise _IncompleteVersion(f"{model}@{version} has no marker yet", hint=f"write one of {accepted} last")
         listed = self._listed(model, version, marks)
         top = self._settings.root / directory
-        everything = scan(top, frozenset(listed or ()), self._settings.limits)
-        found = {file.path: file for file in everything if file.path not in {*LISTS, *MARKERS}}
-        if not found:
+        tree = scan(top, frozenset(listed or ()), self._settings.limits, frozenset(marks.found))
+        if _NOT_FILES.issuperset(tree.paths):
             raise _IncompleteVersion(f"{model}@{version} has no files yet")
         if listed is None:
-            self._check_settled(model, version, [file for file in everything if _selectable(file)] or everything)
-        else:
-            _check_list(f"{model}@{version}", found, listed, marks)
-        return _snapshot(found, listed or {})
+            self._check_settled(model, version, tree)
+        digests = {path: item.sha256 for path, item in (listed or {}).items() if item.sha256 is not None}
+        snapshot = tree.snapshot(_NOT_FILES, digests)
+        if listed is not None:
+            _check_list(f"{model}@{version}", snapshot.files, listed, marks)
+        return snapshot
 
     def _listed(self, model: ModelName, version: VersionName, marks: _Marks) -> dict[str, ListedFile] | None:
         name = marks.list_name
@@ -320,55 +338,51 @@ class DirectoryRegistry:
             listed = parse_sums(data) if name == "SHA256SUMS" else parse_manifest(data, model, version)
         except Unavailable as error:
             raise _IncompleteVersion(f"{model}@{version}: {error}", hint=error.hint) from error
-        return {item.path: item for item in listed if item.path not in {*LISTS, *MARKERS}}
+        return {item.path: item for item in listed if item.path not in _NOT_FILES}
 
-    def _check_settled(self, model: ModelName, version: VersionName, files: list[FoundFile]) -> None:
-        newest = max(files, key=lambda file: file.mtime_ns)
-        quiet_s = self._now() - newest.mtime_ns / 1e9
-        if quiet_s < self._settings.settle_s:
-            raise _IncompleteVersion(
-                f"{model}@{version}: {name_shown(newest.path)} was written {quiet_s:.1f} s ago, "
-                f"it must be unchanged for {self._settings.settle_s:g} s",
-                hint="to publish without this wait, write a MANIFEST.json or SHA256SUMS last",
-            )
+    def _check_settled(self, model: ModelName, version: VersionName, tree: Tree) -> None:
+        now = self._now()
+        is_late = [at for at, ns in enumerate(tree.times_ns) if now - ns / 1e9 < self._settings.settle_s]
+        late = [at for at in is_late if _selectable(tree, at)]
+        if is_late and not late and not any(_selectable(tree, at) for at in range(len(tree.paths))):
+            late = is_late
+        if not late:
+            return
+        newest = max(late, key=tree.times_ns.__getitem__)
+        quiet_s = now - tree.times_ns[newest] / 1e9
+        raise _IncompleteVersion(
+            f"{model}@{version}: {name_shown(tree.paths[newest])} was written {quiet_s:.1f} s ago, "
+            f"it must be unchanged for {self._settings.settle_s:g} s",
+            hint="to publish without this wait, write a MANIFEST.json or SHA256SUMS last",
+        )
 
 
-def _selectable(file: FoundFile) -> bool:
+def _selectable(tree: Tree, at: int) -> bool:
     """Whether a file could be selected: one that never is need not settle."""
-    return not file.refusal and name_shown(file.path) == file.path
+    path = tree.paths[at]
+    return path not in tree.refusals and name_shown(path) == path
 
 
 def _selected(
-    model: ModelName, version: VersionName, snapshot: _Snapshot, taking: FileFilter
-) -> tuple[SourceFile, ...]:
-    return selected_files((file for _, file in snapshot.files.values()), f"{model}@{version}", taking)
+    model: ModelName, version: VersionName, snapshot: TreeSnapshot, taking: FileFilter
+) -> Sequence[SourceFile]:
+    return selected_files(snapshot.files, f"{model}@{version}", taking)
 
 
-def _check_list(what: str, found: Mapping[str, FoundFile], listed: Mapping[str, ListedFile], marks: _Marks) -> None:
+def _check_list(what: str, files: FileTable, listed: Mapping[str, ListedFile], marks: _Marks) -> None:
     """Raises _IncompleteVersion if list and files differ. With a marker, unlisted files belong to the version."""
     for path, item in listed.items():
-        if path not in found:
+        at = files.paths.find(path)
+        if at is None:
             parse_path(path)  # a refused one will never be there
             raise _IncompleteVersion(f"{what}: {name_shown(path)} is in {marks.list_name} but does not exist")
-        size_bytes = found[path].size_bytes
+        size_bytes = files[at].size_bytes
         if item.size_bytes is not None and size_bytes != item.size_bytes:
             raise _IncompleteVersion(
                 f"{what}: {name_shown(path)} has {size_bytes} bytes, {marks.list_name} has {item.size_bytes}"
             )
-    beside = [] if marks.has_marker else sorted(found.keys() - listed.keys())
-    if beside:
+    beside = None if marks.has_marker else next((path for path in files.paths if path not in listed), None)
+    if beside is not None:
         raise _IncompleteVersion(
-            f"{what}: {name_shown(beside[0])} exists but is not in {marks.list_name}", hint="list it, or add READY"
+            f"{what}: {name_shown(beside)} exists but is not in {marks.list_name}", hint="list it, or add READY"
         )
-
-
-def _snapshot(found: Mapping[str, FoundFile], listed: Mapping[str, ListedFile]) -> _Snapshot:
-    """The tree digest: sha256 over "path NUL size NUL (sha256, or mtime in ns) newline", sorted by path."""
-    tree = hashlib.sha256()
-    files = {}
-    for path in sorted(found):
-        file = found[path]
-        sha256 = listed[path].sha256 if path in listed else None
-        tree.update(f"{path}\0{file.size_bytes}\0{sha256 or file.mtime_ns}\n".encode("utf-8", "surrogatepass"))
-        files[path] = (file, SourceFile(FilePath(path), file.size_bytes, sha256, file.refusal))
-    return _Snapshot(tree.hexdigest(), files)
