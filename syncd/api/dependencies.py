@@ -8,23 +8,28 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address
 from typing import Final, TypeVar
 
 from starlette.requests import Request
 
+from syncd.api.limits.allowances import Allowances
 from syncd.api.limits.bodies import BodyBudget
 from syncd.api.limits.connections import connection_of
 from syncd.api.limits.refused_callers import RefusedCallers
 from syncd.api.metrics import Metrics
 from syncd.api.responses import ProblemResponse
+from syncd.api.scopes import check_scope
 from syncd.api.token_checks import TokenChecks
 from syncd.api.webhooks.delivery_batcher import DeliveryBatcher
 from syncd.api.webhooks.webhooks import Webhook
+from syncd.artifact.names import MODEL_MAX
 from syncd.daemon.health import Health
 from syncd.errors import SyncdError
 from syncd.plan.roles import Role
+from syncd.plan.token_limits import NO_LIMITS, TokenLimits
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import World
 from syncd.reconcile.requests.create import RequestOrigin
@@ -43,11 +48,12 @@ _BEARER: Final = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The owner of a token, and the address of the request."""
+    """The owner of a token, and the address of the request. A token may be for some models only."""
 
     name: str
     role: Role
     address: str
+    limits: TokenLimits = NO_LIMITS
 
     @property
     def who(self) -> str:
@@ -92,6 +98,7 @@ class Server:
     bodies: BodyBudget = field(default_factory=BodyBudget)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     streams: dict[str, int] = field(default_factory=dict)  # open event streams, by caller
+    allowances: Allowances = field(default_factory=Allowances)
     _asked: int = 0
 
     def __post_init__(self) -> None:
@@ -138,16 +145,30 @@ class Server:
     async def caller(self, request: Request, wanted: Role) -> Caller:
         """Authenticate and authorize a request.
 
+        A token for some models is accepted only where the route says which model the request is about.
+
         Raises:
-            ProblemResponse: No token, or an unknown one (401); its role is insufficient (403); too many requests are in
+            ProblemResponse: No token, or one that is unknown or has ended (401); its role is insufficient, it is for
+                other models, or is not accepted from this address (403); too many requests with it (429), or in
                 progress (503).
         """
-        return await self.owner(token_in(request), request, wanted)
+        found = await self.owner(token_in(request), request, wanted, is_for_some_models=True)
+        if found.limits.models:
+            await check_scope(self, found, request)
+        return found
 
-    async def owner(self, text: str, request: Request, wanted: Role) -> Caller:
-        """The owner of a token that came with a request, or that its session was begun with. Raises as `caller`."""
+    async def owner(self, text: str, request: Request, wanted: Role, *, is_for_some_models: bool = False) -> Caller:
+        """The owner of a token that came with a request, or that its session was begun with. Raises as `caller`.
+
+        `is_for_some_models` says that the caller judges a token that is for some models; else it is refused.
+        """
         token = await self._checks.find(text)
-        found = None if token is None else Caller(token.name, token.role, address_of(request))
+        address = address_of(request)
+        found = None if token is None else Caller(token.name, token.role, address, TokenLimits.of_json(token.limits))
+        if found is not None and found.limits:
+            self._check_limits(found)
+            if found.limits.models and not is_for_some_models:
+                raise self.out_of_scope(found, "this page shows every model", "sign in with a token without --model")
         if found is None:
             self.refused.note("unknown token" if text else "no token", "", address_of(request))
             hint = "send `Authorization: Bearer TOKEN`; `syncd token create` makes one"
@@ -155,6 +176,33 @@ class Server:
             message = "expected a valid token in the Authorization header"
             raise ProblemResponse(401, "unauthenticated", message, hint=hint, headers=challenge)
         return self.admit(found, request, wanted)
+
+    def _check_limits(self, found: Caller) -> None:
+        if found.limits.is_ended(datetime.fromtimestamp(self.site.clock(), UTC)):
+            self.refused.note("ended token", found.name, found.address)
+            hint = f"revoke it and create another: syncd token revoke {found.name}; syncd token create {found.name}"
+            message = f"the token {found.name} ended at {found.limits.ends_at:%Y-%m-%d %H:%M:%SZ}"
+            raise ProblemResponse(401, "unauthenticated", message, hint=hint, headers={"WWW-Authenticate": "Bearer"})
+        if not found.limits.admits(found.address):
+            self.refused.note("token from another address", found.name, found.address)
+            message = f"the token {found.name} is not accepted from {found.address}"
+            raise ProblemResponse(403, "forbidden", message, hint="`syncd token list` shows from where it is")
+        wait_s = self.allowances.take(found.name, found.limits.per_minute)
+        if wait_s:
+            self.refused.note("too many requests", found.name, found.address)
+            message = f"the token {found.name} is for {found.limits.per_minute} requests a minute"
+            raise ProblemResponse(429, "busy", message, headers={"Retry-After": str(wait_s)})
+
+    def check_model(self, found: Caller, model: str) -> None:
+        """Raises ProblemResponse: The caller's token is for other models (403)."""
+        if not found.limits.selects(model):
+            raise self.out_of_scope(found, f"this is about {model[:MODEL_MAX]}", "use the token of that model")
+
+    def out_of_scope(self, found: Caller, why: str, hint: str) -> ProblemResponse:
+        """The refusal of a caller whose token is for some models, counted."""
+        self.refused.note("token of other models", found.name, found.address)
+        message = f"the token {found.name} is for the models {', '.join(found.limits.models)} only; {why}"
+        return ProblemResponse(403, "forbidden", message, hint=hint)
 
     def admit(self, found: Caller, request: Request, wanted: Role) -> Caller:
         """A caller who is known, if their role is sufficient. Raises as `caller`."""

@@ -31,7 +31,7 @@ _STREAM: Final = {
         "Stream events as server-sent events; resume with Last-Event-ID.",
         "StreamedEvent",
         role="read",
-        errors=(*READ, "429"),
+        errors=READ,
         parameters=(
             in_header("Last-Event-ID", EVENT_ID, "The last `id` that the client saw."),
             in_query("after", EVENT_ID, "As a parameter; 0 for all events."),

@@ -11,7 +11,7 @@ from syncd.reconcile.views.shapes.requests import LEASE_PATTERN, MODEL_PATTERN, 
 _MEANINGS: Final = {
     "400": "The request is not valid.",
     "401": "The token or signature is missing or not valid.",
-    "403": "The token's role is insufficient.",
+    "403": "The token's role is insufficient, or its limits exclude the model or the address.",
     "404": "It does not exist.",
     "408": "The body did not arrive in time.",
     "409": "A conflict: a hold, a quarantine, or an idempotency key that was used for another request.",
@@ -20,7 +20,7 @@ _MEANINGS: Final = {
     "502": "A registry or the database refuses syncd.",
     "503": "A dependency does not answer now; `Retry-After` says when to retry.",
 }
-READ: Final = ("400", "401", "403", "502", "503")
+READ: Final = ("400", "401", "403", "429", "502", "503")
 WRITE: Final = (*READ, "404", "408", "409", "413")
 
 

@@ -371,6 +371,7 @@ class Token:
     hash: Digest
     created_by: str
     created_at: datetime
+    limits: Mapping[str, object]  # see `TokenLimits.of_json`
 
 
 @dataclass(frozen=True, slots=True)

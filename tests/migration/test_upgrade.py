@@ -25,7 +25,7 @@ from syncd.state.state import State, make_engine
 
 from tests.support.databases import at
 
-MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"]
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
 
 
 def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:
@@ -226,6 +226,7 @@ def test_code_that_is_too_old_refuses_by_name_and_code_that_is_not_works_on(empt
 
 # What each migration made, taken away again, newest first.
 UNDONE = {
+    "0011": ("ALTER TABLE tokens DROP COLUMN limits",),
     "0010": ("DROP TABLE workers",),
     "0009": ("DROP TABLE removals", "DROP TABLE leases", "DROP TABLE proofs"),
     "0008": ("DROP TABLE verdicts", "DROP TABLE waivers", "DROP TABLE event_links"),

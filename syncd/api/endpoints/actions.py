@@ -44,6 +44,7 @@ async def publish(request: Request) -> Response:
         return await _publish_named(server, caller, named.name, once_of(request, caller.name))
     asked = parse(PublishRequest, sent)
     model, ref = parse_model(asked.model), parse_version(asked.ref)
+    server.check_model(caller, model)
     once = once_of(request, caller.name)
 
     def request_release() -> Release:
@@ -62,8 +63,10 @@ async def _publish_named(server: Server, caller: Caller, name: str, key: Idempot
     def request_release() -> Release:
         requester = server.requester(caller)
         if once is not None and (known := operations.repeated(requester, once)) is not None:
+            server.check_model(caller, known.model)
             return known
         found = named_version(server.site.world, name)
+        server.check_model(caller, found.model)
         operations.check_served(server.site.topology, found.model)
         operations.check_known(server.site.world, found.model, found.version)
         check_quotas(server.site.world, found.model)

@@ -14,6 +14,7 @@ from syncd.api.dependencies import Server, server_of, token_in
 from syncd.api.responses import ALWAYS, ProblemResponse, plain
 from syncd.errors import Invalid, SyncdError
 from syncd.plan.roles import Role
+from syncd.plan.token_limits import TokenLimits
 from syncd.reconcile.views.release import streamed
 from syncd.state.access import tokens
 from syncd.state.records import Event
@@ -64,7 +65,7 @@ async def _lines(server: Server, name: str, token: str, after: int) -> AsyncIter
         while not server.stopping.is_set():
             found = await _next(server, token, after)
             if found is None:
-                yield ": the token was revoked\n\n"
+                yield ": the token was revoked, or has ended\n\n"
                 return
             for event in found:
                 after = event.id
@@ -80,11 +81,14 @@ async def _lines(server: Server, name: str, token: str, after: int) -> AsyncIter
 
 
 async def _next(server: Server, token: str, after: int) -> list[Event] | None:
-    """The next batch; empty if the record cannot be read now. None if the token is revoked."""
+    """The next batch; empty if the record cannot be read now. None if the token is revoked or has ended."""
+
+    state = server.site.state
 
     def read() -> list[Event] | None:
-        with server.site.state.read() as conn:
-            if tokens.find(conn, token) is None:
+        with state.read() as conn:
+            found = tokens.find(conn, token)
+            if found is None or TokenLimits.of_json(found.limits).is_ended(state.now(conn)):
                 return None
             return events.after(conn, after, BATCH_MAX)
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from syncd.cli.doctor.checkup import Check, CheckResult
 from syncd.config import Config, FcRuntimeSettings, OssTargetSettings, warnings
 from syncd.errors import SyncdError, Unavailable
 from syncd.state import schema_version
-from syncd.state.access import processes
+from syncd.state.access import processes, tokens
 from syncd.state.db.schema import record_info
 from syncd.state.state import State
 
@@ -30,6 +30,7 @@ CONNECT_S: Final = 5.0
 SKEW_WARNING_S: Final = 60.0
 SKEW_MAX_S: Final = 900.0  # signed requests of OSS and Function Compute are refused from here on
 EXPIRY_WARNING_DAYS: Final = 21
+TOKEN_WARNING_DAYS: Final = 7
 DISK_FREE_MIN_BYTES: Final = 1 << 30
 _CHMOD: Final = re.compile(r"run: chmod ([0-7]{3}) (/.+)$")
 _MODULES: Final = {"fastcrc": "checksums", "blake3": "fingerprints of parts"}
@@ -40,6 +41,7 @@ def checks(config: Config, state: State, *, fix: bool) -> Iterator[Check]:
     place = state.url.render_as_string(hide_password=True)
     yield Check("record", place, lambda: _record(state, place))
     yield Check("clock", "the record", lambda: _record_clock(state))
+    yield Check("tokens", "the record", lambda: _tokens(state))
     if (file := state.url.database) and state.url.get_backend_name() == "sqlite":
         yield Check("disk", str(Path(file).parent), lambda: _disk(Path(file).parent))
     yield Check("modules", "this machine", _modules)
@@ -73,6 +75,17 @@ def _record(state: State, place: str) -> Iterator[CheckResult]:
 def _record_clock(state: State) -> Iterator[CheckResult]:
     with state.read() as conn:
         yield from _skew("the record", state.now(conn).timestamp() - time.time())
+
+
+def _tokens(state: State) -> Iterator[CheckResult]:
+    """API tokens that have ended, or soon will."""
+    with state.read() as conn:
+        now = state.now(conn)
+        found = tokens.ending(conn, now + timedelta(days=TOKEN_WARNING_DAYS))
+    for name, ends_at in found:
+        when = "ended" if ends_at <= now else "ends"
+        cure = f"syncd token revoke {name}, then create another one, or do without"
+        yield CheckResult("tokens", name, f"the token {when} at {ends_at:%Y-%m-%d %H:%MZ}", cure, "warning")
 
 
 def _disk(directory: Path) -> Iterator[CheckResult]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from syncd.artifact.digest import Digest
 from syncd.errors import Conflict, Invalid, NotFound
 from syncd.plan.roles import Role
+from syncd.plan.token_limits import NO_LIMITS, TokenLimits
 from syncd.secret import Secret
 from syncd.state.db.rows import fetch_all, fetch_one, insert_new
 from syncd.state.db.schema import tokens
@@ -25,7 +26,9 @@ _TOKEN: Final = re.compile(r"syncd_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _NO_HASH: Final = Digest("0" * 64)  # compared when no such token exists, so that both cases take equally long
 
 
-def create(conn: sa.Connection, name: str, role: Role, who: str, now: datetime) -> Secret:
+def create(
+    conn: sa.Connection, name: str, role: Role, who: str, now: datetime, limits: TokenLimits = NO_LIMITS
+) -> Secret:
     """Create a token and return it; it cannot be read again. It has 256 random bits.
 
     Raises:
@@ -37,10 +40,11 @@ def create(conn: sa.Connection, name: str, role: Role, who: str, now: datetime) 
         raise Invalid(f"token name {name[:80]!r} is not allowed", hint=f"use {rule}")
     token_id = secrets.token_hex(6)
     text = f"syncd_{token_id}_{secrets.token_urlsafe(32)}"
-    row = {"id": token_id, "name": name, "role": role, "hash": _hash(text), "created_by": who, "created_at": now}
-    if not insert_new(conn, tokens, **row):
+    hashed = _hash(text, is_limited=bool(limits))
+    row = {"id": token_id, "name": name, "role": role, "hash": hashed, "created_by": who, "created_at": now}
+    if not insert_new(conn, tokens, **row, limits=limits.as_json()):
         raise Conflict(f"a token named {name} exists already", hint=f"revoke it with: syncd token revoke {name}")
-    detail = {"name": name, "role": role.value, "who": who}
+    detail = {"name": name, "role": role.value, "who": who, **limits.as_json()}
     events.append(conn, "token.created", now=now, subject=name, detail=detail)
     return Secret(text)
 
@@ -51,10 +55,14 @@ def is_token(text: str) -> bool:
 
 
 def find(conn: sa.Connection, text: str) -> Token | None:
-    """The token with this text; None if it is unknown or revoked. Compares in constant time."""
+    """The token with this text; None if it is unknown or revoked. Compares in constant time.
+
+    Its limits are for the caller to check.
+    """
     match = _TOKEN.fullmatch(text)
     found = fetch_one(conn, Token, sa.select(tokens).where(tokens.c.id == (match[1] if match else "")))
-    same = hmac.compare_digest(_hash(text).hex, (found.hash if found else _NO_HASH).hex)
+    hashed = _hash(text, is_limited=bool(found and found.limits))
+    same = hmac.compare_digest(hashed.hex, (found.hash if found else _NO_HASH).hex)
     return found if same else None
 
 
@@ -74,6 +82,16 @@ def all(conn: sa.Connection) -> list[Token]:  # noqa: A001 -- read as `tokens.al
     return fetch_all(conn, Token, sa.select(tokens).order_by(tokens.c.name))
 
 
-def _hash(text: str) -> Digest:
-    """One round is enough: 256 random bits cannot be guessed."""
-    return Digest(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+def ending(conn: sa.Connection, before: datetime) -> list[tuple[str, datetime]]:
+    """The tokens that end before a time, or have ended: their names and when, the first one first."""
+    found = [(token.name, TokenLimits.of_json(token.limits).ends_at) for token in all(conn)]
+    return sorted(((name, at) for name, at in found if at is not None and at < before), key=lambda each: each[1])
+
+
+def _hash(text: str, *, is_limited: bool) -> Digest:
+    """One round is enough: 256 random bits cannot be guessed.
+
+    That of a token with limits is another one, so that a syncd which knows no limits refuses it.
+    """
+    hashed = f"limited {text}" if is_limited else text
+    return Digest(hashlib.sha256(hashed.encode("utf-8", "surrogatepass")).hexdigest())

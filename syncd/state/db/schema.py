@@ -310,6 +310,7 @@ tokens: Final = sa.Table(
     sa.Column("hash", Sha256, nullable=False),
     columns.text("created_by"),
     columns.timestamp("created_at"),
+    columns.json("limits"),
     sa.PrimaryKeyConstraint("id"),
     sa.UniqueConstraint("name"),
     columns.only("role", Role),

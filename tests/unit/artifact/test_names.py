@@ -10,6 +10,7 @@ from syncd.artifact.names import (
     PATH_DEPTH_MAX,
     PATH_MAX_BYTES,
     VERSION_MAX,
+    _refuse_collisions,
     parse_model,
     parse_model_at_version,
     parse_path,
@@ -172,3 +173,28 @@ def test_a_file_that_is_also_a_directory_is_refused(texts: tuple[str, str]) -> N
 def test_one_bad_path_among_many_is_named() -> None:
     with pytest.raises(Invalid, match=r"'\.\./b'"):
         parse_paths(["a", "../b", "c"])
+
+
+def test_paths_whose_hashes_are_equal_by_chance_are_compared_themselves() -> None:
+    """`check_paths` goes there when two hashes are equal: as good as never, so it is called here."""
+    _refuse_collisions(["a/b", "a/c", "d"])
+    for texts in (["a", "A"], ["a", "a/b"]):
+        with pytest.raises(Invalid):
+            _refuse_collisions(texts)
+
+
+@given(st.lists(st.text("aAbß/", min_size=1, max_size=4), max_size=6))
+def test_what_collides_is_found_as_by_comparing_all_with_all(texts: list[str]) -> None:
+    def is_refused() -> bool:
+        try:
+            paths = [parse_path(text).casefold() for text in texts]
+        except Invalid:
+            return True
+        pairs = [(one, other) for at, one in enumerate(paths) for other in paths[at + 1 :]]
+        return any(a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/") for a, b in pairs)
+
+    if is_refused():
+        with pytest.raises(Invalid):
+            parse_paths(texts)
+    else:
+        assert list(parse_paths(texts)) == texts

@@ -110,6 +110,16 @@ def test_it_is_silent_about_a_good_deployment_and_leaves_nothing_behind(good: De
         assert conn.execute(sa.text("SELECT count(*) FROM record_info WHERE name = 'doctor'")).scalar_one() == 0
 
 
+def test_it_names_the_tokens_that_end_within_a_week(good: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, *more in (("soon", "--expires", "6d"), ("later", "--expires", "30d"), ("always",)):
+        with pytest.raises(SystemExit):
+            main(("token", "create", name, *more, "-c", str(good.config)))
+    capsys.readouterr()
+    _, told = good.ask()
+    assert [(found["check"], found["where"]) for found in told["findings"]] == [("tokens", "soon")]
+    assert "syncd token revoke soon" in told["findings"][0]["cure"]
+
+
 def bucket_info(location: str = f"oss-{HZ}", versioning: str = "") -> Respond:
     shown = f"<Versioning>{versioning}</Versioning>" if versioning else ""
     return Respond(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import pytest
 from syncd.plan.roles import Role
 from syncd.state.access import tokens
 from syncd.state.releases import events
@@ -54,3 +57,54 @@ def test_a_name_is_taken_once_and_must_be_one(call: Calling) -> None:
     assert call("token", "create", "../ci").code == 2
     assert call("token", "create", "ci2", "--role", "king").code == 2
     assert call("token", "revoke", "nobody").code == 3
+
+
+def test_its_limits_are_listed_and_in_the_events(call: Calling) -> None:
+    limits = ("--expires", "90d", "--model", "sdxl*", "--model", "team/*", "--from", "10.0.0.0/8", "--per-minute", "60")
+    made = call("token", "create", "ci", *limits, "-o", "json").document
+    (listed,) = call("token", "list", "-o", "json").document["tokens"]
+    for shown in (made, listed):
+        assert (shown["models"], shown["networks"]) == (["sdxl*", "team/*"], ["10.0.0.0/8"])
+        assert shown["per_minute"] == 60
+        assert shown["ends_at"] > listed["created_at"]
+    text = call("token", "list").out
+    assert "sdxl*, team/*" in text
+    assert "10.0.0.0/8" in text
+    state = State(f"sqlite:///{call.database}")
+    with state.read() as conn:
+        (event,) = events.after(conn, 0, 10)
+    state.close()
+    assert event.detail["models"] == ["sdxl*", "team/*"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (("--expires", "soon"), "expected a time such as 12h or 30d"),
+        (("--expires", "0d"), "expected a time such as 12h or 30d"),
+        (("--expires", "4000d"), "at most ten years"),
+        (("--model", "a b"), "expected a model or a pattern"),
+        (("--from", "10.0.0.1/8"), "expected an address such as 10.0.0.0/8"),
+        (("--from", "office"), "expected an address such as 10.0.0.0/8"),
+        (("--per-minute", "-1"), "greater than or equal to 0"),
+        (("--per-minute", "1000001"), "requests a minute"),
+    ],
+)
+def test_a_limit_that_is_none_makes_no_token(call: Calling, limit: tuple[str, ...], message: str) -> None:
+    refused = call("token", "create", "ci", *limit)
+    assert refused.code == 2
+    assert message in refused.err
+    assert call("token", "list", "-o", "json").document["tokens"] == []
+
+
+def test_a_syncd_that_knows_no_limits_does_not_know_a_token_that_has_some(call: Calling) -> None:
+    made = {name: call("token", "create", name, *more, "-o", "json").document["token"]
+            for name, more in {"free": (), "limited": ("--expires", "1d")}.items()}  # fmt: skip
+    state = State(f"sqlite:///{call.database}")
+    with state.read() as conn:
+        hashes = {token.name: token.hash.hex for token in tokens.all(conn)}
+        assert all(tokens.find(conn, text) for text in made.values())
+    state.close()
+    as_before_0011 = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in made.items()}
+    assert hashes["free"] == as_before_0011["free"]
+    assert hashes["limited"] != as_before_0011["limited"]

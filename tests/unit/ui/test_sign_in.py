@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from syncd.plan.roles import Role
+from syncd.plan.token_limits import TokenLimits
 from syncd.secret import Secret
 from syncd.state.access import tokens
 from syncd.ui.routes import routes_of
@@ -138,3 +141,17 @@ def test_a_session_lasts_as_long_as_it_says_and_their_number_is_bounded() -> Non
 def test_the_token_of_a_session_is_not_in_its_text() -> None:
     sessions = Sessions(lambda: 0.0)
     assert "syncd_secret" not in repr(sessions.find(sessions.begin(Secret("syncd_secret"))))
+
+
+def test_a_token_for_some_models_is_refused_as_the_pages_show_all(served: Served) -> None:
+    limits = {"models": TokenLimits(models=("sdxl",)), "time": TokenLimits(ends_at=datetime(2020, 1, 1, tzinfo=UTC))}
+    made = {}
+    with served.state.write() as conn:
+        for name, each in limits.items():
+            made[name] = tokens.create(conn, name, Role.OPERATE, "ann@desk", served.state.now(conn), each).reveal()
+    with visitor(served) as ann:
+        refused = ann.sign_in(made["models"])
+        assert refused.status_code == 403
+        assert "for the models sdxl only" in refused.text
+        assert ann.sign_in(made["time"]).status_code == 401
+        assert ann.open("/ui").status_code in {303, 302}
