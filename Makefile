@@ -66,9 +66,10 @@ docs: .venv/.test ## build the documentation site in site/
 bench-switching: .venv/.test ## switch between ten checkpoints, by storage and loader; as root, with /dev/fuse
 	$(BIN)/python -m syncd bench switching $(SWITCHING)
 
-reference: .venv/.test ## write the generated pages of docs/reference, and the types of the client
+reference: .venv/.test ## write the generated pages of docs/reference, the types of the client, and the bill of materials
 	$(BIN)/python -m tools.client
 	$(BIN)/python -m tools.reference
+	$(BIN)/python -m tools.sbom
 
 changelog: .venv/.test ## move the fragments of changes/ into CHANGELOG.md, as the version of pyproject.toml
 	$(BIN)/python -m tools.changelog

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers.programs import MINILM, ORAS, is_there
+from tests.servers.programs import CYCLONEDX, MINILM, ORAS, is_there
 from tests.support.authorities import trust_nobody
 
 # How long one example takes is the machine's business, and CI's is shared: a slow one is no failure.
@@ -43,6 +43,7 @@ NEEDED: Final = {
     "needs_oras": ORAS,
     "needs_schemathesis": "schemathesis",
     "needs_minilm": MINILM,
+    "needs_cyclonedx": CYCLONEDX,
 }
 
 # Minutes each, or some of one. Those of a line that stands higher are longer.

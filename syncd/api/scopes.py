@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from syncd.api.dependencies import Caller, Server
 
 
-class ModelIn(Enum):
+class ScopedBy(Enum):
     """Where a request to a route names its model."""
 
     NOTHING = "nothing"  # it is about all models
@@ -31,19 +31,19 @@ async def check_scope(server: Server, caller: Caller, request: Request) -> None:
     Raises:
         ProblemResponse: The request is about another model, or about all (403).
     """
-    named = getattr(request.state, "model_in", ModelIn.NOTHING)
+    named = getattr(request.state, "scoped_by", ScopedBy.NOTHING)
     model = ""
-    if named is ModelIn.BODY:
+    if named is ScopedBy.BODY:
         return
-    if named is ModelIn.NOTHING:
+    if named is ScopedBy.NOTHING:
         raise server.out_of_scope(caller, "this is about all models", "use a token that was made without --model")
-    if named is ModelIn.PATH:
+    if named is ScopedBy.PATH:
         model = request.path_params["model"]
-    elif named is ModelIn.QUERY:
+    elif named is ScopedBy.QUERY:
         model = request.query_params.get("model", "")
         if not model:
             raise server.out_of_scope(caller, "this is about all models", "name one with ?model=, or --model")
-    elif named is ModelIn.NAME:
+    elif named is ScopedBy.NAME:
         model, at, _ = request.query_params.get("name", "").partition("@")
         if not at:  # which model it is shows only when it is resolved
             raise server.out_of_scope(caller, "the name does not say which model it is", "write MODEL@VERSION")

@@ -18,8 +18,6 @@ from packaging.requirements import Requirement
 from tests.acceptance.stage import ROOT, environment
 from tests.emulators.web import Web, as_json
 
-pytest.importorskip("hatchling", reason="what builds the wheel")
-
 
 def built(work: Path) -> Path:
     """The wheel, built from a copy of the tree below `work`."""
@@ -53,6 +51,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "syncd/py.typed" in names
     assert {"syncd/ui/templates/base.html", "syncd/ui/static/htmx.min.js", "syncd/ui/static/htmx.LICENSE"} <= set(names)
     assert not any(name.startswith(("tests/", "bench/")) for name in names)
+    assert any(name.endswith(".dist-info/sboms/syncd.cdx.json") for name in names)
     target = work / "installed"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
     subprocess.run([*pip, str(wheel)], check=True, capture_output=True)

