@@ -22,10 +22,10 @@ def copied() -> list[str]:
 def test_all_that_the_package_is_built_from_is_copied_and_is_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    needed = {*wheel["packages"], *wheel["force-include"], *wheel.get("shared-data", {}), project["project"]["readme"]}
+    needed = {*wheel["packages"], *wheel["force-include"], *wheel["shared-data"], *wheel["sbom-files"]}
     there = {path: ROOT / path for path in copied()}
     assert all(path.exists() for path in there.values())
-    for each in {*needed, "pyproject.toml", "requirements.lock"}:
+    for each in {*needed, project["project"]["readme"], "pyproject.toml", "requirements.lock"}:
         assert any((ROOT / each) == path or path in (ROOT / each).parents for path in there.values()), each
 
 
