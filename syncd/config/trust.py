@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from syncd.config.fields import AbsolutePath, ModelPattern, SecretField, Table, shown, wrong
 from syncd.config.problems import Problem, did_you_mean
-from syncd.trust.policy import FORMATS, Mode, TrustPolicy, TrustRule
+from syncd.trust.policy import FORMATS, Mode, SigningAuthority, TrustPolicy, TrustRule
 
 _Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(strict=False)]
 _Mode = Literal["enforce", "warn", "off"]
@@ -46,6 +46,39 @@ def _signer(value: object) -> object:
 _Signers = Annotated[tuple[Annotated[str, BeforeValidator(_signer)], ...], Field(strict=False)]
 
 
+def _roots(value: object) -> object:
+    """The text of root certificates, from the file that is named."""
+    from syncd.errors import Invalid  # noqa: PLC0415 -- with cryptography, only where there are authorities
+    from syncd.trust.certificates import read_roots  # noqa: PLC0415
+
+    advice = "expected the absolute path of root certificates, as PEM"
+    path = Path(value) if isinstance(value, str) and "\0" not in value else Path()
+    if not path.is_absolute():
+        raise wrong(shown(value), advice)
+    try:
+        text = path.read_text(encoding="utf-8")
+        read_roots(text.encode())
+    except Invalid as error:
+        raise wrong(shown(value), f"{advice}; {error.message}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise wrong(shown(value), f"{advice}; it cannot be read") from error
+    return text
+
+
+class AuthoritySettings(Table):
+    """A certificate authority of signers, and the identities that its certificates may name."""
+
+    roots: Annotated[str, BeforeValidator(_roots)]  # the text of their certificates
+    identities: Annotated[_Texts, Field(min_length=1)]
+
+    @property
+    def authority(self) -> SigningAuthority:
+        """The values for the trust package."""
+        from syncd.trust.certificates import read_roots  # noqa: PLC0415 -- cryptography, only where there are any
+
+        return SigningAuthority(read_roots(self.roots.encode()), self.identities)
+
+
 class _Requirements(Table):
     """Requirements; an empty one asks for nothing."""
 
@@ -54,6 +87,7 @@ class _Requirements(Table):
     licences: _Texts = ()
     metadata: Mapping[str, Annotated[str, Field(max_length=500)]] = Field(default_factory=dict)
     signers: _Signers = ()  # files of public keys, of which one has to have signed
+    authorities: Annotated[tuple[AuthoritySettings, ...], Field(strict=False)] = ()  # or a certificate of one of these
 
     def rule(self, models: tuple[str, ...], mode: str) -> TrustRule:
         """The values for the trust package."""
@@ -65,6 +99,7 @@ class _Requirements(Table):
             self.licences,
             dict(self.metadata),
             _by_id(self.signers),
+            tuple(each.authority for each in self.authorities),
         )
 
 

@@ -25,8 +25,8 @@ IN_TOTO: Final = "application/vnd.in-toto+json"
 ENVELOPE_BYTES_MAX: Final = 256 << 20  # a statement names each file of a version
 SIGNATURES_MAX: Final = 16
 _SIGNER_S: Final = 60.0
-_HASHES: Final[dict[int, Callable[[], hashes.HashAlgorithm]]] = {
-    256: hashes.SHA256, 384: hashes.SHA384, 521: hashes.SHA512,
+_HASHES: Final[dict[str, Callable[[], hashes.HashAlgorithm]]] = {
+    "secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384, "secp521r1": hashes.SHA512,
 }  # fmt: skip
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -66,7 +66,7 @@ def read_public(pem: bytes) -> PublicKey:
         raise Invalid(f"no public key that can be read: {_KINDS}") from error
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size in _HASHES:
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _HASHES:
         return key
     raise Invalid(f"a public key of another kind: {_KINDS}")
 
@@ -79,8 +79,8 @@ def key_signer(pem: bytes) -> EnvelopeSigner:
         raise Invalid(f"no private key without a password that can be read: {_KINDS}") from None
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return EnvelopeSigner(key.sign, key.public_key())
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in _HASHES:
-        algorithm = ec.ECDSA(_HASHES[key.curve.key_size]())
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _HASHES:
+        algorithm = ec.ECDSA(_HASHES[key.curve.name]())
         return EnvelopeSigner(lambda data: key.sign(data, algorithm), key.public_key())
     raise Invalid(f"a private key of another kind: {_KINDS}")
 
@@ -166,7 +166,7 @@ def _verifies(key: PublicKey, signature: bytes, data: bytes) -> bool:
         if isinstance(key, ed25519.Ed25519PublicKey):
             key.verify(signature, data)
         else:
-            key.verify(signature, data, ec.ECDSA(_HASHES[key.curve.key_size]()))
+            key.verify(signature, data, ec.ECDSA(_HASHES[key.curve.name]()))
     except InvalidSignature:
         return False
     return True

@@ -7,6 +7,7 @@ shards, by another hash, or by the releases before 1.0, is refused by name.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,9 @@ from typing import Any, Final
 
 from syncd.artifact.bounded_json import parse_bounded_bytes
 from syncd.errors import Corrupt, Invalid
+from syncd.trust.certificates import verify_chain
 from syncd.trust.dsse import PublicKey, key_id_of, open_envelope, read_public
+from syncd.trust.policy import SigningAuthority
 
 SIGNATURE: Final = "model.sig"
 BUNDLE_BYTES_MAX: Final = 64 << 20
@@ -24,22 +27,25 @@ _GIT_FOLDERS: Final = (".git/", ".github/")
 
 
 def verify_signature(
-    bundle: bytes, signers: Sequence[str], files: Mapping[str, str]
+    bundle: bytes, signers: Sequence[str], files: Mapping[str, str], authorities: Sequence[SigningAuthority] = ()
 ) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """The id of the key that signed, "" if none of `signers` (PEM) did; and what is wrong, by path.
+    """Who signed, and what is wrong, by path.
+
+    The signer is the id of one of the keys `signers` (PEM), or an identity of `authorities` as by `signer_name`; "" if
+    none of these signed.
 
     `files` are the digests of the version's files, in hexadecimal. Every one has to be signed, but for the signature
     itself and git's own files at the top.
     """
     try:
-        signer, payload = _opened(bundle, [read_public(pem.encode()) for pem in signers])
+        signer, payload = _opened(bundle, [read_public(pem.encode()) for pem in signers], authorities)
         signed = _resources(payload)
     except (Invalid, Corrupt) as error:
         return "", ((SIGNATURE, error.message),)
     return signer, tuple(_differences(signed, files))
 
 
-def _opened(bundle: bytes, keys: Sequence[PublicKey]) -> tuple[str, bytes]:
+def _opened(bundle: bytes, keys: Sequence[PublicKey], authorities: Sequence[SigningAuthority]) -> tuple[str, bytes]:
     try:
         found = parse_bounded_bytes(bundle, "the bundle")
     except ValueError as error:
@@ -53,7 +59,28 @@ def _opened(bundle: bytes, keys: Sequence[PublicKey]) -> tuple[str, bytes]:
             return key_id_of(key), open_envelope(sealed, [key])
         except Corrupt:
             continue
-    raise Corrupt("no key of `signers` has signed it, or it was changed after it was signed")
+    chain = _chain(found)
+    if not authorities or (keys and not chain):
+        raise Corrupt("no key of `signers` has signed it, or it was changed after it was signed")
+    if not chain:
+        raise Corrupt("it has no chain of certificates, which `authorities` asks for")
+    signer, key = verify_chain(chain, authorities)
+    try:
+        return signer, open_envelope(sealed, [key])
+    except Corrupt as error:
+        raise Corrupt("the key of its certificate has not signed it, or it was changed after it was signed") from error
+
+
+def _chain(bundle: Mapping[str, Any]) -> list[bytes]:
+    """The certificates of a bundle as DER, the signing one first; none if it has none that can be read."""
+    material = bundle.get("verificationMaterial")
+    if isinstance(material, dict) and "certificate" in material:
+        raise Invalid("it is a keyless signature of Sigstore, which is not supported; sign with a key or certificate")
+    try:
+        chain = bundle["verificationMaterial"]["x509CertificateChain"]["certificates"]
+        return [base64.b64decode(each["rawBytes"], validate=True) for each in chain]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def _resources(payload: bytes) -> Mapping[str, str]:

@@ -38,6 +38,19 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SigningAuthority:
+    """Roots whose certificates sign, as PEM by the SHA-256 of each, and the identities that they may name."""
+
+    roots: Mapping[str, str]
+    identities: Sequence[str]
+
+
+def signer_name(identity: str, root: str) -> str:
+    """A signer with a certificate, in the record: its identity, and the SHA-256 of the root that vouches for it."""
+    return f"{identity} by root {root}"
+
+
+@dataclass(frozen=True, slots=True)
 class TrustRule:
     """Requirements for the models that `models` selects. An empty requirement asks for nothing.
 
@@ -51,6 +64,17 @@ class TrustRule:
     licences: Sequence[str] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     signers: Mapping[str, str] = field(default_factory=dict)  # public keys as PEM, by their ids
+    authorities: Sequence[SigningAuthority] = ()
+
+    @property
+    def asks_signature(self) -> bool:
+        """Whether a version has to be signed."""
+        return bool(self.signers or self.authorities)
+
+    def accepts(self, signer: str) -> bool:
+        """Whether a signature by this key, or by this identity of a root, counts."""
+        pairs = ((name, root) for each in self.authorities for name in each.identities for root in each.roots)
+        return signer in self.signers or any(signer == signer_name(*pair) for pair in pairs)
 
     @property
     def digest(self) -> Digest:
@@ -91,7 +115,7 @@ class TrustEvidence:
     formats: dict[str, int] = field(default_factory=dict)
     examples: dict[str, dict[str, str]] = field(default_factory=dict)
     card: Mapping[str, str] = field(default_factory=dict)
-    signer: str = ""  # the id of the key that signed the version
+    signer: str = ""  # the id of the key that signed the version, or the identity as by `signer_name`
     unsigned: Sequence[Sequence[str]] = ()  # paths, each with what is wrong with its signature
 
     def add(self, path: str, form: str, reason: str) -> None:
@@ -137,13 +161,15 @@ def _source(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:
 
 
 def _signatures(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:
-    if not rule.signers:
+    if not rule.asks_signature:
         return
-    remedy = "sign the whole version with a key of `signers`, under a new version's name"
+    by = [("a key of `signers`", rule.signers), ("a certificate of `authorities`", rule.authorities)]
+    allowed = " or ".join(text for text, asked in by if asked)
+    remedy = f"sign the whole version with {allowed}, under a new version's name"
     for path, reason in evidence.unsigned:
         yield TrustFinding("signatures", path, reason, remedy)
-    if evidence.signer not in rule.signers and not evidence.unsigned:
-        yield TrustFinding("signatures", "signature", "no key of `signers` has signed it", remedy)
+    if not rule.accepts(evidence.signer) and not evidence.unsigned:
+        yield TrustFinding("signatures", "signature", f"it is not signed with {allowed}", remedy)
 
 
 def _formats(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:

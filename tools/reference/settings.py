@@ -51,6 +51,8 @@ _PLAIN: Final[Mapping[str, str]] = {
     "strategies": "How releases of some models move; the first entry that selects a model counts.",
     "policy.trust": "Requirements of versions before they become visible; without the table nothing is evaluated.",
     "trust.rules": "Requirements of some models, in place of those above; the first that selects a model counts.",
+    "authorities.roots": "File of root certificates, as PEM.",
+    "authorities.identities": "E-mail addresses, URIs or host names that the signing certificate may name.",
     "judge_failures_max": "Wrong answers that are tolerated at one stage.",
     "retention.rules": "Which versions stay; the first rule that selects a model counts. What is needed always stays.",
     "retention.rules.models": "Models that the rule is for, by name or pattern.",

@@ -52,7 +52,7 @@ def gather(
         card = next((entry for entry in manifest.entries if entry.path == CARD), None)
         if card is not None:
             evidence.card = read_card(reader.run(card, partial(_head, card)) or b"")
-    if rule.signers:
+    if rule.asks_signature:
         _verify_signature(reader, manifest, rule, evidence)
     return evidence
 
@@ -72,7 +72,8 @@ def _verify_signature(reader: _Reader, manifest: Manifest, rule: TrustRule, evid
         evidence.unsigned = ((SIGNATURE, "is not the file of the manifest: its bytes have another sha256"),)
         return
     files = {str(each.path): each.sha256.hex for each in manifest.entries}
-    evidence.signer, differences = verify_signature(bundle, list(rule.signers.values()), files)
+    signers = list(rule.signers.values())
+    evidence.signer, differences = verify_signature(bundle, signers, files, rule.authorities)
     evidence.unsigned = differences[:_UNSIGNED_MAX]
 
 

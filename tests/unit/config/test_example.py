@@ -44,6 +44,8 @@ from syncd.config.registries import FilterTable
 from syncd.config.retention import RetentionSettings, ScrubSettings
 from syncd.config.values import NotifierSettings, PrometheusSignalSettings
 
+from tests.unit.trust.test_model_signing import SAMPLES
+
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 TABLES: tuple[tuple[type[BaseModel], tuple[str, ...]], ...] = (
     (StateSettings, ("state",)),
@@ -103,6 +105,7 @@ NO_DEFAULT_TO_SHOW = {
     "freeze_times",
     "strategies",
     "trust",
+    "authorities",
     "key",
     "signer",
     "public_key",
@@ -197,6 +200,7 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     everything = tmp_path / "config.toml"
     for elsewhere in ("/run/secrets/syncd-database", "/etc/syncd/golden.json", "/etc/syncd/receipts.pem"):
         text = text.replace(elsewhere, str(secret))
+    text = text.replace("/etc/syncd/models-ca.pem", str(SAMPLES / "root.pem"))
     text = re.sub(r"(?m)^signer = .*$", "", text)  # the key stands instead of it
     text = text.replace("roles_read = []", 'roles_read = ["ml-all"]')  # a provider lets somebody in
     everything.write_text(re.sub(r"(?m)^acr = .*$", "", text))

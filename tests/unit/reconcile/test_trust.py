@@ -18,13 +18,14 @@ from syncd.reconcile.views.plans.plan import document, plan
 from syncd.state.content import trust
 from syncd.state.records import Release
 from syncd.state.state import State
+from syncd.trust.certificates import read_roots
 from syncd.trust.dsse import key_id_of, read_public
-from syncd.trust.policy import Mode, Outcome, TrustPolicy, TrustRule
+from syncd.trust.policy import Mode, Outcome, SigningAuthority, TrustPolicy, TrustRule
 
 from tests.support.rooms import SDXL, Site, World, site
 from tests.unit.formats import written
 from tests.unit.registry.trees import write
-from tests.unit.trust.test_model_signing import FILES, SIGNER
+from tests.unit.trust.test_model_signing import FILES, SAMPLES, SIGNER
 
 CARD = b"---\nlicense: apache-2.0\n---\n# SDXL\n"
 DATA = {"model.safetensors": written.safetensors_file(), "README.md": CARD}
@@ -196,6 +197,22 @@ def test_a_version_is_released_if_a_signer_has_signed_every_file(here: Site, wor
     world.deliver(SDXL, "v3")
     assert "model.sig: is missing: the version is not signed" in released(there, "v3").reason
     assert len(world.sealed("hz")) == 1
+
+
+def test_a_version_is_released_if_an_identity_of_an_authority_has_signed_it(here: Site, world: World) -> None:
+    files = {**FILES, "model.sig": (SAMPLES / "chain.sig").read_bytes()}
+    for version in ("v1", "v2"):
+        write(world.root / SDXL / version, files)
+        write(world.root / SDXL / version, {"SHA256SUMS": sums(files)})
+    roots = read_roots((SAMPLES / "root.pem").read_bytes())
+    other, ann = (SigningAuthority(roots, (name,)) for name in ("bob@models.example", "ann@models.example"))
+    refused = released(
+        under(world, here.state, TrustPolicy((TrustRule(("*",), Mode.ENFORCE, authorities=[other]),))), "v1"
+    )
+    assert refused.phase is ReleasePhase.STALLED
+    assert "model.sig: its certificate is that of 'ann@models.example', and not of an identity" in refused.reason
+    there = under(world, here.state, TrustPolicy((TrustRule(("*",), Mode.ENFORCE, authorities=[ann]),)))
+    assert released(there, "v2").phase is ReleasePhase.LIVE
 
 
 def sums(files: Mapping[str, bytes]) -> bytes:

@@ -97,8 +97,21 @@ def test_the_name_of_a_key_decides_nothing() -> None:
     assert open_envelope(_signed(keyid="another"), [key_signer(pem(KEY)).public]) == PAYLOAD
 
 
+OTHER_KINDS = [
+    rsa.generate_private_key(65537, 2048),
+    ec.generate_private_key(ec.SECP256K1()),
+    ec.generate_private_key(ec.BrainpoolP384R1()),
+]
+
+
+@pytest.mark.parametrize("key", OTHER_KINDS, ids=["rsa", "secp256k1", "brainpool"])
+def test_a_public_key_of_another_kind_or_curve_is_refused(key: Any) -> None:
+    with pytest.raises(Invalid, match="a public key of another kind: expected an Ed25519 key or an ECDSA key of P-256"):
+        read_public(public_pem(key))
+
+
 @pytest.mark.parametrize("read", [key_signer, read_public])
-@pytest.mark.parametrize("data", [b"", b"no key", pem(rsa.generate_private_key(65537, 2048))])
+@pytest.mark.parametrize("data", [b"", b"no key", *map(pem, OTHER_KINDS)])
 def test_what_is_no_key_of_a_known_kind_is_refused_and_not_shown(read: Callable[[bytes], object], data: bytes) -> None:
     with pytest.raises(Invalid, match="expected an Ed25519 key or an ECDSA key") as caught:
         read(data)
