@@ -80,8 +80,8 @@ lock: .venv/.made ## choose versions anew
 	@lock() { printf 'editables\nhatchling\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml - "$$@"; }; \
 	rm -f requirements-test.lock; \
-	lock --extra server --extra pai --extra test -o requirements-test.lock; \
-	lock --extra server --extra pai --constraint requirements-test.lock -o requirements.lock
+	lock --extra server --extra pai --extra sigstore --extra test -o requirements-test.lock; \
+	lock --extra server --extra pai --extra sigstore --constraint requirements-test.lock -o requirements.lock
 	$(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command 'make lock' --upgrade --override tests/servers/left-out.in \
 	  tests/servers/requirements.in -o tests/servers/requirements.lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from syncd.config.fields import AbsolutePath, ModelPattern, SecretField, Table, shown, wrong
 from syncd.config.problems import Problem, did_you_mean
-from syncd.trust.policy import FORMATS, Mode, SigningAuthority, TrustPolicy, TrustRule
+from syncd.trust.policy import FORMATS, KeylessAuthority, Mode, SigningAuthority, TrustPolicy, TrustRule
 
 _Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(strict=False)]
 _Mode = Literal["enforce", "warn", "off"]
@@ -79,6 +80,42 @@ class AuthoritySettings(Table):
         return SigningAuthority(read_roots(self.roots.encode()), self.identities)
 
 
+def _trusted_root(value: object) -> object:
+    """The text of a trusted root of Sigstore, from the file that is named."""
+    from syncd.errors import Invalid  # noqa: PLC0415 -- with sigstore, only where it is asked for
+
+    advice = "expected the absolute path of a trusted root of Sigstore, as JSON"
+    path = Path(value) if isinstance(value, str) and "\0" not in value else Path()
+    if not path.is_absolute():
+        raise wrong(shown(value), advice)
+    try:
+        from syncd.trust.keyless import read_trusted_root  # noqa: PLC0415
+
+        text = path.read_text(encoding="utf-8")
+        read_trusted_root(text)
+    except ModuleNotFoundError as error:
+        raise wrong(shown(value), "keyless signatures need more: pip install 'syncd[server,sigstore]'") from error
+    except Invalid as error:
+        raise wrong(shown(value), f"{advice}; {error.message}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise wrong(shown(value), f"{advice}; it cannot be read") from error
+    return text
+
+
+class KeylessSettings(Table):
+    """A Sigstore, and the identities that an issuer may vouch for."""
+
+    trusted_root: Annotated[str, BeforeValidator(_trusted_root)]  # the text of it
+    issuer: Annotated[str, Field(min_length=1, max_length=500)]
+    identities: Annotated[_Texts, Field(min_length=1)]
+
+    @property
+    def authority(self) -> KeylessAuthority:
+        """The values for the trust package."""
+        digest = hashlib.sha256(self.trusted_root.encode()).hexdigest()
+        return KeylessAuthority(self.trusted_root, digest, self.issuer, self.identities)
+
+
 class _Requirements(Table):
     """Requirements; an empty one asks for nothing."""
 
@@ -88,6 +125,7 @@ class _Requirements(Table):
     metadata: Mapping[str, Annotated[str, Field(max_length=500)]] = Field(default_factory=dict)
     signers: _Signers = ()  # files of public keys, of which one has to have signed
     authorities: Annotated[tuple[AuthoritySettings, ...], Field(strict=False)] = ()  # or a certificate of one of these
+    keyless: Annotated[tuple[KeylessSettings, ...], Field(strict=False)] = ()  # or an identity of one of these
 
     def rule(self, models: tuple[str, ...], mode: str) -> TrustRule:
         """The values for the trust package."""
@@ -100,6 +138,7 @@ class _Requirements(Table):
             dict(self.metadata),
             _by_id(self.signers),
             tuple(each.authority for each in self.authorities),
+            tuple(each.authority for each in self.keyless),
         )
 
 

@@ -109,7 +109,7 @@ def _check_usage(leaf: x509.Certificate) -> None:
         Invalid: It is a keyless certificate, which counts only with the log's proof of its time.
     """
     if any(each.oid.dotted_string.startswith(_FULCIO) for each in leaf.extensions):
-        raise Invalid("it is a keyless signature of Sigstore, which is not supported; sign with a key or certificate")
+        raise Invalid("its certificate is a keyless one of Sigstore, which counts for `keyless` alone")
     for extension in leaf.extensions:
         if isinstance(extension.value, x509.KeyUsage) and extension.value.digital_signature:
             return

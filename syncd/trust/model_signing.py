@@ -17,7 +17,7 @@ from syncd.artifact.bounded_json import parse_bounded_bytes
 from syncd.errors import Corrupt, Invalid
 from syncd.trust.certificates import verify_chain
 from syncd.trust.dsse import PublicKey, key_id_of, open_envelope, read_public
-from syncd.trust.policy import SigningAuthority
+from syncd.trust.policy import KeylessAuthority, SigningAuthority
 
 SIGNATURE: Final = "model.sig"
 BUNDLE_BYTES_MAX: Final = 64 << 20
@@ -27,39 +27,62 @@ _GIT_FOLDERS: Final = (".git/", ".github/")
 
 
 def verify_signature(
-    bundle: bytes, signers: Sequence[str], files: Mapping[str, str], authorities: Sequence[SigningAuthority] = ()
+    bundle: bytes,
+    signers: Sequence[str],
+    files: Mapping[str, str],
+    authorities: Sequence[SigningAuthority] = (),
+    keyless: Sequence[KeylessAuthority] = (),
 ) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Who signed, and what is wrong, by path.
 
-    The signer is the id of one of the keys `signers` (PEM), or an identity of `authorities` as by `signer_name`; "" if
-    none of these signed.
+    The signer is the id of one of the keys `signers` (PEM), or an identity of `authorities` or `keyless` as by
+    `signer_name`; "" if none of these signed.
 
     `files` are the digests of the version's files, in hexadecimal. Every one has to be signed, but for the signature
     itself and git's own files at the top.
     """
     try:
-        signer, payload = _opened(bundle, [read_public(pem.encode()) for pem in signers], authorities)
+        found = _parsed(bundle)
+        if keyless and _is_keyless(found):
+            from syncd.trust.keyless import verify_keyless  # noqa: PLC0415 -- an extra, only where it is asked for
+
+            signer, payload = verify_keyless(bundle, keyless)
+        else:
+            signer, payload = _opened(found, [read_public(pem.encode()) for pem in signers], authorities)
         signed = _resources(payload)
     except (Invalid, Corrupt) as error:
         return "", ((SIGNATURE, error.message),)
     return signer, tuple(_differences(signed, files))
 
 
-def _opened(bundle: bytes, keys: Sequence[PublicKey], authorities: Sequence[SigningAuthority]) -> tuple[str, bytes]:
+def _parsed(bundle: bytes) -> Mapping[str, Any]:
     try:
         found = parse_bounded_bytes(bundle, "the bundle")
     except ValueError as error:
         raise Invalid("it is not a Sigstore bundle: it is not JSON") from error
-    envelope = found.get("dsseEnvelope") if isinstance(found, dict) else None
-    if not isinstance(envelope, dict):
+    if not isinstance(found, dict) or not isinstance(found.get("dsseEnvelope"), dict):
         raise Invalid("it is not a Sigstore bundle with a DSSE envelope")
-    sealed = json.dumps(envelope).encode()
+    return found
+
+
+def _is_keyless(bundle: Mapping[str, Any]) -> bool:
+    """Whether a bundle has a certificate of minutes with the entry of a log; other bundles have neither."""
+    material = bundle.get("verificationMaterial")
+    return isinstance(material, dict) and ("certificate" in material or bool(material.get("tlogEntries")))
+
+
+def _opened(
+    found: Mapping[str, Any], keys: Sequence[PublicKey], authorities: Sequence[SigningAuthority]
+) -> tuple[str, bytes]:
+    sealed = json.dumps(found["dsseEnvelope"]).encode()
     for key in keys:
         try:
             return key_id_of(key), open_envelope(sealed, [key])
         except Corrupt:
             continue
-    chain = _chain(found)
+    chain = _chain(found) if authorities else []
+    if not authorities and not keys:
+        raise Invalid("it is not a keyless signature of Sigstore, which `keyless` asks for")
     if not authorities or (keys and not chain):
         raise Corrupt("no key of `signers` has signed it, or it was changed after it was signed")
     if not chain:
@@ -73,9 +96,8 @@ def _opened(bundle: bytes, keys: Sequence[PublicKey], authorities: Sequence[Sign
 
 def _chain(bundle: Mapping[str, Any]) -> list[bytes]:
     """The certificates of a bundle as DER, the signing one first; none if it has none that can be read."""
-    material = bundle.get("verificationMaterial")
-    if isinstance(material, dict) and "certificate" in material:
-        raise Invalid("it is a keyless signature of Sigstore, which is not supported; sign with a key or certificate")
+    if _is_keyless(bundle):
+        raise Invalid("it is a keyless signature of Sigstore, and the policy has no `keyless`")
     try:
         chain = bundle["verificationMaterial"]["x509CertificateChain"]["certificates"]
         return [base64.b64decode(each["rawBytes"], validate=True) for each in chain]

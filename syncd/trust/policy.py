@@ -45,9 +45,24 @@ class SigningAuthority:
     identities: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class KeylessAuthority:
+    """A Sigstore: its trusted root as JSON with the SHA-256 of it, and the identities that an issuer may vouch for."""
+
+    trusted_root: str
+    root: str
+    issuer: str
+    identities: Sequence[str]
+
+
 def signer_name(identity: str, root: str) -> str:
     """A signer with a certificate, in the record: its identity, and the SHA-256 of the root that vouches for it."""
     return f"{identity} by root {root}"
+
+
+def keyless_name(identity: str, issuer: str) -> str:
+    """An identity with the issuer that vouches for it."""
+    return f"{identity} of {issuer}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +80,17 @@ class TrustRule:
     metadata: Mapping[str, str] = field(default_factory=dict)
     signers: Mapping[str, str] = field(default_factory=dict)  # public keys as PEM, by their ids
     authorities: Sequence[SigningAuthority] = ()
+    keyless: Sequence[KeylessAuthority] = ()
 
     @property
     def asks_signature(self) -> bool:
         """Whether a version has to be signed."""
-        return bool(self.signers or self.authorities)
+        return bool(self.signers or self.authorities or self.keyless)
 
     def accepts(self, signer: str) -> bool:
         """Whether a signature by this key, or by this identity of a root, counts."""
-        pairs = ((name, root) for each in self.authorities for name in each.identities for root in each.roots)
+        pairs = [(name, root) for each in self.authorities for name in each.identities for root in each.roots]
+        pairs += [(keyless_name(name, each.issuer), each.root) for each in self.keyless for name in each.identities]
         return signer in self.signers or any(signer == signer_name(*pair) for pair in pairs)
 
     @property
@@ -163,7 +180,11 @@ def _source(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:
 def _signatures(rule: TrustRule, evidence: TrustEvidence) -> Iterator[TrustFinding]:
     if not rule.asks_signature:
         return
-    by = [("a key of `signers`", rule.signers), ("a certificate of `authorities`", rule.authorities)]
+    by = [
+        ("a key of `signers`", rule.signers),
+        ("a certificate of `authorities`", rule.authorities),
+        ("an identity of `keyless`", rule.keyless),
+    ]
     allowed = " or ".join(text for text, asked in by if asked)
     remedy = f"sign the whole version with {allowed}, under a new version's name"
     for path, reason in evidence.unsigned:

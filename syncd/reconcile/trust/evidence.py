@@ -73,7 +73,7 @@ def _verify_signature(reader: _Reader, manifest: Manifest, rule: TrustRule, evid
         return
     files = {str(each.path): each.sha256.hex for each in manifest.entries}
     signers = list(rule.signers.values())
-    evidence.signer, differences = verify_signature(bundle, signers, files, rule.authorities)
+    evidence.signer, differences = verify_signature(bundle, signers, files, rule.authorities, rule.keyless)
     evidence.unsigned = differences[:_UNSIGNED_MAX]
 
 

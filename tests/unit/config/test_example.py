@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ from syncd.config.registries import FilterTable
 from syncd.config.retention import RetentionSettings, ScrubSettings
 from syncd.config.values import NotifierSettings, PrometheusSignalSettings
 
+from tests.support.keyless import FakeSigstore
 from tests.unit.trust.test_model_signing import SAMPLES
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
@@ -106,6 +108,7 @@ NO_DEFAULT_TO_SHOW = {
     "strategies",
     "trust",
     "authorities",
+    "keyless",
     "key",
     "signer",
     "public_key",
@@ -201,6 +204,9 @@ def test_the_example_loads_with_its_comments_in_force(tmp_path: Path) -> None:
     for elsewhere in ("/run/secrets/syncd-database", "/etc/syncd/golden.json", "/etc/syncd/receipts.pem"):
         text = text.replace(elsewhere, str(secret))
     text = text.replace("/etc/syncd/models-ca.pem", str(SAMPLES / "root.pem"))
+    trusted = tmp_path / "trusted_root.json"
+    trusted.write_text(json.dumps(FakeSigstore().trusted_root()))
+    text = text.replace("/etc/syncd/trusted_root.json", str(trusted))
     text = re.sub(r"(?m)^signer = .*$", "", text)  # the key stands instead of it
     text = text.replace("roles_read = []", 'roles_read = ["ml-all"]')  # a provider lets somebody in
     everything.write_text(re.sub(r"(?m)^acr = .*$", "", text))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import pickle
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -20,8 +22,9 @@ from syncd.state.records import Release
 from syncd.state.state import State
 from syncd.trust.certificates import read_roots
 from syncd.trust.dsse import key_id_of, read_public
-from syncd.trust.policy import Mode, Outcome, SigningAuthority, TrustPolicy, TrustRule
+from syncd.trust.policy import KeylessAuthority, Mode, Outcome, SigningAuthority, TrustPolicy, TrustRule
 
+from tests.support.keyless import ISSUER, FakeSigstore
 from tests.support.rooms import SDXL, Site, World, site
 from tests.unit.formats import written
 from tests.unit.registry.trees import write
@@ -213,6 +216,22 @@ def test_a_version_is_released_if_an_identity_of_an_authority_has_signed_it(here
     assert "model.sig: its certificate is that of 'ann@models.example', and not of an identity" in refused.reason
     there = under(world, here.state, TrustPolicy((TrustRule(("*",), Mode.ENFORCE, authorities=[ann]),)))
     assert released(there, "v2").phase is ReleasePhase.LIVE
+
+
+def test_a_version_is_released_if_an_identity_has_signed_it_keyless(here: Site, world: World) -> None:
+    sigstore = FakeSigstore()
+    statement = base64.b64decode(json.loads(FILES["model.sig"])["dsseEnvelope"]["payload"])
+    bundle = sigstore.bundle(statement, sigstore.certificate())
+    root = json.dumps(sigstore.trusted_root())
+    keyless = KeylessAuthority(root, hashlib.sha256(root.encode()).hexdigest(), ISSUER, ("ann@models.example",))
+    there = under(world, here.state, TrustPolicy((TrustRule(("*",), Mode.ENFORCE, keyless=[keyless]),)))
+    for version, files in (("v1", {**FILES, "model.sig": json.dumps(bundle).encode()}), ("v2", dict(FILES))):
+        write(world.root / SDXL / version, files)
+        write(world.root / SDXL / version, {"SHA256SUMS": sums(files)})
+    assert released(there, "v1").phase is ReleasePhase.LIVE
+    refused = released(there, "v2")
+    assert refused.phase is ReleasePhase.STALLED
+    assert "model.sig: it is not a keyless signature of Sigstore" in refused.reason
 
 
 def sums(files: Mapping[str, bytes]) -> bytes:

@@ -187,7 +187,7 @@ ENDS_HERE = "leads to none of the roots"
         ((issue(ANN_NAME, ROOT, names=[x509.DNSName("a.example")]),), ROOT, "is that of 'a.example', and not"),
         ((issue("Ann", ROOT, names=ANN, key=rsa.generate_private_key(65537, 2048)),), ROOT, "has a key of RSA; sign"),
         ((issue("Ann", ROOT, names=ANN, key=ec.generate_private_key(ec.SECP256K1())),), ROOT, "of another kind"),
-        ((issue("Ann", ROOT, names=ANN, more=[FULCIO]),), ROOT, "it is a keyless signature of Sigstore"),
+        ((issue("Ann", ROOT, names=ANN, more=[FULCIO]),), ROOT, "its certificate is a keyless one of Sigstore"),
         ((), ROOT, "it has 0 certificates"),
     ],
     ids=["by itself", "root of old", "before its root", "not a CA", "CA that may not sign", "too deep", "a CA signs",
