@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import Entry
@@ -82,6 +82,34 @@ class Registry(Protocol):
 
         Raises:
             As `listing`, and NotFound: The revision has no such file.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedSignature:
+    """A signature that a registry keeps beside a revision: its place, what was signed, and the signature as base64.
+
+    A payload that is a Sigstore bundle has its signature inside.
+    """
+
+    place: str
+    payload: bytes
+    signature: str = ""
+    is_bundle: bool = False
+
+
+@runtime_checkable
+class SignedRegistry(Protocol):
+    """A registry that keeps signatures beside its revisions."""
+
+    def attached(self, model: ModelName, revision: Revision) -> Iterator[AttachedSignature]:
+        """The signatures of a pinned revision, fetched one by one as they are asked for. None of them is verified.
+
+        Raises:
+            Invalid, Corrupt: A signature cannot be read, or its bytes are not those of its digest.
+            NotFound: The bytes of a signature are gone.
+            Refused, Unavailable: The registry denies access, or could not be read now.
         """
         ...
 

@@ -7,15 +7,17 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from typing import Final, TypeVar
 
 from syncd.artifact.manifest import Entry, Manifest
 from syncd.artifact.names import FilePath, ModelName
-from syncd.errors import Cancelled
+from syncd.errors import Cancelled, Corrupt, Invalid, NotFound
 from syncd.formats.identify import Identified, identify
 from syncd.formats.kinds import IDENTIFIER
 from syncd.formats.spans import SKIP_BYTES_MAX, NoRangesError, Passing, Pull, Ranges, Span, Steps
-from syncd.registry.base import Registry
+from syncd.registry.base import Registry, SignedRegistry
+from syncd.registry.rules.file_filters import without_filter_mark
 from syncd.trust.model_card import CARD, CARD_BYTES_MAX, read_card
 from syncd.trust.policy import TrustEvidence, TrustRule
 from syncd.values.source import Revision, read_up_to, skipped_bytes
@@ -25,6 +27,7 @@ T = TypeVar("T")
 _CHUNK_BYTES: Final = 1 << 20
 _UNSIGNED_MAX: Final = 50  # are named in a verdict
 _UNKNOWN: Final = "unknown"
+_ATTACHED_MAX: Final = 64  # signatures beside a revision are read
 _PASSED: Final = Identified(_UNKNOWN, "what its format needs had passed already, and its source gives no ranges")
 
 
@@ -61,6 +64,8 @@ def _verify_signature(reader: _Reader, manifest: Manifest, rule: TrustRule, evid
     from syncd.trust.model_signing import BUNDLE_BYTES_MAX, SIGNATURE, verify_signature  # noqa: PLC0415 -- cryptography
 
     entry = next((each for each in manifest.entries if each.path == SIGNATURE), None)
+    if entry is None and reader.verify_attached(rule, evidence):
+        return
     if entry is None or entry.size_bytes > BUNDLE_BYTES_MAX:
         missing = (
             "is missing: the version is not signed" if entry is None else f"has more than {BUNDLE_BYTES_MAX} bytes"
@@ -106,6 +111,34 @@ class _Reader:
         self._registry = registry
         self._pinned = pinned
         self._stop = stop
+
+    def verify_attached(self, rule: TrustRule, evidence: TrustEvidence) -> bool:
+        """Whether the registry keeps signatures beside the revision. Notes the key of `signers` that made one."""
+        from syncd.trust.cosign import verify_bundle, verify_payload  # noqa: PLC0415 -- cryptography, only where there are signers
+
+        if not isinstance(self._registry, SignedRegistry):
+            return False
+        model, revision = self._pinned
+        pin = without_filter_mark(revision)[0].pin
+        wrong: list[tuple[str, str]] = []
+        try:
+            for each in islice(self._registry.attached(model, revision), _ATTACHED_MAX):
+                mark_progress()
+                try:
+                    if each.is_bundle:
+                        evidence.signer = verify_bundle(pin, each.payload, rule.signers)
+                    else:
+                        evidence.signer = verify_payload(pin, each.payload, each.signature, rule.signers)
+                except (Invalid, Corrupt) as error:
+                    wrong.append((each.place, error.message))
+                    continue
+                return True
+        except (Invalid, Corrupt, NotFound) as error:
+            wrong.append(("signature", error.message))
+        if len(wrong) >= _ATTACHED_MAX:
+            wrong.insert(0, ("signature", f"more than {_ATTACHED_MAX - 1} are there by other keys: no more are read"))
+        evidence.unsigned = wrong
+        return bool(wrong)
 
     def run(self, entry: Entry, make: Callable[[], Steps[T]]) -> T | None:
         """What a parser found; None if the source gives no ranges and the parser asks for what has passed."""

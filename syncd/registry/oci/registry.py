@@ -18,6 +18,7 @@ from syncd.errors import Corrupt, Invalid, NotFound, Refused, Unavailable
 from syncd.http.client import HttpClient, HttpRequest, HttpResponse
 from syncd.http.download import ExpectedFile
 from syncd.http.responses import list_at, object_at, parse_json, text_at
+from syncd.registry.base import AttachedSignature
 from syncd.registry.listing_cache import (
     FILES_HINT,
     FILES_MAX,
@@ -29,6 +30,7 @@ from syncd.registry.listing_cache import (
     natural_order,
     version_name,
 )
+from syncd.registry.oci.attached import AttachedSignatures
 from syncd.registry.oci.layers import DIGEST, ArtifactLayer, TarIndex, TarredFile, open_inside, parse_layer
 from syncd.registry.pinned import ListedRegistry
 from syncd.registry.settings import OciSettings
@@ -59,6 +61,10 @@ class OciRegistry(ListedRegistry):
         self._http = http
         self._created: KeyedCache[float] = KeyedCache()
         self._tars = TarIndex()
+
+    def attached(self, model: ModelName, revision: Revision) -> Iterator[AttachedSignature]:
+        """See `registry.base.SignedRegistry`."""
+        return AttachedSignatures(self._http, self._repository(model), self._scope(model)).of(revision.pin)
 
     def _resolve(self, model: ModelName, ref: VersionName | None) -> Revision:
         """A ref is a tag; the newest version has the newest manifest, independent of the tag `latest`."""

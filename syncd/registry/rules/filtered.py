@@ -9,7 +9,7 @@ from typing import Protocol
 from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.errors import Invalid, NotFound, Refused
-from syncd.registry.base import Registry
+from syncd.registry.base import AttachedSignature, Registry, SignedRegistry
 from syncd.registry.refusal_log import RefusalLog
 from syncd.registry.rules.file_filters import EVERYTHING, FileFilter, with_filter_mark, without_filter_mark
 from syncd.registry.rules.follow_rules import FollowRule
@@ -98,6 +98,12 @@ class FilteredRegistry:
     def location_of(self, model: ModelName, revision: Revision, path: FilePath) -> Location | None:
         """See `registry.base.Registry`. A file that is not selected does not exist."""
         return self._registry.location_of(model, _selected(model, revision, path), path)
+
+    def attached(self, model: ModelName, revision: Revision) -> Iterator[AttachedSignature]:
+        """See `registry.base.SignedRegistry`. A registry without signatures has none."""
+        own, _ = without_filter_mark(revision)
+        if isinstance(self._registry, SignedRegistry):
+            yield from self._registry.attached(model, own)
 
     def _followed(self, model: ModelName, candidates: list[Candidate]) -> Iterator[Candidate]:
         rule = next((rule for rule in self._follow if rule.is_for(model)), None)
