@@ -17,7 +17,7 @@ from syncd.registry.oci.registry import OciRegistry
 from syncd.registry.rules.file_filters import FileFilter
 from syncd.registry.rules.filtered import FilteredRegistry
 from syncd.registry.settings import OciSettings
-from syncd.trust.policy import Mode, TrustEvidence, TrustRule, evaluate
+from syncd.trust.policy import Mode, SigningAuthority, TrustEvidence, TrustRule, evaluate
 
 from tests.emulators.distribution import Distribution, digest, distribution
 from tests.emulators.web import Reply, Request, as_json
@@ -61,7 +61,9 @@ def sign(house: Distribution, model: str, pin: str, *keys: Any, payload: bytes =
     house.push_layers(model, f"{pin.replace(':', '-')}.sig", layers, [signs], {})
 
 
-def evidence_of(registry: OciRegistry, model: ModelName, version: str = "v1", files: str = "") -> TrustEvidence:
+def evidence_of(
+    registry: OciRegistry, model: ModelName, version: str = "v1", files: str = "", rule: TrustRule = RULE
+) -> TrustEvidence:
     """What is known of a version, read as a release reads it."""
     filtered = FilteredRegistry(registry, files=FileFilter((files,) if files else ()))
     revision = filtered.resolve(model, version)
@@ -69,7 +71,7 @@ def evidence_of(registry: OciRegistry, model: ModelName, version: str = "v1", fi
     manifest = Manifest.of(
         model, version, (Entry(each.path, each.size_bytes, each.sha256) for each in listed if each.sha256)
     )
-    return gather(filtered, "images", (model, revision), manifest, RULE, threading.Event())
+    return gather(filtered, "images", (model, revision), manifest, rule, threading.Event())
 
 
 def of_house(house: Distribution, model: str, files: str = "") -> tuple[str, list[str]]:
@@ -186,3 +188,14 @@ def test_a_bundle_of_cosign_3_is_found_whatever_the_index_calls_it(oci: OciWeb, 
     layers = [{**layer, "digest": digest(bundle), "size": len(bundle)} for bundle in bundles]
     oci.put(pin.replace(":", "-"), referrers(oci, pin, {"layers": layers}, kind))
     assert of_web(oci) == (*RULE.signers, [])
+
+
+def test_without_public_keys_nothing_that_is_attached_is_read(oci: OciWeb) -> None:
+    pin = oci.push("v1", {"a": b"1"})
+    oci.put(f"{pin.replace(':', '-')}.sig", _signature(oci, pin))
+    rule = TrustRule(("*",), Mode.ENFORCE, authorities=(SigningAuthority({}, ("ann@models.example",)),))
+    origin = oci.web.origin
+    registry = OciRegistry(OciSettings(origin, ("sdxl",)), http_to(oci.web, OciAuth(origin, None)))
+    found = evidence_of(registry, SDXL, rule=rule)
+    assert (found.signer, found.unsigned) == ("", (("model.sig", "is missing: the version is not signed"),))
+    assert not [each for each in oci.web.seen if each.path.endswith(".sig")]
