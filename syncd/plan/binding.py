@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from syncd.artifact.digest import Digest
 from syncd.artifact.manifest import MODELS_DIRECTORY
 from syncd.errors import Invalid
-from syncd.values.function import Change, Golden, Latency, Mount, MountKind, Probe
+from syncd.values.function import Change, Golden, Latency, Mount, MountKind, Names, Probe
 
 ENVIRONMENT_MAX_BYTES: Final = 4096  # all variables of a function together
 
@@ -150,6 +150,20 @@ def change_for(binding: Binding, places: Mapping[str, ModelLocation], serves: Ma
         environment[variable] = versions_text(models)
     _check_size(binding, environment)
     return Change(tuple(mounts[key] for key in sorted(mounts)), dict(sorted(environment.items())), image)
+
+
+def left_behind(binding: Binding, change: Change, models: Collection[str]) -> Names:
+    """The directories and variables of these models of the binding that `change` does not set itself."""
+    bound = [each for each in binding.models if each.model in models]
+    variables = {
+        name
+        for each in bound
+        for name in (each.digest_variable, each.path_variable, each.version_variable, each.versions_variable)
+        if name
+    }
+    mount_dirs = {each.mount_dir for each in bound if each.mount_dir}
+    set_here = {mount.mount_dir for mount in change.mounts}
+    return Names(frozenset(mount_dirs - set_here), frozenset(variables - change.environment.keys()))
 
 
 def versions_text(models: Mapping[str, Mapping[str, str]]) -> str:

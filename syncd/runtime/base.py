@@ -61,6 +61,8 @@ class Runtime(Protocol):
     def latest(self, function: str, like: Change, version: str | None = None) -> Change:
         """The parts of LATEST, or of a published version, that `like` has: mounts by directory, variables, the image.
 
+        What `like` must not have is looked for by name, too.
+
         An image has the digest that the platform resolved its tag to, or none before that.
 
         Absent parts are left out, and so is everything that `like` does not have: it may be another user's secret.
@@ -81,7 +83,7 @@ class Runtime(Protocol):
         ...
 
     def stage(self, function: str, change: Change, token: str, *, known: Sequence[str], waiting: Waiting) -> Staged:
-        """Publish a version that carries `change`, and wait until it can serve.
+        """Publish a version that carries `change`, and lacks what it must not have; wait until it can serve.
 
         An existing version is reused: one of `known` (believed to carry it, best first), one published under `token`
         that carries it, or the newest one where nothing differs from it. Where nothing differs from a version that was

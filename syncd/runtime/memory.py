@@ -97,8 +97,9 @@ class MemoryRuntime:
             if version is not None and version not in found.versions:
                 raise NotFound(f"{function} has no version {version}")
             now = found.latest if version is None else found.versions[version].change
-        named = {mount.mount_dir for mount in like.mounts}
-        variables = {name: value for name, value in now.environment.items() if name in like.environment}
+        named = {mount.mount_dir for mount in like.mounts} | like.without.mount_dirs
+        names = like.environment.keys() | like.without.variables
+        variables = {name: value for name, value in now.environment.items() if name in names}
         return Change(
             tuple(mount for mount in now.mounts if mount.mount_dir in named), variables, like.image and now.image
         )
@@ -242,16 +243,21 @@ def _least(settings: Mapping[str, Mapping[str, object]]) -> int:
 
 
 def _merged(latest: Change, change: Change) -> Change:
-    """`latest` with the parts of `change`; other mounts and variables stay."""
-    mounts = {mount.mount_dir: mount for mount in (*latest.mounts, *change.mounts)}
-    environment = {**latest.environment, **change.environment}
+    """`latest` with the parts of `change`, without what it must not have; other mounts and variables stay."""
+    without = change.without
+    kept = [mount for mount in latest.mounts if mount.mount_dir not in without.mount_dirs]
+    mounts = {mount.mount_dir: mount for mount in (*kept, *change.mounts)}
+    there = {name: value for name, value in latest.environment.items() if name not in without.variables}
+    environment = {**there, **change.environment}
     return Change(tuple(mounts[key] for key in sorted(mounts)), environment, change.image or latest.image)
 
 
 def _carries(published: Change, change: Change) -> bool:
-    environment = published.environment
+    environment, without = published.environment, change.without
     return (
         set(change.mounts) <= set(published.mounts)
         and all(environment.get(name) == value for name, value in change.environment.items())
         and change.image in {"", published.image}
+        and not without.variables & environment.keys()
+        and not without.mount_dirs & {mount.mount_dir for mount in published.mounts}
     )

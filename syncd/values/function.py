@@ -29,15 +29,32 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """Parts of a function's configuration by name: directories of mounts, and variables."""
+
+    mount_dirs: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.mount_dirs or self.variables)
+
+
+NO_NAMES: Final = Names()
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """The part of a function's configuration that syncd sets; the rest is kept as read.
 
     `image` is the function's image, with tag and digest (`host/name:tag@sha256:…`); "" if syncd does not set it.
+    `without` are mount directories and variables that the function must not have: LATEST has what was staged last, also
+    of a model that was undone.
     """
 
     mounts: tuple[Mount, ...]
     environment: Mapping[str, str]
     image: str = ""
+    without: Names = NO_NAMES
 
 
 _SAME_SHARE: Final = 0.005  # half of the smallest difference

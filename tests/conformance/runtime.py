@@ -17,6 +17,7 @@ from syncd.values.function import (
     Latency,
     Mount,
     MountKind,
+    Names,
     Probe,
     Scaling,
     Staged,
@@ -142,6 +143,33 @@ class RuntimeConformance:
         second = self.stage(runtime, "b")
         assert self.environment_raw(second.function_version)["OWNER"] == "ops"
         assert "OWNER" not in self.environment_raw(first.function_version), "a published version never changes"
+
+    def test_what_must_not_be_there_goes_and_what_is_not_named_stays(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a")
+        self.edit_environment("OWNER", "ops")
+        (mount,) = change_to("a").mounts
+        without = Names(frozenset({mount.mount_dir, "/mnt/absent"}), frozenset({"MODEL_DIGEST", "ABSENT"}))
+        change = Change((), {"OTHER": "b"}, without=without)
+        second = runtime.stage(FUNCTION, change, "token", known=(first.function_version,), waiting=go_on)
+        assert not second.reused, "a known version that has more does not carry the change"
+        found = self.environment_raw(second.function_version)
+        assert {name: found.get(name) for name in ("MODEL_DIGEST", "OTHER", "OWNER")} == {
+            "MODEL_DIGEST": None,
+            "OTHER": "b",
+            "OWNER": "ops",
+        }
+        like = Change((), {}, without=without)
+        assert runtime.latest(FUNCTION, like, first.function_version).mounts == (mount,)
+        assert runtime.latest(FUNCTION, like, second.function_version) == Change((), {})
+        assert runtime.stage(FUNCTION, change, "later", known=(), waiting=go_on).reused
+
+    def test_the_last_variable_and_the_last_mount_can_go(self, runtime: Runtime) -> None:
+        first = self.stage(runtime, "a")
+        names = frozenset(self.environment_raw(first.function_version))
+        without = Names(frozenset(mount.mount_dir for mount in change_to("a").mounts), names)
+        second = runtime.stage(FUNCTION, Change((), {}, without=without), "token", known=(), waiting=go_on)
+        assert not names & self.environment_raw(second.function_version).keys()
+        assert runtime.latest(FUNCTION, Change((), {}, without=without)) == Change((), {})
 
     def test_a_setting_changed_outside_syncd_is_published_though_our_part_is_the_same(self, runtime: Runtime) -> None:
         first = self.stage(runtime, "a", "earlier")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -12,13 +12,14 @@ from types import MappingProxyType
 from sqlalchemy import Connection
 
 from syncd.artifact.manifest import directory_of
-from syncd.plan.binding import Binding, InImage, Serving, change_for
+from syncd.plan.binding import Binding, InImage, Serving, change_for, left_behind
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import Attempt
+from syncd.runtime.base import Runtime
 from syncd.state.content import base_images, images, versions
 from syncd.state.records import FunctionVersion, ReleaseBase
-from syncd.state.serving import live
-from syncd.values.function import Change
+from syncd.state.serving import flips, live
+from syncd.values.function import Change, Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,34 @@ def carried_by(
     release_id = gone.release_id if gone else (recorded.release_id if recorded else None) or ""
     over = base_images.over(conn, release_id)
     change = change_for(binding, topology.places, servings(conn, models, over))
+    change = replace(change, without=left_behind(binding, change, unserved(conn, topology, binding, models)))
     return CarriedModels(binding, models, change, staged_for(conn, binding, models, over), release_id)
+
+
+def unserved(conn: Connection, topology: Topology, binding: Binding, serves: Mapping[str, str]) -> frozenset[str]:
+    """The models of a binding that it is not to serve, and that a release may have staged on its function."""
+    bound = {model.model for model in binding.models}
+    return flips.models_claiming(conn, topology.bindings_at(binding)) & bound - serves.keys()
+
+
+def without_leftovers(
+    runtime: Runtime, binding: Binding, change: Change, models: Collection[str], theirs: str | None
+) -> Change:
+    """The change, without what staging left in LATEST of models that are not to be served: an undone one would be.
+
+    `theirs` is a function version that serves and that syncd did not stage: what it has of these models stays.
+
+    Raises: As `Runtime.latest`.
+    """
+    without = left_behind(binding, change, models)
+    if not without or theirs is None:
+        return replace(change, without=without)
+    kept = runtime.latest(binding.function, Change((), {}, without=without), theirs)
+    left = Names(
+        without.mount_dirs - {mount.mount_dir for mount in kept.mounts}, without.variables - kept.environment.keys()
+    )
+    mounts = sorted((*change.mounts, *kept.mounts), key=lambda mount: mount.mount_dir)
+    return replace(change, mounts=tuple(mounts), environment={**change.environment, **kept.environment}, without=left)
 
 
 def bases_of(conn: Connection, job: Attempt, binding: Binding, served: Mapping[str, str]) -> list[ReleaseBase]:

@@ -17,7 +17,15 @@ from syncd.plan.strategy import WHOLE_PERCENT
 from syncd.plan.topology import Topology
 from syncd.reconcile.context import Attempt
 from syncd.reconcile.steps import prewarm, stale_writes
-from syncd.reconcile.steps.carried_models import bases_of, carried_by, digest_of, servings, staged_for
+from syncd.reconcile.steps.carried_models import (
+    bases_of,
+    carried_by,
+    digest_of,
+    servings,
+    staged_for,
+    unserved,
+    without_leftovers,
+)
 from syncd.reconcile.steps.proofs import proof_request, record_proof
 from syncd.reconcile.views import cold_starts
 from syncd.runtime.base import Runtime
@@ -50,10 +58,12 @@ def stage(job: Attempt) -> None:
         over = {(each.version_id, each.target): each.digest for each in bases}
         change = change_for(binding, context.topology.places, servings(conn, serves, over))
         known = staged_for(conn, binding, serves, over)
+        others = unserved(conn, context.topology, binding, serves)
+        is_ours = live.function_version(conn, binding.name, pointed.function_version) is not None
     started = time.monotonic()
     staged = runtime.stage(
         binding.function,
-        change,
+        without_leftovers(runtime, binding, change, others, None if is_ours else pointed.function_version),
         f"syncd {release.id} {binding.alias}",
         known=known if release.rollback else (),  # forward, the function's own newest settings are wanted
         waiting=job.waiting,

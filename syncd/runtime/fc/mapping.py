@@ -26,12 +26,12 @@ def check(function: Any) -> None:
 
 
 def named(function: Any, like: Change) -> Change:
-    """The parts of a function that `like` has: mounts by directory, variables by name, an image."""
-    directories = {mount.mount_dir for mount in like.mounts}
+    """The parts of a function that `like` has or names: mounts by directory, variables by name, an image."""
+    directories = {mount.mount_dir for mount in like.mounts} | like.without.mount_dirs
     environment = function.environment_variables or {}
     return Change(
         tuple(mount for mount in _mounts(function) if mount.mount_dir in directories),
-        {name: environment[name] for name in like.environment if name in environment},
+        {name: environment[name] for name in (*like.environment, *like.without.variables) if name in environment},
         like.image and image_of(function),
     )
 

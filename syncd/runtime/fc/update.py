@@ -10,17 +10,19 @@ from syncd.values.function import Change, Mount, MountKind
 
 
 def merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
-    """The update that carries `change` and leaves everything else as it was read.
+    """The update that carries `change`, lacks what it must not have, and leaves everything else as it was read.
 
     Omitted top-level fields keep their values; nested objects replace, so they are sent whole. An empty list of
     mount points unmounts everything, so it is sent only where there was something to unmount.
     """
+    there = now.environment_variables or {}
+    kept = {name: value for name, value in there.items() if name not in change.without.variables}
     update = fc.UpdateFunctionInput(
         # The API insists on a handler that containers do not use, and may read it back as ''.
         handler=now.handler or "index.handler",
-        environment_variables={**(now.environment_variables or {}), **change.environment},
+        environment_variables={**kept, **change.environment},
     )
-    ours = {mount.mount_dir for mount in change.mounts}
+    ours = {mount.mount_dir for mount in change.mounts} | change.without.mount_dirs
     oss = [p for p in points(now.oss_mount_config) if p.mount_dir not in ours]
     oss += [_oss_point(mount) for mount in change.mounts if mount.kind is MountKind.OSS]
     if oss or points(now.oss_mount_config):
@@ -40,7 +42,7 @@ def merged(now: fc.Function, change: Change) -> fc.UpdateFunctionInput:
 
 
 def carries(function: fc.Function, change: Change) -> bool:
-    """Whether a function, or a version of it, has exactly the mounts, variables and image of `change`."""
+    """Whether a function, or a version of it, has all that `change` has, and nothing of what it must not have."""
     there = named(function, change)
     return (
         set(there.mounts) == set(change.mounts)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from syncd.errors import Conflict, NotFound
 from syncd.plan.phases import FLIP_ENDS, UNMOVED, FlipPhase
 from syncd.state.db.rows import among, fetch_all, fetch_one, insert_new
-from syncd.state.db.schema import FLIP_UNFINISHED, flips
+from syncd.state.db.schema import FLIP_UNFINISHED, flips, releases
 from syncd.state.db.schema import events as history
 from syncd.state.db.schema_serving import resolutions
 from syncd.state.records import Flip, Release
@@ -108,6 +108,12 @@ def yield_to(conn: sa.Connection, flip: Flip, taker: str, now: datetime) -> None
         raise Conflict(f"flip of {flip.binding} in {flip.release_id} is {flip.phase} or later, and cannot be yielded")
     detail = {"binding": flip.binding, "was": flip.phase.value, "to": taker}
     events.append(conn, "flip.yielded", now=now, release_id=flip.release_id, subject=flip.binding, detail=detail)
+
+
+def models_claiming(conn: sa.Connection, bindings: Sequence[str]) -> frozenset[str]:
+    """The models of which a release ever had a flip of one of these bindings: it may have staged them there."""
+    query = sa.select(releases.c.model).join(flips, flips.c.release_id == releases.c.id).distinct()
+    return frozenset(conn.scalars(query.where(flips.c.binding.in_(bindings))))
 
 
 def has_moved_to(conn: sa.Connection, binding: str, function_version: str) -> bool:

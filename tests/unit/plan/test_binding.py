@@ -19,8 +19,9 @@ from syncd.plan.binding import (
     Serving,
     change_for,
     environment_bytes,
+    left_behind,
 )
-from syncd.values.function import Change, Mount, MountKind
+from syncd.values.function import Change, Mount, MountKind, Names
 
 PLACES = {
     "oss": ModelLocation(MountKind.OSS, "bucket", "/team", "oss-cn-hangzhou-internal.aliyuncs.com"),
@@ -127,3 +128,16 @@ def test_a_version_without_an_image_at_the_target_is_refused_with_the_command_th
     with pytest.raises(Invalid, match="sdxl@v1 has no image at images") as refused:
         change_for(binding, {}, {"sdxl": serving})
     assert "syncd publish sdxl@v1" in refused.value.hint
+
+
+def test_what_a_model_that_is_not_served_may_have_left_is_all_that_its_own_names_are() -> None:
+    binding = bound(
+        OWN, root("llm", path_variable="Q"), root("tts"), BoundModel("asr", "img", MountMode.IMAGE, "", "A")
+    )
+    change = change_for(binding, PLACES, {"tts": serving("tts")})
+    found = left_behind(binding, change, {"sdxl", "llm", "asr"})
+    assert found == Names(frozenset({"/mnt/sdxl"}), frozenset({"D", "P", "V", "Q", "A"})), "the others share the root"
+    assert not left_behind(binding, change, {"tts"})
+    assert not left_behind(binding, change, ())
+    alone = change_for(binding, PLACES, {"sdxl": serving("sdxl")})
+    assert left_behind(binding, alone, {"tts"}) == Names(frozenset({"/mnt/models"}), frozenset({"MODELS"}))

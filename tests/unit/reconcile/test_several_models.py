@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.requests.rollbacks import rollback
+from syncd.runtime.memory import Published
 from syncd.state.state import State
 from syncd.values.function import AliasState
 
@@ -96,6 +98,47 @@ def test_one_that_is_taken_back_in_the_middle_takes_only_its_own_back(here: Site
     assert here.release(waits).phase is ReleasePhase.LIVE
     assert world.serves("hangzhou") == both(here, "v1", "v2")
     here.assert_record_is_true()
+
+
+def undone_first(here: Site, world: World, model: str) -> None:
+    """The first release of a model moves its alias, and is taken back."""
+    release = asked(here, world, model, "v1")
+    here.until(ReleasePhase.FLIPPING, release)
+    tick(here.context)
+    here.run_one(release)
+    rollback(here.requester, model, "bad eyes")
+    here.settle()
+    assert here.release(release).phase is ReleasePhase.UNDONE
+
+
+def test_a_first_release_that_was_undone_is_not_served_by_the_next_one_of_another_model(
+    here: Site, world: World
+) -> None:
+    undone_first(here, world, SDXL)
+    assert world.alias("hangzhou") == AliasState(None)
+    live_now(here, world, LORA, "v1")
+    assert world.serves("hangzhou") == [here.digest(LORA, "v1")]
+    here.assert_record_is_true()
+
+
+def test_what_the_alias_served_before_syncd_is_there_after_the_next_release_of_another_model(
+    here: Site, world: World
+) -> None:
+    """A person had put the model there, and syncd's own first release of it was undone."""
+    (bound,) = [each for each in here.context.topology.bindings["draw-hz"].models if each.model == SDXL]
+    function = world.runtimes["hangzhou"].functions[DRAW]
+    theirs = {**function.latest.environment, bound.digest_variable: "theirs"}
+    function.latest = replace(function.latest, environment=theirs)
+    function.published_last += 1
+    served = str(function.published_last)
+    function.versions[served] = Published(function.latest, "theirs")
+    function.aliases["prod"] = AliasState(served)
+    undone_first(here, world, SDXL)
+    assert world.alias("hangzhou") == AliasState(served)
+    live_now(here, world, LORA, "v1")
+    now = function.versions[world.alias("hangzhou").function_version or ""].change
+    assert now.environment[bound.digest_variable] == "theirs"
+    assert not [mount for mount in now.mounts if mount.mount_dir == bound.mount_dir]
 
 
 def carried(there: Site) -> None:
