@@ -11,13 +11,14 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath
 from syncd.values.source import SourceFile
 
+_INDEXED_MAX: Final = 20_000  # paths of a table that finds them by a dictionary: 3 MB, a tenth of the time of a search
 _ENCODING: Final = ("utf-8", "surrogatepass")  # a path of another encoding has surrogates, and is refused by its name
 
 
 class PathTable(Sequence[str]):
     """Paths that are ordered and distinct, in one run of bytes. Immutable; a path is made anew each time it is read."""
 
-    __slots__ = ("_bytes", "_ends")
+    __slots__ = ("_bytes", "_ends", "_places")
 
     def __init__(self, ordered: Iterable[str]) -> None:
         """`ordered` is read once, and must be ordered and without duplicates."""
@@ -27,6 +28,7 @@ class PathTable(Sequence[str]):
             ends.append(len(joined))
         self._bytes = bytes(joined)
         self._ends = ends
+        self._places: dict[str, int] | None = None
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -50,6 +52,10 @@ class PathTable(Sequence[str]):
 
     def find(self, path: str) -> int | None:
         """The place of a path; None if it is not there."""
+        if len(self) <= _INDEXED_MAX:
+            if self._places is None:
+                self._places = {each: at for at, each in enumerate(self)}
+            return self._places.get(path)
         at = bisect_left(self, path)
         return at if at < len(self) and self[at] == path else None
 

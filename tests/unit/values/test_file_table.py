@@ -6,6 +6,7 @@ import tracemalloc
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from syncd.artifact.digest import Digest
 from syncd.artifact.names import FilePath, ModelName
 from syncd.registry.settings import DirectorySettings
 from syncd.registry.sources.directory import DirectoryRegistry
+from syncd.values import file_table
 from syncd.values.file_table import FileTable, PathTable, sizes_by_path
 from syncd.values.source import SourceFile
 
@@ -49,8 +51,14 @@ def test_it_reads_as_the_list(files: list[SourceFile]) -> None:
         table[len(files)]
 
 
-@given(FILES, st.text(max_size=3))
-def test_it_finds_what_is_there_and_nothing_else(files: list[SourceFile], other: str) -> None:
+@pytest.mark.parametrize("indexed_max", [0, 20_000])
+@given(files=FILES, other=st.text(max_size=3))
+def test_it_finds_what_is_there_and_nothing_else(indexed_max: int, files: list[SourceFile], other: str) -> None:
+    with mock.patch.object(file_table, "_INDEXED_MAX", indexed_max):
+        find_all(files, other)
+
+
+def find_all(files: list[SourceFile], other: str) -> None:
     paths = [file.path for file in files]
     table = tabled(files)
     assert [table.paths.find(path) for path in paths] == list(range(len(paths)))
