@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from syncd.cli.output.output import Output, OutputFormat
 from syncd.cli.session import OutputOption
+from syncd.errors import Invalid, NotFound
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,6 +71,39 @@ def switching(
     if not can_mount():
         lines.append("no OSS mounts: they need root and /dev/fuse")
     shown.show(document, lambda console: console.print("\n".join(lines), markup=False, highlight=False))
+
+
+@app.command("plots")
+def plots(
+    results: Annotated[Path, typer.Argument(help="What `syncd bench switching -o json` printed.")],
+    directory: Annotated[Path, typer.Option("--dir", help="Where the pictures go.")] = Path(),
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Draw the switching test: seconds to switch to each checkpoint, one SVG for NAS and one for OSS.
+
+    Each shows the application's way (hash, then read) and syncd.serving, first and second switch.
+
+    Example: syncd bench plots switching.json --dir plots
+    """
+    from syncd.cli.switching_plots import pictures, times_of  # noqa: PLC0415 -- for this command only
+
+    try:
+        document = json.loads(results.read_bytes())
+    except FileNotFoundError as error:
+        hint = f"make it with `syncd bench switching -o json > {results}`"
+        raise NotFound(f"{results}: no such file", hint=hint) from error
+    except (OSError, ValueError) as error:
+        raise Invalid(f"{results}: expected a JSON document: {error}") from error
+    drawn = pictures(times_of(document))
+    if not drawn:
+        raise Invalid(f"{results}: no times of a directory or an OSS mount with both loaders")
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, picture in drawn.items():
+        (directory / name).write_text(picture, encoding="utf-8")
+    written = [str(directory / name) for name in drawn]
+    Output(output).show(
+        {"written": written}, lambda console: console.print("\n".join(written), markup=False, highlight=False)
+    )
 
 
 def _progress(output: OutputFormat) -> Any:
