@@ -1,6 +1,8 @@
 """Loading: every byte is read once, checked before it is given out, and proven from memory."""
 
 import hashlib
+import itertools
+import mmap
 import os
 import shutil
 import subprocess
@@ -26,6 +28,7 @@ from syncd.serving import (
     load,
     parse_challenge,
 )
+from syncd.serving.arena import HugePages
 from syncd.serving.challenge import full_answer, proven_files, ranges, sample_answer
 from syncd.serving.descriptor import Descriptor
 from syncd.serving.leaves import LEAF_BYTES, LEAVES_PATH, pack_leaves
@@ -170,6 +173,26 @@ def test_an_arena_is_used_again_and_old_views_of_it_are_refused(tmp_path: Path) 
     assert bytes(second.tensors()["w"].data) == b"2" * 5000
     with pytest.raises(ValueError, match="released"):
         old[0]
+
+
+@pytest.mark.parametrize(
+    ("each_s", "pages"),
+    [(0.0001, 32), (0.005, 3)],  # at hand, and made by moving pages: 3 × 5 ms > 10 ms + 3 × 0.6 ms
+)
+def test_huge_pages_are_given_up_where_they_are_dear(each_s: float, pages: int) -> None:
+    """The clock is the test's: a page costs what it says."""
+    clock = itertools.count()
+    memory = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    huge = HugePages(memory, lambda: next(clock) * each_s)
+
+    huge.touch(16 << 20)
+    huge.touch(64 << 20)
+    huge.touch(64 << 20)
+
+    assert next(clock) == 2 * pages  # read before and after each page
+    assert huge.are_wanted == (pages == 32)
+    memory[-1] = 1  # what was not touched is memory all the same
+    assert memory[-1] == 1
 
 
 @pytest.mark.parametrize("keep", ["array", "slice"])
