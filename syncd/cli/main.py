@@ -147,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with a documented code."""
     share_one_arena()
     tuning.collect_rarely()
+    tuning.load_no_pydantic_plugins()
     given = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_to_print()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, unless a command installs its own handler

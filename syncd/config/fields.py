@@ -348,7 +348,8 @@ NAME_ADVICE: Final = _NAME_ADVICE
 class Table(BaseModel):
     """A table of the file: unknown keys are refused, and values are not converted implicitly."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+    # A validator is built when a table is first read: a command pays for the tables of its file, not for all kinds.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 class BucketTable(Table):

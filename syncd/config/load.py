@@ -96,6 +96,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     refused: dict[str, set[str]] = {}  # table -> names of the settings that it is read without
     sections: dict[str, Any] = {section: {} for section in _NAMED}
     for section, table in _SINGLE.items():
+        if (
+            section not in document
+        ):  # its defaults, which need no validator: to build one takes longer than to read a file
+            sections[section] = table.model_construct()
+            continue
         value = _read(table, document.get(section, {}), (section,), environ, problems.append)
         sections[section] = value or _rest(table, document.get(section, {}), section, environ, refused) or table()
     for section, name, raw in _tables(document, problems.append):

@@ -247,7 +247,7 @@ class ServedModelSettings(Table):
     target: str
     mount_dir: MountDir | None = None
     mount: Literal["version", "root"] = "version"
-    env: VariableSettings = VariableSettings()
+    env: VariableSettings = Field(default_factory=VariableSettings)
 
 
 class BindingSettings(Table):
@@ -261,7 +261,7 @@ class BindingSettings(Table):
     models: Annotated[tuple[ServedModelSettings, ...], Field(strict=False, min_length=1)]
     alias: Alias = "prod"
     candidate: Alias = "prod-candidate"
-    probe: ProbeSettings = ProbeSettings()
+    probe: ProbeSettings = Field(default_factory=ProbeSettings)
     warm: Annotated[int, Field(ge=0, le=1000)] = 0  # instances prewarmed for a version before its probe
     warm_timeout_s: Seconds = 900.0
     rollback_warm: Duration = 0.0  # how long the previous version stays prewarmed after the flip

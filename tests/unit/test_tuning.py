@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,3 +59,12 @@ def test_the_c_library_is_not_called_where_it_has_no_arenas(monkeypatch: pytest.
     monkeypatch.setattr(sys, "platform", "darwin")
     tuning.share_one_arena()
     assert calls == []
+
+
+def test_no_plugin_of_pydantic_is_searched_for_unless_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYDANTIC_DISABLE_PLUGINS", raising=False)
+    tuning.load_no_pydantic_plugins()
+    assert os.environ["PYDANTIC_DISABLE_PLUGINS"] == "__all__"
+    monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "logfire")
+    tuning.load_no_pydantic_plugins()
+    assert os.environ["PYDANTIC_DISABLE_PLUGINS"] == "logfire"
