@@ -15,7 +15,6 @@ from syncd.cli.output.output import Output, OutputFormat, moment_at, moment_of, 
 from syncd.cli.remote import ServerOption, TokenFileOption
 from syncd.cli.session import DEFAULT_CONFIG, CliSession, ConfigOption, OutputOption, VerboseOption, session
 from syncd.errors import Invalid
-from syncd.reconcile.requests import operations
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +60,8 @@ def verify(
 
 
 def _verified(opened: CliSession, model: str | None, *, quick: bool) -> dict[str, Any]:
-    from syncd.reconcile.views import verification  # noqa: PLC0415 -- only beside the record
+    from syncd.reconcile.requests import operations  # noqa: PLC0415 -- only beside the record
+    from syncd.reconcile.views import verification  # noqa: PLC0415 -- as above
     from syncd.targets.base import Depth  # noqa: PLC0415 -- as above
 
     if model is not None:

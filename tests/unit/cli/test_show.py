@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from syncd.cli.commands.show import MACHINERY, around_of, tell
+from syncd.cli.commands.show import MACHINERY
+from syncd.cli.output.recorded_release import around_of, tell
 from syncd.cli.output.tables import Terminal
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick

@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[3]
 # The modules outside of the standard library that a command imports may grow by a tenth before this fails.
 BESIDE_THE_RECORD: Final = 375
 ELSEWHERE: Final = 283
-COMMANDS: Final = [["status"], ["releases"], ["health"], ["hold", "m", "--why", "a test"]]
+COMMANDS: Final = [["status"], ["releases"], ["health"], ["hold", "m", "--why", "a test"], ["show", "r-1"]]
 _PROGRAM: Final = """
 import json, sys
 from syncd.cli.main import main
@@ -50,7 +50,7 @@ def test_a_command_beside_the_record_imports_what_it_uses(call: Calling, tmp_pat
     assert len(modules) <= BESIDE_THE_RECORD, len(modules)
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("arguments", [*COMMANDS, ["verify"]], ids=" ".join)
 def test_a_command_for_a_server_imports_neither_the_record_nor_the_configuration(
     tmp_path: Path, arguments: list[str]
 ) -> None:
