@@ -78,7 +78,7 @@ changelog: .venv/.test ## move the fragments of changes/ into CHANGELOG.md, as t
 lock: .venv/.made ## choose versions anew
 	$(PIP) install uv
 	@lock() { printf 'editables\nhatchling\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml - "$$@"; }; \
+	  --no-strip-extras --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml - "$$@"; }; \
 	rm -f requirements-test.lock; \
 	lock --extra server --extra pai --extra sigstore --extra test -o requirements-test.lock; \
 	lock --extra server --extra pai --extra sigstore --constraint requirements-test.lock -o requirements.lock

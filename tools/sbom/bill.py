@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).parents[2]
 BILL: Final = ROOT / "deploy/sbom/syncd.cdx.json"
 LOCK: Final = ROOT / "requirements.lock"
 _CARRIED: Final = ROOT / "syncd/ui/static/THIRD_PARTY.json"
-_PACKAGE: Final = re.compile(r"([a-z0-9][a-z0-9._-]*)==([^ \\;]+)(?: ?; ?([^\\]+))?")
+_PACKAGE: Final = re.compile(r"([a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,._-]+\])?==([^ \\;]+)(?: ?; ?([^\\]+))?")
 _VIA: Final = re.compile(r"#   (?:via )?([a-z0-9][a-z0-9._-]*)(?: \(.*\))?|# via ([a-z0-9][a-z0-9._-]*)(?: \(.*\))?")
 _ROOT: Final = "syncd"
 
