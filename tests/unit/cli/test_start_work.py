@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +20,13 @@ ELSEWHERE: Final = 283
 COMMANDS: Final = [["status"], ["releases"], ["health"], ["hold", "m", "--why", "a test"], ["show", "r-1"]]
 _PROGRAM: Final = """
 import json, sys
+before = set(sys.modules)  # of the interpreter's start: what a tool such as coverage hooks in
 from syncd.cli.main import main
 try:
     main(json.loads(sys.argv[1]))
 finally:
-    modules = [each for each in sys.modules if each.partition(".")[0] not in sys.stdlib_module_names]
+    known = sys.stdlib_module_names
+    modules = [each for each in sys.modules if each not in before and each.partition(".")[0] not in known]
     built = []
     if "syncd.config.fields" in sys.modules:
         tables = [sys.modules["syncd.config.fields"].Table]
@@ -37,7 +40,8 @@ finally:
 
 def _work(arguments: list[str], counted: Path) -> dict[str, Any]:
     argv = [sys.executable, "-c", _PROGRAM, json.dumps(arguments), str(counted)]
-    subprocess.run(argv, capture_output=True, check=False, cwd=ROOT)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    subprocess.run(argv, capture_output=True, check=False, cwd=ROOT, env=environment)
     found: dict[str, Any] = json.loads(counted.read_text())
     return found
 
