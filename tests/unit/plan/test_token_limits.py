@@ -68,6 +68,14 @@ def test_a_pattern_selects_as_in_a_configuration() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "is_admitted"),
+    [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.0.0.1", False), ("unknown", False), ("fd00::1", True)],
+)
+def test_an_address_of_either_family_is_compared_as_what_it_is(address: str, is_admitted: bool) -> None:  # noqa: FBT001
+    assert TokenLimits(networks=("10.0.0.0/8", "fd00::/8")).admits(address) is is_admitted
+
+
+@pytest.mark.parametrize(
     ("text", "lasts"),
     [("90s", timedelta(seconds=90)), ("30m", timedelta(minutes=30)), ("12h", timedelta(hours=12)),
      ("3650d", timedelta(days=3650))],
