@@ -152,18 +152,22 @@ def change_for(binding: Binding, places: Mapping[str, ModelLocation], serves: Ma
     return Change(tuple(mounts[key] for key in sorted(mounts)), dict(sorted(environment.items())), image)
 
 
-def left_behind(binding: Binding, change: Change, models: Collection[str]) -> Names:
-    """The directories and variables of these models of the binding that `change` does not set itself."""
+def names_of(binding: Binding, models: Collection[str]) -> Names:
+    """The mount directories and variables of these models of the binding. Some may be those of other models, too."""
     bound = [each for each in binding.models if each.model in models]
-    variables = {
+    variables = [
         name
         for each in bound
         for name in (each.digest_variable, each.path_variable, each.version_variable, each.versions_variable)
-        if name
-    }
-    mount_dirs = {each.mount_dir for each in bound if each.mount_dir}
+    ]
+    return Names(frozenset(each.mount_dir for each in bound) - {""}, frozenset(variables) - {""})
+
+
+def unset_names(binding: Binding, change: Change, models: Collection[str]) -> Names:
+    """The mount directories and variables of these models that `change` does not set."""
+    names = names_of(binding, models)
     set_here = {mount.mount_dir for mount in change.mounts}
-    return Names(frozenset(mount_dirs - set_here), frozenset(variables - change.environment.keys()))
+    return Names(names.mount_dirs - set_here, names.variables - change.environment.keys())
 
 
 def versions_text(models: Mapping[str, Mapping[str, str]]) -> str:

@@ -8,17 +8,17 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from syncd.artifact.manifest import MODELS_DIRECTORY, directory_of
 from syncd.errors import NotFound, SyncdError
-from syncd.plan.binding import Binding, MountMode
+from syncd.plan.binding import Binding, MountMode, names_of
 from syncd.plan.phases import PlacementPhase
 from syncd.plan.retention import RetentionFacts, StoredVersion
 from syncd.reconcile.context import World
-from syncd.state.content import images, placements, repairs, versions
+from syncd.reconcile.steps.carried_models import carries, marks_of
+from syncd.state.content import placements, repairs, versions
 from syncd.state.records import Version
 from syncd.state.releases import freezes, holds, leases, releases, removals
 from syncd.state.serving import flips, live
-from syncd.values.function import Change, Mount, MountKind
+from syncd.values.function import Change
 
 _RELEASES_MAX: Final = 1_000_000  # of one model: all of them
 
@@ -135,7 +135,7 @@ def _reached(world: World, binding: Binding, model: str, region: str, *, strange
             for name in world.topology.bindings_at(binding)
             for each in live.function_versions(conn, name)
         }
-        known = [(each, _marks(conn, each)) for each in mine]
+        known = [(each, marks_of(conn, each)) for each in mine]
     found: dict[str, frozenset[str]] = {}
     aliases = [binding.alias, *([binding.warmth.previous] if binding.warmth and binding.warmth.previous else [])]
     for alias in aliases:
@@ -160,24 +160,10 @@ def _carried(
         found = world.runtimes[binding.runtime].latest(binding.function, _like(binding, model), number)
     except NotFound:
         return frozenset()
-    texts = [*(f"{mount.path.rstrip('/')}/" for mount in found.mounts), *found.environment.values(), found.image]
-    return frozenset(version.id for version, marks in known if any(mark in text for mark in marks for text in texts))
+    return frozenset(version.id for version, marks in known if carries(found, marks))
 
 
 def _like(binding: Binding, model: str) -> Change:
     """The names of the parts of a function that have the model: directories, variables, the image."""
-    bound = [each for each in binding.models if each.model == model]
-    mounts = tuple(Mount(MountKind.OSS, "", "", each.mount_dir) for each in bound if each.mount_dir)
-    names = [
-        name for each in bound for name in (each.digest_variable, each.path_variable, each.versions_variable) if name
-    ]
-    is_image = any(each.mode is MountMode.IMAGE for each in bound)
-    return Change(mounts, dict.fromkeys(names, ""), "any" if is_image else "")
-
-
-def _marks(conn: Connection, version: Version) -> frozenset[str]:
-    """Texts of which a function that carries the version has one: its directory, its digest, an image's digest."""
-    directory = directory_of(version.model, version.name, version.digest)
-    inner = directory.removeprefix(f"{MODELS_DIRECTORY}/")
-    made = {f"sha256:{image.digest}" for image in images.of_version(conn, version.id)}
-    return frozenset({f"/{inner}/", version.digest.hex, *made})
+    is_image = any(each.mode is MountMode.IMAGE for each in binding.models if each.model == model)
+    return Change((), {}, "any" if is_image else "", names_of(binding, {model}))

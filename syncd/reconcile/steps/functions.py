@@ -21,10 +21,9 @@ from syncd.reconcile.steps.carried_models import (
     bases_of,
     carried_by,
     digest_of,
+    leftovers,
     servings,
     staged_for,
-    unserved,
-    without_leftovers,
 )
 from syncd.reconcile.steps.proofs import proof_request, record_proof
 from syncd.reconcile.views import cold_starts
@@ -58,12 +57,11 @@ def stage(job: Attempt) -> None:
         over = {(each.version_id, each.target): each.digest for each in bases}
         change = change_for(binding, context.topology.places, servings(conn, serves, over))
         known = staged_for(conn, binding, serves, over)
-        others = unserved(conn, context.topology, binding, serves)
-        is_ours = live.function_version(conn, binding.name, pointed.function_version) is not None
+        others = leftovers(conn, context.topology, binding, serves)
     started = time.monotonic()
     staged = runtime.stage(
         binding.function,
-        without_leftovers(runtime, binding, change, others, None if is_ours else pointed.function_version),
+        others.replaced_in(change, runtime, pointed.function_version),
         f"syncd {release.id} {binding.alias}",
         known=known if release.rollback else (),  # forward, the function's own newest settings are wanted
         waiting=job.waiting,

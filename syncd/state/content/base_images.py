@@ -56,6 +56,14 @@ def wanted(conn: sa.Connection, release_id: str, version_id: str, target: str) -
     return fetch_one(conn, ReleaseBase, query) or images.base(conn, version_id, target)
 
 
+def newest_of(conn: sa.Connection, model: str, target: str) -> ReleaseBase | None:
+    """The base of the newest release of a model that built its version at a target; None if none did."""
+    mine = sa.and_(releases.c.model == model, releases.c.version_id == release_bases.c.version_id)
+    query = sa.select(release_bases).join(releases, releases.c.id == release_bases.c.release_id)
+    newest = query.where(mine, release_bases.c.target == target).order_by(releases.c.created_at.desc())
+    return fetch_one(conn, ReleaseBase, newest.limit(1))
+
+
 def note(conn: sa.Connection, base: ReleaseBase) -> None:
     """Record the base a release builds a version on. Repeating it replaces the base and keeps `was`."""
     key = {"release_id": base.release_id, "version_id": base.version_id, "target": base.target}

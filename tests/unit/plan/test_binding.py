@@ -19,7 +19,7 @@ from syncd.plan.binding import (
     Serving,
     change_for,
     environment_bytes,
-    left_behind,
+    unset_names,
 )
 from syncd.values.function import Change, Mount, MountKind, Names
 
@@ -135,9 +135,9 @@ def test_what_a_model_that_is_not_served_may_have_left_is_all_that_its_own_names
         OWN, root("llm", path_variable="Q"), root("tts"), BoundModel("asr", "img", MountMode.IMAGE, "", "A")
     )
     change = change_for(binding, PLACES, {"tts": serving("tts")})
-    found = left_behind(binding, change, {"sdxl", "llm", "asr"})
+    found = unset_names(binding, change, {"sdxl", "llm", "asr"})
     assert found == Names(frozenset({"/mnt/sdxl"}), frozenset({"D", "P", "V", "Q", "A"})), "the others share the root"
-    assert not left_behind(binding, change, {"tts"})
-    assert not left_behind(binding, change, ())
+    assert not unset_names(binding, change, {"tts"})
+    assert not unset_names(binding, change, ())
     alone = change_for(binding, PLACES, {"sdxl": serving("sdxl")})
-    assert left_behind(binding, alone, {"tts"}) == Names(frozenset({"/mnt/models"}), frozenset({"MODELS"}))
+    assert unset_names(binding, alone, {"tts"}) == Names(frozenset({"/mnt/models"}), frozenset({"MODELS"}))

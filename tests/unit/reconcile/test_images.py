@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from syncd.cli.commands.plan import _to_do
 from syncd.errors import Invalid
+from syncd.plan.binding import BoundModel, ModelLocation, MountMode
 from syncd.plan.phases import PlacementPhase, ReleasePhase
+from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.drift.compare import compare
 from syncd.reconcile.drift.resolve import Justification, bindings_named, restore
 from syncd.reconcile.gc.retire import retire
@@ -21,12 +23,15 @@ from syncd.reconcile.requests.rollbacks import rollback
 from syncd.reconcile.views.plans.plan import _planned_target, plan
 from syncd.reconcile.views.release import document, load
 from syncd.reconcile.views.verification import verify
+from syncd.runtime.memory import Published
 from syncd.state.records import PlacedImage
 from syncd.state.state import State
 from syncd.targets.base import Depth
+from syncd.targets.versioned_tree import TreeTarget
+from syncd.values.function import AliasState, Change, MountKind
 
 from tests.support.images import FLEET, HZ, SG, SHARED, Gallery, baked, image, live, smaller
-from tests.support.rooms import DRAW, SDXL, Site, World, site
+from tests.support.rooms import DRAW, LORA, SDXL, TRANSFER, Site, World, site
 from tests.unit.oci.kitchen import push_base
 
 pytestmark = pytest.mark.needs_docker_registry
@@ -232,3 +237,82 @@ def layers_document(gallery: Gallery, placed: PlacedImage) -> dict[str, Any]:
 
 def layers(gallery: Gallery, placed: PlacedImage) -> list[str]:
     return [str(layer["digest"]) for layer in layers_document(gallery, placed)["layers"]]
+
+
+def mixed(here: Site, gallery: Gallery) -> Site:
+    """A function with a model in its image, and another one that is mounted."""
+    (alone,) = [binding for binding in FLEET.bindings.values() if binding.runtime == "hangzhou"]
+    lora = BoundModel(LORA, "hz", MountMode.ROOT, "/mnt/models", versions_variable="MODELS")
+    binding = replace(alone, models=(*alone.models, lora))
+    places = {"hz": ModelLocation(MountKind.OSS, "bucket-hz", "")}
+    topology = replace(FLEET, bindings={binding.name: binding}, places=places, images=frozenset({HZ}))
+    topology = replace(topology, regions={**topology.regions, "hz": "hangzhou"})
+    target = TreeTarget("hz", here.world.stores["hz"], TRANSFER.retry)
+    runtime = here.world.runtimes["hangzhou"]
+    runtime.answers = lambda change: told(gallery, change)
+    return site(here.world, here.state, **gallery.context(topology) | {"targets": {"hz": target}})
+
+
+def told(gallery: Gallery, change: Change) -> bytes:
+    """The digests of what the image has and of what the variable of the mounted models names."""
+    baked_in = json.loads(gallery.answer(change)) if "SDXL_PATH" in change.environment else []
+    mounted = [each["digest"] for each in json.loads(change.environment.get("MODELS", "{}")).values()]
+    return json.dumps(sorted([*baked_in, *mounted])).encode()
+
+
+def undone(here: Site, version: str) -> str:
+    """A release that is rolled back once its alias has moved; the image that its function version has."""
+    here.world.deliver(SDXL, version)
+    release = publish(here.requester, SDXL, version)
+    here.until(ReleasePhase.FLIPPING, release.id)
+    tick(here.context)
+    here.run_one(release.id)
+    rollback(here.requester, SDXL, "bad eyes")
+    here.settle()
+    assert here.release(release.id).phase is ReleasePhase.UNDONE
+    return here.world.runtimes["hangzhou"].functions[DRAW].latest.image
+
+
+def test_the_image_of_a_first_release_that_was_undone_is_not_staged_with_another_model(
+    here: Site, gallery: Gallery
+) -> None:
+    """Nothing served before: what is left is the base image."""
+    here = mixed(here, gallery)
+    bad = undone(here, "v1")
+    assert here.world.alias("hangzhou").function_version is None
+    release = lora_live(here)
+    served = serving_now(here)
+    assert served.image != bad
+    assert served.image.startswith(f"{gallery.host}/{gallery.base}@sha256:")
+    assert "SDXL_DIGEST" not in served.environment
+    assert here.release(release).phase is ReleasePhase.LIVE
+
+
+def test_the_image_that_served_before_a_release_that_was_undone_comes_with_another_model(
+    here: Site, gallery: Gallery
+) -> None:
+    here = mixed(here, gallery)
+    function = here.world.runtimes["hangzhou"].functions[DRAW]
+    function.latest = replace(function.latest, image=f"{gallery.host}/theirs:1@sha256:{'a' * 64}")
+    function.published_last += 1
+    function.versions[str(function.published_last)] = Published(function.latest, "theirs")
+    function.aliases["prod"] = AliasState(str(function.published_last))
+    bad = undone(here, "v1")
+    lora_live(here)
+    assert serving_now(here).image == f"{gallery.host}/theirs:1@sha256:{'a' * 64}" != bad
+
+
+def lora_live(here: Site) -> str:
+    here.world.deliver(LORA, "v1")
+    release = publish(here.requester, LORA, "v1")
+    here.settle(patient=True)
+    assert here.release(release.id).phase is ReleasePhase.LIVE, here.release(release.id).reason
+    here.assert_record_is_true()
+    return release.id
+
+
+def serving_now(here: Site) -> Change:
+    """What the function version of the alias has."""
+    number = here.world.alias("hangzhou").function_version
+    assert number is not None
+    return here.world.runtimes["hangzhou"].functions[DRAW].versions[number].change

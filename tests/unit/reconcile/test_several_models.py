@@ -10,11 +10,13 @@ import pytest
 from syncd.daemon.process import Process
 from syncd.daemon.settings import DEFAULT_SLOTS, ProcessSettings
 from syncd.engine.memory import MemoryEngine
+from syncd.plan.binding import BoundModel, MountMode
 from syncd.plan.phases import ReleasePhase
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.operations import publish
 from syncd.reconcile.requests.rollbacks import rollback
 from syncd.runtime.memory import Published
+from syncd.state.serving import live
 from syncd.state.state import State
 from syncd.values.function import AliasState
 
@@ -135,10 +137,47 @@ def test_what_the_alias_served_before_syncd_is_there_after_the_next_release_of_a
     function.aliases["prod"] = AliasState(served)
     undone_first(here, world, SDXL)
     assert world.alias("hangzhou") == AliasState(served)
+    for version in ("v1", "v2"):  # the second time syncd staged itself what serves
+        live_now(here, world, LORA, version)
+        now = function.versions[world.alias("hangzhou").function_version or ""].change
+        assert now.environment[bound.digest_variable] == "theirs"
+        assert not [mount for mount in now.mounts if mount.mount_dir == bound.mount_dir]
+
+
+def test_an_undone_model_that_an_older_syncd_had_published_again_goes_with_the_next_release(
+    here: Site, world: World
+) -> None:
+    undone_first(here, world, SDXL)
+    live_now(here, world, LORA, "v1")
+    function = world.runtimes["hangzhou"].functions[DRAW]
+    leaked = {**function.latest.environment, "SDXL_DIGEST": here.digest(SDXL, "v1"), "SDXL_VERSION": "v1"}
+    function.latest = replace(function.latest, environment=leaked)
+    served = world.alias("hangzhou").function_version or ""
+    function.versions[served] = replace(function.versions[served], change=function.latest)
+    assert len(world.serves("hangzhou")) == 2
+    live_now(here, world, LORA, "v2")
+    assert world.serves("hangzhou") == [here.digest(LORA, "v2")]
+    now = function.versions[world.alias("hangzhou").function_version or ""].change
+    assert "SDXL_VERSION" not in now.environment
+
+
+def test_a_function_version_that_another_binding_staged_is_syncds_own(here: Site, world: World) -> None:
+    """An alias that a person moved there serves an undone model: the next release of another one ends that."""
+    first = here.context.topology.bindings["draw-hz"]
+    bound = BoundModel(SDXL, "hz", MountMode.VERSION, "/mnt/other", "OTHER_DIGEST")
+    second = replace(first, name="other-hz", alias="other", candidate="other-next", models=(bound,))
+    topology = replace(here.context.topology, bindings={**here.context.topology.bindings, second.name: second})
+    here = site(world, here.state, topology=topology)
+    undone_first(here, world, SDXL)
+    function = world.runtimes["hangzhou"].functions[DRAW]
+    with here.state.read() as conn:
+        (staged,) = live.function_versions(conn, second.name)
+        assert live.function_version(conn, first.name, staged.function_version) is None
+    assert "SDXL_DIGEST" in function.versions[staged.function_version].change.environment
+    function.aliases["prod"] = AliasState(staged.function_version)
     live_now(here, world, LORA, "v1")
     now = function.versions[world.alias("hangzhou").function_version or ""].change
-    assert now.environment[bound.digest_variable] == "theirs"
-    assert not [mount for mount in now.mounts if mount.mount_dir == bound.mount_dir]
+    assert "SDXL_DIGEST" not in now.environment
 
 
 def carried(there: Site) -> None:
