@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from syncd.config.fields import AbsolutePath, ModelPattern, SecretField, Table, shown, wrong
 from syncd.config.problems import Problem, did_you_mean
+from syncd.errors import Invalid
 from syncd.trust.policy import FORMATS, KeylessAuthority, Mode, SigningAuthority, TrustPolicy, TrustRule
 
 _Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(strict=False)]
@@ -27,21 +28,27 @@ def _format(value: object) -> object:
 _Formats = Annotated[tuple[Annotated[str, BeforeValidator(_format)], ...], Field(strict=False)]
 
 
-def _signer(value: object) -> object:
-    """The text of a public key, from the file that is named."""
-    from syncd.errors import Invalid  # noqa: PLC0415 -- with cryptography, only where there are signers
-    from syncd.trust.dsse import read_public  # noqa: PLC0415
-
-    advice = "expected the absolute path of a public key, Ed25519 or ECDSA, as PEM"
+def _file(value: object, advice: str, parse: Callable[[str], object]) -> str:
+    """The text of the file that is named, which `parse` takes or refuses with Invalid."""
     path = Path(value) if isinstance(value, str) and "\0" not in value else Path()
     if not path.is_absolute():
         raise wrong(shown(value), advice)
     try:
         text = path.read_text(encoding="utf-8")
-        read_public(text.encode())
-    except (OSError, UnicodeDecodeError, Invalid) as error:
-        raise wrong(shown(value), f"{advice}; it cannot be read as one") from error
+        parse(text)
+    except Invalid as error:
+        raise wrong(shown(value), f"{advice}; {error.message}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise wrong(shown(value), f"{advice}; it cannot be read") from error
     return text
+
+
+def _signer(value: object) -> object:
+    """The text of a public key, from the file that is named."""
+    from syncd.trust.dsse import read_public  # noqa: PLC0415 -- cryptography, only where there are signers
+
+    advice = "expected the absolute path of a public key, Ed25519 or ECDSA, as PEM"
+    return _file(value, advice, lambda text: read_public(text.encode()))
 
 
 _Signers = Annotated[tuple[Annotated[str, BeforeValidator(_signer)], ...], Field(strict=False)]
@@ -49,21 +56,10 @@ _Signers = Annotated[tuple[Annotated[str, BeforeValidator(_signer)], ...], Field
 
 def _roots(value: object) -> object:
     """The text of root certificates, from the file that is named."""
-    from syncd.errors import Invalid  # noqa: PLC0415 -- with cryptography, only where there are authorities
-    from syncd.trust.certificates import read_roots  # noqa: PLC0415
+    from syncd.trust.certificates import read_roots  # noqa: PLC0415 -- cryptography, only where there are any
 
     advice = "expected the absolute path of root certificates, as PEM"
-    path = Path(value) if isinstance(value, str) and "\0" not in value else Path()
-    if not path.is_absolute():
-        raise wrong(shown(value), advice)
-    try:
-        text = path.read_text(encoding="utf-8")
-        read_roots(text.encode())
-    except Invalid as error:
-        raise wrong(shown(value), f"{advice}; {error.message}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise wrong(shown(value), f"{advice}; it cannot be read") from error
-    return text
+    return _file(value, advice, lambda text: read_roots(text.encode()))
 
 
 class AuthoritySettings(Table):
@@ -82,24 +78,11 @@ class AuthoritySettings(Table):
 
 def _trusted_root(value: object) -> object:
     """The text of a trusted root of Sigstore, from the file that is named."""
-    from syncd.errors import Invalid  # noqa: PLC0415 -- with sigstore, only where it is asked for
-
-    advice = "expected the absolute path of a trusted root of Sigstore, as JSON"
-    path = Path(value) if isinstance(value, str) and "\0" not in value else Path()
-    if not path.is_absolute():
-        raise wrong(shown(value), advice)
     try:
-        from syncd.trust.keyless import read_trusted_root  # noqa: PLC0415
-
-        text = path.read_text(encoding="utf-8")
-        read_trusted_root(text)
+        from syncd.trust.keyless import read_trusted_root  # noqa: PLC0415 -- sigstore, only where it is configured
     except ModuleNotFoundError as error:
         raise wrong(shown(value), "keyless signatures need more: pip install 'syncd[server,sigstore]'") from error
-    except Invalid as error:
-        raise wrong(shown(value), f"{advice}; {error.message}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise wrong(shown(value), f"{advice}; it cannot be read") from error
-    return text
+    return _file(value, "expected the absolute path of a trusted root of Sigstore, as JSON", read_trusted_root)
 
 
 class KeylessSettings(Table):

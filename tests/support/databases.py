@@ -126,6 +126,14 @@ def state(database_url: str) -> Iterator[State]:
     state.close()
 
 
+@pytest.fixture
+def usual_state(usual_database_url: str) -> Iterator[State]:
+    """The record in the database of `usual_database_url`."""
+    state = State(usual_database_url)
+    yield state
+    state.close()
+
+
 @contextlib.contextmanager
 def new_postgresql(server: str) -> Iterator[str]:
     """An empty database, dropped at the end whoever is still connected."""

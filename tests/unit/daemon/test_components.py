@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,10 +39,8 @@ class Clock:
 
 
 @pytest.fixture
-def state(usual_database_url: str) -> Iterator[State]:
-    state = State(usual_database_url)
-    yield state
-    state.close()
+def state(usual_state: State) -> State:
+    return usual_state
 
 
 @pytest.fixture

@@ -20,10 +20,8 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def state(usual_database_url: str) -> Iterator[State]:
-    opened = State(usual_database_url)
-    yield opened
-    opened.close()
+def state(usual_state: State) -> State:
+    return usual_state
 
 
 @pytest.fixture
