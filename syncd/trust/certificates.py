@@ -77,7 +77,7 @@ def verify_chain(chain: Sequence[bytes], authorities: Sequence[SigningAuthority]
         allowed = next((name for name in names if name in authority.identities), None)
         if allowed is not None:
             return signer_name(allowed, fingerprint(root)), key
-        shown = ", ".join(map(repr, names[:_SHOWN_MAX])) or "nobody"
+        shown = ", ".join(map(repr, names[:_SHOWN_MAX])) or "an empty name"
         wrong = Corrupt(f"its certificate is that of {shown}, and not of an identity in `authorities`")
     raise wrong or Corrupt("it is signed with a certificate, and `authorities` names no root")
 

@@ -1,4 +1,4 @@
-"""Requests that a token may make: so many a minute, and as many at once after a quiet minute."""
+"""Rate limits of tokens: a token bucket each, which holds the requests of one minute."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class _Allowance:
 
 
 class Allowances:
-    """What is left to each token, in this process. Its methods are called in the server's event loop only."""
+    """The token buckets of this process. Its methods are called in the server's event loop only."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._of: dict[str, _Allowance] = {}  # by the names of tokens that exist: bounded by the record
 
     def take(self, name: str, per_minute: int) -> int:
-        """Take one request. Returns 0, or the seconds after which the next one is allowed. 0 a minute is no limit."""
+        """Count one request. Returns 0 if it is allowed, else the seconds to wait; `per_minute` 0 means unlimited."""
         if not per_minute:
             return 0
         now_s = self._clock()

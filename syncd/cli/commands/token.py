@@ -39,7 +39,7 @@ NetworksOption = Annotated[
     typer.Option("--from", metavar="ADDRESS", help="Only from this address or block, 10.0.0.0/8; repeatable."),
 ]
 PerMinuteOption = Annotated[
-    int, typer.Option("--per-minute", min=0, metavar="N", help="At most so many requests a minute; 0 is no limit.")
+    int, typer.Option("--per-minute", min=0, metavar="N", help="Limit of requests per minute; 0 means unlimited.")
 ]
 
 

@@ -14,9 +14,11 @@ from syncd.cli.remote import duration, there
 from syncd.client import Client
 from syncd.plan.phases import ReleasePhase
 from syncd.plan.roles import Role
+from syncd.plan.token_limits import TokenLimits
 from syncd.reconcile.controller.tick import tick
 from syncd.reconcile.requests.operations import hold
 from syncd.reconcile.views.release import document, load
+from syncd.state.access import tokens
 
 from tests.support.rooms import SDXL
 from tests.unit.api.serving import Served
@@ -133,6 +135,21 @@ def test_a_release_is_approved_and_cancelled_from_elsewhere_too(call: Calling) -
     cancelled = call("cancel", asked, "--why", "wrong file")
     assert (cancelled.code, cancelled.out.startswith(f"{asked} {SDXL}@v1 ends; ")) == (0, True)
     assert call("cancel", "r-99").code == 3
+
+
+def test_a_token_of_the_model_publishes_waits_and_reads_status(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = TokenLimits(models=(SDXL,), networks=("127.0.0.0/8",))
+    with call.served.state.write() as conn:
+        made = tokens.create(conn, "train", Role.PUBLISH, "ann@desk", call.served.state.now(conn), limits)
+    monkeypatch.setenv("SYNCD_TOKEN", made.reveal())
+    with at_work(call.served):
+        assert call("publish", f"{SDXL}@v1", "--wait", "--timeout", "2m").code == 0
+        assert call("publish", f"{SDXL}-v2", "--wait", "--timeout", "2m").code == 0
+    assert call("status", SDXL).code == 0
+    assert call("versions", SDXL).code == 0
+    refused = call("publish", "lora@v1")
+    assert (refused.code, "is for the models sdxl only" in refused.err) == (10, True)
+    assert call("status").code == 10
 
 
 def test_every_way_to_fail_has_the_code_of_the_local_command(call: Calling, monkeypatch: pytest.MonkeyPatch) -> None:

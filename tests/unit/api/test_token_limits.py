@@ -21,7 +21,7 @@ from tests.support.rooms import LORA, SDXL, Site
 from tests.unit.api.serving import Served, problem, serving
 
 RELEASES = {"sdxl": "r-1", "lora": "r-2"}
-# What is about no model, or is refused before a token is looked at.
+# Routes that check no token.
 OPEN = {"/healthz", "/readyz", "/openapi.json", "/hooks/{hook}"}
 PLACES = [
     (route.path, method)
@@ -42,10 +42,8 @@ ABOUT_A_MODEL = {
 
 
 @pytest.fixture
-def state(usual_database_url: str) -> Iterator[State]:
-    opened = State(usual_database_url)
-    yield opened
-    opened.close()
+def state(usual_state: State) -> State:
+    return usual_state
 
 
 @pytest.fixture
@@ -95,7 +93,7 @@ def test_a_token_of_one_model_is_refused_wherever_another_or_all_are_meant(two: 
         assert problem(asked(two, mine, path, method, "lora")) == (403, "forbidden")
 
 
-def test_a_model_that_is_not_named_is_no_model_of_the_token(two: Served) -> None:
+def test_a_request_that_names_no_model_is_refused(two: Served) -> None:
     mine = {"Authorization": f"Bearer {token(two, 'lora-ci', TokenLimits(models=('lora',)))}"}
     for path in ("/v1/releases", "/v1/status", "/v1/plan?name=lora-v1", "/v1/plan"):
         assert problem(two.call("GET", path, headers=mine)) == (403, "forbidden")
@@ -134,7 +132,7 @@ def test_a_token_is_accepted_from_its_addresses_only(served: Served, networks: t
     assert served.call("GET", "/v1/status", headers={"Authorization": f"Bearer {mine}"}).status_code == status
 
 
-def test_too_many_requests_a_minute_are_told_when_to_come_again(served: Served) -> None:
+def test_requests_over_the_limit_get_the_time_to_wait(served: Served) -> None:
     mine = {"Authorization": f"Bearer {token(served, 'ci', TokenLimits(per_minute=2))}"}
     answers = [served.call("GET", "/v1/status", headers=mine) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -152,7 +150,7 @@ def test_what_is_left_of_a_minute_comes_back_as_time_goes_by() -> None:
     now[0] = 30.0
     assert [allowances.take("ci", 2) for _ in range(2)] == [0, 30]
     now[0] = 10_000.0
-    assert [allowances.take("ci", 2) for _ in range(3)] == [0, 0, 30], "a quiet hour saves up one minute only"
+    assert [allowances.take("ci", 2) for _ in range(3)] == [0, 0, 30], "an idle hour fills the bucket once"
     assert all(allowances.take("other", 0) == 0 for _ in range(100))
 
 

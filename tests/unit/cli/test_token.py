@@ -90,14 +90,14 @@ def test_its_limits_are_listed_and_in_the_events(call: Calling) -> None:
         (("--per-minute", "1000001"), "requests a minute"),
     ],
 )
-def test_a_limit_that_is_none_makes_no_token(call: Calling, limit: tuple[str, ...], message: str) -> None:
+def test_an_invalid_limit_is_refused_and_creates_nothing(call: Calling, limit: tuple[str, ...], message: str) -> None:
     refused = call("token", "create", "ci", *limit)
     assert refused.code == 2
     assert message in refused.err
     assert call("token", "list", "-o", "json").document["tokens"] == []
 
 
-def test_a_syncd_that_knows_no_limits_does_not_know_a_token_that_has_some(call: Calling) -> None:
+def test_a_syncd_before_schema_0011_refuses_a_token_with_limits(call: Calling) -> None:
     made = {name: call("token", "create", name, *more, "-o", "json").document["token"]
             for name, more in {"free": (), "limited": ("--expires", "1d")}.items()}  # fmt: skip
     state = State(f"sqlite:///{call.database}")

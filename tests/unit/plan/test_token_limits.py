@@ -1,4 +1,4 @@
-"""Limits of a token are what the record gives back, and what cannot be read limits to nothing at all."""
+"""Limits of a token are what the record gives back, and limits that cannot be parsed are refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_record_gives_back_what_it_was_given(limits: TokenLimits) -> None:
         {"moon": "full"},
     ],
 )
-def test_what_cannot_be_read_is_no_token(found: dict[str, object]) -> None:
+def test_limits_that_cannot_be_parsed_are_refused(found: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         TokenLimits.of_json(found)
 
