@@ -265,14 +265,17 @@ class HttpClient:
 
     def _send_part(self, request: HttpRequest) -> httpx.Response:
         """As `_send`; what redirected one part to another host is not asked again for the next."""
-        known = self._redirects.find(request.url)
-        if known is not None:
-            self._redirects.remember(request.url, None)  # unless it is of use
-            response = self._send_one(known, request, home=False)
-            if response.status_code in {200, 206}:
-                self._redirects.remember(request.url, known)
-                return response
-            response.close()
+        for _ in range(2):  # again where another thread has learned a newer address meanwhile
+            known = self._redirects.find(request.url)
+            if known is None:
+                break
+            with contextlib.ExitStack() as opened:
+                opened.callback(self._redirects.forget, request.url, known)
+                response = self._send_one(known, request, home=False)
+                if response.status_code in {200, 206}:
+                    opened.pop_all()
+                    return response
+                response.close()
         response = self._send(request)
         if response.status_code in {200, 206} and not self._is_home(response.url):
             self._redirects.remember(request.url, response.url)

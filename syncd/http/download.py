@@ -64,7 +64,8 @@ class EtagCache:
 class RedirectCache:
     """Where the parts of each file were redirected to. Bounded; safe from several threads.
 
-    A hub redirects each request to a signed address that expires: it is used until it is refused.
+    A hub redirects each request to a signed address that expires: it is used until it is refused, by several threads
+    at once.
     """
 
     def __init__(self) -> None:
@@ -76,14 +77,19 @@ class RedirectCache:
         with self._lock:
             return self._known.get(url)
 
-    def remember(self, url: str, to: httpx.URL | None) -> None:
-        """It is redirected there; None: the address that is known is of no use any more."""
+    def remember(self, url: str, to: httpx.URL) -> None:
+        """It is redirected there."""
         with self._lock:
-            self._known.pop(url, None)
-            if to is not None:
-                self._known[url] = to
+            self._known[url] = to
+            self._known.move_to_end(url)
             while len(self._known) > _REDIRECTS_MAX:
                 self._known.popitem(last=False)
+
+    def forget(self, url: str, refused: httpx.URL) -> None:
+        """`refused` has expired, or does not answer. What another thread has learned since then stays."""
+        with self._lock:
+            if self._known.get(url) == refused:
+                del self._known[url]
 
 
 class HttpStream:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
@@ -13,7 +15,8 @@ from threading import Event
 import pytest
 from syncd.artifact.names import VersionName, parse_model
 from syncd.errors import Conflict, Corrupt, Unavailable
-from syncd.http.client import HttpClient, HttpSettings
+from syncd.http.client import HttpClient, HttpRequest, HttpSettings
+from syncd.http.download import ExpectedFile
 from syncd.registry.base import RevisionSource
 from syncd.registry.settings import IndexSettings
 from syncd.registry.sources.index import IndexRegistry
@@ -34,6 +37,7 @@ MODEL = "team/sdxl"
 SETTINGS = CopySettings(
     buffer_bytes=5 * PART, part_bytes=PART, span_bytes=SPAN, files_in_flight=2, retry=Retry(4, 60, 0.001, 0.002)
 )
+Answer = Callable[[Request, str], Reply | None]
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -239,25 +243,105 @@ def test_a_size_that_changes_in_the_middle_is_a_conflict() -> None:
     assert ranges.got == {}
 
 
-def test_what_redirects_to_signed_addresses_is_asked_again_when_they_expire() -> None:
-    """The hub is asked once for each address, not once for each part."""
+@contextmanager
+def redirected(
+    answer: Callable[[Request, str], Reply | None],
+) -> Iterator[tuple[Ranges, Ranges, HttpClient, list[str]]]:
+    """A hub, the store that it redirects to, a client of the hub, and the signatures that the hub has given.
+
+    `answer` is what the store says to a request under a signature; None: the bytes.
+    """
     with served(model=DATA) as store, served(model=DATA) as hub:
-        path, given = f"/{MODEL}/v1/model", iter(range(1000))
-        used: dict[str, int] = {}
+        path, given = f"/{MODEL}/v1/model", list[str]()
 
         def sign(request: Request) -> Reply | None:
-            to = f"{store.index.web.origin}{path}?sig={next(given)}"
-            return Reply(302, {"Location": to}) if request.path == path else None
-
-        def expires(request: Request) -> Reply | None:
-            signature = request.query.get("sig", "")
-            used[signature] = used.get(signature, 0) + 1
-            return Reply(403) if used[signature] > 10 else None
+            if request.path != path:
+                return None
+            given.append(str(len(given)))
+            return Reply(302, {"Location": f"{store.index.web.origin}{path}?sig={given[-1]}"})
 
         hub.index.web.faults.insert(0, sign)
-        store.index.web.faults.insert(0, expires)
-        client = HttpClient(HttpSettings(hub.index.web.origin, timeout_s=5, policy=Retry(attempts_max=1)))
+        store.index.web.faults.insert(0, lambda request: answer(request, request.query.get("sig", "")))
+        yield (
+            hub,
+            store,
+            HttpClient(HttpSettings(hub.index.web.origin, timeout_s=5, policy=Retry(attempts_max=1))),
+            given,
+        )
+
+
+def part(hub: Ranges, client: HttpClient, number: int) -> bytes:
+    """One part of the model, through the hub."""
+    url, until = f"{hub.index.web.origin}/{MODEL}/v1/model", min((number + 1) * SPAN, len(DATA))
+    buffer = memoryview(bytearray(SPAN))
+    with client.open(HttpRequest(url), ExpectedFile("model", len(DATA)), number * SPAN, until) as stream:
+        return b"".join(bytes(buffer[:count]) for count in iter(lambda: stream.readinto(buffer), 0))
+
+
+PARTS = -(-len(DATA) // SPAN)
+
+
+def test_a_signed_address_is_used_until_it_is_refused() -> None:
+    """The hub is asked once for each address, not once for each part."""
+    used = Counter[str]()
+
+    def expires(_: Request, signature: str) -> Reply | None:
+        used[signature] += 1
+        return Reply(403) if used[signature] > 10 else None
+
+    with redirected(expires) as (hub, _, client, given):
+        assert b"".join(part(hub, client, number) for number in range(PARTS)) == DATA
+    assert len(given) == -(-PARTS // 10)
+
+
+def test_a_signed_address_serves_several_parts_at_once() -> None:
+    """Two wait in the store for each other: neither has taken the address from the other."""
+    both, first = threading.Barrier(2, timeout=10), Event()
+
+    def waits(_: Request, __: str) -> Reply | None:
+        if first.is_set():
+            both.wait()
+        return None
+
+    with redirected(waits) as (hub, _, client, given), ThreadPoolExecutor(2) as pool:
+        part(hub, client, 0)
+        first.set()
+        assert b"".join(pool.map(lambda number: part(hub, client, number), (0, 1))) == DATA[: 2 * SPAN]
+    assert given == ["0"]
+
+
+def test_an_address_that_is_refused_late_does_not_take_a_newer_one_away() -> None:
+    """The slow part meets the old address's end after the quick one has got a new address from the hub."""
+    slow_is_there, renewed, ended = Event(), Event(), Event()
+
+    def late(request: Request, signature: str) -> Reply | None:
+        if signature != "0" or not ended.is_set():
+            return None
+        if begins_at(0)(request):
+            slow_is_there.set()
+            renewed.wait(10)
+        return Reply(403)
+
+    with redirected(late) as (hub, _, client, given), ThreadPoolExecutor(1) as pool:
+        part(hub, client, 2)
+        ended.set()
+        slow = pool.submit(part, hub, client, 0)
+        assert slow_is_there.wait(10)
+        quick = part(hub, client, 1)
+        renewed.set()
+        assert slow.result(10) + quick == DATA[: 2 * SPAN]
+    assert given == ["0", "1"]
+
+
+def test_what_redirects_to_signed_addresses_that_expire_is_copied_whole() -> None:
+    used = Counter[str]()
+
+    def expires(_: Request, signature: str) -> Reply | None:
+        used[signature] += 1
+        return Reply(403) if used[signature] > 10 else None
+
+    with redirected(expires) as (hub, store, client, given):
         hub.copy_from(IndexRegistry(IndexSettings(hub.index.url, ("*", "*/*")), client))
     assert hub.got == {"model": DATA}
-    assert len(hub.asked) < len(store.asked) / 2
-    assert len(used) >= 3
+    assert len(set(store.asked)) == PARTS
+    assert len(given) >= -(-PARTS // 10)
