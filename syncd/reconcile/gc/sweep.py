@@ -41,7 +41,7 @@ def sweep(context: Context) -> int:
     context.engine.forget(rows_before)
     with context.state.write() as conn:
         now = context.state.now(conn)
-        deliveries.forget(conn, now - deliveries.KEPT)
+        deliveries.forget(conn, now - deliveries.KEPT, tuple(context.registries))
         idempotency.forget(conn, now - idempotency.KEPT)
         layers.forget(conn, now - layers.KEPT)
     return sum(_cleared(context, placement) for placement in begun)

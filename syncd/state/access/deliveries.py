@@ -91,9 +91,14 @@ def is_waiting(conn: sa.Connection, registry: str) -> bool:
     return conn.execute(sa.select(sa.literal(1)).where(_unseen(registry)).limit(1)).first() is not None
 
 
-def forget(conn: sa.Connection, received_before: datetime) -> int:
-    """Delete older deliveries and return how many. Unpolled ones too: regular polls have covered them since."""
-    return conn.execute(sa.delete(deliveries).where(deliveries.c.received_at < received_before)).rowcount
+def forget(conn: sa.Connection, received_before: datetime, registries: Collection[str]) -> int:
+    """Delete older deliveries that need no poll, and return how many.
+
+    Those that wait for a poll of one of `registries` stay, however old they look: the wall clock may have been stepped,
+    and the registry may have been unavailable since. A registry that is not among them is never polled.
+    """
+    done = sa.or_(deliveries.c.looked_at.is_not(None), deliveries.c.registry.not_in(registries))
+    return conn.execute(sa.delete(deliveries).where(deliveries.c.received_at < received_before, done)).rowcount
 
 
 def _about(model: str | None) -> sa.ColumnElement[bool]:

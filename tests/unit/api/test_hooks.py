@@ -193,10 +193,21 @@ def test_deliveries_are_kept_for_their_repetitions_and_then_forgotten(state: Sta
     reported(state, "1")
     with state.write() as conn:
         now = state.now(conn)
-        assert deliveries.forget(conn, now - deliveries.KEPT) == 0
+        late = now + deliveries.KEPT
         assert deliveries.record(conn, [Delivery("models", "1", "models", "m")], now) == 0
         assert deliveries.record(conn, [Delivery("other", "1", "models", "m")], now) == 1
-        assert deliveries.forget(conn, now + deliveries.KEPT) == 2
+        deliveries.claim(conn, "models", "a poll")
+        deliveries.mark_polled(conn, "models", "a poll", now)
+        assert deliveries.forget(conn, now - deliveries.KEPT, ["models"]) == 0
+        assert deliveries.forget(conn, late, ["models"]) == 2
+
+
+def test_a_delivery_that_waits_is_kept_while_its_registry_is_configured(state: State) -> None:
+    reported(state, "1")
+    with state.write() as conn:
+        late = state.now(conn) + deliveries.KEPT
+        assert deliveries.forget(conn, late, ["models"]) == 0
+        assert deliveries.forget(conn, late, []) == 1
 
 
 @SQLITE
