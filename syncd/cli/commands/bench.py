@@ -67,7 +67,7 @@ def switching(
         "times": [asdict(each) for each in times],
     }
     lines = [f"{'STORAGE':<32} {'LOADER':<22} {'FIRST s':>9} {'SECOND s':>9}"]
-    lines += [f"{r['storage']:<32} {r['loader']:<22} {r['first_s']:>9} {r['second_s']:>9}" for r in rows]
+    lines += [f"{r['storage']:<32} {r['loader']:<22} {r['first_s']:>9.3f} {r['second_s']:>9.3f}" for r in rows]
     if not can_mount():
         lines.append("no OSS mounts: they need root and /dev/fuse")
     shown.show(document, lambda console: console.print("\n".join(lines), markup=False, highlight=False))
