@@ -17,6 +17,7 @@ from syncd.formats.spans import Span, Steps
 ADAPTER: Final = "adapter_config.json"
 PIPELINE: Final = "model_index.json"
 MODULES: Final = "modules.json"
+OF_MODULES: Final = "config_sentence_transformers.json"  # which sentence-transformers writes beside MODULES
 DOCUMENT_BYTES_MAX: Final = 1 << 20
 OPENVINO_BYTES_MAX: Final = 64 << 20
 _CLASS: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")

@@ -36,7 +36,7 @@ def check_together(sizes: Mapping[str, int], contents: Mapping[str, Contents]) -
     if lost is not None:
         raise missing(lost[0], f"the names of the others say that it belongs to them, as {lost[1]}", lost[1])
     _check_checkpoints(sizes)
-    return (*_ambiguous(sizes, named), *_left_over(sizes, named))
+    return (*_ambiguous(sizes, named), *_left_over(sizes, named), *_unlisted(sizes))
 
 
 def misnamed_blobs(digests: Mapping[str, str]) -> Corrupt | None:
@@ -111,3 +111,12 @@ def _left_over(sizes: Mapping[str, int], named: Mapping[str, Sequence[str]]) -> 
         yield f"{path} is not named by {index}, so that no loader reads it; leave it out: {leaving(path)}"
     if len(found) > _LEFT_OVER_MAX:
         yield f"{len(found) - _LEFT_OVER_MAX} more shards are not named by their index"
+
+
+def _unlisted(sizes: Mapping[str, int]) -> Iterator[str]:
+    """Seen with sentence-transformers 6.2.0: it says so at the level INFO only."""
+    for path in sorted(each for each in sizes if name_of(each) == documents.OF_MODULES):
+        listing = f"{indexes.folder(path)}{documents.MODULES}"
+        if listing not in sizes:
+            yield (f"there is no {listing} beside {path}: sentence-transformers loads the transformer alone, with mean "
+                   "pooling, and gives other vectors; distribute that file as well")  # fmt: skip

@@ -232,6 +232,11 @@ def _together() -> Iterator[Row]:
     ]).encode()  # fmt: skip
     yield Row("modules", "whole", {"modules.json": modules, "1_Pooling/config.json": b"{}"}, WHOLE)
     yield Row("modules", "without 1_Pooling", {"modules.json": modules}, LACKING, "1_Pooling/ is missing")
+    embedding = {"config_sentence_transformers.json": b"{}", "1_Pooling/config.json": b"{}"}
+    yield Row("modules", "listed", {**embedding, "modules.json": modules}, WHOLE)
+    yield Row("modules", "not listed", embedding, WARNED, "there is no modules.json")
+    below = {f"text/{path}": data for path, data in embedding.items()}
+    yield Row("modules", "listed elsewhere", {**below, "modules.json": b"[]"}, WARNED, "no text/modules.json")
     adapter = b'{"base_model_name_or_path": "acme/chat"}'
     for name in ("adapter_model.safetensors", "adapters.safetensors"):
         yield Row("adapter", f"with {name}", {"adapter_config.json": adapter, name: SHARD}, WHOLE)
