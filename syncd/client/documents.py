@@ -439,6 +439,7 @@ class StatusInfo(Answer):
     """The record at one moment."""
 
     daemon: DaemonInfo | None
+    lost_daemon: DaemonInfo | None = None  # Where none works: the last one, if it was killed or cut off within a day.
     automatic_releases_off: str  # Why; empty if they are on.
     live: tuple[LiveInfo, ...]
     in_flight: tuple[InFlightInfo, ...]
@@ -722,6 +723,7 @@ class HealthReportInfo(Answer):
     status: str  # bad: no daemon, or the record cannot be written.
     alive: bool  # A daemon reported within 30 seconds.
     processes: tuple[DaemonProcessInfo, ...]
+    lost: DaemonProcessInfo | None = None  # Where none works: the last one, if it was killed or cut off within a day.
     components: tuple[ComponentHealthInfo, ...]
     refused: RefusedCallersInfo | None = None  # null: nobody in the last hour.
 

@@ -271,7 +271,7 @@ class Process:
             poller.stop(2 * self._context.transfer.grace_s)
         self._context.engine.stop(self._settings.drain_s)
         with suppress(Unavailable), self._context.state.write() as conn:  # else the row says nothing after 30 seconds
-            processes.record_gone(conn, self._context.owner)
+            processes.record_gone(conn, self._context.owner, self._context.state.now(conn))
         if self._member is not None:
             self._member.leave()
         seconds = round(time.monotonic() - started, 3)

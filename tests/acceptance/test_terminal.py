@@ -9,9 +9,13 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from syncd.state.db.schema import processes
+from syncd.state.state import State
 
 from tests.acceptance.stage import Cloud, Done, Stage, command, ended, read_until, small, until
 
@@ -73,6 +77,35 @@ def test_without_a_daemon_an_interrupt_says_where_it_stands_and_what_goes_on(her
     (here.home / "SHA256SUMS").rename(version / "SHA256SUMS")
     assert typed(here, again).code == 0
     assert here.live() == {"v1"}
+
+
+def test_a_daemon_that_was_killed_is_named_and_one_that_was_stopped_is_not(here: Stage) -> None:
+    with here.daemon() as daemon:
+        until(lambda: here.ask("status")["daemon"], "the daemon to be seen")
+        owner = here.ask("status")["daemon"]["owner"]
+        daemon.stop(signal.SIGKILL)
+    silent_for(here, owner, 31)
+    named = f"; {owner} was killed or cut off, last heard of at "
+    assert f"daemon: none is running{named}" in here.run("status").out
+    assert here.ask("status")["lost_daemon"]["owner"] == owner
+    health = here.run("health")
+    assert health.code == 7
+    assert f"daemon: no daemon reported in the last 30 seconds{named}" in health.out
+    with here.daemon() as daemon:
+        until(lambda: here.ask("status")["daemon"], "the next daemon to be seen")
+        assert here.ask("status")["lost_daemon"] is None
+        assert daemon.stop() == 0
+    assert here.run("status").out.splitlines()[0] == "daemon: none is running"
+    assert here.ask("status")["lost_daemon"] is None
+
+
+def silent_for(stage: Stage, owner: str, seconds: int) -> None:
+    """What the record says of a process that was last heard of then."""
+    state = State(f"sqlite:///{stage.database}")
+    with state.write() as conn:
+        at = state.now(conn) - timedelta(seconds=seconds)
+        conn.execute(sa.update(processes).where(processes.c.owner == owner).values(seen_at=at))
+    state.close()
 
 
 def test_with_a_daemon_an_interrupt_and_a_time_out_say_that_it_goes_on(here: Stage) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from syncd.cli import remote
 from syncd.cli.exit_codes import Exit
+from syncd.cli.output.lost_daemon import lost_text
 from syncd.cli.output.output import Output, OutputFormat, moment_of, tabulate
 from syncd.cli.output.refused import refused_text
 from syncd.cli.remote import ServerOption, TokenFileOption
@@ -60,7 +61,8 @@ def _here(config: Path, output: OutputFormat, verbose: bool) -> Mapping[str, Any
 def _text(console: Console, found: Mapping[str, Any], server: str) -> None:
     processes, components = found["processes"], found["components"]
     console.print(f"health: {found['status']}", markup=False)
-    console.print(f"daemon: {processes[0]['owner']}" if processes else f"daemon: {NO_DAEMON}", markup=False)
+    none = f"{NO_DAEMON}{lost_text(found.get('lost'))}"
+    console.print(f"daemon: {processes[0]['owner'] if processes else none}", markup=False)
     cells = [
         (f"{each['section']}.{each['name']}", each["state"], moment_of(each["since"]), each["reason"] or "-")
         for each in components

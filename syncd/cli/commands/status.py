@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from syncd.cli import complete, remote
+from syncd.cli.output.lost_daemon import lost_text
 from syncd.cli.output.output import Output, OutputFormat, left, moment_of, size, tabulate
 from syncd.cli.output.refused import refused_text
 from syncd.cli.output.screen import WATCH_EVERY_S, redraw
@@ -125,7 +126,7 @@ def status_text(console: Console, found: Mapping[str, Any], server: str = "") ->
     """Print a status; hints name commands that work from here."""
     daemon = found["daemon"]
     is_locked = any((each["section"], each["name"]) == ("record", "lock") for each in found.get("unhealthy", ()))
-    none = "unknown: the record is locked" if is_locked else "none is running"
+    none = "unknown: the record is locked" if is_locked else f"none is running{lost_text(found.get('lost_daemon'))}"
     console.print(f"daemon: {daemon['owner'] if isinstance(daemon, dict) else none}", markup=False)
     if found["automatic_releases_off"]:
         console.print(f"automatic releases are off: {found['automatic_releases_off']}", markup=False)

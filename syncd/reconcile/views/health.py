@@ -42,10 +42,12 @@ def health(state: State, topology: Topology, current: Sequence[ComponentHealth] 
         alive = processes.alive(conn, now)
         components = [*_components(conn, state, alive, now, current), *_drift(conn, topology, now)]
         refused = refused_callers(conn, now)
+        lost = None if alive else processes.lost(conn, now)
     return HealthReportDocument(
         status=_status(components, is_alive=bool(alive)),
         alive=bool(alive),
         processes=[DaemonProcessDocument.model_validate(each) for each in alive],
+        lost=None if lost is None else DaemonProcessDocument.model_validate(lost),
         components=[ComponentHealthDocument.model_validate(each) for each in components],
         refused=refused,
     )

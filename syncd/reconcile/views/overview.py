@@ -33,7 +33,7 @@ from syncd.reconcile.views.shapes.serving import FreezeDocument, HoldDocument
 from syncd.reconcile.views.watched_bases import watched_bases
 from syncd.state.access import processes, record_info
 from syncd.state.content import base_images, proofs, versions
-from syncd.state.records import Hold
+from syncd.state.records import Hold, ProcessSeen
 from syncd.state.releases import events, freezes, holds, releases
 from syncd.state.serving import drift_resolutions, drifts
 from syncd.state.state import State
@@ -73,15 +73,18 @@ def _status(
 ) -> StatusDocument:
     order = {name: place for place, name in enumerate(wanted)}
     held = {hold.model: hold for hold in holds.all(conn)}
+    now = state.now(conn)
+    alive = processes.alive(conn, now)
     return StatusDocument(
-        daemon=_daemon(conn, state),
+        daemon=_daemon(alive[0] if alive else None),
+        lost_daemon=_daemon(None if alive else processes.lost(conn, now)),
         automatic_releases_off=record_info.automatic_off(conn),
         live=[row for name in shown for row in live_of(serving, topology, name)],
         in_flight=in_flight(conn, state, order),
         held=[HoldDocument.model_validate(hold) for hold in held.values() if hold.model in order],
         frozen=[
             FreezeDocument.model_validate(freeze)
-            for freeze in freezes.all(conn, state.now(conn))
+            for freeze in freezes.all(conn, now)
             if freeze.model == freezes.ALL_MODELS or freeze.model in order
         ],
         quarantined=[
@@ -93,7 +96,7 @@ def _status(
         bases=watched_bases(conn, topology, wanted, serving) if topology.watched else [],
         drifted=drifted_of(conn, topology, {b.name for name in wanted for b in topology.bindings_of(name)}),
         unhealthy=troubles(conn, state),
-        refused=refused_callers(conn, state.now(conn)),
+        refused=refused_callers(conn, now),
         proofs=[TargetProofDocument.model_validate(each) for each in proofs.by_target(conn)],
     )
 
@@ -164,9 +167,8 @@ def drifted_of(conn: Connection, topology: Topology, bindings: Collection[str]) 
     return rows
 
 
-def _daemon(conn: Connection, state: State) -> DaemonDocument | None:
-    alive = processes.alive(conn, state.now(conn))
-    return DaemonDocument(owner=alive[0].owner, seen_at=alive[0].seen_at) if alive else None
+def _daemon(found: ProcessSeen | None) -> DaemonDocument | None:
+    return DaemonDocument(owner=found.owner, seen_at=found.seen_at) if found else None
 
 
 def live_of(serving: ServingSnapshot, topology: Topology, model: str) -> list[LiveDocument]:

@@ -25,9 +25,13 @@ def record_seen(conn: sa.Connection, owner: str, host: str, pid: int, now: datet
     conn.execute(sa.delete(processes).where(stale))
 
 
-def record_gone(conn: sa.Connection, owner: str) -> None:
-    """Record that a process stopped in order. Repeating it is success."""
-    conn.execute(sa.delete(processes).where(processes.c.owner == owner))
+def record_gone(conn: sa.Connection, owner: str, now: datetime) -> None:
+    """Record that a process stopped in order: it is not `lost`, nor is one that fell silent before it did.
+
+    Repeating it is success.
+    """
+    silent = processes.c.seen_at < now - timedelta(seconds=SILENT_AFTER_S)
+    conn.execute(sa.delete(processes).where(sa.or_(processes.c.owner == owner, silent)))
 
 
 def alive(conn: sa.Connection, now: datetime) -> list[ProcessSeen]:
@@ -37,3 +41,10 @@ def alive(conn: sa.Connection, now: datetime) -> list[ProcessSeen]:
     """
     recent = processes.c.seen_at.between(now - timedelta(seconds=SILENT_AFTER_S), now + AHEAD_MAX)
     return fetch_all(conn, ProcessSeen, sa.select(processes).where(recent).order_by(processes.c.seen_at.desc()))
+
+
+def lost(conn: sa.Connection, now: datetime) -> ProcessSeen | None:
+    """The process last heard of among those that fell silent without stopping in order, within a day of `now`."""
+    silent = processes.c.seen_at.between(now - FORGOTTEN_AFTER, now - timedelta(seconds=SILENT_AFTER_S))
+    query = sa.select(processes).where(silent).order_by(processes.c.seen_at.desc()).limit(1)
+    return next(iter(fetch_all(conn, ProcessSeen, query)), None)

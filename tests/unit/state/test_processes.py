@@ -25,9 +25,24 @@ def test_a_process_is_alive_while_it_sends_heartbeats(state: State) -> None:
 def test_a_stopped_process_is_not_alive(state: State) -> None:
     with state.write() as conn:
         processes.record_seen(conn, "a", "host-1", 100, NOON)
-        processes.record_gone(conn, "a")
-        processes.record_gone(conn, "a")
+        processes.record_gone(conn, "a", NOON)
+        processes.record_gone(conn, "a", NOON)
         assert processes.alive(conn, NOON) == []
+        assert processes.lost(conn, after_s(processes.SILENT_AFTER_S)) is None
+
+
+def test_the_last_process_is_lost_if_it_fell_silent_and_none_stopped_in_order_since(state: State) -> None:
+    with state.write() as conn:
+        silent_s = processes.SILENT_AFTER_S
+        processes.record_seen(conn, "a", "host-1", 100, NOON)
+        processes.record_seen(conn, "b", "host-2", 200, after_s(10))
+        assert processes.lost(conn, after_s(silent_s - 1)) is None
+        assert processes.lost(conn, after_s(10 + silent_s)) == ProcessSeen("b", "host-2", 200, after_s(10))
+        assert processes.lost(conn, after_s(11) + processes.FORGOTTEN_AFTER) is None
+        assert processes.lost(conn, after_s(-3600)) is None
+        processes.record_seen(conn, "c", "host-1", 101, after_s(20 + silent_s))
+        processes.record_gone(conn, "c", after_s(20 + silent_s))
+        assert processes.lost(conn, after_s(30 + silent_s)) is None
 
 
 def test_a_process_without_heartbeats_for_a_day_is_deleted(state: State) -> None:

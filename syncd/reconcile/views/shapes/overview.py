@@ -168,6 +168,9 @@ class StatusDocument(Document):
     """The record at one moment."""
 
     daemon: DaemonDocument | None
+    lost_daemon: DaemonDocument | None = Field(
+        default=None, description="Where none works: the last one, if it was killed or cut off within a day."
+    )
     automatic_releases_off: str = Field(description="Why; empty if they are on.")
     live: list[LiveDocument]
     in_flight: list[InFlightDocument]

@@ -143,6 +143,9 @@ class HealthReportDocument(Document):
     status: Literal["good", "degraded", "bad"] = Field(description="bad: no daemon, or the record cannot be written.")
     alive: bool = Field(description="A daemon reported within 30 seconds.")
     processes: list[DaemonProcessDocument]
+    lost: DaemonProcessDocument | None = Field(
+        default=None, description="Where none works: the last one, if it was killed or cut off within a day."
+    )
     components: list[ComponentHealthDocument]
     refused: RefusedCallersDocument | None = Field(default=None, description="null: nobody in the last hour.")
 
