@@ -76,6 +76,8 @@ def _row(cloud: Cloud, home: Path, each: Break) -> Row:
         night.start()
         try:
             until(lambda: stage.run("health").code == 0, "all to be good")
+            each.prepare(night)
+            until(lambda: stage.run("health").code == 0, "all to be good once more")
             return _broken(night, each)
         finally:
             with contextlib.suppress(OSError, sqlite3.Error):

@@ -121,6 +121,7 @@ class Break:
     resolve: Callable[[Night, str], str] = run_named
     look: Callable[[Night], str] = _status
     around: Callable[[Path], contextlib.AbstractContextManager[Any]] = _nothing
+    prepare: Callable[[Night], object] = lambda _night: None
     clear: Callable[[Night], object] = lambda night: night.stage.clear_faults()
     is_over: Callable[[Stage], bool] = lambda stage: stage.run("health").code == 0
     otherwise: str = "nothing"
@@ -165,6 +166,34 @@ def _away(place: Callable[[Stage], Path]) -> Callable[[Night], object]:
 
 def _back(place: Callable[[Stage], Path]) -> Callable[[Night], object]:
     return lambda night: place(night.stage).with_name("away").rename(place(night.stage))
+
+
+def _nas_on_a_disk(night: Night) -> None:
+    """The NAS of the stage becomes a small file system with the same files."""
+    nas = night.stage.nas
+    night.stop()
+    shutil.copytree(nas, night.stage.home / "nas")
+    night.kept["nas"] = Disk(nas, 256)
+    shutil.copytree(night.stage.home / "nas", nas, dirs_exist_ok=True)
+    night.start()
+
+
+def _alias_deleted(night: Night) -> None:
+    client: Any = runtime_of(night.stage)._client  # noqa: SLF001 -- as a person does in the console
+    client.delete_alias(f"f-{night.stage.model}", "prod")
+
+
+def _killed(night: Night) -> None:
+    assert night.daemon is not None
+    night.daemon.stop(signal.SIGKILL)
+
+
+def _started(night: Night, names: str) -> str:
+    """The command that `status` or `health` names, in the background."""
+    found = night.stage.run("health")
+    night.start()
+    named = "named by `syncd health`" if "syncd run" in f"{names}{found.out}" else "not named"
+    return f"`syncd run` ({named})"
 
 
 def _wrong_key(night: Night) -> None:
@@ -295,6 +324,9 @@ BREAKS: Final = (
           _then("they answer again", lambda night: night.stage.clear_faults())),
     Break("the NAS is gone", _away(lambda stage: stage.nas), r"^not healthy: targets\.shanghai",
           _then("it is mounted", _back(lambda stage: stage.nas))),
+    Break("the NAS is full", lambda night: night.kept["nas"].fill(), r"^not healthy: targets\.shanghai",
+          _then("space is freed", lambda night: night.kept["nas"].free()), prepare=_nas_on_a_disk,
+          clear=lambda night: night.kept["nas"].close()),
     Break("the record's disk is full", lambda night: night.tool.fill(), r"^not healthy: record\.disk",
           _then("space is freed", lambda night: night.tool.free()), around=_disk),
     Break("the access key is wrong", _wrong_key, r"^not healthy: credentials\.local",
@@ -310,10 +342,12 @@ BREAKS: Final = (
           _then("the newer syncd is installed", _set_back), clear=_set_back),
     Break("the machine's clock is an hour ahead", _set_clock(_HOUR_S), r"^not healthy: .*(clock|TimeTooSkewed)",
           _then("the clock is set", _set_clock(0)), around=_clock),
+    Break("the daemon is killed", _killed, r"^daemon: none is running; .* was killed or cut off", _started),
     Break("a second daemon is started", Night.restart, r"another|already", _wait, look=_second),
     Break("the registry is gone", _away(lambda stage: stage.registry), r"^not healthy: registries\.models",
           _then("it is mounted", _back(lambda stage: stage.registry))),
     Break("an alias was moved", _alias("1", "2"), r"^drifted: cn-hangzhou", _restored),
+    Break("an alias was deleted", _alias_deleted, r"^drifted: cn-hangzhou", _restored),
     Break("the live function version was deleted", _version_deleted, r"^drifted: cn-hangzhou", _restored),
     Break("objects of the live version were deleted", _delete_objects, r"weights\.bin", _repaired, is_over=_is_verified,
           otherwise="`syncd verify` finds it", shown_max_s=30.0),

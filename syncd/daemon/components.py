@@ -161,11 +161,11 @@ class ComponentChecks:
         self.components.end("registries", registry, model, error)
 
     def check_target(self, name: str) -> None:
-        """Read an empty list at a target: proves its address, its key, its mount."""
+        """Read an empty list at a target, which proves its address, its key and its mount, and ask for its room."""
+        target = self._context.targets[name]
         self.components.begin("targets", name)
-        self.components.end(
-            "targets", name, "", self._error_of(lambda: list(self._context.targets[name].notes(_NOTES)))
-        )
+        error = self._error_of(lambda: list(target.notes(_NOTES))) or self._error_of(target.check_room)
+        self.components.end("targets", name, "", error)
 
     def check_runtime(self, name: str) -> None:
         """Read the aliases of a runtime, a few at once."""

@@ -195,6 +195,13 @@ class Store(Protocol):
         """Remove an object. What is not there is success."""
         ...
 
+    def check_room(self) -> None:
+        """Check that a small file can still be written. Raises Unavailable if the file system is full.
+
+        A bucket has room always.
+        """
+        ...
+
 
 def put_each(store: Store, puts: Iterable[Put], mode: PutMode) -> Iterator[Stat | SyncdError]:
     """`Store.put_all` of a store that can have one under way."""

@@ -96,6 +96,9 @@ class MemoryStore:
         with self.lock:
             self.objects.pop(key, None)
 
+    def check_room(self) -> None:
+        """Memory is not a file system."""
+
     def publish(self, key: str, data: bytes, mode: PutMode) -> Stat:
         """Make an object visible; `lock` is held."""
         held = self.objects.get(key)

@@ -67,6 +67,9 @@ class RetryingStore:
     def delete(self, key: str) -> None:
         self._call(partial(self._store.delete, key))
 
+    def check_room(self) -> None:
+        self._store.check_room()
+
     def _put_again(self, put: Put, mode: PutMode) -> Stat | SyncdError:
         try:
             return self.put(put.key, put.data, mode)

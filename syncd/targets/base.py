@@ -329,3 +329,11 @@ class Target(Protocol):
     def delete_note(self, directory: str, name: str) -> None:
         """Remove a small document. Removing what is not there is success."""
         ...
+
+    def check_room(self) -> None:
+        """Check that it has room for a small file.
+
+        Raises:
+            Unavailable, Refused: Its file system is full, or it could not be asked.
+        """
+        ...

@@ -242,6 +242,9 @@ class TreeTarget:
     def delete_note(self, directory: str, name: str) -> None:
         self._store.delete(f"{SEAL_DIRECTORY}/{directory}/{name}")
 
+    def check_room(self) -> None:
+        self._store.check_room()
+
     def _read(self, key: str, limit_bytes: int) -> bytes:
         return b"".join(bytes(piece) for piece in pieces(self._patient, key, limit_bytes=limit_bytes + 1))
 

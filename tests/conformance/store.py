@@ -412,3 +412,6 @@ class StoreConformance(RawAccess):
             receipt = upload.send(part, piece(part), crc64(piece(part)))
             whole = crc64_combine(whole, receipt.crc64, receipt.size_bytes)
         assert whole == CRC
+
+    def test_there_is_room(self, store: Store) -> None:
+        store.check_room()

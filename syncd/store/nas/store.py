@@ -32,6 +32,7 @@ __all__ = ["STAGING", "NasSettings", "NasStore"]
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
 _FREE_MARGIN_BYTES: Final = 64 << 20  # left free by large files, so that small ones and the seal still fit
+_ROOM: Final = "make room: `syncd gc --plan` lists versions that nothing needs; or enlarge the file system"
 _BEGIN_TRIES: Final = 100  # each is lost only to another writer of the same key that began at that moment
 _TRAITS: Final = Traits(
     create_is_atomic=True,
@@ -123,15 +124,30 @@ class NasStore:
             os.fsync(final)
         self._prune(tuple(parents))
 
+    def check_room(self) -> None:
+        free = self._free("")
+        free_bytes = free.f_bavail * free.f_frsize
+        if free_bytes < _FREE_MARGIN_BYTES:
+            expected = f"expected at least {_FREE_MARGIN_BYTES >> 20}"
+            what = f"{self.tree.url('')}: the file system is full: {free_bytes >> 20} MiB are free, {expected}"
+            raise Unavailable(what, hint=_ROOM)
+        if free.f_files and not free.f_favail:
+            raise Unavailable(
+                f"{self.tree.url('')}: the file system is full: it has room for no other file", hint=_ROOM
+            )
+
     def _check_room(self, key: str, size_bytes: int) -> None:
-        with self.tree.directory((), key) as root, translate_errors(self.tree.url(key)):
-            free = os.fstatvfs(root)
+        free = self._free(key)
         free_bytes = free.f_bavail * free.f_frsize
         if size_bytes + _FREE_MARGIN_BYTES > free_bytes:
             raise Unavailable(
                 f"{self.tree.url(key)}: the file system is full: {size_bytes} bytes are needed, {free_bytes} are free",
-                hint="make room: remove versions that nothing serves",
+                hint=_ROOM,
             )
+
+    def _free(self, key: str) -> os.statvfs_result:
+        with self.tree.directory((), key) as root, translate_errors(self.tree.url(key)):
+            return os.fstatvfs(root)
 
     def _begin(self, key: str, parts: tuple[Part, ...], mode: PutMode) -> NasUpload:
         parse_object_key(key)

@@ -169,6 +169,9 @@ class OssStore:
     def delete(self, key: str) -> None:
         self.bucket.delete(key)
 
+    def check_room(self) -> None:
+        """A bucket has no limit of its own."""
+
     def _objects_after(self, token: str, prefix: str, asked: Mapping[str, str]) -> tuple[Sequence[Stat], str]:
         """One page of the objects, and the token of the next one."""
         params = {**asked, "max-keys": str(PAGE), "continuation-token": token}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,6 +152,19 @@ def test_a_mount_that_is_gone_is_in_the_record_and_in_the_status_without_a_relea
     (trouble,) = overview(at.state, at.topology)["unhealthy"]
     assert (trouble["section"], trouble["name"]) == ("targets", "nas")
     assert "is not there" in trouble["reason"]
+    (tmp_path / "elsewhere").rename(tmp_path / "nas")
+    checks.check_target("nas")
+    checks.write()
+    full = os.statvfs_result((1024, 1024, 1 << 20, 0, 0, 1000, 1000, 1000, 0, 255))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fstatvfs", lambda descriptor: full)
+        checks.check_target("nas")
+    checks.write()
+    (trouble,) = overview(at.state, at.topology)["unhealthy"]
+    assert "the file system is full: 0 MiB are free" in trouble["reason"]
+    checks.check_target("nas")
+    checks.write()
+    assert health(at.state, at.topology).status == "good"
 
 
 def test_nothing_is_written_while_nothing_changes(context: Context) -> None:

@@ -38,6 +38,7 @@ def every_call(store: NasStore) -> Iterator[Callable[[], object]]:
     yield lambda: store.stat("a/k")
     yield lambda: list(store.list(""))
     yield lambda: list(store.pending(""))
+    yield store.check_room
     yield lambda: store.delete("a/k")
 
 
@@ -293,6 +294,29 @@ def test_an_upload_that_does_not_fit_waits_for_room_and_is_not_begun(tmp_path: P
         store.upload("k", cut(too_large))
     assert "make room" in caught.value.hint
     assert list(store.pending("")) == []
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "files", "free_files", "says"),
+    [
+        (64, 1000, 1, None),
+        (63, 1000, 1, "the file system is full: 63 MiB are free, expected at least 64"),
+        (64, 1000, 0, "the file system is full: it has room for no other file"),
+        (64, 0, 0, None),  # a file system that does not count its files
+    ],
+)
+def test_a_full_file_system_says_what_is_full(
+    store: NasStore, monkeypatch: pytest.MonkeyPatch, free_mib: int, files: int, free_files: int, says: str | None
+) -> None:
+    blocks = free_mib << 10
+    found = os.statvfs_result((1024, 1024, 1 << 20, blocks, blocks, files, free_files, free_files, 0, 255))
+    monkeypatch.setattr(os, "fstatvfs", lambda descriptor: found)
+    if says is None:
+        store.check_room()
+        return
+    with pytest.raises(Unavailable, match=says) as caught:
+        store.check_room()
+    assert "`syncd gc --plan`" in caught.value.hint
 
 
 @contextmanager
