@@ -43,10 +43,14 @@ class Night:
 
     def start(self) -> None:
         """Start the daemon, and wait until it works."""
+        before = self._starts()
         with self.log.open("ab") as stream:
             process = subprocess.Popen(command("run"), env=self.stage.env, stdout=stream, stderr=stream)
         self.daemon = Daemon(process, self.log)
-        until(lambda: "process.started" in self.log.read_text() or process.poll() is not None, "the daemon to start")
+        until(lambda: self._starts() > before or process.poll() is not None, "the daemon to start")
+
+    def _starts(self) -> int:
+        return self.log.read_text().count("process.started") if self.log.exists() else 0
 
     def stop(self) -> None:
         """End it, however it is."""

@@ -317,7 +317,8 @@ def test_the_output_of_config_check_in_the_guide_is_real(tmp_path: Path) -> None
     text = text.replace('target = "hangzhou"', 'target = "hangzou"')
     text = text.replace('{ env = "SYNCD_ACCESS_KEY_SECRET" }', '"in-the-file"')
     (tmp_path / "bad.toml").write_text(text + "\n[policy]\ntic_s = 1.0\n")
-    (shown,) = [block.text for block in blocks("console") if "config check" in block.text]
+    guides = [block for block in blocks("console") if block.page.parent == HOW_TO]
+    (shown,) = [block.text for block in guides if "config check" in block.text]
     assert run_check(tmp_path / "bad.toml") == shown.partition("\n")[2]
 
 

@@ -86,7 +86,9 @@ def test_a_daemon_that_was_killed_is_named_and_one_that_was_stopped_is_not(here:
         daemon.stop(signal.SIGKILL)
     silent_for(here, owner, 31)
     named = f"; {owner} was killed or cut off, last heard of at "
-    assert f"daemon: none is running{named}" in here.run("status").out
+    first, second, *_ = here.run("status").out.splitlines()
+    assert first.startswith(f"daemon: none is running{named}")
+    assert second == "   to do: start the daemon: `syncd run`"
     assert here.ask("status")["lost_daemon"]["owner"] == owner
     health = here.run("health")
     assert health.code == 7

@@ -128,6 +128,8 @@ def status_text(console: Console, found: Mapping[str, Any], server: str = "") ->
     is_locked = any((each["section"], each["name"]) == ("record", "lock") for each in found.get("unhealthy", ()))
     none = "unknown: the record is locked" if is_locked else f"none is running{lost_text(found.get('lost_daemon'))}"
     console.print(f"daemon: {daemon['owner'] if isinstance(daemon, dict) else none}", markup=False)
+    if found.get("lost_daemon"):
+        console.print(f"   to do: {remote.there('start the daemon: `syncd run`', server)}", markup=False)
     if found["automatic_releases_off"]:
         console.print(f"automatic releases are off: {found['automatic_releases_off']}", markup=False)
         rebuilt = remote.there("`syncd db adopt-world`", server)
