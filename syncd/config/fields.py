@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import time
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final
@@ -193,11 +194,17 @@ def _prefix(value: object) -> str:
 
 def _mount_dir(value: object) -> str:
     advice = "expected an absolute directory such as \"/mnt/models\", without '..' and not '/' itself"
-    text = _text(value, advice)
-    path = PurePosixPath(text)
-    if not text.startswith("/") or text.startswith("//") or len(path.parts) < 2 or ".." in path.parts:
+    path = _normal_directory(_text(value, advice))
+    if not path:
         raise wrong(shown(value), advice)
-    return str(path)
+    return path
+
+
+@lru_cache(maxsize=1024)  # most of the bindings of a fleet have the same
+def _normal_directory(text: str) -> str:
+    path = PurePosixPath(text)
+    is_one = text.startswith("/") and not text.startswith("//") and len(path.parts) >= 2 and ".." not in path.parts
+    return str(path) if is_one else ""
 
 
 def _image_directory(value: object) -> str:

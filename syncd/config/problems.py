@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from syncd.errors import Invalid
 
 KeyPart = str | int
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def key_path(*parts: KeyPart) -> str:
@@ -20,7 +22,7 @@ def key_path(*parts: KeyPart) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            bare = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=False)
+            bare = part if _BARE.fullmatch(part) else json.dumps(part, ensure_ascii=False)
             text += f".{bare}" if text else bare
     return text
 
