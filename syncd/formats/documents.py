@@ -21,11 +21,13 @@ OF_MODULES: Final = "config_sentence_transformers.json"  # which sentence-transf
 DOCUMENT_BYTES_MAX: Final = 1 << 20
 OPENVINO_BYTES_MAX: Final = 64 << 20
 _CLASS: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
-_NET: Final = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*\?>\s*)?(<!--.*?-->\s*)*<net[\s>]", re.DOTALL)
+# Nothing in these is tried twice: a hostile file would otherwise take for ever, and the interpreter with it.
+_NET: Final = re.compile(rb"(\xef\xbb\xbf)?\s*+(<\?xml[^>]*+>\s*+)?((?><!--.*?-->)\s*+)*+<net[\s>]", re.DOTALL)
 _NET_ENDING: Final = b"</net>"
 _HEAD_BYTES: Final = 4096
-_PLACE: Final = re.compile(rb'<data\s[^>]*?\boffset="(\d{1,18})"[^>]*?\bsize="(\d{1,18})"|'
-                           rb'<data\s[^>]*?\bsize="(\d{1,18})"[^>]*?\boffset="(\d{1,18})"')  # fmt: skip
+_DATA: Final = re.compile(rb"<data\s[^<>]*+")
+_OFFSET: Final = re.compile(rb'\boffset="(\d{1,18})"')
+_SIZE: Final = re.compile(rb'\bsize="(\d{1,18})"')
 _MANIFESTS: Final = re.compile(r"(?P<store>(?:.*/)?)manifests/(?:[^/]+/){2,}[^/]+")
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 BLOB: Final = re.compile(r"(?:.*/)?blobs/sha256-([0-9a-f]{64})")
@@ -106,8 +108,15 @@ def parse_openvino(path: str, size_bytes: int) -> Steps[Contents]:
     data = yield Span(0, size_bytes)
     if not data.rstrip().endswith(_NET_ENDING):
         raise damaged(path, f"is an OpenVINO model that does not end with {_NET_ENDING.decode()}", "it was cut off")
-    ends = (int(each[1] or each[4]) + int(each[2] or each[3]) for each in _PLACE.finditer(data))
-    return Contents("openvino", needs=(Need(weights, max(ends, default=0)),))
+    return Contents("openvino", needs=(Need(weights, max(_ends(data), default=0)),))
+
+
+def _ends(data: bytes) -> Iterator[int]:
+    """Where each constant of an OpenVINO model ends in its weights."""
+    for each in _DATA.finditer(data):
+        offset, size = _OFFSET.search(each[0]), _SIZE.search(each[0])
+        if offset and size:
+            yield int(offset[1]) + int(size[1])
 
 
 def is_ollama_manifest(path: str) -> bool:

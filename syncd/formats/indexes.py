@@ -106,12 +106,15 @@ def missing_shard(paths: Collection[str], named: Mapping[str, Collection[str]]) 
 def left_over(paths: Collection[str], named: Mapping[str, Collection[str]]) -> Iterator[tuple[str, str]]:
     """Shards that are called like those of an index which does not name them, each with that index."""
     belonging = set(_all(named))
+    alike: dict[tuple[str, str], list[str]] = {}
+    for path in sorted(paths):
+        match = _SHARD.fullmatch(path)
+        if match and path not in belonging:
+            alike.setdefault((match["start"], match["end"]), []).append(path)
     for index, own in sorted(named.items()):
         stems = {(match["start"], match["end"]) for match in map(_SHARD.fullmatch, own) if match}
-        for path in sorted(each for each in paths if _SHARD.fullmatch(each)):
-            match = _SHARD.fullmatch(path)
-            if match and path not in belonging and (match["start"], match["end"]) in stems:
-                yield path, index
+        for path in sorted(path for stem in stems for path in alike.get(stem, ())):
+            yield path, index
 
 
 def _all(named: Mapping[str, Collection[str]]) -> Iterator[str]:

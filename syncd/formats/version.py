@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from syncd.errors import Corrupt
@@ -24,14 +25,16 @@ def check_together(sizes: Mapping[str, int], contents: Mapping[str, Contents]) -
         Invalid: A file is missing that another one needs.
         Corrupt: A file is shorter than another one needs it.
     """
+    paths = sorted(sizes)
+    adapted = {indexes.folder(path) for path in paths if _is_of_adapter(path)}
     named = {path: [need.path for need in each.needs] for path, each in contents.items() if each.format == "index"}
     for path, each in sorted(contents.items()):
-        _check_needs(path, each, sizes)
+        _check_needs(path, each, sizes, paths)
         _check_offsets(path, each, contents)
         if each.format == "adapter":
-            _check_adapter(path, sizes)
+            _check_adapter(path, adapted)
         elif each.format == "pipeline":
-            _check_components(path, each, sizes)
+            _check_components(path, each, sizes, paths)
     lost = indexes.missing_shard(sizes, named)
     if lost is not None:
         raise missing(lost[0], f"the names of the others say that it belongs to them, as {lost[1]}", lost[1])
@@ -48,8 +51,8 @@ def misnamed_blobs(digests: Mapping[str, str]) -> Corrupt | None:
     return None
 
 
-def _check_needs(path: str, found: Contents, sizes: Mapping[str, int]) -> None:
-    lost = [need.path for need in found.needs if not _is_there(need.path, sizes)]
+def _check_needs(path: str, found: Contents, sizes: Mapping[str, int], paths: Sequence[str]) -> None:
+    lost = [need.path for need in found.needs if not _is_there(need.path, sizes, paths)]
     if lost:
         others = f", and {len(lost) - 1} others" if len(lost) > 1 else ""
         raise missing(lost[0], f"{path} names it{others}", path)
@@ -67,27 +70,34 @@ def _check_offsets(path: str, found: Contents, contents: Mapping[str, Contents])
             raise damaged(path, fault, "the two were not saved together")
 
 
-def _is_there(path: str, sizes: Mapping[str, int]) -> bool:
-    return path in sizes or (path.endswith("/") and any(each.startswith(path) for each in sizes))
+def _is_there(path: str, sizes: Mapping[str, int], paths: Sequence[str]) -> bool:
+    return path in sizes or (path.endswith("/") and next(_below(path, paths), None) is not None)
 
 
-def _check_adapter(path: str, sizes: Mapping[str, int]) -> None:
+def _below(folder: str, paths: Sequence[str]) -> Iterator[str]:
+    """The files in a folder and below it, of sorted paths: a version may have a million, and name as many folders."""
+    for at in range(bisect_left(paths, folder), len(paths)):
+        if not paths[at].startswith(folder):
+            return
+        yield paths[at]
+
+
+def _is_of_adapter(path: str) -> bool:
+    return names.is_weights(path) and any(part in name_of(path) for part in _WEIGHTS_OF_ADAPTERS)
+
+
+def _check_adapter(path: str, adapted: Collection[str]) -> None:
     folder = indexes.folder(path)
-    has_weights = False
-    for each in sizes:
-        if each.startswith(folder) and "/" not in each[len(folder) :] and names.is_weights(each):
-            has_weights = has_weights or any(part in name_of(each) for part in _WEIGHTS_OF_ADAPTERS)
-    if not has_weights:
+    if folder not in adapted:
         raise missing(f"{folder}adapter_model.safetensors", f"{path} is an adapter without weights", path)
 
 
-def _check_components(path: str, found: Contents, sizes: Mapping[str, int]) -> None:
+def _check_components(path: str, found: Contents, sizes: Mapping[str, int], paths: Sequence[str]) -> None:
     """A component that is a model has a `config.json`, and then weights of some format."""
     for folder in found.models:
-        if f"{folder}config.json" in sizes:
-            own = [each for each in sizes if each.startswith(folder)]
-            if all(name_of(each).endswith(_NO_WEIGHTS) for each in own):
-                raise missing(f"{folder}'s file of weights", f"{path} names a model there", path)
+        has_weights = any(not name_of(each).endswith(_NO_WEIGHTS) for each in _below(folder, paths))
+        if f"{folder}config.json" in sizes and not has_weights:
+            raise missing(f"{folder}'s file of weights", f"{path} names a model there", path)
 
 
 def _check_checkpoints(sizes: Mapping[str, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 _ACCEPT: Final = {"Accept": f"{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}, {DOCKER_LIST}"}
 _RETRY: Final = retry.Retry(attempts_max=4, elapsed_max_s=60.0)
+_LEAST: Final = re.compile(r"[0-9]{1,18}")
 _CHUNK_MIN_MAX: Final = 256 << 20  # the largest minimum chunk of a registry that is accepted: it is held in memory
 
 
@@ -171,7 +173,7 @@ class Repository:
 
     def _began(self, response: HttpResponse) -> BlobUpload:
         least = response.headers.get("oci-chunk-min-length", "0")
-        if not least.isdecimal() or int(least) > _CHUNK_MIN_MAX:
+        if not _LEAST.fullmatch(least) or int(least) > _CHUNK_MIN_MAX:
             raise Invalid(
                 f"{self}: the registry requires chunks of at least {least[:20]!r} bytes, over {_CHUNK_MIN_MAX}"
             )

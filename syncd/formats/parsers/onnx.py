@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +30,7 @@ _EXTERNAL: Final = 1
 _ENTRY_BYTES_MAX: Final = 16 << 10
 _DEPTH_MAX: Final = 100
 _FILES_MAX: Final = 10_000
+_PLACE: Final = re.compile(r"[0-9]{1,19}")  # in a file: 64 bits with a sign
 
 
 @dataclass(slots=True)
@@ -98,10 +100,10 @@ class _OnnxWalk:
         if path is None:
             shown = repr(location)[:200]
             raise damaged(self._path, f"has a tensor in {shown}, which is not a file in its own folder")
-        try:
-            begin, length = (int(message.external.get(key, "0") or 0) for key in ("offset", "length"))
-        except ValueError as error:
-            raise damaged(self._path, f"has a tensor in {location} at an offset that is not a number") from error
+        places = [message.external.get(key) or "0" for key in ("offset", "length")]
+        if not all(map(_PLACE.fullmatch, places)):
+            raise damaged(self._path, f"has a tensor in {location[:200]} at an offset that is not a number")
+        begin, length = map(int, places)
         self.needs[path] = max(begin + length, self.needs.get(path, 0))
         if length:
             self.begins[path] = min(begin, self.begins.get(path, begin))

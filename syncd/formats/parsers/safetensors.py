@@ -23,6 +23,7 @@ FORMAT_HEADER_BYTES_MAX: Final = 100_000_000  # the format's own limit
 LENGTH_BYTES: Final = 8
 _KEYS: Final = {"dtype", "shape", "data_offsets"}
 _DIMENSIONS_MAX: Final = 64
+_NUMBERS: Final = range(1 << 64)
 _BITS: Final = {
     **dict.fromkeys(("F4",), 4),
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
@@ -115,7 +116,8 @@ def _compact(pairs: list[tuple[str, Any]]) -> object:
 
 
 def _are_numbers(value: object, lengths: Sequence[int]) -> bool:
-    return isinstance(value, list) and len(value) in lengths and all(type(n) is int and n >= 0 for n in value)
+    """Whether these are numbers as the format has them, of 64 bits: a longer one could not even be shown."""
+    return isinstance(value, list) and len(value) in lengths and all(type(n) is int and n in _NUMBERS for n in value)
 
 
 def _check_cover(path: str, size_bytes: int, data: int, found: Mapping[str, TensorEntry]) -> None:

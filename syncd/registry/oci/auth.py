@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 import time
@@ -21,9 +20,11 @@ from syncd.http.responses import object_at, printable
 from syncd.http.ssrf import AddressGuard, Lookup, lookup
 from syncd.secret import Secret
 
-_PARAMETER: Final = re.compile(r'([A-Za-z]+)="([^"]*)"')
+# From the first letter of a name alone: a long run of letters is otherwise tried from each of them.
+_PARAMETER: Final = re.compile(r'(?<![A-Za-z])([A-Za-z]++)="([^"]*+)"')
 _ONCE: Final = retry.Retry(attempts_max=1)  # the original request is retried by its caller
 _EARLY_S: Final = 10.0
+_LASTS_S_MAX: Final = 1e9  # thirty years; a number of JSON may be larger than any float
 _LASTS_S: Final = 60.0  # the protocol's default where the server does not say
 
 
@@ -95,7 +96,7 @@ class OciAuth:
         if not isinstance(text, str) or not re.fullmatch(r"[\x21-\x7e]+", text):
             raise Refused(f"{printable(realm)} issues no token for {scope}", hint="check the registry's credentials")
         lasts_s = document.get("expires_in", _LASTS_S)
-        if not isinstance(lasts_s, int | float) or not 0 < lasts_s < math.inf:  # not a duration, or expired at once
+        if not isinstance(lasts_s, int | float) or not 0 < lasts_s < _LASTS_S_MAX:  # not a duration, or expired at once
             lasts_s = _LASTS_S
         return _Token(Secret(text), now_s + max(lasts_s / 2, lasts_s - _EARLY_S))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 import tracemalloc
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from syncd.errors import SyncdError
 from syncd.formats.check import check
-from syncd.formats.contents import Contents
+from syncd.formats.contents import Contents, Need
 from syncd.formats.parsers import pickles, protobuf
 from syncd.formats.spans import Ranges
+from syncd.formats.version import check_together
 
 from tests.support.tensors import string
 from tests.unit.formats.reading import Reads, both, ranged
@@ -51,6 +53,28 @@ def test_changed_bytes_end_in_a_result_or_a_refusal(data: st.DataObject, name: s
 
 
 MANY = 1 << 60
+LONG = "9" * 4300  # the longest number that Python reads, and one more cannot be shown
+
+
+def header(shape: str, end: str) -> bytes:
+    """A safetensors file of four bytes of data, whose tensor has this shape and ends there."""
+    text = f'{{"w":{{"dtype":"F32","shape":[{shape}],"data_offsets":[0,{end}]}}}}'
+    return struct.pack("<Q", len(text)) + text.encode() + bytes(4)
+
+
+def onnx_part(number: int, data: bytes) -> bytes:
+    """A field with bytes, of a message of protobuf."""
+    return bytes([number << 3 | 2, len(data) & 127 | 128, len(data) >> 7]) + data
+
+
+def onnx_beside(**place: str) -> bytes:
+    """A model of one tensor, which is in a file beside it, at this place."""
+    pairs = {"location": "data.bin", **place}
+    entries = [onnx_part(13, onnx_part(1, key.encode()) + onnx_part(2, each.encode())) for key, each in pairs.items()]
+    tensor = b"".join(entries) + b"\x70\x01"
+    return b"\x08\x08" + onnx_part(7, onnx_part(5, tensor)) + onnx_part(8, b"\x10\x11")
+
+
 BOMBS = {
     "length.safetensors": struct.pack("<Q", 99_000_000) + b"{" + b" " * 1000,
     "deep.safetensors": struct.pack("<Q", 200_000) + b'{"a":' * 40_000,
@@ -83,7 +107,17 @@ BOMBS = {
     "negative.tflite": struct.pack("<I4s", 8, b"TFL3") + struct.pack("<i", 1 << 30) + bytes(100),
     "open.html.bin": b"<!--" * 100_000,
     "spaces.json": b" " * 60_000 + b"{",
+    "comments.xml": b"<!---->" * 500 + b"x",
+    "comments.onnx.xml": b"<?xml ?>" + b"<!-- -->" * 500 + b"<nets>",
+    "constants.xml": b"<net>" + b"<data " * 200_000 + b"</net>",
+    "places.xml": b"<net>" + b'<data offset="1" ' * 100_000 + b"</net>",
+    "end.safetensors": header("1", LONG),
+    "shape.safetensors": header(f"{LONG},{LONG}", "4"),
+    "place.onnx": onnx_beside(offset=LONG, length=LONG),
+    "before.onnx": onnx_beside(offset="-500", length="500"),
+    "signs.onnx": onnx_beside(offset="1_0", length=" 5"),
 }
+PLAIN = {"open.html.bin", "spaces.json", "memo.pt", "comments.xml", "comments.onnx.xml", "constants.xml", "places.xml"}
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -99,7 +133,40 @@ def test_a_header_that_promises_too_much_costs_little(name: str, monkeypatch: py
     tracemalloc.stop()
     assert took_s < 20  # twice, and traced
     assert held_bytes < 40 * len(data) + (64 << 20)
-    assert isinstance(found, str) or not found.is_whole or name in {"open.html.bin", "spaces.json", "memo.pt"}
+    assert isinstance(found, str) or not found.is_whole or name in PLAIN
+
+
+class Listing(dict[str, int]):
+    """Sizes by path, and how often they were gone through."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.passes += 1
+        return super().__iter__()
+
+
+MANY_FOLDERS = [f"d{number}" for number in range(300)]
+OWN_SHARD = "model-00001-of-00001.safetensors"
+NEEDING = {
+    "adapters": {f"{each}/adapter_config.json": Contents("adapter") for each in MANY_FOLDERS},
+    "modules": {"modules.json": Contents("modules", needs=tuple(Need(f"{each}/") for each in MANY_FOLDERS))},
+    "components": {"model_index.json": Contents("pipeline", models=tuple(f"{each}/" for each in MANY_FOLDERS))},
+    "indexes": {
+        f"{each}/model.safetensors.index.json": Contents("index", needs=(Need(f"{each}/{OWN_SHARD}"),))
+        for each in MANY_FOLDERS
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NEEDING)
+def test_a_version_is_gone_through_a_few_times_however_much_its_files_name(kind: str) -> None:
+    """A version may have a million files, and name as many folders: their product is hours."""
+    own = ("adapter_model.safetensors", "config.json", OWN_SHARD)
+    paths = [f"{folder}/{name}" for folder in MANY_FOLDERS for name in own]
+    sizes = Listing(dict.fromkeys([*paths, *NEEDING[kind]], 1))
+    assert check_together(sizes, NEEDING[kind]) == ()
+    assert 0 < sizes.passes < 10
 
 
 def test_a_head_that_may_be_long_is_read_in_few_reads() -> None:

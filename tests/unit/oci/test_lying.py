@@ -179,6 +179,11 @@ REFUSED: dict[str, tuple[Callable[[ImageRelay], Fault], type[SyncdError], str]] 
         Invalid,
         "chunks of at least '9999999999' bytes",
     ),
+    "requires chunks of a number that is longer than numbers are read": (
+        lambda relay: Nth("POST", 2, altered(relay, oci_chunk_min_length="9" * 5000)),
+        Invalid,
+        "chunks of at least '99999999999999999999' bytes",
+    ),
     "loses every upload": (
         lambda _: always("PATCH", "", lambda _: error("BLOB_UPLOAD_UNKNOWN", 404)),
         Unavailable,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -292,7 +293,7 @@ def test_a_token_is_used_until_it_ends(oci: OciWeb, tokens: TokenServer) -> None
     assert tokens.given == 2
 
 
-@pytest.mark.parametrize("ends", [0, -1, float("nan"), float("inf"), "soon", None])
+@pytest.mark.parametrize("ends", [0, -1, float("nan"), float("inf"), 10**4000, "soon", None])
 def test_a_token_without_an_expiry_is_valid_for_a_minute(oci: OciWeb, tokens: TokenServer, ends: object) -> None:
     oci.push("v1", {"a": b"1"})
     oci.web.faults.append(Guard(oci, f"{tokens.web.origin}/token"))
@@ -302,6 +303,14 @@ def test_a_token_without_an_expiry_is_valid_for_a_minute(oci: OciWeb, tokens: To
     for _ in range(2):
         registry.resolve(SDXL, "v1")
     assert tokens.given == 1
+
+
+@pytest.mark.parametrize("rest", ["a" * 90_000, 'a="' * 30_000, "a=" * 45_000], ids=["letters", "quotes", "names"])
+def test_a_long_challenge_takes_no_time(rest: str) -> None:
+    began_s = time.process_time()
+    with pytest.raises(Invalid):
+        OciAuth("http://127.0.0.1:1", None).renew("repository:sdxl:pull", f"Bearer {rest}")
+    assert time.process_time() - began_s < 5  # of the processor; two minutes where each letter is a beginning
 
 
 def test_a_rejected_token_is_renewed_once_and_then_refused(oci: OciWeb, tokens: TokenServer) -> None:
