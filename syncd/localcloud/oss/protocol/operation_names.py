@@ -29,6 +29,7 @@ _SERVICE: _Rows = (
     ("GET", "accessPointForObjectProcess", "ListAccessPointsForObjectProcess"),
     ("GET", "resourcePool", "ListResourcePools"),
     ("GET", "qosInfo", "GetUserQosInfo"),
+    ("GET", "redundancyTransition", "ListUserDataRedundancyTransition"),
     *_settings("GET PUT DELETE", {"publicAccessBlock": "PublicAccessBlock"}),
     ("GET", "", "ListBuckets"),
 )
@@ -90,6 +91,7 @@ _BUCKET: _Rows = (
             "policy": "BucketPolicy",
             "publicAccessBlock": "BucketPublicAccessBlock",
             "qosInfo": "BucketQosInfo",
+            "quota": "BucketStorageQuota",
             "responseHeader": "BucketResponseHeader",
             "tagging": "BucketTags",
             "userDefinedLogFieldsConfig": "UserDefinedLogFieldsConfig",
@@ -104,6 +106,7 @@ _BUCKET: _Rows = (
             "acl": "BucketACL",
             "bucketArchiveDirectRead": "BucketArchiveDirectRead",
             "httpsConfig": "BucketHttpsConfig",
+            "objectWorm": "BucketObjectWormConfiguration",
             "referer": "BucketReferer",
             "requestPayment": "BucketRequestPayment",
             "resourceGroup": "BucketResourceGroup",
@@ -116,6 +119,10 @@ _BUCKET: _Rows = (
         "GET DELETE",
         {"accessPoint": "AccessPoint", "accessPointForObjectProcess": "AccessPointForObjectProcess"},
     ),
+    *_settings("GET DELETE", {"metadataConfiguration": "BucketMetadataConfiguration"}),
+    ("POST", "metadataConfiguration", "CreateBucketMetadataConfiguration"),
+    ("PUT", "metadataInventoryTable", "UpdateBucketMetadataInventoryTableConfiguration"),
+    ("PUT", "metadataJournalTable", "UpdateBucketMetadataJournalTableConfiguration"),
     ("GET", "list-type=2", "ListObjectsV2"),
     ("GET", "", "ListObjects"),
     ("HEAD", "", "GetBucketInfo"),
@@ -130,6 +137,7 @@ _OBJECT: _Rows = (
     ("POST", "append", "AppendObject"),
     ("POST", "restore", "RestoreObject"),
     ("POST", "cleanRestoredObject", "CleanRestoredObject"),
+    ("POST", "seal", "SealAppendObject"),
     ("POST", "sealAppend", "SealAppendObject"),
     ("POST", "asyncFetch", "PostAsyncFetchTask"),
     ("GET", "asyncFetch", "GetAsyncFetchTask"),
@@ -157,6 +165,7 @@ _OBJECT: _Rows = (
     ("PUT", "tagging", "PutObjectTagging"),
     ("GET", "tagging", "GetObjectTagging"),
     ("DELETE", "tagging", "DeleteObjectTagging"),
+    *_settings("GET PUT", {"legalHold": "ObjectLegalHold", "retention": "ObjectRetention"}),
     ("GET", "objectMeta", "GetObjectMeta"),
     ("HEAD", "objectMeta", "GetObjectMeta"),
     ("PUT", "", "PutObject"),
@@ -167,15 +176,30 @@ _OBJECT: _Rows = (
 )
 # Of a PUT the service has no conditions: to ignore one would overwrite what the client meant to keep.
 _CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+_NAMED = frozenset(
+    term.partition("=")[0] for row in (*_SERVICE, *_BUCKET, *_OBJECT) for term in row[1].split("&") if term
+)
+# Parameters that clients send without a value and that select nothing, beside `x-oss-` and `response-`.
+_WITHOUT_MEANING = frozenset(
+    {"prefix", "marker", "delimiter", "max-keys", "encoding-type", "continuation-token", "start-after", "fetch-owner"}
+    | {"key-marker", "upload-id-marker", "version-id-marker", "max-uploads", "part-number-marker", "max-parts"}
+    | {"partNumber", "position", "sequential", "versionId", "security-token", "callback", "callback-var"}
+    | {"tag-key", "tag-value", "OSSAccessKeyId", "Expires", "Signature"}
+)
 _COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
 
 
 def operation_of(call: OssCall) -> str:
     """The operation's name in OSS's documentation. A sub-resource without an operation gives `METHOD ?parameter`.
 
+    A parameter without a value that is not known is a sub-resource: of an operation that is newer than this table.
+
     Raises:
         OssError: The method has no meaning for the resource.
     """
+    newer = next((name for name, value in call.args.items() if not value and _is_unknown(name)), "")
+    if newer:
+        return f"{call.request.method} ?{newer}"
     rows = _OBJECT if call.key else _BUCKET if call.bucket else _SERVICE
     found = next((row for row in rows if row[0] == call.request.method and _holds(row[1], call.args)), None)
     if found is None:
@@ -203,6 +227,10 @@ def unsupported_feature(call: OssCall) -> str:
 def _holds(condition: str, args: Mapping[str, str]) -> bool:
     terms = (term.partition("=") for term in condition.split("&") if term)
     return all(name in args and (not equals or args[name] == value) for name, equals, value in terms)
+
+
+def _is_unknown(name: str) -> bool:
+    return name not in _NAMED and name not in _WITHOUT_MEANING and not name.startswith(("x-oss-", "response-"))
 
 
 def _sub_resource(rows: _Rows, args: Mapping[str, str]) -> str:
