@@ -107,7 +107,7 @@ def left_over(paths: Collection[str], named: Mapping[str, Collection[str]]) -> I
     """Shards that are called like those of an index which does not name them, each with that index."""
     belonging = set(_all(named))
     alike: dict[tuple[str, str], list[str]] = {}
-    for path in sorted(paths):
+    for path in sorted(path for path in paths if named and _SHARD.fullmatch(path)):
         match = _SHARD.fullmatch(path)
         if match and path not in belonging:
             alike.setdefault((match["start"], match["end"]), []).append(path)

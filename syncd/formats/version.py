@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -25,16 +25,16 @@ def check_together(sizes: Mapping[str, int], contents: Mapping[str, Contents]) -
         Invalid: A file is missing that another one needs.
         Corrupt: A file is shorter than another one needs it.
     """
-    paths = sorted(sizes)
-    adapted = {indexes.folder(path) for path in paths if _is_of_adapter(path)}
+    adapted = {indexes.folder(path) for path in sizes if _is_of_adapter(path)}
+    folders = _folders(sizes, contents)
     named = {path: [need.path for need in each.needs] for path, each in contents.items() if each.format == "index"}
     for path, each in sorted(contents.items()):
-        _check_needs(path, each, sizes, paths)
+        _check_needs(path, each, sizes, folders)
         _check_offsets(path, each, contents)
         if each.format == "adapter":
             _check_adapter(path, adapted)
         elif each.format == "pipeline":
-            _check_components(path, each, sizes, paths)
+            _check_components(path, each, sizes, folders)
     lost = indexes.missing_shard(sizes, named)
     if lost is not None:
         raise missing(lost[0], f"the names of the others say that it belongs to them, as {lost[1]}", lost[1])
@@ -51,8 +51,8 @@ def misnamed_blobs(digests: Mapping[str, str]) -> Corrupt | None:
     return None
 
 
-def _check_needs(path: str, found: Contents, sizes: Mapping[str, int], paths: Sequence[str]) -> None:
-    lost = [need.path for need in found.needs if not _is_there(need.path, sizes, paths)]
+def _check_needs(path: str, found: Contents, sizes: Mapping[str, int], folders: Mapping[str, bool]) -> None:
+    lost = [need.path for need in found.needs if need.path not in sizes and need.path not in folders]
     if lost:
         others = f", and {len(lost) - 1} others" if len(lost) > 1 else ""
         raise missing(lost[0], f"{path} names it{others}", path)
@@ -70,16 +70,21 @@ def _check_offsets(path: str, found: Contents, contents: Mapping[str, Contents])
             raise damaged(path, fault, "the two were not saved together")
 
 
-def _is_there(path: str, sizes: Mapping[str, int], paths: Sequence[str]) -> bool:
-    return path in sizes or (path.endswith("/") and next(_below(path, paths), None) is not None)
+def _folders(sizes: Mapping[str, int], contents: Mapping[str, Contents]) -> Mapping[str, bool]:
+    """The folders that the documents name and that have files, each with whether one may be a file of weights.
 
-
-def _below(folder: str, paths: Sequence[str]) -> Iterator[str]:
-    """The files in a folder and below it, of sorted paths: a version may have a million, and name as many folders."""
-    for at in range(bisect_left(paths, folder), len(paths)):
-        if not paths[at].startswith(folder):
-            return
-        yield paths[at]
+    In one pass: a version may have a million files, and name thousands of folders.
+    """
+    wanted = {need.path for each in contents.values() for need in each.needs if need.path.endswith("/")}
+    wanted |= {folder for each in contents.values() for folder in each.models}
+    found: dict[str, bool] = {}
+    for path in sizes if wanted else ():
+        is_weights = not name_of(path).endswith(_NO_WEIGHTS)
+        for slash in re.finditer("/", path):
+            folder = path[: slash.end()]
+            if folder in wanted:
+                found[folder] = found.get(folder, False) or is_weights
+    return found
 
 
 def _is_of_adapter(path: str) -> bool:
@@ -92,11 +97,10 @@ def _check_adapter(path: str, adapted: Collection[str]) -> None:
         raise missing(f"{folder}adapter_model.safetensors", f"{path} is an adapter without weights", path)
 
 
-def _check_components(path: str, found: Contents, sizes: Mapping[str, int], paths: Sequence[str]) -> None:
+def _check_components(path: str, found: Contents, sizes: Mapping[str, int], folders: Mapping[str, bool]) -> None:
     """A component that is a model has a `config.json`, and then weights of some format."""
     for folder in found.models:
-        has_weights = any(not name_of(each).endswith(_NO_WEIGHTS) for each in _below(folder, paths))
-        if f"{folder}config.json" in sizes and not has_weights:
+        if f"{folder}config.json" in sizes and not folders[folder]:
             raise missing(f"{folder}'s file of weights", f"{path} names a model there", path)
 
 
